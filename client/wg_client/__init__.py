@@ -1,0 +1,1 @@
+"""The plant: data set, release, node, acceptance, fine-tuning."""

@@ -1,0 +1,1 @@
+"""The auditor: verifies offline and trusts nobody."""

@@ -1,0 +1,67 @@
+"""One canonical encoding for every record that crosses a trust boundary.
+
+Records are frozen dataclasses of strings, integers below 2^53, booleans, tuples and further
+records; they are encoded as RFC 8785 canonical JSON. Real numbers travel as decimal strings,
+since canonical JSON has no exact ones. Decoding is strict by construction: a document is accepted
+only if encoding what was understood gives back the same bytes, so an unknown field, a duplicate
+key, a second spelling of a number or white space is refused.
+
+Not guaranteed: that a record's values make sense; each record checks that in ``__post_init__``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, TypeVar
+
+import msgspec
+import rfc8785
+
+from wg_common.errors import DecodeError
+
+T = TypeVar("T")
+
+RECORD_LIMIT = 1 << 20
+"""Largest record, in bytes, unless a caller names another limit."""
+
+
+def encode(record: object) -> bytes:
+    """Encode a record as RFC 8785 canonical JSON (UTF-8)."""
+    return rfc8785.dumps(msgspec.to_builtins(record))
+
+
+def decode(kind: type[T], data: bytes, *, what: str, limit: int = RECORD_LIMIT) -> T:
+    """Decode canonical bytes into a record, or refuse them.
+
+    Args:
+        kind: The dataclass to decode into.
+        data: The bytes, from a hostile place.
+        what: What the document is, for messages ("policy.json", "statistics manifest").
+        limit: Largest accepted size in bytes.
+
+    Raises:
+        DecodeError: Too large, not JSON, wrong types, unknown fields, or not canonical.
+    """
+    if len(data) > limit:
+        raise DecodeError(f"{what}: {len(data)} bytes, at most {limit} are accepted")
+    try:
+        record = msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DecodeError(f"{what}: {error}") from error
+    try:
+        again = encode(record)
+    except rfc8785.CanonicalizationError as error:
+        raise DecodeError(f"{what}: {error}") from error
+    if again != data:
+        raise DecodeError(f"{what}: unknown or repeated fields, or not canonical (RFC 8785)")
+    return record
+
+
+def to_builtins(record: object) -> Any:
+    """Plain dictionaries, lists and scalars of a record, for display."""
+    return msgspec.to_builtins(record)
+
+
+def sha256_hex(data: bytes) -> str:
+    """SHA-256 of bytes, in lower-case hex."""
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,133 @@
+"""The shell that every command shares: ``--json``, logs on standard error, exit codes, progress.
+
+A command module builds a click group and calls ``run(group)``. Errors of the tree in
+``wg_common.errors`` become one message and their exit code; anything else is a bug, and says so.
+With ``--json`` on the command line an error, too, is one JSON document on standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from wg_common import errors
+
+T = TypeVar("T")
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document on standard output."
+)
+
+
+def run(group: click.Command, arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command group and exit with the documented code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(_run(group, words))
+
+
+def emit(document: object) -> None:
+    """Print one JSON document on standard output."""
+    click.echo(json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False))
+
+
+def say(text: str) -> None:
+    """Print one line for a person, on standard output."""
+    click.echo(text)
+
+
+def note(text: str) -> None:
+    """Print one line about what is going on, on standard error."""
+    click.echo(text, err=True)
+
+
+@contextmanager
+def progress(title: str, total: int | None) -> Iterator[_Bar]:
+    """A progress bar on a terminal; a plain line at each tenth elsewhere. Standard error."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total} {task.fields[detail]}"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=console) as shown:
+            task = shown.add_task(title, total=total, detail="")
+            yield _Bar(lambda done, detail: shown.update(task, completed=done, detail=detail))
+    else:
+        yield _Bar(_plain(title, total))
+
+
+def track(items: Iterable[T], title: str, total: int) -> Iterator[T]:
+    """Yield items under a progress bar."""
+    with progress(title, total) as bar:
+        for count, item in enumerate(items, 1):
+            yield item
+            bar.update(count)
+
+
+class _Bar:
+    """Handle of a running progress bar."""
+
+    def __init__(self, show: Any) -> None:
+        self._show = show
+
+    def update(self, done: int, detail: str = "") -> None:
+        """Say how many steps are done, with a few words beside it."""
+        self._show(done, detail)
+
+
+def _plain(title: str, total: int | None) -> Any:
+    last = -1
+
+    def show(done: int, detail: str) -> None:
+        nonlocal last
+        tenth = 10 * done // total if total else done
+        if tenth != last:
+            last = tenth
+            note(f"{title}: {done}{f'/{total}' if total else ''} {detail}".rstrip())
+
+    return show
+
+
+def _run(group: click.Command, words: list[str]) -> int:
+    logging.basicConfig(
+        level=logging.INFO,
+        stream=sys.stderr,
+        format="%(asctime)s %(name)s %(levelname)s %(message)s",
+    )
+    as_json = "--json" in words
+    try:
+        result = group.main(args=words, standalone_mode=False)
+    except click.exceptions.Abort:
+        return _fail("interrupted", "interrupted", 130, as_json)
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        if context is not None and not as_json:
+            note(context.get_usage())
+        return _fail("usage", error.format_message(), errors.EXIT_USAGE, as_json)
+    except errors.WgError as error:
+        return _fail(error.code, str(error), error.exit_code, as_json)
+    except KeyboardInterrupt:
+        return _fail("interrupted", "interrupted", 130, as_json)
+    except BrokenPipeError:
+        return errors.EXIT_OK
+    except Exception:  # the last resort: a bug must not look like an answer
+        logging.getLogger(__name__).exception("internal error")
+        return _fail("internal", "a bug in weightgate; the log has the trace", 70, as_json)
+    return result if isinstance(result, int) else errors.EXIT_OK
+
+
+def _fail(code: str, message: str, exit_code: int, as_json: bool) -> int:
+    if as_json:
+        emit({"error": {"code": code, "message": message, "exit_code": exit_code}})
+    note(f"error: {message}")
+    return exit_code

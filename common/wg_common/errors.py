@@ -1,0 +1,112 @@
+"""The one error tree, and the one table of exit codes.
+
+::
+
+    WgError                     70  internal (never raised as such)
+    ├── UsageError               2  the command was called wrongly
+    ├── ConfigError              3  a configuration file, home folder or option value is wrong
+    ├── DataError                3  a data set cannot be read or used
+    ├── DecodeError              3  bytes from outside are not what they claim to be
+    ├── RefusedError             4  the plant says no
+    │   ├── BudgetExceeded       4  the privacy budget does not cover it
+    │   └── PolicyRefused        4  the site's policy forbids it
+    ├── VerificationError        5  a signature, hash, proof or recomputation does not hold
+    ├── NotAcceptedError         6  delivered weights did not pass the acceptance policy
+    ├── PeerError                7  the network or the other side failed
+    └── InternalError           70  a bug of ours
+
+Messages name the file and field, and say what was found and what was expected. They never
+contain private data: exception text may reach a log that leaves the site.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+EXIT_OK = 0
+EXIT_USAGE = 2
+EXIT_CONFIG = 3
+EXIT_REFUSED = 4
+EXIT_VERIFICATION = 5
+EXIT_NOT_ACCEPTED = 6
+EXIT_PEER = 7
+EXIT_INTERNAL = 70
+
+
+class WgError(Exception):
+    """Base of every error that weightgate raises on purpose."""
+
+    exit_code: ClassVar[int] = EXIT_INTERNAL
+    code: ClassVar[str] = "internal"
+
+
+class UsageError(WgError):
+    """The command was called wrongly."""
+
+    exit_code = EXIT_USAGE
+    code = "usage"
+
+
+class ConfigError(WgError):
+    """A configuration file, home folder or option value is wrong."""
+
+    exit_code = EXIT_CONFIG
+    code = "config"
+
+
+class DataError(WgError):
+    """A data set cannot be read or used."""
+
+    exit_code = EXIT_CONFIG
+    code = "data"
+
+
+class DecodeError(WgError):
+    """Bytes from outside are not what they claim to be."""
+
+    exit_code = EXIT_CONFIG
+    code = "decode"
+
+
+class RefusedError(WgError):
+    """The plant says no."""
+
+    exit_code = EXIT_REFUSED
+    code = "refused"
+
+
+class BudgetExceeded(RefusedError):
+    """The privacy budget of the data set does not cover the request."""
+
+    code = "budget"
+
+
+class PolicyRefused(RefusedError):
+    """The site's policy forbids the request."""
+
+    code = "policy"
+
+
+class VerificationError(WgError):
+    """A signature, hash, proof or recomputation does not hold."""
+
+    exit_code = EXIT_VERIFICATION
+    code = "verification"
+
+
+class NotAcceptedError(WgError):
+    """Delivered weights did not pass the acceptance policy."""
+
+    exit_code = EXIT_NOT_ACCEPTED
+    code = "not-accepted"
+
+
+class PeerError(WgError):
+    """The network or the other side failed."""
+
+    exit_code = EXIT_PEER
+    code = "peer"
+
+
+class InternalError(WgError):
+    """A bug of ours."""

@@ -1,0 +1,1 @@
+"""Task networks and the public encoder, shared by server and client (needs torch)."""

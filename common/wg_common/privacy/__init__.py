@@ -1,0 +1,1 @@
+"""The privacy core: schema, mechanism, accounting."""

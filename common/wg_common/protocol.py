@@ -1,0 +1,204 @@
+"""The words of the wire: message types, file kinds, requests and tokens. One place for each.
+
+Over the network these records travel inside Flower messages as bytes; over the air gap inside
+files. Both paths decode them here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+
+from wg_common import canonical
+from wg_common.errors import DecodeError
+
+PROTOCOL_VERSION = 1
+
+QUERY_STATISTICS = "query.statistics"
+TRAIN_FINETUNE = "train.finetune"
+EVALUATE_METRICS = "evaluate.metrics"
+MESSAGE_TYPES = frozenset({QUERY_STATISTICS, TRAIN_FINETUNE, EVALUATE_METRICS})
+
+STATISTICS_KIND = "wgs"
+WEIGHTS_KIND = "wgw"
+LEDGER_KIND = "wgl"
+STATISTICS_LIMIT = 64 << 20
+WEIGHTS_LIMIT = 4 << 30
+LEDGER_LIMIT = 1 << 30
+MESSAGE_LIMIT = 64 << 10
+
+ENROL_PATH = "/wg/v1/enrol"
+RENEW_PATH = "/wg/v1/renew"
+WITNESS_PATH = "/wg/v1/witness"
+
+TOKEN_PREFIX = "wgj1."  # noqa: S105 - a prefix, not a secret
+TOKEN_LIMIT = 4 << 10
+
+_SITE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+
+
+def check_site_name(name: str) -> str:
+    """Return ``name`` if it is a DNS label (RFC 1123), or refuse it.
+
+    Raises:
+        DecodeError: It is not.
+    """
+    if not _SITE_NAME.fullmatch(name):
+        raise DecodeError(
+            f"site name {name!r}: expected 1 to 63 lower-case letters, digits and inner hyphens"
+        )
+    return name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatisticsQuery:
+    """The server asks one site for one release.
+
+    Attributes:
+        request_id: Logical request, stable over restarts of either side; a repeated one is
+            answered with the stored bytes and charged once.
+        site: The site that is asked.
+        encoder: SHA-256 of the public encoder that the site must hold, hex.
+        epsilon: Epsilon asked for, decimal string.
+        delta: Delta asked for, decimal string.
+        purpose: What the release is for, in the operator's words; goes to the ledger.
+        expires: Unix time in seconds after which the site does not answer.
+    """
+
+    version: int = PROTOCOL_VERSION
+    request_id: str
+    site: str
+    encoder: str
+    epsilon: str
+    delta: str
+    purpose: str
+    expires: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A site's answer that is no data: why, in one word that does not depend on the data.
+
+    Attributes:
+        request_id: The request refused.
+        code: ``code`` of the error in ``wg_common.errors``.
+    """
+
+    version: int = PROTOCOL_VERSION
+    request_id: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """The server delivers one weights package; the package's bytes travel beside this record."""
+
+    version: int = PROTOCOL_VERSION
+    request_id: str
+    site: str
+    package_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """A site received a package. Whether it was any good is private, and is not said."""
+
+    version: int = PROTOCOL_VERSION
+    request_id: str
+    package_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinToken:
+    """What ``wg-server enroll`` prints: a one-time right to enrol one site.
+
+    Attributes:
+        site: Name of the site that may enrol.
+        enrol_url: ``https://host:port`` of the enrolment listener.
+        ca_sha256: SHA-256 of the server's CA certificate in DER, hex.
+        secret: One-time secret, hex.
+        expires: Unix time in seconds.
+    """
+
+    version: int = PROTOCOL_VERSION
+    site: str
+    enrol_url: str
+    ca_sha256: str
+    secret: str
+    expires: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnrolmentRequest:
+    """What a site sends to enrol: public halves of keys made on site, nothing else.
+
+    Attributes:
+        site: Name of the site.
+        secret: The join token's secret.
+        csr_pem: Certificate signing request (PKCS #10, PEM) for the TLS client certificate.
+        node_public_key: Flower node authentication key, PEM (SubjectPublicKeyInfo).
+        signing_key: Raw Ed25519 key that signs statistics, hex.
+        ledger_origin: Origin line of the site's ledger checkpoints.
+        ledger_key: Raw Ed25519 key that signs the ledger's checkpoints, hex.
+    """
+
+    version: int = PROTOCOL_VERSION
+    site: str
+    secret: str
+    csr_pem: str
+    node_public_key: str
+    signing_key: str
+    ledger_origin: str
+    ledger_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnrolmentReply:
+    """What the site gets back.
+
+    Attributes:
+        certificate_pem: The TLS client certificate.
+        ca_pem: The server's CA certificate (its hash is in the join token).
+        fleet_url: ``https://host:port`` of the fleet listener.
+        server_name: The server's name, as in its witness and package signatures.
+        server_key: Raw Ed25519 key that signs weights packages, hex.
+        witness_name: Key name of the witness.
+        witness_key: Raw Ed25519 witness key, hex.
+        encoder: The public encoder package, base64.
+    """
+
+    version: int = PROTOCOL_VERSION
+    certificate_pem: str
+    ca_pem: str
+    fleet_url: str
+    server_name: str
+    server_key: str
+    witness_name: str
+    witness_key: str
+    encoder: str
+
+
+def encode_token(token: JoinToken) -> str:
+    """Text form of a join token, one word without white space."""
+    body = base64.urlsafe_b64encode(canonical.encode(token)).decode("ascii").rstrip("=")
+    return TOKEN_PREFIX + body
+
+
+def decode_token(text: str) -> JoinToken:
+    """Read a join token.
+
+    Raises:
+        DecodeError: The text is no token of this version.
+    """
+    if not text.startswith(TOKEN_PREFIX) or len(text) > TOKEN_LIMIT:
+        raise DecodeError(f"join token: expected one word beginning with {TOKEN_PREFIX!r}")
+    body = text[len(TOKEN_PREFIX) :]
+    try:
+        data = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise DecodeError("join token: damaged, copy it again") from error
+    token = canonical.decode(JoinToken, data, what="join token", limit=TOKEN_LIMIT)
+    check_site_name(token.site)
+    return token

@@ -1,0 +1,1 @@
+"""The central server: zoo, generator, fleet, campaigns."""

@@ -1,0 +1,1 @@
+"""The fleet: listener, enrolment and Flower adapter."""

@@ -1,0 +1,1 @@
+"""The generator: a conditional latent diffusion model over network weights."""

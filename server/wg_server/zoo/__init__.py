@@ -1,0 +1,1 @@
+"""The zoo: public tasks and the weights trained on them."""
