@@ -1,0 +1,215 @@
+"""The server's home folder: where each thing lies, and its configuration ``server.yaml``.
+
+One place for every path and every default of the server. Nothing here makes keys or opens a
+database; ``wg_server.pki`` and ``wg_server.store`` do.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import msgspec
+import yaml
+
+from wg_common import atomic, protocol
+from wg_common.errors import ConfigError, DecodeError
+
+CONFIG_LIMIT = 64 << 10
+_HOST = re.compile(r"[A-Za-z0-9:.\-]{1,253}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """What ``server.yaml`` says. Every field has a default but the ports.
+
+    Attributes:
+        name: The server's name in signatures and certificates; a DNS label.
+        host: Address that the fleet and enrolment listeners bind.
+        advertise: Address that plants are told to use; ``host`` when empty.
+        fleet_port: Port of the fleet listener (client certificates required).
+        enrol_port: Port of the enrolment listener (join tokens).
+        admin_host: Address of the admin listener; loopback unless told otherwise.
+        admin_port: Port of the admin listener.
+        database: SQLAlchemy URL; a SQLite file in the home folder when empty.
+        certificate_hours: Life of a plant's TLS certificate.
+        body_limit: Largest request body that the fleet listener reads, bytes.
+        requests_per_second: Sustained requests a node may make; the burst is ten times that.
+        message_seconds: Life of one message to a node; short, since a node that died after
+            pulling it never gets it again.
+        campaign_hours: Default deadline of a campaign.
+        package_days: Life of a weights package.
+        samples: Candidates that diffusion draws for each package.
+        threads: Threads for generation.
+    """
+
+    name: str = "weightgate"
+    host: str = "127.0.0.1"
+    advertise: str = ""
+    fleet_port: int
+    enrol_port: int
+    admin_host: str = "127.0.0.1"
+    admin_port: int
+    database: str = ""
+    certificate_hours: int = 168
+    body_limit: int = 16 << 20
+    requests_per_second: int = 50
+    message_seconds: int = 60
+    campaign_hours: int = 24
+    package_days: int = 30
+    samples: int = 4
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        try:
+            protocol.check_site_name(self.name)
+        except DecodeError as error:
+            raise ConfigError(f"name: {error}") from error
+        for field in ("host", "admin_host", *(("advertise",) if self.advertise else ())):
+            if not _HOST.fullmatch(getattr(self, field)):
+                raise ConfigError(f"{field}: {getattr(self, field)!r}, expected a host or address")
+        ports = (self.fleet_port, self.enrol_port, self.admin_port)
+        if any(not 0 < port < 65536 for port in ports) or len(set(ports)) != len(ports):
+            raise ConfigError(f"ports {ports}: expected three different ones from 1 to 65535")
+        for field in (
+            "certificate_hours",
+            "body_limit",
+            "requests_per_second",
+            "message_seconds",
+            "campaign_hours",
+            "package_days",
+            "samples",
+            "threads",
+        ):
+            if getattr(self, field) < 1:
+                raise ConfigError(f"{field}: {getattr(self, field)}, expected at least 1")
+
+    @property
+    def fleet_url(self) -> str:
+        """Address of the fleet listener, as plants see it."""
+        return _url(self.advertise or self.host, self.fleet_port)
+
+    @property
+    def enrol_url(self) -> str:
+        """Address of the enrolment listener, as plants see it."""
+        return _url(self.advertise or self.host, self.enrol_port)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerHome:
+    """Paths under one home folder."""
+
+    root: Path
+
+    @property
+    def config_file(self) -> Path:
+        """``server.yaml``."""
+        return self.root / "server.yaml"
+
+    @property
+    def ca_key(self) -> Path:
+        """Private key of the certificate authority."""
+        return self.root / "pki" / "ca.key"
+
+    @property
+    def ca_cert(self) -> Path:
+        """Certificate of the certificate authority."""
+        return self.root / "pki" / "ca.pem"
+
+    @property
+    def tls_key(self) -> Path:
+        """Private key of the listeners."""
+        return self.root / "pki" / "server.key"
+
+    @property
+    def tls_cert(self) -> Path:
+        """Certificate of the listeners."""
+        return self.root / "pki" / "server.pem"
+
+    @property
+    def signing_key(self) -> Path:
+        """Ed25519 key that signs weights packages."""
+        return self.root / "keys" / "signing.key"
+
+    @property
+    def witness_key(self) -> Path:
+        """Ed25519 key that countersigns ledger checkpoints."""
+        return self.root / "keys" / "witness.key"
+
+    @property
+    def database(self) -> Path:
+        """SQLite database of sites, campaigns and releases, unless the configuration has a URL."""
+        return self.root / "server.sqlite"
+
+    @property
+    def fleet_database(self) -> Path:
+        """Flower's own link state; holds nothing that a restart needs."""
+        return self.root / "fleet.sqlite"
+
+    @property
+    def zoo(self) -> Path:
+        """Folder of the zoo."""
+        return self.root / "zoo"
+
+    @property
+    def encoder(self) -> Path:
+        """The public encoder package, made by ``zoo build``."""
+        return self.zoo / "encoder.safetensors"
+
+    @property
+    def generator(self) -> Path:
+        """The trained generator; its model card lies beside it."""
+        return self.root / "generator" / "generator.safetensors"
+
+    @property
+    def packages(self) -> Path:
+        """Weights packages, by request."""
+        return self.root / "packages"
+
+    def config(self) -> ServerConfig:
+        """Read ``server.yaml``.
+
+        Raises:
+            ConfigError: It is missing, damaged, or a field is wrong; the message names it.
+        """
+        path = self.config_file
+        if not path.is_file():
+            raise ConfigError(f"{self.root}: not a server's home (no server.yaml); run init first")
+        return parse_config(atomic.read_bytes(path, limit=CONFIG_LIMIT), what=str(path))
+
+    def write_config(self, config: ServerConfig) -> None:
+        """Write ``server.yaml``."""
+        text = yaml.safe_dump(msgspec.to_builtins(config), sort_keys=False)
+        atomic.write_bytes(self.config_file, text.encode())
+
+    @property
+    def database_url(self) -> str:
+        """SQLAlchemy URL of the store."""
+        return self.config().database or f"sqlite:///{self.database}"
+
+
+def parse_config(data: bytes, *, what: str) -> ServerConfig:
+    """Read a configuration strictly.
+
+    Raises:
+        ConfigError: Not YAML, an unknown or missing field, or a wrong type or value.
+    """
+    try:
+        document = yaml.safe_load(data)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{what}: not YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"{what}: found {type(document).__name__}, expected fields and values")
+    known = {field.name for field in fields(ServerConfig)}
+    unknown = sorted(str(key) for key in document if key not in known)
+    if unknown:
+        raise ConfigError(f"{what}: unknown field {', '.join(unknown)}")
+    try:
+        return msgspec.convert(document, type=ServerConfig)
+    except (msgspec.ValidationError, ConfigError) as error:
+        raise ConfigError(f"{what}: {error}") from error
+
+
+def _url(host: str, port: int) -> str:
+    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
