@@ -1,0 +1,95 @@
+"""The shell of every command: exit codes, one JSON document, no trace for a person."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import click
+import pytest
+
+from wg_common import cli, errors
+
+
+def group(action: Callable[[], object]) -> click.Group:
+    @click.group()
+    def main() -> None:
+        """A group."""
+
+    @main.command()
+    @cli.json_option
+    def act(as_json: bool) -> None:
+        result = action()
+        if as_json:
+            cli.emit(result)
+
+    return main
+
+
+def exit_code(command: click.Group, *words: str) -> int:
+    with pytest.raises(SystemExit) as stop:
+        cli.run(command, words)
+    assert isinstance(stop.value.code, int)
+    return stop.value.code
+
+
+def fail(error: Exception) -> Callable[[], object]:
+    def action() -> object:
+        raise error
+
+    return action
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.UsageError("x"), 2),
+        (errors.ConfigError("x"), 3),
+        (errors.DataError("x"), 3),
+        (errors.DecodeError("x"), 3),
+        (errors.BudgetExceeded("x"), 4),
+        (errors.PolicyRefused("x"), 4),
+        (errors.VerificationError("x"), 5),
+        (errors.NotAcceptedError("x"), 6),
+        (errors.PeerError("x"), 7),
+        (ZeroDivisionError("secret"), 70),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_an_error_ends_with_its_code_and_one_json_document(
+    error: Exception, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code(group(fail(error)), "act", "--json") == code
+    out = capsys.readouterr().out
+    assert json.loads(out)["error"]["exit_code"] == code
+    assert "secret" not in out
+
+
+def test_success_prints_one_document_and_ends_with_0(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(group(lambda: {"b": 1, "a": "é"}), "act", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"a": "é", "b": 1}
+
+
+@pytest.mark.parametrize("words", [("none",), ("act", "--none"), ("act", "extra")])
+def test_a_wrong_call_ends_with_2(words: tuple[str, ...]) -> None:
+    assert exit_code(group(dict), *words) == 2
+
+
+def test_progress_without_a_terminal_is_a_few_plain_lines(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert list(cli.track(range(100), "work", 100)) == list(range(100))
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert 10 <= len(shown.err.splitlines()) <= 12
+
+
+def test_the_table_of_exit_codes_is_the_documented_one() -> None:
+    def tree(kind: type[errors.WgError]) -> set[type[errors.WgError]]:
+        return {kind}.union(*(tree(sub) for sub in kind.__subclasses__()))
+
+    codes = {kind.code: kind.exit_code for kind in tree(errors.WgError)}
+    assert codes == {
+        "usage": 2, "config": 3, "data": 3, "decode": 3, "refused": 4, "budget": 4, "policy": 4,
+        "verification": 5, "not-accepted": 6, "peer": 7, "internal": 70,
+    }  # fmt: skip
