@@ -1,0 +1,161 @@
+"""Enrolment: a one-time join token for a certificate, with keys made on site.
+
+The token carries the SHA-256 of the server's CA certificate. The certificate itself is fetched
+first, unauthenticated, and used only if it has that hash; everything secret (the token's secret)
+goes over a second connection that trusts this CA alone. So nobody in the middle sees the secret,
+and nobody but the token's server can answer.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ssl
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+
+from wg_client import identity, link
+from wg_client.home import ClientHome
+from wg_common import atomic, canonical, protocol, signing
+from wg_common.errors import ConfigError, DecodeError, PeerError, VerificationError
+from wg_common.protocol import EnrolmentReply, EnrolmentRequest, JoinToken
+
+CA_PATH = "/wg/v1/ca"
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """What a successful enrolment leaves.
+
+    Attributes:
+        site: The site's name.
+        ledger_origin: Origin with which the plant's ledger must be created.
+        reply: The server's answer; certificate, CA and encoder are already in the home.
+        encoder: The public encoder package.
+    """
+
+    site: str
+    ledger_origin: str
+    reply: EnrolmentReply
+    encoder: bytes
+
+
+def enrol(home: ClientHome, token_text: str) -> Enrolment:
+    """Enrol this home with a join token, and write certificate, CA and encoder into it.
+
+    Raises:
+        DecodeError: The token or the reply is damaged.
+        ConfigError: The token has expired.
+        VerificationError: The server is not the one that the token names.
+        PeerError: The server cannot be reached or refuses.
+    """
+    token = protocol.decode_token(token_text.strip())
+    if token.expires <= time.time():
+        raise ConfigError("join token: expired; ask the operator for a new one")
+    ca_pem = _fetch_ca(token)
+    public = identity.create(home, token.site)
+    request = EnrolmentRequest(
+        site=token.site,
+        secret=token.secret,
+        csr_pem=public.csr_pem,
+        node_public_key=public.node_public_key,
+        signing_key=public.signing_key,
+        ledger_origin=public.ledger_origin,
+        ledger_key=public.ledger_key,
+    )
+    reply = _exchange(token, ca_pem, request)
+    encoder = _check_reply(reply, token, home)
+    atomic.write_bytes(home.ca_certificate, ca_pem)
+    atomic.write_bytes(home.certificate, reply.certificate_pem.encode("ascii"))
+    atomic.write_bytes(home.encoder, encoder)
+    return Enrolment(token.site, public.ledger_origin, reply, encoder)
+
+
+def renew(home: ClientHome, fleet_url: str, site: str) -> None:
+    """Replace the TLS client certificate by a fresh one for the same key.
+
+    Raises:
+        PeerError: The server cannot be reached or refuses.
+        VerificationError: What came back is no certificate for this key.
+    """
+    with link.Link.open(home, fleet_url) as connection:
+        pem = connection.renew(identity.csr(home, site))
+    _check_certificate(pem, home)
+    atomic.write_bytes(home.certificate, pem)
+
+
+def renewal_due(home: ClientHome, now: float) -> bool:
+    """Whether two thirds of the certificate's life are over."""
+    certificate = _load_certificate(atomic.read_bytes(home.certificate, limit=1 << 16))
+    start = certificate.not_valid_before_utc.timestamp()
+    end = certificate.not_valid_after_utc.timestamp()
+    return now > start + (end - start) * 2 / 3
+
+
+def _fetch_ca(token: JoinToken) -> bytes:
+    """Fetch the CA certificate without trust, and trust it only by its hash."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # only a public certificate is read, checked by its hash
+    with link.open_client(token.enrol_url, context) as client:
+        status, body = link.get(client, CA_PATH)
+    if status != 200:
+        raise PeerError(f"enrolment: the server answered {status} to a request for its CA")
+    certificate = _load_certificate(body)
+    found = certificate.fingerprint(hashes.SHA256()).hex()
+    if found != token.ca_sha256:
+        raise VerificationError(
+            f"enrolment: {token.enrol_url} presents CA {found[:16]}…, the join token names"
+            f" {token.ca_sha256[:16]}…: this is not the server that made the token"
+        )
+    return body
+
+
+def _exchange(token: JoinToken, ca_pem: bytes, request: EnrolmentRequest) -> EnrolmentReply:
+    with tempfile.TemporaryDirectory(prefix="wg-enrol-") as folder:
+        path = Path(folder) / "ca.pem"
+        path.write_bytes(ca_pem)
+        context = link.pinned_context(path)
+    with link.open_client(token.enrol_url, context) as client:
+        status, body = link.post(client, protocol.ENROL_PATH, canonical.encode(request))
+    if status != 200:
+        words = body[:200].decode("utf-8", "replace").strip()
+        raise PeerError(f"enrolment: the server refused ({status}): {words}")
+    return canonical.decode(EnrolmentReply, body, what="enrolment reply", limit=link.REPLY_LIMIT)
+
+
+def _check_reply(reply: EnrolmentReply, token: JoinToken, home: ClientHome) -> bytes:
+    ca = _load_certificate(reply.ca_pem.encode("ascii", "replace"))
+    if ca.fingerprint(hashes.SHA256()).hex() != token.ca_sha256:
+        raise VerificationError("enrolment reply: another CA than the join token names")
+    _check_certificate(reply.certificate_pem.encode("ascii", "replace"), home)
+    for field in ("server_key", "witness_key"):
+        try:
+            signing.public_from_bytes(bytes.fromhex(getattr(reply, field)))
+        except ValueError as error:
+            raise DecodeError(f"enrolment reply: {field}: not hex") from error
+    try:
+        return base64.b64decode(reply.encoder, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise DecodeError("enrolment reply: encoder: not base64") from error
+
+
+def _check_certificate(pem: bytes, home: ClientHome) -> None:
+    certificate = _load_certificate(pem)
+    kind = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    own = identity.load_ec(home.tls_key).public_key().public_bytes(*kind)
+    if certificate.public_key().public_bytes(*kind) != own:
+        raise VerificationError("the server returned a certificate for another key")
+
+
+def _load_certificate(pem: bytes) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(pem)
+    except ValueError as error:
+        raise DecodeError("not a PEM certificate") from error
