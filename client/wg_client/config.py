@@ -17,7 +17,7 @@ import yaml
 
 from wg_client.home import ClientHome
 from wg_common import atomic, protocol
-from wg_common.errors import ConfigError
+from wg_common.errors import ConfigError, DecodeError
 
 VERSION = 1
 CONFIG_LIMIT = 1 << 20
@@ -207,7 +207,7 @@ def load(home: ClientHome) -> ClientConfig:
         raise ConfigError(f"{home.config}: not YAML: {error}") from error
     try:
         config = msgspec.convert(document, ClientConfig)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, ConfigError, DecodeError) as error:
         raise ConfigError(f"{home.config}: {error}") from error
     unknown = sorted(_unknown(document, msgspec.to_builtins(config), ""))
     if unknown:

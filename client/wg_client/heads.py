@@ -1,0 +1,200 @@
+"""Linear heads on frozen features, and the classical ways to fit one. Pure functions.
+
+A learner is given only classes that occur, and the head that it returns covers those; ``spread``
+places it in the declared label domain.
+
+References: regularised discriminant analysis, Friedman (1989), JASA 84(405); multinomial logistic
+regression with an offset is maximum a posteriori estimation around the offset's head.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import log_softmax, logsumexp
+
+from wg_common.errors import DecodeError
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+WEIGHT = "head.weight"
+BIAS = "head.bias"
+NEVER = -1e4
+"""Bias of a class that a head cannot predict; finite, since exports refuse infinities."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LinearHead:
+    """Logits = features @ weight.T + bias.
+
+    Attributes:
+        weight: float64 ``[K, d]``.
+        bias: float64 ``[K]``.
+    """
+
+    weight: Floats
+    bias: Floats
+
+    def logits(self, features: Floats) -> Floats:
+        """Logits ``[n, K]`` of features ``[n, d]``."""
+        return features @ self.weight.T + self.bias
+
+    def tensors(self) -> dict[str, NDArray[np.float32]]:
+        """Tensors of the architecture ``lite0-head``."""
+        return {WEIGHT: self.weight.astype(np.float32), BIAS: self.bias.astype(np.float32)}
+
+
+def head_from_tensors(
+    tensors: dict[str, NDArray[np.float32]], *, classes: int, dimension: int, what: str
+) -> LinearHead:
+    """Read a head from a package's tensors.
+
+    Raises:
+        DecodeError: Names or shapes are not those of the architecture.
+    """
+    expected = {WEIGHT: (classes, dimension), BIAS: (classes,)}
+    found = {name: value.shape for name, value in tensors.items()}
+    if found != expected:
+        raise DecodeError(f"{what}: tensors {found}, expected {expected}")
+    return LinearHead(tensors[WEIGHT].astype(np.float64), tensors[BIAS].astype(np.float64))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scaling:
+    """Shift and one scale that give features zero mean and unit mean variance.
+
+    Attributes:
+        mean: float64 ``[d]``.
+        scale: Root of the mean variance.
+    """
+
+    mean: Floats
+    scale: float
+
+    def apply(self, features: Floats) -> Floats:
+        """Scaled features ``[n, d]``."""
+        return (features - self.mean) / self.scale
+
+    def unscale(self, head: LinearHead) -> LinearHead:
+        """The same function as a head on features that are not scaled."""
+        weight = head.weight / self.scale
+        return LinearHead(weight, head.bias - weight @ self.mean)
+
+
+def scaling(features: Floats) -> Scaling:
+    """Scaling of features ``[n, d]``; a constant set has scale 1."""
+    mean = features.mean(axis=0)
+    scale = float(np.sqrt(np.mean((features - mean) ** 2)))
+    return Scaling(mean, scale if scale > 1e-12 else 1.0)
+
+
+def fit_lda(features: Floats, labels: Ints, classes: int, shrinkage: float) -> LinearHead:
+    """Linear discriminants with one shrunk covariance.
+
+    Args:
+        features: Scaled, ``[n, d]``.
+        labels: ``[n]`` in 0..classes-1, each class at least once.
+        classes: Number of classes K.
+        shrinkage: Share of the isotropic part, 0 to 1.
+    """
+    n, d = features.shape
+    counts = np.bincount(labels, minlength=classes).astype(np.float64)
+    hot = np.eye(classes)[labels]
+    means = (hot.T @ features) / counts[:, None]
+    within = features - means[labels]
+    # d pseudo-observations of unit variance keep the estimate proper when n is about K.
+    trace = (np.sum(within**2) + d) / (max(n - classes, 0) + 1.0) / d
+    covariance = within.T @ within / (max(n - classes, 0) + 1.0)
+    shrunk = (1 - shrinkage) * covariance + shrinkage * trace * np.eye(d)
+    shrunk += 1e-6 * trace * np.eye(d)
+    weight = np.linalg.solve(shrunk, means.T).T
+    prior = np.log((counts + 1) / (n + classes))
+    return LinearHead(weight, prior - 0.5 * np.sum(weight * means, axis=1))
+
+
+def fit_ridge(features: Floats, labels: Ints, classes: int, penalty: float) -> LinearHead:
+    """Ridge regression on one-hot labels; arguments as ``fit_lda``."""
+    hot = np.eye(classes)[labels]
+    centre = hot.mean(axis=0)
+    mean = features.mean(axis=0)
+    centred = features - mean
+    gram = centred.T @ centred + penalty * np.eye(features.shape[1])
+    weight = np.linalg.solve(gram, centred.T @ (hot - centre)).T
+    return LinearHead(weight, centre - weight @ mean)
+
+
+def fit_logistic(
+    features: Floats,
+    labels: Ints,
+    classes: int,
+    c: float,
+    offset: Floats | None = None,
+    start: LinearHead | None = None,
+) -> LinearHead:
+    """Multinomial logistic regression with an L2 penalty ``|W|^2 / 2C`` around an offset.
+
+    Args:
+        features: Scaled, ``[n, d]``.
+        labels: ``[n]`` in 0..classes-1.
+        classes: Number of classes K.
+        c: Inverse strength of the penalty; the bias has a tenth of it.
+        offset: Logits ``[n, K]`` to start from, not learnt; None is zero.
+        start: Where the optimiser starts; changes speed only.
+
+    Returns:
+        The learnt part; the model's logits are ``offset + head.logits(features)``.
+    """
+    n, d = features.shape
+    base = np.zeros((n, classes)) if offset is None else offset
+    hot = np.eye(classes)[labels]
+    penalty = np.full((classes, d + 1), 1.0 / c)
+    penalty[:, d] = 0.1 / c
+    augmented = np.hstack([features, np.ones((n, 1))])
+
+    def objective(flat: Floats) -> tuple[float, Floats]:
+        weights = flat.reshape(classes, d + 1)
+        logits = base + augmented @ weights.T
+        total = logsumexp(logits, axis=1, keepdims=True)
+        loss = float(np.sum(total) - np.sum(logits[hot > 0]))
+        loss += 0.5 * float(np.sum(penalty * weights**2))
+        gradient = (np.exp(logits - total) - hot).T @ augmented + penalty * weights
+        return loss, gradient.ravel()
+
+    first = np.zeros((classes, d + 1))
+    if start is not None:
+        first = np.hstack([start.weight, start.bias[:, None]])
+    found = minimize(
+        objective,
+        first.ravel(),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": 200, "gtol": 1e-3, "ftol": 1e-8},
+    )
+    weights = found.x.reshape(classes, d + 1)
+    return LinearHead(weights[:, :d].copy(), weights[:, d].copy())
+
+
+def spread(head: LinearHead, rows: NDArray[np.intp], classes: int) -> LinearHead:
+    """A head over all ``classes`` of which only ``rows`` can be predicted."""
+    weight = np.zeros((classes, head.weight.shape[1]))
+    bias = np.full(classes, NEVER)
+    weight[rows] = head.weight
+    bias[rows] = head.bias
+    return LinearHead(weight, bias)
+
+
+def log_loss(logits: Floats, labels: Ints) -> Floats:
+    """Loss of each record in nats, ``[n]``."""
+    losses: Floats = -log_softmax(logits, axis=1)[np.arange(len(labels)), labels]
+    return losses
+
+
+def best_temperature(logits: Floats, labels: Ints) -> float:
+    """Factor on the logits with the smallest log loss, on a coarse logarithmic grid."""
+    grid = np.geomspace(1e-3, 1e2, 41)
+    losses = [float(log_loss(logits * value, labels).sum()) for value in grid]
+    return float(grid[int(np.argmin(losses))])

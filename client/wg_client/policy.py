@@ -1,0 +1,83 @@
+"""The plant's policy: what it answers at all. Decided before any record is looked at.
+
+Every refusal here depends on the request, the configuration and the clock only, never on the
+data: a refusal must not be a side channel.
+"""
+
+from __future__ import annotations
+
+from wg_client.config import ANY_PURPOSE, ClientConfig, positive_decimal
+from wg_common.errors import ConfigError, PolicyRefused
+from wg_common.protocol import PROTOCOL_VERSION, StatisticsQuery
+
+REQUEST_ID_LIMIT = 200
+PURPOSE_LIMIT = 1000
+
+
+def check_message_type(config: ClientConfig, message_type: str) -> None:
+    """Refuse a message type that the plant does not answer.
+
+    Raises:
+        PolicyRefused: It is not allowed.
+    """
+    if message_type not in config.privacy.message_types:
+        raise PolicyRefused(
+            f"message type {message_type!r}: this plant answers"
+            f" {', '.join(config.privacy.message_types) or 'none'}"
+        )
+
+
+def check_query(config: ClientConfig, query: StatisticsQuery, *, encoder: str, now: float) -> None:
+    """Refuse a query that the plant's policy does not cover.
+
+    Args:
+        config: The plant's configuration.
+        query: What the server asks.
+        encoder: Id of the encoder that the plant holds, hex.
+        now: Unix time, seconds.
+
+    Raises:
+        PolicyRefused: Wrong version, site, encoder or form, expired, or more than is allowed.
+    """
+    privacy = config.privacy
+    if query.version != PROTOCOL_VERSION:
+        raise PolicyRefused(f"query: version {query.version}, expected {PROTOCOL_VERSION}")
+    if query.site != config.site:
+        raise PolicyRefused(f"query: for site {query.site!r}, this is {config.site!r}")
+    check_identifier(query.request_id)
+    if now >= query.expires:
+        raise PolicyRefused(f"query {query.request_id}: expired at {query.expires}")
+    if query.encoder != encoder:
+        raise PolicyRefused(
+            f"query {query.request_id}: encoder {query.encoder[:16]}, this plant holds"
+            f" {encoder[:16]}"
+        )
+    for name, asked, most in (
+        ("epsilon", query.epsilon, privacy.max_request_epsilon),
+        ("delta", query.delta, privacy.max_request_delta),
+    ):
+        try:
+            value = positive_decimal(asked, name)
+        except ConfigError as error:
+            raise PolicyRefused(f"query {query.request_id}: {error}") from error
+        if value > positive_decimal(most, f"privacy.max_request_{name}"):
+            raise PolicyRefused(
+                f"query {query.request_id}: {name} {asked}, this plant allows {most} a request"
+            )
+    if len(query.purpose) > PURPOSE_LIMIT or not query.purpose.isprintable():
+        raise PolicyRefused(f"query {query.request_id}: purpose is too long or not printable")
+    if ANY_PURPOSE not in privacy.purposes and query.purpose not in privacy.purposes:
+        raise PolicyRefused(f"query {query.request_id}: this plant does not allow its purpose")
+
+
+def check_identifier(request_id: str) -> None:
+    """Refuse a request id that is no short word.
+
+    Raises:
+        PolicyRefused: It is empty, long, or has characters beyond letters, digits, ``.:_-``.
+    """
+    plain = request_id.replace("-", "").replace("_", "").replace(".", "").replace(":", "")
+    if not (0 < len(request_id) <= REQUEST_ID_LIMIT and plain.isascii() and plain.isalnum()):
+        raise PolicyRefused(
+            f"request id: expected 1 to {REQUEST_ID_LIMIT} letters, digits and .:_-"
+        )
