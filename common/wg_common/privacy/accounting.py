@@ -1,0 +1,156 @@
+"""What events cost: composed (epsilon, delta) by dp-accounting's privacy loss distributions.
+
+Always for adding or removing one privacy unit. All Gaussians are one Gaussian with the summed
+``mu^2`` (exact: Dong, Roth and Su 2022, Corollary 2.1), and DP-SGD runs of equal (q, sigma) are
+one run, so that a thousand releases cost as much to account as a handful. Distributions are
+rounded pessimistically: the figure is an upper bound.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from wg_common.errors import PolicyRefused
+from wg_common.privacy import calibration
+from wg_common.privacy.events import MU_SQUARED_UNIT, PrivacyEvent
+from wg_common.privacy.mechanism import NOISE_MULTIPLIER_MINIMUM
+
+_INTERVAL = 1e-4
+"""Discretisation of privacy losses; with connected dots the error is of second order in it."""
+
+_RELEASES_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Collapsed:
+    """Events with equal ones merged.
+
+    Attributes:
+        mu_squared: Sum over all Gaussian releases, exact.
+        runs: (sampling probability, noise multiplier) and total steps of DP-SGD, sorted.
+    """
+
+    mu_squared: Fraction
+    runs: tuple[tuple[float, float, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one more event would cost at a given delta.
+
+    Attributes:
+        alone: Epsilon of the event by itself.
+        before: Epsilon of everything so far.
+        after: Epsilon of everything so far and the event.
+    """
+
+    alone: float
+    before: float
+    after: float
+
+
+def collapse(events: Iterable[PrivacyEvent]) -> Collapsed:
+    """Merge events without loss.
+
+    Raises:
+        PolicyRefused: A DP-SGD run has noise below a tenth of its clipping norm.
+    """
+    units = 0
+    runs: dict[tuple[float, float], int] = {}
+    for event in events:
+        if event.mechanism == "gaussian":
+            units += int(event.mu_squared)
+            continue
+        key = float(event.sampling_probability), float(event.noise_multiplier)
+        if key[1] < NOISE_MULTIPLIER_MINIMUM:
+            raise PolicyRefused(
+                f"noise multiplier {event.noise_multiplier}: "
+                f"less than {NOISE_MULTIPLIER_MINIMUM} is refused"
+            )
+        runs[key] = runs.get(key, 0) + event.steps
+    merged = tuple((q, sigma, steps) for (q, sigma), steps in sorted(runs.items()))
+    return Collapsed(units * MU_SQUARED_UNIT, merged)
+
+
+def epsilon(events: Sequence[PrivacyEvent], delta: float) -> float:
+    """Epsilon of all events together, at ``delta``.
+
+    Args:
+        events: In any order.
+        delta: In (0, 1).
+
+    Returns:
+        An upper bound, above the exact value by less than 1e-6 in common cases; 0 for no events.
+
+    Raises:
+        ConfigError: ``delta`` is out of range.
+        PolicyRefused: See ``collapse``.
+    """
+    calibration.check_delta(delta)
+    found = collapse(events)
+    if not found.mu_squared and not found.runs:
+        return 0.0
+    import dp_accounting
+    from dp_accounting.pld import PLDAccountant
+
+    mu = math.sqrt(found.mu_squared)
+    accountant = PLDAccountant(
+        dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE,
+        value_discretization_interval=_INTERVAL * max(1.0, mu**2),
+    )
+    if mu:
+        accountant.compose(dp_accounting.GaussianDpEvent(1 / mu))
+    for q, sigma, steps in found.runs:
+        step = dp_accounting.PoissonSampledDpEvent(q, dp_accounting.GaussianDpEvent(sigma))
+        accountant.compose(step, steps)
+    return float(accountant.get_epsilon(delta))
+
+
+def cost(spent: Sequence[PrivacyEvent], event: PrivacyEvent, delta: float) -> Cost:
+    """What ``event`` would cost on top of what is spent: the question before a charge."""
+    return Cost(
+        alone=epsilon([event], delta),
+        before=epsilon(spent, delta),
+        after=epsilon([*spent, event], delta),
+    )
+
+
+def releases_left(
+    spent: Sequence[PrivacyEvent], event: PrivacyEvent, cap_epsilon: float, delta: float
+) -> int:
+    """How many more events like ``event`` fit under a cap; at most 2^20 is answered."""
+
+    def fits(count: int) -> bool:
+        return epsilon([*spent, *repeated(event, count)], delta) <= cap_epsilon
+
+    if not fits(1):
+        return 0
+    low, high = 1, 2
+    while high <= _RELEASES_LIMIT and fits(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+def burn_rate(events: Sequence[PrivacyEvent], delta: float) -> tuple[float, ...]:
+    """Composed epsilon after each event, in order: the curve under a cap."""
+    return tuple(epsilon(events[: count + 1], delta) for count in range(len(events)))
+
+
+def repeated(event: PrivacyEvent, count: int) -> list[PrivacyEvent]:
+    """One event that stands for ``count`` times ``event``, as a list."""
+    if event.mechanism == "gaussian":
+        return [PrivacyEvent(mechanism="gaussian", mu_squared=str(int(event.mu_squared) * count))]
+    return [
+        PrivacyEvent(
+            mechanism="dp-sgd",
+            sampling_probability=event.sampling_probability,
+            noise_multiplier=event.noise_multiplier,
+            steps=event.steps * count,
+        )
+    ]

@@ -1,0 +1,364 @@
+"""The statistics schema: how a release is laid out, and how far one privacy unit moves it.
+
+A record with features ``phi`` (quantised to integers ``q``, see ``exact``) and class ``y`` is
+mapped to one integer vector, and a data set to the sum over its privacy units::
+
+    v(y, q) = [ a * e_y  |  b * e_y (x) q  |  c * m(q) ]
+                counts        sums            moments
+
+``S = 2^bits`` grid units are one clip radius R, so ``|q|^2 <= S^2`` holds in exact integers. The
+counts block has one entry for each label and a last one for records without a label: a record is
+in exactly one of them, hence the extra entry costs nothing. A record without a label has no sums.
+
+======== ======================== ============ ====================
+moments  m(q)                     shape        bound M on |m(q)|^2
+======== ======================== ============ ====================
+none     (nothing)                (0,)         0
+mean     q                        (d,)         S^2
+diagonal (S * q, q * q)           (2, d)       2 * S^4
+second   w_ij * q_i * q_j, i <= j (d(d+1)/2,)  w_ii^2 * S^4
+======== ======================== ============ ====================
+
+*Diagonal*: ``|S q|^2 <= S^4``, and ``sum q_i^4 <= (sum q_i^2)^2 <= S^4``. *Second*: with
+``w_ii = 1024`` and ``w_ij = 1448``, ``w_ij^2 <= 2 w_ii^2``, so ``|m|^2 <= w_ii^2 * |q q^T|_F^2 =
+w_ii^2 * |q|^4``. All bounds are attained by ``q = S e_1``.
+
+*Guarantee.* ``sensitivity_squared`` bounds ``|v(D) - v(D')|^2`` over all neighbours, as an exact
+integer (or fraction). Nothing here says anything about noise; see ``mechanism``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from wg_common.errors import DecodeError
+
+VERSION = 1
+
+SECOND_DIAGONAL = 1024
+SECOND_OFF_DIAGONAL = 1448
+"""Integer weights of the second moment's entries: isometric from below, 1448^2 <= 2 * 1024^2."""
+
+COORDINATE_LIMIT = 1 << 62
+"""No exact statistic may pass this: half of what an i64 holds is left to the noise."""
+
+CAPACITY_MINIMUM = 1 << 20
+"""Every schema can hold at least this many records."""
+
+Moments = Literal["none", "mean", "diagonal", "second"]
+Adjacency = Literal["add-remove", "replace-one"]
+BlockName = Literal["counts", "sums", "moments"]
+
+_BITS = range(4, 21)
+_DIMENSION_LIMIT = 1 << 16
+_LABEL_LIMIT = 1 << 14
+_LENGTH_LIMIT = 1 << 22
+_WEIGHT_LIMIT = 1 << 53
+_HEX = re.compile(r"[0-9a-f]{2,128}")
+_DECIMAL = re.compile(r"[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?")
+
+_SHARES: dict[Moments, tuple[Fraction, Fraction, Fraction]] = {
+    "none": (Fraction(1, 100), Fraction(99, 100), Fraction(0)),
+    "mean": (Fraction(1, 100), Fraction(94, 100), Fraction(5, 100)),
+    "diagonal": (Fraction(1, 100), Fraction(89, 100), Fraction(10, 100)),
+    "second": (Fraction(1, 100), Fraction(69, 100), Fraction(30, 100)),
+}
+"""Shares of the squared sensitivity for (counts, sums, moments)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One contiguous part of the released vector.
+
+    Attributes:
+        name: ``counts``, ``sums`` or ``moments``.
+        offset: Index of its first entry.
+        shape: Its shape, in C order.
+        weight: The integer weight (a, b or c) by which its entries were multiplied.
+    """
+
+    name: BlockName
+    offset: int
+    shape: tuple[int, ...]
+    weight: int
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatisticsSchema:
+    """Layout, grid and privacy unit of a release. Everything in it is public.
+
+    Attributes:
+        encoder: SHA-256 of the public encoder package, hex.
+        dimension: Number d of features.
+        labels: Public label domain, in order; may be empty.
+        clip_radius: L2 radius R to which features are clipped, decimal string, feature units.
+        bits: log2 of the number S of grid units in one clip radius.
+        moments: Kind of the moments block.
+        count_weight: a.
+        sum_weight: b; 0 exactly when there are no labels.
+        moment_weight: c; 0 exactly when ``moments`` is ``none``.
+        unit_rule: How a privacy unit with several records counts: ``record`` (each record is a
+            unit), ``weight`` (each of its m records with weight 1/m), or ``cap`` (its first
+            ``unit_cap`` records).
+        unit_cap: For ``cap``: the largest number of records that count. Otherwise 1.
+    """
+
+    version: int = VERSION
+    encoder: str
+    dimension: int
+    labels: tuple[str, ...]
+    clip_radius: str
+    bits: int
+    moments: Moments
+    count_weight: int
+    sum_weight: int
+    moment_weight: int
+    unit_rule: Literal["record", "weight", "cap"]
+    unit_cap: int
+
+    def __post_init__(self) -> None:
+        _require(self.version == VERSION, "version", self.version, f"{VERSION}")
+        _require(bool(_HEX.fullmatch(self.encoder)), "encoder", self.encoder, "lower-case hex")
+        _require(0 < self.dimension <= _DIMENSION_LIMIT, "dimension", self.dimension, "1 to 2^16")
+        _require(len(self.labels) <= _LABEL_LIMIT, "labels", len(self.labels), "at most 2^14")
+        unique = len(set(self.labels)) == len(self.labels) and all(self.labels)
+        _require(unique, "labels", self.labels, "unique names that are not empty")
+        decimal = bool(_DECIMAL.fullmatch(self.clip_radius))
+        finite = decimal and 0 < float(self.clip_radius) < math.inf
+        _require(finite, "clip_radius", self.clip_radius, "a positive decimal")
+        _require(self.bits in _BITS, "bits", self.bits, f"{_BITS.start} to {_BITS.stop - 1}")
+        for name, weight, needed in (
+            ("count_weight", self.count_weight, True),
+            ("sum_weight", self.sum_weight, bool(self.labels)),
+            ("moment_weight", self.moment_weight, self.moments != "none"),
+        ):
+            good = 0 < weight < _WEIGHT_LIMIT if needed else weight == 0
+            _require(good, name, weight, "1 to 2^53 - 1" if needed else "0")
+        capped = self.unit_cap == 1 or (self.unit_rule == "cap" and 1 < self.unit_cap < 1 << 20)
+        _require(capped, "unit_cap", self.unit_cap, "1, or with the rule cap up to 2^20")
+        _require(self.length <= _LENGTH_LIMIT, "length", self.length, "at most 2^22 entries")
+        _require(
+            self.capacity >= CAPACITY_MINIMUM,
+            "capacity",
+            self.capacity,
+            "weights and bits that leave room for 2^20 records in 64 bits",
+        )
+
+    @property
+    def grid(self) -> int:
+        """S: grid units in one clip radius."""
+        return 1 << self.bits
+
+    @property
+    def radius(self) -> float:
+        """R: the clip radius in feature units."""
+        return float(self.clip_radius)
+
+    @property
+    def blocks(self) -> tuple[Block, Block, Block]:
+        """The blocks of the released vector: counts, sums, moments."""
+        classes, d = len(self.labels), self.dimension
+        shape: tuple[int, ...] = {
+            "none": (0,),
+            "mean": (d,),
+            "diagonal": (2, d),
+            "second": (d * (d + 1) // 2,),
+        }[self.moments]
+        counts = Block("counts", 0, (classes + 1,), self.count_weight)
+        sums = Block("sums", counts.size, (classes, d), self.sum_weight)
+        moments = Block("moments", counts.size + sums.size, shape, self.moment_weight)
+        return counts, sums, moments
+
+    @property
+    def length(self) -> int:
+        """Number of entries of the released vector."""
+        return sum(block.size for block in self.blocks)
+
+    @property
+    def capacity(self) -> int:
+        """How many records fit before an exact statistic could leave 64 bits."""
+        s = self.grid
+        largest = {"none": 0, "mean": s, "diagonal": s * s, "second": SECOND_DIAGONAL * s * s}
+        entry = max(
+            self.count_weight, self.sum_weight * s, self.moment_weight * largest[self.moments]
+        )
+        return COORDINATE_LIMIT // entry
+
+    def sensitivity_squared(self, adjacency: Adjacency = "add-remove") -> int | Fraction:
+        """Largest squared L2 change, in squared grid units, between neighbouring data sets.
+
+        ``add-remove``: one privacy unit more or less; an integer, attained unless the rule is
+        ``weight`` and a unit has several records. ``replace-one``: one unit becomes another.
+        """
+        if adjacency == "add-remove":
+            return self._record_squared() * self.unit_cap**2
+        pair = self._pair_squared()
+        if self.unit_rule != "weight":
+            return pair * self.unit_cap**2
+        # A unit's vector is a mean of record vectors (no pair of means is further apart than the
+        # furthest pair of records), rounded toward zero: less than one unit an entry of two.
+        rounded = (_ceil_sqrt(pair) + _ceil_sqrt(Fraction(self.length))) ** 2
+        return min(rounded, 4 * self._record_squared())
+
+    def _record_squared(self) -> int:
+        """Largest |v|^2 of one record: a^2 + b^2 S^2 + c^2 M."""
+        s2 = self.grid**2
+        bound = {"none": 0, "mean": s2, "diagonal": 2 * s2**2, "second": _W2 * s2**2}
+        return (
+            self.count_weight**2
+            + self.sum_weight**2 * s2
+            + self.moment_weight**2 * bound[self.moments]
+        )
+
+    def _pair_squared(self) -> Fraction:
+        """Largest |v - v'|^2 of two records: of one class, or of two.
+
+        Both are of the form ``p |q - q'|^2 + r |m(q) - m(q')|^2 + constant``, where for
+        ``diagonal`` and ``second`` the last term is at most
+        ``r |q q^T - q' q'^T|_F^2 = r (|q|^4 + |q'|^4 - 2 <q, q'>^2)``.
+        """
+        s2 = self.grid**2
+        b2, c2 = self.sum_weight**2, self.moment_weight**2
+        linear, quartic = {
+            "none": (0, 0),
+            "mean": (c2, 0),
+            "diagonal": (c2 * s2, c2),
+            "second": (0, c2 * _W2),
+        }[self.moments]
+        same = _farthest(b2 + linear, quartic, s2)
+        other = 2 * self.count_weight**2 + 2 * b2 * s2 + _farthest(linear, quartic, s2)
+        return max(same, other)
+
+
+def default_schema(
+    *,
+    encoder: str,
+    dimension: int,
+    labels: Sequence[str],
+    clip_radius: float,
+    bits: int = 14,
+    moments: Moments = "diagonal",
+    unit_rule: Literal["record", "weight", "cap"] = "record",
+    unit_cap: int = 1,
+) -> StatisticsSchema:
+    """The schema with the block shares that were found good (docs/decisions/0012).
+
+    Args:
+        encoder: SHA-256 of the public encoder package, hex.
+        dimension: Number of features.
+        labels: Public label domain. If it is empty, the share of the sums goes to the moments.
+        clip_radius: L2 clip radius, in feature units.
+        bits: log2 of grid units in one clip radius.
+        moments: Kind of the moments block.
+        unit_rule: How a privacy unit with several records counts.
+        unit_cap: Cap of the rule ``cap``.
+
+    Raises:
+        DecodeError: An argument is out of its range.
+    """
+    count_share, sum_share, moment_share = _SHARES[moments]
+    return schema_with_shares(
+        encoder=encoder,
+        dimension=dimension,
+        labels=labels,
+        clip_radius=clip_radius,
+        bits=bits,
+        moments=moments,
+        shares=(count_share, sum_share, moment_share)
+        if labels
+        else (count_share, Fraction(0), 1 - count_share),
+        unit_rule=unit_rule,
+        unit_cap=unit_cap,
+    )
+
+
+def schema_with_shares(
+    *,
+    encoder: str,
+    dimension: int,
+    labels: Sequence[str],
+    clip_radius: float,
+    bits: int,
+    moments: Moments,
+    shares: tuple[Fraction, Fraction, Fraction],
+    unit_rule: Literal["record", "weight", "cap"] = "record",
+    unit_cap: int = 1,
+) -> StatisticsSchema:
+    """A schema whose blocks take given shares of the squared sensitivity.
+
+    The weights are found in exact arithmetic, so every machine finds the same ones: the moment
+    weight is 1 (without moments: the sum weight is 256), the others are rounded down to match.
+
+    Args:
+        encoder: SHA-256 of the public encoder package, hex.
+        dimension: Number of features.
+        labels: Public label domain.
+        clip_radius: L2 clip radius, in feature units.
+        bits: log2 of grid units in one clip radius.
+        moments: Kind of the moments block.
+        shares: Of counts, sums and moments; they sum to 1.
+        unit_rule: How a privacy unit with several records counts.
+        unit_cap: Cap of the rule ``cap``.
+
+    Raises:
+        DecodeError: An argument is out of its range.
+    """
+    _require(bits in _BITS, "bits", bits, f"{_BITS.start} to {_BITS.stop - 1}")
+    _require(0 < clip_radius < math.inf, "clip_radius", clip_radius, "a positive number")
+    count_share, sum_share, moment_share = shares
+    s2 = 1 << (2 * bits)
+    if moments == "none":
+        moment_weight = 0
+        total = (1 << 16) * s2 / sum_share if labels else Fraction(1 << 40)
+    else:
+        moment_weight = 1
+        bound = {"mean": s2, "diagonal": 2 * s2**2, "second": _W2 * s2**2}[moments]
+        total = bound / moment_share
+    return StatisticsSchema(
+        encoder=encoder,
+        dimension=dimension,
+        labels=tuple(labels),
+        clip_radius=repr(float(clip_radius)),
+        bits=bits,
+        moments=moments,
+        count_weight=max(1, math.isqrt(math.floor(count_share * total))),
+        sum_weight=max(1, math.isqrt(math.floor(sum_share * total / s2))) if labels else 0,
+        moment_weight=moment_weight,
+        unit_rule=unit_rule,
+        unit_cap=unit_cap,
+    )
+
+
+_W2 = SECOND_DIAGONAL**2
+
+
+def _farthest(p: int, r: int, s2: int) -> Fraction:
+    """Maximum of ``p (2 s2 - 2 t) + r (2 s2^2 - 2 t^2)`` over ``t = <q, q'>`` in [-s2, s2].
+
+    Longer ``q`` and ``q'`` only add at a given t, so both norms are s2. The maximum is at
+    ``t = -p / 2r``, or at ``t = -s2`` when that lies outside.
+    """
+    if p >= 2 * r * s2:
+        return Fraction(4 * p * s2)
+    return Fraction(2 * p * s2 + 2 * r * s2**2) + Fraction(p * p, 2 * r)
+
+
+def _ceil_sqrt(value: Fraction) -> int:
+    whole = math.ceil(value)
+    root = math.isqrt(whole)
+    return root if root * root == whole else root + 1
+
+
+def _require(good: bool, field: str, found: object, expected: str) -> None:
+    if not good:
+        raise DecodeError(f"statistics schema: {field} is {found!r}, expected {expected}")
