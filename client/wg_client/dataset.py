@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import hmac
 import io
 import struct
 import zipfile
@@ -35,6 +34,7 @@ from numpy.typing import NDArray
 from wg_client.images import ImageFiles, is_image
 from wg_common import atomic
 from wg_common.errors import DataError
+from wg_common.ledger.commitment import commit
 
 RECORD_LIMIT = 1_000_000
 NPZ_LIMIT = 8 << 30
@@ -43,7 +43,6 @@ CSV_LIMIT = 256 << 20
 RECORDS_CSV = "records.csv"
 UNLABELLED_FOLDER = "_unlabelled"
 UNLABELLED = -1
-_COMMITMENT = b"weightgate/v1/data-commitment\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -109,11 +108,7 @@ def load_dataset(
 
 def commitment(secret: bytes, data: SiteData) -> str:
     """Keyed commitment to the data set: images, labels and units, in any order. Hex."""
-    digests = sorted(_record_digests(data))
-    code = hmac.new(secret, _COMMITMENT, hashlib.sha256)
-    for digest in digests:
-        code.update(digest)
-    return code.hexdigest()
+    return commit(secret, sorted(_record_digests(data)))
 
 
 def _record_digests(data: SiteData) -> Iterator[bytes]:

@@ -29,6 +29,11 @@ class Folds:
     assignment: Ints
     count: int
 
+    @property
+    def usable(self) -> bool:
+        """Whether every repeat has records in two folds at least."""
+        return all(len(np.unique(row)) > 1 for row in self.assignment)
+
 
 def stratified(
     labels: Ints, rng: np.random.Generator, units: NDArray[np.intp] | None = None

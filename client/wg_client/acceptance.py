@@ -1,0 +1,118 @@
+"""Do no harm: when delivered weights replace what the plant can do alone.
+
+The rule, exactly. Let ``d_i`` in [-1, 1] be, for labelled record i, out-of-fold correctness of the
+challenger minus that of the local-only model, averaged over repeats of cross-validation; n the
+number of labelled records; K the declared classes, U of them without a local record; and
+``m = unseen_share * U / K`` the share of future records that the policy expects from those. Then
+
+    gain  = (1 - m) * (sum_i d_i / (n + n0) - lost) + m * (sum_c r_c + 0) / (C + 1) / 2
+    sd^2  = (1 - m)^2 * (sum_i (d_i - mean d)^2 + n0 * v0) / (n + n0)^2
+            + m^2 * q * (1 - q) / (C + 1) / 4
+
+with ``n0 = prior_records`` records' worth of belief that nothing changes, of variance v0 = 0.1;
+``r_c`` the recall of seen class c when the challenger must do without its local records (C
+classes tried, one pseudo-class of recall 0, q their mean), halved because the class did shape the
+statistics behind the delivered weights; ``lost`` the accuracy on seen classes that predicting
+unseen ones costs. The local-only model never predicts an unseen class: its recall there is 0.
+
+A challenger is *accepted* if ``gain - caution * sd > 0``; among the accepted the one with the
+largest ``gain - caution * sd`` is kept; otherwise local-only is. Without any labelled record the
+policy's ``without_labels`` decides, and the report says that nothing was checked.
+
+Not guaranteed: that the kept model is better on every future record. The estimate is slightly
+optimistic about delivered weights, which were conditioned on (noisy statistics of) the records
+that check them; ``prior_records`` and ``caution`` answer for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from wg_client.config import AcceptanceConfig
+from wg_client.heads import Floats, Ints
+
+PRIOR_VARIANCE = 0.1
+"""Variance v0 of a record's difference under the prior."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """A challenger against local-only.
+
+    Attributes:
+        name: The challenger.
+        gain: Estimated gain in accuracy, 0.01 = one point.
+        sd: Standard deviation of the gain.
+        lower: ``gain - caution * sd``.
+        accepted: ``lower > 0``.
+        unseen_recall: Estimated recall on classes without local records, before halving.
+    """
+
+    name: str
+    gain: float
+    sd: float
+    lower: float
+    accepted: bool
+    unseen_recall: float
+
+
+def unseen_mass(config: AcceptanceConfig, *, declared: int, seen: int) -> float:
+    """Share m of future records expected from declared classes without local records."""
+    return config.unseen_share * (declared - seen) / declared
+
+
+def correctness(predictions: Ints, labels: Ints) -> Floats:
+    """Share of repeats in which each record was right: ``[repeats, n]``, ``[n]`` -> ``[n]``."""
+    return np.asarray((predictions == labels).mean(axis=0), dtype=np.float64)
+
+
+def compare(
+    name: str,
+    challenger: Ints,
+    local: Ints,
+    labels: Ints,
+    config: AcceptanceConfig,
+    *,
+    mass: float,
+    recalls: Floats,
+    lost: float,
+) -> Evidence:
+    """Weigh a challenger against local-only; the module says how.
+
+    Args:
+        name: The challenger.
+        challenger: Its out-of-fold classes, ``[repeats, n]``.
+        local: Those of local-only, ``[repeats, n]``, on the same folds.
+        labels: ``[n]``, n at least 1.
+        config: The plant's acceptance policy.
+        mass: Share m.
+        recalls: Leave-class-out recalls ``r_c``, ``[C]``.
+        lost: Accuracy lost to unseen classes.
+    """
+    difference = correctness(challenger, labels) - correctness(local, labels)
+    total = len(labels) + config.prior_records
+    seen = float(difference.sum()) / total - lost
+    scatter = float(np.sum((difference - difference.mean()) ** 2))
+    seen_variance = (scatter + config.prior_records * PRIOR_VARIANCE) / total**2
+    recall = float(recalls.sum()) / (len(recalls) + 1)
+    recall_variance = recall * (1 - recall) / (len(recalls) + 1) / 4
+    gain = (1 - mass) * seen + mass * recall / 2
+    sd = float(np.sqrt((1 - mass) ** 2 * seen_variance + mass**2 * recall_variance))
+    lower = gain - config.caution * sd
+    return Evidence(
+        name=name,
+        gain=gain,
+        sd=sd,
+        lower=lower,
+        accepted=lower > 0,
+        unseen_recall=recall if mass else 0.0,
+    )
+
+
+def keep(evidence: Sequence[Evidence]) -> str | None:
+    """Name of the accepted challenger with the largest lower bound, or None: local-only."""
+    accepted = [item for item in evidence if item.accepted]
+    return max(accepted, key=lambda item: item.lower).name if accepted else None
