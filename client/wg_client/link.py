@@ -9,6 +9,7 @@ from __future__ import annotations
 import email.utils
 import ssl
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +22,7 @@ from wg_common import protocol
 from wg_common.errors import ConfigError, PeerError
 
 TIMEOUT_SECONDS = 30.0
-REPLY_LIMIT = 1 << 20
+REPLY_LIMIT = 16 << 20
 CLOCK_TOLERANCE_SECONDS = 5.0
 """Flower refuses a request signed further in the future than this."""
 
@@ -87,6 +88,48 @@ class Link:
 
     def _post(self, path: str, body: bytes) -> tuple[int, bytes]:
         return post(self._client, path, body)
+
+
+class CappedTransport(httpx.BaseTransport):
+    """HTTPS that ends a response which grows past a bound, before it fills the memory."""
+
+    def __init__(self, context: ssl.SSLContext, limit: int) -> None:
+        self._inner = httpx.HTTPTransport(verify=context, trust_env=False)
+        self._limit = limit
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request; its response is bounded while it is read."""
+        request.headers["accept-encoding"] = "identity"  # a bound on bytes must be one on memory
+        response = self._inner.handle_request(request)
+        if response.headers.get("content-encoding", "identity") != "identity":
+            response.close()
+            raise httpx.ReadError("the server compressed an answer", request=request)
+        stream = response.stream
+        if not isinstance(stream, httpx.SyncByteStream):
+            raise httpx.ReadError("not a synchronous stream", request=request)
+        response.stream = _CappedStream(stream, self._limit + 4096, request)
+        return response
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._inner.close()
+
+
+class _CappedStream(httpx.SyncByteStream):
+    def __init__(self, inner: httpx.SyncByteStream, limit: int, request: httpx.Request) -> None:
+        self._inner = inner
+        self._left = limit
+        self._request = request
+
+    def __iter__(self) -> Iterator[bytes]:
+        for part in self._inner:
+            self._left -= len(part)
+            if self._left < 0:
+                raise httpx.ReadError("the server's answer is too large", request=self._request)
+            yield part
+
+    def close(self) -> None:
+        self._inner.close()
 
 
 def open_client(base_url: str, context: ssl.SSLContext) -> httpx.Client:

@@ -1,0 +1,90 @@
+"""What server and node must agree on for one Flower message: the app and the record's shape.
+
+A node runs one app, which is installed with it. A run carries the hash of the app that the node
+must already have; a node with another hash declines. So the hash is a version agreement, and
+never a way to send code.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from wg_common import canonical, protocol
+from wg_common.errors import DecodeError
+
+RECORD_NAME = "wg"
+"""Name of the one ConfigRecord in a message; it has the fields of ``Envelope``."""
+
+Kind = Literal["query", "delivery", "statistics", "receipt", "refusal"]
+_KINDS = frozenset({"query", "delivery", "statistics", "receipt", "refusal"})
+_REQUEST_ID = re.compile(r"[0-9a-f]{32}")
+
+APP_MISMATCH = "WG-APP-MISMATCH"
+TYPE_DENIED = "WG-TYPE-DENIED"
+TOO_LARGE = "WG-TOO-LARGE"
+MALFORMED = "WG-MALFORMED"
+
+
+@dataclass(frozen=True, slots=True)
+class AppManifest:
+    """The node's app, in the fields that both sides must agree on."""
+
+    name: str
+    protocol: int
+    message_types: tuple[str, ...]
+
+
+APP = AppManifest(
+    "weightgate/fleet",
+    protocol.PROTOCOL_VERSION,
+    (protocol.QUERY_STATISTICS, protocol.TRAIN_FINETUNE),
+)
+APP_HASH = canonical.sha256_hex(canonical.encode(APP))
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Content of one Flower message.
+
+    Attributes:
+        kind: What ``record`` and ``payload`` are.
+        record: A canonical record of ``wg_common.protocol``; empty for ``statistics``.
+        payload: The file that travels, if any.
+    """
+
+    kind: Kind
+    record: bytes = b""
+    payload: bytes = b""
+
+    def fields(self) -> dict[str, str | bytes]:
+        """As fields of a ConfigRecord."""
+        return {"kind": self.kind, "record": self.record, "payload": self.payload}
+
+
+def read_envelope(fields: dict[str, object], *, what: str) -> Envelope:
+    """Read the fields of a ConfigRecord strictly.
+
+    Raises:
+        DecodeError: A field is missing, unknown or of another type.
+    """
+    if set(fields) != {"kind", "record", "payload"}:
+        raise DecodeError(f"{what}: fields {sorted(fields)}, expected kind, record, payload")
+    kind, record, payload = fields["kind"], fields["record"], fields["payload"]
+    if kind not in _KINDS or not isinstance(record, bytes) or not isinstance(payload, bytes):
+        raise DecodeError(f"{what}: a field is of the wrong type, or of unknown kind")
+    if len(record) > protocol.MESSAGE_LIMIT:
+        raise DecodeError(f"{what}: a record of {len(record)} bytes")
+    return Envelope(kind, record, payload)  # type: ignore[arg-type]  # checked against _KINDS
+
+
+def check_request_id(text: str) -> str:
+    """Return a request id, which becomes a file name, if it is 32 hex digits.
+
+    Raises:
+        DecodeError: It is not.
+    """
+    if not _REQUEST_ID.fullmatch(text):
+        raise DecodeError(f"request id {text[:40]!r}: expected 32 lower-case hex digits")
+    return text
