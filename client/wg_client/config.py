@@ -170,6 +170,10 @@ class ClientConfig:
         if self.version != VERSION:
             raise ConfigError(f"version: {self.version}, this program reads {VERSION}")
         protocol.check_site_name(self.site)
+        if self.privacy.unit_rule != "record" and self.data.unit_column is None:
+            raise ConfigError(
+                f"privacy.unit_rule: {self.privacy.unit_rule} needs data.unit_column, found null"
+            )
 
 
 def positive_decimal(text: str, what: str) -> Decimal:

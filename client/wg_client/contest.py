@@ -20,7 +20,7 @@ from wg_client.baseline import fit_local
 from wg_client.config import AcceptanceConfig
 from wg_client.finetune import Finetuned, delivered_loss, fit_finetuned
 from wg_client.folds import Folds, stratified
-from wg_client.heads import Floats, Ints, LinearHead
+from wg_client.heads import Floats, Ints, LinearHead, best_temperature
 
 RANDOM = "random-init"
 LOCAL = "local-only"
@@ -208,8 +208,12 @@ def _model(
 
 def _delivered(name: str, offer: Offer, x: Floats, y: Ints, folds: Folds | None) -> Model:
     repeats = 1 if folds is None else len(folds.assignment)
-    predictions = np.tile(offer.head.logits(x).argmax(axis=1), (repeats, 1))
-    return _model(name, offer.head, offer.name, {}, predictions, y)
+    logits = offer.head.logits(x)
+    predictions = np.tile(logits.argmax(axis=1), (repeats, 1))
+    # A temperature changes no prediction, and makes the probabilities mean something.
+    factor = best_temperature(logits, y) if len(y) else 1.0
+    head = LinearHead(offer.head.weight * factor, offer.head.bias * factor)
+    return _model(name, head, offer.name, {"temperature": f"{1 / factor:.4g}"}, predictions, y)
 
 
 def _weigh(

@@ -106,12 +106,17 @@ def load_dataset(
     raise DataError(f"{path}: expected a folder or a .npz file")
 
 
-def commitment(secret: bytes, data: SiteData) -> str:
-    """Keyed commitment to the data set: images, labels and units, in any order. Hex."""
-    return commit(secret, sorted(_record_digests(data)))
+def commitment(secret: bytes, digests: Sequence[bytes]) -> str:
+    """Keyed commitment to a data set, from ``record_digests``, whatever their order. Hex."""
+    return commit(secret, sorted(digests))
 
 
-def _record_digests(data: SiteData) -> Iterator[bytes]:
+def record_digests(data: SiteData) -> tuple[bytes, ...]:
+    """SHA-256 of each record: label, unit and image. Private: they identify records."""
+    return tuple(_digests(data))
+
+
+def _digests(data: SiteData) -> Iterator[bytes]:
     for index in range(len(data)):
         code = hashlib.sha256()
         label = int(data.labels[index])

@@ -9,7 +9,8 @@ Not guaranteed: colour management. Profiles and gamma are ignored, as public enc
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import overload
 
@@ -46,11 +47,27 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     Raises:
         DataError: Not an image, damaged, too large, or of a kind that is not read.
     """
+    with _opened(path) as image:
+        return _decode(path, image)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height from an image's header, without decoding a pixel.
+
+    Raises:
+        DataError: Not an image.
+    """
+    with _opened(path) as image:
+        return image.size
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             with Image.open(path, formats=FORMATS) as image:
-                return _decode(path, image)
+                yield image
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: not an image of {', '.join(FORMATS)}, or too large") from error
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, Warning) as error:

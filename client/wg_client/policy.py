@@ -7,10 +7,10 @@ data: a refusal must not be a side channel.
 from __future__ import annotations
 
 from wg_client.config import ANY_PURPOSE, ClientConfig, positive_decimal
-from wg_common.errors import ConfigError, PolicyRefused
+from wg_common import fleet
+from wg_common.errors import ConfigError, DecodeError, PolicyRefused
 from wg_common.protocol import PROTOCOL_VERSION, StatisticsQuery
 
-REQUEST_ID_LIMIT = 200
 PURPOSE_LIMIT = 1000
 
 
@@ -44,7 +44,10 @@ def check_query(config: ClientConfig, query: StatisticsQuery, *, encoder: str, n
         raise PolicyRefused(f"query: version {query.version}, expected {PROTOCOL_VERSION}")
     if query.site != config.site:
         raise PolicyRefused(f"query: for site {query.site!r}, this is {config.site!r}")
-    check_identifier(query.request_id)
+    try:
+        fleet.check_request_id(query.request_id)
+    except DecodeError as error:
+        raise PolicyRefused(str(error)) from error
     if now >= query.expires:
         raise PolicyRefused(f"query {query.request_id}: expired at {query.expires}")
     if query.encoder != encoder:
@@ -68,16 +71,3 @@ def check_query(config: ClientConfig, query: StatisticsQuery, *, encoder: str, n
         raise PolicyRefused(f"query {query.request_id}: purpose is too long or not printable")
     if ANY_PURPOSE not in privacy.purposes and query.purpose not in privacy.purposes:
         raise PolicyRefused(f"query {query.request_id}: this plant does not allow its purpose")
-
-
-def check_identifier(request_id: str) -> None:
-    """Refuse a request id that is no short word.
-
-    Raises:
-        PolicyRefused: It is empty, long, or has characters beyond letters, digits, ``.:_-``.
-    """
-    plain = request_id.replace("-", "").replace("_", "").replace(".", "").replace(":", "")
-    if not (0 < len(request_id) <= REQUEST_ID_LIMIT and plain.isascii() and plain.isalnum()):
-        raise PolicyRefused(
-            f"request id: expected 1 to {REQUEST_ID_LIMIT} letters, digits and .:_-"
-        )

@@ -1,0 +1,219 @@
+"""A weights package arrives: verify it, hold the contest, write models and report. Once each.
+
+Nothing of a package is used before its signature, hashes, recipient, encoder and labels hold. A
+package that was applied before is not trained again: its stored result is returned, also after it
+expired. A crash before the models' folder is in place leaves nothing; afterwards, a complete one.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_client import contest, model_store
+from wg_client import plant as plants
+from wg_client.contest import Offer, Outcome
+from wg_client.heads import LinearHead, head_from_tensors
+from wg_client.home import ClientHome
+from wg_client.model_store import EvidenceEntry, ModelEntry, ModelsManifest
+from wg_client.plant import Plant
+from wg_client.policy import check_message_type
+from wg_common import atomic, canonical, protocol, signing, weights_package
+from wg_common.errors import ConfigError, DecodeError, VerificationError
+from wg_common.weights_package import WeightsManifest
+
+log = logging.getLogger(__name__)
+
+ARCHITECTURE = "lite0-head"
+_REFERENCE_SEED = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedModel:
+    """What came of a package.
+
+    Attributes:
+        manifest: Provenance, evidence, what was kept.
+        already: Whether the package had been applied before.
+    """
+
+    manifest: ModelsManifest
+    already: bool
+
+    @property
+    def accepted(self) -> bool:
+        """Whether delivered weights were kept, in any form."""
+        return self.manifest.accepted
+
+
+def apply_package(
+    home: ClientHome, data: bytes, *, now: Callable[[], float] = time.time
+) -> AppliedModel:
+    """Verify a package and make models of it.
+
+    Args:
+        home: The plant's home.
+        data: Bytes of the ``.wgw``.
+        now: Unix time, seconds.
+
+    Raises:
+        DecodeError: Not a weights package, or not of an architecture that is known here.
+        VerificationError: Signature, hash, recipient, encoder or labels do not hold, or expired.
+        NotAcceptedError: There are no labels to check it, and the policy wants them.
+        PolicyRefused: The plant does not accept packages.
+    """
+    plant = plants.open_plant(home)
+    check_message_type(plant.config, protocol.TRAIN_FINETUNE)
+    package, tensors = verify(plant, data)
+    found = model_store.read_manifest(home, package.package_id)
+    if found is not None:
+        if found.package_sha256 != canonical.sha256_hex(data):
+            raise VerificationError(f"package {package.package_id[:16]}: other bytes than before")
+        return AppliedModel(manifest=found, already=True)
+    if now() >= package.expires:
+        raise VerificationError(
+            f"package {package.package_id[:16]}: expired at {package.expires}, it is {now():.0f}"
+        )
+    path = home.packages / f"{package.package_id}.wgw"
+    atomic.write_bytes(path, data, mode=atomic.PRIVATE)
+    features = plants.encode(home, plant).values.astype(np.float64)
+    outcome = contest.hold(
+        features,
+        plant.data.labels,
+        plant.data.units,
+        _offers(package, tensors, features.shape[1]),
+        _reference(len(package.labels), features.shape[1]),
+        plant.config.acceptance,
+    )
+    manifest, files = _record(plant, package, data, outcome, int(now()))
+    model_store.write(home, manifest, files)
+    _write_report(home, plant, manifest, outcome)
+    log.info("package %s: kept %s", package.package_id[:16], manifest.kept)
+    return AppliedModel(manifest=manifest, already=False)
+
+
+def verify(
+    plant: Plant, data: bytes
+) -> tuple[WeightsManifest, dict[str, dict[str, NDArray[np.float32]]]]:
+    """Check everything about a package that does not depend on the clock.
+
+    Raises:
+        DecodeError: Not a weights package, or not of an architecture that is known here.
+        VerificationError: Signature, hash, recipient, encoder or labels do not hold.
+    """
+    try:
+        raw = bytes.fromhex(plant.config.server.signing_key)
+    except ValueError as error:
+        raise ConfigError("server.signing_key: not hex") from error
+    package, tensors = weights_package.decode(data, signing.public_from_bytes(raw))
+    short = package.package_id[:16]
+    for what, got, want in (
+        ("site", package.site, plant.config.site),
+        ("encoder", package.encoder, plant.encoder),
+        ("labels", package.labels, plant.config.data.labels),
+    ):
+        if got != want:
+            raise VerificationError(f"package {short}: {what} is {got!r}, this plant has {want!r}")
+    if package.architecture != ARCHITECTURE:
+        raise DecodeError(
+            f"package {short}: architecture {package.architecture!r}, this program knows"
+            f" {ARCHITECTURE!r}"
+        )
+    model_store.check_package_id(package.package_id)
+    return package, tensors
+
+
+def _offers(
+    package: WeightsManifest, tensors: dict[str, dict[str, NDArray[np.float32]]], dimension: int
+) -> list[Offer]:
+    return [
+        Offer(
+            candidate.name,
+            candidate.source,
+            head_from_tensors(
+                tensors[candidate.name],
+                classes=len(package.labels),
+                dimension=dimension,
+                what=f"candidate {candidate.name}",
+            ),
+        )
+        for candidate in package.candidates
+    ]
+
+
+def _reference(classes: int, dimension: int) -> LinearHead:
+    rng = np.random.default_rng(_REFERENCE_SEED)
+    scale = 1 / math.sqrt(dimension)
+    return LinearHead(rng.uniform(-scale, scale, (classes, dimension)), np.zeros(classes))
+
+
+def _record(
+    plant: Plant, package: WeightsManifest, data: bytes, outcome: Outcome, applied: int
+) -> tuple[ModelsManifest, dict[str, dict[str, NDArray[np.float32]]]]:
+    sources = {candidate.name: candidate.source for candidate in package.candidates}
+    files = {name: model.head.tensors() for name, model in outcome.models.items()}
+    models = tuple(
+        ModelEntry(
+            name=model.name,
+            sha256=canonical.sha256_hex(model_store.pack(files[model.name])),
+            origin=model.origin,
+            source=sources.get(model.origin, ""),
+            settings=model.settings,
+            accuracy=_finite(model.accuracy),
+            error=_finite(model.error),
+        )
+        for model in outcome.models.values()
+    )
+    evidence = tuple(
+        EvidenceEntry(
+            name=item.name,
+            gain=item.gain,
+            sd=item.sd,
+            lower=item.lower,
+            accepted=item.accepted,
+            unseen_recall=item.unseen_recall,
+        )
+        for item in outcome.evidence
+    )
+    gains = {item.name: item.gain for item in outcome.evidence}
+    manifest = ModelsManifest(
+        package_id=package.package_id,
+        package_sha256=canonical.sha256_hex(data),
+        request_id=package.request_id,
+        architecture=package.architecture,
+        plan=package.plan,
+        encoder=package.encoder,
+        generator=package.generator,
+        labels=package.labels,
+        own_release=package.own_release,
+        memory_releases=package.memory_releases,
+        commitment=plant.commitment,
+        applied=applied,
+        kept=outcome.kept,
+        reason=outcome.reason,
+        gain=gains.get(outcome.kept, 0.0),
+        models=models,
+        evidence=evidence,
+        nearest_zoo_distances={
+            candidate.name: candidate.nearest_zoo_distance for candidate in package.candidates
+        },
+    )
+    return manifest, files
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _write_report(
+    home: ClientHome, plant: Plant, manifest: ModelsManifest, outcome: Outcome
+) -> None:
+    from wg_client.report import write_report  # matplotlib: seconds to import, only here
+
+    write_report(home, plant, manifest, outcome)

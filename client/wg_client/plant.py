@@ -1,0 +1,173 @@
+"""The plant, opened: configuration, data set, commitment, and the features that statistics see.
+
+Features are private. They are cached in the home folder, mode 0600, under a keyed name that covers
+every record and the encoder, so that a changed image or encoder never meets old features.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_client import config as configuration
+from wg_client.config import ClientConfig
+from wg_client.dataset import SiteData, commitment, load_dataset, record_digests
+from wg_client.home import ClientHome
+from wg_client.images import ImageFiles, image_size
+from wg_common import atomic, canonical
+from wg_common.errors import DataError, DecodeError
+from wg_common.ledger.commitment import commit
+from wg_common.privacy.schema import StatisticsSchema, default_schema
+
+log = logging.getLogger(__name__)
+
+ENCODER_LIMIT = 256 << 20
+_CACHE_LIMIT = 4 << 30
+_CHUNK = 64
+
+Progress = Callable[[int, int], None]
+"""Called with (records encoded, records in all)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Plant:
+    """What is known without looking at a pixel through the encoder.
+
+    Attributes:
+        config: ``client.yaml``.
+        data: The data set.
+        commitment: Keyed commitment to it, hex.
+        encoder: Id of the encoder that the plant holds, hex.
+        encoder_package: Its bytes.
+        cache_key: Keyed name of the records in their order, with the encoder; hex.
+    """
+
+    config: ClientConfig
+    data: SiteData
+    commitment: str
+    encoder: str
+    encoder_package: bytes
+    cache_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Features:
+    """Encoded records.
+
+    Attributes:
+        values: float32 ``[n, d]``.
+        clip_radius: Public clip radius of the encoder, feature units.
+    """
+
+    values: NDArray[np.float32]
+    clip_radius: float
+
+
+def load_encoder_package(home: ClientHome) -> bytes:
+    """Bytes of the encoder package; their SHA-256 is the encoder's id."""
+    return atomic.read_bytes(home.encoder, limit=ENCODER_LIMIT)
+
+
+def open_plant(home: ClientHome) -> Plant:
+    """Read configuration, data set and encoder package.
+
+    Raises:
+        ConfigError: The home is not initialised, or ``client.yaml`` is wrong.
+        DataError: The data set cannot be used.
+    """
+    config = configuration.load(home)
+    package = load_encoder_package(home)
+    encoder = canonical.sha256_hex(package)
+    data = load_dataset(
+        Path(config.data.path), config.data.labels, unit_column=config.data.unit_column
+    )
+    secret = home.load_secret()
+    digests = record_digests(data)
+    return Plant(
+        config=config,
+        data=data,
+        commitment=commitment(secret, digests),
+        encoder=encoder,
+        encoder_package=package,
+        cache_key=commit(secret, [encoder.encode("ascii"), *digests]),
+    )
+
+
+def encode(home: ClientHome, plant: Plant, progress: Progress | None = None) -> Features:
+    """Features of all records, from the cache if they are there.
+
+    Raises:
+        DataError: An image is damaged; its file is named.
+    """
+    path = home.cache / f"features-{plant.cache_key[:32]}.npz"
+    found = _read_cache(path, len(plant.data))
+    if found is not None:
+        return found
+    from wg_common.nets.encoder import load_encoder  # torch: seconds to import, only when needed
+
+    encoder = load_encoder(plant.encoder_package, threads=1)
+    values = np.zeros((len(plant.data), encoder.dimension), dtype=np.float32)
+    for start in range(0, len(plant.data), _CHUNK):
+        stop = min(start + _CHUNK, len(plant.data))
+        values[start:stop] = encoder.encode([plant.data.images[i] for i in range(start, stop)])
+        if progress is not None:
+            progress(stop, len(plant.data))
+    if not np.isfinite(values).all():
+        raise DataError(f"{plant.config.data.path}: the encoder gave values that are not finite")
+    features = Features(values=values, clip_radius=float(encoder.clip_radius))
+    buffer = io.BytesIO()
+    np.savez(buffer, values=values, clip_radius=np.float64(features.clip_radius))
+    atomic.write_bytes(path, buffer.getvalue(), mode=atomic.PRIVATE)
+    return features
+
+
+def statistics_schema(plant: Plant, features: Features) -> StatisticsSchema:
+    """Layout of this plant's releases: its public label domain, the encoder, fixed shares."""
+    privacy = plant.config.privacy
+    return default_schema(
+        encoder=plant.encoder,
+        dimension=features.values.shape[1],
+        labels=plant.config.data.labels,
+        clip_radius=features.clip_radius,
+        unit_rule=privacy.unit_rule,
+        unit_cap=privacy.unit_cap,
+    )
+
+
+def privacy_units(plant: Plant) -> tuple[str, ...] | None:
+    """Privacy unit of each record, as the schema's unit rule needs it."""
+    return None if plant.config.privacy.unit_rule == "record" else plant.data.units
+
+
+def image_sizes(data: SiteData) -> dict[str, int]:
+    """How many images of which size, for display; reads headers and arrays only."""
+    sizes: dict[str, int] = {}
+    for index in range(len(data)):
+        if isinstance(data.images, ImageFiles):
+            width, height = image_size(data.images.paths[index])
+        else:
+            height, width = data.images[index].shape[:2]
+        sizes[f"{width}x{height}"] = sizes.get(f"{width}x{height}", 0) + 1
+    return dict(sorted(sizes.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _read_cache(path: Path, n: int) -> Features | None:
+    if not path.is_file():
+        return None
+    try:
+        data = atomic.read_bytes(path, limit=_CACHE_LIMIT)
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            values, radius = file["values"], float(file["clip_radius"])
+    except (ValueError, KeyError, OSError, EOFError, DecodeError):
+        log.warning("%s: damaged, encoding again", path)
+        return None
+    if values.ndim != 2 or len(values) != n or values.dtype != np.float32:
+        log.warning("%s: not the records it was made for, encoding again", path)
+        return None
+    return Features(values=values, clip_radius=radius)
