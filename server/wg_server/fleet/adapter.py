@@ -1,0 +1,325 @@
+"""Flower, embedded: the Fleet API of ``flwr==1.42.0`` and a grid to send and receive through it.
+
+The one module of the server that knows Flower's internals. Control and Runtime APIs are not
+mounted: nobody can start a run, ship an app or read results over the network. Link state is a
+file that is made afresh at each start, since the campaign queue asks again for what was lost.
+``TaskIdentity`` is global to the process, so there is one run at a time.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import logging
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import FastAPI, HTTPException
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app.message import remove_content_from_message
+from flwr.common.constant import (
+    NOOP_ACCOUNT_NAME,
+    NOOP_FLWR_AID,
+    SUPERLINK_NODE_ID,
+    SubStatus,
+)
+from flwr.proto.fab_pb2 import GetFabRequest
+from flwr.proto.fleet_pb2 import ActivateNodeRequest, PushMessagesRequest
+from flwr.proto.message_pb2 import ObjectTree
+from flwr.server.superlink.linkstate import LinkState
+from flwr.supercore.constant import (
+    FLEET_HTTP_PUBLIC_KEY_HEADER,
+    NOOP_FEDERATION_ID,
+    NodeStatus,
+    TaskType,
+)
+from flwr.supercore.error import http_error_translator
+from flwr.supercore.inflatable.inflatable_object import (
+    get_all_nested_objects,
+    get_object_id,
+    get_object_tree,
+    get_object_type_from_object_content,
+    iterate_object_tree,
+    no_object_id_recompute,
+)
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+from flwr.supercore.object_store import NoObjectInStoreError
+from flwr.supercore.protobuf.translation import ProtobufTranslationMiddleware
+from flwr.supercore.task_identity import TaskIdentity
+from flwr.superlink.config_loader import get_objectstore_linkstate_factories
+from flwr.superlink.federation import NoOpFederationManager
+from flwr.superlink.routers.fleet.node_auth import NodeAuthMiddleware
+from flwr.superlink.routers.fleet.router import router as fleet_router
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.requests import Request
+from starlette.responses import Response
+
+from wg_common import fleet, protocol
+from wg_common.errors import DecodeError, InternalError
+from wg_common.fleet import Envelope
+from wg_server.fleet.guards import SITE_STATE
+from wg_server.store import Site
+
+log = logging.getLogger(__name__)
+
+_HEARTBEAT_SECONDS = 10.0
+_MAX_OBJECTS = 64
+_OBJECT_TYPES = frozenset({"Message", "RecordDict", "ConfigRecord"})
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back for one message.
+
+    Attributes:
+        message_id: Flower's id of the message that is answered.
+        envelope: The answer's content, if it has one.
+        error: Else why not: a word of ``wg_common.fleet``, or ``lost`` (the node went away or the
+            message expired: ask again).
+    """
+
+    message_id: str
+    envelope: Envelope | None
+    error: str = ""
+
+
+LOST = "lost"
+
+
+class FleetState:
+    """Flower's link state: which nodes are there, and the messages between us."""
+
+    def __init__(self, database: Path) -> None:
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            database.with_name(database.name + suffix).unlink(missing_ok=True)
+        _, self._factory = get_objectstore_linkstate_factories(
+            str(database), NoOpFederationManager()
+        )
+        self._state: LinkState = self._factory.state()
+        self._activations: dict[str, float] = {}
+        self._run_lock = threading.Lock()
+
+    def mount(self, app: FastAPI) -> None:
+        """Add the Fleet API to an application whose requests are identified already."""
+        app.state.linkstate_factory = self._factory
+        app.state.enable_supernode_auth = True
+        app.include_router(fleet_router)
+
+    def middleware(self) -> list[Middleware]:
+        """Flower's middleware, outermost first, with our guard innermost."""
+        return [
+            Middleware(BaseHTTPMiddleware, dispatch=http_error_translator),
+            Middleware(ProtobufTranslationMiddleware),
+            Middleware(NodeAuthMiddleware),
+            Middleware(BaseHTTPMiddleware, dispatch=self._guard),
+        ]
+
+    def online(self, sites: Iterable[Site]) -> set[str]:
+        """Names of the sites whose node is there now."""
+        keys = {site.node_key.encode("ascii"): site.name for site in sites}
+        nodes = self._state.get_node_info(statuses=[NodeStatus.ONLINE])
+        return {keys[node.public_key] for node in nodes if node.public_key in keys}
+
+    def activated(self, site: str) -> float:
+        """When (monotonic) a site's node last came online; 0 if never."""
+        return self._activations.get(site, 0.0)
+
+    @contextmanager
+    def run(self) -> Iterator[FleetRun]:
+        """A run under which messages are sent; one at a time."""
+        with self._run_lock:
+            state = self._state
+            run_id = state.create_run(
+                fleet.APP.name,
+                f"{fleet.APP.protocol}.0.0",
+                fleet.APP_HASH,
+                {},
+                NOOP_FEDERATION_ID,
+                None,
+                NOOP_FLWR_AID,
+                TaskType.SERVER_APP,
+            )
+            task_id = state.get_run_info(run_ids=[run_id])[0].primary_task_id
+            if task_id is None or not state.claim_task(task_id) or not state.activate_task(task_id):
+                raise InternalError("Flower did not start a run")
+            TaskIdentity.task_id = task_id
+            TaskIdentity.run_id = run_id
+            TaskIdentity.node_id = SUPERLINK_NODE_ID
+            quiet = threading.Event()
+            beat = threading.Thread(
+                target=self._heartbeat, args=(task_id, quiet), name="wg-run", daemon=True
+            )
+            beat.start()
+            outcome = SubStatus.FAILED
+            try:
+                yield FleetRun(state, run_id)
+                outcome = SubStatus.COMPLETED
+            finally:
+                quiet.set()
+                beat.join()
+                state.finish_task(task_id, sub_status=outcome, details="")
+                state.cleanup_run(run_id)
+
+    def _heartbeat(self, task_id: int, quiet: threading.Event) -> None:
+        while not quiet.wait(_HEARTBEAT_SECONDS):
+            self._state.acknowledge_task_heartbeat(task_id)
+
+    async def _guard(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+        """Bind the Flower identity to the certificate; close what Flower leaves open.
+
+        Raises:
+            HTTPException: 403.
+        """
+        message = getattr(request.state, "protobuf_request", None)
+        if message is not None:
+            site: Site = getattr(request.state, SITE_STATE)
+            if _public_key(request) != site.node_key.encode("ascii"):
+                raise HTTPException(403, "the certificate belongs to another node key")
+            if isinstance(message, GetFabRequest):
+                raise HTTPException(403, "nodes run the app that is installed with them")
+            if isinstance(message, PushMessagesRequest) and any(
+                pushed.metadata.src_node_id != message.node.node_id
+                for pushed in message.messages_list
+            ):
+                raise HTTPException(403, "the reply names another node as its source")
+            if isinstance(message, ActivateNodeRequest):
+                await run_in_threadpool(self._before_activation, site)
+        return await call_next(request)
+
+    def _before_activation(self, site: Site) -> None:
+        """Make the node known, and let one that died come back before its heartbeat runs out."""
+        key = site.node_key.encode("ascii")
+        node_id = self._state.get_node_id_by_public_key(key)
+        if node_id is None:
+            self._state.create_node(NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, key, 0, name=site.name)
+        else:
+            self._state.deactivate_node(node_id)
+        self._activations[site.name] = time.monotonic()
+
+
+class FleetRun:
+    """Messages of one run."""
+
+    def __init__(self, state: LinkState, run_id: int) -> None:
+        self._state = state
+        self._run_id = run_id
+        self._uploading: dict[str, tuple[Message, ObjectTree]] = {}
+
+    def send(self, site: Site, kind: str, envelope: Envelope, seconds: float) -> str | None:
+        """Send a message to a site's node.
+
+        Args:
+            site: The site; its node must have been online once.
+            kind: Message type, one of ``wg_common.protocol``.
+            envelope: The content.
+            seconds: How long it is good for.
+
+        Returns:
+            Flower's id of the message, or nothing if the node is not known.
+        """
+        state = self._state
+        node_id = state.get_node_id_by_public_key(site.node_key.encode("ascii"))
+        if node_id is None:
+            return None
+        content = RecordDict({fleet.RECORD_NAME: ConfigRecord(dict(envelope.fields()))})
+        message = Message(content, dst_node_id=node_id, message_type=kind, ttl=seconds)
+        with no_object_id_recompute():
+            message.metadata.__dict__["_message_id"] = message.object_id
+            objects = get_all_nested_objects(message)
+            session = state.start_session(self._run_id)
+            stored, missing = state.store_message_and_object_tree(
+                remove_content_from_message(message), get_object_tree(message), session
+            )
+            if not stored:
+                return None
+            for object_id in missing:
+                state.store_object(self._run_id, session, object_id, objects[object_id].deflate())
+        return str(message.metadata.message_id)
+
+    def poll(self, message_ids: set[str]) -> list[Reply]:
+        """Replies that are there, each once; waits for none, not even for slow uploads."""
+        state = self._state
+        found: list[Reply] = []
+        ask = message_ids - self._uploading.keys()
+        messages = state.get_message_res(message_ids=set(ask), run_id=self._run_id) if ask else []
+        for head in messages:
+            asked = head.metadata.reply_to_message_id
+            if head.has_error():
+                found.append(Reply(asked, None, _error(head)))
+                continue
+            try:
+                tree = state.object_store.get_object_tree(head.metadata.message_id)
+            except NoObjectInStoreError:
+                found.append(Reply(asked, None, LOST))
+                continue
+            self._uploading[asked] = (head, tree)
+        if messages:
+            state.delete_messages({head.metadata.reply_to_message_id for head in messages})
+        for asked in message_ids & self._uploading.keys():
+            reply = self._receive(asked, *self._uploading[asked])
+            if reply is not None:
+                del self._uploading[asked]
+                found.append(reply)
+        return found
+
+    def forget(self, message_id: str) -> None:
+        """Withdraw a message whose answer is no longer waited for."""
+        self._uploading.pop(message_id, None)
+        self._state.delete_messages({message_id})
+
+    def _receive(self, asked: str, head: Message, tree: ObjectTree) -> Reply | None:
+        """The reply, or nothing while its objects are still being sent."""
+        contents: dict[str, bytes] = {}
+        for count, node in enumerate(iterate_object_tree(tree)):
+            content = self._state.get_object(self._run_id, node.object_id)
+            if content is None:
+                return Reply(asked, None, LOST)
+            if content == b"":
+                return None
+            size = sum(map(len, contents.values())) + len(content)
+            if count >= _MAX_OBJECTS or size > protocol.STATISTICS_LIMIT:
+                return Reply(asked, None, fleet.TOO_LARGE)
+            contents[node.object_id] = content
+        reply_id = head.metadata.message_id
+        self._state.object_store.delete(reply_id)
+        try:
+            return Reply(asked, _open(reply_id, contents))
+        except (DecodeError, KeyError, ValueError, TypeError) as error:
+            log.warning("malformed reply to %s: %s", asked[:16], error)
+            return Reply(asked, None, fleet.MALFORMED)
+
+
+def _open(message_id: str, contents: dict[str, bytes]) -> Envelope:
+    """Unpack a reply: the three object types of our messages, each under its own hash."""
+    for object_id, content in contents.items():
+        if get_object_id(content) != object_id:
+            raise DecodeError("reply: an object does not match its hash")
+        if get_object_type_from_object_content(content) not in _OBJECT_TYPES:
+            raise DecodeError("reply: an object of another type")
+    message = inflate_object_from_contents(message_id, contents)
+    if not isinstance(message, Message) or not message.has_content():
+        raise DecodeError("reply: no content")
+    record = message.content.config_records.get(fleet.RECORD_NAME)
+    if record is None or len(message.content) != 1:
+        raise DecodeError("reply: expected exactly one record")
+    return fleet.read_envelope(dict(record), what="reply")
+
+
+def _error(head: Message) -> str:
+    """The node's word, if it is one of ours; anything else means that the message is lost."""
+    known = {fleet.APP_MISMATCH, fleet.TYPE_DENIED, fleet.TOO_LARGE, fleet.MALFORMED}
+    reason = head.error.reason or ""
+    return reason if reason in known else LOST
+
+
+def _public_key(request: Request) -> bytes:
+    try:
+        return base64.b64decode(request.headers[FLEET_HTTP_PUBLIC_KEY_HEADER], validate=True)
+    except (KeyError, binascii.Error, ValueError):
+        return b""

@@ -1,0 +1,130 @@
+"""What stands before the Fleet API, outermost first: size, identity, rate.
+
+Plain ASGI middleware, so that a request is judged by its headers and certificate before any of
+its body is read. The TLS layer has checked by then that the certificate is one of ours; here the
+store says, at every request, whether it is still good and whose it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from wg_server.store import Site, Store
+
+log = logging.getLogger(__name__)
+
+PEER_STATE = "peer_certificate"
+"""Key in the connection's state: the client certificate in DER."""
+
+SITE_STATE = "site"
+"""Key in the request's state: the enrolled site that makes it."""
+
+_SEEN_SECONDS = 10.0
+
+
+class BodyLimit:
+    """Refuses a body that is too large, of unknown length, or too slow, without reading on."""
+
+    def __init__(self, app: ASGIApp, limit: int, seconds: float = 60.0) -> None:
+        self._app = app
+        self._limit = limit
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Judge one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        length = headers.get(b"content-length")
+        if length is None and (scope["method"] != "GET" or b"transfer-encoding" in headers):
+            await PlainTextResponse("length required\n", 411)(scope, receive, send)
+        elif length is not None and (not length.isdigit() or int(length) > self._limit):
+            await PlainTextResponse("payload too large\n", 413)(scope, receive, send)
+        else:
+            await self._app(scope, self._timed(receive), send)
+
+    def _timed(self, receive: Receive) -> Receive:
+        deadline = time.monotonic() + self._seconds
+        complete = False
+
+        async def timed() -> Message:
+            nonlocal complete
+            if complete:
+                return await receive()
+            try:
+                async with asyncio.timeout(max(deadline - time.monotonic(), 0)):
+                    message = await receive()
+            except TimeoutError:
+                return {"type": "http.disconnect"}
+            complete = not message.get("more_body", False)
+            return message
+
+        return timed
+
+
+class Identify:
+    """Lets a request through if its certificate belongs to an enrolled site, and says which."""
+
+    def __init__(self, app: ASGIApp, store: Store) -> None:
+        self._app = app
+        self._store = store
+        self._seen: dict[str, float] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Judge one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        der = scope.get("state", {}).get(PEER_STATE)
+        site = await run_in_threadpool(self._look_up, der) if der else None
+        if site is None:
+            await PlainTextResponse("not an enrolled site\n", 403)(scope, receive, send)
+            return
+        scope["state"][SITE_STATE] = site
+        await self._app(scope, receive, send)
+
+    def _look_up(self, der: bytes) -> Site | None:
+        now = time.time()
+        site = self._store.authenticate(hashlib.sha256(der).hexdigest(), now)
+        if site is not None and now - self._seen.get(site.name, 0.0) > _SEEN_SECONDS:
+            self._seen[site.name] = now
+            self._store.saw(site.name, now)
+        return site
+
+
+class RateLimit:
+    """A token bucket for each site: a burst of ten seconds' worth, then the sustained rate."""
+
+    def __init__(
+        self, app: ASGIApp, rate: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._app = app
+        self._rate = rate
+        self._clock = clock
+        self._buckets: dict[str, tuple[float, float]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Judge one request."""
+        if scope["type"] == "http" and not self._take(scope["state"][SITE_STATE].name):
+            response = PlainTextResponse("too many requests\n", 429, {"retry-after": "1"})
+            await response(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _take(self, site: str) -> bool:
+        burst = 10 * self._rate
+        now = self._clock()
+        level, then = self._buckets.get(site, (burst, now))
+        level = min(burst, level + (now - then) * self._rate)
+        allowed = level >= 1
+        self._buckets[site] = (level - 1 if allowed else level, now)
+        return allowed

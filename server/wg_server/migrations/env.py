@@ -1,0 +1,8 @@
+"""Alembic's entry point: run on the connection that the caller hands over."""
+
+from __future__ import annotations
+
+from alembic import context
+
+context.configure(connection=context.config.attributes["connection"])
+context.run_migrations()

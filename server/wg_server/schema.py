@@ -1,0 +1,123 @@
+"""Tables of the server's store. Times are Unix seconds; hashes and ids are lower-case hex.
+
+A change here needs a migration in ``wg_server.migrations``; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+HEAD = "0001"
+"""Newest migration; a store with another one is upgraded when it is opened."""
+
+metadata = MetaData()
+
+site = Table(
+    "site",
+    metadata,
+    Column("name", String(63), primary_key=True),
+    Column("state", String(16), nullable=False),  # invited, enrolled, revoked
+    Column("node_key", Text, nullable=False),
+    Column("signing_key", String(64), nullable=False),
+    Column("ledger_origin", Text, nullable=False),
+    Column("ledger_key", String(64), nullable=False),
+    Column("enrolled", Float, nullable=False),
+    Column("last_seen", Float, nullable=False),
+)
+
+join_token = Table(
+    "join_token",
+    metadata,
+    Column("secret_sha256", String(64), primary_key=True),
+    Column("site", String(63), ForeignKey("site.name"), nullable=False),
+    Column("expires", Float, nullable=False),
+    Column("used", Float),
+)
+
+certificate = Table(
+    "certificate",
+    metadata,
+    Column("fingerprint", String(64), primary_key=True),
+    Column("site", String(63), ForeignKey("site.name"), nullable=False),
+    Column("expires", Float, nullable=False),
+    Column("revoked", Float),
+    Index("certificate_by_site", "site"),
+)
+
+witness = Table(
+    "witness",
+    metadata,
+    Column("origin", String(255), primary_key=True),
+    Column("site", String(63), ForeignKey("site.name"), nullable=False),
+    Column("checkpoint", LargeBinary, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("updated", Float, nullable=False),
+)
+
+evidence = Table(
+    "evidence",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("origin", String(255), nullable=False),
+    Column("received", Float, nullable=False),
+    Column("earlier", LargeBinary, nullable=False),
+    Column("later", LargeBinary, nullable=False),
+)
+
+release = Table(
+    "release",
+    metadata,
+    Column("release_id", String(64), primary_key=True),
+    Column("site", String(63), ForeignKey("site.name"), nullable=False),
+    Column("encoder", String(64), nullable=False),
+    Column("epsilon", String(40), nullable=False),
+    Column("delta", String(40), nullable=False),
+    Column("received", Float, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Index("release_by_site", "site", "received"),
+)
+
+campaign = Table(
+    "campaign",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("created", Float, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("epsilon", String(40), nullable=False),
+    Column("delta", String(40), nullable=False),
+    Column("encoder", String(64), nullable=False),
+    Column("collect_until", Float, nullable=False),
+    Column("deliver_until", Float, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("finished", Float),
+)
+
+task = Table(
+    "task",
+    metadata,
+    Column("campaign", String(32), ForeignKey("campaign.id"), primary_key=True),
+    Column("site", String(63), ForeignKey("site.name"), primary_key=True),
+    Column("query_id", String(32), nullable=False, unique=True),
+    Column("delivery_id", String(32), nullable=False, unique=True),
+    Column("state", String(16), nullable=False),
+    Column("code", String(40), nullable=False),
+    Column("release_id", String(64), nullable=False),
+    Column("package_sha256", String(64), nullable=False),
+    Column("messages", Integer, nullable=False),
+    Column("bytes_received", BigInteger, nullable=False),
+    Column("bytes_sent", BigInteger, nullable=False),
+    Column("updated", Float, nullable=False),
+)

@@ -1,0 +1,395 @@
+"""What the server remembers of its plants: enrolment, certificates, ledgers seen, releases.
+
+Decisions ("is this token still good?", "does this checkpoint extend the last?") are taken and
+recorded in one transaction. Join tokens are kept as hashes only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal, Self, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from wg_common.errors import ConfigError, RefusedError, VerificationError
+from wg_common.protocol import EnrolmentRequest
+from wg_server import database, schema
+from wg_server.home import ServerHome
+
+T = TypeVar("T")
+SiteState = Literal["invited", "enrolled", "revoked"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """One plant.
+
+    Attributes:
+        name: Its name.
+        state: ``invited`` (a token was made), ``enrolled`` or ``revoked``.
+        node_key: Flower node key, PEM; empty before enrolment.
+        signing_key: Statistics key, hex.
+        ledger_origin: Origin of its ledger.
+        ledger_key: Ledger checkpoint key, hex.
+        enrolled: When it enrolled; 0 before.
+        last_seen: When it last made a request that was let through; 0 before.
+    """
+
+    name: str
+    state: SiteState
+    node_key: str
+    signing_key: str
+    ledger_origin: str
+    ledger_key: str
+    enrolled: float
+    last_seen: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRelease:
+    """One verified release; ``data`` is the covered ``.wgs`` file as it came."""
+
+    release_id: str
+    site: str
+    encoder: str
+    epsilon: str
+    delta: str
+    received: float
+    data: bytes
+
+
+class Store:
+    """The database of sites and releases."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @classmethod
+    def open(cls, home: ServerHome) -> Self:
+        """Open the store of a home, and bring its schema up to date.
+
+        Raises:
+            ConfigError: The home is not initialised, or the database cannot be opened.
+        """
+        return cls(database.open_engine(home.database_url))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+    def invite(self, site: str, secret: str, expires: float, *, replace: bool = False) -> None:
+        """Remember a join token (as a hash), and with it the site's name.
+
+        Raises:
+            ConfigError: The site is enrolled and is not to be replaced.
+        """
+        with self.engine.begin() as connection:
+            known = _site(connection, site, lock=True)
+            if known is None:
+                empty = {"node_key": "", "signing_key": "", "ledger_origin": "", "ledger_key": ""}
+                connection.execute(
+                    schema.site.insert().values(
+                        name=site, state="invited", enrolled=0.0, last_seen=0.0, **empty
+                    )
+                )
+            elif known.state == "enrolled" and not replace:
+                raise ConfigError(
+                    f"site {site}: enrolled already; --replace lets it enrol again with new keys"
+                )
+            connection.execute(
+                schema.join_token.insert().values(
+                    secret_sha256=hash_secret(secret), site=site, expires=expires
+                )
+            )
+
+    def enrol(
+        self,
+        request: EnrolmentRequest,
+        node_key: str,
+        now: float,
+        issue: Callable[[], tuple[str, float, T]],
+    ) -> T:
+        """Spend a join token and record the site's keys and certificate, or change nothing.
+
+        Args:
+            request: What the site sent; its secret must be an unused token of its name.
+            node_key: The checked node key, PEM.
+            now: Unix time.
+            issue: Makes the certificate: fingerprint, expiry, and what to return.
+
+        Raises:
+            RefusedError: The token is unknown, spent, expired, or of another site.
+        """
+        tokens, sites, certificates = schema.join_token, schema.site, schema.certificate
+        with self.engine.begin() as connection:
+            spent = connection.execute(
+                tokens.update()
+                .where(
+                    tokens.c.secret_sha256 == hash_secret(request.secret),
+                    tokens.c.site == request.site,
+                    tokens.c.used.is_(None),
+                    tokens.c.expires > now,
+                )
+                .values(used=now)
+            )
+            if spent.rowcount != 1:
+                raise RefusedError("join token: unknown, used, expired, or of another site")
+            taken = connection.execute(
+                sa.select(sites.c.name).where(
+                    sites.c.name != request.site,
+                    sa.or_(
+                        sites.c.node_key == node_key,
+                        sites.c.signing_key == request.signing_key,
+                        sites.c.ledger_key == request.ledger_key,
+                        sites.c.ledger_origin == request.ledger_origin,
+                    ),
+                )
+            ).first()
+            if taken is not None:
+                raise RefusedError("enrolment: another site uses one of these keys")
+            fingerprint, expires, result = issue()
+            _revoke_certificates(connection, request.site, now)
+            connection.execute(
+                sites.update()
+                .where(sites.c.name == request.site)
+                .values(
+                    state="enrolled",
+                    node_key=node_key,
+                    signing_key=request.signing_key,
+                    ledger_origin=request.ledger_origin,
+                    ledger_key=request.ledger_key,
+                    enrolled=now,
+                )
+            )
+            connection.execute(
+                certificates.insert().values(
+                    fingerprint=fingerprint, site=request.site, expires=expires
+                )
+            )
+            return result
+
+    def add_certificate(self, site: str, fingerprint: str, expires: float) -> None:
+        """Record a renewed certificate; the older one stays good until it expires."""
+        with self.engine.begin() as connection:
+            connection.execute(
+                schema.certificate.insert().values(
+                    fingerprint=fingerprint, site=site, expires=expires
+                )
+            )
+
+    def revoke(self, site: str, now: float) -> None:
+        """Shut a site out: its certificates and unused tokens are worth nothing from now on.
+
+        Raises:
+            ConfigError: There is no such site.
+        """
+        with self.engine.begin() as connection:
+            if _site(connection, site, lock=True) is None:
+                raise ConfigError(f"site {site}: unknown")
+            _revoke_certificates(connection, site, now)
+            connection.execute(
+                schema.site.update().where(schema.site.c.name == site).values(state="revoked")
+            )
+            connection.execute(
+                schema.join_token.update()
+                .where(schema.join_token.c.site == site, schema.join_token.c.used.is_(None))
+                .values(used=now)
+            )
+
+    def authenticate(self, fingerprint: str, now: float) -> Site | None:
+        """The enrolled site that a client certificate belongs to, if it is good now."""
+        sites, certificates = schema.site, schema.certificate
+        with database.reading(self.engine) as connection:
+            row = connection.execute(
+                sa.select(sites)
+                .join(certificates, certificates.c.site == sites.c.name)
+                .where(
+                    certificates.c.fingerprint == fingerprint,
+                    certificates.c.revoked.is_(None),
+                    certificates.c.expires > now,
+                    sites.c.state == "enrolled",
+                )
+            ).first()
+        return None if row is None else Site(**row._mapping)
+
+    def saw(self, site: str, now: float) -> None:
+        """Remember when a site was last heard of."""
+        with self.engine.begin() as connection:
+            connection.execute(
+                schema.site.update().where(schema.site.c.name == site).values(last_seen=now)
+            )
+
+    def site(self, name: str) -> Site:
+        """One site.
+
+        Raises:
+            ConfigError: There is no such site.
+        """
+        with database.reading(self.engine) as connection:
+            found = _site(connection, name, lock=False)
+        if found is None:
+            raise ConfigError(f"site {name}: unknown; see 'wg-server sites'")
+        return found
+
+    def sites(self) -> list[Site]:
+        """All sites, by name."""
+        with database.reading(self.engine) as connection:
+            rows = connection.execute(sa.select(schema.site).order_by(schema.site.c.name))
+            return [Site(**row._mapping) for row in rows]
+
+    def certificate_expiry(self, site: str) -> float | None:
+        """When the newest good certificate of a site expires."""
+        table = schema.certificate
+        with database.reading(self.engine) as connection:
+            found = connection.execute(
+                sa.select(sa.func.max(table.c.expires)).where(
+                    table.c.site == site, table.c.revoked.is_(None)
+                )
+            ).scalar()
+        return None if found is None else float(found)
+
+    def witness(
+        self, site: Site, now: float, decide: Callable[[bytes | None], tuple[bytes, int, T]]
+    ) -> T:
+        """Let ``decide`` see the last checkpoint of a site's ledger, and store the new one.
+
+        Args:
+            site: The site.
+            now: Unix time.
+            decide: Takes the remembered checkpoint, returns the new one, its size and a result;
+                what it raises leaves the memory as it was.
+        """
+        table = schema.witness
+        with self.engine.begin() as connection:
+            row = connection.execute(
+                sa.select(table).where(table.c.origin == site.ledger_origin).with_for_update()
+            ).first()
+            checkpoint, size, result = decide(None if row is None else row.checkpoint)
+            values = {"checkpoint": checkpoint, "size": size, "updated": now}
+            if row is None:
+                connection.execute(
+                    table.insert().values(origin=site.ledger_origin, site=site.name, **values)
+                )
+            else:
+                connection.execute(
+                    table.update().where(table.c.origin == site.ledger_origin).values(**values)
+                )
+            return result
+
+    def witnessed(self, origin: str) -> bytes | None:
+        """The last checkpoint cosigned for a ledger."""
+        with database.reading(self.engine) as connection:
+            row = connection.execute(
+                sa.select(schema.witness.c.checkpoint).where(schema.witness.c.origin == origin)
+            ).first()
+        return None if row is None else bytes(row.checkpoint)
+
+    def keep_evidence(self, origin: str, earlier: bytes, later: bytes, now: float) -> None:
+        """Keep two signed checkpoints that contradict each other."""
+        with self.engine.begin() as connection:
+            connection.execute(
+                schema.evidence.insert().values(
+                    origin=origin, received=now, earlier=earlier, later=later
+                )
+            )
+
+    def evidence(self) -> list[tuple[str, float, bytes, bytes]]:
+        """All evidence of forks: origin, time, earlier and later checkpoint."""
+        with database.reading(self.engine) as connection:
+            rows = connection.execute(sa.select(schema.evidence).order_by(schema.evidence.c.id))
+            return [(row.origin, row.received, row.earlier, row.later) for row in rows]
+
+    def add_release(self, release: StoredRelease) -> None:
+        """Keep a verified release; one that is there already must be the same.
+
+        Raises:
+            VerificationError: Another release has this id.
+        """
+        with self.engine.begin() as connection:
+            put_release(connection, release)
+
+    def release(self, release_id: str) -> StoredRelease:
+        """One release.
+
+        Raises:
+            ConfigError: There is none of this id.
+        """
+        with database.reading(self.engine) as connection:
+            row = connection.execute(
+                sa.select(schema.release).where(schema.release.c.release_id == release_id)
+            ).first()
+        if row is None:
+            raise ConfigError(f"release {release_id}: unknown")
+        return StoredRelease(**row._mapping)
+
+    def memory(self, *, encoder: str, apart_from: str) -> Sequence[StoredRelease]:
+        """The newest release under an encoder of every other site that is not revoked."""
+        releases, sites = schema.release, schema.site
+        with database.reading(self.engine) as connection:
+            rows = connection.execute(
+                sa.select(releases)
+                .join(sites, sites.c.name == releases.c.site)
+                .where(
+                    releases.c.encoder == encoder,
+                    releases.c.site != apart_from,
+                    sites.c.state != "revoked",
+                )
+                .order_by(releases.c.site, releases.c.received, releases.c.release_id)
+            )
+            newest = {row.site: StoredRelease(**row._mapping) for row in rows}
+        return list(newest.values())
+
+
+def put_release(connection: Connection, release: StoredRelease) -> None:
+    """Insert a release within a transaction; see ``Store.add_release``."""
+    table = schema.release
+    row = connection.execute(
+        sa.select(table.c.site, table.c.data).where(table.c.release_id == release.release_id)
+    ).first()
+    if row is None:
+        connection.execute(
+            table.insert().values(
+                release_id=release.release_id,
+                site=release.site,
+                encoder=release.encoder,
+                epsilon=release.epsilon,
+                delta=release.delta,
+                received=release.received,
+                data=release.data,
+            )
+        )
+    elif row.site != release.site:
+        raise VerificationError(f"release {release.release_id}: is one of another site")
+
+
+def hash_secret(secret: str) -> str:
+    """What is stored of a join token's secret (256 random bits: a plain hash is enough)."""
+    return hashlib.sha256(secret.encode("ascii", "replace")).hexdigest()
+
+
+def _site(connection: Connection, name: str, *, lock: bool) -> Site | None:
+    query = sa.select(schema.site).where(schema.site.c.name == name)
+    row = connection.execute(query.with_for_update() if lock else query).first()
+    return None if row is None else Site(**row._mapping)
+
+
+def _revoke_certificates(connection: Connection, site: str, now: float) -> None:
+    table = schema.certificate
+    connection.execute(
+        table.update().where(table.c.site == site, table.c.revoked.is_(None)).values(revoked=now)
+    )
