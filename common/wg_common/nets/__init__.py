@@ -1,1 +1,1 @@
-"""Task networks and the public encoder, shared by server and client (needs torch)."""
+"""Public networks that both sides hold: the frozen encoder and the architectures on top of it."""
