@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from wg_common import __version__, canonical, container, signing
 from wg_common.errors import ConfigError, DecodeError, RefusedError, VerificationError
+from wg_common.privacy import calibration
 from wg_common.privacy.mechanism import sigma_for
 from wg_common.privacy.schema import StatisticsSchema
 from wg_common.privacy.statistics import NoisyStatistics
@@ -87,8 +88,9 @@ class StatisticsManifest:
         _require(len(self.purpose) <= _TEXT_LIMIT, "purpose", "longer", f"at most {_TEXT_LIMIT}")
         try:
             sigma = float.fromhex(self.sigma)
-            least = sigma_for(self.schema, float(self.epsilon), float(self.delta))
-        except (ValueError, OverflowError, ConfigError, RefusedError) as error:
+            epsilon, delta = calibration.decimal(self.epsilon), calibration.decimal(self.delta)
+            least = sigma_for(self.schema, epsilon, delta)
+        except (ValueError, OverflowError, ConfigError, DecodeError, RefusedError) as error:
             raise DecodeError(f"statistics manifest: epsilon, delta or sigma: {error}") from error
         _require(sigma.hex() == self.sigma, "sigma", self.sigma, "a float.hex")
         # Another libm may calibrate to another last digit; a weaker guarantee is no last digit.

@@ -10,9 +10,10 @@ Results are rounded to the safe side: ``mu`` down, epsilon up.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 
-from wg_common.errors import ConfigError
+from wg_common.errors import ConfigError, DecodeError
 
 EPSILON_LIMIT = 1e4
 """No epsilon above this is computed; it would mean nothing."""
@@ -77,6 +78,18 @@ def noise_multiplier(epsilon: float, delta: float) -> float:
     return math.nextafter(1 / mu(epsilon, delta), math.inf)
 
 
+def decimal(text: str) -> float:
+    """Read a number that travelled as text: ASCII digits, no sign, no white space, finite.
+
+    Raises:
+        DecodeError: The text is anything else.
+    """
+    value = float(text) if _DECIMAL.fullmatch(text) else math.nan
+    if not math.isfinite(value):
+        raise DecodeError(f"found {text!r}, expected a decimal number")
+    return value
+
+
 def check_epsilon(epsilon: float) -> None:
     """Refuse what is no epsilon.
 
@@ -94,6 +107,8 @@ def check_delta(delta: float) -> None:
     """
     _check(0 < delta < 1, "delta", delta)
 
+
+_DECIMAL = re.compile(r"[0-9]{1,400}(\.[0-9]{1,400})?(e[+-]?[0-9]{1,4})?", re.ASCII)
 
 _ROOT2 = math.sqrt(2)
 

@@ -9,14 +9,18 @@ Dong, Roth and Su 2022, Corollary 2.1: releases compose by adding ``mu^2``), in 
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
 from wg_common.errors import DecodeError
+from wg_common.privacy import calibration
 
 MU_SQUARED_UNIT = Fraction(1, 1 << 40)
 """The unit in which mu^2 is counted on a ledger."""
+
+_INTEGER = re.compile(r"0|[1-9][0-9]{0,99}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +44,13 @@ class PrivacyEvent:
 
     def __post_init__(self) -> None:
         try:
-            units = int(self.mu_squared)
-            q = float(self.sampling_probability)
-            sigma = float(self.noise_multiplier)
-        except ValueError as error:
-            raise DecodeError(f"privacy event: not a number: {error}") from error
+            q = calibration.decimal(self.sampling_probability)
+            sigma = calibration.decimal(self.noise_multiplier)
+        except DecodeError as error:
+            raise DecodeError(f"privacy event: {error}") from error
+        if not _INTEGER.fullmatch(self.mu_squared):
+            raise DecodeError(f"privacy event: mu_squared is {self.mu_squared!r}")
+        units = int(self.mu_squared)
         gaussian = units > 0 and q == 0 and sigma == 0 and self.steps == 0
         dp_sgd = units == 0 and 0 < q <= 1 and 0 < sigma < math.inf and self.steps > 0
         if not (gaussian if self.mechanism == "gaussian" else dp_sgd):

@@ -37,6 +37,7 @@ from fractions import Fraction
 from typing import Literal
 
 from wg_common.errors import DecodeError
+from wg_common.privacy import calibration
 
 VERSION = 1
 
@@ -60,7 +61,6 @@ _LABEL_LIMIT = 1 << 14
 _LENGTH_LIMIT = 1 << 22
 _WEIGHT_LIMIT = 1 << 53
 _HEX = re.compile(r"[0-9a-f]{2,128}")
-_DECIMAL = re.compile(r"[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?")
 
 _SHARES: dict[Moments, tuple[Fraction, Fraction, Fraction]] = {
     "none": (Fraction(1, 100), Fraction(99, 100), Fraction(0)),
@@ -133,9 +133,11 @@ class StatisticsSchema:
         _require(len(self.labels) <= _LABEL_LIMIT, "labels", len(self.labels), "at most 2^14")
         unique = len(set(self.labels)) == len(self.labels) and all(self.labels)
         _require(unique, "labels", self.labels, "unique names that are not empty")
-        decimal = bool(_DECIMAL.fullmatch(self.clip_radius))
-        finite = decimal and 0 < float(self.clip_radius) < math.inf
-        _require(finite, "clip_radius", self.clip_radius, "a positive decimal")
+        try:
+            positive = calibration.decimal(self.clip_radius) > 0
+        except DecodeError:
+            positive = False
+        _require(positive, "clip_radius", self.clip_radius, "a positive decimal number")
         _require(self.bits in _BITS, "bits", self.bits, f"{_BITS.start} to {_BITS.stop - 1}")
         for name, weight, needed in (
             ("count_weight", self.count_weight, True),
@@ -296,8 +298,8 @@ def schema_with_shares(
 ) -> StatisticsSchema:
     """A schema whose blocks take given shares of the squared sensitivity.
 
-    The weights are found in exact arithmetic, so every machine finds the same ones: the moment
-    weight is 1 (without moments: the sum weight is 256), the others are rounded down to match.
+    The weights are found in exact arithmetic, so every machine finds the same ones: the weight of
+    linear moments is 256 and of quadratic ones 1, and the others are rounded down to match.
 
     Args:
         encoder: SHA-256 of the public encoder package, hex.
@@ -321,9 +323,9 @@ def schema_with_shares(
         moment_weight = 0
         total = (1 << 16) * s2 / sum_share if labels else Fraction(1 << 40)
     else:
-        moment_weight = 1
+        moment_weight = 256 if moments == "mean" else 1
         bound = {"mean": s2, "diagonal": 2 * s2**2, "second": _W2 * s2**2}[moments]
-        total = bound / moment_share
+        total = moment_weight**2 * bound / moment_share
     return StatisticsSchema(
         encoder=encoder,
         dimension=dimension,
