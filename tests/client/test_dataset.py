@@ -1,0 +1,218 @@
+"""Data sets from folders, tables and .npz files, honest and hostile."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from wg_client.dataset import SiteData, commitment, load_dataset, record_digests
+from wg_common.errors import DataError
+
+SECRET = b"s" * 32
+
+
+def _write(path: Path, value: int, size: tuple[int, int] = (8, 6)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", size, value).save(path)
+
+
+def _folder(root: Path) -> Path:
+    for index, name in enumerate(("pit", "pit", "scratch", "scratch", "scratch")):
+        _write(root / name / f"{index}.png", 10 * index, (8 + index, 6))
+    return root
+
+
+def _npz(path: Path, **changes: object) -> Path:
+    arrays: dict[str, object] = {
+        "x": np.arange(6 * 4 * 4, dtype=np.uint8).reshape(6, 4, 4),
+        "y": np.array([0, 0, 1, 1, 2, -1]),
+        "classes": np.array(["a", "b", "c"]),
+    }
+    arrays.update(changes)
+    np.savez(path, **{k: np.asarray(v) for k, v in arrays.items() if v is not None})
+    return path
+
+
+def _commit(data: SiteData) -> str:
+    return commitment(SECRET, record_digests(data))
+
+
+def test_folders_name_classes_and_sizes_may_differ(tmp_path: Path) -> None:
+    data = load_dataset(_folder(tmp_path))
+    assert data.label_names == ("pit", "scratch")
+    assert data.labels.tolist() == [0, 0, 1, 1, 1]
+    assert {image.shape for image in data.images} == {(6, 8 + i) for i in range(5)}
+
+
+def test_a_declared_class_may_have_no_record_and_order_is_the_declared_one(tmp_path: Path) -> None:
+    data = load_dataset(_folder(tmp_path), ["scratch", "crack", "pit"])
+    assert data.labels.tolist() == [2, 2, 0, 0, 0]
+    assert data.present == ("scratch", "pit")
+
+
+def test_an_undeclared_folder_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="'scratch' is not declared"):
+        load_dataset(_folder(tmp_path), ["pit", "scrach"])
+
+
+def test_images_beside_the_folders_and_in_unlabelled_have_no_label(tmp_path: Path) -> None:
+    _folder(tmp_path)
+    _write(tmp_path / "loose.png", 1)
+    _write(tmp_path / "_unlabelled" / "x.png", 2)
+    data = load_dataset(tmp_path)
+    assert sorted(data.labels.tolist()) == [-1, -1, 0, 0, 1, 1, 1]
+
+
+def test_hidden_files_texts_and_links_out_of_the_folder_are_left_out(tmp_path: Path) -> None:
+    root = _folder(tmp_path / "data")
+    (root / "pit" / "notes.txt").write_text("x")
+    _write(root / "pit" / ".hidden.png", 1)
+    _write(tmp_path / "outside.png", 3)
+    (root / "pit" / "link.png").symlink_to(tmp_path / "outside.png")
+    assert len(load_dataset(root)) == 5
+
+
+def test_an_empty_folder_and_a_missing_path_say_so(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="declare the labels"):
+        load_dataset(tmp_path)
+    with pytest.raises(DataError, match="no images found"):
+        load_dataset(tmp_path, ["a"])
+    with pytest.raises(DataError, match="not there"):
+        load_dataset(tmp_path / "nowhere")
+
+
+def test_a_table_gives_labels_and_units(tmp_path: Path) -> None:
+    for index in range(4):
+        _write(tmp_path / "img" / f"{index}.png", index)
+    (tmp_path / "records.csv").write_text(
+        "file,label,part\nimg/0.png,ok,A\nimg/1.png,ok,A\nimg/2.png,dent,B\nimg/3.png,,B\n"
+    )
+    data = load_dataset(tmp_path, unit_column="part")
+    assert data.label_names == ("dent", "ok")
+    assert data.labels.tolist() == [1, 1, 0, -1]
+    assert data.units == ("A", "A", "B", "B")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("../secret.png,ok,A", "line 2"),
+        ("img/9.png,ok,A", "line 2"),
+        ("img/0.png,okay,A", "'okay' is not declared"),
+        ("img/0.png", "too few columns"),
+        ("/etc/passwd,ok,A", "no image in this folder"),
+    ],
+)
+def test_a_wrong_row_is_named(tmp_path: Path, row: str, message: str) -> None:
+    _write(tmp_path / "data" / "img" / "0.png", 0)
+    _write(tmp_path / "secret.png", 0)
+    (tmp_path / "data" / "records.csv").write_text(f"file,label,part\n{row}\n")
+    with pytest.raises(DataError, match=message):
+        load_dataset(tmp_path / "data", ["ok"], unit_column="part")
+
+
+def test_a_table_without_the_unit_column_says_which(tmp_path: Path) -> None:
+    _write(tmp_path / "0.png", 0)
+    (tmp_path / "records.csv").write_text("file,label\n0.png,ok\n")
+    with pytest.raises(DataError, match="'batch'"):
+        load_dataset(tmp_path, unit_column="batch")
+
+
+def test_npz_follows_the_declared_order_and_its_split(tmp_path: Path) -> None:
+    path = _npz(tmp_path / "d.npz", split=np.array([0, 1, 0, 1, 0, 0]))
+    data = load_dataset(path, ["c", "z", "b", "a"])
+    assert data.labels.tolist() == [3, 2, 0, -1]
+    assert data.names[1] == "d.npz[2]"
+    assert len(load_dataset(path, split=1)) == 2
+    assert len(load_dataset(path, split=None)) == 6
+
+
+def test_npz_units(tmp_path: Path) -> None:
+    path = _npz(tmp_path / "d.npz", group=np.array([7, 7, 8, 8, 9, 9]))
+    assert load_dataset(path, unit_column="group").units == ("7", "7", "8", "8", "9", "9")
+    with pytest.raises(DataError, match="'board'"):
+        load_dataset(path, unit_column="board")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"x": np.zeros((6, 4, 4))}, r"array x: float64 \[6, 4, 4\]"),
+        ({"x": np.zeros((6, 4, 4, 2), np.uint8)}, "array x"),
+        ({"x": np.zeros((6, 0, 4), np.uint8)}, "empty images"),
+        ({"x": None}, "array x: missing"),
+        ({"y": np.zeros(5, np.int64)}, "array y"),
+        ({"y": np.array([0, 0, 1, 1, 2, 3])}, "expected -1 to 2"),
+        ({"y": np.array([0, 0, 1, 1, 2, -2])}, "expected -1 to 2"),
+        ({"y": np.zeros(6)}, "expected integers"),
+        ({"classes": np.array(["a", "b", "b"])}, "twice"),
+        ({"classes": np.array([["a", "b", "c"]])}, "one dimension"),
+        ({"y": np.array([None] * 6, dtype=object)}, "plain arrays"),
+        ({"x": np.array([{}], dtype=object)}, "plain arrays"),
+        ({"split": np.zeros((6, 2))}, "array split"),
+    ],
+)
+def test_a_wrong_array_is_named(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    path = _npz(tmp_path / "d.npz", **changes)
+    with pytest.raises(DataError, match=message) as caught:
+        load_dataset(path)
+    assert "d.npz" in str(caught.value)
+
+
+def test_a_label_in_use_must_be_declared(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="'c' are not declared"):
+        load_dataset(_npz(tmp_path / "d.npz"), ["a", "b"])
+    y = np.array([0, 0, 1, 1, 1, -1])
+    data = load_dataset(_npz(tmp_path / "e.npz", y=y), ["a", "b"])
+    assert data.labels.tolist() == [0, 0, 1, 1, 1, -1]
+
+
+def test_damaged_archives_are_named(tmp_path: Path) -> None:
+    path = _npz(tmp_path / "d.npz")
+    good = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for position in rng.choice(len(good), 150, replace=False):
+        path.write_bytes(good[:position] + bytes([good[position] ^ 0xFF]) + good[position + 1 :])
+        try:
+            load_dataset(path)
+        except DataError as error:
+            assert "d.npz" in str(error)
+    for size in (0, 10, len(good) // 2):
+        path.write_bytes(good[:size])
+        with pytest.raises(DataError, match=r"d\.npz"):
+            load_dataset(path)
+
+
+def test_an_archive_that_unpacks_to_too_much_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wg_client.dataset.NPZ_LIMIT", 1 << 20)
+    path = tmp_path / "bomb.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", bytes(4 << 20))
+    with pytest.raises(DataError, match="unpacked"):
+        load_dataset(path)
+
+
+def test_commitment_ignores_names_and_order_but_no_content(tmp_path: Path) -> None:
+    first = _commit(load_dataset(_folder(tmp_path / "a")))
+    renamed = _folder(tmp_path / "b")
+    (renamed / "pit" / "0.png").rename(renamed / "pit" / "zzz.png")
+    assert _commit(load_dataset(renamed)) == first
+    (renamed / "pit" / "zzz.png").rename(renamed / "scratch" / "zzz.png")
+    assert _commit(load_dataset(renamed)) != first
+    assert commitment(b"t" * 32, record_digests(load_dataset(tmp_path / "a"))) != first
+
+
+def test_commitment_sees_each_pixel_and_unit(tmp_path: Path) -> None:
+    x: NDArray[np.uint8] = np.zeros((6, 4, 4), np.uint8)
+    first = _commit(load_dataset(_npz(tmp_path / "a.npz", x=x)))
+    x[5, 3, 3] = 1
+    assert _commit(load_dataset(_npz(tmp_path / "b.npz", x=x))) != first
+    units = _npz(tmp_path / "c.npz", x=np.zeros((6, 4, 4), np.uint8), u=np.arange(6))
+    assert _commit(load_dataset(units, unit_column="u")) != first

@@ -1,0 +1,103 @@
+"""Images from a plant's disk: what is read, and what is refused with the file's name."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from wg_client.images import MAX_SIDE, ImageFiles, image_size, read_image
+from wg_common.errors import DataError
+
+
+def test_gray_stays_gray_and_colour_stays_colour(tmp_path: Path) -> None:
+    gray = np.arange(48, dtype=np.uint8).reshape(6, 8)
+    Image.fromarray(gray).save(tmp_path / "g.png")
+    Image.fromarray(np.stack([gray] * 3, axis=2)).save(tmp_path / "c.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "g.png"), gray)
+    assert read_image(tmp_path / "c.png").shape == (6, 8, 3)
+
+
+def test_sixteen_bits_keep_their_upper_eight(tmp_path: Path) -> None:
+    deep = (np.arange(48, dtype=np.uint16) * 1000).reshape(6, 8)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "deep.png"), (deep >> 8).astype(np.uint8))
+
+
+def test_palette_and_alpha_images_become_colour(tmp_path: Path) -> None:
+    colour = Image.fromarray(np.random.default_rng(0).integers(0, 255, (9, 7, 3), np.uint8))
+    colour.convert("P").save(tmp_path / "p.png")
+    colour.convert("RGBA").save(tmp_path / "a.png")
+    assert read_image(tmp_path / "p.png").shape == (9, 7, 3)
+    assert read_image(tmp_path / "a.png").shape == (9, 7, 3)
+
+
+def test_a_large_image_is_reduced(tmp_path: Path) -> None:
+    Image.new("L", (3 * MAX_SIDE, MAX_SIDE), 77).save(tmp_path / "big.png")
+    assert read_image(tmp_path / "big.png").shape == (round(MAX_SIDE / 3), MAX_SIDE)
+
+
+def _bomb(path: Path, width: int, height: int) -> None:
+    """A PNG of a few bytes whose header promises any size."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+
+
+@pytest.mark.parametrize("size", [(10_000, 10_000), (60_000, 60_000), (2_000_000_000, 1)])
+def test_a_decompression_bomb_is_refused_by_its_header(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    _bomb(tmp_path / "bomb.png", *size)
+    with pytest.raises(DataError, match=r"bomb\.png"):
+        read_image(tmp_path / "bomb.png")
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "tif", "webp"])
+@pytest.mark.parametrize("kept", [0, 3, 20, 60])
+def test_a_truncated_image_is_named(tmp_path: Path, suffix: str, kept: int) -> None:
+    path = tmp_path / f"cut.{suffix}"
+    noise = np.random.default_rng(1).integers(0, 255, (64, 64), np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(DataError, match=r"cut\."):
+        read_image(path)
+
+
+def test_flipped_bytes_give_an_image_or_a_data_error(tmp_path: Path) -> None:
+    path = tmp_path / "flip.png"
+    noise = np.random.default_rng(2).integers(0, 255, (16, 16), np.uint8)
+    Image.fromarray(noise).save(path)
+    good = path.read_bytes()
+    for position in range(len(good)):
+        path.write_bytes(good[:position] + bytes([good[position] ^ 0x55]) + good[position + 1 :])
+        try:
+            assert read_image(path).dtype == np.uint8
+        except DataError as error:
+            assert "flip.png" in str(error)
+
+
+def test_other_formats_are_refused_whatever_their_name(tmp_path: Path) -> None:
+    Image.new("L", (4, 4)).save(tmp_path / "gif.png", format="GIF")
+    (tmp_path / "text.png").write_text("no image")
+    for name in ("gif.png", "text.png"):
+        with pytest.raises(DataError, match=name):
+            read_image(tmp_path / name)
+
+
+def test_files_are_read_when_asked_for(tmp_path: Path) -> None:
+    for index in range(3):
+        Image.new("L", (4, 5), index).save(tmp_path / f"{index}.png")
+    files = ImageFiles([tmp_path / f"{index}.png" for index in range(3)])
+    assert len(files) == 3 and files[2].max() == 2 and len(files[1:]) == 2
+    assert image_size(tmp_path / "0.png") == (4, 5)
