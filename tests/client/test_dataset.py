@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +35,8 @@ def _npz(path: Path, **changes: object) -> Path:
         "classes": np.array(["a", "b", "c"]),
     }
     arrays.update(changes)
-    np.savez(path, **{k: np.asarray(v) for k, v in arrays.items() if v is not None})
+    kept: dict[str, Any] = {k: np.asarray(v) for k, v in arrays.items() if v is not None}
+    np.savez(path, **kept)
     return path
 
 

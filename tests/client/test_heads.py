@@ -1,0 +1,127 @@
+"""Linear heads against slow references."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from wg_client.heads import (
+    NEVER,
+    Floats,
+    Ints,
+    LinearHead,
+    best_temperature,
+    fit_lda,
+    fit_logistic,
+    fit_ridge,
+    head_from_tensors,
+    log_loss,
+    scaling,
+    spread,
+)
+from wg_common.errors import DecodeError
+
+
+def _blobs(
+    seed: int, n: int = 90, d: int = 5, k: int = 3, spread_: float = 1.0
+) -> tuple[Floats, Ints]:
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % k
+    means = rng.normal(size=(k, d)) * 2
+    return means[labels] + spread_ * rng.normal(size=(n, d)), labels
+
+
+def test_logistic_regression_agrees_with_scikit_learn() -> None:
+    x, y = _blobs(0)
+    x = scaling(x).apply(x)
+    ours = fit_logistic(x, y, 3, 0.5)
+    theirs = LogisticRegression(C=0.5, tol=1e-8, max_iter=5000).fit(x, y)
+    got = np.exp(ours.logits(x) - np.log(np.exp(ours.logits(x)).sum(1, keepdims=True)))
+    # scikit-learn leaves the bias free, we shrink it a little: close, not equal.
+    assert np.abs(got - theirs.predict_proba(x)).max() < 0.05
+
+
+def test_logistic_gradient_is_zero_at_the_solution() -> None:
+    x, y = _blobs(1, n=30)
+    offset = np.random.default_rng(2).normal(size=(30, 3))
+    head = fit_logistic(x, y, 3, 0.1, offset)
+
+    def loss(weight: Floats, bias: Floats) -> float:
+        logits = offset + x @ weight.T + bias
+        total = np.log(np.exp(logits).sum(1)) - logits[np.arange(30), y]
+        return float(total.sum() + 5 * (weight**2).sum() + 0.5 * (bias**2).sum())
+
+    best = loss(head.weight, head.bias)
+    rng = np.random.default_rng(3)
+    for _ in range(50):
+        step = rng.normal(size=(3, 6)) * 1e-2
+        assert loss(head.weight + step[:, :5], head.bias + step[:, 5]) > best - 1e-6
+
+
+def test_a_strong_penalty_keeps_the_offset() -> None:
+    x, y = _blobs(4)
+    head = fit_logistic(x, y, 3, 1e-9, np.zeros((90, 3)))
+    assert np.abs(head.weight).max() < 1e-5
+
+
+@pytest.mark.parametrize("shrinkage", [0.05, 0.5, 1.0])
+def test_lda_separates_blobs_and_survives_one_record_a_class(shrinkage: float) -> None:
+    x, y = _blobs(5, spread_=0.4)
+    assert (fit_lda(x, y, 3, shrinkage).logits(x).argmax(1) == y).mean() > 0.9
+    single = fit_lda(x[:3], y[:3], 3, shrinkage)
+    assert np.isfinite(single.weight).all()
+    assert (single.logits(x[:3]).argmax(1) == y[:3]).all()
+
+
+def test_ridge_matches_the_normal_equations() -> None:
+    x, y = _blobs(6)
+    head = fit_ridge(x, y, 3, 2.0)
+    hot = np.eye(3)[y]
+    centred = x - x.mean(0)
+    expected = np.linalg.inv(centred.T @ centred + 2 * np.eye(5)) @ centred.T @ hot
+    np.testing.assert_allclose(head.weight, expected.T, atol=1e-10)
+
+
+def test_scaling_and_unscaling_do_not_change_the_function() -> None:
+    x, y = _blobs(7)
+    x = 100 + 5 * x
+    scale = scaling(x)
+    z = scale.apply(x)
+    np.testing.assert_allclose([z.mean(), (z**2).mean()], [0, 1], atol=1e-9)
+    head = fit_lda(z, y, 3, 0.5)
+    np.testing.assert_allclose(scale.unscale(head).logits(x), head.logits(z), atol=1e-8)
+    assert scaling(np.ones((4, 3))).scale == 1.0
+
+
+def test_spread_predicts_only_its_rows() -> None:
+    x, y = _blobs(8)
+    head = spread(fit_lda(x, y, 3, 0.5), np.array([1, 3, 6]), 8)
+    assert set(head.logits(x).argmax(1)) <= {1, 3, 6}
+    assert head.bias[0] == NEVER
+
+
+def test_log_loss_is_bounded_by_even_odds() -> None:
+    logits = np.array([[0.0, NEVER], [0.0, NEVER]])
+    losses = log_loss(logits, np.array([0, 1]))
+    assert losses[0] < 0.06 and losses[1] == pytest.approx(np.log(2 / 0.05))
+
+
+def test_temperature_undoes_a_wrong_scale() -> None:
+    x, y = _blobs(9, spread_=3.0)
+    logits = fit_logistic(x, y, 3, 1.0).logits(x)
+    assert best_temperature(50 * logits, y) == pytest.approx(
+        best_temperature(logits, y) / 50, rel=0.5
+    )
+
+
+def test_a_head_survives_its_tensors_and_wrong_shapes_are_named() -> None:
+    head = LinearHead(np.arange(6.0).reshape(2, 3), np.ones(2))
+    again = head_from_tensors(head.tensors(), classes=2, dimension=3, what="x")
+    np.testing.assert_array_equal(again.weight, head.weight)
+    for wrong in ({"classes": 3, "dimension": 3}, {"classes": 2, "dimension": 4}):
+        with pytest.raises(DecodeError, match="candidate z"):
+            head_from_tensors(head.tensors(), what="candidate z", **wrong)
+    with pytest.raises(DecodeError):
+        head_from_tensors({"head.weight": np.zeros((2, 3), np.float32)}, classes=2, dimension=3,
+                          what="x")  # fmt: skip
