@@ -1,0 +1,154 @@
+"""The ledger's SQLite file: schema, connections, and what its errors mean to a person.
+
+WAL with ``synchronous=FULL``: a committed transaction survives a power cut. Writers take
+``BEGIN IMMEDIATE`` and so stand in a queue across processes.
+
+=========== =====================================================================
+entries     ``seq``, canonical bytes, leaf hash (redundant: it locates damage)
+heads       signed checkpoints: the newest, and every cosigned one
+outbox      released bytes of a charge, to be sent again after a crash
+=========== =====================================================================
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from wg_common.errors import ConfigError, VerificationError
+
+APPLICATION_ID = 0x57474C31
+"""``WGL1`` in SQLite's header."""
+SCHEMA_VERSION = 1
+BUSY_SECONDS = 60.0
+
+_SCHEMA = """
+create table entries(seq integer primary key, entry blob not null, hash blob not null) strict;
+create table heads(size integer primary key, note blob not null, cosigned integer not null) strict;
+create table outbox(charge integer primary key, payload blob not null) strict;
+"""
+_DAMAGED = ("malformed", "not a database", "corrupt")
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ours.
+
+    Raises:
+        VerificationError: The file is damaged.
+        ConfigError: Disk full, read-only, locked, or cannot be opened; nothing was changed.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        text = str(error)
+        if any(word in text for word in _DAMAGED):
+            raise VerificationError(
+                f"{path}: the ledger's file is damaged ({text}); restore it from a copy that the "
+                "witness has seen, nothing was released"
+            ) from error
+        if "full" in text:
+            reason = "the disk is full"
+        elif "readonly" in text:
+            reason = "it is read-only"
+        elif "locked" in text:
+            reason = f"another process held it for more than {BUSY_SECONDS:.0f} s"
+        else:
+            reason = text
+        raise ConfigError(f"{path}: cannot write or read the ledger: {reason}") from error
+
+
+def create(path: Path) -> sqlite3.Connection:
+    """Make the file, readable by its owner only, or take an empty one that a crash left.
+
+    Raises:
+        ConfigError: There is a ledger already, or the file cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be made: {error.strerror}") from error
+    database = connect(path)
+    with explained(path):
+        if database.execute("select count(*) from sqlite_schema").fetchone()[0]:
+            database.close()
+            raise ConfigError(f"{path}: there is a ledger already")
+    return database
+
+
+def install_schema(database: sqlite3.Connection) -> None:
+    """Make the tables, inside the caller's transaction."""
+    for statement in _SCHEMA.strip().split(";\n"):
+        database.execute(statement.rstrip(";"))
+    database.execute(f"pragma application_id = {APPLICATION_ID}")
+    database.execute(f"pragma user_version = {SCHEMA_VERSION}")
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open for reading and writing.
+
+    Raises:
+        ConfigError: The file is missing or cannot be opened.
+        VerificationError: It is damaged.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: there is no ledger")
+    with explained(path):
+        database = sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)
+        try:
+            database.execute("pragma journal_mode = wal")
+            database.execute("pragma synchronous = full")
+        except sqlite3.OperationalError as error:
+            if "readonly" not in str(error):
+                database.close()
+                raise
+        except sqlite3.Error:
+            database.close()
+            raise
+    return database
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """Open for reading; works on a read-only medium and beside a running writer.
+
+    Raises:
+        ConfigError: The file is missing or cannot be opened.
+        VerificationError: It is damaged.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: there is no ledger")
+    uri = path.absolute().as_uri()
+    wal = path.with_name(path.name + "-wal")
+    with explained(path):
+        database = sqlite3.connect(f"{uri}?mode=ro", uri=True, timeout=BUSY_SECONDS)
+        try:
+            database.execute("select count(*) from sqlite_schema").fetchone()
+        except sqlite3.OperationalError:
+            database.close()
+            if wal.exists() and wal.stat().st_size:
+                raise
+            # No write-ahead log to read, and no right to make one: the file is all there is.
+            database = sqlite3.connect(f"{uri}?mode=ro&immutable=1", uri=True)
+        except sqlite3.Error:
+            database.close()
+            raise
+    return database
+
+
+def check_format(path: Path, database: sqlite3.Connection) -> None:
+    """Refuse a file that is no ledger of this version.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    with explained(path):
+        (application,) = database.execute("pragma application_id").fetchone()
+        (version,) = database.execute("pragma user_version").fetchone()
+    if application != APPLICATION_ID:
+        raise ConfigError(f"{path}: not a weightgate ledger")
+    if version != SCHEMA_VERSION:
+        raise ConfigError(f"{path}: ledger format {version}, this program reads {SCHEMA_VERSION}")

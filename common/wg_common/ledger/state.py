@@ -1,0 +1,428 @@
+"""What a log says so far: a fold over its entries, shared by the writer and every verifier.
+
+``LedgerState.apply`` takes the bytes of the next entry and refuses it unless it follows from all
+before it: index, hash chain, origin, key, lineage and its cap, arithmetic of the budget, one
+release for one charge. The writer applies an entry before it commits it, so it cannot write what
+a verifier would refuse. What ``apply`` does not do: convert budgets to epsilon (slow; see
+``LineageState.events`` and the callers), and check signatures of checkpoints.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from wg_common import signing
+from wg_common.errors import DecodeError, VerificationError, WgError
+from wg_common.ledger import entries, merkle
+from wg_common.ledger import note as notes
+from wg_common.ledger.entries import (
+    Charge,
+    Dataset,
+    Entry,
+    Genesis,
+    Release,
+    Rotation,
+    Witness,
+)
+from wg_common.privacy.events import MU_SQUARED_UNIT, PrivacyEvent
+
+ROTATION_CONTEXT = "ledger-rotation"
+_RHO_TOLERANCE = Fraction(1, 10**9)
+
+
+@dataclass(slots=True)
+class LineageState:
+    """Budget of one lineage: cap, and all charges composed without loss."""
+
+    id: str
+    cap_epsilon: str
+    cap_delta: str
+    refresh_rule: str = entries.NEVER
+    names: list[str] = field(default_factory=list)
+    commitments: list[str] = field(default_factory=list)
+    charges: int = 0
+    mu_squared: int = 0
+    runs: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def add(self, event: PrivacyEvent) -> None:
+        """Charge one event."""
+        if event.mechanism == "gaussian":
+            self.mu_squared += int(event.mu_squared)
+        else:
+            key = event.sampling_probability, event.noise_multiplier
+            self.runs[key] = self.runs.get(key, 0) + event.steps
+
+    def events(self) -> tuple[PrivacyEvent, ...]:
+        """All charges as one Gaussian and one event for each (q, sigma)."""
+        gaussian = (
+            (PrivacyEvent(mechanism="gaussian", mu_squared=str(self.mu_squared)),)
+            if self.mu_squared
+            else ()
+        )
+        return gaussian + tuple(
+            PrivacyEvent(
+                mechanism="dp-sgd", sampling_probability=q, noise_multiplier=sigma, steps=steps
+            )
+            for (q, sigma), steps in sorted(self.runs.items())
+        )
+
+
+@dataclass(slots=True)
+class ChargeState:
+    """What later entries need to know of a charge."""
+
+    seq: int
+    request_id: str
+    dataset: str
+    lineage: str
+    fingerprint: str
+    release: int | None = None
+    payload_sha256: str = ""
+
+    @property
+    def open(self) -> bool:
+        """Whether the charge has no release: burned, unless the same request completes it."""
+        return self.release is None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPeriod:
+    """A signing key and the sizes of the log whose checkpoints it signs: from this one on."""
+
+    from_size: int
+    public_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessKey:
+    """A witness, known to the log from an index on."""
+
+    name: str
+    public_key: bytes
+    seq: int
+
+
+class LedgerState:
+    """The fold. Starts empty; entry 0 must be a genesis."""
+
+    def __init__(self) -> None:
+        self.origin = ""
+        self.site = ""
+        self.genesis: Genesis | None = None
+        self.prev = b""
+        self.frontier = merkle.Frontier()
+        self.leaves: list[bytes] = []
+        self.keys: list[KeyPeriod] = []
+        self.witnesses: list[WitnessKey] = []
+        self.datasets: dict[str, Dataset] = {}
+        self.lineages: dict[str, LineageState] = {}
+        self.charges: dict[int, ChargeState] = {}
+        self.clock_steps_back: list[int] = []
+        self._time: int | None = None
+        self._alias: dict[str, str] = {}
+        self._by_request: dict[tuple[str, str], ChargeState] = {}
+        self._by_fingerprint: dict[str, ChargeState] = {}
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return self.frontier.size
+
+    @property
+    def public_key(self) -> bytes:
+        """The key that signs from here, 32 raw bytes."""
+        return self.keys[-1].public_key
+
+    @property
+    def key_id(self) -> str:
+        """Its key ID, hex."""
+        return notes.key_id(self.origin, notes.ED25519, self.public_key).hex()
+
+    def keys_at(self, size: int) -> list[bytes]:
+        """Keys that may sign a checkpoint of ``size``: one, or two right after a rotation."""
+        valid = [
+            period.public_key
+            for index, period in enumerate(self.keys)
+            if period.from_size <= size
+            and (index + 1 == len(self.keys) or size <= self.keys[index + 1].from_size)
+        ]
+        return valid[-2:]
+
+    def witness_keys(self, name: str) -> list[bytes]:
+        """Keys of a witness, newest first."""
+        return [w.public_key for w in reversed(self.witnesses) if w.name == name]
+
+    def lineage(self, identifier: str) -> LineageState:
+        """A lineage by ID, or the one it was merged into.
+
+        Raises:
+            VerificationError: There is none.
+        """
+        while identifier in self._alias:
+            identifier = self._alias[identifier]
+        if identifier not in self.lineages:
+            raise VerificationError(f"lineage {identifier!r} is unknown")
+        return self.lineages[identifier]
+
+    def lineage_of_commitment(self, commitment: str) -> LineageState | None:
+        """The lineage that holds data with this commitment."""
+        for lineage in self.lineages.values():
+            if commitment in lineage.commitments:
+                return lineage
+        return None
+
+    def by_request(self, dataset: str, request_id: str) -> ChargeState | None:
+        """The charge of a request."""
+        return self._by_request.get((dataset, request_id))
+
+    def by_fingerprint(self, fingerprint: str) -> ChargeState | None:
+        """The newest charge of equal data, schema and guarantee."""
+        return self._by_fingerprint.get(fingerprint)
+
+    def burned(self) -> list[ChargeState]:
+        """Charges without a release, oldest first."""
+        return [charge for charge in self.charges.values() if charge.open]
+
+    def apply(self, data: bytes) -> Entry:
+        """Take the next entry. After an error the state must not be used further.
+
+        Raises:
+            VerificationError: The entry does not follow; the message names its index.
+        """
+        try:
+            entry = entries.decode(data, what=f"entry {self.size}")
+            self._check_head(entry)
+            self._dispatch(entry)
+        except WgError as error:
+            text = str(error)
+            name = f"entry {self.size}"
+            message = text if text.startswith(name) else f"{name}: {text}"
+            raise VerificationError(message) from error
+        leaf = merkle.leaf_hash(data)
+        self.prev = leaf
+        self.leaves.append(leaf)
+        self.frontier.append(leaf)
+        return entry
+
+    def _check_head(self, entry: Entry) -> None:
+        head = entry.head
+        if head.seq != self.size:
+            raise VerificationError(f"has index {head.seq}, expected {self.size}")
+        if head.prev != self.prev.hex():
+            raise VerificationError(
+                f"entry {self.size - 1} or {self.size}: the hash chain breaks between them "
+                f"(prev is {head.prev}, the entry before hashes to {self.prev.hex()})"
+            )
+        if (self.size == 0) != isinstance(entry, Genesis):
+            raise VerificationError(f"kind {head.kind}: the first entry, and only it, is genesis")
+        if self.size and head.origin != self.origin:
+            raise VerificationError(f"origin {head.origin!r}, expected {self.origin!r}")
+        if self._time is not None and head.time < self._time:
+            self.clock_steps_back.append(head.seq)
+        self._time = head.time
+
+    def _dispatch(self, entry: Entry) -> None:
+        if isinstance(entry, Genesis):
+            self._genesis(entry)
+        elif isinstance(entry, Dataset):
+            self._dataset(entry)
+        elif isinstance(entry, Charge):
+            self._charge(entry)
+        elif isinstance(entry, Release):
+            self._release(entry)
+        elif isinstance(entry, Witness):
+            self._witness(entry)
+        elif isinstance(entry, Rotation):
+            self._rotation(entry)
+        if entry.head.key_id != self.key_id:
+            raise VerificationError(f"key id {entry.head.key_id}, expected {self.key_id}")
+
+    def _genesis(self, entry: Genesis) -> None:
+        self.genesis = entry
+        self.origin = notes.check_key_name(entry.head.origin)
+        self.site = entry.site
+        self.keys.append(KeyPeriod(1, _public_key(entry.ledger_key, "ledger key")))
+        if entry.predecessor is None:
+            return
+        for spend in entry.predecessor.spends:
+            entries.check_cap(spend.cap_epsilon, spend.cap_delta)
+            lineage = LineageState(
+                spend.lineage,
+                spend.cap_epsilon,
+                spend.cap_delta,
+                names=list(spend.names),
+                commitments=list(spend.commitments),
+                charges=spend.charges,
+            )
+            for event in spend.events:
+                lineage.add(event)
+            self.lineages[lineage.id] = lineage
+
+    def _dataset(self, entry: Dataset) -> None:
+        if entry.refresh_rule != entries.NEVER:
+            raise VerificationError(f"refresh rule {entry.refresh_rule!r}, expected 'never'")
+        lineage = self._find_lineage(entry)
+        for identifier in entry.inherits:
+            self._merge(self.lineage(identifier), lineage)
+        cap = (lineage.cap_epsilon, lineage.cap_delta)
+        if (entry.cap_epsilon, entry.cap_delta) != cap:
+            raise VerificationError(
+                f"cap ({entry.cap_epsilon}, {entry.cap_delta}), but lineage {lineage.id} "
+                f"has ({cap[0]}, {cap[1]})"
+            )
+        if entry.name not in lineage.names:
+            lineage.names.append(entry.name)
+        if entry.commitment not in lineage.commitments:
+            lineage.commitments.append(entry.commitment)
+        self.datasets[entry.name] = entry
+
+    def _find_lineage(self, entry: Dataset) -> LineageState:
+        """The lineage that the entry names, which must be the one it cannot escape."""
+        bound = self.bound_lineage(entry.name, entry.commitment)
+        new = entries.lineage_id(self.origin, self.size)
+        if entry.lineage == new:
+            if bound is not None:
+                raise VerificationError(
+                    f"data set {entry.name!r} belongs to lineage {bound.id}: no new budget"
+                )
+            self.lineages[new] = LineageState(new, entry.cap_epsilon, entry.cap_delta)
+            return self.lineages[new]
+        named = self.lineage(entry.lineage)
+        if bound is not None and bound is not named and bound.id not in entry.inherits:
+            raise VerificationError(
+                f"data set {entry.name!r} belongs to lineage {bound.id}, not {entry.lineage}"
+            )
+        return named
+
+    def bound_lineage(self, name: str, commitment: str) -> LineageState | None:
+        """The lineage that a data set belongs to by its name or its content, if any."""
+        for lineage in self.lineages.values():
+            if name in lineage.names:
+                return lineage
+        return self.lineage_of_commitment(commitment)
+
+    def _merge(self, source: LineageState, target: LineageState) -> None:
+        if source is target:
+            return
+        if (source.cap_epsilon, source.cap_delta) != (target.cap_epsilon, target.cap_delta):
+            raise VerificationError(f"lineage {source.id} has another cap than {target.id}")
+        for event in source.events():
+            target.add(event)
+        target.charges += source.charges
+        target.names += [name for name in source.names if name not in target.names]
+        target.commitments += [c for c in source.commitments if c not in target.commitments]
+        del self.lineages[source.id]
+        self._alias[source.id] = target.id
+
+    def _charge(self, entry: Charge) -> None:
+        dataset = self.datasets.get(entry.dataset)
+        if dataset is None:
+            raise VerificationError(f"data set {entry.dataset!r} is not registered")
+        lineage = self.lineage(dataset.lineage)
+        state = entry.state
+        _same("commitment", entry.commitment, dataset.commitment)
+        _same("lineage", entry.lineage, lineage.id)
+        _same("cap epsilon", state.cap_epsilon, lineage.cap_epsilon)
+        _same("cap delta", state.cap_delta, lineage.cap_delta)
+        _same("refresh rule", state.refresh_rule, lineage.refresh_rule)
+        _same("charges before", state.charges_before, lineage.charges)
+        _same("mu squared before", state.mu_squared_before, str(lineage.mu_squared))
+        if (entry.dataset, entry.request_id) in self._by_request:
+            raise VerificationError(f"request {entry.request_id!r} is charged a second time")
+        check_mechanism(entry)
+        lineage.add(entry.event)
+        lineage.charges += 1
+        _same("mu squared after", state.mu_squared_after, str(lineage.mu_squared))
+        charge = ChargeState(
+            self.size, entry.request_id, entry.dataset, lineage.id, entry.fingerprint
+        )
+        self.charges[self.size] = charge
+        self._by_request[entry.dataset, entry.request_id] = charge
+        self._by_fingerprint[entry.fingerprint] = charge
+
+    def _release(self, entry: Release) -> None:
+        charge = self.charges.get(entry.charge)
+        if charge is None:
+            raise VerificationError(f"releases entry {entry.charge}, which is no charge")
+        if charge.release is not None:
+            raise VerificationError(f"charge {entry.charge} was released at {charge.release}")
+        _same("request", entry.request_id, charge.request_id)
+        charge.release = self.size
+        charge.payload_sha256 = entry.payload_sha256
+
+    def _witness(self, entry: Witness) -> None:
+        notes.check_key_name(entry.name)
+        key = _public_key(entry.public_key, "witness key")
+        self.witnesses.append(WitnessKey(entry.name, key, self.size))
+
+    def _rotation(self, entry: Rotation) -> None:
+        new = _public_key(entry.new_key, "new key")
+        _same("key id", entry.head.key_id, notes.key_id(self.origin, notes.ED25519, new).hex())
+        statement = entries.rotation_statement(entry.head, self.public_key.hex(), entry.new_key)
+        for raw, signature in (
+            (self.public_key, entry.old_signature),
+            (new, entry.new_signature),
+        ):
+            key = signing.public_from_bytes(raw)
+            signing.verify(key, ROTATION_CONTEXT, statement, _unhex(signature, "signature"))
+        self.keys.append(KeyPeriod(self.size + 1, new))
+
+
+def check_mechanism(entry: Charge) -> None:
+    """Check that a charge pays for the mechanism it describes.
+
+    For a Gaussian release: ``mu^2 >= sensitivity^2 / sigma^2``, exactly, within one unit.
+
+    Raises:
+        VerificationError: It pays less (or more), or figures do not fit together.
+    """
+    if entry.event.mechanism != "gaussian":
+        return
+    try:
+        sensitivity = Fraction(entry.mechanism.sensitivity_squared)
+        sigma = Fraction(parse_sigma(entry.mechanism.sigma))
+        rho = Fraction(entry.mechanism.rho)
+        exact = sensitivity / sigma**2
+    except (ValueError, ZeroDivisionError, OverflowError) as error:
+        raise DecodeError(f"mechanism: {error}") from error
+    units = -((-exact) // MU_SQUARED_UNIT)
+    if int(entry.event.mu_squared) != units:
+        raise VerificationError(
+            f"charges mu^2 = {entry.event.mu_squared} units, the mechanism costs {units}"
+        )
+    if abs(rho - exact / 2) > exact * _RHO_TOLERANCE:
+        raise VerificationError(f"rho is {entry.mechanism.rho}, expected mu^2/2")
+
+
+def parse_sigma(text: str) -> float:
+    """A standard deviation from ``float.hex`` or a decimal.
+
+    Raises:
+        ValueError: It is neither, or not positive and finite.
+    """
+    value = float.fromhex(text) if "0x" in text else float(text)
+    if not 0 < value < float("inf"):
+        raise ValueError(f"sigma {text!r} is not positive and finite")
+    return value
+
+
+def _same(what: str, found: object, expected: object) -> None:
+    if found != expected:
+        raise VerificationError(f"{what} is {found!r}, expected {expected!r}")
+
+
+def _public_key(text: str, what: str) -> bytes:
+    raw = _unhex(text, what)
+    signing.public_from_bytes(raw)
+    return raw
+
+
+def _unhex(text: str, what: str) -> bytes:
+    try:
+        raw = bytes.fromhex(text)
+    except ValueError as error:
+        raise DecodeError(f"{what}: not hex") from error
+    if raw.hex() != text:
+        raise DecodeError(f"{what}: not lower-case hex")
+    return raw
