@@ -8,9 +8,11 @@ matter: a signature section signs a manifest section, see ``wg_common.signing``.
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from wg_common import canonical
 from wg_common.errors import DecodeError
@@ -18,6 +20,7 @@ from wg_common.errors import DecodeError
 MAGIC = b"WGATE\x00\x01\n"
 HEADER_LIMIT = 64 << 10
 _LENGTH = struct.Struct(">I")
+_PREFIX_LIMIT = len(MAGIC) + _LENGTH.size + HEADER_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +41,28 @@ class Header:
     sections: tuple[Section, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where one section lies in a file, and the hash it should have."""
+
+    name: str
+    offset: int
+    size: int
+    sha256: str
+
+
 def encode(kind: str, version: int, sections: Mapping[str, bytes]) -> bytes:
     """Pack sections in the mapping's order."""
     rows = tuple(
         Section(name, len(data), canonical.sha256_hex(data)) for name, data in sections.items()
     )
-    header = canonical.encode(Header(kind, version, rows))
-    return b"".join((MAGIC, _LENGTH.pack(len(header)), header, *sections.values()))
+    return b"".join((encode_header(kind, version, rows), *sections.values()))
+
+
+def encode_header(kind: str, version: int, sections: tuple[Section, ...]) -> bytes:
+    """What stands before the sections."""
+    header = canonical.encode(Header(kind, version, sections))
+    return b"".join((MAGIC, _LENGTH.pack(len(header)), header))
 
 
 def decode(
@@ -57,14 +75,43 @@ def decode(
     """
     if len(data) > limit:
         raise DecodeError(f"{kind} file: {len(data)} bytes, at most {limit} are accepted")
+    sections: dict[str, bytes] = {}
+    for span in _layout(data[:_PREFIX_LIMIT], len(data), kind, version, names):
+        body = data[span.offset : span.offset + span.size]
+        if canonical.sha256_hex(body) != span.sha256:
+            raise DecodeError(f"{kind} file: section {span.name!r} does not match its hash")
+        sections[span.name] = body
+    return sections
+
+
+def layout(
+    stream: BinaryIO, *, kind: str, version: int, names: tuple[str, ...], limit: int
+) -> tuple[Span, ...]:
+    """Where the sections of an open file lie; for files too large to hold in memory.
+
+    The caller must compare each section with its hash itself.
+
+    Raises:
+        DecodeError: The header is not as named, or the file has another length.
+    """
+    total = stream.seek(0, os.SEEK_END)
+    if total > limit:
+        raise DecodeError(f"{kind} file: {total} bytes, at most {limit} are accepted")
+    stream.seek(0)
+    return _layout(stream.read(_PREFIX_LIMIT), total, kind, version, names)
+
+
+def _layout(
+    prefix: bytes, total: int, kind: str, version: int, names: tuple[str, ...]
+) -> tuple[Span, ...]:
     start = len(MAGIC) + _LENGTH.size
-    if data[: len(MAGIC)] != MAGIC or len(data) < start:
+    if prefix[: len(MAGIC)] != MAGIC or len(prefix) < start:
         raise DecodeError(f"{kind} file: not a weightgate file (wrong first bytes)")
-    (size,) = _LENGTH.unpack_from(data, len(MAGIC))
-    if size > HEADER_LIMIT or start + size > len(data):
+    (size,) = _LENGTH.unpack_from(prefix, len(MAGIC))
+    if size > HEADER_LIMIT or start + size > total:
         raise DecodeError(f"{kind} file: header of {size} bytes does not fit")
     header = canonical.decode(
-        Header, data[start : start + size], what=f"{kind} file header", limit=HEADER_LIMIT
+        Header, prefix[start : start + size], what=f"{kind} file header", limit=HEADER_LIMIT
     )
     if header.kind != kind:
         raise DecodeError(f"{kind} file: found kind {header.kind!r}")
@@ -74,15 +121,12 @@ def decode(
     if found != names:
         raise DecodeError(f"{kind} file: sections {found}, expected {names}")
     position = start + size
-    sections: dict[str, bytes] = {}
+    spans = []
     for section in header.sections:
-        if section.size < 0 or position + section.size > len(data):
+        if section.size < 0 or position + section.size > total:
             raise DecodeError(f"{kind} file: section {section.name!r} is cut short")
-        body = data[position : position + section.size]
-        if canonical.sha256_hex(body) != section.sha256:
-            raise DecodeError(f"{kind} file: section {section.name!r} does not match its hash")
-        sections[section.name] = body
+        spans.append(Span(section.name, position, section.size, section.sha256))
         position += section.size
-    if position != len(data):
-        raise DecodeError(f"{kind} file: {len(data) - position} bytes after the last section")
-    return sections
+    if position != total:
+        raise DecodeError(f"{kind} file: {total - position} bytes after the last section")
+    return tuple(spans)

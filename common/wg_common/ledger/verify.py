@@ -1,0 +1,186 @@
+"""Is this release on the ledger? The question a server asks before it uses statistics.
+
+A covered release carries its CHARGE and RELEASE entries, and for each a proof of its place in a
+signed and cosigned checkpoint. What is verified is that this site charged this release, once, in
+the history that the witness has seen. Not guaranteed: that the site sends nothing elsewhere
+without a ledger; that is a matter of its network, not of logging.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TypeVar
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from wg_common import canonical, container
+from wg_common.errors import DecodeError, VerificationError
+from wg_common.ledger import checkpoint as checkpoints
+from wg_common.ledger import entries, proof
+from wg_common.ledger.entries import Charge, Entry, Release
+from wg_common.ledger.proof import Proof
+from wg_common.ledger.state import check_mechanism, parse_sigma
+from wg_common.protocol import STATISTICS_KIND, STATISTICS_LIMIT
+from wg_common.statistics_file import (
+    MANIFEST_LIMIT,
+    VERSION,
+    CoveredStatistics,
+    StatisticsManifest,
+)
+
+E = TypeVar("E", Charge, Release)
+
+_SECTIONS = ("manifest", "signature", "integers")
+
+
+def verify_covered(
+    covered: CoveredStatistics,
+    *,
+    ledger_origin: str,
+    ledger_key: Ed25519PublicKey,
+    witness_name: str | None,
+    witness_key: Ed25519PublicKey | None,
+) -> None:
+    """Check that a ledger entry covers the release.
+
+    The site's signature on the release is not checked here (``statistics_file.decode_release``).
+
+    Args:
+        covered: What arrived.
+        ledger_origin: Origin of the site's ledger, known from enrolment.
+        ledger_key: Its signing key, known from enrolment or a verified rotation.
+        witness_name: Key name of the witness that must have cosigned; ``None`` only if the
+            caller witnesses the checkpoint itself (``witness_body``), in the same transaction.
+        witness_key: Its key.
+
+    Raises:
+        DecodeError: A part is not what it claims to be.
+        VerificationError: The release is not covered.
+    """
+    charge = _entry(covered.charge_entry, Charge, "charge entry")
+    release = _entry(covered.release_entry, Release, "release entry")
+    for name, entry, data, text in (
+        ("charge", charge, covered.charge_entry, covered.charge_proof),
+        ("release", release, covered.release_entry, covered.release_proof),
+    ):
+        found = proof.decode(text, what=f"{name} proof")
+        if entry.head.origin != ledger_origin:
+            raise VerificationError(
+                f"{name} entry: of log {entry.head.origin!r}, expected {ledger_origin!r}"
+            )
+        if found.index != entry.head.seq:
+            raise VerificationError(
+                f"{name} proof: of entry {found.index}, the entry says {entry.head.seq}"
+            )
+        _check_proof(found, data, name, ledger_origin, ledger_key, witness_name, witness_key)
+    _check_pair(charge, release, covered.release)
+    _check_manifest(charge, read_manifest(covered.release))
+    check_mechanism(charge)
+
+
+def witness_body(covered: CoveredStatistics) -> bytes:
+    """The ``add-checkpoint`` body that a release from a site without a network carries.
+
+    Raises:
+        DecodeError: Its proof carries none: the checkpoint was cosigned elsewhere.
+    """
+    found = proof.decode(covered.release_proof, what="release proof")
+    if not found.extra:
+        raise DecodeError("release proof: carries no consistency proof for a witness")
+    return found.extra + found.note.encode()
+
+
+def is_cosigned(covered: CoveredStatistics, witness_name: str) -> bool:
+    """Whether the checkpoints claim a cosignature of this witness; says not that it holds."""
+    return all(
+        any(line.name == witness_name for line in proof.decode(text, what="proof").note.signatures)
+        for text in (covered.charge_proof, covered.release_proof)
+    )
+
+
+def read_manifest(release: bytes) -> StatisticsManifest:
+    """Manifest of a release, whose signature is checked elsewhere.
+
+    Raises:
+        DecodeError: The bytes are no release.
+    """
+    sections = container.decode(
+        release, kind=STATISTICS_KIND, version=VERSION, names=_SECTIONS, limit=STATISTICS_LIMIT
+    )
+    return canonical.decode(
+        StatisticsManifest,
+        sections["manifest"],
+        what="statistics manifest",
+        limit=MANIFEST_LIMIT,
+    )
+
+
+def _check_proof(
+    found: Proof,
+    data: bytes,
+    name: str,
+    origin: str,
+    key: Ed25519PublicKey,
+    witness_name: str | None,
+    witness_key: Ed25519PublicKey | None,
+) -> None:
+    try:
+        found.verify(data)
+        checkpoints.verify(found.note, origin, key)
+        if witness_name is not None:
+            if witness_key is None:
+                raise VerificationError(f"no key of witness {witness_name} is known")
+            checkpoints.verify_cosignature(found.note, witness_name, witness_key)
+    except VerificationError as error:
+        raise VerificationError(f"{name} proof: {error}") from error
+
+
+def _entry(data: bytes, kind: type[E], what: str) -> E:
+    entry: Entry = entries.decode(data, what=what)
+    if not isinstance(entry, kind):
+        raise VerificationError(f"{what}: is a {entry.head.kind} entry")
+    return entry
+
+
+def _check_pair(charge: Charge, release: Release, payload: bytes) -> None:
+    if release.charge != charge.head.seq:
+        raise VerificationError(
+            f"release entry: releases charge {release.charge}, not {charge.head.seq}"
+        )
+    if release.request_id != charge.request_id:
+        raise VerificationError("release entry: another request than the charge's")
+    digest = canonical.sha256_hex(payload)
+    if digest != release.payload_sha256 or len(payload) != release.payload_size:
+        raise VerificationError(
+            f"release entry: covers bytes with hash {release.payload_sha256}, found {digest}"
+        )
+
+
+def _check_manifest(charge: Charge, manifest: StatisticsManifest) -> None:
+    """The manifest says what was charged."""
+    schema, mechanism = manifest.schema, charge.mechanism
+    try:
+        same_noise = parse_sigma(mechanism.sigma) == parse_sigma(manifest.sigma)
+        same_sensitivity = Fraction(mechanism.sensitivity_squared) == Fraction(
+            manifest.sensitivity_squared
+        )
+    except (ValueError, ZeroDivisionError) as error:
+        raise DecodeError(f"charge entry: mechanism: {error}") from error
+    blocks = tuple((block.name, block.size, block.weight) for block in schema.blocks)
+    for name, good in (
+        ("request id", manifest.request_id == charge.request_id),
+        ("data set", manifest.dataset == charge.dataset),
+        ("epsilon", manifest.epsilon == charge.epsilon),
+        ("delta", manifest.delta == charge.delta),
+        ("sigma", same_noise),
+        ("sensitivity", same_sensitivity),
+        ("mechanism", charge.event.mechanism == "gaussian"),
+        ("encoder", schema.encoder == mechanism.encoder),
+        ("blocks", blocks == tuple((b.name, b.length, b.weight) for b in mechanism.blocks)),
+        ("bits", schema.bits == mechanism.bits),
+        ("clip radius", schema.clip_radius == mechanism.clip_radius),
+        ("dimension", schema.dimension == mechanism.dimension),
+        ("labels", schema.labels == charge.guarantee.labels),
+    ):
+        if not good:
+            raise VerificationError(f"charge entry: {name} is not that of the statistics manifest")
