@@ -138,6 +138,16 @@ class ServerHome:
         return self.root / "keys" / "witness.key"
 
     @property
+    def admin_token(self) -> Path:
+        """Bearer token of the admin listener."""
+        return self.root / "keys" / "admin.token"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one process that serves this home."""
+        return self.root / "serve.lock"
+
+    @property
     def database(self) -> Path:
         """SQLite database of sites, campaigns and releases, unless the configuration has a URL."""
         return self.root / "server.sqlite"

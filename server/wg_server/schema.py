@@ -85,6 +85,7 @@ release = Table(
     Column("epsilon", String(40), nullable=False),
     Column("delta", String(40), nullable=False),
     Column("received", Float, nullable=False),
+    Column("signing_key", String(64), nullable=False),
     Column("data", LargeBinary, nullable=False),
     Index("release_by_site", "site", "received"),
 )

@@ -51,7 +51,10 @@ class Site:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRelease:
-    """One verified release; ``data`` is the covered ``.wgs`` file as it came."""
+    """One verified release; ``data`` is the covered ``.wgs`` file as it came.
+
+    ``signing_key`` is the key, hex, that verified it: the site may have another one by now.
+    """
 
     release_id: str
     site: str
@@ -59,6 +62,7 @@ class StoredRelease:
     epsilon: str
     delta: str
     received: float
+    signing_key: str
     data: bytes
 
 
@@ -370,6 +374,7 @@ def put_release(connection: Connection, release: StoredRelease) -> None:
                 epsilon=release.epsilon,
                 delta=release.delta,
                 received=release.received,
+                signing_key=release.signing_key,
                 data=release.data,
             )
         )

@@ -63,6 +63,7 @@ def upgrade() -> None:
         sa.Column("epsilon", sa.String(40), nullable=False),
         sa.Column("delta", sa.String(40), nullable=False),
         sa.Column("received", sa.Float, nullable=False),
+        sa.Column("signing_key", sa.String(64), nullable=False),
         sa.Column("data", sa.LargeBinary, nullable=False),
     )
     op.create_index("release_by_site", "release", ["site", "received"])

@@ -1,0 +1,159 @@
+"""The enrolment listener: two routes, open to anybody, that lead nowhere without a join token.
+
+``GET /wg/v1/ca`` gives the CA certificate, which the plant trusts only by the hash in its token.
+``POST /wg/v1/enrol`` spends the token: one certificate for keys that were made at the plant.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import logging
+import secrets
+import time
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from wg_common import atomic, canonical, protocol, signing
+from wg_common.errors import ConfigError, DecodeError, RefusedError
+from wg_common.ledger import note
+from wg_common.protocol import EnrolmentReply, EnrolmentRequest, JoinToken
+from wg_server import pki
+from wg_server.fleet.guards import BodyLimit
+from wg_server.home import ServerConfig, ServerHome
+from wg_server.store import Site, Store
+
+log = logging.getLogger(__name__)
+
+CA_PATH = "/wg/v1/ca"
+ENCODER_LIMIT = 8 << 20
+_TRIES_PER_MINUTE = 60
+_PEM = "application/x-pem-file"
+
+
+def make_token(
+    home: ServerHome, store: Store, site: str, seconds: float, *, replace: bool = False
+) -> JoinToken:
+    """Make a one-time join token for a site; only its hash is kept.
+
+    Raises:
+        DecodeError: The site's name is none.
+        ConfigError: The site is enrolled and is not to be replaced, or there is no encoder yet.
+    """
+    protocol.check_site_name(site)
+    if not home.encoder.is_file():
+        raise ConfigError(
+            f"{home.encoder}: no public encoder yet, and plants need it; run 'wg-server zoo build'"
+        )
+    token = JoinToken(
+        site=site,
+        enrol_url=home.config().enrol_url,
+        ca_sha256=pki.fingerprint(pki.load_certificate(home.ca_cert)),
+        secret=secrets.token_hex(32),
+        expires=int(time.time() + seconds),
+    )
+    store.invite(site, token.secret, token.expires, replace=replace)
+    return token
+
+
+class Enrolment:
+    """Enrols sites and renews their certificates."""
+
+    def __init__(self, home: ServerHome, config: ServerConfig, store: Store) -> None:
+        self._home = home
+        self._config = config
+        self._store = store
+        self._life = datetime.timedelta(hours=config.certificate_hours)
+
+    def enrol(self, data: bytes) -> EnrolmentReply:
+        """Answer one enrolment request.
+
+        Raises:
+            DecodeError: A field is not what it claims to be.
+            RefusedError: The token is not good for this.
+        """
+        request = canonical.decode(EnrolmentRequest, data, what="enrolment request")
+        protocol.check_site_name(request.site)
+        node_key = pki.check_node_key(request.node_public_key).decode("ascii")
+        for field in ("signing_key", "ledger_key"):
+            try:
+                signing.public_from_bytes(bytes.fromhex(getattr(request, field)))
+            except ValueError as error:
+                raise DecodeError(f"enrolment request: {field}: not hex") from error
+        note.check_key_name(request.ledger_origin)
+        if len(request.ledger_origin) > 255:
+            raise DecodeError("enrolment request: ledger_origin: longer than 255 characters")
+
+        def issue() -> tuple[str, float, str]:
+            certificate = pki.issue_client(self._home, request.site, request.csr_pem, self._life)
+            expires = certificate.not_valid_after_utc.timestamp()
+            return pki.fingerprint(certificate), expires, pki.to_pem(certificate)
+
+        certificate_pem = self._store.enrol(request, node_key, time.time(), issue)
+        log.info("enrolled %s", request.site)
+        witness_key = signing.public_bytes(signing.load(self._home.witness_key))
+        server_key = signing.public_bytes(signing.load(self._home.signing_key))
+        encoder = atomic.read_bytes(self._home.encoder, limit=ENCODER_LIMIT)
+        return EnrolmentReply(
+            certificate_pem=certificate_pem,
+            ca_pem=pki.to_pem(pki.load_certificate(self._home.ca_cert)),
+            fleet_url=self._config.fleet_url,
+            server_name=self._config.name,
+            server_key=server_key.hex(),
+            witness_name=witness_name(self._config),
+            witness_key=witness_key.hex(),
+            encoder=base64.b64encode(encoder).decode("ascii"),
+        )
+
+    def renew(self, site: Site, csr_pem: str) -> str:
+        """A fresh certificate (PEM) for an enrolled site.
+
+        Raises:
+            DecodeError: The request is damaged.
+        """
+        certificate = pki.issue_client(self._home, site.name, csr_pem, self._life)
+        expires = certificate.not_valid_after_utc.timestamp()
+        self._store.add_certificate(site.name, pki.fingerprint(certificate), expires)
+        log.info("renewed the certificate of %s", site.name)
+        return pki.to_pem(certificate)
+
+    def app(self) -> Starlette:
+        """The enrolment listener's application."""
+        tries: list[float] = []
+
+        async def ca(request: Request) -> Response:
+            return Response(self._home.ca_cert.read_bytes(), media_type=_PEM)
+
+        async def enrol(request: Request) -> Response:
+            now = time.monotonic()
+            tries[:] = [then for then in tries if now - then < 60]
+            if len(tries) >= _TRIES_PER_MINUTE:
+                return PlainTextResponse("too many requests\n", 429)
+            tries.append(now)
+            body = await request.body()
+            try:
+                reply = await run_in_threadpool(self.enrol, body)
+            except RefusedError as error:
+                log.warning("enrolment refused: %s", error)
+                return PlainTextResponse(f"{error}\n", 403)
+            except DecodeError as error:
+                return PlainTextResponse(f"{error}\n", 400)
+            return Response(canonical.encode(reply), media_type="application/json")
+
+        return Starlette(
+            routes=[
+                Route(CA_PATH, ca, methods=["GET"]),
+                Route(protocol.ENROL_PATH, enrol, methods=["POST"]),
+            ],
+            middleware=[Middleware(BodyLimit, limit=protocol.MESSAGE_LIMIT, seconds=20.0)],
+        )
+
+
+def witness_name(config: ServerConfig) -> str:
+    """Key name of the server's witness in cosignatures."""
+    return f"{config.name}/witness"
