@@ -108,7 +108,7 @@ def check_delta(delta: float) -> None:
     _check(0 < delta < 1, "delta", delta)
 
 
-_DECIMAL = re.compile(r"[0-9]{1,400}(\.[0-9]{1,400})?(e[+-]?[0-9]{1,4})?", re.ASCII)
+_DECIMAL = re.compile(r"[0-9]{1,400}(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,4})?", re.ASCII)
 
 _ROOT2 = math.sqrt(2)
 
