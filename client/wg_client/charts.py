@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -15,7 +16,7 @@ MUTED = "#8b97a6"
 ACCENT = "#0b6e4f"
 ALERT = "#b3541e"
 GRID = "#e6eaef"
-_SETTINGS = {
+_SETTINGS: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "weightgate",
     "font.family": "sans-serif",

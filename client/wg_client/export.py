@@ -1,0 +1,121 @@
+"""Models as files for other programs: safetensors, ONNX, torch.
+
+All three hold the *whole* network, images in and logits out: the frozen encoder and the head. The
+input is a batch ``[n, 3, p, p]`` of pixel values 0 to 255, gray images with their one channel
+repeated; labels, p and provenance stand in the metadata.
+
+========= =============================================== ===================================
+format    content                                         reading it
+========= =============================================== ===================================
+safetensors  tensors and metadata                         no code can be in it
+onnx      graph and tensors, batch size free              no code can be in it
+torch     a state dict of plain tensors (a zip that uses  ``torch.load(F, weights_only=True)``,
+          pickle inside)                                  which builds nothing but tensors;
+                                                          never load one from elsewhere without
+========= =============================================== ===================================
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Literal
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from wg_client import model_store
+from wg_client import plant as plants
+from wg_client.home import ClientHome
+from wg_client.model_store import ModelsManifest
+from wg_common import atomic, canonical
+from wg_common.errors import VerificationError
+from wg_common.nets.encoder import Encoder, load_encoder
+from wg_common.nets.registry import build_model
+
+Format = Literal["safetensors", "onnx", "torch"]
+SUFFIXES: dict[Format, str] = {"safetensors": ".safetensors", "onnx": ".onnx", "torch": ".pt"}
+
+
+def export_model(
+    home: ClientHome, manifest: ModelsManifest, name: str, form: Format, out: Path
+) -> dict[str, str]:
+    """Write one model as one file; returns the metadata that it carries.
+
+    Raises:
+        ConfigError: No such model, or ``out`` cannot be written.
+        VerificationError: The encoder or the model is not the one that the manifest names.
+    """
+    encoder = _encoder(home, manifest)
+    entry = manifest.entry(name)
+    tensors = model_store.load_tensors(home, manifest, name)
+    model = build_model(manifest.architecture, encoder, tensors, manifest.labels)
+    metadata = {
+        "format": "weightgate-model",
+        "architecture": manifest.architecture,
+        "model": entry.name,
+        "labels": json.dumps(list(manifest.labels), ensure_ascii=False),
+        "pixels": str(encoder.pixels),
+        "encoder": manifest.encoder,
+        "package": manifest.package_id,
+        "generator": manifest.generator,
+    }
+    atomic.write_bytes(out, _encode(model, encoder.pixels, form, metadata), mode=atomic.PRIVATE)
+    return metadata
+
+
+def _encoder(home: ClientHome, manifest: ModelsManifest) -> Encoder:
+    package = plants.load_encoder_package(home)
+    found = canonical.sha256_hex(package)
+    if found != manifest.encoder:
+        raise VerificationError(
+            f"{home.encoder}: encoder {found[:16]}, the model was made for {manifest.encoder[:16]}"
+        )
+    return load_encoder(package, threads=1)
+
+
+def _encode(model: nn.Module, pixels: int, form: Format, metadata: dict[str, str]) -> bytes:
+    if form == "onnx":
+        return _onnx(model, pixels, metadata)
+    state = {name: value.contiguous() for name, value in model.state_dict().items()}
+    if form == "safetensors":
+        return safetensors.torch.save(
+            state, metadata={"model": canonical.encode(metadata).decode()}
+        )
+    buffer = io.BytesIO()
+    torch.save({"state_dict": state, "metadata": metadata}, buffer)
+    return buffer.getvalue()
+
+
+def _onnx(model: nn.Module, pixels: int, metadata: dict[str, str]) -> bytes:
+    """The model as ONNX, by torch's exporter; the batch size stays free."""
+    example = torch.zeros((2, 3, pixels, pixels))
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # it reports its own progress as warnings
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # deprecations inside torch's exporter
+            program = torch.onnx.export(
+                model,
+                (example,),
+                input_names=["images"],
+                output_names=["logits"],
+                dynamic_shapes={"images": {0: torch.export.Dim("n", min=1, max=1 << 20)}},
+                dynamo=True,
+                verbose=False,
+            )
+    finally:
+        logger.setLevel(level)
+    if program is None:
+        raise VerificationError("onnx: torch's exporter gave no program")
+    program.model.metadata_props.update(metadata)
+    with tempfile.TemporaryDirectory(prefix="wg-onnx-") as folder:
+        path = Path(folder) / "model.onnx"
+        program.save(path)
+        return path.read_bytes()

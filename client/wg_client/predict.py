@@ -1,0 +1,141 @@
+"""Predictions with a plant's models: labels and probabilities for images and folders of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from wg_client import model_store
+from wg_client import plant as plants
+from wg_client.dataset import UNLABELLED, SiteData, load_dataset
+from wg_client.home import ClientHome
+from wg_client.images import ImageFiles, is_image
+from wg_client.model_store import ModelsManifest
+from wg_common import canonical
+from wg_common.errors import DataError, VerificationError
+
+_CHUNK = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """One record's prediction."""
+
+    name: str
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
+    """A model on labelled records: share right, its standard error, and their number."""
+
+    model: str
+    accuracy: float
+    error: float
+    records: int
+
+
+def load_records(path: Path, labels: Sequence[str], *, split: int | None) -> SiteData:
+    """Records to predict: an image, a ``.npz`` file, a class folder, or a folder of images.
+
+    Raises:
+        DataError: There is nothing to predict, or it cannot be read.
+    """
+    if path.is_file() and is_image(path):
+        return _unlabelled([path], labels)
+    if path.is_dir() and not _has_classes(path, labels):
+        found = sorted(entry for entry in path.rglob("*") if entry.is_file() and is_image(entry))
+        if not found:
+            raise DataError(f"{path}: no images found")
+        return _unlabelled(found, labels)
+    return load_dataset(path, labels, split=split)
+
+
+def encode_records(
+    home: ClientHome, manifest: ModelsManifest, data: SiteData
+) -> NDArray[np.float64]:
+    """Features ``[n, d]`` of records, with the encoder that the models were made for.
+
+    Raises:
+        VerificationError: The home holds another encoder.
+        DataError: An image is damaged.
+    """
+    package = plants.load_encoder_package(home)
+    found = canonical.sha256_hex(package)
+    if found != manifest.encoder:
+        raise VerificationError(
+            f"{home.encoder}: encoder {found[:16]}, the model was made for {manifest.encoder[:16]}"
+        )
+    from wg_common.nets.encoder import load_encoder  # torch: seconds to import, only when needed
+
+    encoder = load_encoder(package, threads=1)
+    parts = [np.zeros((0, encoder.dimension), dtype=np.float32)]
+    for start in range(0, len(data), _CHUNK):
+        rows = range(start, min(start + _CHUNK, len(data)))
+        parts.append(encoder.encode([data.images[row] for row in rows]))
+    return np.concatenate(parts).astype(np.float64)
+
+
+def predict(
+    home: ClientHome,
+    manifest: ModelsManifest,
+    name: str,
+    features: NDArray[np.float64],
+    names: Sequence[str],
+) -> list[Prediction]:
+    """Most likely label of each record and its probability."""
+    head = model_store.load_head(home, manifest, name)
+    chances = softmax(head.logits(features), axis=1)
+    best = chances.argmax(axis=1)
+    return [
+        Prediction(
+            name=names[row], label=manifest.labels[index], probability=float(chances[row, index])
+        )
+        for row, index in enumerate(best)
+    ]
+
+
+def evaluate(
+    home: ClientHome, manifest: ModelsManifest, features: NDArray[np.float64], data: SiteData
+) -> list[Accuracy]:
+    """Accuracy of every model of a package on labelled records.
+
+    Raises:
+        DataError: No record has a label.
+    """
+    known = data.labels != UNLABELLED
+    count = int(known.sum())
+    if not count:
+        raise DataError("evaluate: no record has a label; use class folders or a .npz with y")
+    results = []
+    for entry in manifest.models:
+        head = model_store.load_head(home, manifest, entry.name)
+        right = head.logits(features[known]).argmax(axis=1) == data.labels[known]
+        results.append(
+            Accuracy(
+                model=entry.name,
+                accuracy=float(right.mean()),
+                error=float(right.std() / np.sqrt(count)),
+                records=count,
+            )
+        )
+    return results
+
+
+def _has_classes(path: Path, labels: Sequence[str]) -> bool:
+    return (path / "records.csv").is_file() or any((path / label).is_dir() for label in labels)
+
+
+def _unlabelled(paths: Sequence[Path], labels: Sequence[str]) -> SiteData:
+    return SiteData(
+        images=ImageFiles(paths),
+        labels=np.full(len(paths), UNLABELLED, dtype=np.int64),
+        label_names=tuple(labels),
+        names=tuple(str(path) for path in paths),
+    )
