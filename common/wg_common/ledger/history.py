@@ -27,8 +27,8 @@ from wg_common.ledger import note as notes
 from wg_common.ledger.checkpoint import Cosignature
 from wg_common.ledger.entries import Charge, Entry
 from wg_common.ledger.export import ExportReader, summarise
+from wg_common.ledger.heads import check_head
 from wg_common.ledger.state import LedgerState, WitnessKey
-from wg_common.ledger.store import check_head
 from wg_common.privacy.events import PrivacyEvent
 
 

@@ -14,6 +14,7 @@ from fractions import Fraction
 
 from wg_common import signing
 from wg_common.errors import DecodeError, VerificationError, WgError
+from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import entries, merkle
 from wg_common.ledger import note as notes
 from wg_common.ledger.entries import (
@@ -21,6 +22,7 @@ from wg_common.ledger.entries import (
     Dataset,
     Entry,
     Genesis,
+    Predecessor,
     Release,
     Rotation,
     Witness,
@@ -245,6 +247,7 @@ class LedgerState:
         self.keys.append(KeyPeriod(1, _public_key(entry.ledger_key, "ledger key")))
         if entry.predecessor is None:
             return
+        self._check_predecessor(entry.predecessor)
         for spend in entry.predecessor.spends:
             entries.check_cap(spend.cap_epsilon, spend.cap_delta)
             lineage = LineageState(
@@ -258,6 +261,13 @@ class LedgerState:
             for event in spend.events:
                 lineage.add(event)
             self.lineages[lineage.id] = lineage
+
+    def _check_predecessor(self, old: Predecessor) -> None:
+        if old.origin == self.origin:
+            raise VerificationError(f"replaces a log of the same origin {old.origin!r}")
+        _, note = checkpoints.decode(old.checkpoint.encode(), what="predecessor's checkpoint")
+        key = signing.public_from_bytes(_public_key(old.key, "predecessor's key"))
+        checkpoints.verify(note, old.origin, key)
 
     def _dataset(self, entry: Dataset) -> None:
         if entry.refresh_rule != entries.NEVER:

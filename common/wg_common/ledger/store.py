@@ -1,65 +1,39 @@
-"""The ledger: one SQLite file that only grows, and signs what it says.
-
-Every append takes the write lock of the file, folds in what other processes added, checks the
-new entry with the rules that a verifier uses, and commits it with a signed checkpoint of the new
-size in the same transaction. Hence an edit of any stored entry, also the last, breaks a
-signature.
+"""The ledger: a log of charges and releases, and the budgets that they draw on.
 
 Order of work for a release: ``charge`` → sample → ``record_release`` (entry and outbox bytes in
 one transaction) → ``countersign`` → send ``outbox`` with ``inclusion_proof``. A crash after the
 charge leaves it open; the same request completes it, since nothing was written or sent. A crash
-after the release sends the stored bytes again.
-
-Not guaranteed: that the file was not replaced by an older copy of itself. The witness remembers
-(``countersign`` fails), this module cannot.
+after the release sends the stored bytes again. A charge is never refunded.
 """
 
 from __future__ import annotations
 
-import sqlite3
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context, Decimal
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from wg_common import canonical, signing
+from wg_common import canonical
 from wg_common.errors import BudgetExceeded, ConfigError, RefusedError, VerificationError
 from wg_common.ledger import checkpoint as checkpoints
-from wg_common.ledger import database, entries, merkle
-from wg_common.ledger import note as notes
-from wg_common.ledger.charging import SOFTWARE, ChargeRequest
+from wg_common.ledger import database, entries
+from wg_common.ledger.charging import ChargeRequest
 from wg_common.ledger.checkpoint import Checkpoint
-from wg_common.ledger.entries import (
-    BudgetState,
-    Dataset,
-    Entry,
-    Genesis,
-    Head,
-    Predecessor,
-    Release,
-    Rotation,
-    Witness,
-)
-from wg_common.ledger.note import Note
-from wg_common.ledger.proof import Proof
-from wg_common.ledger.state import ROTATION_CONTEXT, ChargeState, LedgerState, LineageState
-from wg_common.ledger.witness import WitnessRefused, WitnessRequest
+from wg_common.ledger.entries import BudgetState, Dataset, Predecessor, Release
+from wg_common.ledger.log import Clock, Log, Step
+from wg_common.ledger.state import ChargeState, LineageState
 from wg_common.privacy.events import PrivacyEvent
 
 CAP_TOLERANCE = 1e-6
 """Relative: the accountant's own numerical error, so that a cap of 1 admits a release of 1."""
 
 Accountant = Callable[[Sequence[PrivacyEvent], float], float]
-Step = Callable[[str], None]
-Clock = Callable[[], int]
 
 _ROUND_UP = Context(prec=12, rounding=ROUND_CEILING)
+_EPSILONS_KEPT = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,26 +109,11 @@ class Spent:
     cap_delta: str
 
 
-class Ledger:
+class Ledger(Log):
     """An open ledger. A context manager; not to be shared between threads."""
 
-    def __init__(
-        self,
-        path: Path,
-        connection: sqlite3.Connection,
-        key: Ed25519PrivateKey | None,
-        accountant: Accountant,
-        clock: Clock,
-        on_step: Step,
-    ) -> None:
-        self._path = path
-        self._db = connection
-        self._key = key
-        self._accountant = accountant
-        self._clock = clock
-        self._step = on_step
-        self._loaded: LedgerState | None = None
-        self._epsilons: dict[tuple[tuple[PrivacyEvent, ...], str], float] = {}
+    _accountant: Accountant
+    _epsilons: dict[tuple[tuple[PrivacyEvent, ...], str], float]
 
     @classmethod
     def create(
@@ -165,53 +124,24 @@ class Ledger:
         key: Ed25519PrivateKey,
         site: str,
         predecessor: Predecessor | None = None,
-        accountant: Accountant | None = None,
         clock: Clock | None = None,
         on_step: Step | None = None,
+        accountant: Accountant | None = None,
     ) -> Self:
-        """Make a ledger with its genesis entry.
+        """Make a ledger; as ``Log.create``.
 
-        Args:
-            path: The file; must not hold a ledger.
-            origin: Origin line of its checkpoints, unique to log and key.
-            key: Signing key.
-            site: Name of the site.
-            predecessor: The ledger that this one replaces after a compromise (``recovery``).
-            accountant: Composed epsilon of events at a delta; dp-accounting's by default.
-            clock: Unix time in seconds.
-            on_step: Called with the name of each step; lets tests stop a process there.
-
-        Raises:
-            ConfigError: There is a ledger, or the file cannot be made.
+        ``accountant`` composes events to epsilon at a delta: dp-accounting's by default.
         """
-        notes.check_key_name(origin)
-        connection = database.create(path)
-        self = cls(path, connection, key, *_defaults(accountant, clock, on_step))
-        self._loaded = LedgerState()
-        try:
-            with self._transaction():
-                database.install_schema(connection)
-                public = signing.public_bytes(key)
-                head = Head(
-                    kind=entries.GENESIS,
-                    seq=0,
-                    prev="",
-                    origin=origin,
-                    key_id=notes.key_id(origin, notes.ED25519, public).hex(),
-                    time=self._clock(),
-                )
-                genesis = Genesis(
-                    head=head,
-                    site=site,
-                    ledger_key=public.hex(),
-                    software=SOFTWARE,
-                    predecessor=predecessor,
-                )
-                self._append(genesis, [key])
-        except BaseException:
-            connection.close()
-            raise
-        return self
+        self = super().create(
+            path,
+            origin=origin,
+            key=key,
+            site=site,
+            predecessor=predecessor,
+            clock=clock,
+            on_step=on_step,
+        )
+        return self._with(accountant)
 
     @classmethod
     def open(
@@ -219,80 +149,17 @@ class Ledger:
         path: Path,
         key: Ed25519PrivateKey | None = None,
         *,
-        accountant: Accountant | None = None,
         clock: Clock | None = None,
         on_step: Step | None = None,
+        accountant: Accountant | None = None,
     ) -> Self:
-        """Open a ledger and check all of it: chain, arithmetic, and every stored checkpoint.
+        """Open a ledger; as ``Log.open``."""
+        return super().open(path, key, clock=clock, on_step=on_step)._with(accountant)
 
-        Without a key it can be read only.
-
-        Raises:
-            ConfigError: There is none, it cannot be read, or the key is not its signing key.
-            VerificationError: It was edited, cut, or is damaged.
-        """
-        connection = database.connect(path) if key is not None else database.connect_to_read(path)
-        self = cls(path, connection, key, *_defaults(accountant, clock, on_step))
-        try:
-            database.check_format(path, connection)
-            state = self._state
-            if key is not None and signing.public_bytes(key) != state.public_key:
-                raise ConfigError(
-                    f"{path}: signed by key {state.key_id}, the key given is another one"
-                )
-        except BaseException:
-            connection.close()
-            raise
+    def _with(self, accountant: Accountant | None) -> Self:
+        self._accountant = accountant or _dp_accounting
+        self._epsilons = {}
         return self
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
-
-    # --- what it says -------------------------------------------------------------------------
-
-    @property
-    def path(self) -> Path:
-        """The file."""
-        return self._path
-
-    @property
-    def origin(self) -> str:
-        """Origin of the log."""
-        return self._state.origin
-
-    @property
-    def site(self) -> str:
-        """Name of the site."""
-        return self._state.site
-
-    @property
-    def size(self) -> int:
-        """Number of entries."""
-        return self._state.size
-
-    def entry(self, seq: int) -> bytes:
-        """Canonical bytes of an entry.
-
-        Raises:
-            ConfigError: There is no such entry.
-        """
-        with database.explained(self._path):
-            row = self._db.execute("select entry from entries where seq = ?", (seq,)).fetchone()
-        if row is None:
-            raise ConfigError(f"{self._path}: there is no entry {seq}")
-        return bytes(row[0])
 
     def commitment(self, dataset: str) -> str | None:
         """Commitment of a registered data set, or nothing."""
@@ -361,8 +228,6 @@ class Ledger:
         if found is None or found.release is None:
             return None
         return Released(found.release, found.seq, found.payload_sha256)
-
-    # --- what is added ------------------------------------------------------------------------
 
     def register_dataset(self, dataset: DatasetRecord) -> int:
         """Name a data set, or say that its content changed. Idempotent.
@@ -519,21 +384,6 @@ class Ledger:
         self._step("release:committed")
         return Released(seq, charge, digest)
 
-    def enrol_witness(self, name: str, public_key: bytes) -> int:
-        """Record a witness and its key. Idempotent.
-
-        Returns:
-            Index of its entry.
-        """
-        notes.check_key_name(name)
-        with self._writing() as state:
-            for known in state.witnesses:
-                if known.name == name and state.witness_keys(name)[0] == public_key:
-                    return known.seq
-            return self._append(
-                Witness(head=self._head(entries.WITNESS), name=name, public_key=public_key.hex())
-            )
-
     def record_audit(
         self,
         *,
@@ -556,330 +406,19 @@ class Ledger:
                 )
             )
 
-    def rotate(self, new_key: Ed25519PrivateKey) -> int:
-        """Change the signing key; the checkpoint that says so is signed by both.
-
-        Raises:
-            ConfigError: The ledger was opened without a key.
-        """
-        with self._writing() as state:
-            old_key = self._signing_key()
-            public = signing.public_bytes(new_key)
-            key_id = notes.key_id(state.origin, notes.ED25519, public).hex()
-            head = self._head(entries.ROTATION, key_id=key_id)
-            statement = entries.rotation_statement(head, state.public_key.hex(), public.hex())
-            seq = self._append(
-                Rotation(
-                    head=head,
-                    new_key=public.hex(),
-                    old_signature=signing.sign(old_key, ROTATION_CONTEXT, statement).hex(),
-                    new_signature=signing.sign(new_key, ROTATION_CONTEXT, statement).hex(),
-                ),
-                [old_key, new_key],
-            )
-            self._step("rotation:inserted")
-        self._key = new_key
-        return seq
-
-    # --- checkpoints, witnesses, proofs -------------------------------------------------------
-
-    def checkpoint(self) -> bytes:
-        """The newest signed checkpoint, with the cosignatures that it has."""
-        state = self._state
-        with database.explained(self._path):
-            row = self._db.execute(
-                "select note from heads where size = ?", (state.size,)
-            ).fetchone()
-        if row is None:
-            raise VerificationError(f"{self._path}: no checkpoint of size {state.size}")
-        return bytes(row[0])
-
-    def consistency(self, old_size: int, new_size: int) -> list[bytes]:
-        """RFC 9162 consistency proof between two sizes of this log.
-
-        Raises:
-            VerificationError: The log never had one of these sizes.
-        """
-        state = self._state
-        if not 0 <= old_size <= new_size <= state.size:
-            raise VerificationError(
-                f"{self._path}: asked to go from size {old_size} to {new_size}, "
-                f"the ledger has {state.size} entries"
-            )
-        return merkle.consistency_proof(state.leaves[:new_size], old_size)
-
-    def witness_request(self, witness: str, *, old_size: int | None = None) -> bytes:
-        """Body of ``add-checkpoint`` for a witness: the newest checkpoint from what it saw last.
-
-        Raises:
-            VerificationError: ``old_size`` is more than this log ever had.
-        """
-        return self._request(witness, old_size).encode()
-
-    def countersign(self, witness: str, call: Callable[[bytes], bytes]) -> bytes:
-        """Get the newest checkpoint cosigned, and keep the cosignature.
-
-        Args:
-            witness: Key name of an enrolled witness.
-            call: Takes an ``add-checkpoint`` body and returns cosignature lines; raises
-                ``WitnessRefused`` if the witness refuses.
-
-        Returns:
-            The cosigned checkpoint.
-
-        Raises:
-            WitnessRefused: The witness does not cosign.
-            VerificationError: The witness has seen more than this ledger holds: it was rolled
-                back; or the cosignature does not hold.
-        """
-        request = self._request(witness, None)
-        self._step("checkpoint:signed")
-        try:
-            lines = call(request.encode())
-        except WitnessRefused as refused:
-            if refused.size is None or refused.size == request.old_size:
-                raise
-            if refused.size > self.size:
-                raise VerificationError(
-                    f"{self._path}: witness {witness} has seen {refused.size} entries, the ledger "
-                    f"has {self.size}: it was rolled back or replaced by an older copy. Restore "
-                    "the newest copy; nothing was sent"
-                ) from refused
-            request = self._request(witness, refused.size)
-            lines = call(request.encode())
-        self._step("checkpoint:cosigned")
-        signed = self.add_cosignature(request.note.encode() + lines, witness)
-        self._step("cosignature:stored")
-        return signed
-
-    def add_cosignature(self, signed: bytes, witness: str) -> bytes:
-        """Keep a witness's cosignature of one of this log's checkpoints.
-
-        Args:
-            signed: The checkpoint with its signatures, the witness's among them.
-            witness: Key name of an enrolled witness.
-
-        Returns:
-            The stored checkpoint.
-
-        Raises:
-            VerificationError: It is no checkpoint of this log, or no cosignature of an enrolled
-                key of this witness holds.
-        """
-        head, note = checkpoints.decode(signed, what="cosigned checkpoint")
-        with self._writing() as state:
-            if head.origin != state.origin or head.size > state.size:
-                raise VerificationError(f"checkpoint {head.origin} {head.size} is not of this log")
-            if head.root != merkle.root(state.leaves[: head.size]):
-                raise VerificationError(f"checkpoint of size {head.size} has another root")
-            identifiers = [
-                notes.key_id(witness, notes.COSIGNATURE, key)
-                for key in self._cosigners(state, note, witness)
-            ]
-            lines = [x for i in identifiers for x in notes.signatures_of(note, witness, i)]
-            row = self._db.execute("select note from heads where size = ?", (head.size,)).fetchone()
-            stored = notes.decode(row[0]) if row else checkpoints.sign(head, [self._signing_key()])
-            merged = stored.with_signatures(lines).encode()
-            self._db.execute("insert or replace into heads values (?, ?, 1)", (head.size, merged))
-        return merged
-
-    def inclusion_proof(self, seq: int, *, witness: str | None = None) -> bytes:
-        """A ``tlog-proof`` of an entry, in the newest cosigned checkpoint that covers it.
-
-        If none does, in the newest checkpoint, with the consistency proof from what ``witness``
-        saw last as extra data: a server that gets it in a file can be the witness.
-
-        Raises:
-            VerificationError: There is no such entry.
-        """
-        state = self._state
-        if not 0 <= seq < state.size:
-            raise VerificationError(f"{self._path}: there is no entry {seq}")
-        with database.explained(self._path):
-            row = self._db.execute(
-                "select size, note from heads where cosigned and size > ? "
-                "order by size desc limit 1",
-                (seq,),
-            ).fetchone()
-        if row is not None:
-            size, note, extra = row[0], notes.decode(row[1]), b""
-        else:
-            request = self._request(witness or "", None)
-            size, note, extra = state.size, request.note, request.head()
-        path = merkle.inclusion_proof(state.leaves[:size], seq)
-        return Proof(index=seq, path=tuple(path), note=note, extra=extra).encode()
-
-    def heads(self) -> list[bytes]:
-        """Stored checkpoints by size: every cosigned one, and the newest."""
-        with database.explained(self._path):
-            rows = self._db.execute("select note from heads order by size").fetchall()
-        return [bytes(row[0]) for row in rows]
-
     def export(self, path: Path) -> None:
         """Write everything a verifier needs to a ``.wgl`` file."""
         from wg_common.ledger import export
 
         export.write(self._path, path)
 
-    # --- inside -------------------------------------------------------------------------------
-
-    @property
-    def _state(self) -> LedgerState:
-        """The fold over all entries on disk; reads what other processes added."""
-        with database.explained(self._path):
-            if self._loaded is None:
-                self._loaded = self._load()
-            else:
-                self._follow(self._loaded)
-        return self._loaded
-
-    def _load(self) -> LedgerState:
-        state = LedgerState()
-        outside = not self._db.in_transaction
-        if outside:
-            self._db.execute("begin")
-        try:
-            heads = dict(self._db.execute("select size, note from heads").fetchall())
-            for _ in self._fold(state):
-                if state.size in heads:
-                    check_head(state, heads[state.size])
-            unknown = max(heads, default=0)
-            if unknown > state.size:
-                raise VerificationError(
-                    f"{self._path}: a signed checkpoint has {unknown} entries, the ledger has "
-                    f"{state.size}: entries were deleted"
-                )
-            if state.size not in heads:
-                raise VerificationError(
-                    f"{self._path}: entry {state.size - 1}: no signed checkpoint covers it"
-                )
-        finally:
-            if outside:
-                self._db.execute("rollback")
-        return state
-
-    def _follow(self, state: LedgerState) -> None:
-        row = self._db.execute(
-            "select hash from entries where seq = ?", (state.size - 1,)
-        ).fetchone()
-        if row is None or row[0] != state.prev:
-            raise VerificationError(
-                f"{self._path}: entry {state.size - 1} was changed while the ledger was open"
-            )
-        for _ in self._fold(state):
-            pass
-
-    def _fold(self, state: LedgerState) -> Iterator[Entry]:
-        rows = self._db.execute(
-            "select seq, entry, hash from entries where seq >= ? order by seq", (state.size,)
-        )
-        for seq, data, leaf in rows:
-            if seq != state.size:
-                raise VerificationError(f"{self._path}: entry {state.size} is missing")
-            if merkle.leaf_hash(data) != leaf:
-                raise VerificationError(f"{self._path}: entry {seq} does not match its stored hash")
-            yield state.apply(data)
-        if state.size == 0:
-            raise VerificationError(f"{self._path}: the ledger is empty: entries were deleted")
-
-    @contextmanager
-    def _writing(self) -> Iterator[LedgerState]:
-        """The write lock, with a state that holds everything committed before."""
-        self._signing_key()
-        with self._transaction():
-            yield self._state
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with database.explained(self._path):
-            self._db.execute("begin immediate")
-            size = self._loaded.size if self._loaded else 0
-            try:
-                yield
-                self._step("transaction:filled")
-                self._db.execute("commit")
-            except BaseException:
-                if self._loaded is None or self._loaded.size != size:
-                    self._loaded = None
-                if self._db.in_transaction:
-                    self._db.execute("rollback")
-                raise
-
-    def _append(self, entry: Entry, keys: list[Ed25519PrivateKey] | None = None) -> int:
-        """Add an entry and the signed checkpoint of the new size, inside a transaction."""
-        state = self._loaded
-        if state is None:
-            raise ConfigError(f"{self._path}: not loaded")
-        data = entries.encode(entry)
-        seq = state.size
-        state.apply(data)
-        self._db.execute("insert into entries values (?, ?, ?)", (seq, data, state.prev))
-        head = Checkpoint(state.origin, state.size, state.frontier.root())
-        note = checkpoints.sign(head, keys or [self._signing_key()])
-        self._db.execute("delete from heads where not cosigned")
-        self._db.execute("insert into heads values (?, ?, 0)", (head.size, note.encode()))
-        return seq
-
-    def _head(self, kind: str, *, key_id: str | None = None) -> Head:
-        state = self._loaded
-        if state is None:
-            raise ConfigError(f"{self._path}: not loaded")
-        return Head(
-            kind=kind,
-            seq=state.size,
-            prev=state.prev.hex(),
-            origin=state.origin,
-            key_id=key_id or state.key_id,
-            time=self._clock(),
-        )
-
-    def _request(self, witness: str, old_size: int | None) -> WitnessRequest:
-        note = notes.decode(self.checkpoint())
-        size = checkpoints.decode_text(note.text).size
-        seen = self._seen_by(witness) if old_size is None else old_size
-        return WitnessRequest(old_size=seen, path=tuple(self.consistency(seen, size)), note=note)
-
-    def _seen_by(self, witness: str) -> int:
-        """Size of the newest checkpoint that a witness cosigned; zero if it cosigned none."""
-        rows = self._db.execute("select size, note from heads where cosigned order by size desc")
-        for size, data in rows:
-            if any(line.name == witness for line in notes.decode(data).signatures):
-                return int(size)
-        return 0
+    # --- inside
 
     def _anchor(self) -> Checkpoint | None:
         row = self._db.execute(
             "select note from heads where cosigned order by size desc limit 1"
         ).fetchone()
         return checkpoints.decode(row[0])[0] if row else None
-
-    def _own_signatures(
-        self, state: LedgerState, note: Note, size: int
-    ) -> list[notes.SignatureLine]:
-        lines = []
-        for raw in state.keys_at(size):
-            identifier = notes.key_id(state.origin, notes.ED25519, raw)
-            found = notes.signatures_of(note, state.origin, identifier)
-            if found:
-                notes.verify(note, state.origin, signing.public_from_bytes(raw))
-                lines += found
-        if not lines:
-            raise VerificationError(f"checkpoint of size {size}: not signed by this log")
-        return lines
-
-    def _cosigners(self, state: LedgerState, note: Note, witness: str) -> list[bytes]:
-        keys = state.witness_keys(witness)
-        if not keys:
-            raise VerificationError(f"witness {witness!r} is not enrolled")
-        valid = []
-        for raw in keys:
-            identifier = notes.key_id(witness, notes.COSIGNATURE, raw)
-            if notes.signatures_of(note, witness, identifier):
-                checkpoints.verify_cosignature(note, witness, signing.public_from_bytes(raw))
-                valid.append(raw)
-        if not valid:
-            raise VerificationError(f"checkpoint: no cosignature of an enrolled key of {witness}")
-        return valid
 
     def _cost(self, lineage: LineageState, event: PrivacyEvent) -> tuple[float, float]:
         spent = lineage.events()
@@ -892,7 +431,7 @@ class Ledger:
     def _epsilon(self, events: tuple[PrivacyEvent, ...], delta: str) -> float:
         key = (events, delta)
         if key not in self._epsilons:
-            while len(self._epsilons) >= 8:
+            while len(self._epsilons) >= _EPSILONS_KEPT:
                 self._epsilons.pop(next(iter(self._epsilons)))
             self._epsilons[key] = self._accountant(events, float(delta))
         return self._epsilons[key]
@@ -919,57 +458,13 @@ class Ledger:
         found = [c for c in state.charges.values() if c.request_id == charge]
         return found[-1] if found else None
 
-    def _signing_key(self) -> Ed25519PrivateKey:
-        if self._key is None:
-            raise ConfigError(f"{self._path}: opened for reading, without the signing key")
-        return self._key
-
-
-def check_head(state: LedgerState, data: bytes) -> Note:
-    """Check a stored checkpoint against the entries of its size.
-
-    Raises:
-        VerificationError: It has another root, or no valid signature of the log.
-    """
-    head, note = checkpoints.decode(data, what=f"checkpoint of size {state.size}")
-    found = (head.origin, head.size, head.root)
-    if found != (state.origin, state.size, state.frontier.root()):
-        raise VerificationError(
-            f"checkpoint of size {state.size}: is for {head.origin} at {head.size} with root "
-            f"{head.root.hex()}, the entries up to {state.size - 1} give "
-            f"{state.frontier.root().hex()}: entries were changed"
-        )
-    errors = []
-    for raw in state.keys_at(state.size):
-        try:
-            notes.verify(note, state.origin, signing.public_from_bytes(raw))
-        except VerificationError as error:
-            errors.append(str(error))
-        else:
-            return note
-    raise VerificationError(f"checkpoint of size {state.size}: {'; '.join(errors)}")
-
 
 def rounded_up(value: float) -> str:
     """A number as decimal string of 12 digits, rounded up."""
     return format(_ROUND_UP.create_decimal(Decimal(value)).normalize(_ROUND_UP), "f")
 
 
-def _defaults(
-    accountant: Accountant | None, clock: Clock | None, on_step: Step | None
-) -> tuple[Accountant, Clock, Step]:
-    return accountant or _dp_accounting, clock or _now, on_step or _ignore
-
-
 def _dp_accounting(events: Sequence[PrivacyEvent], delta: float) -> float:
     from wg_common.privacy import accounting
 
     return accounting.epsilon(events, delta)
-
-
-def _now() -> int:
-    return int(time.time())
-
-
-def _ignore(step: str) -> None:
-    del step

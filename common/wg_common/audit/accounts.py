@@ -1,0 +1,172 @@
+"""What a verified history cost: epsilon of each lineage by two code bases, and what charges said.
+
+``primary`` is dp-accounting's privacy loss distribution (``privacy.accounting``), ``independent``
+is closed-form Gaussian DP or prv-accountant's bracket (``privacy.independent``). They must agree,
+and the primary figure must be under the cap. Since composed epsilon only grows, a cap that holds
+at the end held after every charge. The epsilons that charges state are checked with a third,
+vectorised evaluation of the closed form (Balle and Wang 2018, Theorem 8).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from wg_common.errors import VerificationError
+from wg_common.ledger.history import History, StatedFigures
+from wg_common.ledger.store import CAP_TOLERANCE
+from wg_common.privacy import accounting, independent
+from wg_common.privacy.events import MU_SQUARED_UNIT, PrivacyEvent
+
+AGREEMENT = 1e-3
+"""Largest difference in epsilon between the two code bases, for Gaussians."""
+STATED_TOLERANCE = 1e-4
+"""Relative error allowed in an epsilon that a charge states."""
+MIXED_LIMIT = 64
+"""Most stated epsilons of lineages with DP-SGD runs that are recomputed, evenly spread."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineageAccount:
+    """Budget of one lineage at the end of the history.
+
+    Attributes:
+        lineage: Lineage ID.
+        datasets: Data sets that share the budget.
+        charges: Number of charges.
+        burned: Number of charges without a release.
+        mu_squared: Sum of mu^2 of Gaussian charges.
+        dp_sgd_runs: Number of distinct (q, sigma) of DP-SGD runs.
+        delta: Delta of the cap and of all epsilons here.
+        cap_epsilon: The cap.
+        primary: Composed epsilon by dp-accounting.
+        independent: The same by other code; with DP-SGD runs the middle of a bracket.
+        independent_lower: Lower end of the bracket.
+        independent_upper: Upper end of the bracket.
+    """
+
+    lineage: str
+    datasets: tuple[str, ...]
+    charges: int
+    burned: int
+    mu_squared: float
+    dp_sgd_runs: int
+    delta: float
+    cap_epsilon: float
+    primary: float
+    independent: float
+    independent_lower: float
+    independent_upper: float
+
+
+def accounts(history: History) -> list[LineageAccount]:
+    """Compute every lineage's budget, and hold it against its cap.
+
+    Raises:
+        VerificationError: A cap is exceeded, or the two code bases disagree.
+    """
+    state = history.state
+    burned: dict[str, int] = {}
+    for charge in state.burned():
+        identifier = state.lineage(charge.lineage).id
+        burned[identifier] = burned.get(identifier, 0) + 1
+    result = []
+    for lineage in state.lineages.values():
+        events, delta = lineage.events(), float(lineage.cap_delta)
+        bounds = independent.epsilon_bounds(events, delta)
+        account = LineageAccount(
+            lineage=lineage.id,
+            datasets=tuple(lineage.names),
+            charges=lineage.charges,
+            burned=burned.get(lineage.id, 0),
+            mu_squared=float(lineage.mu_squared * MU_SQUARED_UNIT),
+            dp_sgd_runs=len(lineage.runs),
+            delta=delta,
+            cap_epsilon=float(lineage.cap_epsilon),
+            primary=accounting.epsilon(events, delta),
+            independent=bounds.estimate,
+            independent_lower=bounds.lower,
+            independent_upper=bounds.upper,
+        )
+        _check(account)
+        result.append(account)
+    return result
+
+
+def check_stated(history: History) -> int:
+    """Hold the epsilons that charges state against their own events.
+
+    Returns:
+        How many stated figures of lineages with DP-SGD runs were left unchecked.
+
+    Raises:
+        VerificationError: A charge states another epsilon than its events have.
+    """
+    _check_gaussian(history.figures)
+    mixed = history.mixed
+    step = max(1, -(-len(mixed) // MIXED_LIMIT))
+    chosen = mixed[::-1][::step]
+    for figure in chosen:
+        found = accounting.epsilon(figure.events, float(figure.delta))
+        if abs(found - float(figure.epsilon)) > STATED_TOLERANCE * (1 + found):
+            raise VerificationError(
+                f"entry {figure.seq}: states epsilon {figure.epsilon}, its events have {found:.6g}"
+            )
+    return len(mixed) - len(chosen)
+
+
+def worst(found: list[LineageAccount]) -> LineageAccount | None:
+    """The account that is closest to its cap."""
+    return max(found, key=lambda account: account.primary / account.cap_epsilon, default=None)
+
+
+def spent_after(events: tuple[PrivacyEvent, ...], delta: float) -> float:
+    """Composed epsilon of events, by the primary code base."""
+    return accounting.epsilon(events, delta)
+
+
+def _check(account: LineageAccount) -> None:
+    if account.primary > account.cap_epsilon * (1 + CAP_TOLERANCE):
+        raise VerificationError(
+            f"lineage {account.lineage}: epsilon {account.primary:.6g} at delta {account.delta}, "
+            f"the cap is {account.cap_epsilon:g}"
+        )
+    low = account.independent_lower - AGREEMENT
+    high = account.independent_upper + AGREEMENT
+    if not low <= account.primary <= high:
+        raise VerificationError(
+            f"lineage {account.lineage}: epsilon is {account.primary:.6g} by dp-accounting, "
+            f"{account.independent_lower:.6g} to {account.independent_upper:.6g} by other code"
+        )
+
+
+def _check_gaussian(figures: StatedFigures) -> None:
+    seq = np.frombuffer(figures.seq, dtype=np.int64)
+    if not len(seq):
+        return
+    mu_squared = np.frombuffer(figures.mu_squared, dtype=np.float64)
+    mu = np.sqrt(mu_squared * float(MU_SQUARED_UNIT))
+    delta = np.frombuffer(figures.delta, dtype=np.float64)
+    stated = np.frombuffer(figures.epsilon, dtype=np.float64)
+    margin = STATED_TOLERANCE * (1 + stated)
+    too_low = _delta(mu, stated + margin) > delta
+    lower = stated - margin
+    too_high = (lower > 0) & (_delta(mu, np.maximum(lower, 0)) < delta)
+    bad = np.flatnonzero(too_low | too_high | ~np.isfinite(stated) | (stated < 0))
+    if len(bad):
+        first = int(bad[0])
+        raise VerificationError(
+            f"entry {int(seq[first])}: states epsilon {stated[first]:.6g}, which is not that of "
+            f"mu^2 = {mu[first] ** 2:.6g} at delta {delta[first]:g}"
+        )
+
+
+def _delta(mu: np.ndarray, epsilon: np.ndarray) -> np.ndarray:
+    """Delta of a mu-GDP mechanism at epsilon, elementwise; zero for mu = 0."""
+    from scipy.special import log_ndtr, ndtr
+
+    safe = np.where(mu > 0, mu, 1.0)
+    first = ndtr(safe / 2 - epsilon / safe)
+    second = np.exp(np.minimum(epsilon + log_ndtr(-safe / 2 - epsilon / safe), 0))
+    return np.where(mu > 0, first - second, 0.0)

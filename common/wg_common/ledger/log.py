@@ -1,0 +1,498 @@
+"""A tamper-evident log in one SQLite file that only grows, and signs what it says.
+
+Every append takes the write lock of the file, folds in what other processes added, checks the
+new entry with the rules that a verifier uses, and commits it with a signed checkpoint of the new
+size in the same transaction. Hence an edit of any stored entry, also the last, breaks a
+signature. ``store`` adds what the entries mean for a budget.
+
+Not guaranteed: that the file was not replaced by an older copy of itself. The witness remembers
+(``countersign`` fails), this module cannot.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from wg_common import signing
+from wg_common.errors import ConfigError, VerificationError
+from wg_common.ledger import checkpoint as checkpoints
+from wg_common.ledger import database, entries, heads, merkle
+from wg_common.ledger import note as notes
+from wg_common.ledger.charging import SOFTWARE
+from wg_common.ledger.checkpoint import Checkpoint
+from wg_common.ledger.entries import Entry, Genesis, Head, Predecessor, Rotation, Witness
+from wg_common.ledger.proof import Proof
+from wg_common.ledger.state import ROTATION_CONTEXT, LedgerState
+from wg_common.ledger.witness import WitnessRefused, WitnessRequest
+
+Step = Callable[[str], None]
+Clock = Callable[[], int]
+
+
+class Log:
+    """An open log. A context manager; not to be shared between threads."""
+
+    def __init__(
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        key: Ed25519PrivateKey | None,
+        clock: Clock | None,
+        on_step: Step | None,
+    ) -> None:
+        self._path = path
+        self._db = connection
+        self._key = key
+        self._clock = clock or _now
+        self._step = on_step or _ignore
+        self._loaded: LedgerState | None = None
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        *,
+        origin: str,
+        key: Ed25519PrivateKey,
+        site: str,
+        predecessor: Predecessor | None = None,
+        clock: Clock | None = None,
+        on_step: Step | None = None,
+    ) -> Self:
+        """Make a ledger with its genesis entry.
+
+        Args:
+            path: The file; must not hold a ledger.
+            origin: Origin line of its checkpoints, unique to log and key.
+            key: Signing key.
+            site: Name of the site.
+            predecessor: The ledger that this one replaces after a compromise (``recovery``).
+            clock: Unix time in seconds.
+            on_step: Called with the name of each step; lets tests stop a process there.
+
+        Raises:
+            ConfigError: There is a ledger, or the file cannot be made.
+        """
+        notes.check_key_name(origin)
+        connection = database.create(path)
+        self = cls(path, connection, key, clock, on_step)
+        self._loaded = LedgerState()
+        try:
+            with self._transaction():
+                database.install_schema(connection)
+                public = signing.public_bytes(key)
+                head = Head(
+                    kind=entries.GENESIS,
+                    seq=0,
+                    prev="",
+                    origin=origin,
+                    key_id=notes.key_id(origin, notes.ED25519, public).hex(),
+                    time=self._clock(),
+                )
+                genesis = Genesis(
+                    head=head,
+                    site=site,
+                    ledger_key=public.hex(),
+                    software=SOFTWARE,
+                    predecessor=predecessor,
+                )
+                self._append(genesis, [key])
+        except BaseException:
+            connection.close()
+            raise
+        return self
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        key: Ed25519PrivateKey | None = None,
+        *,
+        clock: Clock | None = None,
+        on_step: Step | None = None,
+    ) -> Self:
+        """Open a ledger and check all of it: chain, arithmetic, and every stored checkpoint.
+
+        Without a key it can be read only.
+
+        Raises:
+            ConfigError: There is none, it cannot be read, or the key is not its signing key.
+            VerificationError: It was edited, cut, or is damaged.
+        """
+        connection = database.connect(path) if key is not None else database.connect_to_read(path)
+        self = cls(path, connection, key, clock, on_step)
+        try:
+            database.check_format(path, connection)
+            state = self._state
+            if key is not None and signing.public_bytes(key) != state.public_key:
+                raise ConfigError(
+                    f"{path}: signed by key {state.key_id}, the key given is another one"
+                )
+        except BaseException:
+            connection.close()
+            raise
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    @property
+    def origin(self) -> str:
+        """Origin of the log."""
+        return self._state.origin
+
+    @property
+    def site(self) -> str:
+        """Name of the site."""
+        return self._state.site
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return self._state.size
+
+    def entry(self, seq: int) -> bytes:
+        """Canonical bytes of an entry.
+
+        Raises:
+            ConfigError: There is no such entry.
+        """
+        with database.explained(self._path):
+            row = self._db.execute("select entry from entries where seq = ?", (seq,)).fetchone()
+        if row is None:
+            raise ConfigError(f"{self._path}: there is no entry {seq}")
+        return bytes(row[0])
+
+    def enrol_witness(self, name: str, public_key: bytes) -> int:
+        """Record a witness and its key. Idempotent.
+
+        Returns:
+            Index of its entry.
+        """
+        notes.check_key_name(name)
+        with self._writing() as state:
+            for known in state.witnesses:
+                if known.name == name and state.witness_keys(name)[0] == public_key:
+                    return known.seq
+            return self._append(
+                Witness(head=self._head(entries.WITNESS), name=name, public_key=public_key.hex())
+            )
+
+    def rotate(self, new_key: Ed25519PrivateKey) -> int:
+        """Change the signing key; the checkpoint that says so is signed by both.
+
+        Raises:
+            ConfigError: The ledger was opened without a key.
+        """
+        with self._writing() as state:
+            old_key = self._signing_key()
+            public = signing.public_bytes(new_key)
+            key_id = notes.key_id(state.origin, notes.ED25519, public).hex()
+            head = self._head(entries.ROTATION, key_id=key_id)
+            statement = entries.rotation_statement(head, state.public_key.hex(), public.hex())
+            seq = self._append(
+                Rotation(
+                    head=head,
+                    new_key=public.hex(),
+                    old_signature=signing.sign(old_key, ROTATION_CONTEXT, statement).hex(),
+                    new_signature=signing.sign(new_key, ROTATION_CONTEXT, statement).hex(),
+                ),
+                [old_key, new_key],
+            )
+            self._step("rotation:inserted")
+        self._key = new_key
+        return seq
+
+    # --- checkpoints, witnesses, proofs
+
+    def checkpoint(self) -> bytes:
+        """The newest signed checkpoint, with the cosignatures that it has."""
+        state = self._state
+        with database.explained(self._path):
+            row = self._db.execute(
+                "select note from heads where size = ?", (state.size,)
+            ).fetchone()
+        if row is None:
+            raise VerificationError(f"{self._path}: no checkpoint of size {state.size}")
+        return bytes(row[0])
+
+    def consistency(self, old_size: int, new_size: int) -> list[bytes]:
+        """RFC 9162 consistency proof between two sizes of this log.
+
+        Raises:
+            VerificationError: The log never had one of these sizes.
+        """
+        state = self._state
+        if not 0 <= old_size <= new_size <= state.size:
+            raise VerificationError(
+                f"{self._path}: asked to go from size {old_size} to {new_size}, "
+                f"the ledger has {state.size} entries"
+            )
+        return merkle.consistency_proof(state.leaves[:new_size], old_size)
+
+    def witness_request(self, witness: str, *, old_size: int | None = None) -> bytes:
+        """Body of ``add-checkpoint`` for a witness: the newest checkpoint from what it saw last.
+
+        Raises:
+            VerificationError: ``old_size`` is more than this log ever had.
+        """
+        return self._request(witness, old_size).encode()
+
+    def countersign(self, witness: str, call: Callable[[bytes], bytes]) -> bytes:
+        """Get the newest checkpoint cosigned, and keep the cosignature.
+
+        Args:
+            witness: Key name of an enrolled witness.
+            call: Takes an ``add-checkpoint`` body and returns cosignature lines; raises
+                ``WitnessRefused`` if the witness refuses.
+
+        Returns:
+            The cosigned checkpoint.
+
+        Raises:
+            WitnessRefused: The witness does not cosign.
+            VerificationError: The witness has seen more than this ledger holds: it was rolled
+                back; or the cosignature does not hold.
+        """
+        request = self._request(witness, None)
+        self._step("checkpoint:signed")
+        try:
+            lines = call(request.encode())
+        except WitnessRefused as refused:
+            if refused.size is None or refused.size == request.old_size:
+                raise
+            if refused.size > self.size:
+                raise VerificationError(
+                    f"{self._path}: witness {witness} has seen {refused.size} entries, the ledger "
+                    f"has {self.size}: it was rolled back or replaced by an older copy. Restore "
+                    "the newest copy; nothing was sent"
+                ) from refused
+            request = self._request(witness, refused.size)
+            lines = call(request.encode())
+        self._step("checkpoint:cosigned")
+        signed = self.add_cosignature(request.note.encode() + lines, witness)
+        self._step("cosignature:stored")
+        return signed
+
+    def add_cosignature(self, signed: bytes, witness: str) -> bytes:
+        """Keep a witness's cosignature of one of this log's checkpoints.
+
+        Args:
+            signed: The checkpoint with its signatures, the witness's among them.
+            witness: Key name of an enrolled witness.
+
+        Returns:
+            The stored checkpoint.
+
+        Raises:
+            VerificationError: It is no checkpoint of this log, or no cosignature of an enrolled
+                key of this witness holds.
+        """
+        head, note = checkpoints.decode(signed, what="cosigned checkpoint")
+        with self._writing() as state:
+            if head.origin != state.origin or head.size > state.size:
+                raise VerificationError(f"checkpoint {head.origin} {head.size} is not of this log")
+            if head.root != merkle.root(state.leaves[: head.size]):
+                raise VerificationError(f"checkpoint of size {head.size} has another root")
+            lines = heads.cosignatures(state, note, witness)
+            row = self._db.execute("select note from heads where size = ?", (head.size,)).fetchone()
+            stored = notes.decode(row[0]) if row else checkpoints.sign(head, [self._signing_key()])
+            merged = stored.with_signatures(lines).encode()
+            self._db.execute("insert or replace into heads values (?, ?, 1)", (head.size, merged))
+        return merged
+
+    def inclusion_proof(self, seq: int, *, witness: str | None = None) -> bytes:
+        """A ``tlog-proof`` of an entry, in the newest cosigned checkpoint that covers it.
+
+        If none does, in the newest checkpoint, with the consistency proof from what ``witness``
+        saw last as extra data: a server that gets it in a file can be the witness.
+
+        Raises:
+            VerificationError: There is no such entry.
+        """
+        state = self._state
+        if not 0 <= seq < state.size:
+            raise VerificationError(f"{self._path}: there is no entry {seq}")
+        with database.explained(self._path):
+            row = self._db.execute(
+                "select size, note from heads where cosigned and size > ? "
+                "order by size desc limit 1",
+                (seq,),
+            ).fetchone()
+        if row is not None:
+            size, note, extra = row[0], notes.decode(row[1]), b""
+        else:
+            request = self._request(witness or "", None)
+            size, note, extra = state.size, request.note, request.head()
+        path = merkle.inclusion_proof(state.leaves[:size], seq)
+        return Proof(index=seq, path=tuple(path), note=note, extra=extra).encode()
+
+    def heads(self) -> list[bytes]:
+        """Stored checkpoints by size: every cosigned one, and the newest."""
+        with database.explained(self._path):
+            rows = self._db.execute("select note from heads order by size").fetchall()
+        return [bytes(row[0]) for row in rows]
+
+    # --- inside
+
+    @property
+    def _state(self) -> LedgerState:
+        """The fold over all entries on disk; reads what other processes added."""
+        with database.explained(self._path):
+            if self._loaded is None:
+                self._loaded = self._load()
+            else:
+                self._follow(self._loaded)
+        return self._loaded
+
+    def _load(self) -> LedgerState:
+        state = LedgerState()
+        outside = not self._db.in_transaction
+        if outside:
+            self._db.execute("begin")
+        try:
+            stored = dict(self._db.execute("select size, note from heads").fetchall())
+            for _ in self._fold(state):
+                if state.size in stored:
+                    heads.check_head(state, stored[state.size])
+            newest = max(stored, default=0)
+            if newest > state.size:
+                raise VerificationError(
+                    f"{self._path}: a signed checkpoint has {newest} entries, the ledger has "
+                    f"{state.size}: entries were deleted"
+                )
+            if state.size not in stored:
+                raise VerificationError(
+                    f"{self._path}: entry {state.size - 1}: no signed checkpoint covers it"
+                )
+        finally:
+            if outside:
+                self._db.execute("rollback")
+        return state
+
+    def _follow(self, state: LedgerState) -> None:
+        row = self._db.execute(
+            "select hash from entries where seq = ?", (state.size - 1,)
+        ).fetchone()
+        if row is None or row[0] != state.prev:
+            raise VerificationError(
+                f"{self._path}: entry {state.size - 1} was changed while the ledger was open"
+            )
+        for _ in self._fold(state):
+            pass
+
+    def _fold(self, state: LedgerState) -> Iterator[Entry]:
+        rows = self._db.execute(
+            "select seq, entry, hash from entries where seq >= ? order by seq", (state.size,)
+        )
+        for seq, data, leaf in rows:
+            if seq != state.size:
+                raise VerificationError(f"{self._path}: entry {state.size} is missing")
+            if merkle.leaf_hash(data) != leaf:
+                raise VerificationError(f"{self._path}: entry {seq} does not match its stored hash")
+            yield state.apply(data)
+        if state.size == 0:
+            raise VerificationError(f"{self._path}: the ledger is empty: entries were deleted")
+
+    @contextmanager
+    def _writing(self) -> Iterator[LedgerState]:
+        """The write lock, with a state that holds everything committed before."""
+        self._signing_key()
+        with self._transaction():
+            yield self._state
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with database.explained(self._path):
+            self._db.execute("begin immediate")
+            size = self._loaded.size if self._loaded else 0
+            try:
+                yield
+                self._step("transaction:filled")
+                self._db.execute("commit")
+            except BaseException:
+                if self._loaded is None or self._loaded.size != size:
+                    self._loaded = None
+                if self._db.in_transaction:
+                    self._db.execute("rollback")
+                raise
+
+    def _append(self, entry: Entry, keys: list[Ed25519PrivateKey] | None = None) -> int:
+        """Add an entry and the signed checkpoint of the new size, inside a transaction."""
+        state = self._loaded
+        if state is None:
+            raise ConfigError(f"{self._path}: not loaded")
+        data = entries.encode(entry)
+        seq = state.size
+        state.apply(data)
+        self._db.execute("insert into entries values (?, ?, ?)", (seq, data, state.prev))
+        head = Checkpoint(state.origin, state.size, state.frontier.root())
+        note = checkpoints.sign(head, keys or [self._signing_key()])
+        self._db.execute("delete from heads where not cosigned")
+        self._db.execute("insert into heads values (?, ?, 0)", (head.size, note.encode()))
+        return seq
+
+    def _head(self, kind: str, *, key_id: str | None = None) -> Head:
+        state = self._loaded
+        if state is None:
+            raise ConfigError(f"{self._path}: not loaded")
+        return Head(
+            kind=kind,
+            seq=state.size,
+            prev=state.prev.hex(),
+            origin=state.origin,
+            key_id=key_id or state.key_id,
+            time=self._clock(),
+        )
+
+    def _request(self, witness: str, old_size: int | None) -> WitnessRequest:
+        note = notes.decode(self.checkpoint())
+        size = checkpoints.decode_text(note.text).size
+        seen = self._seen_by(witness) if old_size is None else old_size
+        return WitnessRequest(old_size=seen, path=tuple(self.consistency(seen, size)), note=note)
+
+    def _seen_by(self, witness: str) -> int:
+        """Size of the newest checkpoint that a witness cosigned; zero if it cosigned none."""
+        rows = self._db.execute("select size, note from heads where cosigned order by size desc")
+        for size, data in rows:
+            if any(line.name == witness for line in notes.decode(data).signatures):
+                return int(size)
+        return 0
+
+    def _signing_key(self) -> Ed25519PrivateKey:
+        if self._key is None:
+            raise ConfigError(f"{self._path}: opened for reading, without the signing key")
+        return self._key
+
+
+def _now() -> int:
+    return int(time.time())
+
+
+def _ignore(step: str) -> None:
+    del step
