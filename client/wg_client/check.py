@@ -1,0 +1,203 @@
+"""``wg-client check``: what the client sees, what would leave, what it would cost.
+
+Reads the data set and, read-only, the ledger. Sends nothing, charges nothing, writes nothing but
+the private feature cache.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from wg_client import plant as plants
+from wg_client.home import ClientHome
+from wg_client.plant import Plant, Progress
+from wg_client.release import charge_request, plain
+from wg_common.ledger.store import Ledger
+from wg_common.privacy import accounting
+from wg_common.privacy.schema import StatisticsSchema
+from wg_common.privacy.statistics import NoisyStatistics
+
+BYTES_PER_INTEGER = 8
+NEVER_LEAVES = (
+    "images",
+    "features of a record",
+    "labels of a record",
+    "exact counts",
+    "file names",
+    "accuracies",
+    "whether weights were accepted",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """The data set as the client sees it. Private; printed at the plant only."""
+
+    path: str
+    records: int
+    unlabelled: int
+    per_label: dict[str, int]
+    image_sizes: dict[str, int]
+    units: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockSight:
+    """One block of the release: shape, noise, in natural units."""
+
+    name: str
+    shape: tuple[int, ...]
+    integers: int
+    noise_std: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Departure:
+    """What one release would be."""
+
+    integers: int
+    payload_bytes: int
+    blocks: tuple[BlockSight, ...]
+    encoder: str
+    clip_radius: str
+    unit: str
+    unit_rule: str
+    never_leaves: tuple[str, ...] = NEVER_LEAVES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostSight:
+    """What one release would cost.
+
+    Attributes:
+        epsilon: Asked for.
+        delta: Asked for.
+        alone: Composed epsilon of this release by itself, at the cap's delta.
+        spent: Composed epsilon of all releases so far.
+        after: Composed epsilon with this release.
+        cap_epsilon: The cap.
+        cap_delta: Its delta.
+        allowed: Whether cap and policy allow it.
+        refused_by: ``budget``, ``policy`` or an empty string.
+        releases_left: How many releases of this kind still fit under the cap.
+    """
+
+    epsilon: str
+    delta: str
+    alone: float
+    spent: float
+    after: float
+    cap_epsilon: str
+    cap_delta: str
+    allowed: bool
+    refused_by: str
+    releases_left: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """All that ``check`` says."""
+
+    site: str
+    dataset: str
+    data: Sight
+    would_leave: Departure
+    cost: CostSight
+
+
+def check(
+    home: ClientHome,
+    *,
+    epsilon: str | None = None,
+    delta: str | None = None,
+    progress: Progress | None = None,
+) -> Check:
+    """Look at everything a release would need, and make none.
+
+    Args:
+        home: The plant's home.
+        epsilon: Epsilon of the release looked at; None: the largest that the policy allows.
+        delta: Its delta; None: the largest that the policy allows.
+        progress: Told how many records are encoded.
+
+    Raises:
+        ConfigError, DataError, VerificationError: What a release would fail with, too.
+        PolicyRefused: The noise would be too small to protect anything.
+    """
+    plant = plants.open_plant(home)
+    features = plants.encode(home, plant, progress)
+    schema = plants.statistics_schema(plant, features)
+    privacy = plant.config.privacy
+    asked = plain(epsilon or privacy.max_request_epsilon)
+    asked_delta = plain(delta or privacy.max_request_delta)
+    request, sigma = charge_request(
+        plant.config, schema, request_id="0" * 32, epsilon=asked, delta=asked_delta, purpose="check"
+    )
+    with Ledger.open(home.ledger) as ledger:
+        spent = ledger.spent(plant.config.data.name)
+    cap, cap_delta = float(spent.cap_epsilon), float(spent.cap_delta)
+    cost = accounting.cost(spent.events, request.event, cap_delta)
+    left = accounting.releases_left(spent.events, request.event, cap * (1 + 1e-6), cap_delta)
+    over = float(asked) > float(privacy.max_request_epsilon) or float(asked_delta) > float(
+        privacy.max_request_delta
+    )
+    refused = "policy" if over else "budget" if left == 0 else ""
+    return Check(
+        site=plant.config.site,
+        dataset=plant.config.data.name,
+        data=_sight(plant),
+        would_leave=_departure(plant, schema, sigma),
+        cost=CostSight(
+            epsilon=asked,
+            delta=asked_delta,
+            alone=cost.alone,
+            spent=cost.before,
+            after=cost.after,
+            cap_epsilon=spent.cap_epsilon,
+            cap_delta=spent.cap_delta,
+            allowed=not refused,
+            refused_by=refused,
+            releases_left=left,
+        ),
+    )
+
+
+def _sight(plant: Plant) -> Sight:
+    data = plant.data
+    counts = Counter(int(label) for label in data.labels)
+    return Sight(
+        path=plant.config.data.path,
+        records=len(data),
+        unlabelled=counts.get(-1, 0),
+        per_label={name: counts.get(index, 0) for index, name in enumerate(data.label_names)},
+        image_sizes=plants.image_sizes(data),
+        units=len(data) if data.units is None else len(set(data.units)),
+    )
+
+
+def _departure(plant: Plant, schema: StatisticsSchema, sigma: float) -> Departure:
+    empty = NoisyStatistics(schema, np.zeros(schema.length, dtype=np.int64), sigma)
+    noise = {
+        "counts": f"{empty.count_std:.3g} records",
+        "sums": f"{empty.sum_std:.3g} feature units an entry",
+        "moments": f"{float(np.max(empty.moment_std, initial=0)):.3g} feature units an entry",
+    }
+    blocks = tuple(
+        BlockSight(
+            name=block.name, shape=block.shape, integers=block.size, noise_std=noise[block.name]
+        )
+        for block in schema.blocks
+    )
+    privacy = plant.config.privacy
+    return Departure(
+        integers=schema.length,
+        payload_bytes=BYTES_PER_INTEGER * schema.length,
+        blocks=blocks,
+        encoder=plant.encoder,
+        clip_radius=schema.clip_radius,
+        unit=plant.config.data.unit_column or "record",
+        unit_rule=privacy.unit_rule,
+    )

@@ -1,0 +1,496 @@
+"""``wg-client``: what a plant engineer touches. Commands and exit codes as in the product's design.
+
+Heavy imports (torch, flwr, matplotlib) happen inside the commands that need them, so that
+``--help`` and ``budget`` answer at once.
+"""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wg_client.config import PrivacyConfig
+from wg_client.home import ClientHome
+from wg_common import __version__, atomic, canonical, cli, errors, protocol
+from wg_common.cli import emit, json_option, note, say
+
+if TYPE_CHECKING:
+    from wg_client.apply import AppliedModel
+    from wg_client.check import Check
+    from wg_client.model_store import ModelsManifest
+
+home_option = click.option(
+    "--home",
+    "root",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The plant's home folder.",
+)
+epsilon_option = click.option(
+    "--epsilon", help="Epsilon of the release; default: the policy's most."
+)
+delta_option = click.option("--delta", help="Delta of the release; default: the policy's most.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="wg-client")
+def group() -> None:
+    """The plant's side of weightgate: private statistics out, made-to-measure weights in."""
+
+
+def main() -> None:
+    """Entry point."""
+    cli.run(group)
+
+
+@group.command()
+@home_option
+@click.option("--join", "token", required=True, help="Join token from 'wg-server enroll'.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of class folders, folder with records.csv, or .npz file.",
+)
+@click.option("--labels", help="Label domain, a,b,c. It is public. Default: folder names.")
+@click.option("--unit-column", help="Column or array that names the privacy unit of a record.")
+@click.option(
+    "--unit-rule",
+    type=click.Choice(["record", "weight", "cap"]),
+    default=None,
+    help="How records of one unit count. Default: weight if there is a unit column.",
+)
+@click.option("--unit-cap", type=int, default=1, show_default=True, help="For --unit-rule cap.")
+@click.option("--name", help="Public name of the data set; default: the site's name.")
+@click.option(
+    "--cap-epsilon",
+    default=PrivacyConfig().cap_epsilon,
+    show_default=True,
+    help="Cap on what all releases of this data set cost together.",
+)
+@click.option(
+    "--max-epsilon",
+    default=PrivacyConfig().max_request_epsilon,
+    show_default=True,
+    help="Largest epsilon of one request.",
+)
+@json_option
+def init(
+    root: Path,
+    token: str,
+    data: Path,
+    labels: str | None,
+    unit_column: str | None,
+    unit_rule: Any,
+    unit_cap: int,
+    name: str | None,
+    cap_epsilon: str,
+    max_epsilon: str,
+    as_json: bool,
+) -> None:
+    """Make keys on site, enrol with the server, and write client.yaml."""
+    from wg_client.initialise import DataChoice, initialise
+
+    choice = DataChoice(path=data, labels=_labels(labels), unit_column=unit_column, name=name)
+    privacy = PrivacyConfig(
+        cap_epsilon=cap_epsilon,
+        max_request_epsilon=max_epsilon,
+        unit_rule=unit_rule or ("weight" if unit_column else "record"),
+        unit_cap=unit_cap,
+    )
+    config, found = initialise(ClientHome(root), token, choice, privacy)
+    if as_json:
+        emit(
+            {
+                "site": config.site,
+                "home": str(root),
+                "config": str(ClientHome(root).config),
+                "records": len(found),
+                "labels": list(config.data.labels),
+                "cap_epsilon": cap_epsilon,
+                "server": config.server.fleet_url,
+            }
+        )
+        return
+    say(f"{config.site}: enrolled with {config.server.name} at {config.server.fleet_url}")
+    say(f"{len(found)} records in {config.data.path}")
+    say(f"public label domain: {', '.join(config.data.labels)}")
+    say(
+        f"budget: epsilon {cap_epsilon} at delta {privacy.cap_delta}; policy in "
+        f"{ClientHome(root).config}"
+    )
+    say(f"next: wg-client check --home {root}")
+
+
+@group.command()
+@home_option
+@epsilon_option
+@delta_option
+@json_option
+def check(root: Path, epsilon: str | None, delta: str | None, as_json: bool) -> None:
+    """Show what the client sees, what would leave and what it would cost. Sends nothing."""
+    from wg_client.check import check as look
+
+    with cli.progress("encoding", None) as bar:
+        found = look(
+            ClientHome(root),
+            epsilon=epsilon,
+            delta=delta,
+            progress=lambda done, total: bar.update(done, f"of {total} records"),
+        )
+    if as_json:
+        emit(canonical.to_builtins(found))
+    else:
+        _say_check(found)
+
+
+@group.command()
+@home_option
+@click.option("--once", is_flag=True, help="End after one weights package was applied.")
+def run(root: Path, once: bool) -> None:
+    """Connect to the server and answer it, within the policy, until stopped."""
+    from wg_client.apply import apply_package
+    from wg_client.node import Handlers, run_node
+    from wg_client.release import answer_query
+
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    handlers = Handlers(answer_query=answer_query, apply_package=apply_package)
+    run_node(ClientHome(root), handlers, once=once, stop=stop)
+
+
+@group.command()
+@home_option
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The .wgs file.")
+@click.option("--purpose", default="air-gapped release", show_default=True)
+@epsilon_option
+@delta_option
+@json_option
+def statistics(
+    root: Path, out: Path, purpose: str, epsilon: str | None, delta: str | None, as_json: bool
+) -> None:
+    """Charge and write one release to a file, for a server that is not connected."""
+    from wg_client import config as configuration
+    from wg_client import plant as plants
+    from wg_client.release import answer_query
+    from wg_client.spend import read_spend
+
+    home = ClientHome(root)
+    config = configuration.load(home)
+    query = protocol.StatisticsQuery(
+        request_id=secrets.token_hex(16),
+        site=config.site,
+        encoder=canonical.sha256_hex(plants.load_encoder_package(home)),
+        epsilon=epsilon or config.privacy.max_request_epsilon,
+        delta=delta or config.privacy.max_request_delta,
+        purpose=purpose,
+        expires=int(time.time()) + 3600,
+    )
+    before = read_spend(home, config)
+    data = answer_query(home, query, witness=None)
+    atomic.write_bytes(out, data)
+    after = read_spend(home, config)
+    result = {
+        "file": str(out),
+        "bytes": len(data),
+        "sha256": canonical.sha256_hex(data),
+        "charged": after.charges > before.charges,
+        "epsilon_spent": after.epsilon,
+        "cap_epsilon": after.cap_epsilon,
+        "cap_delta": after.cap_delta,
+    }
+    if as_json:
+        emit(result)
+        return
+    say(f"{out}: {len(data)} bytes")
+    paid = "charged" if result["charged"] else "made before, nothing charged"
+    say(f"{paid}; epsilon {after.epsilon:.4g} of {after.cap_epsilon} spent at {after.cap_delta}")
+
+
+@group.command()
+@home_option
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+def apply(root: Path, file: Path, as_json: bool) -> int:
+    """Verify a weights package, compare it with local-only, keep what is better.
+
+    Ends with code 6 if local-only was kept.
+    """
+    from wg_client.apply import apply_package
+
+    data = atomic.read_bytes(file, limit=protocol.WEIGHTS_LIMIT)
+    applied = apply_package(ClientHome(root), data)
+    if as_json:
+        emit(_applied(applied, root))
+    else:
+        _say_applied(applied, root)
+    return errors.EXIT_OK if applied.accepted else errors.EXIT_NOT_ACCEPTED
+
+
+@group.command()
+@home_option
+@json_option
+def budget(root: Path, as_json: bool) -> None:
+    """Show what left, what it cost, and what is left of the budget."""
+    from wg_client import config as configuration
+    from wg_client.spend import read_spend
+
+    home = ClientHome(root)
+    config = configuration.load(home)
+    spend = read_spend(home, config)
+    if as_json:
+        emit(
+            {
+                "site": config.site,
+                "dataset": config.data.name,
+                "epsilon_spent": spend.epsilon,
+                "cap_epsilon": spend.cap_epsilon,
+                "cap_delta": spend.cap_delta,
+                "charges": spend.charges,
+                "burned": spend.burned,
+                "ledger_entries": spend.entries,
+                "releases": canonical.to_builtins(spend.releases),
+            }
+        )
+        return
+    say(
+        f"{config.data.name}: epsilon {spend.epsilon:.4g} of {spend.cap_epsilon} spent at delta "
+        f"{spend.cap_delta}; {spend.charges} charges, {spend.burned} without a release"
+    )
+    for row in spend.releases:
+        when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(row.time))
+        size = "nothing left" if row.size is None else f"{row.size} bytes"
+        say(
+            f"  {when}  {row.request_id[:12]}  epsilon {row.epsilon},"
+            f" {row.epsilon_after} composed, "
+            f"{size}, to {row.recipient}: {row.purpose}"
+        )
+
+
+@group.group()
+def models() -> None:
+    """List, show and export the models made at this plant."""
+
+
+@models.command("list")
+@home_option
+@json_option
+def list_models(root: Path, as_json: bool) -> None:
+    """List every model of every package."""
+    from wg_client import model_store
+
+    home = ClientHome(root)
+    home.require()
+    found = model_store.all_manifests(home)
+    used = model_store.current(home) if found else None
+    rows: list[dict[str, Any]] = [
+        {
+            "package": manifest.package_id,
+            "model": entry.name,
+            "kept": entry.name == manifest.kept,
+            "current": used is not None
+            and (used[0].package_id, used[1]) == (manifest.package_id, entry.name),
+            "accuracy": entry.accuracy,
+            "error": entry.error,
+        }
+        for manifest in found
+        for entry in manifest.models
+    ]
+    if as_json:
+        emit({"models": rows})
+        return
+    for row in rows:
+        mark = "in use" if row["current"] else "kept" if row["kept"] else ""
+        say(f"{row['package'][:16]}  {row['model']:24} {_percent(row)}  {mark}".rstrip())
+    if not rows:
+        say("no models yet; 'wg-client run' or 'wg-client apply' makes them")
+
+
+@models.command("show")
+@home_option
+@click.option("--package", help="Package id; default: the one in use.")
+@json_option
+def show_models(root: Path, package: str | None, as_json: bool) -> None:
+    """Show where a package's models come from, and why one was kept."""
+    manifest = _manifest(ClientHome(root), package)
+    if as_json:
+        emit(canonical.to_builtins(manifest))
+        return
+    say(f"package {manifest.package_id}: kept {manifest.kept}")
+    say(manifest.reason)
+    for entry in manifest.models:
+        figures = _percent({"accuracy": entry.accuracy, "error": entry.error})
+        say(f"  {entry.name:24} {figures}  {entry.origin}")
+
+
+@models.command("export")
+@home_option
+@click.option("--model", "name", default="kept", show_default=True, help="Which model.")
+@click.option("--package", help="Package id; default: the one in use.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["safetensors", "onnx", "torch"]),
+    default="safetensors",
+    show_default=True,
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Default: MODEL.SUFFIX here.")
+@json_option
+def export_models(
+    root: Path, name: str, package: str | None, form: Any, out: Path | None, as_json: bool
+) -> None:
+    """Write a whole model, images to logits, as one file."""
+    from wg_client.export import SUFFIXES, export_model
+
+    home = ClientHome(root)
+    manifest = _manifest(home, package)
+    entry = manifest.entry(name)
+    target = out or Path(f"{entry.name}{SUFFIXES[form]}")
+    metadata = export_model(home, manifest, name, form, target)
+    if as_json:
+        emit({"file": str(target), "format": form, "bytes": target.stat().st_size, **metadata})
+    else:
+        say(f"{target}: {entry.name}, {form}, {target.stat().st_size} bytes")
+
+
+@group.command()
+@home_option
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--model", "name", default="kept", show_default=True, help="Which model.")
+@click.option("--package", help="Package id; default: the one in use.")
+@click.option("--evaluate", is_flag=True, help="Also the accuracy of every model; needs labels.")
+@click.option("--split", type=int, help="For a .npz with 'split': only records of this value.")
+@json_option
+def predict(
+    root: Path,
+    paths: tuple[Path, ...],
+    name: str,
+    package: str | None,
+    evaluate: bool,
+    split: int | None,
+    as_json: bool,
+) -> None:
+    """Predict labels of images, folders of images, or .npz files."""
+    from wg_client import predict as predicting
+
+    home = ClientHome(root)
+    manifest = _manifest(home, package)
+    results: list[dict[str, Any]] = []
+    for path in paths:
+        data = predicting.load_records(path, manifest.labels, split=split)
+        features = predicting.encode_records(home, manifest, data)
+        rows = predicting.predict(home, manifest, name, features, data.names)
+        result: dict[str, Any] = {
+            "path": str(path),
+            "predictions": canonical.to_builtins(rows),
+        }
+        if evaluate:
+            found = predicting.evaluate(home, manifest, features, data)
+            result["evaluation"] = canonical.to_builtins(found)
+        results.append(result)
+    if as_json:
+        emit(
+            {
+                "package": manifest.package_id,
+                "model": manifest.entry(name).name,
+                "kept": manifest.kept,
+                "labels": list(manifest.labels),
+                "results": results,
+            }
+        )
+        return
+    for result in results:
+        for row in result["predictions"]:
+            say(f"{row['name']}\t{row['label']}\t{row['probability']:.3f}")
+        for row in result.get("evaluation", ()):
+            mark = "  (kept)" if row["model"] == manifest.kept else ""
+            say(f"{row['model']:24} {_percent(row)} of {row['records']} records{mark}")
+
+
+def _labels(text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    return tuple(label.strip() for label in text.split(",") if label.strip())
+
+
+def _manifest(home: ClientHome, package: str | None) -> ModelsManifest:
+    from wg_client import model_store
+
+    home.require()
+    if package is None:
+        return model_store.current(home)[0]
+    matches = [m for m in model_store.all_manifests(home) if m.package_id.startswith(package)]
+    if len(matches) != 1:
+        raise errors.ConfigError(f"package {package!r}: {len(matches)} packages begin with it")
+    return matches[0]
+
+
+def _percent(row: Any) -> str:
+    if row["accuracy"] is None:
+        return "      –      "
+    return f"{100 * row['accuracy']:5.1f} ± {100 * row['error']:4.1f} %"
+
+
+def _applied(applied: AppliedModel, root: Path) -> dict[str, Any]:
+    manifest = applied.manifest
+    return {
+        "package": manifest.package_id,
+        "already_applied": applied.already,
+        "accepted": applied.accepted,
+        "kept": manifest.kept,
+        "reason": manifest.reason,
+        "gain": manifest.gain,
+        "models": canonical.to_builtins(manifest.models),
+        "evidence": canonical.to_builtins(manifest.evidence),
+        "report": str(ClientHome(root).report),
+    }
+
+
+def _say_applied(applied: AppliedModel, root: Path) -> None:
+    manifest = applied.manifest
+    if applied.already:
+        note("this package was applied before; nothing was trained again")
+    for entry in manifest.models:
+        mark = "  kept" if entry.name == manifest.kept else ""
+        figures = _percent({"accuracy": entry.accuracy, "error": entry.error})
+        say(f"{entry.name:24} {figures}{mark}")
+    say(manifest.reason)
+    say(f"report: {ClientHome(root).report}")
+
+
+def _say_check(found: Check) -> None:
+    data, leaves, cost = found.data, found.would_leave, found.cost
+    say(f"{found.site}: data set {found.dataset}, {data.path}")
+    units = "" if data.units == data.records else f" in {data.units} privacy units"
+    say(f"  {data.records} records{units}, {data.unlabelled} without a label")
+    for label, count in data.per_label.items():
+        say(f"    {label:24} {count or 'none: can be delivered, cannot be learnt here'}")
+    sizes = list(data.image_sizes.items())
+    shown = ", ".join(f"{count} of {size}" for size, count in sizes[:5])
+    say(f"  images: {shown}{', ...' if len(sizes) > 5 else ''}")
+    say("what would leave, once:")
+    for block in leaves.blocks:
+        shape = " x ".join(map(str, block.shape))
+        say(f"    {block.name:8} {shape:>9} = {block.integers:6} integers, noise {block.noise_std}")
+    say(f"    {leaves.integers} integers, {leaves.payload_bytes} bytes, with signature and proofs")
+    say(f"    never: {', '.join(leaves.never_leaves)}")
+    say(f"what it would cost, for one {leaves.unit} added or removed:")
+    say(f"    alone    epsilon {cost.alone:.4g} at delta {cost.cap_delta}")
+    say(
+        f"    composed epsilon {cost.after:.4g}, with {cost.spent:.4g} spent; the cap is "
+        f"{cost.cap_epsilon}"
+    )
+    verdict = f"refused by {cost.refused_by}" if cost.refused_by else "allowed"
+    say(f"    {verdict}; {cost.releases_left} such releases still fit under the cap")
+    say("nothing was sent, nothing was charged")
+
+
+if __name__ == "__main__":
+    main()

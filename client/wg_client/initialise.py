@@ -1,0 +1,120 @@
+"""``wg-client init``: enrol, make the ledger, write ``client.yaml``; in a repeatable order.
+
+The data set is read first, so that a wrong path does not use up the join token; ``client.yaml``
+is written last, so that a home that has one is complete.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from wg_client import config as configuration
+from wg_client.config import (
+    AcceptanceConfig,
+    ClientConfig,
+    DataConfig,
+    PrivacyConfig,
+    ServerConfig,
+)
+from wg_client.dataset import SiteData, commitment, load_dataset, record_digests
+from wg_client.enrolment import Enrolment, enrol
+from wg_client.home import ClientHome
+from wg_client.release import dataset_record, open_ledger
+from wg_common import signing
+from wg_common.errors import ConfigError, VerificationError
+from wg_common.ledger.store import Ledger
+from wg_common.nets.encoder import load_encoder
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataChoice:
+    """What the plant says about its data set; see ``config.DataConfig``."""
+
+    path: Path
+    labels: tuple[str, ...] | None = None
+    unit_column: str | None = None
+    name: str | None = None
+
+
+def initialise(
+    home: ClientHome, token: str, choice: DataChoice, privacy: PrivacyConfig
+) -> tuple[ClientConfig, SiteData]:
+    """Make a plant's home.
+
+    Args:
+        home: Where; must not hold a ``client.yaml``.
+        token: The join token.
+        choice: The data set.
+        privacy: Caps and policy.
+
+    Raises:
+        ConfigError: The home is initialised already, or an option is wrong.
+        DataError: The data set cannot be used.
+        DecodeError, PeerError, VerificationError: Enrolment failed; see ``enrolment``.
+    """
+    if home.config.exists():
+        raise ConfigError(f"{home.config}: this home is initialised; choose another folder")
+    data = load_dataset(choice.path, choice.labels, unit_column=choice.unit_column)
+    # Refuse what client.yaml would refuse, before the one-time token is spent.
+    settings = DataConfig(
+        name=choice.name or "data",
+        path=str(choice.path.resolve()),
+        labels=data.label_names,
+        unit_column=choice.unit_column,
+    )
+    if privacy.unit_rule != "record" and choice.unit_column is None:
+        raise ConfigError(f"unit rule {privacy.unit_rule!r}: needs a unit column")
+    enrolment = enrol(home, token)
+    load_encoder(enrolment.encoder)
+    config = _config(enrolment, settings, privacy, choice.name)
+    _make_ledger(home, enrolment, config, data)
+    configuration.save(home, config)
+    return config, data
+
+
+def _config(
+    enrolment: Enrolment, data: DataConfig, privacy: PrivacyConfig, name: str | None
+) -> ClientConfig:
+    reply = enrolment.reply
+    return ClientConfig(
+        site=enrolment.site,
+        server=ServerConfig(
+            fleet_url=reply.fleet_url,
+            name=reply.server_name,
+            signing_key=reply.server_key,
+            witness_name=reply.witness_name,
+            witness_key=reply.witness_key,
+        ),
+        data=DataConfig(
+            name=name or enrolment.site,
+            path=data.path,
+            labels=data.labels,
+            unit_column=data.unit_column,
+        ),
+        privacy=privacy,
+        acceptance=AcceptanceConfig(),
+    )
+
+
+def _make_ledger(
+    home: ClientHome, enrolment: Enrolment, config: ClientConfig, data: SiteData
+) -> None:
+    if not home.ledger.exists():
+        Ledger.create(
+            home.ledger,
+            origin=enrolment.ledger_origin,
+            key=signing.load(home.ledger_key),
+            site=enrolment.site,
+        ).close()
+    with open_ledger(home) as ledger:
+        if ledger.origin != enrolment.ledger_origin:
+            raise VerificationError(
+                f"{home.ledger}: origin {ledger.origin!r}, expected {enrolment.ledger_origin!r}"
+            )
+        ledger.enrol_witness(config.server.witness_name, bytes.fromhex(config.server.witness_key))
+        digest = commitment(home.load_secret(), record_digests(data))
+        ledger.register_dataset(dataset_record(config, digest))
