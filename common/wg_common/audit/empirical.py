@@ -3,7 +3,7 @@
 Each repetition releases a small public data set with a random half of some canaries in it, and
 scores every canary by the inner product of the output with the canary's own vector, in units of
 the claimed noise. If the release is mu-GDP as claimed, scores with and without a canary are at
-most as far apart as N(mu, 1) and N(0, 1) (Dong, Roth and Su 2022, Definition 2.3), so that a lower
+most as far apart as N(mu, 1) and N(0, 1) (Dong, Roth and Su 2022), so that a lower
 confidence bound on the distance that is above mu is evidence of a bug.
 
 The canaries are as bad as the schema allows: a privacy unit of two records, far outside of the
@@ -249,7 +249,7 @@ def _distance(members: Array, others: Array) -> float:
 
 
 def _error(distance: float, members: Array, others: Array) -> float:
-    """Standard error of ``_distance`` for normal scores (Hedges and Olkin 1985, eq. 5.14)."""
+    """Standard error of ``_distance`` for normal scores (Hedges and Olkin 1985, chapter 5)."""
     n, m = len(members), len(others)
     return math.sqrt(1 / n + 1 / m + distance**2 / (2 * (n + m)))
 

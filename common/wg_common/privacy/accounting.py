@@ -1,7 +1,7 @@
 """What events cost: composed (epsilon, delta) by dp-accounting's privacy loss distributions.
 
 Always for adding or removing one privacy unit. All Gaussians are one Gaussian with the summed
-``mu^2`` (exact: Dong, Roth and Su 2022, Corollary 2.1), and DP-SGD runs of equal (q, sigma) are
+``mu^2`` (exact: Dong, Roth and Su 2022), and DP-SGD runs of equal (q, sigma) are
 one run, so that a thousand releases cost as much to account as a handful. Distributions are
 rounded pessimistically: the figure is an upper bound.
 """
@@ -21,6 +21,9 @@ from wg_common.privacy.mechanism import NOISE_MULTIPLIER_MINIMUM
 _INTERVAL = 2e-4
 """Discretisation of privacy losses; with connected dots the error is of second order in it."""
 
+_SIZE_LIMIT = 150.0
+"""Size in mu above which epsilon is far beyond any use (10^4), and is called infinite."""
+
 _RELEASES_LIMIT = 1 << 20
 
 
@@ -35,6 +38,18 @@ class Collapsed:
 
     mu_squared: Fraction
     runs: tuple[tuple[float, float, int], ...]
+
+    @property
+    def size(self) -> float:
+        """About the mu of everything; it scales the discretisation, and is no guarantee.
+
+        DP-SGD by its central limit (Bu, Dong, Long and Su 2020) or without the gain from
+        sampling, whichever is less.
+        """
+        runs = (
+            steps * min(q * q * math.expm1(sigma**-2), sigma**-2) for q, sigma, steps in self.runs
+        )
+        return math.sqrt(self.mu_squared + sum(runs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +98,8 @@ def epsilon(events: Sequence[PrivacyEvent], delta: float) -> float:
         delta: In (0, 1).
 
     Returns:
-        An upper bound, for Gaussians within 1e-6 of the exact value; 0 for no events.
+        An upper bound, for Gaussians within 1e-6 of the exact value as long as that is below 10;
+        0 for no events, and infinite above about 10^4.
 
     Raises:
         ConfigError: ``delta`` is out of range.
@@ -93,16 +109,18 @@ def epsilon(events: Sequence[PrivacyEvent], delta: float) -> float:
     found = collapse(events)
     if not found.mu_squared and not found.runs:
         return 0.0
+    size = found.size
+    if size > _SIZE_LIMIT:
+        return math.inf
     import dp_accounting
     from dp_accounting.pld import PLDAccountant
 
-    mu = math.sqrt(found.mu_squared)
     accountant = PLDAccountant(
         dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE,
-        value_discretization_interval=_INTERVAL * max(1.0, mu),
+        value_discretization_interval=_INTERVAL * max(1.0, size),
     )
-    if mu:
-        accountant.compose(dp_accounting.GaussianDpEvent(1 / mu))
+    if found.mu_squared:
+        accountant.compose(dp_accounting.GaussianDpEvent(1 / math.sqrt(found.mu_squared)))
     for q, sigma, steps in found.runs:
         step = dp_accounting.PoissonSampledDpEvent(q, dp_accounting.GaussianDpEvent(sigma))
         accountant.compose(step, steps)
@@ -137,9 +155,22 @@ def releases_left(
     return low
 
 
-def burn_rate(events: Sequence[PrivacyEvent], delta: float) -> tuple[float, ...]:
-    """Composed epsilon after each event, in order: the curve under a cap."""
-    return tuple(epsilon(events[: count + 1], delta) for count in range(len(events)))
+def burn_rate(
+    events: Sequence[PrivacyEvent], delta: float, *, points: int = 32
+) -> tuple[tuple[int, float], ...]:
+    """How epsilon grew: the curve under a cap.
+
+    Args:
+        events: In the order in which they were charged.
+        delta: In (0, 1).
+        points: Most points of the curve.
+
+    Returns:
+        Pairs of a number of events and their composed epsilon, evenly spread; the last is all.
+    """
+    total, points = len(events), max(1, min(points, len(events)))
+    counts = sorted({math.ceil(total * (number + 1) / points) for number in range(points)} - {0})
+    return tuple((count, epsilon(events[:count], delta)) for count in counts)
 
 
 def repeated(event: PrivacyEvent, count: int) -> list[PrivacyEvent]:

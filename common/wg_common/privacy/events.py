@@ -1,7 +1,7 @@
 """What happened, apart from what it costs: the privacy events that a ledger stores.
 
 A release by a Gaussian mechanism is kept as its exact ``mu^2`` (Gaussian differential privacy,
-Dong, Roth and Su 2022, Corollary 2.1: releases compose by adding ``mu^2``), in integer units of
+Dong, Roth and Su 2022: releases compose by adding ``mu^2``), in integer units of
 2^-40, rounded up. A DP-SGD run is kept as its (q, sigma, T). Costs are computed in
 ``wg_common.privacy.accounting``, and again by other code in ``wg_common.privacy.independent``.
 """

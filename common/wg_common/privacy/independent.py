@@ -1,7 +1,7 @@
 """The auditor's second opinion: what events cost, by code that shares nothing with ``accounting``.
 
 Gaussians alone: the closed form of Gaussian differential privacy. With DP-SGD runs: the bracket of
-``prv-accountant`` (Gopi, Lee and Wutschitz 2021, Theorem 5.5), another numerical method by other
+``prv-accountant`` (Gopi, Lee and Wutschitz 2021), another numerical method by other
 people than dp-accounting's. Opacus' PRV accountant derives from it and would be no second opinion;
 Opacus' GDP accountant can underestimate.
 """

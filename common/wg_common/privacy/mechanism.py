@@ -3,7 +3,7 @@
 *Guarantee.* With ``sigma_for``'s sigma, ``release`` of ``exact_statistics`` is (epsilon, delta)-DP
 for adding or removing one privacy unit: a discrete Gaussian on the integers is no weaker than the
 continuous one up to a term that vanishes once sigma is many grid units (Canonne, Kamath and Steinke
-2020, Theorem 7 and Proposition 24), and here it is at least ``SIGMA_MINIMUM``.
+2020), and here it is at least ``SIGMA_MINIMUM``.
 
 Noise from numpy or torch is not private even with a secure generator: floating-point outputs tell
 neighbours apart by their last bits. The sampler is exact and draws from the operating system.

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from wg_common.errors import ConfigError
 
 SLOT_SECONDS = 10.0
-"""Public default: a release takes well under a second, encoding a data set a few."""
+"""Public default. Sampling takes a small part of it; features should be encoded beforehand, since
+that takes as many slots as the (public) order of magnitude of the number of records needs."""
 
 
 def hold(

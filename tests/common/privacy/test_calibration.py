@@ -15,7 +15,7 @@ from wg_common.privacy import calibration
 
 
 def reference_delta(mu: float, epsilon: float) -> Any:
-    """Balle and Wang 2018, Theorem 5, at 60 digits."""
+    """Balle and Wang 2018, Theorem 8, at 60 digits."""
     with mpmath.workdps(60):
         m, e = mpmath.mpf(mu), mpmath.mpf(epsilon)
         return mpmath.ncdf(m / 2 - e / m) - mpmath.exp(e) * mpmath.ncdf(-m / 2 - e / m)

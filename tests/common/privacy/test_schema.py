@@ -44,11 +44,13 @@ def make(**changes: Any) -> StatisticsSchema:
 
 
 def variants() -> list[StatisticsSchema]:
-    """Every kind of moments, unit rule and domain; then equal shares on coarse and fine grids."""
+    """Every kind of moments, unit rule and domain; the size in use; coarse and fine grids."""
     found = [
         make(moments=moments, unit_rule=rule, unit_cap=cap, labels=labels)
         for moments, (rule, cap), labels in itertools.product(KINDS, RULES, DOMAINS)
     ]
+    ten = tuple(f"class-{number}" for number in range(10))
+    found += [make(moments=moments, dimension=64, labels=ten) for moments in KINDS]
     third = (Fraction(1, 3), Fraction(1, 3), Fraction(1, 3))
     for moments, bits in itertools.product(KINDS[1:], (4, 10, 17)):
         if (moments, bits) != ("second", 17):  # does not fit 64 bits, and is refused
@@ -68,7 +70,8 @@ def variants() -> list[StatisticsSchema]:
 
 def name_of(schema: StatisticsSchema) -> str:
     rule = f"{schema.unit_rule}{schema.unit_cap}"
-    return f"{schema.moments}-{rule}-{len(schema.labels)}labels-{schema.bits}bits"
+    size = f"{len(schema.labels)}x{schema.dimension}"
+    return f"{schema.moments}-{rule}-{size}-{schema.bits}bits"
 
 
 every_variant = pytest.mark.parametrize("schema", variants(), ids=name_of)
@@ -82,9 +85,10 @@ def square(change: NDArray[np.int64]) -> int:
 def features(schema: StatisticsSchema, rng: np.random.Generator, n: int) -> Float:
     """Records of every kind: inside, on and far outside of the ball, along axes, broken ones."""
     radius = schema.radius
-    x = rng.normal(size=(n, D)) * rng.choice([0.1, 1.0, 1e3, 1e200], size=(n, 1)) * radius
+    d = schema.dimension
+    x = rng.normal(size=(n, d)) * rng.choice([0.1, 1.0, 1e3, 1e200], size=(n, 1)) * radius
     axis = rng.random(n) < 0.4
-    x[axis] = np.eye(D)[rng.integers(0, D, axis.sum())] * rng.choice(
+    x[axis] = np.eye(d)[rng.integers(0, d, axis.sum())] * rng.choice(
         [-1.0, 1.0], size=(axis.sum(), 1)
     )
     x[axis] *= radius * rng.choice([0.5, 1.0, np.nextafter(1.0, 2.0), 7.0], size=(axis.sum(), 1))
@@ -165,7 +169,7 @@ def test_removing_any_unit_of_a_data_set_stays_within_the_sensitivity(
 @every_variant
 def test_the_add_remove_sensitivity_is_attained(schema: StatisticsSchema) -> None:
     records = schema.unit_cap
-    x = np.zeros((records, D))
+    x = np.zeros((records, schema.dimension))
     x[:, 0] = schema.radius
     y = np.full(records, 0 if schema.labels else UNLABELLED)
     units = None if schema.unit_rule == "record" else ["unit"] * records
@@ -231,7 +235,7 @@ def test_default_shares_are_what_was_decided(moments: Moments) -> None:
 def test_a_full_data_set_fits_64_bits(schema: StatisticsSchema) -> None:
     largest = 0
     for label in (0, UNLABELLED) if schema.labels else (UNLABELLED,):
-        x = np.eye(D)[:1] * schema.radius
+        x = np.eye(schema.dimension)[:1] * schema.radius
         units = None if schema.unit_rule == "record" else ["unit"]
         record = exact_statistics(schema, x, np.array([label]), units)
         largest = max(largest, int(np.abs(record).max()))
