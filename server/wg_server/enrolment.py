@@ -19,8 +19,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from wg_common import atomic, canonical, protocol, signing
-from wg_common.errors import ConfigError, DecodeError, RefusedError
+from wg_common import canonical, protocol, signing
+from wg_common.errors import DecodeError, RefusedError
 from wg_common.ledger import note
 from wg_common.protocol import EnrolmentReply, EnrolmentRequest, JoinToken
 from wg_server import pki
@@ -31,7 +31,6 @@ from wg_server.store import Site, Store
 log = logging.getLogger(__name__)
 
 CA_PATH = "/wg/v1/ca"
-ENCODER_LIMIT = 8 << 20
 _TRIES_PER_MINUTE = 60
 _PEM = "application/x-pem-file"
 
@@ -46,10 +45,7 @@ def make_token(
         ConfigError: The site is enrolled and is not to be replaced, or there is no encoder yet.
     """
     protocol.check_site_name(site)
-    if not home.encoder.is_file():
-        raise ConfigError(
-            f"{home.encoder}: no public encoder yet, and plants need it; run 'wg-server zoo build'"
-        )
+    home.read_encoder()  # better now than when the plant comes
     token = JoinToken(
         site=site,
         enrol_url=home.config().enrol_url,
@@ -98,7 +94,7 @@ class Enrolment:
         log.info("enrolled %s", request.site)
         witness_key = signing.public_bytes(signing.load(self._home.witness_key))
         server_key = signing.public_bytes(signing.load(self._home.signing_key))
-        encoder = atomic.read_bytes(self._home.encoder, limit=ENCODER_LIMIT)
+        encoder = self._home.read_encoder()
         return EnrolmentReply(
             certificate_pem=certificate_pem,
             ca_pem=pki.to_pem(pki.load_certificate(self._home.ca_cert)),

@@ -13,10 +13,11 @@ from pathlib import Path
 import msgspec
 import yaml
 
-from wg_common import atomic, protocol
+from wg_common import atomic, canonical, protocol
 from wg_common.errors import ConfigError, DecodeError
 
 CONFIG_LIMIT = 64 << 10
+ENCODER_LIMIT = 8 << 20
 _HOST = re.compile(r"[A-Za-z0-9:.\-]{1,253}")
 
 
@@ -192,6 +193,27 @@ class ServerHome:
         """Write ``server.yaml``."""
         text = yaml.safe_dump(msgspec.to_builtins(config), sort_keys=False)
         atomic.write_bytes(self.config_file, text.encode())
+
+    def encoder_id(self) -> str:
+        """SHA-256 of the public encoder package, hex.
+
+        Raises:
+            ConfigError: There is none yet.
+        """
+        return canonical.sha256_hex(self.read_encoder())
+
+    def read_encoder(self) -> bytes:
+        """The public encoder package.
+
+        Raises:
+            ConfigError: There is none yet.
+        """
+        if not self.encoder.is_file():
+            raise ConfigError(
+                f"{self.encoder}: no public encoder yet, and plants need it;"
+                " run 'wg-server zoo build'"
+            )
+        return atomic.read_bytes(self.encoder, limit=ENCODER_LIMIT)
 
     @property
     def database_url(self) -> str:

@@ -327,19 +327,24 @@ class Store:
         with self.engine.begin() as connection:
             put_release(connection, release)
 
+    def find_release(self, release_id: str) -> StoredRelease | None:
+        """One release, if it is there."""
+        with database.reading(self.engine) as connection:
+            row = connection.execute(
+                sa.select(schema.release).where(schema.release.c.release_id == release_id)
+            ).first()
+        return None if row is None else StoredRelease(**row._mapping)
+
     def release(self, release_id: str) -> StoredRelease:
         """One release.
 
         Raises:
             ConfigError: There is none of this id.
         """
-        with database.reading(self.engine) as connection:
-            row = connection.execute(
-                sa.select(schema.release).where(schema.release.c.release_id == release_id)
-            ).first()
-        if row is None:
+        found = self.find_release(release_id)
+        if found is None:
             raise ConfigError(f"release {release_id}: unknown")
-        return StoredRelease(**row._mapping)
+        return found
 
     def memory(self, *, encoder: str, apart_from: str) -> Sequence[StoredRelease]:
         """The newest release under an encoder of every other site that is not revoked."""

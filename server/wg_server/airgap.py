@@ -1,0 +1,61 @@
+"""Statistics file in, weights package out: what a campaign does, for one site without a network."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from wg_common import atomic, protocol
+from wg_server import intake, packaging
+from wg_server.campaigns import MakePackage
+from wg_server.fleet.endpoints import Witness
+from wg_server.home import ServerHome
+from wg_server.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What was made: for whom, from which release and how many of others, and its size."""
+
+    site: str
+    request_id: str
+    release_id: str
+    memory: int
+    bytes: int
+
+
+def generate_from_file(
+    home: ServerHome, source: Path, out: Path, *, make_package: MakePackage | None = None
+) -> Made:
+    """Verify and keep the release in ``source``, and write a package for its site to ``out``.
+
+    Raises:
+        ConfigError: A file is missing, or the site is not enrolled.
+        DecodeError: ``source`` is not a statistics file.
+        VerificationError: It does not hold.
+        WitnessRefused: The site's ledger contradicts what was seen of it before.
+    """
+    make = make_package or packaging.make_package
+    data = atomic.read_bytes(source, limit=protocol.STATISTICS_LIMIT)
+    encoder = home.encoder_id()
+    with Store.open(home) as store:
+        witness = Witness.of(home, store)
+        own = intake.accept_file(store, data, encoder=encoder, witness=witness, now=time.time())
+        memory = store.memory(encoder=encoder, apart_from=own.site)
+    request_id = secrets.token_hex(16)
+    package = make(
+        home,
+        intake.open_release(own),
+        [intake.open_release(release) for release in memory],
+        request_id,
+    )
+    atomic.write_bytes(out, package)
+    return Made(
+        site=own.site,
+        request_id=request_id,
+        release_id=own.release_id,
+        memory=len(memory),
+        bytes=len(package),
+    )

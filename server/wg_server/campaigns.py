@@ -1,0 +1,351 @@
+"""The campaign worker: collects statistics, makes packages, delivers them, one campaign at a time.
+
+All that must survive a restart is in the queue. A message that is lost (the node died after
+pulling it, the server restarted, the line was cut past its life) is sent again under the same
+logical request id, and the plant answers with the bytes it made the first time. So nothing is
+charged twice and nothing is applied twice, however often either side dies.
+
+Sites that refuse or do not answer in time are left out; the others are served (``partial``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from wg_common import atomic, canonical, fleet, protocol
+from wg_common.errors import DecodeError, InternalError, VerificationError, WgError
+from wg_common.fleet import Envelope
+from wg_common.protocol import Delivery, Receipt, Refusal, StatisticsQuery
+from wg_server import intake
+from wg_server.fleet.adapter import LOST, FleetRun, FleetState, Reply
+from wg_server.fleet.endpoints import Witness
+from wg_server.home import ServerConfig, ServerHome
+from wg_server.intake import Asked, Release
+from wg_server.queue import Campaign, CampaignQueue, Task
+from wg_server.store import Site, Store
+
+log = logging.getLogger(__name__)
+
+IDLE_SECONDS = 0.5
+TICK_SECONDS = 0.1
+MESSAGE_TRIES = 100
+WORK_TRIES = 5
+_TRANSIENT = frozenset({"peer", "witness", "internal"})
+"""Refusals that another try may cure; the site could not, rather than would not."""
+
+
+class MakePackage(Protocol):
+    """Makes the signed bytes of a ``.wgw`` for the site of ``own``."""
+
+    def __call__(
+        self, home: ServerHome, own: Release, memory: Sequence[Release], request_id: str
+    ) -> bytes:
+        """Make it, or raise ``WgError``."""
+        ...
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A message on its way."""
+
+    site: str
+    sent: float
+    expires: float
+
+
+class CampaignWorker:
+    """Works on the queue on a thread of its own."""
+
+    def __init__(
+        self,
+        home: ServerHome,
+        config: ServerConfig,
+        store: Store,
+        state: FleetState,
+        witness: Witness,
+        make_package: MakePackage,
+    ) -> None:
+        self._home = home
+        self._config = config
+        self._store = store
+        self._queue = CampaignQueue(store.engine)
+        self._state = state
+        self._witness = witness
+        self._make_package = make_package
+        self._failures = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="wg-campaigns")
+
+    def start(self) -> None:
+        """Start working."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop soon; an unfinished campaign goes on at the next start."""
+        self._stop.set()
+        self._thread.join()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the worker still works."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                campaign = self._queue.next()
+                if campaign is not None:
+                    self._work(campaign)
+                    continue
+            except WgError as error:
+                log.error("campaign worker: %s", error)
+            except Exception:  # the worker must outlive a bug in one campaign
+                log.exception("campaign worker: internal error")
+            self._stop.wait(IDLE_SECONDS)
+
+    def _work(self, campaign: Campaign) -> None:
+        log.info("campaign %s: %s", campaign.id, campaign.state)
+        self._queue.begin(campaign.id)
+        try:
+            with self._state.run() as run:
+                self._exchange(run, campaign.id, _Collecting(self))
+                self._make_packages(campaign.id)
+                self._exchange(run, campaign.id, _Delivering(self))
+        except Exception:
+            # A full disk or a lost database may pass; a bug comes back.
+            self._failures += 1
+            if self._failures >= WORK_TRIES:
+                self._failures = 0
+                self._queue.finish(campaign.id, reason="internal error; see the server's log")
+            raise
+        self._failures = 0
+        if not self._stop.is_set():
+            ended = self._queue.finish(campaign.id)
+            log.info("campaign %s: %s", campaign.id, ended.state)
+
+    def _exchange(self, run: FleetRun, campaign_id: str, phase: _Phase) -> None:
+        """Ask each open task's site, until all have answered or the phase's time is over."""
+        flights: dict[str, _Flight] = {}
+        not_before: dict[str, float] = {}
+        while not self._stop.is_set():
+            campaign = self._queue.show(campaign_id)
+            tasks = {task.site: task for task in campaign.tasks if task.state == phase.state}
+            if campaign.state == "cancelling" or not tasks or time.time() > phase.until(campaign):
+                break
+            sites = {site.name: site for site in self._store.sites() if site.state == "enrolled"}
+            for name in tasks.keys() - sites.keys():
+                self._queue.update(campaign_id, name, state="failed", code="revoked")
+            self._drop_lost(run, flights, tasks)
+            online = self._state.online(sites.values())
+            busy = {flight.site for flight in flights.values()}
+            now = time.monotonic()
+            for name, task in tasks.items():
+                if name in online and name not in busy and now >= not_before.get(name, 0.0):
+                    if task.messages >= MESSAGE_TRIES:
+                        self._queue.update(campaign_id, name, state="failed", code="tries")
+                        continue
+                    not_before[name] = now + min(2.0**task.messages, 30.0)
+                    self._send(run, flights, campaign, task, sites[name], phase)
+            for reply in run.poll(set(flights)):
+                flight = flights.pop(reply.message_id)
+                if flight.site in tasks and flight.site in sites:
+                    task, site = tasks[flight.site], sites[flight.site]
+                    self._handle(campaign, task, site, reply, phase)
+            self._stop.wait(TICK_SECONDS)
+        for message_id in flights:
+            run.forget(message_id)
+
+    def _drop_lost(
+        self, run: FleetRun, flights: dict[str, _Flight], tasks: dict[str, Task]
+    ) -> None:
+        """Give up messages that expired, or whose node started anew after they were sent."""
+        now = time.monotonic()
+        for message_id, flight in list(flights.items()):
+            restarted = self._state.activated(flight.site) > flight.sent
+            if restarted or now > flight.expires or flight.site not in tasks:
+                run.forget(message_id)
+                del flights[message_id]
+
+    def _send(
+        self,
+        run: FleetRun,
+        flights: dict[str, _Flight],
+        campaign: Campaign,
+        task: Task,
+        site: Site,
+        phase: _Phase,
+    ) -> None:
+        envelope = phase.envelope(campaign, task)
+        seconds = float(self._config.message_seconds)
+        sent = time.monotonic()
+        message_id = run.send(site, phase.kind, envelope, seconds)
+        if message_id is None:
+            return
+        flights[message_id] = _Flight(task.site, sent, sent + seconds)
+        self._queue.update(campaign.id, task.site, messages=1, bytes_sent=len(envelope.payload))
+
+    def _handle(
+        self, campaign: Campaign, task: Task, site: Site, reply: Reply, phase: _Phase
+    ) -> None:
+        if reply.envelope is None:
+            if reply.error != LOST:
+                log.warning("campaign %s: %s declined: %s", campaign.id, task.site, reply.error)
+                self._queue.update(campaign.id, task.site, state="refused", code=reply.error)
+            return
+        try:
+            if reply.envelope.kind == "refusal":
+                self._refused(campaign, task, reply.envelope, phase)
+            else:
+                phase.accept(campaign, task, site, reply.envelope)
+        except WgError as error:
+            log.warning("campaign %s: answer of %s: %s", campaign.id, task.site, error)
+            self._queue.update(campaign.id, task.site, state="failed", code=error.code)
+
+    def _refused(self, campaign: Campaign, task: Task, envelope: Envelope, phase: _Phase) -> None:
+        refusal = canonical.decode(Refusal, envelope.record, what="refusal")
+        log.warning("campaign %s: %s refused: %s", campaign.id, task.site, refusal.code)
+        code = refusal.code[:40]
+        if code in _TRANSIENT and task.messages < phase.transient_tries:
+            self._queue.update(campaign.id, task.site, code=code)
+        else:
+            self._queue.update(campaign.id, task.site, state="refused", code=code)
+
+    def _make_packages(self, campaign_id: str) -> None:
+        """A package for each site that answered; one that fails stops no other."""
+        campaign = self._queue.show(campaign_id)
+        if campaign.state == "cancelling":
+            return
+        for task in campaign.tasks:
+            if task.state != "released" or self._stop.is_set():
+                continue
+            try:
+                data = self._package(campaign, task)
+            except WgError as error:
+                log.error("campaign %s: package for %s: %s", campaign_id, task.site, error)
+                self._queue.update(campaign_id, task.site, state="failed", code=error.code)
+            except Exception:
+                log.exception("campaign %s: package for %s", campaign_id, task.site)
+                self._queue.update(campaign_id, task.site, state="failed", code=InternalError.code)
+            else:
+                self._queue.update(
+                    campaign_id,
+                    task.site,
+                    state="packaged",
+                    code="",
+                    package_sha256=hashlib.sha256(data).hexdigest(),
+                )
+
+    def _package(self, campaign: Campaign, task: Task) -> bytes:
+        """The package of a task; made once, then read from its file."""
+        path = self._home.packages / f"{task.delivery_id}.wgw"
+        if path.is_file():
+            return path.read_bytes()
+        own = intake.open_release(self._store.release(task.release_id))
+        memory = self._store.memory(encoder=campaign.encoder, apart_from=task.site)
+        data = self._make_package(
+            self._home, own, [intake.open_release(release) for release in memory], task.delivery_id
+        )
+        atomic.write_bytes(path, data, mode=atomic.PRIVATE)
+        log.info("campaign %s: package of %d bytes for %s", campaign.id, len(data), task.site)
+        return data
+
+
+class _Phase(Protocol):
+    """One of the two exchanges of a campaign."""
+
+    state: str
+    kind: str
+    transient_tries: int
+
+    def until(self, campaign: Campaign) -> float: ...
+
+    def envelope(self, campaign: Campaign, task: Task) -> Envelope: ...
+
+    def accept(self, campaign: Campaign, task: Task, site: Site, envelope: Envelope) -> None: ...
+
+
+class _Collecting:
+    """Statistics queries out, covered releases in."""
+
+    state = "waiting"
+    kind = protocol.QUERY_STATISTICS
+    transient_tries = 10
+
+    def __init__(self, worker: CampaignWorker) -> None:
+        self._queue = worker._queue
+        self._witness = worker._witness
+
+    def until(self, campaign: Campaign) -> float:
+        return campaign.collect_until
+
+    def envelope(self, campaign: Campaign, task: Task) -> Envelope:
+        query = StatisticsQuery(
+            request_id=task.query_id,
+            site=task.site,
+            encoder=campaign.encoder,
+            epsilon=campaign.epsilon,
+            delta=campaign.delta,
+            purpose=campaign.purpose,
+            expires=int(campaign.collect_until),
+        )
+        return Envelope("query", canonical.encode(query))
+
+    def accept(self, campaign: Campaign, task: Task, site: Site, envelope: Envelope) -> None:
+        _require(envelope, "statistics")
+        asked = Asked(encoder=campaign.encoder, epsilon=campaign.epsilon, delta=campaign.delta)
+        release = intake.accept(
+            site, envelope.payload, asked, witness=self._witness, now=time.time()
+        )
+        self._queue.update(
+            campaign.id,
+            task.site,
+            release=release,
+            bytes_received=len(envelope.payload),
+            state="released",
+            code="",
+            release_id=release.release_id,
+        )
+        log.info("campaign %s: %s released %s", campaign.id, task.site, release.release_id)
+
+
+class _Delivering:
+    """Packages out, receipts in."""
+
+    state = "packaged"
+    kind = protocol.TRAIN_FINETUNE
+    transient_tries = 10
+
+    def __init__(self, worker: CampaignWorker) -> None:
+        self._queue = worker._queue
+        self._packages = worker._home.packages
+
+    def until(self, campaign: Campaign) -> float:
+        return campaign.deliver_until
+
+    def envelope(self, campaign: Campaign, task: Task) -> Envelope:
+        delivery = Delivery(
+            request_id=task.delivery_id, site=task.site, package_sha256=task.package_sha256
+        )
+        path = self._packages / f"{task.delivery_id}.wgw"
+        data = atomic.read_bytes(path, limit=protocol.WEIGHTS_LIMIT)
+        return Envelope("delivery", canonical.encode(delivery), data)
+
+    def accept(self, campaign: Campaign, task: Task, site: Site, envelope: Envelope) -> None:
+        _require(envelope, "receipt")
+        receipt = canonical.decode(Receipt, envelope.record, what="receipt")
+        expected = Receipt(request_id=task.delivery_id, package_sha256=task.package_sha256)
+        if receipt != expected:
+            raise VerificationError("receipt: of another delivery")
+        self._queue.update(campaign.id, task.site, state="delivered", code="")
+        log.info("campaign %s: delivered to %s", campaign.id, task.site)
+
+
+def _require(envelope: Envelope, kind: fleet.Kind) -> None:
+    if envelope.kind != kind:
+        raise DecodeError(f"reply: kind {envelope.kind!r}, expected {kind!r}")

@@ -1,0 +1,398 @@
+"""``wg-server``: the operator's command line. Heavy parts are imported when they are called."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wg_common import canonical, cli, protocol
+from wg_common.errors import ConfigError, PeerError
+from wg_server.home import ServerConfig, ServerHome
+
+if TYPE_CHECKING:
+    from wg_server.queue import Campaign
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_PORTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Lazy:
+    """A command that lives in a module of its own."""
+
+    module: str
+    attribute: str
+    summary: str
+
+
+_ELSEWHERE = {
+    "zoo": _Lazy("wg_server.zoo.cli", "zoo", "Public tasks and their trained weights."),
+    "train": _Lazy("wg_server.generator.cli", "train", "Train the generator on the zoo."),
+}
+
+
+class _LazyGroup(click.Group):
+    """A group that imports a command's module only when the command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *_ELSEWHERE})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        lazy = _ELSEWHERE.get(cmd_name)
+        if lazy is None:
+            return super().get_command(ctx, cmd_name)
+        found = getattr(importlib.import_module(lazy.module), lazy.attribute)
+        if not isinstance(found, click.Command):
+            raise TypeError(f"{lazy.module}.{lazy.attribute} is no command")
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = []
+        for name in self.list_commands(ctx):
+            lazy = _ELSEWHERE.get(name)
+            command = None if lazy else super().get_command(ctx, name)
+            summary = lazy.summary if lazy else command.get_short_help_str(100) if command else ""
+            rows.append((name, summary))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+class _Duration(click.ParamType):
+    """A span of time such as 90s, 30m, 12h or 7d, in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"(\d{1,6})([smhd])", str(value))
+        if found is None or int(found[1]) == 0:
+            self.fail(f"{value!r}: expected a number and a unit, as in 90s, 30m, 12h or 7d")
+        return float(int(found[1]) * _UNITS[found[2]])
+
+
+_home_option = click.option(
+    "--home",
+    "root",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The server's home folder.",
+)
+
+
+@click.group(cls=_LazyGroup)
+@click.version_option(package_name="weightgate")
+def main_group() -> None:
+    """The central server: zoo, generator, fleet and campaigns."""
+
+
+@main_group.command()
+@_home_option
+@click.option("--name", default="weightgate", show_default=True, help="Name in signatures.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to bind.")
+@click.option("--advertise", default="", help="Host that plants are told, if not --host.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65533),
+    default=8443,
+    show_default=True,
+    help="Fleet port; enrolment and admin take free ones above it. 0: any free ports.",
+)
+@click.option("--database", default="", help="SQLAlchemy URL; SQLite in the home if not given.")
+@cli.json_option
+def init(
+    root: Path, name: str, host: str, advertise: str, port: int, database: str, as_json: bool
+) -> None:
+    """Make a home: certificate authority, keys, database, server.yaml."""
+    from wg_server.initialise import free_ports, initialise
+
+    home = ServerHome(root)
+    ports = (port, port + 1, port + 2) if port else tuple(free_ports(host, _PORTS))
+    config = ServerConfig(
+        name=name,
+        host=host,
+        advertise=advertise,
+        fleet_port=ports[0],
+        enrol_port=ports[1],
+        admin_port=ports[2],
+        database=database,
+    )
+    initialise(home, config)
+    document = {"home": str(root), "fleet": config.fleet_url, "enrolment": config.enrol_url}
+    if as_json:
+        cli.emit(document)
+    else:
+        cli.say(f"{root}: ready for {config.fleet_url}; next: wg-server zoo build, train, serve")
+
+
+@main_group.command()
+@_home_option
+@click.argument("site")
+@click.option("--expires", type=_Duration(), default="1h", show_default=True, help="Token's life.")
+@click.option("--replace", is_flag=True, help="Let an enrolled site enrol again with new keys.")
+@cli.json_option
+def enroll(root: Path, site: str, expires: float, replace: bool, as_json: bool) -> None:
+    """Print a one-time join token for SITE."""
+    from wg_server.enrolment import make_token
+    from wg_server.store import Store
+
+    home = ServerHome(root)
+    with Store.open(home) as store:
+        token = make_token(home, store, site, expires, replace=replace)
+    text = protocol.encode_token(token)
+    if as_json:
+        cli.emit({"site": site, "token": text, "expires": token.expires})
+    else:
+        cli.say(text)
+        cli.note(f"good once, until {_when(token.expires)}")
+
+
+@main_group.command()
+@_home_option
+@cli.json_option
+def sites(root: Path, as_json: bool) -> None:
+    """List the sites."""
+    from wg_server.store import Store
+
+    with Store.open(ServerHome(root)) as store:
+        rows = [(site, store.certificate_expiry(site.name)) for site in store.sites()]
+        forked = {origin for origin, *_ in store.evidence()}
+    if as_json:
+        cli.emit(
+            [
+                {
+                    "site": site.name,
+                    "state": site.state,
+                    "enrolled": site.enrolled or None,
+                    "last_seen": site.last_seen or None,
+                    "certificate_expires": expiry,
+                    "ledger_origin": site.ledger_origin,
+                    "ledger_fork": site.ledger_origin in forked,
+                }
+                for site, expiry in rows
+            ]
+        )
+        return
+    for site, expiry in rows:
+        fork = "  LEDGER FORK: evidence kept" if site.ledger_origin in forked else ""
+        cli.say(
+            f"{site.name:24} {site.state:9} seen {_when(site.last_seen)}"
+            f"  certificate until {_when(expiry or 0)}{fork}"
+        )
+
+
+@main_group.command()
+@_home_option
+@click.argument("site")
+@cli.json_option
+def revoke(root: Path, site: str, as_json: bool) -> None:
+    """Shut SITE out, from its next request on."""
+    from wg_server.store import Store
+
+    with Store.open(ServerHome(root)) as store:
+        store.revoke(site, time.time())
+    cli.emit({"site": site, "state": "revoked"}) if as_json else cli.say(f"{site}: revoked")
+
+
+@main_group.command()
+@_home_option
+@cli.json_option
+def renew(root: Path, as_json: bool) -> None:
+    """Make a fresh certificate for the listeners, under the same CA; takes effect at a restart."""
+    from wg_server import pki
+
+    home = ServerHome(root)
+    pki.renew_server(home, home.config())
+    expires = pki.load_certificate(home.tls_cert).not_valid_after_utc.timestamp()
+    if as_json:
+        cli.emit({"certificate_expires": expires})
+    else:
+        cli.say(f"{home.tls_cert}: good until {_when(expires)}; restart the server")
+
+
+@main_group.command()
+@_home_option
+def serve(root: Path) -> None:
+    """Serve the fleet: listeners and campaign worker. SIGTERM ends it cleanly."""
+    from wg_server import serve as serving
+
+    stop = threading.Event()
+    with serving.signals(stop):
+        serving.serve(ServerHome(root), stop=stop)
+
+
+@main_group.command()
+@_home_option
+@click.option(
+    "--statistics",
+    "source",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="A .wgs file, as 'wg-client statistics' writes it.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The .wgw file to write.",
+)
+@cli.json_option
+def generate(root: Path, source: Path, out: Path, as_json: bool) -> None:
+    """Make a weights package from a statistics file, without a network."""
+    from wg_server.airgap import generate_from_file
+
+    made = generate_from_file(ServerHome(root), source, out)
+    if as_json:
+        cli.emit(canonical.to_builtins(made))
+    else:
+        cli.say(f"{out}: {made.bytes} bytes for {made.site}, from {made.memory} other releases")
+
+
+@main_group.group()
+def campaign() -> None:
+    """Ask sites for statistics, and deliver weights made from them."""
+
+
+@campaign.command("start")
+@_home_option
+@click.option("--sites", "names", default="", help="Names with commas; all enrolled if not given.")
+@click.option("--epsilon", default="1", show_default=True, help="Epsilon asked of each site.")
+@click.option("--delta", default="1e-5", show_default=True, help="Delta asked of each site.")
+@click.option("--purpose", default="weights", show_default=True, help="Goes on the ledgers.")
+@click.option("--collect-for", type=_Duration(), help="How long sites may take to answer.")
+@click.option("--deliver-for", type=_Duration(), help="How long they may take to fetch.")
+@click.option("--wait", is_flag=True, help="Return when it has ended.")
+@cli.json_option
+def campaign_start(
+    root: Path,
+    names: str,
+    epsilon: str,
+    delta: str,
+    purpose: str,
+    collect_for: float | None,
+    deliver_for: float | None,
+    wait: bool,
+    as_json: bool,
+) -> None:
+    """Queue a campaign; a running server works on it."""
+    from wg_server.queue import CampaignQueue
+    from wg_server.store import Store
+
+    home = ServerHome(root)
+    default = home.config().campaign_hours * 3600.0
+    with Store.open(home) as store:
+        wanted = [name.strip() for name in names.split(",") if name.strip()]
+        enrolled = [site.name for site in store.sites() if site.state == "enrolled"]
+        queue = CampaignQueue(store.engine)
+        found = queue.add(
+            wanted or enrolled,
+            epsilon=_number(epsilon, "--epsilon"),
+            delta=_number(delta, "--delta"),
+            purpose=purpose,
+            encoder=home.encoder_id(),
+            collect_seconds=collect_for or default,
+            deliver_seconds=deliver_for or default,
+        )
+        cli.note(f"campaign {found.id} queued")
+        while wait and found.finished is None:
+            time.sleep(0.2)
+            found = queue.show(found.id)
+    _show(found, as_json)
+    if wait and found.state != "done":
+        raise PeerError(f"campaign {found.id}: {found.state}")
+
+
+@campaign.command("list")
+@_home_option
+@cli.json_option
+def campaign_list(root: Path, as_json: bool) -> None:
+    """List campaigns, newest first."""
+    from wg_server.queue import CampaignQueue
+    from wg_server.store import Store
+
+    with Store.open(ServerHome(root)) as store:
+        found = CampaignQueue(store.engine).all()
+    if as_json:
+        cli.emit([_document(each) for each in found])
+        return
+    for each in found:
+        served = sum(task.state == "delivered" for task in each.tasks)
+        cli.say(
+            f"{each.id}  {each.state:10} {served}/{len(each.tasks)} served"
+            f"  epsilon {each.epsilon}  {_when(each.created)}  {each.purpose}"
+        )
+
+
+@campaign.command("show")
+@_home_option
+@click.argument("campaign_id", metavar="ID")
+@cli.json_option
+def campaign_show(root: Path, campaign_id: str, as_json: bool) -> None:
+    """Show how far a campaign got at each site."""
+    from wg_server.queue import CampaignQueue
+    from wg_server.store import Store
+
+    with Store.open(ServerHome(root)) as store:
+        found = CampaignQueue(store.engine).show(campaign_id)
+    _show(found, as_json)
+
+
+@campaign.command("cancel")
+@_home_option
+@click.argument("campaign_id", metavar="ID")
+@cli.json_option
+def campaign_cancel(root: Path, campaign_id: str, as_json: bool) -> None:
+    """End a campaign; what plants released stays released."""
+    from wg_server.queue import CampaignQueue
+    from wg_server.store import Store
+
+    with Store.open(ServerHome(root)) as store:
+        found = CampaignQueue(store.engine).cancel(campaign_id)
+    _show(found, as_json)
+
+
+def main() -> None:
+    """Entry point of ``wg-server``."""
+    cli.run(main_group)
+
+
+def _show(found: Campaign, as_json: bool) -> None:
+    if as_json:
+        cli.emit(_document(found))
+        return
+    cli.say(f"campaign {found.id}: {found.state} {found.reason}".rstrip())
+    for task in found.tasks:
+        cli.say(f"  {task.site:24} {task.state:10} {task.code}".rstrip())
+
+
+def _document(found: Campaign) -> Mapping[str, object]:
+    document: dict[str, object] = dict(canonical.to_builtins(found))
+    document["sites"] = document.pop("tasks")
+    return document
+
+
+def _number(text: str, option: str) -> str:
+    from decimal import Decimal, InvalidOperation
+
+    try:
+        value = Decimal(text)
+    except InvalidOperation as error:
+        raise ConfigError(f"{option}: {text!r} is no decimal number") from error
+    if not value.is_finite() or value <= 0:
+        raise ConfigError(f"{option}: {text}, expected above 0")
+    return text
+
+
+def _when(seconds: float) -> str:
+    if not seconds:
+        return "never"
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -1,0 +1,136 @@
+"""Taking a release in: signature, ledger coverage, and whether it is what was asked for.
+
+The same function behind both paths. Over the network the checkpoint was cosigned before the
+release was sent. A file from a site without a network carries the consistency proof instead, and
+the checkpoint is cosigned here, by the same memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from wg_common import signing, statistics_file
+from wg_common.errors import ConfigError, VerificationError
+from wg_common.ledger import verify
+from wg_common.privacy.statistics import NoisyStatistics
+from wg_common.statistics_file import CoveredStatistics, StatisticsManifest
+from wg_server.fleet.endpoints import Witness
+from wg_server.store import Site, Store, StoredRelease
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a release must be under: an encoder and a privacy guarantee."""
+
+    encoder: str
+    epsilon: str
+    delta: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A release, opened."""
+
+    manifest: StatisticsManifest
+    statistics: NoisyStatistics
+
+
+def accept(site: Site, data: bytes, asked: Asked, *, witness: Witness, now: float) -> StoredRelease:
+    """Verify a covered release of a site against what it was asked.
+
+    Raises:
+        DecodeError: The bytes are not a covered release.
+        VerificationError: It is not signed, not covered by a witnessed ledger, or not what was
+            asked for.
+    """
+    covered = statistics_file.decode_covered(data)
+    found = _open(site, covered, witness.name, witness.public_key)
+    for field, got, want in (
+        ("encoder", found.manifest.schema.encoder, asked.encoder),
+        ("epsilon", Decimal(found.manifest.epsilon), Decimal(asked.epsilon)),
+        ("delta", Decimal(found.manifest.delta), Decimal(asked.delta)),
+    ):
+        if got != want:
+            raise VerificationError(f"release of {site.name}: {field} is {got}, asked was {want}")
+    return _stored(site, data, found, now)
+
+
+def accept_file(
+    store: Store, data: bytes, *, encoder: str, witness: Witness, now: float
+) -> StoredRelease:
+    """Verify a release that came as a file, witness its ledger if nobody did, and keep it.
+
+    Raises:
+        ConfigError: The site is not enrolled.
+        DecodeError: The bytes are not a covered release.
+        VerificationError: It does not hold, or is of another encoder.
+        WitnessRefused: The site's ledger contradicts what was seen of it before.
+    """
+    covered = statistics_file.decode_covered(data)
+    manifest = verify.read_manifest(covered.release)
+    site = store.site(manifest.site)
+    if site.state != "enrolled":
+        raise ConfigError(f"site {site.name}: {site.state}, expected enrolled")
+    if manifest.schema.encoder != encoder:
+        raise VerificationError(
+            f"release of {site.name}: encoder {manifest.schema.encoder[:16]}…, this server's is"
+            f" {encoder[:16]}…"
+        )
+    if verify.is_cosigned(covered, witness.name):
+        found = _open(site, covered, witness.name, witness.public_key)
+    else:
+        found = _open(site, covered, None, None)
+        known = store.find_release(manifest.release_id)
+        if known is None or known.data != data:
+            witness.countersign(site, verify.witness_body(covered))
+    release = _stored(site, data, found, now)
+    store.add_release(release)
+    return release
+
+
+def open_release(stored: StoredRelease) -> Release:
+    """Open a release that was verified when it came.
+
+    Raises:
+        DecodeError: The store is damaged.
+        VerificationError: The store is damaged.
+    """
+    covered = statistics_file.decode_covered(stored.data)
+    key = signing.public_from_bytes(bytes.fromhex(stored.signing_key))
+    return Release(*statistics_file.decode_release(covered.release, key))
+
+
+def _open(
+    site: Site,
+    covered: CoveredStatistics,
+    witness_name: str | None,
+    witness_key: Ed25519PublicKey | None,
+) -> Release:
+    key = signing.public_from_bytes(bytes.fromhex(site.signing_key))
+    found = Release(*statistics_file.decode_release(covered.release, key))
+    if found.manifest.site != site.name:
+        raise VerificationError(f"release of {site.name}: it names site {found.manifest.site!r}")
+    verify.verify_covered(
+        covered,
+        ledger_origin=site.ledger_origin,
+        ledger_key=signing.public_from_bytes(bytes.fromhex(site.ledger_key)),
+        witness_name=witness_name,
+        witness_key=witness_key,
+    )
+    return found
+
+
+def _stored(site: Site, data: bytes, found: Release, now: float) -> StoredRelease:
+    return StoredRelease(
+        release_id=found.manifest.release_id,
+        site=site.name,
+        encoder=found.manifest.schema.encoder,
+        epsilon=found.manifest.epsilon,
+        delta=found.manifest.delta,
+        received=now,
+        signing_key=site.signing_key,
+        data=data,
+    )

@@ -1,0 +1,79 @@
+"""Making a weights package for one site: generate, fill in the manifest, sign.
+
+The only place of the server, beside zoo and training, that needs torch; it is imported when the
+first package is made, so that serving starts fast.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Sequence
+
+from wg_common import signing, weights_package
+from wg_common.errors import ConfigError
+from wg_common.weights_package import Candidate, WeightsManifest
+from wg_server.home import ServerHome
+from wg_server.intake import Release
+
+
+def make_package(
+    home: ServerHome, own: Release, memory: Sequence[Release], request_id: str
+) -> bytes:
+    """Generate candidates for the site of ``own`` and pack them, signed.
+
+    Args:
+        home: The server's home, with a trained generator.
+        own: The site's own release.
+        memory: Releases of other sites; free post-processing of what they released.
+        request_id: Logical id of the delivery; also the seed, so that the same request over the
+            same releases gives the same weights.
+
+    Raises:
+        ConfigError: There is no trained generator.
+    """
+    from wg_common.nets import registry
+    from wg_server.generator import generate as generation  # torch is slow to import
+
+    config = home.config()
+    if not home.generator.is_file():
+        raise ConfigError(f"{home.generator}: no trained generator yet; run 'wg-server train'")
+    generator = generation.load_generator(home.generator)
+    labels = own.manifest.schema.labels
+    generated = generation.generate(
+        generator,
+        own.statistics,
+        [generation.Memory(release.manifest.site, release.statistics) for release in memory],
+        labels,
+        samples=config.samples,
+        seed=int(request_id[:8], 16),
+    )
+    tensors = weights_package.pack_tensors(
+        {candidate.name: candidate.tensors for candidate in generated.candidates}
+    )
+    now = int(time.time())
+    manifest = WeightsManifest(
+        package_id=secrets.token_hex(16),
+        request_id=request_id,
+        site=own.manifest.site,
+        architecture=registry.LITE0_HEAD,
+        plan=registry.HEAD_PLAN,
+        encoder=own.manifest.schema.encoder,
+        generator=generator.id,
+        labels=labels,
+        own_release=own.manifest.release_id,
+        memory_releases=tuple(release.manifest.release_id for release in memory),
+        candidates=tuple(
+            Candidate(
+                name=candidate.name,
+                source=candidate.source,
+                nearest_zoo_distance=str(candidate.nearest_zoo_distance),
+            )
+            for candidate in generated.candidates
+        ),
+        tensors_sha256=hashlib.sha256(tensors).hexdigest(),
+        created=now,
+        expires=now + config.package_days * 86400,
+    )
+    return weights_package.encode(manifest, tensors, signing.load(home.signing_key))

@@ -1,0 +1,129 @@
+"""One process that serves a home: three listeners and the campaign worker, started and ended.
+
+SIGTERM and SIGINT drain: the worker stops at its next step, requests at hand are finished, ports
+are closed. A campaign that was running goes on at the next start. One process serves a home at a
+time; a lock file held by the kernel says so, and is free again however the process ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+
+from wg_common import atomic
+from wg_common.errors import ConfigError
+from wg_server import packaging
+from wg_server.admin import admin_app
+from wg_server.campaigns import CampaignWorker, MakePackage
+from wg_server.enrolment import Enrolment
+from wg_server.fleet.adapter import FleetState
+from wg_server.fleet.endpoints import Witness, routes
+from wg_server.fleet.guards import BodyLimit, Identify, RateLimit
+from wg_server.fleet.listener import Listener, server_context
+from wg_server.home import ServerConfig, ServerHome
+from wg_server.store import Store
+
+log = logging.getLogger(__name__)
+
+READY = "ready"
+"""The log line that says that all ports are open."""
+
+
+def serve(
+    home: ServerHome, *, stop: threading.Event, make_package: MakePackage | None = None
+) -> None:
+    """Serve until ``stop``.
+
+    Raises:
+        ConfigError: The home is not initialised, is served already, or a port is taken.
+    """
+    config = home.config()
+    with ExitStack() as stack:
+        stack.enter_context(_only_one(home))
+        store = stack.enter_context(Store.open(home))
+        witness = Witness.of(home, store)
+        enrolment = Enrolment(home, config, store)
+        state = FleetState(home.fleet_database)
+        worker = CampaignWorker(
+            home, config, store, state, witness, make_package or packaging.make_package
+        )
+        token = atomic.read_bytes(home.admin_token, limit=1 << 10).decode("ascii").strip()
+        admin = admin_app(
+            store, token, lambda: worker.alive, lambda: len(state.online(store.sites()))
+        )
+        plain = server_context(home, client_certificates=False)
+        mutual = server_context(home, client_certificates=True)
+        fleet = fleet_app(config, store, state, witness, enrolment)
+        for listener in (
+            Listener("admin", admin, config.admin_host, config.admin_port, None),
+            Listener("enrolment", enrolment.app(), config.host, config.enrol_port, plain),
+            Listener("fleet", fleet, config.host, config.fleet_port, mutual),
+        ):
+            listener.start()
+            stack.callback(listener.stop)
+        worker.start()
+        stack.callback(worker.stop)
+        log.info("%s: %s on %s", READY, config.name, config.fleet_url)
+        stop.wait()
+        log.info("stopping")
+    log.info("stopped")
+
+
+def fleet_app(
+    config: ServerConfig,
+    store: Store,
+    state: FleetState,
+    witness: Witness,
+    enrolment: Enrolment,
+) -> FastAPI:
+    """The fleet listener's application: guards, then Flower's Fleet API and our own routes."""
+    app = FastAPI(
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        middleware=[
+            Middleware(BodyLimit, limit=config.body_limit),
+            Middleware(Identify, store=store),
+            Middleware(RateLimit, rate=config.requests_per_second),
+            *state.middleware(),
+        ],
+    )
+    state.mount(app)
+    app.include_router(routes(witness, enrolment))
+    return app
+
+
+@contextmanager
+def signals(stop: threading.Event) -> Iterator[None]:
+    """Let SIGTERM and SIGINT set ``stop`` while this is entered; main thread only."""
+
+    def end(number: int, frame: object) -> None:
+        stop.set()
+
+    before = {each: signal.signal(each, end) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+@contextmanager
+def _only_one(home: ServerHome) -> Iterator[None]:
+    handle = os.open(home.lock, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigError(f"{home.root}: another process serves this home") from error
+        yield
+    finally:
+        os.close(handle)
