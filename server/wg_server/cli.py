@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import re
 import threading
 import time
@@ -66,7 +67,7 @@ class _LazyGroup(click.Group):
             formatter.write_dl(rows)
 
 
-class _Duration(click.ParamType):
+class _Duration(click.ParamType[float]):
     """A span of time such as 90s, 30m, 12h or 7d, in seconds."""
 
     name = "duration"
@@ -225,6 +226,8 @@ def serve(root: Path) -> None:
     """Serve the fleet: listeners and campaign worker. SIGTERM ends it cleanly."""
     from wg_server import serve as serving
 
+    for name in ("alembic", "flwr", "uvicorn"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     stop = threading.Event()
     with serving.signals(stop):
         serving.serve(ServerHome(root), stop=stop)

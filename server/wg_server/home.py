@@ -154,11 +154,6 @@ class ServerHome:
         return self.root / "server.sqlite"
 
     @property
-    def fleet_database(self) -> Path:
-        """Flower's own link state; holds nothing that a restart needs."""
-        return self.root / "fleet.sqlite"
-
-    @property
     def zoo(self) -> Path:
         """Folder of the zoo."""
         return self.root / "zoo"

@@ -51,7 +51,7 @@ def serve(
         store = stack.enter_context(Store.open(home))
         witness = Witness.of(home, store)
         enrolment = Enrolment(home, config, store)
-        state = FleetState(home.fleet_database)
+        state = FleetState()
         worker = CampaignWorker(
             home, config, store, state, witness, make_package or packaging.make_package
         )

@@ -1,8 +1,8 @@
 """Flower, embedded: the Fleet API of ``flwr==1.42.0`` and a grid to send and receive through it.
 
 The one module of the server that knows Flower's internals. Control and Runtime APIs are not
-mounted: nobody can start a run, ship an app or read results over the network. Link state is a
-file that is made afresh at each start, since the campaign queue asks again for what was lost.
+mounted: nobody can start a run, ship an app or read results over the network. Link state lives in
+memory: the campaign queue is what survives, and it asks again for what a restart lost.
 ``TaskIdentity`` is global to the process, so there is one run at a time.
 """
 
@@ -16,7 +16,6 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from fastapi import FastAPI, HTTPException
 from flwr.app import ConfigRecord, Message, RecordDict
@@ -33,6 +32,7 @@ from flwr.proto.message_pb2 import ObjectTree
 from flwr.server.superlink.linkstate import LinkState
 from flwr.supercore.constant import (
     FLEET_HTTP_PUBLIC_KEY_HEADER,
+    FLWR_IN_MEMORY_DB_NAME,
     NOOP_FEDERATION_ID,
     NodeStatus,
     TaskType,
@@ -95,11 +95,9 @@ LOST = "lost"
 class FleetState:
     """Flower's link state: which nodes are there, and the messages between us."""
 
-    def __init__(self, database: Path) -> None:
-        for suffix in ("", "-wal", "-shm", "-journal"):
-            database.with_name(database.name + suffix).unlink(missing_ok=True)
+    def __init__(self) -> None:
         _, self._factory = get_objectstore_linkstate_factories(
-            str(database), NoOpFederationManager()
+            FLWR_IN_MEMORY_DB_NAME, NoOpFederationManager()
         )
         self._state: LinkState = self._factory.state()
         self._activations: dict[str, float] = {}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import APIRouter, Request
@@ -17,8 +18,9 @@ from wg_common import protocol, signing
 from wg_common.errors import DecodeError
 from wg_common.ledger import witness as rules
 from wg_common.ledger.witness import WitnessFork, WitnessRefused, WitnessState
-from wg_server.enrolment import Enrolment
+from wg_server.enrolment import Enrolment, witness_name
 from wg_server.fleet.guards import SITE_STATE
+from wg_server.home import ServerHome
 from wg_server.store import Site, Store
 
 log = logging.getLogger(__name__)
@@ -29,8 +31,14 @@ class Witness:
 
     def __init__(self, store: Store, name: str, key: Ed25519PrivateKey) -> None:
         self._store = store
-        self._name = name
         self._key = key
+        self.name = name
+        self.public_key = key.public_key()
+
+    @classmethod
+    def of(cls, home: ServerHome, store: Store) -> Self:
+        """The witness of a home."""
+        return cls(store, witness_name(home.config()), signing.load(home.witness_key))
 
     def countersign(self, site: Site, request: bytes) -> bytes:
         """Cosign a checkpoint of a site's ledger that extends the last one seen.
@@ -50,7 +58,7 @@ class Witness:
                 request,
                 origin=site.ledger_origin,
                 log_key=signing.public_from_bytes(bytes.fromhex(site.ledger_key)),
-                witness_name=self._name,
+                witness_name=self.name,
                 witness_key=self._key,
                 now=int(now),
             )

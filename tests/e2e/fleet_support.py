@@ -1,0 +1,311 @@
+"""A real server and real plants in one process, with a small synthetic data set at each plant.
+
+Everything between the plant's features and the server's packages is the product's own code; what
+is made up is the data set, and a package that offers the public base alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import numpy as np
+
+from wg_client import config as configuration
+from wg_client import enrolment
+from wg_client.config import ClientConfig, DataConfig, PrivacyConfig
+from wg_client.config import ServerConfig as Pinned
+from wg_client.home import ClientHome
+from wg_client.node import Handlers, NodeOptions, Witness, run_node
+from wg_common import canonical, protocol, signing, weights_package
+from wg_common.ledger.charging import statistics_request
+from wg_common.ledger.store import DatasetRecord, Ledger
+from wg_common.privacy.exact import exact_statistics
+from wg_common.privacy.mechanism import release, sigma_for
+from wg_common.privacy.schema import default_schema
+from wg_common.protocol import StatisticsQuery
+from wg_common.statistics_file import (
+    CoveredStatistics,
+    StatisticsManifest,
+    encode_covered,
+    encode_release,
+    integers_to_bytes,
+)
+from wg_common.weights_package import Candidate, WeightsManifest
+from wg_server.enrolment import make_token
+from wg_server.home import ServerConfig, ServerHome
+from wg_server.initialise import free_ports, initialise
+from wg_server.intake import Release
+from wg_server.queue import Campaign, CampaignQueue
+from wg_server.serve import serve
+from wg_server.store import Store
+
+LABELS = ("good", "scratch", "pit")
+DIMENSION = 8
+FAST = NodeOptions(poll_seconds=0.05, backoff_seconds=0.1, backoff_limit_seconds=0.5)
+
+
+def make_home(root: Path, *, message_seconds: int = 20, certificate_hours: int = 24) -> ServerHome:
+    """A new server home on free ports, with a stand-in for the encoder package."""
+    home = ServerHome(root)
+    fleet, enrol, admin = free_ports("127.0.0.1", 3)
+    config = ServerConfig(
+        name="central",
+        fleet_port=fleet,
+        enrol_port=enrol,
+        admin_port=admin,
+        message_seconds=message_seconds,
+        certificate_hours=certificate_hours,
+    )
+    initialise(home, config)
+    home.encoder.parent.mkdir(parents=True, exist_ok=True)
+    home.encoder.write_bytes(b"a public encoder")
+    return home
+
+
+def base_package(
+    home: ServerHome, own: Release, memory: Sequence[Release], request_id: str
+) -> bytes:
+    """A signed package that offers one candidate, the public base."""
+    schema = own.manifest.schema
+    tensors = weights_package.pack_tensors(
+        {"base": {"head.weight": np.zeros((len(schema.labels), schema.dimension), np.float32)}}
+    )
+    now = int(time.time())
+    manifest = WeightsManifest(
+        package_id=secrets.token_hex(16),
+        request_id=request_id,
+        site=own.manifest.site,
+        architecture="lite0-head",
+        plan="head",
+        encoder=schema.encoder,
+        generator="0" * 64,
+        labels=schema.labels,
+        own_release=own.manifest.release_id,
+        memory_releases=tuple(each.manifest.release_id for each in memory),
+        candidates=(Candidate(name="base", source="base", nearest_zoo_distance="0"),),
+        tensors_sha256=hashlib.sha256(tensors).hexdigest(),
+        created=now,
+        expires=now + 3600,
+    )
+    return weights_package.encode(manifest, tensors, signing.load(home.signing_key))
+
+
+@contextmanager
+def running(home: ServerHome) -> Iterator[None]:
+    """Serve a home on a thread until the block ends."""
+    stop = threading.Event()
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            serve(home, stop=stop, make_package=base_package)
+        except BaseException as error:
+            failed.append(error)
+            raise
+
+    thread = threading.Thread(target=run, name="server")
+    thread.start()
+    try:
+        wait_until(lambda: bool(failed) or healthy(home), "the server")
+        assert not failed
+        yield
+    finally:
+        stop.set()
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+def healthy(home: ServerHome) -> bool:
+    config = home.config()
+    url = f"http://{config.admin_host}:{config.admin_port}/healthz"
+    try:
+        return httpx.get(url, trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+@dataclass
+class Plant:
+    """One enrolled plant, and what its handlers did."""
+
+    site: str
+    home: ClientHome
+    steps: list[str] = field(default_factory=list)
+    applied: list[str] = field(default_factory=list)
+    before_answer: Callable[[], None] = lambda: None
+    before_apply: Callable[[], None] = lambda: None
+
+    def answer(self, home: ClientHome, query: StatisticsQuery, *, witness: Witness | None) -> bytes:
+        self.before_answer()
+        return answer_synthetic(home, query, witness=witness, on_step=self.steps.append)
+
+    def apply(self, home: ClientHome, data: bytes) -> object:
+        self.before_apply()
+        key = signing.public_from_bytes(bytes.fromhex(configuration.load(home).server.signing_key))
+        manifest, _ = weights_package.decode(data, key)
+        self.applied.append(manifest.request_id)
+        return manifest
+
+    @contextmanager
+    def running(self, *, once: bool = False) -> Iterator[threading.Thread]:
+        """Run the plant's node on a thread until the block ends."""
+        stop = threading.Event()
+        handlers = Handlers(answer_query=self.answer, apply_package=self.apply)
+        thread = threading.Thread(
+            target=run_node,
+            args=(self.home, handlers),
+            kwargs={"once": once, "stop": stop, "options": FAST},
+            name=self.site,
+        )
+        thread.start()
+        try:
+            yield thread
+        finally:
+            stop.set()
+            thread.join(30)
+            assert not thread.is_alive()
+
+    def ledger(self) -> Ledger:
+        return Ledger.open(self.home.ledger, signing.load(self.home.ledger_key))
+
+
+def enrol_plant(server: ServerHome, root: Path, site: str) -> Plant:
+    """Enrol a plant with a running server, and write its home as ``wg-client init`` does."""
+    home = ClientHome(root)
+    with Store.open(server) as store:
+        token = protocol.encode_token(make_token(server, store, site, 600.0))
+    done = enrolment.enrol(home, token)
+    config = ClientConfig(
+        site=site,
+        server=Pinned(
+            fleet_url=done.reply.fleet_url,
+            name=done.reply.server_name,
+            signing_key=done.reply.server_key,
+            witness_name=done.reply.witness_name,
+            witness_key=done.reply.witness_key,
+        ),
+        data=DataConfig(name="line-1", path="nowhere", labels=LABELS),
+        privacy=PrivacyConfig(answer_slot_seconds=0.0),
+    )
+    configuration.save(home, config)
+    with Ledger.create(
+        home.ledger, origin=done.ledger_origin, key=signing.load(home.ledger_key), site=site
+    ) as ledger:
+        ledger.enrol_witness(config.server.witness_name, bytes.fromhex(config.server.witness_key))
+        ledger.register_dataset(
+            DatasetRecord(
+                name="line-1",
+                commitment=hashlib.sha256(home.load_secret()).hexdigest(),
+                cap_epsilon=config.privacy.cap_epsilon,
+                cap_delta=config.privacy.cap_delta,
+            )
+        )
+    return Plant(site, home)
+
+
+def answer_synthetic(
+    home: ClientHome,
+    query: StatisticsQuery,
+    *,
+    witness: Witness | None,
+    on_step: Callable[[str], None] = lambda step: None,
+) -> bytes:
+    """Charge, sample, record, cosign: a release of synthetic features under the real ledger."""
+    config = configuration.load(home)
+    schema = default_schema(
+        encoder=canonical.sha256_hex(home.encoder.read_bytes()),
+        dimension=DIMENSION,
+        labels=LABELS,
+        clip_radius=1.0,
+    )
+    epsilon, delta = float(query.epsilon), float(query.delta)
+    sigma = sigma_for(schema, epsilon, delta)
+    with Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
+        charged = ledger.charge(
+            statistics_request(
+                schema,
+                sigma,
+                request_id=query.request_id,
+                dataset=config.data.name,
+                epsilon=query.epsilon,
+                delta=query.delta,
+                purpose=query.purpose,
+                recipient=config.server.name,
+                unit="record",
+            )
+        )
+        on_step("charged" if charged.new else "repeated")
+        if charged.open:
+            rng = np.random.default_rng(int(config.site.encode().hex()[-6:], 16))
+            features = rng.normal(size=(60, DIMENSION)) * 0.3
+            exact = exact_statistics(schema, features, np.arange(60) % len(LABELS), None)
+            integers = release(exact, sigma)
+            manifest = StatisticsManifest(
+                schema=schema,
+                site=config.site,
+                dataset=config.data.name,
+                request_id=query.request_id,
+                release_id=secrets.token_hex(16),
+                epsilon=query.epsilon,
+                delta=query.delta,
+                sigma=sigma.hex(),
+                sensitivity_squared=str(schema.sensitivity_squared()),
+                purpose=query.purpose,
+                integers_sha256=canonical.sha256_hex(integers_to_bytes(integers)),
+            )
+            payload = encode_release(manifest, integers, signing.load(home.signing_key))
+            ledger.record_release(charged.seq, payload)
+            on_step("recorded")
+        outbox = ledger.outbox(charged.seq)
+        released = ledger.release_of(charged.seq)
+        assert outbox is not None and released is not None
+        name = config.server.witness_name
+        if witness is not None:
+            ledger.countersign(name, witness)
+        return encode_covered(
+            CoveredStatistics(
+                release=outbox,
+                charge_entry=ledger.entry(charged.seq),
+                release_entry=ledger.entry(released.seq),
+                charge_proof=ledger.inclusion_proof(charged.seq, witness=name),
+                release_proof=ledger.inclusion_proof(released.seq, witness=name),
+            )
+        )
+
+
+def start_campaign(
+    home: ServerHome, sites: Sequence[str], *, epsilon: str = "1", seconds: float = 60.0
+) -> Campaign:
+    with Store.open(home) as store:
+        return CampaignQueue(store.engine).add(
+            sites,
+            epsilon=epsilon,
+            delta="1e-5",
+            purpose="test",
+            encoder=home.encoder_id(),
+            collect_seconds=seconds,
+            deliver_seconds=seconds,
+        )
+
+
+def finished(home: ServerHome, campaign: Campaign, seconds: float = 60.0) -> Campaign:
+    """Wait for a campaign to end."""
+    with Store.open(home) as store:
+        queue = CampaignQueue(store.engine)
+        wait_until(lambda: queue.show(campaign.id).finished is not None, "the campaign", seconds)
+        return queue.show(campaign.id)
+
+
+def wait_until(done: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end, f"{what} took more than {seconds:.0f} s"
+        time.sleep(0.02)
