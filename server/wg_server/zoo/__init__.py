@@ -1,1 +1,1 @@
-"""The zoo: public tasks and the weights trained on them."""
+"""The zoo: public tasks, each with its features and trained weights, kept by content."""

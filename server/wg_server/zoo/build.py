@@ -1,0 +1,169 @@
+"""Building the zoo: fit the encoder once, then render, encode and train each task.
+
+Tasks are independent; they run in worker processes and are written by them. What is done is never
+done again, so a build that was interrupted goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from wg_common import atomic, canonical
+from wg_common.nets import encoder as encoders
+from wg_server.home import ServerHome
+from wg_server.zoo import heads, sources
+from wg_server.zoo.plan import TaskSpec, ZooPlan, tasks
+from wg_server.zoo.store import Entry, Weights, Zoo, pack
+
+log = logging.getLogger(__name__)
+
+_FIT_PER_TASK = 48
+Progress = Callable[[int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What a build did: entries made now, entries there before, and the encoder's id."""
+
+    made: int
+    kept: int
+    encoder: str
+
+
+def build(home: ServerHome, plan: ZooPlan, *, workers: int, progress: Progress) -> Built:
+    """Build all tasks of a plan that are not there yet.
+
+    Args:
+        home: The server's home; its zoo folder is made if needed.
+        plan: What to build.
+        workers: Number of processes.
+        progress: Called with the number of finished tasks and a few words.
+
+    Raises:
+        DataError: A source cannot be read.
+        ConfigError: The folder cannot be written.
+    """
+    plan = sources.available(plan)
+    wanted = tasks(plan)
+    progress(0, "fitting the encoder")
+    data = _encoder(home, plan, wanted, workers)
+    encoder = canonical.sha256_hex(data)
+    zoo = Zoo(home.zoo)
+    todo = [task for task in wanted if not zoo.has(task.key(encoder))]
+    kept = len(wanted) - len(todo)
+    progress(kept, "rendering, encoding, training")
+    for number, name in enumerate(_run(home, plan.architecture, data, todo, workers), 1):
+        progress(kept + number, name)
+    return Built(len(todo), kept, encoder)
+
+
+def build_task(zoo: Zoo, architecture: str, encoder: encoders.Encoder, spec: TaskSpec) -> Entry:
+    """Render or read one task, encode it, train its head, and store it."""
+    task = sources.load(spec)
+    features = encoder.encode(task.images)
+    labels, classes = task.labels, len(task.names)
+    rng = np.random.default_rng((spec.seed, spec.family, spec.site, 7))
+    order = rng.permutation(len(labels))
+    held, train = order[: len(order) // 5], order[len(order) // 5 :]
+    weight, bias = heads.fit_head(features[train], labels[train], classes)
+    accuracy = heads.accuracy(weight, bias, features[held], labels[held])
+    weight, bias = heads.fit_head(features, labels, classes)
+    data = pack(Weights(features, labels, weight.astype(np.float32), bias.astype(np.float32)))
+    entry = Entry(
+        key=spec.key(encoder.id),
+        encoder=encoder.id,
+        architecture=architecture,
+        task=spec,
+        family=task.family,
+        labels=task.names,
+        records=len(labels),
+        licence=task.licence,
+        accuracy=f"{accuracy:.4f}",
+        sha256=canonical.sha256_hex(data),
+    )
+    zoo.write(data, entry)
+    return entry
+
+
+def _encoder(home: ServerHome, plan: ZooPlan, wanted: Sequence[TaskSpec], workers: int) -> bytes:
+    """The home's encoder. One that is there is kept: plants hold it."""
+    if home.encoder.is_file():
+        data = atomic.read_bytes(home.encoder, limit=encoders.PACKAGE_LIMIT)
+        encoders.load_encoder(data)
+        return data
+    count = max(1, min(len(wanted), plan.encoder.images // _FIT_PER_TASK))
+    chosen = [wanted[i] for i in np.linspace(0, len(wanted) - 1, count).astype(int)]
+    share = -(-plan.encoder.images // count)
+    jobs = [(spec, share, plan.encoder.pixels) for spec in chosen]
+    if workers > 1:
+        with _pool(workers) as pool:
+            raw = list(pool.map(_raw, jobs))
+    else:
+        raw = [_raw(job) for job in jobs]
+    groups = np.repeat(np.arange(len(raw)), [len(part) for part in raw])
+    data = encoders.fit_encoder(
+        np.concatenate(raw),
+        groups,
+        dimension=plan.encoder.dimension,
+        pixels=plan.encoder.pixels,
+        sources=sorted({spec.name for spec in wanted}),
+    )
+    atomic.write_bytes(home.encoder, data)
+    return data
+
+
+def _raw(job: tuple[TaskSpec, int, int]) -> np.ndarray:
+    spec, share, pixels = job
+    task = sources.load(spec)
+    rng = np.random.default_rng((spec.seed, spec.family, spec.site, 8))
+    rows = rng.permutation(len(task.images))[:share]
+    return encoders.raw_features([task.images[row] for row in rows], pixels=pixels)
+
+
+def _run(
+    home: ServerHome, architecture: str, data: bytes, todo: Sequence[TaskSpec], workers: int
+) -> Iterator[str]:
+    """Build tasks and yield their families as they finish."""
+    if workers == 1 or len(todo) < 2:
+        encoder = encoders.load_encoder(data)
+        for spec in todo:
+            yield build_task(Zoo(home.zoo), architecture, encoder, spec).family
+        return
+    with _pool(workers) as pool:
+        waiting: set[Future[str]] = set()
+        queue = iter(todo)
+        try:
+            while True:
+                for spec in queue:
+                    waiting.add(pool.submit(_work, home.zoo, architecture, data, spec))
+                    if len(waiting) >= 4 * workers:
+                        break
+                if not waiting:
+                    return
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+
+
+_LOADED: dict[str, encoders.Encoder] = {}
+"""A worker process's encoder, by its package's hash: loading takes longer than a task."""
+
+
+def _work(zoo: Path, architecture: str, data: bytes, spec: TaskSpec) -> str:
+    name = canonical.sha256_hex(data)
+    if name not in _LOADED:
+        _LOADED[name] = encoders.load_encoder(data)
+    return build_task(Zoo(zoo), architecture, _LOADED[name], spec).family

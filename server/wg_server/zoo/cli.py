@@ -1,0 +1,98 @@
+"""``wg-server zoo``: build and show."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from wg_common import atomic, canonical, cli
+from wg_common.nets import encoder as encoders
+from wg_server.home import ServerHome
+from wg_server.zoo import sources
+from wg_server.zoo.build import build
+from wg_server.zoo.plan import read_plan, tasks
+from wg_server.zoo.store import Entry, Zoo
+
+_home = click.option(
+    "--home", type=click.Path(path_type=Path), required=True, help="The server's home folder."
+)
+
+
+@click.group()
+def zoo() -> None:
+    """Public tasks and their trained weights."""
+
+
+@zoo.command("build")
+@_home
+@click.option(
+    "--plan",
+    type=click.Path(path_type=Path),
+    help="Plan file, or the name of a packaged plan: default, demo.",
+)
+@click.option("--workers", type=click.IntRange(1, 1024), default=1, help="Processes.")
+@cli.json_option
+def build_command(home: Path, plan: Path | None, workers: int, as_json: bool) -> None:
+    """Build the zoo; run again, it goes on where it stopped."""
+    wanted = sources.available(read_plan(plan))
+    with cli.progress("zoo", len(tasks(wanted))) as bar:
+        done = build(ServerHome(home), wanted, workers=workers, progress=bar.update)
+    document = {"made": done.made, "kept": done.kept, "encoder": done.encoder}
+    if as_json:
+        cli.emit(document)
+    else:
+        cli.say(f"zoo: {done.made} entries made, {done.kept} there before")
+        cli.say(f"encoder {done.encoder}")
+
+
+@zoo.command("show")
+@_home
+@cli.json_option
+def show_command(home: Path, as_json: bool) -> None:
+    """What the zoo holds, and where it came from."""
+    place = ServerHome(home)
+    encoder = ""
+    if place.encoder.is_file():
+        encoder = canonical.sha256_hex(
+            atomic.read_bytes(place.encoder, limit=encoders.PACKAGE_LIMIT)
+        )
+    document = _summary(list(Zoo(place.zoo).entries()), encoder)
+    if as_json:
+        cli.emit(document)
+        return
+    cli.say(f"encoder  {encoder or 'none yet: run zoo build'}")
+    cli.say(f"entries  {document['entries']} of {document['families']} families")
+    for name, row in document["sources"].items():
+        cli.say(
+            f"  {name}: {row['entries']} entries, {row['records']} records,"
+            f" licence {row['licence']}, accuracy {row['accuracy']:.2f}"
+        )
+
+
+def _summary(entries: list[Entry], encoder: str) -> dict[str, Any]:
+    by_source: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        by_source[entry.task.name].append(entry)
+    labels = Counter(label for entry in entries for label in entry.labels)
+    return {
+        "encoder": encoder,
+        "entries": len(entries),
+        "other_encoder": sum(entry.encoder != encoder for entry in entries),
+        "families": len({entry.family for entry in entries}),
+        "records": sum(entry.records for entry in entries),
+        "sources": {
+            name: {
+                "entries": len(rows),
+                "families": len({row.family for row in rows}),
+                "records": sum(row.records for row in rows),
+                "licence": ", ".join(sorted({row.licence for row in rows})),
+                "accuracy": float(np.mean([float(row.accuracy) for row in rows])),
+            }
+            for name, rows in sorted(by_source.items())
+        },
+        "labels": dict(labels.most_common(40)),
+    }

@@ -1,0 +1,206 @@
+"""The zoo's plan: which public tasks are built, from which sources. Read from YAML, strictly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import msgspec
+import yaml
+
+from wg_common import atomic, canonical
+from wg_common.errors import ConfigError
+from wg_common.nets import encoder as encoders
+from wg_common.nets import registry
+
+PLAN_LIMIT = 256 << 10
+DEFAULT = "default"
+
+T = TypeVar("T")
+
+Kind = Literal["procedural", "fashion-mnist", "npz", "folder"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderPlan:
+    """How the encoder is fitted, if the home has none yet.
+
+    Attributes:
+        pixels: Side of the images that the trunk sees.
+        dimension: Number of features.
+        images: Number of public images that the projection is fitted on.
+    """
+
+    pixels: int = encoders.PIXELS
+    dimension: int = encoders.DIMENSION
+    images: int = 6000
+
+    def __post_init__(self) -> None:
+        _range("encoder.pixels", self.pixels, 32, 512)
+        _range("encoder.dimension", self.dimension, 2, 1024)
+        _range("encoder.images", self.images, 2 * self.dimension, 1_000_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourcePlan:
+    """One source of tasks.
+
+    Attributes:
+        kind: ``procedural``, ``fashion-mnist`` (skipped with a log line where it is not
+            installed), ``npz`` (arrays x, y, classes) or ``folder`` (one sub-folder a class).
+        families: Number of kinds of plants; for files, of class subsets.
+        sites: Sites of each family: the same classes, other records, another camera.
+        per_class: Records of each class at each site.
+        strength: How far a site's camera is from a clean one, 0 to 1.
+        only: For ``procedural``: draw families of this kind only; empty for all kinds.
+        path: For ``npz`` and ``folder``.
+        name: Name in provenance; the kind when empty.
+        licence: Licence in provenance; needed for ``npz`` and ``folder``.
+    """
+
+    kind: Kind
+    families: int
+    sites: int = 4
+    per_class: int = 32
+    strength: float = 0.7
+    only: str = ""
+    path: str = ""
+    name: str = ""
+    licence: str = ""
+
+    def __post_init__(self) -> None:
+        _range("families", self.families, 1, 100_000)
+        _range("sites", self.sites, 1, 1000)
+        _range("per_class", self.per_class, 8, 100_000)
+        if not 0 <= self.strength <= 1:
+            raise ConfigError(f"strength: {self.strength}, expected 0 to 1")
+        if self.kind in ("npz", "folder") and not (self.path and self.licence):
+            raise ConfigError(f"source {self.kind}: needs a path and a licence")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZooPlan:
+    """The whole plan.
+
+    Attributes:
+        seed: What everything procedural is drawn from.
+        architecture: Architecture whose weights are trained.
+        encoder: How the encoder is fitted.
+        sources: Where tasks come from.
+    """
+
+    seed: int
+    architecture: str = registry.LITE0_HEAD
+    encoder: EncoderPlan = field(default_factory=EncoderPlan)
+    sources: tuple[SourcePlan, ...]
+
+    def __post_init__(self) -> None:
+        _range("seed", self.seed, 0, 1 << 62)
+        if self.architecture not in registry.ARCHITECTURES:
+            raise ConfigError(f"architecture: {self.architecture!r} is not in the registry")
+        if not self.sources:
+            raise ConfigError("sources: expected at least one")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSpec:
+    """One entry to be built: all that its bytes depend on, but for the encoder."""
+
+    version: int = 1
+    seed: int
+    kind: Kind
+    family: int
+    site: int
+    sites: int
+    per_class: int
+    strength: str
+    only: str
+    path: str
+    name: str
+    licence: str
+
+    def key(self, encoder: str) -> str:
+        """Name of the entry, hex."""
+        return canonical.sha256_hex(canonical.encode(self) + encoder.encode())[:32]
+
+
+def tasks(plan: ZooPlan) -> list[TaskSpec]:
+    """All tasks of a plan: sites of one family are neighbours."""
+    return [
+        TaskSpec(
+            seed=plan.seed + 7919 * number,
+            kind=source.kind,
+            family=family,
+            site=site,
+            sites=source.sites,
+            per_class=source.per_class,
+            strength=repr(source.strength),
+            only=source.only,
+            path=source.path,
+            name=source.name or source.kind,
+            licence=source.licence,
+        )
+        for number, source in enumerate(plan.sources)
+        for family in range(source.families)
+        for site in range(source.sites)
+    ]
+
+
+def read_plan(path: Path | None) -> ZooPlan:
+    """Read a plan file, or a packaged plan.
+
+    Args:
+        path: A file, the bare name of a packaged plan (``default``, ``demo``), or None for the
+            default plan.
+
+    Raises:
+        ConfigError: It is missing, not YAML, or a field is unknown or wrong; the message names it.
+    """
+    text, what = read_text(path, "wg_server.zoo", DEFAULT)
+    return parse(text, ZooPlan, what)
+
+
+def read_text(path: Path | None, package: str, default: str) -> tuple[bytes, str]:
+    """Bytes and name of a plan file, or of a plan packaged beside ``package``."""
+    if path is not None and (path.suffix or path.is_file()):
+        return atomic.read_bytes(path, limit=PLAN_LIMIT), str(path)
+    name = default if path is None else str(path)
+    packaged = resources.files(package) / "plans" / f"{name}.yaml"
+    if not packaged.is_file():
+        raise ConfigError(f"{name}: neither a file nor a packaged plan")
+    return packaged.read_bytes(), f"{name}.yaml"
+
+
+def parse(text: bytes, kind: type[T], what: str) -> T:
+    """Read YAML into a dataclass, strictly.
+
+    Raises:
+        ConfigError: Not YAML, an unknown or missing field, or a wrong type or value.
+    """
+    try:
+        document = yaml.safe_load(text)
+        found = msgspec.convert(document, type=kind)
+        again = msgspec.to_builtins(found)
+    except (yaml.YAMLError, UnicodeDecodeError, msgspec.ValidationError, ConfigError) as error:
+        raise ConfigError(f"{what}: {error}") from error
+    _unknown(document, again, what)
+    return found
+
+
+def _unknown(given: object, known: object, where: str) -> None:
+    """Refuse fields that were silently dropped."""
+    if isinstance(given, dict) and isinstance(known, dict):
+        for name, value in given.items():
+            if name not in known:
+                raise ConfigError(f"{where}: unknown field {name!r}")
+            _unknown(value, known[name], f"{where}: {name}")
+    elif isinstance(given, list) and isinstance(known, list | tuple):
+        for number, (one, two) in enumerate(zip(given, known, strict=False)):
+            _unknown(one, two, f"{where}[{number}]")
+
+
+def _range(field: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise ConfigError(f"{field}: {value}, expected {low} to {high}")

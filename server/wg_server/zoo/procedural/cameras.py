@@ -1,0 +1,122 @@
+"""Lights and cameras: how one site sees what another site sees otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
+
+from wg_server.zoo.procedural.fields import Field
+
+Pictures = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Camera:
+    """One optical set-up. Neutral values leave an image as it is.
+
+    Attributes:
+        gain: Factor on the contrast about mid-grey.
+        offset: Added brightness.
+        gamma: Exponent.
+        invert: Whether it shows a negative (dark field, X-ray).
+        emboss: Share of a relief view under raking light.
+        light: Direction of that light and of the gradient, radians.
+        gradient: Brightness difference across the image.
+        vignette: Loss in the corners.
+        blur: Box width in pixels; 0 or 1 is none.
+        noise: Standard deviation of pixel noise.
+        banding: Standard deviation of row noise.
+        coarse: Factor by which the sensor is coarser than the image.
+        turn: Quarter turns of the mounting.
+        tint: Factors on red, green and blue; None for a grey camera.
+    """
+
+    gain: float = 1.0
+    offset: float = 0.0
+    gamma: float = 1.0
+    invert: bool = False
+    emboss: float = 0.0
+    light: float = 0.0
+    gradient: float = 0.0
+    vignette: float = 0.0
+    blur: int = 0
+    noise: float = 0.0
+    banding: float = 0.0
+    coarse: int = 1
+    turn: int = 0
+    tint: tuple[float, float, float] | None = None
+
+
+def draw_camera(rng: np.random.Generator, *, strength: float, mounted: bool) -> Camera:
+    """A random set-up.
+
+    Args:
+        rng: Source of randomness.
+        strength: 0 is a clean camera, 1 a very different one.
+        mounted: Whether quarter turns leave the task as it is (they do not for characters).
+    """
+    s = strength
+    return Camera(
+        gain=float(np.exp(rng.normal(0, 0.35 * s))),
+        offset=float(rng.normal(0, 0.12 * s)),
+        gamma=float(np.exp(rng.normal(0, 0.3 * s))),
+        invert=bool(rng.random() < 0.3 * s),
+        emboss=float(rng.uniform(0, 1)) if rng.random() < 0.25 * s else 0.0,
+        light=float(rng.uniform(0, 2 * np.pi)),
+        gradient=float(rng.normal(0, 0.2 * s)),
+        vignette=float(rng.uniform(0, 0.5 * s)) if rng.random() < 0.5 else 0.0,
+        blur=int(rng.integers(2, 6)) if rng.random() < 0.4 * s else 0,
+        noise=float(rng.uniform(0, 0.09 * s)),
+        banding=float(rng.uniform(0, 0.06)) if rng.random() < 0.3 * s else 0.0,
+        coarse=int(rng.choice([2, 4])) if rng.random() < 0.3 * s else 1,
+        turn=int(rng.integers(4)) if mounted and rng.random() < 0.3 * s else 0,
+        tint=tuple(float(t) for t in rng.uniform(0.6, 1.1, 3))  # type: ignore[arg-type]
+        if rng.random() < 0.3
+        else None,
+    )
+
+
+def photograph(rng: np.random.Generator, scenes: Field, camera: Camera) -> Pictures:
+    """Take pictures of scenes.
+
+    Args:
+        rng: Source of the sensor's noise.
+        scenes: ``[n, s, s]``, about 0 to 1.
+        camera: The set-up.
+
+    Returns:
+        uint8 ``[n, s, s]``, or ``[n, s, s, 3]`` of a colour camera.
+    """
+    x = np.rot90(scenes, camera.turn, axes=(1, 2)) if camera.turn else scenes
+    n, size = x.shape[:2]
+    if camera.emboss:
+        dy, dx = np.gradient(x, axis=(1, 2))
+        relief = 0.5 + 2.5 * (np.sin(camera.light) * dy + np.cos(camera.light) * dx)
+        x = camera.emboss * relief + (1 - camera.emboss) * x
+    if camera.blur > 1:
+        x = uniform_filter(x, (0, camera.blur, camera.blur), mode="nearest")
+    if camera.coarse > 1:
+        c = camera.coarse
+        small = x.reshape(n, size // c, c, size // c, c).mean(axis=(2, 4))
+        x = small.repeat(c, axis=1).repeat(c, axis=2)
+    if camera.invert:
+        x = 1 - x
+    x = 0.5 + camera.gain * (x - 0.5) + camera.offset
+    axis = np.linspace(-1, 1, size, dtype=np.float32)
+    y_, x_ = axis[:, None], axis[None, :]
+    x = x + camera.gradient * (np.sin(camera.light) * y_ + np.cos(camera.light) * x_)
+    if camera.vignette:
+        x = x * (1 - camera.vignette * (y_**2 + x_**2) / 2)
+    x = np.clip(x, 0, 1)
+    if camera.gamma != 1:
+        x = x**camera.gamma
+    if camera.noise:
+        x = x + camera.noise * rng.standard_normal(x.shape, dtype=np.float32)
+    if camera.banding:
+        x = x + camera.banding * rng.standard_normal((n, size, 1), dtype=np.float32)
+    if camera.tint is not None:
+        x = x[..., None] * np.array(camera.tint, np.float32)
+    return np.asarray(np.clip(x, 0, 1) * 255 + 0.5).astype(np.uint8)

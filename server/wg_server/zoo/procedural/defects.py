@@ -1,0 +1,236 @@
+"""Defects: what is wrong with a surface, drawn on a batch of images at once.
+
+A painter takes images ``[n, s, s]`` and a *style* (eight numbers in 0..1, fixed by the family, so
+that two classes of one family may be long and short scratches) and returns new images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from wg_server.zoo.procedural.fields import (
+    Field,
+    disc_distance,
+    noise,
+    path_distance,
+    segment_distance,
+    step,
+    uniform,
+)
+
+Style = tuple[float, ...]
+Painter = Callable[[np.random.Generator, Field, Style], Field]
+
+
+def _sign(style: Style) -> float:
+    """Whether the defect is darker or brighter than its surroundings, and by how much."""
+    return (0.15 + 0.45 * style[7]) * (1.0 if style[6] > 0.5 else -1.0)
+
+
+def _blend(images: Field, mask: Field, style: Style) -> Field:
+    return np.asarray(images + _sign(style) * mask, dtype=np.float32)
+
+
+def _soft(distance: Field, radius: Field | float, edge: float = 0.04) -> Field:
+    limit = radius[:, None, None] if isinstance(radius, np.ndarray) else radius
+    return np.asarray(np.clip((limit - distance) / edge + 0.5, 0, 1), dtype=np.float32)
+
+
+def _direction(rng: np.random.Generator, style: Style, count: int) -> Field:
+    """Directions ``[n]``: near the family's own, or any."""
+    if style[0] < 0.6:
+        return np.asarray(
+            np.pi * np.round(style[1] * 4) / 4 + rng.normal(0, 0.15, count), dtype=np.float32
+        )
+    return uniform(rng, 0, np.pi, count)
+
+
+def _ends(centre: Field, angle: Field, half: Field) -> tuple[Field, Field]:
+    way = np.stack([np.sin(angle), np.cos(angle)], axis=1) * half[:, None]
+    return (centre - way).astype(np.float32), (centre + way).astype(np.float32)
+
+
+def none(rng: np.random.Generator, images: Field, style: Style) -> Field:
+    """A good part."""
+    return images
+
+
+def scratch(rng: np.random.Generator, images: Field, style: Style) -> Field:
+    """One or two straight thin lines."""
+    n, size = len(images), images.shape[1]
+    mask = np.zeros_like(images)
+    for number in range(1 + int(style[2] > 0.5)):
+        angle = _direction(rng, style, n)
+        half = uniform(rng, 0.15 + 0.4 * style[3], 0.4 + 0.7 * style[3], n)
+        start, end = _ends(uniform(rng, -0.55, 0.55, (n, 2)), angle, half)
+        line = _soft(segment_distance(start, end, size), 0.012 + 0.035 * style[4])
+        mask = np.maximum(mask, line * (1.0 if number == 0 else 0.7))
+    return _blend(images, mask, style)
+
+
+def pits(rng: np.random.Generator, images: Field, style: Style) -> Field:
+    """Small round holes: few or many."""
+    n, size = len(images), images.shape[1]
+    mask = np.zeros_like(images)
+    for _ in range(2 + int(style[2] * 6)):
+        radius = uniform(rng, 0.02, 0.05 + 0.09 * style[3], n)
+        spot = disc_distance(uniform(rng, -0.9, 0.9, (n, 2)), size)
+        np.maximum(mask, _soft(spot, radius), out=mask)
+    return _blend(images, mask, style)
+
+
+def patch(rng: np.random.Generator, images: Field, style: Style) -> Field:
+    """One large blotch with a ragged edge."""
+    n, size = len(images), images.shape[1]
+    ragged = _noise_crops(rng, n, size, 3 + 6 * style[2])
+    aspect = uniform(rng, 0.6, 1.6, n)
+    spot = disc_distance(uniform(rng, -0.4, 0.4, (n, 2)), size, aspect)
+    radius = uniform(rng, 0.3, 0.45 + 0.4 * style[3], n)
+    return _blend(images, _soft(spot + 0.12 * ragged, radius, 0.1), style)
+
+
+def patches(rng: np.random.Generator, images: Field, style: Style) -> Field:
+    """Many irregular blotches, as scale or corrosion leaves them."""
+    n, size = len(images), images.shape[1]
+    field = _noise_crops(rng, n, size, 2 + 7 * style[2])
+    edge = uniform(rng, 0.3 + style[3], 0.8 + style[3], n)[:, None, None]
+    return _blend(images, step(field - edge, 0, 0.5), style)
+
+
+def crack(rng: np.random.Generator, images: Field, style: Style) -> Field:
+    """A wandering line across the image."""
+    n, size = len(images), images.shape[1]
+    turns = 7
+    angle = _direction(rng, style, n)
+    heading = angle[:, None] + np.cumsum(rng.normal(0, 0.15 + 0.5 * style[2], (n, turns)), axis=1)
+    stride = 0.2 + 0.12 * style[3]
+    way = np.stack([np.sin(heading), np.cos(heading)], axis=2) * stride
+    points = np.concatenate([np.zeros((n, 1, 2)), np.cumsum(way, axis=1)], axis=1)
+    points = points - points.mean(axis=1, keepdims=True) + rng.normal(0, 0.25, (n, 1, 2))
+    width = 0.012 + 0.03 * style[4]
+    return _blend(images, _soft(path_distance(points.astype(np.float32), size), width), style)
+
+
+def craze(rng: np.random.Generator, images: Field, style: Style) -> Field:
+    """A network of hairline cracks all over."""
+    n, size = len(images), images.shape[1]
+    field = np.abs(_noise_crops(rng, n, size, 2.5 + 4 * style[2]))
+    return _blend(images, 0.7 * _soft(field, 0.05 + 0.12 * style[3], 0.15), style)
+
+
+def inclusion(rng: np.random.Generator, images: Field, style: Style) -> Field:
+    """Elongated dark or bright stringers along the rolling direction."""
+    n, size = len(images), images.shape[1]
+    mask = np.zeros_like(images)
+    angle = np.full(n, np.pi * np.round(style[1] * 2) / 2, dtype=np.float32)
+    for _ in range(1 + int(style[2] * 4)):
+        centre = uniform(rng, -0.8, 0.8, (n, 2))
+        half = uniform(rng, 0.05, 0.15 + 0.35 * style[3], n)
+        start, end = _ends(centre, angle + uniform(rng, -0.1, 0.1, n), half)
+        width = uniform(rng, 0.02, 0.04 + 0.06 * style[4], n)
+        np.maximum(mask, _soft(segment_distance(start, end, size), width), out=mask)
+    return _blend(images, mask, style)
+
+
+def scale(rng: np.random.Generator, images: Field, style: Style) -> Field:
+    """Rolled-in scale: speckle in a band or everywhere."""
+    n, size = len(images), images.shape[1]
+    speckle = step(_noise_crops(rng, n, size, 1.0 + 1.5 * style[2]), 0.6, 0.5)
+    if style[3] > 0.5:
+        centre = uniform(rng, -0.5, 0.5, (n, 2))
+        start, end = _ends(centre, _direction(rng, style, n), np.full(n, 2.0, np.float32))
+        speckle = speckle * _soft(segment_distance(start, end, size), 0.35, 0.3)
+    return _blend(images, speckle, style)
+
+
+def stain(rng: np.random.Generator, images: Field, style: Style) -> Field:
+    """A smooth shadow with a rim, as a dried drop leaves it."""
+    n, size = len(images), images.shape[1]
+    spot = disc_distance(uniform(rng, -0.4, 0.4, (n, 2)), size, uniform(rng, 0.7, 1.4, n))
+    radius = uniform(rng, 0.25, 0.4 + 0.35 * style[2], n)[:, None, None]
+    inside = np.clip((radius - spot) / 0.25 + 0.5, 0, 1)
+    rim = np.exp(-(((spot - radius) / 0.06) ** 2))
+    return _blend(images, (1 - style[3]) * 0.6 * inside + style[3] * rim, style)
+
+
+def dent(rng: np.random.Generator, images: Field, style: Style) -> Field:
+    """A hollow: bright on one side, dark on the other."""
+    n, size = len(images), images.shape[1]
+    centre = uniform(rng, -0.45, 0.45, (n, 2))
+    radius = uniform(rng, 0.15, 0.25 + 0.35 * style[2], n)[:, None, None]
+    axis = np.linspace(-1, 1, size, dtype=np.float32)
+    dy = (axis[None, :, None] - centre[:, 0, None, None]) / radius
+    dx = (axis[None, None, :] - centre[:, 1, None, None]) / radius
+    bowl = np.exp(-(dy**2 + dx**2))
+    light = 2 * np.pi * style[3]
+    return _blend(images, 1.6 * (np.sin(light) * dy + np.cos(light) * dx) * bowl, style)
+
+
+def band(rng: np.random.Generator, images: Field, style: Style) -> Field:
+    """A wide soft stripe, as a roller or a shunted cell leaves it."""
+    n, size = len(images), images.shape[1]
+    centre = uniform(rng, -0.6, 0.6, (n, 2))
+    start, end = _ends(centre, _direction(rng, style, n), np.full(n, 2.5, np.float32))
+    width = uniform(rng, 0.08, 0.15 + 0.3 * style[2], n)
+    return _blend(images, _soft(segment_distance(start, end, size), width, 0.15), style)
+
+
+def corner(rng: np.random.Generator, images: Field, style: Style) -> Field:
+    """Darkness or light from one side, as a broken or inactive area has it."""
+    n, size = len(images), images.shape[1]
+    axis = np.linspace(-1, 1, size, dtype=np.float32)
+    angle = uniform(rng, 0, 2 * np.pi, n)[:, None, None]
+    depth = axis[None, :, None] * np.sin(angle) + axis[None, None, :] * np.cos(angle)
+    edge = uniform(rng, 0.1, 0.4 + 0.4 * style[2], n)[:, None, None]
+    return _blend(images, step(depth - edge, 0, 0.05 + 0.3 * style[3]), style)
+
+
+def scuff(rng: np.random.Generator, images: Field, style: Style) -> Field:
+    """A bundle of short parallel scratches."""
+    n, size = len(images), images.shape[1]
+    mask = np.zeros_like(images)
+    angle = _direction(rng, style, n)
+    middle = uniform(rng, -0.4, 0.4, (n, 2))
+    for _ in range(3 + int(3 * style[2])):
+        half = uniform(rng, 0.1, 0.2 + 0.3 * style[3], n)
+        start, end = _ends(middle + uniform(rng, -0.25, 0.25, (n, 2)), angle, half)
+        np.maximum(mask, _soft(segment_distance(start, end, size), 0.015), out=mask)
+    return _blend(images, mask, style)
+
+
+def burr(rng: np.random.Generator, images: Field, style: Style) -> Field:
+    """A coarse rough area: texture where there should be none."""
+    n, size = len(images), images.shape[1]
+    rough = _noise_crops(rng, n, size, 0.8 + style[2])
+    spot = disc_distance(uniform(rng, -0.4, 0.4, (n, 2)), size)
+    window = _soft(spot, uniform(rng, 0.35, 0.5 + 0.4 * style[3], n), 0.3)
+    return _blend(images, 0.5 * rough * window, style)
+
+
+PAINTERS: Mapping[str, Painter] = {
+    "band": band,
+    "burr": burr,
+    "corner": corner,
+    "crack": crack,
+    "craze": craze,
+    "dent": dent,
+    "inclusion": inclusion,
+    "patch": patch,
+    "patches": patches,
+    "pits": pits,
+    "scale": scale,
+    "scratch": scratch,
+    "scuff": scuff,
+    "stain": stain,
+}
+
+
+def _noise_crops(rng: np.random.Generator, count: int, size: int, scale_: float) -> Field:
+    """Windows into one field of noise: cheaper than a field for each image."""
+    whole = noise(rng, 256, scale_, rough=0.15)
+    top, left = rng.integers(0, 256, (2, count))
+    rows = (top[:, None] + np.arange(size)) % 256
+    columns = (left[:, None] + np.arange(size)) % 256
+    return np.asarray(whole[rows[:, :, None], columns[:, None, :]], dtype=np.float32)

@@ -1,0 +1,172 @@
+"""Families of tasks and their sites: what the zoo asks the procedural source for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_server.zoo.procedural import boards, cameras, defects, glyphs, surfaces
+from wg_server.zoo.procedural.fields import Field
+
+SIZE = 64
+KINDS = ("defects", "digits", "glyphs", "boards", "materials", "parts")
+_ODDS = (0.42, 0.16, 0.14, 0.1, 0.08, 0.1)
+
+
+@dataclass(frozen=True, slots=True)
+class Class:
+    """One class of a family: its name, who draws it, and in which style."""
+
+    name: str
+    painter: str
+    style: tuple[float, ...]
+    recipe: surfaces.Recipe | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """One kind of plant.
+
+    Attributes:
+        name: Unique by seed, for provenance.
+        kind: One of ``KINDS``.
+        classes: Its classes.
+        recipe: Its surface.
+        style: Eight numbers in 0..1 that all classes share.
+        alphabet: Characters, for digits and glyphs.
+        seed: What it was drawn from.
+    """
+
+    name: str
+    kind: str
+    classes: tuple[Class, ...]
+    recipe: surfaces.Recipe
+    style: tuple[float, ...]
+    seed: tuple[int, ...]
+    alphabet: Mapping[str, glyphs.Glyph] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return tuple(c.name for c in self.classes)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One plant of a family: its own sheet of material and its own camera."""
+
+    sheet: Field
+    camera: cameras.Camera
+
+
+def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
+    """The family of a seed."""
+    rng = np.random.default_rng((*seed, 1))
+    chosen = kind or str(rng.choice(KINDS, p=_ODDS))
+    recipe = surfaces.draw_recipe(rng, "plain" if chosen == "boards" else None)
+    style = _style(rng)
+    characters: dict[str, glyphs.Glyph] = {}
+    if chosen == "digits":
+        characters = glyphs.digits(rng)
+    elif chosen == "glyphs":
+        characters = glyphs.alphabet(rng, int(rng.integers(5, 11)))
+    classes = _classes(rng, chosen, characters)
+    return Family(
+        name=f"{chosen}-{recipe.kind}-{'-'.join(str(s) for s in seed)}",
+        kind=chosen,
+        classes=classes,
+        recipe=recipe,
+        style=style,
+        seed=seed,
+        alphabet=characters,
+    )
+
+
+def draw_site(family: Family, number: int, *, strength: float) -> Site:
+    """Site ``number`` of a family; its camera differs from a clean one by ``strength``, 0 to 1."""
+    rng = np.random.default_rng((*family.seed, 2, number))
+    mounted = family.kind in ("defects", "boards", "materials")
+    camera = cameras.draw_camera(rng, strength=strength, mounted=mounted)
+    return Site(surfaces.sheet(rng, family.recipe), camera)
+
+
+def render(
+    family: Family, site: Site, labels: NDArray[np.int64], rng: np.random.Generator
+) -> cameras.Pictures:
+    """Pictures of one site.
+
+    Args:
+        family: What is seen.
+        site: Where it is seen.
+        labels: Class of each picture, ``[n]``.
+        rng: Source of what differs from picture to picture.
+
+    Returns:
+        uint8 ``[n, 64, 64]`` or ``[n, 64, 64, 3]``.
+    """
+    scenes = np.empty((len(labels), SIZE, SIZE), np.float32)
+    for index, kind in enumerate(family.classes):
+        rows = np.flatnonzero(labels == index)
+        if len(rows):
+            scenes[rows] = _scenes(family, site, kind, len(rows), rng)
+    return cameras.photograph(rng, scenes, site.camera)
+
+
+def _scenes(family: Family, site: Site, kind: Class, count: int, rng: np.random.Generator) -> Field:
+    ground = surfaces.crops(rng, site.sheet, count, SIZE)
+    style = np.array(family.style, np.float32)
+    sign = 1.0 if style[6] > 0.5 else -1.0
+    if family.kind == "defects":
+        if kind.painter == "none":
+            return ground
+        return defects.PAINTERS[kind.painter](rng, ground, kind.style)
+    if family.kind in ("digits", "glyphs"):
+        drawn = glyphs.ink(rng, family.alphabet[kind.name], count, SIZE, style)
+        return np.asarray(ground + sign * (0.2 + 0.5 * style[7]) * drawn)
+    if family.kind == "boards":
+        copper = boards.board(rng, kind.name, count, SIZE, style)
+        return np.asarray(0.5 * ground + sign * (0.25 + 0.5 * style[7]) * (copper - 0.5) + 0.25)
+    if family.kind == "materials":
+        if kind.recipe is None:
+            return ground
+        # A material's sheet depends on the site's own, hence on the site alone.
+        own = np.random.default_rng((*family.seed, 3, int(site.sheet[0, 0] * 1e6) & 0xFFFF))
+        return surfaces.crops(rng, surfaces.sheet(own, kind.recipe), count, SIZE)
+    mask, height = glyphs.silhouette(rng, np.array(kind.style[:5], np.float32), count, SIZE)
+    return np.asarray(
+        ground + mask * sign * (0.1 + 0.3 * style[7]) + 0.4 * kind.style[5] * sign * height
+    )
+
+
+def _classes(
+    rng: np.random.Generator, kind: str, characters: Mapping[str, glyphs.Glyph]
+) -> tuple[Class, ...]:
+    if characters:
+        return tuple(Class(name, "ink", ()) for name in characters)
+    if kind == "boards":
+        count = int(rng.integers(4, len(boards.CLASSES) + 1))
+        chosen = rng.choice(boards.CLASSES, count, replace=False)
+        return tuple(Class(str(name), "board", ()) for name in chosen)
+    if kind == "materials":
+        sorts = rng.choice(sorted(surfaces.KINDS), int(rng.integers(2, 8)), replace=False)
+        return tuple(
+            Class(str(name), "sheet", (), surfaces.draw_recipe(rng, str(name))) for name in sorts
+        )
+    if kind == "parts":
+        count = int(rng.integers(3, 11))
+        return tuple(Class(f"part-{i}", "part", _style(rng)) for i in range(count))
+    names = [str(n) for n in rng.choice(sorted(defects.PAINTERS), int(rng.integers(2, 8)))]
+    found = [
+        Class(f"{name}-{names[:i].count(name)}" if name in names[:i] else name, name, _style(rng))
+        for i, name in enumerate(names)
+    ]
+    if rng.random() < 0.5:
+        found.insert(0, Class("good", "none", ()))
+    return tuple(found)
+
+
+def _style(rng: np.random.Generator) -> tuple[float, ...]:
+    return tuple(float(v) for v in rng.uniform(0, 1, 8))

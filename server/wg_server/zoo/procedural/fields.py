@@ -1,0 +1,128 @@
+"""Random fields and distance fields: the paint that surfaces and defects are made with. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+from scipy.spatial import cKDTree
+
+Field = NDArray[np.floating[Any]]
+
+
+def noise(
+    rng: np.random.Generator,
+    size: int,
+    scale: float,
+    *,
+    stretch: float = 1.0,
+    angle: float = 0.0,
+    rough: float = 0.0,
+) -> Field:
+    """Periodic Gaussian noise of zero mean and unit variance, ``[size, size]``.
+
+    Args:
+        rng: Source of randomness.
+        size: Side in pixels.
+        scale: Correlation length in pixels.
+        stretch: Ratio of correlation lengths along and across ``angle``.
+        angle: Direction in radians.
+        rough: 0 gives one scale; 1 adds finer ones with a power-law spectrum.
+    """
+    white = rng.standard_normal((size, size), dtype=np.float32)
+    fy = np.fft.fftfreq(size).astype(np.float32)[:, None]
+    fx = np.fft.rfftfreq(size).astype(np.float32)[None, :]
+    along = fx * np.cos(angle) + fy * np.sin(angle)
+    across = fy * np.cos(angle) - fx * np.sin(angle)
+    radius = (2 * np.pi * scale) ** 2 * ((along * stretch) ** 2 + across**2 / stretch**0.5)
+    gain = np.exp(-radius / 2) * (1 - rough) + rough / (1 + radius)
+    field = fft.irfft2(fft.rfft2(white) * gain, s=(size, size)).astype(np.float32)
+    return standard(field)
+
+
+def standard(field: Field) -> Field:
+    """The field with zero mean and unit variance."""
+    return np.asarray((field - field.mean()) / (field.std() + 1e-6), dtype=np.float32)
+
+
+def cells(rng: np.random.Generator, size: int, count: int) -> tuple[Field, Field, NDArray[np.intp]]:
+    """Periodic Voronoi cells (Worley 1996).
+
+    Returns:
+        Distance to the nearest seed, distance to the border between cells (both in pixels), and
+        the cell's number, each ``[size, size]``.
+    """
+    seeds = rng.uniform(0, size, (count, 2))
+    y, x = np.mgrid[:size, :size] + 0.5
+    distance, index = cKDTree(seeds, boxsize=size).query(np.stack([y, x], -1).reshape(-1, 2), k=2)
+    first, second = distance.reshape(size, size, 2).astype(np.float32).transpose(2, 0, 1)
+    return first, second - first, index[:, 0].reshape(size, size)
+
+
+def grating(size: int, period: float, angle: float, phase: float = 0.0) -> Field:
+    """A cosine wave, ``[size, size]``, -1 to 1."""
+    y, x = np.mgrid[:size, :size].astype(np.float32)
+    turn = 2 * np.pi / period * (x * np.cos(angle) + y * np.sin(angle)) + phase
+    return np.asarray(np.cos(turn), dtype=np.float32)
+
+
+def step(field: Field, edge: float, width: float) -> Field:
+    """A soft step from 0 to 1 where ``field`` passes ``edge``."""
+    return np.asarray(np.clip((field - edge) / width + 0.5, 0, 1), dtype=np.float32)
+
+
+def grid(size: int) -> tuple[Field, Field]:
+    """Coordinates y ``[1, size, 1]`` and x ``[1, 1, size]``, from -1 to 1."""
+    axis = np.linspace(-1, 1, size, dtype=np.float32)
+    return axis[None, :, None], axis[None, None, :]
+
+
+def segment_distance(start: Field, end: Field, size: int) -> Field:
+    """Distance from each pixel to a segment, one segment an image.
+
+    Args:
+        start: ``[n, 2]`` as (y, x) in -1..1.
+        end: ``[n, 2]``.
+        size: Side in pixels.
+
+    Returns:
+        ``[n, size, size]`` in units of half the side.
+    """
+    y, x = grid(size)
+    way = end - start
+    length = (way**2).sum(axis=1) + 1e-8
+    dy, dx = y - start[:, 0, None, None], x - start[:, 1, None, None]
+    along = (dy * way[:, 0, None, None] + dx * way[:, 1, None, None]) / length[:, None, None]
+    along = np.clip(along, 0, 1)
+    dy = dy - along * way[:, 0, None, None]
+    dx = dx - along * way[:, 1, None, None]
+    return np.asarray(np.sqrt(dy * dy + dx * dx), dtype=np.float32)
+
+
+def path_distance(points: Field, size: int) -> Field:
+    """Distance to a polyline ``[n, p, 2]``, ``[n, size, size]``."""
+    nearest = segment_distance(points[:, 0], points[:, 1], size)
+    for index in range(1, points.shape[1] - 1):
+        np.minimum(
+            nearest, segment_distance(points[:, index], points[:, index + 1], size), out=nearest
+        )
+    return nearest
+
+
+def disc_distance(centre: Field, size: int, aspect: Field | None = None) -> Field:
+    """Distance to a point ``[n, 2]``, with y stretched by ``aspect`` ``[n]``."""
+    y, x = grid(size)
+    dy = y - centre[:, 0, None, None]
+    if aspect is not None:
+        dy = dy * aspect[:, None, None]
+    dx = x - centre[:, 1, None, None]
+    return np.asarray(np.sqrt(dy * dy + dx * dx), dtype=np.float32)
+
+
+def uniform(
+    rng: np.random.Generator, low: float, high: float, shape: int | tuple[int, ...]
+) -> Field:
+    """Uniform numbers as float32."""
+    return rng.uniform(low, high, shape).astype(np.float32)

@@ -1,0 +1,143 @@
+"""Glyphs: characters drawn as strokes. No font is used.
+
+Alphabets are the ten digits in our own strokes, with variants of hand, and invented ones of random
+curves. Silhouettes are closed shapes for part recognition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_server.zoo.procedural.fields import Field, grid, path_distance, uniform
+
+Stroke = NDArray[np.float64]
+Glyph = tuple[Stroke, ...]
+
+_POINTS = 9
+"""Points on a smoothed stroke."""
+
+
+def _arc(cy: float, cx: float, ry: float, rx: float, start: float, end: float) -> Stroke:
+    turn = np.radians(np.linspace(start, end, _POINTS))
+    return np.stack([cy - ry * np.sin(turn), cx + rx * np.cos(turn)], axis=1)
+
+
+def _line(*points: tuple[float, float]) -> Stroke:
+    return np.array(points)
+
+
+_DIGITS: dict[str, tuple[Glyph, ...]] = {
+    "0": ((_arc(0, 0, 0.7, 0.45, 80, 440),),),
+    "1": (
+        (_line((-0.7, 0.05), (0.7, 0.0)),),
+        (_line((-0.35, -0.3), (-0.7, 0.05), (0.7, 0.05)),),
+    ),
+    "2": ((_arc(-0.33, 0, 0.37, 0.4, 170, -50), _line((-0.05, 0.28), (0.7, -0.42), (0.7, 0.45))),),
+    "3": ((_arc(-0.35, 0, 0.35, 0.38, 150, -90), _arc(0.34, 0, 0.36, 0.42, 90, -150)),),
+    "4": (
+        (
+            _line((-0.7, -0.1), (0.15, -0.45), (0.15, 0.45)),
+            _line((-0.3, 0.2), (0.7, 0.15)),
+        ),
+        (_line((-0.7, 0.15), (0.2, -0.45), (0.2, 0.45)), _line((-0.7, 0.15), (0.7, 0.15))),
+    ),
+    "5": (
+        (
+            _line((-0.7, 0.4), (-0.7, -0.3), (-0.1, -0.35)),
+            _arc(0.28, -0.02, 0.42, 0.42, 120, -150),
+        ),
+    ),
+    "6": ((_arc(0.32, 0, 0.36, 0.38, 0, 360), _arc(0.1, 0.35, 0.8, 0.75, 100, 185)),),
+    "7": (
+        (_line((-0.65, -0.42), (-0.65, 0.42), (0.7, -0.1)),),
+        (
+            _line((-0.65, -0.42), (-0.65, 0.42), (0.7, -0.1)),
+            _line((0.0, -0.2), (0.0, 0.35)),
+        ),
+    ),
+    "8": ((_arc(-0.34, 0, 0.33, 0.34, 270, 630), _arc(0.34, 0, 0.36, 0.4, 90, 450)),),
+    "9": ((_arc(-0.3, 0, 0.36, 0.38, 0, 360), _line((-0.3, 0.38), (0.1, 0.36), (0.7, 0.2))),),
+}
+
+
+def digits(rng: np.random.Generator) -> dict[str, Glyph]:
+    """The ten digits in one hand."""
+    return {name: shapes[int(rng.integers(len(shapes)))] for name, shapes in _DIGITS.items()}
+
+
+def alphabet(rng: np.random.Generator, count: int) -> dict[str, Glyph]:
+    """Invented characters of two to four strokes each."""
+    found = {}
+    for number in range(count):
+        strokes: list[Stroke] = []
+        pen = rng.uniform(-0.6, 0.6, 2)
+        for _ in range(int(rng.integers(2, 5))):
+            if rng.random() < 0.5:
+                (cy, cx), (ry, rx) = rng.uniform(-0.35, 0.35, 2), rng.uniform(0.2, 0.45, 2)
+                start = float(rng.uniform(0, 360))
+                sweep = float(rng.choice([90, 180, 270, 360]))
+                strokes.append(_arc(cy, cx, ry, rx, start, start + sweep))
+            else:
+                end = rng.uniform(-0.7, 0.7, 2)
+                strokes.append(np.stack([pen, end]))
+            pen = strokes[-1][-1] if rng.random() < 0.6 else rng.uniform(-0.6, 0.6, 2)
+        found[f"glyph-{number}"] = tuple(strokes)
+    return found
+
+
+def ink(
+    rng: np.random.Generator, glyph: Sequence[Stroke], count: int, size: int, style: Field
+) -> Field:
+    """Draw one character ``count`` times by a shaky hand, ``[n, size, size]``, 0 to 1."""
+    angle = rng.normal(0, 0.05 + 0.12 * style[0], count)
+    shear = rng.normal(0.25 * (style[1] - 0.5), 0.1, count)
+    zoom = rng.uniform(0.75, 1.05, (count, 2)) * (0.6 + 0.4 * style[2])
+    shift = rng.normal(0, 0.08, (count, 1, 2))
+    width = uniform(rng, 0.05, 0.08 + 0.1 * float(style[3]), count)
+    cos, sin = np.cos(angle), np.sin(angle)
+    matrix = np.stack(
+        [np.stack([cos, sin], -1), np.stack([-sin + shear, cos], -1)], axis=1
+    )  # [n, 2, 2]
+    nearest = np.full((count, size, size), 9.0, np.float32)
+    for stroke in glyph:
+        shaky = stroke + rng.normal(0, 0.02 + 0.03 * style[4], (count, *stroke.shape))
+        if len(stroke) > 4:  # a curve: shake it as a whole, not point by point
+            bend = rng.normal(0, 0.05, (count, 1, 2))
+            shaky = stroke + bend + 0.3 * (shaky - stroke)
+        points = np.einsum("npi,nij->npj", shaky * zoom[:, None], matrix) + shift
+        np.minimum(nearest, path_distance(points.astype(np.float32), size), out=nearest)
+    return np.asarray(np.clip((width[:, None, None] - nearest) / 0.05 + 0.5, 0, 1), np.float32)
+
+
+def silhouette(
+    rng: np.random.Generator, shape: Field, count: int, size: int
+) -> tuple[Field, Field]:
+    """Closed shapes ``r(angle)`` given by Fourier coefficients, each turned and scaled a little.
+
+    Args:
+        rng: Source of randomness.
+        shape: ``[5]``: amplitude of harmonics 1 to 4, and the aspect.
+        count: Number of images n.
+        size: Side in pixels.
+
+    Returns:
+        Mask 0 to 1, and height of a rounded solid 0 to 1, both ``[n, size, size]``.
+    """
+    y, x = grid(size)
+    shift = rng.normal(0, 0.06, (count, 2)).astype(np.float32)
+    turn = rng.normal(0, 0.2, count).astype(np.float32)[:, None, None]
+    dy, dx = y - shift[:, 0, None, None], x - shift[:, 1, None, None]
+    along = dx * np.cos(turn) + dy * np.sin(turn)
+    across = (dy * np.cos(turn) - dx * np.sin(turn)) * (0.6 + 1.2 * shape[4])
+    angle = np.arctan2(across, along)
+    radius = np.full_like(angle, 0.5)
+    for harmonic in range(1, 5):
+        wobble = shape[harmonic - 1] + rng.normal(0, 0.02, count).astype(np.float32)
+        radius += 0.28 / harmonic**0.5 * (wobble[:, None, None] - 0.5) * np.cos(harmonic * angle)
+    radius *= uniform(rng, 0.85, 1.15, count)[:, None, None]
+    depth = radius - np.sqrt(along**2 + across**2)
+    mask = np.clip(depth / 0.05 + 0.5, 0, 1).astype(np.float32)
+    return mask, np.sqrt(np.clip(depth, 0, None)).astype(np.float32)

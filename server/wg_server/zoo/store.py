@@ -1,0 +1,145 @@
+"""The zoo on disk: entries by name, objects by content.
+
+::
+
+    zoo/encoder.safetensors       the public encoder
+    zoo/entries/KEY.json          one record for each task: what it is, and its object's hash
+    zoo/objects/SHA256.safetensors  features, labels and trained weights
+
+An object is written before the record that names it, and both atomically; so a record always has
+its object, and a build that was killed loses at most the entry in work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from wg_common import atomic, canonical
+from wg_common.errors import DecodeError, VerificationError
+from wg_server.zoo.plan import TaskSpec
+
+OBJECT_LIMIT = 1 << 30
+ENTRY_LIMIT = 256 << 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What a zoo entry is, and where it came from.
+
+    Attributes:
+        key: Name of the entry: hash of its task and the encoder.
+        encoder: Id of the encoder, hex.
+        architecture: Architecture of the weights.
+        task: The task, from which the entry can be built again.
+        family: Name of its family; entries of one family are sister sites.
+        labels: Class names, in the order of rows.
+        records: Number of records.
+        licence: Terms of the source.
+        accuracy: Of weights trained on four fifths, on the other fifth, decimal string.
+        sha256: Of the object, hex.
+    """
+
+    version: int = 1
+    key: str
+    encoder: str
+    architecture: str
+    task: TaskSpec
+    family: str
+    labels: tuple[str, ...]
+    records: int
+    licence: str
+    accuracy: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Weights:
+    """An entry's object.
+
+    Attributes:
+        features: float32 ``[n, d]``.
+        labels: int64 ``[n]``.
+        weight: Trained head, float32 ``[K, d]``.
+        bias: float32 ``[K]``.
+    """
+
+    features: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+
+class Zoo:
+    """The folder of a zoo."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def has(self, key: str) -> bool:
+        """Whether an entry is finished."""
+        return self._entry(key).is_file()
+
+    def write(self, data: bytes, entry: Entry) -> None:
+        """Store an object and its entry."""
+        atomic.write_bytes(self._object(entry.sha256), data)
+        atomic.write_bytes(self._entry(entry.key), canonical.encode(entry))
+
+    def entries(self, encoder: str | None = None) -> Iterator[Entry]:
+        """All finished entries (of one encoder), by name.
+
+        Raises:
+            DecodeError: A record is damaged; the message names the file.
+        """
+        for path in sorted((self.root / "entries").glob("*.json")):
+            data = atomic.read_bytes(path, limit=ENTRY_LIMIT)
+            entry = canonical.decode(Entry, data, what=str(path))
+            if encoder is None or entry.encoder == encoder:
+                yield entry
+
+    def read(self, entry: Entry) -> Weights:
+        """An entry's object.
+
+        Raises:
+            VerificationError: The object does not match its hash.
+            DecodeError: It is not an object of the zoo.
+        """
+        path = self._object(entry.sha256)
+        data = atomic.read_bytes(path, limit=OBJECT_LIMIT)
+        found = canonical.sha256_hex(data)
+        if found != entry.sha256:
+            raise VerificationError(f"{path}: SHA-256 {found}, expected {entry.sha256}")
+        try:
+            tensors = safetensors.numpy.load(data)
+            return Weights(
+                tensors["features"].astype(np.float32),
+                tensors["labels"].astype(np.int64),
+                tensors["weight"],
+                tensors["bias"],
+            )
+        except (safetensors.SafetensorError, KeyError, ValueError) as error:
+            raise DecodeError(f"{path}: not an object of the zoo: {error}") from error
+
+    def _entry(self, key: str) -> Path:
+        return self.root / "entries" / f"{key}.json"
+
+    def _object(self, sha256: str) -> Path:
+        return self.root / "objects" / f"{sha256}.safetensors"
+
+
+def pack(weights: Weights) -> bytes:
+    """An object's bytes. Features are kept in half precision."""
+    return safetensors.numpy.save(
+        {
+            "features": weights.features.astype(np.float16),
+            "labels": weights.labels.astype(np.int32),
+            "weight": weights.weight,
+            "bias": weights.bias,
+        }
+    )
