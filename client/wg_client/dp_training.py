@@ -47,6 +47,7 @@ HEAD_BIAS = "head.bias"
 Bytes = Callable[[int], bytes]
 Charge = Callable[[PrivacyEvent], None]
 
+_PHYSICAL_BATCH = 64
 _MULTIPLIER_STEP = 1e-3
 _MULTIPLIER_LIMIT = 1e3
 _FALSE_ALARM = 1e-12
@@ -298,22 +299,40 @@ def _unit_gradients(
     model: nn.Module, inputs: Tensor, targets: Tensor, rows: list[NDArray[np.int64]]
 ) -> NDArray[np.float64]:
     """Gradient of the summed loss of each unit, [units, parameters]."""
-    parameters = list(model.parameters())
-    width = sum(parameter.numel() for parameter in parameters)
+    width = sum(parameter.numel() for parameter in model.parameters())
     result = np.zeros((len(rows), width))
     if not rows:
         return result
-    together = torch.from_numpy(np.concatenate(rows))
+    together = np.concatenate(rows)
+    each = np.concatenate(
+        [
+            _record_gradients(model, inputs, targets, together[start : start + _PHYSICAL_BATCH])
+            for start in range(0, len(together), _PHYSICAL_BATCH)
+        ]
+    )
+    owner = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
+    np.add.at(result, owner, each)
+    return result
+
+
+def _record_gradients(
+    model: nn.Module, inputs: Tensor, targets: Tensor, rows: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Gradient of each record's loss, [rows, parameters], computed in a batch of fixed size.
+
+    The batch is filled up with repetitions whose gradients are dropped: a matrix product rounds
+    differently for another number of rows, and a record must not change its neighbours' gradients.
+    """
+    padded = torch.from_numpy(np.resize(rows, _PHYSICAL_BATCH))
     model.zero_grad()
     # Opacus' hooks warn unless the inputs ask for gradients, too.
-    logits = model(inputs[together].requires_grad_())
-    loss = nn.functional.cross_entropy(logits, targets[together], reduction="sum")
+    logits = model(inputs[padded].requires_grad_())
+    loss = nn.functional.cross_entropy(logits, targets[padded], reduction="sum")
     loss.backward()  # type: ignore[no-untyped-call]
     # GradSampleModule leaves each record's gradient on the parameter.
-    each = torch.cat([getattr(p, "grad_sample").flatten(1) for p in parameters], dim=1)  # noqa: B009
-    owner = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
-    np.add.at(result, owner, each.numpy().astype(np.float64))
-    return result
+    parts = [getattr(p, "grad_sample").flatten(1) for p in model.parameters()]  # noqa: B009
+    found = torch.cat(parts, dim=1)[: len(rows)].numpy()
+    return np.asarray(found, dtype=np.float64)
 
 
 def _head(dimension: int, classes: int, start: dict[str, NDArray[np.float32]] | None) -> nn.Module:

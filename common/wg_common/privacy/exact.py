@@ -9,7 +9,9 @@ that the sensitivity in ``schema`` holds with no rounding term (Mironov 2012 and
 results is at most ``schema.sensitivity_squared()``. Edge cases: a coordinate that is NaN or
 infinite counts as 0; a record of zero norm stays zero; an empty data set, and an empty class, give
 zeros; a label of -1 is a record without a label, which is counted as such and enters the moments.
-Each record is treated by itself: no maximum, mean or norm of the data set is ever used.
+Each record is treated by itself, down to the last bit: no maximum, mean or norm of the data set is
+ever used. The guarantee starts at the features: whoever computes them must keep to that, too, so
+that one record more does not change the rounding of another's features (fixed batch size, padded).
 """
 
 from __future__ import annotations
@@ -48,8 +50,12 @@ def quantise(features: ArrayLike, radius: float, bits: int) -> Integers:
     # First by the largest entry, so that the norm cannot overflow.
     largest = np.abs(phi).max(axis=1, initial=0.0, keepdims=True)
     phi = phi * (radius / np.maximum(largest, radius))
-    norm = np.linalg.norm(phi, axis=1, keepdims=True)
-    phi = phi / np.maximum(norm, radius)  # in clip radii
+    # Column by column: a library's sum may add in another order for another number of rows, and
+    # a record's last grid unit would depend on its neighbours.
+    squares = np.zeros((len(phi), 1))
+    for column in range(phi.shape[1]):
+        squares += phi[:, column : column + 1] ** 2
+    phi = phi / np.maximum(np.sqrt(squares), radius)  # in clip radii
     q: Integers = np.trunc(phi * grid).astype(np.int64)
     while True:
         over = (q * q).sum(axis=1) > grid * grid

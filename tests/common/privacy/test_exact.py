@@ -149,6 +149,21 @@ def test_a_record_never_depends_on_the_others() -> None:
     assert np.array_equal(exact_statistics(schema, x, y), apart)
 
 
+@pytest.mark.parametrize("dimension", [1, 3, 8, 64, 129])
+def test_the_last_grid_unit_of_a_record_does_not_depend_on_layout_or_neighbours(
+    dimension: int,
+) -> None:
+    rng = np.random.default_rng(dimension)
+    x = rng.normal(size=(300, dimension)) * 5
+    whole = quantise(x, 1.5, 20)
+    assert np.array_equal(quantise(np.asfortranarray(x), 1.5, 20), whole)
+    assert np.array_equal(quantise(x[::-1], 1.5, 20)[::-1], whole)
+    for row in range(300):
+        assert np.array_equal(quantise(x[row : row + 1], 1.5, 20)[0], whole[row])
+        if row % 50 == 0:
+            assert np.array_equal(quantise(x[row:], 1.5, 20), whole[row:])
+
+
 def test_units_keep_their_first_records() -> None:
     schema = make(unit_rule="cap", unit_cap=1, moments="none")
     x = np.eye(D)[[0, 1, 2]]
