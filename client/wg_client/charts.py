@@ -83,7 +83,7 @@ def gain_intervals(
         axes.hlines(rows, middle - 2 * sd, middle + 2 * sd, color=colours, lw=1.4, zorder=2)
         low, high = middle - caution * sd, middle + caution * sd
         axes.hlines(rows, low, high, color=colours, lw=5, zorder=3)
-        axes.scatter(middle, rows, color=colours, s=46, zorder=4, edgecolor="white", linewidth=1)
+        axes.scatter(middle, rows, color=colours, s=60, zorder=4, linewidth=0)
         axes.set_yticks(rows, list(names))
         axes.set_ylim(-0.6, len(names) - 0.4)
         axes.set_xlabel("estimated gain over local-only, points")

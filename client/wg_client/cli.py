@@ -6,6 +6,7 @@ Heavy imports (torch, flwr, matplotlib) happen inside the commands that need the
 
 from __future__ import annotations
 
+import logging
 import secrets
 import signal
 import threading
@@ -46,6 +47,7 @@ def group() -> None:
 
 def main() -> None:
     """Entry point."""
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it reports on its font cache
     cli.run(group)
 
 

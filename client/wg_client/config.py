@@ -141,7 +141,7 @@ class AcceptanceConfig:
 
     caution: float = 0.5
     prior_records: float = 10.0
-    unseen_share: float = 0.5
+    unseen_share: float = 1.0
     without_labels: bool = True
 
     def __post_init__(self) -> None:

@@ -18,7 +18,8 @@ from wg_client import acceptance
 from wg_client.acceptance import Evidence
 from wg_client.baseline import fit_local
 from wg_client.config import AcceptanceConfig
-from wg_client.finetune import Finetuned, delivered_loss, fit_finetuned
+from wg_client.delivered import delivered_loss
+from wg_client.finetune import Finetuned, fit_finetuned
 from wg_client.folds import Folds, stratified
 from wg_client.heads import Floats, Ints, LinearHead, best_temperature
 

@@ -22,6 +22,8 @@ import json
 import logging
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -95,23 +97,16 @@ def _encode(model: nn.Module, pixels: int, form: Format, metadata: dict[str, str
 def _onnx(model: nn.Module, pixels: int, metadata: dict[str, str]) -> bytes:
     """The model as ONNX, by torch's exporter; the batch size stays free."""
     example = torch.zeros((2, 3, pixels, pixels))
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)  # it reports its own progress as warnings
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # deprecations inside torch's exporter
-            program = torch.onnx.export(
-                model,
-                (example,),
-                input_names=["images"],
-                output_names=["logits"],
-                dynamic_shapes={"images": {0: torch.export.Dim("n", min=1, max=1 << 20)}},
-                dynamo=True,
-                verbose=False,
-            )
-    finally:
-        logger.setLevel(level)
+    with _quiet("torch.onnx", "onnxscript", "onnx_ir"):
+        program = torch.onnx.export(
+            model,
+            (example,),
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_shapes={"images": {0: torch.export.Dim("n", min=1, max=1 << 20)}},
+            dynamo=True,
+            verbose=False,
+        )
     if program is None:
         raise VerificationError("onnx: torch's exporter gave no program")
     program.model.metadata_props.update(metadata)
@@ -119,3 +114,19 @@ def _onnx(model: nn.Module, pixels: int, metadata: dict[str, str]) -> bytes:
         path = Path(folder) / "model.onnx"
         program.save(path)
         return path.read_bytes()
+
+
+@contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    """The exporter tells every step, and warns of its own deprecations: neither is for a plant."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -224,8 +224,9 @@ def _cover(
 
 
 def plain(number: str) -> str:
-    """One spelling for one number, so that "1" and "1.0" are the same release."""
-    return format(configuration.positive_decimal(number, "number").normalize(), "f")
+    """One spelling for one number, so that "1" and "1.0", or "1e-5" and "0.00001", are equal."""
+    value = configuration.positive_decimal(number, "number").normalize()
+    return format(value, "f") if value.adjusted() > -4 else format(value, "e")
 
 
 @contextmanager
