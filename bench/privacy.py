@@ -1,0 +1,105 @@
+"""Speed and accuracy of the privacy core. Run with ``python -m bench.privacy``.
+
+Prints one line a figure, and first what it was measured on. Nothing is asserted.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+
+import numpy as np
+
+from wg_common.audit import empirical
+from wg_common.privacy import accounting, calibration, independent, mechanism
+from wg_common.privacy.events import PrivacyEvent, dp_sgd_event, gaussian_event
+from wg_common.privacy.exact import exact_statistics
+from wg_common.privacy.schema import Moments, default_schema
+
+DELTA = 1e-5
+
+
+def timed(work: Callable[[], object], repeat: int = 3) -> float:
+    """Best of a few runs, seconds."""
+    best = float("inf")
+    for _ in range(repeat):
+        started = time.perf_counter()
+        work()
+        best = min(best, time.perf_counter() - started)
+    return best
+
+
+def release_of(epsilon: float) -> PrivacyEvent:
+    """The event of one release."""
+    return gaussian_event(10**12, 10**6 * calibration.noise_multiplier(epsilon, DELTA))
+
+
+def releases() -> None:
+    rng = np.random.default_rng(0)
+    labels = [f"class-{number}" for number in range(10)]
+    kinds: tuple[Moments, ...] = ("none", "mean", "diagonal", "second")
+    for moments in kinds:
+        schema = default_schema(
+            encoder="00", dimension=64, labels=labels, clip_radius=1.0, moments=moments
+        )
+        x, y = rng.normal(size=(10_000, 64)), rng.integers(-1, 10, 10_000)
+        exact = exact_statistics(schema, x, y)
+        sigma = mechanism.sigma_for(schema, 1.0, DELTA)
+        mechanism.release(exact, sigma)  # warm up
+        summed = timed(lambda s=schema, x=x, y=y: exact_statistics(s, x, y))  # type: ignore[misc]
+        noised = timed(lambda e=exact, s=sigma: mechanism.release(e, s))  # type: ignore[misc]
+        print(
+            f"release, moments {moments}: {schema.length} entries; exact sums of 10,000 records "
+            f"{summed:.3f} s, noise {noised:.4f} s"
+        )
+
+
+def accountants() -> None:
+    kinds = [
+        release_of(0.05),
+        release_of(0.1),
+        dp_sgd_event(0.01, 1.1, 3),
+        release_of(0.02),
+        dp_sgd_event(0.02, 2.0, 1),
+    ]
+    cases = {
+        "1000 mixed releases": [kinds[number % 5] for number in range(1000)],
+        "1000 Gaussian releases": [release_of(0.05)] * 1000,
+        "1000 Gaussian releases and 300 DP-SGD steps": [
+            *[release_of(0.05)] * 1000,
+            dp_sgd_event(0.02, 1.1, 300),
+        ],
+        "10 releases of epsilon 1": [release_of(1.0)] * 10,
+    }
+    for name, events in cases.items():
+        value = accounting.epsilon(events, DELTA)
+        bounds = independent.epsilon_bounds(events, DELTA)
+        first = timed(lambda e=events: accounting.epsilon(e, DELTA))  # type: ignore[misc]
+        second = timed(lambda e=events: independent.epsilon_bounds(e, DELTA))  # type: ignore[misc]
+        print(
+            f"{name}: primary {value:.6f} in {first:.3f} s; independent {bounds.estimate:.6f} "
+            f"in [{bounds.lower:.6f}, {bounds.upper:.6f}] in {second:.3f} s"
+        )
+
+
+def audit() -> None:
+    started = time.perf_counter()
+    found = empirical.audit(1.0, DELTA)
+    print(f"empirical audit: {time.perf_counter() - started:.1f} s, {found}")
+
+
+def main() -> None:
+    packages = ("opendp", "dp-accounting", "prv-accountant", "numpy", "scipy")
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    print(versions)
+    releases()
+    accountants()
+    audit()
+
+
+if __name__ == "__main__":
+    main()
