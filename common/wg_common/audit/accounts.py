@@ -15,7 +15,6 @@ import numpy as np
 
 from wg_common.errors import VerificationError
 from wg_common.ledger.history import History, StatedFigures
-from wg_common.ledger.store import CAP_TOLERANCE
 from wg_common.privacy import accounting, independent
 from wg_common.privacy.events import MU_SQUARED_UNIT, PrivacyEvent
 
@@ -23,6 +22,8 @@ AGREEMENT = 1e-3
 """Largest difference in epsilon between the two code bases, for Gaussians."""
 STATED_TOLERANCE = 1e-4
 """Relative error allowed in an epsilon that a charge states."""
+CAP_TOLERANCE = 1e-7
+"""Relative: another machine's arithmetic may differ in the last digits from the site's."""
 MIXED_LIMIT = 64
 """Most stated epsilons of lineages with DP-SGD runs that are recomputed, evenly spread."""
 

@@ -27,9 +27,6 @@ from wg_common.ledger.log import Clock, Log, Step
 from wg_common.ledger.state import ChargeState, LineageState
 from wg_common.privacy.events import PrivacyEvent
 
-CAP_TOLERANCE = 1e-6
-"""Relative: the accountant's own numerical error, so that a cap of 1 admits a release of 1."""
-
 Accountant = Callable[[Sequence[PrivacyEvent], float], float]
 
 _ROUND_UP = Context(prec=12, rounding=ROUND_CEILING)
@@ -308,7 +305,7 @@ class Ledger(Log):
                 return Charged(found.seq, found.request_id, found.open)
             lineage = state.lineage(dataset.lineage)
             before, after = self._cost(lineage, request.event)
-            if not after <= float(lineage.cap_epsilon) * (1 + CAP_TOLERANCE):
+            if not after <= float(lineage.cap_epsilon):
                 raise BudgetExceeded(
                     f"data set {request.dataset!r}: epsilon {after:.4g} after this release, the "
                     f"cap is {lineage.cap_epsilon} at delta {lineage.cap_delta} "
