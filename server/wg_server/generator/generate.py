@@ -1,0 +1,238 @@
+"""Generation: from releases to candidate weights. Deterministic for a seed.
+
+The server holds no data, so nothing here measures accuracy. Candidates come in the order in which
+the server would try them; the plant chooses among them on its own records.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from wg_common import atomic, canonical
+from wg_common.errors import DataError, VerificationError
+from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
+from wg_common.privacy.statistics import NoisyStatistics
+from wg_server.generator import batch as batches
+from wg_server.generator import memory as zoo_memory
+from wg_server.generator import sampler
+from wg_server.generator.condition import condition
+from wg_server.generator.evidence import SiteEvidence, nothing, site_evidence
+from wg_server.generator.package import PACKAGE_LIMIT, Parts, unpack
+
+MEMORY_LIMIT = 8
+"""Other sites that condition one generation; those with most labels in common come first."""
+
+LENGTH_BOUND = 10.0
+"""Longest row of generated weights, over the skeleton's mean length."""
+
+Source = Literal["diffusion", "network", "closed-form", "retrieval", "base"]
+Tensors = dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Generator:
+    """A loaded generator.
+
+    Attributes:
+        id: SHA-256 of its package, hex.
+        parts: What it consists of.
+    """
+
+    id: str
+    parts: Parts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Memory:
+    """Another site's release, kept by the server. Using it again is post-processing, and free.
+
+    Attributes:
+        site: Name of the site.
+        statistics: What it released.
+    """
+
+    site: str
+    statistics: NoisyStatistics
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GeneratedCandidate:
+    """One set of weights.
+
+    Attributes:
+        name: Unique among the candidates.
+        source: As in ``wg_common.weights_package.Candidate``.
+        tensors: Of the architecture ``lite0-head``.
+        nearest_zoo_distance: Over the zoo's median distance between neighbours; 0 is a copy.
+    """
+
+    name: str
+    source: Source
+    tensors: Tensors
+    nearest_zoo_distance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the server can say of a generation without data.
+
+    Attributes:
+        memory_sites: Sites whose releases were used.
+        unseen_labels: Labels of which neither the site nor memory knows anything.
+        diversity: Mean distance between samples, over the zoo's median between neighbours.
+        alarms: Sentences on what looks wrong; empty when nothing does.
+    """
+
+    memory_sites: tuple[str, ...]
+    unseen_labels: tuple[str, ...]
+    diversity: float
+    alarms: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Generated:
+    """Candidates, and what is known of them."""
+
+    candidates: tuple[GeneratedCandidate, ...]
+    report: Report
+
+
+def load_generator(path: Path) -> Generator:
+    """Read a generator package.
+
+    Raises:
+        ConfigError: The file is missing; run ``wg-server train``.
+        DecodeError: It is no generator package.
+    """
+    data = atomic.read_bytes(path, limit=PACKAGE_LIMIT)
+    return Generator(canonical.sha256_hex(data), unpack(data))
+
+
+def generate(
+    generator: Generator,
+    own: NoisyStatistics | None,
+    memory: Sequence[Memory],
+    labels: tuple[str, ...],
+    *,
+    samples: int,
+    seed: int,
+) -> Generated:
+    """Make candidates for one site.
+
+    Args:
+        generator: From ``load_generator``.
+        own: The site's release, if it made one.
+        memory: Other sites' releases; classes are matched by label name.
+        labels: The site's label domain, in the order of class rows.
+        samples: Number of diffusion samples.
+        seed: Of the samples.
+
+    Raises:
+        DataError: No labels, or statistics of another encoder.
+        VerificationError: Weights came out that are not finite, or out of bounds.
+    """
+    parts = generator.parts
+    if len(labels) < 2 or len(set(labels)) != len(labels):
+        raise DataError(f"labels: {len(labels)} names, expected at least two different ones")
+    for release in ([own] if own is not None else []) + [m.statistics for m in memory]:
+        if release.schema.encoder != parts.encoder:
+            raise DataError(
+                f"statistics: of encoder {release.schema.encoder[:16]}, the generator's is"
+                f" {parts.encoder[:16]}"
+            )
+    chosen = _choose(memory, labels)
+    d = parts.denoiser.config.dimension
+    first = nothing(len(labels), d) if own is None else site_evidence(own, labels)
+    sites = [first, *(site_evidence(m.statistics, labels) for m in chosen)]
+    tokens, guess = condition(parts.priors, sites)
+    batch = batches.collate([tokens])
+    many = batches.collate([tokens] * max(samples, 1))
+    with torch.inference_mode():
+        fixed = sampler.decode(parts.codec, batch, sampler.deterministic(parts.denoiser, batch))
+        noise = sampler.label_noise(labels, parts.codec.latent, max(samples, 1), seed)
+        drawn = sampler.decode(parts.codec, many, sampler.sample(parts.denoiser, many, noise))
+        scale = math.exp(float(parts.denoiser.log_temperature))
+    heads = [(fixed[0][0].numpy(), fixed[1][0].numpy())]
+    for weight, bias in zip(drawn[0].numpy(), drawn[1].numpy(), strict=True):
+        heads.append((weight, bias))
+    mean = np.mean([h[0] for h in heads[1:]], axis=0), np.mean([h[1] for h in heads[1:]], axis=0)
+    found: list[tuple[str, Source, NDArray[np.floating], NDArray[np.floating]]] = [
+        ("network", "network", *heads[0]),
+        ("sample-mean", "diffusion", *mean),
+        ("closed-form", "closed-form", guess.weight, guess.bias),
+    ]
+    found += [(f"sample-{i}", "diffusion", *head) for i, head in enumerate(heads[1:])][:samples]
+    retrieved = zoo_memory.retrieve(parts.memory, parts.priors, guess.deviations)
+    found.append(("retrieval", "retrieval", *retrieved))
+    found.append(("base", "base", np.zeros((len(labels), d)), np.zeros(len(labels))))
+    candidates = tuple(
+        _candidate(parts, name, source, weight, bias, guess.centre, scale)
+        for name, source, weight, bias in found
+    )
+    return Generated(candidates, _report(parts, sites, chosen, labels, heads[1:]))
+
+
+def _choose(memory: Sequence[Memory], labels: tuple[str, ...]) -> list[Memory]:
+    common = [(len(set(m.statistics.schema.labels) & set(labels)), m) for m in memory]
+    useful = [pair for pair in common if pair[0] > 0]
+    useful.sort(key=lambda pair: (-pair[0], pair[1].statistics.sigma, pair[1].site))
+    return [m for _, m in useful[:MEMORY_LIMIT]]
+
+
+def _candidate(
+    parts: Parts,
+    name: str,
+    source: Source,
+    weight: NDArray[np.floating],
+    bias: NDArray[np.floating],
+    centre: NDArray[np.floating],
+    scale: float,
+) -> GeneratedCandidate:
+    w = np.asarray(weight, dtype=np.float64)
+    b = np.asarray(bias, dtype=np.float64)
+    if not (np.isfinite(w).all() and np.isfinite(b).all()):
+        raise VerificationError(f"generator: candidate {name} is not finite")
+    longest = float(np.linalg.norm(w, axis=1).max())
+    if longest > LENGTH_BOUND:
+        raise VerificationError(
+            f"generator: candidate {name} has a row of length {longest:.3g}, at most"
+            f" {LENGTH_BOUND} is allowed"
+        )
+    far = 1 / parts.memory.nearest if not w.any() else zoo_memory.novelty(parts.memory, w)
+    tensors = {
+        HEAD_WEIGHT: (scale * w).astype(np.float32),
+        HEAD_BIAS: (scale * (b - w @ centre)).astype(np.float32),
+    }
+    return GeneratedCandidate(name, source, tensors, far)
+
+
+def _report(
+    parts: Parts,
+    sites: Sequence[SiteEvidence],
+    chosen: Sequence[Memory],
+    labels: tuple[str, ...],
+    heads: Sequence[tuple[NDArray[np.floating], NDArray[np.floating]]],
+) -> Report:
+    known = np.max([site.present for site in sites], axis=0) > 1e-3
+    second = parts.memory.second.numpy().astype(np.float64)
+    pairs = [
+        zoo_memory.distance(second, one[0], two[0])
+        for i, one in enumerate(heads)
+        for two in heads[i + 1 :]
+    ]
+    diversity = float(np.mean(pairs)) / parts.memory.nearest if pairs else 0.0
+    alarms = []
+    if pairs and diversity < 1e-3:
+        alarms.append("samples are nearly the same: the diffusion has collapsed")
+    if not known.all():
+        alarms.append(f"{int((~known).sum())} classes are known to no site: their rows are guesses")
+    unseen = tuple(name for name, seen in zip(labels, known, strict=True) if not seen)
+    return Report(tuple(m.site for m in chosen), unseen, diversity, tuple(alarms))

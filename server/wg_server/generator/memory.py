@@ -1,0 +1,135 @@
+"""What a generator keeps of its zoo: for retrieval, and to tell new weights from copies.
+
+The distance of two heads compares functions, not tables: the class-by-class products of rows in
+the metric of typical features, ``G = W S W'`` for one head, and for two ``1 - |W S V'|^2 /
+(|W S W'| |V S V'|)``. That is one minus linear CKA of their logits (Kornblith et al., ICML 2019);
+it neither depends on the order nor on the number of classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from wg_server.generator.blup import Priors
+from wg_server.generator.package import Memory
+from wg_server.generator.tasks import ZooTask
+
+_TEMPERATURE = 0.05
+
+
+def remember(tasks: Sequence[ZooTask], priors: Priors) -> Memory:
+    """Collect a zoo's heads and class deviations."""
+    rows, weights, biases, number = [], [], [], []
+    second = np.zeros((len(priors.basis),) * 2)
+    for index, task in enumerate(tasks):
+        classes = len(task.labels)
+        hot = np.eye(classes)[task.y]
+        means = hot.T @ task.features / hot.sum(axis=0)[:, None]
+        centre = means.mean(axis=0)
+        away = means - centre
+        weight = task.weight - task.weight.mean(axis=0)
+        size = np.sqrt(np.mean(np.sum(weight**2, axis=1))) + 1e-12
+        bias = task.bias + task.weight @ centre
+        rows.append(away)
+        weights.append(weight / size)
+        biases.append((bias - bias.mean()) / size)
+        number += [index] * classes
+        rest = task.features - centre
+        second += rest.T @ rest / len(rest) / len(tasks)
+    memory = Memory(
+        rows=_tensor(np.concatenate(rows)),
+        weights=_tensor(np.concatenate(weights)),
+        biases=_tensor(np.concatenate(biases)),
+        task=torch.tensor(number),
+        second=_tensor(second),
+        nearest=1.0,
+    )
+    own = np.array([_distances(memory, w, skip=i).min() for i, w in enumerate(weights)])
+    return Memory(
+        memory.rows,
+        memory.weights,
+        memory.biases,
+        memory.task,
+        memory.second,
+        max(float(np.median(own)), 1e-6),
+    )
+
+
+def novelty(memory: Memory, weight: NDArray[np.floating]) -> float:
+    """Distance of a head ``[K, d]`` to the nearest zoo entry, over the zoo's own median."""
+    return float(_distances(memory, weight).min()) / memory.nearest
+
+
+def retrieve(
+    memory: Memory, priors: Priors, deviations: NDArray[np.floating], neighbours: int = 5
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A head from the zoo rows whose class deviations are nearest, class by class.
+
+    Args:
+        memory: The zoo.
+        priors: For the metric.
+        deviations: Class deviations wanted, ``[K, d]``.
+        neighbours: Rows averaged for each class.
+
+    Returns:
+        Weight ``[K, d]`` and bias ``[K]`` of ``features - centre``, centred, mean length 1.
+    """
+    values, vectors = np.linalg.eigh(priors.whitener)
+    root = (vectors * np.sqrt(values)) @ vectors.T
+    wanted, known = _unit(deviations @ root), _unit(memory.rows.numpy() @ root)
+    likeness = wanted @ known.T  # [K, R]
+    best = np.argsort(-likeness, axis=1)[:, :neighbours]
+    close = np.take_along_axis(likeness, best, axis=1)
+    share = np.exp((close - close.max(axis=1, keepdims=True)) / _TEMPERATURE)
+    share /= share.sum(axis=1, keepdims=True)
+    weight = np.einsum("kn,knd->kd", share, memory.weights.numpy()[best].astype(np.float64))
+    weight = weight - weight.mean(axis=0)
+    bias = -0.5 * np.einsum("kd,kd->k", weight, deviations)
+    size = float(np.sqrt(np.mean(np.sum(weight**2, axis=1)))) + 1e-12
+    return weight / size, (bias - bias.mean()) / size
+
+
+def distance(
+    second: NDArray[np.floating], one: NDArray[np.floating], two: NDArray[np.floating]
+) -> float:
+    """Distance of two heads, 0 to 1."""
+    cross = np.square(one @ second @ two.T).sum()
+    own = np.linalg.norm(one @ second @ one.T) * np.linalg.norm(two @ second @ two.T)
+    return float(1 - cross / (own + 1e-30))
+
+
+def _distances(
+    memory: Memory, weight: NDArray[np.floating], skip: int | None = None
+) -> NDArray[np.float64]:
+    """Distance to each task, ``[T]``."""
+    second = memory.second.numpy().astype(np.float64)
+    w = np.asarray(weight, dtype=np.float64)
+    w = w - w.mean(axis=0)
+    rows = memory.weights.numpy().astype(np.float64)
+    task = memory.task.numpy()
+    count = int(task.max()) + 1
+    mapped = rows @ second  # [R, d]
+    cross = np.bincount(task, np.square(mapped @ w.T).sum(axis=1), minlength=count)
+    own = np.linalg.norm(w @ second @ w.T)
+    norms = np.empty(count)
+    bounds = np.searchsorted(task, np.arange(count + 1))
+    for index in range(count):
+        part = slice(bounds[index], bounds[index + 1])
+        norms[index] = np.linalg.norm(mapped[part] @ rows[part].T)
+    found = 1 - cross / (own * norms + 1e-30)
+    if skip is not None:
+        found[skip] = np.inf
+    return np.asarray(found)
+
+
+def _unit(rows: NDArray[np.floating]) -> NDArray[np.float64]:
+    return np.asarray(rows / (np.linalg.norm(rows, axis=1, keepdims=True) + 1e-12))
+
+
+def _tensor(values: NDArray[np.floating]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32)

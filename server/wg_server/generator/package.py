@@ -1,0 +1,143 @@
+"""The generator package: one safetensors file with everything that generation needs.
+
+Network (the moving average), codec, priors, and of the zoo what novelty and retrieval are measured
+against. Its SHA-256 is the generator's id. The model card lies beside it as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from wg_common import canonical
+from wg_common.errors import DecodeError
+from wg_server.generator.blup import Priors
+from wg_server.generator.codec import Codec
+from wg_server.generator.denoiser import Denoiser, DenoiserConfig
+
+VERSION = 1
+PACKAGE_LIMIT = 512 << 20
+FORMAT = "weightgate-generator"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Memory:
+    """What the generator keeps of its zoo.
+
+    Attributes:
+        rows: Centred class deviations of all tasks over their within-class noise, ``[R, d]``.
+        weights: Trained head rows, mean length 1 a task, ``[R, d]``.
+        biases: ``[R]``.
+        task: Number of the task of each row, ``[R]``.
+        second: Second moment of features about sites' means, for distances, ``[d, d]``.
+        nearest: Median distance of a task to its nearest other task.
+    """
+
+    rows: Tensor
+    weights: Tensor
+    biases: Tensor
+    task: Tensor
+    second: Tensor
+    nearest: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """The content of a package."""
+
+    encoder: str
+    architecture: str
+    denoiser: Denoiser
+    codec: Codec
+    priors: Priors
+    memory: Memory
+
+
+def pack(parts: Parts) -> bytes:
+    """The package's bytes."""
+    tensors = {f"denoiser.{k}": v.contiguous() for k, v in parts.denoiser.state_dict().items()}
+    tensors["codec.encode"] = parts.codec.encode_matrix.contiguous()
+    tensors["codec.decode"] = parts.codec.decode_matrix.contiguous()
+    for name in _PRIORS:
+        tensors[f"priors.{name}"] = torch.tensor(getattr(parts.priors, name), dtype=torch.float64)
+    for name in _MEMORY:
+        tensors[f"memory.{name}"] = getattr(parts.memory, name).contiguous()
+    config = parts.denoiser.config
+    document = {
+        "format": FORMAT,
+        "version": VERSION,
+        "encoder": parts.encoder,
+        "architecture": parts.architecture,
+        "dimension": config.dimension,
+        "latent": config.latent,
+        "width": config.width,
+        "depth": config.depth,
+        "heads": config.heads,
+        "scale": repr(parts.priors.scale),
+        "nearest": repr(parts.memory.nearest),
+    }
+    return safetensors.torch.save(
+        tensors, metadata={"generator": canonical.encode(document).decode()}
+    )
+
+
+def unpack(data: bytes) -> Parts:
+    """Read a package.
+
+    Raises:
+        DecodeError: The bytes are no generator package of this version.
+    """
+    if len(data) > PACKAGE_LIMIT:
+        raise DecodeError(f"generator: {len(data)} bytes, at most {PACKAGE_LIMIT} are accepted")
+    try:
+        tensors = safetensors.torch.load(data)
+        size = int.from_bytes(data[:8], "little")
+        document = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["generator"])
+        if document["format"] != FORMAT or document["version"] != VERSION:
+            raise DecodeError(
+                f"generator: {document['format']} version {document['version']}, this program"
+                f" reads {FORMAT} version {VERSION}"
+            )
+        if not all(bool(torch.isfinite(t).all()) for t in tensors.values()):
+            raise DecodeError("generator: a tensor is not finite")
+        denoiser = Denoiser(
+            DenoiserConfig(
+                **{k: int(document[k]) for k in ("dimension", "latent", "width", "depth", "heads")}
+            )
+        )
+        state = {
+            k.removeprefix("denoiser."): v for k, v in tensors.items() if k.startswith("denoiser.")
+        }
+        denoiser.load_state_dict(state)
+        priors = Priors(
+            **{name: _numpy(tensors[f"priors.{name}"]) for name in _PRIORS},
+            scale=float(document["scale"]),
+        )
+        memory = Memory(
+            **{name: tensors[f"memory.{name}"] for name in _MEMORY},
+            nearest=float(document["nearest"]),
+        )
+        return Parts(
+            encoder=str(document["encoder"]),
+            architecture=str(document["architecture"]),
+            denoiser=denoiser.eval(),
+            codec=Codec(tensors["codec.encode"], tensors["codec.decode"]),
+            priors=priors,
+            memory=memory,
+        )
+    except (safetensors.SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise DecodeError(f"generator: not a generator package: {error}") from error
+
+
+_PRIORS = ("basis", "between", "within", "site", "whitener")
+_MEMORY = ("rows", "weights", "biases", "task", "second")
+
+
+def _numpy(tensor: Tensor) -> np.ndarray:
+    return tensor.to(torch.float64).numpy()

@@ -1,0 +1,99 @@
+"""The zoo in memory: what training, retrieval and the model card draw from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_common.errors import ConfigError
+from wg_server.generator import blup
+from wg_server.zoo.store import Zoo
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ZooTask:
+    """One site of one family.
+
+    Attributes:
+        key: Name of the zoo entry.
+        family: Name of the family.
+        labels: Class names.
+        features: float32 ``[n, d]``.
+        y: int64 ``[n]``.
+        weight: Trained head, ``[K, d]``.
+        bias: ``[K]``.
+    """
+
+    key: str
+    family: str
+    labels: tuple[str, ...]
+    features: NDArray[np.float32]
+    y: NDArray[np.int64]
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+
+def load_tasks(zoo: Zoo, encoder: str) -> list[ZooTask]:
+    """All entries of one encoder.
+
+    Raises:
+        ConfigError: There are too few to train on.
+    """
+    found = []
+    for entry in zoo.entries(encoder):
+        weights = zoo.read(entry)
+        found.append(
+            ZooTask(
+                entry.key,
+                entry.family,
+                entry.labels,
+                weights.features,
+                weights.labels,
+                weights.weight,
+                weights.bias,
+            )
+        )
+    if len({task.family for task in found}) < 8:
+        raise ConfigError(
+            f"zoo: {len(found)} entries of {len({t.family for t in found})} families, expected at"
+            " least 8 families; run zoo build"
+        )
+    return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """Families apart: for training, for early stopping, for the model card."""
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+
+
+def split_families(tasks: Sequence[ZooTask], rng: np.random.Generator) -> Split:
+    """Draw about a tenth of the families (at least two) each for validation and test."""
+    names = sorted({task.family for task in tasks})
+    order = [names[i] for i in rng.permutation(len(names))]
+    held = max(2, len(names) // 10)
+    return Split(tuple(order[2 * held :]), tuple(order[:held]), tuple(order[held : 2 * held]))
+
+
+def crossfit_priors(
+    tasks: Sequence[ZooTask], families: Sequence[str], folds: int
+) -> tuple[list[blup.Priors], dict[str, int], blup.Priors]:
+    """Priors that leave out one fold of the training families each, and one from them all.
+
+    Returns:
+        Priors of each fold; the fold of each family, whose priors have not seen it; all priors.
+    """
+    fold_of = {name: number % folds for number, name in enumerate(families)}
+    chosen = [task for task in tasks if task.family in fold_of]
+
+    def fit(kept: Sequence[ZooTask]) -> blup.Priors:
+        return blup.fit_priors([t.features for t in kept], [t.y for t in kept])
+
+    crossed = [fit([t for t in chosen if fold_of[t.family] != fold]) for fold in range(folds)]
+    return crossed, fold_of, fit(chosen)

@@ -1,0 +1,307 @@
+"""Training the generator: latent denoising plus functional loss, on simulated plants.
+
+Each step draws fresh episodes with fresh noise from a generator seeded by the step, so a training
+that was interrupted goes on as if it had not been. The best moving average on left-out families is
+what is packed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from wg_common import atomic, canonical
+from wg_common.nets import encoder as encoders
+from wg_common.nets.registry import LITE0_HEAD
+from wg_server.generator import batch as batches
+from wg_server.generator import card, checkpoint, memory, sampler
+from wg_server.generator.batch import Targets
+from wg_server.generator.blup import Priors
+from wg_server.generator.codec import Codec, fit_codec
+from wg_server.generator.denoiser import Batch, Denoiser, DenoiserConfig
+from wg_server.generator.episodes import Episode, Plants, Scenario
+from wg_server.generator.package import Parts, pack
+from wg_server.generator.plan import GeneratorPlan
+from wg_server.generator.tasks import (
+    Split,
+    ZooTask,
+    crossfit_priors,
+    load_tasks,
+    split_families,
+)
+from wg_server.home import ServerHome
+from wg_server.zoo.store import Zoo
+
+log = logging.getLogger(__name__)
+
+CARD = "model-card.json"
+CHECKPOINT = "checkpoint.safetensors"
+_CODEC_EPISODES = 150
+Progress = Callable[[int, str], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ground:
+    """What a training stands on: tasks, their split, and plants to draw from."""
+
+    tasks: Sequence[ZooTask]
+    split: Split
+    priors: Priors
+    train: Plants
+    validation: Plants
+    test: Plants
+    encoder: str
+
+
+def train(home: ServerHome, plan: GeneratorPlan, *, progress: Progress) -> dict[str, Any]:
+    """Train a generator on the home's zoo, write its package, and return its model card.
+
+    Raises:
+        ConfigError: There is no zoo, or too small a one.
+    """
+    torch.set_num_threads(plan.threads)
+    data = atomic.read_bytes(home.encoder, limit=encoders.PACKAGE_LIMIT)
+    encoder = canonical.sha256_hex(data)
+    tasks = load_tasks(Zoo(home.zoo), encoder)
+    dimension = tasks[0].features.shape[1]
+    ground = prepare(tasks, plan, encoder)
+    rng = np.random.default_rng((plan.seed, 12))
+    codec = _codec(ground, plan, rng)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(plan.seed)
+        model = Denoiser(
+            DenoiserConfig(
+                dimension=dimension, latent=codec.latent, width=plan.width, depth=plan.depth
+            )
+        )
+    identity = _identity(plan, encoder, tasks)
+    place, best = _fit(home, plan, ground, codec, model, identity, progress)
+    model.load_state_dict(best)
+    model.eval()
+    progress(plan.steps, "writing the model card")
+    chosen = [task for task in tasks if task.family in ground.split.train]
+    parts = Parts(
+        encoder, LITE0_HEAD, model, codec, ground.priors, memory.remember(chosen, ground.priors)
+    )
+    packed = pack(parts)
+    document = _card(plan, ground, parts, place, canonical.sha256_hex(packed))
+    atomic.write_bytes(home.generator, packed)
+    text = json.dumps(document, indent=2, sort_keys=True)
+    atomic.write_bytes(home.generator.with_name(CARD), text.encode())
+    home.generator.with_name(CHECKPOINT).unlink(missing_ok=True)
+    return document
+
+
+def prepare(tasks: Sequence[ZooTask], plan: GeneratorPlan, encoder: str) -> Ground:
+    """Split families, cross-fit the priors, and set up plants of each split."""
+    split = split_families(tasks, np.random.default_rng((plan.seed, 13)))
+    crossed, fold_of, priors = crossfit_priors(tasks, split.train, plan.folds)
+    radius = encoders.CLIP_RADIUS
+
+    def plants(families: Sequence[str]) -> Plants:
+        return Plants(tasks, dict.fromkeys(families, priors), encoder, radius)
+
+    blind = {name: crossed[fold] for name, fold in fold_of.items()}
+    return Ground(
+        tasks,
+        split,
+        priors,
+        Plants(tasks, blind, encoder, radius),
+        plants(split.validation),
+        plants(split.test),
+        encoder,
+    )
+
+
+def loss(
+    model: Denoiser,
+    codec: Codec,
+    batch: Batch,
+    targets: Targets,
+    plan: GeneratorPlan,
+    generator: torch.Generator,
+) -> Tensor:
+    """Latent denoising loss plus functional loss of one batch."""
+    residual = targets.weight - batch.weight, targets.bias - batch.bias
+    clean = codec.encode(*residual)  # [B, K, latent]
+    b = len(clean)
+    fixed = torch.rand(b, generator=generator) < plan.deterministic
+    # Logit-normal times as in Esser et al. (2024): most of the work is in the middle.
+    time_ = torch.sigmoid(torch.randn(b, generator=generator) + 0.5)
+    time_ = torch.where(fixed, torch.ones(b), time_)
+    noise = torch.randn(clean.shape, generator=generator)
+    noise = noise * (~fixed)[:, None, None]
+    noisy = clean * (1 - time_)[:, None, None] + noise * time_[:, None, None]
+    found = model(noisy, time_, batch)
+    mask = batch.class_mask.unsqueeze(-1)
+    latent = ((found - clean).square() * mask).sum() / (mask.sum() * clean.shape[2])
+    total: Tensor = latent + plan.functional * functional(model, codec, batch, targets, found)
+    return total
+
+
+def functional(
+    model: Denoiser, codec: Codec, batch: Batch, targets: Targets, latent: Tensor
+) -> Tensor:
+    """Cross-entropy on held-out records of the weights that latents decode to."""
+    weight, bias = sampler.decode(codec, batch, latent)
+    logits = torch.einsum("bqd,bkd->bqk", targets.queries, weight) + bias.unsqueeze(1)
+    logits = logits * model.log_temperature.exp()
+    logits = logits.masked_fill(~batch.class_mask.unsqueeze(1), -1e9)
+    return F.cross_entropy(logits.flatten(0, 1), targets.answers.flatten(), ignore_index=-1)
+
+
+def _fit(
+    home: ServerHome,
+    plan: GeneratorPlan,
+    ground: Ground,
+    codec: Codec,
+    model: Denoiser,
+    identity: str,
+    progress: Progress,
+) -> tuple[checkpoint.Place, dict[str, Tensor]]:
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay
+    )
+    average = {k: v.detach().clone() for k, v in model.state_dict().items()}
+    best = {k: v.clone() for k, v in average.items()}
+    states = {"average": average, "best": best}
+    path = home.generator.with_name(CHECKPOINT)
+    place = checkpoint.load(path, identity, model, states, optimiser)
+    fixed = _episodes(ground.validation, plan.episodes, (plan.seed, 14))
+    watch = Denoiser(model.config)
+    started = time.monotonic() - place.seconds
+    if place.step == 0:
+        place.best, _ = _validate(watch, average, codec, fixed)
+        progress(0, f"T-BLUP {_skeleton(fixed):.3f} on left-out families")
+    while place.step < plan.steps and place.stale < plan.patience:
+        _step(model, codec, ground.train, plan, optimiser, place.step)
+        place.step += 1
+        decay = min(plan.average, (1 + place.step) / (10 + place.step))
+        for name, value in model.state_dict().items():
+            average[name].lerp_(value, 1 - decay)
+        if place.step % plan.evaluate_every == 0 or place.step == plan.steps:
+            value, right = _validate(watch, average, codec, fixed)
+            if value < place.best - 1e-4:
+                place.best, place.stale = value, 0
+                best.update({k: v.clone() for k, v in average.items()})
+            else:
+                place.stale += 1
+            place.seconds = time.monotonic() - started
+            checkpoint.save(path, identity, place, model, states, optimiser)
+            progress(place.step, f"{right:.3f} on left-out families")
+    return place, best
+
+
+def _step(
+    model: Denoiser,
+    codec: Codec,
+    plants: Plants,
+    plan: GeneratorPlan,
+    optimiser: torch.optim.AdamW,
+    step: int,
+) -> None:
+    rng = np.random.default_rng((plan.seed, 15, step))
+    generator = torch.Generator().manual_seed(plan.seed + 1_000_003 * step)
+    episodes = [plants.draw(rng, Scenario()) for _ in range(plan.batch)]
+    batch, targets = batches.augment(*batches.collate_episodes(episodes), rng)
+    warm = min(1.0, (step + 1) / 50)
+    rate = plan.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / plan.steps))
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    optimiser.zero_grad(set_to_none=True)
+    value = loss(model, codec, batch, targets, plan, generator)
+    value.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimiser.step()
+
+
+def _episodes(plants: Plants, count: int, seed: tuple[int, ...]) -> list[Episode]:
+    rng = np.random.default_rng(seed)
+    return [plants.draw(rng, Scenario()) for _ in range(count)]
+
+
+def _validate(
+    watch: Denoiser, average: dict[str, Tensor], codec: Codec, episodes: Sequence[Episode]
+) -> tuple[float, float]:
+    """Functional loss and accuracy of the deterministic head."""
+    watch.load_state_dict(average)
+    watch.eval()
+    total, right = 0.0, []
+    with torch.inference_mode():
+        for start in range(0, len(episodes), 30):
+            part = episodes[start : start + 30]
+            batch, targets = batches.collate_episodes(part)
+            latent = sampler.deterministic(watch, batch)
+            total += float(functional(watch, codec, batch, targets, latent)) * len(part)
+            weight, bias = sampler.decode(codec, batch, latent)
+            for row, episode in enumerate(part):
+                k = len(episode.labels)
+                head = weight[row, :k].numpy(), bias[row, :k].numpy()
+                right.append(card.accuracy(episode, head))
+    return total / len(episodes), float(np.mean(right))
+
+
+def _skeleton(episodes: Sequence[Episode]) -> float:
+    return float(np.mean([card.accuracy(e, (e.guess.weight, e.guess.bias)) for e in episodes]))
+
+
+def _codec(ground: Ground, plan: GeneratorPlan, rng: np.random.Generator) -> Codec:
+    """Fit the codec on residuals, turned as training turns them."""
+    rows = []
+    episodes = [ground.train.draw(rng, Scenario()) for _ in range(_CODEC_EPISODES)]
+    for start in range(0, len(episodes), 30):
+        batch, targets = batches.collate_episodes(episodes[start : start + 30])
+        batch, targets = batches.augment(batch, targets, rng)
+        weight, bias = targets.weight - batch.weight, targets.bias - batch.bias
+        both = torch.cat([weight, bias.unsqueeze(-1)], dim=-1)[batch.class_mask]
+        rows.append(both.numpy().astype(np.float64))
+    found = np.concatenate(rows)
+    return fit_codec(found, min(plan.latent, found.shape[1]))
+
+
+def _card(
+    plan: GeneratorPlan, ground: Ground, parts: Parts, place: checkpoint.Place, name: str
+) -> dict[str, Any]:
+    priors = dict.fromkeys(ground.split.test, ground.priors)
+    fixed = _episodes(ground.test, plan.episodes, (plan.seed, 16))
+    scores = card.evaluate(parts, ground.test, priors, episodes=2 * plan.episodes, seed=plan.seed)
+    return {
+        "generator": name,
+        "encoder": ground.encoder,
+        "architecture": parts.architecture,
+        "parameters": sum(p.numel() for p in parts.denoiser.parameters()),
+        "zoo": {
+            "tasks": len(ground.tasks),
+            "train_families": len(ground.split.train),
+            "validation_families": list(ground.split.validation),
+            "test_families": list(ground.split.test),
+        },
+        "training": {
+            "steps": place.step,
+            "seconds": place.seconds,
+            "validation_loss": place.best,
+            "plan": canonical.to_builtins(plan),
+        },
+        "codec": card.codec_fidelity(parts, fixed),
+        "diversity": card.diversity(parts, fixed[:20]),
+        **scores,
+    }
+
+
+def _identity(plan: GeneratorPlan, encoder: str, tasks: Sequence[ZooTask]) -> str:
+    document = {
+        "plan": {k: str(v) for k, v in canonical.to_builtins(plan).items()},
+        "encoder": encoder,
+        "tasks": sorted(task.key for task in tasks),
+    }
+    return canonical.sha256_hex(canonical.encode(document))
