@@ -1,8 +1,9 @@
-"""A campaign from query to receipt, between a real server and real nodes on loopback."""
+"""Campaigns from query to receipt, between a real server and real nodes on loopback."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -13,30 +14,32 @@ from tests.e2e.fleet_support import (
     make_home,
     running,
     start_campaign,
+    wait_until,
 )
 
+from wg_client.inbox import Inbox
+from wg_client.node import Handlers, run_node
+from wg_common.errors import (
+    BudgetExceeded,
+    ConfigError,
+    DataError,
+    NotAcceptedError,
+    PeerError,
+    WgError,
+)
 from wg_server.home import ServerHome
+from wg_server.queue import CampaignQueue
+from wg_server.serve import serve
 from wg_server.store import Store
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[ServerHome]:
-    home = make_home(tmp_path / "server")
-    with running(home):
-        yield home
-
-
-@pytest.fixture
-def plant(server: ServerHome, tmp_path: Path) -> Plant:
-    return enrol_plant(server, tmp_path / "plant-a", "plant-a")
-
-
-def test_a_campaign_brings_statistics_in_and_a_package_out(
+def test_a_campaign_brings_statistics_in_and_packages_out(
     server: ServerHome, plant: Plant, tmp_path: Path
 ) -> None:
     other = enrol_plant(server, tmp_path / "plant-b", "plant-b")
     with plant.running(), other.running():
         done = finished(server, start_campaign(server, ["plant-a", "plant-b"]))
+        wait_until(lambda: bool(plant.applied and other.applied), "applying")
     assert done.state == "done"
     for each, task in zip((plant, other), done.tasks, strict=True):
         assert each.steps == ["charged", "recorded"]
@@ -47,3 +50,154 @@ def test_a_campaign_brings_statistics_in_and_a_package_out(
     with Store.open(server) as store:
         releases = store.memory(encoder=done.encoder, apart_from="nobody")
         assert [release.site for release in releases] == ["plant-a", "plant-b"]
+
+
+def test_once_ends_after_one_package(server: ServerHome, plant: Plant) -> None:
+    with plant.running(once=True) as node:
+        finished(server, start_campaign(server, ["plant-a"]))
+        node.join(20)
+        assert not node.is_alive()
+    assert len(plant.applied) == 1
+
+
+def test_once_reports_why_a_package_was_not_applied(server: ServerHome, plant: Plant) -> None:
+    def refuse() -> None:
+        raise NotAcceptedError("worse than what is there")
+
+    plant.before_apply = refuse
+    failures: list[WgError] = []
+
+    def run() -> None:
+        try:
+            run_node(
+                plant.home,
+                Handlers(answer_query=plant.answer, apply_package=plant.apply),
+                once=True,
+            )
+        except WgError as error:
+            failures.append(error)
+
+    node = threading.Thread(target=run)
+    node.start()
+    done = finished(server, start_campaign(server, ["plant-a"]))
+    node.join(20)
+    assert [type(each) for each in failures] == [NotAcceptedError]
+    assert done.state == "done"  # whether a package was any good is not the server's to know
+    assert not Inbox(plant.home).waiting()
+    assert [path.stem for path in (plant.home.packages / "rejected").iterdir()] == [
+        done.tasks[0].delivery_id
+    ]
+
+
+def test_a_second_campaign_gets_the_stored_release_and_charges_nothing(
+    server: ServerHome, plant: Plant
+) -> None:
+    with plant.running():
+        first = finished(server, start_campaign(server, ["plant-a"]))
+        second = finished(server, start_campaign(server, ["plant-a"]))
+    assert (first.state, second.state) == ("done", "done")
+    assert first.tasks[0].release_id == second.tasks[0].release_id
+    assert first.tasks[0].query_id != second.tasks[0].query_id
+    with plant.ledger() as ledger:
+        assert ledger.spent("line-1").charges == 1
+
+
+def test_a_site_that_refuses_leaves_the_others_served(
+    server: ServerHome, plant: Plant, tmp_path: Path
+) -> None:
+    def refuse() -> None:
+        raise BudgetExceeded("spent: 7.9 of 8")
+
+    poor = enrol_plant(server, tmp_path / "plant-b", "plant-b")
+    poor.before_answer = refuse
+    with plant.running(), poor.running():
+        done = finished(server, start_campaign(server, ["plant-a", "plant-b"]))
+    assert done.state == "partial"
+    served, refused = done.tasks
+    assert served.state == "delivered"
+    assert (refused.state, refused.code) == ("refused", "budget")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (DataError("/plant/secret/path: torn image"), "data"),
+        (ValueError("/plant/secret/path"), "internal"),
+        (PeerError("the witness is away"), "peer"),
+    ],
+)
+def test_no_text_of_an_error_leaves_the_plant(
+    server: ServerHome, plant: Plant, error: Exception, code: str
+) -> None:
+    def fail() -> None:
+        plant.before_answer = lambda: None
+        raise error
+
+    plant.before_answer = fail
+    with plant.running():
+        done = finished(server, start_campaign(server, ["plant-a"]))
+    (task,) = done.tasks
+    if code == "data":
+        assert (done.state, task.state, task.code) == ("partial", "refused", "data")
+    else:  # another try may cure it, and did
+        assert (done.state, task.messages) == ("done", 3)
+
+
+def test_a_site_that_is_away_expires_and_the_campaign_ends(
+    server: ServerHome, plant: Plant, tmp_path: Path
+) -> None:
+    enrol_plant(server, tmp_path / "plant-b", "plant-b")
+    with plant.running():
+        done = finished(server, start_campaign(server, ["plant-a", "plant-b"], seconds=3.0))
+    assert done.state == "partial"
+    assert [task.state for task in done.tasks] == ["delivered", "expired"]
+
+
+def test_a_cancelled_campaign_ends_and_asks_nobody_more(server: ServerHome, plant: Plant) -> None:
+    campaign = start_campaign(server, ["plant-a"])
+    with Store.open(server) as store:
+        queue = CampaignQueue(store.engine)
+        wait_until(lambda: queue.show(campaign.id).state == "running", "the start")
+        queue.cancel(campaign.id)
+    assert finished(server, campaign).state == "cancelled"
+    with plant.running():
+        time.sleep(0.5)
+    assert plant.steps == []
+
+
+def test_a_campaign_survives_a_restart_of_the_server(tmp_path: Path) -> None:
+    home = make_home(tmp_path / "server")
+    with running(home):
+        plant = enrol_plant(home, tmp_path / "plant-a", "plant-a")
+        campaign = start_campaign(home, ["plant-a"])
+        with Store.open(home) as store:
+            queue = CampaignQueue(store.engine)
+            wait_until(lambda: queue.show(campaign.id).state == "running", "the start")
+    with plant.running():
+        time.sleep(0.3)  # the node is up before the server, and finds it
+        with running(home):
+            done = finished(home, campaign)
+    assert done.state == "done"
+    assert plant.steps == ["charged", "recorded"]
+
+
+def test_a_package_that_arrived_is_applied_at_the_next_start(
+    server: ServerHome, plant: Plant
+) -> None:
+    def die() -> None:
+        plant.before_apply = lambda: None
+        raise SystemExit  # ends the node's thread, and nothing is tidied up
+
+    plant.before_apply = die
+    with plant.running() as node:
+        done = finished(server, start_campaign(server, ["plant-a"]))
+        node.join(20)
+    assert plant.applied == []
+    with plant.running(once=True) as node:
+        node.join(20)
+    assert plant.applied == [done.tasks[0].delivery_id]
+
+
+def test_one_process_serves_a_home(server: ServerHome) -> None:
+    with pytest.raises(ConfigError, match="another process serves"):
+        serve(server, stop=threading.Event())

@@ -27,7 +27,12 @@ from flwr.common.constant import (
     SubStatus,
 )
 from flwr.proto.fab_pb2 import GetFabRequest
-from flwr.proto.fleet_pb2 import ActivateNodeRequest, PushMessagesRequest
+from flwr.proto.fleet_pb2 import (
+    ActivateNodeRequest,
+    DeactivateNodeRequest,
+    DeactivateNodeResponse,
+    PushMessagesRequest,
+)
 from flwr.proto.message_pb2 import ObjectTree
 from flwr.server.superlink.linkstate import LinkState
 from flwr.supercore.constant import (
@@ -101,6 +106,7 @@ class FleetState:
         )
         self._state: LinkState = self._factory.state()
         self._activations: dict[str, float] = {}
+        self._left: set[str] = set()
         self._run_lock = threading.Lock()
 
     def mount(self, app: FastAPI) -> None:
@@ -113,7 +119,7 @@ class FleetState:
         """Flower's middleware, outermost first, with our guard innermost."""
         return [
             Middleware(BaseHTTPMiddleware, dispatch=http_error_translator),
-            Middleware(ProtobufTranslationMiddleware),
+            Middleware(_FleetTranslation),
             Middleware(NodeAuthMiddleware),
             Middleware(BaseHTTPMiddleware, dispatch=self._guard),
         ]
@@ -122,7 +128,7 @@ class FleetState:
         """Names of the sites whose node is there now."""
         keys = {site.node_key.encode("ascii"): site.name for site in sites}
         nodes = self._state.get_node_info(statuses=[NodeStatus.ONLINE])
-        return {keys[node.public_key] for node in nodes if node.public_key in keys}
+        return {keys[node.public_key] for node in nodes if node.public_key in keys} - self._left
 
     def activated(self, site: str) -> float:
         """When (monotonic) a site's node last came online; 0 if never."""
@@ -186,6 +192,11 @@ class FleetState:
                 for pushed in message.messages_list
             ):
                 raise HTTPException(403, "the reply names another node as its source")
+            if isinstance(message, DeactivateNodeRequest):
+                # Flower would forget the node's last reply with it; its heartbeat runs out anyway.
+                self._left.add(site.name)
+                request.state.protobuf_response = DeactivateNodeResponse()
+                return Response()
             if isinstance(message, ActivateNodeRequest):
                 await run_in_threadpool(self._before_activation, site)
         return await call_next(request)
@@ -199,6 +210,17 @@ class FleetState:
         else:
             self._state.deactivate_node(node_id)
         self._activations[site.name] = time.monotonic()
+        self._left.discard(site.name)
+
+
+class _FleetTranslation(ProtobufTranslationMiddleware):
+    """Flower's translation knows the paths of every API of it; here only the Fleet API's count."""
+
+    async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+        """Translate a Fleet request; hand anything else on as it is."""
+        if not request.url.path.startswith(fleet_router.prefix + "/"):
+            return await call_next(request)
+        return await super().dispatch(request, call_next)
 
 
 class FleetRun:

@@ -1,0 +1,384 @@
+"""What an attacker gets: with the CA certificate alone, a stranger's, a revoked or another key."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+from flwr.proto.fab_pb2 import GetFabRequest
+from flwr.proto.fleet_pb2 import (
+    ActivateNodeRequest,
+    PullMessagesRequest,
+    PushMessagesRequest,
+    RegisterNodeFleetRequest,
+    UnregisterNodeFleetRequest,
+)
+from flwr.proto.message_pb2 import Message as MessageProto
+from flwr.proto.message_pb2 import Metadata
+from flwr.proto.node_pb2 import Node
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes
+from flwr.supernode import node_auth_http_interceptor as signer
+from flwr.supernode.fleet_http_client import FleetHttpClient
+from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
+from starlette.requests import ClientDisconnect, Request
+from tests.e2e.fleet_support import (
+    Plant,
+    enrol_plant,
+    finished,
+    make_home,
+    start_campaign,
+    wait_until,
+)
+
+from wg_client import config as configuration
+from wg_client import enrolment, identity, link
+from wg_client.home import ClientHome
+from wg_common import fleet, protocol, statistics_file
+from wg_common.errors import ConfigError, PeerError, VerificationError
+from wg_common.protocol import RENEW_PATH, WITNESS_PATH
+from wg_common.statistics_file import encode_covered
+from wg_server import campaigns, pki
+from wg_server.enrolment import Enrolment, make_token
+from wg_server.fleet import adapter, listener
+from wg_server.fleet.adapter import FleetState
+from wg_server.fleet.endpoints import Witness
+from wg_server.fleet.guards import BodyLimit
+from wg_server.home import ServerHome
+from wg_server.serve import fleet_app
+from wg_server.store import Store
+
+
+def routes(home: ServerHome) -> list[tuple[str, str]]:
+    """Method and path of every route that the fleet listener has."""
+    with Store.open(home) as store:
+        config = home.config()
+        app = fleet_app(
+            config, store, FleetState(), Witness.of(home, store), Enrolment(home, config, store)
+        )
+        found = list(_flat(app))
+    assert len(found) >= 14
+    assert ("POST", WITNESS_PATH) in found and ("POST", RENEW_PATH) in found
+    return found
+
+
+def _flat(owner: Any) -> Iterator[tuple[str, str]]:
+    for route in owner.routes:
+        inner = getattr(route, "original_router", None)
+        if inner is not None:
+            yield from _flat(inner)
+        else:
+            yield from ((method, route.path) for method in sorted(route.methods))
+
+
+def call(home: ServerHome, context: ssl.SSLContext, method: str, path: str) -> int:
+    with link.open_client(home.config().fleet_url, context) as client:
+        headers = {"content-type": "application/x-protobuf"}
+        return client.request(method, path, content=b"", headers=headers).status_code
+
+
+def node_client(plant: Plant, *, key_of: Plant | None = None) -> FleetHttpClient:
+    """Flower's own client, with a plant's certificate and any plant's node key."""
+    key = identity.load_ec((key_of or plant).home.node_key)
+    config = link.client_context(plant.home)
+    return FleetHttpClient(
+        _url(plant.home),
+        verify=config,
+        interceptors=[NodeAuthHttpInterceptor(key, key.public_key())],
+    )
+
+
+def _url(home: ClientHome) -> str:
+    return configuration.load(home).server.fleet_url
+
+
+def activate(plant: Plant, client: FleetHttpClient, *, key_of: Plant | None = None) -> Node:
+    key = identity.load_ec((key_of or plant).home.node_key).public_key()
+    reply = client.ActivateNode(
+        ActivateNodeRequest(public_key=public_key_to_bytes(key), heartbeat_interval=30)
+    )
+    return Node(node_id=reply.node_id)
+
+
+def test_the_ca_certificate_alone_opens_no_route(server: ServerHome, plant: Plant) -> None:
+    context = link.pinned_context(server.ca_cert)
+    for method, path in routes(server):
+        with pytest.raises(httpx.TransportError):  # TLS ends it: there is no HTTP answer at all
+            call(server, context, method, path)
+
+
+def test_a_certificate_of_another_authority_opens_no_route(
+    server: ServerHome, plant: Plant, tmp_path: Path
+) -> None:
+    other = make_home(tmp_path / "other")
+    context = link.pinned_context(server.ca_cert)
+    pem = pki.issue_client(
+        other, "plant-a", identity.csr(plant.home, "plant-a"), datetime.timedelta(hours=1)
+    )
+    stranger = tmp_path / "stranger.pem"
+    stranger.write_text(pki.to_pem(pem))
+    context.load_cert_chain(stranger, plant.home.tls_key)
+    for method, path in routes(server):
+        with pytest.raises(httpx.TransportError):
+            call(server, context, method, path)
+
+
+def test_a_certificate_that_was_never_enrolled_gets_403_on_every_route(
+    server: ServerHome, plant: Plant, tmp_path: Path
+) -> None:
+    # Signed by our CA, and yet not in the store: a CA key used behind the server's back.
+    pem = pki.issue_client(
+        server, "plant-a", identity.csr(plant.home, "plant-a"), datetime.timedelta(hours=1)
+    )
+    forged = tmp_path / "forged.pem"
+    forged.write_text(pki.to_pem(pem))
+    context = link.pinned_context(server.ca_cert)
+    context.load_cert_chain(forged, plant.home.tls_key)
+    for method, path in [
+        *routes(server),
+        ("GET", "/"),
+        ("GET", "/docs"),
+        ("POST", "/v1/control/x"),
+    ]:
+        assert call(server, context, method, path) == 403, path
+
+
+def test_a_revoked_certificate_gets_403_on_every_route_from_the_next_request(
+    server: ServerHome, plant: Plant
+) -> None:
+    with link.open_client(_url(plant.home), link.client_context(plant.home)) as client:
+        assert client.post(WITNESS_PATH, content=b"x").status_code == 400
+        with Store.open(server) as store:
+            store.revoke("plant-a", time.time())
+        assert client.post(WITNESS_PATH, content=b"x").status_code == 403  # the same connection
+    for method, path in routes(server):
+        assert call(server, link.client_context(plant.home), method, path) == 403, path
+
+
+def test_control_and_runtime_apis_are_not_there(server: ServerHome, plant: Plant) -> None:
+    context = link.client_context(plant.home)
+    for path in (
+        "/v1/control/start-run",
+        "/v1/control/list-runs",
+        "/v1/control/register-node",
+        "/v1/runtime/push-messages",
+        "/v1/runtime/acquire-task",
+        "/docs",
+        "/openapi.json",
+    ):
+        assert call(server, context, "POST", path) == 404, path
+    assert all("/control/" not in path and "/runtime/" not in path for _, path in routes(server))
+
+
+def test_another_sites_node_key_is_refused(
+    server: ServerHome, plant: Plant, tmp_path: Path
+) -> None:
+    other = enrol_plant(server, tmp_path / "plant-b", "plant-b")
+    with node_client(plant, key_of=other) as client, pytest.raises(httpx.HTTPStatusError) as info:
+        activate(plant, client, key_of=other)
+    assert info.value.response.status_code == 403
+
+
+def test_a_reply_in_another_nodes_name_is_refused(
+    server: ServerHome, plant: Plant, tmp_path: Path
+) -> None:
+    other = enrol_plant(server, tmp_path / "plant-b", "plant-b")
+    with node_client(other) as client:
+        victim = activate(other, client)
+    with node_client(plant) as client:
+        node = activate(plant, client)
+        forged = MessageProto(metadata=Metadata(src_node_id=victim.node_id, run_id=1))
+        with pytest.raises(httpx.HTTPStatusError) as info:
+            client.PushMessages(PushMessagesRequest(node=node, messages_list=[forged]))
+        assert info.value.response.status_code == 403
+        with pytest.raises(httpx.HTTPStatusError) as info:  # nor may it pull as the other
+            client.PullMessages(PullMessagesRequest(node=victim))
+        assert info.value.response.status_code == 401
+
+
+def test_nodes_can_neither_register_nor_fetch_code(server: ServerHome, plant: Plant) -> None:
+    with node_client(plant) as client:
+        node = activate(plant, client)
+        key = public_key_to_bytes(identity.load_ec(plant.home.node_key).public_key())
+        for attempt in (
+            lambda: client.RegisterNode(RegisterNodeFleetRequest(public_key=key)),
+            lambda: client.UnregisterNode(UnregisterNodeFleetRequest(node_id=node.node_id)),
+            lambda: client.GetFab(GetFabRequest(node=node, hash_str=fleet.APP_HASH, run_id=1)),
+        ):
+            with pytest.raises(httpx.HTTPStatusError) as info:
+                attempt()
+            assert info.value.response.status_code in (403, 412)
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        (f"content-length: {1 << 40}", 413),
+        ("content-length: -1", 400),
+        ("content-length: 1e3", 400),
+        ("transfer-encoding: chunked", 411),
+        ("x-none: 0", 411),
+    ],
+)
+def test_a_body_that_is_large_or_of_unknown_length_is_refused_unread(
+    server: ServerHome, plant: Plant, header: str, status: int
+) -> None:
+    with raw_connection(server, plant) as connection:
+        head = f"POST {WITNESS_PATH} HTTP/1.1\r\nhost: x\r\n{header}\r\n\r\n"
+        connection.sendall(head.encode())  # and no body: the answer must not wait for one
+        assert connection.recv(64).startswith(f"HTTP/1.1 {status} ".encode())
+
+
+def test_a_body_that_never_comes_is_not_waited_for(
+    server: ServerHome, plant: Plant, tmp_path: Path
+) -> None:
+    app = BodyLimit(_reads_all, limit=1000, seconds=0.2)
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "headers": [(b"content-length", b"10")],
+    }
+
+    async def never() -> dict[str, Any]:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    async def send(message: Any) -> None:
+        raise AssertionError
+
+    start = time.monotonic()
+    with pytest.raises(ClientDisconnect):
+        asyncio.run(app(scope, never, send))
+    assert time.monotonic() - start < 30
+
+
+async def _reads_all(scope: Any, receive: Any, send: Any) -> None:
+    await Request(scope, receive).body()
+
+
+@contextlib.contextmanager
+def raw_connection(server: ServerHome, plant: Plant) -> Iterator[ssl.SSLSocket]:
+    config = server.config()
+    context = link.client_context(plant.home)
+    with (
+        socket.create_connection((config.host, config.fleet_port), timeout=10) as raw,
+        context.wrap_socket(raw, server_hostname=config.host) as connection,
+    ):
+        connection.settimeout(10)
+        yield connection
+
+
+def test_a_burst_of_requests_is_slowed_down(server: ServerHome, plant: Plant) -> None:
+    with link.open_client(_url(plant.home), link.client_context(plant.home)) as client:
+        rate = server.config().requests_per_second
+        codes = [client.post(WITNESS_PATH, content=b"x").status_code for _ in range(20 * rate)]
+    assert codes[0] == 400 and 429 in codes
+
+
+def test_a_client_that_never_finishes_a_request_is_dropped(
+    server: ServerHome, plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "HEADER_SECONDS", 0.5)
+    with raw_connection(server, plant) as connection:
+        connection.sendall(b"POST /wg/v1/witness HTTP/1.1\r\nhost: x\r\n")
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            assert connection.recv(1) == b""
+
+
+def test_a_node_declines_a_run_for_another_app(
+    server: ServerHome, plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The server offers other code: the hash of an app that is not installed at the plant.
+    monkeypatch.setattr(adapter, "fleet", SimpleNamespace(**{**vars(fleet), "APP_HASH": "0" * 64}))
+    with plant.running():
+        done = finished(server, start_campaign(server, ["plant-a"]))
+    (task,) = done.tasks
+    assert (task.state, task.code) == ("refused", fleet.APP_MISMATCH)
+    assert plant.steps == []
+
+
+def test_a_node_declines_an_unknown_message_type(
+    server: ServerHome, plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(campaigns._Collecting, "kind", "query.everything")
+    with plant.running():
+        done = finished(server, start_campaign(server, ["plant-a"]))
+    (task,) = done.tasks
+    assert (task.state, task.code) == ("refused", fleet.TYPE_DENIED)
+    assert plant.steps == []
+
+
+def test_an_uncovered_release_is_refused(server: ServerHome, plant: Plant) -> None:
+    honest = plant.answer
+
+    def tampered(*args: object, **kwargs: object) -> bytes:
+        covered = statistics_file.decode_covered(honest(*args, **kwargs))  # type: ignore[arg-type]
+        # The release of a charge, sent with the proof of another entry.
+        forged = statistics_file.CoveredStatistics(
+            covered.release,
+            covered.charge_entry,
+            covered.release_entry,
+            covered.release_proof,
+            covered.release_proof,
+        )
+        return encode_covered(forged)
+
+    plant.answer = tampered  # type: ignore[method-assign]
+    with plant.running():
+        done = finished(server, start_campaign(server, ["plant-a"]))
+    (task,) = done.tasks
+    assert (task.state, task.code, task.release_id) == ("failed", "verification", "")
+    with Store.open(server) as store:
+        assert not store.memory(encoder=done.encoder, apart_from="nobody")
+
+
+def test_a_token_works_once_for_its_site_and_until_it_expires(
+    server: ServerHome, tmp_path: Path
+) -> None:
+    with Store.open(server) as store:
+        token = make_token(server, store, "plant-x", 600.0)
+        late = make_token(server, store, "plant-y", -1.0)
+    text = protocol.encode_token(token)
+    enrolment.enrol(ClientHome(tmp_path / "one"), text)
+    with pytest.raises(PeerError, match=r"403.*used"):
+        enrolment.enrol(ClientHome(tmp_path / "two"), text)
+    with pytest.raises(ConfigError, match="expired"):
+        enrolment.enrol(ClientHome(tmp_path / "three"), protocol.encode_token(late))
+
+
+def test_a_server_in_the_middle_never_sees_the_secret(server: ServerHome, tmp_path: Path) -> None:
+    with Store.open(server) as store:
+        token = make_token(server, store, "plant-x", 600.0)
+    wrong = protocol.JoinToken(
+        site=token.site,
+        enrol_url=token.enrol_url,
+        ca_sha256="0" * 64,
+        secret=token.secret,
+        expires=token.expires,
+    )
+    home = ClientHome(tmp_path / "plant")
+    with pytest.raises(VerificationError, match="not the server"):
+        enrolment.enrol(home, protocol.encode_token(wrong))
+    assert not home.certificate.exists() and not home.tls_key.exists()
+
+
+def test_a_wrong_clock_is_called_that(
+    server: ServerHome,
+    plant: Plant,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    real = getattr(signer, "now")  # noqa: B009 - imported there, not exported
+    monkeypatch.setattr(signer, "now", lambda: real() + datetime.timedelta(minutes=10))
+    monkeypatch.setattr(link, "time", SimpleNamespace(time=lambda: time.time() + 600))
+    with plant.running():
+        wait_until(lambda: "s ahead of the server" in caplog.text, "the message")
