@@ -11,7 +11,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -132,6 +132,10 @@ def healthy(home: ServerHome) -> bool:
         return False
 
 
+class Died(BaseException):
+    """Ends a node as a crash does: nothing catches it, and nothing is tidied up."""
+
+
 @dataclass
 class Plant:
     """One enrolled plant, and what its handlers did."""
@@ -159,12 +163,12 @@ class Plant:
         """Run the plant's node on a thread until the block ends."""
         stop = threading.Event()
         handlers = Handlers(answer_query=self.answer, apply_package=self.apply)
-        thread = threading.Thread(
-            target=run_node,
-            args=(self.home, handlers),
-            kwargs={"once": once, "stop": stop, "options": FAST},
-            name=self.site,
-        )
+
+        def run() -> None:
+            with suppress(Died):
+                run_node(self.home, handlers, once=once, stop=stop, options=FAST)
+
+        thread = threading.Thread(target=run, name=self.site)
         thread.start()
         try:
             yield thread

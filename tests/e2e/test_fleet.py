@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.fleet_support import (
+    Died,
     Plant,
     enrol_plant,
     finished,
@@ -186,7 +187,7 @@ def test_a_package_that_arrived_is_applied_at_the_next_start(
 ) -> None:
     def die() -> None:
         plant.before_apply = lambda: None
-        raise SystemExit  # ends the node's thread, and nothing is tidied up
+        raise Died
 
     plant.before_apply = die
     with plant.running() as node:
