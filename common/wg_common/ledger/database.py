@@ -149,6 +149,6 @@ def check_format(path: Path, database: sqlite3.Connection) -> None:
         (application,) = database.execute("pragma application_id").fetchone()
         (version,) = database.execute("pragma user_version").fetchone()
     if application != APPLICATION_ID:
-        raise ConfigError(f"{path}: not a weightgate ledger")
+        raise ConfigError(f"{path}: not a weightgate ledger, or copied without its -wal file")
     if version != SCHEMA_VERSION:
         raise ConfigError(f"{path}: ledger format {version}, this program reads {SCHEMA_VERSION}")

@@ -24,7 +24,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO, TypeVar
+from typing import IO, BinaryIO, Self, TypeVar
 
 from wg_common import canonical, container
 from wg_common.container import Section, Span
@@ -204,6 +204,12 @@ class ExportReader:
         except BaseException:
             self._stream.close()
             raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close the file."""

@@ -273,6 +273,8 @@ class _DatabaseSource:
             for index, (seq, entry, leaf) in enumerate(rows):
                 if seq != index:
                     raise VerificationError(f"entry {index}: is missing")
+                if not isinstance(entry, bytes):
+                    raise VerificationError(f"entry {index}: is damaged")
                 yield entry, leaf
 
     def heads(self) -> list[bytes]:

@@ -196,9 +196,9 @@ class Log:
         """
         notes.check_key_name(name)
         with self._writing() as state:
-            for known in state.witnesses:
-                if known.name == name and state.witness_keys(name)[0] == public_key:
-                    return known.seq
+            known = next((w for w in reversed(state.witnesses) if w.name == name), None)
+            if known is not None and known.public_key == public_key:
+                return known.seq
             return self._append(
                 Witness(head=self._head(entries.WITNESS), name=name, public_key=public_key.hex())
             )
@@ -413,7 +413,7 @@ class Log:
         for seq, data, leaf in rows:
             if seq != state.size:
                 raise VerificationError(f"{self._path}: entry {state.size} is missing")
-            if merkle.leaf_hash(data) != leaf:
+            if not isinstance(data, bytes) or merkle.leaf_hash(data) != leaf:
                 raise VerificationError(f"{self._path}: entry {seq} does not match its stored hash")
             yield state.apply(data)
         if state.size == 0:
@@ -422,9 +422,12 @@ class Log:
     @contextmanager
     def _writing(self) -> Iterator[LedgerState]:
         """The write lock, with a state that holds everything committed before."""
-        self._signing_key()
+        key = signing.public_bytes(self._signing_key())
         with self._transaction():
-            yield self._state
+            state = self._state
+            if key != state.public_key:  # rotated by another process since this one opened it
+                raise ConfigError(f"{self._path}: signed by key {state.key_id} now, open it again")
+            yield state
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,8 +40,13 @@ def key(number: int) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32)
 
 
-def schema() -> StatisticsSchema:
-    return default_schema(encoder="ab" * 32, dimension=4, labels=("good", "bad"), clip_radius=1.0)
+def schema(encoder: str = "") -> StatisticsSchema:
+    return default_schema(
+        encoder=canonical.sha256_hex(encoder.encode()),
+        dimension=4,
+        labels=("good", "bad"),
+        clip_radius=1.0,
+    )
 
 
 @dataclass
@@ -90,10 +96,14 @@ class Site:
         )
 
     def request(
-        self, request_id: str = "r1", epsilon: str = "1", dataset: str = "parts"
+        self,
+        request_id: str = "r1",
+        epsilon: str = "1",
+        dataset: str = "parts",
+        encoder: str = "",
     ) -> ChargeRequest:
         return charging.statistics_request(
-            schema(),
+            schema(encoder),
             mechanism.sigma_for(schema(), float(epsilon), float(DELTA)),
             request_id=request_id,
             dataset=dataset,
@@ -112,7 +122,7 @@ class Site:
             site="plant-a",
             dataset=request.dataset,
             request_id=request.request_id,
-            release_id="cd" * 16,
+            release_id=os.urandom(16).hex(),
             epsilon=request.epsilon,
             delta=request.delta,
             sigma=request.mechanism.sigma,
