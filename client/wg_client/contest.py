@@ -22,6 +22,7 @@ from wg_client.delivered import delivered_loss
 from wg_client.finetune import Finetuned, fit_finetuned
 from wg_client.folds import Folds, stratified
 from wg_client.heads import Floats, Ints, LinearHead, best_temperature
+from wg_common.errors import NotAcceptedError
 
 RANDOM = "random-init"
 LOCAL = "local-only"
@@ -255,11 +256,10 @@ def _decide(
     if not labelled:
         first = next((name for name in (GENERATED, CLOSED_FORM) if name in models), None)
         if first is None or not config.without_labels:
-            return RANDOM, "There are no labels here, and the policy keeps nothing unchecked."
-        return (
-            first,
-            "There are no labels here: nothing could be checked, and local-only cannot be.",
-        )
+            raise NotAcceptedError(
+                "no local labels: nothing can be checked, and acceptance.without_labels is off"
+            )
+        return first, "There are no labels here: nothing was checked, and local-only is impossible."
     winner = acceptance.keep(evidence)
     if winner is None:
         return LOCAL, "No delivered model was shown to be better than local-only on local records."

@@ -61,7 +61,10 @@ def leave_out(
     if len(tried) > limit:
         tried = tried[np.linspace(0, len(tried) - 1, limit).round().astype(np.intp)]
     count = folds.count if small else 1
-    parts = [_one_left_out(start, features, labels, folds, c, s, label, count) for label in tried]
+    tries = (_one_left_out(start, features, labels, folds, c, s, label, count) for label in tried)
+    parts = [part for part in tries if part is not None]
+    if not parts:
+        return LeftOut.none()
     losses = np.array([part.losses(unseen_mass) for part in parts]).mean(axis=0)
     best = int(np.argmin(losses))
     # What the other classes lose without any competition is in the folds' score already.
@@ -128,7 +131,7 @@ def _one_left_out(
     s: float,
     label: int,
     count: int,
-) -> _Part:
+) -> _Part | None:
     given = start.head.logits(features)
     found: list[tuple[Floats, Floats, Floats, Floats, NDArray[np.bool_], Floats]] = []
     for fold in range(count):
@@ -158,4 +161,6 @@ def _one_left_out(
                 (softmax(seen[rest], axis=1) * truth).sum(axis=1),
             )
         )
+    if not sum(len(row[0]) for row in found):
+        return None
     return _Part(*(np.concatenate(columns) for columns in zip(*found, strict=True)))

@@ -1,0 +1,233 @@
+"""A plant's home without a server: real keys, ledger, encoder and images; server and witness keys
+are the test's own."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from numpy.typing import NDArray
+
+from wg_client import config as configuration
+from wg_client import identity, release
+from wg_client.config import ClientConfig, DataConfig, PrivacyConfig, ServerConfig
+from wg_client.dataset import commitment, load_dataset, record_digests
+from wg_client.heads import LinearHead
+from wg_client.home import ClientHome
+from wg_common import canonical, signing, weights_package
+from wg_common.ledger import witness as witnesses
+from wg_common.ledger.store import Ledger
+from wg_common.ledger.witness import WitnessState
+from wg_common.nets.encoder import fit_encoder, load_encoder, raw_features
+from wg_common.protocol import StatisticsQuery
+from wg_common.weights_package import Candidate, WeightsManifest
+
+LABELS = ("bars", "dots", "rings")
+WITNESS = "test-witness"
+
+
+def pictures(rng: np.random.Generator, label: int, count: int) -> NDArray[np.uint8]:
+    """Noisy 32x32 pictures of one of three patterns."""
+    y, x = np.mgrid[0:32, 0:32] / 32.0
+    found = np.empty((count, 32, 32), np.uint8)
+    for row in range(count):
+        a, b, c = rng.uniform(0, 1, 3)
+        waves = (
+            np.sin(2 * np.pi * (4 * x + a)),
+            np.sin(2 * np.pi * (5 * x + a)) * np.sin(2 * np.pi * (5 * y + b)),
+            np.sin(2 * np.pi * (6 * np.hypot(x - 0.3 - 0.4 * a, y - 0.3 - 0.4 * b) + c)),
+        )
+        picture = 128 + 60 * waves[label] + rng.normal(0, 45, (32, 32))
+        found[row] = np.clip(picture, 0, 255)
+    return found
+
+
+def write_npz(path: Path, counts: Mapping[int, int], seed: int, labels: tuple[str, ...]) -> Path:
+    """A data file with so many records of each class."""
+    rng = np.random.default_rng(seed)
+    x = np.concatenate([pictures(rng, label, count) for label, count in counts.items()])
+    y = np.repeat(list(counts), list(counts.values()))
+    np.savez(path, x=x, y=y, classes=np.array(labels), group=np.arange(len(y)) // 2)
+    return path
+
+
+@dataclass(slots=True)
+class TestWitness:
+    """A witness with a memory, as the server is one; counts how often it is asked."""
+
+    __test__ = False
+
+    origin: str
+    log_key: bytes
+    key: Ed25519PrivateKey
+    state: WitnessState | None = None
+    asked: int = 0
+
+    def __call__(self, body: bytes) -> bytes:
+        self.asked += 1
+        signed = witnesses.countersign(
+            self.state,
+            body,
+            origin=self.origin,
+            log_key=signing.public_from_bytes(self.log_key),
+            witness_name=WITNESS,
+            witness_key=self.key,
+            now=int(time.time()),
+        )
+        self.state = signed.state
+        return signed.line
+
+
+@dataclass(slots=True)
+class TestPlant:
+    """One plant and the keys of the world around it."""
+
+    __test__ = False
+
+    home: ClientHome
+    config: ClientConfig
+    server_key: Ed25519PrivateKey
+    witness: TestWitness
+    origin: str
+    ledger_key: bytes
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def encoder(self) -> str:
+        return canonical.sha256_hex(self.home.encoder.read_bytes())
+
+    def query(self, **changes: Any) -> StatisticsQuery:
+        query = StatisticsQuery(
+            request_id=secrets.token_hex(16),
+            site=self.config.site,
+            encoder=self.encoder,
+            epsilon="1",
+            delta="1e-5",
+            purpose="test",
+            expires=int(time.time()) + 600,
+        )
+        return replace(query, **changes)
+
+    def configure(self, **sections: Any) -> None:
+        """Change sections of client.yaml."""
+        self.config = replace(self.config, **sections)
+        configuration.save(self.home, self.config)
+
+    def package(
+        self,
+        heads: Mapping[str, tuple[LinearHead, Any]],
+        *,
+        key: Ed25519PrivateKey | None = None,
+        **changes: Any,
+    ) -> bytes:
+        """A weights package of heads by name, each with its source."""
+        tensors = weights_package.pack_tensors(
+            {name: head.tensors() for name, (head, _) in heads.items()}
+        )
+        now = int(time.time())
+        fields: dict[str, Any] = {
+            "package_id": secrets.token_hex(16),
+            "request_id": secrets.token_hex(16),
+            "site": self.config.site,
+            "architecture": "lite0-head",
+            "plan": "head",
+            "encoder": self.encoder,
+            "generator": "ab" * 32,
+            "labels": self.config.data.labels,
+            "own_release": "",
+            "memory_releases": (),
+            "candidates": tuple(
+                Candidate(name=name, source=source, nearest_zoo_distance="1")
+                for name, (_, source) in heads.items()
+            ),
+            "tensors_sha256": hashlib.sha256(tensors).hexdigest(),
+            "created": now,
+            "expires": now + 3600,
+        }
+        fields.update(changes)
+        return weights_package.encode(WeightsManifest(**fields), tensors, key or self.server_key)
+
+
+@pytest.fixture(scope="session")
+def encoder_package() -> bytes:
+    rng = np.random.default_rng(11)
+    images = np.concatenate([pictures(rng, label, 60) for label in range(3)])
+    return fit_encoder(raw_features(images), np.repeat(np.arange(3), 60))
+
+
+@pytest.fixture(scope="session")
+def good_head(encoder_package: bytes) -> LinearHead:
+    """A head fitted on many records that no plant has: what a good server would send."""
+    from wg_client.heads import fit_lda, scaling
+
+    rng = np.random.default_rng(12)
+    images = np.concatenate([pictures(rng, label, 60) for label in range(3)])
+    features = load_encoder(encoder_package).encode(images).astype(np.float64)
+    scale = scaling(features)
+    labels = np.repeat(np.arange(3), 60)
+    return scale.unscale(fit_lda(scale.apply(features), labels, 3, 0.5))
+
+
+MakePlant = Callable[..., TestPlant]
+
+
+@pytest.fixture
+def make_plant(tmp_path: Path, encoder_package: bytes) -> MakePlant:
+    """Makes a plant from records by class; ``privacy`` and ``data`` override configuration."""
+
+    def make(
+        counts: Mapping[int, int] | None = None,
+        *,
+        privacy: PrivacyConfig | None = None,
+        name: str = "plant-a",
+        **data: Any,
+    ) -> TestPlant:
+        home = ClientHome(tmp_path / name)
+        home.root.mkdir()
+        path = write_npz(
+            home.root / "data.npz", counts or {0: 8, 1: 8, 2: 8}, seed=3, labels=LABELS
+        )
+        home.encoder.write_bytes(encoder_package)
+        public = identity.create(home, name)
+        server, witness = signing.generate(), signing.generate()
+        signing.save(home.root / "test-witness.pem", witness)
+        config = ClientConfig(
+            site=name,
+            server=ServerConfig(
+                fleet_url="https://127.0.0.1:1",
+                name="test-server",
+                signing_key=signing.public_bytes(server).hex(),
+                witness_name=WITNESS,
+                witness_key=signing.public_bytes(witness).hex(),
+            ),
+            data=DataConfig(**{"name": name, "path": str(path), "labels": LABELS, **data}),
+            privacy=privacy or PrivacyConfig(answer_slot_seconds=0.0),
+        )
+        ledger_key = signing.load(home.ledger_key)
+        with Ledger.create(
+            home.ledger, origin=public.ledger_origin, key=ledger_key, site=name
+        ) as ledger:
+            found = load_dataset(path, LABELS, unit_column=config.data.unit_column)
+            digest = commitment(home.load_secret(), record_digests(found))
+            ledger.enrol_witness(WITNESS, signing.public_bytes(witness))
+            ledger.register_dataset(release.dataset_record(config, digest))
+        configuration.save(home, config)
+        raw = signing.public_bytes(ledger_key)
+        return TestPlant(
+            home=home,
+            config=config,
+            server_key=server,
+            witness=TestWitness(public.ledger_origin, raw, witness),
+            origin=public.ledger_origin,
+            ledger_key=raw,
+        )
+
+    return make

@@ -1,0 +1,174 @@
+"""Local-only against delivered weights, on data whose truth is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from wg_client import contest
+from wg_client.config import AcceptanceConfig
+from wg_client.contest import GENERATED, GENERATED_FINETUNED, LOCAL, ORDER, Offer, Outcome, hold
+from wg_client.delivered import normalise
+from wg_client.heads import Floats, Ints, LinearHead, fit_lda
+from wg_common.errors import NotAcceptedError
+
+K, D = 5, 16
+CONFIG = AcceptanceConfig()
+
+
+def _world(seed: int) -> Floats:
+    return np.random.default_rng(seed).normal(size=(K, D)) * 0.9
+
+
+def _draw(
+    means: Floats, per_class: int, seed: int, classes: range | list[int]
+) -> tuple[Floats, Ints]:
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(list(classes), per_class)
+    return means[labels] + rng.normal(size=(len(labels), D)), labels
+
+
+def _good(means: Floats) -> LinearHead:
+    x, y = _draw(means, 200, 99, range(K))
+    return fit_lda(x, y, K, 0.1)
+
+
+def _random(seed: int) -> LinearHead:
+    rng = np.random.default_rng(seed)
+    return LinearHead(rng.normal(size=(K, D)), rng.normal(size=K))
+
+
+def _accuracy(outcome: Outcome, name: str, means: Floats) -> float:
+    x, y = _draw(means, 400, 7, range(K))
+    return float((outcome.models[name].head.logits(x).argmax(axis=1) == y).mean())
+
+
+def _hold(x: Floats, y: Ints, offers: list[Offer], config: AcceptanceConfig = CONFIG) -> Outcome:
+    return hold(x, y, None, offers, _random(0), config)
+
+
+def test_good_weights_are_kept_and_help() -> None:
+    means = _world(1)
+    x, y = _draw(means, 3, 2, range(K))
+    outcome = _hold(x, y, [Offer("s", "diffusion", _good(means))])
+    assert outcome.accepted
+    assert _accuracy(outcome, outcome.kept, means) > _accuracy(outcome, LOCAL, means) + 0.05
+    assert tuple(outcome.models) == tuple(name for name in ORDER if name in outcome.models)
+
+
+@pytest.mark.parametrize("per_class", [2, 8, 40])
+def test_random_weights_do_no_harm(per_class: int) -> None:
+    differences = []
+    for seed in range(6):
+        means = _world(10 + seed)
+        x, y = _draw(means, per_class, seed, range(K))
+        offers = [
+            Offer("a", "diffusion", _random(100 + seed)),
+            Offer("c", "closed-form", _random(200 + seed)),
+        ]
+        outcome = _hold(x, y, offers)
+        assert outcome.kept not in (GENERATED, contest.CLOSED_FORM)
+        differences.append(
+            _accuracy(outcome, outcome.kept, means) - _accuracy(outcome, LOCAL, means)
+        )
+    # seeds are fixed, so this does not flicker
+    assert np.mean(differences) > -0.01
+
+
+def test_the_better_of_two_candidates_starts_the_training() -> None:
+    means = _world(3)
+    x, y = _draw(means, 6, 4, range(K))
+    offers = [Offer("bad", "diffusion", _random(1)), Offer("good", "diffusion", _good(means))]
+    outcome = _hold(x, y, offers)
+    assert outcome.models[GENERATED].origin == "good"
+    assert outcome.models[GENERATED_FINETUNED].origin == "good"
+
+
+def test_a_late_candidate_must_show_more() -> None:
+    means = _world(4)
+    x, y = _draw(means, 4, 5, range(K))
+    head = _good(means)
+    same = [Offer(str(index), "diffusion", head) for index in range(5)]
+    assert _hold(x, y, same).models[GENERATED].origin == "0"
+
+
+def test_classes_never_seen_keep_their_rows_and_can_be_predicted() -> None:
+    means = _world(5)
+    x, y = _draw(means, 10, 6, [0, 1, 2])
+    outcome = _hold(x, y, [Offer("s", "diffusion", _good(means))])
+    test_x, test_y = _draw(means, 300, 8, [3, 4])
+    head = outcome.models[GENERATED_FINETUNED].head
+    assert (head.logits(test_x).argmax(axis=1) == test_y).mean() > 0.4
+    local = outcome.models[LOCAL].head.logits(test_x).argmax(axis=1)
+    assert set(local) <= {0, 1, 2}
+    assert outcome.accepted
+
+
+def test_unseen_rows_differ_from_the_delivered_ones_by_scale_and_bias_only() -> None:
+    means = _world(6)
+    x, y = _draw(means, 10, 6, [0, 1, 2])
+    good = _good(means)
+    outcome = _hold(x, y, [Offer("s", "diffusion", good)])
+    found = outcome.models[GENERATED_FINETUNED]
+    scale = float(found.settings["offset_scale"]) or 1.0
+    start = normalise(good, x, y).head
+    np.testing.assert_allclose(found.head.weight[3:], scale * start.weight[3:], atol=1e-9)
+    gap = found.head.bias[3:] - scale * start.bias[3:]
+    assert gap[0] == pytest.approx(gap[1])
+
+
+def test_without_labels_the_server_s_first_is_kept_unchecked_or_nothing() -> None:
+    means = _world(7)
+    x, y = _draw(means, 4, 7, range(K))
+    unlabelled = np.full_like(y, -1)
+    offers = [Offer("base", "base", _random(1)), Offer("s", "diffusion", _good(means))]
+    outcome = _hold(x, unlabelled, offers)
+    assert outcome.kept == GENERATED and "nothing was checked" in outcome.reason
+    assert np.isnan(outcome.models[GENERATED].accuracy) and not outcome.evidence
+    with pytest.raises(NotAcceptedError):
+        _hold(x, unlabelled, offers, AcceptanceConfig(without_labels=False))
+
+
+@pytest.mark.parametrize(
+    "labels", [[0], [0, 0], [0, 1], [0, 0, 0, 0], [0, 1, 2], [0, 1, 2, 3, 4], [0] * 9 + [1]]
+)
+def test_a_handful_of_labels_never_breaks_it(labels: list[int]) -> None:
+    means = _world(8)
+    y = np.array(labels)
+    x = means[y] + np.random.default_rng(9).normal(size=(len(y), D))
+    outcome = _hold(
+        x, y, [Offer("s", "diffusion", _good(means)), Offer("c", "closed-form", _random(1))]
+    )
+    for model in outcome.models.values():
+        assert np.isfinite(model.head.weight).all() and np.isfinite(model.head.bias).all()
+    assert outcome.kept in outcome.models
+
+
+def test_constant_features_never_break_it() -> None:
+    x = np.ones((12, D))
+    outcome = _hold(x, np.arange(12) % 3, [Offer("s", "diffusion", _random(1))])
+    assert outcome.kept in outcome.models
+
+
+def test_units_are_kept_together() -> None:
+    """Copies of one record under one unit must not vouch for each other."""
+    rng = np.random.default_rng(10)
+    y = np.repeat(rng.integers(0, 2, 12), 4)
+    x = np.repeat(rng.normal(size=(12, D)), 4, axis=0)  # labels are noise, copies are not
+    units = [str(index) for index in np.repeat(np.arange(12), 4)]
+    together = hold(x, y, units, [Offer("s", "diffusion", _random(1))], _random(0), CONFIG)
+    apart = hold(x, y, None, [Offer("s", "diffusion", _random(1))], _random(0), CONFIG)
+    assert apart.models[LOCAL].accuracy > 0.9
+    assert together.models[LOCAL].accuracy < 0.8
+
+
+def test_the_contest_is_deterministic() -> None:
+    means = _world(11)
+    x, y = _draw(means, 5, 12, range(K))
+    offers = [Offer("s", "diffusion", _good(means))]
+    first, second = _hold(x, y, offers), _hold(x, y, offers)
+    assert first.kept == second.kept
+    for name in first.models:
+        np.testing.assert_array_equal(
+            first.models[name].head.weight, second.models[name].head.weight
+        )
