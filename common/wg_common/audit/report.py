@@ -1,0 +1,176 @@
+"""The auditor's page: one self-contained HTML file about a verified log, to read and to file.
+
+It says nothing that ``verify`` did not check, and draws with inline SVG: no script, no font, no
+image from outside. Times in it are the site's clock unless a witness's cosignature is named.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import jinja2
+
+from wg_common import __version__
+from wg_common.audit import figures, pyramid, verification
+from wg_common.audit.figures import Line, Mark
+from wg_common.audit.verification import Finding
+from wg_common.ledger import entries
+from wg_common.ledger import history as histories
+from wg_common.ledger.entries import Charge, Entry
+from wg_common.ledger.state import parse_sigma
+
+DETAILS_LIMIT = 200
+"""Most charges whose fields are written out; the newest ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeRow:
+    """One charge, as the page shows it."""
+
+    charge: Charge
+    release: int | None
+    payload_sha256: str
+    noise_multiplier: str
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Chart of one lineage."""
+
+    lineage: str
+    datasets: str
+    cap: float
+    delta: float
+    spent: float
+    independent: float
+    charges: int
+    burned: int
+    line: Line
+
+
+def render(
+    path: Path,
+    *,
+    ledger_key: bytes | None = None,
+    witness: tuple[str, bytes] | None = None,
+    now: int | None = None,
+) -> str:
+    """Verify a log and render the page.
+
+    Args:
+        path: A client's home, a ledger file or an export.
+        ledger_key: As in ``verification.verify``.
+        witness: As in ``verification.verify``.
+        now: Unix time that the page names as its own, seconds.
+
+    Raises:
+        VerificationError: The log does not hold; there is no report on such a log.
+    """
+    finding = verification.verify(path, ledger_key=ledger_key, witness=witness)
+    source = histories.open_source(path)
+    try:
+        charges, audits, datasets = _collect(finding, histories.stored_entries(source))
+    finally:
+        source.close()
+    state = finding.history.state
+    heads = [head for head in finding.history.heads if head.cosignatures]
+    return _template().render(
+        document=finding.to_json(),
+        finding=finding,
+        state=state,
+        budgets=_budgets(finding, charges),
+        charges=charges,
+        detailed=charges[-DETAILS_LIMIT:],
+        audits=audits,
+        datasets=datasets,
+        heads=heads,
+        timeline=figures.timeline(
+            [(c.time, head.size) for head in heads for c in head.cosignatures]
+        ),
+        layers=pyramid.layers(finding, charges[-1].charge if charges else None, audits),
+        now=int(time.time()) if now is None else now,
+        version=__version__,
+    )
+
+
+def _collect(
+    finding: Finding, stored: Iterable[Entry]
+) -> tuple[list[ChargeRow], list[entries.Audit], list[entries.Dataset]]:
+    known = finding.history.state.charges
+    charges: list[ChargeRow] = []
+    audits: list[entries.Audit] = []
+    datasets: list[entries.Dataset] = []
+    for entry in stored:
+        if isinstance(entry, Charge):
+            state = known[entry.head.seq]
+            charges.append(
+                ChargeRow(entry, state.release, state.payload_sha256, _noise_multiplier(entry))
+            )
+        elif isinstance(entry, entries.Audit):
+            audits.append(entry)
+        elif isinstance(entry, entries.Dataset):
+            datasets.append(entry)
+    return charges, audits, datasets
+
+
+def _noise_multiplier(charge: Charge) -> str:
+    if charge.event.mechanism == "dp-sgd":
+        return charge.event.noise_multiplier
+    sensitivity = float(Fraction(charge.mechanism.sensitivity_squared)) ** 0.5
+    return f"{parse_sigma(charge.mechanism.sigma) / sensitivity:.4g}"
+
+
+def _budgets(finding: Finding, charges: list[ChargeRow]) -> list[Budget]:
+    state = finding.history.state
+    budgets = []
+    for account in finding.accounts:
+        mine = [r for r in charges if state.lineage(r.charge.lineage).id == account.lineage]
+        marks = [
+            Mark(
+                row.charge.head.seq,
+                float(row.charge.state.epsilon_after),
+                burned=row.release is None,
+            )
+            for row in mine
+        ]
+        first = float(mine[0].charge.state.epsilon_before) if mine else account.primary
+        budgets.append(
+            Budget(
+                account.lineage,
+                ", ".join(account.datasets),
+                account.cap_epsilon,
+                account.delta,
+                account.primary,
+                account.independent,
+                account.charges,
+                account.burned,
+                figures.steps(first, marks, state.size, account.cap_epsilon),
+            )
+        )
+    return budgets
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("wg_common.audit", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["utc"] = utc
+    environment.filters["short"] = lambda text: f"{text[:12]}…" if len(text) > 14 else text
+    environment.filters["number"] = lambda value: f"{float(value):.4g}"
+    return environment.get_template("report.html.j2")
+
+
+def utc(seconds: int) -> str:
+    """A Unix time in UTC, or the number itself where no calendar reaches."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
+    except (ValueError, OverflowError):
+        return f"{seconds} s"
