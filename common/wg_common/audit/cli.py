@@ -111,9 +111,9 @@ def report(
 ) -> None:
     """Verify PATH and write one self-contained HTML page about it, to read, print and file."""
     from wg_common import atomic
-    from wg_common.audit import report as reports
+    from wg_common.audit.report import render
 
-    page = reports.render(
+    page = render(
         path,
         ledger_key=None if ledger_key is None else _key(ledger_key, "--ledger-key"),
         witness=None if witness_key is None else _witness(witness_key),

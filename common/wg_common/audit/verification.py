@@ -78,9 +78,9 @@ class Finding:
             notes.append("no witness has cosigned: a rolled-back copy would look the same")
         elif self.history.witnessed_size < state.size:
             count = state.size - self.history.witnessed_size
-            notes.append(f"the last {count} entries are not cosigned yet")
+            notes.append(f"not cosigned yet: the last {_count(count, 'entry', 'entries')}")
         if self.burned:
-            notes.append(f"{len(self.burned)} charges have no release and stay charged")
+            notes.append(f"{_count(len(self.burned), 'charge')} without a release: burned")
         if len(self.accounts) > 1:
             notes.append(
                 f"{len(self.accounts)} lineages have budgets of their own: if they share people "
@@ -181,6 +181,10 @@ def _read(
         return histories.read(source, ledger_key=ledger_key, witness=witness)
     finally:
         source.close()
+
+
+def _count(number: int, one: str, many: str | None = None) -> str:
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
 
 
 def _match(history: History, paths: Iterable[Path]) -> list[Received]:
