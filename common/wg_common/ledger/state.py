@@ -30,7 +30,7 @@ from wg_common.ledger.entries import (
 from wg_common.privacy.events import MU_SQUARED_UNIT, PrivacyEvent
 
 ROTATION_CONTEXT = "ledger-rotation"
-_RHO_TOLERANCE = Fraction(1, 10**9)
+_RHO_TOLERANCE = 1e-9
 
 
 @dataclass(slots=True)
@@ -122,6 +122,7 @@ class LedgerState:
         self.charges: dict[int, ChargeState] = {}
         self.clock_steps_back: list[int] = []
         self._time: int | None = None
+        self._key_id = ""
         self._alias: dict[str, str] = {}
         self._by_request: dict[tuple[str, str], ChargeState] = {}
         self._by_fingerprint: dict[str, ChargeState] = {}
@@ -139,7 +140,11 @@ class LedgerState:
     @property
     def key_id(self) -> str:
         """Its key ID, hex."""
-        return notes.key_id(self.origin, notes.ED25519, self.public_key).hex()
+        return self._key_id
+
+    def _add_key(self, from_size: int, public_key: bytes) -> None:
+        self.keys.append(KeyPeriod(from_size, public_key))
+        self._key_id = notes.key_id(self.origin, notes.ED25519, public_key).hex()
 
     def keys_at(self, size: int) -> list[bytes]:
         """Keys that may sign a checkpoint of ``size``: one, or two right after a rotation."""
@@ -244,7 +249,7 @@ class LedgerState:
         self.genesis = entry
         self.origin = notes.check_key_name(entry.head.origin)
         self.site = entry.site
-        self.keys.append(KeyPeriod(1, _public_key(entry.ledger_key, "ledger key")))
+        self._add_key(1, _public_key(entry.ledger_key, "ledger key"))
         if entry.predecessor is None:
             return
         self._check_predecessor(entry.predecessor)
@@ -376,7 +381,7 @@ class LedgerState:
         ):
             key = signing.public_from_bytes(raw)
             signing.verify(key, ROTATION_CONTEXT, statement, _unhex(signature, "signature"))
-        self.keys.append(KeyPeriod(self.size + 1, new))
+        self._add_key(self.size + 1, new)
 
 
 def check_mechanism(entry: Charge) -> None:
@@ -389,20 +394,26 @@ def check_mechanism(entry: Charge) -> None:
     """
     if entry.event.mechanism != "gaussian":
         return
+    mechanism = entry.mechanism
     try:
-        sensitivity = Fraction(entry.mechanism.sensitivity_squared)
-        sigma = Fraction(parse_sigma(entry.mechanism.sigma))
-        rho = Fraction(entry.mechanism.rho)
-        exact = sensitivity / sigma**2
+        sensitivity = Fraction(mechanism.sensitivity_squared)
+        top, bottom = parse_sigma(mechanism.sigma).as_integer_ratio()
+        rho = float(mechanism.rho)
     except (ValueError, ZeroDivisionError, OverflowError) as error:
         raise DecodeError(f"mechanism: {error}") from error
-    units = -((-exact) // MU_SQUARED_UNIT)
+    if sensitivity <= 0:
+        raise DecodeError(f"mechanism: squared sensitivity {sensitivity} is not positive")
+    # Integers instead of fractions: this runs once for each charge of a long log.
+    numerator = sensitivity.numerator * bottom**2 * MU_SQUARED_UNIT.denominator
+    denominator = sensitivity.denominator * top**2 * MU_SQUARED_UNIT.numerator
+    units = -(-numerator // denominator)
     if int(entry.event.mu_squared) != units:
         raise VerificationError(
             f"charges mu^2 = {entry.event.mu_squared} units, the mechanism costs {units}"
         )
-    if abs(rho - exact / 2) > exact * _RHO_TOLERANCE:
-        raise VerificationError(f"rho is {entry.mechanism.rho}, expected mu^2/2")
+    expected = numerator / (denominator * 2 * MU_SQUARED_UNIT.denominator)
+    if not abs(rho - expected) <= expected * _RHO_TOLERANCE:
+        raise VerificationError(f"rho is {mechanism.rho}, expected {expected:.9g} (mu^2 / 2)")
 
 
 def parse_sigma(text: str) -> float:
