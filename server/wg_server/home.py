@@ -37,8 +37,8 @@ class ServerConfig:
         certificate_hours: Life of a plant's TLS certificate.
         body_limit: Largest request body that the fleet listener reads, bytes.
         requests_per_second: Sustained requests a node may make; the burst is ten times that.
-        message_seconds: Life of one message to a node; short, since a node that died after
-            pulling it never gets it again.
+        message_seconds: Life of one message to a node. A node that died after pulling it gets it
+            again when it comes back; this is for one that lives and never answers.
         campaign_hours: Default deadline of a campaign.
         package_days: Life of a weights package.
         samples: Candidates that diffusion draws for each package.
@@ -56,7 +56,7 @@ class ServerConfig:
     certificate_hours: int = 168
     body_limit: int = 16 << 20
     requests_per_second: int = 50
-    message_seconds: int = 60
+    message_seconds: int = 600
     campaign_hours: int = 24
     package_days: int = 30
     samples: int = 4

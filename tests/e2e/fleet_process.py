@@ -1,0 +1,75 @@
+"""A server or a node in a process of its own, for tests that kill it.
+
+Usage: python -m tests.e2e.fleet_process server HOME
+       python -m tests.e2e.fleet_process node HOME [--once] [--die-after STEP]
+
+``--die-after`` kills the process (-9) right after a step of the answer: ``charged`` or
+``recorded``; or ``answered`` (before the reply is sent), ``received`` (before the package is
+applied).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import threading
+from pathlib import Path
+
+from tests.e2e.fleet_support import FAST, answer_synthetic, base_package
+
+from wg_client import config as configuration
+from wg_client.home import ClientHome
+from wg_client.node import Handlers, Witness, run_node
+from wg_common import atomic, signing, weights_package
+from wg_common.protocol import StatisticsQuery
+from wg_server.home import ServerHome
+from wg_server.serve import serve, signals
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("role", choices=["server", "node"])
+    parser.add_argument("home", type=Path)
+    parser.add_argument("--once", action="store_true")
+    parser.add_argument("--die-after", default="")
+    words = parser.parse_args()
+    stop = threading.Event()
+    with signals(stop):
+        if words.role == "server":
+            serve(ServerHome(words.home), stop=stop, make_package=base_package)
+        else:
+            node(ClientHome(words.home), words.once, words.die_after, stop)
+
+
+def node(home: ClientHome, once: bool, fatal: str, stop: threading.Event) -> None:
+    def step(name: str) -> None:
+        if name == fatal:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def answer(home: ClientHome, query: StatisticsQuery, *, witness: Witness | None) -> bytes:
+        data = answer_synthetic(home, query, witness=witness, on_step=step)
+        with (home.root / "answers.log").open("ab") as log:
+            log.write(data)
+            log.write(b"\n--end--\n")
+        step("answered")
+        return data
+
+    def apply(home: ClientHome, data: bytes) -> object:
+        step("received")
+        key = bytes.fromhex(configuration.load(home).server.signing_key)
+        manifest, _ = weights_package.decode(data, signing.public_from_bytes(key))
+        atomic.write_bytes(home.models / manifest.package_id, data)  # applying twice is one model
+        return manifest
+
+    run_node(
+        home,
+        Handlers(answer_query=answer, apply_package=apply),
+        once=once,
+        stop=stop,
+        options=FAST,
+    )
+
+
+if __name__ == "__main__":
+    main()

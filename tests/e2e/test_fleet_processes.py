@@ -1,0 +1,146 @@
+"""``kill -9`` of real processes: nothing is charged twice, applied twice or lost."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.e2e.fleet_support import (
+    Plant,
+    enrol_plant,
+    finished,
+    healthy,
+    make_home,
+    running,
+    start_campaign,
+    wait_until,
+)
+
+from wg_common.statistics_file import decode_covered
+from wg_server.queue import CampaignQueue
+from wg_server.store import Store
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def process(*words: str | Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of ours, which does not outlive the block."""
+    line = [sys.executable, "-m", "tests.e2e.fleet_process", *map(str, words)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(line, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL) as started:
+        try:
+            yield started
+        finally:
+            if started.poll() is None:
+                started.kill()
+            started.wait(30)
+
+
+def answers(plant: Plant) -> set[str]:
+    """Hashes of the releases inside everything that the plant handed out."""
+    parts = (plant.home.root / "answers.log").read_bytes().split(b"\n--end--\n")
+    return {hashlib.sha256(decode_covered(part).release).hexdigest() for part in parts if part}
+
+
+def models(plant: Plant) -> int:
+    return len(list(plant.home.models.iterdir())) if plant.home.models.is_dir() else 0
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "charged",
+        pytest.param("recorded", marks=pytest.mark.slow),
+        pytest.param("answered", marks=pytest.mark.slow),
+        "received",
+    ],
+)
+def test_a_node_killed_at_a_step_goes_on_where_it_was(
+    server: ServerHome, plant: Plant, step: str
+) -> None:
+    campaign = start_campaign(server, ["plant-a"], seconds=120.0)
+    with process("node", plant.home.root, "--die-after", step) as node:
+        assert node.wait(60) == -signal.SIGKILL
+    with plant.ledger() as ledger:
+        assert ledger.spent("line-1").charges == 1
+    with process("node", plant.home.root, "--once") as node:
+        done = finished(server, campaign)
+        assert node.wait(60) == 0
+    assert done.state == "done"
+    assert len(answers(plant)) == 1  # whatever was handed out, it was the same release
+    assert models(plant) == 1
+    with plant.ledger() as ledger:
+        spent = ledger.spent("line-1")
+        assert (spent.charges, spent.burned) == (1, 0)
+
+
+def test_a_server_killed_in_a_campaign_goes_on_where_it_was(tmp_path: Path) -> None:
+    home = make_home(tmp_path / "server")
+    with running(home):
+        plant = enrol_plant(home, tmp_path / "plant-a", "plant-a")
+    with process("node", plant.home.root, "--once") as node:
+        with process("server", home.root) as first:
+            wait_until(lambda: healthy(home), "the server", 60)
+            campaign = start_campaign(home, ["plant-a"], seconds=120.0)
+            with Store.open(home) as store:
+                queue = CampaignQueue(store.engine)
+                wait_until(lambda: queue.show(campaign.id).tasks[0].messages > 0, "the query")
+            first.kill()
+        with process("server", home.root) as second:
+            done = finished(home, campaign)
+            assert node.wait(60) == 0
+            second.send_signal(signal.SIGTERM)
+            assert second.wait(30) == 0
+    assert done.state == "done"
+    assert (len(answers(plant)), models(plant)) == (1, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("victim", ["server", "plants"])
+def test_a_campaign_over_three_plants_survives_a_kill_at_any_moment(
+    tmp_path: Path, victim: str, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    home = make_home(tmp_path / "server")
+    with running(home):
+        plants = [
+            enrol_plant(home, tmp_path / name, name) for name in ("plant-a", "plant-b", "plant-c")
+        ]
+        campaign = start_campaign(home, [plant.site for plant in plants], seconds=240.0)
+    moment = float(rng.uniform(0.0, 4.0))
+    with ExitStack() as first:
+        nodes = [first.enter_context(process("node", plant.home.root)) for plant in plants]
+        main = first.enter_context(process("server", home.root))
+        wait_until(lambda: healthy(home), "the server", 60)
+        time.sleep(moment)
+        if victim == "server":
+            main.kill()
+        else:
+            for node in nodes:
+                node.kill()
+                time.sleep(float(rng.uniform(0.0, 0.3)))
+        with ExitStack() as second:
+            if victim == "server":
+                main.wait(30)
+                second.enter_context(process("server", home.root))
+            else:
+                for plant in plants:
+                    second.enter_context(process("node", plant.home.root))
+            done = finished(home, campaign, 120)
+            wait_until(lambda: all(models(plant) == 1 for plant in plants), "applying", 60)
+    assert done.state == "done"
+    for plant in plants:
+        assert (len(answers(plant)), models(plant)) == (1, 1)
+        with plant.ledger() as ledger:
+            assert (ledger.spent("line-1").charges, ledger.spent("line-1").burned) == (1, 0)
