@@ -2,9 +2,10 @@
 
 Features are ``clip((raw - mean) @ projection)``: standardised, each stage of the trunk weighted
 alike, the leading principal directions *within* public data sets, partly whitened
-(eigenvalue^-1/4), scaled, and clipped to an L2 norm of 1. The clip is part of the encoder, so that
-a head sees the very features whose sums a plant releases; it costs no accuracy down to the tenth
-percentile of public norms, and halves the noise (docs/decisions/0030).
+(eigenvalue^-1/4), with the directions in which whole data sets differ shrunk, scaled, and clipped
+to an L2 norm of 1. The clip is part of the encoder, so that a head sees the very features whose
+sums a plant releases; it costs no accuracy down to the tenth percentile of public norms, and halves
+the noise (docs/decisions/0030).
 
 The package is a safetensors file; its SHA-256 is the encoder's id, and it names the trunk's
 weights by hash. Nothing private ever enters: a plant receives the package when it enrols.
@@ -35,6 +36,7 @@ PACKAGE_LIMIT = 16 << 20
 
 _CLIP_QUANTILE = 0.25
 _WHITENING = 0.25
+_SITE_SHRINKAGE = 4.0
 _BATCH = 64
 
 Images = Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
@@ -153,6 +155,7 @@ def fit_encoder(
     values, vectors = np.linalg.eigh(z.T @ z / len(z))
     values = np.maximum(values[::-1][:dimension], values[-1] * 1e-9)
     projection = scale[:, None] * vectors[:, ::-1][:, :dimension] * values**-_WHITENING
+    projection = projection @ _calm(x @ projection, index)
     largest = np.abs(projection).argmax(axis=0)
     projection = projection * np.sign(projection[largest, np.arange(dimension)])
     norms = np.linalg.norm((x - mean) @ projection, axis=1)
@@ -229,6 +232,23 @@ def _unpack(
     if not good:
         raise DecodeError("encoder: tensors are not a finite mean and projection of this trunk")
     return mean, projection, metadata
+
+
+def _calm(features: NDArray[np.float64], index: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Shrink the directions in which data sets differ as wholes, ``[d, d]``.
+
+    Light and camera move all records of a site alike. That says nothing of its classes, but uses
+    up the clip radius, and noise is proportional to it.
+    """
+    counts = np.bincount(index)
+    sums = np.zeros((len(counts), features.shape[1]))
+    np.add.at(sums, index, features)
+    centres = sums / counts[:, None]
+    within = float(np.mean((features - centres[index]) ** 2))
+    away = centres - centres.mean(axis=0)
+    values, vectors = np.linalg.eigh(away.T @ away / len(away))
+    gain = (1 + _SITE_SHRINKAGE * np.maximum(values, 0) / within) ** -0.5
+    return np.asarray((vectors * gain) @ vectors.T)
 
 
 def _stage_weights() -> NDArray[np.float64]:

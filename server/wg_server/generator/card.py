@@ -19,6 +19,7 @@ from wg_server.generator import batch as batches
 from wg_server.generator import memory as zoo_memory
 from wg_server.generator import rivals, sampler
 from wg_server.generator.blup import Priors
+from wg_server.generator.codec import Codec
 from wg_server.generator.denoiser import Batch
 from wg_server.generator.episodes import Episode, Plants, Scenario
 from wg_server.generator.evidence import nothing, site_evidence
@@ -131,20 +132,20 @@ def diversity(parts: Parts, episodes: Sequence[Episode]) -> dict[str, float]:
     }
 
 
-def codec_fidelity(parts: Parts, episodes: Sequence[Episode]) -> dict[str, float]:
+def codec_fidelity(codec: Codec, episodes: Sequence[Episode]) -> dict[str, float]:
     """What the codec keeps of the function: accuracy of trained weights before and after."""
     before, after = [], []
     for episode in episodes:
         k = episode.condition
         weight = torch.from_numpy(episode.target_weight - k.weight)
         bias = torch.from_numpy(episode.target_bias - k.bias)
-        w, b = parts.codec.decode(parts.codec.encode(weight, bias))
+        w, b = codec.decode(codec.encode(weight, bias))
         before.append(accuracy(episode, (episode.target_weight, episode.target_bias)))
         after.append(accuracy(episode, (k.weight + w.numpy(), k.bias + b.numpy())))
     return {
         "trained_weights": float(np.mean(before)),
         "after_codec": float(np.mean(after)),
-        "latent": float(parts.codec.latent),
+        "latent": float(codec.latent),
     }
 
 

@@ -19,7 +19,7 @@ from wg_common.privacy.statistics import NoisyStatistics
 
 Floats = NDArray[np.float64]
 
-_NORM_SQUARED = 0.7
+_NORM_SQUARED = 0.6
 """Typical squared norm of a class mean, in squared clip radii, over the zoo."""
 _GRID = np.exp(np.linspace(0.0, np.log(3000.0), 60))
 _PRESENT_LOG_ODDS = 2.0

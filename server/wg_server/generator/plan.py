@@ -32,6 +32,7 @@ class GeneratorPlan:
         patience: Evaluations without a better one before training stops.
         episodes: Episodes of each evaluation; the model card takes four times as many.
         threads: Torch threads. Changes speed only.
+        workers: Processes that draw episodes ahead; 0 draws in line. Changes speed only.
     """
 
     seed: int = 20240501
@@ -50,6 +51,7 @@ class GeneratorPlan:
     patience: int = 8
     episodes: int = 120
     threads: int = 1
+    workers: int = 2
 
     def __post_init__(self) -> None:
         for name in (
@@ -65,6 +67,8 @@ class GeneratorPlan:
         ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: {getattr(self, name)}, expected at least 1")
+        if not 0 <= self.workers <= 256:
+            raise ConfigError(f"workers: {self.workers}, expected 0 to 256")
         if self.folds < 2:
             raise ConfigError(f"folds: {self.folds}, expected at least 2")
         if self.width % 4:

@@ -74,10 +74,10 @@ class Split:
 
 
 def split_families(tasks: Sequence[ZooTask], rng: np.random.Generator) -> Split:
-    """Draw about a tenth of the families (at least two) each for validation and test."""
+    """Draw about an eighth of the families (at least two) each for validation and test."""
     names = sorted({task.family for task in tasks})
     order = [names[i] for i in rng.permutation(len(names))]
-    held = max(2, len(names) // 10)
+    held = max(2, len(names) // 8)
     return Split(tuple(order[2 * held :]), tuple(order[:held]), tuple(order[held : 2 * held]))
 
 

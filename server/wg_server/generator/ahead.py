@@ -1,0 +1,70 @@
+"""Drawing training episodes ahead in worker processes: the same episodes, sooner."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from wg_server.generator.episodes import Episode, Plants, Scenario
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """What the episodes of a step depend on, beside the plants and the step."""
+
+    seed: int
+    batch: int
+
+    def episodes(self, plants: Plants, step: int) -> list[Episode]:
+        """The episodes of one step."""
+        rng = np.random.default_rng((self.seed, 15, step))
+        return [plants.draw(rng, Scenario()) for _ in range(self.batch)]
+
+
+def batches(
+    plants: Plants, draw: Draw, steps: Sequence[int], workers: int
+) -> Generator[list[Episode], None, None]:
+    """Episodes of each step, in order.
+
+    Args:
+        plants: Where they are drawn from.
+        draw: Seed and size.
+        steps: The steps wanted.
+        workers: Processes; 0 draws in line.
+    """
+    if workers == 0:
+        for step in steps:
+            yield draw.episodes(plants, step)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_start, initargs=(plants, draw)
+    ) as pool:
+        waiting: deque[Future[list[Episode]]] = deque()
+        try:
+            for step in steps:
+                waiting.append(pool.submit(_work, step))
+                if len(waiting) > 3 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+_STATE: dict[str, tuple[Plants, Draw]] = {}
+"""A worker process's plants, received once."""
+
+
+def _start(plants: Plants, draw: Draw) -> None:
+    _STATE["now"] = (plants, draw)
+
+
+def _work(step: int) -> list[Episode]:
+    plants, draw = _STATE["now"]
+    return draw.episodes(plants, step)
