@@ -26,6 +26,7 @@ from tests.e2e.fleet_support import (
 )
 
 from wg_common.statistics_file import decode_covered
+from wg_server.home import ServerHome
 from wg_server.queue import CampaignQueue
 from wg_server.store import Store
 

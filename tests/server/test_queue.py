@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import pytest
+
+from wg_common.errors import ConfigError
+from wg_server import schema
+from wg_server.queue import Campaign, CampaignQueue
+from wg_server.store import Store, StoredRelease
+
+
+@pytest.fixture
+def queue(store: Store) -> CampaignQueue:
+    with store.engine.begin() as connection:
+        for name, state in (("a", "enrolled"), ("b", "enrolled"), ("c", "revoked")):
+            connection.execute(
+                schema.site.insert().values(
+                    name=name,
+                    state=state,
+                    node_key="",
+                    signing_key="",
+                    ledger_origin=name,
+                    ledger_key="",
+                    enrolled=0.0,
+                    last_seen=0.0,
+                )
+            )
+    return CampaignQueue(store.engine)
+
+
+def add(queue: CampaignQueue, *sites: str, now: float | None = None) -> Campaign:
+    return queue.add(
+        sites or ("a", "b"),
+        epsilon="1",
+        delta="1e-5",
+        purpose="test",
+        encoder="e",
+        collect_seconds=60.0,
+        deliver_seconds=60.0,
+        now=now,
+    )
+
+
+def test_request_ids_are_made_once_and_are_all_different(queue: CampaignQueue) -> None:
+    first, second = add(queue), add(queue)
+    ids = [each for c in (first, second) for t in c.tasks for each in (t.query_id, t.delivery_id)]
+    assert len(set(ids)) == 8
+    assert queue.show(first.id) == first
+
+
+@pytest.mark.parametrize("sites", [("a", "a"), ("a", "c"), ("a", "nobody")])
+def test_a_campaign_needs_enrolled_sites_each_once(
+    queue: CampaignQueue, sites: tuple[str, ...]
+) -> None:
+    with pytest.raises(ConfigError):
+        add(queue, *sites)
+    assert queue.all() == []
+
+
+def test_an_interrupted_campaign_comes_before_one_that_waits(queue: CampaignQueue) -> None:
+    older, newer = add(queue, now=1.0), add(queue, now=2.0)
+    found = queue.next()
+    assert found is not None and found.id == older.id
+    queue.begin(newer.id)
+    found = queue.next()
+    assert found is not None and (found.id, found.state) == (newer.id, "running")
+
+
+def test_a_final_task_does_not_change_again(queue: CampaignQueue) -> None:
+    campaign = add(queue, "a")
+    queue.update(campaign.id, "a", state="refused", code="budget")
+    queue.update(campaign.id, "a", state="delivered", code="")
+    assert queue.show(campaign.id).tasks[0].state == "refused"
+
+
+def test_a_release_and_its_task_are_stored_together_or_not_at_all(
+    queue: CampaignQueue, store: Store
+) -> None:
+    campaign = add(queue, "a")
+    release = StoredRelease(
+        release_id="r",
+        site="nobody",  # breaks a foreign key
+        encoder="e",
+        epsilon="1",
+        delta="1e-5",
+        received=1.0,
+        signing_key="k",
+        data=b"",
+    )
+    with pytest.raises(Exception, match="FOREIGN KEY"):
+        queue.update(campaign.id, "a", release=release, state="released", release_id="r")
+    assert queue.show(campaign.id).tasks[0].state == "waiting"
+    assert store.find_release("r") is None
+
+
+@pytest.mark.parametrize(
+    ("states", "ended"),
+    [
+        (("delivered", "delivered"), "done"),
+        (("delivered", "refused"), "partial"),
+        (("delivered", "waiting"), "partial"),
+    ],
+)
+def test_a_campaign_is_done_if_every_site_was_served(
+    queue: CampaignQueue, states: tuple[str, str], ended: str
+) -> None:
+    campaign = add(queue)
+    queue.begin(campaign.id)
+    for site, state in zip("ab", states, strict=True):
+        queue.update(campaign.id, site, state=state)
+    found = queue.finish(campaign.id)
+    assert found.state == ended and found.finished is not None
+    assert all(task.state != "waiting" for task in found.tasks)
+    assert queue.next() is None
+
+
+def test_cancelling_ends_what_waits_at_once_and_what_runs_soon(queue: CampaignQueue) -> None:
+    waiting, running = add(queue), add(queue)
+    assert queue.cancel(waiting.id).state == "cancelled"
+    queue.begin(running.id)
+    assert queue.cancel(running.id).state == "cancelling"
+    found = queue.finish(running.id)
+    assert found.state == "cancelled"
+    assert {task.state for task in found.tasks} == {"cancelled"}
+    with pytest.raises(ConfigError, match="already"):
+        queue.cancel(running.id)
+
+
+def test_an_unknown_campaign_says_so(queue: CampaignQueue) -> None:
+    with pytest.raises(ConfigError, match="unknown"):
+        queue.show("0" * 32)
