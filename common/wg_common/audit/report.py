@@ -172,5 +172,5 @@ def utc(seconds: int) -> str:
     """A Unix time in UTC, or the number itself where no calendar reaches."""
     try:
         return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, OSError):
         return f"{seconds} s"
