@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
@@ -100,7 +101,7 @@ def test_a_flipped_byte_anywhere_is_refused(make_plant: MakePlant, heads: Heads)
     ],
 )
 def test_a_package_for_another_plant_time_or_model_is_refused(
-    make_plant: MakePlant, heads: Heads, change: dict[str, object], error: type[WgError]
+    make_plant: MakePlant, heads: Heads, change: dict[str, Any], error: type[WgError]
 ) -> None:
     plant = make_plant()
     with pytest.raises(error):
