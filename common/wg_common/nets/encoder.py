@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import safetensors
 import safetensors.numpy
+import scipy.linalg
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -152,9 +153,9 @@ def fit_encoder(
     std = within.std(axis=0)
     scale = _stage_weights() / (std + 1e-2 * float(std.mean()))
     z = within * scale
-    values, vectors = np.linalg.eigh(z.T @ z / len(z))
-    values = np.maximum(values[::-1][:dimension], values[-1] * 1e-9)
-    projection = scale[:, None] * vectors[:, ::-1][:, :dimension] * values**-_WHITENING
+    values, vectors = _principal(z, dimension)
+    values = np.maximum(values, values[0] * 1e-9)
+    projection = scale[:, None] * vectors * values**-_WHITENING
     projection = projection @ _calm(x @ projection, index)
     largest = np.abs(projection).argmax(axis=0)
     projection = projection * np.sign(projection[largest, np.arange(dimension)])
@@ -232,6 +233,21 @@ def _unpack(
     if not good:
         raise DecodeError("encoder: tensors are not a finite mean and projection of this trunk")
     return mean, projection, metadata
+
+
+def _principal(
+    z: NDArray[np.float64], count: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Leading eigenvalues ``[count]`` and eigenvectors ``[D, count]`` of ``z' z / n``."""
+    n, d = z.shape
+    small = z @ z.T if n < d else z.T @ z
+    order = len(small)
+    values, vectors = scipy.linalg.eigh(small / n, subset_by_index=(order - count, order - 1))
+    values, vectors = values[::-1], vectors[:, ::-1]
+    if n < d:
+        vectors = z.T @ vectors
+        vectors = vectors / (np.linalg.norm(vectors, axis=0) + 1e-300)
+    return values, vectors
 
 
 def _calm(features: NDArray[np.float64], index: NDArray[np.intp]) -> NDArray[np.float64]:

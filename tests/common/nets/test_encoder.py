@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+
+from wg_common.errors import DataError, DecodeError
+from wg_common.nets import encoder as encoders
+from wg_common.nets import trunk
+
+
+@pytest.fixture(scope="module")
+def package() -> bytes:
+    rng = np.random.default_rng(0)
+    raw = rng.normal(size=(200, trunk.WIDTH)).astype(np.float32)
+    return encoders.fit_encoder(raw, np.arange(200) % 5, dimension=16, pixels=32)
+
+
+@pytest.fixture(scope="module")
+def encoder(package: bytes) -> encoders.Encoder:
+    return encoders.load_encoder(package)
+
+
+def _images(count: int, shape: tuple[int, ...]) -> list[np.ndarray]:
+    rng = np.random.default_rng(count)
+    return [rng.integers(0, 256, shape, dtype=np.uint8) for _ in range(count)]
+
+
+def test_features_stay_in_the_clip_radius(encoder: encoders.Encoder) -> None:
+    features = encoder.encode(_images(5, (40, 30)))
+    assert features.shape == (5, 16)
+    assert features.dtype == np.float32
+    assert np.linalg.norm(features, axis=1).max() <= encoder.clip_radius * (1 + 1e-5)
+
+
+def test_a_grey_image_is_the_rgb_image_of_equal_channels(encoder: encoders.Encoder) -> None:
+    grey = _images(2, (33, 47))
+    colour = [np.repeat(image[..., None], 3, axis=2) for image in grey]
+    np.testing.assert_allclose(encoder.encode(grey), encoder.encode(colour), atol=1e-5)
+
+
+def test_features_do_not_depend_on_the_company(encoder: encoders.Encoder) -> None:
+    mixed = [*_images(2, (32, 32)), *_images(3, (50, 20, 3))]
+    alone = np.concatenate([encoder.encode([image]) for image in mixed])
+    np.testing.assert_allclose(encoder.encode(mixed), alone, atol=1e-5)
+
+
+def test_no_images_have_no_features(encoder: encoders.Encoder) -> None:
+    assert encoder.encode([]).shape == (0, 16)
+
+
+def test_fitting_is_deterministic_and_the_id_is_the_hash(package: bytes) -> None:
+    rng = np.random.default_rng(0)
+    raw = rng.normal(size=(200, trunk.WIDTH)).astype(np.float32)
+    again = encoders.fit_encoder(raw, np.arange(200) % 5, dimension=16, pixels=32)
+    assert again == package
+    assert encoders.load_encoder(again).id == encoders.load_encoder(package).id
+
+
+@pytest.mark.parametrize("shape", [(4, 4, 4), (0, 5), (5,)])
+def test_what_is_no_image_is_refused(encoder: encoders.Encoder, shape: tuple[int, ...]) -> None:
+    with pytest.raises(DataError, match="image 0"):
+        encoder.encode([np.zeros(shape, np.uint8)])
+
+
+def test_float_images_are_refused(encoder: encoders.Encoder) -> None:
+    with pytest.raises(DataError, match="uint8"):
+        encoder.encode([np.zeros((8, 8))])  # type: ignore[list-item]
+
+
+def test_damaged_packages_are_refused(package: bytes) -> None:
+    for data in (b"", b"\0" * 64, package[:100], package[:-4]):
+        with pytest.raises(DecodeError):
+            encoders.load_encoder(data)
+
+
+def test_a_package_of_another_trunk_is_refused(package: bytes) -> None:
+    other = package.replace(trunk.WEIGHTS_SHA256.encode(), b"0" * 64)
+    with pytest.raises(DecodeError, match="trunk_sha256"):
+        encoders.load_encoder(other)
+
+
+def test_too_few_public_images_are_refused() -> None:
+    with pytest.raises(DataError, match="at least"):
+        encoders.fit_encoder(np.zeros((10, trunk.WIDTH), np.float32), np.zeros(10, np.int64))

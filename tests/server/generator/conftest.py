@@ -1,0 +1,112 @@
+"""A small zoo and a briefly trained generator, without images: features are drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from wg_common.privacy import mechanism
+from wg_common.privacy.exact import exact_statistics
+from wg_common.privacy.schema import default_schema
+from wg_common.privacy.simulate import simulate_release
+from wg_common.privacy.statistics import NoisyStatistics
+from wg_server.generator import memory
+from wg_server.generator.codec import fit_codec
+from wg_server.generator.denoiser import Denoiser, DenoiserConfig
+from wg_server.generator.generate import Generator
+from wg_server.generator.package import Parts
+from wg_server.generator.tasks import ZooTask, crossfit_priors
+from wg_server.zoo import heads
+
+DIMENSION = 16
+ENCODER = "ab" * 32
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Features of invented plants: class means, a site's shift, and noise within classes."""
+
+    seed: int
+
+    def task(self, family: int, site: int, classes: int = 4, per_class: int = 20) -> ZooTask:
+        x, y = self.records(family, site, classes, per_class, 0)
+        weight, bias = heads.fit_head(x, y, classes)
+        return ZooTask(
+            f"{family}-{site}",
+            f"family-{family}",
+            tuple(f"c{i}" for i in range(classes)),
+            x.astype(np.float32),
+            y,
+            weight.astype(np.float32),
+            bias.astype(np.float32),
+        )
+
+    def records(
+        self, family: int, site: int, classes: int, per_class: int, draw: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        means = np.random.default_rng((self.seed, family)).normal(0, 0.12, (classes, DIMENSION))
+        there = np.random.default_rng((self.seed, family, site + 1))
+        means = means + there.normal(0, 0.1, DIMENSION) + there.normal(0, 0.05, means.shape)
+        y = np.arange(classes).repeat(per_class)
+        rng = np.random.default_rng((self.seed, family, site, draw, 9))
+        return means[y] + rng.normal(0, 0.07, (len(y), DIMENSION)), y
+
+    def release(
+        self,
+        family: int,
+        site: int,
+        *,
+        epsilon: float | None,
+        shots: int,
+        labels: tuple[str, ...] = ("c0", "c1", "c2", "c3"),
+        missing: tuple[int, ...] = (),
+        labelled: bool = True,
+    ) -> NoisyStatistics:
+        x, y = self.records(family, site, len(labels), shots, 1)
+        keep = ~np.isin(y, missing)
+        x, y = x[keep], y[keep] if labelled else np.full(keep.sum(), -1)
+        schema = default_schema(
+            encoder=ENCODER, dimension=DIMENSION, labels=labels, clip_radius=1.0
+        )
+        exact = exact_statistics(schema, x, y)
+        if epsilon is None:
+            return NoisyStatistics(schema, exact, 0.0)
+        sigma = mechanism.sigma_for(schema, epsilon, 1e-5)
+        noisy = simulate_release(exact, sigma, np.random.default_rng((family, site, 3)))
+        return NoisyStatistics(schema, noisy, sigma)
+
+
+@pytest.fixture(scope="session")
+def world() -> World:
+    return World(7)
+
+
+@pytest.fixture(scope="session")
+def zoo_tasks(world: World) -> list[ZooTask]:
+    return [world.task(family, site) for family in range(10) for site in range(3)]
+
+
+@pytest.fixture(scope="session")
+def generator(zoo_tasks: list[ZooTask]) -> Generator:
+    """A generator whose last layer is random: every path of the network counts."""
+    families = sorted({task.family for task in zoo_tasks})
+    _, _, priors = crossfit_priors(zoo_tasks, families, 2)
+    rng = np.random.default_rng(0)
+    codec = fit_codec(rng.normal(0, 0.3, (200, DIMENSION + 1)), 8)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        denoiser = Denoiser(DenoiserConfig(dimension=DIMENSION, latent=8, width=16, depth=2))
+        for layer in (denoiser.last, denoiser.last_modulation):
+            torch.nn.init.normal_(layer.weight, std=0.1)
+    parts = Parts(
+        encoder=ENCODER,
+        architecture="lite0-head",
+        denoiser=denoiser.eval(),
+        codec=codec,
+        priors=priors,
+        memory=memory.remember(zoo_tasks, priors),
+    )
+    return Generator("cd" * 32, parts)

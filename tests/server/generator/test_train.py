@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from tests.server.generator.conftest import DIMENSION
+
+from wg_common import atomic, canonical
+from wg_common.errors import ConfigError
+from wg_common.nets import encoder as encoders
+from wg_common.nets import trunk
+from wg_server.generator import batch as batches
+from wg_server.generator import train as training
+from wg_server.generator.ahead import Draw
+from wg_server.generator.ahead import batches as stream
+from wg_server.generator.cli import train as command
+from wg_server.generator.codec import fit_codec
+from wg_server.generator.episodes import Plants, Scenario
+from wg_server.generator.generate import load_generator
+from wg_server.generator.plan import GeneratorPlan, read_plan
+from wg_server.generator.tasks import ZooTask, crossfit_priors, split_families
+from wg_server.home import ServerHome
+from wg_server.zoo.plan import TaskSpec
+from wg_server.zoo.store import Entry, Weights, Zoo, pack
+
+PLAN = GeneratorPlan(
+    steps=12,
+    batch=4,
+    width=16,
+    depth=1,
+    latent=8,
+    evaluate_every=4,
+    episodes=6,
+    workers=0,
+    patience=9,
+)
+
+
+def _silent(_done: int, _detail: str) -> None:
+    return None
+
+
+def _fill(home: ServerHome, tasks: list[ZooTask]) -> None:
+    raw = np.random.default_rng(0).normal(size=(80, trunk.WIDTH)).astype(np.float32)
+    package = encoders.fit_encoder(raw, np.arange(80) % 4, dimension=DIMENSION, pixels=32)
+    atomic.write_bytes(home.encoder, package)
+    encoder = canonical.sha256_hex(package)
+    for number, task in enumerate(tasks):
+        spec = TaskSpec(
+            seed=1,
+            kind="procedural",
+            family=number,
+            site=0,
+            sites=1,
+            per_class=20,
+            strength="0.5",
+            only="",
+            path="",
+            name="test",
+            licence="",
+        )
+        data = pack(Weights(task.features, task.y, task.weight, task.bias))
+        entry = Entry(
+            key=spec.key(encoder),
+            encoder=encoder,
+            architecture="lite0-head",
+            task=spec,
+            family=task.family,
+            labels=task.labels,
+            records=len(task.y),
+            licence="none",
+            accuracy="1.0",
+            sha256=canonical.sha256_hex(data),
+        )
+        Zoo(home.zoo).write(data, entry)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, zoo_tasks: list[ZooTask]) -> ServerHome:
+    place = ServerHome(tmp_path_factory.mktemp("server"))
+    _fill(place, zoo_tasks)
+    return place
+
+
+@pytest.fixture(scope="module")
+def card(home: ServerHome) -> dict[str, object]:
+    return training.train(home, PLAN, progress=_silent)
+
+
+def test_training_writes_a_package_that_its_card_names(
+    home: ServerHome, card: dict[str, object]
+) -> None:
+    assert load_generator(home.generator).id == card["generator"]
+    assert json.loads(home.generator.with_name(training.CARD).read_text()) == card
+    assert not home.generator.with_name(training.CHECKPOINT).exists()
+
+
+def test_the_card_scores_every_rival_on_families_held_out(card: dict[str, object]) -> None:
+    scenarios = card["scenarios"]
+    assert isinstance(scenarios, dict)
+    for rows in scenarios.values():
+        assert {"random", "closed-form", "retrieval-5nn", "network", "shuffled-condition"} <= set(
+            rows
+        )
+        assert all(0 <= row["accuracy"] <= 1 for row in rows.values())
+    assert isinstance(card["loses"], list)
+
+
+class _Killed(Exception):
+    pass
+
+
+def test_interrupted_training_ends_with_the_same_weights(
+    home: ServerHome, card: dict[str, object], zoo_tasks: list[ZooTask], tmp_path: Path
+) -> None:
+    other = ServerHome(tmp_path)
+    _fill(other, zoo_tasks)
+
+    def kill(done: int, _detail: str) -> None:
+        if done == 8:
+            raise _Killed
+
+    with pytest.raises(_Killed):
+        training.train(other, PLAN, progress=kill)
+    assert other.generator.with_name(training.CHECKPOINT).exists()
+    assert training.train(other, PLAN, progress=_silent)["generator"] == card["generator"]
+
+
+def test_an_empty_zoo_is_refused(tmp_path: Path, zoo_tasks: list[ZooTask]) -> None:
+    home = ServerHome(tmp_path)
+    _fill(home, zoo_tasks[:2])
+    with pytest.raises(ConfigError, match="families"):
+        training.train(home, PLAN, progress=_silent)
+
+
+def test_the_command_prints_one_document(
+    home: ServerHome, card: dict[str, object], tmp_path: Path
+) -> None:
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("steps: 2\nbatch: 2\nwidth: 16\ndepth: 1\nepisodes: 2\nworkers: 0\n")
+    result = CliRunner().invoke(
+        command, ["--home", str(home.root), "--plan", str(plan), "--json"], catch_exceptions=False
+    )
+    assert json.loads(result.stdout)["training"]["steps"] == 2
+
+
+def test_packaged_plans_can_be_read() -> None:
+    for name in (None, Path("default"), Path("demo")):
+        assert read_plan(name).steps > 0
+
+
+def test_no_prior_has_seen_the_family_it_is_used_on(zoo_tasks: list[ZooTask]) -> None:
+    families = sorted({t.family for t in zoo_tasks})
+    crossed, fold_of, _ = crossfit_priors(zoo_tasks, families, 3)
+    for name in families:
+        kept = [t for t in zoo_tasks if fold_of[t.family] != fold_of[name]]
+        alone, _, everything = crossfit_priors(kept, sorted({t.family for t in kept}), 2)
+        np.testing.assert_allclose(crossed[fold_of[name]].between, everything.between)
+        assert len(alone) == 2
+
+
+def test_splits_share_no_family(zoo_tasks: list[ZooTask]) -> None:
+    split = split_families(zoo_tasks, np.random.default_rng(1))
+    parts = [set(split.train), set(split.validation), set(split.test)]
+    assert not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
+    assert set.union(*parts) == {t.family for t in zoo_tasks}
+
+
+def _plants(tasks: list[ZooTask]) -> Plants:
+    families = sorted({t.family for t in tasks})
+    priors = crossfit_priors(tasks, families, 2)[2]
+    return Plants(tasks, dict.fromkeys(families, priors), "ab" * 32, 1.0)
+
+
+def test_workers_draw_the_same_episodes(zoo_tasks: list[ZooTask]) -> None:
+    plants, draw = _plants(zoo_tasks), Draw(3, 2)
+    inline = list(stream(plants, draw, range(3), 0))
+    ahead = list(stream(plants, draw, range(3), 1))
+    for one, two in zip(inline, ahead, strict=True):
+        for a, b in zip(one, two, strict=True):
+            assert np.array_equal(a.condition.class_vectors, b.condition.class_vectors)
+            assert np.array_equal(a.answers, b.answers)
+
+
+def test_augmentation_keeps_every_logit(zoo_tasks: list[ZooTask]) -> None:
+    rng = np.random.default_rng(0)
+    episodes = [_plants(zoo_tasks).draw(rng, Scenario()) for _ in range(4)]
+    batch, targets = batches.collate_episodes(episodes)
+    turned, moved = batches.augment(batch, targets, rng)
+    before = torch.einsum("bqd,bkd->bqk", targets.queries, targets.weight)
+    after = torch.einsum("bqd,bkd->bqk", moved.queries, moved.weight)
+    torch.testing.assert_close(before, after, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(
+        torch.einsum("bqd,bkd->bqk", targets.queries, batch.weight),
+        torch.einsum("bqd,bkd->bqk", moved.queries, turned.weight),
+        rtol=1e-3,
+        atol=1e-4,
+    )
+
+
+def test_a_full_codec_loses_nothing() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(100, 9))
+    codec = fit_codec(rows, 9)
+    weight = torch.tensor(rows[:5, :8], dtype=torch.float32)
+    bias = torch.tensor(rows[:5, 8], dtype=torch.float32)
+    again = codec.decode(codec.encode(weight, bias))
+    torch.testing.assert_close(again[0], weight, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(again[1], bias, rtol=1e-4, atol=1e-5)
+
+
+def test_own_records_of_unlabelled_plants_stay_unlabelled(zoo_tasks: list[ZooTask]) -> None:
+    scenario = Scenario(unlabelled=1.0, silent=0.0)
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        episode = _plants(zoo_tasks).draw(rng, scenario)
+        own = episode.releases[0]
+        assert own is not None
+        assert not episode.seen.any()

@@ -1,0 +1,143 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from wg_common.errors import ConfigError, DataError, VerificationError
+from wg_server.home import ServerHome
+from wg_server.zoo import heads, sources
+from wg_server.zoo.build import build
+from wg_server.zoo.cli import zoo as group
+from wg_server.zoo.plan import ZooPlan, parse, read_plan, tasks
+from wg_server.zoo.store import Zoo
+
+PLAN = b"""
+seed: 3
+encoder: {pixels: 32, dimension: 8, images: 64}
+sources:
+  - {kind: procedural, families: 2, sites: 2, per_class: 8, only: digits}
+"""
+
+
+def _plan() -> ZooPlan:
+    return parse(PLAN, ZooPlan, "test plan")
+
+
+def _silent(_done: int, _detail: str) -> None:
+    return None
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> ServerHome:
+    place = ServerHome(tmp_path_factory.mktemp("server"))
+    build(place, _plan(), workers=1, progress=_silent)
+    return place
+
+
+def test_every_task_has_an_entry_with_provenance(home: ServerHome) -> None:
+    entries = list(Zoo(home.zoo).entries())
+    assert len(entries) == 4
+    for entry in entries:
+        weights = Zoo(home.zoo).read(entry)
+        assert entry.licence
+        assert entry.task.seed == 3
+        assert weights.weight.shape == (len(entry.labels), 8)
+        assert len(weights.features) == entry.records == 80
+
+
+def test_a_second_build_makes_nothing(home: ServerHome) -> None:
+    done = build(home, _plan(), workers=1, progress=_silent)
+    assert (done.made, done.kept) == (0, 4)
+
+
+def test_a_lost_entry_is_made_again_to_the_byte(home: ServerHome) -> None:
+    path = sorted((home.zoo / "entries").glob("*.json"))[0]
+    before = path.read_bytes()
+    path.unlink()
+    done = build(home, _plan(), workers=1, progress=_silent)
+    assert (done.made, done.kept) == (1, 3)
+    assert path.read_bytes() == before
+
+
+def test_a_changed_object_is_found(home: ServerHome, tmp_path: Path) -> None:
+    entry = next(Zoo(home.zoo).entries())
+    broken = Zoo(tmp_path)
+    data = bytearray((home.zoo / "objects" / f"{entry.sha256}.safetensors").read_bytes())
+    data[-1] ^= 1
+    broken.write(bytes(data), entry)
+    with pytest.raises(VerificationError, match="SHA-256"):
+        broken.read(entry)
+
+
+def test_show_is_one_json_document(home: ServerHome) -> None:
+    result = CliRunner().invoke(group, ["show", "--home", str(home.root), "--json"])
+    document = json.loads(result.stdout)
+    assert document["entries"] == 4
+    assert document["families"] == 2
+    assert document["sources"]["procedural"]["records"] == 320
+
+
+def test_packaged_plans_can_be_read() -> None:
+    for name in (None, Path("default"), Path("demo")):
+        assert tasks(read_plan(name))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"seed: 1\nsources: []", "sources"),
+        (b"seed: 1", "sources"),
+        (b"seed: 1\nspeed: 2\nsources: [{kind: procedural, families: 1}]", "speed"),
+        (b"seed: 1\nsources: [{kind: procedural, families: 1, size: 2}]", "size"),
+        (b"seed: 1\nsources: [{kind: npz, families: 1}]", "licence"),
+        (b"seed: [", "test plan"),
+    ],
+)
+def test_a_wrong_plan_names_the_field(text: bytes, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse(text, ZooPlan, "test plan")
+
+
+def test_sites_of_a_file_source_share_no_record(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (60, 16, 16), dtype=np.uint8)
+    y = np.arange(60) % 3
+    np.savez(tmp_path / "set.npz", x=x, y=y, classes=np.array(["a", "b", "c"]))
+    plan = parse(
+        f"""
+seed: 1
+sources:
+  - {{kind: npz, families: 1, sites: 2, per_class: 8, strength: 0.0,
+      path: {tmp_path / "set.npz"}, licence: test}}
+""".encode(),
+        ZooPlan,
+        "plan",
+    )
+    one, two = (sources.load(spec) for spec in tasks(plan))
+    assert one.names == ("a", "b", "c")
+    first = {image.tobytes() for image in one.images}
+    assert not first & {image.tobytes() for image in two.images}
+
+
+def test_a_missing_archive_is_named(tmp_path: Path) -> None:
+    plan = parse(
+        f"""
+seed: 1
+sources: [{{kind: npz, families: 1, path: {tmp_path}/no.npz, licence: x}}]
+""".encode(),
+        ZooPlan,
+        "plan",
+    )
+    with pytest.raises(DataError, match=r"no\.npz"):
+        sources.load(tasks(plan)[0])
+
+
+def test_a_head_separates_what_is_separable() -> None:
+    rng = np.random.default_rng(0)
+    y = np.arange(120) % 3
+    x = rng.normal(size=(120, 5)) + 4 * np.eye(5)[y]
+    weight, bias = heads.fit_head(x, y, 3)
+    assert heads.accuracy(weight, bias, x, y) > 0.95
+    np.testing.assert_allclose(weight.sum(axis=0), 0, atol=1e-9)
