@@ -22,6 +22,9 @@ from wg_common import errors
 
 T = TypeVar("T")
 
+_OURS = ("wg_common", "wg_server", "wg_client")
+"""Packages whose information is for people; of others' only warnings are shown."""
+
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document on standard output."
 )
@@ -100,10 +103,12 @@ def _plain(title: str, total: int | None) -> Any:
 
 def _run(group: click.Command, words: list[str]) -> int:
     logging.basicConfig(
-        level=logging.INFO,
+        level=logging.WARNING,
         stream=sys.stderr,
         format="%(asctime)s %(name)s %(levelname)s %(message)s",
     )
+    for package in _OURS:
+        logging.getLogger(package).setLevel(logging.INFO)
     as_json = "--json" in words
     try:
         result = group.main(args=words, standalone_mode=False)
