@@ -1,0 +1,85 @@
+"""What we rely on in Flower 1.42.0; another version must fail here, loudly."""
+
+from __future__ import annotations
+
+import importlib.metadata
+
+import pytest
+from flwr.superlink.routers.fleet.router import router
+
+from wg_common import fleet
+from wg_common.errors import DecodeError
+from wg_server.fleet.adapter import FleetState
+
+
+def test_flower_is_the_version_that_the_adapters_were_written_for() -> None:
+    assert importlib.metadata.version("flwr") == "1.42.0"
+
+
+def test_the_fleet_api_has_the_routes_that_were_reviewed() -> None:
+    paths = {getattr(route, "path", "") for route in router.routes}
+    assert paths == {
+        f"/v1/fleet/{name}"
+        for name in (
+            "register-node",
+            "activate-node",
+            "deactivate-node",
+            "unregister-node",
+            "send-node-heartbeat",
+            "pull-messages",
+            "push-messages",
+            "get-run",
+            "get-fab",
+            "push-object",
+            "pull-object",
+            "confirm-message-received",
+        )
+    }
+
+
+def test_nobody_is_online_and_nothing_comes_back_in_a_new_state() -> None:
+    state = FleetState()
+    assert state.online([]) == set()
+    assert state.activated("plant-a") == 0.0
+    with state.run() as run:
+        assert run.poll(set()) == []
+        assert [reply.error for reply in run.poll({"0" * 64})] == ["lost"]
+
+
+def test_runs_follow_each_other() -> None:
+    state = FleetState()
+    for _ in range(3):
+        with state.run():
+            pass
+    with pytest.raises(ZeroDivisionError), state.run():
+        1 / 0  # noqa: B018
+    with state.run():
+        pass
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"kind": "query", "record": b""},
+        {"kind": "query", "record": b"", "payload": b"", "more": b""},
+        {"kind": "query", "record": "text", "payload": b""},
+        {"kind": "code", "record": b"", "payload": b""},
+        {"kind": 3, "record": b"", "payload": b""},
+        {"kind": "query", "record": b"x" * (1 << 20), "payload": b""},
+    ],
+)
+def test_a_wrong_envelope_is_refused(fields: dict[str, object]) -> None:
+    with pytest.raises(DecodeError):
+        fleet.read_envelope(fields, what="test")
+
+
+def test_an_envelope_is_read_back() -> None:
+    envelope = fleet.Envelope("delivery", b"record", b"payload")
+    assert fleet.read_envelope(dict(envelope.fields()), what="test") == envelope
+
+
+@pytest.mark.parametrize("text", ["", "../../x", "A" * 32, "0" * 31, "0" * 33, "0" * 31 + "\n"])
+def test_a_request_id_is_a_safe_file_name(text: str) -> None:
+    with pytest.raises(DecodeError):
+        fleet.check_request_id(text)

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography import x509
+from starlette.types import ASGIApp
+
+from wg_client import identity
+from wg_client.home import ClientHome
+from wg_common import canonical, protocol
+from wg_common.errors import ConfigError, DecodeError, RefusedError
+from wg_common.protocol import EnrolmentReply, EnrolmentRequest
+from wg_server import enrolment as enrolments
+from wg_server import pki
+from wg_server.enrolment import Enrolment, make_token
+from wg_server.home import ServerHome
+from wg_server.store import Store
+
+
+@pytest.fixture
+def request_(home: ServerHome, store: Store, tmp_path: Path) -> EnrolmentRequest:
+    token = make_token(home, store, "plant-a", 60.0)
+    public = identity.create(ClientHome(tmp_path / "plant"), "plant-a")
+    return EnrolmentRequest(
+        site="plant-a",
+        secret=token.secret,
+        csr_pem=public.csr_pem,
+        node_public_key=public.node_public_key,
+        signing_key=public.signing_key,
+        ledger_origin=public.ledger_origin,
+        ledger_key=public.ledger_key,
+    )
+
+
+@pytest.fixture
+def enrolment(home: ServerHome, store: Store) -> Enrolment:
+    return Enrolment(home, home.config(), store)
+
+
+def test_a_token_names_the_site_the_address_and_the_authority(
+    home: ServerHome, store: Store
+) -> None:
+    token = make_token(home, store, "plant-a", 60.0)
+    assert protocol.decode_token(protocol.encode_token(token)) == token
+    assert token.enrol_url == home.config().enrol_url
+    assert token.ca_sha256 == pki.fingerprint(pki.load_certificate(home.ca_cert))
+    assert 0 < token.expires - time.time() <= 60
+    assert len(token.secret) == 64
+
+
+def test_no_token_before_there_is_an_encoder(home: ServerHome, store: Store) -> None:
+    home.encoder.unlink()
+    with pytest.raises(ConfigError, match="zoo build"):
+        make_token(home, store, "plant-a", 60.0)
+
+
+@pytest.mark.parametrize("name", ["", "Plant", "../plant", "a" * 64, "plant_a"])
+def test_a_site_name_is_a_dns_label(home: ServerHome, store: Store, name: str) -> None:
+    with pytest.raises(DecodeError, match="site name"):
+        make_token(home, store, name, 60.0)
+
+
+def test_a_good_request_is_enrolled(
+    home: ServerHome, store: Store, enrolment: Enrolment, request_: EnrolmentRequest
+) -> None:
+    reply = enrolment.enrol(canonical.encode(request_))
+    certificate = x509.load_pem_x509_certificate(reply.certificate_pem.encode())
+    found = store.authenticate(pki.fingerprint(certificate), time.time())
+    assert found is not None
+    assert (found.name, found.state) == ("plant-a", "enrolled")
+    assert (found.signing_key, found.ledger_key) == (request_.signing_key, request_.ledger_key)
+    assert found.ledger_origin == request_.ledger_origin
+    assert base64.b64decode(reply.encoder) == home.encoder.read_bytes()
+    assert reply.fleet_url == home.config().fleet_url
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("site", "../x"),
+        ("csr_pem", "garbage"),
+        ("node_public_key", "garbage"),
+        ("signing_key", "zz"),
+        ("signing_key", "00"),
+        ("ledger_key", "not hex"),
+        ("ledger_origin", "with space"),
+        ("ledger_origin", "x" * 300),
+    ],
+)
+def test_a_wrong_field_is_refused_and_spends_no_token(
+    enrolment: Enrolment, request_: EnrolmentRequest, field: str, value: str
+) -> None:
+    wrong = replace(request_, **{field: value})  # type: ignore[arg-type]
+    with pytest.raises(DecodeError):
+        enrolment.enrol(canonical.encode(wrong))
+    enrolment.enrol(canonical.encode(request_))
+
+
+def test_the_listener_answers_two_routes_and_no_other(
+    home: ServerHome,
+    enrolment: Enrolment,
+    request_: EnrolmentRequest,
+    client_of: Callable[[ASGIApp], httpx.Client],
+) -> None:
+    client = client_of(enrolment.app())
+    assert client.get(enrolments.CA_PATH).content == home.ca_cert.read_bytes()
+    body = canonical.encode(request_)
+    stranger = canonical.encode(replace(request_, secret="0" * 64))
+    assert client.post(protocol.ENROL_PATH, content=b"{}").status_code == 400
+    assert client.post(protocol.ENROL_PATH, content=stranger).status_code == 403
+    done = client.post(protocol.ENROL_PATH, content=body)
+    assert done.status_code == 200
+    canonical.decode(EnrolmentReply, done.content, what="reply")
+    assert client.post(protocol.ENROL_PATH, content=body).status_code == 403
+    assert client.post(protocol.ENROL_PATH, content=b"x" * (1 << 20)).status_code == 413
+    for path in ("/", "/docs", "/metrics", protocol.WITNESS_PATH, protocol.RENEW_PATH):
+        assert client.post(path, content=b"").status_code == 404
+    codes = {client.post(protocol.ENROL_PATH, content=b"{}").status_code for _ in range(70)}
+    assert codes == {400, 429}  # guessing is slow
+
+
+def test_a_renewed_certificate_is_good_and_for_the_same_site(
+    store: Store, enrolment: Enrolment, request_: EnrolmentRequest
+) -> None:
+    enrolment.enrol(canonical.encode(request_))
+    pem = enrolment.renew(store.site("plant-a"), request_.csr_pem)
+    fresh = pki.fingerprint(x509.load_pem_x509_certificate(pem.encode()))
+    found = store.authenticate(fresh, time.time())
+    assert found is not None and found.name == "plant-a"
+    with pytest.raises(DecodeError):
+        enrolment.renew(store.site("plant-a"), "garbage")
+
+
+def test_an_unknown_secret_is_refused(enrolment: Enrolment, request_: EnrolmentRequest) -> None:
+    with pytest.raises(RefusedError, match="join token"):
+        enrolment.enrol(canonical.encode(replace(request_, secret="guess")))

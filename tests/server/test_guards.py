@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from wg_common.protocol import EnrolmentRequest
+from wg_server.fleet.guards import PEER_STATE, SITE_STATE, BodyLimit, Identify, RateLimit
+from wg_server.store import Site, Store
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+class Recorder:
+    """An application that reads its body, answers 200, and remembers that it was reached."""
+
+    def __init__(self) -> None:
+        self.scopes: list[dict[str, Any]] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.scopes.append(scope)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def ask(
+    app: Any,
+    state: dict[str, Any] | None = None,
+    *,
+    headers: Headers = (),
+    method: str = "POST",
+) -> int:
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        raise AssertionError("the body was read")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": method, "headers": list(headers), "state": state or {}}
+    asyncio.run(app(scope, receive, send))
+    return int(sent[0]["status"])
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "status"),
+    [
+        ("POST", [(b"content-length", b"10")], 200),
+        ("POST", [(b"content-length", b"11")], 413),
+        ("POST", [(b"content-length", b"-1")], 413),
+        ("POST", [(b"content-length", b"1_0")], 413),
+        ("POST", [(b"content-length", "²".encode("latin-1"))], 413),
+        ("POST", [], 411),
+        ("POST", [(b"transfer-encoding", b"chunked")], 411),
+        ("GET", [], 200),
+        ("GET", [(b"transfer-encoding", b"chunked")], 411),
+        ("GET", [(b"content-length", b"11")], 413),
+    ],
+)
+def test_a_body_is_judged_by_its_declared_length(
+    method: str, headers: Headers, status: int
+) -> None:
+    inner = Recorder()
+    assert ask(BodyLimit(inner, limit=10), headers=headers, method=method) == status
+    assert len(inner.scopes) == (status == 200)
+
+
+def enrol(store: Store, name: str, der: bytes) -> None:
+    store.invite(name, name, time.time() + 60)
+    request = EnrolmentRequest(
+        site=name,
+        secret=name,
+        csr_pem="",
+        node_public_key="",
+        signing_key=name,
+        ledger_origin=name,
+        ledger_key=name,
+    )
+    fingerprint = hashlib.sha256(der).hexdigest()
+    store.enrol(request, name, time.time(), lambda: (fingerprint, time.time() + 60, None))
+
+
+def test_only_a_certificate_in_good_standing_is_let_through(store: Store) -> None:
+    enrol(store, "plant-a", b"certificate")
+    inner = Recorder()
+    app = Identify(inner, store)
+    assert ask(app, {PEER_STATE: b"certificate"}) == 200
+    assert inner.scopes[0]["state"][SITE_STATE].name == "plant-a"
+    assert store.site("plant-a").last_seen > 0
+    assert ask(app, {PEER_STATE: b"another"}) == 403
+    assert ask(app, {PEER_STATE: None}) == 403
+    assert ask(app) == 403
+    store.revoke("plant-a", time.time())
+    assert ask(app, {PEER_STATE: b"certificate"}) == 403
+    assert len(inner.scopes) == 1
+
+
+def test_a_site_has_a_burst_and_then_a_rate_of_its_own() -> None:
+    now = 0.0
+    site = Site(
+        name="a",
+        state="enrolled",
+        node_key="",
+        signing_key="",
+        ledger_origin="",
+        ledger_key="",
+        enrolled=0.0,
+        last_seen=0.0,
+    )
+    app = RateLimit(Recorder(), rate=2.0, clock=lambda: now)
+    codes = [ask(app, {SITE_STATE: site}) for _ in range(25)]
+    assert codes == [200] * 20 + [429] * 5
+    now += 1.0
+    assert [ask(app, {SITE_STATE: site}) for _ in range(3)] == [200, 200, 429]

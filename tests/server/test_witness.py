@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from wg_common import signing
+from wg_common.ledger.store import DatasetRecord, Ledger
+from wg_common.ledger.witness import WitnessFork, WitnessRefused
+from wg_common.protocol import EnrolmentRequest
+from wg_server.fleet.endpoints import Witness
+from wg_server.home import ServerHome
+from wg_server.store import Site, Store
+
+ORIGIN = "weightgate/plant-a/0123456789abcdef"
+
+
+@pytest.fixture
+def witness(home: ServerHome, store: Store) -> Witness:
+    return Witness.of(home, store)
+
+
+@pytest.fixture
+def key() -> Ed25519PrivateKey:
+    return signing.generate()
+
+
+@pytest.fixture
+def ledger(witness: Witness, key: Ed25519PrivateKey, tmp_path: Path) -> Iterator[Ledger]:
+    found = Ledger.create(tmp_path / "ledger.sqlite", origin=ORIGIN, key=key, site="plant-a")
+    found.enrol_witness(witness.name, signing.public_bytes(witness.public_key))
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def site(store: Store, key: Ed25519PrivateKey) -> Site:
+    store.invite("plant-a", "s", time.time() + 60)
+    request = EnrolmentRequest(
+        site="plant-a",
+        secret="s",
+        csr_pem="",
+        node_public_key="",
+        signing_key="k",
+        ledger_origin=ORIGIN,
+        ledger_key=signing.public_bytes(key).hex(),
+    )
+    store.enrol(request, "node", time.time(), lambda: ("f", time.time() + 60, None))
+    return store.site("plant-a")
+
+
+def grow(ledger: Ledger, name: str) -> None:
+    ledger.register_dataset(
+        DatasetRecord(
+            name=name,
+            commitment=name.encode().hex().rjust(64, "0"),
+            cap_epsilon="8",
+            cap_delta="1e-5",
+        )
+    )
+
+
+def test_a_ledger_that_grows_is_cosigned_again_and_again(
+    witness: Witness, ledger: Ledger, site: Site, store: Store
+) -> None:
+    for number in range(3):
+        grow(ledger, f"d{number}")
+        ledger.countersign(witness.name, lambda body: witness.countersign(site, body))
+    assert store.witnessed(ORIGIN) is not None
+    assert store.evidence() == []
+
+
+def test_a_rolled_back_ledger_is_refused(
+    witness: Witness, ledger: Ledger, site: Site, store: Store
+) -> None:
+    grow(ledger, "d0")
+    old = ledger.witness_request(witness.name)
+    grow(ledger, "d1")
+    ledger.countersign(witness.name, lambda body: witness.countersign(site, body))
+    before = store.witnessed(ORIGIN)
+    with pytest.raises(WitnessRefused) as info:
+        witness.countersign(site, old)
+    assert info.value.status == 409
+    assert store.witnessed(ORIGIN) == before
+
+
+def test_a_forked_ledger_is_refused_and_the_evidence_kept(
+    witness: Witness,
+    ledger: Ledger,
+    key: Ed25519PrivateKey,
+    site: Site,
+    store: Store,
+    tmp_path: Path,
+) -> None:
+    grow(ledger, "d0")
+    ledger.countersign(witness.name, lambda body: witness.countersign(site, body))
+    ledger.close()
+    shutil.copy(tmp_path / "ledger.sqlite", tmp_path / "copy.sqlite")
+    for path, name in (("ledger.sqlite", "one"), ("copy.sqlite", "other")):
+        with Ledger.open(tmp_path / path, key) as opened:
+            grow(opened, name)
+            if name == "one":
+                opened.countersign(witness.name, lambda body: witness.countersign(site, body))
+            else:
+                with pytest.raises(WitnessFork):
+                    witness.countersign(site, opened.witness_request(witness.name))
+    ((origin, _, earlier, later),) = store.evidence()
+    assert origin == ORIGIN and earlier != later
+
+
+def test_another_sites_ledger_is_not_cosigned(
+    witness: Witness, ledger: Ledger, site: Site, tmp_path: Path
+) -> None:
+    foreign = Ledger.create(
+        tmp_path / "foreign.sqlite", origin="weightgate/b/1", key=signing.generate(), site="b"
+    )
+    foreign.enrol_witness(witness.name, signing.public_bytes(witness.public_key))
+    with pytest.raises(WitnessRefused) as info:
+        witness.countersign(site, foreign.witness_request(witness.name))
+    assert info.value.status == 404
+    foreign.close()
