@@ -149,7 +149,7 @@ def test_the_command_prints_one_document(
 
 
 def test_packaged_plans_can_be_read() -> None:
-    for name in (None, Path("default"), Path("demo")):
+    for name in (None, Path("default"), Path("demo"), Path("quick")):
         assert read_plan(name).steps > 0
 
 

@@ -80,7 +80,7 @@ def test_show_is_one_json_document(home: ServerHome) -> None:
 
 
 def test_packaged_plans_can_be_read() -> None:
-    for name in (None, Path("default"), Path("demo")):
+    for name in (None, Path("default"), Path("demo"), Path("quick")):
         assert tasks(read_plan(name))
 
 
