@@ -16,7 +16,7 @@ import numpy as np
 from wg_common.errors import VerificationError
 from wg_common.ledger.history import History, StatedFigures
 from wg_common.privacy import accounting, independent
-from wg_common.privacy.events import MU_SQUARED_UNIT, PrivacyEvent
+from wg_common.privacy.events import MU_SQUARED_UNIT
 
 AGREEMENT = 1e-3
 """Largest difference in epsilon between the two code bases, for Gaussians."""
@@ -120,11 +120,6 @@ def check_stated(history: History) -> int:
 def worst(found: list[LineageAccount]) -> LineageAccount | None:
     """The account that is closest to its cap."""
     return max(found, key=lambda account: account.primary / account.cap_epsilon, default=None)
-
-
-def spent_after(events: tuple[PrivacyEvent, ...], delta: float) -> float:
-    """Composed epsilon of events, by the primary code base."""
-    return accounting.epsilon(events, delta)
 
 
 def _check(account: LineageAccount) -> None:

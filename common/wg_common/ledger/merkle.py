@@ -57,13 +57,6 @@ class Frontier:
             result = node_hash(left, result)
         return result
 
-    def copy(self) -> Frontier:
-        """An independent copy, to compute what an append would give."""
-        twin = Frontier()
-        twin.size = self.size
-        twin._roots = list(self._roots)
-        return twin
-
 
 def root(leaves: Sequence[bytes]) -> bytes:
     """Root over leaf hashes (``MTH`` of section 2.1.1)."""

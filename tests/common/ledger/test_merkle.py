@@ -89,17 +89,6 @@ def test_root_is_that_of_the_reference(count: int) -> None:
     assert merkle.root(leaves(count)) == slow_root(leaves(count))
 
 
-@given(st.integers(0, 40))
-def test_a_copied_frontier_grows_alone(count: int) -> None:
-    frontier = merkle.Frontier()
-    for leaf in leaves(count):
-        frontier.append(leaf)
-    twin = frontier.copy()
-    twin.append(merkle.leaf_hash(b"more"))
-    assert frontier.root() == slow_root(leaves(count)) and frontier.size == count
-    assert twin.size == count + 1
-
-
 def test_every_inclusion_proof_is_the_reference_and_holds() -> None:
     for size in range(1, 34):
         hashes = leaves(size)
