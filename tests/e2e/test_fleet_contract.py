@@ -1,0 +1,193 @@
+"""Contracts with others: Flower's stock client, the name resolver, certificates that run out."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import socketserver
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from flwr.supercore.run import RunNotRunningException
+from flwr.supernode.fleet_http_connection import http_request_response
+from tests.e2e.fleet_support import (
+    Plant,
+    answer_synthetic,
+    base_package,
+    enrol_plant,
+    finished,
+    healthy,
+    make_home,
+    running,
+    start_campaign,
+    wait_until,
+)
+from tests.e2e.test_fleet_processes import process
+
+from wg_client import enrolment, identity, link
+from wg_common import fleet
+from wg_common.errors import DecodeError
+from wg_common.protocol import StatisticsQuery
+from wg_server import airgap
+from wg_server.home import ServerHome
+from wg_server.queue import CampaignQueue
+from wg_server.store import Store
+
+
+@contextmanager
+def adding_the_certificate(server: ServerHome, context: ssl.SSLContext) -> Iterator[str]:
+    """A forwarder on loopback that speaks TLS with a client certificate for one that cannot."""
+    config = server.config()
+
+    class Forward(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with (
+                socket.create_connection((config.host, config.fleet_port)) as raw,
+                context.wrap_socket(raw, server_hostname=config.host) as far,
+            ):
+                back = threading.Thread(target=pump, args=(far, self.request))
+                back.start()
+                pump(self.request, far)
+                back.join()
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Forward) as forwarder:
+        thread = threading.Thread(target=forwarder.serve_forever)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{forwarder.server_address[1]}"
+        finally:
+            forwarder.shutdown()
+            thread.join()
+
+
+def pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(1 << 16):
+            sink.sendall(data)
+    for side in (source, sink):
+        with suppress(OSError):
+            side.shutdown(socket.SHUT_RDWR)
+
+
+def test_flowers_stock_client_interoperates_and_gets_no_code(
+    server: ServerHome, plant: Plant
+) -> None:
+    key = identity.load_ec(plant.home.node_key)
+    campaign = start_campaign(server, ["plant-a"], seconds=30.0)
+    with (
+        adding_the_certificate(server, link.client_context(plant.home)) as address,
+        http_request_response(
+            address, True, authentication_keys=(key, key.public_key()), max_retries=0
+        ) as (_, receive, _, get_run, get_fab, *_),
+    ):
+        found = None
+        end = time.monotonic() + 20
+        while found is None and time.monotonic() < end:
+            found = receive()
+        assert found is not None
+        message, _ = found
+        assert message.metadata.message_type == "query.statistics"
+        run = get_run(message.metadata.run_id)
+        assert run.fab_hash == fleet.APP_HASH
+        with pytest.raises(RunNotRunningException):  # its word for a 403
+            get_fab(run.fab_hash, run.run_id)
+    with Store.open(server) as store:
+        CampaignQueue(store.engine).cancel(campaign.id)
+    finished(server, campaign)
+
+
+def test_flowers_stock_client_without_a_certificate_is_refused_by_tls(
+    server: ServerHome, plant: Plant
+) -> None:
+    config = server.config()
+    code = (
+        "import sys\n"
+        "from cryptography.hazmat.primitives.serialization import load_pem_private_key as load\n"
+        "from flwr.supernode.fleet_http_connection import http_request_response as connect\n"
+        "address, ca, key = sys.argv[1:]\n"
+        "own = load(open(key, 'rb').read(), None)\n"
+        "keys = (own, own.public_key())\n"
+        "with connect(address, False, ca, authentication_keys=keys, max_retries=0):\n"
+        "    print('inside')\n"
+    )
+    address = f"{config.host}:{config.fleet_port}"
+    line = [sys.executable, "-c", code, address, str(server.ca_cert), str(plant.home.node_key)]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0
+    assert "inside" not in done.stdout
+
+
+def test_a_node_renews_its_certificate_before_it_runs_out(
+    server: ServerHome, plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = plant.home.certificate.read_bytes()
+    assert not enrolment.renewal_due(plant.home, time.time())
+    assert enrolment.renewal_due(plant.home, time.time() + 20 * 3600)
+    monkeypatch.setattr(enrolment, "renewal_due", lambda home, now: True)
+    with plant.running():
+        assert finished(server, start_campaign(server, ["plant-a"])).state == "done"
+    after = plant.home.certificate.read_bytes()
+    assert after != before
+    assert link.client_context(plant.home)  # and it belongs to the key
+
+
+def test_statistics_in_a_file_are_witnessed_and_answered_with_a_package(
+    server: ServerHome, plant: Plant, tmp_path: Path
+) -> None:
+    query = StatisticsQuery(
+        request_id=secrets.token_hex(16),
+        site="plant-a",
+        encoder=server.encoder_id(),
+        epsilon="1",
+        delta="1e-5",
+        purpose="file",
+        expires=int(time.time()) + 60,
+    )
+    source = tmp_path / "statistics.wgs"
+    data = answer_synthetic(plant.home, query, witness=None)
+    source.write_bytes(data)
+    out = tmp_path / "package.wgw"
+    made = airgap.generate_from_file(server, source, out, make_package=base_package)
+    assert made.site == "plant-a" and out.stat().st_size == made.bytes
+    again = airgap.generate_from_file(server, source, out, make_package=base_package)
+    assert again.release_id == made.release_id
+    damaged = bytearray(data)
+    damaged[-100] ^= 1
+    source.write_bytes(damaged)
+    with pytest.raises(DecodeError, match="does not match its hash"):
+        airgap.generate_from_file(server, source, out, make_package=base_package)
+
+
+def test_nothing_is_looked_up_or_called_but_the_configured_server(tmp_path: Path) -> None:
+    home = make_home(tmp_path / "server")
+    with running(home):
+        plant = enrol_plant(home, tmp_path / "plant-a", "plant-a")
+    calls = tmp_path / "calls"
+    with (
+        process("server", home.root, "--watch", calls) as main,
+        process("node", plant.home.root, "--once", "--watch", calls) as node,
+    ):
+        wait_until(lambda: healthy(home), "the server", 60)
+        assert finished(home, start_campaign(home, ["plant-a"])).state == "done"
+        assert node.wait(60) == 0
+        main.terminate()
+        assert main.wait(30) == 0
+    config = home.config()
+    allowed = {
+        f"socket.connect {config.host} {config.fleet_port}",
+        # A numeric address goes through the resolver's interface without a look-up.
+        *(
+            f"socket.getaddrinfo {config.host} {port}"
+            for port in (config.fleet_port, config.enrol_port, config.admin_port)
+        ),
+    }
+    seen = set(calls.read_text().splitlines())
+    assert f"socket.connect {config.host} {config.fleet_port}" in seen
+    assert seen <= allowed, seen - allowed
