@@ -15,9 +15,12 @@ classes tried, one pseudo-class of recall 0, q their mean), halved because the c
 statistics behind the delivered weights; ``lost`` the accuracy on seen classes that predicting
 unseen ones costs. The local-only model never predicts an unseen class: its recall there is 0.
 
-A challenger is *accepted* if ``gain - caution * sd > 0``; among the accepted the one with the
-largest ``gain - caution * sd`` is kept; otherwise local-only is. Without any labelled record the
-policy's ``without_labels`` decides, and the report says that nothing was checked.
+A challenger is *accepted* if ``gain - caution * sd > 0`` and, where every declared class has
+local records, its out-of-fold log loss is at least ``evidence_nats`` below local-only's, summed
+over records: with ten records a lucky answer or two look like a gain in accuracy, and log loss is
+harder to fool. Among the accepted the one with the largest ``gain - caution * sd`` is kept;
+otherwise local-only is. Without any labelled record the policy's ``without_labels`` decides, and
+the report says that nothing was checked.
 
 Not guaranteed: that the kept model is better on every future record. The estimate is slightly
 optimistic about delivered weights, which were conditioned on (noisy statistics of) the records
@@ -47,7 +50,8 @@ class Evidence:
         gain: Estimated gain in accuracy, 0.01 = one point.
         sd: Standard deviation of the gain.
         lower: ``gain - caution * sd``.
-        accepted: ``lower > 0``.
+        accepted: Whether the rule accepts it.
+        nats: Out-of-fold log loss of local-only minus the challenger's, summed over records.
         unseen_recall: Estimated recall on classes without local records, before halving.
     """
 
@@ -56,6 +60,7 @@ class Evidence:
     sd: float
     lower: float
     accepted: bool
+    nats: float
     unseen_recall: float
 
 
@@ -76,6 +81,7 @@ def compare(
     labels: Ints,
     config: AcceptanceConfig,
     *,
+    nats: float,
     mass: float,
     recalls: Floats,
     lost: float,
@@ -88,6 +94,7 @@ def compare(
         local: Those of local-only, ``[repeats, n]``, on the same folds.
         labels: ``[n]``, n at least 1.
         config: The plant's acceptance policy.
+        nats: Out-of-fold log loss of local-only minus the challenger's, summed over records.
         mass: Share m.
         recalls: Leave-class-out recalls ``r_c``, ``[C]``.
         lost: Accuracy lost to unseen classes.
@@ -107,7 +114,8 @@ def compare(
         gain=gain,
         sd=sd,
         lower=lower,
-        accepted=lower > 0,
+        accepted=lower > 0 and (mass > 0 or nats >= config.evidence_nats),
+        nats=nats,
         unseen_recall=recall if mass else 0.0,
     )
 

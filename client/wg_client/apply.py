@@ -177,6 +177,7 @@ def _record(
             sd=item.sd,
             lower=item.lower,
             accepted=item.accepted,
+            nats=item.nats,
             unseen_recall=item.unseen_recall,
         )
         for item in outcome.evidence

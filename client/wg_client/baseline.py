@@ -69,11 +69,13 @@ class Fitted:
     Attributes:
         head: Over the whole declared label domain.
         predictions: Out-of-fold class of each labelled record, int64 ``[repeats, n]``.
+        losses: Their log loss, nats, ``[repeats, n]``; zeros if nothing was held out.
         settings: What cross-validation chose, for the manifest.
     """
 
     head: LinearHead
     predictions: Ints
+    losses: Floats
     settings: dict[str, str]
 
 
@@ -95,11 +97,13 @@ def fit_local(features: Floats, labels: Ints, classes: int, folds: Folds) -> Fit
         prior = np.array([learner.prior for learner in LEARNERS])
         selection = select(predict, labels, folds, prior)
         chosen, predictions = selection.chosen, selection.predictions
+        losses = selection.record_losses
     else:
         chosen, predictions = 0, np.full(folds.assignment.shape, -1, dtype=np.int64)
+        losses = np.zeros(folds.assignment.shape)
     learner = LEARNERS[chosen]
     head = _fit(learner, features, labels, classes)
-    return Fitted(head, predictions, {"learner": learner.name})
+    return Fitted(head, predictions, losses, {"learner": learner.name})
 
 
 def _fit_all(features: Floats, labels: Ints, classes: int) -> list[LinearHead]:

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from wg_client import acceptance
 from wg_client.acceptance import Evidence
-from wg_client.baseline import fit_local
+from wg_client.baseline import Fitted, fit_local
 from wg_client.config import AcceptanceConfig
 from wg_client.delivered import delivered_loss
 from wg_client.finetune import Finetuned, fit_finetuned
 from wg_client.folds import Folds, stratified
-from wg_client.heads import Floats, Ints, LinearHead, best_temperature
+from wg_client.heads import Floats, Ints, LinearHead, best_temperature, log_loss
 from wg_common.errors import NotAcceptedError
 
 RANDOM = "random-init"
@@ -64,6 +64,7 @@ class Model:
         origin: Name of the candidate that it started from, or an empty string.
         settings: What was chosen on the way.
         predictions: Out-of-fold classes of the labelled records, ``[repeats, n]``.
+        losses: Their log loss, nats, ``[repeats, n]``.
         accuracy: Out-of-fold accuracy; NaN without labelled records.
         error: Its standard error.
     """
@@ -73,6 +74,7 @@ class Model:
     origin: str
     settings: dict[str, str]
     predictions: Ints
+    losses: Floats
     accuracy: float
     error: float
 
@@ -140,7 +142,7 @@ def hold(
     tuned: dict[str, Finetuned] = {}
     if folds is not None:
         local = fit_local(x, y, classes, folds)
-        models[LOCAL] = _model(LOCAL, local.head, "", local.settings, local.predictions, y)
+        models[LOCAL] = _model(LOCAL, "", local, y)
     for name, offer in ((CLOSED_FORM, closed), (GENERATED, generated)):
         if offer is not None:
             models[name] = _delivered(name, offer, x, y, folds)
@@ -148,10 +150,7 @@ def hold(
         if offer is not None and folds is not None:
             found = fit_finetuned(offer.head, x, y, folds, unseen_mass=mass)
             tuned[name] = found
-            fitted = found.fitted
-            models[name] = _model(
-                name, fitted.head, offer.name, fitted.settings, fitted.predictions, y
-            )
+            models[name] = _model(name, offer.name, found.fitted, y)
     models[RANDOM] = _delivered(RANDOM, Offer("", "", reference), x, y, folds)
     models = {name: models[name] for name in ORDER if name in models}
     evidence = tuple(
@@ -189,20 +188,19 @@ def _best(
 
 def _model(
     name: str,
-    head: LinearHead,
     origin: str,
-    settings: dict[str, str],
-    predictions: Ints,
+    fitted: Fitted,
     labels: Ints,
 ) -> Model:
-    right = acceptance.correctness(predictions, labels)
+    right = acceptance.correctness(fitted.predictions, labels)
     n = len(labels)
     return Model(
         name=name,
-        head=head,
+        head=fitted.head,
         origin=origin,
-        settings=settings,
-        predictions=predictions,
+        settings=fitted.settings,
+        predictions=fitted.predictions,
+        losses=fitted.losses,
         accuracy=float(right.mean()) if n else float("nan"),
         error=float(right.std() / np.sqrt(n)) if n else float("nan"),
     )
@@ -215,7 +213,9 @@ def _delivered(name: str, offer: Offer, x: Floats, y: Ints, folds: Folds | None)
     # A temperature changes no prediction, and makes the probabilities mean something.
     factor = best_temperature(logits, y) if len(y) else 1.0
     head = LinearHead(offer.head.weight * factor, offer.head.bias * factor)
-    return _model(name, head, offer.name, {"temperature": f"{1 / factor:.4g}"}, predictions, y)
+    losses = np.tile(log_loss(head.logits(x), y), (repeats, 1))
+    settings = {"temperature": f"{1 / factor:.4g}"}
+    return _model(name, offer.name, Fitted(head, predictions, losses, settings), y)
 
 
 def _weigh(
@@ -240,6 +240,7 @@ def _weigh(
         models[LOCAL].predictions,
         labels,
         config,
+        nats=float((models[LOCAL].losses - model.losses).mean(axis=0).sum()),
         mass=mass,
         recalls=recalls,
         lost=lost,

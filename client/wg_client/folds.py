@@ -71,11 +71,13 @@ class Selection:
     Attributes:
         chosen: Index of the configuration chosen on all folds.
         predictions: Cross-fitted out-of-fold class of each record, int64 ``[repeats, n]``.
+        record_losses: Their log loss, nats, ``[repeats, n]``.
         losses: Nats of each configuration, prior included, ``[configurations]``.
     """
 
     chosen: int
     predictions: Ints
+    record_losses: Floats
     losses: Floats
 
 
@@ -118,6 +120,7 @@ def select(predict: Predict, labels: Ints, folds: Folds, prior: Floats) -> Selec
         for repeat in range(repeats):
             losses[index, repeat] = log_loss(logits[repeat][index] * factor, labels)
     predictions = np.zeros((repeats, n), dtype=np.int64)
+    record_losses = np.zeros((repeats, n))
     for repeat in range(repeats):
         for fold in range(folds.count):
             held = folds.assignment[repeat] == fold
@@ -126,5 +129,6 @@ def select(predict: Predict, labels: Ints, folds: Folds, prior: Floats) -> Selec
             others = losses[:, repeat, ~held].sum(axis=1) * n / max(int((~held).sum()), 1)
             best = int(np.argmin(others + prior))
             predictions[repeat, held] = logits[repeat][best][held].argmax(axis=1)
+            record_losses[repeat, held] = losses[best, repeat, held]
     total = losses.mean(axis=1).sum(axis=1) + prior
-    return Selection(int(np.argmin(total)), predictions, total)
+    return Selection(int(np.argmin(total)), predictions, record_losses, total)

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logsumexp, softmax
 
-from wg_client.delivered import Start
+from wg_client.delivered import Recipe, Start
 from wg_client.folds import Folds
-from wg_client.heads import Floats, Ints, fit_logistic, scaling
+from wg_client.heads import Floats, Ints
 
 _BIASES = np.concatenate([[-50.0], np.linspace(-10, 10, 81)])
 """Biases of unseen classes that are tried; the first means that they are never predicted."""
@@ -25,7 +25,7 @@ _SMALL = 500
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LeftOut:
-    """What leave-class-out found at one (C, s).
+    """What leave-class-out found under one recipe.
 
     Attributes:
         loss: Nats a record that unseen classes cost, at the best bias.
@@ -50,18 +50,17 @@ def leave_out(
     features: Floats,
     labels: Ints,
     folds: Folds,
-    c: float,
-    s: float,
+    recipe: Recipe,
     unseen_mass: float,
 ) -> LeftOut:
-    """Treat each seen class in turn as unseen, at one (C, s)."""
+    """Treat each seen class in turn as unseen, under one recipe."""
     small = len(labels) <= _SMALL
     tried = start.rows
     limit = 8 if small else 4
     if len(tried) > limit:
         tried = tried[np.linspace(0, len(tried) - 1, limit).round().astype(np.intp)]
     count = folds.count if small else 1
-    tries = (_one_left_out(start, features, labels, folds, c, s, label, count) for label in tried)
+    tries = (_one_left_out(start, features, labels, folds, recipe, label, count) for label in tried)
     parts = [part for part in tries if part is not None]
     if not parts:
         return LeftOut.none()
@@ -127,8 +126,7 @@ def _one_left_out(
     features: Floats,
     labels: Ints,
     folds: Folds,
-    c: float,
-    s: float,
+    recipe: Recipe,
     label: int,
     count: int,
 ) -> _Part | None:
@@ -141,14 +139,9 @@ def _one_left_out(
         mine = labels == label if count == 1 else held & (labels == label)
         if not train.any() or not rest.any():
             continue
-        scale = scaling(features[train])
-        rows, dense = np.unique(labels[train], return_inverse=True)
-        offset = s * given[train][:, rows]
-        part = fit_logistic(
-            scale.apply(features[train]), dense.astype(np.int64), len(rows), c, offset
-        )
-        seen = s * given[:, rows] + part.logits(scale.apply(features))
-        mark = (s if s else 1.0) * given[:, label]
+        part, rows = recipe.part(features[train], labels[train], given[train])
+        seen = recipe.scale * given[:, rows] + part.logits(features)
+        mark = recipe.unseen_scale * given[:, label]
         odds, margin = mark - logsumexp(seen, axis=1), mark - seen.max(axis=1)
         truth = rows[None, :] == labels[rest][:, None]
         found.append(

@@ -69,6 +69,7 @@ class EvidenceEntry:
     sd: float
     lower: float
     accepted: bool
+    nats: float
     unseen_recall: float
 
 

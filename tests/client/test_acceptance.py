@@ -19,8 +19,8 @@ def _compare(
     challenger: Ints, local: Ints, labels: Ints, config: AcceptanceConfig = CONFIG
 ) -> Evidence:
     return compare(
-        "x", challenger, local, labels, config, mass=0.0, recalls=NONE, lost=0.0
-    )  # fmt: skip
+        "x", challenger, local, labels, config, nats=5.0, mass=0.0, recalls=NONE, lost=0.0
+    )
 
 
 def test_the_gain_is_the_formula_of_the_module() -> None:
@@ -28,7 +28,15 @@ def test_the_gain_is_the_formula_of_the_module() -> None:
     local = np.array([[0] * 10 + [1] * 10])
     challenger = np.array([[0] * 16 + [1] * 4])
     found = compare(
-        "x", challenger, local, labels, CONFIG, mass=0.2, recalls=np.array([0.5, 1.0]), lost=0.03
+        "x",
+        challenger,
+        local,
+        labels,
+        CONFIG,
+        nats=5.0,
+        mass=0.2,
+        recalls=np.array([0.5, 1.0]),
+        lost=0.03,
     )
     difference = np.array([0.0] * 10 + [1.0] * 6 + [0.0] * 4)
     recall = 1.5 / 3
@@ -81,19 +89,46 @@ def test_one_lucky_record_is_not_enough() -> None:
     assert not _compare(challenger, local, labels, AcceptanceConfig(caution=1)).accepted
 
 
+def test_a_gain_in_accuracy_needs_log_loss_on_its_side_where_all_classes_are_seen() -> None:
+    labels = np.zeros(10, dtype=np.int64)
+    local = np.array([[0] * 5 + [1] * 5])
+    challenger = np.array([[0] * 8 + [1] * 2])
+
+    def accepted(nats: float, mass: float) -> bool:
+        found = compare(
+            "x",
+            challenger,
+            local,
+            labels,
+            CONFIG,
+            nats=nats,
+            mass=mass,
+            recalls=np.full(3, 0.5),
+            lost=0.0,
+        )
+        return found.accepted
+
+    assert accepted(1.0, 0.0) and not accepted(0.9, 0.0)
+    assert accepted(-5.0, 0.2)  # local-only cannot predict the unseen classes: gain decides
+
+
 def test_unseen_classes_count_as_the_policy_says() -> None:
     assert unseen_mass(CONFIG, declared=10, seen=10) == 0
     assert unseen_mass(CONFIG, declared=10, seen=8) == pytest.approx(0.2)
     assert unseen_mass(AcceptanceConfig(unseen_share=0), declared=10, seen=8) == 0
     labels = np.zeros(30, dtype=np.int64)
     equal = np.zeros((1, 30), dtype=np.int64)
-    found = compare("x", equal, equal, labels, CONFIG, mass=0.2, recalls=np.full(8, 0.9), lost=0.0)
+    found = compare(
+        "x", equal, equal, labels, CONFIG, nats=5.0, mass=0.2, recalls=np.full(8, 0.9), lost=0.0
+    )
     assert found.accepted and found.gain == pytest.approx(0.2 * 7.2 / 9 / 2)
 
 
 def test_the_largest_lower_bound_is_kept_or_nothing() -> None:
     def evidence(name: str, lower: float) -> Evidence:
-        return Evidence(name=name, gain=0, sd=0, lower=lower, accepted=lower > 0, unseen_recall=0)
+        return Evidence(
+            name=name, gain=0, sd=0, lower=lower, accepted=lower > 0, nats=0, unseen_recall=0
+        )
 
     assert keep([evidence("a", 0.01), evidence("b", 0.02), evidence("c", -1)]) == "b"
     assert keep([evidence("a", 0.0), evidence("c", -1)]) is None
