@@ -280,7 +280,7 @@ def _judge(
     parts = generator.parts
     sites = [site_evidence(own, plants.labels)]
     sites += [site_evidence(m.statistics, plants.labels) for m in memory]
-    _, guess = condition(parts.priors, sites)
+    _, guess = condition(parts.knowledge, sites)
     context = rivals.Context(parts.priors, sites, guess, parts.memory, rng)
     for name, rival in rivals.RIVALS.items():
         weight, bias = rival(context)
@@ -297,7 +297,7 @@ def _judge(
         scores |= _local(heads, x, y, plants, k, len(gone) / k)
         if cell.sisters:
             blind = [nothing(k, x.shape[1]), *sites[1:]]
-            _, other = condition(parts.priors, blind)
+            _, other = condition(parts.knowledge, blind)
             head = LinearHead(other.weight, other.bias - other.weight @ other.centre)
             scores |= _local({"closed-form-others": head}, x, y, plants, k, len(gone) / k)
     return scores

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from wg_server.generator import batch as batches
 from wg_server.generator import memory as zoo_memory
 from wg_server.generator import rivals, sampler
-from wg_server.generator.blup import Priors
 from wg_server.generator.codec import Codec
 from wg_server.generator.denoiser import Batch
 from wg_server.generator.episodes import Episode, Plants, Scenario
@@ -56,16 +55,14 @@ def accuracy(episode: Episode, head: Head) -> float:
     return float((logits.argmax(axis=1) == episode.answers).mean())
 
 
-def heads(
-    parts: Parts, episode: Episode, priors: Priors, rng: np.random.Generator
-) -> dict[str, Head]:
+def heads(parts: Parts, episode: Episode, rng: np.random.Generator) -> dict[str, Head]:
     """Heads of all methods for one episode."""
     k, d = len(episode.labels), parts.denoiser.config.dimension
     sites = [
         nothing(k, d) if release is None else site_evidence(release, episode.labels)
         for release in episode.releases
     ]
-    context = rivals.Context(priors, sites, episode.guess, parts.memory, rng)
+    context = rivals.Context(parts.priors, sites, episode.guess, parts.memory, rng)
     found: dict[str, Head] = {name: rival(context) for name, rival in rivals.RIVALS.items()}
     batch = batches.collate([episode.condition])
     many = batches.collate([episode.condition] * 8)
@@ -82,9 +79,7 @@ def heads(
     return found
 
 
-def evaluate(
-    parts: Parts, plants: Plants, priors: Mapping[str, Priors], *, episodes: int, seed: int
-) -> dict[str, Any]:
+def evaluate(parts: Parts, plants: Plants, *, episodes: int, seed: int) -> dict[str, Any]:
     """Scores of all methods in all scenarios, with the list of losses."""
     table: dict[str, Any] = {}
     losses: list[str] = []
@@ -95,7 +90,7 @@ def evaluate(
         for _ in range(episodes):
             episode = plants.draw(rng, scenario)
             families.append(episode.family)
-            for method, head in heads(parts, episode, priors[episode.family], rng).items():
+            for method, head in heads(parts, episode, rng).items():
                 scores.setdefault(method, []).append(accuracy(episode, head))
         rows = {method: _row(np.array(values), families) for method, values in scores.items()}
         reference = np.array(scores["network"])

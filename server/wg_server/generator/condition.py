@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_server.generator import blup
-from wg_server.generator.blup import Prediction, Priors
+from wg_server.generator import memory as zoo_memory
+from wg_server.generator.blup import Prediction
 from wg_server.generator.evidence import SiteEvidence
+from wg_server.generator.knowledge import Knowledge
 
 Array = NDArray[np.float32]
 
-CLASS_VECTORS = 3
+CLASS_VECTORS = 4
 CLASS_SCALARS = 5
 MEMORY_VECTORS = 2
 MEMORY_SCALARS = 4
@@ -35,7 +37,7 @@ class Condition:
         weight: Skeleton rows, mean length 1, ``[K, d]``.
         bias: Skeleton bias of ``features - centre``, ``[K]``.
         centre: The site's mean, ``[d]``.
-        class_vectors: Deviation, skeleton row, own mean: ``[K, 3, d]``.
+        class_vectors: Deviation, T-BLUP's row, the skeleton's, own mean: ``[K, 4, d]``.
         class_scalars: ``[K, 5]``.
         memory_vectors: Class mean at another site, and that site's distance: ``[M, K, 2, d]``.
         memory_scalars: ``[M, K, 4]``.
@@ -56,9 +58,11 @@ class Condition:
     domain_scalars: Array
 
 
-def condition(priors: Priors, sites: Sequence[SiteEvidence]) -> tuple[Condition, Prediction]:
+def condition(knowledge: Knowledge, sites: Sequence[SiteEvidence]) -> tuple[Condition, Prediction]:
     """Turn evidence into tokens; the first site is the one that weights are made for."""
+    priors = knowledge.priors
     guess = blup.predict(priors, sites)
+    weight, bias = blend(knowledge, guess)
     d = len(guess.centre)
     energy = float(priors.between.mean())
     unit = 1 / np.sqrt(energy * d)
@@ -68,6 +72,7 @@ def condition(priors: Priors, sites: Sequence[SiteEvidence]) -> tuple[Condition,
         [
             guess.deviations * unit,
             guess.weight,
+            weight,
             (own.means - guess.centre) * (keep * unit)[:, None],
         ],
         axis=1,
@@ -98,8 +103,8 @@ def condition(priors: Priors, sites: Sequence[SiteEvidence]) -> tuple[Condition,
     domain_scalars = np.stack([_domain_scalars(site, energy) for site in sites])
     return (
         Condition(
-            weight=_single(guess.weight),
-            bias=_single(guess.bias),
+            weight=_single(weight),
+            bias=_single(bias),
             centre=_single(guess.centre),
             class_vectors=_single(class_vectors),
             class_scalars=_single(class_scalars),
@@ -111,6 +116,25 @@ def condition(priors: Priors, sites: Sequence[SiteEvidence]) -> tuple[Condition,
         ),
         guess,
     )
+
+
+def blend(
+    knowledge: Knowledge, guess: Prediction
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The skeleton: half T-BLUP, half the mean of the nearest zoo rows of each class.
+
+    T-BLUP knows this plant; the zoo knows how trained rows differ from discriminants. Their errors
+    have little in common (docs/decisions/0034).
+
+    Returns:
+        Weight ``[K, d]``, centred, mean length 1, and bias ``[K]`` of ``features - centre``.
+    """
+    near = zoo_memory.retrieve(
+        knowledge.memory, knowledge.priors, guess.deviations, zoo_memory.NEIGHBOURS
+    )
+    weight, bias = guess.weight + near[0], guess.bias + near[1]
+    size = float(np.sqrt(np.mean(np.sum(weight**2, axis=1)))) + 1e-12
+    return weight / size, bias / size
 
 
 def _single(values: NDArray[np.float64]) -> Array:

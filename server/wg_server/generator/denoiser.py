@@ -44,7 +44,7 @@ class Batch:
     weight: Tensor  # [B, K, d]
     bias: Tensor  # [B, K]
     centre: Tensor  # [B, d]
-    class_vectors: Tensor  # [B, K, 3, d]
+    class_vectors: Tensor  # [B, K, 4, d]
     class_scalars: Tensor  # [B, K, 5]
     class_mask: Tensor  # [B, K] true where there is a class
     memory_vectors: Tensor  # [B, M, K, 2, d]

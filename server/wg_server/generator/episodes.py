@@ -19,9 +19,10 @@ from wg_common.privacy.exact import exact_statistics
 from wg_common.privacy.schema import StatisticsSchema, default_schema
 from wg_common.privacy.simulate import simulate_release
 from wg_common.privacy.statistics import NoisyStatistics
-from wg_server.generator.blup import Prediction, Priors
+from wg_server.generator.blup import Prediction
 from wg_server.generator.condition import Condition, condition
 from wg_server.generator.evidence import nothing, site_evidence
+from wg_server.generator.knowledge import Knowledge
 from wg_server.generator.tasks import ZooTask
 
 DELTA = 1e-5
@@ -91,13 +92,17 @@ class Plants:
     """Draws episodes from zoo tasks."""
 
     def __init__(
-        self, tasks: Sequence[ZooTask], priors: Mapping[str, Priors], encoder: str, radius: float
+        self,
+        tasks: Sequence[ZooTask],
+        knowledge: Mapping[str, Knowledge],
+        encoder: str,
+        radius: float,
     ) -> None:
-        """Keep the tasks of the families that ``priors`` names, each with priors blind to it."""
-        self._priors = priors
+        """Keep the tasks of the families named, each with knowledge that is blind to it."""
+        self._knowledge = knowledge
         self._families: dict[str, list[ZooTask]] = {}
         for task in tasks:
-            if task.family in priors:
+            if task.family in knowledge:
                 self._families.setdefault(task.family, []).append(task)
         self._names = sorted(self._families)
         self._encoder = encoder
@@ -126,7 +131,7 @@ class Plants:
             else site_evidence(r, labels)
             for r in releases
         ]
-        tokens, guess = condition(self._priors[family], evidence)
+        tokens, guess = condition(self._knowledge[family], evidence)
         rows = query[rng.permutation(len(query))[:QUERIES]]
         weight, bias = normalise(target.weight[chosen], target.bias[chosen], guess.centre)
         lookup = {old: new for new, old in enumerate(chosen)}

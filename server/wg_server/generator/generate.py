@@ -152,7 +152,7 @@ def generate(
     d = parts.denoiser.config.dimension
     first = nothing(len(labels), d) if own is None else site_evidence(own, labels)
     sites = [first, *(site_evidence(m.statistics, labels) for m in chosen)]
-    tokens, guess = condition(parts.priors, sites)
+    tokens, guess = condition(parts.knowledge, sites)
     batch = batches.collate([tokens])
     many = batches.collate([tokens] * max(samples, 1))
     with torch.inference_mode():
@@ -167,6 +167,7 @@ def generate(
     found: list[tuple[str, Source, NDArray[np.floating], NDArray[np.floating]]] = [
         ("network", "network", *heads[0]),
         ("sample-mean", "diffusion", *mean),
+        ("blend", "retrieval", tokens.weight, tokens.bias),
         ("closed-form", "closed-form", guess.weight, guess.bias),
     ]
     found += [(f"sample-{i}", "diffusion", *head) for i, head in enumerate(heads[1:])][:samples]

@@ -9,6 +9,7 @@ it neither depends on the order nor on the number of classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,48 +17,73 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wg_server.generator.blup import Priors
-from wg_server.generator.package import Memory
 from wg_server.generator.tasks import ZooTask
+
+NEIGHBOURS = 100
+"""Zoo rows averaged for a class by the blend: the more the better up to about 200."""
 
 _TEMPERATURE = 0.05
 
 
-def remember(tasks: Sequence[ZooTask], priors: Priors) -> Memory:
-    """Collect a zoo's heads and class deviations."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Memory:
+    """What the generator keeps of its zoo.
+
+    Attributes:
+        rows: Class deviations of all tasks from their sites' means, ``[R, d]``.
+        weights: Trained head rows, mean length 1 a task, ``[R, d]``.
+        biases: ``[R]``.
+        task: Number of the task of each row, ``[R]``, ascending.
+        second: Second moment of features about sites' means, for distances, ``[d, d]``.
+        norms: Length of each task's head in that metric, ``[T]``.
+        nearest: Median distance of a task to its nearest other task.
+    """
+
+    rows: Tensor
+    weights: Tensor
+    biases: Tensor
+    task: Tensor
+    second: Tensor
+    norms: Tensor
+    nearest: float
+
+
+def remember(tasks: Sequence[ZooTask]) -> Memory:
+    """Collect a zoo's heads and class deviations. ``nearest`` is left at 1: see ``measured``."""
     rows, weights, biases, number = [], [], [], []
-    second = np.zeros((len(priors.basis),) * 2)
+    d = tasks[0].features.shape[1]
+    second = np.zeros((d, d))
     for index, task in enumerate(tasks):
         classes = len(task.labels)
         hot = np.eye(classes)[task.y]
         means = hot.T @ task.features / hot.sum(axis=0)[:, None]
         centre = means.mean(axis=0)
-        away = means - centre
         weight = task.weight - task.weight.mean(axis=0)
         size = np.sqrt(np.mean(np.sum(weight**2, axis=1))) + 1e-12
         bias = task.bias + task.weight @ centre
-        rows.append(away)
+        rows.append(means - centre)
         weights.append(weight / size)
         biases.append((bias - bias.mean()) / size)
         number += [index] * classes
         rest = task.features - centre
         second += rest.T @ rest / len(rest) / len(tasks)
-    memory = Memory(
+    norms = [np.linalg.norm(w @ second @ w.T) for w in weights]
+    return Memory(
         rows=_tensor(np.concatenate(rows)),
         weights=_tensor(np.concatenate(weights)),
         biases=_tensor(np.concatenate(biases)),
         task=torch.tensor(number),
         second=_tensor(second),
+        norms=_tensor(np.array(norms)),
         nearest=1.0,
     )
-    own = np.array([_distances(memory, w, skip=i).min() for i, w in enumerate(weights)])
-    return Memory(
-        memory.rows,
-        memory.weights,
-        memory.biases,
-        memory.task,
-        memory.second,
-        max(float(np.median(own)), 1e-6),
-    )
+
+
+def measured(memory: Memory) -> Memory:
+    """The memory with the median distance of its tasks to their nearest other task."""
+    weights, task = memory.weights.numpy(), memory.task.numpy()
+    found = [_distances(memory, weights[task == i], skip=i).min() for i in range(len(memory.norms))]
+    return replace(memory, nearest=max(float(np.median(found)), 1e-6))
 
 
 def novelty(memory: Memory, weight: NDArray[np.floating]) -> float:
@@ -83,7 +109,8 @@ def retrieve(
     root = (vectors * np.sqrt(values)) @ vectors.T
     wanted, known = _unit(deviations @ root), _unit(memory.rows.numpy() @ root)
     likeness = wanted @ known.T  # [K, R]
-    best = np.argsort(-likeness, axis=1)[:, :neighbours]
+    count = min(neighbours, likeness.shape[1])
+    best = np.argpartition(-likeness, count - 1, axis=1)[:, :count]
     close = np.take_along_axis(likeness, best, axis=1)
     share = np.exp((close - close.max(axis=1, keepdims=True)) / _TEMPERATURE)
     share /= share.sum(axis=1, keepdims=True)
@@ -110,18 +137,12 @@ def _distances(
     second = memory.second.numpy().astype(np.float64)
     w = np.asarray(weight, dtype=np.float64)
     w = w - w.mean(axis=0)
-    rows = memory.weights.numpy().astype(np.float64)
-    task = memory.task.numpy()
-    count = int(task.max()) + 1
-    mapped = rows @ second  # [R, d]
-    cross = np.bincount(task, np.square(mapped @ w.T).sum(axis=1), minlength=count)
-    own = np.linalg.norm(w @ second @ w.T)
-    norms = np.empty(count)
-    bounds = np.searchsorted(task, np.arange(count + 1))
-    for index in range(count):
-        part = slice(bounds[index], bounds[index + 1])
-        norms[index] = np.linalg.norm(mapped[part] @ rows[part].T)
-    found = 1 - cross / (own * norms + 1e-30)
+    mapped = memory.weights.numpy() @ second  # [R, d]
+    norms = memory.norms.numpy().astype(np.float64)
+    cross = np.bincount(
+        memory.task.numpy(), np.square(mapped @ w.T).sum(axis=1), minlength=len(norms)
+    )
+    found = 1 - cross / (np.linalg.norm(w @ second @ w.T) * norms + 1e-30)
     if skip is not None:
         found[skip] = np.inf
     return np.asarray(found)

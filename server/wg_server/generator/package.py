@@ -20,31 +20,12 @@ from wg_common.errors import DecodeError
 from wg_server.generator.blup import Priors
 from wg_server.generator.codec import Codec
 from wg_server.generator.denoiser import Denoiser, DenoiserConfig
+from wg_server.generator.knowledge import Knowledge
+from wg_server.generator.memory import Memory
 
-VERSION = 1
+VERSION = 2
 PACKAGE_LIMIT = 512 << 20
 FORMAT = "weightgate-generator"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Memory:
-    """What the generator keeps of its zoo.
-
-    Attributes:
-        rows: Centred class deviations of all tasks over their within-class noise, ``[R, d]``.
-        weights: Trained head rows, mean length 1 a task, ``[R, d]``.
-        biases: ``[R]``.
-        task: Number of the task of each row, ``[R]``.
-        second: Second moment of features about sites' means, for distances, ``[d, d]``.
-        nearest: Median distance of a task to its nearest other task.
-    """
-
-    rows: Tensor
-    weights: Tensor
-    biases: Tensor
-    task: Tensor
-    second: Tensor
-    nearest: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +38,11 @@ class Parts:
     codec: Codec
     priors: Priors
     memory: Memory
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """What conditions and skeletons are made with."""
+        return Knowledge(self.priors, self.memory)
 
 
 def pack(parts: Parts) -> bytes:
@@ -136,7 +122,7 @@ def unpack(data: bytes) -> Parts:
 
 
 _PRIORS = ("basis", "between", "within", "site", "whitener")
-_MEMORY = ("rows", "weights", "biases", "task", "second")
+_MEMORY = ("rows", "weights", "biases", "task", "second", "norms")
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:

@@ -36,15 +36,15 @@ class GeneratorPlan:
     """
 
     seed: int = 20240501
-    steps: int = 3000
+    steps: int = 2000
     batch: int = 16
-    learning_rate: float = 1e-3
+    learning_rate: float = 6e-4
     weight_decay: float = 0.02
     width: int = 96
     depth: int = 3
     latent: int = 48
     folds: int = 4
-    functional: float = 1.0
+    functional: float = 3.0
     deterministic: float = 0.35
     average: float = 0.995
     evaluate_every: int = 100

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_server.generator import blup
+from wg_server.generator import blup, condition
 from wg_server.generator import memory as zoo_memory
 from wg_server.generator.blup import Prediction, Priors
 from wg_server.generator.evidence import SiteEvidence
-from wg_server.generator.package import Memory
+from wg_server.generator.knowledge import Knowledge
+from wg_server.generator.memory import Memory
 
 Floats = NDArray[np.float64]
 Head = tuple[Floats, Floats]
@@ -53,6 +54,11 @@ def random(context: Context) -> Head:
 def closed_form(context: Context) -> Head:
     """T-BLUP with the memory of other sites."""
     return context.guess.weight, context.guess.bias
+
+
+def blend(context: Context) -> Head:
+    """T-BLUP and the nearest zoo rows, half and half: the generator's own skeleton."""
+    return condition.blend(Knowledge(context.priors, context.memory), context.guess)
 
 
 def closed_form_own(context: Context) -> Head:
@@ -101,6 +107,7 @@ RIVALS: Mapping[str, Rival] = {
     "random": random,
     "closed-form-own": closed_form_own,
     "closed-form": closed_form,
+    "blend": blend,
     "pooled-cosine": pooled_cosine,
     "pooled-moved": pooled_moved,
     "retrieval-5nn": retrieval,

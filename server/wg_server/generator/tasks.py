@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.errors import ConfigError
-from wg_server.generator import blup
 from wg_server.zoo.store import Zoo
 
 
@@ -79,21 +78,3 @@ def split_families(tasks: Sequence[ZooTask], rng: np.random.Generator) -> Split:
     order = [names[i] for i in rng.permutation(len(names))]
     held = max(2, len(names) // 8)
     return Split(tuple(order[2 * held :]), tuple(order[:held]), tuple(order[held : 2 * held]))
-
-
-def crossfit_priors(
-    tasks: Sequence[ZooTask], families: Sequence[str], folds: int
-) -> tuple[list[blup.Priors], dict[str, int], blup.Priors]:
-    """Priors that leave out one fold of the training families each, and one from them all.
-
-    Returns:
-        Priors of each fold; the fold of each family, whose priors have not seen it; all priors.
-    """
-    fold_of = {name: number % folds for number, name in enumerate(families)}
-    chosen = [task for task in tasks if task.family in fold_of]
-
-    def fit(kept: Sequence[ZooTask]) -> blup.Priors:
-        return blup.fit_priors([t.features for t in kept], [t.y for t in kept])
-
-    crossed = [fit([t for t in chosen if fold_of[t.family] != fold]) for fold in range(folds)]
-    return crossed, fold_of, fit(chosen)

@@ -12,7 +12,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,16 +27,15 @@ from wg_common.nets.registry import LITE0_HEAD
 from wg_server.generator import ahead, card, checkpoint, memory, sampler
 from wg_server.generator import batch as batches
 from wg_server.generator.batch import Targets
-from wg_server.generator.blup import Priors
 from wg_server.generator.codec import Codec, fit_codec
 from wg_server.generator.denoiser import Batch, Denoiser, DenoiserConfig
 from wg_server.generator.episodes import Episode, Plants, Scenario
+from wg_server.generator.knowledge import Knowledge, crossfit
 from wg_server.generator.package import Parts, pack
 from wg_server.generator.plan import GeneratorPlan
 from wg_server.generator.tasks import (
     Split,
     ZooTask,
-    crossfit_priors,
     load_tasks,
     split_families,
 )
@@ -49,6 +48,8 @@ CARD = "model-card.json"
 CHECKPOINT = "checkpoint.safetensors"
 _CODEC_EPISODES = 150
 _GATES = (0.25, 0.5, 0.75, 1.0)
+_FIXED_LATENT = 0.05
+_TEMPERATURES = (1.0, 2.0, 4.0, 7.0, 12.0, 20.0, 35.0)
 Progress = Callable[[int, str], None]
 
 
@@ -58,7 +59,7 @@ class Ground:
 
     tasks: Sequence[ZooTask]
     split: Split
-    priors: Priors
+    knowledge: Knowledge
     train: Plants
     validation: Plants
     test: Plants
@@ -92,14 +93,13 @@ def train(home: ServerHome, plan: GeneratorPlan, *, progress: Progress) -> dict[
     model.eval()
     progress(plan.steps, "writing the model card")
     gate = _gate(model, codec, _episodes(ground.validation, 4 * plan.episodes, (plan.seed, 18)))
-    chosen = [task for task in tasks if task.family in ground.split.train]
     parts = Parts(
         encoder=encoder,
         architecture=LITE0_HEAD,
         denoiser=model,
         codec=Codec(codec.encode_matrix, gate * codec.decode_matrix),
-        priors=ground.priors,
-        memory=memory.remember(chosen, ground.priors),
+        priors=ground.knowledge.priors,
+        memory=memory.measured(ground.knowledge.memory),
     )
     packed = pack(parts)
     document = _card(plan, ground, parts, place, canonical.sha256_hex(packed))
@@ -115,22 +115,20 @@ def train(home: ServerHome, plan: GeneratorPlan, *, progress: Progress) -> dict[
 
 
 def prepare(tasks: Sequence[ZooTask], plan: GeneratorPlan, encoder: str) -> Ground:
-    """Split families, cross-fit the priors, and set up plants of each split."""
+    """Split families, cross-fit what is known, and set up plants of each split."""
     split = split_families(tasks, np.random.default_rng((plan.seed, 13)))
-    crossed, fold_of, priors = crossfit_priors(tasks, split.train, plan.folds)
-    radius = encoders.CLIP_RADIUS
+    blind, knowledge = crossfit(tasks, split.train, plan.folds)
 
-    def plants(families: Sequence[str]) -> Plants:
-        return Plants(tasks, dict.fromkeys(families, priors), encoder, radius)
+    def plants(known: Mapping[str, Knowledge]) -> Plants:
+        return Plants(tasks, known, encoder, encoders.CLIP_RADIUS)
 
-    blind = {name: crossed[fold] for name, fold in fold_of.items()}
     return Ground(
         tasks,
         split,
-        priors,
-        Plants(tasks, blind, encoder, radius),
-        plants(split.validation),
-        plants(split.test),
+        knowledge,
+        plants(blind),
+        plants(dict.fromkeys(split.validation, knowledge)),
+        plants(dict.fromkeys(split.test, knowledge)),
         encoder,
     )
 
@@ -156,7 +154,11 @@ def loss(
     noisy = clean * (1 - time_)[:, None, None] + noise * time_[:, None, None]
     found = model(noisy, time_, batch)
     mask = batch.class_mask.unsqueeze(-1)
-    latent = ((found - clean).square() * mask).sum() / (mask.sum() * clean.shape[2])
+    error = ((found - clean).square() * mask).sum(dim=(1, 2)) / (mask.sum(dim=1) * clean.shape[2])[
+        :, 0
+    ]
+    # The deterministic head is for the task; only samples must follow the zoo's weights.
+    latent = (error * torch.where(fixed, _FIXED_LATENT, 1.0)).mean()
     total: Tensor = latent + plan.functional * functional(model, codec, batch, targets, found)
     return total
 
@@ -164,12 +166,30 @@ def loss(
 def functional(
     model: Denoiser, codec: Codec, batch: Batch, targets: Targets, latent: Tensor
 ) -> Tensor:
-    """Cross-entropy on held-out records of the weights that latents decode to."""
+    """Cross-entropy on held-out records of the weights that latents decode to.
+
+    Each episode is judged at its own best temperature: a plant sets that on its own records, and
+    otherwise most of the loss would be about confidence and not about classes. The generator's one
+    temperature learns beside, without moving the weights.
+    """
     weight, bias = sampler.decode(codec, batch, latent)
     logits = torch.einsum("bqd,bkd->bqk", targets.queries, weight) + bias.unsqueeze(1)
-    logits = logits * model.log_temperature.exp()
-    logits = logits.masked_fill(~batch.class_mask.unsqueeze(1), -1e9)
-    return F.cross_entropy(logits.flatten(0, 1), targets.answers.flatten(), ignore_index=-1)
+    logits = logits.masked_fill(~batch.class_mask.unsqueeze(1), -1e4)
+    with torch.no_grad():
+        tried = torch.stack([_per_episode(logits * t, targets) for t in _TEMPERATURES])
+        best = torch.tensor(_TEMPERATURES)[tried.argmin(dim=0)]
+    value = _per_episode(logits * best[:, None, None], targets).mean()
+    fixed = _per_episode(logits.detach() * model.log_temperature.exp(), targets).mean()
+    return value + 0.1 * (fixed - fixed.detach())
+
+
+def _per_episode(logits: Tensor, targets: Targets) -> Tensor:
+    """Mean cross-entropy of each episode, ``[B]``."""
+    flat = F.cross_entropy(
+        logits.flatten(0, 1), targets.answers.flatten(), ignore_index=-1, reduction="none"
+    )
+    count = (targets.answers >= 0).sum(dim=1).clamp(min=1)
+    return flat.reshape(targets.answers.shape).sum(dim=1) / count
 
 
 def _fit(
@@ -194,7 +214,7 @@ def _fit(
     started = time.monotonic() - place.seconds
     if place.step == 0:
         place.best, _ = _validate(watch, average, codec, fixed)
-        progress(0, f"T-BLUP {_skeleton(fixed):.3f} on left-out families")
+        progress(0, f"skeleton {_skeleton(fixed):.3f} on left-out families")
     draw = ahead.Draw(plan.seed, plan.batch)
     left = range(place.step, plan.steps)
     stream = ahead.batches(ground.train, draw, left, plan.workers)
@@ -282,7 +302,9 @@ def _gate(model: Denoiser, codec: Codec, episodes: Sequence[Episode]) -> float:
 
 
 def _skeleton(episodes: Sequence[Episode]) -> float:
-    return float(np.mean([card.accuracy(e, (e.guess.weight, e.guess.bias)) for e in episodes]))
+    return float(
+        np.mean([card.accuracy(e, (e.condition.weight, e.condition.bias)) for e in episodes])
+    )
 
 
 def _codec(ground: Ground, plan: GeneratorPlan, rng: np.random.Generator) -> Codec:
@@ -302,9 +324,8 @@ def _codec(ground: Ground, plan: GeneratorPlan, rng: np.random.Generator) -> Cod
 def _card(
     plan: GeneratorPlan, ground: Ground, parts: Parts, place: checkpoint.Place, name: str
 ) -> dict[str, Any]:
-    priors = dict.fromkeys(ground.split.test, ground.priors)
     fixed = _episodes(ground.test, plan.episodes, (plan.seed, 16))
-    scores = card.evaluate(parts, ground.test, priors, episodes=2 * plan.episodes, seed=plan.seed)
+    scores = card.evaluate(parts, ground.test, episodes=2 * plan.episodes, seed=plan.seed)
     return {
         "generator": name,
         "encoder": ground.encoder,

@@ -17,8 +17,9 @@ from wg_server.generator import memory
 from wg_server.generator.codec import fit_codec
 from wg_server.generator.denoiser import Denoiser, DenoiserConfig
 from wg_server.generator.generate import Generator
+from wg_server.generator.knowledge import crossfit
 from wg_server.generator.package import Parts
-from wg_server.generator.tasks import ZooTask, crossfit_priors
+from wg_server.generator.tasks import ZooTask
 from wg_server.zoo import heads
 
 DIMENSION = 16
@@ -93,7 +94,7 @@ def zoo_tasks(world: World) -> list[ZooTask]:
 def generator(zoo_tasks: list[ZooTask]) -> Generator:
     """A generator whose last layer is random: every path of the network counts."""
     families = sorted({task.family for task in zoo_tasks})
-    _, _, priors = crossfit_priors(zoo_tasks, families, 2)
+    _, knowledge = crossfit(zoo_tasks, families, 2)
     rng = np.random.default_rng(0)
     codec = fit_codec(rng.normal(0, 0.3, (200, DIMENSION + 1)), 8)
     with torch.random.fork_rng(devices=[]):
@@ -106,7 +107,7 @@ def generator(zoo_tasks: list[ZooTask]) -> Generator:
         architecture="lite0-head",
         denoiser=denoiser.eval(),
         codec=codec,
-        priors=priors,
-        memory=memory.remember(zoo_tasks, priors),
+        priors=knowledge.priors,
+        memory=memory.measured(knowledge.memory),
     )
     return Generator("cd" * 32, parts)

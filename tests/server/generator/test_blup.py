@@ -7,7 +7,8 @@ import pytest
 
 from wg_server.generator import blup
 from wg_server.generator.evidence import SiteEvidence, nothing, site_evidence
-from wg_server.generator.tasks import ZooTask, crossfit_priors
+from wg_server.generator.knowledge import crossfit
+from wg_server.generator.tasks import ZooTask
 
 if TYPE_CHECKING:
     from tests.server.generator.conftest import World
@@ -17,7 +18,7 @@ LABELS = ("c0", "c1", "c2", "c3")
 
 @pytest.fixture(scope="module")
 def priors(zoo_tasks: list[ZooTask]) -> blup.Priors:
-    return crossfit_priors(zoo_tasks, sorted({t.family for t in zoo_tasks}), 2)[2]
+    return crossfit(zoo_tasks, sorted({t.family for t in zoo_tasks}), 2)[1].priors
 
 
 def _reference(

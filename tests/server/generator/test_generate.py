@@ -42,7 +42,7 @@ def test_the_documented_candidates_are_there_and_fit_the_architecture(
     made = generate(generator, own, _memory(world), LABELS, samples=3, seed=1)
     found = _by_name(made)
     wanted = {"closed-form", "sample-0", "sample-1", "sample-2", "sample-mean", "network"}
-    assert wanted | {"retrieval", "base"} == set(found)
+    assert wanted | {"retrieval", "base", "blend"} == set(found)
     for candidate in made.candidates:
         check_tensors("lite0-head", candidate.tensors, 4, 16)
         assert candidate.nearest_zoo_distance >= 0

@@ -48,7 +48,7 @@ def test_every_rival_answers_with_a_finite_head(generator: Generator) -> None:
 
     parts = generator.parts
     sites = [nothing(3, 16)]
-    guess = condition(parts.priors, sites)[1]
+    guess = condition(parts.knowledge, sites)[1]
     context = Context(parts.priors, sites, guess, parts.memory, np.random.default_rng(0))
     for rival in RIVALS.values():
         weight, bias = rival(context)

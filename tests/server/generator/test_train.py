@@ -21,8 +21,9 @@ from wg_server.generator.cli import train as command
 from wg_server.generator.codec import fit_codec
 from wg_server.generator.episodes import Plants, Scenario
 from wg_server.generator.generate import load_generator
+from wg_server.generator.knowledge import crossfit, fit_knowledge
 from wg_server.generator.plan import GeneratorPlan, read_plan
-from wg_server.generator.tasks import ZooTask, crossfit_priors, split_families
+from wg_server.generator.tasks import ZooTask, split_families
 from wg_server.home import ServerHome
 from wg_server.zoo.plan import TaskSpec
 from wg_server.zoo.store import Entry, Weights, Zoo, pack
@@ -153,14 +154,14 @@ def test_packaged_plans_can_be_read() -> None:
         assert read_plan(name).steps > 0
 
 
-def test_no_prior_has_seen_the_family_it_is_used_on(zoo_tasks: list[ZooTask]) -> None:
+def test_nothing_known_of_a_family_was_fitted_on_it(zoo_tasks: list[ZooTask]) -> None:
     families = sorted({t.family for t in zoo_tasks})
-    crossed, fold_of, _ = crossfit_priors(zoo_tasks, families, 3)
-    for name in families:
-        kept = [t for t in zoo_tasks if fold_of[t.family] != fold_of[name]]
-        alone, _, everything = crossfit_priors(kept, sorted({t.family for t in kept}), 2)
-        np.testing.assert_allclose(crossed[fold_of[name]].between, everything.between)
-        assert len(alone) == 2
+    blind, _ = crossfit(zoo_tasks, families, 3)
+    for number, name in enumerate(families):
+        others = {f for n, f in enumerate(families) if n % 3 != number % 3}
+        expected = fit_knowledge([t for t in zoo_tasks if t.family in others])
+        np.testing.assert_array_equal(blind[name].priors.between, expected.priors.between)
+        assert torch.equal(blind[name].memory.rows, expected.memory.rows)
 
 
 def test_splits_share_no_family(zoo_tasks: list[ZooTask]) -> None:
@@ -172,8 +173,7 @@ def test_splits_share_no_family(zoo_tasks: list[ZooTask]) -> None:
 
 def _plants(tasks: list[ZooTask]) -> Plants:
     families = sorted({t.family for t in tasks})
-    priors = crossfit_priors(tasks, families, 2)[2]
-    return Plants(tasks, dict.fromkeys(families, priors), "ab" * 32, 1.0)
+    return Plants(tasks, crossfit(tasks, families, 2)[0], "ab" * 32, 1.0)
 
 
 def test_workers_draw_the_same_episodes(zoo_tasks: list[ZooTask]) -> None:
