@@ -29,6 +29,7 @@ from wg_client.home import ClientHome
 from wg_common import atomic, signing, statistics_file, weights_package
 from wg_common.nets.registry import HEAD_WEIGHT
 from wg_server.generator.generate import generate, load_generator
+from wg_server.generator.train import CARD
 from wg_server.home import ServerHome
 from wg_server.zoo.store import Zoo
 
@@ -66,7 +67,7 @@ def main() -> int:
         with processes(options.out / "logs") as running:
             summary = _Demo(running, options.out, options.data, quick=options.quick).run()
     except CommandFailed as error:
-        console.print(f"[red]demo failed:[/red] {error}", highlight=False)
+        console.print(f"[red]demo failed:[/red] {error}", highlight=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         console.print("interrupted; every process of the demo has been ended")
@@ -152,8 +153,9 @@ class _Demo:
         leaves, cost = check["would_leave"], check["cost"]
         console.print(
             f"{plant.name}: {check['data']['records']} records stay; {leaves['integers']} noisy "
-            f"integers would leave, at epsilon {cost['after']:.3g} of {cost['cap_epsilon']}"
-        )
+            f"integers would leave, at epsilon {cost['after']:.3g} of {cost['cap_epsilon']}",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
 
     def _campaign(self, plants: list[Plant]) -> dict[str, Any]:
         """Ask every plant, deliver to every plant; what the server says of each."""
@@ -223,7 +225,7 @@ class _Demo:
     def _generator(self, plants: list[Plant]) -> dict[str, Any]:
         """The generator in figures, and how long it takes to make one plant's candidates."""
         home = ServerHome(self._server)
-        card = json.loads(home.generator.with_name(CARD_NAME).read_text("utf-8"))
+        card = json.loads(home.generator.with_name(CARD).read_text("utf-8"))
         distances = [
             float(distance)
             for plant in plants

@@ -49,9 +49,9 @@ class _Share:
 
 
 DIGIT_SHARES = {
-    "bright-field": _Share(per_class=10),
-    "dark-field": _Share(per_class=8),
-    "oblique": _Share(per_class=6, missing=(3, 7)),
+    "bright-field": _Share(per_class=20),
+    "dark-field": _Share(per_class=20),
+    "oblique": _Share(per_class=4, missing=(3, 7)),
 }
 INDUSTRIAL_SHARES = {
     "neu_det": ("steel", "hot-rolled steel surface", _Share(per_class=6)),

@@ -34,11 +34,11 @@ class Processes:
         self._environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         logs.mkdir(parents=True, exist_ok=True)
 
-    def run(self, *words: str | Path) -> str:
+    def run(self, *words: str | Path, allowed: tuple[int, ...] = (0,)) -> str:
         """Run a command to its end, its progress on our standard error; return what it printed.
 
         Raises:
-            CommandFailed: It ended with another code than 0.
+            CommandFailed: It ended with a code that is not allowed.
         """
         with subprocess.Popen(
             _line(words),
@@ -52,7 +52,7 @@ class Processes:
             except BaseException:
                 _end(process)
                 raise
-        if process.returncode != 0:
+        if process.returncode not in allowed:
             raise CommandFailed(f"{_shown(words)}: exit code {process.returncode}\n{out}")
         return out
 

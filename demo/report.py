@@ -76,11 +76,12 @@ def weights_picture(zoo: NDArray[np.float64], generated: dict[str, NDArray[np.fl
     plane = axes_of_zoo[:2].T
     figure = Figure(figsize=(9, 4), layout="constrained")
     axes = figure.subplots()
-    axes.scatter(*((zoo - mean) @ plane).T, s=6, color="#cbd5e1", label="zoo", linewidths=0)
+    points = (zoo - mean) @ plane
+    axes.scatter(points[:, 0], points[:, 1], s=6, color="#cbd5e1", label="zoo", linewidths=0)
     for (name, rows), colour in zip(generated.items(), mpl.color_sequences["tab10"], strict=False):
-        axes.scatter(
-            *((rows - mean) @ plane).T, s=16, color=colour, label=f"generated for {name}", alpha=0.7
-        )
+        points = (rows - mean) @ plane
+        title = f"generated for {name}"
+        axes.scatter(points[:, 0], points[:, 1], s=16, color=colour, label=title, alpha=0.7)
     axes.set_xlabel("first principal axis of the zoo's class rows")
     axes.set_ylabel("second")
     axes.spines[["top", "right"]].set_visible(False)
