@@ -62,11 +62,12 @@ def serve(
         plain = server_context(home, client_certificates=False)
         mutual = server_context(home, client_certificates=True)
         fleet = fleet_app(config, store, state, witness, enrolment)
-        for listener in (
+        listeners = (
             Listener("admin", admin, config.admin_host, config.admin_port, None),
             Listener("enrolment", enrolment.app(), config.host, config.enrol_port, plain),
             Listener("fleet", fleet, config.host, config.fleet_port, mutual),
-        ):
+        )
+        for listener in listeners:
             listener.start()
             stack.callback(listener.stop)
         worker.start()
@@ -74,6 +75,8 @@ def serve(
         log.info("%s: %s on %s", READY, config.name, config.fleet_url)
         stop.wait()
         log.info("stopping")
+        for listener in listeners:
+            listener.drain()
     log.info("stopped")
 
 

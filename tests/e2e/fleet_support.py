@@ -52,7 +52,9 @@ DIMENSION = 8
 FAST = NodeOptions(poll_seconds=0.05, backoff_seconds=0.1, backoff_limit_seconds=0.5)
 
 
-def make_home(root: Path, *, message_seconds: int = 20, certificate_hours: int = 24) -> ServerHome:
+def make_home(
+    root: Path, *, message_seconds: int = 20, requests_per_second: int = 50
+) -> ServerHome:
     """A new server home on free ports, with a stand-in for the encoder package."""
     home = ServerHome(root)
     fleet, enrol, admin = free_ports("127.0.0.1", 3)
@@ -62,7 +64,8 @@ def make_home(root: Path, *, message_seconds: int = 20, certificate_hours: int =
         enrol_port=enrol,
         admin_port=admin,
         message_seconds=message_seconds,
-        certificate_hours=certificate_hours,
+        certificate_hours=24,
+        requests_per_second=requests_per_second,
     )
     initialise(home, config)
     home.encoder.parent.mkdir(parents=True, exist_ok=True)

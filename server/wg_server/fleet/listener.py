@@ -106,9 +106,13 @@ class Listener:
             time.sleep(0.01)
         log.info("%s listener on %s", self._name, self._where)
 
+    def drain(self) -> None:
+        """Take no new connection from soon on; ``stop`` waits for it."""
+        self._server.should_exit = True
+
     def stop(self) -> None:
         """Finish the requests at hand, and close."""
-        self._server.should_exit = True
+        self.drain()
         self._thread.join(10)
 
     def _run(self) -> None:
