@@ -6,7 +6,8 @@ process and opens no port. What a server may do to a plant is bounded here: the 
 be on the site's list, the run must name the app that is installed, objects are counted, measured,
 typed and hashed before they are unpacked, and no error text of the plant goes back.
 
-Handlers are given by the caller: this module knows neither data nor models.
+Handlers are given by the caller: this module knows neither data nor models. It is longer than
+others because nothing else of the client may import Flower.
 """
 
 from __future__ import annotations
