@@ -213,7 +213,6 @@ def _fit(
     watch = Denoiser(model.config)
     started = time.monotonic() - place.seconds
     if place.step == 0:
-        place.best, _ = _validate(watch, average, codec, fixed)
         progress(0, f"skeleton {_skeleton(fixed):.3f} on left-out families")
     draw = ahead.Draw(plan.seed, plan.batch)
     left = range(place.step, plan.steps)
