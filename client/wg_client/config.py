@@ -121,9 +121,10 @@ class PrivacyConfig:
                 f"privacy.message_types: unknown {sorted(unknown)}, expected some of"
                 f" {sorted(protocol.MESSAGE_TYPES)}"
             )
-        if not (math.isfinite(self.answer_slot_seconds) and 0 <= self.answer_slot_seconds <= 3600):
+        slot = self.answer_slot_seconds
+        if not (math.isfinite(slot) and 0 < slot <= 3600):
             raise ConfigError(
-                f"privacy.answer_slot_seconds: {self.answer_slot_seconds}, expected 0 to 3600"
+                f"privacy.answer_slot_seconds: {slot}, expected above 0 and at most 3600"
             )
 
 

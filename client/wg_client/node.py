@@ -63,6 +63,7 @@ from wg_common import canonical, fleet, protocol
 from wg_common.errors import DecodeError, PeerError, VerificationError, WgError
 from wg_common.fleet import Envelope
 from wg_common.ledger import witness as witnesses
+from wg_common.privacy import timing
 from wg_common.protocol import Delivery, Refusal, StatisticsQuery
 
 log = logging.getLogger(__name__)
@@ -289,7 +290,10 @@ class _Node:
             log.info("request %s: answered with %d bytes", query.request_id, len(payload))
             return Envelope("statistics", b"", payload)
 
-        return _guarded(query.request_id, answer)
+        started = time.monotonic()
+        envelope = _guarded(query.request_id, answer)
+        timing.hold(started, self._config.privacy.answer_slot_seconds)
+        return envelope
 
     def _delivery(self, envelope: Envelope) -> Envelope:
         delivery = _record(Delivery, envelope, "delivery")

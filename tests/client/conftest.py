@@ -209,7 +209,7 @@ def make_plant(tmp_path: Path, encoder_package: bytes) -> MakePlant:
                 witness_key=signing.public_bytes(witness).hex(),
             ),
             data=DataConfig(**{"name": name, "path": str(path), "labels": LABELS, **data}),
-            privacy=privacy or PrivacyConfig(answer_slot_seconds=0.0),
+            privacy=privacy or PrivacyConfig(answer_slot_seconds=0.05),
         )
         ledger_key = signing.load(home.ledger_key)
         with Ledger.create(

@@ -126,7 +126,7 @@ def test_tensors_of_another_shape_are_refused(make_plant: MakePlant, good_head: 
 
 def test_a_plant_that_takes_no_packages_says_so(make_plant: MakePlant, heads: Heads) -> None:
     plant = make_plant(
-        privacy=PrivacyConfig(message_types=(protocol.QUERY_STATISTICS,), answer_slot_seconds=0.0)
+        privacy=PrivacyConfig(message_types=(protocol.QUERY_STATISTICS,), answer_slot_seconds=0.05)
     )
     with pytest.raises(PolicyRefused):
         apply_package(plant.home, plant.package(heads))

@@ -135,7 +135,7 @@ def test_a_policy_refusal_touches_neither_ledger_nor_data(
 
 
 def test_a_spent_budget_refuses_whatever_the_data_are(make_plant: MakePlant) -> None:
-    privacy = PrivacyConfig(cap_epsilon="1.5", answer_slot_seconds=0)
+    privacy = PrivacyConfig(cap_epsilon="1.5", answer_slot_seconds=0.05)
     messages = []
     for name, counts in (("plant-a", {0: 8, 1: 8, 2: 8}), ("plant-b", {1: 3})):
         plant = make_plant(counts, privacy=privacy, name=name)
@@ -167,14 +167,14 @@ def test_changed_data_pay_from_the_same_budget(make_plant: MakePlant) -> None:
 
 def test_a_cap_that_was_raised_in_the_file_is_refused(make_plant: MakePlant) -> None:
     plant = make_plant()
-    plant.configure(privacy=PrivacyConfig(cap_epsilon="100", answer_slot_seconds=0))
+    plant.configure(privacy=PrivacyConfig(cap_epsilon="100", answer_slot_seconds=0.05))
     with pytest.raises(ConfigError, match="a cap does not change"):
         answer_query(plant.home, plant.query(), witness=plant.witness)
     assert _charges(plant) == 0
 
 
 def test_units_are_released_by_their_rule(make_plant: MakePlant) -> None:
-    privacy = PrivacyConfig(unit_rule="weight", answer_slot_seconds=0)
+    privacy = PrivacyConfig(unit_rule="weight", answer_slot_seconds=0.05)
     plant = make_plant(privacy=privacy, unit_column="group")
     data = answer_query(plant.home, plant.query(), witness=plant.witness)
     manifest, _ = decode_release(

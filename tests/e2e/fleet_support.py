@@ -200,7 +200,7 @@ def enrol_plant(server: ServerHome, root: Path, site: str) -> Plant:
             witness_key=done.reply.witness_key,
         ),
         data=DataConfig(name="line-1", path="nowhere", labels=LABELS),
-        privacy=PrivacyConfig(answer_slot_seconds=0.0),
+        privacy=PrivacyConfig(answer_slot_seconds=0.05),
     )
     configuration.save(home, config)
     with Ledger.create(

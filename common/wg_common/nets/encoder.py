@@ -105,7 +105,7 @@ class Encoder:
         for batch in _batches(images, self.pixels, self.threads):
             with torch.inference_mode():
                 found.append(self.module(batch).numpy())
-        return np.concatenate(found)
+        return np.concatenate(found)[: len(images)]
 
 
 def raw_features(images: Images, *, pixels: int = PIXELS, threads: int = 1) -> NDArray[np.float32]:
@@ -115,7 +115,7 @@ def raw_features(images: Images, *, pixels: int = PIXELS, threads: int = 1) -> N
     for batch in _batches(images, pixels, threads):
         with torch.inference_mode():
             found.append(trunk(batch).numpy())
-    return np.concatenate(found)
+    return np.concatenate(found)[: len(images)]
 
 
 def fit_encoder(
@@ -290,5 +290,8 @@ class _Threads:
 def _batches(images: Images, pixels: int, threads: int) -> Iterator[Tensor]:
     with _Threads(threads):
         for start in range(0, len(images), _BATCH):
-            batch = trunks.prepare(list(images[start : start + _BATCH]), pixels)
-            yield batch.contiguous(memory_format=torch.channels_last)
+            chunk = list(images[start : start + _BATCH])
+            # Kernels differ with the batch size in their last bits, and one record must not change
+            # another's features: every batch is full, and the caller drops what was added.
+            chunk += [chunk[-1]] * (_BATCH - len(chunk))
+            yield trunks.prepare(chunk, pixels).contiguous(memory_format=torch.channels_last)
