@@ -21,6 +21,9 @@ from wg_server.generator.knowledge import Knowledge
 
 Array = NDArray[np.float32]
 
+ZOO_SHARE = 0.3
+"""Share of the zoo in the skeleton: .5 is best on rendered plants, less on real ones."""
+
 CLASS_VECTORS = 4
 CLASS_SCALARS = 5
 MEMORY_VECTORS = 2
@@ -121,7 +124,7 @@ def condition(knowledge: Knowledge, sites: Sequence[SiteEvidence]) -> tuple[Cond
 def blend(
     knowledge: Knowledge, guess: Prediction
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The skeleton: half T-BLUP, half the mean of the nearest zoo rows of each class.
+    """The skeleton: T-BLUP, and to a share the mean of the nearest zoo rows of each class.
 
     T-BLUP knows this plant; the zoo knows how trained rows differ from discriminants. Their errors
     have little in common (docs/decisions/0034).
@@ -132,7 +135,8 @@ def blend(
     near = zoo_memory.retrieve(
         knowledge.memory, knowledge.priors, guess.deviations, zoo_memory.NEIGHBOURS
     )
-    weight, bias = guess.weight + near[0], guess.bias + near[1]
+    weight = (1 - ZOO_SHARE) * guess.weight + ZOO_SHARE * near[0]
+    bias = (1 - ZOO_SHARE) * guess.bias + ZOO_SHARE * near[1]
     size = float(np.sqrt(np.mean(np.sum(weight**2, axis=1)))) + 1e-12
     return weight / size, bias / size
 

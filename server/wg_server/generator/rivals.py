@@ -57,7 +57,7 @@ def closed_form(context: Context) -> Head:
 
 
 def blend(context: Context) -> Head:
-    """T-BLUP and the nearest zoo rows, half and half: the generator's own skeleton."""
+    """T-BLUP and the nearest zoo rows: the generator's own skeleton."""
     return condition.blend(Knowledge(context.priors, context.memory), context.guess)
 
 
