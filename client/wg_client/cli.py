@@ -218,6 +218,84 @@ def statistics(
 
 @group.command()
 @home_option
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The .wgc file.")
+@click.option("--purpose", help="What the checkpoint may be used for.")
+@epsilon_option
+@delta_option
+@click.option("--steps", type=click.IntRange(1, 10_000), default=60, show_default=True)
+@click.option(
+    "--sampling-probability",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.25,
+    show_default=True,
+    help="Probability with which a privacy unit enters a step.",
+)
+@click.option(
+    "--units",
+    type=click.FloatRange(1),
+    default=200,
+    show_default=True,
+    help="Public guess of the number of privacy units, not their count; scales the step.",
+)
+@click.option("--clip-norm", type=click.FloatRange(0, min_open=True), default=1.0)
+@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=2.0)
+@json_option
+def contribute(
+    root: Path,
+    out: Path,
+    purpose: str | None,
+    epsilon: str | None,
+    delta: str | None,
+    steps: int,
+    sampling_probability: float,
+    units: float,
+    clip_norm: float,
+    learning_rate: float,
+    as_json: bool,
+) -> None:
+    """Charge, train a head with DP-SGD, and write it to a file for the server's zoo."""
+    from wg_client import config as configuration
+    from wg_client import contribute as contributing
+    from wg_client.spend import read_spend
+
+    home = ClientHome(root)
+    config = configuration.load(home)
+    done = contributing.contribute(
+        home,
+        contributing.ContributionRequest(
+            epsilon=epsilon or config.privacy.max_request_epsilon,
+            delta=delta or config.privacy.max_request_delta,
+            steps=steps,
+            sampling_probability=sampling_probability,
+            units=units,
+            clip_norm=clip_norm,
+            learning_rate=learning_rate,
+            purpose=purpose or contributing.PURPOSE,
+        ),
+    )
+    atomic.write_bytes(out, done.data)
+    spend = read_spend(home, config)
+    result = {
+        "file": str(out),
+        "bytes": len(done.data),
+        "sha256": canonical.sha256_hex(done.data),
+        "request_id": done.request_id,
+        "charged": done.charged,
+        "event": canonical.to_builtins(done.event),
+        "epsilon_spent": spend.epsilon,
+        "cap_epsilon": spend.cap_epsilon,
+        "cap_delta": spend.cap_delta,
+    }
+    if as_json:
+        emit(result)
+        return
+    say(f"{out}: {len(done.data)} bytes")
+    paid = "charged" if done.charged else "charged before, nothing charged now"
+    say(f"{paid}; epsilon {spend.epsilon:.4g} of {spend.cap_epsilon} spent at {spend.cap_delta}")
+
+
+@group.command()
+@home_option
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
 def apply(root: Path, file: Path, as_json: bool) -> int:

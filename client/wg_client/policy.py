@@ -39,7 +39,6 @@ def check_query(config: ClientConfig, query: StatisticsQuery, *, encoder: str, n
     Raises:
         PolicyRefused: Wrong version, site, encoder or form, expired, or more than is allowed.
     """
-    privacy = config.privacy
     if query.version != PROTOCOL_VERSION:
         raise PolicyRefused(f"query: version {query.version}, expected {PROTOCOL_VERSION}")
     if query.site != config.site:
@@ -55,19 +54,35 @@ def check_query(config: ClientConfig, query: StatisticsQuery, *, encoder: str, n
             f"query {query.request_id}: encoder {query.encoder[:16]}, this plant holds"
             f" {encoder[:16]}"
         )
+    check_release(
+        config,
+        epsilon=query.epsilon,
+        delta=query.delta,
+        purpose=query.purpose,
+        what=f"query {query.request_id}",
+    )
+
+
+def check_release(
+    config: ClientConfig, *, epsilon: str, delta: str, purpose: str, what: str
+) -> None:
+    """Refuse a release of any kind that costs more than is allowed, or is for something else.
+
+    Raises:
+        PolicyRefused: It does; the message begins with ``what``.
+    """
+    privacy = config.privacy
     for name, asked, most in (
-        ("epsilon", query.epsilon, privacy.max_request_epsilon),
-        ("delta", query.delta, privacy.max_request_delta),
+        ("epsilon", epsilon, privacy.max_request_epsilon),
+        ("delta", delta, privacy.max_request_delta),
     ):
         try:
             value = positive_decimal(asked, name)
         except ConfigError as error:
-            raise PolicyRefused(f"query {query.request_id}: {error}") from error
+            raise PolicyRefused(f"{what}: {error}") from error
         if value > positive_decimal(most, f"privacy.max_request_{name}"):
-            raise PolicyRefused(
-                f"query {query.request_id}: {name} {asked}, this plant allows {most} a request"
-            )
-    if len(query.purpose) > PURPOSE_LIMIT or not query.purpose.isprintable():
-        raise PolicyRefused(f"query {query.request_id}: purpose is too long or not printable")
-    if ANY_PURPOSE not in privacy.purposes and query.purpose not in privacy.purposes:
-        raise PolicyRefused(f"query {query.request_id}: this plant does not allow its purpose")
+            raise PolicyRefused(f"{what}: {name} {asked}, this plant allows {most} a request")
+    if len(purpose) > PURPOSE_LIMIT or not purpose.isprintable():
+        raise PolicyRefused(f"{what}: purpose is too long or not printable")
+    if ANY_PURPOSE not in privacy.purposes and purpose not in privacy.purposes:
+        raise PolicyRefused(f"{what}: this plant does not allow its purpose")

@@ -93,7 +93,7 @@ def answer_query(
     check_message_type(config, protocol.QUERY_STATISTICS)
     encoder = canonical.sha256_hex(plants.load_encoder_package(home))
     check_query(config, query, encoder=encoder, now=now())
-    with _alone(home), open_ledger(home) as ledger:
+    with alone(home), open_ledger(home) as ledger:
         charged = ledger.find(config.data.name, request_id=query.request_id)
         if charged is None or charged.open:
             charged = _release(home, ledger, query, step, sampler)
@@ -230,7 +230,7 @@ def plain(number: str) -> str:
 
 
 @contextmanager
-def _alone(home: ClientHome) -> Iterator[None]:
+def alone(home: ClientHome) -> Iterator[None]:
     """The lock under which one process of this plant answers; freed when the process ends."""
     try:
         handle = os.open(home.root / ".release.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)

@@ -163,6 +163,23 @@ def decode_contribution(
     return manifest, tensors
 
 
+def read_manifest(data: bytes) -> ContributionManifest:
+    """The manifest as it stands there, *not verified*: to learn whose key is to verify it.
+
+    Raises:
+        DecodeError: The bytes are not a contribution.
+    """
+    sections = container.decode(
+        data, kind=CONTRIBUTION_KIND, version=VERSION, names=_SECTIONS, limit=CONTRIBUTION_LIMIT
+    )
+    return canonical.decode(
+        ContributionManifest,
+        sections["manifest"],
+        what="contribution manifest",
+        limit=MANIFEST_LIMIT,
+    )
+
+
 _TOLERANCE = 1e-9
 
 

@@ -87,8 +87,11 @@ def _algorithms(newest: Charge | None, audits: Sequence[Audit]) -> Layer:
     if newest is not None:
         shown += [
             f"mechanism: {newest.mechanism.name}",
-            f"squared sensitivity {newest.mechanism.sensitivity_squared} and σ are on each charge, "
-            "and its cost follows from them exactly (checked)",
+            "sampling probability, noise multiplier and steps are on each DP-SGD charge, and its "
+            "cost is computed from them (checked by two code bases)"
+            if newest.event.mechanism == "dp-sgd"
+            else f"squared sensitivity {newest.mechanism.sensitivity_squared} and σ are on each "
+            "charge, and its cost follows from them exactly (checked)",
             f"accountant: {newest.mechanism.accountant}",
         ]
     shown.append(

@@ -1,4 +1,4 @@
-"""Requests to charge a budget, and how one is made from a statistics schema."""
+"""Requests to charge a budget: for a release of statistics, and for a DP-SGD run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 import hashlib
 import importlib.metadata
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from fractions import Fraction
@@ -32,11 +33,17 @@ if TYPE_CHECKING:
 
 SOFTWARE = f"weightgate {__version__}"
 _LIBRARIES = ("opendp", "dp-accounting", "numpy")
+_TRAINING_LIBRARIES = ("opacus", "torch")
 _TEXT_LIMIT = 4096
 _RULES = {
     "record": "each record is a unit",
     "weight": "the m records of a unit weigh 1/m each",
     "cap": "at most {cap} records of a unit count",
+}
+_TRAINING_RULES = {
+    "record": "each record is a unit",
+    "weight": "gradients of a unit's records are summed, and clipped as one",
+    "cap": "gradients of a unit's records are summed, and clipped as one",
 }
 
 
@@ -145,6 +152,122 @@ def statistics_request(
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DpSgdMechanism:
+    """How a linear head is trained by DP-SGD. All of it is public.
+
+    Attributes:
+        event: The run: sampling probability, noise multiplier, steps.
+        encoder: SHA-256 of the public feature encoder, hex.
+        dimension: Number of features.
+        labels: Public label domain.
+        clip_norm: L2 norm to which a unit's gradient is clipped.
+        bits: Grid of the noisy sums: ``2^bits`` steps to the clip norm.
+        recipe: All else that the trained tensors depend on, in words.
+        sampler: How batches are drawn.
+        unit_rule: How records of one unit count: ``record``, ``weight`` or ``cap``.
+        code: The training code by file name; the charge's code digest covers it.
+    """
+
+    event: PrivacyEvent
+    encoder: str
+    dimension: int
+    labels: tuple[str, ...]
+    clip_norm: float
+    bits: int
+    recipe: str
+    sampler: str
+    unit_rule: str
+    code: Mapping[str, bytes]
+
+
+def dp_sgd_request(
+    run: DpSgdMechanism,
+    *,
+    request_id: str,
+    dataset: str,
+    epsilon: str,
+    delta: str,
+    purpose: str,
+    recipient: str,
+    unit: str = "record",
+    assurance: Assurance | None = None,
+) -> ChargeRequest:
+    """The request for one DP-SGD run, whose checkpoint may be published.
+
+    Args:
+        run: What is trained, and how.
+        request_id: Logical request.
+        dataset: Registered name of the data set.
+        epsilon: Epsilon of the run alone, decimal string; at least what its event costs.
+        delta: Its delta, decimal string.
+        purpose: What the checkpoint is for.
+        recipient: Who gets it.
+        unit: What a privacy unit is, in the site's words.
+        assurance: The last audit run, if any.
+
+    Raises:
+        ConfigError: The event is not that of a DP-SGD run.
+    """
+    event, classes = run.event, len(run.labels)
+    if event.mechanism != "dp-sgd":
+        raise ConfigError(f"charge: mechanism {event.mechanism!r}, expected dp-sgd")
+    sigma = float(event.noise_multiplier) * 2**run.bits
+    mechanism = Mechanism(
+        name=f"DP-SGD of a linear head on frozen features; {run.recipe}",
+        encoder=run.encoder,
+        blocks=(
+            BlockShare("head.weight", classes * run.dimension, 1),
+            BlockShare("head.bias", classes, 1),
+        ),
+        bits=run.bits,
+        clip_radius=repr(run.clip_norm),
+        dimension=run.dimension,
+        sensitivity_squared=str(1 << 2 * run.bits),
+        sigma=sigma.hex(),
+        rho="",
+        accountant=f"dp-accounting {_version('dp-accounting')} PLD, add or remove one",
+        subsampling=f"{run.sampler}, q = {event.sampling_probability}, {event.steps} steps",
+    )
+    guarantee = Guarantee(
+        unit=unit,
+        adjacency="add-remove",
+        variant="(epsilon, delta)-DP by privacy loss distributions",
+        records_per_unit=_TRAINING_RULES[run.unit_rule],
+        unprotected=("label domain", "encoder", "feature projection", "training plan"),
+        labels=run.labels,
+    )
+    return ChargeRequest(
+        request_id=request_id,
+        dataset=dataset,
+        event=event,
+        epsilon=epsilon,
+        delta=delta,
+        guarantee=guarantee,
+        mechanism=mechanism,
+        implementation=_training_implementation(run.code),
+        use=Use(
+            purpose=purpose,
+            recipient=recipient,
+            post_processing="any; costs nothing (post-processing)",
+        ),
+        assurance=assurance or Assurance(),
+    )
+
+
+def _training_implementation(code: Mapping[str, bytes]) -> Implementation:
+    return Implementation(
+        software=SOFTWARE,
+        code_sha256=code_digest(code),
+        libraries=tuple(
+            Library(name, _version(name)) for name in (*_LIBRARIES, *_TRAINING_LIBRARIES)
+        ),
+        randomness="operating system: sampling coins as they are, noise through OpenDP",
+        floating_point="clipped sums on an integer grid and an exact discrete sampler",
+        timing="made on the site's own request; nobody waits for an answer",
+    )
+
+
 def rho(sensitivity_squared: Fraction, sigma: float) -> str:
     """Zero-concentrated DP parameter ``sensitivity^2 / (2 sigma^2)``, 20 digits."""
     exact = sensitivity_squared / (2 * Fraction(sigma) ** 2)
@@ -166,16 +289,18 @@ def installed() -> Implementation:
     )
 
 
-@functools.cache
-def code_digest() -> str:
-    """SHA-256 over the installed code of the privacy core: each file's name, length and bytes."""
+def code_digest(more: Mapping[str, bytes] | None = None) -> str:
+    """SHA-256 over the installed code of the privacy core: each file's name, length and bytes.
+
+    ``more`` are further files by name, in the order of their names after the core's.
+    """
     digest = hashlib.sha256()
     folder = resources.files("wg_common.privacy")
-    for item in sorted(folder.iterdir(), key=lambda item: item.name):
-        if item.name.endswith(".py"):
-            data = item.read_bytes()
-            digest.update(f"{item.name}\n{len(data)}\n".encode())
-            digest.update(data)
+    core = {item.name: item for item in folder.iterdir() if item.name.endswith(".py")}
+    files = [(name, core[name].read_bytes()) for name in sorted(core)]
+    for name, data in (*files, *sorted((more or {}).items())):
+        digest.update(f"{name}\n{len(data)}\n".encode())
+        digest.update(data)
     return digest.hexdigest()
 
 

@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from wg_common import atomic, canonical
+from wg_common.errors import ConfigError
 from wg_common.nets import encoder as encoders
 from wg_server.home import ServerHome
-from wg_server.zoo import heads, sources
+from wg_server.zoo import contributions, heads, sources
 from wg_server.zoo.plan import TaskSpec, ZooPlan, tasks
 from wg_server.zoo.store import Entry, Weights, Zoo, pack
 
@@ -30,11 +31,19 @@ Progress = Callable[[int, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What a build did: entries made now, entries there before, and the encoder's id."""
+    """What a build did.
+
+    Attributes:
+        made: Entries made now.
+        kept: Entries there before.
+        encoder: The encoder's id.
+        contributions: Contributed checkpoints taken in now.
+    """
 
     made: int
     kept: int
     encoder: str
+    contributions: int
 
 
 def build(home: ServerHome, plan: ZooPlan, *, workers: int, progress: Progress) -> Built:
@@ -49,19 +58,21 @@ def build(home: ServerHome, plan: ZooPlan, *, workers: int, progress: Progress) 
     Raises:
         DataError: A source cannot be read.
         ConfigError: The folder cannot be written.
+        VerificationError: A contribution does not hold.
     """
     plan = sources.available(plan)
     wanted = tasks(plan)
     progress(0, "fitting the encoder")
     data = _encoder(home, plan, wanted, workers)
     encoder = canonical.sha256_hex(data)
+    taken = contributions.take_in(home, plan, encoder)
     zoo = Zoo(home.zoo)
     todo = [task for task in wanted if not zoo.has(task.key(encoder))]
     kept = len(wanted) - len(todo)
     progress(kept, "rendering, encoding, training")
     for number, name in enumerate(_run(home, plan.architecture, data, todo, workers), 1):
         progress(kept + number, name)
-    return Built(len(todo), kept, encoder)
+    return Built(len(todo), kept, encoder, taken)
 
 
 def build_task(zoo: Zoo, architecture: str, encoder: encoders.Encoder, spec: TaskSpec) -> Entry:
@@ -98,6 +109,8 @@ def _encoder(home: ServerHome, plan: ZooPlan, wanted: Sequence[TaskSpec], worker
         data = atomic.read_bytes(home.encoder, limit=encoders.PACKAGE_LIMIT)
         encoders.load_encoder(data)
         return data
+    if not wanted:
+        raise ConfigError("zoo: contributions alone cannot fit an encoder; add another source")
     count = max(1, min(len(wanted), plan.encoder.images // _FIT_PER_TASK))
     chosen = [wanted[i] for i in np.linspace(0, len(wanted) - 1, count).astype(int)]
     share = -(-plan.encoder.images // count)

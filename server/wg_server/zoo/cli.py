@@ -12,7 +12,7 @@ import numpy as np
 from wg_common import atomic, canonical, cli
 from wg_common.nets import encoder as encoders
 from wg_server.home import ServerHome
-from wg_server.zoo import sources
+from wg_server.zoo import contributions, sources
 from wg_server.zoo.build import build
 from wg_server.zoo.plan import read_plan, tasks
 from wg_server.zoo.store import Entry, Zoo
@@ -41,11 +41,13 @@ def build_command(home: Path, plan: Path | None, workers: int, as_json: bool) ->
     wanted = sources.available(read_plan(plan))
     with cli.progress("zoo", len(tasks(wanted))) as bar:
         done = build(ServerHome(home), wanted, workers=workers, progress=bar.update)
-    document = {"made": done.made, "kept": done.kept, "encoder": done.encoder}
+    document = canonical.to_builtins(done)
     if as_json:
         cli.emit(document)
     else:
         cli.say(f"zoo: {done.made} entries made, {done.kept} there before")
+        if done.contributions:
+            cli.say(f"{done.contributions} contributions taken in")
         cli.say(f"encoder {done.encoder}")
 
 
@@ -61,6 +63,8 @@ def show_command(home: Path, as_json: bool) -> None:
             atomic.read_bytes(place.encoder, limit=encoders.PACKAGE_LIMIT)
         )
     document = _summary(list(Zoo(place.zoo).entries()), encoder)
+    given = contributions.stored(place.zoo)
+    document["contributions"] = canonical.to_builtins(given)
     if as_json:
         cli.emit(document)
         return
@@ -70,6 +74,11 @@ def show_command(home: Path, as_json: bool) -> None:
         cli.say(
             f"  {name}: {row['entries']} entries, {row['records']} records,"
             f" licence {row['licence']}, accuracy {row['accuracy']:.2f}"
+        )
+    for one in given:
+        cli.say(
+            f"  {one.name}: from {one.site}, {len(one.labels)} classes, licence {one.licence},"
+            f" epsilon {one.epsilon} at delta {one.delta}; kept, not trained on"
         )
 
 

@@ -20,7 +20,8 @@ DEFAULT = "default"
 
 T = TypeVar("T")
 
-Kind = Literal["procedural", "fashion-mnist", "npz", "folder"]
+Kind = Literal["procedural", "fashion-mnist", "npz", "folder", "contributions"]
+CONTRIBUTIONS: Kind = "contributions"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,19 +50,20 @@ class SourcePlan:
 
     Attributes:
         kind: ``procedural``, ``fashion-mnist`` (skipped with a log line where it is not
-            installed), ``npz`` (arrays x, y, classes) or ``folder`` (one sub-folder a class).
-        families: Number of kinds of plants; for files, of class subsets.
+            installed), ``npz`` (arrays x, y, classes), ``folder`` (one sub-folder a class), or
+            ``contributions`` (a folder of ``.wgc`` files of enrolled sites; makes no tasks).
+        families: Number of kinds of plants; for files, of class subsets. Not for contributions.
         sites: Sites of each family: the same classes, other records, another camera.
         per_class: Records of each class at each site.
         strength: How far a site's camera is from a clean one, 0 to 1.
         only: For ``procedural``: draw families of this kind only; empty for all kinds.
-        path: For ``npz`` and ``folder``.
+        path: For ``npz``, ``folder`` and ``contributions``.
         name: Name in provenance; the kind when empty.
-        licence: Licence in provenance; needed for ``npz`` and ``folder``.
+        licence: Licence in provenance; needed where ``path`` is.
     """
 
     kind: Kind
-    families: int
+    families: int = 0
     sites: int = 4
     per_class: int = 32
     strength: float = 0.7
@@ -71,12 +73,15 @@ class SourcePlan:
     licence: str = ""
 
     def __post_init__(self) -> None:
-        _range("families", self.families, 1, 100_000)
+        if self.kind == CONTRIBUTIONS:
+            _range("families", self.families, 0, 0)
+        else:
+            _range("families", self.families, 1, 100_000)
         _range("sites", self.sites, 1, 1000)
         _range("per_class", self.per_class, 8, 100_000)
         if not 0 <= self.strength <= 1:
             raise ConfigError(f"strength: {self.strength}, expected 0 to 1")
-        if self.kind in ("npz", "folder") and not (self.path and self.licence):
+        if self.kind in ("npz", "folder", CONTRIBUTIONS) and not (self.path and self.licence):
             raise ConfigError(f"source {self.kind}: needs a path and a licence")
 
 

@@ -122,7 +122,13 @@ def _take(world: World, folder: Path, *files: bytes) -> int:
     folder.mkdir(exist_ok=True)
     for number, data in enumerate(files):
         (folder / f"{number}.wgc").write_bytes(data)
-    return build(world.home, _plan(folder), workers=1, progress=_silent).contributions
+    return contributions.take_in(world.home, _plan(folder), world.encoder)
+
+
+def test_a_build_takes_contributions_in(world: World, tmp_path: Path) -> None:
+    (tmp_path / "a.wgc").write_bytes(world.file())
+    done = build(world.home, _plan(tmp_path), workers=1, progress=_silent)
+    assert (done.made, done.kept, done.contributions) == (0, 2, 1)
 
 
 def test_a_contribution_is_kept_with_provenance_and_licence(world: World, tmp_path: Path) -> None:
