@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?=
 
-.PHONY: setup demo demo-quick test test-slow lint format bench package clean
+.PHONY: setup demo demo-quick test test-slow fuzz lint format bench package clean
 
 setup: $(VENV)/.stamp
 
@@ -19,11 +19,15 @@ demo: setup
 demo-quick: setup
 	$(BIN)/python -m demo --quick
 
+# One thread a process: two workers fill two cores.
 test: setup
-	$(BIN)/python -m pytest -m 'not slow and not bench'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow and not bench' -n 2 --dist worksteal
 
 test-slow: setup
-	$(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow --timeout 3600
+
+fuzz: setup
+	WEIGHTGATE_FUZZ_EXAMPLES=5000 $(BIN)/python -m pytest tests/common/fuzz --timeout 3600
 
 lint: setup
 	$(BIN)/ruff check .

@@ -50,6 +50,15 @@ MODEL_NAMES = {
     "kept": model_store.KEPT,
 }
 
+SHORT_NAMES = {
+    "random_init": "random",
+    "local_only": "local",
+    "dp_closed_form": "DP closed form",
+    "generated": "generated",
+    "generated_finetuned": "fine-tuned",
+    "kept": "kept",
+}
+
 console = Console(stderr=True)
 
 
@@ -311,15 +320,15 @@ def _free_port() -> int:
 
 def _show(summary: dict[str, Any], out: Path) -> None:
     table = Table(title="accuracy on unseen records, %")
-    for name in ("plant", "labels", "ε", *(title for title, _ in report.MODELS.values()), "which"):
+    for name in ("plant", "labels", "ε", *SHORT_NAMES.values(), "which"):
         table.add_column(name, justify="left" if name in ("plant", "which") else "right")
     for plant in summary["plants"]:
-        figures = (f"{100 * plant['accuracy'][key]:.1f}" for key in report.MODELS)
+        figures = (f"{100 * plant['accuracy'][key]:.1f}" for key in SHORT_NAMES)
         table.add_row(
             plant["name"], str(plant["labels"]), f"{plant['epsilon']:.2f}", *figures,
             plant["kept_source"],
         )  # fmt: skip
-    Console().print(table)
+    Console(width=110).print(table)
     for path in sorted([*out.glob("*.html"), *out.glob("*/report.html"), out / "summary.json"]):
         Console().print(str(path), highlight=False, soft_wrap=True)
 

@@ -77,6 +77,15 @@ class Denoiser(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
+    @torch.no_grad()
+    def draw(self, generator: torch.Generator) -> None:
+        """Draw initial weights, uniform within 1/sqrt(fan-in); what starts at zero stays there."""
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear) and layer.weight.any():
+                bound = 1 / math.sqrt(layer.in_features)
+                layer.weight.uniform_(-bound, bound, generator=generator)
+                layer.bias.uniform_(-bound, bound, generator=generator)
+
     def forward(self, latent: Tensor, time: Tensor, batch: Batch) -> Tensor:
         """Clean latents.
 

@@ -80,13 +80,10 @@ def train(home: ServerHome, plan: GeneratorPlan, *, progress: Progress) -> dict[
     ground = prepare(tasks, plan, encoder)
     rng = np.random.default_rng((plan.seed, 12))
     codec = _codec(ground, plan, rng)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(plan.seed)
-        model = Denoiser(
-            DenoiserConfig(
-                dimension=dimension, latent=codec.latent, width=plan.width, depth=plan.depth
-            )
-        )
+    model = Denoiser(
+        DenoiserConfig(dimension=dimension, latent=codec.latent, width=plan.width, depth=plan.depth)
+    )
+    model.draw(torch.Generator().manual_seed(plan.seed))
     identity = _identity(plan, encoder, tasks)
     place, best = _fit(home, plan, ground, codec, model, identity, progress)
     model.load_state_dict(best)
