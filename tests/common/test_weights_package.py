@@ -17,6 +17,10 @@ from wg_common.weights_package import Candidate, WeightsManifest
 KEY = signing.generate()
 
 
+def single(values: list[float]) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
 def manifest(tensors: bytes, names: tuple[str, ...] = ("mean", "base")) -> WeightsManifest:
     return WeightsManifest(
         package_id="00" * 16,
@@ -73,11 +77,11 @@ def test_another_servers_package_is_refused() -> None:
 @pytest.mark.parametrize(
     ("tensors", "want_error"),
     [
-        ({"mean/w": np.float32([np.nan]), "base/w": np.float32([0])}, "finite"),
-        ({"mean/w": np.float64([1]), "base/w": np.float32([0])}, "float32"),
-        ({"mean/w": np.float32([1]), "other/w": np.float32([0])}, "no candidate"),
-        ({"mean/w": np.float32([1])}, "without tensors: base"),
-        ({"mean": np.float32([1]), "base/w": np.float32([0])}, "no candidate"),
+        ({"mean/w": single([np.nan]), "base/w": single([0])}, "finite"),
+        ({"mean/w": np.array([1], np.float64), "base/w": single([0])}, "float32"),
+        ({"mean/w": single([1]), "other/w": single([0])}, "no candidate"),
+        ({"mean/w": single([1])}, "without tensors: base"),
+        ({"mean": single([1]), "base/w": single([0])}, "no candidate"),
     ],
 )
 def test_tensors_that_nobody_asked_for_are_refused(
