@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from wg_client import identity, link
 from wg_client.home import ClientHome
-from wg_common import atomic, canonical, protocol, signing
+from wg_common import atomic, canonical, key_files, protocol, signing
 from wg_common.errors import ConfigError, DecodeError, PeerError, VerificationError
 from wg_common.protocol import EnrolmentReply, EnrolmentRequest, JoinToken
 
@@ -149,7 +149,7 @@ def _check_reply(reply: EnrolmentReply, token: JoinToken, home: ClientHome) -> b
 def _check_certificate(pem: bytes, home: ClientHome) -> None:
     certificate = _load_certificate(pem)
     kind = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    own = identity.load_ec(home.tls_key).public_key().public_bytes(*kind)
+    own = key_files.load_ec(home.tls_key).public_key().public_bytes(*kind)
     if certificate.public_key().public_bytes(*kind) != own:
         raise VerificationError("the server returned a certificate for another key")
 

@@ -8,7 +8,6 @@ certificate request says about names is ignored by the server: the join token na
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -16,10 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from wg_client.home import ClientHome
-from wg_common import atomic, canonical, signing
-from wg_common.errors import ConfigError
-
-_KEY_LIMIT = 8 << 10
+from wg_common import canonical, key_files, signing
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +41,7 @@ def create(home: ClientHome, site: str) -> PublicIdentity:
     """Make the keys that are not there yet, and return the public halves of all."""
     for path, curve in ((home.tls_key, ec.SECP256R1()), (home.node_key, ec.SECP384R1())):
         if not path.exists():
-            _save_ec(path, ec.generate_private_key(curve))
+            key_files.save(path, ec.generate_private_key(curve))
     for path in (home.signing_key, home.ledger_key):
         if not path.exists():
             signing.save(path, signing.generate())
@@ -59,7 +55,7 @@ def public(home: ClientHome, site: str) -> PublicIdentity:
         ConfigError: A key is missing or damaged.
     """
     ledger_key = signing.public_bytes(signing.load(home.ledger_key))
-    node = load_ec(home.node_key).public_key()
+    node = key_files.load_ec(home.node_key).public_key()
     return PublicIdentity(
         csr_pem=csr(home, site),
         node_public_key=node.public_bytes(
@@ -82,31 +78,6 @@ def csr(home: ClientHome, site: str) -> str:
     request = (
         x509.CertificateSigningRequestBuilder()
         .subject_name(name)
-        .sign(load_ec(home.tls_key), hashes.SHA256())
+        .sign(key_files.load_ec(home.tls_key), hashes.SHA256())
     )
     return request.public_bytes(serialization.Encoding.PEM).decode("ascii")
-
-
-def load_ec(path: Path) -> ec.EllipticCurvePrivateKey:
-    """Read an elliptic-curve private key.
-
-    Raises:
-        ConfigError: The file is missing or holds no such key.
-    """
-    pem = atomic.read_bytes(path, limit=_KEY_LIMIT)
-    try:
-        key = serialization.load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"{path}: not a PEM private key") from error
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise ConfigError(f"{path}: found another kind of key, expected elliptic curve")
-    return key
-
-
-def _save_ec(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
-    pem = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    atomic.write_bytes(path, pem, mode=atomic.PRIVATE)

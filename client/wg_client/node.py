@@ -56,10 +56,10 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from wg_client import config as configuration
-from wg_client import enrolment, identity, link
+from wg_client import enrolment, link
 from wg_client.home import ClientHome
 from wg_client.inbox import Inbox
-from wg_common import canonical, fleet, protocol
+from wg_common import canonical, fleet, key_files, protocol
 from wg_common.errors import DecodeError, PeerError, VerificationError, WgError
 from wg_common.fleet import Envelope
 from wg_common.ledger import witness as witnesses
@@ -330,7 +330,7 @@ class _Session:
 
     def __init__(self, home: ClientHome, fleet_url: str, options: NodeOptions) -> None:
         self._options = options
-        key = identity.load_ec(home.node_key)
+        key = key_files.load_ec(home.node_key)
         self._public = public_key_to_bytes(key.public_key())
         client = httpx.Client(
             transport=link.CappedTransport(link.client_context(home), options.max_bytes),

@@ -11,15 +11,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PublicKey,
 )
 
-from wg_common import atomic
-from wg_common.errors import ConfigError, DecodeError, VerificationError
+from wg_common import key_files
+from wg_common.errors import DecodeError, VerificationError
 
 STATISTICS = "statistics"
 WEIGHTS = "weights"
 LEDGER_EXPORT = "ledger-export"
 ENROLMENT = "enrolment"
-
-_KEY_LIMIT = 4 << 10
 
 
 def generate() -> Ed25519PrivateKey:
@@ -28,13 +26,8 @@ def generate() -> Ed25519PrivateKey:
 
 
 def save(path: Path, key: Ed25519PrivateKey) -> None:
-    """Write a private key as PKCS #8 PEM, readable by its owner only."""
-    pem = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    atomic.write_bytes(path, pem, mode=atomic.PRIVATE)
+    """Write a private key, readable by its owner only."""
+    key_files.save(path, key)
 
 
 def load(path: Path) -> Ed25519PrivateKey:
@@ -43,14 +36,7 @@ def load(path: Path) -> Ed25519PrivateKey:
     Raises:
         ConfigError: The file is missing or holds no Ed25519 key.
     """
-    pem = atomic.read_bytes(path, limit=_KEY_LIMIT)
-    try:
-        key = serialization.load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"{path}: not a PEM private key") from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise ConfigError(f"{path}: found another kind of key, expected Ed25519")
-    return key
+    return key_files.load_ed25519(path)
 
 
 def public_bytes(key: Ed25519PrivateKey | Ed25519PublicKey) -> bytes:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from wg_common import atomic
+from wg_common import atomic, key_files
 from wg_common.errors import ConfigError, DecodeError
 from wg_server.home import ServerConfig, ServerHome
 
@@ -68,7 +68,7 @@ def renew_server(home: ServerHome, config: ServerConfig) -> None:
         _leaf(home, config.name, key.public_key(), datetime.timedelta(days=SERVER_DAYS))
         .add_extension(names, critical=False)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .sign(_load_key(home.ca_key), hashes.SHA256())
+        .sign(key_files.load_ec(home.ca_key), hashes.SHA256())
     )
     _save_key(home.tls_key, key)
     _save_certificate(home.tls_cert, certificate)
@@ -105,7 +105,7 @@ def issue_client(
         _leaf(home, site, public, life)
         .add_extension(x509.SubjectAlternativeName([uri]), critical=False)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
-        .sign(_load_key(home.ca_key), hashes.SHA256())
+        .sign(key_files.load_ec(home.ca_key), hashes.SHA256())
     )
 
 
@@ -200,24 +200,8 @@ def _now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC).replace(microsecond=0)
 
 
-def _load_key(path: Path) -> ec.EllipticCurvePrivateKey:
-    pem = atomic.read_bytes(path, limit=_PEM_LIMIT)
-    try:
-        key = serialization.load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"{path}: not a PEM private key") from error
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise ConfigError(f"{path}: found another kind of key, expected elliptic curve")
-    return key
-
-
 def _save_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
-    pem = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    atomic.write_bytes(path, pem, mode=atomic.PRIVATE)
+    key_files.save(path, key)
     path.parent.chmod(0o700)
 
 

@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from wg_client import enrolment, identity, link
 from wg_client.home import ClientHome
-from wg_common import canonical, protocol, signing
+from wg_common import canonical, key_files, protocol, signing
 from wg_common.errors import ConfigError, DecodeError, PeerError, VerificationError, WgError
 from wg_common.protocol import EnrolmentReply, JoinToken
 
@@ -53,7 +53,7 @@ class Server:
         self.ca = certificate(self.key.public_key(), self.key)
         identity.create(home, "plant-a")
         raw = signing.public_bytes(signing.generate()).hex()
-        own = identity.load_ec(home.tls_key).public_key()
+        own = key_files.load_ec(home.tls_key).public_key()
         self.reply = EnrolmentReply(
             certificate_pem=pem(certificate(own, self.key)),
             ca_pem=pem(self.ca),

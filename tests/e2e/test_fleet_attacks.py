@@ -44,7 +44,7 @@ from tests.e2e.fleet_support import (
 from wg_client import config as configuration
 from wg_client import enrolment, identity, link
 from wg_client.home import ClientHome
-from wg_common import fleet, protocol, statistics_file
+from wg_common import fleet, key_files, protocol, statistics_file
 from wg_common.errors import ConfigError, PeerError, VerificationError
 from wg_common.protocol import RENEW_PATH, WITNESS_PATH
 from wg_common.statistics_file import encode_covered
@@ -89,7 +89,7 @@ def call(home: ServerHome, context: ssl.SSLContext, method: str, path: str) -> i
 
 def node_client(plant: Plant, *, key_of: Plant | None = None) -> FleetHttpClient:
     """Flower's own client, with a plant's certificate and any plant's node key."""
-    key = identity.load_ec((key_of or plant).home.node_key)
+    key = key_files.load_ec((key_of or plant).home.node_key)
     config = link.client_context(plant.home)
     return FleetHttpClient(
         _url(plant.home),
@@ -103,7 +103,7 @@ def _url(home: ClientHome) -> str:
 
 
 def activate(plant: Plant, client: FleetHttpClient, *, key_of: Plant | None = None) -> Node:
-    key = identity.load_ec((key_of or plant).home.node_key).public_key()
+    key = key_files.load_ec((key_of or plant).home.node_key).public_key()
     reply = client.ActivateNode(
         ActivateNodeRequest(public_key=public_key_to_bytes(key), heartbeat_interval=30)
     )
@@ -209,7 +209,7 @@ def test_a_reply_in_another_nodes_name_is_refused(
 def test_nodes_can_neither_register_nor_fetch_code(server: ServerHome, plant: Plant) -> None:
     with node_client(plant) as client:
         node = activate(plant, client)
-        key = public_key_to_bytes(identity.load_ec(plant.home.node_key).public_key())
+        key = public_key_to_bytes(key_files.load_ec(plant.home.node_key).public_key())
         for attempt in (
             lambda: client.RegisterNode(RegisterNodeFleetRequest(public_key=key)),
             lambda: client.UnregisterNode(UnregisterNodeFleetRequest(node_id=node.node_id)),

@@ -31,8 +31,8 @@ from tests.e2e.fleet_support import (
 )
 from tests.e2e.test_fleet_processes import process
 
-from wg_client import enrolment, identity, link
-from wg_common import fleet
+from wg_client import enrolment, link
+from wg_common import fleet, key_files
 from wg_common.errors import DecodeError
 from wg_common.protocol import StatisticsQuery
 from wg_server import airgap
@@ -79,7 +79,7 @@ def pump(source: socket.socket, sink: socket.socket) -> None:
 def test_flowers_stock_client_interoperates_and_gets_no_code(
     server: ServerHome, plant: Plant
 ) -> None:
-    key = identity.load_ec(plant.home.node_key)
+    key = key_files.load_ec(plant.home.node_key)
     campaign = start_campaign(server, ["plant-a"], seconds=30.0)
     with (
         adding_the_certificate(server, link.client_context(plant.home)) as address,
