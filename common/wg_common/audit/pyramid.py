@@ -71,11 +71,14 @@ def _unit(newest: Charge | None) -> Layer:
 def _trust(finding: Finding) -> Layer:
     state = finding.history.state
     names = sorted({witness.name for witness in state.witnesses})
+    answers = ["fixed statistics whose layout does not depend on the data"]
+    if any(account.dp_sgd_runs for account in finding.accounts):
+        answers.append("checkpoints trained by DP-SGD")
     return Layer(
         "Trust model and queries",
         (
             "noise is added on site, before anything leaves: the recipient is not trusted",
-            "one kind of answer: fixed statistics whose layout does not depend on the data",
+            f"answers: {'; '.join(answers)}",
             f"witnesses: {', '.join(names) or 'none'}",
         ),
         "That the site itself keeps to this program: its own staff see the data anyway.",

@@ -387,22 +387,29 @@ class LedgerState:
 def check_mechanism(entry: Charge) -> None:
     """Check that a charge pays for the mechanism it describes.
 
-    For a Gaussian release: ``mu^2 >= sensitivity^2 / sigma^2``, exactly, within one unit.
+    For a Gaussian release: ``mu^2 >= sensitivity^2 / sigma^2``, exactly, within one unit. For a
+    DP-SGD run: ``sigma = noise multiplier * sensitivity``, exactly.
 
     Raises:
         VerificationError: It pays less (or more), or figures do not fit together.
     """
-    if entry.event.mechanism != "gaussian":
-        return
     mechanism = entry.mechanism
     try:
         sensitivity = Fraction(mechanism.sensitivity_squared)
         top, bottom = parse_sigma(mechanism.sigma).as_integer_ratio()
-        rho = float(mechanism.rho)
+        rho = float(mechanism.rho) if entry.event.mechanism == "gaussian" else 0.0
     except (ValueError, ZeroDivisionError, OverflowError) as error:
         raise DecodeError(f"mechanism: {error}") from error
     if sensitivity <= 0:
         raise DecodeError(f"mechanism: squared sensitivity {sensitivity} is not positive")
+    if entry.event.mechanism == "dp-sgd":
+        multiplier = Fraction(float(entry.event.noise_multiplier))
+        if Fraction(top, bottom) ** 2 != multiplier**2 * sensitivity:
+            raise VerificationError(
+                f"charges a noise multiplier of {entry.event.noise_multiplier}, the mechanism's "
+                f"sigma is {mechanism.sigma} at squared sensitivity {mechanism.sensitivity_squared}"
+            )
+        return
     # Integers instead of fractions: this runs once for each charge of a long log.
     numerator = sensitivity.numerator * bottom**2 * MU_SQUARED_UNIT.denominator
     denominator = sensitivity.denominator * top**2 * MU_SQUARED_UNIT.numerator

@@ -158,7 +158,9 @@ def mixed(site: Site, steps: int = 100) -> None:
     with Ledger.open(site.path, site.key) as ledger:
         ledger.charge(site.request("r1", "0.5"))
         request = site.request("r2", "0.6")
-        mechanism = dataclasses.replace(request.mechanism, name="DP-SGD", rho="", sigma="1")
+        mechanism = dataclasses.replace(
+            request.mechanism, name="DP-SGD", rho="", sensitivity_squared="1", sigma="1.5"
+        )
         ledger.charge(
             dataclasses.replace(request, event=dp_sgd_event(0.02, 1.5, steps), mechanism=mechanism)
         )
@@ -170,6 +172,20 @@ def test_dp_sgd_is_bracketed_by_the_other_code_base(site: Site) -> None:
     account = finding.accounts[0]
     assert account.dp_sgd_runs == 1 and finding.unchecked == 0
     assert account.independent_lower <= account.primary <= account.independent_upper
+
+
+def test_a_dp_sgd_charge_whose_noise_is_not_the_mechanisms_is_found(site: Site) -> None:
+    site.create().close()
+    request = site.request("r1", "0.6")
+    mechanism = dataclasses.replace(
+        request.mechanism, name="DP-SGD", rho="", sensitivity_squared="4", sigma="1.5"
+    )
+    run = dataclasses.replace(request, event=dp_sgd_event(0.02, 1.5, 10), mechanism=mechanism)
+    with (
+        Ledger.open(site.path, site.key) as ledger,
+        pytest.raises(VerificationError, match="noise multiplier"),
+    ):
+        ledger.charge(run)
 
 
 def test_a_mixed_charge_that_lies_is_found(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
