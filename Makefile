@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?=
 
-.PHONY: setup demo demo-quick test test-slow fuzz lint format bench package clean
+.PHONY: setup demo demo-quick test test-slow fuzz lint format bench bench-generator package clean
 
 setup: $(VENV)/.stamp
 
@@ -40,11 +40,22 @@ format: setup
 	$(BIN)/ruff format .
 
 bench: setup
-	$(BIN)/python -m pytest -m bench
+	OMP_NUM_THREADS=1 $(BIN)/python -m bench.privacy
+	OMP_NUM_THREADS=1 $(BIN)/python -m bench.bench_ledger
+
+# QUICK=1: a smaller zoo, fewer data sets and seeds. Goes on where it stopped.
+BENCH_HOME := bench/out/$(if $(QUICK),quick,full)
+BENCH_PLAN := $(if $(QUICK),demo,default)
+bench-generator: setup
+	test -d $(BENCH_HOME) || $(BIN)/wg-server init --home $(BENCH_HOME) --port 0
+	OMP_NUM_THREADS=1 $(BIN)/wg-server zoo build --home $(BENCH_HOME) --plan $(BENCH_PLAN) --workers 2
+	OMP_NUM_THREADS=1 $(BIN)/wg-server train --home $(BENCH_HOME) --plan $(BENCH_PLAN)
+	OMP_NUM_THREADS=1 $(BIN)/python -m bench.bench_generator --home $(BENCH_HOME) --local \
+	  $(if $(QUICK),--quick) --results $(BENCH_HOME)/results.jsonl --table $(BENCH_HOME)/table.md
 
 package: setup
 	rm -rf dist
 	$(BIN)/python -m build --wheel --sdist --outdir dist .
 
 clean:
-	rm -rf $(VENV) dist build demo/out
+	rm -rf $(VENV) dist build demo/out bench/out
