@@ -28,6 +28,7 @@ from wg_client.baseline import fit_local
 from wg_client.finetune import fit_finetuned
 from wg_client.folds import stratified
 from wg_client.heads import LinearHead
+from wg_common.errors import DataError
 from wg_common.nets.encoder import Encoder, load_encoder
 from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.privacy import mechanism
@@ -194,11 +195,7 @@ def _cut(
 ) -> Plants:
     images, labels, groups = data
     rng = np.random.default_rng((seed, 1))
-    part_of = rng.choice(2 + SISTERS, groups.max() + 1, p=[0.3, 0.25, 0.15, 0.15, 0.15])[groups]
-    counts = np.stack(
-        [np.bincount(labels[part_of == p], minlength=labels.max() + 1) for p in (0, 1)]
-    )
-    usable = np.flatnonzero(counts.min(axis=0) >= 3)
+    part_of, usable = _parts(labels, groups, rng)
     chosen = np.sort(rng.permutation(usable)[:CLASSES])
     lookup = {int(c): i for i, c in enumerate(chosen)}
     found = []
@@ -222,6 +219,27 @@ def _cut(
         found.append((encoder.encode(pictures).astype(np.float64), y))
     names = tuple(f"class-{c}" for c in chosen)
     return Plants(names, found[1], tuple(found[2:]), found[0])
+
+
+def _parts(
+    labels: NDArray[np.int64], groups: NDArray[np.int64], rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Part of each record (test, own, sisters; groups whole), and classes that parts share.
+
+    Of twenty draws the one with most shared classes: with few groups most draws are no use.
+    """
+    best: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
+    for _ in range(20):
+        part_of = rng.choice(2 + SISTERS, groups.max() + 1, p=[0.3, 0.25, 0.15, 0.15, 0.15])[groups]
+        table = np.zeros((2, labels.max() + 1), dtype=np.int64)
+        for part in (0, 1):
+            table[part] = np.bincount(labels[part_of == part], minlength=table.shape[1])
+        usable = np.flatnonzero(table.min(axis=0) >= 3)
+        if best is None or len(usable) > len(best[1]):
+            best = part_of, usable
+    if best is None or len(best[1]) < 2:
+        raise DataError("a data set has too few groups to be cut into plants")
+    return best
 
 
 def _see(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections import deque
 from collections.abc import Generator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
 
 from wg_server.generator.episodes import Episode, Plants, Scenario
+from wg_server.zoo.workers import pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +41,17 @@ def batches(
         for step in steps:
             yield draw.episodes(plants, step)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_start, initargs=(plants, draw)
-    ) as pool:
+    with pool(workers, _start, (plants, draw)) as processes:
         waiting: deque[Future[list[Episode]]] = deque()
         try:
             for step in steps:
-                waiting.append(pool.submit(_work, step))
+                waiting.append(processes.submit(_work, step))
                 if len(waiting) > 3 * workers:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            processes.shutdown(wait=True, cancel_futures=True)
 
 
 _STATE: dict[str, tuple[Plants, Draw]] = {}

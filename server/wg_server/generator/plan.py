@@ -42,7 +42,7 @@ class GeneratorPlan:
     weight_decay: float = 0.02
     width: int = 96
     depth: int = 3
-    latent: int = 48
+    latent: int = 65
     folds: int = 4
     functional: float = 3.0
     deterministic: float = 0.35

@@ -41,6 +41,7 @@ from wg_server.generator.tasks import (
 )
 from wg_server.home import ServerHome
 from wg_server.zoo.store import Zoo
+from wg_server.zoo.workers import threads
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,11 @@ def train(home: ServerHome, plan: GeneratorPlan, *, progress: Progress) -> dict[
     Raises:
         ConfigError: There is no zoo, or too small a one.
     """
-    torch.set_num_threads(plan.threads)
+    with threads(plan.threads):
+        return _train(home, plan, progress)
+
+
+def _train(home: ServerHome, plan: GeneratorPlan, progress: Progress) -> dict[str, Any]:
     data = atomic.read_bytes(home.encoder, limit=encoders.PACKAGE_LIMIT)
     encoder = canonical.sha256_hex(data)
     tasks = load_tasks(Zoo(home.zoo), encoder)

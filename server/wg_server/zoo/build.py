@@ -7,19 +7,20 @@ done again, so a build that was interrupted goes on where it stopped.
 from __future__ import annotations
 
 import logging
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wg_common import atomic, canonical
 from wg_common.errors import ConfigError
 from wg_common.nets import encoder as encoders
 from wg_server.home import ServerHome
 from wg_server.zoo import contributions, heads, sources
+from wg_server.zoo import workers as workers_of
 from wg_server.zoo.plan import TaskSpec, ZooPlan, tasks
 from wg_server.zoo.store import Entry, Weights, Zoo, pack
 
@@ -114,13 +115,18 @@ def _encoder(home: ServerHome, plan: ZooPlan, wanted: Sequence[TaskSpec], worker
     count = max(1, min(len(wanted), plan.encoder.images // _FIT_PER_TASK))
     chosen = [wanted[i] for i in np.linspace(0, len(wanted) - 1, count).astype(int)]
     share = -(-plan.encoder.images // count)
-    jobs = [(spec, share, plan.encoder.pixels) for spec in chosen]
+    parts = [chosen[start::workers] for start in range(min(workers, count))]
+    jobs = [(part, share, plan.encoder.pixels) for part in parts]
     if workers > 1:
-        with _pool(workers) as pool:
-            raw = list(pool.map(_raw, jobs))
+        with workers_of.pool(workers) as pool:
+            found = list(pool.map(_raw, jobs))
     else:
-        raw = [_raw(job) for job in jobs]
-    groups = np.repeat(np.arange(len(raw)), [len(part) for part in raw])
+        found = [_raw(job) for job in jobs]
+    # The order of tasks must not depend on the number of workers: the package's hash is its name.
+    raw: list[NDArray[np.float32]] = [np.zeros((0, 0), np.float32)] * count
+    for start, part in enumerate(found):
+        raw[start::workers] = part
+    groups = np.repeat(np.arange(count), [len(part) for part in raw])
     data = encoders.fit_encoder(
         np.concatenate(raw),
         groups,
@@ -132,12 +138,19 @@ def _encoder(home: ServerHome, plan: ZooPlan, wanted: Sequence[TaskSpec], worker
     return data
 
 
-def _raw(job: tuple[TaskSpec, int, int]) -> np.ndarray:
-    spec, share, pixels = job
-    task = sources.load(spec)
-    rng = np.random.default_rng((spec.seed, spec.family, spec.site, 8))
-    rows = rng.permutation(len(task.images))[:share]
-    return encoders.raw_features([task.images[row] for row in rows], pixels=pixels)
+def _raw(job: tuple[Sequence[TaskSpec], int, int]) -> list[NDArray[np.float32]]:
+    """Raw features of a share of each task's images."""
+    specs, share, pixels = job
+    images: list[NDArray[np.uint8]] = []
+    sizes = []
+    for spec in specs:
+        task = sources.load(spec)
+        rng = np.random.default_rng((spec.seed, spec.family, spec.site, 8))
+        rows = rng.permutation(len(task.images))[:share]
+        images += [task.images[row] for row in rows]
+        sizes.append(len(rows))
+    raw = encoders.raw_features(images, pixels=pixels)
+    return list(np.split(raw, np.cumsum(sizes)[:-1]))
 
 
 def _run(
@@ -147,9 +160,11 @@ def _run(
     if workers == 1 or len(todo) < 2:
         encoder = encoders.load_encoder(data)
         for spec in todo:
-            yield build_task(Zoo(home.zoo), architecture, encoder, spec).family
+            with workers_of.threads(1):
+                family = build_task(Zoo(home.zoo), architecture, encoder, spec).family
+            yield family
         return
-    with _pool(workers) as pool:
+    with workers_of.pool(workers) as pool:
         waiting: set[Future[str]] = set()
         queue = iter(todo)
         try:
@@ -165,10 +180,6 @@ def _run(
                     yield future.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _pool(workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
 
 
 _LOADED: dict[str, encoders.Encoder] = {}
