@@ -8,8 +8,8 @@ signature. ``store`` adds what the entries mean for a budget.
 Not guaranteed: that the file was not replaced by an older copy of itself. The witness remembers
 (``countersign`` fails), this module cannot.
 
-It is a little over 500 lines: appending, signing and proving share one transaction and one tree, and
-splitting them would put the order of those steps, which everything rests on, in two places.
+It is a little over 500 lines: appending, signing and proving share one transaction and one tree,
+and splitting them would put the order of those steps, on which all rests, in two places.
 """
 
 from __future__ import annotations
