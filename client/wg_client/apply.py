@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +25,9 @@ from wg_client.home import ClientHome
 from wg_client.model_store import EvidenceEntry, ModelEntry, ModelsManifest
 from wg_client.plant import Plant
 from wg_client.policy import check_message_type
-from wg_common import atomic, canonical, protocol, signing, weights_package
+from wg_common import atomic, canonical, protocol, signing, weights_file, weights_package
 from wg_common.errors import ConfigError, DecodeError, VerificationError
-from wg_common.weights_package import WeightsManifest
+from wg_common.weights_package import Tensors, WeightsManifest
 
 log = logging.getLogger(__name__)
 
@@ -53,13 +54,14 @@ class AppliedModel:
 
 
 def apply_package(
-    home: ClientHome, data: bytes, *, now: Callable[[], float] = time.time
+    home: ClientHome, source: bytes | Path, *, now: Callable[[], float] = time.time
 ) -> AppliedModel:
     """Verify a package and make models of it.
 
     Args:
         home: The plant's home.
-        data: Bytes of the ``.wgw``.
+        source: The ``.wgw``: its bytes, or its file. A file above ``protocol.INLINE_LIMIT`` is
+            never held in memory as a whole.
         now: Unix time, seconds.
 
     Raises:
@@ -70,10 +72,14 @@ def apply_package(
     """
     plant = plants.open_plant(home)
     check_message_type(plant.config, protocol.TRAIN_FINETUNE)
-    package, tensors = verify(plant, data)
+    source = _small(source)
+    package, tensors = verify(plant, source)
+    digest = (
+        weights_file.sha256(source) if isinstance(source, Path) else canonical.sha256_hex(source)
+    )
     found = model_store.read_manifest(home, package.package_id)
     if found is not None:
-        if found.package_sha256 != canonical.sha256_hex(data):
+        if found.package_sha256 != digest:
             raise VerificationError(f"package {package.package_id[:16]}: other bytes than before")
         return AppliedModel(manifest=found, already=True)
     if now() >= package.expires:
@@ -81,7 +87,10 @@ def apply_package(
             f"package {package.package_id[:16]}: expired at {package.expires}, it is {now():.0f}"
         )
     path = home.packages / f"{package.package_id}.wgw"
-    atomic.write_bytes(path, data, mode=atomic.PRIVATE)
+    if isinstance(source, Path):
+        atomic.copy(source, path, mode=atomic.PRIVATE)
+    else:
+        atomic.write_bytes(path, source, mode=atomic.PRIVATE)
     features = plants.encode(home, plant).values.astype(np.float64)
     outcome = contest.hold(
         features,
@@ -91,16 +100,25 @@ def apply_package(
         _reference(len(package.labels), features.shape[1]),
         plant.config.acceptance,
     )
-    manifest, files = _record(plant, package, data, outcome, int(now()))
+    manifest, files = _record(plant, package, digest, outcome, int(now()))
     model_store.write(home, manifest, files)
     _write_report(home, plant, manifest, outcome)
     log.info("package %s: kept %s", package.package_id[:16], manifest.kept)
     return AppliedModel(manifest=manifest, already=False)
 
 
-def verify(
-    plant: Plant, data: bytes
-) -> tuple[WeightsManifest, dict[str, dict[str, NDArray[np.float32]]]]:
+def _small(source: bytes | Path) -> bytes | Path:
+    """The bytes of a file that is small enough, else the file."""
+    if isinstance(source, bytes):
+        return source
+    try:
+        large = source.stat().st_size > protocol.INLINE_LIMIT
+    except OSError as error:
+        raise ConfigError(f"{source}: cannot be read: {error.strerror}") from error
+    return source if large else atomic.read_bytes(source, limit=protocol.INLINE_LIMIT)
+
+
+def verify(plant: Plant, source: bytes | Path) -> tuple[WeightsManifest, Mapping[str, Tensors]]:
     """Check everything about a package that does not depend on the clock.
 
     Raises:
@@ -111,7 +129,12 @@ def verify(
         raw = bytes.fromhex(plant.config.server.signing_key)
     except ValueError as error:
         raise ConfigError("server.signing_key: not hex") from error
-    package, tensors = weights_package.decode(data, signing.public_from_bytes(raw))
+    key = signing.public_from_bytes(raw)
+    package, tensors = (
+        weights_file.read(source, key)
+        if isinstance(source, Path)
+        else weights_package.decode(source, key)
+    )
     short = package.package_id[:16]
     for what, got, want in (
         ("site", package.site, plant.config.site),
@@ -130,7 +153,7 @@ def verify(
 
 
 def _offers(
-    package: WeightsManifest, tensors: dict[str, dict[str, NDArray[np.float32]]], dimension: int
+    package: WeightsManifest, tensors: Mapping[str, Tensors], dimension: int
 ) -> list[Offer]:
     return [
         Offer(
@@ -154,7 +177,7 @@ def _reference(classes: int, dimension: int) -> LinearHead:
 
 
 def _record(
-    plant: Plant, package: WeightsManifest, data: bytes, outcome: Outcome, applied: int
+    plant: Plant, package: WeightsManifest, digest: str, outcome: Outcome, applied: int
 ) -> tuple[ModelsManifest, dict[str, dict[str, NDArray[np.float32]]]]:
     sources = {candidate.name: candidate.source for candidate in package.candidates}
     files = {name: model.head.tensors() for name, model in outcome.models.items()}
@@ -185,7 +208,7 @@ def _record(
     gains = {item.name: item.gain for item in outcome.evidence}
     manifest = ModelsManifest(
         package_id=package.package_id,
-        package_sha256=canonical.sha256_hex(data),
+        package_sha256=digest,
         request_id=package.request_id,
         architecture=package.architecture,
         plan=package.plan,

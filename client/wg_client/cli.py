@@ -306,8 +306,7 @@ def apply(root: Path, file: Path, as_json: bool) -> int:
     """
     from wg_client.apply import apply_package
 
-    data = atomic.read_bytes(file, limit=protocol.WEIGHTS_LIMIT)
-    applied = apply_package(ClientHome(root), data)
+    applied = apply_package(ClientHome(root), file)
     if as_json:
         emit(_applied(applied, root))
     else:

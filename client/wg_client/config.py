@@ -161,6 +161,24 @@ class AcceptanceConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsConfig:
+    """What the plant lets into its disk. Changes neither privacy nor results.
+
+    Attributes:
+        max_package_bytes: Largest weights package that is taken.
+    """
+
+    max_package_bytes: int = 2 << 30
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_package_bytes <= protocol.WEIGHTS_LIMIT:
+            raise ConfigError(
+                f"limits.max_package_bytes: {self.max_package_bytes}, expected 1 to"
+                f" {protocol.WEIGHTS_LIMIT}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientConfig:
     """All of ``client.yaml``."""
 
@@ -170,6 +188,7 @@ class ClientConfig:
     data: DataConfig
     privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
     acceptance: AcceptanceConfig = field(default_factory=AcceptanceConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
 
     def __post_init__(self) -> None:
         if self.version != VERSION:

@@ -9,6 +9,7 @@ regression with an offset is maximum a posteriori estimation around the offset's
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,7 +50,7 @@ class LinearHead:
 
 
 def head_from_tensors(
-    tensors: dict[str, NDArray[np.float32]], *, classes: int, dimension: int, what: str
+    tensors: Mapping[str, NDArray[np.float32]], *, classes: int, dimension: int, what: str
 ) -> LinearHead:
     """Read a head from a package's tensors.
 

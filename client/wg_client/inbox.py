@@ -8,13 +8,14 @@ receipt and applied once.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from wg_client.home import ClientHome
 from wg_common import atomic, canonical, fleet, protocol
 from wg_common.errors import VerificationError
-from wg_common.protocol import Delivery, Receipt
+from wg_common.protocol import Delivery, PackageOffer, Receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +40,34 @@ class Inbox:
             VerificationError: The payload is not the one that the delivery names, or the same
                 request delivered another package before.
         """
-        fleet.check_request_id(delivery.request_id)
-        earlier = self.receipt(delivery.request_id)
+        earlier = self._earlier(delivery)
         if earlier is not None:
-            if earlier.package_sha256 != delivery.package_sha256:
-                raise VerificationError("delivery: another package under a request id seen before")
             return earlier
         found = hashlib.sha256(payload).hexdigest()
         if found != delivery.package_sha256:
             raise VerificationError("delivery: the package does not match the hash beside it")
-        receipt = Receipt(request_id=delivery.request_id, package_sha256=found)
         atomic.write_bytes(
             self._waiting / f"{delivery.request_id}.wgw", payload, mode=atomic.PRIVATE
         )
-        atomic.write_bytes(self._received / delivery.request_id, canonical.encode(receipt))
-        return receipt
+        return self._give_receipt(delivery)
+
+    def receive_file(self, offer: PackageOffer, fetch: Callable[[Path], Path]) -> Receipt:
+        """Let ``fetch`` bring a large package, once, and return its receipt.
+
+        Args:
+            offer: The offer.
+            fetch: Brings the package into a folder of this disk, and verifies it.
+
+        Raises:
+            DecodeError: The request id is none.
+            VerificationError: The same request delivered another package before, or as ``fetch``.
+        """
+        earlier = self._earlier(offer)
+        if earlier is not None:
+            return earlier
+        found = fetch(self.home.packages / "incoming")
+        atomic.move(found, self._waiting / f"{offer.request_id}.wgw")
+        return self._give_receipt(offer)
 
     def receipt(self, request_id: str) -> Receipt | None:
         """The receipt of a request that was delivered, if it was."""
@@ -78,6 +92,18 @@ class Inbox:
         target.parent.mkdir(parents=True, exist_ok=True)
         path.replace(target)
         return target
+
+    def _earlier(self, delivery: Delivery | PackageOffer) -> Receipt | None:
+        fleet.check_request_id(delivery.request_id)
+        earlier = self.receipt(delivery.request_id)
+        if earlier is not None and earlier.package_sha256 != delivery.package_sha256:
+            raise VerificationError("delivery: another package under a request id seen before")
+        return earlier
+
+    def _give_receipt(self, delivery: Delivery | PackageOffer) -> Receipt:
+        receipt = Receipt(request_id=delivery.request_id, package_sha256=delivery.package_sha256)
+        atomic.write_bytes(self._received / delivery.request_id, canonical.encode(receipt))
+        return receipt
 
     def _has_receipt(self, path: Path) -> bool:
         return (self._received / path.stem).is_file()

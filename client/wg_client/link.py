@@ -86,6 +86,25 @@ class Link:
             raise PeerError(f"renewal: the server answered {status}: {_words(body)}")
         return body
 
+    def package(self, request_id: str, start: int, stop: int) -> Iterator[bytes]:
+        """Fetch bytes ``[start, stop)`` of a package, in pieces; fewer if the line is cut.
+
+        Raises:
+            PeerError: The server cannot be reached, refuses, or answers for another range.
+        """
+        path = f"{protocol.PACKAGE_PATH}/{request_id}"
+        headers = {"range": f"bytes={start}-{stop - 1}", "accept-encoding": "identity"}
+        try:
+            with self._client.stream("GET", path, headers=headers) as response:
+                if response.status_code != 206:
+                    raise PeerError(f"package: {explain_status(response)}")
+                found = response.headers.get("content-range", "")
+                if not found.startswith(f"bytes {start}-"):
+                    raise PeerError(f"package: asked for bytes from {start}, got {found[:60]!r}")
+                yield from response.iter_raw()
+        except httpx.HTTPError as error:
+            raise PeerError(f"package: {describe(error)}") from error
+
     def _post(self, path: str, body: bytes) -> tuple[int, bytes]:
         return post(self._client, path, body)
 
@@ -237,6 +256,7 @@ def explain_status(response: httpx.Response, now: float | None = None) -> str:
         return f"this machine's clock is {abs(skew):.0f} s {where} the server's"
     return {
         401: "the server does not know this node (yet)",
+        404: "the server has no such thing for this site",
         403: "the server refused this site: revoked, or the certificate belongs to another key",
         413: "the server refused a message as too large",
         426: "the server needs another version",

@@ -18,6 +18,8 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 import httpx
@@ -56,7 +58,7 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from wg_client import config as configuration
-from wg_client import enrolment, link
+from wg_client import download, enrolment, link
 from wg_client.home import ClientHome
 from wg_client.inbox import Inbox
 from wg_common import canonical, fleet, key_files, protocol
@@ -64,7 +66,7 @@ from wg_common.errors import DecodeError, PeerError, VerificationError, WgError
 from wg_common.fleet import Envelope
 from wg_common.ledger import witness as witnesses
 from wg_common.privacy import timing
-from wg_common.protocol import Delivery, Refusal, StatisticsQuery
+from wg_common.protocol import Delivery, PackageOffer, Refusal, StatisticsQuery
 
 log = logging.getLogger(__name__)
 
@@ -89,9 +91,9 @@ class AnswerQuery(Protocol):
 
 
 class ApplyPackage(Protocol):
-    """Verifies and applies the bytes of a ``.wgw``, once for each package."""
+    """Verifies and applies a ``.wgw`` file, once for each package."""
 
-    def __call__(self, home: ClientHome, data: bytes) -> object:
+    def __call__(self, home: ClientHome, source: Path, /) -> object:
         """Apply, or raise."""
         ...
 
@@ -198,7 +200,7 @@ class _Node:
         """Apply packages that are on disk; with ``once``, stop after the first."""
         for path in self._inbox.waiting():
             try:
-                self._handlers.apply_package(self._home, path.read_bytes())
+                self._handlers.apply_package(self._home, path)
             except WgError as error:
                 kept = self._inbox.reject(path)
                 log.error("package %s not applied: %s (kept at %s)", path.stem, error, kept)
@@ -272,6 +274,9 @@ class _Node:
     def _answer(self, message: Message, handle: Callable[[Envelope], Envelope]) -> Message:
         try:
             answer = handle(_envelope(message))
+        except _Declined as reason:
+            log.warning("declined a message: %s", reason)
+            return _error_reply(message, str(reason))
         except DecodeError as error:
             log.warning("declined a malformed message: %s", error)
             return _error_reply(message, fleet.MALFORMED)
@@ -296,16 +301,37 @@ class _Node:
         return envelope
 
     def _delivery(self, envelope: Envelope) -> Envelope:
-        delivery = _record(Delivery, envelope, "delivery")
+        """A package that came in the message, or an offer of one that is fetched in ranges."""
+        if envelope.kind == "offer":
+            found: Delivery | PackageOffer = _record(PackageOffer, envelope, "offer")
+        else:
+            found = _record(Delivery, envelope, "delivery")
+        size = found.size if isinstance(found, PackageOffer) else len(envelope.payload)
+        if size > self._config.limits.max_package_bytes:
+            raise _Declined(fleet.TOO_LARGE)
 
         def receive() -> Envelope:
-            if delivery.site != self._config.site:
-                raise VerificationError(f"delivery: made for site {delivery.site!r}")
-            receipt = self._inbox.receive(delivery, envelope.payload)
-            log.info("request %s: package received", delivery.request_id)
+            if found.site != self._config.site:
+                raise VerificationError(f"delivery: made for site {found.site!r}")
+            if isinstance(found, PackageOffer):
+                receipt = self._inbox.receive_file(found, partial(self._fetch, found))
+            else:
+                receipt = self._inbox.receive(found, envelope.payload)
+            log.info("request %s: package received", found.request_id)
             return Envelope("receipt", canonical.encode(receipt))
 
-        return _guarded(delivery.request_id, receive)
+        return _guarded(found.request_id, receive)
+
+    def _fetch(self, offer: PackageOffer, folder: Path) -> Path:
+        log.info("request %s: fetching %d bytes", offer.request_id, offer.size)
+
+        def pause(tries: int) -> bool:
+            return self._stop.wait(self._options.backoff_seconds * 2**tries if tries else 0)
+
+        with link.Link.open(self._home, self._config.server.fleet_url) as connection:
+            return download.fetch(
+                offer, folder, partial(connection.package, offer.request_id), pause=pause
+            )
 
 
 def _guarded(request_id: str, action: Callable[[], Envelope]) -> Envelope:

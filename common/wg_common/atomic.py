@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from wg_common.errors import ConfigError, DecodeError
 
 PRIVATE = 0o600
 PUBLIC = 0o644
+_PIECE = 1 << 20
 
 
 def write_bytes(path: Path, data: bytes, *, mode: int = PUBLIC) -> None:
@@ -31,13 +33,47 @@ def write_bytes(path: Path, data: bytes, *, mode: int = PUBLIC) -> None:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _settle(path.parent)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename a complete file, durably, within one disk.
+
+    Raises:
+        ConfigError: It cannot be; the file is where it was.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.replace(target)
+        _settle(target.parent)
+    except OSError as error:
+        raise ConfigError(f"{target}: cannot be written: {error.strerror}") from error
+
+
+def copy(source: Path, target: Path, *, mode: int = PUBLIC) -> None:
+    """Copy a file of any size atomically and durably, in constant memory.
+
+    Raises:
+        ConfigError: It cannot be; an old target is untouched.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        try:
+            with os.fdopen(handle, "wb") as stream, source.open("rb") as data:
+                os.fchmod(stream.fileno(), mode)
+                shutil.copyfileobj(data, stream, _PIECE)
+                stream.flush()
+                os.fsync(stream.fileno())
+            Path(name).replace(target)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        _settle(target.parent)
+    except OSError as error:
+        raise ConfigError(f"{target}: cannot be written: {error.strerror}") from error
 
 
 def read_bytes(path: Path, *, limit: int) -> bytes:
@@ -55,3 +91,12 @@ def read_bytes(path: Path, *, limit: int) -> bytes:
     if len(data) > limit:
         raise DecodeError(f"{path}: larger than {limit} bytes")
     return data
+
+
+def _settle(folder: Path) -> None:
+    """Make a rename in ``folder`` durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

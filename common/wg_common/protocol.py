@@ -26,16 +26,21 @@ WEIGHTS_KIND = "wgw"
 LEDGER_KIND = "wgl"
 STATISTICS_LIMIT = 64 << 20
 WEIGHTS_LIMIT = 4 << 30
+INLINE_LIMIT = 32 << 20
+"""Largest package that travels in a message; a larger one is offered, and fetched in ranges."""
 LEDGER_LIMIT = 1 << 30
 MESSAGE_LIMIT = 64 << 10
 
 ENROL_PATH = "/wg/v1/enrol"
 RENEW_PATH = "/wg/v1/renew"
 WITNESS_PATH = "/wg/v1/witness"
+PACKAGE_PATH = "/wg/v1/packages"
+"""Followed by a slash and a delivery's request id."""
 
 TOKEN_PREFIX = "wgj1."  # noqa: S105 - a prefix, not a secret
 TOKEN_LIMIT = 4 << 10
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _SITE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -99,6 +104,32 @@ class Delivery:
     request_id: str
     site: str
     package_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageOffer:
+    """The server offers a package too large for a message; the node fetches it in ranges.
+
+    Attributes:
+        request_id: Logical id of the delivery; the package lies at ``PACKAGE_PATH/request_id``.
+        site: The site that it was made for, and that alone may fetch it.
+        package_sha256: SHA-256 of the whole file, hex.
+        size: Its bytes.
+        chunk: Bytes that the server likes to be asked for at a time.
+    """
+
+    version: int = PROTOCOL_VERSION
+    request_id: str
+    site: str
+    package_sha256: str
+    size: int
+    chunk: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.size <= WEIGHTS_LIMIT or not 0 < self.chunk <= self.size:
+            raise DecodeError(f"package offer: size {self.size} in chunks of {self.chunk}")
+        if not _SHA256.fullmatch(self.package_sha256):
+            raise DecodeError("package offer: its hash is not 64 lower-case hex digits")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import safetensors
@@ -27,9 +27,10 @@ from wg_common.protocol import WEIGHTS_KIND, WEIGHTS_LIMIT
 
 VERSION = 1
 MANIFEST_LIMIT = 4 << 20
-_SECTIONS = ("manifest", "signature", "tensors")
+SECTIONS = ("manifest", "signature", "tensors")
 
 Tensors = Mapping[str, NDArray[np.float32]]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +118,7 @@ def encode(manifest: WeightsManifest, tensors: bytes, key: Ed25519PrivateKey) ->
     _check_tensors(manifest, tensors)
     text = canonical.encode(manifest)
     signature = signing.sign(key, signing.WEIGHTS, text)
-    sections = dict(zip(_SECTIONS, (text, signature, tensors), strict=True))
+    sections = dict(zip(SECTIONS, (text, signature, tensors), strict=True))
     return container.encode(WEIGHTS_KIND, VERSION, sections)
 
 
@@ -126,12 +127,14 @@ def decode(
 ) -> tuple[WeightsManifest, dict[str, dict[str, NDArray[np.float32]]]]:
     """Verify and unpack: manifest, and tensors by candidate and name.
 
+    A large package is better read from its file, see ``weights_file``.
+
     Raises:
         DecodeError: The bytes are not a weights package.
         VerificationError: The signature or a hash does not hold.
     """
     sections = container.decode(
-        data, kind=WEIGHTS_KIND, version=VERSION, names=_SECTIONS, limit=limit
+        data, kind=WEIGHTS_KIND, version=VERSION, names=SECTIONS, limit=limit
     )
     text = sections["manifest"]
     signing.verify(key, signing.WEIGHTS, text, sections["signature"])
@@ -143,20 +146,28 @@ def decode(
         flat = safetensors.numpy.load(sections["tensors"])
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise DecodeError(f"weights package: not a safetensors file: {error}") from error
-    found: dict[str, dict[str, NDArray[np.float32]]] = {
-        candidate.name: {} for candidate in manifest.candidates
-    }
+    for name, value in flat.items():
+        if value.dtype != np.float32 or not np.isfinite(value).all():
+            raise DecodeError(f"weights package: tensor {name!r} is not finite float32")
+    return manifest, by_candidate(manifest, flat)
+
+
+def by_candidate(manifest: WeightsManifest, flat: Mapping[str, T]) -> dict[str, dict[str, T]]:
+    """Sort what belongs to tensor ``C/T`` under candidate ``C`` and name ``T``.
+
+    Raises:
+        DecodeError: A tensor belongs to no candidate, or a candidate has none.
+    """
+    found: dict[str, dict[str, T]] = {candidate.name: {} for candidate in manifest.candidates}
     for name, value in flat.items():
         candidate, slash, key_name = name.partition("/")
         if not slash or candidate not in found:
             raise DecodeError(f"weights package: tensor {name!r} belongs to no candidate")
-        if value.dtype != np.float32 or not np.isfinite(value).all():
-            raise DecodeError(f"weights package: tensor {name!r} is not finite float32")
         found[candidate][key_name] = value
     empty = [name for name, tensors in found.items() if not tensors]
     if empty:
         raise DecodeError(f"weights package: candidates without tensors: {', '.join(empty)}")
-    return manifest, found
+    return found
 
 
 def _check_tensors(manifest: WeightsManifest, tensors: bytes) -> None:

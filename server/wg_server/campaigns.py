@@ -10,7 +10,6 @@ Sites that refuse or do not answer in time are left out; the others are served (
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 import time
@@ -18,10 +17,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from wg_common import atomic, canonical, fleet, protocol
-from wg_common.errors import DecodeError, InternalError, VerificationError, WgError
+from wg_common import atomic, canonical, fleet, protocol, weights_file
+from wg_common.errors import ConfigError, DecodeError, InternalError, VerificationError, WgError
 from wg_common.fleet import Envelope
-from wg_common.protocol import Delivery, Receipt, Refusal, StatisticsQuery
+from wg_common.protocol import Delivery, PackageOffer, Receipt, Refusal, StatisticsQuery
 from wg_server import intake
 from wg_server.fleet.adapter import LOST, FleetRun, FleetState, Reply
 from wg_server.fleet.endpoints import Witness
@@ -36,6 +35,7 @@ IDLE_SECONDS = 0.5
 TICK_SECONDS = 0.1
 MESSAGE_TRIES = 100
 WORK_TRIES = 5
+_SLOWEST_BYTES_PER_SECOND = 1 << 17
 _TRANSIENT = frozenset({"peer", "witness", "internal"})
 """Refusals that another try may cure; the site could not, rather than would not."""
 
@@ -182,7 +182,7 @@ class CampaignWorker:
         phase: _Phase,
     ) -> None:
         envelope = phase.envelope(campaign, task)
-        seconds = float(self._config.message_seconds)
+        seconds = self._config.message_seconds + phase.patience(task)
         sent = time.monotonic()
         message_id = run.send(site, phase.kind, envelope, seconds)
         if message_id is None:
@@ -225,7 +225,7 @@ class CampaignWorker:
             if task.state != "released" or self._stop.is_set():
                 continue
             try:
-                data = self._package(campaign, task)
+                digest = self._package(campaign, task)
             except WgError as error:
                 log.error("campaign %s: package for %s: %s", campaign_id, task.site, error)
                 self._queue.update(campaign_id, task.site, state="failed", code=error.code)
@@ -238,14 +238,14 @@ class CampaignWorker:
                     task.site,
                     state="packaged",
                     code="",
-                    package_sha256=hashlib.sha256(data).hexdigest(),
+                    package_sha256=digest,
                 )
 
-    def _package(self, campaign: Campaign, task: Task) -> bytes:
-        """The package of a task; made once, then read from its file."""
-        path = self._home.packages / f"{task.delivery_id}.wgw"
+    def _package(self, campaign: Campaign, task: Task) -> str:
+        """SHA-256 of a task's package, hex; the package is made once, then it is its file."""
+        path = self._home.package(task.delivery_id)
         if path.is_file():
-            return path.read_bytes()
+            return weights_file.sha256(path)
         own = intake.open_release(self._store.release(task.release_id))
         memory = self._store.memory(encoder=campaign.encoder, apart_from=task.site)
         data = self._make_package(
@@ -253,7 +253,7 @@ class CampaignWorker:
         )
         atomic.write_bytes(path, data, mode=atomic.PRIVATE)
         log.info("campaign %s: package of %d bytes for %s", campaign.id, len(data), task.site)
-        return data
+        return canonical.sha256_hex(data)
 
 
 class _Phase(Protocol):
@@ -264,6 +264,8 @@ class _Phase(Protocol):
     transient_tries: int
 
     def until(self, campaign: Campaign) -> float: ...
+
+    def patience(self, task: Task) -> float: ...
 
     def envelope(self, campaign: Campaign, task: Task) -> Envelope: ...
 
@@ -283,6 +285,9 @@ class _Collecting:
 
     def until(self, campaign: Campaign) -> float:
         return campaign.collect_until
+
+    def patience(self, task: Task) -> float:
+        return 0.0
 
     def envelope(self, campaign: Campaign, task: Task) -> Envelope:
         query = StatisticsQuery(
@@ -323,18 +328,42 @@ class _Delivering:
 
     def __init__(self, worker: CampaignWorker) -> None:
         self._queue = worker._queue
-        self._packages = worker._home.packages
+        self._home = worker._home
+        self._config = worker._config
 
     def until(self, campaign: Campaign) -> float:
         return campaign.deliver_until
 
+    def patience(self, task: Task) -> float:
+        """Seconds that fetching an offered package may take beyond the life of a message."""
+        return self._offered(task) / _SLOWEST_BYTES_PER_SECOND
+
     def envelope(self, campaign: Campaign, task: Task) -> Envelope:
+        offered = self._offered(task)
+        if offered:
+            offer = PackageOffer(
+                request_id=task.delivery_id,
+                site=task.site,
+                package_sha256=task.package_sha256,
+                size=offered,
+                chunk=min(self._config.chunk_bytes, offered),
+            )
+            return Envelope("offer", canonical.encode(offer))
         delivery = Delivery(
             request_id=task.delivery_id, site=task.site, package_sha256=task.package_sha256
         )
-        path = self._packages / f"{task.delivery_id}.wgw"
-        data = atomic.read_bytes(path, limit=protocol.WEIGHTS_LIMIT)
+        path = self._home.package(task.delivery_id)
+        data = atomic.read_bytes(path, limit=self._config.inline_bytes)
         return Envelope("delivery", canonical.encode(delivery), data)
+
+    def _offered(self, task: Task) -> int:
+        """Size of a package that is offered and fetched; 0 for one that goes in a message."""
+        path = self._home.package(task.delivery_id)
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+        return size if size > self._config.inline_bytes else 0
 
     def accept(self, campaign: Campaign, task: Task, site: Site, envelope: Envelope) -> None:
         _require(envelope, "receipt")
@@ -342,7 +371,8 @@ class _Delivering:
         expected = Receipt(request_id=task.delivery_id, package_sha256=task.package_sha256)
         if receipt != expected:
             raise VerificationError("receipt: of another delivery")
-        self._queue.update(campaign.id, task.site, state="delivered", code="")
+        sent = self._offered(task)  # what went in a message was counted when it went
+        self._queue.update(campaign.id, task.site, bytes_sent=sent, state="delivered", code="")
         log.info("campaign %s: delivered to %s", campaign.id, task.site)
 
 

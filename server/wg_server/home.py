@@ -36,6 +36,9 @@ class ServerConfig:
         database: SQLAlchemy URL; a SQLite file in the home folder when empty.
         certificate_hours: Life of a plant's TLS certificate.
         body_limit: Largest request body that the fleet listener reads, bytes.
+        inline_bytes: Packages up to this size travel in a message; larger ones are offered, and
+            fetched in ranges.
+        chunk_bytes: Size of the ranges that nodes are told to ask for.
         requests_per_second: Sustained requests a node may make; the burst is ten times that.
         message_seconds: Life of one message to a node. A node that died after pulling it gets it
             again when it comes back; this is for one that lives and never answers.
@@ -55,6 +58,8 @@ class ServerConfig:
     database: str = ""
     certificate_hours: int = 168
     body_limit: int = 16 << 20
+    inline_bytes: int = protocol.INLINE_LIMIT
+    chunk_bytes: int = 4 << 20
     requests_per_second: int = 50
     message_seconds: int = 600
     campaign_hours: int = 24
@@ -76,6 +81,8 @@ class ServerConfig:
         for field in (
             "certificate_hours",
             "body_limit",
+            "inline_bytes",
+            "chunk_bytes",
             "requests_per_second",
             "message_seconds",
             "campaign_hours",
@@ -85,6 +92,10 @@ class ServerConfig:
         ):
             if getattr(self, field) < 1:
                 raise ConfigError(f"{field}: {getattr(self, field)}, expected at least 1")
+        if self.inline_bytes > protocol.INLINE_LIMIT:
+            raise ConfigError(
+                f"inline_bytes: {self.inline_bytes}, expected at most {protocol.INLINE_LIMIT}"
+            )
 
     @property
     def fleet_url(self) -> str:
@@ -172,6 +183,10 @@ class ServerHome:
     def packages(self) -> Path:
         """Weights packages, by request."""
         return self.root / "packages"
+
+    def package(self, delivery_id: str) -> Path:
+        """The weights package of a delivery."""
+        return self.packages / f"{delivery_id}.wgw"
 
     def config(self) -> ServerConfig:
         """Read ``server.yaml``.

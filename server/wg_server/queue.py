@@ -180,6 +180,22 @@ class CampaignQueue:
             ids = connection.execute(sa.select(table.c.id).order_by(table.c.created.desc()))
             return [_load(connection, row.id) for row in ids.all()]
 
+    def may_fetch(self, site: str, delivery_id: str) -> bool:
+        """Whether a package was made for this site and waits to be fetched by it."""
+        task, campaign = schema.task, schema.campaign
+        with database.reading(self._engine) as connection:
+            row = connection.execute(
+                sa.select(task.c.site)
+                .join(campaign, campaign.c.id == task.c.campaign)
+                .where(
+                    task.c.delivery_id == delivery_id,
+                    task.c.site == site,
+                    task.c.state == "packaged",
+                    campaign.c.state == "running",
+                )
+            ).first()
+        return row is not None
+
     def next(self) -> Campaign | None:
         """The campaign to work on: one that was interrupted, else the oldest in the queue."""
         table = schema.campaign

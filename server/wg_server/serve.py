@@ -28,7 +28,9 @@ from wg_server.fleet.adapter import FleetState
 from wg_server.fleet.endpoints import Witness, routes
 from wg_server.fleet.guards import BodyLimit, Identify, RateLimit
 from wg_server.fleet.listener import Listener, server_context
-from wg_server.home import ServerConfig, ServerHome
+from wg_server.fleet.packages import package_routes
+from wg_server.home import ServerHome
+from wg_server.queue import CampaignQueue
 from wg_server.store import Store
 
 log = logging.getLogger(__name__)
@@ -61,7 +63,7 @@ def serve(
         )
         plain = server_context(home, client_certificates=False)
         mutual = server_context(home, client_certificates=True)
-        fleet = fleet_app(config, store, state, witness, enrolment)
+        fleet = fleet_app(home, store, state, witness, enrolment)
         listeners = (
             Listener("admin", admin, config.admin_host, config.admin_port, None),
             Listener("enrolment", enrolment.app(), config.host, config.enrol_port, plain),
@@ -81,13 +83,14 @@ def serve(
 
 
 def fleet_app(
-    config: ServerConfig,
+    home: ServerHome,
     store: Store,
     state: FleetState,
     witness: Witness,
     enrolment: Enrolment,
 ) -> FastAPI:
     """The fleet listener's application: guards, then Flower's Fleet API and our own routes."""
+    config = home.config()
     app = FastAPI(
         docs_url=None,
         redoc_url=None,
@@ -101,6 +104,7 @@ def fleet_app(
     )
     state.mount(app)
     app.include_router(routes(witness, enrolment))
+    app.include_router(package_routes(home, CampaignQueue(store.engine)))
     return app
 
 

@@ -1,20 +1,40 @@
-"""Weights packages: signed, hashed, finite, and nothing that is not named."""
+"""Weights packages: signed, hashed, finite, nothing unnamed; from bytes and from files."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+import json
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.numpy
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from wg_common import signing, weights_package
-from wg_common.errors import DecodeError, VerificationError
-from wg_common.weights_package import Candidate, WeightsManifest
+from wg_common import signing, weights_file, weights_package
+from wg_common.errors import ConfigError, DecodeError, VerificationError
+from wg_common.weights_package import Candidate, Tensors, WeightsManifest
 
 KEY = signing.generate()
+
+Read = Callable[[bytes, Ed25519PublicKey], tuple[WeightsManifest, Mapping[str, Tensors]]]
+
+
+@pytest.fixture(params=["bytes", "file"])
+def read(request: pytest.FixtureRequest, tmp_path: Path) -> Read:
+    """Both readers: of bytes, and of a file that is too large for them."""
+
+    def from_file(
+        data: bytes, key: Ed25519PublicKey
+    ) -> tuple[WeightsManifest, Mapping[str, Tensors]]:
+        path = tmp_path / "package.wgw"
+        path.write_bytes(data)
+        return weights_file.read(path, key)
+
+    return weights_package.decode if request.param == "bytes" else from_file
 
 
 def single(values: list[float]) -> np.ndarray:
@@ -49,29 +69,29 @@ def package(tensors: bytes) -> bytes:
     return weights_package.encode(manifest(tensors), tensors, KEY)
 
 
-def test_candidates_come_back_bit_for_bit() -> None:
+def test_candidates_come_back_bit_for_bit(read: Read) -> None:
     given = heads()
     tensors = weights_package.pack_tensors(given)
-    found_manifest, found = weights_package.decode(package(tensors), KEY.public_key())
+    found_manifest, found = read(package(tensors), KEY.public_key())
     assert found_manifest == manifest(tensors)
     for name, parts in given.items():
         for part, value in parts.items():
             np.testing.assert_array_equal(found[name][part], value)
 
 
-def test_every_flipped_byte_is_found() -> None:
+def test_every_flipped_byte_is_found(read: Read) -> None:
     data = package(weights_package.pack_tensors(heads()))
     for position in range(len(data)):
         flipped = bytearray(data)
         flipped[position] ^= 0x41
         with pytest.raises((DecodeError, VerificationError)):
-            weights_package.decode(bytes(flipped), KEY.public_key())
+            read(bytes(flipped), KEY.public_key())
 
 
-def test_another_servers_package_is_refused() -> None:
+def test_another_servers_package_is_refused(read: Read) -> None:
     data = package(weights_package.pack_tensors(heads()))
     with pytest.raises(VerificationError, match="signature"):
-        weights_package.decode(data, signing.generate().public_key())
+        read(data, signing.generate().public_key())
 
 
 @pytest.mark.parametrize(
@@ -85,16 +105,16 @@ def test_another_servers_package_is_refused() -> None:
     ],
 )
 def test_tensors_that_nobody_asked_for_are_refused(
-    tensors: Mapping[str, np.ndarray], want_error: str
+    read: Read, tensors: Mapping[str, np.ndarray], want_error: str
 ) -> None:
     data = package(safetensors.numpy.save(dict(tensors)))
     with pytest.raises(DecodeError, match=want_error):
-        weights_package.decode(data, KEY.public_key())
+        read(data, KEY.public_key())
 
 
-def test_signed_bytes_that_are_no_safetensors_are_refused() -> None:
+def test_signed_bytes_that_are_no_safetensors_are_refused(read: Read) -> None:
     with pytest.raises(DecodeError, match="not a safetensors"):
-        weights_package.decode(package(b"nonsense"), KEY.public_key())
+        read(package(b"nonsense"), KEY.public_key())
 
 
 def test_a_manifest_without_or_with_repeated_candidates_is_refused() -> None:
@@ -110,3 +130,41 @@ def test_tensors_other_than_the_manifests_are_not_signed() -> None:
     tensors = weights_package.pack_tensors(heads())
     with pytest.raises(VerificationError, match="hash to"):
         weights_package.encode(manifest(tensors), tensors + b"\0", KEY)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"mean/w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 8]}},  # longer than its shape
+        {"mean/w": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}},  # a gap before it
+        {"mean/w": {"dtype": "F32", "shape": [-1], "data_offsets": [0, -4]}},
+        {"mean/w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8], "more": 1}},
+        {"mean/w": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}},  # beyond the end
+        {
+            "mean/w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},
+            "mean/v": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},  # one place for two
+        },
+    ],
+)
+def test_a_tensor_lies_where_its_header_says_and_nowhere_else(
+    read: Read, header: dict[str, object]
+) -> None:
+    text = json.dumps(header).encode()
+    data = package(struct.pack("<Q", len(text)) + text + bytes(8))
+    with pytest.raises(DecodeError, match="weights package"):
+        read(data, KEY.public_key())
+
+
+def test_a_large_file_is_read_tensor_by_tensor(tmp_path: Path) -> None:
+    path = tmp_path / "package.wgw"
+    path.write_bytes(package(weights_package.pack_tensors(heads())))
+    _, found = weights_file.read(path, KEY.public_key())
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(DecodeError, match="cut short"):
+        [tensor for tensors in found.values() for tensor in tensors.values()]
+    assert weights_file.sha256(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"gone\.wgw"):
+        weights_file.read(tmp_path / "gone.wgw", KEY.public_key())

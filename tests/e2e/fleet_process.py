@@ -75,8 +75,9 @@ def node(home: ClientHome, once: bool, fatal: str, stop: threading.Event) -> Non
         step("answered")
         return data
 
-    def apply(home: ClientHome, data: bytes) -> object:
+    def apply(home: ClientHome, source: Path) -> object:
         step("received")
+        data = source.read_bytes()
         key = bytes.fromhex(configuration.load(home).server.signing_key)
         manifest, _ = weights_package.decode(data, signing.public_from_bytes(key))
         atomic.write_bytes(home.models / manifest.package_id, data)  # applying twice is one model

@@ -154,10 +154,10 @@ class Plant:
         self.before_answer()
         return answer_synthetic(home, query, witness=witness, on_step=self.steps.append)
 
-    def apply(self, home: ClientHome, data: bytes) -> object:
+    def apply(self, home: ClientHome, source: Path) -> object:
         self.before_apply()
         key = signing.public_from_bytes(bytes.fromhex(configuration.load(home).server.signing_key))
-        manifest, _ = weights_package.decode(data, key)
+        manifest, _ = weights_package.decode(source.read_bytes(), key)
         self.applied.append(manifest.request_id)
         return manifest
 
