@@ -1,0 +1,74 @@
+"""What benchmarks of processes share: the machine, and memory of a process (Linux)."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+_PACKAGES = ("flwr", "sqlalchemy", "uvicorn", "httpx", "numpy")
+
+
+def machine() -> dict[str, object]:
+    """Where figures come from."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "load_average_at_start": os.getloadavg(),
+        "packages": {name: version(name) for name in _PACKAGES},
+        "commit": subprocess.run(
+            ["git", "rev-parse", "HEAD"],  # noqa: S607 - the developer's own git
+            cwd=RESULTS.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout.strip(),
+    }
+
+
+def resident(pid: int) -> float:
+    """Resident memory now, MB (10^6 bytes)."""
+    return _status(pid, "VmRSS")
+
+
+def peak(pid: int) -> float:
+    """Highest resident memory since ``reset_peak``, MB."""
+    return _status(pid, "VmHWM")
+
+
+def reset_peak(pid: int) -> None:
+    """Let ``peak`` begin anew."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def save(name: str, document: dict[str, object]) -> None:
+    """Print a result and store it under ``bench/results``."""
+    text = json.dumps(document, indent=2) + "\n"
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(text)
+    sys.stdout.write(text)
+
+
+def wait(done: Callable[[], bool], what: str, seconds: float) -> float:
+    """Wait until ``done()``; seconds that it took."""
+    start = time.monotonic()
+    while not done():
+        if time.monotonic() - start > seconds:
+            raise SystemExit(f"{what}: not within {seconds:.0f} s")
+        time.sleep(0.05)
+    return time.monotonic() - start
+
+
+def _status(pid: int, field: str) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) * 1024 / 1e6
+    raise SystemExit(f"process {pid} has no {field}")
