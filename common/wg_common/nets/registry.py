@@ -2,6 +2,10 @@
 
 ``lite0-head``: the public encoder, frozen, and one linear layer. Generated tensors are
 ``head.weight`` ``[K, d]`` and ``head.bias`` ``[K]``; logits = features @ weight.T + bias.
+
+``cnn-s``, ``cnn-m``, ``cnn-l``: whole small networks (``wg_common.nets.cnn``). A set of tensors is
+always the whole network, whatever part of it the weight plan generates; the rest is the public
+base's. The encoder has no part in running them.
 """
 
 from __future__ import annotations
@@ -15,10 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wg_common.errors import ConfigError, DecodeError
+from wg_common.nets import cnn
 from wg_common.nets.encoder import Encoder, EncoderModule
 
 LITE0_HEAD = "lite0-head"
 HEAD_PLAN = "head"
+CNN_PLANS = ("head", "norm", "low-rank", "layers", "whole")
 HEAD_WEIGHT = "head.weight"
 HEAD_BIAS = "head.bias"
 
@@ -32,13 +38,18 @@ class Architecture:
     Attributes:
         name: Its name in manifests.
         plans: Names of the weight plans that it can be generated under.
+        whole: Whether the tensors hold a trunk of their own, rather than a head on the encoder.
     """
 
     name: str
     plans: tuple[str, ...]
+    whole: bool = False
 
 
-ARCHITECTURES: Mapping[str, Architecture] = {LITE0_HEAD: Architecture(LITE0_HEAD, (HEAD_PLAN,))}
+ARCHITECTURES: Mapping[str, Architecture] = {
+    LITE0_HEAD: Architecture(LITE0_HEAD, (HEAD_PLAN,)),
+    **{name: Architecture(name, CNN_PLANS, whole=True) for name in cnn.WIDTHS},
+}
 
 
 class HeadModel(nn.Module):
@@ -64,8 +75,10 @@ def tensor_shapes(architecture: str, classes: int, dimension: int) -> dict[str, 
     Raises:
         ConfigError: No such architecture.
     """
-    _known(architecture)
-    return {HEAD_WEIGHT: (classes, dimension), HEAD_BIAS: (classes,)}
+    head = {HEAD_WEIGHT: (classes, dimension), HEAD_BIAS: (classes,)}
+    if not known(architecture).whole:
+        return head
+    return cnn.trunk_shapes(architecture) | head | {HEAD_WEIGHT: (classes, cnn.FEATURES)}
 
 
 def check_tensors(architecture: str, tensors: Tensors, classes: int, dimension: int) -> None:
@@ -76,9 +89,13 @@ def check_tensors(architecture: str, tensors: Tensors, classes: int, dimension: 
         ConfigError: No such architecture.
     """
     expected = tensor_shapes(architecture, classes, dimension)
-    found = {name: value.shape for name, value in tensors.items()}
+    found = {name: tuple(value.shape) for name, value in tensors.items()}
     if found != expected:
-        raise DecodeError(f"{architecture}: tensors {found}, expected {expected}")
+        wrong = sorted(k for k in expected | found if expected.get(k) != found.get(k))
+        raise DecodeError(
+            f"{architecture}: tensor {wrong[0]!r}: {found.get(wrong[0])}, expected"
+            f" {expected.get(wrong[0])}"
+        )
     for name, value in tensors.items():
         if value.dtype != np.float32 or not np.isfinite(value).all():
             raise DecodeError(f"{architecture}: tensor {name!r} is not finite float32")
@@ -96,37 +113,51 @@ def initial_tensors(
         rng: Where the weights come from.
     """
     shapes = tensor_shapes(architecture, classes, dimension)
-    weight = rng.normal(0, dimension**-0.5, shapes[HEAD_WEIGHT])
-    return {
+    trunk = cnn.draw_trunk(architecture, rng) if known(architecture).whole else {}
+    weight = rng.normal(0, shapes[HEAD_WEIGHT][1] ** -0.5, shapes[HEAD_WEIGHT])
+    return trunk | {
         HEAD_WEIGHT: weight.astype(np.float32),
         HEAD_BIAS: np.zeros(shapes[HEAD_BIAS], np.float32),
     }
 
 
 def build_model(
-    architecture: str, encoder: Encoder, tensors: Tensors, labels: Sequence[str]
+    architecture: str, encoder: Encoder | None, tensors: Tensors, labels: Sequence[str]
 ) -> nn.Module:
     """A network ready to run or to export.
 
     Args:
         architecture: Name in the registry.
-        encoder: The public encoder.
+        encoder: The public encoder; whole networks need none.
         tensors: Generated tensors.
         labels: Label domain, in the order of class rows.
 
     Returns:
-        A module in evaluation mode; input as ``HeadModel`` says.
+        A module in evaluation mode; input as ``HeadModel`` says, for whole networks 64 pixels wide.
 
     Raises:
         DecodeError: The tensors are not those of the architecture.
-        ConfigError: No such architecture.
+        ConfigError: No such architecture, or no encoder where it needs one.
     """
-    check_tensors(architecture, tensors, len(labels), encoder.dimension)
+    whole = known(architecture).whole
+    if encoder is None and not whole:
+        raise ConfigError(f"{architecture}: needs the encoder")
+    dimension = cnn.FEATURES if encoder is None else encoder.dimension
+    check_tensors(architecture, tensors, len(labels), dimension)
     weight, bias = (torch.from_numpy(tensors[name].copy()) for name in (HEAD_WEIGHT, HEAD_BIAS))
+    if encoder is None or whole:
+        model = cnn.CnnModel(cnn.load_trunk(architecture, tensors), len(labels))
+        model.head.load_state_dict({"weight": weight, "bias": bias})
+        return model.eval()
     return HeadModel(encoder.module, weight, bias).eval()
 
 
-def _known(architecture: str) -> Architecture:
+def known(architecture: str) -> Architecture:
+    """The architecture of a name.
+
+    Raises:
+        ConfigError: No such architecture.
+    """
     try:
         return ARCHITECTURES[architecture]
     except KeyError:
