@@ -3,6 +3,8 @@
 ``lite0-head``: the public encoder, frozen, and one linear layer. Generated tensors are
 ``head.weight`` ``[K, d]`` and ``head.bias`` ``[K]``; logits = features @ weight.T + bias.
 
+``window-head``: the same tensors on the encoder of sensor windows.
+
 ``cnn-s``, ``cnn-m``, ``cnn-l``: whole small networks (``wg_common.nets.cnn``). A set of tensors is
 always the whole network, whatever part of it the weight plan generates; the rest is the public
 base's. The encoder has no part in running them.
@@ -23,6 +25,9 @@ from wg_common.nets import cnn
 from wg_common.nets.encoder import Encoder, EncoderModule
 
 LITE0_HEAD = "lite0-head"
+WINDOW_HEAD = "window-head"
+HEADS = {"images": LITE0_HEAD, "windows": WINDOW_HEAD}
+"""Architecture of a head by the modality of the encoder that it stands on."""
 HEAD_PLAN = "head"
 CNN_PLANS = ("head", "norm", "low-rank", "layers", "whole")
 HEAD_WEIGHT = "head.weight"
@@ -47,7 +52,7 @@ class Architecture:
 
 
 ARCHITECTURES: Mapping[str, Architecture] = {
-    LITE0_HEAD: Architecture(LITE0_HEAD, (HEAD_PLAN,)),
+    **{name: Architecture(name, (HEAD_PLAN,)) for name in HEADS.values()},
     **{name: Architecture(name, CNN_PLANS, whole=True) for name in cnn.WIDTHS},
 }
 
