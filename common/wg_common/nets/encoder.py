@@ -38,7 +38,7 @@ PACKAGE_LIMIT = 16 << 20
 _CLIP_QUANTILE = 0.25
 _WHITENING = 0.25
 _SITE_SHRINKAGE = 4.0
-_BATCH = 64
+_BATCH = 32
 
 Images = Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
 

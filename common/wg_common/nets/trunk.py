@@ -159,20 +159,26 @@ def _fuse(block: Any) -> _Block:
 
 
 def _plain(conv: Any) -> nn.Module:
-    """The convolution with its padding inside, where that is even: a fifth faster."""
-    padding = getattr(conv.static_padding, "padding", (0, 0, 0, 0))  # left, right, top, bottom
-    if padding[0] != padding[1] or padding[2] != padding[3]:
+    """The convolution with its padding inside: to pad apart costs a fifth of the time.
+
+    Where a kernel of stride two wants one more pixel on the right and below, it is given a first
+    row and column of zeros and the padding all round: the same sums, to the last bit.
+    """
+    left, right, top, bottom = getattr(conv.static_padding, "padding", (0, 0, 0, 0))
+    more = right - left
+    if (top, bottom) != (left, right) or more not in (0, 1):
         module: nn.Module = conv
         return module
+    height, width = conv.kernel_size
     out = nn.Conv2d(
         conv.in_channels,
         conv.out_channels,
-        conv.kernel_size,
+        (height + more, width + more),
         stride=conv.stride,
-        padding=(padding[2], padding[0]),
+        padding=right,
         groups=conv.groups,
     )
-    out.load_state_dict({"weight": conv.weight, "bias": conv.bias})
+    out.load_state_dict({"weight": F.pad(conv.weight, (more, 0, more, 0)), "bias": conv.bias})
     return out
 
 
