@@ -73,6 +73,8 @@ class Episode:
         labels: Class names.
         task: Key of the zoo entry that it simulates.
         family: Its family.
+        classes: The entry's classes that the plant has, ascending, ``[K]``.
+        rows: The entry's records behind ``queries``, ``[q]``.
     """
 
     condition: Condition
@@ -86,6 +88,8 @@ class Episode:
     labels: tuple[str, ...]
     task: str
     family: str
+    classes: NDArray[np.int64]
+    rows: NDArray[np.int64]
 
 
 class Plants:
@@ -108,17 +112,36 @@ class Plants:
         self._encoder = encoder
         self._radius = radius
 
-    def draw(self, rng: np.random.Generator, scenario: Scenario) -> Episode:
-        """Draw one episode."""
-        family = self._names[int(rng.integers(len(self._names)))]
-        sites = self._families[family]
-        order = rng.permutation(len(sites))
-        target = sites[order[0]]
+    def draw(
+        self,
+        rng: np.random.Generator,
+        scenario: Scenario,
+        *,
+        target: ZooTask | None = None,
+        held: NDArray[np.int64] | None = None,
+    ) -> Episode:
+        """Draw one episode.
+
+        Args:
+            rng: Source of everything.
+            scenario: What is varied.
+            target: The site to simulate, one of the tasks kept; None draws a family and a site.
+            held: Its records that may be queries and nothing else; None draws half of each class.
+        """
+        if target is None:
+            family = self._names[int(rng.integers(len(self._names)))]
+            sites = self._families[family]
+            order = rng.permutation(len(sites))
+            target = sites[order[0]]
+        else:
+            family, sites = target.family, self._families[target.family]
+            own = next(i for i, site in enumerate(sites) if site.key == target.key)
+            order = np.concatenate([[own], rng.permutation(np.delete(np.arange(len(sites)), own))])
         chosen = _choose_classes(len(target.labels), rng)
         labels = tuple(target.labels[c] for c in chosen)
-        support, query = _split(target, chosen, rng)
-        own, seen = self._own(target, chosen, support, labels, rng, scenario)
-        releases: list[NoisyStatistics | None] = [own]
+        support, query = _split(target, chosen, rng, held)
+        release, seen = self._own(target, chosen, support, labels, rng, scenario)
+        releases: list[NoisyStatistics | None] = [release]
         count = int(rng.integers(0, scenario.sisters + 1))
         for index in order[1 : 1 + count]:
             kept = chosen if rng.random() < 0.7 else _drop_some(chosen, rng)
@@ -147,6 +170,8 @@ class Plants:
             labels=labels,
             task=target.key,
             family=family,
+            classes=chosen,
+            rows=rows,
         )
 
     def _own(
@@ -251,9 +276,16 @@ def _drop_some(classes: NDArray[np.int64], rng: np.random.Generator) -> NDArray[
 
 
 def _split(
-    task: ZooTask, classes: NDArray[np.int64], rng: np.random.Generator
+    task: ZooTask,
+    classes: NDArray[np.int64],
+    rng: np.random.Generator,
+    held: NDArray[np.int64] | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Half of each class's records to draw labels from, the other half for queries."""
+    """Records to draw labels from, and records for queries: ``held``, or half of each class."""
+    if held is not None:
+        wanted = np.isin(task.y, classes)
+        apart = np.isin(np.arange(len(task.y)), held)
+        return np.flatnonzero(wanted & ~apart), np.flatnonzero(wanted & apart)
     support, query = [], []
     for label in classes:
         rows = rng.permutation(np.flatnonzero(task.y == label))

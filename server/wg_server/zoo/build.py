@@ -19,7 +19,7 @@ from wg_common import atomic, canonical
 from wg_common.errors import ConfigError
 from wg_common.nets import encoder as encoders
 from wg_server.home import ServerHome
-from wg_server.zoo import contributions, heads, sources
+from wg_server.zoo import contributions, heads, networks, sources
 from wg_server.zoo import workers as workers_of
 from wg_server.zoo.plan import TaskSpec, ZooPlan, tasks
 from wg_server.zoo.store import Entry, Weights, Zoo, pack
@@ -73,6 +73,11 @@ def build(home: ServerHome, plan: ZooPlan, *, workers: int, progress: Progress) 
     progress(kept, "rendering, encoding, training")
     for number, name in enumerate(_run(home, plan.architecture, data, todo, workers), 1):
         progress(kept + number, name)
+    if plan.networks is not None:
+        built = {task.key(encoder) for task in wanted}
+        entries = [entry for entry in zoo.entries(encoder) if entry.key in built]
+        for name in networks.build(zoo, entries, plan.networks, seed=plan.seed, workers=workers):
+            progress(len(wanted), name)
     return Built(len(todo), kept, encoder, taken)
 
 

@@ -86,6 +86,40 @@ class SourcePlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NetworksPlan:
+    """Which whole networks are trained beside the heads.
+
+    Attributes:
+        architectures: Whole networks of the registry; a base is trained for each.
+        families: Families of each source that get networks; 0 for all.
+        sites: Sites of each of these families.
+        steps: Fine-tuning steps of a network.
+        base_tasks: Tasks that a base learns from.
+        base_images: Images of each.
+        base_steps: Steps of a base's training.
+    """
+
+    architectures: tuple[str, ...] = ("cnn-m",)
+    families: int = 0
+    sites: int = 2
+    steps: int = 60
+    base_tasks: int = 480
+    base_images: int = 48
+    base_steps: int = 2000
+
+    def __post_init__(self) -> None:
+        for name in self.architectures:
+            if not registry.known(name).whole:
+                raise ConfigError(f"networks.architectures: {name} is not a whole network")
+        _range("networks.families", self.families, 0, 100_000)
+        _range("networks.sites", self.sites, 1, 1000)
+        _range("networks.steps", self.steps, 1, 100_000)
+        _range("networks.base_tasks", self.base_tasks, 1, 1_000_000)
+        _range("networks.base_images", self.base_images, 8, 100_000)
+        _range("networks.base_steps", self.base_steps, 1, 10_000_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ZooPlan:
     """The whole plan.
 
@@ -94,12 +128,14 @@ class ZooPlan:
         architecture: Architecture whose weights are trained.
         encoder: How the encoder is fitted.
         sources: Where tasks come from.
+        networks: Whole networks to train beside the heads; None for heads only.
     """
 
     seed: int
     architecture: str = registry.LITE0_HEAD
     encoder: EncoderPlan = field(default_factory=EncoderPlan)
     sources: tuple[SourcePlan, ...]
+    networks: NetworksPlan | None = None
 
     def __post_init__(self) -> None:
         _range("seed", self.seed, 0, 1 << 62)

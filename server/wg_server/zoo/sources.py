@@ -85,6 +85,7 @@ def available(plan: ZooPlan) -> ZooPlan:
         architecture=plan.architecture,
         encoder=plan.encoder,
         sources=tuple(kept),
+        networks=plan.networks,
     )
 
 

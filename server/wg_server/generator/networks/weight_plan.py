@@ -1,0 +1,129 @@
+"""Weight plans: which parts of a network are generated, and as which tokens.
+
+A *part* is one layer's tensors that change together: a convolution, a norm (scale and shift) or the
+projection. The delta of each part from the public base is one token; classes are tokens of their
+own, one head row each, and are part of every plan. What a plan does not name stays the base's.
+
+==========  ==========================================================================
+head        head rows only
+norm        and scale and shift of every norm
+low-rank    and norms, and of each larger matrix the best ``RANK`` singular directions
+layers      and the last stage: two convolutions, their norms, and the projection
+whole       and everything else
+==========  ==========================================================================
+
+Tokens to parameters and back is exact; for ``low-rank`` it is exact on deltas of that rank, and the
+nearest such delta (Eckart and Young, 1936) otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_common.errors import ConfigError
+from wg_common.nets import cnn, registry
+
+RANK = 4
+Array = NDArray[np.float32]
+_LAST = ("blocks.3.", "blocks.4.", "project.")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One layer part.
+
+    Attributes:
+        name: As in the network, without the trunk's prefix: ``blocks.0.conv``, ``project``.
+        tensors: Full names and shapes of its tensors, in order.
+    """
+
+    name: str
+    tensors: tuple[tuple[str, tuple[int, ...]], ...]
+
+    @property
+    def size(self) -> int:
+        """Number of parameters."""
+        return sum(int(np.prod(shape)) for _, shape in self.tensors)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightPlan:
+    """The parts of an architecture's trunk that a plan generates.
+
+    Attributes:
+        name: ``head``, ``norm``, ``low-rank``, ``layers`` or ``whole``.
+        architecture: A whole network of the registry.
+        parts: In the network's order.
+    """
+
+    name: str
+    architecture: str
+    parts: tuple[Part, ...]
+
+    def tokens(self, delta: Mapping[str, Array]) -> dict[str, Array]:
+        """A flat token ``[size]`` for each part of a delta."""
+        found = {}
+        for part in self.parts:
+            values = [self._project(np.asarray(delta[name])) for name, _ in part.tensors]
+            found[part.name] = np.concatenate([value.ravel() for value in values])
+        return found
+
+    def delta(self, tokens: Mapping[str, Array]) -> dict[str, Array]:
+        """The delta of tokens: one array for each tensor of the trunk, zero where not planned."""
+        shapes = cnn.trunk_shapes(self.architecture)
+        found = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+        for part in self.parts:
+            place = 0
+            for name, shape in part.tensors:
+                size = int(np.prod(shape))
+                value = np.asarray(tokens[part.name][place : place + size], np.float32)
+                found[name] = self._project(value.reshape(shape))
+                place += size
+        return found
+
+    def _project(self, value: Array) -> Array:
+        """The value itself, or for ``low-rank`` its nearest of rank ``RANK``."""
+        if self.name != "low-rank" or value.ndim < 2:
+            return value
+        matrix = value.reshape(len(value), -1).astype(np.float64)
+        if min(matrix.shape) <= RANK:
+            return value
+        u, s, v = np.linalg.svd(matrix, full_matrices=False)
+        nearest = (u[:, :RANK] * s[:RANK]) @ v[:RANK]
+        return np.asarray(nearest.reshape(value.shape), np.float32)
+
+
+def weight_plan(architecture: str, name: str) -> WeightPlan:
+    """A plan by name.
+
+    Raises:
+        ConfigError: The architecture has no trunk of its own, or no such plan.
+    """
+    known = registry.known(architecture)
+    if not known.whole or name not in known.plans:
+        plans = ", ".join(known.plans)
+        raise ConfigError(f"weight plan {name!r} of {architecture}: expected one of {plans}")
+    return WeightPlan(
+        name, architecture, tuple(p for p in _parts(architecture) if _planned(name, p.name))
+    )
+
+
+def _parts(architecture: str) -> list[Part]:
+    """Tensors grouped by their layer."""
+    grouped: dict[str, list[tuple[str, tuple[int, ...]]]] = {}
+    for full, shape in cnn.trunk_shapes(architecture).items():
+        layer = full.removeprefix(cnn.TRUNK).rpartition(".")[0]
+        grouped.setdefault(layer, []).append((full, shape))
+    return [Part(name, tuple(tensors)) for name, tensors in grouped.items()]
+
+
+def _planned(plan: str, part: str) -> bool:
+    if plan in ("whole", "low-rank"):
+        return True
+    if plan == "layers":
+        return part == "project" or part.startswith(_LAST)
+    return plan == "norm" and part.endswith("norm")

@@ -1,0 +1,264 @@
+"""Whole networks in the zoo: each a task's fine-tuned base, beside the task's features and head.
+
+::
+
+    zoo/bases/ARCHITECTURE.safetensors       the public base
+    zoo/networks/KEY-ARCHITECTURE.json       what it is, and its object's hash
+    zoo/objects/SHA256.safetensors           its tensors, and records held out of its training
+
+Fine-tuning is LP-FT (Kumar et al., ICLR 2022): a linear probe first, then everything, warmed up
+slowly. A fifth of a task's records are held out; they are what the generator's functional loss and
+every accuracy of the entry are measured on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from wg_common import atomic, canonical
+from wg_common.errors import DecodeError, VerificationError
+from wg_common.nets import cnn
+from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
+from wg_server.zoo import bases, heads, sources
+from wg_server.zoo.plan import NetworksPlan
+from wg_server.zoo.store import ENTRY_LIMIT, OBJECT_LIMIT, Entry, Zoo
+from wg_server.zoo.workers import pool, threads
+
+HELD_LIMIT = 64
+_BATCH = 48
+_WARM_UP = 30
+_RATE = 5e-4
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkEntry:
+    """What a network of the zoo is.
+
+    Attributes:
+        task: Key of the task's entry, which has provenance, licence and labels.
+        architecture: Of the network.
+        base: Id of the base that it was fine-tuned from.
+        family: Name of the task's family.
+        labels: Class names, in the order of head rows.
+        probe: Held-out accuracy of a linear probe on the base, decimal string.
+        accuracy: Held-out accuracy of the network, decimal string.
+        sha256: Of the object, hex.
+    """
+
+    version: int = 1
+    task: str
+    architecture: str
+    base: str
+    family: str
+    labels: tuple[str, ...]
+    probe: str
+    accuracy: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Network:
+    """A network's object.
+
+    Attributes:
+        tensors: The whole network, as its architecture names them.
+        base_features: The base's features of the task's records, ``[n, 64]``.
+        held: Rows of the records that it was not trained on, ``[q]``.
+        images: Their images, uint8 ``[q, 3, 64, 64]``.
+    """
+
+    tensors: dict[str, Array]
+    base_features: Array
+    held: NDArray[np.int64]
+    images: NDArray[np.uint8]
+
+
+def wanted(entries: Sequence[Entry], plan: NetworksPlan) -> list[tuple[str, Entry]]:
+    """Architecture and task of every network that a plan wants, families evenly chosen."""
+    found = []
+    by_source: dict[str, dict[int, list[Entry]]] = {}
+    for entry in entries:
+        by_source.setdefault(entry.task.name, {}).setdefault(entry.task.family, []).append(entry)
+    for families in by_source.values():
+        names = sorted(families)
+        count = min(len(names), plan.families or len(names))
+        for index in np.linspace(0, len(names) - 1, count).astype(int):
+            sites = sorted(families[names[index]], key=lambda entry: entry.task.site)
+            found += sites[: plan.sites]
+    return [(architecture, entry) for architecture in plan.architectures for entry in found]
+
+
+def build(
+    zoo: Zoo, entries: Sequence[Entry], plan: NetworksPlan, *, seed: int, workers: int
+) -> Iterator[str]:
+    """Train the bases, then the networks that are not there yet; yields words as they finish."""
+    by_cost = sorted(plan.architectures, key=lambda name: -cnn.WIDTHS[name])
+    jobs = [(zoo.root, list(entries), name, plan, seed) for name in by_cost]
+    todo = [(a, e) for a, e in wanted(entries, plan) if not _record(zoo.root, e.key, a).is_file()]
+    if workers == 1:
+        for job in jobs:
+            yield _base(job)
+        for architecture, entry in todo:
+            yield _network((zoo.root, entry, architecture, plan))
+        return
+    with pool(workers) as processes:
+        yield from processes.map(_base, jobs)
+        yield from processes.map(_network, [(zoo.root, e, a, plan) for a, e in todo])
+
+
+def networks(zoo: Zoo, architecture: str, base: str) -> Iterator[NetworkEntry]:
+    """All networks of one architecture on one base, by name.
+
+    Raises:
+        DecodeError: A record is damaged; the message names the file.
+    """
+    for path in sorted((zoo.root / "networks").glob(f"*-{architecture}.json")):
+        data = atomic.read_bytes(path, limit=ENTRY_LIMIT)
+        entry = canonical.decode(NetworkEntry, data, what=str(path))
+        if entry.base == base:
+            yield entry
+
+
+def read(zoo: Zoo, entry: NetworkEntry) -> Network:
+    """A network's object.
+
+    Raises:
+        VerificationError: The object does not match its hash.
+        DecodeError: It is not a network of the zoo.
+    """
+    path = zoo.root / "objects" / f"{entry.sha256}.safetensors"
+    data = atomic.read_bytes(path, limit=OBJECT_LIMIT)
+    found = canonical.sha256_hex(data)
+    if found != entry.sha256:
+        raise VerificationError(f"{path}: SHA-256 {found}, expected {entry.sha256}")
+    try:
+        tensors = dict(safetensors.numpy.load(data))
+        features = tensors.pop("base_features").astype(np.float32)
+        held, images = tensors.pop("held").astype(np.int64), tensors.pop("images")
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        raise DecodeError(f"{path}: not a network of the zoo: {error}") from error
+    return Network(tensors, features, held, images)
+
+
+def fine_tune(
+    architecture: str,
+    base: dict[str, Array],
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    classes: int,
+    *,
+    steps: int,
+    rng: np.random.Generator,
+) -> dict[str, Array]:
+    """LP-FT from a base.
+
+    Args:
+        architecture: Of the base.
+        base: Its tensors.
+        images: From ``cnn.prepared``, ``[n, 3, 64, 64]``.
+        labels: ``[n]``.
+        classes: K.
+        steps: Of the fine-tuning; 0 leaves a linear probe.
+        rng: Draws batches.
+
+    Returns:
+        The whole network's tensors.
+    """
+    trunk = cnn.load_trunk(architecture, base)
+    weight, bias = heads.fit_head(cnn.features(trunk, images), labels, classes)
+    model = cnn.CnnModel(trunk, classes)
+    with torch.no_grad():
+        model.head.weight.copy_(torch.from_numpy(weight))
+        model.head.bias.copy_(torch.from_numpy(bias))
+    optimiser = torch.optim.AdamW(model.parameters(), lr=_RATE, weight_decay=1e-4)
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = _RATE * min(1.0, (step + 1) / _WARM_UP)
+        rows = rng.permutation(len(images))[:_BATCH]
+        loss = F.cross_entropy(
+            model(torch.from_numpy(images[rows])), torch.from_numpy(labels[rows])
+        )
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    found = cnn.trunk_tensors(trunk)
+    found[HEAD_WEIGHT] = model.head.weight.detach().numpy().copy()
+    found[HEAD_BIAS] = model.head.bias.detach().numpy().copy()
+    return found
+
+
+def accuracy(
+    architecture: str,
+    tensors: dict[str, Array],
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+) -> float:
+    """Share of records that a network gets right; NaN without records."""
+    found = cnn.features(cnn.load_trunk(architecture, tensors), images)
+    logits = found @ tensors[HEAD_WEIGHT].T + tensors[HEAD_BIAS]
+    return float((logits.argmax(axis=1) == labels).mean()) if len(labels) else float("nan")
+
+
+def _base(job: tuple[Path, list[Entry], str, NetworksPlan, int]) -> str:
+    root, entries, architecture, plan, seed = job
+    bases.train_base(Zoo(root), entries, architecture, plan, seed)
+    return f"base {architecture}"
+
+
+def _network(job: tuple[Path, Entry, str, NetworksPlan]) -> str:
+    root, entry, architecture, plan = job
+    with threads(1):
+        _build_network(Zoo(root), entry, architecture, plan)
+    return f"{architecture} {entry.family}"
+
+
+def _build_network(zoo: Zoo, entry: Entry, architecture: str, plan: NetworksPlan) -> None:
+    base, base_id = bases.read_base(zoo.root, architecture)
+    task = sources.load(entry.task)
+    images, labels, classes = cnn.prepared(task.images), task.labels, len(task.names)
+    rng = np.random.default_rng((entry.task.seed, entry.task.family, entry.task.site, 10))
+    order = rng.permutation(len(labels))
+    held, train = np.sort(order[: len(order) // 5][:HELD_LIMIT]), order[len(order) // 5 :]
+
+    def tuned(steps: int) -> dict[str, Array]:
+        return fine_tune(
+            architecture, base, images[train], labels[train], classes, steps=steps, rng=rng
+        )
+
+    probe, tensors = tuned(0), tuned(plan.steps)
+    data = safetensors.numpy.save(
+        {
+            **tensors,
+            "base_features": cnn.features(cnn.load_trunk(architecture, base), images).astype(
+                np.float16
+            ),
+            "held": held.astype(np.int32),
+            "images": images[held],
+        }
+    )
+    record = NetworkEntry(
+        task=entry.key,
+        architecture=architecture,
+        base=base_id,
+        family=entry.family,
+        labels=entry.labels,
+        probe=f"{accuracy(architecture, probe, images[held], labels[held]):.4f}",
+        accuracy=f"{accuracy(architecture, tensors, images[held], labels[held]):.4f}",
+        sha256=canonical.sha256_hex(data),
+    )
+    atomic.write_bytes(zoo.root / "objects" / f"{record.sha256}.safetensors", data)
+    atomic.write_bytes(_record(zoo.root, entry.key, architecture), canonical.encode(record))
+
+
+def _record(root: Path, key: str, architecture: str) -> Path:
+    return root / "networks" / f"{key}-{architecture}.json"
