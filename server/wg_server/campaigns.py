@@ -22,6 +22,7 @@ from wg_common.errors import ConfigError, DecodeError, InternalError, Verificati
 from wg_common.fleet import Envelope
 from wg_common.protocol import Delivery, PackageOffer, Receipt, Refusal, StatisticsQuery
 from wg_server import intake
+from wg_server.database import Holder
 from wg_server.fleet.adapter import LOST, FleetRun, FleetState, Reply
 from wg_server.fleet.endpoints import Witness
 from wg_server.home import ServerConfig, ServerHome
@@ -70,6 +71,7 @@ class CampaignWorker:
         state: FleetState,
         witness: Witness,
         make_package: MakePackage,
+        holder: Holder,
     ) -> None:
         self._home = home
         self._config = config
@@ -78,6 +80,8 @@ class CampaignWorker:
         self._state = state
         self._witness = witness
         self._make_package = make_package
+        self._holder = holder
+        self._held = True
         self._failures = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="wg-campaigns")
@@ -99,19 +103,27 @@ class CampaignWorker:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                campaign = self._queue.next()
-                if campaign is not None:
-                    self._work(campaign)
-                    continue
+                if self._holds():
+                    campaign = self._queue.claim()
+                    if campaign is not None:
+                        self._work(campaign)
+                        continue
             except WgError as error:
                 log.error("campaign worker: %s", error)
             except Exception:  # the worker must outlive a bug in one campaign
                 log.exception("campaign worker: internal error")
             self._stop.wait(IDLE_SECONDS)
 
+    def _holds(self) -> bool:
+        """Whether this process still is the one that serves the store; says so when it changes."""
+        holds = self._holder.holds()
+        if holds != self._held:
+            log.warning("the store is %s", "ours again" if holds else "served by another process")
+            self._held = holds
+        return holds
+
     def _work(self, campaign: Campaign) -> None:
         log.info("campaign %s: %s", campaign.id, campaign.state)
-        self._queue.begin(campaign.id)
         try:
             with self._state.run() as run:
                 self._exchange(run, campaign.id, _Collecting(self))

@@ -2,7 +2,8 @@
 
 On SQLite every writing transaction takes the write lock when it begins (``BEGIN IMMEDIATE``), so
 "read, decide, write" cannot interleave; WAL keeps readers out of its way, and each commit is
-durable (``synchronous=FULL``). PostgreSQL gets row locks where a decision is made.
+durable (``synchronous=FULL``). PostgreSQL gets row locks where a decision is made, a table lock
+where it is about all rows, and an advisory lock for "one process serves a store at a time".
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -19,6 +20,10 @@ from wg_common.errors import ConfigError
 from wg_server import schema
 
 _READ = "wg_read_only"
+_MIGRATING = 0x7767_6D69
+"""Advisory lock (PostgreSQL) of a transaction that migrates."""
+_SERVING = 0x7767_7365
+"""Advisory lock (PostgreSQL) of the one process that serves the store."""
 
 
 def open_engine(url: str) -> Engine:
@@ -31,18 +36,26 @@ def open_engine(url: str) -> Engine:
         parsed = sa.make_url(url)
     except sa.exc.ArgumentError as error:
         raise ConfigError(f"database: {url!r} is no database URL") from error
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
     shown = parsed.render_as_string(hide_password=True)
     try:
         engine = sa.create_engine(parsed, pool_pre_ping=parsed.get_backend_name() != "sqlite")
-    except (sa.exc.ArgumentError, ImportError) as error:
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"database {shown}: {error}; PostgreSQL needs the extra 'weightgate[postgres]'"
+        ) from error
+    except sa.exc.ArgumentError as error:
         raise ConfigError(f"database {shown}: {error}") from error
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _prepare_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
     try:
         _migrate(engine)
-    except sa.exc.OperationalError as error:
+    except BaseException as error:
         engine.dispose()
+        if not isinstance(error, sa.exc.OperationalError):
+            raise
         raise ConfigError(f"database {shown}: cannot be opened: {error.orig}") from error
     return engine
 
@@ -52,6 +65,66 @@ def reading(engine: Engine) -> Iterator[Connection]:
     """A connection that only reads; on SQLite it takes no write lock."""
     with engine.connect().execution_options(**{_READ: True}) as connection:
         yield connection
+
+
+def lock_table(connection: Connection, table: sa.Table) -> None:
+    """Keep every other writer out of a table until the transaction ends.
+
+    SQLite needs no word for it: a writing transaction is alone from its beginning.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.text(f"LOCK TABLE {table.name} IN SHARE ROW EXCLUSIVE MODE"))
+
+
+class Holder:
+    """The right to serve a store, held by one process; PostgreSQL drops it with the connection.
+
+    On SQLite it means nothing: there the lock file in the home does the same.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+
+    def __enter__(self) -> Self:
+        """Take it.
+
+        Raises:
+            ConfigError: Another process has it.
+        """
+        if not self.holds():
+            raise ConfigError("database: another process serves this store")
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._close()
+
+    def holds(self) -> bool:
+        """Whether this process has the right; one that was lost is taken again if it is free."""
+        if self._engine.dialect.name != "postgresql":
+            return True
+        if self._connection is not None:
+            try:
+                self._connection.execute(sa.text("SELECT 1"))
+                return True
+            except sa.exc.DBAPIError:
+                self._close()
+        try:
+            connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        except sa.exc.DBAPIError:
+            return False
+        taken = connection.execute(sa.text(f"SELECT pg_try_advisory_lock({_SERVING})")).scalar()
+        if taken:
+            self._connection = connection
+        else:
+            connection.close()
+        return bool(taken)
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.invalidate()  # ends the session, and with it the lock
+            self._connection.close()
+            self._connection = None
 
 
 def _prepare_sqlite(connection: Any, record: object) -> None:
@@ -71,7 +144,8 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _migrate(engine: Engine) -> None:
-    found = _version(engine)
+    with reading(engine) as connection:
+        found = _version(connection)
     if found == schema.HEAD:
         return
     from alembic import command  # slow to import, and rarely needed
@@ -90,13 +164,16 @@ def _migrate(engine: Engine) -> None:
             " it was written by a newer weightgate"
         )
     with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_MIGRATING})"))
+        if _version(connection) == schema.HEAD:
+            return  # another process did it meanwhile
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
 
-def _version(engine: Engine) -> str | None:
-    with reading(engine) as connection:
-        if not sa.inspect(connection).has_table("alembic_version"):
-            return None
-        row = connection.execute(sa.text("SELECT version_num FROM alembic_version")).first()
-        return None if row is None else str(row[0])
+def _version(connection: Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    row = connection.execute(sa.text("SELECT version_num FROM alembic_version")).first()
+    return None if row is None else str(row[0])

@@ -196,17 +196,28 @@ class CampaignQueue:
             ).first()
         return row is not None
 
-    def next(self) -> Campaign | None:
-        """The campaign to work on: one that was interrupted, else the oldest in the queue."""
+    def claim(self) -> Campaign | None:
+        """The campaign to work on, running from here: one that was interrupted, else the oldest.
+
+        One that another process holds just now, to cancel it say, is passed over.
+        """
         table = schema.campaign
-        with database.reading(self._engine) as connection:
+        with self._engine.begin() as connection:
             row = connection.execute(
                 sa.select(table.c.id)
                 .where(table.c.state.in_(OPEN_CAMPAIGNS))
                 .order_by(table.c.state == "queued", table.c.created)
                 .limit(1)
+                .with_for_update(skip_locked=True)
             ).first()
-            return None if row is None else _load(connection, row.id)
+            if row is None:
+                return None
+            connection.execute(
+                table.update()
+                .where(table.c.id == row.id, table.c.state == "queued")
+                .values(state="running")
+            )
+            return _load(connection, row.id)
 
     def cancel(self, campaign_id: str) -> Campaign:
         """Ask for a campaign to end; one that only waits ends at once.
@@ -215,7 +226,7 @@ class CampaignQueue:
             ConfigError: There is none of this id, or it ended already.
         """
         with self._engine.begin() as connection:
-            found = _load(connection, campaign_id)
+            found = _load(connection, campaign_id, lock=True)
             if found.state not in OPEN_CAMPAIGNS:
                 raise ConfigError(f"campaign {campaign_id}: {found.state} already")
             if found.state == "queued":
@@ -224,19 +235,12 @@ class CampaignQueue:
                 _set_campaign(connection, campaign_id, state="cancelling")
             return _load(connection, campaign_id)
 
-    def begin(self, campaign_id: str) -> None:
-        """Mark a queued campaign as running."""
-        with self._engine.begin() as connection:
-            connection.execute(
-                schema.campaign.update()
-                .where(schema.campaign.c.id == campaign_id, schema.campaign.c.state == "queued")
-                .values(state="running")
-            )
-
     def finish(self, campaign_id: str, reason: str = "") -> Campaign:
         """End a campaign: what is still open in it expires, or is cancelled or failed."""
         with self._engine.begin() as connection:
-            found = _load(connection, campaign_id)
+            found = _load(connection, campaign_id, lock=True)
+            if found.state not in OPEN_CAMPAIGNS:
+                return found
             served = all(task.state == "delivered" for task in found.tasks)
             if found.state == "cancelling":
                 state = "cancelled"
@@ -307,10 +311,9 @@ def _set_campaign(connection: Connection, campaign_id: str, **values: object) ->
     )
 
 
-def _load(connection: Connection, campaign_id: str) -> Campaign:
-    row = connection.execute(
-        sa.select(schema.campaign).where(schema.campaign.c.id == campaign_id)
-    ).first()
+def _load(connection: Connection, campaign_id: str, *, lock: bool = False) -> Campaign:
+    query = sa.select(schema.campaign).where(schema.campaign.c.id == campaign_id)
+    row = connection.execute(query.with_for_update() if lock else query).first()
     if row is None:
         raise ConfigError(f"campaign {campaign_id}: unknown; see 'wg-server campaign list'")
     columns = [column for column in schema.task.c if column.name != "campaign"]

@@ -23,6 +23,7 @@ from wg_common.errors import ConfigError
 from wg_server import packaging
 from wg_server.admin import admin_app
 from wg_server.campaigns import CampaignWorker, MakePackage
+from wg_server.database import Holder
 from wg_server.enrolment import Enrolment
 from wg_server.fleet.adapter import FleetState
 from wg_server.fleet.endpoints import Witness, routes
@@ -51,11 +52,12 @@ def serve(
     with ExitStack() as stack:
         stack.enter_context(_only_one(home))
         store = stack.enter_context(Store.open(home))
+        holder = stack.enter_context(Holder(store.engine))
         witness = Witness.of(home, store)
         enrolment = Enrolment(home, config, store)
         state = FleetState()
         worker = CampaignWorker(
-            home, config, store, state, witness, make_package or packaging.make_package
+            home, config, store, state, witness, make_package or packaging.make_package, holder
         )
         token = atomic.read_bytes(home.admin_token, limit=1 << 10).decode("ascii").strip()
         admin = admin_app(

@@ -153,6 +153,7 @@ class Store:
             )
             if spent.rowcount != 1:
                 raise RefusedError("join token: unknown, used, expired, or of another site")
+            database.lock_table(connection, sites)  # "nobody else has this key" is about all rows
             taken = connection.execute(
                 sa.select(sites.c.name).where(
                     sites.c.name != request.site,
@@ -280,8 +281,9 @@ class Store:
         """
         table = schema.witness
         with self.engine.begin() as connection:
+            _site(connection, site.name, lock=True)  # the first checkpoint has no row to lock yet
             row = connection.execute(
-                sa.select(table).where(table.c.origin == site.ledger_origin).with_for_update()
+                sa.select(table).where(table.c.origin == site.ledger_origin)
             ).first()
             checkpoint, size, result = decide(None if row is None else row.checkpoint)
             values = {"checkpoint": checkpoint, "size": size, "updated": now}

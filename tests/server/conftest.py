@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from starlette.types import ASGIApp
 
+from wg_server.database import open_engine
 from wg_server.fleet.listener import Listener
 from wg_server.home import ServerConfig, ServerHome
 from wg_server.initialise import free_ports, initialise
 from wg_server.store import Store
+
+from . import postgres
 
 
 @pytest.fixture
@@ -28,6 +33,39 @@ def home(tmp_path: Path) -> ServerHome:
 @pytest.fixture
 def store(home: ServerHome) -> Iterator[Store]:
     with Store.open(home) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster() -> Iterator[str]:
+    """URL of an own PostgreSQL cluster's first database."""
+    if not postgres.available():
+        pytest.skip(postgres.MISSING)
+    with postgres.cluster() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """URL of an empty database of each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/store.sqlite"
+        return
+    cluster = request.getfixturevalue("postgres_cluster")
+    name = f"t{secrets.token_hex(8)}"
+    admin = sa.create_engine(cluster, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    yield sa.make_url(cluster).set(database=name).render_as_string()
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+@pytest.fixture
+def any_store(database_url: str) -> Iterator[Store]:
+    """A store on each kind of database."""
+    with Store(open_engine(database_url)) as opened:
         yield opened
 
 

@@ -1,19 +1,19 @@
 from __future__ import annotations
 
-from pathlib import Path
+import threading
 
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from wg_common.errors import ConfigError
+from wg_common.errors import ConfigError, WgError
 from wg_server import schema
-from wg_server.database import open_engine, reading
+from wg_server.database import Holder, open_engine, reading
 
 
-def test_migrations_make_exactly_the_declared_tables(tmp_path: Path) -> None:
-    engine = open_engine(f"sqlite:///{tmp_path}/store.sqlite")
+def test_migrations_make_exactly_the_declared_tables(database_url: str) -> None:
+    engine = open_engine(database_url)
     with reading(engine) as connection:
         assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
         version = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
@@ -21,8 +21,25 @@ def test_migrations_make_exactly_the_declared_tables(tmp_path: Path) -> None:
     assert version == schema.HEAD
 
 
-def test_a_store_of_a_newer_program_is_left_alone(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/store.sqlite"
+def test_programs_that_open_an_empty_store_at_once_make_it_once(database_url: str) -> None:
+    errors: list[Exception] = []
+
+    def attempt() -> None:
+        try:
+            open_engine(database_url).dispose()
+        except (WgError, sa.exc.SQLAlchemyError) as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=attempt) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+
+
+def test_a_store_of_a_newer_program_is_left_alone(database_url: str) -> None:
+    url = database_url
     engine = open_engine(url)
     with engine.begin() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
@@ -43,10 +60,50 @@ def test_a_password_is_not_in_the_message() -> None:
     assert "hunter2" not in str(info.value)
 
 
-def test_readers_do_not_wait_for_a_writer(tmp_path: Path) -> None:
-    engine = open_engine(f"sqlite:///{tmp_path}/store.sqlite")
+def test_readers_do_not_wait_for_a_writer(database_url: str) -> None:
+    engine = open_engine(database_url)
     with engine.begin() as writer:
         writer.execute(sa.text("DELETE FROM site"))
         with reading(engine) as reader:
             assert reader.execute(sa.select(schema.site)).all() == []
     engine.dispose()
+
+
+def test_one_process_works_on_a_store_at_a_time(database_url: str) -> None:
+    first, second = open_engine(database_url), open_engine(database_url)
+    if first.dialect.name == "sqlite":
+        pytest.skip("there the lock file in the home does it")
+    with Holder(first) as held, pytest.raises(ConfigError, match="another process"), Holder(second):
+        pass
+    with Holder(second) as held:
+        assert held.holds()
+    first.dispose()
+    second.dispose()
+
+
+def test_a_holder_notices_that_its_connection_was_cut(
+    database_url: str,
+) -> None:
+    engine, other = open_engine(database_url), open_engine(database_url)
+    if engine.dialect.name == "sqlite":
+        pytest.skip("there the lock file in the home does it")
+    with Holder(engine) as held:
+        cut = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        with other.connect() as connection:
+            connection.execute(sa.text(cut))
+        assert held.holds()  # nobody else took it: it is taken again
+        with other.connect() as connection:
+            connection.execute(sa.text(cut))
+        with Holder(other):
+            assert not held.holds()
+        assert held.holds()
+    engine.dispose()
+    other.dispose()
+
+
+def test_a_short_url_means_the_driver_that_we_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=r"postgresql\+psycopg://nobody@127.0.0.1:1/x"):
+        open_engine("postgresql://nobody@127.0.0.1:1/x")

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import pytest
 
 from wg_common.errors import ConfigError, RefusedError, VerificationError
 from wg_common.protocol import EnrolmentRequest
-from wg_server.home import ServerHome
+from wg_server.database import open_engine
 from wg_server.store import Store, StoredRelease
 
 NOW = 1000.0
@@ -29,6 +32,11 @@ def enrol(store: Store, asked: EnrolmentRequest, fingerprint: str, now: float = 
     return store.enrol(
         asked, f"node {asked.signing_key}", now, lambda: (fingerprint, now + 100, "certificate")
     )
+
+
+@pytest.fixture
+def store(any_store: Store) -> Store:
+    return any_store
 
 
 @pytest.fixture
@@ -77,29 +85,70 @@ def test_two_sites_cannot_share_a_key(enrolled: Store) -> None:
         enrol(enrolled, request("plant-b", "s2"), "f2")
 
 
-def test_secrets_are_not_in_the_database(home: ServerHome, store: Store) -> None:
-    store.invite("plant-a", "a-very-secret-secret", NOW)
-    store.close()
-    assert b"a-very-secret-secret" not in home.database.read_bytes()
+def test_secrets_are_not_in_the_database(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    with Store(open_engine(f"sqlite:///{path}")) as store:
+        store.invite("plant-a", "a-very-secret-secret", NOW)
+    assert b"a-very-secret-secret" not in path.read_bytes()
 
 
-def test_one_of_many_racing_enrolments_wins(home: ServerHome, store: Store) -> None:
+def test_one_of_many_racing_enrolments_wins(database_url: str, store: Store) -> None:
     store.invite("plant-a", "s1", NOW + 60)
     outcomes: list[str] = []
 
     def attempt(number: int) -> None:
-        with Store.open(home) as mine:
+        with Store(open_engine(database_url)) as mine:
             try:
                 outcomes.append(enrol(mine, request(), f"f{number}"))
             except RefusedError:
                 outcomes.append("refused")
 
-    threads = [threading.Thread(target=attempt, args=(number,)) for number in range(8)]
+    race([partial(attempt, number) for number in range(8)])
+    assert sorted(outcomes) == ["certificate"] + ["refused"] * 7
+
+
+def test_of_two_sites_that_race_with_one_key_one_wins(database_url: str, store: Store) -> None:
+    for attempt in range(5):
+        names = [f"site-{attempt}-{number}" for number in range(4)]
+        for name in names:
+            store.invite(name, name, NOW + 60)
+        outcomes: list[str] = []
+
+        def enter(name: str, keys: str = f"k{attempt}", outcomes: list[str] = outcomes) -> None:
+            with Store(open_engine(database_url)) as mine:
+                try:
+                    outcomes.append(enrol(mine, request(name, name, keys), f"f-{name}"))
+                except RefusedError:
+                    outcomes.append("refused")
+
+        race([partial(enter, name) for name in names])
+        assert sorted(outcomes) == ["certificate"] + ["refused"] * 3
+
+
+def test_a_witness_that_is_asked_at_once_by_many_sees_every_checkpoint(
+    database_url: str, enrolled: Store
+) -> None:
+    site = enrolled.site("plant-a")
+    sizes: list[int] = []
+
+    def grow() -> None:
+        def decide(known: bytes | None) -> tuple[bytes, int, int]:
+            size = int(known or b"0") + 1
+            return str(size).encode(), size, size
+
+        with Store(open_engine(database_url)) as mine:
+            sizes.append(mine.witness(site, NOW, decide))
+
+    race([grow] * 6)
+    assert sorted(sizes) == list(range(1, 7))
+
+
+def race(actions: Sequence[Callable[[], object]]) -> None:
+    threads = [threading.Thread(target=action) for action in actions]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(outcomes) == ["certificate"] + ["refused"] * 7
 
 
 def test_a_certificate_is_good_until_it_expires_or_is_revoked(enrolled: Store) -> None:
