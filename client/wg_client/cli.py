@@ -19,7 +19,7 @@ import click
 
 from wg_client.config import PrivacyConfig
 from wg_client.home import ClientHome
-from wg_common import __version__, atomic, canonical, cli, errors, protocol
+from wg_common import __version__, atomic, canonical, cli, errors, logs, protocol
 from wg_common.cli import emit, json_option, note, say
 
 if TYPE_CHECKING:
@@ -156,17 +156,21 @@ def check(root: Path, epsilon: str | None, delta: str | None, as_json: bool) -> 
 @group.command()
 @home_option
 @click.option("--once", is_flag=True, help="End after one weights package was applied.")
-def run(root: Path, once: bool) -> None:
+@cli.log_option
+def run(root: Path, once: bool, log_format: str) -> None:
     """Connect to the server and answer it, within the policy, until stopped."""
+    from wg_client import config as configuration
     from wg_client.apply import apply_package
     from wg_client.node import Handlers, run_node
     from wg_client.release import answer_query
 
+    home = ClientHome(root)
+    logs.use(log_format, hidden=(configuration.load(home).data.path,))
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     handlers = Handlers(answer_query=answer_query, apply_package=apply_package)
-    run_node(ClientHome(root), handlers, once=once, stop=stop)
+    run_node(home, handlers, once=once, stop=stop)
 
 
 @group.command()

@@ -61,7 +61,7 @@ from wg_client import config as configuration
 from wg_client import download, enrolment, link
 from wg_client.home import ClientHome
 from wg_client.inbox import Inbox
-from wg_common import canonical, fleet, key_files, protocol
+from wg_common import canonical, fleet, key_files, logs, protocol
 from wg_common.errors import DecodeError, PeerError, VerificationError, WgError
 from wg_common.fleet import Envelope
 from wg_common.ledger import witness as witnesses
@@ -144,9 +144,10 @@ def run_node(
     """
     stop = stop or threading.Event()
     node = _Node(home, handlers, stop, options or NodeOptions(), once=once)
-    node.apply_waiting()
-    while not stop.is_set():
-        node.serve()
+    with logs.about(site=node.site):
+        node.apply_waiting()
+        while not stop.is_set():
+            node.serve()
     if once and node.failure is not None:
         raise node.failure
 
@@ -178,6 +179,7 @@ class _Node:
         self._backoff = options.backoff_seconds
         self._app = self._make_app()
         self.failure: WgError | None = None
+        self.site = self._config.site
 
     def serve(self) -> None:
         """One session: certificate, connection, activation, messages; ends on any failure."""
@@ -337,14 +339,15 @@ class _Node:
 def _guarded(request_id: str, action: Callable[[], Envelope]) -> Envelope:
     """Turn an error of a handler into a refusal of one word; the rest stays in the plant's log."""
     fleet.check_request_id(request_id)
-    try:
-        return action()
-    except WgError as error:
-        log.warning("request %s refused: %s", request_id, error)
-        return _refusal(request_id, error.code)
-    except Exception:
-        log.exception("request %s failed", request_id)
-        return _refusal(request_id, "internal")
+    with logs.about(request=request_id):
+        try:
+            return action()
+        except WgError as error:
+            log.warning("request %s refused: %s", request_id, error)
+            return _refusal(request_id, error.code)
+        except Exception:
+            log.exception("request %s failed", request_id)
+            return _refusal(request_id, "internal")
 
 
 def _refusal(request_id: str, code: str) -> Envelope:

@@ -18,13 +18,21 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from wg_common import errors
+from wg_common import errors, logs
 
 T = TypeVar("T")
 
 _OURS = ("wg_common", "wg_server", "wg_client")
 """Packages whose information is for people; of others' only warnings are shown."""
 
+log_option = click.option(
+    "--log-format",
+    "log_format",
+    type=click.Choice(logs.FORMATS),
+    default=logs.TEXT,
+    show_default=True,
+    help="Form of the log on standard error; json: one object a line.",
+)
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document on standard output."
 )
@@ -134,5 +142,8 @@ def _run(group: click.Command, words: list[str]) -> int:
 def _fail(code: str, message: str, exit_code: int, as_json: bool) -> int:
     if as_json:
         emit({"error": {"code": code, "message": message, "exit_code": exit_code}})
-    note(f"error: {message}")
+    if logs.in_json():
+        logging.getLogger(__name__).error("%s: %s", code, message)
+    else:
+        note(f"error: {message}")
     return exit_code

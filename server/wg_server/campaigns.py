@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from wg_common import atomic, canonical, fleet, protocol, weights_file
+from wg_common import atomic, canonical, fleet, logs, protocol, weights_file
 from wg_common.errors import ConfigError, DecodeError, InternalError, VerificationError, WgError
 from wg_common.fleet import Envelope
 from wg_common.protocol import Delivery, PackageOffer, Receipt, Refusal, StatisticsQuery
@@ -106,7 +106,8 @@ class CampaignWorker:
                 if self._holds():
                     campaign = self._queue.claim()
                     if campaign is not None:
-                        self._work(campaign)
+                        with logs.about(campaign=campaign.id):
+                            self._work(campaign)
                         continue
             except WgError as error:
                 log.error("campaign worker: %s", error)
@@ -163,12 +164,14 @@ class CampaignWorker:
                         self._queue.update(campaign_id, name, state="failed", code="tries")
                         continue
                     not_before[name] = now + min(2.0**task.messages, 30.0)
-                    self._send(run, flights, campaign, task, sites[name], phase)
+                    with logs.about(site=name, request=phase.request(task)):
+                        self._send(run, flights, campaign, task, sites[name], phase)
             for reply in run.poll(set(flights)):
                 flight = flights.pop(reply.message_id)
                 if flight.site in tasks and flight.site in sites:
                     task, site = tasks[flight.site], sites[flight.site]
-                    self._handle(campaign, task, site, reply, phase)
+                    with logs.about(site=task.site, request=phase.request(task)):
+                        self._handle(campaign, task, site, reply, phase)
             self._stop.wait(TICK_SECONDS)
         for message_id in flights:
             run.forget(message_id)
@@ -200,6 +203,7 @@ class CampaignWorker:
         if message_id is None:
             return
         flights[message_id] = _Flight(task.site, sent, sent + seconds)
+        log.info("campaign %s: %s sent to %s", campaign.id, phase.kind, task.site)
         self._queue.update(campaign.id, task.site, messages=1, bytes_sent=len(envelope.payload))
 
     def _handle(
@@ -237,7 +241,8 @@ class CampaignWorker:
             if task.state != "released" or self._stop.is_set():
                 continue
             try:
-                digest = self._package(campaign, task)
+                with logs.about(site=task.site, request=task.delivery_id):
+                    digest = self._package(campaign, task)
             except WgError as error:
                 log.error("campaign %s: package for %s: %s", campaign_id, task.site, error)
                 self._queue.update(campaign_id, task.site, state="failed", code=error.code)
@@ -277,6 +282,8 @@ class _Phase(Protocol):
 
     def until(self, campaign: Campaign) -> float: ...
 
+    def request(self, task: Task) -> str: ...
+
     def patience(self, task: Task) -> float: ...
 
     def envelope(self, campaign: Campaign, task: Task) -> Envelope: ...
@@ -297,6 +304,9 @@ class _Collecting:
 
     def until(self, campaign: Campaign) -> float:
         return campaign.collect_until
+
+    def request(self, task: Task) -> str:
+        return task.query_id
 
     def patience(self, task: Task) -> float:
         return 0.0
@@ -345,6 +355,9 @@ class _Delivering:
 
     def until(self, campaign: Campaign) -> float:
         return campaign.deliver_until
+
+    def request(self, task: Task) -> str:
+        return task.delivery_id
 
     def patience(self, task: Task) -> float:
         """Seconds that fetching an offered package may take beyond the life of a message."""

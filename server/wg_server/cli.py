@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wg_common import canonical, cli, protocol
+from wg_common import canonical, cli, logs, protocol
 from wg_common.errors import ConfigError, PeerError
 from wg_server.home import ServerConfig, ServerHome
 
@@ -222,10 +222,12 @@ def renew(root: Path, as_json: bool) -> None:
 
 @main_group.command()
 @_home_option
-def serve(root: Path) -> None:
+@cli.log_option
+def serve(root: Path, log_format: str) -> None:
     """Serve the fleet: listeners and campaign worker. SIGTERM ends it cleanly."""
     from wg_server import serve as serving
 
+    logs.use(log_format)
     for name in ("alembic", "flwr", "uvicorn"):
         logging.getLogger(name).setLevel(logging.WARNING)
     stop = threading.Event()

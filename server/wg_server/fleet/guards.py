@@ -17,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from wg_common import logs
 from wg_server.store import Site, Store
 
 log = logging.getLogger(__name__)
@@ -90,7 +91,8 @@ class Identify:
             await PlainTextResponse("not an enrolled site\n", 403)(scope, receive, send)
             return
         scope["state"][SITE_STATE] = site
-        await self._app(scope, receive, send)
+        with logs.about(site=site.name):
+            await self._app(scope, receive, send)
 
     def _look_up(self, der: bytes) -> Site | None:
         now = time.time()

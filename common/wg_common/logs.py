@@ -1,0 +1,97 @@
+"""Logs for machines: one JSON object a line, with what the line is about in fields of its own.
+
+``about`` names what a thread or request works on (a site, a campaign, a request id); every line
+that is logged meanwhile carries it, also through ``run_in_threadpool``. Lines hold no secrets by
+construction: tokens and keys are never given to a logger. In JSON, which is made to be shipped
+elsewhere, join tokens and paths of a plant's records are taken out as well, should an error text
+hold one.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import logging
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+TEXT = "text"
+JSON = "json"
+FORMATS = (TEXT, JSON)
+FIELDS = ("node", "site", "campaign", "request")
+"""What a line can be about; in a line they stand in this order."""
+
+_ABOUT: contextvars.ContextVar[Mapping[str, str]] = contextvars.ContextVar("wg_log_about")
+_TOKEN = re.compile(r"wgj1\.[A-Za-z0-9_\-]+")
+
+
+@contextmanager
+def about(**fields: str) -> Iterator[None]:
+    """Every line that is logged inside is about these; names are from ``FIELDS``."""
+    token = _ABOUT.set({**_ABOUT.get({}), **fields})
+    try:
+        yield
+    finally:
+        _ABOUT.reset(token)
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats a record as one line of JSON.
+
+    Args:
+        hidden: Paths that are replaced, with all that follows in the same word, by ``[data]``.
+    """
+
+    def __init__(self, hidden: Sequence[str] = ()) -> None:
+        super().__init__()
+        paths = "|".join(re.escape(path) for path in hidden if path)
+        self._hidden = re.compile(rf"(?:{paths})[^\s'\":;,]*") if paths else None
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, without its newline."""
+        when = datetime.fromtimestamp(record.created, UTC)
+        document = {
+            "time": when.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": self._clean(record.getMessage()),
+        }
+        found = _ABOUT.get({})
+        document |= {name: found[name] for name in FIELDS if name in found}
+        if record.exc_info:
+            document["trace"] = self._clean(self.formatException(record.exc_info))
+        return json.dumps(document, ensure_ascii=False)
+
+    def _clean(self, text: str) -> str:
+        text = _TOKEN.sub("[join token]", text)
+        return self._hidden.sub("[data]", text) if self._hidden else text
+
+
+def use(form: str, *, hidden: Sequence[str] = ()) -> None:
+    """Let everything that this process logs come out in a format; ``text`` is as it was.
+
+    Warnings of Python and exceptions that end a thread are logged too, so that nothing else than
+    JSON stands on standard error.
+    """
+    if form != JSON:
+        return
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(JsonFormatter(hidden))
+    logging.captureWarnings(True)
+    threading.excepthook = _log_thread
+
+
+def in_json() -> bool:
+    """Whether this process logs in JSON."""
+    return any(isinstance(h.formatter, JsonFormatter) for h in logging.getLogger().handlers)
+
+
+def _log_thread(ended: threading.ExceptHookArgs) -> None:
+    name = ended.thread.name if ended.thread else "unknown"
+    value = ended.exc_value or ended.exc_type()
+    logging.getLogger(__name__).error(
+        "thread %s ended", name, exc_info=(ended.exc_type, value, ended.exc_traceback)
+    )
