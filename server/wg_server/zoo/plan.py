@@ -20,8 +20,11 @@ DEFAULT = "default"
 
 T = TypeVar("T")
 
-Kind = Literal["procedural", "fashion-mnist", "npz", "folder", "contributions"]
+Kind = Literal[
+    "procedural", "fashion-mnist", "torchvision", "npz", "folder", "archive", "contributions"
+]
 CONTRIBUTIONS: Kind = "contributions"
+_FILES = ("torchvision", "npz", "folder", "archive", CONTRIBUTIONS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,15 +53,17 @@ class SourcePlan:
 
     Attributes:
         kind: ``procedural``, ``fashion-mnist`` (skipped with a log line where it is not
-            installed), ``npz`` (arrays x, y, classes), ``folder`` (one sub-folder a class), or
+            installed), ``torchvision`` (a data set that lies at ``path``; skipped with a log line
+            where it does not), ``npz`` (arrays x, y, classes), ``folder`` (one sub-folder a
+            class), ``archive`` (a zip or tar of such a folder), or
             ``contributions`` (a folder of ``.wgc`` files of enrolled sites; makes no tasks).
         families: Number of kinds of plants; for files, of class subsets. Not for contributions.
         sites: Sites of each family: the same classes, other records, another camera.
         per_class: Records of each class at each site.
         strength: How far a site's camera is from a clean one, 0 to 1.
         only: For ``procedural``: draw families of this kind only; empty for all kinds.
-        path: For ``npz``, ``folder`` and ``contributions``.
-        name: Name in provenance; the kind when empty.
+        path: For all but ``procedural``; optional for ``fashion-mnist``.
+        name: Name in provenance; the kind when empty. For ``torchvision`` the data set's class.
         licence: Licence in provenance; needed where ``path`` is.
     """
 
@@ -81,7 +86,7 @@ class SourcePlan:
         _range("per_class", self.per_class, 8, 100_000)
         if not 0 <= self.strength <= 1:
             raise ConfigError(f"strength: {self.strength}, expected 0 to 1")
-        if self.kind in ("npz", "folder", CONTRIBUTIONS) and not (self.path and self.licence):
+        if self.kind in _FILES and not (self.path and self.licence):
             raise ConfigError(f"source {self.kind}: needs a path and a licence")
 
 

@@ -1,4 +1,4 @@
-"""Sources of public tasks: the procedural library, Fashion-MNIST, and the operator's own files.
+"""Sources of public tasks: the procedural library, public data sets, and the operator's own files.
 
 A file source makes *families* of class subsets and *sites* of disjoint records, each seen through
 a camera of its own; the first site of a family sees the records as they are.
@@ -6,10 +6,9 @@ a camera of its own; the first site of a family sees the records as they are.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-import gzip
 import logging
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.errors import ConfigError, DataError
+from wg_server.zoo import archives, packed, torchvision_sets
 from wg_server.zoo.plan import SourcePlan, TaskSpec, ZooPlan
 from wg_server.zoo.procedural import cameras, families
 
 log = logging.getLogger(__name__)
 
-Pictures = NDArray[np.uint8]
+Pictures = archives.Pictures
 
 _FASHION = (
     "t-shirt",
@@ -43,7 +43,8 @@ _FASHION_FOLDERS = (
     "~/.cache/torchvision/FashionMNIST/raw",
     "~/data/FashionMNIST/raw",
 )
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+_LEAST = 5
+"""Fewest records of a class at a site."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,28 +66,24 @@ class Task:
     licence: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Archive:
-    images: list[Pictures]
-    labels: NDArray[np.int64]
-    names: tuple[str, ...]
-
-
 def available(plan: ZooPlan) -> ZooPlan:
-    """The plan without the optional sources that this machine lacks; each is logged."""
+    """The plan without the optional sources that this machine lacks; each is logged.
+
+    Raises:
+        ConfigError: Nothing is left, or torchvision has no data set of a source's name.
+    """
     kept: list[SourcePlan] = []
     for source in plan.sources:
         if source.kind == "fashion-mnist" and fashion_folder(source.path) is None:
             log.info("zoo: Fashion-MNIST is not installed; its tasks are left out")
             continue
+        if source.kind == "torchvision" and not torchvision_sets.present(source.name, source.path):
+            log.info("zoo: %s is not at %s; its tasks are left out", source.name, source.path)
+            continue
         kept.append(source)
-    return ZooPlan(
-        seed=plan.seed,
-        architecture=plan.architecture,
-        encoder=plan.encoder,
-        sources=tuple(kept),
-        networks=plan.networks,
-    )
+    if not kept:
+        raise ConfigError("zoo: none of the plan's sources is on this machine")
+    return dataclasses.replace(plan, sources=tuple(kept))
 
 
 def load(spec: TaskSpec) -> Task:
@@ -98,12 +95,12 @@ def load(spec: TaskSpec) -> Task:
     if spec.kind == "procedural":
         return _procedural(spec)
     if spec.kind == "fashion-mnist":
-        archive, licence = _fashion(spec.path), "MIT"
-    elif spec.kind == "npz":
-        archive, licence = _npz(spec.path), spec.licence
+        return _cut(spec, _fashion(spec.path), "MIT")
+    if spec.kind == "torchvision":
+        archive = torchvision_sets.read(spec.name, spec.path)
     else:
-        archive, licence = _folder(spec.path), spec.licence
-    return _cut(spec, archive, licence)
+        archive = _READERS[spec.kind](spec.path)
+    return _cut(spec, archive, spec.licence)
 
 
 def fashion_folder(path: str = "") -> Path | None:
@@ -127,7 +124,7 @@ def _procedural(spec: TaskSpec) -> Task:
     return Task(list(images), labels, family.labels, family.name, "none (rendered)")
 
 
-def _cut(spec: TaskSpec, archive: _Archive, licence: str) -> Task:
+def _cut(spec: TaskSpec, archive: archives.Archive, licence: str) -> Task:
     """One family's class subset, one site's records, one camera."""
     rng = np.random.default_rng((spec.seed, spec.family, 5))
     total = len(archive.names)
@@ -138,6 +135,11 @@ def _cut(spec: TaskSpec, archive: _Archive, licence: str) -> Task:
     for new, old in enumerate(classes):
         rows = np.array_split(rng.permutation(np.flatnonzero(archive.labels == old)), spec.sites)
         chosen = rows[spec.site][: spec.per_class]
+        if len(chosen) < _LEAST:
+            raise DataError(
+                f"source {spec.name}: class {archive.names[old]!r} has {len(chosen)} records for"
+                f" site {spec.site} of {spec.sites}, expected at least {_LEAST}; plan fewer sites"
+            )
         images += [archive.images[row] for row in chosen]
         labels += [new] * len(chosen)
     site_rng = np.random.default_rng((spec.seed, spec.family, spec.site, 6))
@@ -160,55 +162,15 @@ def _rephotograph(image: Pictures, camera: cameras.Camera, rng: np.random.Genera
 
 
 @functools.lru_cache(maxsize=1)
-def _fashion(path: str) -> _Archive:
+def _fashion(path: str) -> archives.Archive:
     folder = fashion_folder(path)
     if folder is None:
         raise DataError("Fashion-MNIST: no IDX files found")
-    images = _idx(folder, "train-images-idx3-ubyte", 16).reshape(-1, 28, 28)
-    labels = _idx(folder, "train-labels-idx1-ubyte", 8).astype(np.int64)
-    return _Archive(list(images), labels, _FASHION)
+    return archives.read_idx(folder, "train-images-idx3-ubyte", "train-labels-idx1-ubyte", _FASHION)
 
 
-def _idx(folder: Path, name: str, header: int) -> Pictures:
-    plain, packed = folder / name, folder / f"{name}.gz"
-    data = plain.read_bytes() if plain.is_file() else gzip.decompress(packed.read_bytes())
-    return np.frombuffer(data, dtype=np.uint8, offset=header)
-
-
-@functools.lru_cache(maxsize=2)
-def _npz(path: str) -> _Archive:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            x, y, classes = archive["x"], archive["y"].astype(np.int64), archive["classes"]
-            keep = archive["split"] == 0 if "split" in archive else np.ones(len(y), bool)
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path}: not an archive of x, y and classes: {error}") from error
-    if x.dtype != np.uint8 or x.ndim not in (3, 4) or len(x) != len(y):
-        raise DataError(f"{path}: x is {x.dtype} of shape {x.shape}, expected uint8 images")
-    return _Archive(list(x[keep]), y[keep], tuple(str(c) for c in classes))
-
-
-@functools.lru_cache(maxsize=2)
-def _folder(path: str) -> _Archive:
-    from PIL import Image
-
-    root = Path(path)
-    names = sorted(p.name for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
-    if len(names) < 2:
-        raise DataError(f"{path}: expected a folder with one sub-folder a class, at least two")
-    images: list[Pictures] = []
-    labels: list[int] = []
-    for label, name in enumerate(names):
-        for file in _pictures(root / name):
-            try:
-                with Image.open(file) as picture:
-                    grey = picture.mode in ("1", "L", "I;16")
-                    images.append(np.asarray(picture.convert("L" if grey else "RGB")))
-            except (OSError, Image.DecompressionBombError) as error:
-                raise DataError(f"{file}: not a picture: {error}") from error
-            labels.append(label)
-    return _Archive(images, np.array(labels, dtype=np.int64), tuple(names))
-
-
-def _pictures(folder: Path) -> Iterable[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES)
+_READERS = {
+    "npz": archives.read_npz,
+    "folder": archives.read_folder,
+    "archive": packed.read_packed,
+}

@@ -1,0 +1,355 @@
+"""Sources of files: what is read, what is refused, and that nothing is ever extracted."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import stat
+import struct
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from wg_common.errors import ConfigError, DataError
+from wg_server.zoo import archives, packed, sources, torchvision_sets
+from wg_server.zoo.plan import SourcePlan, ZooPlan, tasks
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> None:
+    for cached in (archives.read_folder, packed.read_packed, archives.read_npz):
+        cached.cache_clear()
+    torchvision_sets.read.cache_clear()
+    sources._fashion.cache_clear()
+
+
+def _plan(kind: str, path: Path, **more: object) -> ZooPlan:
+    fields = {"families": 2, "sites": 2, "per_class": 8, "licence": "test", **more}
+    source = SourcePlan(kind=kind, path=str(path), **fields)  # type: ignore[arg-type]
+    return ZooPlan(seed=3, sources=(source, SourcePlan(kind="procedural", families=1, sites=1)))
+
+
+def _png(seed: int = 0, mode: str = "L", size: tuple[int, int] = (12, 12)) -> bytes:
+    rng = np.random.default_rng(seed)
+    if mode == "I;16":
+        picture = Image.fromarray(rng.integers(0, 1 << 16, size[::-1]).astype(np.uint16))
+    else:
+        picture = Image.fromarray(rng.integers(0, 256, (*size[::-1], 3)).astype(np.uint8))
+        picture = picture.convert(mode)
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    return out.getvalue()
+
+
+Members = dict[str, bytes]
+
+
+def _members(count: int = 12) -> Members:
+    return {
+        f"set/{label}/{n:02d}.png": _png(100 * row + n)
+        for row, label in enumerate(("good", "scratch", "pit"))
+        for n in range(count)
+    }
+
+
+def _zip(path: Path, members: Members) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return path
+
+
+def _tar(path: Path, members: Members) -> Path:
+    mode = "w" + (f":{path.suffix[1:]}" if path.suffix != ".tar" else "")
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+def _folder(path: Path, members: Members) -> Path:
+    for name, data in members.items():
+        file = path.joinpath(*Path(name).parts[1:])
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+    return path
+
+
+def test_folder_zip_and_tar_of_the_same_pictures_are_the_same_source(tmp_path: Path) -> None:
+    members = _members()
+    found = [archives.read_folder(str(_folder(tmp_path / "set", members)))]
+    found.append(packed.read_packed(str(_zip(tmp_path / "set.zip", members))))
+    for ending in (".tar", ".tar.gz", ".tar.bz2", ".tar.xz"):
+        found.append(packed.read_packed(str(_tar(tmp_path / f"set{ending}", members))))
+    for one in found:
+        assert one.names == ("good", "pit", "scratch")
+        assert np.array_equal(one.labels, found[0].labels)
+        assert all(map(np.array_equal, one.images, found[0].images))
+
+
+@pytest.mark.parametrize("kind", ["folder", "archive"])
+def test_tasks_of_files_have_disjoint_records(kind: str, tmp_path: Path) -> None:
+    path = (
+        _folder(tmp_path / "set", _members(20))
+        if kind == "folder"
+        else _zip(tmp_path / "set.zip", _members(20))
+    )
+    one, two = (sources.load(spec) for spec in tasks(_plan(kind, path, strength=0.0))[:2])
+    assert one.licence == "test" and one.family == f"{kind}-0"
+    assert not {i.tobytes() for i in one.images} & {i.tobytes() for i in two.images}
+
+
+def test_too_few_records_for_the_sites_are_named(tmp_path: Path) -> None:
+    plan = _plan("folder", _folder(tmp_path / "set", _members(12)), sites=4)
+    with pytest.raises(DataError, match="'good' has 3 records for site 0 of 4"):
+        sources.load(tasks(plan)[0])
+
+
+def test_every_mode_becomes_eight_bits(tmp_path: Path) -> None:
+    for mode, shape in (
+        ("L", (12, 12)),
+        ("1", (12, 12)),
+        ("P", (12, 12, 3)),
+        ("RGBA", (12, 12, 3)),
+    ):
+        assert archives.decode(_png(0, mode), "x").shape == shape
+
+
+def test_sixteen_bits_keep_their_contrast() -> None:
+    found = archives.decode(_png(5, "I;16"), "x")
+    assert found.dtype == np.uint8
+    assert found.std() > 50  # clipped to 255 it would be near zero
+
+
+def test_a_large_picture_is_made_smaller() -> None:
+    assert archives.decode(_png(size=(600, 300)), "x").shape == (128, 256)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x89PNG\r\n\x1a\n" + b"\0" * 40,
+        _png()[:60],
+        b"GIF89a" + b"\0" * 40,
+        _png(size=(4, 40)),
+        # A header that claims 60000 x 60000 pixels.
+        _png()[:16] + struct.pack(">II", 60000, 60000) + _png()[24:],
+    ],
+)
+def test_what_is_no_picture_is_refused(data: bytes) -> None:
+    with pytest.raises(DataError):
+        archives.decode(data, "x")
+
+
+def test_any_flipped_byte_gives_a_picture_or_an_error() -> None:
+    data = _png()
+    for place in range(len(data)):
+        broken = bytearray(data)
+        broken[place] ^= 0xFF
+        with contextlib.suppress(DataError):
+            assert archives.decode(bytes(broken), "x").dtype == np.uint8
+
+
+@pytest.mark.parametrize("name", ["../a/1.png", "/a/1.png", "set/../../a/1.png", "a\\..\\1.png"])
+@pytest.mark.parametrize("make", [_zip, _tar])
+def test_a_member_that_leads_outside_is_refused(
+    make: Callable[[Path, Members], Path], name: str, tmp_path: Path
+) -> None:
+    path = make(tmp_path / ("a.zip" if make is _zip else "a.tar"), {**_members(), name: _png()})
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(DataError, match="leads outside"):
+        packed.read_packed(str(path))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_links_and_devices_in_a_tar_are_refused(kind: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w") as archive:
+        info = tarfile.TarInfo("set/good/1.png")
+        info.type, info.linkname = kind, "/etc/hostname"
+        archive.addfile(info)
+    with pytest.raises(DataError, match="is a link"):
+        packed.read_packed(str(path))
+
+
+def test_links_in_a_zip_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        info = zipfile.ZipInfo("set/good/1.png")
+        info.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(info, "/etc/hostname")
+    with pytest.raises(DataError, match="is a link"):
+        packed.read_packed(str(path))
+
+
+@pytest.mark.parametrize("make", [_zip, _tar])
+def test_a_member_above_the_limit_is_refused(
+    make: Callable[[Path, Members], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed, "MEMBER_LIMIT", 10_000)
+    path = make(
+        tmp_path / ("a.zip" if make is _zip else "a.tar"), {"set/good/1.png": b"\0" * 10_001}
+    )
+    with pytest.raises(DataError, match="larger than"):
+        packed.read_packed(str(path))
+
+
+def test_a_forged_header_of_names_is_not_read_into_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed, "MEMBER_LIMIT", 50_000)
+    path = tmp_path / "a.tar.gz"
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as archive:
+        info = tarfile.TarInfo("set/good/1.png")
+        info.pax_headers = {"comment": "x" * 200_000}
+        archive.addfile(info)
+    with pytest.raises(DataError, match="a header asks for"):
+        packed.read_packed(str(path))
+
+
+def test_too_many_bytes_of_pictures_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archives, "TOTAL_LIMIT", 1000)
+    with pytest.raises(DataError, match="more than 1000 bytes"):
+        packed.read_packed(str(_zip(tmp_path / "a.zip", _members())))
+
+
+def test_too_many_members_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed, "MEMBERS_LIMIT", 5)
+    with pytest.raises(DataError, match="more than 5 members"):
+        packed.read_packed(str(_zip(tmp_path / "a.zip", _members())))
+
+
+@pytest.mark.parametrize("ending", ["zip", "tar", "tar.gz", "tar.xz", "rar"])
+def test_what_is_no_archive_is_refused(ending: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{ending}"
+    path.write_bytes(b"nothing of the kind" * 100)
+    with pytest.raises(DataError):
+        packed.read_packed(str(path))
+    with pytest.raises(DataError):
+        packed.read_packed(str(tmp_path / f"missing.{ending}"))
+
+
+def test_a_damaged_zip_gives_pictures_or_an_error(tmp_path: Path) -> None:
+    data = _zip(tmp_path / "good.zip", _members(2)).read_bytes()
+    rng = np.random.default_rng(4)
+    for number in range(60):
+        broken = bytearray(data)
+        for place in rng.integers(0, len(data), 3):
+            broken[place] ^= int(rng.integers(1, 256))
+        path = tmp_path / f"{number}.zip"
+        path.write_bytes(bytes(broken))
+        with contextlib.suppress(DataError):
+            assert packed.read_packed(str(path)).images
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": np.zeros((6, 16, 16), np.float32)}, "x is float32"),
+        ({"x": np.zeros((6, 16, 16, 4), np.uint8)}, "x is uint8"),
+        ({"x": np.zeros((6, 4, 4), np.uint8)}, "x is uint8"),
+        ({"y": np.zeros(5, np.int64)}, "y is int64"),
+        ({"y": np.zeros(6)}, "y is float64"),
+        ({"y": np.full(6, 2)}, "between 0 and 1"),
+        ({"classes": np.array(["a", "a"])}, "classes"),
+        ({"x": np.array([{}] * 6, dtype=object)}, "not an archive"),
+    ],
+)
+def test_arrays_that_are_not_as_they_should_be_are_named(
+    change: dict[str, np.ndarray], message: str, tmp_path: Path
+) -> None:
+    arrays = {
+        "x": np.zeros((6, 16, 16), np.uint8),
+        "y": np.arange(6) % 2,
+        "classes": np.array(["a", "b"]),
+        **change,
+    }
+    np.savez(tmp_path / "a.npz", **arrays)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=message):
+        archives.read_npz(str(tmp_path / "a.npz"))
+
+
+def _write_idx(folder: Path, name: str, array: np.ndarray, *, packed: bool) -> None:
+    header = bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape)
+    data = header + array.astype(np.uint8).tobytes()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / (f"{name}.gz" if packed else name)
+    path.write_bytes(gzip.compress(data) if packed else data)
+
+
+def _mnist(folder: Path, *, packed: bool) -> Path:
+    rng = np.random.default_rng(1)
+    images, labels = rng.integers(0, 256, (200, 28, 28)), np.arange(200) % 10
+    _write_idx(folder, "train-images-idx3-ubyte", images, packed=packed)
+    _write_idx(folder, "train-labels-idx1-ubyte", labels, packed=packed)
+    return folder
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_fashion_mnist_is_read_where_it_is_installed(packed: bool, tmp_path: Path) -> None:
+    plan = _plan("fashion-mnist", _mnist(tmp_path / "raw", packed=packed))
+    assert sources.available(plan) == plan
+    task = sources.load(tasks(plan)[0])
+    assert task.licence == "MIT"
+    assert task.names[:2] == ("t-shirt", "trouser") and len(task.names) == 10
+    assert len(task.images) == 80 and task.images[0].shape == (28, 28)
+
+
+def test_fashion_mnist_is_left_out_where_it_is_not(tmp_path: Path) -> None:
+    left = sources.available(_plan("fashion-mnist", tmp_path)).sources
+    assert [source.kind for source in left] == ["procedural"]
+
+
+@pytest.mark.parametrize("cut", [0, 3, 10, 17, 500])
+def test_a_cut_idx_file_is_refused(cut: int, tmp_path: Path) -> None:
+    folder = _mnist(tmp_path / "raw", packed=False)
+    path = folder / "train-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(DataError, match="not an IDX file"):
+        sources.load(tasks(_plan("fashion-mnist", folder))[0])
+
+
+def test_a_torchvision_set_is_read_from_its_root(tmp_path: Path) -> None:
+    _mnist(tmp_path / "KMNIST" / "raw", packed=False)
+    raw = tmp_path / "KMNIST" / "raw"
+    _write_idx(raw, "t10k-images-idx3-ubyte", np.zeros((1, 28, 28)), packed=False)
+    _write_idx(raw, "t10k-labels-idx1-ubyte", np.zeros(1), packed=False)
+    plan = _plan("torchvision", tmp_path, name="KMNIST")
+    assert sources.available(plan) == plan
+    task = sources.load(tasks(plan)[0])
+    assert task.family == "KMNIST-0" and task.licence == "test"
+    assert len(task.names) == 10 and task.images[0].shape == (28, 28)
+
+
+def test_a_torchvision_set_of_pictures_is_read_from_its_root(tmp_path: Path) -> None:
+    _folder(tmp_path / "eurosat" / "2750", _members(20))
+    task = sources.load(tasks(_plan("torchvision", tmp_path, name="EuroSAT"))[0])
+    assert task.names == ("good", "pit", "scratch")
+
+
+@pytest.mark.parametrize("name", ["KMNIST", "SVHN", "EuroSAT", "DTD", "STL10"])
+def test_a_torchvision_set_that_is_absent_is_left_out_and_said(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    left = sources.available(_plan("torchvision", tmp_path, name=name)).sources
+    assert [source.kind for source in left] == ["procedural"]
+    assert f"{name} is not at {tmp_path}" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["CIFAR10", "os", "", "VisionDataset", "FakeData"])
+def test_a_torchvision_set_that_is_not_known_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="expected one of"):
+        sources.available(_plan("torchvision", tmp_path, name=name))
