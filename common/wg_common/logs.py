@@ -73,11 +73,16 @@ class JsonFormatter(logging.Formatter):
 def use(form: str, *, hidden: Sequence[str] = ()) -> None:
     """Let everything that this process logs come out in a format; ``text`` is as it was.
 
-    Warnings of Python and exceptions that end a thread are logged too, so that nothing else than
-    JSON stands on standard error.
+    Warnings of Python and exceptions that end a thread are logged too, and libraries that print
+    their log by themselves are stopped, so that nothing else than JSON stands on standard error.
+    Call it after they are imported.
     """
     if form != JSON:
         return
+    for name in list(logging.root.manager.loggerDict):
+        library = logging.getLogger(name)
+        library.handlers.clear()
+        library.propagate = True
     for handler in logging.getLogger().handlers:
         handler.setFormatter(JsonFormatter(hidden))
     logging.captureWarnings(True)

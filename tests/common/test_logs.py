@@ -17,7 +17,7 @@ from wg_common.logs import JsonFormatter
 
 def record(message: str, *words: object, error: BaseException | None = None) -> logging.LogRecord:
     trace = (type(error), error, error.__traceback__) if error else None
-    return logging.LogRecord("wg_server.x", logging.WARNING, "f", 1, message, words, trace)  # type: ignore[arg-type]
+    return logging.LogRecord("wg_server.x", logging.WARNING, "f", 1, message, words, trace)
 
 
 def line(item: logging.LogRecord, *hidden: str) -> dict[str, str]:
@@ -87,12 +87,16 @@ def test_warnings_and_threads_that_die_are_lines_too(capsys: pytest.CaptureFixtu
     root = logging.getLogger()
     before, hook = list(root.handlers), threading.excepthook
     root.handlers[:] = [logging.StreamHandler()]
+    own = logging.getLogger("a_library_that_prints_by_itself")
+    own.addHandler(logging.StreamHandler())
+    own.propagate = False
     try:
         logs.use(logs.JSON)
         assert logs.in_json()
         with warnings.catch_warnings():
             warnings.simplefilter("always")
             warnings.warn("old", UserWarning, stacklevel=1)
+        own.warning("here")
         thread = threading.Thread(target=lambda: 1 / 0, name="worker")
         thread.start()
         thread.join()
@@ -102,7 +106,8 @@ def test_warnings_and_threads_that_die_are_lines_too(capsys: pytest.CaptureFixtu
         root.handlers[:] = before
     found = [json.loads(text) for text in capsys.readouterr().err.splitlines()]
     assert "old" in found[0]["message"]
-    assert found[1]["message"] == "thread worker ended" and "ZeroDivision" in found[1]["trace"]
+    assert found[1]["message"] == "here"
+    assert found[2]["message"] == "thread worker ended" and "ZeroDivision" in found[2]["trace"]
 
 
 def test_text_is_the_form_that_nobody_asked_to_change() -> None:
