@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from wg_common import atomic, protocol
@@ -27,7 +28,12 @@ class Made:
 
 
 def generate_from_file(
-    home: ServerHome, source: Path, out: Path, *, make_package: MakePackage | None = None
+    home: ServerHome,
+    source: Path,
+    out: Path,
+    *,
+    make_package: MakePackage | None = None,
+    accept_generator: str = "",
 ) -> Made:
     """Verify and keep the release in ``source``, and write a package for its site to ``out``.
 
@@ -35,9 +41,10 @@ def generate_from_file(
         ConfigError: A file is missing, or the site is not enrolled.
         DecodeError: ``source`` is not a statistics file.
         VerificationError: It does not hold.
+        PolicyRefused: The generator's model card fails, and it is not accepted by name.
         WitnessRefused: The site's ledger contradicts what was seen of it before.
     """
-    make = make_package or packaging.make_package
+    make = make_package or partial(packaging.make_package, accept_generator=accept_generator)
     data = atomic.read_bytes(source, limit=protocol.STATISTICS_LIMIT)
     encoder = home.encoder_id()
     with Store.open(home) as store:

@@ -90,6 +90,14 @@ _home_option = click.option(
 )
 
 
+_accept_option = click.option(
+    "--accept-generator",
+    metavar="ID",
+    default="",
+    help="Use the generator of this id although its model card fails.",
+)
+
+
 @click.group(cls=_LazyGroup)
 @click.version_option(package_name="weightgate")
 def main_group() -> None:
@@ -222,8 +230,9 @@ def renew(root: Path, as_json: bool) -> None:
 
 @main_group.command()
 @_home_option
+@_accept_option
 @cli.log_option
-def serve(root: Path, log_format: str) -> None:
+def serve(root: Path, accept_generator: str, log_format: str) -> None:
     """Serve the fleet: listeners and campaign worker. SIGTERM ends it cleanly."""
     from wg_server import serve as serving
 
@@ -232,7 +241,7 @@ def serve(root: Path, log_format: str) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     stop = threading.Event()
     with serving.signals(stop):
-        serving.serve(ServerHome(root), stop=stop)
+        serving.serve(ServerHome(root), stop=stop, accept_generator=accept_generator)
 
 
 @main_group.command()
@@ -250,12 +259,13 @@ def serve(root: Path, log_format: str) -> None:
     required=True,
     help="The .wgw file to write.",
 )
+@_accept_option
 @cli.json_option
-def generate(root: Path, source: Path, out: Path, as_json: bool) -> None:
+def generate(root: Path, source: Path, out: Path, accept_generator: str, as_json: bool) -> None:
     """Make a weights package from a statistics file, without a network."""
     from wg_server.airgap import generate_from_file
 
-    made = generate_from_file(ServerHome(root), source, out)
+    made = generate_from_file(ServerHome(root), source, out, accept_generator=accept_generator)
     if as_json:
         cli.emit(canonical.to_builtins(made))
     else:
@@ -276,6 +286,7 @@ def campaign() -> None:
 @click.option("--collect-for", type=_Duration(), help="How long sites may take to answer.")
 @click.option("--deliver-for", type=_Duration(), help="How long they may take to fetch.")
 @click.option("--wait", is_flag=True, help="Return when it has ended.")
+@_accept_option
 @cli.json_option
 def campaign_start(
     root: Path,
@@ -286,13 +297,17 @@ def campaign_start(
     collect_for: float | None,
     deliver_for: float | None,
     wait: bool,
+    accept_generator: str,
     as_json: bool,
 ) -> None:
-    """Queue a campaign; a running server works on it."""
+    """Queue a campaign; a running server works on it, if it accepts the generator too."""
+    from wg_server.generator import clearance
     from wg_server.queue import CampaignQueue
     from wg_server.store import Store
 
     home = ServerHome(root)
+    if home.generator.is_file():
+        clearance.clear(home, accept=accept_generator)
     default = home.config().campaign_hours * 3600.0
     with Store.open(home) as store:
         wanted = [name.strip() for name in names.split(",") if name.strip()]

@@ -46,6 +46,8 @@ class ServerConfig:
         package_days: Life of a weights package.
         samples: Candidates that diffusion draws for each package.
         threads: Threads for generation.
+        accept_generator: Id of a generator whose weights are handed out whatever its model card
+            says; at least its first 16 digits.
     """
 
     name: str = "weightgate"
@@ -66,6 +68,7 @@ class ServerConfig:
     package_days: int = 30
     samples: int = 4
     threads: int = 1
+    accept_generator: str = ""
 
     def __post_init__(self) -> None:
         try:
@@ -178,6 +181,11 @@ class ServerHome:
     def generator(self) -> Path:
         """The trained generator; its model card lies beside it."""
         return self.root / "generator" / "generator.safetensors"
+
+    @property
+    def model_card(self) -> Path:
+        """What the generator is worth, as its training measured it."""
+        return self.generator.with_name("model-card.json")
 
     @property
     def packages(self) -> Path:

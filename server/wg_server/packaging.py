@@ -12,14 +12,19 @@ import time
 from collections.abc import Sequence
 
 from wg_common import signing, weights_package
-from wg_common.errors import ConfigError
 from wg_common.weights_package import Candidate, WeightsManifest
+from wg_server.generator import clearance
 from wg_server.home import ServerHome
 from wg_server.intake import Release
 
 
 def make_package(
-    home: ServerHome, own: Release, memory: Sequence[Release], request_id: str
+    home: ServerHome,
+    own: Release,
+    memory: Sequence[Release],
+    request_id: str,
+    *,
+    accept_generator: str = "",
 ) -> bytes:
     """Generate candidates for the site of ``own`` and pack them, signed.
 
@@ -29,16 +34,18 @@ def make_package(
         memory: Releases of other sites; free post-processing of what they released.
         request_id: Logical id of the delivery; also the seed, so that the same request over the
             same releases gives the same weights.
+        accept_generator: Id of a generator that the operator accepts whatever its card says.
 
     Raises:
         ConfigError: There is no trained generator.
+        PolicyRefused: Its model card fails, and it is not accepted by name.
+        VerificationError: The model card is another generator's.
     """
     from wg_common.nets import registry
     from wg_server.generator import generate as generation  # torch is slow to import
 
     config = home.config()
-    if not home.generator.is_file():
-        raise ConfigError(f"{home.generator}: no trained generator yet; run 'wg-server train'")
+    clearance.clear(home, accept=accept_generator)
     generator = generation.load_generator(home.generator)
     labels = own.manifest.schema.labels
     generated = generation.generate(

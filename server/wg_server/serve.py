@@ -14,6 +14,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
@@ -30,6 +31,7 @@ from wg_server.fleet.endpoints import Witness, routes
 from wg_server.fleet.guards import BodyLimit, Identify, RateLimit
 from wg_server.fleet.listener import Listener, server_context
 from wg_server.fleet.packages import package_routes
+from wg_server.generator import clearance
 from wg_server.home import ServerHome
 from wg_server.queue import CampaignQueue
 from wg_server.store import Store
@@ -41,14 +43,23 @@ READY = "ready"
 
 
 def serve(
-    home: ServerHome, *, stop: threading.Event, make_package: MakePackage | None = None
+    home: ServerHome,
+    *,
+    stop: threading.Event,
+    make_package: MakePackage | None = None,
+    accept_generator: str = "",
 ) -> None:
     """Serve until ``stop``.
 
     Raises:
         ConfigError: The home is not initialised, is served already, or a port is taken.
+        PolicyRefused: The generator's model card fails, and it is not accepted by name.
+        VerificationError: The model card is another generator's.
     """
     config = home.config()
+    if home.generator.is_file():
+        clearance.clear(home, accept=accept_generator)
+    make = make_package or partial(packaging.make_package, accept_generator=accept_generator)
     with ExitStack() as stack:
         stack.enter_context(_only_one(home))
         store = stack.enter_context(Store.open(home))
@@ -56,9 +67,7 @@ def serve(
         witness = Witness.of(home, store)
         enrolment = Enrolment(home, config, store)
         state = FleetState()
-        worker = CampaignWorker(
-            home, config, store, state, witness, make_package or packaging.make_package, holder
-        )
+        worker = CampaignWorker(home, config, store, state, witness, make, holder)
         token = atomic.read_bytes(home.admin_token, limit=1 << 10).decode("ascii").strip()
         admin = admin_app(
             store, token, lambda: worker.alive, lambda: len(state.online(store.sites()))

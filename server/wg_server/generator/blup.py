@@ -147,6 +147,17 @@ def predict(priors: Priors, sites: Sequence[SiteEvidence]) -> Prediction:
     return _head(priors, centre @ basis, deviations @ basis, variance.mean(axis=1))
 
 
+def confidence(priors: Priors, guess: Prediction) -> float:
+    """How much the evidence says of the classes: 0 is nothing, 1 is all.
+
+    The root of the share of the prior variance of class deviations that the evidence explains. A
+    head is scaled by it, so that weights made from nothing prefer no class.
+    """
+    prior = float(priors.between.mean()) * (1 + SITE_RATIO)
+    explained = 1 - float(guess.variance.mean()) / prior
+    return float(np.sqrt(min(max(explained, 0.0), 1.0)))
+
+
 def _head(priors: Priors, centre: Floats, deviations: Floats, variance: Floats) -> Prediction:
     length = np.sqrt(np.einsum("kd,de,ke->k", deviations, priors.whitener, deviations))
     typical = float(np.sqrt(np.mean(length**2))) + 1e-12

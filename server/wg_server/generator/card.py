@@ -7,22 +7,25 @@ rival, the card says so in a list of its own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from wg_server.generator import batch as batches
+from wg_server.generator import blup, memorisation, rivals, sampler
 from wg_server.generator import memory as zoo_memory
-from wg_server.generator import rivals, sampler
 from wg_server.generator.codec import Codec
 from wg_server.generator.denoiser import Batch
 from wg_server.generator.episodes import Episode, Plants, Scenario
 from wg_server.generator.evidence import nothing, site_evidence
 from wg_server.generator.package import Parts
+from wg_server.generator.tasks import ZooTask
 
 SCENARIOS: Mapping[str, Scenario] = {
     "few labels, sisters in memory, epsilon 4": Scenario(
@@ -42,20 +45,39 @@ SCENARIOS: Mapping[str, Scenario] = {
     ),
     "mixed": Scenario(),
 }
-GENERATED = ("network", "sample", "sample-mean", "shuffled-condition")
+GENERATED = ("network", "sample", "sample-mean")
+SHUFFLED = ("another-plant", "permuted-classes", "shuffled-tokens")
+"""What a condition that is not the plant's own is worth.
+
+``another-plant``: the whole condition, skeleton included, is that of a plant of another family.
+``permuted-classes``: the whole condition with its classes in another order; permuting the classes
+permutes the rows exactly (a test), so that these are the rows in that order.
+``shuffled-tokens``: only the network's tokens are permuted, the skeleton is right.
+"""
 LOSS_MARGIN = 0.01
+_BINS = 15
 
 Head = tuple[NDArray[np.floating], NDArray[np.floating]]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Elsewhere:
+    """Weights made for another plant."""
+
+    family: str
+    head: Head
+    centre: Floats
 
 
 def accuracy(episode: Episode, head: Head) -> float:
     """Share of an episode's held-out records that a head on ``features - centre`` gets right."""
-    weight, bias = head
-    logits = (episode.queries - episode.guess.centre) @ weight.T + bias
-    return float((logits.argmax(axis=1) == episode.answers).mean())
+    return float((_logits(episode, head).argmax(axis=1) == episode.answers).mean())
 
 
-def heads(parts: Parts, episode: Episode, rng: np.random.Generator) -> dict[str, Head]:
+def heads(
+    parts: Parts, trained: Mapping[str, rivals.Rival], episode: Episode, rng: np.random.Generator
+) -> dict[str, Head]:
     """Heads of all methods for one episode."""
     k, d = len(episode.labels), parts.denoiser.config.dimension
     sites = [
@@ -63,7 +85,8 @@ def heads(parts: Parts, episode: Episode, rng: np.random.Generator) -> dict[str,
         for release in episode.releases
     ]
     context = rivals.Context(parts.priors, sites, episode.guess, parts.memory, rng)
-    found: dict[str, Head] = {name: rival(context) for name, rival in rivals.RIVALS.items()}
+    methods = {**rivals.RIVALS, **trained}
+    found: dict[str, Head] = {name: rival(context) for name, rival in methods.items()}
     batch = batches.collate([episode.condition])
     many = batches.collate([episode.condition] * 8)
     with torch.inference_mode():
@@ -73,34 +96,110 @@ def heads(parts: Parts, episode: Episode, rng: np.random.Generator) -> dict[str,
         found["sample"] = _first(parts, batch, latent[:1])
         found["sample-mean"] = _first(parts, batch, latent.mean(dim=0, keepdim=True))
         turned = _shuffle(batch, rng)
-        found["shuffled-condition"] = _first(
+        found["shuffled-tokens"] = _first(
             parts, batch, sampler.deterministic(parts.denoiser, turned)
         )
+    weight, bias = found["network"]
+    order = np.roll(np.arange(k), int(rng.integers(1, k)))
+    found["permuted-classes"] = weight[order], bias[order]
     return found
 
 
-def evaluate(parts: Parts, plants: Plants, *, episodes: int, seed: int) -> dict[str, Any]:
-    """Scores of all methods in all scenarios, with the list of losses."""
+def evaluate(
+    parts: Parts,
+    trained: Mapping[str, rivals.Rival],
+    plants: Plants,
+    *,
+    episodes: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Scores of all methods in all scenarios, with calibration and the list of losses."""
     table: dict[str, Any] = {}
+    calibration: dict[str, float] = {}
     losses: list[str] = []
     for number, (name, scenario) in enumerate(SCENARIOS.items()):
         rng = np.random.default_rng((seed, 21, number))
         scores: dict[str, list[float]] = {}
         families: list[str] = []
+        chances: list[tuple[Floats, NDArray[np.bool_]]] = []
+        # One plant ahead, so that the first too has another plant.
+        last = _elsewhere(parts, plants.draw(rng, scenario))
+        elsewhere = {last.family: last}
         for _ in range(episodes):
             episode = plants.draw(rng, scenario)
             families.append(episode.family)
-            for method, head in heads(parts, episode, rng).items():
+            found = heads(parts, trained, episode, rng)
+            others = [o for family, o in elsewhere.items() if family != episode.family]
+            if others:
+                chosen = others[int(rng.integers(len(others)))]
+                found["another-plant"] = _transplant(chosen, episode)
+            else:
+                found["another-plant"] = found["permuted-classes"]
+            elsewhere[episode.family] = _Elsewhere(
+                episode.family, found["network"], episode.guess.centre
+            )
+            for method, head in found.items():
                 scores.setdefault(method, []).append(accuracy(episode, head))
+            chances.append(_confidence(parts, episode, found["network"]))
         rows = {method: _row(np.array(values), families) for method, values in scores.items()}
         reference = np.array(scores["network"])
         for method, values in scores.items():
             gain, error = clustered(reference - np.array(values), families)
             rows[method] |= {"network_minus": gain, "network_minus_error": error}
-            if method in rivals.RIVALS and gain < -LOSS_MARGIN:
+            if (method in rivals.RIVALS or method in trained) and gain < -LOSS_MARGIN:
                 losses.append(f"{name}: {-gain:.3f} +- {error:.3f} below {method}")
         table[name] = rows
-    return {"scenarios": table, "loses": losses}
+        calibration[name] = calibration_error(
+            np.concatenate([c for c, _ in chances]), np.concatenate([r for _, r in chances])
+        )
+    return {"scenarios": table, "calibration": calibration, "loses": losses}
+
+
+def calibration_error(confidence: Floats, right: NDArray[np.bool_]) -> float:
+    """Expected calibration error over fifteen even bins (Guo et al., ICML 2017).
+
+    Args:
+        confidence: Largest probability of each record, ``[n]``.
+        right: Whether that class was right, ``[n]``.
+    """
+    bins = np.minimum((confidence * _BINS).astype(np.int64), _BINS - 1)
+    count = np.bincount(bins, minlength=_BINS)
+    gap = np.bincount(bins, confidence - right, minlength=_BINS)
+    return float(np.abs(gap).sum() / count.sum())
+
+
+def copies(
+    parts: Parts,
+    tasks: Sequence[ZooTask],
+    episodes: Sequence[Episode],
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    """The copy test on generated heads, on rivals, and on a planted memoriser.
+
+    Args:
+        parts: The generator.
+        tasks: The zoo tasks that it remembers.
+        episodes: Simulated plants of families left out.
+        rng: Of noise.
+    """
+    calibration = memorisation.calibrate(parts.memory, tasks, rng)
+    groups: dict[str, list[Floats]] = {}
+    for episode in episodes:
+        found = heads(parts, {}, episode, rng)
+        made = [np.asarray(found[name][0], dtype=np.float64) for name in GENERATED]
+        groups.setdefault("generated", []).extend(made)
+        for name in ("weights-plus-noise", "closed-form", "blend"):
+            groups.setdefault(name, []).append(np.asarray(found[name][0], dtype=np.float64))
+        groups.setdefault("planted_memoriser", []).append(
+            memorisation.memorise(parts.memory, episode.guess.deviations, calibration.noise, rng)
+        )
+        groups.setdefault("trained_weights", []).append(
+            np.asarray(episode.target_weight, dtype=np.float64)
+        )
+    document: dict[str, Any] = {"calibration": asdict(calibration)}
+    for name, group in groups.items():
+        document[name] = asdict(memorisation.examine(parts.memory, calibration, group))
+    return document
 
 
 def diversity(parts: Parts, episodes: Sequence[Episode]) -> dict[str, float]:
@@ -150,6 +249,33 @@ def clustered(values: NDArray[np.floating], clusters: Sequence[str]) -> tuple[fl
     means = np.bincount(index, values) / np.bincount(index)
     error = means.std(ddof=1) / np.sqrt(len(names)) if len(names) > 1 else float("nan")
     return float(means.mean()), float(error)
+
+
+def _logits(episode: Episode, head: Head) -> Floats:
+    weight, bias = head
+    return np.asarray((episode.queries - episode.guess.centre) @ weight.T + bias)
+
+
+def _confidence(parts: Parts, episode: Episode, head: Head) -> tuple[Floats, NDArray[np.bool_]]:
+    """Largest probability of each held-out record as delivered, and whether it is right."""
+    scale = math.exp(float(parts.denoiser.log_temperature.detach()))
+    logits = scale * blup.confidence(parts.priors, episode.guess) * _logits(episode, head)
+    chances = softmax(logits, axis=1)
+    return chances.max(axis=1), chances.argmax(axis=1) == episode.answers
+
+
+def _elsewhere(parts: Parts, episode: Episode) -> _Elsewhere:
+    batch = batches.collate([episode.condition])
+    with torch.inference_mode():
+        head = _first(parts, batch, sampler.deterministic(parts.denoiser, batch))
+    return _Elsewhere(episode.family, head, episode.guess.centre)
+
+
+def _transplant(other: _Elsewhere, episode: Episode) -> Head:
+    """Another plant's weights as a head on this one's features; rows are cycled where too few."""
+    rows = np.resize(np.arange(len(other.head[1])), len(episode.labels))
+    weight, bias = other.head[0][rows], other.head[1][rows]
+    return weight, bias + weight @ (episode.guess.centre - other.centre)
 
 
 def _row(values: NDArray[np.floating], families: Sequence[str]) -> dict[str, float]:

@@ -9,7 +9,6 @@ import click
 
 from wg_common import cli
 from wg_server.generator.plan import read_plan
-from wg_server.generator.train import CARD
 from wg_server.generator.train import train as run_training
 from wg_server.home import ServerHome
 
@@ -36,7 +35,7 @@ def train(home: Path, plan: Path | None, as_json: bool) -> None:
     cli.say(f"generator {card['generator']}")
     for line in _table(card):
         cli.say(line)
-    cli.say(f"model card {place.generator.with_name(CARD)}")
+    cli.say(f"model card {place.model_card}")
 
 
 def _table(card: dict[str, Any]) -> list[str]:
@@ -46,4 +45,14 @@ def _table(card: dict[str, Any]) -> list[str]:
         for method, row in sorted(rows.items(), key=lambda item: -item[1]["accuracy"]):
             lines.append(f"  {method:20} {row['accuracy']:.3f} +- {row['error']:.3f}")
     lines += [f"loses: {line}" for line in card["loses"]] or ["loses nowhere by over a point"]
+    for check in card["checks"]:
+        lines.append(
+            f"{'passes' if check['passed'] else 'FAILS'}: {check['name']}: {check['value']:.4g},"
+            f" required {check['relation']} {check['bound']:g}"
+        )
+    if not card["passes"]:
+        lines.append(
+            "the card fails: serve, campaign and generate refuse this generator, unless it is"
+            f" accepted by name: --accept-generator {card['generator'][:16]}"
+        )
     return lines

@@ -21,8 +21,8 @@ from wg_common.errors import DataError, VerificationError
 from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_server.generator import batch as batches
+from wg_server.generator import blup, sampler
 from wg_server.generator import memory as zoo_memory
-from wg_server.generator import sampler
 from wg_server.generator.condition import condition
 from wg_server.generator.evidence import SiteEvidence, nothing, site_evidence
 from wg_server.generator.package import PACKAGE_LIMIT, Parts, unpack
@@ -160,6 +160,7 @@ def generate(
         noise = sampler.label_noise(labels, parts.codec.latent, max(samples, 1), seed)
         drawn = sampler.decode(parts.codec, many, sampler.sample(parts.denoiser, many, noise))
         scale = math.exp(float(parts.denoiser.log_temperature))
+        scale *= blup.confidence(parts.priors, guess)
     heads = [(fixed[0][0].numpy(), fixed[1][0].numpy())]
     for weight, bias in zip(drawn[0].numpy(), drawn[1].numpy(), strict=True):
         heads.append((weight, bias))

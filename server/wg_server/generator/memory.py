@@ -88,7 +88,12 @@ def measured(memory: Memory) -> Memory:
 
 def novelty(memory: Memory, weight: NDArray[np.floating]) -> float:
     """Distance of a head ``[K, d]`` to the nearest zoo entry, over the zoo's own median."""
-    return float(_distances(memory, weight).min()) / memory.nearest
+    return nearest(memory, weight) / memory.nearest
+
+
+def nearest(memory: Memory, weight: NDArray[np.floating], skip: int | None = None) -> float:
+    """Distance of a head ``[K, d]`` to the nearest zoo entry, entry ``skip`` apart."""
+    return float(_distances(memory, weight, skip).min())
 
 
 def retrieve(

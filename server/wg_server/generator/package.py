@@ -23,7 +23,7 @@ from wg_server.generator.denoiser import Denoiser, DenoiserConfig
 from wg_server.generator.knowledge import Knowledge
 from wg_server.generator.memory import Memory
 
-VERSION = 2
+VERSION = 3
 PACKAGE_LIMIT = 512 << 20
 FORMAT = "weightgate-generator"
 

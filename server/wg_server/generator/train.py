@@ -24,9 +24,10 @@ from torch import Tensor
 from wg_common import atomic, canonical
 from wg_common.nets import encoder as encoders
 from wg_common.nets.registry import LITE0_HEAD
-from wg_server.generator import ahead, card, checkpoint, memory, sampler
+from wg_server.generator import ahead, blup, card, checkpoint, memory, rivals, sampler, standards
 from wg_server.generator import batch as batches
 from wg_server.generator.batch import Targets
+from wg_server.generator.blup import Priors
 from wg_server.generator.codec import Codec, fit_codec
 from wg_server.generator.denoiser import Batch, Denoiser, DenoiserConfig
 from wg_server.generator.episodes import Episode, Plants, Scenario
@@ -45,12 +46,12 @@ from wg_server.zoo.workers import threads
 
 log = logging.getLogger(__name__)
 
-CARD = "model-card.json"
 CHECKPOINT = "checkpoint.safetensors"
 _CODEC_EPISODES = 150
 _GATES = (0.25, 0.5, 0.75, 1.0)
 _FIXED_LATENT = 0.05
 _TEMPERATURES = (1.0, 2.0, 4.0, 7.0, 12.0, 20.0, 35.0)
+_DELIVERED = tuple(float(t) for t in np.geomspace(1.0, 60.0, 42))
 Progress = Callable[[int, str], None]
 
 
@@ -94,12 +95,15 @@ def _train(home: ServerHome, plan: GeneratorPlan, progress: Progress) -> dict[st
     model.load_state_dict(best)
     model.eval()
     progress(plan.steps, "writing the model card")
-    gate = _gate(model, codec, _episodes(ground.validation, 4 * plan.episodes, (plan.seed, 18)))
+    known = _episodes(ground.validation, 4 * plan.episodes, (plan.seed, 18))
+    gate = _gate(model, codec, known)
+    shrunk = Codec(codec.encode_matrix, gate * codec.decode_matrix)
+    _set_temperature(model, shrunk, ground.knowledge.priors, known)
     parts = Parts(
         encoder=encoder,
         architecture=LITE0_HEAD,
         denoiser=model,
-        codec=Codec(codec.encode_matrix, gate * codec.decode_matrix),
+        codec=shrunk,
         priors=ground.knowledge.priors,
         memory=memory.measured(ground.knowledge.memory),
     )
@@ -109,9 +113,12 @@ def _train(home: ServerHome, plan: GeneratorPlan, progress: Progress) -> dict[st
     document["codec"] = card.codec_fidelity(
         codec, _episodes(ground.test, plan.episodes, (plan.seed, 16))
     )
+    checks = standards.head_checks(document)
+    document["checks"] = [check.document() for check in checks]
+    document["passes"] = all(check.passed for check in checks)
     atomic.write_bytes(home.generator, packed)
     text = json.dumps(document, indent=2, sort_keys=True)
-    atomic.write_bytes(home.generator.with_name(CARD), text.encode())
+    atomic.write_bytes(home.model_card, text.encode())
     home.generator.with_name(CHECKPOINT).unlink(missing_ok=True)
     return document
 
@@ -302,6 +309,27 @@ def _gate(model: Denoiser, codec: Codec, episodes: Sequence[Episode]) -> float:
     return _GATES[int(np.argmax(scores))]
 
 
+@torch.no_grad()
+def _set_temperature(
+    model: Denoiser, codec: Codec, priors: Priors, episodes: Sequence[Episode]
+) -> None:
+    """Set the one temperature that heads are delivered at, beside the confidence of each.
+
+    The least cross-entropy on left-out families; it moves no argmax.
+    """
+    total = np.zeros(len(_DELIVERED))
+    for start in range(0, len(episodes), 30):
+        part = episodes[start : start + 30]
+        batch, targets = batches.collate_episodes(part)
+        weight, bias = sampler.decode(codec, batch, sampler.deterministic(model, batch))
+        logits = torch.einsum("bqd,bkd->bqk", targets.queries, weight) + bias.unsqueeze(1)
+        known = torch.tensor([blup.confidence(priors, e.guess) for e in part])
+        logits = logits * known.to(logits.dtype)[:, None, None]
+        logits = logits.masked_fill(~batch.class_mask.unsqueeze(1), -1e9)
+        total += [float(_per_episode(logits * t, targets).sum()) for t in _DELIVERED]
+    model.log_temperature.fill_(math.log(_DELIVERED[int(np.argmin(total))]))
+
+
 def _skeleton(episodes: Sequence[Episode]) -> float:
     return float(
         np.mean([card.accuracy(e, (e.condition.weight, e.condition.bias)) for e in episodes])
@@ -326,7 +354,17 @@ def _card(
     plan: GeneratorPlan, ground: Ground, parts: Parts, place: checkpoint.Place, name: str
 ) -> dict[str, Any]:
     fixed = _episodes(ground.test, plan.episodes, (plan.seed, 16))
-    scores = card.evaluate(parts, ground.test, episodes=2 * plan.episodes, seed=plan.seed)
+    remembered = [task for task in ground.tasks if task.family in set(ground.split.train)]
+    trained = rivals.train_rivals(
+        parts.priors,
+        remembered,
+        _episodes(ground.train, 4 * plan.episodes, (plan.seed, 19)),
+        seed=plan.seed,
+    )
+    scores = card.evaluate(
+        parts, trained.rivals, ground.test, episodes=2 * plan.episodes, seed=plan.seed
+    )
+    rng = np.random.default_rng((plan.seed, 20))
     return {
         "generator": name,
         "encoder": ground.encoder,
@@ -345,6 +383,7 @@ def _card(
             "plan": canonical.to_builtins(plan),
         },
         "diversity": card.diversity(parts, fixed[:20]),
+        "memorisation": card.copies(parts, remembered, fixed[:40], rng),
         **scores,
     }
 

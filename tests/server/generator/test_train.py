@@ -17,12 +17,14 @@ from wg_server.generator import batch as batches
 from wg_server.generator import train as training
 from wg_server.generator.ahead import Draw
 from wg_server.generator.ahead import batches as stream
+from wg_server.generator.card import GENERATED, SHUFFLED
 from wg_server.generator.cli import train as command
 from wg_server.generator.codec import fit_codec
 from wg_server.generator.episodes import Plants, Scenario
 from wg_server.generator.generate import load_generator
 from wg_server.generator.knowledge import crossfit, fit_knowledge
 from wg_server.generator.plan import GeneratorPlan, read_plan
+from wg_server.generator.rivals import RIVALS
 from wg_server.generator.tasks import ZooTask, split_families
 from wg_server.home import ServerHome
 from wg_server.zoo.plan import TaskSpec
@@ -96,7 +98,7 @@ def test_training_writes_a_package_that_its_card_names(
     home: ServerHome, card: dict[str, object]
 ) -> None:
     assert load_generator(home.generator).id == card["generator"]
-    assert json.loads(home.generator.with_name(training.CARD).read_text()) == card
+    assert json.loads(home.model_card.read_text()) == card
     assert not home.generator.with_name(training.CHECKPOINT).exists()
 
 
@@ -104,9 +106,7 @@ def test_the_card_scores_every_rival_on_families_held_out(card: dict[str, object
     scenarios = card["scenarios"]
     assert isinstance(scenarios, dict)
     for rows in scenarios.values():
-        assert {"random", "closed-form", "retrieval-5nn", "network", "shuffled-condition"} <= set(
-            rows
-        )
+        assert {*RIVALS, *GENERATED, *SHUFFLED, "reptile", "meta-base"} == set(rows)
         assert all(0 <= row["accuracy"] <= 1 for row in rows.values())
     assert isinstance(card["loses"], list)
 
