@@ -1,11 +1,15 @@
-"""The public encoder: a frozen trunk, and a projection fitted on public images only.
+"""The public encoder: a frozen trunk, and a projection fitted on public data only.
+
+There is one for images and one for sensor windows. A package says which it is in its metadata
+(``modality``; images where it is not named), and refuses records of the other kind.
 
 Features are ``clip((raw - mean) @ projection)``: standardised, each stage of the trunk weighted
 alike, the leading principal directions *within* public data sets, partly whitened
 (eigenvalue^-1/4), with the directions in which whole data sets differ shrunk, scaled, and clipped
 to an L2 norm of 1. The clip is part of the encoder, so that a head sees the very features whose
 sums a plant releases; it costs no accuracy down to the tenth percentile of public norms, and halves
-the noise (docs/decisions/0030).
+the noise (docs/decisions/0030). For windows the directions are those that tell public *classes*
+apart (docs/decisions/0060).
 
 The package is a safetensors file; its SHA-256 is the encoder's id, and it names the trunk's
 weights by hash. Nothing private ever enters: a plant receives the package when it enrols.
@@ -14,20 +18,22 @@ weights by hash. Nothing private ever enters: a plant receives the package when 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import safetensors
 import safetensors.numpy
-import scipy.linalg
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wg_common import canonical
 from wg_common.errors import DataError, DecodeError
+from wg_common.nets import projection as fitting
 from wg_common.nets import trunk as trunks
+from wg_common.nets import windows as window_trunks
 
 VERSION = 1
 PIXELS = 64
@@ -37,27 +43,32 @@ PACKAGE_LIMIT = 16 << 20
 
 _CLIP_QUANTILE = 0.25
 _WHITENING = 0.25
-_SITE_SHRINKAGE = 4.0
+_PRINCIPAL = 400
+_RIDGE = 0.3
 _BATCH = 32
 
+Modality = Literal["images", "windows"]
 Images = Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
+Windows = window_trunks.Windows
+Records = Sequence[NDArray[Any]] | NDArray[Any]
+Trunk = trunks.Trunk | window_trunks.WindowTrunk
 
 
 class EncoderModule(nn.Module):
-    """Images to features as one torch module, for export."""
+    """Prepared records to features as one torch module, for export."""
 
     mean: Tensor
     projection: Tensor
 
-    def __init__(self, trunk: trunks.Trunk, mean: Tensor, projection: Tensor) -> None:
+    def __init__(self, trunk: Trunk, mean: Tensor, projection: Tensor) -> None:
         super().__init__()
         self.trunk = trunk
         self.register_buffer("mean", mean)
         self.register_buffer("projection", projection)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Features ``[n, d]`` of images ``[n, 3, p, p]``, 0 to 255."""
-        return self.project(self.trunk(images))
+    def forward(self, records: Tensor) -> Tensor:
+        """Features ``[n, d]`` of images ``[n, 3, p, p]``, 0 to 255, or of windows' views."""
+        return self.project(self.trunk(records))
 
     def project(self, raw: Tensor) -> Tensor:
         """Features ``[n, d]`` of raw features ``[n, WIDTH]``."""
@@ -72,6 +83,7 @@ class Encoder:
 
     Attributes:
         id: SHA-256 of the package, hex.
+        modality: What it encodes.
         dimension: Number of features.
         clip_radius: L2 norm that no feature vector exceeds.
         module: The network.
@@ -79,6 +91,7 @@ class Encoder:
     """
 
     id: str
+    modality: Modality
     dimension: int
     clip_radius: float
     module: EncoderModule
@@ -86,26 +99,29 @@ class Encoder:
 
     @property
     def pixels(self) -> int:
-        """Side of the images that the trunk sees."""
-        return self.module.trunk.pixels
+        """Side of the images that the trunk sees; 0 for windows."""
+        trunk = self.module.trunk
+        return trunk.pixels if isinstance(trunk, trunks.Trunk) else 0
 
-    def encode(self, images: Images) -> NDArray[np.float32]:
-        """Features of images.
+    def encode(self, records: Records) -> NDArray[np.float32]:
+        """Features of records.
 
         Args:
-            images: Each uint8 ``[h, w]`` or ``[h, w, 3]``; sizes may differ.
+            records: Images, each uint8 ``[h, w]`` or ``[h, w, 3]``, or sensor windows, each float
+                ``[channels, time]``; sizes may differ.
 
         Returns:
             float32 ``[n, d]``, each row of L2 norm at most ``clip_radius``.
 
         Raises:
-            DataError: An image has another type or shape.
+            DataError: A record has another type or shape, or is of the other modality.
         """
         found = [np.zeros((0, self.dimension), np.float32)]
-        for batch in _batches(images, self.pixels, self.threads):
+        views = _views if self.modality == "windows" else _batches
+        for batch in views(records, self.pixels, self.threads):
             with torch.inference_mode():
                 found.append(self.module(batch).numpy())
-        return np.concatenate(found)[: len(images)]
+        return np.concatenate(found)[: len(records)]
 
 
 def raw_features(images: Images, *, pixels: int = PIXELS, threads: int = 1) -> NDArray[np.float32]:
@@ -116,6 +132,16 @@ def raw_features(images: Images, *, pixels: int = PIXELS, threads: int = 1) -> N
         with torch.inference_mode():
             found.append(trunk(batch).numpy())
     return np.concatenate(found)[: len(images)]
+
+
+def raw_window_features(windows: Windows, *, threads: int = 1) -> NDArray[np.float32]:
+    """Raw features ``[n, windows.WIDTH]`` of public windows, for ``fit_window_encoder``."""
+    trunk = window_trunks.WindowTrunk()
+    found = [np.zeros((0, window_trunks.WIDTH), np.float32)]
+    for view in _views(windows, 0, threads):
+        with torch.inference_mode():
+            found.append(trunk(view).numpy())
+    return np.concatenate(found)
 
 
 def fit_encoder(
@@ -147,20 +173,14 @@ def fit_encoder(
     x = raw.astype(np.float64)
     mean = x.mean(axis=0)
     _, index = np.unique(groups, return_inverse=True)
-    sums = np.zeros((index.max() + 1, x.shape[1]))
-    np.add.at(sums, index, x)
-    within = x - (sums / np.bincount(index)[:, None])[index]
+    within = fitting.within(x, index)
     std = within.std(axis=0)
     scale = _stage_weights() / (std + 1e-2 * float(std.mean()))
-    z = within * scale
-    values, vectors = _principal(z, dimension)
+    values, vectors = fitting.principal(within * scale, dimension)
     values = np.maximum(values, values[0] * 1e-9)
     projection = scale[:, None] * vectors * values**-_WHITENING
-    projection = projection @ _calm(x @ projection, index)
-    largest = np.abs(projection).argmax(axis=0)
-    projection = projection * np.sign(projection[largest, np.arange(dimension)])
-    norms = np.linalg.norm((x - mean) @ projection, axis=1)
-    projection = projection * (CLIP_RADIUS / float(np.quantile(norms, _CLIP_QUANTILE)))
+    projection = projection @ fitting.calm(x @ projection, index)
+    projection = fitting.scaled(x, mean, projection, CLIP_RADIUS, _CLIP_QUANTILE)
     metadata = {
         "format": "weightgate-encoder",
         "version": str(VERSION),
@@ -170,30 +190,104 @@ def fit_encoder(
         "clip_radius": repr(CLIP_RADIUS),
         "sources": json.dumps(list(sources)),
     }
-    return safetensors.numpy.save(
-        {"mean": mean.astype(np.float32), "projection": projection.astype(np.float32)},
-        metadata={"encoder": canonical.encode(metadata).decode()},
-    )
+    return _pack(mean, projection, metadata)
 
 
-def load_encoder(data: bytes, *, threads: int = 1) -> Encoder:
+def fit_window_encoder(
+    raw: NDArray[np.float32],
+    groups: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    *,
+    dimension: int = DIMENSION,
+    sources: Sequence[str] = (),
+) -> bytes:
+    """Fit the projection on public sensor windows, and pack it.
+
+    Args:
+        raw: Raw features ``[n, windows.WIDTH]`` from ``raw_window_features``.
+        groups: Number of the public data set of each window, ``[n]``.
+        labels: Its class within that data set, ``[n]``.
+        dimension: Number of features d.
+        sources: Names of the public sources, for the package's metadata.
+
+    Returns:
+        The encoder package.
+
+    Raises:
+        DataError: Fewer windows than features.
+    """
+    if len(raw) < 2 * dimension:
+        raise DataError(f"encoder: {len(raw)} public windows, expected at least {2 * dimension}")
+    x = raw.astype(np.float64)
+    mean = x.mean(axis=0)
+    _, index = np.unique(groups, return_inverse=True)
+    _, classes = np.unique(np.stack([groups, labels], axis=1), axis=0, return_inverse=True)
+    within = fitting.within(x, index)
+    std = within.std(axis=0)
+    scale = window_trunks.block_weights() / (std + 1e-2 * float(std.mean()))
+    z = within * scale
+    size = max(dimension, min(_PRINCIPAL, len(x) // 4))
+    _, vectors = fitting.principal(z, size)
+    values, found = fitting.discriminant(z @ vectors, classes.ravel(), dimension, _RIDGE)
+    projection = scale[:, None] * (vectors @ found) * values ** (0.5 - _WHITENING)
+    projection = projection @ fitting.calm(x @ projection, index)
+    projection = fitting.scaled(x, mean, projection, CLIP_RADIUS, _CLIP_QUANTILE)
+    metadata = {
+        "format": "weightgate-encoder",
+        "version": str(VERSION),
+        "modality": "windows",
+        "trunk": window_trunks.NAME,
+        "trunk_sha256": window_trunks.digest(),
+        "clip_radius": repr(CLIP_RADIUS),
+        "sources": json.dumps(list(sources)),
+    }
+    return _pack(mean, projection, metadata)
+
+
+def load_encoder(data: bytes, *, threads: int = 1, device: str = "cpu") -> Encoder:
     """Load an encoder package.
 
     Args:
         data: From ``fit_encoder``.
         threads: Torch threads used while encoding.
+        device: Torch device that encodes; another one may round otherwise.
 
     Raises:
         DecodeError: The bytes are no encoder package of this version.
         ConfigError: The trunk that it names is not installed.
     """
     mean, projection, metadata = _unpack(data)
-    pixels = int(metadata["pixels"])
-    module = EncoderModule(
-        trunks.Trunk(pixels), torch.from_numpy(mean), torch.from_numpy(projection)
+    name = canonical.sha256_hex(data)
+    parts = torch.from_numpy(mean), torch.from_numpy(projection)
+    if modality_of(metadata) == "windows":
+        module = EncoderModule(window_trunks.WindowTrunk(), *parts).eval()
+        return Encoder(name, "windows", projection.shape[1], CLIP_RADIUS, module, threads)
+    module = EncoderModule(trunks.Trunk(int(metadata["pixels"])), *parts)
+    module = trunks.channels_last(module.eval()).to(device)
+    return Encoder(name, "images", projection.shape[1], CLIP_RADIUS, module, threads)
+
+
+def modality_of(metadata: Mapping[str, str]) -> Modality:
+    """What an encoder of this metadata encodes: images, where it names nothing."""
+    return "windows" if metadata.get("modality") == "windows" else "images"
+
+
+def read_modality(data: bytes) -> Modality:
+    """What an encoder package encodes, without building its network.
+
+    Raises:
+        DecodeError: The bytes are no encoder package of this version.
+    """
+    return modality_of(_unpack(data)[2])
+
+
+def _pack(
+    mean: NDArray[np.float64], projection: NDArray[np.float64], metadata: dict[str, str]
+) -> bytes:
+    return safetensors.numpy.save(
+        {"mean": mean.astype(np.float32), "projection": projection.astype(np.float32)},
+        metadata={"encoder": canonical.encode(metadata).decode()},
     )
-    module = trunks.channels_last(module.eval())
-    return Encoder(canonical.sha256_hex(data), projection.shape[1], CLIP_RADIUS, module, threads)
 
 
 def _unpack(
@@ -209,62 +303,34 @@ def _unpack(
         mean, projection = tensors["mean"], tensors["projection"]
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
         raise DecodeError(f"encoder: not an encoder package: {error}") from error
+    if not isinstance(metadata, dict):
+        raise DecodeError("encoder: format is not 'weightgate-encoder'")
+    windows = modality_of(metadata) == "windows"
     expected = {
         "format": "weightgate-encoder",
         "version": str(VERSION),
-        "trunk": trunks.NAME,
-        "trunk_sha256": trunks.WEIGHTS_SHA256,
+        "trunk": window_trunks.NAME if windows else trunks.NAME,
+        "trunk_sha256": window_trunks.digest() if windows else trunks.WEIGHTS_SHA256,
         "clip_radius": repr(CLIP_RADIUS),
     }
     for field, value in expected.items():
-        if not isinstance(metadata, dict) or metadata.get(field) != value:
+        if metadata.get(field) != value:
             raise DecodeError(f"encoder: {field} is not {value!r}")
-    pixels = metadata.get("pixels", "")
+    pixels = "64" if windows else metadata.get("pixels", "")
     if not (isinstance(pixels, str) and pixels.isdigit() and 32 <= int(pixels) <= 512):
         raise DecodeError(f"encoder: pixels is {pixels!r}, expected 32 to 512")
+    width = window_trunks.WIDTH if windows else trunks.WIDTH
     good = (
         set(tensors) == {"mean", "projection"}
-        and mean.shape == (trunks.WIDTH,)
+        and mean.shape == (width,)
         and projection.ndim == 2
-        and projection.shape[0] == trunks.WIDTH
-        and 0 < projection.shape[1] <= trunks.WIDTH
+        and projection.shape[0] == width
+        and 0 < projection.shape[1] <= width
         and all(t.dtype == np.float32 and np.isfinite(t).all() for t in tensors.values())
     )
     if not good:
         raise DecodeError("encoder: tensors are not a finite mean and projection of this trunk")
     return mean, projection, metadata
-
-
-def _principal(
-    z: NDArray[np.float64], count: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Leading eigenvalues ``[count]`` and eigenvectors ``[D, count]`` of ``z' z / n``."""
-    n, d = z.shape
-    small = z @ z.T if n < d else z.T @ z
-    order = len(small)
-    values, vectors = scipy.linalg.eigh(small / n, subset_by_index=(order - count, order - 1))
-    values, vectors = values[::-1], vectors[:, ::-1]
-    if n < d:
-        vectors = z.T @ vectors
-        vectors = vectors / (np.linalg.norm(vectors, axis=0) + 1e-300)
-    return values, vectors
-
-
-def _calm(features: NDArray[np.float64], index: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Shrink the directions in which data sets differ as wholes, ``[d, d]``.
-
-    Light and camera move all records of a site alike. That says nothing of its classes, but uses
-    up the clip radius, and noise is proportional to it.
-    """
-    counts = np.bincount(index)
-    sums = np.zeros((len(counts), features.shape[1]))
-    np.add.at(sums, index, features)
-    centres = sums / counts[:, None]
-    within = float(np.mean((features - centres[index]) ** 2))
-    away = centres - centres.mean(axis=0)
-    values, vectors = np.linalg.eigh(away.T @ away / len(away))
-    gain = (1 + _SITE_SHRINKAGE * np.maximum(values, 0) / within) ** -0.5
-    return np.asarray((vectors * gain) @ vectors.T)
 
 
 def _stage_weights() -> NDArray[np.float64]:
@@ -295,3 +361,13 @@ def _batches(images: Images, pixels: int, threads: int) -> Iterator[Tensor]:
             # another's features: every batch is full, and the caller drops what was added.
             chunk += [chunk[-1]] * (_BATCH - len(chunk))
             yield trunks.prepare(chunk, pixels).contiguous(memory_format=torch.channels_last)
+
+
+def _views(windows: Windows, _: int, threads: int) -> Iterator[Tensor]:
+    """Views of one window at a time: nothing else is in the tensors that it is computed from."""
+    with _Threads(threads):
+        for row, window in enumerate(windows):
+            try:
+                yield window_trunks.prepare(window)
+            except DataError as error:
+                raise DataError(f"window {row}: {error}") from error

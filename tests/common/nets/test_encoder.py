@@ -65,7 +65,7 @@ def test_what_is_no_image_is_refused(encoder: encoders.Encoder, shape: tuple[int
 
 def test_float_images_are_refused(encoder: encoders.Encoder) -> None:
     with pytest.raises(DataError, match="uint8"):
-        encoder.encode([np.zeros((8, 8))])  # type: ignore[list-item]
+        encoder.encode([np.zeros((8, 8))])
 
 
 def test_damaged_packages_are_refused(package: bytes) -> None:

@@ -1,0 +1,131 @@
+"""Processes and pump loops: many variables, each answering a disturbance in its own way.
+
+Variables follow a few slow common causes and noise of their own. A class touches some of them: a
+step, a ramp, an oscillation, more or less noise, a sensor or valve that sticks, or a level that
+stands for a stage of wear. The disturbance may have begun before the window or begin in it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from wg_server.zoo.procedural_windows.machine import Floats, Ints, coloured, jitter
+
+EFFECTS = ("step", "ramp", "oscillation", "noise", "stuck", "impulses")
+_FACTORS = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plant:
+    """A process or a loop.
+
+    Attributes:
+        labels: Names of the classes.
+        level: Resting value of each variable, ``[V]``.
+        scale: Spread of each, ``[V]``.
+        loading: Of variables on common causes, ``[V, 3]``.
+        colour: Exponents of the noise of causes and variables.
+        effects: Strength of each effect of each class on each variable, ``[K, 6, V]``.
+        rate: Cycles a sample of each class's oscillation, ``[K]``.
+        begun: Share of windows in which the disturbance is there from the start.
+        blur: Spread of the strength between windows, nepers.
+        wander: Spread of the resting values between windows, in units of ``scale``.
+    """
+
+    labels: tuple[str, ...]
+    level: Floats
+    scale: Floats
+    loading: Floats
+    colour: tuple[float, float]
+    effects: Floats
+    rate: Floats
+    begun: float
+    blur: float
+    wander: float
+
+    @property
+    def sources(self) -> int:
+        """Number of variables V."""
+        return len(self.level)
+
+    def elsewhere(self, rng: np.random.Generator, strength: float) -> Plant:
+        """Other resting values, couplings and strengths."""
+        v = len(self.level)
+        return dataclasses.replace(
+            self,
+            level=self.level + 0.5 * strength * self.scale * rng.normal(size=v),
+            scale=jitter(rng, self.scale, 0.15 * strength),
+            loading=self.loading + 0.2 * strength * rng.normal(size=self.loading.shape),
+            effects=jitter(rng, self.effects, 0.25 * strength),
+            rate=jitter(rng, self.rate, 0.15 * strength),
+        )
+
+    def windows(self, rng: np.random.Generator, labels: Ints, length: int, step: float) -> Floats:
+        """See ``Machine``."""
+        n, v = len(labels), len(self.level)
+        causes = coloured(rng, (n, _FACTORS, length), self.colour[0])
+        found = np.einsum("vf,nft->nvt", self.loading, causes)
+        found += 0.5 * coloured(rng, (n, v, length), self.colour[1])
+        found += self.wander * rng.normal(size=(n, v, 1))
+        force = self.effects[labels] * jitter(rng, np.ones((n, 1, 1)), self.blur)  # [n, 6, V]
+        time = np.arange(length) / length
+        start = np.where(rng.random(n) < self.begun, -1.0, rng.uniform(-0.3, 0.6, n))
+        since = time - start[:, None]  # [n, T]
+        rise = np.clip(since / 0.1, 0, 1)
+        found += force[:, 0, :, None] * rise[:, None]
+        found += force[:, 1, :, None] * np.maximum(since, 0)[:, None]
+        turn = 2 * np.pi * (self.rate[labels] * step)[:, None] * np.arange(length)
+        wave = np.sin(turn + 2 * np.pi * rng.random((n, 1))) * rise
+        found += force[:, 2, :, None] * wave[:, None]
+        hiss = rng.normal(size=(n, v, length)) * rise[:, None]
+        found += force[:, 3, :, None] * hiss
+        held = found[np.arange(n), :, np.clip((start * length).astype(int), 0, length - 1)]
+        stuck = np.clip(np.abs(force[:, 4, :, None]), 0, 1) * (since > 0)[:, None]
+        found = (1 - stuck) * found + stuck * held[:, :, None]
+        hits = (rng.random((n, 1, length)) < 3 / length) * rise[:, None]
+        found += 2 * force[:, 5, :, None] * hits
+        return np.asarray(self.level[:, None] + self.scale[:, None] * found)
+
+
+def draw(rng: np.random.Generator) -> Plant:
+    """A process with faults, or one that wears through stages."""
+    v = int(rng.choice([rng.integers(3, 10), rng.integers(10, 25), rng.integers(25, 56)]))
+    worn = rng.random() < 0.2
+    k = int(rng.integers(3, 6)) if worn else int(rng.integers(2, 10))
+    effects = np.zeros((k, len(EFFECTS), v))
+    strength = np.exp(rng.uniform(np.log(0.5), np.log(4.0)))
+    names = ["normal"]
+    if worn:
+        way = rng.normal(size=(2, v)) * (rng.random(v) < 0.6)
+        for row in range(k):
+            stage = (row / (k - 1)) ** rng.uniform(0.8, 1.5)
+            effects[row, :2] = strength * stage * way * np.array([[1.0], [0.3 * stage]])
+        names += [f"worn-{row}" for row in range(1, k)]
+    else:
+        for row in range(1, k):
+            chosen = rng.permutation(len(EFFECTS))[: int(rng.integers(1, 3))]
+            names.append(f"{EFFECTS[int(chosen[0])]}-{row}")
+            touched = rng.random(v) < max(1.5 / v, rng.uniform(0.05, 0.5))
+            touched[int(rng.integers(v))] = True
+            for effect in chosen:
+                sign = rng.choice([-1.0, 1.0], v)
+                effects[row, effect] = touched * sign * jitter(rng, np.full(v, strength), 0.5)
+            effects[row, 3:] = np.abs(effects[row, 3:])
+    units = rng.random() < 0.5
+    scale = 10 ** rng.uniform(-2, 2, v) if units else np.ones(v)
+    level = scale * 10 ** rng.uniform(0, 2, v) if units else 0.3 * rng.normal(size=v)
+    return Plant(
+        labels=tuple(names),
+        level=level,
+        scale=scale,
+        loading=rng.normal(size=(v, _FACTORS)) * rng.uniform(0.1, 0.6),
+        colour=(float(rng.uniform(0.5, 2)), float(rng.uniform(0, 1.2))),
+        effects=effects,
+        rate=np.exp(rng.uniform(np.log(0.02), np.log(0.25), k)),
+        begun=float(rng.choice([1.0, 0.5, 0.2])),
+        blur=float(rng.uniform(0.1, 0.5)),
+        wander=float(rng.uniform(0.05, 0.6)),
+    )

@@ -1,0 +1,197 @@
+"""Rotating machines: bearings, gears, shafts and pumps, as an accelerometer hears them.
+
+A fault of a bearing strikes at a multiple of the shaft's rate, slips a little, rings a resonance of
+the housing, and swings with the shaft or the cage (Randall and Antoni 2011, MSSP 25(2)). Gears give
+a mesh tone with side bands; shafts give harmonics; cavitation gives bursts of band noise.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from wg_server.zoo.procedural_windows.machine import Floats, Ints, coloured, filtered, jitter
+
+TYPES = (
+    "outer",
+    "inner",
+    "ball",
+    "cage",
+    "unbalance",
+    "misaligned",
+    "loose",
+    "wear",
+    "tooth",
+    "cavitation",
+    "rub",
+)
+_HARMONICS = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rotor:
+    """A shaft with bearings and perhaps gears.
+
+    Attributes:
+        labels: Names of the classes.
+        shaft: Cycles of the shaft a sample.
+        mesh: Teeth: mesh tone over shaft rate.
+        ratio: Strikes over shaft rate, of each class; 0 for none. ``[K]``.
+        strike: Strength of a strike over the background. ``[K]``.
+        sway: Rate of the strikes' modulation over shaft rate, ``[K]``, and its depth.
+        depth: ``[K]``.
+        harmonics: Amplitudes of the shaft's harmonics, ``[K, 8]``.
+        tone: Amplitude of the mesh tone, ``[K]``.
+        bands: Depth of its side bands, ``[K]``.
+        bursts: Strength of bursts of band noise, ``[K]``.
+        resonance: Cycles a sample of each of three resonances.
+        damping: Of each.
+        share: How much each class excites each resonance, ``[K, 3]``.
+        background: Colour of the machine's own noise, and its level.
+        swing: Relative spread of speed between windows.
+        spread: Spread of severity between windows, in nepers.
+    """
+
+    labels: tuple[str, ...]
+    shaft: float
+    mesh: float
+    ratio: Floats
+    strike: Floats
+    sway: Floats
+    depth: Floats
+    harmonics: Floats
+    tone: Floats
+    bands: Floats
+    bursts: Floats
+    resonance: Floats
+    damping: Floats
+    share: Floats
+    background: tuple[float, float]
+    swing: float
+    spread: float
+
+    @property
+    def sources(self) -> int:
+        """Two: near the fault, and far from it."""
+        return 2
+
+    def elsewhere(self, rng: np.random.Generator, strength: float) -> Rotor:
+        """Another speed, other resonances, other severities."""
+        return dataclasses.replace(
+            self,
+            shaft=float(self.shaft * np.exp(0.15 * strength * rng.normal())),
+            strike=jitter(rng, self.strike, 0.35 * strength),
+            harmonics=jitter(rng, self.harmonics, 0.3 * strength),
+            tone=jitter(rng, self.tone, 0.3 * strength),
+            bursts=jitter(rng, self.bursts, 0.3 * strength),
+            resonance=np.clip(jitter(rng, self.resonance, 0.12 * strength), 0.02, 0.45),
+            damping=jitter(rng, self.damping, 0.2 * strength),
+            share=jitter(rng, self.share, 0.3 * strength),
+        )
+
+    def windows(self, rng: np.random.Generator, labels: Ints, length: int, step: float) -> Floats:
+        """See ``Machine``."""
+        n = len(labels)
+        rate = self.shaft * step * np.exp(self.swing * rng.normal(size=n))  # [n]
+        severity = np.exp(self.spread * rng.normal(size=n))
+        turn = 2 * np.pi * (rate[:, None] * np.arange(length) + rng.random((n, 1)))  # [n, T]
+        shape = np.sin(turn[:, None] * np.arange(1, _HARMONICS + 1)[:, None] + self._phases(rng, n))
+        steady = np.einsum("nh,nht->nt", self.harmonics[labels] * severity[:, None], shape)
+        swing = 1 + self.bands[labels][:, None] * np.cos(turn)
+        gear = self.tone[labels][:, None] * swing * np.sin(self.mesh * turn)
+        gear += 0.4 * self.tone[labels][:, None] * swing * np.sin(2 * self.mesh * turn + 1)
+        strikes = self._strikes(rng, labels, rate, severity, turn)
+        burst = np.maximum(coloured(rng, (n, length), 1.2), 0) * rng.normal(size=(n, length))
+        hiss = self.bursts[labels][:, None] * severity[:, None] * burst
+        colour, level = self.background
+        ground = level * coloured(rng, (n, length), colour)
+        rung = self._ring(labels, strikes + 0.5 * hiss, step)
+        near = steady + gear + rung + 0.5 * hiss + ground
+        far = 0.7 * steady + 0.5 * gear + 0.3 * rung + level * coloured(rng, (n, length), colour)
+        return np.stack([near, far], axis=1)
+
+    def _phases(self, rng: np.random.Generator, n: int) -> Floats:
+        return 2 * np.pi * rng.random((n, _HARMONICS, 1))
+
+    def _strikes(
+        self, rng: np.random.Generator, labels: Ints, rate: Floats, severity: Floats, turn: Floats
+    ) -> Floats:
+        """Impulses ``[n, T]``, with slip, and swaying with shaft or cage."""
+        n, length = turn.shape
+        cycles = self.ratio[labels] * rate  # strikes a sample
+        most = int(np.ceil(min(0.5, float(cycles.max(initial=0.0))) * length)) + 2
+        gap = 1 / np.maximum(cycles, 1e-9)[:, None]
+        when = (np.arange(most) + rng.random((n, 1)) + 0.02 * rng.normal(size=(n, most))) * gap
+        force = jitter(rng, np.ones((n, most)), 0.15)
+        inside = (when >= 0) & (when < length - 1) & (cycles > 0)[:, None]
+        found = np.zeros((n, length))
+        rows, _ = np.nonzero(inside)
+        np.add.at(found, (rows, when[inside].astype(np.int64)), force[inside])
+        sway = 1 + self.depth[labels][:, None] * np.cos(self.sway[labels][:, None] * turn)
+        return found * sway * (self.strike[labels] * severity)[:, None]
+
+    def _ring(self, labels: Ints, signal: Floats, step: float) -> Floats:
+        """The housing's resonances."""
+        length = signal.shape[-1]
+        line = np.fft.rfftfreq(length) / step
+        own = self.resonance[:, None]  # [3, 1]
+        response = 1 / (1 - (line / own) ** 2 + 2j * self.damping[:, None] * line / own)
+        gain = np.sqrt(2 * self.damping[:, None] * own) * 4
+        return filtered(signal, self.share[labels] @ (response * gain * (line / own)))
+
+
+def draw(rng: np.random.Generator) -> Rotor:
+    """A kind of rotating machine and its classes: faults, or faults at several severities."""
+    count = int(rng.integers(2, 6))
+    types = [str(t) for t in rng.permutation(TYPES)[:count]]
+    graded = rng.random() < 0.45
+    levels = np.geomspace(0.5, 2.0, int(rng.integers(2, 4))) if graded else np.ones(1)
+    names = [f"{t}-{i}" if graded else t for t in types for i in range(len(levels))]
+    kinds = [t for t in types for _ in levels]
+    power = [float(v) for _ in types for v in levels]
+    if rng.random() < 0.85:
+        names, kinds, power = ["normal", *names], ["normal", *kinds], [0.0, *power]
+    k = len(names)
+    outer = rng.uniform(2.5, 9)
+    rates = {"outer": outer, "inner": outer * rng.uniform(1.25, 1.7), "cage": rng.uniform(0.3, 0.5)}
+    rates |= {"ball": rng.uniform(1.8, 4.5), "tooth": 1.0, "rub": 1.0}
+    force = rng.uniform(1.0, 8.0) * np.array(power)
+    harmonics = np.tile(rng.uniform(0, 0.5, _HARMONICS) / np.arange(1, _HARMONICS + 1), (k, 1))
+    tone = np.full(k, rng.choice([0.0, rng.uniform(0.1, 1.0)]))
+    bands, bursts, ratio, strike = np.full(k, 0.1), np.zeros(k), np.zeros(k), np.zeros(k)
+    sway, depth = np.ones(k), np.zeros(k)
+    for row, kind in enumerate(kinds):
+        if kind in rates:
+            ratio[row], strike[row] = rates[kind], force[row]
+            sway[row] = {"ball": 0.4, "cage": 0.4}.get(kind, 1.0)
+            depth[row] = 0.15 if kind in ("outer", "tooth") else rng.uniform(0.4, 0.9)
+        if kind in ("unbalance", "misaligned", "loose", "rub"):
+            extra = {"unbalance": [1.0], "misaligned": [0.3, 1.0, 0.4], "rub": [0.3, 0.3, 0.3]}
+            added = np.array(extra.get(kind, 0.6 * np.ones(_HARMONICS)))
+            harmonics[row, : len(added)] += 0.6 * power[row] * added
+        if kind == "wear":
+            tone[row], bands[row] = tone[row] + 0.5 * power[row], 0.8
+        if kind == "cavitation":
+            bursts[row] = force[row]
+    share = rng.uniform(0.1, 1, (k, 3)) * 0.5 + rng.uniform(0.1, 1, 3) * 0.5
+    return Rotor(
+        labels=tuple(names),
+        shaft=float(np.exp(rng.uniform(np.log(0.0015), np.log(0.03)))),
+        mesh=float(rng.integers(9, 30)),
+        ratio=ratio,
+        strike=strike,
+        sway=sway,
+        depth=depth,
+        harmonics=harmonics,
+        tone=tone,
+        bands=bands,
+        bursts=bursts,
+        resonance=np.sort(np.exp(rng.uniform(np.log(0.04), np.log(0.42), 3))),
+        damping=rng.uniform(0.02, 0.12, 3),
+        share=share,
+        background=(float(rng.uniform(0, 1.2)), float(rng.uniform(0.1, 1.0))),
+        swing=float(rng.uniform(0.002, 0.05)),
+        spread=float(rng.uniform(0.05, 0.35)),
+    )

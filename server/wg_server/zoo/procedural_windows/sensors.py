@@ -1,0 +1,95 @@
+"""What stands between a machine and its record: mixing, bandwidth, gain, offset, noise, faults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from wg_server.zoo.procedural_windows.machine import Floats, coloured, filtered
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sensors:
+    """The measuring chain of one site.
+
+    Attributes:
+        mixing: How sources reach channels, ``[C, S]``.
+        gain: Of each channel, ``[C]``.
+        offset: Of each, in spreads of the channel, ``[C]``.
+        corner: Upper corner of each channel's bandwidth, cycles a sample, ``[C]``.
+        noise: Level of its noise, in spreads, ``[C]``, and its colour.
+        colour: ``[C]``.
+        hum: Level of a tone from the mains, in spreads, and its rate.
+        steps: Levels of the converter over its range; 0 is a fine one.
+        dead: Channels that stand still, ``[C]``.
+        drift: Spread of the gain between windows, nepers.
+    """
+
+    mixing: Floats
+    gain: Floats
+    offset: Floats
+    corner: Floats
+    noise: Floats
+    colour: Floats
+    hum: tuple[float, float]
+    steps: int
+    dead: np.ndarray
+    drift: float
+
+
+def draw(
+    rng: np.random.Generator, mixing: Floats, unit: float, strength: float, *, direct: bool
+) -> Sensors:
+    """A chain ``strength`` (0 to 1) away from a clean one.
+
+    Args:
+        rng: Source of randomness.
+        mixing: The family's mixing, ``[C, S]``; a direct one stays as it is.
+        unit: The family's unit, a factor.
+        strength: 0 to 1.
+        direct: Whether channels are variables with units of their own.
+    """
+    c = len(mixing)
+    moved = mixing if direct else mixing * np.exp(0.3 * strength * rng.normal(size=mixing.shape))
+    spread = 0.1 if direct else 0.4
+    dead = (rng.random(c) < 0.06 * strength) & (c > 2)
+    return Sensors(
+        mixing=moved,
+        gain=unit * np.exp(spread * strength * rng.normal(size=c)),
+        offset=0.3 * strength * rng.normal(size=c),
+        corner=np.where(rng.random(c) < 0.5 * strength, rng.uniform(0.12, 0.5, c), 2.0),
+        noise=strength * rng.exponential(0.1, c),
+        colour=rng.uniform(0, 1.5, c),
+        hum=(float(rng.exponential(0.1) * (rng.random() < 0.2)), float(rng.uniform(0.005, 0.1))),
+        steps=int(rng.choice([0, 0, 0, 64, 1024])),
+        dead=dead,
+        drift=0.08 * strength,
+    )
+
+
+def observe(rng: np.random.Generator, signals: Floats, sensors: Sensors) -> np.ndarray:
+    """Records float32 ``[n, C, T]`` of signals ``[n, S, T]``."""
+    n, _, length = signals.shape
+    found = np.einsum("cs,nst->nct", sensors.mixing, signals)
+    c = found.shape[1]
+    line = np.fft.rfftfreq(length)
+    slow = sensors.corner < 1
+    if slow.any():
+        mean = found[:, slow].mean(axis=-1, keepdims=True)
+        fall = 1 / (1 + (line / sensors.corner[slow][:, None]) ** 4)
+        found[:, slow] = mean + filtered(found[:, slow] - mean, fall)
+    size = found.std(axis=(0, 2))[:, None] + 1e-9  # [C, 1]
+    for channel in np.flatnonzero(sensors.noise > 0.01):
+        hiss = coloured(rng, (n, length), float(sensors.colour[channel]))
+        found[:, channel] += sensors.noise[channel] * size[channel] * hiss
+    if sensors.hum[0] > 0:
+        turn = 2 * np.pi * (sensors.hum[1] * np.arange(length) + rng.random((n, 1, 1)))
+        found += sensors.hum[0] * size * np.sin(turn)
+    found += sensors.offset[:, None] * size
+    if sensors.steps:
+        grid = 8 * size / sensors.steps
+        found = np.round(found / grid) * grid
+    found *= sensors.gain[:, None] * np.exp(sensors.drift * rng.normal(size=(n, 1, 1)))
+    found[:, sensors.dead] = found[:, sensors.dead, :1].mean() if sensors.dead.any() else 0
+    return found.astype(np.float32).reshape(n, c, length)
