@@ -22,7 +22,7 @@ from wg_common.privacy.statistics import NoisyStatistics
 
 BYTES_PER_INTEGER = 8
 NEVER_LEAVES = (
-    "images",
+    "images and sensor windows",
     "features of a record",
     "labels of a record",
     "exact counts",
@@ -40,7 +40,8 @@ class Sight:
     records: int
     unlabelled: int
     per_label: dict[str, int]
-    image_sizes: dict[str, int]
+    modality: str
+    record_sizes: dict[str, int]
     units: int
 
 
@@ -173,7 +174,8 @@ def _sight(plant: Plant) -> Sight:
         records=len(data),
         unlabelled=counts.get(-1, 0),
         per_label={name: counts.get(index, 0) for index, name in enumerate(data.label_names)},
-        image_sizes=plants.image_sizes(data),
+        modality=data.modality,
+        record_sizes=plants.record_sizes(data),
         units=len(data) if data.units is None else len(set(data.units)),
     )
 

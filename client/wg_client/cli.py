@@ -19,6 +19,7 @@ import click
 
 from wg_client.config import PrivacyConfig
 from wg_client.home import ClientHome
+from wg_client.upkeep import COMMANDS, home_option
 from wg_common import __version__, atomic, canonical, cli, errors, logs, protocol
 from wg_common.cli import emit, json_option, note, say
 
@@ -27,13 +28,6 @@ if TYPE_CHECKING:
     from wg_client.check import Check
     from wg_client.model_store import ModelsManifest
 
-home_option = click.option(
-    "--home",
-    "root",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="The plant's home folder.",
-)
 epsilon_option = click.option(
     "--epsilon", help="Epsilon of the release; default: the policy's most."
 )
@@ -46,6 +40,10 @@ def group() -> None:
     """The plant's side of weightgate: private statistics out, made-to-measure weights in."""
 
 
+for _command in COMMANDS:
+    group.add_command(_command)
+
+
 def main() -> None:
     """Entry point."""
     logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it reports on its font cache
@@ -56,9 +54,13 @@ def main() -> None:
 @home_option
 @click.option("--join", "token", required=True, help="Join token from 'wg-server enroll'.")
 @click.option(
+    "--replace",
+    is_flag=True,
+    help="Enrol an initialised home again: new transport keys; data, policy and ledger stay.",
+)
+@click.option(
     "--data",
     type=click.Path(path_type=Path),
-    required=True,
     help="Folder of class folders, folder with records.csv, or .npz file.",
 )
 @click.option("--labels", help="Label domain, a,b,c. It is public. Default: folder names.")
@@ -87,7 +89,8 @@ def main() -> None:
 def init(
     root: Path,
     token: str,
-    data: Path,
+    replace: bool,
+    data: Path | None,
     labels: str | None,
     unit_column: str | None,
     unit_rule: Any,
@@ -98,6 +101,11 @@ def init(
     as_json: bool,
 ) -> None:
     """Make keys on site, enrol with the server, and write client.yaml."""
+    if replace:
+        _enrol_again(root, token, data, as_json)
+        return
+    if data is None:
+        raise errors.UsageError("--data: needed, unless --replace enrols a home again")
     from wg_client.initialise import DataChoice, initialise
 
     choice = DataChoice(path=data, labels=_labels(labels), unit_column=unit_column, name=name)
@@ -430,7 +438,7 @@ def show_models(root: Path, package: str | None, as_json: bool) -> None:
 def export_models(
     root: Path, name: str, package: str | None, form: Any, out: Path | None, as_json: bool
 ) -> None:
-    """Write a whole model, images to logits, as one file."""
+    """Write a whole model, records to logits, as one file."""
     from wg_client.export import SUFFIXES, export_model
 
     home = ClientHome(root)
@@ -461,7 +469,7 @@ def predict(
     split: int | None,
     as_json: bool,
 ) -> None:
-    """Predict labels of images, folders of images, or .npz files."""
+    """Predict labels of images or windows, folders of them, or .npz files."""
     from wg_client import predict as predicting
 
     home = ClientHome(root)
@@ -496,6 +504,18 @@ def predict(
         for row in result.get("evaluation", ()):
             mark = "  (kept)" if row["model"] == manifest.kept else ""
             say(f"{row['model']:24} {_percent(row)} of {row['records']} records{mark}")
+
+
+def _enrol_again(root: Path, token: str, data: Path | None, as_json: bool) -> None:
+    from wg_client import reenrolment
+
+    if data is not None:
+        raise errors.UsageError("--data: the data set of a home that is enrolled again stays")
+    config = reenrolment.replace(ClientHome(root), token)
+    if as_json:
+        emit({"site": config.site, "home": str(root), "server": config.server.fleet_url})
+    else:
+        say(f"{config.site}: enrolled again with {config.server.name}; ledger and budget stay")
 
 
 def _labels(text: str | None) -> tuple[str, ...] | None:
@@ -556,9 +576,9 @@ def _say_check(found: Check) -> None:
     say(f"  {data.records} records{units}, {data.unlabelled} without a label")
     for label, count in data.per_label.items():
         say(f"    {label:24} {count or 'none: can be delivered, cannot be learnt here'}")
-    sizes = list(data.image_sizes.items())
+    sizes = list(data.record_sizes.items())
     shown = ", ".join(f"{count} of {size}" for size, count in sizes[:5])
-    say(f"  images: {shown}{', ...' if len(sizes) > 5 else ''}")
+    say(f"  {data.modality}: {shown}{', ...' if len(sizes) > 5 else ''}")
     say("what would leave, once:")
     for block in leaves.blocks:
         shape = " x ".join(map(str, block.shape))

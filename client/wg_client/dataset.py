@@ -1,14 +1,15 @@
 """The plant's data set, from a folder or a ``.npz`` file, checked before anything uses it.
 
-Folder layouts::
+Records are images, or sensor windows: a data set has one modality. Folder layouts::
 
     DIR/CLASS/**/image.png           label = name of the first folder; "_unlabelled" has none
-    DIR/records.csv + images         columns file, label and, if named, the unit column
+    DIR/CLASS/**/window.csv          the same for windows, ``.csv`` or ``.npy``
+    DIR/records.csv + files          columns file, label and, if named, the unit column
     DIR/image.png                    no labels at all
 
-An ``.npz`` has ``x`` uint8 ``[n, H, W]`` or ``[n, H, W, 3]``, and may have ``y`` (index into
-``classes``, -1 for none), ``classes``, ``split`` (0 = the plant's, 1 = held out) and a unit array.
-Object arrays, and with them pickle, are never loaded.
+An ``.npz`` has ``x`` uint8 ``[n, H, W]`` or ``[n, H, W, 3]``, or float ``[n, channels, time]``, and
+may have ``y`` (index into ``classes``, -1 for none), ``classes``, ``split`` (0 = the plant's, 1 =
+held out) and a unit array. Object arrays, and with them pickle, are never loaded.
 
 The data commitment (design: privacy, "Ledger") is an HMAC under the site's secret of the records'
 hashes in sorted order: renaming or reordering files changes nothing, and without the secret
@@ -26,15 +27,17 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.images import ImageFiles, is_image
+from wg_client.window_files import WindowFiles, is_window
 from wg_common import atomic
 from wg_common.errors import DataError
 from wg_common.ledger.commitment import commit
+from wg_common.nets.window_limits import check_window
 
 RECORD_LIMIT = 1_000_000
 NPZ_LIMIT = 8 << 30
@@ -44,20 +47,26 @@ RECORDS_CSV = "records.csv"
 UNLABELLED_FOLDER = "_unlabelled"
 UNLABELLED = -1
 
+Modality = Literal["images", "windows"]
+Records = Sequence[NDArray[Any]]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SiteData:
     """Records of one plant.
 
     Attributes:
-        images: n images, uint8 ``[H, W]`` or ``[H, W, 3]``; sizes may differ.
+        records: n images, uint8 ``[H, W]`` or ``[H, W, 3]``, or n sensor windows, float
+            ``[channels, time]``; sizes may differ.
+        modality: Which of the two.
         labels: int64 ``[n]``, index into ``label_names``; -1 = unlabelled.
         label_names: The declared label domain.
         names: A name for each record, for messages and predictions.
         units: Privacy unit of each record, or None: the record is its own.
     """
 
-    images: Sequence[NDArray[np.uint8]]
+    records: Records
+    modality: Modality = "images"
     labels: NDArray[np.int64]
     label_names: tuple[str, ...]
     names: tuple[str, ...]
@@ -65,6 +74,17 @@ class SiteData:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def images(self) -> Sequence[NDArray[np.uint8]]:
+        """The records of a data set of images.
+
+        Raises:
+            DataError: It holds sensor windows.
+        """
+        if self.modality != "images":
+            raise DataError("the data set holds sensor windows; images are expected here")
+        return self.records
 
     @property
     def present(self) -> tuple[str, ...]:
@@ -112,7 +132,7 @@ def commitment(secret: bytes, digests: Sequence[bytes]) -> str:
 
 
 def record_digests(data: SiteData) -> tuple[bytes, ...]:
-    """SHA-256 of each record: label, unit and image. Private: they identify records."""
+    """SHA-256 of each record: label, unit and values. Private: they identify records."""
     return tuple(_digests(data))
 
 
@@ -125,15 +145,18 @@ def _digests(data: SiteData) -> Iterator[bytes]:
         for text in (name, unit):
             raw = text.encode("utf-8")
             code.update(struct.pack(">I", len(raw)) + raw)
-        if isinstance(data.images, ImageFiles):
+        if isinstance(data.records, ImageFiles | WindowFiles):
+            path = data.records.paths[index]
             try:
-                code.update(data.images.paths[index].read_bytes())
+                code.update(path.read_bytes())
             except OSError as error:
-                raise DataError(f"{data.images.paths[index]}: {error.strerror}") from error
+                raise DataError(f"{path}: {error.strerror}") from error
         else:
-            image = data.images[index]
-            code.update(struct.pack(">III", image.ndim, *image.shape[:2]))
-            code.update(np.ascontiguousarray(image).tobytes())
+            record = data.records[index]
+            code.update(struct.pack(">III", record.ndim, *record.shape[:2]))
+            if record.dtype != np.uint8:
+                code.update(record.dtype.str.encode("ascii"))
+            code.update(np.ascontiguousarray(record).tobytes())
         yield code.digest()
 
 
@@ -143,18 +166,20 @@ def _label_index(names: Sequence[str]) -> dict[str, int]:
 
 def _finish(
     path: Path,
-    images: Sequence[NDArray[np.uint8]],
+    records: Records,
+    modality: Modality,
     labels: Sequence[int] | NDArray[np.int64],
     label_names: Sequence[str],
     names: Sequence[str],
     units: Sequence[str] | None,
 ) -> SiteData:
     if not names:
-        raise DataError(f"{path}: no images found")
+        raise DataError(f"{path}: no images or windows found")
     if len(names) > RECORD_LIMIT:
         raise DataError(f"{path}: {len(names)} records, at most {RECORD_LIMIT} are read")
     return SiteData(
-        images=images,
+        records=records,
+        modality=modality,
         labels=np.asarray(labels, dtype=np.int64),
         label_names=tuple(label_names),
         names=tuple(names),
@@ -179,7 +204,35 @@ def _from_folder(path: Path, labels: Sequence[str] | None) -> SiteData:
         files += [(entry, label) for entry in sorted(folder.rglob("*")) if _is_file(path, entry)]
     paths = [entry for entry, _ in files]
     names = [str(entry.relative_to(path)) for entry in paths]
-    return _finish(path, ImageFiles(paths), [label for _, label in files], domain, names, None)
+    records, modality = records_of(path, paths)
+    return _finish(path, records, modality, [label for _, label in files], domain, names, None)
+
+
+def records_of(path: Path, files: Sequence[Path]) -> tuple[ImageFiles | WindowFiles, Modality]:
+    """Files as records of the one modality that their names say.
+
+    Args:
+        path: Where they were found, for messages.
+        files: Each an image or a window.
+
+    Raises:
+        DataError: There are images and windows.
+    """
+    windows = [entry for entry in files if is_window(entry)]
+    if not windows:
+        return ImageFiles(files), "images"
+    if len(windows) < len(files):
+        other = next(entry for entry in files if not is_window(entry))
+        raise DataError(
+            f"{path}: images and sensor windows, such as {other} and {windows[0]}; a data set has"
+            " one kind of records"
+        )
+    return WindowFiles(files), "windows"
+
+
+def is_record(entry: Path) -> bool:
+    """Whether a file's name says that it is an image or a window."""
+    return is_image(entry) or (is_window(entry) and entry.name != RECORDS_CSV)
 
 
 def _is_class_folder(entry: Path) -> bool:
@@ -187,7 +240,7 @@ def _is_class_folder(entry: Path) -> bool:
 
 
 def _is_file(root: Path, entry: Path) -> bool:
-    return entry.is_file() and is_image(entry) and _inside(root, entry)
+    return entry.is_file() and is_record(entry) and _inside(root, entry)
 
 
 def _inside(root: Path, entry: Path) -> bool:
@@ -215,8 +268,10 @@ def _from_csv(path: Path, labels: Sequence[str] | None, unit_column: str | None)
         if any(row[column] is None for column in wanted):
             raise DataError(f"{table}: line {number}: too few columns")
         entry = path / row["file"]
-        if not _inside(path, entry) or not is_image(entry) or not entry.is_file():
-            raise DataError(f"{table}: line {number}: {row['file']!r} is no image in this folder")
+        if not _inside(path, entry) or not is_record(entry) or not entry.is_file():
+            raise DataError(
+                f"{table}: line {number}: {row['file']!r} is no image or window in this folder"
+            )
         if row["label"] and row["label"] not in index:
             raise DataError(
                 f"{table}: line {number}: label {row['label']!r} is not declared; declared are"
@@ -226,7 +281,8 @@ def _from_csv(path: Path, labels: Sequence[str] | None, unit_column: str | None)
         found.append(index.get(row["label"], UNLABELLED))
         units.append(row[unit_column] if unit_column else "")
     names = [str(entry.relative_to(path)) for entry in paths]
-    return _finish(path, ImageFiles(paths), found, labels, names, units if unit_column else None)
+    records, modality = records_of(path, paths)
+    return _finish(path, records, modality, found, labels, names, units if unit_column else None)
 
 
 def _from_npz(
@@ -234,18 +290,8 @@ def _from_npz(
 ) -> SiteData:
     wanted = {"x", "y", "classes", "split", *([unit_column] if unit_column else [])}
     arrays = _read_npz(path, wanted)
-    x = arrays.get("x")
-    if (
-        x is None
-        or x.dtype != np.uint8
-        or x.ndim not in (3, 4)
-        or (x.ndim == 4 and x.shape[3] != 3)
-    ):
-        found = "missing" if x is None else f"{x.dtype} {list(x.shape)}"
-        raise DataError(f"{path}: array x: {found}, expected uint8 [n, H, W] or [n, H, W, 3]")
+    x, modality = _npz_records(path, arrays.get("x"))
     n = len(x)
-    if n and 0 in x.shape[1:]:
-        raise DataError(f"{path}: array x: empty images {list(x.shape)}")
     for name in wanted - {"x", "classes"}:
         if name in arrays and arrays[name].shape != (n,):
             raise DataError(f"{path}: array {name}: {list(arrays[name].shape)}, expected [{n}]")
@@ -263,11 +309,31 @@ def _from_npz(
     return _finish(
         path,
         list(x[keep]),
+        modality,
         y[keep],
         domain,
         [f"{path.name}[{index}]" for index in keep],
         None if units is None else [units[index] for index in keep],
     )
+
+
+def _npz_records(path: Path, x: NDArray[Any] | None) -> tuple[NDArray[Any], Modality]:
+    if x is not None and x.dtype == np.uint8 and (x.ndim == 3 or x.shape[3:] == (3,)):
+        if len(x) and 0 in x.shape[1:]:
+            raise DataError(f"{path}: array x: empty images {list(x.shape)}")
+        return x, "images"
+    if x is None or x.dtype.kind != "f" or x.ndim != 3:
+        found = "missing" if x is None else f"{x.dtype} {list(x.shape)}"
+        raise DataError(
+            f"{path}: array x: {found}, expected uint8 [n, H, W] or [n, H, W, 3] (images), or"
+            " float [n, channels, time] (sensor windows)"
+        )
+    for row, window in enumerate(x):
+        try:
+            check_window(window)
+        except DataError as error:
+            raise DataError(f"{path}: array x: window {row}: {error}") from error
+    return x, "windows"
 
 
 def _classes(

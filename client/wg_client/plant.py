@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from wg_client import config as configuration
 from wg_client.config import ClientConfig
-from wg_client.dataset import SiteData, commitment, load_dataset, record_digests
+from wg_client.dataset import Modality, SiteData, commitment, load_dataset, record_digests
 from wg_client.home import ClientHome
 from wg_client.images import ImageFiles, image_size
+from wg_client.window_files import WindowFiles, window_size
 from wg_common import atomic, canonical
 from wg_common.errors import DataError, DecodeError
 from wg_common.ledger.commitment import commit
@@ -37,7 +38,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plant:
-    """What is known without looking at a pixel through the encoder.
+    """What is known without looking at a record through the encoder.
 
     Attributes:
         config: ``client.yaml``.
@@ -103,7 +104,7 @@ def encode(home: ClientHome, plant: Plant, progress: Progress | None = None) -> 
     """Features of all records, from the cache if they are there.
 
     Raises:
-        DataError: An image is damaged; its file is named.
+        DataError: A record is damaged, its file is named; or the encoder is for other records.
     """
     path = home.cache / f"features-{plant.cache_key[:32]}.npz"
     found = _read_cache(path, len(plant.data))
@@ -112,10 +113,11 @@ def encode(home: ClientHome, plant: Plant, progress: Progress | None = None) -> 
     from wg_common.nets.encoder import load_encoder  # torch: seconds to import, only when needed
 
     encoder = load_encoder(plant.encoder_package, threads=1)
+    check_modality(encoder.modality, plant.data, plant.config.data.path)
     values = np.zeros((len(plant.data), encoder.dimension), dtype=np.float32)
     for start in range(0, len(plant.data), _CHUNK):
         stop = min(start + _CHUNK, len(plant.data))
-        values[start:stop] = encoder.encode([plant.data.images[i] for i in range(start, stop)])
+        values[start:stop] = encoder.encode([plant.data.records[i] for i in range(start, stop)])
         if progress is not None:
             progress(stop, len(plant.data))
     if not np.isfinite(values).all():
@@ -145,15 +147,39 @@ def privacy_units(plant: Plant) -> tuple[str, ...] | None:
     return None if plant.config.privacy.unit_rule == "record" else plant.data.units
 
 
-def image_sizes(data: SiteData) -> dict[str, int]:
-    """How many images of which size, for display; reads headers and arrays only."""
+def check_modality(encoder: Modality, data: SiteData, path: str) -> None:
+    """Refuse records that the encoder is not made for.
+
+    Raises:
+        DataError: Images for an encoder of sensor windows, or the other way round.
+    """
+    if encoder != data.modality:
+        raise DataError(
+            f"{path}: holds {_WORDS[data.modality]}, but this home's encoder, which came from the"
+            f" server, is for {_WORDS[encoder]}; join a server whose zoo is of"
+            f" {_WORDS[data.modality]}"
+        )
+
+
+_WORDS: dict[Modality, str] = {"images": "images", "windows": "sensor windows"}
+
+
+def record_sizes(data: SiteData) -> dict[str, int]:
+    """How many records of which size, for display; reads headers and arrays where it can.
+
+    Images are named ``WIDTHxHEIGHT``, windows ``CHANNELSxSAMPLES``.
+    """
     sizes: dict[str, int] = {}
     for index in range(len(data)):
-        if isinstance(data.images, ImageFiles):
-            width, height = image_size(data.images.paths[index])
+        if isinstance(data.records, ImageFiles):
+            one, two = image_size(data.records.paths[index])
+        elif isinstance(data.records, WindowFiles):
+            one, two = window_size(data.records.paths[index])
         else:
-            height, width = data.images[index].shape[:2]
-        sizes[f"{width}x{height}"] = sizes.get(f"{width}x{height}", 0) + 1
+            one, two = data.records[index].shape[:2]
+            if data.modality == "images":
+                one, two = two, one
+        sizes[f"{one}x{two}"] = sizes.get(f"{one}x{two}", 0) + 1
     return dict(sorted(sizes.items(), key=lambda item: (-item[1], item[0])))
 
 

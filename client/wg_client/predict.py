@@ -1,4 +1,4 @@
-"""Predictions with a plant's models: labels and probabilities for images and folders of them."""
+"""Predictions with a plant's models: labels and probabilities for records and folders of them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ from scipy.special import softmax
 
 from wg_client import model_store
 from wg_client import plant as plants
-from wg_client.dataset import UNLABELLED, SiteData, load_dataset
+from wg_client.dataset import (
+    RECORDS_CSV,
+    UNLABELLED,
+    SiteData,
+    is_record,
+    load_dataset,
+    records_of,
+)
 from wg_client.home import ClientHome
-from wg_client.images import ImageFiles, is_image
 from wg_client.model_store import ModelsManifest
 from wg_common import canonical
 from wg_common.errors import DataError, VerificationError
@@ -42,18 +48,18 @@ class Accuracy:
 
 
 def load_records(path: Path, labels: Sequence[str], *, split: int | None) -> SiteData:
-    """Records to predict: an image, a ``.npz`` file, a class folder, or a folder of images.
+    """Records to predict: an image or window, a ``.npz`` file, a class folder, a folder of files.
 
     Raises:
         DataError: There is nothing to predict, or it cannot be read.
     """
-    if path.is_file() and is_image(path):
-        return _unlabelled([path], labels)
+    if path.is_file() and is_record(path):
+        return _unlabelled(path, [path], labels)
     if path.is_dir() and not _has_classes(path, labels):
-        found = sorted(entry for entry in path.rglob("*") if entry.is_file() and is_image(entry))
+        found = sorted(entry for entry in path.rglob("*") if entry.is_file() and is_record(entry))
         if not found:
-            raise DataError(f"{path}: no images found")
-        return _unlabelled(found, labels)
+            raise DataError(f"{path}: no images or windows found")
+        return _unlabelled(path, found, labels)
     return load_dataset(path, labels, split=split)
 
 
@@ -75,10 +81,11 @@ def encode_records(
     from wg_common.nets.encoder import load_encoder  # torch: seconds to import, only when needed
 
     encoder = load_encoder(package, threads=1)
+    plants.check_modality(encoder.modality, data, data.names[0])
     parts = [np.zeros((0, encoder.dimension), dtype=np.float32)]
     for start in range(0, len(data), _CHUNK):
         rows = range(start, min(start + _CHUNK, len(data)))
-        parts.append(encoder.encode([data.images[row] for row in rows]))
+        parts.append(encoder.encode([data.records[row] for row in rows]))
     return np.concatenate(parts).astype(np.float64)
 
 
@@ -129,12 +136,14 @@ def evaluate(
 
 
 def _has_classes(path: Path, labels: Sequence[str]) -> bool:
-    return (path / "records.csv").is_file() or any((path / label).is_dir() for label in labels)
+    return (path / RECORDS_CSV).is_file() or any((path / label).is_dir() for label in labels)
 
 
-def _unlabelled(paths: Sequence[Path], labels: Sequence[str]) -> SiteData:
+def _unlabelled(path: Path, paths: Sequence[Path], labels: Sequence[str]) -> SiteData:
+    records, modality = records_of(path, paths)
     return SiteData(
-        images=ImageFiles(paths),
+        records=records,
+        modality=modality,
         labels=np.full(len(paths), UNLABELLED, dtype=np.int64),
         label_names=tuple(labels),
         names=tuple(str(path) for path in paths),

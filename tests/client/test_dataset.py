@@ -82,7 +82,7 @@ def test_hidden_files_texts_and_links_out_of_the_folder_are_left_out(tmp_path: P
 def test_an_empty_folder_and_a_missing_path_say_so(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="declare the labels"):
         load_dataset(tmp_path)
-    with pytest.raises(DataError, match="no images found"):
+    with pytest.raises(DataError, match="no images or windows found"):
         load_dataset(tmp_path, ["a"])
     with pytest.raises(DataError, match="not there"):
         load_dataset(tmp_path / "nowhere")
@@ -107,7 +107,7 @@ def test_a_table_gives_labels_and_units(tmp_path: Path) -> None:
         ("img/9.png,ok,A", "line 2"),
         ("img/0.png,okay,A", "'okay' is not declared"),
         ("img/0.png", "too few columns"),
-        ("/etc/passwd,ok,A", "no image in this folder"),
+        ("/etc/passwd,ok,A", "no image or window in this folder"),
     ],
 )
 def test_a_wrong_row_is_named(tmp_path: Path, row: str, message: str) -> None:
@@ -144,7 +144,8 @@ def test_npz_units(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"x": np.zeros((6, 4, 4))}, r"array x: float64 \[6, 4, 4\]"),
+        ({"x": np.zeros((6, 4, 4))}, "array x: window 0: 4 channels of 4 samples"),
+        ({"x": np.zeros((6, 4, 4), np.int64)}, r"array x: int64 \[6, 4, 4\]"),
         ({"x": np.zeros((6, 4, 4, 2), np.uint8)}, "array x"),
         ({"x": np.zeros((6, 0, 4), np.uint8)}, "empty images"),
         ({"x": None}, "array x: missing"),
