@@ -17,22 +17,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client import contest, model_store
+from wg_client import model_store
 from wg_client import plant as plants
-from wg_client.contest import Offer, Outcome
-from wg_client.heads import LinearHead, head_from_tensors
+from wg_client.contest import Outcome
 from wg_client.home import ClientHome
 from wg_client.model_store import EvidenceEntry, ModelEntry, ModelsManifest
-from wg_client.plant import Plant
+from wg_client.offers import hold_contest
+from wg_client.plant import Plant, Progress
 from wg_client.policy import check_message_type
 from wg_common import atomic, canonical, protocol, signing, weights_file, weights_package
 from wg_common.errors import ConfigError, DecodeError, VerificationError
 from wg_common.weights_package import Tensors, WeightsManifest
 
 log = logging.getLogger(__name__)
-
-ARCHITECTURE = "lite0-head"
-_REFERENCE_SEED = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +51,11 @@ class AppliedModel:
 
 
 def apply_package(
-    home: ClientHome, source: bytes | Path, *, now: Callable[[], float] = time.time
+    home: ClientHome,
+    source: bytes | Path,
+    *,
+    now: Callable[[], float] = time.time,
+    progress: Progress | None = None,
 ) -> AppliedModel:
     """Verify a package and make models of it.
 
@@ -63,6 +64,7 @@ def apply_package(
         source: The ``.wgw``: its bytes, or its file. A file above ``protocol.INLINE_LIMIT`` is
             never held in memory as a whole.
         now: Unix time, seconds.
+        progress: Told of the fine-tuning of whole networks.
 
     Raises:
         DecodeError: Not a weights package, or not of an architecture that is known here.
@@ -91,15 +93,7 @@ def apply_package(
         atomic.copy(source, path, mode=atomic.PRIVATE)
     else:
         atomic.write_bytes(path, source, mode=atomic.PRIVATE)
-    features = plants.encode(home, plant).values.astype(np.float64)
-    outcome = contest.hold(
-        features,
-        plant.data.labels,
-        plant.data.units,
-        _offers(package, tensors, features.shape[1]),
-        _reference(len(package.labels), features.shape[1]),
-        plant.config.acceptance,
-    )
+    outcome = hold_contest(home, plant, package, tensors, progress)
     manifest, files = _record(plant, package, digest, outcome, int(now()))
     model_store.write(home, manifest, files)
     _write_report(home, plant, manifest, outcome)
@@ -143,44 +137,22 @@ def verify(plant: Plant, source: bytes | Path) -> tuple[WeightsManifest, Mapping
     ):
         if got != want:
             raise VerificationError(f"package {short}: {what} is {got!r}, this plant has {want!r}")
-    if package.architecture != ARCHITECTURE:
+    from wg_common.nets.registry import ARCHITECTURES  # torch: seconds to import, only when needed
+
+    if package.architecture not in ARCHITECTURES:
         raise DecodeError(
             f"package {short}: architecture {package.architecture!r}, this program knows"
-            f" {ARCHITECTURE!r}"
+            f" {', '.join(ARCHITECTURES)}"
         )
     model_store.check_package_id(package.package_id)
     return package, tensors
-
-
-def _offers(
-    package: WeightsManifest, tensors: Mapping[str, Tensors], dimension: int
-) -> list[Offer]:
-    return [
-        Offer(
-            candidate.name,
-            candidate.source,
-            head_from_tensors(
-                tensors[candidate.name],
-                classes=len(package.labels),
-                dimension=dimension,
-                what=f"candidate {candidate.name}",
-            ),
-        )
-        for candidate in package.candidates
-    ]
-
-
-def _reference(classes: int, dimension: int) -> LinearHead:
-    rng = np.random.default_rng(_REFERENCE_SEED)
-    scale = 1 / math.sqrt(dimension)
-    return LinearHead(rng.uniform(-scale, scale, (classes, dimension)), np.zeros(classes))
 
 
 def _record(
     plant: Plant, package: WeightsManifest, digest: str, outcome: Outcome, applied: int
 ) -> tuple[ModelsManifest, dict[str, dict[str, NDArray[np.float32]]]]:
     sources = {candidate.name: candidate.source for candidate in package.candidates}
-    files = {name: model.head.tensors() for name, model in outcome.models.items()}
+    files = {name: model.tensors() for name, model in outcome.models.items()}
     models = tuple(
         ModelEntry(
             name=model.name,

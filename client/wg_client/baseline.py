@@ -71,12 +71,17 @@ class Fitted:
         predictions: Out-of-fold class of each labelled record, int64 ``[repeats, n]``.
         losses: Their log loss, nats, ``[repeats, n]``; zeros if nothing was held out.
         settings: What cross-validation chose, for the manifest.
+        factor: Factor on the head's logits with the least out-of-fold loss.
+        held_out: (repeat, fold) -> the head that predicted this fold, its logits scaled likewise;
+            None if nothing was held out.
     """
 
     head: LinearHead
     predictions: Ints
     losses: Floats
     settings: dict[str, str]
+    factor: float = 1.0
+    held_out: Callable[[int, int], LinearHead] | None = None
 
 
 def fit_local(features: Floats, labels: Ints, classes: int, folds: Folds) -> Fitted:
@@ -88,22 +93,33 @@ def fit_local(features: Floats, labels: Ints, classes: int, folds: Folds) -> Fit
         classes: Size K of the declared label domain.
         folds: From ``folds.stratified``; without two non-empty folds the default is taken.
     """
+    if not folds.usable:
+        nothing = np.full(folds.assignment.shape, -1, dtype=np.int64)
+        head = _fit(LEARNERS[0], features, labels, classes)
+        return Fitted(head, nothing, np.zeros(nothing.shape), {"learner": LEARNERS[0].name})
 
     def predict(train: NDArray[np.intp], held: NDArray[np.intp]) -> list[Floats]:
         heads = _fit_all(features[train], labels[train], classes)
         return [head.logits(features[held]) for head in heads]
 
-    if folds.usable:
-        prior = np.array([learner.prior for learner in LEARNERS])
-        selection = select(predict, labels, folds, prior)
-        chosen, predictions = selection.chosen, selection.predictions
-        losses = selection.record_losses
-    else:
-        chosen, predictions = 0, np.full(folds.assignment.shape, -1, dtype=np.int64)
-        losses = np.zeros(folds.assignment.shape)
-    learner = LEARNERS[chosen]
-    head = _fit(learner, features, labels, classes)
-    return Fitted(head, predictions, losses, {"learner": learner.name})
+    prior = np.array([learner.prior for learner in LEARNERS])
+    selection = select(predict, labels, folds, prior)
+
+    def held_out(repeat: int, fold: int) -> LinearHead:
+        train = folds.assignment[repeat] != fold
+        choice = selection.choices[repeat, fold]
+        head = _fit(LEARNERS[choice], features[train], labels[train], classes)
+        return head.scaled(selection.factors[choice])
+
+    learner = LEARNERS[selection.chosen]
+    return Fitted(
+        _fit(learner, features, labels, classes),
+        selection.predictions,
+        selection.record_losses,
+        {"learner": learner.name},
+        float(selection.factors[selection.chosen]),
+        held_out,
+    )
 
 
 def _fit_all(features: Floats, labels: Ints, classes: int) -> list[LinearHead]:

@@ -4,6 +4,10 @@ Five models and their names, in this order everywhere: ``random-init`` (for refe
 ``local-only``, ``dp-closed-form`` (the package's closed-form head), ``generated`` (its best
 generated candidate), both as delivered, and each after local training: ``closed-form-finetuned``,
 ``generated-finetuned``. Held-out test records have no part in any of it.
+
+One contest for every architecture. Each candidate stands on a trunk: the encoder, which all share,
+or a whole network's own. Local-only stands on the public trunk. Where trunks are part of the model,
+local-only and what is trained on from delivered weights are fine-tuned too, by the same rule.
 """
 
 from __future__ import annotations
@@ -16,12 +20,11 @@ from numpy.typing import NDArray
 
 from wg_client import acceptance
 from wg_client.acceptance import Evidence
-from wg_client.baseline import Fitted, fit_local
 from wg_client.config import AcceptanceConfig
-from wg_client.delivered import delivered_loss
-from wg_client.finetune import Finetuned, fit_finetuned
-from wg_client.folds import Folds, stratified
-from wg_client.heads import Floats, Ints, LinearHead, best_temperature, log_loss
+from wg_client.entrants import Ground, Model, Offer, Tuner
+from wg_client.finetune import Finetuned
+from wg_client.heads import Ints
+from wg_client.trunks import Trunk
 from wg_common.errors import NotAcceptedError
 
 RANDOM = "random-init"
@@ -36,47 +39,6 @@ GENERATED_SOURCES = frozenset({"diffusion", "network", "retrieval"})
 CLOSED_FORM_SOURCE = "closed-form"
 _RANK_PRIOR = 1.0
 """Nats of evidence per unit of log rank: a candidate late in the server's order must show more."""
-_SEED = 20240501
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Offer:
-    """One delivered candidate.
-
-    Attributes:
-        name: Its name in the package.
-        source: As in ``wg_common.weights_package.Candidate``.
-        head: Its head over the declared label domain.
-    """
-
-    name: str
-    source: str
-    head: LinearHead
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Model:
-    """One model of the contest.
-
-    Attributes:
-        name: One of ``ORDER``.
-        head: Over the declared label domain.
-        origin: Name of the candidate that it started from, or an empty string.
-        settings: What was chosen on the way.
-        predictions: Out-of-fold classes of the labelled records, ``[repeats, n]``.
-        losses: Their log loss, nats, ``[repeats, n]``.
-        accuracy: Out-of-fold accuracy; NaN without labelled records.
-        error: Its standard error.
-    """
-
-    name: str
-    head: LinearHead
-    origin: str
-    settings: dict[str, str]
-    predictions: Ints
-    losses: Floats
-    accuracy: float
-    error: float
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -90,6 +52,8 @@ class Outcome:
         reason: One sentence for the plant engineer.
         labels: int64 ``[n]`` of the labelled records, in the order of ``predictions``.
         candidate_losses: Mean log loss of each delivered candidate on local records, nats.
+        encoder_alone: For whole networks: out-of-fold accuracy of the best head that local labels
+            alone give on the encoder, for information; such a head needs the encoder to run.
     """
 
     models: dict[str, Model]
@@ -98,6 +62,7 @@ class Outcome:
     reason: str
     labels: Ints
     candidate_losses: dict[str, float]
+    encoder_alone: float | None = None
 
     @property
     def accepted(self) -> bool:
@@ -106,55 +71,50 @@ class Outcome:
 
 
 def hold(
-    features: Floats,
+    public: Trunk,
     labels: Ints,
     units: Sequence[str] | None,
     offers: Sequence[Offer],
-    reference: LinearHead,
+    reference: Offer,
     config: AcceptanceConfig,
+    tuner: Tuner | None = None,
+    *,
+    encoder: Trunk | None = None,
 ) -> Outcome:
     """Fit, compare and choose.
 
     Args:
-        features: Float64 ``[n, d]`` of all local records.
+        public: What local-only stands on: the encoder, or the public base of the architecture.
         labels: ``[n]``, -1 = unlabelled.
         units: Privacy units, or None; a unit is never split between folds.
         offers: Delivered candidates in the server's order, over K classes.
-        reference: A random head, for the report.
+        reference: Random weights, for the report.
         config: The plant's acceptance policy.
+        tuner: Fine-tunes whole networks; None for heads on the frozen encoder.
+        encoder: Where it is not ``public``: the encoder, for information.
 
     Raises:
         NotAcceptedError: No record is labelled, and the policy keeps nothing unchecked.
     """
-    known = labels >= 0
-    x, y = features[known], labels[known]
-    classes = len(reference.bias)
-    mass = acceptance.unseen_mass(config, declared=classes, seen=len(np.unique(y)))
-    index = None
-    if units is not None:
-        names = [unit for unit, keep in zip(units, known, strict=True) if keep]
-        index = np.unique(names, return_inverse=True)[1]
-    folds = stratified(y, np.random.default_rng(_SEED), index) if len(y) else None
-    losses = _losses(offers, x, y)
+    ground = Ground(labels, units, len(reference.head.bias), config, tuner)
+    y, folds = ground.labels, ground.folds
+    losses = {offer.name: ground.delivered_loss(offer) for offer in offers}
     generated = _best(offers, losses, GENERATED_SOURCES)
     closed = _best(offers, losses, frozenset({CLOSED_FORM_SOURCE}))
     models: dict[str, Model] = {}
     tuned: dict[str, Finetuned] = {}
     if folds is not None:
-        local = fit_local(x, y, classes, folds)
-        models[LOCAL] = _model(LOCAL, "", local, y)
+        models[LOCAL] = ground.alone(LOCAL, public, folds)
     for name, offer in ((CLOSED_FORM, closed), (GENERATED, generated)):
         if offer is not None:
-            models[name] = _delivered(name, offer, x, y, folds)
+            models[name] = ground.delivered(name, offer)
     for name, offer in ((CLOSED_FORM_FINETUNED, closed), (GENERATED_FINETUNED, generated)):
         if offer is not None and folds is not None:
-            found = fit_finetuned(offer.head, x, y, folds, unseen_mass=mass)
-            tuned[name] = found
-            models[name] = _model(name, offer.name, found.fitted, y)
-    models[RANDOM] = _delivered(RANDOM, Offer("", "", reference), x, y, folds)
+            tuned[name], models[name] = ground.trained_on(name, offer, folds)
+    models[RANDOM] = ground.delivered(RANDOM, reference)
     models = {name: models[name] for name in ORDER if name in models}
     evidence = tuple(
-        _weigh(name, models, tuned, y, config, mass)
+        _weigh(name, models, tuned, y, config, ground.mass)
         for name in ORDER[2:]
         if name in models and folds is not None and folds.usable
     )
@@ -167,11 +127,10 @@ def hold(
         reason=reason,
         labels=y,
         candidate_losses=mean_losses,
+        encoder_alone=(
+            None if encoder is None or folds is None else ground.accuracy_on(encoder, folds)
+        ),
     )
-
-
-def _losses(offers: Sequence[Offer], x: Floats, y: Ints) -> dict[str, float]:
-    return {offer.name: delivered_loss(offer.head, x, y) if len(y) else 0.0 for offer in offers}
 
 
 def _best(
@@ -184,38 +143,6 @@ def _best(
         losses[offer.name] + _RANK_PRIOR * np.log(rank) for rank, offer in enumerate(eligible, 1)
     ]
     return eligible[int(np.argmin(scores))]
-
-
-def _model(
-    name: str,
-    origin: str,
-    fitted: Fitted,
-    labels: Ints,
-) -> Model:
-    right = acceptance.correctness(fitted.predictions, labels)
-    n = len(labels)
-    return Model(
-        name=name,
-        head=fitted.head,
-        origin=origin,
-        settings=fitted.settings,
-        predictions=fitted.predictions,
-        losses=fitted.losses,
-        accuracy=float(right.mean()) if n else float("nan"),
-        error=float(right.std() / np.sqrt(n)) if n else float("nan"),
-    )
-
-
-def _delivered(name: str, offer: Offer, x: Floats, y: Ints, folds: Folds | None) -> Model:
-    repeats = 1 if folds is None else len(folds.assignment)
-    logits = offer.head.logits(x)
-    predictions = np.tile(logits.argmax(axis=1), (repeats, 1))
-    # A temperature changes no prediction, and makes the probabilities mean something.
-    factor = best_temperature(logits, y) if len(y) else 1.0
-    head = LinearHead(offer.head.weight * factor, offer.head.bias * factor)
-    losses = np.tile(log_loss(head.logits(x), y), (repeats, 1))
-    settings = {"temperature": f"{1 / factor:.4g}"}
-    return _model(name, offer.name, Fitted(head, predictions, losses, settings), y)
 
 
 def _weigh(

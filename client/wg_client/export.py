@@ -1,8 +1,8 @@
 """Models as files for other programs: safetensors, ONNX, torch.
 
-All three hold the *whole* network, images in and logits out: the frozen encoder and the head. The
-input is a batch ``[n, 3, p, p]`` of pixel values 0 to 255, gray images with their one channel
-repeated; labels, p and provenance stand in the metadata.
+All three hold the *whole* network, images in and logits out: the frozen encoder and the head, or a
+whole network's own trunk and head. The input is a batch ``[n, 3, p, p]`` of pixel values 0 to 255,
+gray images with their one channel repeated; labels, p and provenance stand in the metadata.
 
 ========= =============================================== ===================================
 format    content                                         reading it
@@ -37,8 +37,9 @@ from wg_client.home import ClientHome
 from wg_client.model_store import ModelsManifest
 from wg_common import atomic, canonical
 from wg_common.errors import VerificationError
+from wg_common.nets import cnn
 from wg_common.nets.encoder import Encoder, load_encoder
-from wg_common.nets.registry import build_model
+from wg_common.nets.registry import build_model, known
 
 Format = Literal["safetensors", "onnx", "torch"]
 SUFFIXES: dict[Format, str] = {"safetensors": ".safetensors", "onnx": ".onnx", "torch": ".pt"}
@@ -53,7 +54,8 @@ def export_model(
         ConfigError: No such model, or ``out`` cannot be written.
         VerificationError: The encoder or the model is not the one that the manifest names.
     """
-    encoder = _encoder(home, manifest)
+    encoder = None if known(manifest.architecture).whole else _encoder(home, manifest)
+    pixels = cnn.PIXELS if encoder is None else encoder.pixels
     entry = manifest.entry(name)
     tensors = model_store.load_tensors(home, manifest, name)
     model = build_model(manifest.architecture, encoder, tensors, manifest.labels)
@@ -62,12 +64,12 @@ def export_model(
         "architecture": manifest.architecture,
         "model": entry.name,
         "labels": json.dumps(list(manifest.labels), ensure_ascii=False),
-        "pixels": str(encoder.pixels),
-        "encoder": manifest.encoder,
+        "pixels": str(pixels),
+        **({} if encoder is None else {"encoder": encoder.id}),
         "package": manifest.package_id,
         "generator": manifest.generator,
     }
-    atomic.write_bytes(out, _encode(model, encoder.pixels, form, metadata), mode=atomic.PRIVATE)
+    atomic.write_bytes(out, _encode(model, pixels, form, metadata), mode=atomic.PRIVATE)
     return metadata
 
 

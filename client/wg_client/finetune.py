@@ -17,6 +17,7 @@ made from; ``acceptance`` halves the recall for that reason.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,6 +84,8 @@ def fit_finetuned(
     recipe, left_out = RECIPES[int(np.argmin(prior))], LeftOut.none()
     predictions = np.full(folds.assignment.shape, -1, dtype=np.int64)
     losses = np.zeros(folds.assignment.shape)
+    factor = 1.0
+    held_out: Callable[[int, int], LinearHead] | None = None
     if folds.usable:
         trials = [LeftOut.none()] * len(RECIPES)
         if len(unseen) and len(start.rows) > 2:
@@ -91,13 +94,23 @@ def fit_finetuned(
         selection = select(predict, labels, folds, prior)
         predictions, losses = selection.predictions, selection.record_losses
         recipe, left_out = RECIPES[selection.chosen], trials[selection.chosen]
+        factor = float(selection.factors[selection.chosen])
+
+        def without(repeat: int, fold: int) -> LinearHead:
+            train = folds.assignment[repeat] != fold
+            choice = selection.choices[repeat, fold]
+            head = _final(start, features[train], labels[train], RECIPES[choice], 0.0)
+            return head.scaled(selection.factors[choice])
+
+        held_out = without
     head = _final(start, features, labels, recipe, left_out.bias)
     settings = {
         "local_part": recipe.name,
         "offset_scale": repr(recipe.scale),
         "unseen_bias": f"{left_out.bias:.4g}",
     }
-    return Finetuned(Fitted(head, predictions, losses, settings), left_out.recalls, left_out.lost)
+    fitted = Fitted(head, predictions, losses, settings, factor, held_out)
+    return Finetuned(fitted, left_out.recalls, left_out.lost)
 
 
 def _final(start: Start, features: Floats, labels: Ints, recipe: Recipe, bias: float) -> LinearHead:

@@ -73,12 +73,16 @@ class Selection:
         predictions: Cross-fitted out-of-fold class of each record, int64 ``[repeats, n]``.
         record_losses: Their log loss, nats, ``[repeats, n]``.
         losses: Nats of each configuration, prior included, ``[configurations]``.
+        factors: Factor on each configuration's logits with the least loss, ``[configurations]``.
+        choices: Configuration chosen without each fold, int64 ``[repeats, folds]``.
     """
 
     chosen: int
     predictions: Ints
     record_losses: Floats
     losses: Floats
+    factors: Floats
+    choices: Ints
 
 
 Predict = Callable[[NDArray[np.intp], NDArray[np.intp]], Sequence[Floats]]
@@ -114,9 +118,11 @@ def select(predict: Predict, labels: Ints, folds: Folds, prior: Floats) -> Selec
         logits[repeat] = table
     configurations = len(prior)
     losses = np.zeros((configurations, repeats, n))
+    factors = np.ones(configurations)
+    choices = np.zeros((repeats, folds.count), dtype=np.int64)
     for index in range(configurations):
         stacked = np.concatenate([logits[repeat][index] for repeat in range(repeats)])
-        factor = best_temperature(stacked, np.tile(labels, repeats))
+        factor = factors[index] = best_temperature(stacked, np.tile(labels, repeats))
         for repeat in range(repeats):
             losses[index, repeat] = log_loss(logits[repeat][index] * factor, labels)
     predictions = np.zeros((repeats, n), dtype=np.int64)
@@ -127,8 +133,9 @@ def select(predict: Predict, labels: Ints, folds: Folds, prior: Floats) -> Selec
             if not held.any():
                 continue
             others = losses[:, repeat, ~held].sum(axis=1) * n / max(int((~held).sum()), 1)
-            best = int(np.argmin(others + prior))
+            best = choices[repeat, fold] = int(np.argmin(others + prior))
             predictions[repeat, held] = logits[repeat][best][held].argmax(axis=1)
             record_losses[repeat, held] = losses[best, repeat, held]
     total = losses.mean(axis=1).sum(axis=1) + prior
-    return Selection(int(np.argmin(total)), predictions, record_losses, total)
+    chosen = int(np.argmin(total))
+    return Selection(chosen, predictions, record_losses, total, factors, choices)

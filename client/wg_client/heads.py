@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax, logsumexp
 
-from wg_common.errors import DecodeError
-
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -44,23 +42,17 @@ class LinearHead:
         """Logits ``[n, K]`` of features ``[n, d]``."""
         return features @ self.weight.T + self.bias
 
+    def scaled(self, factor: float) -> LinearHead:
+        """The head whose logits are ``factor`` times as large."""
+        return LinearHead(self.weight * factor, self.bias * factor)
+
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """Tensors of the architecture ``lite0-head``."""
         return {WEIGHT: self.weight.astype(np.float32), BIAS: self.bias.astype(np.float32)}
 
 
-def head_from_tensors(
-    tensors: Mapping[str, NDArray[np.float32]], *, classes: int, dimension: int, what: str
-) -> LinearHead:
-    """Read a head from a package's tensors.
-
-    Raises:
-        DecodeError: Names or shapes are not those of the architecture.
-    """
-    expected = {WEIGHT: (classes, dimension), BIAS: (classes,)}
-    found = {name: value.shape for name, value in tensors.items()}
-    if found != expected:
-        raise DecodeError(f"{what}: tensors {found}, expected {expected}")
+def head_from_tensors(tensors: Mapping[str, NDArray[np.float32]]) -> LinearHead:
+    """The head among a network's tensors, which ``registry.check_tensors`` has accepted."""
     return LinearHead(tensors[WEIGHT].astype(np.float64), tensors[BIAS].astype(np.float64))
 
 

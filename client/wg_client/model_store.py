@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from wg_client.heads import LinearHead, head_from_tensors
 from wg_client.home import ClientHome
 from wg_common import atomic, canonical
-from wg_common.errors import ConfigError, DecodeError, VerificationError
+from wg_common.errors import ConfigError, DecodeError, StorageError, VerificationError
 
 VERSION = 1
 MANIFEST = "manifest.json"
@@ -179,7 +179,7 @@ def write(
             draft.rename(target)
         except OSError as error:
             if not (target / MANIFEST).is_file():
-                raise ConfigError(f"{target}: cannot be written: {error.strerror}") from error
+                raise StorageError(f"{target}: cannot be written: {error.strerror}") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     _update_current(home, manifest)
@@ -249,14 +249,12 @@ def load_tensors(
 
 
 def load_head(home: ClientHome, manifest: ModelsManifest, name: str) -> LinearHead:
-    """The linear head of a model of architecture ``lite0-head``."""
-    tensors = load_tensors(home, manifest, name)
-    return head_from_tensors(
-        tensors,
-        classes=len(manifest.labels),
-        dimension=tensors["head.weight"].shape[-1] if "head.weight" in tensors else 0,
-        what=f"model {name}",
-    )
+    """The linear head of a model: the whole of it where it stands on the encoder.
+
+    Raises:
+        VerificationError: The file is not the one that was written.
+    """
+    return head_from_tensors(load_tensors(home, manifest, name))
 
 
 def _update_current(home: ClientHome, new: ModelsManifest) -> None:

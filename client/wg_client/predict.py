@@ -1,10 +1,14 @@
-"""Predictions with a plant's models: labels and probabilities for records and folders of them."""
+"""Predictions with a plant's models: labels and probabilities for records and folders of them.
+
+Heads share the encoder's features. Whole networks see the images themselves, and need no encoder.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +24,17 @@ from wg_client.dataset import (
     load_dataset,
     records_of,
 )
+from wg_client.heads import Floats, head_from_tensors
 from wg_client.home import ClientHome
 from wg_client.model_store import ModelsManifest
+from wg_client.trunks import network_trunk
 from wg_common import canonical
 from wg_common.errors import DataError, VerificationError
 
 _CHUNK = 64
+
+Inputs = NDArray[Any]
+"""What models see: features, float64 ``[n, d]``, or images, uint8 ``[n, 3, 64, 64]``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,22 +72,24 @@ def load_records(path: Path, labels: Sequence[str], *, split: int | None) -> Sit
     return load_dataset(path, labels, split=split)
 
 
-def encode_records(
-    home: ClientHome, manifest: ModelsManifest, data: SiteData
-) -> NDArray[np.float64]:
-    """Features ``[n, d]`` of records, with the encoder that the models were made for.
+def encode_records(home: ClientHome, manifest: ModelsManifest, data: SiteData) -> Inputs:
+    """What the models of a package see of records.
 
     Raises:
-        VerificationError: The home holds another encoder.
+        VerificationError: The models stand on the encoder, and the home holds another one.
         DataError: An image is damaged.
     """
+    from wg_common.nets import cnn, registry  # torch: seconds to import, only when needed
+
+    if registry.known(manifest.architecture).whole:
+        return cnn.prepared(data.images)
     package = plants.load_encoder_package(home)
     found = canonical.sha256_hex(package)
     if found != manifest.encoder:
         raise VerificationError(
             f"{home.encoder}: encoder {found[:16]}, the model was made for {manifest.encoder[:16]}"
         )
-    from wg_common.nets.encoder import load_encoder  # torch: seconds to import, only when needed
+    from wg_common.nets.encoder import load_encoder
 
     encoder = load_encoder(package, threads=1)
     plants.check_modality(encoder.modality, data, data.names[0])
@@ -89,16 +100,35 @@ def encode_records(
     return np.concatenate(parts).astype(np.float64)
 
 
+def logits(home: ClientHome, manifest: ModelsManifest, name: str, inputs: Inputs) -> Floats:
+    """Logits ``[n, K]`` of a model.
+
+    Args:
+        home: The plant's home.
+        manifest: The package's models.
+        name: The model, or ``model_store.KEPT``.
+        inputs: From ``encode_records`` with the same manifest.
+
+    Raises:
+        VerificationError: The model's file is not the one that was written.
+    """
+    from wg_common.nets import registry
+
+    tensors = model_store.load_tensors(home, manifest, name)
+    if registry.known(manifest.architecture).whole:
+        inputs = network_trunk(manifest.architecture, tensors, inputs).features
+    return head_from_tensors(tensors).logits(inputs)
+
+
 def predict(
     home: ClientHome,
     manifest: ModelsManifest,
     name: str,
-    features: NDArray[np.float64],
+    inputs: Inputs,
     names: Sequence[str],
 ) -> list[Prediction]:
     """Most likely label of each record and its probability."""
-    head = model_store.load_head(home, manifest, name)
-    chances = softmax(head.logits(features), axis=1)
+    chances = softmax(logits(home, manifest, name, inputs), axis=1)
     best = chances.argmax(axis=1)
     return [
         Prediction(
@@ -109,7 +139,7 @@ def predict(
 
 
 def evaluate(
-    home: ClientHome, manifest: ModelsManifest, features: NDArray[np.float64], data: SiteData
+    home: ClientHome, manifest: ModelsManifest, inputs: Inputs, data: SiteData
 ) -> list[Accuracy]:
     """Accuracy of every model of a package on labelled records.
 
@@ -122,8 +152,8 @@ def evaluate(
         raise DataError("evaluate: no record has a label; use class folders or a .npz with y")
     results = []
     for entry in manifest.models:
-        head = model_store.load_head(home, manifest, entry.name)
-        right = head.logits(features[known]).argmax(axis=1) == data.labels[known]
+        found = logits(home, manifest, entry.name, inputs[known])
+        right = found.argmax(axis=1) == data.labels[known]
         results.append(
             Accuracy(
                 model=entry.name,

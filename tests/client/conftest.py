@@ -123,14 +123,17 @@ class TestPlant:
 
     def package(
         self,
-        heads: Mapping[str, tuple[LinearHead, Any]],
+        weights: Mapping[str, tuple[LinearHead | Mapping[str, NDArray[np.float32]], Any]],
         *,
         key: Ed25519PrivateKey | None = None,
         **changes: Any,
     ) -> bytes:
-        """A weights package of heads by name, each with its source."""
+        """A weights package of heads, or of tensors, by name, each with its source."""
         tensors = weights_package.pack_tensors(
-            {name: head.tensors() for name, (head, _) in heads.items()}
+            {
+                name: value.tensors() if isinstance(value, LinearHead) else value
+                for name, (value, _) in weights.items()
+            }
         )
         now = int(time.time())
         fields: dict[str, Any] = {
@@ -146,7 +149,7 @@ class TestPlant:
             "memory_releases": (),
             "candidates": tuple(
                 Candidate(name=name, source=source, nearest_zoo_distance="1")
-                for name, (_, source) in heads.items()
+                for name, (_, source) in weights.items()
             ),
             "tensors_sha256": hashlib.sha256(tensors).hexdigest(),
             "created": now,

@@ -7,9 +7,11 @@ import pytest
 
 from wg_client import contest
 from wg_client.config import AcceptanceConfig
-from wg_client.contest import GENERATED, GENERATED_FINETUNED, LOCAL, ORDER, Offer, Outcome, hold
+from wg_client.contest import GENERATED, GENERATED_FINETUNED, LOCAL, ORDER, Outcome, hold
 from wg_client.delivered import normalise
+from wg_client.entrants import Offer
 from wg_client.heads import Floats, Ints, LinearHead, fit_lda
+from wg_client.trunks import Trunk
 from wg_common.errors import NotAcceptedError
 
 K, D = 5, 16
@@ -43,14 +45,25 @@ def _accuracy(outcome: Outcome, name: str, means: Floats) -> float:
     return float((outcome.models[name].head.logits(x).argmax(axis=1) == y).mean())
 
 
-def _hold(x: Floats, y: Ints, offers: list[Offer], config: AcceptanceConfig = CONFIG) -> Outcome:
-    return hold(x, y, None, offers, _random(0), config)
+Named = tuple[str, str, LinearHead]
+
+
+def _hold(
+    x: Floats,
+    y: Ints,
+    named: list[Named],
+    config: AcceptanceConfig = CONFIG,
+    units: list[str] | None = None,
+) -> Outcome:
+    trunk = Trunk(x)
+    offers = [Offer(name, source, trunk, head) for name, source, head in named]
+    return hold(trunk, y, units, offers, Offer("", "", trunk, _random(0)), config)
 
 
 def test_good_weights_are_kept_and_help() -> None:
     means = _world(1)
     x, y = _draw(means, 3, 2, range(K))
-    outcome = _hold(x, y, [Offer("s", "diffusion", _good(means))])
+    outcome = _hold(x, y, [("s", "diffusion", _good(means))])
     assert outcome.accepted
     assert _accuracy(outcome, outcome.kept, means) > _accuracy(outcome, LOCAL, means) + 0.05
     assert tuple(outcome.models) == tuple(name for name in ORDER if name in outcome.models)
@@ -63,8 +76,8 @@ def test_random_weights_do_no_harm(per_class: int) -> None:
         means = _world(10 + seed)
         x, y = _draw(means, per_class, seed, range(K))
         offers = [
-            Offer("a", "diffusion", _random(100 + seed)),
-            Offer("c", "closed-form", _random(200 + seed)),
+            ("a", "diffusion", _random(100 + seed)),
+            ("c", "closed-form", _random(200 + seed)),
         ]
         outcome = _hold(x, y, offers)
         assert outcome.kept not in (GENERATED, contest.CLOSED_FORM)
@@ -78,7 +91,7 @@ def test_random_weights_do_no_harm(per_class: int) -> None:
 def test_the_better_of_two_candidates_starts_the_training() -> None:
     means = _world(3)
     x, y = _draw(means, 6, 4, range(K))
-    offers = [Offer("bad", "diffusion", _random(1)), Offer("good", "diffusion", _good(means))]
+    offers = [("bad", "diffusion", _random(1)), ("good", "diffusion", _good(means))]
     outcome = _hold(x, y, offers)
     assert outcome.models[GENERATED].origin == "good"
     assert outcome.models[GENERATED_FINETUNED].origin == "good"
@@ -88,14 +101,14 @@ def test_a_late_candidate_must_show_more() -> None:
     means = _world(4)
     x, y = _draw(means, 4, 5, range(K))
     head = _good(means)
-    same = [Offer(str(index), "diffusion", head) for index in range(5)]
+    same = [(str(index), "diffusion", head) for index in range(5)]
     assert _hold(x, y, same).models[GENERATED].origin == "0"
 
 
 def test_classes_never_seen_keep_their_rows_and_can_be_predicted() -> None:
     means = _world(5)
     x, y = _draw(means, 10, 6, [0, 1, 2])
-    outcome = _hold(x, y, [Offer("s", "diffusion", _good(means))])
+    outcome = _hold(x, y, [("s", "diffusion", _good(means))])
     test_x, test_y = _draw(means, 300, 8, [3, 4])
     head = outcome.models[GENERATED_FINETUNED].head
     assert (head.logits(test_x).argmax(axis=1) == test_y).mean() > 0.4
@@ -108,7 +121,7 @@ def test_unseen_rows_differ_from_the_delivered_ones_by_scale_and_bias_only() -> 
     means = _world(6)
     x, y = _draw(means, 10, 6, [0, 1, 2])
     good = _good(means)
-    outcome = _hold(x, y, [Offer("s", "diffusion", good)])
+    outcome = _hold(x, y, [("s", "diffusion", good)])
     found = outcome.models[GENERATED_FINETUNED]
     scale = float(found.settings["offset_scale"]) or 1.0
     start = normalise(good, x, y).head
@@ -121,7 +134,7 @@ def test_without_labels_the_server_s_first_is_kept_unchecked_or_nothing() -> Non
     means = _world(7)
     x, y = _draw(means, 4, 7, range(K))
     unlabelled = np.full_like(y, -1)
-    offers = [Offer("base", "base", _random(1)), Offer("s", "diffusion", _good(means))]
+    offers = [("base", "base", _random(1)), ("s", "diffusion", _good(means))]
     outcome = _hold(x, unlabelled, offers)
     assert outcome.kept == GENERATED and "nothing was checked" in outcome.reason
     assert np.isnan(outcome.models[GENERATED].accuracy) and not outcome.evidence
@@ -136,9 +149,7 @@ def test_a_handful_of_labels_never_breaks_it(labels: list[int]) -> None:
     means = _world(8)
     y = np.array(labels)
     x = means[y] + np.random.default_rng(9).normal(size=(len(y), D))
-    outcome = _hold(
-        x, y, [Offer("s", "diffusion", _good(means)), Offer("c", "closed-form", _random(1))]
-    )
+    outcome = _hold(x, y, [("s", "diffusion", _good(means)), ("c", "closed-form", _random(1))])
     for model in outcome.models.values():
         assert np.isfinite(model.head.weight).all() and np.isfinite(model.head.bias).all()
     assert outcome.kept in outcome.models
@@ -146,7 +157,7 @@ def test_a_handful_of_labels_never_breaks_it(labels: list[int]) -> None:
 
 def test_constant_features_never_break_it() -> None:
     x = np.ones((12, D))
-    outcome = _hold(x, np.arange(12) % 3, [Offer("s", "diffusion", _random(1))])
+    outcome = _hold(x, np.arange(12) % 3, [("s", "diffusion", _random(1))])
     assert outcome.kept in outcome.models
 
 
@@ -156,8 +167,8 @@ def test_units_are_kept_together() -> None:
     y = np.repeat(rng.integers(0, 2, 12), 4)
     x = np.repeat(rng.normal(size=(12, D)), 4, axis=0)  # labels are noise, copies are not
     units = [str(index) for index in np.repeat(np.arange(12), 4)]
-    together = hold(x, y, units, [Offer("s", "diffusion", _random(1))], _random(0), CONFIG)
-    apart = hold(x, y, None, [Offer("s", "diffusion", _random(1))], _random(0), CONFIG)
+    together = _hold(x, y, [("s", "diffusion", _random(1))], units=units)
+    apart = _hold(x, y, [("s", "diffusion", _random(1))])
     assert apart.models[LOCAL].accuracy > 0.9
     assert together.models[LOCAL].accuracy < 0.8
 
@@ -165,7 +176,7 @@ def test_units_are_kept_together() -> None:
 def test_the_contest_is_deterministic() -> None:
     means = _world(11)
     x, y = _draw(means, 5, 12, range(K))
-    offers = [Offer("s", "diffusion", _good(means))]
+    offers = [("s", "diffusion", _good(means))]
     first, second = _hold(x, y, offers), _hold(x, y, offers)
     assert first.kept == second.kept
     for name in first.models:

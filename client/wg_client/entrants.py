@@ -1,0 +1,173 @@
+"""Who takes part in the contest, and how each is made and judged on a plant's labelled records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_client import acceptance
+from wg_client.baseline import Fitted, fit_local
+from wg_client.config import AcceptanceConfig
+from wg_client.delivered import delivered_loss
+from wg_client.finetune import Finetuned, fit_finetuned
+from wg_client.folds import Folds, stratified
+from wg_client.heads import Floats, Ints, LinearHead, best_temperature, log_loss
+from wg_client.trunks import Tensors, Trunk
+
+_SEED = 20240501
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Offer:
+    """One delivered candidate.
+
+    Attributes:
+        name: Its name in the package.
+        source: As in ``wg_common.weights_package.Candidate``.
+        trunk: What its head stands on.
+        head: Its head over the declared label domain.
+    """
+
+    name: str
+    source: str
+    trunk: Trunk
+    head: LinearHead
+
+
+class Tuned(Protocol):
+    """A network after fine-tuning; see ``wg_client.network_tuning``."""
+
+    @property
+    def trunk(self) -> Tensors:
+        """Its ``trunk.*`` tensors."""
+
+    @property
+    def fitted(self) -> Fitted:
+        """Its head and out-of-fold predictions."""
+
+
+class Tuner(Protocol):
+    """Fine-tunes trunk and head on the plant's labelled records."""
+
+    def tune(self, trunk: Tensors, fitted: Fitted, folds: Folds) -> Tuned:
+        """Train on from a trunk and the head that was fitted on it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Model:
+    """One model of the contest.
+
+    Attributes:
+        name: One of ``ORDER``.
+        trunk: ``trunk.*`` tensors; empty where it stands on the encoder.
+        head: Over the declared label domain.
+        origin: Name of the candidate that it started from, or an empty string.
+        settings: What was chosen on the way.
+        predictions: Out-of-fold classes of the labelled records, ``[repeats, n]``.
+        losses: Their log loss, nats, ``[repeats, n]``.
+        accuracy: Out-of-fold accuracy; NaN without labelled records.
+        error: Its standard error.
+    """
+
+    name: str
+    trunk: Tensors
+    head: LinearHead
+    origin: str
+    settings: dict[str, str]
+    predictions: Ints
+    losses: Floats
+    accuracy: float
+    error: float
+
+    def tensors(self) -> dict[str, NDArray[np.float32]]:
+        """Tensors of its architecture."""
+        return {**self.trunk, **self.head.tensors()}
+
+
+class Ground:
+    """The plant's labelled records, and how a model is made and judged on them."""
+
+    def __init__(
+        self,
+        labels: Ints,
+        units: Sequence[str] | None,
+        classes: int,
+        config: AcceptanceConfig,
+        tuner: Tuner | None,
+    ) -> None:
+        self._known = labels >= 0
+        self._classes = classes
+        self._tuner = tuner
+        self.labels = labels[self._known]
+        self.mass = acceptance.unseen_mass(
+            config, declared=classes, seen=len(np.unique(self.labels))
+        )
+        index = None
+        if units is not None:
+            names = [unit for unit, keep in zip(units, self._known, strict=True) if keep]
+            index = np.unique(names, return_inverse=True)[1]
+        self.folds: Folds | None = None
+        if len(self.labels):
+            self.folds = stratified(self.labels, np.random.default_rng(_SEED), index)
+
+    def delivered_loss(self, offer: Offer) -> float:
+        """Log loss of a candidate as delivered, nats over all labelled records."""
+        if not len(self.labels):
+            return 0.0
+        return delivered_loss(offer.head, offer.trunk.features[self._known], self.labels)
+
+    def delivered(self, name: str, offer: Offer) -> Model:
+        """A candidate as it came."""
+        repeats = 1 if self.folds is None else len(self.folds.assignment)
+        logits = offer.head.logits(offer.trunk.features[self._known])
+        predictions = np.tile(logits.argmax(axis=1), (repeats, 1))
+        # A temperature changes no prediction, and makes the probabilities mean something.
+        factor = best_temperature(logits, self.labels) if len(self.labels) else 1.0
+        losses = np.tile(log_loss(logits * factor, self.labels), (repeats, 1))
+        settings = {"temperature": f"{1 / factor:.4g}"}
+        fitted = Fitted(offer.head.scaled(factor), predictions, losses, settings)
+        return self._model(name, offer.name, offer.trunk.tensors, fitted)
+
+    def alone(self, name: str, public: Trunk, folds: Folds) -> Model:
+        """The best that the plant can do without the server."""
+        features = public.features[self._known]
+        fitted = fit_local(features, self.labels, self._classes, folds)
+        return self._model(name, "", *self._tune(public, fitted, folds))
+
+    def accuracy_on(self, trunk: Trunk, folds: Folds) -> float:
+        """Out-of-fold accuracy of the best head that local labels alone give on a trunk."""
+        features = trunk.features[self._known]
+        fitted = fit_local(features, self.labels, self._classes, folds)
+        return float(acceptance.correctness(fitted.predictions, self.labels).mean())
+
+    def trained_on(self, name: str, offer: Offer, folds: Folds) -> tuple[Finetuned, Model]:
+        """A candidate after local training."""
+        features = offer.trunk.features[self._known]
+        found = fit_finetuned(offer.head, features, self.labels, folds, unseen_mass=self.mass)
+        tensors, fitted = self._tune(offer.trunk, found.fitted, folds)
+        return found, self._model(name, offer.name, tensors, fitted)
+
+    def _tune(self, trunk: Trunk, fitted: Fitted, folds: Folds) -> tuple[Tensors, Fitted]:
+        if self._tuner is None:
+            return trunk.tensors, fitted
+        tuned = self._tuner.tune(trunk.tensors, fitted, folds)
+        return tuned.trunk, tuned.fitted
+
+    def _model(self, name: str, origin: str, trunk: Tensors, fitted: Fitted) -> Model:
+        right = acceptance.correctness(fitted.predictions, self.labels)
+        n = len(self.labels)
+        return Model(
+            name=name,
+            trunk=trunk,
+            head=fitted.head,
+            origin=origin,
+            settings=fitted.settings,
+            predictions=fitted.predictions,
+            losses=fitted.losses,
+            accuracy=float(right.mean()) if n else float("nan"),
+            error=float(right.std() / np.sqrt(n)) if n else float("nan"),
+        )

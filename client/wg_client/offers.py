@@ -1,0 +1,107 @@
+"""From a verified package to the contest: each candidate on its trunk, of any architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from wg_client import contest
+from wg_client import plant as plants
+from wg_client.contest import Outcome
+from wg_client.entrants import Offer, Tuner
+from wg_client.heads import head_from_tensors
+from wg_client.home import ClientHome
+from wg_client.plant import Plant, Progress
+from wg_client.trunks import Tensors, Trunk, network_trunk
+from wg_common.errors import DecodeError
+from wg_common.weights_package import WeightsManifest
+
+BASE = "base"
+"""Source of the candidate that holds the public base: of a whole network, local-only's start."""
+_SEED = 7
+
+View = Callable[[Tensors], Trunk]
+"""A network's tensors -> its trunk, seen through the plant's records."""
+
+
+def hold_contest(
+    home: ClientHome,
+    plant: Plant,
+    package: WeightsManifest,
+    tensors: Mapping[str, Tensors],
+    progress: Progress | None = None,
+) -> Outcome:
+    """Hold the contest of a verified package.
+
+    Args:
+        home: The plant's home.
+        plant: The plant.
+        package: The package's manifest, of an architecture that is known here.
+        tensors: By candidate and name.
+        progress: Told of the fine-tuning of whole networks.
+
+    Raises:
+        DecodeError: A candidate's tensors are not those of the architecture, or the base of a whole
+            network is missing.
+        NotAcceptedError: No record is labelled, and the policy keeps nothing unchecked.
+    """
+    from wg_common.nets import registry  # torch: seconds to import, only when needed
+
+    encoder = Trunk(plants.encode(home, plant).values.astype(np.float64))
+    classes, dimension = len(package.labels), encoder.features.shape[1]
+    for name, values in tensors.items():
+        try:
+            registry.check_tensors(package.architecture, values, classes, dimension)
+        except DecodeError as error:
+            raise DecodeError(f"candidate {name}: {error}") from error
+    view: View = lambda values: encoder  # noqa: E731 - the other branch needs a function's scope
+    tuner: Tuner | None = None
+    whole = registry.known(package.architecture).whole
+    if whole:
+        view, tuner = _whole(package.architecture, plant, progress)
+    offers = [
+        _offer(candidate.name, candidate.source, tensors[candidate.name], view)
+        for candidate in package.candidates
+    ]
+    public = encoder
+    if whole:
+        base = next((offer for offer in offers if offer.source == BASE), None)
+        if base is None:
+            raise DecodeError(
+                f"package {package.package_id[:16]}: no candidate of source {BASE!r}, which"
+                " local-only starts from"
+            )
+        public = base.trunk
+    random = registry.initial_tensors(
+        package.architecture, classes, dimension, np.random.default_rng(_SEED)
+    )
+    return contest.hold(
+        public,
+        plant.data.labels,
+        plant.data.units,
+        offers,
+        _offer("", "", random, view),
+        plant.config.acceptance,
+        tuner,
+        encoder=encoder if whole else None,
+    )
+
+
+def _whole(architecture: str, plant: Plant, progress: Progress | None) -> tuple[View, Tuner]:
+    from wg_client.network_tuning import Tuner as NetworkTuner
+    from wg_common.nets import cnn
+
+    batch = cnn.prepared(plant.data.images)
+    tuner = NetworkTuner(
+        architecture=architecture,
+        images=batch,
+        labels=plant.data.labels,
+        seed=_SEED,
+        progress=progress,
+    )
+    return lambda values: network_trunk(architecture, values, batch), tuner
+
+
+def _offer(name: str, source: str, tensors: Tensors, view: View) -> Offer:
+    return Offer(name, source, view(tensors), head_from_tensors(tensors))
