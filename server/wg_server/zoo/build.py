@@ -1,16 +1,18 @@
 """Building the zoo: fit the encoder once, then render, encode and train each task.
 
-Tasks are independent; they run in worker processes and are written by them. What is done is never
-done again, so a build that was interrupted goes on where it stopped.
+Tasks are independent; they run wherever the executor is and are written here as they finish. What
+is done is never done again, so a build that was interrupted goes on where it stopped.
+
+An entry's name depends on its task and the encoder, not on where it was made; the bytes of its
+object may differ in last digits between kinds of processors, and between a CPU and a graphics card.
+The encoder's own projection is always fitted on the CPU: its hash is its name.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +21,15 @@ from wg_common import atomic, canonical
 from wg_common.errors import ConfigError
 from wg_common.nets import encoder as encoders
 from wg_server.home import ServerHome
-from wg_server.zoo import contributions, heads, networks, sources
-from wg_server.zoo import workers as workers_of
+from wg_server.zoo import contributions, devices, executors, heads, networks, sources
 from wg_server.zoo.plan import TaskSpec, ZooPlan, tasks
 from wg_server.zoo.store import Entry, Weights, Zoo, pack
 
 log = logging.getLogger(__name__)
 
 _FIT_PER_TASK = 48
+_FIT_TASKS = 16
+"""Tasks whose images for the encoder's fit one job renders."""
 Progress = Callable[[int, str], None]
 
 
@@ -47,7 +50,15 @@ class Built:
     contributions: int
 
 
-def build(home: ServerHome, plan: ZooPlan, *, workers: int, progress: Progress) -> Built:
+def build(
+    home: ServerHome,
+    plan: ZooPlan,
+    *,
+    workers: int,
+    progress: Progress,
+    ray: str | None = None,
+    device: str = "cpu",
+) -> Built:
     """Build all tasks of a plan that are not there yet.
 
     Args:
@@ -55,24 +66,33 @@ def build(home: ServerHome, plan: ZooPlan, *, workers: int, progress: Progress) 
         plan: What to build.
         workers: Number of processes.
         progress: Called with the number of finished tasks and a few words.
+        ray: Address of a Ray cluster that runs the tasks; None for this machine. Whole networks
+            are trained on this machine always.
+        device: What encodes: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
         DataError: A source cannot be read.
-        ConfigError: The folder cannot be written.
+        ConfigError: The folder cannot be written, or there is no such device or no Ray.
+        PeerError: No Ray cluster answers, or it failed.
         VerificationError: A contribution does not hold.
     """
     plan = sources.available(plan)
     wanted = tasks(plan)
-    progress(0, "fitting the encoder")
-    data = _encoder(home, plan, wanted, workers)
-    encoder = canonical.sha256_hex(data)
-    taken = contributions.take_in(home, plan, encoder)
+    if ray is None:
+        device = devices.choose(device)
     zoo = Zoo(home.zoo)
-    todo = [task for task in wanted if not zoo.has(task.key(encoder))]
-    kept = len(wanted) - len(todo)
-    progress(kept, "rendering, encoding, training")
-    for number, name in enumerate(_run(home, plan.architecture, data, todo, workers), 1):
-        progress(kept + number, name)
+    with executors.opened(workers, ray, device) as executor:
+        progress(0, "fitting the encoder")
+        data = _encoder(home, plan, wanted, executor)
+        encoder = canonical.sha256_hex(data)
+        taken = contributions.take_in(home, plan, encoder)
+        todo = [task for task in wanted if not zoo.has(task.key(encoder))]
+        kept = len(wanted) - len(todo)
+        progress(kept, "rendering, encoding, training")
+        jobs = [(plan.architecture, device, spec) for spec in todo]
+        for number, (_, (packed, entry)) in enumerate(executor.run(_work, data, jobs), 1):
+            zoo.write(packed, entry)
+            progress(kept + number, entry.family)
     if plan.networks is not None:
         built = {task.key(encoder) for task in wanted}
         entries = [entry for entry in zoo.entries(encoder) if entry.key in built]
@@ -81,8 +101,8 @@ def build(home: ServerHome, plan: ZooPlan, *, workers: int, progress: Progress) 
     return Built(len(todo), kept, encoder, taken)
 
 
-def build_task(zoo: Zoo, architecture: str, encoder: encoders.Encoder, spec: TaskSpec) -> Entry:
-    """Render or read one task, encode it, train its head, and store it."""
+def build_task(architecture: str, encoder: encoders.Encoder, spec: TaskSpec) -> tuple[bytes, Entry]:
+    """Render or read one task, encode it, and train its head: an object's bytes, and its entry."""
     task = sources.load(spec)
     features = encoder.encode(task.images)
     labels, classes = task.labels, len(task.names)
@@ -105,11 +125,12 @@ def build_task(zoo: Zoo, architecture: str, encoder: encoders.Encoder, spec: Tas
         accuracy=f"{accuracy:.4f}",
         sha256=canonical.sha256_hex(data),
     )
-    zoo.write(data, entry)
-    return entry
+    return data, entry
 
 
-def _encoder(home: ServerHome, plan: ZooPlan, wanted: Sequence[TaskSpec], workers: int) -> bytes:
+def _encoder(
+    home: ServerHome, plan: ZooPlan, wanted: Sequence[TaskSpec], executor: executors.Executor
+) -> bytes:
     """The home's encoder. One that is there is kept: plants hold it."""
     if home.encoder.is_file():
         data = atomic.read_bytes(home.encoder, limit=encoders.PACKAGE_LIMIT)
@@ -120,17 +141,11 @@ def _encoder(home: ServerHome, plan: ZooPlan, wanted: Sequence[TaskSpec], worker
     count = max(1, min(len(wanted), plan.encoder.images // _FIT_PER_TASK))
     chosen = [wanted[i] for i in np.linspace(0, len(wanted) - 1, count).astype(int)]
     share = -(-plan.encoder.images // count)
-    parts = [chosen[start::workers] for start in range(min(workers, count))]
+    # How images are batched must not depend on the number of workers: the hash is the name.
+    parts = [chosen[start : start + _FIT_TASKS] for start in range(0, count, _FIT_TASKS)]
     jobs = [(part, share, plan.encoder.pixels) for part in parts]
-    if workers > 1:
-        with workers_of.pool(workers) as pool:
-            found = list(pool.map(_raw, jobs))
-    else:
-        found = [_raw(job) for job in jobs]
-    # The order of tasks must not depend on the number of workers: the package's hash is its name.
-    raw: list[NDArray[np.float32]] = [np.zeros((0, 0), np.float32)] * count
-    for start, part in enumerate(found):
-        raw[start::workers] = part
+    found = dict(executor.run(_raw, b"", jobs))
+    raw = [features for number in range(len(jobs)) for features in found[number]]
     groups = np.repeat(np.arange(count), [len(part) for part in raw])
     data = encoders.fit_encoder(
         np.concatenate(raw),
@@ -143,7 +158,7 @@ def _encoder(home: ServerHome, plan: ZooPlan, wanted: Sequence[TaskSpec], worker
     return data
 
 
-def _raw(job: tuple[Sequence[TaskSpec], int, int]) -> list[NDArray[np.float32]]:
+def _raw(_: bytes, job: tuple[Sequence[TaskSpec], int, int]) -> list[NDArray[np.float32]]:
     """Raw features of a share of each task's images."""
     specs, share, pixels = job
     images: list[NDArray[np.uint8]] = []
@@ -158,41 +173,14 @@ def _raw(job: tuple[Sequence[TaskSpec], int, int]) -> list[NDArray[np.float32]]:
     return list(np.split(raw, np.cumsum(sizes)[:-1]))
 
 
-def _run(
-    home: ServerHome, architecture: str, data: bytes, todo: Sequence[TaskSpec], workers: int
-) -> Iterator[str]:
-    """Build tasks and yield their families as they finish."""
-    if workers == 1 or len(todo) < 2:
-        encoder = encoders.load_encoder(data)
-        for spec in todo:
-            with workers_of.threads(1):
-                family = build_task(Zoo(home.zoo), architecture, encoder, spec).family
-            yield family
-        return
-    with workers_of.pool(workers) as pool:
-        waiting: set[Future[str]] = set()
-        queue = iter(todo)
-        try:
-            while True:
-                for spec in queue:
-                    waiting.add(pool.submit(_work, home.zoo, architecture, data, spec))
-                    if len(waiting) >= 4 * workers:
-                        break
-                if not waiting:
-                    return
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+_LOADED: dict[tuple[str, str], encoders.Encoder] = {}
+"""A process's encoder, by its package's hash and device: loading takes longer than a task."""
 
 
-_LOADED: dict[str, encoders.Encoder] = {}
-"""A worker process's encoder, by its package's hash: loading takes longer than a task."""
-
-
-def _work(zoo: Path, architecture: str, data: bytes, spec: TaskSpec) -> str:
-    name = canonical.sha256_hex(data)
+def _work(data: bytes, job: tuple[str, str, TaskSpec]) -> tuple[bytes, Entry]:
+    architecture, device, spec = job
+    name = canonical.sha256_hex(data), devices.choose(device)
     if name not in _LOADED:
-        _LOADED[name] = encoders.load_encoder(data)
-    return build_task(Zoo(zoo), architecture, _LOADED[name], spec).family
+        _LOADED.clear()
+        _LOADED[name] = encoders.load_encoder(data, device=name[1])
+    return build_task(architecture, _LOADED[name], spec)

@@ -12,7 +12,7 @@ import numpy as np
 from wg_common import atomic, canonical, cli
 from wg_common.nets import encoder as encoders
 from wg_server.home import ServerHome
-from wg_server.zoo import contributions, sources
+from wg_server.zoo import contributions, devices, sources
 from wg_server.zoo.build import build
 from wg_server.zoo.plan import read_plan, tasks
 from wg_server.zoo.store import Entry, Zoo
@@ -35,12 +35,28 @@ def zoo() -> None:
     help="Plan file, or the name of a packaged plan: default, demo.",
 )
 @click.option("--workers", type=click.IntRange(1, 1024), default=1, help="Processes.")
+@click.option("--ray", metavar="ADDRESS", help="Run the tasks on the Ray cluster there.")
+@click.option(
+    "--device",
+    type=click.Choice(devices.NAMES),
+    default="auto",
+    help="What encodes; auto is CUDA where there is a card.",
+)
 @cli.json_option
-def build_command(home: Path, plan: Path | None, workers: int, as_json: bool) -> None:
+def build_command(
+    home: Path, plan: Path | None, workers: int, ray: str | None, device: str, as_json: bool
+) -> None:
     """Build the zoo; run again, it goes on where it stopped."""
     wanted = sources.available(read_plan(plan))
     with cli.progress("zoo", len(tasks(wanted))) as bar:
-        done = build(ServerHome(home), wanted, workers=workers, progress=bar.update)
+        done = build(
+            ServerHome(home),
+            wanted,
+            workers=workers,
+            progress=bar.update,
+            ray=ray,
+            device=device,
+        )
     document = canonical.to_builtins(done)
     if as_json:
         cli.emit(document)
