@@ -118,9 +118,10 @@ class Encoder:
         """
         found = [np.zeros((0, self.dimension), np.float32)]
         views = _views if self.modality == "windows" else _batches
+        device = self.module.mean.device
         for batch in views(records, self.pixels, self.threads):
             with torch.inference_mode():
-                found.append(self.module(batch).numpy())
+                found.append(self.module(batch.to(device)).cpu().numpy())
         return np.concatenate(found)[: len(records)]
 
 
