@@ -41,7 +41,7 @@ format: setup
 
 bench: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.privacy
-	OMP_NUM_THREADS=1 $(BIN)/python -m bench.bench_ledger
+	OMP_NUM_THREADS=1 $(BIN)/python -m bench.ledger
 
 # QUICK=1: a smaller zoo, fewer data sets and seeds. Goes on where it stopped.
 BENCH_HOME := bench/out/$(if $(QUICK),quick,full)
@@ -50,8 +50,10 @@ bench-generator: setup
 	test -d $(BENCH_HOME) || $(BIN)/wg-server init --home $(BENCH_HOME) --port 0
 	OMP_NUM_THREADS=1 $(BIN)/wg-server zoo build --home $(BENCH_HOME) --plan $(BENCH_PLAN) --workers 2
 	OMP_NUM_THREADS=1 $(BIN)/wg-server train --home $(BENCH_HOME) --plan $(BENCH_PLAN)
-	OMP_NUM_THREADS=1 $(BIN)/python -m bench.bench_generator --home $(BENCH_HOME) --local \
-	  $(if $(QUICK),--quick) --results $(BENCH_HOME)/results.jsonl --table $(BENCH_HOME)/table.md
+	OMP_NUM_THREADS=1 $(BIN)/python -m bench.generator --home $(BENCH_HOME) $(if $(QUICK),--quick) \
+	  --results $(BENCH_HOME)/results.jsonl --cache $(BENCH_HOME)/cache \
+	  --table $(BENCH_HOME)/table.md --plots $(BENCH_HOME)/plots
+	OMP_NUM_THREADS=1 $(BIN)/python -m bench.generator_speed --home $(BENCH_HOME)
 
 package: setup
 	rm -rf dist

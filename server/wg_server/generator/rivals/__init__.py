@@ -7,6 +7,7 @@ A rival sees what the generator sees and returns rows and biases of ``features -
 from __future__ import annotations
 
 from wg_server.generator.rivals.context import Context, Floats, Head, Rival
+from wg_server.generator.rivals.meta import Metric
 from wg_server.generator.rivals.registry import RIVALS, Trained, train_rivals
 
-__all__ = ["RIVALS", "Context", "Floats", "Head", "Rival", "Trained", "train_rivals"]
+__all__ = ["RIVALS", "Context", "Floats", "Head", "Metric", "Rival", "Trained", "train_rivals"]

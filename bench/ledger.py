@@ -1,6 +1,6 @@
 """Speed of the ledger: durable appends, a charge, and offline verification of many entries.
 
-Run ``python bench/bench_ledger.py [--entries N] [--appends N]``; prints one JSON document with
+Run ``python -m bench.ledger [--entries N] [--appends N]``; prints one JSON document with
 the configuration and the machine. The long ledger is written without waiting for the disk and
 with the closed-form accountant; the timed appends are the product's own.
 """

@@ -1,0 +1,116 @@
+"""Speed of rendering, encoding and generation. Run with ``python -m bench.generator_speed``.
+
+Prints one line a figure, on one thread; figures and machine go to ``bench/results``. Nothing is
+asserted. Generation is timed against the D2NWG reference, with its thousand steps, on one plant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from bench.measure import machine, save
+from bench.reference.d2nwg import D2nwg
+
+from wg_common.nets.encoder import load_encoder
+from wg_common.privacy import mechanism
+from wg_common.privacy.exact import exact_statistics
+from wg_common.privacy.schema import default_schema
+from wg_common.privacy.simulate import simulate_release
+from wg_common.privacy.statistics import NoisyStatistics
+from wg_server.generator import batch as batches
+from wg_server.generator.condition import condition
+from wg_server.generator.evidence import site_evidence
+from wg_server.generator.generate import Generator, Memory, generate, load_generator
+from wg_server.home import ServerHome
+from wg_server.zoo.procedural import families
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--home", type=Path, help="a server's home, trained")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    found = {"pictures_per_second": rendering()}
+    if options.home is not None:
+        home = ServerHome(options.home)
+        encoder = load_encoder(home.encoder.read_bytes())
+        images = np.random.default_rng(0).integers(0, 256, (256, 64, 64), dtype=np.uint8)
+        encoder.encode(images[:64])
+        started = time.perf_counter()
+        encoder.encode(images)
+        found["images_encoded_per_second"] = len(images) / (time.perf_counter() - started)
+        print(f"encoding: {found['images_encoded_per_second']:.0f} images/s")
+        found |= generation(load_generator(home.generator))
+    found["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"peak memory of this process: {found['peak_memory_mb']:.0f} MB")
+    save("generator_speed", {"machine": machine(), "figures": found})
+
+
+def rendering() -> float:
+    """Pictures a second, sheets included."""
+    started, count = time.perf_counter(), 0
+    for number in range(40):
+        family = families.draw_family((7, number))
+        site = families.draw_site(family, 0, strength=0.6)
+        labels = np.arange(len(family.classes)).repeat(40)
+        count += len(families.render(family, site, labels, np.random.default_rng(number)))
+    rate = count / (time.perf_counter() - started)
+    print(f"rendering: {rate:.0f} pictures/s of 64 x 64")
+    return rate
+
+
+def generation(generator: Generator) -> dict[str, float]:
+    """Seconds for sixteen candidates of ten classes with three sites in memory.
+
+    The least of five, since other work on the machine only adds.
+    """
+    rng = np.random.default_rng(0)
+    labels = tuple(f"c{i}" for i in range(10))
+    schema = default_schema(
+        encoder=generator.parts.encoder,
+        dimension=generator.parts.denoiser.config.dimension,
+        labels=labels,
+        clip_radius=1.0,
+    )
+    sigma = mechanism.sigma_for(schema, 4.0, 1e-5)
+
+    def release() -> NoisyStatistics:
+        x = rng.normal(0, 0.1, (200, schema.dimension))
+        exact = exact_statistics(schema, x, np.arange(200) % 10)
+        return NoisyStatistics(schema, simulate_release(exact, sigma, rng), sigma)
+
+    memory = [Memory(f"site-{i}", release()) for i in range(3)]
+    own = release()
+    found = {
+        "sixteen_candidates_seconds": _least(
+            lambda: generate(generator, own, memory, labels, samples=16, seed=1)
+        )
+    }
+    print(f"generation: 16 candidates in {found['sixteen_candidates_seconds']:.3f} s")
+    sites = [site_evidence(s, labels) for s in (own, *(m.statistics for m in memory))]
+    batch = batches.collate([condition(generator.parts.knowledge, sites)[0]])
+    model = D2nwg(schema.dimension).eval()  # untrained: the time is the same
+    found["reference_seconds"] = _least(lambda: model.sample(batch, 16, 1))
+    ratio = found["reference_seconds"] / found["sixteen_candidates_seconds"]
+    print(f"D2NWG reference: 16 samples in {found['reference_seconds']:.3f} s, {ratio:.1f} times")
+    return found
+
+
+def _least(work: Callable[[], object]) -> float:
+    work()
+    seconds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
+
+
+if __name__ == "__main__":
+    main()

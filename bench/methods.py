@@ -1,0 +1,238 @@
+"""Every method on one plant: as delivered, after local training, and with the plant's selector on.
+
+Local training is the plant's own code. ``lp-ft`` is a linear probe on the plant's labels, then
+fine-tuning from the public base (Kumar et al., ICLR 2022); for a linear head both are one convex
+problem, and the plant's fine-tuning from a head of zeros solves it. ``selector`` is the model that
+the plant's do-no-harm contest keeps, with the policy that plants start with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from bench.plants import Floats, Ints, Plants, release
+from bench.reference.d2nwg import D2nwg
+from bench.reference.deepsets import SetNetwork
+
+from wg_client import contest
+from wg_client.baseline import fit_local
+from wg_client.config import AcceptanceConfig
+from wg_client.entrants import Offer
+from wg_client.finetune import fit_finetuned
+from wg_client.folds import stratified
+from wg_client.heads import LinearHead
+from wg_client.trunks import Trunk
+from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
+from wg_server.generator import batch as batches
+from wg_server.generator import rivals
+from wg_server.generator.condition import condition
+from wg_server.generator.evidence import nothing, site_evidence
+from wg_server.generator.generate import Generated, Generator, Memory, generate
+
+SISTER_SHOTS = 60
+JUDGED = ("network", "sample-0", "sample-mean")
+TUNED = ("closed-form-others", "deepsets", "d2nwg-mean", "retrieval-5nn")
+"""Heads, beside the selector's, that local training starts from."""
+LOCAL = "local-only"
+SELECTOR = "selector"
+THEN_LOCAL = ", then local"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One configuration.
+
+    Attributes:
+        scenario: S1 few labels, S2 classes never seen, S3 no labels, S6 sister, strong camera.
+        epsilon: Of every release; inf is no noise.
+        shots: Labels (in S3 records without labels) of a class at the plant.
+        camera: Strength of the plant's own camera.
+        missing: Share of classes that the plant has never seen.
+        labelled: Whether the plant has labels.
+        sisters: Sister plants with releases.
+    """
+
+    scenario: str
+    epsilon: float
+    shots: int
+    camera: float = 0.0
+    missing: float = 0.0
+    labelled: bool = True
+    sisters: int = 3
+
+    @property
+    def name(self) -> str:
+        """Its title in tables."""
+        return f"{self.scenario} eps={self.epsilon:g} n={self.shots}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Methods:
+    """What is judged.
+
+    Attributes:
+        generator: The generator.
+        trained: Rivals trained in the server package.
+        sets: The deterministic set network.
+        reference: D2NWG's recipe.
+    """
+
+    generator: Generator
+    trained: rivals.Trained
+    sets: SetNetwork
+    reference: D2nwg
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Drawn:
+    """One plant of a cell: its labelled records and what has been made for it."""
+
+    x: Floats
+    y: Ints
+    gone: Ints
+    made: Generated
+    heads: Mapping[str, LinearHead]
+
+
+def judge(methods: Methods, plants: Plants, cell: Cell, seed: int) -> dict[str, float]:
+    """Accuracy of every method on the plant's test records, and on classes it has never seen."""
+    drawn = _draw(methods, plants, cell, seed)
+    heads = dict(drawn.heads)
+    heads |= _local(methods, plants, cell, drawn)
+    tx, ty = plants.test
+    unseen = np.isin(ty, drawn.gone)
+    scores = {}
+    for name, head in heads.items():
+        right = _mapped(methods, name, head, tx).argmax(axis=1) == ty
+        scores[name] = float(right.mean())
+        if unseen.any():
+            scores[f"{name} (unseen)"] = float(right[unseen].mean())
+    return scores
+
+
+def _draw(methods: Methods, plants: Plants, cell: Cell, seed: int) -> _Drawn:
+    generator = methods.generator
+    parts = generator.parts
+    rng = np.random.default_rng((seed, 4))
+    k = len(plants.labels)
+    gone = rng.permutation(k)[: round(cell.missing * k)]
+    x, y = plants.own
+    rows = [rng.permutation(np.flatnonzero(y == c))[: cell.shots] for c in range(k)]
+    chosen = np.concatenate([row for c, row in enumerate(rows) if c not in gone])
+    x, y = x[chosen], y[chosen]
+    said = y if cell.labelled else np.full(len(y), -1)
+    own = None
+    if cell.shots:
+        own = release(parts.encoder, x, said, plants.labels, cell.epsilon, rng)
+    memory = []
+    for number, (sx, sy) in enumerate(plants.sisters[: cell.sisters]):
+        keep = np.concatenate([np.flatnonzero(sy == c)[:SISTER_SHOTS] for c in range(k)])
+        other = release(parts.encoder, sx[keep], sy[keep], plants.labels, cell.epsilon, rng)
+        memory.append(Memory(f"sister-{number}", other))
+    made = generate(generator, own, memory, plants.labels, samples=8, seed=seed)
+    heads = {
+        c.name: LinearHead(
+            c.tensors[HEAD_WEIGHT].astype(np.float64), c.tensors[HEAD_BIAS].astype(np.float64)
+        )
+        for c in made.candidates
+        if c.name in JUDGED
+    }
+    d = plants.test[0].shape[1]
+    sites = [nothing(k, d) if own is None else site_evidence(own, plants.labels)]
+    sites += [site_evidence(m.statistics, plants.labels) for m in memory]
+    tokens, guess = condition(parts.knowledge, sites)
+    context = rivals.Context(parts.priors, sites, guess, parts.memory, rng)
+    found: dict[str, rivals.Head] = {}
+    for name, rival in {**rivals.RIVALS, **methods.trained.rivals}.items():
+        found[name] = rival(context)
+    batch = batches.collate([tokens])
+    with torch.inference_mode():
+        weight, bias = methods.sets(batch)
+        found["deepsets"] = _double(weight[0], bias[0])
+        many, constants = methods.reference.sample(batch, 8, seed)
+        found["d2nwg-sample"] = _double(many[0], constants[0])
+        found["d2nwg-mean"] = _double(many.mean(dim=0), constants.mean(dim=0))
+    if cell.sisters and cell.shots:
+        _, other_guess = condition(parts.knowledge, [nothing(k, d), *sites[1:]])
+        heads["closed-form-others"] = LinearHead(
+            other_guess.weight, other_guess.bias - other_guess.weight @ other_guess.centre
+        )
+    for name, (w, b) in found.items():
+        heads[name] = LinearHead(w, b - w @ guess.centre)
+    labelled = cell.labelled and len(y) > 0
+    return _Drawn(x if labelled else x[:0], y if labelled else y[:0], gone, made, heads)
+
+
+def _local(methods: Methods, plants: Plants, cell: Cell, drawn: _Drawn) -> dict[str, LinearHead]:
+    """Heads after local training, and the one that the plant's selector keeps."""
+    k, d = len(plants.labels), plants.test[0].shape[1]
+    trunk = Trunk(drawn.x)
+    offers = [
+        Offer(
+            c.name,
+            c.source,
+            trunk,
+            LinearHead(
+                c.tensors[HEAD_WEIGHT].astype(np.float64), c.tensors[HEAD_BIAS].astype(np.float64)
+            ),
+        )
+        for c in drawn.made.candidates
+    ]
+    zero = LinearHead(np.zeros((k, d)), np.zeros(k))
+    held = contest.hold(
+        trunk, drawn.y, None, offers, Offer("", "", trunk, zero), AcceptanceConfig()
+    )
+    found = {SELECTOR: held.models[held.kept].head}
+    if not len(drawn.y):
+        return found
+    found[LOCAL] = held.models[contest.LOCAL].head
+    found[f"network{THEN_LOCAL}"] = held.models[contest.GENERATED_FINETUNED].head
+    found[f"closed-form{THEN_LOCAL}"] = held.models[contest.CLOSED_FORM_FINETUNED].head
+    folds = stratified(drawn.y, np.random.default_rng(5))
+    mass = len(drawn.gone) / k
+    starts = {"lp-ft": zero}
+    starts |= {f"{n}{THEN_LOCAL}": drawn.heads[n] for n in TUNED if n in drawn.heads}
+    for name, start in starts.items():
+        found[name] = fit_finetuned(start, drawn.x, drawn.y, folds, unseen_mass=mass).fitted.head
+    for name, metric in (
+        ("reptile", methods.trained.reptile),
+        ("meta-base", methods.trained.meta_base),
+    ):
+        mapped = fit_local(drawn.x @ metric.map, drawn.y, k, folds)
+        found[f"{name}{THEN_LOCAL}"] = mapped.head
+    return found
+
+
+def _mapped(methods: Methods, name: str, head: LinearHead, features: Floats) -> Floats:
+    """Logits; heads that were trained on meta-learnt features get these."""
+    if name == f"reptile{THEN_LOCAL}":
+        return head.logits(features @ methods.trained.reptile.map)
+    if name == f"meta-base{THEN_LOCAL}":
+        return head.logits(features @ methods.trained.meta_base.map)
+    return head.logits(features)
+
+
+def _double(weight: torch.Tensor, bias: torch.Tensor) -> rivals.Head:
+    return weight.numpy().astype(np.float64), bias.numpy().astype(np.float64)
+
+
+def cells(*, quick: bool) -> Sequence[Cell]:
+    """The scenarios; S4, no local step, is how each of them is delivered."""
+    epsilons = (1.0, 4.0) if quick else (0.5, 1.0, 4.0, float("inf"))
+    shots = (5, 20) if quick else (0, 5, 20, 100)
+    found = []
+    for epsilon in epsilons:
+        found += [Cell(scenario="S1 few labels", epsilon=epsilon, shots=n) for n in shots]
+        for n in (20,) if quick else shots[1:]:
+            found.append(
+                Cell(scenario="S2 classes never seen", epsilon=epsilon, shots=n, missing=0.3)
+            )
+            found.append(Cell(scenario="S3 no labels", epsilon=epsilon, shots=n, labelled=False))
+        if not quick or epsilon == 4.0:
+            found += [
+                Cell(scenario="S6 new camera", epsilon=epsilon, shots=n, camera=1.0) for n in shots
+            ]
+    return found

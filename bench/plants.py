@@ -1,0 +1,217 @@
+"""Plants cut from real data sets: own records, sister plants, and test records nobody else sees.
+
+A data set is cut by groups (what was photographed together stays together) into a test part, the
+plant's own records and three sisters under other cameras. Features are cached by content, since
+encoding is what takes the time.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_common import canonical
+from wg_common.errors import DataError
+from wg_common.nets.encoder import Encoder
+from wg_common.privacy import mechanism
+from wg_common.privacy.exact import exact_statistics
+from wg_common.privacy.schema import default_schema
+from wg_common.privacy.simulate import simulate_release
+from wg_common.privacy.statistics import NoisyStatistics
+from wg_server.zoo.procedural import cameras
+
+DELTA = 1e-5
+CLASSES = 10
+SISTERS = 3
+TESTS = 300
+_PER_CLASS = {"own": 100, "sister": 70}
+_CUT = 2
+"""Version of the cut; cached features of another one are not used."""
+
+DATASETS = (
+    "neu_det",
+    "elpv_mono",
+    "deeppcb_a",
+    "magnetic_tile",
+    "bridge_crack",
+    "trashnet",
+    "mnist10k",
+    "fashion_mnist",
+    "gtsrb",
+    "cifar10",
+    "omniglot_small",
+    "digits",
+)
+QUICK = ("neu_det", "elpv_mono", "deeppcb_a", "bridge_crack", "mnist10k", "digits")
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Images = list[NDArray[np.uint8]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plants:
+    """Features of one data set, cut up.
+
+    Attributes:
+        labels: Class names.
+        own: Features ``[n, d]`` and classes ``[n]`` of the plant, to draw its labels from.
+        sisters: The same of each sister plant.
+        test: The same of the test records, under the plant's own camera.
+    """
+
+    labels: tuple[str, ...]
+    own: tuple[Floats, Ints]
+    sisters: tuple[tuple[Floats, Ints], ...]
+    test: tuple[Floats, Ints]
+
+
+def load_images(root: Path, name: str) -> tuple[Images, Ints, Ints] | None:
+    """Images, labels and groups of a data set; None if it is not there."""
+    if name == "digits":
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        images = np.kron(digits.images, np.ones((1, 4, 4))) * 15.9
+        return list(images.astype(np.uint8)), digits.target, np.arange(len(digits.target))
+    path = root / name / "data.npz"
+    if not path.is_file():
+        return None
+    with np.load(path, allow_pickle=False) as archive:
+        images, labels = archive["x"], archive["y"].astype(np.int64)
+        if "group" in archive:
+            groups = np.unique(archive["group"], return_inverse=True)[1]
+        else:
+            groups = np.arange(len(labels))
+    return list(images), labels, groups
+
+
+def cut(
+    encoder: Encoder, identity: str, root: Path, name: str, seed: int, strength: float, cache: Path
+) -> Plants | None:
+    """Cut a data set into plants, or read the cut from the cache; None if the set is not there.
+
+    Args:
+        encoder: The public encoder.
+        identity: Its hash.
+        root: Folder of the data sets.
+        name: The data set.
+        seed: Of the cut and of the cameras.
+        strength: Strength of the plant's own camera.
+        cache: Folder of cached features.
+    """
+    about = {
+        "cut": _CUT,
+        "encoder": identity,
+        "dataset": name,
+        "seed": seed,
+        "strength": repr(strength),
+    }
+    path = cache / f"{name}-{canonical.sha256_hex(canonical.encode(about))[:24]}.npz"
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as archive:
+            return _unpack(dict(archive))
+    data = load_images(root, name)
+    if data is None:
+        return None
+    found = _cut(encoder, data, seed, strength)
+    cache.mkdir(parents=True, exist_ok=True)
+    parts = {"own": found.own, "test": found.test}
+    parts |= {f"sister{i}": sister for i, sister in enumerate(found.sisters)}
+    arrays: dict[str, NDArray[np.generic]] = {"labels": np.array(found.labels)}
+    for key, (x, y) in parts.items():
+        arrays |= {f"{key}.x": x, f"{key}.y": y}
+    half = path.with_suffix(".tmp.npz")
+    np.savez(half, **arrays)  # type: ignore[arg-type]
+    half.replace(path)
+    return found
+
+
+def release(
+    encoder: str,
+    x: Floats,
+    y: Ints,
+    labels: tuple[str, ...],
+    epsilon: float,
+    rng: np.random.Generator,
+) -> NoisyStatistics:
+    """A release of records ``[n, d]``, with the code and the scale of real ones; inf: no noise."""
+    schema = default_schema(encoder=encoder, dimension=x.shape[1], labels=labels, clip_radius=1.0)
+    exact = exact_statistics(schema, x, y)
+    if np.isinf(epsilon):
+        return NoisyStatistics(schema, exact, 0.0)
+    sigma = mechanism.sigma_for(schema, epsilon, DELTA)
+    return NoisyStatistics(schema, simulate_release(exact, sigma, rng), sigma)
+
+
+def _unpack(arrays: dict[str, NDArray[np.generic]]) -> Plants:
+    def part(key: str) -> tuple[Floats, Ints]:
+        return arrays[f"{key}.x"].astype(np.float64), arrays[f"{key}.y"].astype(np.int64)
+
+    return Plants(
+        tuple(str(name) for name in arrays["labels"]),
+        part("own"),
+        tuple(part(f"sister{i}") for i in range(SISTERS)),
+        part("test"),
+    )
+
+
+def _cut(encoder: Encoder, data: tuple[Images, Ints, Ints], seed: int, strength: float) -> Plants:
+    images, labels, groups = data
+    rng = np.random.default_rng((seed, 1))
+    part_of, usable = _parts(labels, groups, rng)
+    chosen = np.sort(rng.permutation(usable)[:CLASSES])
+    lookup = {int(c): i for i, c in enumerate(chosen)}
+    found = []
+    for part in range(2 + SISTERS):
+        rows = rng.permutation(np.flatnonzero((part_of == part) & np.isin(labels, chosen)))
+        most = _PER_CLASS["own" if part == 1 else "sister"]
+        kept: list[int] = []
+        seen: dict[int, int] = defaultdict(int)
+        for row in rows:
+            if len(kept) < TESTS if part == 0 else seen[labels[row]] < most:
+                kept.append(int(row))
+                seen[labels[row]] += 1
+        pictures = [images[row] for row in kept]
+        own_rng = np.random.default_rng((seed, 2, min(part, 1) + 10 * max(0, part - 1)))
+        power = strength if part < 2 else 0.6
+        if power:
+            camera_rng = np.random.default_rng((seed, 3, max(part, 1)))
+            camera = cameras.draw_camera(camera_rng, strength=power, mounted=False)
+            pictures = [_see(p, camera, own_rng) for p in pictures]
+        y = np.array([lookup[int(labels[row])] for row in kept], dtype=np.int64)
+        found.append((encoder.encode(pictures).astype(np.float64), y))
+    names = tuple(f"class-{c}" for c in chosen)
+    return Plants(names, found[1], tuple(found[2:]), found[0])
+
+
+def _parts(labels: Ints, groups: Ints, rng: np.random.Generator) -> tuple[Ints, Ints]:
+    """Part of each record (test, own, sisters; groups whole), and classes that parts share.
+
+    Of twenty draws the one with most shared classes: with few groups most draws are no use.
+    """
+    best: tuple[Ints, Ints] | None = None
+    for _ in range(20):
+        part_of = rng.choice(2 + SISTERS, groups.max() + 1, p=[0.3, 0.25, 0.15, 0.15, 0.15])[groups]
+        table = np.zeros((2, labels.max() + 1), dtype=np.int64)
+        for part in (0, 1):
+            table[part] = np.bincount(labels[part_of == part], minlength=table.shape[1])
+        usable = np.flatnonzero(table.min(axis=0) >= 3)
+        if best is None or len(usable) > len(best[1]):
+            best = part_of, usable
+    if best is None or len(best[1]) < 2:
+        raise DataError("a data set has too few groups to be cut into plants")
+    return best
+
+
+def _see(
+    image: NDArray[np.uint8], camera: cameras.Camera, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    grey = image.astype(np.float32) / 255
+    grey = grey.mean(axis=2) if grey.ndim == 3 else grey
+    side = min(grey.shape) // 4 * 4
+    return np.asarray(cameras.photograph(rng, grey[None, :side, :side], camera)[0])

@@ -1,0 +1,100 @@
+"""What trained rivals are trained on: simulated plants of the families that the generator saw.
+
+Episodes are drawn once with the code that trains the generator, and kept by content: the set
+network and the D2NWG reference read the same ones. Rivals are kept the same way, so that an
+interrupted benchmark goes on with what is finished.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from wg_common import atomic, canonical
+from wg_server.generator import batch as batches
+from wg_server.generator.batch import Targets
+from wg_server.generator.denoiser import Batch
+from wg_server.generator.episodes import Episode, Scenario
+from wg_server.generator.plan import GeneratorPlan
+from wg_server.generator.tasks import load_tasks
+from wg_server.generator.train import Ground, prepare
+from wg_server.home import ServerHome
+from wg_server.zoo.store import Zoo
+
+_LIMIT = 1 << 30
+_GROUP = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Course:
+    """Training material.
+
+    Attributes:
+        ground: Tasks and their split, as in the generator's training.
+        plan: The generator's plan.
+        identity: Names zoo, split and plan, for caches.
+        folder: Where results are kept.
+    """
+
+    ground: Ground
+    plan: GeneratorPlan
+    identity: str
+    folder: Path
+
+    def episodes(self, count: int) -> tuple[Batch, Targets]:
+        """Simulated plants of training families, padded to one size; drawn once."""
+
+        def draw() -> dict[str, Tensor]:
+            rng = np.random.default_rng((self.plan.seed, 41))
+            found: list[Episode] = [self.ground.train.draw(rng, Scenario()) for _ in range(count)]
+            batch, targets = batches.collate_episodes(found)
+            tensors = {f"batch.{f.name}": getattr(batch, f.name) for f in fields(Batch)}
+            return tensors | {
+                f"targets.{f.name}": getattr(targets, f.name) for f in fields(Targets)
+            }
+
+        kept = self.keep("episodes", {"count": count}, draw)
+        return (
+            Batch(**{f.name: kept[f"batch.{f.name}"] for f in fields(Batch)}),
+            Targets(**{f.name: kept[f"targets.{f.name}"] for f in fields(Targets)}),
+        )
+
+    def keep(
+        self, name: str, settings: Mapping[str, int], make: Callable[[], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """Tensors that were made before, or are made and kept now."""
+        about = canonical.encode({"of": self.identity, "name": name, **settings})
+        path = self.folder / f"{name}-{canonical.sha256_hex(about)[:24]}.safetensors"
+        if path.is_file():
+            return dict(safetensors.torch.load(atomic.read_bytes(path, limit=_LIMIT)))
+        made = {k: v.detach().contiguous() for k, v in make().items()}
+        atomic.write_bytes(path, safetensors.torch.save(made))
+        return made
+
+
+def course(home: ServerHome, folder: Path) -> Course:
+    """The material of a trained home, by the plan on its model card."""
+    card = json.loads(home.model_card.read_text("utf-8"))
+    plan = GeneratorPlan(**card["training"]["plan"])
+    encoder = home.encoder_id()
+    tasks = load_tasks(Zoo(home.zoo), encoder)
+    ground = prepare(tasks, plan, encoder)
+    keys = canonical.encode({"tasks": sorted(t.key for t in tasks), "seed": plan.seed})
+    folder.mkdir(parents=True, exist_ok=True)
+    return Course(ground, plan, canonical.sha256_hex(keys), folder)
+
+
+def pick(batch: Batch, targets: Targets, rows: np.ndarray) -> tuple[Batch, Targets]:
+    """Some episodes of many."""
+    index = torch.from_numpy(rows)
+    return (
+        Batch(**{f.name: getattr(batch, f.name)[index] for f in fields(Batch)}),
+        Targets(**{f.name: getattr(targets, f.name)[index] for f in fields(Targets)}),
+    )

@@ -1,0 +1,304 @@
+"""Tables and plots of the generator's benchmark, from its rows."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from wg_server.generator.card import clustered
+
+Row = dict[str, object]
+"""``key``, ``dataset``, ``cell``, and ``scores``: accuracy by method."""
+
+DELIVERED = (
+    "network",
+    "sample-0",
+    "sample-mean",
+    "blend",
+    "closed-form",
+    "closed-form-own",
+    "meta-base",
+    "reptile",
+    "deepsets",
+    "d2nwg-sample",
+    "d2nwg-mean",
+    "retrieval-5nn",
+    "average-weights",
+    "weights-plus-noise",
+    "pooled-cosine",
+    "cosine-no-counts",
+    "pooled-moved",
+    "random",
+    "base",
+)
+RIVALS = tuple(m for m in DELIVERED if not m.startswith(("network", "sample", "blend")))
+LOCAL = (
+    "local-only",
+    "lp-ft",
+    "selector",
+    "network, then local",
+    "closed-form, then local",
+    "closed-form-others, then local",
+    "meta-base, then local",
+    "reptile, then local",
+    "deepsets, then local",
+    "d2nwg-mean, then local",
+    "retrieval-5nn, then local",
+)
+LOCAL_RIVALS = tuple(m for m in LOCAL if m not in ("selector", "network, then local"))
+UNSEEN = " (unseen)"
+_CELL = re.compile(r"(?P<scenario>.+) eps=(?P<epsilon>\S+) n=(?P<shots>\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """A paired difference: mean over data sets' means, its standard error, and the data sets."""
+
+    mean: float
+    error: float
+    sets: int
+
+    def __str__(self) -> str:
+        return f"{100 * self.mean:+.1f} ± {100 * self.error:.1f}"
+
+
+class Results:
+    """Scores by cell."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._cells: dict[str, list[tuple[str, Mapping[str, float]]]] = defaultdict(list)
+        for row in rows:
+            scores = row["scores"]
+            if isinstance(scores, dict):
+                self._cells[str(row["cell"])].append((str(row["dataset"]), scores))
+
+    @property
+    def scenarios(self) -> dict[str, list[str]]:
+        """Cells of each scenario, in order of epsilon and labels."""
+        found: dict[str, list[tuple[float, int, str]]] = defaultdict(list)
+        for cell in self._cells:
+            match = _CELL.fullmatch(cell)
+            if match:
+                place = float(match["epsilon"]), int(match["shots"]), cell
+                found[match["scenario"]].append(place)
+        return {name: [c for *_, c in sorted(found[name])] for name in sorted(found)}
+
+    def size(self, cell: str) -> tuple[int, int]:
+        """Runs and data sets of a cell."""
+        return len(self._cells[cell]), len({name for name, _ in self._cells[cell]})
+
+    def accuracy(self, cell: str, method: str) -> tuple[float, float]:
+        """Mean over data sets and its standard error; NaN if the method has none."""
+        found = [(n, s[method]) for n, s in self._cells[cell] if method in s]
+        if not found:
+            return float("nan"), float("nan")
+        return clustered(np.array([v for _, v in found]), [n for n, _ in found])
+
+    def paired(self, cell: str, one: str, two: str) -> Paired | None:
+        """Accuracy of one method minus another's on the same plants."""
+        found = [(n, s[one] - s[two]) for n, s in self._cells[cell] if one in s and two in s]
+        if not found:
+            return None
+        names = [n for n, _ in found]
+        mean, error = clustered(np.array([v for _, v in found]), names)
+        return Paired(mean, error, len(set(names)))
+
+    def best(self, cell: str, methods: Sequence[str]) -> str | None:
+        """The method with the highest mean accuracy."""
+        found = {m: self.accuracy(cell, m)[0] for m in methods}
+        found = {m: value for m, value in found.items() if np.isfinite(value)}
+        return max(found, key=lambda m: found[m]) if found else None
+
+
+def table(rows: Sequence[Row], title: str) -> Iterator[str]:
+    """Markdown: what is delivered, what local training makes of it, and the selector."""
+    results = Results(rows)
+    yield title
+    for scenario, cells in results.scenarios.items():
+        yield from _accuracies(results, scenario, cells, DELIVERED, "as delivered (S4)")
+        if any(np.isfinite(results.accuracy(c, "local-only")[0]) for c in cells):
+            yield from _accuracies(results, scenario, cells, LOCAL, "after local training")
+        if any(np.isfinite(results.accuracy(c, f"network{UNSEEN}")[0]) for c in cells):
+            unseen = [m + UNSEEN for m in (*DELIVERED, "local-only", "selector")]
+            yield from _accuracies(results, scenario, cells, unseen, "on classes never seen")
+    yield from _differences(results)
+    yield from _selector(results)
+
+
+def _accuracies(
+    results: Results, scenario: str, cells: Sequence[str], methods: Sequence[str], what: str
+) -> Iterator[str]:
+    yield ""
+    yield f"### {scenario}: accuracy {what}"
+    yield ""
+    heads = [cell.removeprefix(scenario).strip().replace("eps", "ε") for cell in cells]
+    sizes = sorted({results.size(cell) for cell in cells})
+    yield "Runs and data sets a cell: " + ", ".join(f"{n} of {s}" for n, s in sizes) + "."
+    yield ""
+    yield "| method | " + " | ".join(heads) + " |"
+    yield "|---|" + "---|" * len(cells)
+    for method in methods:
+        values = [results.accuracy(cell, method)[0] for cell in cells]
+        if any(np.isfinite(v) for v in values):
+            shown = ("" if np.isnan(v) else f"{v:.3f}" for v in values)
+            yield f"| {method} | " + " | ".join(shown) + " |"
+
+
+def _differences(results: Results) -> Iterator[str]:
+    rivals = ("closed-form", "meta-base", "deepsets", "d2nwg-mean", "retrieval-5nn", "pooled-moved")
+    yield ""
+    yield "### Network minus rival as delivered, points, paired; errors clustered by data set"
+    yield ""
+    yield "| cell | " + " | ".join(rivals) + " | best rival | network minus it |"
+    yield "|---|" + "---|" * (len(rivals) + 2)
+    for cells in results.scenarios.values():
+        for cell in cells:
+            best = results.best(cell, RIVALS)
+            found = [results.paired(cell, "network", rival) for rival in (*rivals, best or "")]
+            shown = ["" if f is None else str(f) for f in found]
+            yield f"| {cell} | {' | '.join(shown[:-1])} | {best} | {shown[-1]} |"
+
+
+def _selector(results: Results) -> Iterator[str]:
+    yield ""
+    yield "### With the plant's selector on, points, paired; errors clustered by data set"
+    yield ""
+    yield (
+        "| cell | selector − local-only | network, then local − local-only | selector − lp-ft |"
+        " best rival after local training | selector − it |"
+    )
+    yield "|---|---|---|---|---|---|"
+    worst: tuple[float, str] = (np.inf, "")
+    for cells in results.scenarios.values():
+        for cell in cells:
+            best = results.best(cell, LOCAL_RIVALS) or results.best(cell, RIVALS)
+            pairs = [
+                results.paired(cell, "selector", "local-only"),
+                results.paired(cell, "network, then local", "local-only"),
+                results.paired(cell, "selector", "lp-ft"),
+                results.paired(cell, "selector", best or ""),
+            ]
+            shown = ["" if p is None else str(p) for p in pairs]
+            yield f"| {cell} | {' | '.join(shown[:3])} | {best} | {shown[3]} |"
+            last = pairs[3]
+            if last is not None:
+                worst = min(worst, (last.mean, cell))
+    yield ""
+    yield f"Worst cell, selector minus the best rival: {100 * worst[0]:+.1f} points ({worst[1]})."
+
+
+def plots(rows: Sequence[Row], folder: Path) -> None:
+    """One plot a scenario; S4 shows the network against every rival as delivered."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    mpl.rcParams["svg.hashsalt"] = "weightgate"
+    results = Results(rows)
+    folder.mkdir(parents=True, exist_ok=True)
+    for scenario, cells in results.scenarios.items():
+        name = scenario.split()[0].lower()
+        _lines(results, scenario, cells, folder / f"generator-{name}.svg")
+    _all_rivals(results, folder / "generator-s4.svg")
+
+
+_SHOWN = (
+    ("network", "tab:blue", "-"),
+    ("closed-form", "tab:orange", "-"),
+    ("deepsets", "tab:green", "-"),
+    ("d2nwg-mean", "tab:red", "-"),
+    ("retrieval-5nn", "tab:purple", "-"),
+    ("pooled-moved", "tab:brown", "-"),
+    ("local-only", "black", "--"),
+    ("network, then local", "tab:blue", "--"),
+    ("selector", "tab:cyan", "--"),
+)
+
+
+def _lines(results: Results, scenario: str, cells: Sequence[str], path: Path) -> None:
+    from matplotlib import pyplot as plt
+
+    by_epsilon: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for cell in cells:
+        match = _CELL.fullmatch(cell)
+        if match:
+            by_epsilon[match["epsilon"]].append((int(match["shots"]), cell))
+    width = 1.2 + 2.7 * len(by_epsilon)
+    figure, axes = plt.subplots(
+        1, len(by_epsilon), figsize=(width, 3.6), sharey=True, squeeze=False, layout="constrained"
+    )
+    for axis, (epsilon, found) in zip(axes[0], by_epsilon.items(), strict=True):
+        ticks = [shots for shots, _ in found]
+        for number, (method, colour, style) in enumerate(_SHOWN):
+            values = [results.accuracy(cell, method) for _, cell in found]
+            if not any(np.isfinite(v) for v, _ in values):
+                continue
+            place = np.arange(len(found)) + 0.03 * (number - len(_SHOWN) / 2)
+            axis.errorbar(
+                place,
+                [v for v, _ in values],
+                [e for _, e in values],
+                color=colour,
+                linestyle=style,
+                marker="o",
+                markersize=3,
+                linewidth=1.2,
+                elinewidth=0.6,
+                label=method,
+            )
+        axis.set_xticks(np.arange(len(found)), [str(tick) for tick in ticks])
+        axis.set_title("no noise" if epsilon == "inf" else f"ε = {epsilon}")
+        axis.set_xlabel("records a class" if "no labels" in scenario else "labels a class")
+        axis.grid(alpha=0.3)
+    axes[0][0].set_ylabel("accuracy on test records")
+    handles, names = axes[0][-1].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside right center", fontsize=8, frameon=False)
+    figure.suptitle(scenario + ": solid as delivered, dashed after local training", fontsize=10)
+    _save(figure, path)
+
+
+def _all_rivals(results: Results, path: Path) -> None:
+    from matplotlib import pyplot as plt
+
+    cells = [cell for found in results.scenarios.values() for cell in found]
+    figure, axis = plt.subplots(figsize=(7.5, 4.6), layout="constrained")
+    names = [m for m in (*RIVALS, "blend") if m not in ("random", "base")]
+    colours = {name: f"C{number}" for number, name in enumerate(results.scenarios)}
+    for row, method in enumerate(names):
+        for number, cell in enumerate(cells):
+            found = results.paired(cell, "network", method)
+            if found is None:
+                continue
+            match = _CELL.fullmatch(cell)
+            axis.errorbar(
+                100 * found.mean,
+                row + 0.6 * (number / max(len(cells) - 1, 1) - 0.5),
+                xerr=100 * found.error,
+                color=colours[match["scenario"]] if match else "grey",
+                marker="o",
+                markersize=2.5,
+                elinewidth=0.5,
+            )
+    axis.axvline(0, color="black", linewidth=0.8)
+    axis.set_yticks(np.arange(len(names)), names)
+    axis.invert_yaxis()
+    axis.set_xlabel("network minus rival, points, no local step; one dot a cell")
+    axis.grid(axis="x", alpha=0.3)
+    for scenario, colour in colours.items():
+        axis.plot([], [], color=colour, marker="o", linestyle="", markersize=4, label=scenario)
+    axis.legend(fontsize=8, frameon=False, loc="lower right")
+    axis.set_title("S4: as delivered", fontsize=10)
+    _save(figure, path)
+
+
+def _save(figure: object, path: Path) -> None:
+    from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure
+
+    if isinstance(figure, Figure):
+        figure.savefig(path, metadata={"Date": None})
+        plt.close(figure)
