@@ -64,7 +64,7 @@ def make_package(
         package_id=secrets.token_hex(16),
         request_id=request_id,
         site=own.manifest.site,
-        architecture=registry.LITE0_HEAD,
+        architecture=generator.parts.architecture,
         plan=registry.HEAD_PLAN,
         encoder=own.manifest.schema.encoder,
         generator=generator.id,

@@ -136,7 +136,7 @@ def test_images_and_windows_do_not_mix(tmp_path: Path, window: np.ndarray) -> No
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_an_archive_of_floats_holds_windows(tmp_path: Path, dtype: type) -> None:
-    x = np.random.default_rng(1).normal(size=(4, 2, 16)).astype(dtype)
+    x: np.ndarray = np.random.default_rng(1).normal(size=(4, 2, 16)).astype(dtype)
     np.savez(tmp_path / "d.npz", x=x, y=np.array([0, 1, -1, 0]), classes=np.array(["a", "b"]))
     data = load_dataset(tmp_path / "d.npz")
     assert data.modality == "windows"

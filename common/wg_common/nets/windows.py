@@ -5,8 +5,8 @@ pieces at its own sampling rate where it is longer. Each channel of a view is de
 spectrum in logarithmic bands, the spectrum of its envelope in three bands (Randall and Antoni 2011,
 MSSP 25(2)), moments, quantiles and autocorrelation, its course, the responses to the 84 kernels of
 MiniRocket (Dempster et al. 2021, arXiv 2012.08791) on a pyramid of scales, and its level. Channels
-are pooled by mean, standard deviation and maximum; which channel did what is kept by sums under
-fixed signs.
+are pooled by mean, standard deviation and maximum (kernels by mean); which channel did what is kept
+by sums under fixed signs.
 
 Sites differ in gain and unit: shape is described after standardisation, and size by the *phase* of
 its logarithm, which is bounded and moves alike for like ratios.
@@ -54,13 +54,13 @@ _DESCRIBED = {
     "envelope": len(_ENVELOPES) * (_ENVELOPE_BANDS + 2),
     "moments": 2 + 2 * len(_QUANTILES) + 2 + len(_LAGS),
     "course": _COURSE,
-    "kernels": 84 * _SCALES * (len(_THRESHOLDS) + 1),
 }
 _LEVEL = 2 + 4 * len(_PERIODS)
 _CODED = _LEVEL + 6 + 8
 
 BLOCKS: Mapping[str, int] = {
     **{f"{name}-{pool}": n for name, n in _DESCRIBED.items() for pool in ("mean", "std", "max")},
+    "kernels-mean": 84 * _SCALES * (len(_THRESHOLDS) + 1),
     "level-mean": _LEVEL,
     "channels": _CODED * _CODES,
     "together": 8,
@@ -110,13 +110,13 @@ class WindowTrunk(nn.Module):
             self._envelope(pieces).mean(dim=2),
             _moments(pieces).mean(dim=2),
             course,
-            self._respond(pieces).mean(dim=2),
         )
         found = []
         for block in described:
             centre = block.mean(dim=1)
             away = (block - centre.unsqueeze(1)).square().mean(dim=1)
             found += [centre, (away + 1e-12).sqrt(), block.amax(dim=1)]
+        found.append(self._respond(pieces).mean(dim=(1, 2)))
         short = F.adaptive_avg_pool1d(log_power[:, :, 0], 6)
         coded = torch.cat([level, short, F.adaptive_avg_pool1d(course, 8)], dim=-1)  # [n, C, D]
         signs = self.signs[: views.shape[1]]  # [C, Q]

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from wg_common import atomic, canonical
 from wg_common.nets import encoder as encoders
-from wg_common.nets.registry import LITE0_HEAD
+from wg_common.nets.registry import HEADS
 from wg_server.generator import ahead, blup, card, checkpoint, memory, rivals, sampler, standards
 from wg_server.generator import batch as batches
 from wg_server.generator.batch import Targets
@@ -101,7 +101,7 @@ def _train(home: ServerHome, plan: GeneratorPlan, progress: Progress) -> dict[st
     _set_temperature(model, shrunk, ground.knowledge.priors, known)
     parts = Parts(
         encoder=encoder,
-        architecture=LITE0_HEAD,
+        architecture=HEADS[encoders.read_modality(data)],
         denoiser=model,
         codec=shrunk,
         priors=ground.knowledge.priors,

@@ -1,4 +1,4 @@
-"""Files of labelled pictures, read strictly: folders, NumPy arrays, IDX; and one decoder for all.
+"""Files of labelled records, read strictly: folders, NumPy arrays, IDX; and one decoder for all.
 
 Files may come from anywhere: pictures are opened by four named decoders only, whatever a header
 claims about sizes is checked, and every read has a limit. Pictures above ``SIDE`` are made smaller
@@ -17,12 +17,13 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.errors import DataError
+from wg_common.nets.window_limits import check_window
 
 Pictures = NDArray[np.uint8]
 T = TypeVar("T")
@@ -60,17 +61,19 @@ DAMAGE = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Archive:
-    """All labelled pictures of a source.
+    """All labelled records of a source.
 
     Attributes:
-        images: Each uint8 ``[h, w]`` or ``[h, w, 3]``.
+        images: Each uint8 ``[h, w]`` or ``[h, w, 3]``; for windows float32 ``[channels, time]``.
         labels: ``[n]``, 0 to K - 1.
         names: Class names.
+        modality: Whether records are images or sensor windows.
     """
 
-    images: list[Pictures]
+    images: list[NDArray[Any]]
     labels: NDArray[np.int64]
     names: tuple[str, ...]
+    modality: Literal["images", "windows"] = "images"
 
 
 class Collector:
@@ -169,8 +172,9 @@ def read_folder(path: str) -> Archive:
 
 @functools.lru_cache(maxsize=2)
 def read_npz(path: str) -> Archive:
-    """NumPy arrays ``x`` (uint8 pictures), ``y`` (labels), ``classes``, and perhaps ``split``.
+    """NumPy arrays ``x``, ``y`` (labels), ``classes``, and perhaps ``split``.
 
+    ``x`` is uint8 pictures, or sensor windows, float ``[n, channels, time]``.
     Where there is a ``split``, rows with 0 are used.
 
     Raises:
@@ -188,18 +192,37 @@ def read_npz(path: str) -> Archive:
         raise
     except DAMAGE as error:
         raise DataError(f"{path}: not an archive of x, y and classes: {error}") from error
-    if x.ndim == 4 and x.shape[3] == 1:
+    windows = x.dtype.kind == "f" and x.ndim == 3
+    if windows:
+        x = _windows(path, x)
+    elif x.ndim == 4 and x.shape[3] == 1:
         x = x[..., 0]
     good = x.dtype == np.uint8 and (x.ndim == 3 or (x.ndim == 4 and x.shape[3] == 3))
-    if not good or min(x.shape[1:3]) < _SMALLEST:
-        raise DataError(f"{path}: x is {x.dtype} of shape {x.shape}, expected uint8 images")
+    if not windows and (not good or min(x.shape[1:3]) < _SMALLEST):
+        raise DataError(
+            f"{path}: x is {x.dtype} of shape {x.shape}, expected uint8 images or float windows"
+        )
     if y.shape != (len(x),) or keep.shape != y.shape or y.dtype.kind not in "iu":
         raise DataError(f"{path}: y is {y.dtype} of shape {y.shape}, expected {len(x)} integers")
     if classes.ndim != 1 or classes.dtype.kind != "U" or len(set(classes.tolist())) < 2:
         raise DataError(f"{path}: classes is {classes.dtype} of shape {classes.shape}")
     if len(y) and not (y.min() >= 0 and y.max() < len(classes)):
         raise DataError(f"{path}: y is not between 0 and {len(classes) - 1}")
-    return Archive(list(x[keep]), y[keep].astype(np.int64), tuple(str(c) for c in classes))
+    return Archive(
+        list(x[keep]),
+        y[keep].astype(np.int64),
+        tuple(str(c) for c in classes),
+        "windows" if windows else "images",
+    )
+
+
+def _windows(path: str, x: NDArray[Any]) -> NDArray[np.float32]:
+    for row, window in enumerate(x):
+        try:
+            check_window(window)
+        except DataError as error:
+            raise DataError(f"{path}: x: window {row}: {error}") from error
+    return x.astype(np.float32)
 
 
 def read_idx(folder: Path, images: str, labels: str, names: tuple[str, ...]) -> Archive:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,7 +105,7 @@ def build(
 def build_task(architecture: str, encoder: encoders.Encoder, spec: TaskSpec) -> tuple[bytes, Entry]:
     """Render or read one task, encode it, and train its head: an object's bytes, and its entry."""
     task = sources.load(spec)
-    features = encoder.encode(task.images)
+    features = encoder.encode(task.records)
     labels, classes = task.labels, len(task.names)
     rng = np.random.default_rng((spec.seed, spec.family, spec.site, 7))
     order = rng.permutation(len(labels))
@@ -132,45 +133,61 @@ def _encoder(
     home: ServerHome, plan: ZooPlan, wanted: Sequence[TaskSpec], executor: executors.Executor
 ) -> bytes:
     """The home's encoder. One that is there is kept: plants hold it."""
+    windows = plan.modality == "windows"
     if home.encoder.is_file():
         data = atomic.read_bytes(home.encoder, limit=encoders.PACKAGE_LIMIT)
-        encoders.load_encoder(data)
+        found = encoders.load_encoder(data).modality
+        if found != plan.modality:
+            raise ConfigError(
+                f"{home.encoder}: this home's encoder is for {found}, the plan's architecture"
+                f" {plan.architecture} for {plan.modality}; a home serves one of them: make another"
+                " home with 'wg-server init'"
+            )
         return data
     if not wanted:
         raise ConfigError("zoo: contributions alone cannot fit an encoder; add another source")
-    count = max(1, min(len(wanted), plan.encoder.images // _FIT_PER_TASK))
+    records = plan.encoder.windows if windows else plan.encoder.images
+    count = max(1, min(len(wanted), records // _FIT_PER_TASK))
     chosen = [wanted[i] for i in np.linspace(0, len(wanted) - 1, count).astype(int)]
-    share = -(-plan.encoder.images // count)
+    share = -(-records // count)
     # How images are batched must not depend on the number of workers: the hash is the name.
     parts = [chosen[start : start + _FIT_TASKS] for start in range(0, count, _FIT_TASKS)]
-    jobs = [(part, share, plan.encoder.pixels) for part in parts]
-    found = dict(executor.run(_raw, b"", jobs))
-    raw = [features for number in range(len(jobs)) for features in found[number]]
-    groups = np.repeat(np.arange(count), [len(part) for part in raw])
-    data = encoders.fit_encoder(
-        np.concatenate(raw),
-        groups,
-        dimension=plan.encoder.dimension,
-        pixels=plan.encoder.pixels,
-        sources=sorted({spec.name for spec in wanted}),
-    )
+    jobs = [(part, share, 0 if windows else plan.encoder.pixels) for part in parts]
+    done = dict(executor.run(_raw, b"", jobs))
+    pairs = [pair for number in range(len(jobs)) for pair in done[number]]
+    raw = np.concatenate([features for features, _ in pairs])
+    groups = np.repeat(np.arange(count), [len(labels) for _, labels in pairs])
+    dimension, names = plan.encoder.dimension, sorted({spec.name for spec in wanted})
+    if windows:
+        labels = np.concatenate([labels for _, labels in pairs])
+        data = encoders.fit_window_encoder(raw, groups, labels, dimension=dimension, sources=names)
+    else:
+        data = encoders.fit_encoder(
+            raw, groups, dimension=dimension, pixels=plan.encoder.pixels, sources=names
+        )
     atomic.write_bytes(home.encoder, data)
     return data
 
 
-def _raw(_: bytes, job: tuple[Sequence[TaskSpec], int, int]) -> list[NDArray[np.float32]]:
-    """Raw features of a share of each task's images."""
+def _raw(
+    _: bytes, job: tuple[Sequence[TaskSpec], int, int]
+) -> list[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+    """Raw features and labels of a share of each task's records; no pixels: sensor windows."""
     specs, share, pixels = job
-    images: list[NDArray[np.uint8]] = []
-    sizes = []
+    records: list[NDArray[Any]] = []
+    labels = []
     for spec in specs:
         task = sources.load(spec)
         rng = np.random.default_rng((spec.seed, spec.family, spec.site, 8))
-        rows = rng.permutation(len(task.images))[:share]
-        images += [task.images[row] for row in rows]
-        sizes.append(len(rows))
-    raw = encoders.raw_features(images, pixels=pixels)
-    return list(np.split(raw, np.cumsum(sizes)[:-1]))
+        rows = rng.permutation(len(task.records))[:share]
+        records += [task.records[row] for row in rows]
+        labels.append(task.labels[rows])
+    if pixels:
+        raw = encoders.raw_features(records, pixels=pixels)
+    else:
+        raw = encoders.raw_window_features(records)
+    parts = np.split(raw, np.cumsum([len(part) for part in labels])[:-1])
+    return list(zip(parts, labels, strict=True))
 
 
 _LOADED: dict[tuple[str, str], encoders.Encoder] = {}

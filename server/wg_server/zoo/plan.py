@@ -21,9 +21,18 @@ DEFAULT = "default"
 T = TypeVar("T")
 
 Kind = Literal[
-    "procedural", "fashion-mnist", "torchvision", "npz", "folder", "archive", "contributions"
+    "procedural",
+    "procedural-windows",
+    "fashion-mnist",
+    "torchvision",
+    "npz",
+    "folder",
+    "archive",
+    "contributions",
 ]
 CONTRIBUTIONS: Kind = "contributions"
+_WINDOWS = ("procedural-windows", "npz", CONTRIBUTIONS)
+"""Kinds of sources that sensor windows come from; all but the first have images too."""
 _FILES = ("torchvision", "npz", "folder", "archive", CONTRIBUTIONS)
 
 
@@ -35,16 +44,19 @@ class EncoderPlan:
         pixels: Side of the images that the trunk sees.
         dimension: Number of features.
         images: Number of public images that the projection is fitted on.
+        windows: Number of public sensor windows that it is fitted on, where a zoo is of windows.
     """
 
     pixels: int = encoders.PIXELS
     dimension: int = encoders.DIMENSION
     images: int = 6000
+    windows: int = 15000
 
     def __post_init__(self) -> None:
         _range("encoder.pixels", self.pixels, 32, 512)
         _range("encoder.dimension", self.dimension, 2, 1024)
         _range("encoder.images", self.images, 2 * self.dimension, 1_000_000)
+        _range("encoder.windows", self.windows, 2 * self.dimension, 1_000_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,17 +64,18 @@ class SourcePlan:
     """One source of tasks.
 
     Attributes:
-        kind: ``procedural``, ``fashion-mnist`` (skipped with a log line where it is not
-            installed), ``torchvision`` (a data set that lies at ``path``; skipped with a log line
-            where it does not), ``npz`` (arrays x, y, classes), ``folder`` (one sub-folder a
+        kind: ``procedural``, ``procedural-windows`` (sensor windows), ``fashion-mnist`` (skipped
+            with a log line where it is not installed), ``torchvision`` (a data set that lies at
+            ``path``; skipped with a log line where it does not), ``npz`` (arrays x, y, classes; x
+            may be sensor windows), ``folder`` (one sub-folder a
             class), ``archive`` (a zip or tar of such a folder), or
             ``contributions`` (a folder of ``.wgc`` files of enrolled sites; makes no tasks).
         families: Number of kinds of plants; for files, of class subsets. Not for contributions.
         sites: Sites of each family: the same classes, other records, another camera.
         per_class: Records of each class at each site.
         strength: How far a site's camera is from a clean one, 0 to 1.
-        only: For ``procedural``: draw families of this kind only; empty for all kinds.
-        path: For all but ``procedural``; optional for ``fashion-mnist``.
+        only: For the procedural kinds: draw families of this kind only; empty for all kinds.
+        path: For all but the procedural kinds; optional for ``fashion-mnist``.
         name: Name in provenance; the kind when empty. For ``torchvision`` the data set's class.
         licence: Licence in provenance; needed where ``path`` is.
     """
@@ -148,6 +161,24 @@ class ZooPlan:
             raise ConfigError(f"architecture: {self.architecture!r} is not in the registry")
         if not self.sources:
             raise ConfigError("sources: expected at least one")
+        for source in self.sources:
+            if self.modality == "windows" and source.kind not in _WINDOWS:
+                raise ConfigError(
+                    f"source {source.kind}: has images, and {self.architecture} is for sensor"
+                    " windows"
+                )
+            if self.modality == "images" and source.kind == _WINDOWS[0]:
+                raise ConfigError(
+                    f"source {source.kind}: has sensor windows, and {self.architecture} is for"
+                    f" images; set architecture: {registry.WINDOW_HEAD}"
+                )
+        if self.modality == "windows" and self.networks is not None:
+            raise ConfigError("networks: whole networks are for images; leave them out")
+
+    @property
+    def modality(self) -> encoders.Modality:
+        """What records the zoo is of."""
+        return "windows" if self.architecture == registry.WINDOW_HEAD else "images"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

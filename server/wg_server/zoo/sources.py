@@ -1,7 +1,8 @@
 """Sources of public tasks: the procedural library, public data sets, and the operator's own files.
 
 A file source makes *families* of class subsets and *sites* of disjoint records, each seen through
-a camera of its own; the first site of a family sees the records as they are.
+a camera of its own; the first site of a family sees the records as they are. Sensor windows have
+sensors of their own instead of a camera.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import functools
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,8 @@ from wg_common.errors import ConfigError, DataError
 from wg_server.zoo import archives, packed, torchvision_sets
 from wg_server.zoo.plan import SourcePlan, TaskSpec, ZooPlan
 from wg_server.zoo.procedural import cameras, families
+from wg_server.zoo.procedural_windows import families as window_families
+from wg_server.zoo.procedural_windows import sensors
 
 log = logging.getLogger(__name__)
 
@@ -52,18 +56,24 @@ class Task:
     """One public data set of the zoo.
 
     Attributes:
-        images: Each uint8 ``[h, w]`` or ``[h, w, 3]``.
+        records: Images, each uint8 ``[h, w]`` or ``[h, w, 3]``, or sensor windows, each float32
+            ``[channels, time]``.
         labels: ``[n]``.
         names: Class names.
         family: Name of the family.
-        licence: Terms of the images.
+        licence: Terms of the records.
     """
 
-    images: list[Pictures]
+    records: list[NDArray[Any]]
     labels: NDArray[np.int64]
     names: tuple[str, ...]
     family: str
     licence: str
+
+    @property
+    def images(self) -> list[Pictures]:
+        """The records of a task of images."""
+        return self.records
 
 
 def available(plan: ZooPlan) -> ZooPlan:
@@ -94,6 +104,8 @@ def load(spec: TaskSpec) -> Task:
     """
     if spec.kind == "procedural":
         return _procedural(spec)
+    if spec.kind == "procedural-windows":
+        return _procedural_windows(spec)
     if spec.kind == "fashion-mnist":
         return _cut(spec, _fashion(spec.path), "MIT")
     if spec.kind == "torchvision":
@@ -124,13 +136,26 @@ def _procedural(spec: TaskSpec) -> Task:
     return Task(list(images), labels, family.labels, family.name, "none (rendered)")
 
 
+def _procedural_windows(spec: TaskSpec) -> Task:
+    if spec.only and spec.only not in window_families.KINDS:
+        known = ", ".join(window_families.KINDS)
+        raise ConfigError(f"only: {spec.only!r}, expected one of {known}")
+    family = window_families.draw_family((spec.seed, spec.family), spec.only or None)
+    strength = 0.3 * float(spec.strength) if spec.site == 0 else float(spec.strength)
+    site = window_families.draw_site(family, spec.site, strength=strength)
+    labels = np.repeat(np.arange(len(family.labels)), spec.per_class)
+    rng = np.random.default_rng((spec.seed, spec.family, spec.site, 4))
+    windows = window_families.render(family, site, labels, rng)
+    return Task(list(windows), labels, family.labels, family.name, "none (rendered)")
+
+
 def _cut(spec: TaskSpec, archive: archives.Archive, licence: str) -> Task:
     """One family's class subset, one site's records, one camera."""
     rng = np.random.default_rng((spec.seed, spec.family, 5))
     total = len(archive.names)
     size = total if spec.family == 0 else int(rng.integers(min(3, total), total + 1))
     classes = np.sort(rng.permutation(total)[:size])
-    images: list[Pictures] = []
+    records: list[NDArray[Any]] = []
     labels: list[int] = []
     for new, old in enumerate(classes):
         rows = np.array_split(rng.permutation(np.flatnonzero(archive.labels == old)), spec.sites)
@@ -140,15 +165,21 @@ def _cut(spec: TaskSpec, archive: archives.Archive, licence: str) -> Task:
                 f"source {spec.name}: class {archive.names[old]!r} has {len(chosen)} records for"
                 f" site {spec.site} of {spec.sites}, expected at least {_LEAST}; plan fewer sites"
             )
-        images += [archive.images[row] for row in chosen]
+        records += [archive.images[row] for row in chosen]
         labels += [new] * len(chosen)
     site_rng = np.random.default_rng((spec.seed, spec.family, spec.site, 6))
-    if spec.site > 0:
-        camera = cameras.draw_camera(site_rng, strength=float(spec.strength), mounted=False)
-        images = [_rephotograph(image, camera, site_rng) for image in images]
+    strength = float(spec.strength)
+    if spec.site > 0 and archive.modality == "windows":
+        channels = len(records[0])
+        chain = sensors.draw(site_rng, np.eye(channels), 1.0, strength, direct=True)
+        stack = np.stack(records).astype(np.float64)
+        records = list(sensors.observe(site_rng, stack, chain))
+    elif spec.site > 0:
+        camera = cameras.draw_camera(site_rng, strength=strength, mounted=False)
+        records = [_rephotograph(image, camera, site_rng) for image in records]
     names = tuple(archive.names[c] for c in classes)
     family = f"{spec.name}-{spec.family}"
-    return Task(images, np.array(labels, dtype=np.int64), names, family, licence)
+    return Task(records, np.array(labels, dtype=np.int64), names, family, licence)
 
 
 def _rephotograph(image: Pictures, camera: cameras.Camera, rng: np.random.Generator) -> Pictures:

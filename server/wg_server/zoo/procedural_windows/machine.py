@@ -52,7 +52,7 @@ def coloured(rng: np.random.Generator, shape: tuple[int, ...], exponent: float) 
     fall = np.maximum(np.arange(count), 1.0) ** (-exponent / 2)
     fall[0] = fall[min(1, count - 1)]
     noise = filtered(rng.normal(size=shape), fall)
-    return noise / (noise.std(axis=-1, keepdims=True) + 1e-12)
+    return np.asarray(noise / (noise.std(axis=-1, keepdims=True) + 1e-12))
 
 
 def jitter(rng: np.random.Generator, values: Floats, strength: float) -> Floats:

@@ -92,4 +92,4 @@ def observe(rng: np.random.Generator, signals: Floats, sensors: Sensors) -> np.n
         found = np.round(found / grid) * grid
     found *= sensors.gain[:, None] * np.exp(sensors.drift * rng.normal(size=(n, 1, 1)))
     found[:, sensors.dead] = found[:, sensors.dead, :1].mean() if sensors.dead.any() else 0
-    return found.astype(np.float32).reshape(n, c, length)
+    return np.asarray(found, dtype=np.float32).reshape(n, c, length)
