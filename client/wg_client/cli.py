@@ -318,7 +318,10 @@ def apply(root: Path, file: Path, as_json: bool) -> int:
     """
     from wg_client.apply import apply_package
 
-    applied = apply_package(ClientHome(root), file)
+    with cli.progress("fine-tuning, %", 100) as bar:
+        applied = apply_package(
+            ClientHome(root), file, progress=lambda done, total: bar.update(100 * done // total)
+        )
     if as_json:
         emit(_applied(applied, root))
     else:

@@ -135,8 +135,6 @@ class AcceptanceConfig:
     Attributes:
         caution: Standard deviations of the estimated gain that must stay above zero.
         prior_records: Records' worth of belief that delivered weights change nothing.
-        evidence_nats: Nats of log loss, summed over local records, by which delivered weights must
-            beat local-only where every declared class has records.
         unseen_share: A declared class without local records counts as this share of an average
             class.
         without_labels: Whether delivered weights are kept when no local label can check them.
@@ -144,7 +142,6 @@ class AcceptanceConfig:
 
     caution: float = 0.5
     prior_records: float = 10.0
-    evidence_nats: float = 1.0
     unseen_share: float = 1.0
     without_labels: bool = True
 
@@ -152,7 +149,6 @@ class AcceptanceConfig:
         for name, low, high in (
             ("caution", 0.0, 10.0),
             ("prior_records", 0.0, 1e6),
-            ("evidence_nats", -1e6, 1e6),
             ("unseen_share", 0.0, 1.0),
         ):
             value = getattr(self, name)

@@ -163,11 +163,9 @@ def _weigh(
         recalls = np.array([right[labels == label].mean() for label in np.unique(labels)])
     return acceptance.compare(
         name,
-        model.predictions,
-        models[LOCAL].predictions,
-        labels,
+        model.losses,
+        models[LOCAL].losses,
         config,
-        nats=float((models[LOCAL].losses - model.losses).mean(axis=0).sum()),
         mass=mass,
         recalls=recalls,
         lost=lost,

@@ -261,11 +261,9 @@ def _update_current(home: ClientHome, new: ModelsManifest) -> None:
     path = home.models / CURRENT
     if path.is_file():
         old, _ = current(home)
-        same = (old.commitment, old.labels, old.encoder) == (
-            new.commitment,
-            new.labels,
-            new.encoder,
-        )
+        # A gain is over what local labels alone give with the same architecture.
+        about = [(m.commitment, m.labels, m.encoder, m.architecture) for m in (old, new)]
+        same = about[0] == about[1]
         if same and old.package_id != new.package_id and old.gain > new.gain:
             return
     record = Current(package_id=new.package_id, model=new.kept)
