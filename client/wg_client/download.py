@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from wg_common import atomic
-from wg_common.errors import ConfigError, PeerError, VerificationError
+from wg_common.errors import PeerError, StorageError, VerificationError
 from wg_common.protocol import PackageOffer
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def fetch(
         free: Free bytes of the disk of a folder; the operating system's word by default.
 
     Raises:
-        ConfigError: The disk has no room for it, or cannot be written.
+        StorageError: The disk has no room for it, or cannot be written.
         PeerError: The line is bad for too long, or the node stops; what came is kept.
         VerificationError: The whole has another hash than was offered; it is deleted.
     """
@@ -65,7 +65,7 @@ def fetch(
         room = (free or _free)(folder) - RESERVE
         need = 2 * offer.size - size  # once here, once as the home's copy while it is applied
         if need > room:
-            raise ConfigError(
+            raise StorageError(
                 f"{folder}: the package needs {need} more bytes, the disk has room for"
                 f" {max(room, 0)}"
             )
@@ -77,7 +77,7 @@ def fetch(
             stream.flush()
             os.fsync(stream.fileno())
     except OSError as error:
-        raise ConfigError(f"{part}: cannot be written: {error.strerror}") from error
+        raise StorageError(f"{part}: cannot be written: {error.strerror}") from error
     found = digest.hexdigest()
     if found != offer.package_sha256:
         part.unlink()

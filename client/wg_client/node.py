@@ -12,11 +12,16 @@ others because nothing else of the client may import Flower.
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import logging
+import math
+import os
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -62,7 +67,15 @@ from wg_client import download, enrolment, link
 from wg_client.home import ClientHome
 from wg_client.inbox import Inbox
 from wg_common import canonical, fleet, key_files, logs, protocol
-from wg_common.errors import DecodeError, PeerError, VerificationError, WgError
+from wg_common.errors import (
+    ConfigError,
+    DecodeError,
+    InternalError,
+    PeerError,
+    StorageError,
+    VerificationError,
+    WgError,
+)
 from wg_common.fleet import Envelope
 from wg_common.ledger import witness as witnesses
 from wg_common.privacy import timing
@@ -117,6 +130,7 @@ class NodeOptions:
         backoff_limit_seconds: See ``backoff_seconds``.
         max_objects: Most Flower objects in one message.
         max_bytes: Most bytes of one message, and of one answer of the server.
+        apply_again_seconds: Pause before a package that did not fit on the disk is tried again.
     """
 
     poll_seconds: float = 1.0
@@ -124,6 +138,7 @@ class NodeOptions:
     backoff_limit_seconds: float = 60.0
     max_objects: int = 64
     max_bytes: int = 64 << 20
+    apply_again_seconds: float = 60.0
 
 
 def run_node(
@@ -139,17 +154,34 @@ def run_node(
     Network errors never end it: it tries again, more and more slowly, and says why in the log.
 
     Raises:
-        ConfigError: The home is not that of an enrolled plant.
+        ConfigError: The home is not that of an enrolled plant, or another process runs its node.
         WgError: With ``once``: the package could not be applied.
     """
     stop = stop or threading.Event()
     node = _Node(home, handlers, stop, options or NodeOptions(), once=once)
-    with logs.about(site=node.site):
+    with _only_one(home), logs.about(site=node.site):
         node.apply_waiting()
         while not stop.is_set():
             node.serve()
     if once and node.failure is not None:
         raise node.failure
+
+
+@contextmanager
+def _only_one(home: ClientHome) -> Iterator[None]:
+    """The lock under which one process runs this plant's node; freed when the process ends."""
+    try:
+        handle = os.open(home.root / ".node.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StorageError(f"{home.root}: cannot be written: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigError(f"{home.root}: another process runs this plant's node") from error
+        yield
+    finally:
+        os.close(handle)
 
 
 class _Declined(Exception):
@@ -177,6 +209,7 @@ class _Node:
         self._config = configuration.load(home)
         self._allowed = frozenset(self._config.privacy.message_types)
         self._backoff = options.backoff_seconds
+        self._apply_again = math.inf
         self._app = self._make_app()
         self.failure: WgError | None = None
         self.site = self._config.site
@@ -188,6 +221,8 @@ class _Node:
             with _Session(self._home, self._config.server.fleet_url, self._options) as session:
                 log.info("online as %s", self._config.site)
                 while not self._stop.is_set():
+                    if time.monotonic() > self._apply_again:
+                        self.apply_waiting()
                     if not self._serve_one(session):
                         self._stop.wait(self._options.poll_seconds)
                     self._backoff = self._options.backoff_seconds
@@ -197,26 +232,66 @@ class _Node:
             self._pause(link.describe(error))
         except (PeerError, DecodeError) as error:
             self._pause(str(error))
+        except WgError:
+            raise
+        except Exception:  # whatever the server sent, the node must outlive it
+            log.exception("internal error")
+            self._pause("internal error")
 
     def apply_waiting(self) -> None:
-        """Apply packages that are on disk; with ``once``, stop after the first."""
+        """Apply packages that are on disk; with ``once``, stop after the first.
+
+        One that does not fit on the disk waits, and is tried again later.
+        """
+        self._apply_again = math.inf
         for path in self._inbox.waiting():
             try:
-                self._handlers.apply_package(self._home, path)
-            except WgError as error:
-                kept = self._inbox.reject(path)
-                log.error("package %s not applied: %s (kept at %s)", path.stem, error, kept)
-                self.failure = error
-            else:
-                self._inbox.done(path)
-                log.info("package %s applied", path.stem)
+                self._apply(path)
+            except StorageError as error:
+                log.error("package %s waits: %s", path.stem, error)
+                self._apply_again = time.monotonic() + self._options.apply_again_seconds
+                return
             if self._once:
                 self._stop.set()
                 return
 
+    def _apply(self, path: Path) -> None:
+        """Apply one package, or set it aside for good.
+
+        Raises:
+            StorageError: The disk is full; nothing changed.
+        """
+        try:
+            self._handlers.apply_package(self._home, path)
+        except StorageError:
+            raise
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
+                raise StorageError(f"{path}: cannot be applied: {error.strerror}") from error
+            self._reject(path, InternalError(f"{path}: {error}"))
+        except WgError as error:
+            self._reject(path, error)
+        except Exception as error:  # else it would end the node again at every start
+            log.exception("package %s", path.stem)
+            self._reject(path, InternalError(f"{path}: {type(error).__name__}"))
+        else:
+            self._inbox.done(path)
+            log.info("package %s applied", path.stem)
+
+    def _reject(self, path: Path, error: WgError) -> None:
+        kept = self._inbox.reject(path)
+        log.error("package %s not applied: %s (kept at %s)", path.stem, error, kept)
+        self.failure = error
+
     def _renew(self) -> None:
-        if enrolment.renewal_due(self._home, time.time()):
+        """Renew the certificate if it is time; what hinders that does not hinder work."""
+        if not enrolment.renewal_due(self._home, time.time()):
+            return
+        try:
             enrolment.renew(self._home, self._config.server.fleet_url, self._config.site)
+        except (PeerError, StorageError, VerificationError) as error:
+            log.warning("certificate not renewed: %s", error)
+        else:
             log.info("certificate renewed")
 
     def _pause(self, reason: str) -> None:
@@ -236,7 +311,7 @@ class _Node:
         try:
             message, run = session.pull_message(head, tree, self._allowed)
         except _Declined as reason:
-            log.warning("declined %s: %s", kind, reason)
+            log.warning("declined %s: %s: %s", kind, reason, fleet.MEANING[str(reason)])
             session.confirm(head)
             session.push(_error_reply(head, str(reason)), 0.0)
             return True
@@ -395,7 +470,7 @@ class _Session:
         if not isinstance(error, httpx.HTTPError):
             try:
                 self._client.DeactivateNode(DeactivateNodeRequest(node_id=self.node.node_id))
-            except (httpx.HTTPError, ValueError) as problem:
+            except Exception as problem:  # noqa: BLE001 - the session is over either way
                 log.info("could not say good-bye: %s", type(problem).__name__)
         self._client.close()
 
@@ -514,7 +589,7 @@ class _Session:
                         node=self.node, heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL
                     )
                 )
-            except (httpx.HTTPError, ValueError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever came back, go on beating
                 log.info("no heartbeat: %s", type(error).__name__)
 
 

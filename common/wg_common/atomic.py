@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from wg_common.errors import ConfigError, DecodeError
+from wg_common.errors import ConfigError, DecodeError, StorageError
 
 PRIVATE = 0o600
 PUBLIC = 0o644
@@ -18,7 +18,7 @@ def write_bytes(path: Path, data: bytes, *, mode: int = PUBLIC) -> None:
     """Write a file atomically and durably: temporary file, fsync, rename, fsync of the folder.
 
     Raises:
-        ConfigError: The folder cannot be written or the disk is full; the old file is untouched.
+        StorageError: The folder cannot be written or the disk is full; the old file is untouched.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,28 +35,28 @@ def write_bytes(path: Path, data: bytes, *, mode: int = PUBLIC) -> None:
             raise
         _settle(path.parent)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error
+        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def move(source: Path, target: Path) -> None:
     """Rename a complete file, durably, within one disk.
 
     Raises:
-        ConfigError: It cannot be; the file is where it was.
+        StorageError: It cannot be; the file is where it was.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         source.replace(target)
         _settle(target.parent)
     except OSError as error:
-        raise ConfigError(f"{target}: cannot be written: {error.strerror}") from error
+        raise StorageError(f"{target}: cannot be written: {error.strerror}") from error
 
 
 def copy(source: Path, target: Path, *, mode: int = PUBLIC) -> None:
     """Copy a file of any size atomically and durably, in constant memory.
 
     Raises:
-        ConfigError: It cannot be; an old target is untouched.
+        StorageError: It cannot be; an old target is untouched.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ def copy(source: Path, target: Path, *, mode: int = PUBLIC) -> None:
             raise
         _settle(target.parent)
     except OSError as error:
-        raise ConfigError(f"{target}: cannot be written: {error.strerror}") from error
+        raise StorageError(f"{target}: cannot be written: {error.strerror}") from error
 
 
 def read_bytes(path: Path, *, limit: int) -> bytes:

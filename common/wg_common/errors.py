@@ -5,6 +5,7 @@
     WgError                     70  internal (never raised as such)
     ├── UsageError               2  the command was called wrongly
     ├── ConfigError              3  a configuration file, home folder or option value is wrong
+    │   └── StorageError         3  a disk is full or cannot be written; free some and try again
     ├── DataError                3  a data set cannot be read or used
     ├── DecodeError              3  bytes from outside are not what they claim to be
     ├── RefusedError             4  the plant says no
@@ -52,6 +53,12 @@ class ConfigError(WgError):
 
     exit_code = EXIT_CONFIG
     code = "config"
+
+
+class StorageError(ConfigError):
+    """A disk is full or cannot be written. Nothing changed; it may pass."""
+
+    code = "storage"
 
 
 class DataError(WgError):

@@ -26,6 +26,15 @@ TYPE_DENIED = "WG-TYPE-DENIED"
 TOO_LARGE = "WG-TOO-LARGE"
 MALFORMED = "WG-MALFORMED"
 
+MEANING = {
+    APP_MISMATCH: "the server and this plant run different versions of weightgate; this side speaks"
+    f" protocol {protocol.PROTOCOL_VERSION}: update the older side",
+    TYPE_DENIED: "this plant does not answer messages of this type",
+    TOO_LARGE: "more bytes or objects than this plant accepts",
+    MALFORMED: "not a message of this version, or damaged",
+}
+"""What each word means, for the log of the side that declines and of the side that is told."""
+
 
 @dataclass(frozen=True, slots=True)
 class AppManifest:
@@ -72,7 +81,12 @@ def read_envelope(fields: dict[str, object], *, what: str) -> Envelope:
     if set(fields) != {"kind", "record", "payload"}:
         raise DecodeError(f"{what}: fields {sorted(fields)}, expected kind, record, payload")
     kind, record, payload = fields["kind"], fields["record"], fields["payload"]
-    if kind not in _KINDS or not isinstance(record, bytes) or not isinstance(payload, bytes):
+    if not (
+        isinstance(kind, str)
+        and kind in _KINDS
+        and isinstance(record, bytes)
+        and isinstance(payload, bytes)
+    ):
         raise DecodeError(f"{what}: a field is of the wrong type, or of unknown kind")
     if len(record) > protocol.MESSAGE_LIMIT:
         raise DecodeError(f"{what}: a record of {len(record)} bytes")

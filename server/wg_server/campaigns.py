@@ -17,8 +17,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from sqlalchemy.exc import InterfaceError as DatabaseLost
+from sqlalchemy.exc import OperationalError
+
 from wg_common import atomic, canonical, fleet, logs, protocol, weights_file
-from wg_common.errors import ConfigError, DecodeError, InternalError, VerificationError, WgError
+from wg_common.errors import (
+    ConfigError,
+    DecodeError,
+    InternalError,
+    StorageError,
+    VerificationError,
+    WgError,
+)
 from wg_common.fleet import Envelope
 from wg_common.protocol import Delivery, PackageOffer, Receipt, Refusal, StatisticsQuery
 from wg_server import intake
@@ -34,10 +44,13 @@ log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 0.5
 TICK_SECONDS = 0.1
+FULL_SECONDS = 5.0
 MESSAGE_TRIES = 100
 WORK_TRIES = 5
 _SLOWEST_BYTES_PER_SECOND = 1 << 17
-_TRANSIENT = frozenset({"peer", "witness", "internal"})
+_FULL = (StorageError, OperationalError, DatabaseLost)
+"""The disk is full, or the database cannot be reached or written."""
+_TRANSIENT = frozenset({"peer", "witness", "internal", "storage"})
 """Refusals that another try may cure; the site could not, rather than would not."""
 
 
@@ -109,6 +122,9 @@ class CampaignWorker:
                         with logs.about(campaign=campaign.id):
                             self._work(campaign)
                         continue
+            except _FULL as error:
+                log.error("cannot write; going on in %.0f s: %s", FULL_SECONDS, _why(error))
+                self._stop.wait(FULL_SECONDS)
             except WgError as error:
                 log.error("campaign worker: %s", error)
             except Exception:  # the worker must outlive a bug in one campaign
@@ -130,8 +146,10 @@ class CampaignWorker:
                 self._exchange(run, campaign.id, _Collecting(self))
                 self._make_packages(campaign.id)
                 self._exchange(run, campaign.id, _Delivering(self))
+        except _FULL:
+            raise  # a full disk or a lost database: the campaign waits, and fails by its deadline
         except Exception:
-            # A full disk or a lost database may pass; a bug comes back.
+            # Something else may pass, too; a bug comes back.
             self._failures += 1
             if self._failures >= WORK_TRIES:
                 self._failures = 0
@@ -211,7 +229,8 @@ class CampaignWorker:
     ) -> None:
         if reply.envelope is None:
             if reply.error != LOST:
-                log.warning("campaign %s: %s declined: %s", campaign.id, task.site, reply.error)
+                why = f"{reply.error}: {fleet.MEANING.get(reply.error, '')}"
+                log.warning("campaign %s: %s declined: %s", campaign.id, task.site, why)
                 self._queue.update(campaign.id, task.site, state="refused", code=reply.error)
             return
         try:
@@ -243,6 +262,8 @@ class CampaignWorker:
             try:
                 with logs.about(site=task.site, request=task.delivery_id):
                     digest = self._package(campaign, task)
+            except _FULL:
+                raise
             except WgError as error:
                 log.error("campaign %s: package for %s: %s", campaign_id, task.site, error)
                 self._queue.update(campaign_id, task.site, state="failed", code=error.code)
@@ -404,3 +425,7 @@ class _Delivering:
 def _require(envelope: Envelope, kind: fleet.Kind) -> None:
     if envelope.kind != kind:
         raise DecodeError(f"reply: kind {envelope.kind!r}, expected {kind!r}")
+
+
+def _why(error: Exception) -> str:
+    return str(error.orig) if isinstance(error, OperationalError) else str(error)

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from wg_common.errors import ConfigError, VerificationError
+from wg_common.errors import ConfigError, StorageError, VerificationError
 
 APPLICATION_ID = 0x57474C31
 """``WGL1`` in SQLite's header."""
@@ -39,7 +39,7 @@ def explained(path: Path) -> Iterator[None]:
 
     Raises:
         VerificationError: The file is damaged.
-        ConfigError: Disk full, read-only, locked, or cannot be opened; nothing was changed.
+        StorageError: Disk full, read-only, locked, or cannot be opened; nothing was changed.
     """
     try:
         yield
@@ -58,7 +58,7 @@ def explained(path: Path) -> Iterator[None]:
             reason = f"another process held it for more than {BUSY_SECONDS:.0f} s"
         else:
             reason = text
-        raise ConfigError(f"{path}: cannot write or read the ledger: {reason}") from error
+        raise StorageError(f"{path}: cannot write or read the ledger: {reason}") from error
 
 
 def create(path: Path) -> sqlite3.Connection:
