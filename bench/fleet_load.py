@@ -100,7 +100,9 @@ def one(folder: Path, nodes: int, processes: int, url: str) -> dict[str, object]
         for site in sites:
             enrol(home, folder / site, site)
         enrolling = time.monotonic() - started
-        with node_processes([folder / site for site in sites], processes) as node_pids:
+        with node_processes(
+            [folder / site for site in sites], processes, folder / "nodes.log"
+        ) as node_pids:
             measure.wait(lambda: seen(home) == nodes, "the nodes", SECONDS)
             time.sleep(15)
             idle, cpu = measure.resident(pid), measure.cpu_seconds(pid)
@@ -191,9 +193,10 @@ def server(home: ServerHome, log: Path) -> Iterator[int]:
 
 
 @contextmanager
-def node_processes(homes: Sequence[Path], count: int) -> Iterator[list[int]]:
+def node_processes(homes: Sequence[Path], count: int, log: Path) -> Iterator[list[int]]:
     shares = [homes[index::count] for index in range(count)]
-    running = [start(["--be", "nodes", *map(str, share)]) for share in shares if share]
+    with log.open("wb") as stream:
+        running = [start(["--be", "nodes", *map(str, share)], stream) for share in shares if share]
     try:
         yield [process.pid for process in running]
     finally:
@@ -214,6 +217,8 @@ def be_server(home: ServerHome) -> None:
     from tests.e2e.fleet_support import base_package
 
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    for name in ("alembic", "flwr", "uvicorn"):  # as wg-server does
+        logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("wg_server").setLevel(logging.INFO)
     logs.use(logs.JSON)
     stop = threading.Event()

@@ -45,8 +45,13 @@ class Enrolment:
     encoder: bytes
 
 
-def enrol(home: ClientHome, token_text: str) -> Enrolment:
+def enrol(home: ClientHome, token_text: str, *, origin: str | None = None) -> Enrolment:
     """Enrol this home with a join token, and write certificate, CA and encoder into it.
+
+    Args:
+        home: The home; keys that are not there are made.
+        token_text: The token.
+        origin: Origin of the plant's ledger, if it has one already.
 
     Raises:
         DecodeError: The token or the reply is damaged.
@@ -65,7 +70,7 @@ def enrol(home: ClientHome, token_text: str) -> Enrolment:
         csr_pem=public.csr_pem,
         node_public_key=public.node_public_key,
         signing_key=public.signing_key,
-        ledger_origin=public.ledger_origin,
+        ledger_origin=origin or public.ledger_origin,
         ledger_key=public.ledger_key,
     )
     reply = _exchange(token, ca_pem, request)
@@ -73,7 +78,7 @@ def enrol(home: ClientHome, token_text: str) -> Enrolment:
     atomic.write_bytes(home.ca_certificate, ca_pem)
     atomic.write_bytes(home.certificate, reply.certificate_pem.encode("ascii"))
     atomic.write_bytes(home.encoder, encoder)
-    return Enrolment(token.site, public.ledger_origin, reply, encoder)
+    return Enrolment(token.site, request.ledger_origin, reply, encoder)
 
 
 def renew(home: ClientHome, fleet_url: str, site: str) -> None:
@@ -87,6 +92,12 @@ def renew(home: ClientHome, fleet_url: str, site: str) -> None:
         pem = connection.renew(identity.csr(home, site))
     _check_certificate(pem, home)
     atomic.write_bytes(home.certificate, pem)
+
+
+def certificate_expiry(home: ClientHome) -> float:
+    """When the TLS client certificate expires, Unix seconds."""
+    certificate = _load_certificate(atomic.read_bytes(home.certificate, limit=1 << 16))
+    return certificate.not_valid_after_utc.timestamp()
 
 
 def renewal_due(home: ClientHome, now: float) -> bool:

@@ -26,6 +26,7 @@ from wg_common import signing
 from wg_common.errors import ConfigError, VerificationError
 from wg_common.ledger.store import Ledger
 from wg_common.nets.encoder import load_encoder
+from wg_common.protocol import EnrolmentReply
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def initialise(
         DecodeError, PeerError, VerificationError: Enrolment failed; see ``enrolment``.
     """
     if home.config.exists():
-        raise ConfigError(f"{home.config}: this home is initialised; choose another folder")
+        raise ConfigError(f"{home.config}: this home is initialised; --replace enrols it again")
     data = load_dataset(choice.path, choice.labels, unit_column=choice.unit_column)
     # Refuse what client.yaml would refuse, before the one-time token is spent.
     settings = DataConfig(
@@ -76,19 +77,23 @@ def initialise(
     return config, data
 
 
+def pinned_server(reply: EnrolmentReply) -> ServerConfig:
+    """What ``client.yaml`` holds of the server that answered."""
+    return ServerConfig(
+        fleet_url=reply.fleet_url,
+        name=reply.server_name,
+        signing_key=reply.server_key,
+        witness_name=reply.witness_name,
+        witness_key=reply.witness_key,
+    )
+
+
 def _config(
     enrolment: Enrolment, data: DataConfig, privacy: PrivacyConfig, name: str | None
 ) -> ClientConfig:
-    reply = enrolment.reply
     return ClientConfig(
         site=enrolment.site,
-        server=ServerConfig(
-            fleet_url=reply.fleet_url,
-            name=reply.server_name,
-            signing_key=reply.server_key,
-            witness_name=reply.witness_name,
-            witness_key=reply.witness_key,
-        ),
+        server=pinned_server(enrolment.reply),
         data=DataConfig(
             name=name or enrolment.site,
             path=data.path,

@@ -75,6 +75,20 @@ class Link:
             raise PeerError(f"witness: the server answered {status}: {_words(body)}")
         return WitnessReply(status, body)
 
+    def rotate(self, notice: bytes) -> WitnessReply:
+        """Tell the server of the ledger's new key; it cosigns under it.
+
+        Args:
+            notice: A canonical ``KeyRotation``.
+
+        Raises:
+            PeerError: The server cannot be reached, or answers neither 200, 409 nor 422.
+        """
+        status, body = self._post(protocol.ROTATE_PATH, notice)
+        if status not in (200, 409, 422):
+            raise PeerError(f"rotation: the server answered {status}: {_words(body)}")
+        return WitnessReply(status, body)
+
     def renew(self, csr_pem: str) -> bytes:
         """Trade a certificate request for a fresh TLS client certificate (PEM).
 

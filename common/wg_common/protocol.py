@@ -30,10 +30,12 @@ INLINE_LIMIT = 32 << 20
 """Largest package that travels in a message; a larger one is offered, and fetched in ranges."""
 LEDGER_LIMIT = 1 << 30
 MESSAGE_LIMIT = 64 << 10
+ROTATION_LIMIT = 256 << 10
 
 ENROL_PATH = "/wg/v1/enrol"
 RENEW_PATH = "/wg/v1/renew"
 WITNESS_PATH = "/wg/v1/witness"
+ROTATE_PATH = "/wg/v1/rotate"
 PACKAGE_PATH = "/wg/v1/packages"
 """Followed by a slash and a delivery's request id."""
 
@@ -183,6 +185,21 @@ class EnrolmentRequest:
     signing_key: str
     ledger_origin: str
     ledger_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRotation:
+    """A site says that another key signs its ledger from now on.
+
+    Attributes:
+        entry: The ledger's ROTATION entry, signed by the old and by the new key.
+        proof: Its ``tlog-proof`` in the newest checkpoint, with the consistency proof for the
+            witness as extra data.
+    """
+
+    version: int = PROTOCOL_VERSION
+    entry: str
+    proof: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Literal, Self, TypeVar
 
@@ -279,22 +280,43 @@ class Store:
             decide: Takes the remembered checkpoint, returns the new one, its size and a result;
                 what it raises leaves the memory as it was.
         """
-        table = schema.witness
         with self.engine.begin() as connection:
             _site(connection, site.name, lock=True)  # the first checkpoint has no row to lock yet
-            row = connection.execute(
-                sa.select(table).where(table.c.origin == site.ledger_origin)
+            return _witness(connection, site, now, decide)
+
+    def rotate_ledger_key(
+        self,
+        site: Site,
+        new_key: str,
+        now: float,
+        decide: Callable[[str, bytes | None], tuple[bytes, int, T]],
+    ) -> T:
+        """Let ``decide`` see a site's ledger key and checkpoint, and store the new ones.
+
+        Args:
+            site: The site.
+            new_key: The new ledger key, hex.
+            now: Unix time.
+            decide: As for ``witness``, with the ledger key that is known before the checkpoint.
+
+        Raises:
+            RefusedError: Another site uses the key, or the site is not enrolled any more.
+        """
+        table = schema.site
+        with self.engine.begin() as connection:
+            database.lock_table(connection, table)
+            known = _site(connection, site.name, lock=True)
+            taken = connection.execute(
+                sa.select(table.c.name).where(
+                    table.c.name != site.name, table.c.ledger_key == new_key
+                )
             ).first()
-            checkpoint, size, result = decide(None if row is None else row.checkpoint)
-            values = {"checkpoint": checkpoint, "size": size, "updated": now}
-            if row is None:
-                connection.execute(
-                    table.insert().values(origin=site.ledger_origin, site=site.name, **values)
-                )
-            else:
-                connection.execute(
-                    table.update().where(table.c.origin == site.ledger_origin).values(**values)
-                )
+            if known is None or known.state != "enrolled" or taken is not None:
+                raise RefusedError("rotation: not enrolled, or another site uses this key")
+            result = _witness(connection, known, now, partial(decide, known.ledger_key))
+            connection.execute(
+                table.update().where(table.c.name == site.name).values(ledger_key=new_key)
+            )
             return result
 
     def witnessed(self, origin: str) -> bytes | None:
@@ -387,6 +409,27 @@ def put_release(connection: Connection, release: StoredRelease) -> None:
         )
     elif row.site != release.site:
         raise VerificationError(f"release {release.release_id}: is one of another site")
+
+
+def _witness(
+    connection: Connection,
+    site: Site,
+    now: float,
+    decide: Callable[[bytes | None], tuple[bytes, int, T]],
+) -> T:
+    table = schema.witness
+    row = connection.execute(sa.select(table).where(table.c.origin == site.ledger_origin)).first()
+    checkpoint, size, result = decide(None if row is None else row.checkpoint)
+    values = {"checkpoint": checkpoint, "size": size, "updated": now}
+    if row is None:
+        connection.execute(
+            table.insert().values(origin=site.ledger_origin, site=site.name, **values)
+        )
+    else:
+        connection.execute(
+            table.update().where(table.c.origin == site.ledger_origin).values(**values)
+        )
+    return result
 
 
 def hash_secret(secret: str) -> str:

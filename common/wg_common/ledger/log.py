@@ -179,6 +179,17 @@ class Log:
         """Number of entries."""
         return self._state.size
 
+    @property
+    def public_key(self) -> bytes:
+        """Raw public key that signs the log now."""
+        return self._state.public_key
+
+    @property
+    def rotation(self) -> int | None:
+        """Index of the entry that made the signing key what it is; none if it is the first."""
+        keys = self._state.keys
+        return keys[-1].from_size - 1 if len(keys) > 1 else None
+
     def entry(self, seq: int) -> bytes:
         """Canonical bytes of an entry.
 
@@ -347,13 +358,22 @@ class Log:
                 "order by size desc limit 1",
                 (seq,),
             ).fetchone()
-        if row is not None:
-            size, note, extra = row[0], notes.decode(row[1]), b""
-        else:
-            request = self._request(witness or "", None)
-            size, note, extra = state.size, request.note, request.head()
-        path = merkle.inclusion_proof(state.leaves[:size], seq)
-        return Proof(index=seq, path=tuple(path), note=note, extra=extra).encode()
+        if row is None:
+            return self.newest_proof(seq, witness=witness or "")
+        path = merkle.inclusion_proof(state.leaves[: row[0]], seq)
+        return Proof(index=seq, path=tuple(path), note=notes.decode(row[1])).encode()
+
+    def newest_proof(self, seq: int, *, witness: str, old_size: int | None = None) -> bytes:
+        """A ``tlog-proof`` of an entry in the newest checkpoint, for a witness to cosign it.
+
+        Args:
+            seq: Index of the entry.
+            witness: Key name of the witness.
+            old_size: What it saw last, if it said so.
+        """
+        request = self._request(witness, old_size)
+        path = merkle.inclusion_proof(self._state.leaves, seq)
+        return Proof(index=seq, path=tuple(path), note=request.note, extra=request.head()).encode()
 
     def heads(self) -> list[bytes]:
         """Stored checkpoints by size: every cosigned one, and the newest."""

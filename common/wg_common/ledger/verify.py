@@ -13,13 +13,13 @@ from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from wg_common import canonical, container
+from wg_common import canonical, container, signing
 from wg_common.errors import DecodeError, VerificationError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import entries, proof
-from wg_common.ledger.entries import Charge, Entry, Release
+from wg_common.ledger.entries import Charge, Entry, Release, Rotation
 from wg_common.ledger.proof import Proof
-from wg_common.ledger.state import check_mechanism, parse_sigma
+from wg_common.ledger.state import ROTATION_CONTEXT, check_mechanism, parse_sigma
 from wg_common.protocol import STATISTICS_KIND, STATISTICS_LIMIT
 from wg_common.statistics_file import (
     MANIFEST_LIMIT,
@@ -76,6 +76,55 @@ def verify_covered(
     _check_pair(charge, release, covered.release)
     _check_manifest(charge, read_manifest(covered.release))
     check_mechanism(charge)
+
+
+def verify_rotation(entry: bytes, found: Proof, *, origin: str, old_key: bytes) -> bytes:
+    """Check that a log changed its signing key, and return the new one, 32 raw bytes.
+
+    The checkpoint's own signature is checked by whoever cosigns it, with the new key.
+
+    Args:
+        entry: The ROTATION entry.
+        found: Proof of its place in the log.
+        origin: Origin of the log.
+        old_key: The key that is known; may be the new one already.
+
+    Raises:
+        DecodeError: A part is not what it claims to be.
+        VerificationError: One of the keys did not sign it, or it is not in the log.
+    """
+    rotation = entries.decode(entry, what="rotation entry")
+    if not isinstance(rotation, Rotation):
+        raise VerificationError(f"rotation entry: is a {rotation.head.kind} entry")
+    if rotation.head.origin != origin or found.index != rotation.head.seq:
+        raise VerificationError(
+            f"rotation entry: {rotation.head.seq} of log {rotation.head.origin!r}, expected"
+            f" {found.index} of {origin!r}"
+        )
+    found.verify(entry)
+    try:
+        new_key = bytes.fromhex(rotation.new_key)
+        signatures = [bytes.fromhex(rotation.old_signature), bytes.fromhex(rotation.new_signature)]
+    except ValueError as error:
+        raise DecodeError("rotation entry: a key or signature is not hex") from error
+    if new_key != old_key:
+        statement = entries.rotation_statement(rotation.head, old_key.hex(), new_key.hex())
+        for raw, signature in zip((old_key, new_key), signatures, strict=True):
+            key = signing.public_from_bytes(raw)
+            signing.verify(key, ROTATION_CONTEXT, statement, signature)
+    return new_key
+
+
+def read_new_key(entry: bytes) -> str:
+    """The new key of a ROTATION entry, hex, which is checked elsewhere.
+
+    Raises:
+        DecodeError: It is none.
+    """
+    rotation = entries.decode(entry, what="rotation entry")
+    if not isinstance(rotation, Rotation):
+        raise DecodeError(f"rotation entry: is a {rotation.head.kind} entry")
+    return rotation.new_key
 
 
 def witness_body(covered: CoveredStatistics) -> bytes:

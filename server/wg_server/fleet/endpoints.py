@@ -1,12 +1,15 @@
-"""Our own routes on the fleet listener, beside Flower's: the witness, and certificate renewal.
+"""Our own routes beside Flower's: the witness, rotation of ledger keys, certificate renewal.
 
-Both are behind the same guards: by the time they run, the request's site is known.
+All are behind the same guards: by the time they run, the request's site is known.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -14,10 +17,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse, Response
 from starlette.concurrency import run_in_threadpool
 
-from wg_common import protocol, signing
-from wg_common.errors import DecodeError
+from wg_common import canonical, protocol, signing
+from wg_common.errors import DecodeError, RefusedError, VerificationError
+from wg_common.ledger import proof, verify
 from wg_common.ledger import witness as rules
 from wg_common.ledger.witness import WitnessFork, WitnessRefused, WitnessState
+from wg_common.protocol import KeyRotation
 from wg_server.enrolment import Enrolment, witness_name
 from wg_server.fleet.guards import SITE_STATE
 from wg_server.home import ServerHome
@@ -51,21 +56,66 @@ class Witness:
             WitnessRefused: With the HTTP status to answer; evidence of a fork is kept.
         """
         now = time.time()
-
-        def decide(known: bytes | None) -> tuple[bytes, int, bytes]:
-            signed = rules.countersign(
-                None if known is None else WitnessState(known),
-                request,
-                origin=site.ledger_origin,
-                log_key=signing.public_from_bytes(bytes.fromhex(site.ledger_key)),
-                witness_name=self.name,
-                witness_key=self._key,
-                now=int(now),
+        with self._evidence(site, now):
+            return self._store.witness(
+                site, now, partial(self._decide, site, bytes.fromhex(site.ledger_key), request, now)
             )
-            return signed.state.checkpoint, signed.state.head.size, signed.line
 
+    def rotate(self, site: Site, data: bytes) -> bytes:
+        """Learn a site's new ledger key, and cosign the checkpoint that came with it.
+
+        The key is believed if the old one signed for it in the site's own log. Asking again with
+        a key that is known already does no harm.
+
+        Args:
+            site: The site; only its own ledger's key changes.
+            data: A canonical ``KeyRotation``.
+
+        Raises:
+            DecodeError: A part is not what it claims to be.
+            RefusedError: The key is another site's.
+            VerificationError: The rotation does not hold.
+            WitnessRefused: As for ``countersign``.
+        """
+        notice = canonical.decode(
+            KeyRotation, data, what="key rotation", limit=protocol.ROTATION_LIMIT
+        )
+        entry = notice.entry.encode()
+        found = proof.decode(notice.proof.encode(), what="key rotation: proof")
+        body = found.extra + found.note.encode()
+        now = time.time()
+
+        def decide(known_key: str, known: bytes | None) -> tuple[bytes, int, bytes]:
+            key = verify.verify_rotation(
+                entry, found, origin=site.ledger_origin, old_key=bytes.fromhex(known_key)
+            )
+            return self._decide(site, key, body, now, known)
+
+        new_key = verify.read_new_key(entry)
+        with self._evidence(site, now):
+            line = self._store.rotate_ledger_key(site, new_key, now, decide)
+        log.info("site %s: its ledger is signed by another key now", site.name)
+        return line
+
+    def _decide(
+        self, site: Site, key: bytes, request: bytes, now: float, known: bytes | None
+    ) -> tuple[bytes, int, bytes]:
+        signed = rules.countersign(
+            None if known is None else WitnessState(known),
+            request,
+            origin=site.ledger_origin,
+            log_key=signing.public_from_bytes(key),
+            witness_name=self.name,
+            witness_key=self._key,
+            now=int(now),
+        )
+        return signed.state.checkpoint, signed.state.head.size, signed.line
+
+    @contextmanager
+    def _evidence(self, site: Site, now: float) -> Iterator[None]:
+        """Keep the evidence of a fork, after the transaction that found it is over."""
         try:
-            return self._store.witness(site, now, decide)
+            yield
         except WitnessFork as fork:
             log.error("site %s: %s; evidence kept", site.name, fork)
             self._store.keep_evidence(
@@ -88,6 +138,20 @@ def routes(witness: Witness, enrolment: Enrolment) -> APIRouter:
             log.warning("site %s: %s", site.name, error)
             kind = rules.SIZE_CONTENT_TYPE if error.size is not None else "text/plain"
             return Response(error.body, error.status, media_type=kind)
+        return Response(line, media_type="text/plain")
+
+    @router.post(protocol.ROTATE_PATH)
+    async def rotate(request: Request) -> Response:
+        site: Site = getattr(request.state, SITE_STATE)
+        body = await request.body()
+        try:
+            line = await run_in_threadpool(witness.rotate, site, body)
+        except WitnessRefused as error:
+            log.warning("site %s: %s", site.name, error)
+            return Response(error.body, error.status, media_type="text/plain")
+        except (DecodeError, VerificationError, RefusedError) as error:
+            log.warning("site %s: %s", site.name, error)
+            return PlainTextResponse(f"{error}\n", 400)
         return Response(line, media_type="text/plain")
 
     @router.post(protocol.RENEW_PATH)

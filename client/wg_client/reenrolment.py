@@ -1,0 +1,157 @@
+"""Enrolling a home again: with the same ledger, or with a successor after a compromise.
+
+All that is new is made in ``successor/`` below the home, complete with its ``client.yaml``, before
+anything of the home changes. Then each piece takes its place, ``client.yaml`` last: a command that
+was cut off after the token was spent is finished by running it again, with any token.
+
+*What changes.* ``replace``: TLS and node keys, certificate, and what the server says of itself.
+Statistics key, ledger and its key stay: releases that were made stay good. ``compromise``: all
+keys, and the ledger: a new log under a new origin, whose first entry holds the old one's last
+checkpoint and all that was spent (decision 0028). Data set, policy and the secret of the data
+commitment stay. The old log is kept as ``ledger-ORIGIN.sqlite`` for auditors.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import shutil
+from pathlib import Path
+
+from wg_client import config as configuration
+from wg_client import enrolment
+from wg_client.config import ClientConfig
+from wg_client.enrolment import Enrolment
+from wg_client.home import ClientHome
+from wg_client.initialise import pinned_server
+from wg_client.release import alone
+from wg_common import atomic, protocol, signing
+from wg_common.errors import ConfigError
+from wg_common.ledger import recovery
+from wg_common.ledger.store import DatasetRecord, Ledger
+
+log = logging.getLogger(__name__)
+
+_KEY_LIMIT = 16 << 10
+
+
+def replace(home: ClientHome, token: str) -> ClientConfig:
+    """Enrol an initialised home again: new transport keys, the same ledger and budget.
+
+    Raises:
+        ConfigError: The home is not initialised, or the token is for another site.
+        DecodeError, PeerError, VerificationError: Enrolment failed; see ``enrolment``.
+    """
+    config = configuration.load(home)
+    stage = _stage(home)
+    with alone(home):
+        if not stage.config.exists():
+            _check_token(config, token)
+            _fresh(stage)
+            for name in ("signing_key", "ledger_key"):
+                _copy_key(getattr(home, name), getattr(stage, name))
+            with Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
+                done = enrolment.enrol(stage, token, origin=ledger.origin)
+                _know_witness(ledger, done)
+            configuration.save(stage, _pinned(config, done))
+        return _install(home, stage)
+
+
+def compromise(home: ClientHome, token: str, reason: str) -> ClientConfig:
+    """Give up a ledger whose key was lost or stolen; the spend moves to a new one.
+
+    Raises:
+        ConfigError: The home is not initialised, or the token is for another site.
+        DecodeError, PeerError, VerificationError: Enrolment failed, or the old ledger does not
+            hold: then put the newest copy or export that does in its place.
+    """
+    config = configuration.load(home)
+    stage = _stage(home)
+    with alone(home):
+        if not stage.config.exists():
+            _check_token(config, token)
+            predecessor = recovery.predecessor(home.ledger, reason)
+            with Ledger.open(home.ledger) as old:
+                commitment = old.commitment(config.data.name)
+            if commitment is None:
+                raise ConfigError(f"{home.ledger}: data set {config.data.name!r} is not on it")
+            _fresh(stage)
+            done = enrolment.enrol(stage, token)
+            with Ledger.create(
+                stage.ledger,
+                origin=done.ledger_origin,
+                key=signing.load(stage.ledger_key),
+                site=config.site,
+                predecessor=predecessor,
+            ) as ledger:
+                _know_witness(ledger, done)
+                ledger.register_dataset(
+                    DatasetRecord(
+                        name=config.data.name,
+                        commitment=commitment,
+                        cap_epsilon=config.privacy.cap_epsilon,
+                        cap_delta=config.privacy.cap_delta,
+                    )
+                )
+            configuration.save(stage, _pinned(config, done))
+        return _install(home, stage)
+
+
+def _install(home: ClientHome, stage: ClientHome) -> ClientConfig:
+    """Put what is new in its place, piece by piece; ``client.yaml`` last."""
+    if stage.ledger.exists() or not home.ledger.exists():
+        if home.ledger.exists():
+            _keep_old(home)
+        for path in stage.root.glob("ledger.sqlite*"):
+            atomic.move(path, home.root / path.name)
+    for path in sorted(stage.root.glob("*/*.pem")):
+        atomic.move(path, home.root / path.relative_to(stage.root))
+    if stage.encoder.exists():
+        atomic.move(stage.encoder, home.encoder)
+    atomic.move(stage.config, home.config)
+    shutil.rmtree(stage.root)
+    return configuration.load(home)
+
+
+def _keep_old(home: ClientHome) -> None:
+    with Ledger.open(home.ledger) as old:
+        name = f"ledger-{old.origin.rpartition('/')[2]}.sqlite"
+    for path in home.root.glob("ledger.sqlite*"):
+        atomic.move(path, home.root / path.name.replace("ledger.sqlite", name))
+    kept = home.outbox / f"before-{name.removesuffix('.sqlite')}"
+    for path in home.outbox.glob("*.wgs"):
+        atomic.move(path, kept / path.name)
+    log.info("the old ledger is kept as %s", name)
+
+
+def _know_witness(ledger: Ledger, done: Enrolment) -> None:
+    ledger.enrol_witness(done.reply.witness_name, bytes.fromhex(done.reply.witness_key))
+
+
+def _pinned(config: ClientConfig, done: Enrolment) -> ClientConfig:
+    return dataclasses.replace(config, server=pinned_server(done.reply))
+
+
+def _check_token(config: ClientConfig, token: str) -> None:
+    """Before the token is spent."""
+    named = protocol.decode_token(token.strip()).site
+    if named != config.site:
+        raise ConfigError(f"join token: for site {named!r}, this home is {config.site!r}")
+
+
+def _stage(home: ClientHome) -> ClientHome:
+    return ClientHome(home.root / "successor")
+
+
+def _fresh(stage: ClientHome) -> None:
+    """An empty folder: what a try left that spent no token, or came to nothing, goes."""
+    try:
+        if stage.root.exists():
+            shutil.rmtree(stage.root)
+        stage.root.mkdir(mode=0o700)
+    except OSError as error:
+        raise ConfigError(f"{stage.root}: cannot be made: {error.strerror}") from error
+
+
+def _copy_key(source: Path, target: Path) -> None:
+    atomic.write_bytes(target, atomic.read_bytes(source, limit=_KEY_LIMIT), mode=atomic.PRIVATE)

@@ -1,0 +1,138 @@
+"""Commands that keep a plant going for years: certificate, keys, compromise, audit of the code."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from wg_client.home import ClientHome
+from wg_common import errors
+from wg_common.cli import emit, json_option, progress, say
+
+home_option = click.option(
+    "--home",
+    "root",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The plant's home folder.",
+)
+_join_option = click.option(
+    "--join", "token", required=True, help="Join token from 'wg-server enroll --replace'."
+)
+
+
+@click.command()
+@home_option
+@json_option
+def renew(root: Path, as_json: bool) -> None:
+    """Get a fresh TLS certificate now. A running node does so by itself when it is due."""
+    from wg_client import config as configuration
+    from wg_client import enrolment
+
+    home = ClientHome(root)
+    config = configuration.load(home)
+    enrolment.renew(home, config.server.fleet_url, config.site)
+    expires = enrolment.certificate_expiry(home)
+    if as_json:
+        emit({"site": config.site, "certificate_expires": expires})
+    else:
+        say(f"{home.certificate}: good until {_when(expires)}")
+
+
+@click.command("rotate-key")
+@home_option
+@json_option
+def rotate_key(root: Path, as_json: bool) -> None:
+    """Sign the ledger with a new key; the old one signs for it, and the server learns it.
+
+    Run it again if it was cut off: it goes on where it stopped.
+    """
+    from wg_client import rotation
+
+    done = rotation.rotate_key(ClientHome(root))
+    if as_json:
+        emit({"entry": done.entry, "ledger_key": done.key})
+    else:
+        say(f"entry {done.entry}: signed by both keys, known to the server")
+        say(f"ledger key, for auditors: {done.key}")
+
+
+@click.command()
+@home_option
+@_join_option
+@click.option("--reason", required=True, help="Why, in a few words; goes on the new ledger.")
+@json_option
+def compromise(root: Path, token: str, reason: str, as_json: bool) -> None:
+    """Give up a ledger whose key was lost or stolen. All that was spent moves to a new one.
+
+    Stop the node first. Every key of the plant is made anew.
+    """
+    from wg_client import reenrolment
+    from wg_client.spend import read_spend
+
+    home = ClientHome(root)
+    config = reenrolment.compromise(home, token, reason)
+    spend = read_spend(home, config)
+    kept = [str(path) for path in sorted(root.glob("ledger-*.sqlite"))]
+    if as_json:
+        emit(
+            {
+                "site": config.site,
+                "old_ledgers": kept,
+                "epsilon_spent": spend.epsilon,
+                "cap_epsilon": spend.cap_epsilon,
+                "cap_delta": spend.cap_delta,
+            }
+        )
+        return
+    say(f"{config.site}: a new ledger and new keys, enrolled with {config.server.name}")
+    say(f"epsilon {spend.epsilon:.4g} of {spend.cap_epsilon} stays spent at {spend.cap_delta}")
+    say(f"for auditors: {', '.join(kept)}; wg-audit verify --previous")
+
+
+@click.command()
+@home_option
+@click.option("--epsilon", type=float, default=1.0, show_default=True, help="The claim to test.")
+@click.option("--delta", type=float, default=1e-5, show_default=True)
+@click.option("--repetitions", type=int, help="Releases to make; more find smaller violations.")
+@json_option
+def audit(root: Path, epsilon: float, delta: float, repetitions: int | None, as_json: bool) -> int:
+    """Try to catch the installed release code, and put the outcome on the ledger.
+
+    Made-up records only; costs no budget. Ends with code 5 if the code gives less privacy than it
+    claims; that is recorded as well.
+    """
+    from wg_client.audit import audit as run
+
+    with progress("releases", repetitions) as bar:
+        found, entry = run(
+            ClientHome(root), epsilon, delta, repetitions=repetitions, on_repetition=bar.update
+        )
+    if as_json:
+        emit(
+            {
+                "entry": entry,
+                "claimed_epsilon": found.epsilon,
+                "lower_bound": found.clopper_pearson,
+                "parametric_bound": found.parametric,
+                "canaries": found.canaries,
+                "passed": found.passed,
+            }
+        )
+    else:
+        say(
+            f"claimed epsilon {found.epsilon:g} at delta {found.delta:g}: {found.canaries} canaries"
+        )
+        say(f"lower bound {found.clopper_pearson:.3f}, parametric {found.parametric:.3f}")
+        say("passed" if found.passed else "FAILED: more is released than is claimed")
+        say(f"recorded as ledger entry {entry}")
+    return errors.EXIT_OK if found.passed else errors.EXIT_VERIFICATION
+
+
+COMMANDS = (renew, rotate_key, compromise, audit)
+
+
+def _when(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -1,0 +1,304 @@
+"""Renewal, revocation, rotation and compromise, each by its command, with real certificates."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from tests.e2e.fleet_support import Plant, enrol_plant, finished, start_campaign, wait_until
+
+from wg_client import config as configuration
+from wg_client import enrolment, link, reenrolment, rotation
+from wg_client.cli import group as client
+from wg_common import atomic, canonical, protocol, signing
+from wg_common.audit import verification
+from wg_common.errors import ConfigError, PeerError
+from wg_common.ledger import witness as witnesses
+from wg_common.ledger.store import Ledger
+from wg_common.protocol import KeyRotation
+from wg_server.cli import main_group as operator
+from wg_server.enrolment import make_token
+from wg_server.home import ServerHome
+from wg_server.queue import Campaign
+from wg_server.store import Site, Store
+
+
+def run(group: Any, *words: object) -> Any:
+    done = CliRunner().invoke(
+        group, [*map(str, words), "--json"], catch_exceptions=False, standalone_mode=False
+    )
+    return json.loads(done.stdout)
+
+
+def token(server: ServerHome, site: str, *, replace: bool = True) -> str:
+    with Store.open(server) as store:
+        return protocol.encode_token(make_token(server, store, site, 600.0, replace=replace))
+
+
+def site_of(server: ServerHome, plant: Plant) -> Site:
+    with Store.open(server) as store:
+        return store.site(plant.site)
+
+
+def campaign(server: ServerHome, plant: Plant, epsilon: str = "1") -> Campaign:
+    with plant.running():
+        return finished(server, start_campaign(server, [plant.site], epsilon=epsilon))
+
+
+def witness_once(plant: Plant) -> None:
+    """Ask the server to cosign the plant's ledger as it is."""
+    config = configuration.load(plant.home)
+    with plant.ledger() as ledger, link.Link.open(plant.home, config.server.fleet_url) as wire:
+
+        def ask(body: bytes) -> bytes:
+            reply = wire.witness(body)
+            return witnesses.read_reply(reply.status, reply.body)
+
+        ledger.countersign(config.server.witness_name, ask)
+
+
+def audited(server: ServerHome, plant: Plant, previous: Path | None = None) -> Any:
+    """The auditor's word, with the keys that the server knows."""
+    config = configuration.load(plant.home)
+    return verification.verify(
+        plant.home.root,
+        ledger_key=bytes.fromhex(site_of(server, plant).ledger_key),
+        witness=(config.server.witness_name, bytes.fromhex(config.server.witness_key)),
+        statistics=[],
+        previous=previous,
+    )
+
+
+def test_a_certificate_is_renewed_on_demand(server: ServerHome, plant: Plant) -> None:
+    before = plant.home.certificate.read_bytes()
+    done = run(client, "renew", "--home", plant.home.root)
+    assert plant.home.certificate.read_bytes() != before
+    assert done["certificate_expires"] == enrolment.certificate_expiry(plant.home)
+    witness_once(plant)
+    with Store.open(server) as store:
+        assert store.certificate_expiry(plant.site) == done["certificate_expires"]
+
+
+def test_a_revoked_plant_is_out_at_once_and_comes_back_with_its_ledger(
+    server: ServerHome, plant: Plant
+) -> None:
+    first = campaign(server, plant)
+    assert run(operator, "revoke", "--home", server.root, plant.site)["state"] == "revoked"
+    for ask in (
+        lambda: witness_once(plant),
+        lambda: run(client, "renew", "--home", plant.home.root),
+    ):
+        with pytest.raises(PeerError, match="403"):
+            ask()
+    word = run(operator, "enroll", "--home", server.root, plant.site)["token"]
+    old_key = plant.home.tls_key.read_bytes()
+    done = run(client, "init", "--home", plant.home.root, "--replace", "--join", word)
+    assert done["site"] == plant.site
+    assert plant.home.tls_key.read_bytes() != old_key
+    assert not (plant.home.root / "successor").exists()
+    second = campaign(server, plant)
+    assert (first.state, second.state) == ("done", "done")
+    assert second.tasks[0].release_id == first.tasks[0].release_id
+    with plant.ledger() as ledger:
+        assert ledger.spent("line-1").charges == 1
+
+
+def test_enrolling_again_needs_a_token_of_the_same_site(server: ServerHome, plant: Plant) -> None:
+    word = token(server, "plant-b")
+    with pytest.raises(ConfigError, match="plant-b"):
+        reenrolment.replace(plant.home, word)
+    witness_once(plant)  # and nothing changed
+    other = enrol_plant(server, plant.home.root.parent / "plant-b", "plant-b")  # token unspent
+    witness_once(other)
+
+
+def test_a_rotated_key_signs_on_and_everybody_knows_it(server: ServerHome, plant: Plant) -> None:
+    first = campaign(server, plant)
+    old = site_of(server, plant).ledger_key
+    (plant.home.outbox).mkdir(exist_ok=True)
+    (plant.home.outbox / "r.wgs").write_bytes(b"proofs under the old key")
+    done = run(client, "rotate-key", "--home", plant.home.root)
+    assert done["ledger_key"] == site_of(server, plant).ledger_key != old
+    assert not list(plant.home.outbox.glob("*.wgs"))
+    assert len(list(plant.home.outbox.glob("*/r.wgs"))) == 1
+    assert sorted(path.name for path in plant.home.keys.glob("ledger*")) == ["ledger.pem"]
+    again, more = campaign(server, plant), campaign(server, plant, epsilon="0.5")
+    assert (first.state, again.state, more.state) == ("done", "done", "done")
+    assert again.tasks[0].release_id == first.tasks[0].release_id
+    assert audited(server, plant).to_json()["charges"] == 2
+    second = run(client, "rotate-key", "--home", plant.home.root)
+    assert second["entry"] > done["entry"]
+    assert audited(server, plant).to_json()["charges"] == 2
+
+
+def test_a_home_that_rotated_enrols_again_with_its_log(server: ServerHome, plant: Plant) -> None:
+    run(client, "rotate-key", "--home", plant.home.root)
+    before = site_of(server, plant)
+    reenrolment.replace(plant.home, token(server, plant.site))
+    after = site_of(server, plant)
+    assert (after.ledger_origin, after.ledger_key) == (before.ledger_origin, before.ledger_key)
+    assert after.node_key != before.node_key
+    assert campaign(server, plant).state == "done"
+
+
+class CutOff(Exception):
+    """Ends a command as a power cut does."""
+
+
+@pytest.mark.parametrize("fatal", ["saved", "rotated", "installed", "told"])
+def test_a_rotation_that_was_cut_off_is_finished_by_running_it_again(
+    server: ServerHome, plant: Plant, fatal: str
+) -> None:
+    def step(name: str) -> None:
+        if name == fatal:
+            raise CutOff
+
+    with pytest.raises(CutOff):
+        rotation.rotate_key(plant.home, on_step=step)
+    done = rotation.rotate_key(plant.home)
+    assert site_of(server, plant).ledger_key == done.key
+    with plant.ledger() as ledger:
+        assert ledger.rotation == done.entry  # one rotation, not two
+    assert campaign(server, plant).state == "done"
+
+
+def test_a_plant_that_went_on_between_rotating_and_telling_is_heard(
+    server: ServerHome, plant: Plant
+) -> None:
+    def step(name: str) -> None:
+        if name == "installed":
+            raise CutOff
+
+    with pytest.raises(CutOff):
+        rotation.rotate_key(plant.home, on_step=step)
+    witness_once(plant)  # the rotation's own checkpoint has both signatures
+    with plant.ledger() as ledger:
+        ledger.enrol_witness("another", bytes(32))
+    with pytest.raises(PeerError, match="403"):
+        witness_once(plant)
+    done = rotation.rotate_key(plant.home)
+    assert site_of(server, plant).ledger_key == done.key
+    witness_once(plant)
+
+
+def test_a_rotation_without_the_old_key_is_refused(
+    server: ServerHome, plant: Plant, tmp_path: Path
+) -> None:
+    before = site_of(server, plant)
+    config = configuration.load(plant.home)
+    key, new = signing.generate(), signing.generate()
+    path = tmp_path / "forged.sqlite"
+    with Ledger.create(path, origin=before.ledger_origin, key=key, site=plant.site) as forged:
+        forged.enrol_witness(config.server.witness_name, bytes.fromhex(config.server.witness_key))
+        seq = forged.rotate(new)
+        entry = forged.entry(seq).decode()
+        proof = forged.newest_proof(seq, witness=config.server.witness_name).decode()
+    notices = [
+        canonical.encode(KeyRotation(entry=entry, proof=proof)),
+        canonical.encode(KeyRotation(entry="{}", proof=proof)),
+        canonical.encode(KeyRotation(entry=entry, proof="")),
+        b"nonsense",
+    ]
+    with link.Link.open(plant.home, config.server.fleet_url) as wire:
+        for notice in notices:
+            with pytest.raises(PeerError, match="400"):
+                wire.rotate(notice)
+    assert site_of(server, plant).ledger_key == before.ledger_key
+
+
+def test_a_plant_cannot_take_another_plants_key(server: ServerHome, plant: Plant) -> None:
+    other = enrol_plant(server, plant.home.root.parent / "plant-b", "plant-b")
+    victim = signing.load(other.home.ledger_key)
+    signing.save(plant.home.keys / "ledger.next.pem", victim)
+    with pytest.raises(PeerError, match="another site"):
+        rotation.rotate_key(plant.home)
+
+
+def test_a_rotation_needs_a_server_that_is_there(server: ServerHome, plant: Plant) -> None:
+    with Store.open(server) as store:
+        store.revoke(plant.site, 1.0)
+    with plant.ledger() as ledger:
+        size = ledger.size
+    with pytest.raises(PeerError):
+        rotation.rotate_key(plant.home)
+    with plant.ledger() as ledger:
+        assert ledger.size == size
+
+
+def test_after_a_compromise_the_spend_stands_on_a_new_log(server: ServerHome, plant: Plant) -> None:
+    campaign(server, plant)
+    before = site_of(server, plant)
+    keys = {path.name: path.read_bytes() for path in plant.home.keys.iterdir()}
+    word = run(operator, "enroll", "--home", server.root, plant.site, "--replace")["token"]
+    done = run(
+        client, "compromise", "--home", plant.home.root, "--join", word, "--reason", "stolen"
+    )
+    (old,) = map(Path, done["old_ledgers"])
+    assert done["epsilon_spent"] > 0
+    after = site_of(server, plant)
+    assert after.ledger_origin != before.ledger_origin
+    for field in ("node_key", "signing_key", "ledger_key"):
+        assert getattr(after, field) != getattr(before, field)
+    changed = {p.name for p in plant.home.keys.iterdir() if p.read_bytes() != keys[p.name]}
+    assert changed == set(keys) - {"site.secret"}
+    assert campaign(server, plant).state == "done"
+    with plant.ledger() as ledger:
+        spent = ledger.spent("line-1")
+        assert spent.charges == 2 and spent.epsilon > done["epsilon_spent"]
+    finding = audited(server, plant, previous=old).to_json()
+    assert finding["origin"] == after.ledger_origin
+
+
+def pieces(home: Path) -> int:
+    return sum(path.is_file() for path in home.rglob("*"))
+
+
+@pytest.mark.parametrize("moves", range(8))
+def test_a_compromise_that_was_cut_off_is_finished_by_running_it_again(
+    server: ServerHome, plant: Plant, monkeypatch: pytest.MonkeyPatch, moves: int
+) -> None:
+    with plant.ledger() as ledger:
+        old = ledger.origin
+    witness_once(plant)
+    cut_after(monkeypatch, moves)
+    with pytest.raises(CutOff):
+        reenrolment.compromise(plant.home, token(server, plant.site), "test")
+    monkeypatch.undo()
+    spent = token(server, plant.site, replace=True)
+    config = reenrolment.compromise(plant.home, spent, "test")
+    assert config.site == plant.site
+    assert not (plant.home.root / "successor").exists()
+    with plant.ledger() as ledger:
+        assert ledger.origin == site_of(server, plant).ledger_origin != old
+    witness_once(plant)
+    (kept,) = plant.home.root.glob("ledger-*.sqlite")
+    assert audited(server, plant, previous=kept).to_json()["origin"] != old
+
+
+def cut_after(monkeypatch: pytest.MonkeyPatch, moves: int) -> None:
+    original: Callable[[Path, Path], None] = atomic.move
+    done = 0
+
+    def move(source: Path, target: Path) -> None:
+        nonlocal done
+        if done == moves:
+            raise CutOff
+        done += 1
+        original(source, target)
+
+    monkeypatch.setattr(atomic, "move", move)
+
+
+def test_the_command_that_runs_while_a_node_does_waits_for_its_release(
+    server: ServerHome, plant: Plant
+) -> None:
+    with plant.running():
+        queued = start_campaign(server, [plant.site])
+        wait_until(lambda: "recorded" in plant.steps, "the release")
+        rotation.rotate_key(plant.home)
+        assert finished(server, queued).finished is not None
+    assert campaign(server, plant, epsilon="0.25").state == "done"
