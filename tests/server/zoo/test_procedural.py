@@ -65,3 +65,18 @@ def test_a_neutral_camera_changes_nothing_but_rounding() -> None:
     scenes = np.random.default_rng(6).uniform(0, 1, (2, 64, 64)).astype(np.float32)
     taken = cameras.photograph(np.random.default_rng(7), scenes, cameras.Camera())
     assert np.abs(taken / 255 - scenes).max() <= 0.5 / 255 + 1e-6
+
+
+def test_every_surface_is_reached_by_some_seed() -> None:
+    rng = np.random.default_rng(8)
+    found = {surfaces.draw_recipe(rng).kind for _ in range(1500)}
+    assert found == set(surfaces.KINDS)
+
+
+def test_defects_and_surfaces_that_plants_know_are_there() -> None:
+    known = {"rolled", "ground", "cast", "woven", "printed", "cracked", "photovoltaic"}
+    assert known <= set(surfaces.KINDS)
+    marks = {"scratch", "pits", "inclusion", "patch", "scale", "crack", "stain", "dent"}
+    assert marks <= set(defects.PAINTERS)
+    assert {"short", "open"} <= set(boards.CLASSES)
+    assert {"digits", "glyphs", "boards"} <= set(families.KINDS)

@@ -151,7 +151,7 @@ def _classes(
         chosen = rng.choice(boards.CLASSES, count, replace=False)
         return tuple(Class(str(name), "board", ()) for name in chosen)
     if kind == "materials":
-        sorts = rng.choice(sorted(surfaces.KINDS), int(rng.integers(2, 8)), replace=False)
+        sorts = rng.choice(surfaces.DRAWN, int(rng.integers(2, 8)), replace=False)
         return tuple(
             Class(str(name), "sheet", (), surfaces.draw_recipe(rng, str(name))) for name in sorts
         )
