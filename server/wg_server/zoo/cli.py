@@ -12,7 +12,7 @@ import numpy as np
 from wg_common import atomic, canonical, cli
 from wg_common.nets import encoder as encoders
 from wg_server.home import ServerHome
-from wg_server.zoo import contributions, devices, sources
+from wg_server.zoo import contributions, devices, sheets, sources
 from wg_server.zoo.build import build
 from wg_server.zoo.plan import read_plan, tasks
 from wg_server.zoo.store import Entry, Zoo
@@ -96,6 +96,58 @@ def show_command(home: Path, as_json: bool) -> None:
             f"  {one.name}: from {one.site}, {len(one.labels)} classes, licence {one.licence},"
             f" epsilon {one.epsilon} at delta {one.delta}; kept, not trained on"
         )
+
+
+@zoo.command("report")
+@_home
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="The page to write, HTML."
+)
+@click.option(
+    "--statistics",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="A statistics file of an enrolled site to place in the zoo; may be repeated.",
+)
+@cli.json_option
+def report_command(home: Path, out: Path, statistics: tuple[Path, ...], as_json: bool) -> None:
+    """How diverse the zoo is, what it has too much of, and how far plants lie from it."""
+    from wg_server.zoo.report.page import report
+
+    summary, page = report(ServerHome(home), statistics)
+    atomic.write_bytes(out, page.encode())
+    if as_json:
+        cli.emit(summary.to_json())
+        return
+    cli.say(
+        f"{summary.entries} entries of {summary.families} families,"
+        f" effectively {summary.effective_families:.1f}"
+    )
+    for remark in summary.remarks:
+        cli.say(f"- {remark}")
+    cli.say(f"report {out}")
+
+
+@zoo.command("sheet")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder for the pictures."
+)
+@click.option(
+    "--plan",
+    type=click.Path(path_type=Path),
+    help="Plan file, or the name of a packaged plan: default, demo.",
+)
+@click.option("--families", type=click.IntRange(1, 100), default=sheets.ROWS, help="Rows.")
+@click.option("--classes", type=click.IntRange(1, 100), default=sheets.COLUMNS, help="Columns.")
+@cli.json_option
+def sheet_command(out: Path, plan: Path | None, families: int, classes: int, as_json: bool) -> None:
+    """Contact sheets of what a plan's procedural sources render, one for each kind."""
+    written = sheets.write(read_plan(plan), out, rows=families, columns=classes)
+    if as_json:
+        cli.emit([str(path) for path in written])
+        return
+    for path in written:
+        cli.say(str(path))
 
 
 def _summary(entries: list[Entry], encoder: str) -> dict[str, Any]:
