@@ -9,6 +9,7 @@ Moritz et al., *Ray: A Distributed Framework for Emerging AI Applications*, OSDI
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ R = TypeVar("R")
 
 AHEAD = 4
 """Tasks handed out for each worker: enough to keep it busy, few enough to stop soon."""
+_CONNECT_SECONDS = 10.0
 _CUDA_SHARE = 0.25
 """Part of a graphics card that Ray reserves for a task."""
 
@@ -163,6 +165,7 @@ def _connected(address: str) -> Iterator[Any]:
         import ray
     except ImportError as error:
         raise ConfigError("--ray needs the packages of weightgate's extra 'ray'") from error
+    _check_open(address)
     try:
         ray.init(address=address, log_to_driver=False, configure_logging=False)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
@@ -171,6 +174,17 @@ def _connected(address: str) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _check_open(address: str) -> None:
+    """Ray tries for minutes to reach an address at which nothing listens; this does not."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdigit()):
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise PeerError(f"ray: no cluster at {address}: {error}") from error
 
 
 def _on_node(work: Callable[[bytes, Any], Any], version: str, shared: bytes, job: Any) -> Any:
