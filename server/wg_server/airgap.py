@@ -12,6 +12,7 @@ from wg_common import atomic, protocol
 from wg_server import intake, packaging
 from wg_server.campaigns import MakePackage
 from wg_server.fleet.endpoints import Witness
+from wg_server.generator import clearance
 from wg_server.home import ServerHome
 from wg_server.store import Store
 
@@ -45,6 +46,8 @@ def generate_from_file(
         WitnessRefused: The site's ledger contradicts what was seen of it before.
     """
     make = make_package or partial(packaging.make_package, accept_generator=accept_generator)
+    if make_package is None:  # before the release is taken in
+        clearance.clear(home, accept=accept_generator)
     data = atomic.read_bytes(source, limit=protocol.STATISTICS_LIMIT)
     encoder = home.encoder_id()
     with Store.open(home) as store:
