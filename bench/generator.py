@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path, help="markdown file to write")
     parser.add_argument("--plots", type=Path, help="folder for one plot a scenario")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--sets", help="data sets with commas, to spread a run over processes")
     parser.add_argument("--quick", action="store_true", help="six data sets, one seed, fewer cells")
     parser.add_argument("--only-table", action="store_true", help="judge nothing, only write")
     options = parser.parse_args()
@@ -87,9 +88,10 @@ def _run(
         "machine": machine(),
     }
     options.results.with_suffix(".config.json").write_text(json.dumps(settings, indent=2) + "\n")
+    all_sets = QUICK if options.quick else DATASETS
     # All data sets for one seed before the next, so that a run that is cut short is balanced.
     for seed in range(1 if options.quick else options.seeds):
-        for name in QUICK if options.quick else DATASETS:
+        for name in options.sets.split(",") if options.sets else all_sets:
             left = [
                 cell
                 for cell in cells(quick=options.quick)

@@ -126,12 +126,12 @@ def test_a_damaged_card_clears_nothing(home: ServerHome, document: bytes | dict[
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_a_value_that_is_not_finite_never_passes(value: float) -> None:
     for relation in (">=", "<="):
-        assert not Check(name="x", value=value, relation=relation, bound=0.0).passed  # type: ignore[arg-type]
+        assert not Check(name="x", value=value, relation=relation, bound=0.0).passed
 
 
 def test_a_bound_itself_passes() -> None:
     for relation in (">=", "<="):
-        assert Check(name="x", value=0.5, relation=relation, bound=0.5).passed  # type: ignore[arg-type]
+        assert Check(name="x", value=0.5, relation=relation, bound=0.5).passed
 
 
 def test_checks_survive_the_card() -> None:
