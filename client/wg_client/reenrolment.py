@@ -99,6 +99,7 @@ def compromise(home: ClientHome, token: str, reason: str) -> ClientConfig:
 
 def _install(home: ClientHome, stage: ClientHome) -> ClientConfig:
     """Put what is new in its place, piece by piece; ``client.yaml`` last."""
+    _set_aside(home, stage)
     if stage.ledger.exists() or not home.ledger.exists():
         if home.ledger.exists():
             _keep_old(home)
@@ -118,10 +119,19 @@ def _keep_old(home: ClientHome) -> None:
         name = f"ledger-{old.origin.rpartition('/')[2]}.sqlite"
     for path in home.root.glob("ledger.sqlite*"):
         atomic.move(path, home.root / path.name.replace("ledger.sqlite", name))
-    kept = home.outbox / f"before-{name.removesuffix('.sqlite')}"
-    for path in home.outbox.glob("*.wgs"):
-        atomic.move(path, kept / path.name)
     log.info("the old ledger is kept as %s", name)
+
+
+def _set_aside(home: ClientHome, stage: ClientHome) -> None:
+    """Covered files bear the old witness's or ledger's signature: they are made anew when asked.
+
+    The released bytes themselves are on the ledger.
+    """
+    key = configuration.load(stage).server.witness_key
+    if key == configuration.load(home).server.witness_key and not stage.ledger.exists():
+        return
+    for path in home.outbox.glob("*.wgs"):
+        atomic.move(path, home.outbox / f"before-witness-{key[:16]}" / path.name)
 
 
 def _know_witness(ledger: Ledger, done: Enrolment) -> None:

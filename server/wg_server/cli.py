@@ -228,6 +228,22 @@ def renew(root: Path, as_json: bool) -> None:
         cli.say(f"{home.tls_cert}: good until {_when(expires)}; restart the server")
 
 
+@main_group.command("rotate-keys")
+@_home_option
+@cli.json_option
+def rotate_keys(root: Path, as_json: bool) -> None:
+    """Make new keys for packages and cosignatures. Every plant must enrol again afterwards."""
+    from wg_server.rotation import rotate_keys as rotate
+
+    made = rotate(ServerHome(root))
+    if as_json:
+        cli.emit(canonical.to_builtins(made))
+    else:
+        cli.say(f"signing key {made.signing_key}")
+        cli.say(f"witness key {made.witness_key}")
+        cli.say("next, for each plant: wg-server enroll --replace, wg-client init --replace")
+
+
 @main_group.command()
 @_home_option
 @_accept_option
@@ -259,13 +275,26 @@ def serve(root: Path, accept_generator: str, log_format: str) -> None:
     required=True,
     help="The .wgw file to write.",
 )
+@click.option(
+    "--architecture",
+    default="",
+    help="Of the weights: lite0-head, cnn-s, cnn-m, cnn-l; what server.yaml says if not given.",
+)
 @_accept_option
 @cli.json_option
-def generate(root: Path, source: Path, out: Path, accept_generator: str, as_json: bool) -> None:
+def generate(
+    root: Path, source: Path, out: Path, architecture: str, accept_generator: str, as_json: bool
+) -> None:
     """Make a weights package from a statistics file, without a network."""
     from wg_server.airgap import generate_from_file
 
-    made = generate_from_file(ServerHome(root), source, out, accept_generator=accept_generator)
+    made = generate_from_file(
+        ServerHome(root),
+        source,
+        out,
+        accept_generator=accept_generator,
+        architecture=architecture,
+    )
     if as_json:
         cli.emit(canonical.to_builtins(made))
     else:

@@ -61,7 +61,7 @@ def serve(
         clearance.clear(home, accept=accept_generator)
     make = make_package or partial(packaging.make_package, accept_generator=accept_generator)
     with ExitStack() as stack:
-        stack.enter_context(_only_one(home))
+        stack.enter_context(only_one(home))
         store = stack.enter_context(Store.open(home))
         holder = stack.enter_context(Holder(store.engine))
         witness = Witness.of(home, store)
@@ -135,7 +135,12 @@ def signals(stop: threading.Event) -> Iterator[None]:
 
 
 @contextmanager
-def _only_one(home: ServerHome) -> Iterator[None]:
+def only_one(home: ServerHome) -> Iterator[None]:
+    """The lock of the one process that serves a home.
+
+    Raises:
+        ConfigError: Another process has it.
+    """
     handle = os.open(home.lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
