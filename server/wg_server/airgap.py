@@ -35,6 +35,7 @@ def generate_from_file(
     *,
     make_package: MakePackage | None = None,
     accept_generator: str = "",
+    architecture: str = "",
 ) -> Made:
     """Verify and keep the release in ``source``, and write a package for its site to ``out``.
 
@@ -45,9 +46,11 @@ def generate_from_file(
         PolicyRefused: The generator's model card fails, and it is not accepted by name.
         WitnessRefused: The site's ledger contradicts what was seen of it before.
     """
-    make = make_package or partial(packaging.make_package, accept_generator=accept_generator)
+    make = make_package or partial(
+        packaging.make_package, accept_generator=accept_generator, architecture=architecture
+    )
     if make_package is None:  # before the release is taken in
-        clearance.clear(home, accept=accept_generator)
+        clearance.clear(home, accept=accept_generator, architecture=architecture)
     data = atomic.read_bytes(source, limit=protocol.STATISTICS_LIMIT)
     encoder = home.encoder_id()
     with Store.open(home) as store:

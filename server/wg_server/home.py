@@ -46,6 +46,8 @@ class ServerConfig:
         package_days: Life of a weights package.
         samples: Candidates that diffusion draws for each package.
         threads: Threads for generation.
+        architecture: Of the weights that campaigns deliver: a name of ``wg_common.nets.registry``;
+            heads when empty.
         accept_generator: Id of a generator whose weights are handed out whatever its model card
             says; at least its first 16 digits.
     """
@@ -68,6 +70,7 @@ class ServerConfig:
     package_days: int = 30
     samples: int = 4
     threads: int = 1
+    architecture: str = ""
     accept_generator: str = ""
 
     def __post_init__(self) -> None:
@@ -186,6 +189,16 @@ class ServerHome:
     def model_card(self) -> Path:
         """What the generator is worth, as its training measured it."""
         return self.generator.with_name("model-card.json")
+
+    @property
+    def networks(self) -> Path:
+        """The generator of whole networks; it stands on ``generator``."""
+        return self.generator.with_name("networks.safetensors")
+
+    @property
+    def networks_card(self) -> Path:
+        """Its model card."""
+        return self.generator.with_name("networks-card.json")
 
     @property
     def packages(self) -> Path:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 
 from wg_common import signing, weights_package
+from wg_common.errors import ConfigError
 from wg_common.weights_package import Candidate, WeightsManifest
 from wg_server.generator import clearance
 from wg_server.home import ServerHome
@@ -25,6 +26,7 @@ def make_package(
     request_id: str,
     *,
     accept_generator: str = "",
+    architecture: str = "",
 ) -> bytes:
     """Generate candidates for the site of ``own`` and pack them, signed.
 
@@ -35,27 +37,39 @@ def make_package(
         request_id: Logical id of the delivery; also the seed, so that the same request over the
             same releases gives the same weights.
         accept_generator: Id of a generator that the operator accepts whatever its card says.
+        architecture: Of the weights; empty for what ``server.yaml`` says, or else a head.
 
     Raises:
-        ConfigError: There is no trained generator.
+        ConfigError: There is no trained generator of this architecture.
         PolicyRefused: Its model card fails, and it is not accepted by name.
         VerificationError: The model card is another generator's.
     """
     from wg_common.nets import registry
     from wg_server.generator import generate as generation  # torch is slow to import
+    from wg_server.generator.networks import generate as networks
 
     config = home.config()
-    clearance.clear(home, accept=accept_generator)
-    generator = generation.load_generator(home.generator)
+    wanted = architecture or config.architecture
+    clearance.clear(home, accept=accept_generator, architecture=wanted)
+    heads = generation.load_generator(home.generator)
     labels = own.manifest.schema.labels
-    generated = generation.generate(
-        generator,
-        own.statistics,
-        [generation.Memory(release.manifest.site, release.statistics) for release in memory],
-        labels,
-        samples=config.samples,
-        seed=int(request_id[:8], 16),
-    )
+    releases = [generation.Memory(release.manifest.site, release.statistics) for release in memory]
+    seed, samples = int(request_id[:8], 16), config.samples
+    if clearance.is_whole(wanted):
+        generator = networks.load_networks(home.networks, heads)
+        generated = networks.generate_networks(
+            generator, wanted, own.statistics, releases, labels, samples=samples, seed=seed
+        )
+        made_by, plan = generator.id, generator.parts.weight_plan
+    else:
+        if wanted not in ("", heads.parts.architecture):
+            raise ConfigError(
+                f"architecture {wanted}: the home's generator makes {heads.parts.architecture}"
+            )
+        generated = generation.generate(
+            heads, own.statistics, releases, labels, samples=samples, seed=seed
+        )
+        made_by, plan, wanted = heads.id, registry.HEAD_PLAN, heads.parts.architecture
     tensors = weights_package.pack_tensors(
         {candidate.name: candidate.tensors for candidate in generated.candidates}
     )
@@ -64,10 +78,10 @@ def make_package(
         package_id=secrets.token_hex(16),
         request_id=request_id,
         site=own.manifest.site,
-        architecture=generator.parts.architecture,
-        plan=registry.HEAD_PLAN,
+        architecture=wanted,
+        plan=plan,
         encoder=own.manifest.schema.encoder,
-        generator=generator.id,
+        generator=made_by,
         labels=labels,
         own_release=own.manifest.release_id,
         memory_releases=tuple(release.manifest.release_id for release in memory),

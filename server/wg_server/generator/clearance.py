@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
 from wg_common import atomic, canonical
@@ -20,7 +21,7 @@ from wg_server.home import ServerHome
 log = logging.getLogger(__name__)
 
 CARD_LIMIT = 4 << 20
-PACKAGE_LIMIT = 512 << 20
+PACKAGE_LIMIT = 2 << 30
 ID_LENGTH = 16
 """Shortest prefix of a generator's id that names it."""
 
@@ -38,13 +39,19 @@ def check_acceptance(name: str) -> None:
         )
 
 
-def clear(home: ServerHome, *, accept: str = "") -> str:
+def is_whole(architecture: str) -> bool:
+    """Whether a generator of whole networks makes it. The registry would need torch."""
+    return bool(architecture) and not architecture.endswith("-head")
+
+
+def clear(home: ServerHome, *, accept: str = "", architecture: str = "") -> str:
     """Check the home's generator against its model card.
 
     Args:
         home: The server's home.
         accept: Id of a generator that the operator accepts whatever its card says; wins over
             ``accept_generator`` in ``server.yaml``.
+        architecture: That it is to make; empty for what ``server.yaml`` says, or else a head.
 
     Returns:
         The generator's id.
@@ -56,16 +63,19 @@ def clear(home: ServerHome, *, accept: str = "") -> str:
     """
     name = accept or home.config().accept_generator
     check_acceptance(name)
-    if not home.generator.is_file():
-        raise ConfigError(f"{home.generator}: no trained generator yet; run 'wg-server train'")
-    identity = canonical.sha256_hex(atomic.read_bytes(home.generator, limit=PACKAGE_LIMIT))
+    whole = is_whole(architecture or home.config().architecture)
+    path = home.networks if whole else home.generator
+    card_path = home.networks_card if whole else home.model_card
+    if not path.is_file():
+        raise ConfigError(f"{path}: no trained generator yet; run 'wg-server train'")
+    identity = canonical.sha256_hex(atomic.read_bytes(path, limit=PACKAGE_LIMIT))
     if name and identity.startswith(name):
         log.warning("generator %s: accepted by the operator, whatever its model card says", name)
         return identity
-    card = _card(home, identity)
+    card = _card(card_path, identity)
     if card.get("generator") != identity:
         raise VerificationError(
-            f"{home.model_card}: of generator {str(card.get('generator'))[:16]}, the package is"
+            f"{card_path}: of generator {str(card.get('generator'))[:16]}, the package is"
             f" {identity[:16]}"
         )
     failed = [str(check) for check in read_checks(card) if not check.passed]
@@ -74,16 +84,16 @@ def clear(home: ServerHome, *, accept: str = "") -> str:
     return identity
 
 
-def _card(home: ServerHome, identity: str) -> dict[str, Any]:
-    if not home.model_card.is_file():
-        raise PolicyRefused(_refusal(identity, f"there is no {home.model_card}"))
-    data = atomic.read_bytes(home.model_card, limit=CARD_LIMIT)
+def _card(path: Path, identity: str) -> dict[str, Any]:
+    if not path.is_file():
+        raise PolicyRefused(_refusal(identity, f"there is no {path}"))
+    data = atomic.read_bytes(path, limit=CARD_LIMIT)
     try:
         card = json.loads(data)
     except ValueError as error:
-        raise DecodeError(f"{home.model_card}: not JSON: {error}") from error
+        raise DecodeError(f"{path}: not JSON: {error}") from error
     if not isinstance(card, dict):
-        raise DecodeError(f"{home.model_card}: {type(card).__name__}, expected an object")
+        raise DecodeError(f"{path}: {type(card).__name__}, expected an object")
     return card
 
 

@@ -23,8 +23,9 @@ from wg_common.privacy.statistics import NoisyStatistics
 from wg_server.generator import batch as batches
 from wg_server.generator import blup, sampler
 from wg_server.generator import memory as zoo_memory
-from wg_server.generator.condition import condition
-from wg_server.generator.evidence import SiteEvidence, nothing, site_evidence
+from wg_server.generator.blup import Prediction
+from wg_server.generator.condition import Condition, condition
+from wg_server.generator.evidence import nothing, site_evidence
 from wg_server.generator.package import PACKAGE_LIMIT, Parts, unpack
 
 MEMORY_LIMIT = 8
@@ -32,6 +33,8 @@ MEMORY_LIMIT = 8
 
 LENGTH_BOUND = 10.0
 """Longest row of generated weights, over the skeleton's mean length."""
+
+COLLAPSED = "samples are nearly the same: the diffusion has collapsed"
 
 Source = Literal["diffusion", "network", "closed-form", "retrieval", "base"]
 Tensors = dict[str, NDArray[np.float32]]
@@ -98,6 +101,25 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """What the releases come to.
+
+    Attributes:
+        condition: Tokens.
+        guess: T-BLUP's prediction.
+        sites: Other sites whose releases were used.
+        unseen: Labels of which no site knows anything.
+        alarms: Sentences on what is amiss with the evidence.
+    """
+
+    condition: Condition
+    guess: Prediction
+    sites: tuple[str, ...]
+    unseen: tuple[str, ...]
+    alarms: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Generated:
     """Candidates, and what is known of them."""
 
@@ -140,19 +162,9 @@ def generate(
         VerificationError: Weights came out that are not finite, or out of bounds.
     """
     parts = generator.parts
-    if len(labels) < 2 or len(set(labels)) != len(labels):
-        raise DataError(f"labels: {len(labels)} names, expected at least two different ones")
-    for release in ([own] if own is not None else []) + [m.statistics for m in memory]:
-        if release.schema.encoder != parts.encoder:
-            raise DataError(
-                f"statistics: of encoder {release.schema.encoder[:16]}, the generator's is"
-                f" {parts.encoder[:16]}"
-            )
-    chosen = _choose(memory, labels)
+    evidence = read_releases(parts, own, memory, labels)
+    tokens, guess = evidence.condition, evidence.guess
     d = parts.denoiser.config.dimension
-    first = nothing(len(labels), d) if own is None else site_evidence(own, labels)
-    sites = [first, *(site_evidence(m.statistics, labels) for m in chosen)]
-    tokens, guess = condition(parts.knowledge, sites)
     batch = batches.collate([tokens])
     many = batches.collate([tokens] * max(samples, 1))
     with torch.inference_mode():
@@ -179,7 +191,39 @@ def generate(
         _candidate(parts, name, source, weight, bias, guess.centre, scale)
         for name, source, weight, bias in found
     )
-    return Generated(candidates, _report(parts, sites, chosen, labels, heads[1:]))
+    return Generated(candidates, _report(parts, evidence, heads[1:]))
+
+
+def read_releases(
+    parts: Parts,
+    own: NoisyStatistics | None,
+    memory: Sequence[Memory],
+    labels: tuple[str, ...],
+) -> Evidence:
+    """Turn releases into the condition of a generation.
+
+    Raises:
+        DataError: No labels, or statistics of another encoder.
+    """
+    if len(labels) < 2 or len(set(labels)) != len(labels):
+        raise DataError(f"labels: {len(labels)} names, expected at least two different ones")
+    for release in ([own] if own is not None else []) + [m.statistics for m in memory]:
+        if release.schema.encoder != parts.encoder:
+            raise DataError(
+                f"statistics: of encoder {release.schema.encoder[:16]}, the generator's is"
+                f" {parts.encoder[:16]}"
+            )
+    chosen = _choose(memory, labels)
+    d = parts.denoiser.config.dimension
+    first = nothing(len(labels), d) if own is None else site_evidence(own, labels)
+    sites = [first, *(site_evidence(m.statistics, labels) for m in chosen)]
+    tokens, guess = condition(parts.knowledge, sites)
+    known = np.max([site.present for site in sites], axis=0) > 1e-3
+    alarms = []
+    if not known.all():
+        alarms.append(f"{int((~known).sum())} classes are known to no site: their rows are guesses")
+    unseen = tuple(name for name, seen in zip(labels, known, strict=True) if not seen)
+    return Evidence(tokens, guess, tuple(m.site for m in chosen), unseen, tuple(alarms))
 
 
 def _choose(memory: Sequence[Memory], labels: tuple[str, ...]) -> list[Memory]:
@@ -218,12 +262,9 @@ def _candidate(
 
 def _report(
     parts: Parts,
-    sites: Sequence[SiteEvidence],
-    chosen: Sequence[Memory],
-    labels: tuple[str, ...],
+    evidence: Evidence,
     heads: Sequence[tuple[NDArray[np.floating], NDArray[np.floating]]],
 ) -> Report:
-    known = np.max([site.present for site in sites], axis=0) > 1e-3
     second = parts.memory.second.numpy().astype(np.float64)
     pairs = [
         zoo_memory.distance(second, one[0], two[0])
@@ -231,10 +272,7 @@ def _report(
         for two in heads[i + 1 :]
     ]
     diversity = float(np.mean(pairs)) / parts.memory.nearest if pairs else 0.0
-    alarms = []
+    alarms = list(evidence.alarms)
     if pairs and diversity < 1e-3:
-        alarms.append("samples are nearly the same: the diffusion has collapsed")
-    if not known.all():
-        alarms.append(f"{int((~known).sum())} classes are known to no site: their rows are guesses")
-    unseen = tuple(name for name, seen in zip(labels, known, strict=True) if not seen)
-    return Report(tuple(m.site for m in chosen), unseen, diversity, tuple(alarms))
+        alarms.append(COLLAPSED)
+    return Report(evidence.sites, evidence.unseen, diversity, tuple(alarms))

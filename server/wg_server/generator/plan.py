@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from wg_common.errors import ConfigError
+from wg_server.generator.networks.plan import NetworkTraining
 from wg_server.zoo import plan as zoo_plan
 
 DEFAULT = "default"
@@ -33,6 +34,7 @@ class GeneratorPlan:
         episodes: Episodes of each evaluation; the model card takes four times as many.
         threads: Torch threads. Changes speed only.
         workers: Processes that draw episodes ahead; 0 draws in line. Changes speed only.
+        networks: How whole networks are trained, where the zoo has some.
     """
 
     seed: int = 20240501
@@ -52,6 +54,7 @@ class GeneratorPlan:
     episodes: int = 120
     threads: int = 1
     workers: int = 2
+    networks: NetworkTraining = field(default_factory=NetworkTraining)
 
     def __post_init__(self) -> None:
         for name in (

@@ -32,6 +32,7 @@ from wg_server.generator.codec import Codec, fit_codec
 from wg_server.generator.denoiser import Batch, Denoiser, DenoiserConfig
 from wg_server.generator.episodes import Episode, Plants, Scenario
 from wg_server.generator.knowledge import Knowledge, crossfit
+from wg_server.generator.networks import make as networks
 from wg_server.generator.package import Parts, pack
 from wg_server.generator.plan import GeneratorPlan
 from wg_server.generator.tasks import (
@@ -119,6 +120,18 @@ def _train(home: ServerHome, plan: GeneratorPlan, progress: Progress) -> dict[st
     atomic.write_bytes(home.generator, packed)
     text = json.dumps(document, indent=2, sort_keys=True)
     atomic.write_bytes(home.model_card, text.encode())
+    document["networks"] = networks.make(
+        home,
+        plan.networks,
+        seed=plan.seed,
+        tasks=tasks,
+        split=ground.split,
+        knowledge=ground.knowledge,
+        encoder=encoder,
+        heads=document["generator"],
+        progress=progress,
+    )
+    # Not before: a training that is killed while it learns networks does not learn heads again.
     home.generator.with_name(CHECKPOINT).unlink(missing_ok=True)
     return document
 

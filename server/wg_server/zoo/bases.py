@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from wg_common import atomic, canonical
 from wg_common.errors import ConfigError, DecodeError
 from wg_common.nets import cnn
+from wg_common.nets import trunk as trunks
 from wg_server.zoo import sources
 from wg_server.zoo.plan import NetworksPlan
 from wg_server.zoo.store import Entry, Zoo
@@ -115,7 +116,7 @@ def _distil(
     between = float(target.var(axis=0).mean())
     within = float(np.mean([features.var(axis=0).mean() for _, features in lessons]))
     model = cnn.load_trunk(architecture, cnn.draw_trunk(architecture, rng)).train()
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = trunks.channels_last(model)
     optimiser = torch.optim.AdamW(model.parameters(), lr=_RATE, weight_decay=0.01)
     tasks = min(_TASKS, len(lessons))
     for step in range(steps):
@@ -135,4 +136,4 @@ def _distil(
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
-    return cnn.trunk_tensors(model.eval().to(memory_format=torch.contiguous_format))
+    return cnn.trunk_tensors(model)

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from wg_common import atomic, canonical
 from wg_common.errors import DecodeError, VerificationError
 from wg_common.nets import cnn
+from wg_common.nets import trunk as trunks
 from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
 from wg_server.zoo import bases, heads, sources
 from wg_server.zoo.plan import NetworksPlan
@@ -176,7 +177,7 @@ def fine_tune(
     """
     trunk = cnn.load_trunk(architecture, base)
     weight, bias = heads.fit_head(cnn.features(trunk, images), labels, classes)
-    model = cnn.CnnModel(trunk, classes)
+    model = trunks.channels_last(cnn.CnnModel(trunk, classes))
     with torch.no_grad():
         model.head.weight.copy_(torch.from_numpy(weight))
         model.head.bias.copy_(torch.from_numpy(bias))

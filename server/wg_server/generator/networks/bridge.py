@@ -1,0 +1,91 @@
+"""The bridge: from class means in the encoder's space to a head on a small network's base.
+
+The base was taught to give the encoder's features, and gives them in part. How class deviations and
+site means carry over is fitted on the zoo by ridge regression; what they leave open counts as noise
+beside the spread of records within classes. The head is linear discriminant analysis with both, in
+closed form, from the same T-BLUP prediction that heads on the encoder come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_server.generator.blup import Prediction
+from wg_server.generator.networks.entries import ZooNetwork
+
+Floats = NDArray[np.float64]
+_RIDGE = 2.0
+_EVEN = 0.25
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bridge:
+    """Linear maps between two feature spaces, with what they leave open.
+
+    Attributes:
+        deviations: Class deviations of the encoder to those of the base, ``[d, 64]``.
+        centre: Site means, ``[d + 1, 64]``; the last row is the offset.
+        whitener: Inverse of the ridged covariance within classes and of the map, ``[64, 64]``.
+        scale: Typical length of a trained head row in the zoo.
+    """
+
+    deviations: Floats
+    centre: Floats
+    whitener: Floats
+    scale: float
+
+    def centre_of(self, guess: Prediction) -> Floats:
+        """The base's mean feature at a site, ``[64]``."""
+        return np.asarray(guess.centre @ self.centre[:-1] + self.centre[-1])
+
+    def rows(self, guess: Prediction) -> Floats:
+        """Head rows and, last, biases on centred features, ``[K, 65]``."""
+        away = guess.deviations @ self.deviations
+        length = np.sqrt(np.einsum("kd,de,ke->k", away, self.whitener, away))
+        typical = float(np.sqrt(np.mean(length**2))) + 1e-12
+        even = away / (length + _EVEN * typical)[:, None] * typical
+        weight = even @ self.whitener
+        bias = -0.5 * np.einsum("kd,kd->k", even, weight)
+        weight, bias = weight - weight.mean(axis=0), bias - bias.mean()
+        size = float(np.sqrt(np.mean(np.sum(weight**2, axis=1)))) + 1e-12
+        return np.concatenate([weight, bias[:, None]], axis=1) * (self.scale / size)
+
+
+def fit_bridge(networks: Sequence[ZooNetwork]) -> Bridge:
+    """Fit on the zoo's tasks."""
+    inputs, outputs, centres, targets, within = [], [], [], [], []
+    for network in networks:
+        y, classes = network.task.y, len(network.task.labels)
+        hot = np.eye(classes)[y]
+        count = np.maximum(hot.sum(axis=0), 1)[:, None]
+        means = hot.T @ network.task.features.astype(np.float64) / count
+        base = network.base_features.astype(np.float64)
+        base_means = hot.T @ base / count
+        inputs.append(means - means.mean(axis=0))
+        outputs.append(base_means - base_means.mean(axis=0))
+        centres.append(means.mean(axis=0))
+        targets.append(base.mean(axis=0))
+        rest = base - base_means[y]
+        within.append(rest.T @ rest / max(len(y) - classes, 1))
+    x, z = np.concatenate(inputs), np.concatenate(outputs)
+    deviations = _ridge(x, z, 0.1)
+    left = z - x @ deviations
+    covariance = np.mean(within, axis=0) + left.T @ left / len(left)
+    d = len(covariance)
+    whitener = np.linalg.inv(covariance + _RIDGE * np.trace(covariance) / d * np.eye(d))
+    padded = np.concatenate([np.array(centres), np.ones((len(centres), 1))], axis=1)
+    lengths = [np.sqrt(np.mean(np.sum(n.rows[:, :-1] ** 2, axis=1))) for n in networks]
+    return Bridge(
+        deviations, _ridge(padded, np.array(targets), 0.1), whitener, float(np.median(lengths))
+    )
+
+
+def _ridge(x: Floats, y: Floats, share: float) -> Floats:
+    """Ridge regression; the penalty is a share of the mean of ``x'x``'s diagonal."""
+    gram = x.T @ x
+    penalty = share * np.trace(gram) / len(gram)
+    return np.asarray(np.linalg.solve(gram + penalty * np.eye(len(gram)), x.T @ y))

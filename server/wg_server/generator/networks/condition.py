@@ -1,0 +1,111 @@
+"""The condition of a whole network: what the releases say, and what the zoo's neighbours offer.
+
+Two skeletons are offered to the denoiser, and it learns how far to trust each: the mean of the most
+similar zoo networks (``neighbours``), and for head rows the closed form through the bridge. Both
+come from the same T-BLUP prediction as heads on the encoder, hence with known noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_server.generator.blup import Prediction, Priors
+from wg_server.generator.condition import Condition
+from wg_server.generator.networks import neighbours
+from wg_server.generator.networks.bridge import Bridge
+from wg_server.generator.networks.neighbours import Found, Shelf
+
+SEEN = 8
+"""Neighbours that the denoiser sees, one token each; ``neighbours.NEIGHBOURS`` are averaged."""
+
+ROW_UNIT = 8.0
+"""Rows are given in units of the bridge's scale over this, so that their entries are about 1."""
+
+SIMILAR = 5
+CLASS_SCALARS = 5 + SIMILAR
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NetworkCondition:
+    """Arrays of one plant. K classes, P parts, latent size l, M neighbours.
+
+    Attributes:
+        retrieved_rows: Mean head rows of the neighbours, ``[K, 65]``, in row units.
+        bridged_rows: The closed form's, ``[K, 65]``, likewise.
+        retrieved_latents: Mean latents of the neighbours, ``[P, l]``.
+        class_vectors: T-BLUP's row and scaled deviation, ``[K, 2, d]``.
+        class_scalars: Uncertainty, presence, counts, likeness of matches, ``[K, CLASS_SCALARS]``.
+        neighbour_latents: ``[M, P, l]``.
+        likeness: Of the neighbours, ``[M]``.
+        domain: The site's predicted mean, ``[d]``.
+        centre: The base's predicted mean feature, ``[64]``.
+    """
+
+    retrieved_rows: Array
+    bridged_rows: Array
+    retrieved_latents: Array
+    class_vectors: Array
+    class_scalars: Array
+    neighbour_latents: Array
+    likeness: Array
+    domain: Array
+    centre: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NetworkKnowledge:
+    """What conditions are made with, for one architecture."""
+
+    priors: Priors
+    bridge: Bridge
+    shelf: Shelf
+
+
+def network_condition(
+    knowledge: NetworkKnowledge,
+    heads: Condition,
+    guess: Prediction,
+    labels: Sequence[str],
+    *,
+    without: Collection[int] = (),
+) -> tuple[NetworkCondition, Found]:
+    """Make the condition of one plant.
+
+    Args:
+        knowledge: Of the architecture wanted.
+        heads: The condition of heads on the encoder, from the same evidence.
+        guess: T-BLUP's prediction, from the same evidence.
+        labels: The plant's class names.
+        without: Entries of the shelf that may not be found.
+    """
+    found = neighbours.find(
+        knowledge.shelf, knowledge.priors, guess, labels, count=SEEN, without=without
+    )
+    unit = knowledge.bridge.scale / ROW_UNIT
+    rows, latents = found.mean()
+    matched = np.zeros((len(labels), SIMILAR))
+    best = found.matched[:SIMILAR].T
+    matched[:, : best.shape[1]] = best
+    return (
+        NetworkCondition(
+            retrieved_rows=_single(rows / unit),
+            bridged_rows=_single(knowledge.bridge.rows(guess) / unit),
+            retrieved_latents=_single(latents),
+            class_vectors=heads.class_vectors[:, [1, 0]],
+            class_scalars=_single(np.concatenate([heads.class_scalars, matched], axis=1)),
+            neighbour_latents=_single(found.latents),
+            likeness=_single(found.likeness),
+            domain=heads.centre,
+            centre=_single(knowledge.bridge.centre_of(guess)),
+        ),
+        found,
+    )
+
+
+def _single(values: NDArray[np.float64]) -> Array:
+    return np.asarray(values, dtype=np.float32)

@@ -1,0 +1,238 @@
+"""The denoiser of whole networks: one diffusion transformer for all sizes.
+
+Tokens are classes (head rows), layer parts and zoo neighbours; an architecture token tells the
+sizes apart. Classes have no positions: permuting them permutes head rows and changes no layer.
+Adaptive layer norms as in DiT (Peebles and Xie, ICCV 2023). The answer is a learned share of each
+skeleton plus a residual; shares start at a half and the residual at zero.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from wg_server.generator.networks.condition import (
+    CLASS_SCALARS,
+    SEEN,
+    NetworkCondition,
+)
+
+ROW = 65
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkDenoiserConfig:
+    """Size of the denoiser.
+
+    Attributes:
+        dimension: Number of encoder features d.
+        parts: Number of layer parts P.
+        latent: Size of a part's latent l.
+        architectures: Number of architectures.
+        width: Size of a token inside.
+        depth: Number of blocks.
+        heads: Attention heads.
+    """
+
+    dimension: int
+    parts: int
+    latent: int
+    architectures: int
+    width: int = 96
+    depth: int = 3
+    heads: int = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NetworkBatch:
+    """Conditions padded to one size. B plants, K classes, P parts, M neighbours."""
+
+    architecture: Tensor  # [B] int64
+    retrieved_rows: Tensor  # [B, K, 65]
+    bridged_rows: Tensor  # [B, K, 65]
+    retrieved_latents: Tensor  # [B, P, l]
+    class_vectors: Tensor  # [B, K, 2, d]
+    class_scalars: Tensor  # [B, K, CLASS_SCALARS]
+    class_mask: Tensor  # [B, K]
+    neighbour_latents: Tensor  # [B, M, P, l]
+    likeness: Tensor  # [B, M]
+    neighbour_mask: Tensor  # [B, M]
+    domain: Tensor  # [B, d]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Weights:
+    """Head rows ``[B, K, 65]`` in row units and layer latents ``[B, P, l]``: clean or noisy."""
+
+    rows: Tensor
+    latents: Tensor
+
+    def mix(self, other: Weights, time: Tensor) -> Weights:
+        """``(1 - t)`` of these and ``t`` of others, ``t`` being ``[B]``."""
+        t = time[:, None, None]
+        return Weights(
+            (1 - t) * self.rows + t * other.rows, (1 - t) * self.latents + t * other.latents
+        )
+
+
+class NetworkDenoiser(nn.Module):
+    """Predicts clean weights from noisy ones, the time and the condition."""
+
+    def __init__(self, config: NetworkDenoiserConfig) -> None:
+        super().__init__()
+        w, d = config.width, config.dimension
+        self.config = config
+        self.embed_class = nn.Linear(2 * d + CLASS_SCALARS + 3 * ROW, w)
+        self.embed_part = nn.Linear(2 * config.latent, w)
+        self.part = nn.Parameter(torch.zeros(config.parts, w))
+        self.embed_neighbour = nn.Linear(config.parts * config.latent + 1, w)
+        self.embed_domain = nn.Linear(d + SEEN, w)
+        self.embed_time = nn.Sequential(nn.Linear(32, w), nn.SiLU(), nn.Linear(w, w))
+        self.architecture = nn.Embedding(config.architectures, w)
+        self.blocks = nn.ModuleList(_Block(w, config.heads) for _ in range(config.depth))
+        self.last_norm = nn.LayerNorm(w, elementwise_affine=False)
+        self.last_modulation = nn.Linear(w, 2 * w)
+        self.row_out = nn.Linear(w, ROW)
+        self.row_share = nn.Linear(w, 2)
+        self.latent_out = nn.Linear(w, config.latent)
+        self.latent_share = nn.Linear(w, 1)
+        for layer in (
+            self.row_out,
+            self.row_share,
+            self.latent_out,
+            self.latent_share,
+            self.last_modulation,
+        ):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    @torch.no_grad()
+    def draw(self, generator: torch.Generator) -> None:
+        """Draw initial weights, uniform within 1/sqrt(fan-in); what starts at zero stays there."""
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear) and layer.weight.any():
+                bound = 1 / math.sqrt(layer.in_features)
+                layer.weight.uniform_(-bound, bound, generator=generator)
+                layer.bias.uniform_(-bound, bound, generator=generator)
+        for table in (self.part, self.architecture.weight):
+            table.normal_(0, 0.5, generator=generator)
+
+    def forward(self, noisy: Weights, time: Tensor, batch: NetworkBatch) -> Weights:
+        """Clean weights; ``time`` is ``[B]``, 0 is clean and 1 is noise."""
+        b, classes = batch.class_mask.shape
+        parts = self.config.parts
+        size = self.config.dimension**0.5
+        tokens = torch.cat(
+            [
+                batch.class_vectors.flatten(-2) * size,
+                batch.class_scalars,
+                batch.retrieved_rows,
+                batch.bridged_rows,
+                noisy.rows,
+            ],
+            dim=-1,
+        )
+        domain = self.embed_domain(torch.cat([batch.domain * size, _padded(batch.likeness)], dim=1))
+        drive = F.silu(
+            self.embed_time(_waves(time)) + domain + self.architecture(batch.architecture)
+        )
+        neighbours = torch.cat(
+            [batch.neighbour_latents.flatten(2), batch.likeness.unsqueeze(-1)], dim=-1
+        )
+        x = torch.cat(
+            [
+                self.embed_class(tokens),
+                self.embed_part(torch.cat([noisy.latents, batch.retrieved_latents], dim=-1))
+                + self.part,
+                self.embed_neighbour(neighbours),
+            ],
+            dim=1,
+        )  # [B, K + P + M, w]
+        known = torch.ones(b, parts, dtype=torch.bool)
+        mask = torch.cat([batch.class_mask, known, batch.neighbour_mask], dim=1)
+        for block in self.blocks:
+            x = block(x, mask, drive)
+        shift, scale = self.last_modulation(drive).unsqueeze(1).chunk(2, dim=-1)
+        x = self.last_norm(x) * (1 + scale) + shift
+        of_class, of_part = x[:, :classes], x[:, classes : classes + parts]
+        share = torch.sigmoid(self.row_share(of_class))
+        rows = share[..., :1] * batch.retrieved_rows + share[..., 1:] * batch.bridged_rows
+        kept = torch.sigmoid(self.latent_share(of_part) + 1.0)
+        return Weights(
+            (rows + self.row_out(of_class)) * batch.class_mask.unsqueeze(-1),
+            kept * batch.retrieved_latents + self.latent_out(of_part),
+        )
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norms = nn.ModuleList(nn.LayerNorm(width, elementwise_affine=False) for _ in range(2))
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 3 * width), nn.GELU(), nn.Linear(3 * width, width)
+        )
+        self.modulation = nn.Linear(width, 6 * width)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+
+    def forward(self, x: Tensor, mask: Tensor, drive: Tensor) -> Tensor:
+        parts = self.modulation(drive).unsqueeze(1).chunk(6, dim=-1)
+        h = self.norms[0](x) * (1 + parts[0]) + parts[1]
+        q, k, v = (
+            part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for part in self.qkv(h).chunk(3, dim=-1)
+        )
+        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :])
+        x = x + (1 + parts[2]) * self.out(seen.transpose(1, 2).flatten(2))
+        h = self.norms[1](x) * (1 + parts[3]) + parts[4]
+        out: Tensor = x + (1 + parts[5]) * self.mlp(h)
+        return out
+
+
+def collate(conditions: Sequence[NetworkCondition], architectures: Sequence[int]) -> NetworkBatch:
+    """Pad conditions to the largest number of classes and neighbours."""
+    classes = max(len(c.bridged_rows) for c in conditions)
+    seen = max(len(c.likeness) for c in conditions)
+
+    def pad(arrays: Sequence[NDArray[np.float32]], length: int) -> Tensor:
+        out = np.zeros((len(arrays), length, *arrays[0].shape[1:]), np.float32)
+        for row, array in enumerate(arrays):
+            out[row, : len(array)] = array
+        return torch.from_numpy(out)
+
+    def mask(counts: Sequence[int], length: int) -> Tensor:
+        return torch.arange(length)[None] < torch.tensor(counts)[:, None]
+
+    return NetworkBatch(
+        architecture=torch.tensor(list(architectures)),
+        retrieved_rows=pad([c.retrieved_rows for c in conditions], classes),
+        bridged_rows=pad([c.bridged_rows for c in conditions], classes),
+        retrieved_latents=torch.from_numpy(np.stack([c.retrieved_latents for c in conditions])),
+        class_vectors=pad([c.class_vectors for c in conditions], classes),
+        class_scalars=pad([c.class_scalars for c in conditions], classes),
+        class_mask=mask([len(c.bridged_rows) for c in conditions], classes),
+        neighbour_latents=pad([c.neighbour_latents for c in conditions], seen),
+        likeness=pad([c.likeness for c in conditions], seen),
+        neighbour_mask=mask([len(c.likeness) for c in conditions], seen),
+        domain=torch.from_numpy(np.stack([c.domain for c in conditions])),
+    )
+
+
+def _padded(likeness: Tensor) -> Tensor:
+    return F.pad(likeness, (0, SEEN - likeness.shape[1]))
+
+
+def _waves(time: Tensor) -> Tensor:
+    rate = torch.exp(torch.linspace(0, math.log(100.0), 16, dtype=time.dtype))
+    angle = time[:, None] * rate
+    return torch.cat([angle.sin(), angle.cos()], dim=1)

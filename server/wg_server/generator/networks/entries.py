@@ -1,0 +1,77 @@
+"""The zoo's whole networks in memory, as tokens.
+
+A head row acts on ``features - centre`` of the trunk that it belongs to, where the centre is the
+mean of the *base's* features on the task. So a row of one site can stand at another whose light or
+camera moves all features alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
+from wg_server.generator.networks.weight_plan import WeightPlan
+from wg_server.generator.tasks import ZooTask
+from wg_server.zoo import networks as zoo_networks
+from wg_server.zoo.store import Zoo
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ZooNetwork:
+    """One network of the zoo.
+
+    Attributes:
+        task: Its task: features of the public encoder, labels, family.
+        tokens: Delta from the base, a flat array for each part of the plan.
+        rows: Head rows and, last, biases on centred features, ``[K, 65]``.
+        base_features: The base's features of the task's records, ``[n, 64]``.
+        held: Records that it was not trained on, ``[q]``.
+        images: Their images, uint8 ``[q, 3, 64, 64]``.
+    """
+
+    task: ZooTask
+    tokens: dict[str, Array]
+    rows: Array
+    base_features: Array
+    held: NDArray[np.int64]
+    images: NDArray[np.uint8]
+
+    @property
+    def centre(self) -> Array:
+        """Mean of the base's features, ``[64]``."""
+        return np.asarray(self.base_features.mean(axis=0))
+
+
+def load_networks(
+    zoo: Zoo, tasks: Sequence[ZooTask], plan: WeightPlan, base: dict[str, Array], base_id: str
+) -> list[ZooNetwork]:
+    """All networks of a plan's architecture whose tasks are given, as deltas from the base."""
+    by_key = {task.key: task for task in tasks}
+    found = []
+    for entry in zoo_networks.networks(zoo, plan.architecture, base_id):
+        task = by_key.get(entry.task)
+        if task is None:
+            continue
+        network = zoo_networks.read(zoo, entry)
+        delta = {name: network.tensors[name] - value for name, value in base.items()}
+        centre = network.base_features.mean(axis=0)
+        weight, bias = network.tensors[HEAD_WEIGHT], network.tensors[HEAD_BIAS]
+        weight, bias = weight - weight.mean(axis=0), bias - bias.mean()
+        rows = np.concatenate([weight, (bias + weight @ centre)[:, None]], axis=1)
+        found.append(
+            ZooNetwork(
+                task,
+                plan.tokens(delta),
+                rows.astype(np.float32),
+                network.base_features,
+                network.held,
+                network.images,
+            )
+        )
+    return found

@@ -1,0 +1,146 @@
+"""Episodes of whole networks: a simulated plant, its condition, and the network it should get.
+
+The plant is one of the zoo's tasks with a network. Its own entry is never among its neighbours; in
+half of the episodes its sisters are (the operator has data of this kind of plant), in the other
+half no entry of its family is (nobody has seen its like).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from wg_server.generator.condition import Condition
+from wg_server.generator.episodes import Episode, Plants, Scenario
+from wg_server.generator.networks.condition import (
+    ROW_UNIT,
+    NetworkCondition,
+    NetworkKnowledge,
+    network_condition,
+)
+from wg_server.generator.networks.decoder import Decoder
+from wg_server.generator.networks.entries import ZooNetwork
+from wg_server.generator.networks.neighbours import Found
+
+QUERIES = 24
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Zoo:
+    """One architecture's networks and what is known from them."""
+
+    networks: Sequence[ZooNetwork]
+    knowledge: NetworkKnowledge
+    decoder: Decoder
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NetworkEpisode:
+    """One simulated plant.
+
+    Attributes:
+        architecture: Name.
+        condition: Of the plant.
+        found: Its neighbours.
+        plant: The plant as heads see it.
+        rows: Target head rows on features less the predicted centre, ``[K, 65]``, row units.
+        latents: Target latents, ``[P, l]``.
+        images: Held-out records, uint8 ``[q, 3, 64, 64]``.
+        answers: Their classes, ``[q]``.
+        base_features: The base's features of them, ``[q, 64]``.
+    """
+
+    architecture: str
+    condition: NetworkCondition
+    found: Found
+    plant: Episode
+    rows: Array
+    latents: Array
+    images: NDArray[np.uint8]
+    answers: NDArray[np.int64]
+    base_features: Array
+
+    @property
+    def heads(self) -> Condition:
+        """The condition of heads, from the same evidence."""
+        return self.plant.condition
+
+
+def draw(
+    plants: Plants,
+    zoos: Mapping[str, Zoo],
+    families: frozenset[str],
+    rng: np.random.Generator,
+    scenario: Scenario,
+    *,
+    sisters: bool | None = None,
+) -> NetworkEpisode:
+    """Draw one episode.
+
+    Args:
+        plants: Where plants are drawn from; it keeps the families below.
+        zoos: By architecture.
+        families: Families that plants may be of.
+        rng: Source of everything.
+        scenario: What is varied of the releases.
+        sisters: Whether networks of sister sites are in the zoo; None draws.
+    """
+    names = sorted(zoos)
+    architecture = names[int(rng.integers(len(names)))]
+    zoo = zoos[architecture]
+    mine = [i for i, n in enumerate(zoo.networks) if n.task.family in families]
+    number = mine[int(rng.integers(len(mine)))]
+    network = zoo.networks[number]
+    known = bool(rng.random() < 0.5) if sisters is None else sisters
+    shelf = zoo.knowledge.shelf
+    without = [
+        i
+        for i, f in enumerate(shelf.families)
+        if i == number or (not known and f == network.task.family)
+    ]
+    plant = plants.draw(rng, scenario, target=network.task, held=network.held)
+    condition, found = network_condition(
+        zoo.knowledge, plant.condition, plant.guess, plant.labels, without=without
+    )
+    rows = network.rows[plant.classes]
+    weight = rows[:, :-1] - rows[:, :-1].mean(axis=0)
+    bias = rows[:, -1] + weight @ (condition.centre - network.centre)
+    place = np.searchsorted(network.held, plant.rows)[:QUERIES]
+    unit = zoo.knowledge.bridge.scale / ROW_UNIT
+    return NetworkEpisode(
+        architecture=architecture,
+        condition=condition,
+        found=found,
+        plant=plant,
+        rows=(np.concatenate([weight, (bias - bias.mean())[:, None]], axis=1) / unit).astype(
+            np.float32
+        ),
+        latents=shelf.latents[number].astype(np.float32),
+        images=network.images[place],
+        answers=plant.answers[:QUERIES],
+        base_features=network.base_features[plant.rows[:QUERIES]],
+    )
+
+
+def logits(zoo: Zoo, episode: NetworkEpisode, rows: Tensor, latents: Tensor | None) -> Tensor:
+    """Logits ``[q, K]`` of a network on an episode's held-out records.
+
+    Args:
+        zoo: Of the episode's architecture.
+        episode: Its images and predicted centre.
+        rows: ``[K, 65]``, row units.
+        latents: ``[P, l]``; None is the base's trunk.
+    """
+    unit = zoo.knowledge.bridge.scale / ROW_UNIT
+    if latents is None:
+        features = torch.from_numpy(episode.base_features)
+    else:
+        features = zoo.decoder.features(latents, torch.from_numpy(episode.images))
+    centred = features - torch.from_numpy(episode.condition.centre)
+    return (centred @ rows[:, :-1].T + rows[:, -1]) * unit

@@ -1,0 +1,193 @@
+"""Generation of whole networks: from the same releases as heads, for an architecture on demand.
+
+Candidates in the order in which the server would try them: ``network`` (deterministic),
+``sample-mean``, ``closed-form`` (the bridge's head on the base), ``sample-i`` (diffusion),
+``retrieval`` (mean of the five most similar zoo networks) and ``base`` (the public base under a
+head without a preference, from which the plant can always start alone).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from wg_common import atomic, canonical
+from wg_common.errors import ConfigError, VerificationError
+from wg_common.nets import registry
+from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
+from wg_common.privacy.statistics import NoisyStatistics
+from wg_server.generator.generate import (
+    COLLAPSED,
+    Generated,
+    GeneratedCandidate,
+    Generator,
+    Memory,
+    Report,
+    Source,
+    read_releases,
+)
+from wg_server.generator.networks import sampler
+from wg_server.generator.networks.condition import ROW_UNIT, NetworkCondition, network_condition
+from wg_server.generator.networks.denoiser import Weights, collate
+from wg_server.generator.networks.package import PACKAGE_LIMIT, NetworkParts, Stock, unpack
+
+LENGTH_BOUND = 20.0
+"""Longest head row or part latent of a generated network, in the zoo's typical lengths."""
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NetworkGenerator:
+    """A loaded generator of whole networks, and the generator of heads that it stands on.
+
+    Attributes:
+        id: SHA-256 of its package, hex.
+        parts: What it consists of.
+        heads: The generator of heads.
+    """
+
+    id: str
+    parts: NetworkParts
+    heads: Generator
+
+
+def load_networks(path: Path, heads: Generator) -> NetworkGenerator:
+    """Read a package of networks.
+
+    Raises:
+        ConfigError: The file is missing; the zoo has no whole networks, or ``train`` has not run.
+        DecodeError: It is no such package.
+        VerificationError: It stands on another generator of heads.
+    """
+    if not path.is_file():
+        raise ConfigError(
+            f"{path}: no generator of whole networks; build a zoo whose plan has 'networks', then"
+            " run 'wg-server train'"
+        )
+    data = atomic.read_bytes(path, limit=PACKAGE_LIMIT)
+    parts = unpack(data, heads.parts.priors)
+    if parts.heads != heads.id:
+        raise VerificationError(
+            f"{path}: stands on generator {parts.heads[:16]}, the home's is {heads.id[:16]}"
+        )
+    return NetworkGenerator(canonical.sha256_hex(data), parts, heads)
+
+
+def generate_networks(
+    generator: NetworkGenerator,
+    architecture: str,
+    own: NoisyStatistics | None,
+    memory: Sequence[Memory],
+    labels: tuple[str, ...],
+    *,
+    samples: int,
+    seed: int,
+) -> Generated:
+    """Make candidates for one site.
+
+    Args:
+        generator: From ``load_networks``.
+        architecture: One that it has.
+        own: The site's release, if it made one.
+        memory: Other sites' releases; classes are matched by label name.
+        labels: The site's label domain, in the order of class rows.
+        samples: Number of diffusion samples.
+        seed: Of the samples.
+
+    Raises:
+        ConfigError: The generator has no such architecture.
+        DataError: No labels, or statistics of another encoder.
+        VerificationError: Weights came out that are not finite, or out of bounds.
+    """
+    stocks = generator.parts.stocks
+    if architecture not in stocks:
+        raise ConfigError(
+            f"architecture {architecture!r}: the generator has {', '.join(sorted(stocks))}"
+        )
+    stock = stocks[architecture]
+    evidence = read_releases(generator.heads.parts, own, memory, labels)
+    condition, _ = network_condition(stock.knowledge, evidence.condition, evidence.guess, labels)
+    number = sorted(stocks).index(architecture)
+    denoiser, count = generator.parts.denoiser, max(samples, 1)
+    parts, latent = stock.decoder.codec.parts, stock.knowledge.shelf.latents.shape[2]
+    with torch.inference_mode():
+        one = sampler.deterministic(denoiser, collate([condition], [number]))
+        noise = sampler.named_noise(labels, parts, latent, count, seed)
+        drawn = sampler.sample(denoiser, collate([condition] * count, [number] * count), noise)
+    nothing = np.zeros_like(condition.retrieved_latents)
+    found: list[tuple[str, Source, Array, Array]] = [
+        ("network", "network", one.rows[0].numpy(), one.latents[0].numpy()),
+        ("sample-mean", "diffusion", drawn.rows.mean(0).numpy(), drawn.latents.mean(0).numpy()),
+        ("closed-form", "closed-form", condition.bridged_rows, nothing),
+    ]
+    found += [
+        (f"sample-{i}", "diffusion", drawn.rows[i].numpy(), drawn.latents[i].numpy())
+        for i in range(samples)
+    ]
+    found.append(("retrieval", "retrieval", condition.retrieved_rows, condition.retrieved_latents))
+    found.append(("base", "base", np.zeros_like(condition.bridged_rows), nothing))
+    candidates = tuple(
+        _candidate(architecture, stock, condition, *candidate) for candidate in found
+    )
+    diversity = _diversity(stock, drawn)
+    alarms = list(evidence.alarms)
+    if samples > 1 and diversity < 1e-3:
+        alarms.append(COLLAPSED)
+    return Generated(candidates, Report(evidence.sites, evidence.unseen, diversity, tuple(alarms)))
+
+
+def _candidate(
+    architecture: str,
+    stock: Stock,
+    condition: NetworkCondition,
+    name: str,
+    source: Source,
+    rows: Array,
+    latents: Array,
+) -> GeneratedCandidate:
+    if not (np.isfinite(rows).all() and np.isfinite(latents).all()):
+        raise VerificationError(f"generator: candidate {name} is not finite")
+    longest = max(
+        float(np.linalg.norm(rows[:, :-1], axis=1).max()) / ROW_UNIT,
+        float(np.sqrt(np.mean(latents**2, axis=1)).max(initial=0.0)),
+    )
+    if longest > LENGTH_BOUND:
+        raise VerificationError(
+            f"generator: candidate {name} is {longest:.3g} times as long as the zoo's networks, at"
+            f" most {LENGTH_BOUND} is allowed"
+        )
+    unit = stock.knowledge.bridge.scale / ROW_UNIT
+    weight = (rows[:, :-1] * unit).astype(np.float32)
+    bias = (rows[:, -1] * unit - weight @ condition.centre).astype(np.float32)
+    tensors = stock.decoder.trunk(torch.from_numpy(latents))
+    tensors |= {HEAD_WEIGHT: weight, HEAD_BIAS: bias}
+    registry.check_tensors(architecture, tensors, len(rows), weight.shape[1])
+    return GeneratedCandidate(name, source, tensors, novelty(stock, latents))
+
+
+def novelty(stock: Stock, latents: NDArray[np.floating]) -> float:
+    """Distance of latents ``[P, l]`` to the nearest zoo network's, over the zoo's own median."""
+    shelf = stock.knowledge.shelf.latents
+    away = np.sqrt(((shelf - latents) ** 2).sum(axis=(1, 2)))
+    return float(away.min()) / stock.nearest
+
+
+def median_nearest(latents: NDArray[np.floating]) -> float:
+    """Median distance of latents ``[E, P, l]`` to the nearest other."""
+    flat = latents.reshape(len(latents), -1)
+    away = np.sqrt(((flat[:, None] - flat[None]) ** 2).sum(axis=2))
+    np.fill_diagonal(away, np.inf)
+    return max(float(np.median(away.min(axis=1))), 1e-6) if len(flat) > 1 else 1.0
+
+
+def _diversity(stock: Stock, drawn: Weights) -> float:
+    """Mean distance between samples' trunks, over the zoo's median between neighbours."""
+    flat = drawn.latents.flatten(1).numpy()
+    pairs = [np.linalg.norm(a - b) for i, a in enumerate(flat) for b in flat[i + 1 :]]
+    return float(np.mean(pairs)) / stock.nearest if pairs else 0.0

@@ -1,0 +1,212 @@
+"""Making the generator of whole networks, after that of heads: fit, train, measure, pack."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from wg_common import atomic, canonical
+from wg_common.nets import cnn
+from wg_common.nets import encoder as encoders
+from wg_server.generator.episodes import Plants, Scenario
+from wg_server.generator.knowledge import Knowledge
+from wg_server.generator.networks import card, codec, package, sampler, train
+from wg_server.generator.networks.bridge import fit_bridge
+from wg_server.generator.networks.condition import NetworkKnowledge
+from wg_server.generator.networks.decoder import Decoder
+from wg_server.generator.networks.denoiser import NetworkDenoiser, collate
+from wg_server.generator.networks.entries import load_networks
+from wg_server.generator.networks.episodes import Zoo, draw
+from wg_server.generator.networks.generate import median_nearest, novelty
+from wg_server.generator.networks.neighbours import shelve
+from wg_server.generator.networks.plan import NetworkTraining
+from wg_server.generator.networks.weight_plan import weight_plan
+from wg_server.generator.tasks import Split, ZooTask
+from wg_server.home import ServerHome
+from wg_server.zoo import bases
+from wg_server.zoo import store as stores
+
+FEWEST = 8
+"""Networks of an architecture below which there is nothing to learn from."""
+
+
+def make(
+    home: ServerHome,
+    plan: NetworkTraining,
+    *,
+    seed: int,
+    tasks: Sequence[ZooTask],
+    split: Split,
+    knowledge: Knowledge,
+    encoder: str,
+    heads: str,
+    progress: train.Progress,
+) -> dict[str, Any] | None:
+    """Train on the zoo's networks, and write package and card; None without networks.
+
+    Args:
+        home: The server's home.
+        plan: How.
+        seed: Of everything random.
+        tasks: The zoo's tasks.
+        split: The families' split that the generator of heads was trained on.
+        knowledge: What it knows.
+        encoder: Id of the encoder.
+        heads: Id of the generator of heads.
+        progress: Called with steps done and a few words.
+    """
+    zoos = _zoos(home, plan, tasks, knowledge)
+    if not zoos:
+        home.networks.unlink(missing_ok=True)
+        return None
+    have = {n.task.family for zoo in zoos.values() for n in zoo.networks}
+    groups = [frozenset(set(names) & have) for names in (split.train, split.validation, split.test)]
+    if not all(groups):
+        groups = _cut(sorted(have), seed)
+    plants = [
+        Plants(tasks, dict.fromkeys(sorted(names), knowledge), encoder, encoders.CLIP_RADIUS)
+        for names in groups
+    ]
+    identity = canonical.sha256_hex(
+        canonical.encode(
+            {
+                "plan": {k: str(v) for k, v in canonical.to_builtins(plan).items()},
+                "heads": heads,
+                "networks": {name: list(zoo.knowledge.shelf.keys) for name, zoo in zoos.items()},
+            }
+        )
+    )
+    model, figures = train.fit(
+        plan,
+        seed,
+        zoos,
+        (plants[0], plants[1]),
+        (groups[0], groups[1]),
+        home.networks.with_suffix(".checkpoint"),
+        identity,
+        progress,
+    )
+    stocks = {
+        name: package.Stock(zoo.knowledge, zoo.decoder, median_nearest(zoo.knowledge.shelf.latents))
+        for name, zoo in zoos.items()
+    }
+    packed = package.pack(package.NetworkParts(heads, plan.weight_plan, model, stocks))
+    progress(plan.steps, "writing the card of whole networks")
+    document: dict[str, Any] = {
+        "generator": canonical.sha256_hex(packed),
+        "heads": heads,
+        "weight_plan": plan.weight_plan,
+        "architectures": {name: len(zoo.networks) for name, zoo in zoos.items()},
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "families": [len(names) for names in groups],
+        "training": figures,
+        "codec": _fidelity(zoos),
+        "diversity": _diversity(model, zoos, stocks, plants[2], groups[2], seed),
+        **card.evaluate(
+            model, zoos, plants[2], groups[2], episodes=2 * plan.episodes // 3, seed=seed
+        ),
+    }
+    document["checks"] = [check.document() for check in card.checks(document)]
+    document["passes"] = all(check["passed"] for check in document["checks"])
+    atomic.write_bytes(home.networks, packed)
+    text = json.dumps(document, indent=2, sort_keys=True)
+    atomic.write_bytes(home.networks_card, text.encode())
+    home.networks.with_suffix(".checkpoint").unlink(missing_ok=True)
+    return document
+
+
+def _zoos(
+    home: ServerHome, plan: NetworkTraining, tasks: Sequence[ZooTask], knowledge: Knowledge
+) -> dict[str, Zoo]:
+    """Networks, codec, bridge and shelf of each architecture that the zoo has enough of."""
+    found = {}
+    for name in sorted(cnn.WIDTHS):
+        if not bases.base_path(home.zoo, name).is_file():
+            continue
+        base, base_id = bases.read_base(home.zoo, name)
+        wanted = weight_plan(name, plan.weight_plan)
+        networks = load_networks(stores.Zoo(home.zoo), tasks, wanted, base, base_id)
+        if len(networks) < FEWEST:
+            continue
+        fitted = codec.fit_layer_codec(
+            [part.name for part in wanted.parts], [n.tokens for n in networks], plan.latent
+        )
+        latents = np.stack([fitted.encode(n.tokens) for n in networks])
+        known = NetworkKnowledge(knowledge.priors, fit_bridge(networks), shelve(networks, latents))
+        found[name] = Zoo(networks, known, Decoder(wanted, fitted, base))
+    return found
+
+
+def _cut(families: Sequence[str], seed: int) -> list[frozenset[str]]:
+    """A split of families with networks, where the heads' split leaves a part without any."""
+    order = [families[i] for i in np.random.default_rng((seed, 52)).permutation(len(families))]
+    held = max(1, len(order) // 6)
+    return [
+        frozenset(order[2 * held :] or order),
+        frozenset(order[:held]),
+        frozenset(order[held : 2 * held] or order),
+    ]
+
+
+def _fidelity(zoos: dict[str, Zoo]) -> dict[str, Any]:
+    """Held-out accuracy of zoo networks: as trained, after the codec, and head on the base."""
+    found: dict[str, Any] = {}
+    for name, zoo in zoos.items():
+        scores: dict[str, list[float]] = {"as trained": [], "after codec": [], "head on base": []}
+        shelf = zoo.knowledge.shelf
+        for network in zoo.networks[:: max(1, len(zoo.networks) // 40)]:
+            index = shelf.keys.index(network.task.key)
+            delta = zoo.decoder.plan.delta(network.tokens)
+            trunks = {
+                "as trained": {k: v + delta[k] for k, v in zoo.decoder.base.items()},
+                "after codec": zoo.decoder.trunk(
+                    torch.from_numpy(shelf.latents[index].astype(np.float32))
+                ),
+                "head on base": dict(zoo.decoder.base),
+            }
+            for kind, tensors in trunks.items():
+                features = cnn.features(cnn.load_trunk(name, tensors), network.images)
+                logits = (features - network.centre) @ network.rows[:, :-1].T + network.rows[:, -1]
+                right = logits.argmax(axis=1) == network.task.y[network.held]
+                scores[kind].append(float(right.mean()))
+        found[name] = {kind: float(np.mean(values)) for kind, values in scores.items()}
+    return found
+
+
+def _diversity(
+    model: NetworkDenoiser,
+    zoos: dict[str, Zoo],
+    stocks: dict[str, package.Stock],
+    plants: Plants,
+    families: frozenset[str],
+    seed: int,
+) -> dict[str, float]:
+    """Novelty of sampled trunks, and their distance from each other."""
+    rng = np.random.default_rng((seed, 53))
+    novel, between = [], []
+    names = sorted(zoos)
+    for _ in range(12):
+        episode = draw(plants, zoos, families, rng, Scenario())
+        stock = stocks[episode.architecture]
+        number = names.index(episode.architecture)
+        noise = sampler.named_noise(
+            episode.plant.labels, stock.decoder.codec.parts, model.config.latent, 3, 2
+        )
+        with torch.inference_mode():
+            drawn = sampler.sample(model, collate([episode.condition] * 3, [number] * 3), noise)
+        flat = drawn.latents.numpy()
+        novel += [novelty(stock, one) for one in flat]
+        between += [
+            float(np.linalg.norm(flat[i] - flat[j])) / stock.nearest
+            for i in range(3)
+            for j in range(i)
+        ]
+    return {
+        "nearest_zoo_distance_median": float(np.median(novel)),
+        "nearest_zoo_distance_minimum": float(np.min(novel)),
+        "between_samples_median": float(np.median(between)),
+    }

@@ -1,0 +1,136 @@
+"""Retrieval: the zoo's networks of the most similar tasks, and what they would give a plant.
+
+Tasks are compared by their classes. Each class of the plant is matched to the class of the entry
+whose deviation points most alike in the metric of T-BLUP; an entry's likeness is the mean over the
+plant's classes. Classes of the same name match before any other. The rival ``retrieval-5nn`` is
+exactly this: the mean of the five most similar networks, row by matched row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_server.generator.blup import Prediction, Priors
+from wg_server.generator.networks.entries import ZooNetwork
+
+Floats = NDArray[np.float64]
+NEIGHBOURS = 5
+_NAME_BONUS = 0.25
+_DOMAIN = 0.15
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shelf:
+    """What retrieval keeps of one architecture's networks. E entries, R classes of all of them.
+
+    Attributes:
+        deviations: Class deviations of the entries' tasks, ``[R, d]``.
+        rows: Head rows with bias on centred features, ``[R, 65]``.
+        entry: Number of the entry of each class, ascending, ``[R]``.
+        names: Class names, R of them.
+        centres: Tasks' means, ``[E, d]``.
+        latents: Latents of the networks' deltas, ``[E, P, l]``.
+        families: Family of each entry.
+        keys: Task key of each entry.
+    """
+
+    deviations: Floats
+    rows: Floats
+    entry: NDArray[np.int64]
+    names: tuple[str, ...]
+    centres: Floats
+    latents: Floats
+    families: tuple[str, ...]
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """Neighbours of a plant, most similar first. M of them.
+
+    Attributes:
+        entries: Their numbers, ``[M]``.
+        likeness: ``[M]``, -1 to 1.
+        matched: Likeness of the class that each of the plant's was matched to, ``[M, K]``.
+        rows: Rows of those classes, ``[M, K, 65]``.
+        latents: ``[M, P, l]``.
+    """
+
+    entries: NDArray[np.int64]
+    likeness: Floats
+    matched: Floats
+    rows: Floats
+    latents: Floats
+
+    def mean(self, count: int = NEIGHBOURS) -> tuple[Floats, Floats]:
+        """Mean rows ``[K, 65]`` and mean latents ``[P, l]`` of the first ``count``."""
+        return self.rows[:count].mean(axis=0), self.latents[:count].mean(axis=0)
+
+
+def shelve(networks: Sequence[ZooNetwork], latents: NDArray[np.floating]) -> Shelf:
+    """Collect networks and their latents ``[E, P, l]``."""
+    deviations, centres = [], []
+    for network in networks:
+        hot = np.eye(len(network.task.labels))[network.task.y]
+        means = hot.T @ network.task.features / np.maximum(hot.sum(axis=0), 1)[:, None]
+        centres.append(means.mean(axis=0))
+        deviations.append(means - centres[-1])
+    sizes = [len(part) for part in deviations]
+    return Shelf(
+        deviations=np.concatenate(deviations),
+        rows=np.concatenate([network.rows for network in networks]).astype(np.float64),
+        entry=np.repeat(np.arange(len(networks)), sizes),
+        names=tuple(name for network in networks for name in network.task.labels),
+        centres=np.array(centres),
+        latents=np.asarray(latents, dtype=np.float64),
+        families=tuple(network.task.family for network in networks),
+        keys=tuple(network.task.key for network in networks),
+    )
+
+
+def find(
+    shelf: Shelf,
+    priors: Priors,
+    guess: Prediction,
+    labels: Sequence[str],
+    *,
+    count: int,
+    without: Collection[int] = (),
+) -> Found:
+    """The most similar entries.
+
+    Args:
+        shelf: Where to look.
+        priors: For the metric.
+        guess: T-BLUP's prediction for the plant.
+        labels: The plant's class names, K.
+        count: Number M wanted.
+        without: Numbers of entries that may not be found, for training and tests.
+    """
+    values, vectors = np.linalg.eigh(priors.whitener)
+    root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    likeness = _unit(guess.deviations @ root) @ _unit(shelf.deviations @ root).T  # [K, R]
+    same = np.array([[one == two for two in shelf.names] for one in labels])
+    likeness = likeness + _NAME_BONUS * same
+    entries = len(shelf.centres)
+    starts = np.searchsorted(shelf.entry, np.arange(entries))
+    best = np.maximum.reduceat(likeness, starts, axis=1)  # [K, E]
+    away = _unit((guess.centre @ root)[None]) @ _unit(shelf.centres @ root).T
+    total = best.mean(axis=0) + _DOMAIN * away[0]
+    total[list(without)] = -np.inf
+    order = np.argsort(-total, kind="stable")[: min(count, entries - len(without))]
+    rows, matched = [], []
+    for number in order:
+        mine = np.flatnonzero(shelf.entry == number)
+        chosen = likeness[:, mine].argmax(axis=1)
+        rows.append(shelf.rows[mine[chosen]])
+        matched.append(likeness[np.arange(len(labels)), mine[chosen]])
+    return Found(order, total[order], np.array(matched), np.array(rows), shelf.latents[order])
+
+
+def _unit(rows: Floats) -> Floats:
+    return np.asarray(rows / (np.linalg.norm(rows, axis=-1, keepdims=True) + 1e-12))

@@ -1,0 +1,188 @@
+"""The package of the network generator: one safetensors file beside the generator of heads.
+
+It holds the denoiser and, for each architecture, base, codec, bridge and shelf. It names the
+generator of heads that it stands on: priors and conditions come from there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from wg_common import canonical
+from wg_common.errors import DecodeError
+from wg_common.nets import cnn
+from wg_server.generator.blup import Priors
+from wg_server.generator.networks.bridge import Bridge
+from wg_server.generator.networks.codec import LayerCodec
+from wg_server.generator.networks.condition import NetworkKnowledge
+from wg_server.generator.networks.decoder import Decoder
+from wg_server.generator.networks.denoiser import NetworkDenoiser, NetworkDenoiserConfig
+from wg_server.generator.networks.neighbours import Shelf
+from wg_server.generator.networks.weight_plan import weight_plan
+
+VERSION = 1
+FORMAT = "weightgate-networks"
+PACKAGE_LIMIT = 2 << 30
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stock:
+    """What the generator has of one architecture.
+
+    Attributes:
+        knowledge: For conditions.
+        decoder: From latents to networks.
+        nearest: Median distance of a zoo network to its nearest other, in latents.
+    """
+
+    knowledge: NetworkKnowledge
+    decoder: Decoder
+    nearest: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NetworkParts:
+    """The content of a package.
+
+    Attributes:
+        heads: Id of the generator of heads.
+        weight_plan: Name of the plan.
+        denoiser: The moving average.
+        stocks: By architecture.
+    """
+
+    heads: str
+    weight_plan: str
+    denoiser: NetworkDenoiser
+    stocks: Mapping[str, Stock]
+
+
+def pack(parts: NetworkParts) -> bytes:
+    """The package's bytes."""
+    tensors = {f"denoiser.{k}": v for k, v in parts.denoiser.state_dict().items()}
+    stocks: dict[str, Any] = {}
+    for name, stock in parts.stocks.items():
+        bridge, shelf = stock.knowledge.bridge, stock.knowledge.shelf
+        arrays = {f"base.{k}": v for k, v in stock.decoder.base.items()}
+        arrays |= {f"bridge.{k}": getattr(bridge, k) for k in _BRIDGE}
+        arrays |= {f"shelf.{k}": getattr(shelf, k) for k in _SHELF}
+        tensors |= {
+            f"{name}/{k}": torch.from_numpy(np.ascontiguousarray(v)) for k, v in arrays.items()
+        }
+        for kind in ("encode", "decode"):
+            matrices = getattr(stock.decoder.codec, f"{kind}_matrices")
+            tensors |= {f"{name}/{kind}.{i:02}": m for i, m in enumerate(matrices)}
+        stocks[name] = {
+            "scale": repr(bridge.scale),
+            "nearest": repr(stock.nearest),
+            "names": list(shelf.names),
+            "families": list(shelf.families),
+            "keys": list(shelf.keys),
+        }
+    config = parts.denoiser.config
+    document = {
+        "format": FORMAT,
+        "version": VERSION,
+        "heads": parts.heads,
+        "weight_plan": parts.weight_plan,
+        "config": {k: getattr(config, k) for k in _CONFIG},
+        "stocks": stocks,
+    }
+    return safetensors.torch.save(
+        {k: v.contiguous() for k, v in tensors.items()},
+        metadata={"networks": canonical.encode(document).decode()},
+    )
+
+
+def unpack(data: bytes, priors: Priors) -> NetworkParts:
+    """Read a package.
+
+    Args:
+        data: From ``pack``.
+        priors: Of the generator of heads.
+
+    Raises:
+        DecodeError: The bytes are no package of this version.
+    """
+    if len(data) > PACKAGE_LIMIT:
+        raise DecodeError(f"networks: {len(data)} bytes, at most {PACKAGE_LIMIT} are accepted")
+    try:
+        tensors = safetensors.torch.load(data)
+        size = int.from_bytes(data[:8], "little")
+        document = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["networks"])
+        if document["format"] != FORMAT or document["version"] != VERSION:
+            raise DecodeError(
+                f"networks: {document['format']} version {document['version']}, this program reads"
+                f" {FORMAT} version {VERSION}"
+            )
+        if not all(bool(torch.isfinite(t).all()) for t in tensors.values()):
+            raise DecodeError("networks: a tensor is not finite")
+        config = NetworkDenoiserConfig(**{k: int(document["config"][k]) for k in _CONFIG})
+        denoiser = NetworkDenoiser(config)
+        denoiser.load_state_dict(_under(tensors, "denoiser."))
+        plan = str(document["weight_plan"])
+        stocks = {
+            name: _stock(name, plan, _under(tensors, f"{name}/"), row, priors)
+            for name, row in sorted(document["stocks"].items())
+        }
+        return NetworkParts(str(document["heads"]), plan, denoiser.eval(), stocks)
+    except (
+        safetensors.SafetensorError,
+        AttributeError,
+        KeyError,
+        ValueError,
+        TypeError,
+        RuntimeError,
+    ) as error:
+        raise DecodeError(f"networks: not a package of networks: {error}") from error
+
+
+def _stock(
+    name: str, plan: str, tensors: dict[str, Tensor], row: dict[str, Any], priors: Priors
+) -> Stock:
+    wanted = weight_plan(name, plan)
+    base = {k: v.numpy() for k, v in _under(tensors, "base.").items()}
+    if {k: v.shape for k, v in base.items()} != cnn.trunk_shapes(name):
+        raise DecodeError(f"networks: the base of {name} is not its trunk")
+    codec = LayerCodec(
+        tuple(part.name for part in wanted.parts),
+        *(tuple(v for _, v in sorted(_under(tensors, f"{k}.").items())) for k in _KINDS),
+    )
+    for part, inward, outward in zip(
+        wanted.parts, codec.encode_matrices, codec.decode_matrices, strict=True
+    ):
+        if inward.shape != outward.T.shape or len(inward) != part.size:
+            raise DecodeError(f"networks: the codec of {name} {part.name} has the wrong shape")
+    bridge = Bridge(
+        **{k: tensors[f"bridge.{k}"].numpy() for k in _BRIDGE}, scale=float(row["scale"])
+    )
+    shelf = Shelf(
+        **{k: tensors[f"shelf.{k}"].numpy() for k in _SHELF},
+        names=tuple(map(str, row["names"])),
+        families=tuple(map(str, row["families"])),
+        keys=tuple(map(str, row["keys"])),
+    )
+    if len(shelf.names) != len(shelf.rows) or len(shelf.families) != len(shelf.latents):
+        raise DecodeError(f"networks: the shelf of {name} does not hold together")
+    return Stock(
+        NetworkKnowledge(priors, bridge, shelf), Decoder(wanted, codec, base), float(row["nearest"])
+    )
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+_KINDS = ("encode", "decode")
+_BRIDGE = ("deviations", "centre", "whitener")
+_SHELF = ("deviations", "rows", "entry", "centres", "latents")
+_CONFIG = ("dimension", "parts", "latent", "architectures", "width", "depth", "heads")

@@ -1,0 +1,49 @@
+"""Sampling whole networks: a few Euler steps of rectified flow, as for heads.
+
+Noise of a head row belongs to its label's name and noise of a layer part to the part's name, so
+permuting labels permutes rows and changes nothing else.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+
+from wg_server.generator.networks.denoiser import ROW, NetworkBatch, NetworkDenoiser, Weights
+from wg_server.generator.sampler import STEPS, label_noise
+
+
+def deterministic(denoiser: NetworkDenoiser, batch: NetworkBatch) -> Weights:
+    """What the denoiser answers at time 1 without noise."""
+    b, classes = batch.class_mask.shape
+    config = denoiser.config
+    nothing = Weights(torch.zeros(b, classes, ROW), torch.zeros(b, config.parts, config.latent))
+    found: Weights = denoiser(nothing, torch.ones(b), batch)
+    return found
+
+
+def sample(
+    denoiser: NetworkDenoiser, batch: NetworkBatch, noise: Weights, steps: int = STEPS
+) -> Weights:
+    """Weights sampled from noise."""
+    now = noise
+    for time, then in itertools.pairwise(torch.linspace(1, 0, steps + 1)):
+        clean: Weights = denoiser(now, time.expand(len(noise.rows)), batch)
+        ratio = then / time
+        now = Weights(
+            clean.rows + (now.rows - clean.rows) * ratio,
+            clean.latents + (now.latents - clean.latents) * ratio,
+        )
+    return now
+
+
+def named_noise(
+    labels: Sequence[str], parts: Sequence[str], latent: int, samples: int, seed: int
+) -> Weights:
+    """Noise of ``samples`` networks."""
+    return Weights(
+        label_noise([f"class:{label}" for label in labels], ROW, samples, seed),
+        label_noise([f"part:{part}" for part in parts], latent, samples, seed),
+    )
