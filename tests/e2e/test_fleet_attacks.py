@@ -24,7 +24,7 @@ from flwr.proto.fleet_pb2 import (
     UnregisterNodeFleetRequest,
 )
 from flwr.proto.message_pb2 import Message as MessageProto
-from flwr.proto.message_pb2 import Metadata
+from flwr.proto.message_pb2 import Metadata, ObjectTree
 from flwr.proto.node_pb2 import Node
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from flwr.supernode import node_auth_http_interceptor as signer
@@ -113,11 +113,36 @@ def test_a_reply_in_another_nodes_name_is_refused(
         node = activate(plant, client)
         forged = MessageProto(metadata=Metadata(src_node_id=victim.node_id, run_id=1))
         with pytest.raises(httpx.HTTPStatusError) as info:
-            client.PushMessages(PushMessagesRequest(node=node, messages_list=[forged]))
+            client.PushMessages(
+                PushMessagesRequest(
+                    node=node, messages_list=[forged], message_object_trees=[ObjectTree()]
+                )
+            )
         assert info.value.response.status_code == 403
         with pytest.raises(httpx.HTTPStatusError) as info:  # nor may it pull as the other
             client.PullMessages(PullMessagesRequest(node=victim))
         assert info.value.response.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("messages", "trees", "objects", "status"),
+    [(0, 0, 0, 400), (2, 2, 1, 400), (1, 0, 0, 400), (1, 1, 9, 413), (1, 1, 100_000, 413)],
+)
+def test_a_reply_of_another_shape_is_refused_before_anything_is_kept(
+    server: ServerHome, plant: Plant, messages: int, trees: int, objects: int, status: int
+) -> None:
+    with node_client(plant) as client:
+        node = activate(plant, client)
+        own = MessageProto(metadata=Metadata(src_node_id=node.node_id, run_id=1))
+        tree = ObjectTree(
+            object_id="0" * 64, children=[ObjectTree(object_id=f"{n:064x}") for n in range(objects)]
+        )
+        request = PushMessagesRequest(
+            node=node, messages_list=[own] * messages, message_object_trees=[tree] * trees
+        )
+        with pytest.raises(httpx.HTTPStatusError) as info:
+            client.PushMessages(request)
+        assert info.value.response.status_code == status
 
 
 def test_nodes_can_neither_register_nor_fetch_code(server: ServerHome, plant: Plant) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 import logging
 import threading
 import time
@@ -75,6 +76,7 @@ log = logging.getLogger(__name__)
 
 _HEARTBEAT_SECONDS = 10.0
 _MAX_OBJECTS = 64
+_REPLY_OBJECTS = 8  # an honest reply has three: message, record dictionary, record
 _OBJECT_TYPES = frozenset({"Message", "RecordDict", "ConfigRecord"})
 
 
@@ -178,7 +180,7 @@ class FleetState:
         """Bind the Flower identity to the certificate; close what Flower leaves open.
 
         Raises:
-            HTTPException: 403.
+            HTTPException: 403; 400 or 413 for a reply of another shape than ours.
         """
         message = getattr(request.state, "protobuf_request", None)
         if message is not None:
@@ -187,11 +189,8 @@ class FleetState:
                 raise HTTPException(403, "the certificate belongs to another node key")
             if isinstance(message, GetFabRequest):
                 raise HTTPException(403, "nodes run the app that is installed with them")
-            if isinstance(message, PushMessagesRequest) and any(
-                pushed.metadata.src_node_id != message.node.node_id
-                for pushed in message.messages_list
-            ):
-                raise HTTPException(403, "the reply names another node as its source")
+            if isinstance(message, PushMessagesRequest):
+                _check_push(message)
             if isinstance(message, DeactivateNodeRequest):
                 # Flower would forget the node's last reply with it; its heartbeat runs out anyway.
                 self._left.add(site.name)
@@ -329,6 +328,25 @@ def _open(message_id: str, contents: dict[str, bytes]) -> Envelope:
     if record is None or len(message.content) != 1:
         raise DecodeError("reply: expected exactly one record")
     return fleet.read_envelope(dict(record), what="reply")
+
+
+def _check_push(request: PushMessagesRequest) -> None:
+    """One reply, in the node's own name, of as many objects as an honest one has, or few more.
+
+    Flower registers objects before it asks for their bytes: their number bounds what it will hold.
+
+    Raises:
+        HTTPException: 400, 403 or 413.
+    """
+    if len(request.messages_list) != 1 or len(request.message_object_trees) != 1:
+        raise HTTPException(400, "expected one reply and its object tree")
+    if request.messages_list[0].metadata.src_node_id != request.node.node_id:
+        raise HTTPException(403, "the reply names another node as its source")
+    objects = itertools.islice(
+        iterate_object_tree(request.message_object_trees[0]), _REPLY_OBJECTS + 1
+    )
+    if sum(1 for _ in objects) > _REPLY_OBJECTS:
+        raise HTTPException(413, "a reply of too many objects")
 
 
 def _error(head: Message) -> str:
