@@ -1,0 +1,85 @@
+"""The audit that goes on the ledger, and the words of commands that change keys."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from wg_client import audit as auditing
+from wg_client.cli import group
+from wg_client.upkeep import COMMANDS
+from wg_common import signing
+from wg_common.audit import empirical
+from wg_common.errors import EXIT_VERIFICATION, ConfigError, UsageError
+from wg_common.ledger import charging, entries
+from wg_common.ledger.store import Ledger
+
+from .conftest import MakePlant
+
+
+def test_an_audit_is_an_entry_of_the_ledger_and_costs_nothing(make_plant: MakePlant) -> None:
+    plant = make_plant()
+    found, entry = auditing.audit(plant.home, 1.0, 1e-5, repetitions=50)
+    with Ledger.open(plant.home.ledger) as ledger:
+        recorded = entries.decode(ledger.entry(entry))
+        assert ledger.spent(plant.config.data.name).charges == 0
+    assert isinstance(recorded, entries.Audit)
+    assert recorded.code_sha256 == charging.code_digest()
+    assert recorded.canaries == found.canaries and float(recorded.claimed_epsilon) == 1.0
+
+
+def test_a_failed_audit_is_recorded_and_ends_with_its_code(
+    make_plant: MakePlant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant = make_plant()
+    original = empirical.audit
+
+    def caught(*words: object, **named: object) -> empirical.EmpiricalReport:
+        found = original(1.0, 1e-5, repetitions=50)
+        return dataclasses.replace(found, passed=False)
+
+    monkeypatch.setattr(empirical, "audit", caught)
+    with Ledger.open(plant.home.ledger) as ledger:
+        size = ledger.size
+    words = ["audit", "--home", str(plant.home.root), "--repetitions", "50", "--json"]
+    done = CliRunner().invoke(group, words, standalone_mode=False)
+    assert done.return_value == EXIT_VERIFICATION
+    with Ledger.open(plant.home.ledger) as ledger:
+        assert ledger.size == size + 1
+
+
+def test_an_audit_without_a_ledger_says_so_before_it_starts(
+    make_plant: MakePlant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant = make_plant()
+    plant.home.ledger.unlink()
+    monkeypatch.setattr(empirical, "audit", lambda *words, **named: pytest.fail("started"))
+    with pytest.raises(ConfigError, match="ledger"):
+        auditing.audit(plant.home, 1.0, 1e-5)
+
+
+@pytest.mark.parametrize("more", [[], ["--replace", "--data", "x"]])
+def test_a_home_is_made_from_data_and_enrolled_again_without(
+    tmp_path: Path, more: list[str]
+) -> None:
+    words = ["init", "--home", str(tmp_path / "h"), "--join", "x", *more]
+    with pytest.raises(UsageError, match="--data"):
+        CliRunner().invoke(group, words, standalone_mode=False, catch_exceptions=False)
+
+
+def test_every_command_is_there_and_says_what_it_does() -> None:
+    for command in COMMANDS:
+        assert group.commands[command.name or ""] is command
+        assert command.help
+
+
+def test_keys_of_a_ledger_are_not_mixed_up_by_a_half_done_rotation(make_plant: MakePlant) -> None:
+    plant = make_plant()
+    key, new = signing.load(plant.home.ledger_key), signing.generate()
+    with Ledger.open(plant.home.ledger, key) as ledger:
+        assert ledger.rotation is None
+        seq = ledger.rotate(new)
+        assert (ledger.rotation, ledger.public_key) == (seq, signing.public_bytes(new))

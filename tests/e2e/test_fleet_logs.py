@@ -1,0 +1,73 @@
+"""Logs of real processes in JSON: every line is an object, and nothing private is in any."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.fleet_support import (
+    enrol_plant,
+    finished,
+    healthy,
+    make_home,
+    start_campaign,
+    wait_until,
+)
+
+PROGRAMS = Path(sys.executable).parent
+
+
+def start(program: str, log: Path, *words: object) -> subprocess.Popen[bytes]:
+    with log.open("wb") as stream:
+        command = [PROGRAMS / program, *map(str, words), "--log-format", "json"]
+        return subprocess.Popen(command, stderr=stream, stdout=subprocess.DEVNULL)
+
+
+def end(process: subprocess.Popen[bytes]) -> int:
+    process.send_signal(signal.SIGTERM)
+    return process.wait(60)
+
+
+def lines(log: Path) -> list[dict[str, Any]]:
+    found = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+    assert all({"time", "level", "logger", "message"} <= set(line) for line in found)
+    return found
+
+
+def test_both_programs_log_one_object_a_line_and_end_cleanly(tmp_path: Path) -> None:
+    home = make_home(tmp_path / "server")
+    server_log, plant_log = tmp_path / "server.log", tmp_path / "plant.log"
+    server = start("wg-server", server_log, "serve", "--home", home.root)
+    try:
+        wait_until(lambda: healthy(home), "the server")
+        plant = enrol_plant(home, tmp_path / "plant-a", "plant-a")  # its data set is nowhere
+        node = start("wg-client", plant_log, "run", "--home", plant.home.root)
+        try:
+            done = finished(home, start_campaign(home, ["plant-a"]), 120)
+        finally:
+            assert end(node) == 0
+    finally:
+        assert end(server) == 0
+    assert (done.tasks[0].state, done.tasks[0].code) == ("refused", "data")
+    about = [line for line in lines(server_log) if line.get("campaign") == done.id]
+    assert any(line.get("site") == "plant-a" for line in about)
+    assert any(line.get("request") == done.tasks[0].query_id for line in about)
+    assert lines(server_log)[-1]["message"] == "stopped"
+    refused = [line for line in lines(plant_log) if line.get("request") == done.tasks[0].query_id]
+    assert refused and all(line["site"] == "plant-a" for line in refused)
+    assert "nowhere" not in plant_log.read_text() and "nowhere" not in server_log.read_text()
+    for key in (home.admin_token, plant.home.site_secret):
+        for log in (server_log, plant_log):
+            assert key.read_bytes() not in log.read_bytes()
+
+
+def test_an_error_is_a_line_too(tmp_path: Path) -> None:
+    home = make_home(tmp_path / "server")
+    home.tls_cert.unlink()
+    process = start("wg-server", tmp_path / "log", "serve", "--home", home.root)
+    assert process.wait(60) == 3
+    assert lines(tmp_path / "log")[-1]["level"] == "error"
