@@ -80,6 +80,8 @@ def test_keys_of_a_ledger_are_not_mixed_up_by_a_half_done_rotation(make_plant: M
     plant = make_plant()
     key, new = signing.load(plant.home.ledger_key), signing.generate()
     with Ledger.open(plant.home.ledger, key) as ledger:
-        assert ledger.rotation is None
+        before = ledger.rotation
         seq = ledger.rotate(new)
-        assert (ledger.rotation, ledger.public_key) == (seq, signing.public_bytes(new))
+        after = ledger.rotation
+        assert (before, after) == (None, seq)
+        assert ledger.public_key == signing.public_bytes(new)

@@ -23,7 +23,7 @@ PROGRAMS = Path(sys.executable).parent
 
 def start(program: str, log: Path, *words: object) -> subprocess.Popen[bytes]:
     with log.open("wb") as stream:
-        command = [PROGRAMS / program, *map(str, words), "--log-format", "json"]
+        command = [str(PROGRAMS / program), *map(str, words), "--log-format", "json"]
         return subprocess.Popen(command, stderr=stream, stdout=subprocess.DEVNULL)
 
 
