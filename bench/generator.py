@@ -131,7 +131,7 @@ def _methods(found: Course, generator: Generator, *, quick: bool) -> Methods:
             "meta_base": torch.from_numpy(trained.meta_base.matrix),
         }
 
-    kept = found.keep("meta", {"episodes": 4 * plan.episodes, "version": 1}, meta)
+    kept = found.keep("meta", {"episodes": 4 * plan.episodes, "version": 2}, meta)
     return Methods(
         generator,
         rivals.Trained(

@@ -108,6 +108,8 @@ def test_the_card_scores_every_rival_on_families_held_out(card: dict[str, object
     for rows in scenarios.values():
         assert {*RIVALS, *GENERATED, *SHUFFLED, "reptile", "meta-base"} == set(rows)
         assert all(0 <= row["accuracy"] <= 1 for row in rows.values())
+        # A rival whose weights are not finite would silently answer with the first class.
+        assert rows["meta-base"]["accuracy"] > rows["base"]["accuracy"]
     assert isinstance(card["loses"], list)
 
 

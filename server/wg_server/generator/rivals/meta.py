@@ -80,7 +80,8 @@ def functional_metric(
             deviations = torch.tensor(episode.guess.deviations, dtype=torch.float32)
             weight = deviations @ matrix
             bias = -0.5 * (weight * deviations).sum(dim=1)
-            size = (weight - weight.mean(dim=0)).square().sum(dim=1).mean().sqrt() + 1e-9
+            # Without any evidence deviations are 0: no gradient may come from their length.
+            size = ((weight - weight.mean(dim=0)).square().sum(dim=1).mean() + 1e-9).sqrt()
             queries = torch.from_numpy(episode.queries - episode.condition.centre)
             logits = (queries @ weight.T + bias) / size * sharpness.exp()
             losses.append(F.cross_entropy(logits, torch.from_numpy(episode.answers)))
