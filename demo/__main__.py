@@ -207,7 +207,7 @@ class _Demo:
         records = predict.load_records(plant.test, plant.classes, split=None)
         features = predict.encode_records(home, manifest, records)
         right = {
-            entry.name: model_store.load_head(home, manifest, entry.name).logits(features).argmax(1)
+            entry.name: predict.logits(home, manifest, entry.name, features).argmax(1)
             == records.labels
             for entry in manifest.models
         }

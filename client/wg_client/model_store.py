@@ -22,7 +22,6 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from wg_client.heads import LinearHead, head_from_tensors
 from wg_client.home import ClientHome
 from wg_common import atomic, canonical
 from wg_common.errors import ConfigError, DecodeError, StorageError, VerificationError
@@ -246,15 +245,6 @@ def load_tensors(
         return dict(safetensors.numpy.load(data))
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise DecodeError(f"{path}: not a safetensors file: {error}") from error
-
-
-def load_head(home: ClientHome, manifest: ModelsManifest, name: str) -> LinearHead:
-    """The linear head of a model: the whole of it where it stands on the encoder.
-
-    Raises:
-        VerificationError: The file is not the one that was written.
-    """
-    return head_from_tensors(load_tensors(home, manifest, name))
 
 
 def _update_current(home: ClientHome, new: ModelsManifest) -> None:
