@@ -7,6 +7,8 @@ number.
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -32,7 +34,7 @@ def threads(count: int) -> Iterator[None]:
 def pool(
     workers: int, start: Callable[..., None] | None = None, arguments: tuple[Any, ...] = ()
 ) -> ProcessPoolExecutor:
-    """Freshly started processes; ``start`` is called once in each."""
+    """Freshly started processes; ``start`` is called once in each. They end with this process."""
     return ProcessPoolExecutor(
         workers,
         mp_context=multiprocessing.get_context("spawn"),
@@ -42,7 +44,19 @@ def pool(
 
 
 def _start(start: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
+    threading.Thread(target=_follow_parent, daemon=True).start()
     torch.set_num_threads(1)
     threadpool_limits(1)
     if start is not None:
         start(*arguments)
+
+
+def _follow_parent() -> None:
+    """End this process with its parent, which may be killed and then cannot say so.
+
+    The queue alone does not tell: each worker holds the end that others write to.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,9 +1,11 @@
-import os
-import signal
-import subprocess
-import sys
-import time
+"""A build that is killed goes on, and ends with the entries of one that was not."""
+
+from __future__ import annotations
+
 from pathlib import Path
+
+import pytest
+from tests.server.killing import files, kill_at, kill_often
 
 from wg_server.home import ServerHome
 from wg_server.zoo.build import build
@@ -16,33 +18,43 @@ encoder: {pixels: 32, dimension: 8, images: 64}
 sources:
   - {kind: procedural, families: 6, sites: 4, per_class: 8}
 """
-WORDS = "from wg_server.zoo.cli import zoo; from wg_common import cli; cli.run(zoo)"
+
+
+def _hashes(home: ServerHome) -> dict[str, str]:
+    found = {entry.key: entry.sha256 for entry in Zoo(home.zoo).entries()}
+    for entry in Zoo(home.zoo).entries():
+        Zoo(home.zoo).read(entry)
+    return found
+
+
+def _words(root: Path, workers: int) -> list[str]:
+    plan = root.with_suffix(".yaml")
+    plan.write_text(PLAN)
+    words = ["zoo", "build", "--home", str(root), "--plan", str(plan)]
+    return [*words, "--workers", str(workers)]
 
 
 def test_a_build_killed_at_any_moment_goes_on(tmp_path: Path) -> None:
     home = ServerHome(tmp_path / "server")
-    plan_file = tmp_path / "zoo.yaml"
-    plan_file.write_text(PLAN)
-    words = ["build", "--home", str(home.root), "--plan", str(plan_file)]
-    process = subprocess.Popen(
-        [sys.executable, "-c", WORDS, *words],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    deadline = time.monotonic() + 120
-    while not list((home.zoo / "entries").glob("*.json")):
-        assert process.poll() is None, "the build ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    before = {entry.key: entry.sha256 for entry in Zoo(home.zoo).entries()}
+    entries = files(home.zoo / "entries", "*.json")
+    assert kill_at(_words(home.root, 1), entries, 1, 0.0)
+    before = _hashes(home)
     plan = parse(PLAN.encode(), ZooPlan, "plan")
     done = build(home, plan, workers=1, progress=lambda _done, _detail: None)
     assert done.kept == len(before) > 0
     assert done.made + done.kept == len(tasks(plan))
-    after = {entry.key: entry.sha256 for entry in Zoo(home.zoo).entries()}
-    assert before.items() <= after.items()
-    for entry in Zoo(home.zoo).entries():
-        Zoo(home.zoo).read(entry)
+    assert before.items() <= _hashes(home).items()
+
+
+@pytest.mark.slow
+def test_a_build_killed_many_times_ends_with_the_entries_of_one_that_was_not(
+    tmp_path: Path,
+) -> None:
+    whole, killed = ServerHome(tmp_path / "whole"), ServerHome(tmp_path / "killed")
+    plan = parse(PLAN.encode(), ZooPlan, "plan")
+    build(whole, plan, workers=1, progress=lambda _done, _detail: None)
+    entries = files(killed.zoo / "entries", "*.json")
+    assert kill_often(_words(killed.root, 2), entries, 5, seed=1) >= 3
+    assert _hashes(killed) == _hashes(whole)
+    assert killed.encoder.read_bytes() == whole.encoder.read_bytes()
+    assert not list(killed.zoo.rglob("*.tmp"))
