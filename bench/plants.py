@@ -163,7 +163,7 @@ def _unpack(arrays: dict[str, NDArray[np.generic]]) -> Plants:
 def _cut(encoder: Encoder, data: tuple[Images, Ints, Ints], seed: int, strength: float) -> Plants:
     images, labels, groups = data
     rng = np.random.default_rng((seed, 1))
-    part_of, usable = _parts(labels, groups, rng)
+    part_of, usable = parts(labels, groups, rng)
     chosen = np.sort(rng.permutation(usable)[:CLASSES])
     lookup = {int(c): i for i, c in enumerate(chosen)}
     found = []
@@ -182,14 +182,14 @@ def _cut(encoder: Encoder, data: tuple[Images, Ints, Ints], seed: int, strength:
         if power:
             camera_rng = np.random.default_rng((seed, 3, max(part, 1)))
             camera = cameras.draw_camera(camera_rng, strength=power, mounted=False)
-            pictures = [_see(p, camera, own_rng) for p in pictures]
+            pictures = [see(p, camera, own_rng) for p in pictures]
         y = np.array([lookup[int(labels[row])] for row in kept], dtype=np.int64)
         found.append((encoder.encode(pictures).astype(np.float64), y))
     names = tuple(f"class-{c}" for c in chosen)
     return Plants(names, found[1], tuple(found[2:]), found[0])
 
 
-def _parts(labels: Ints, groups: Ints, rng: np.random.Generator) -> tuple[Ints, Ints]:
+def parts(labels: Ints, groups: Ints, rng: np.random.Generator) -> tuple[Ints, Ints]:
     """Part of each record (test, own, sisters; groups whole), and classes that parts share.
 
     Of twenty draws the one with most shared classes: with few groups most draws are no use.
@@ -208,7 +208,7 @@ def _parts(labels: Ints, groups: Ints, rng: np.random.Generator) -> tuple[Ints, 
     return best
 
 
-def _see(
+def see(
     image: NDArray[np.uint8], camera: cameras.Camera, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
     grey = image.astype(np.float32) / 255

@@ -1,0 +1,315 @@
+"""Whole small networks on real plants (scenarios S5 and S6). Run with ``python -m bench.networks``.
+
+Two questions, two homes:
+
+* ``--home`` is a home whose zoo has rendered images only: every data set is a kind of plant that
+  the zoo has never seen. The plant and three sisters under other cameras release statistics.
+* ``--sister-home`` is a home whose zoo also has the *training* part of each data set: its operator
+  owns data of this kind of plant. The plant is cut from the *test* part, and releases
+  alone. Its class names are those of the zoo, or hidden, so that names cannot help.
+
+Every network starts from the same base or its deltas. Each is judged as delivered, after its head
+is fitted to the plant's labels, and after 5, 20, 60 and 200 steps of LP-FT. The rival is the base
+with the plant's own labels, by the same code. Rows are kept in ``--results``; a run goes on where
+it stopped. Differences are paired, errors clustered by data set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from bench import plants
+from numpy.typing import NDArray
+
+from wg_client.baseline import fit_local
+from wg_client.finetune import fit_finetuned
+from wg_client.folds import stratified
+from wg_client.heads import LinearHead
+from wg_client.network_tuning import fine_tune
+from wg_common import canonical
+from wg_common.nets import cnn
+from wg_common.nets.encoder import Encoder, load_encoder
+from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
+from wg_server.generator.card import clustered
+from wg_server.generator.generate import Memory, load_generator
+from wg_server.generator.networks.generate import (
+    NetworkGenerator,
+    generate_networks,
+    load_networks,
+)
+from wg_server.home import ServerHome
+from wg_server.zoo.procedural import cameras
+
+STEPS = (0, 5, 20, 60, 200)
+JUDGED = ("network", "sample-0", "sample-mean", "closed-form", "retrieval")
+BASE = "base"
+_OWN, _SISTER, _TESTS = 20, 60, 300
+
+Pictures = Sequence[NDArray[np.uint8]]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One configuration.
+
+    Attributes:
+        name: Title in tables.
+        epsilon: Of every release.
+        shots: Labels of a class at the plant.
+        sister: Whether the zoo has this kind of plant.
+        named: Whether the plant uses the zoo's class names.
+        camera: Strength of the plant's own camera.
+    """
+
+    name: str
+    epsilon: float
+    shots: int
+    sister: bool
+    named: bool = True
+    camera: float = 0.0
+
+
+CELLS = (
+    Cell(name="S5 unseen eps=4 n=5", epsilon=4.0, shots=5, sister=False),
+    Cell(name="S5 unseen eps=1 n=5", epsilon=1.0, shots=5, sister=False),
+    Cell(name="S5 sister eps=4 n=5", epsilon=4.0, shots=5, sister=True),
+    Cell(name="S5 sister eps=1 n=20", epsilon=1.0, shots=20, sister=True),
+    Cell(name="S5 sister, names hidden eps=4 n=5", epsilon=4.0, shots=5, sister=True, named=False),
+    Cell(name="S6 sister, new camera eps=4 n=5", epsilon=4.0, shots=5, sister=True, camera=1.0),
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cut:
+    """A data set cut up: labels, own and test records, and those of sister plants."""
+
+    labels: tuple[str, ...]
+    own: tuple[Pictures, Ints]
+    test: tuple[Pictures, Ints]
+    sisters: tuple[tuple[Pictures, Ints], ...]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--home", type=Path, help="zoo of rendered images only")
+    parser.add_argument(
+        "--sister-home", type=Path, help="zoo that has the data sets' training part"
+    )
+    parser.add_argument("--architecture", default="cnn-m")
+    parser.add_argument("--datasets", type=Path, default=Path("../shared/datasets"))
+    parser.add_argument("--results", type=Path, default=Path("bench/results/networks.jsonl"))
+    parser.add_argument("--table", type=Path, help="markdown file to write")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=1)
+    options = parser.parse_args()
+    jobs = []
+    done = _read(options.results)
+    for cell in CELLS:
+        home = options.sister_home if cell.sister else options.home
+        if home is None:
+            continue
+        made_by = canonical.sha256_hex(ServerHome(home).networks.read_bytes())[:16]
+        for name in plants.DATASETS:
+            for seed in range(options.seeds):
+                key = f"{made_by} {options.architecture} {name} {seed} {cell.name}"
+                if key not in done:
+                    jobs.append(
+                        (key, home, options.datasets, name, seed, cell, options.architecture)
+                    )
+    options.results.parent.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(options.processes) as pool:
+        for row in pool.map(_job, jobs):
+            with options.results.open("a") as stream:
+                stream.write(json.dumps(row) + "\n")
+            done[str(row["key"])] = row
+            print(row["key"], flush=True)
+    text = "\n".join(table([row for row in done.values() if row["scores"]]))
+    print(text)
+    if options.table:
+        options.table.write_text(text + "\n")
+
+
+def _job(
+    job: tuple[str, Path, Path, str, int, Cell, str],
+) -> dict[str, object]:
+    key, folder, datasets, name, seed, cell, architecture = job
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    home = ServerHome(folder)
+    row: dict[str, object] = {"key": key, "dataset": name, "cell": cell.name, "scores": {}}
+    if not (datasets / name / "data.npz").is_file():
+        return row
+    generator = load_networks(home.networks, load_generator(home.generator))
+    if cell.sister and not any(f.startswith(name) for f in _families(generator, architecture)):
+        return row  # the zoo does not have this kind of plant
+    encoder = load_encoder(home.encoder.read_bytes())
+    row["scores"] = judge(
+        generator, encoder, architecture, cut(datasets, name, seed, cell), cell, seed
+    )
+    return row
+
+
+def _families(generator: NetworkGenerator, architecture: str) -> tuple[str, ...]:
+    return generator.parts.stocks[architecture].knowledge.shelf.families
+
+
+def cut(root: Path, name: str, seed: int, cell: Cell) -> Cut:
+    """Cut a data set by groups; for sister cells nothing of its training part is used."""
+    with np.load(root / name / "data.npz", allow_pickle=False) as archive:
+        images, labels = list(archive["x"]), archive["y"].astype(np.int64)
+        names = [str(c) for c in archive["classes"]]
+        groups = archive["group"] if "group" in archive else np.arange(len(labels))
+        keep = archive["split"] == 1 if cell.sister else np.ones(len(labels), bool)
+    rows = np.flatnonzero(keep)
+    images, labels = [images[row] for row in rows], labels[rows]
+    groups = np.unique(groups[rows], return_inverse=True)[1]
+    rng = np.random.default_rng((seed, 61))
+    if cell.sister:
+        part_of = (rng.random(groups.max() + 1) < 0.5).astype(np.int64)[groups]
+        table = np.stack([np.bincount(labels[part_of == p], minlength=len(names)) for p in (0, 1)])
+        usable = np.flatnonzero(table.min(axis=0) >= 3)
+    else:
+        part_of, usable = plants.parts(labels, groups, rng)
+    chosen = np.sort(rng.permutation(usable)[: plants.CLASSES])
+    found = []
+    for part in range(2 if cell.sister else 2 + plants.SISTERS):
+        mine = rng.permutation(np.flatnonzero((part_of == part) & np.isin(labels, chosen)))
+        most = (_TESTS, _OWN, _SISTER)[min(part, 2)]
+        kept: list[int] = []
+        seen: dict[int, int] = defaultdict(int)
+        for row in mine:
+            if len(kept) < _TESTS if part == 0 else seen[labels[row]] < most:
+                kept.append(int(row))
+                seen[labels[row]] += 1
+        pictures = [images[row] for row in kept]
+        power = cell.camera if part < 2 else 0.6
+        if power:
+            camera = cameras.draw_camera(
+                np.random.default_rng((seed, 62, max(part, 1))), strength=power, mounted=False
+            )
+            pictures = [plants.see(p, camera, rng) for p in pictures]
+        found.append((pictures, np.searchsorted(chosen, labels[kept])))
+    called = tuple(names[c] if cell.named else f"class-{c}" for c in chosen)
+    return Cut(called, found[1], found[0], tuple(found[2:]))
+
+
+def judge(
+    generator: NetworkGenerator,
+    encoder: Encoder,
+    architecture: str,
+    data: Cut,
+    cell: Cell,
+    seed: int,
+) -> dict[str, float]:
+    """Accuracy of each start, as delivered and after each number of local steps."""
+    rng = np.random.default_rng((seed, 63))
+    k = len(data.labels)
+    rows = np.concatenate([np.flatnonzero(data.own[1] == c)[: cell.shots] for c in range(k)])
+    pictures, y = [data.own[0][row] for row in rows], data.own[1][rows]
+
+    def release(images: Pictures, labels: Ints) -> plants.NoisyStatistics:
+        features = encoder.encode(images).astype(np.float64)
+        return plants.release(encoder.id, features, labels, data.labels, cell.epsilon, rng)
+
+    made = generate_networks(
+        generator,
+        architecture,
+        release(pictures, y),
+        [Memory(f"sister-{i}", release(*sister)) for i, sister in enumerate(data.sisters)],
+        data.labels,
+        samples=4,
+        seed=seed,
+    )
+    own, test = cnn.prepared(pictures), cnn.prepared(data.test[0])
+    folds = stratified(y, np.random.default_rng(5))
+    scores = {}
+    for candidate in made.candidates:
+        if candidate.name not in (*JUDGED, BASE):
+            continue
+        trunk = cnn.load_trunk(architecture, candidate.tensors)
+        features = cnn.features(trunk, own).astype(np.float64)
+        given = LinearHead(
+            candidate.tensors[HEAD_WEIGHT].astype(np.float64),
+            candidate.tensors[HEAD_BIAS].astype(np.float64),
+        )
+        if candidate.name == BASE:
+            fitted = fit_local(features, y, k, folds)
+        else:
+            scores[f"{candidate.name} delivered"] = _right(trunk, given, test, data.test[1])
+            fitted = fit_finetuned(given, features, y, folds, unseen_mass=0.0).fitted
+        start = {n: v for n, v in candidate.tensors.items() if n.startswith(cnn.TRUNK)}
+        head = fitted.head.scaled(fitted.factor)
+        stream = np.random.default_rng((seed, 64))
+        for snapshot in fine_tune(architecture, start, head, own, y, STEPS, stream):
+            after = cnn.load_trunk(architecture, snapshot.trunk)
+            scores[f"{candidate.name} {snapshot.steps}"] = _right(
+                after, snapshot.head, test, data.test[1]
+            )
+    return scores
+
+
+def _right(trunk: cnn.Cnn, head: LinearHead, images: NDArray[np.uint8], labels: Ints) -> float:
+    logits = head.logits(cnn.features(trunk, images).astype(np.float64))
+    return float((logits.argmax(axis=1) == labels).mean())
+
+
+def table(rows: Sequence[Mapping[str, object]]) -> Iterator[str]:
+    """Accuracy, and paired difference to the base after as many local steps."""
+    cells: dict[str, list[Mapping[str, object]]] = defaultdict(list)
+    for row in rows:
+        cells[str(row["cell"])].append(row)
+    for cell, found in cells.items():
+        clusters = [str(row["dataset"]) for row in found]
+        scores: list[dict[str, float]] = [dict(row["scores"]) for row in found]  # type: ignore[call-overload]
+        yield f"### {cell} ({len(set(clusters))} data sets, {len(found)} runs)"
+        yield ""
+        yield "| start | delivered | " + " | ".join(f"{s} steps" for s in STEPS) + " |"
+        yield "|---" * (len(STEPS) + 2) + "|"
+        for start in (BASE, *JUDGED):
+            columns = []
+            for steps in ("delivered", *map(str, STEPS)):
+                if f"{start} {steps}" not in scores[0]:
+                    columns.append("")
+                    continue
+                values = np.array([s[f"{start} {steps}"] for s in scores])
+                rival = "0" if steps == "delivered" else steps
+                base = np.array([s[f"{BASE} {rival}"] for s in scores])
+                gain, error = clustered(100 * (values - base), clusters)
+                mean = clustered(values, clusters)[0]
+                columns.append(
+                    f"{mean:.3f}" + ("" if start == BASE else f" ({gain:+.1f} ± {error:.1f})")
+                )
+            yield f"| {start} | " + " | ".join(columns) + " |"
+        yield ""
+        for rival in ("retrieval", "closed-form"):
+            yield _against(rival, scores, clusters)
+        yield ""
+
+
+def _against(rival: str, scores: Sequence[Mapping[str, float]], clusters: Sequence[str]) -> str:
+    found = []
+    for steps in ("delivered", "0", "200"):
+        pairs = np.array([s[f"network {steps}"] - s[f"{rival} {steps}"] for s in scores])
+        gain, error = clustered(100 * pairs, clusters)
+        found.append(f"{steps}: {gain:+.1f} ± {error:.1f}")
+    return f"Network minus {rival}, points: " + ", ".join(found) + "  "
+
+
+def _read(path: Path) -> dict[str, dict[str, object]]:
+    if not path.is_file():
+        return {}
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return {str(row["key"]): row for row in rows}
+
+
+if __name__ == "__main__":
+    main()
