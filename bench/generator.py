@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from bench import tables
 from bench.measure import machine
-from bench.methods import Cell, Methods, cells, judge
+from bench.methods import TUNED, TUNED_QUICK, Cell, Methods, cells, judge
 from bench.plants import DATASETS, QUICK, Plants, cut
 from bench.reference.d2nwg import d2nwg
 from bench.reference.deepsets import set_network
@@ -139,6 +139,7 @@ def _methods(found: Course, generator: Generator, *, quick: bool) -> Methods:
         ),
         set_network(found, episodes=episodes, steps=steps),
         d2nwg(found, episodes=episodes, steps=2 * steps),
+        TUNED_QUICK if quick else TUNED,
     )
 
 

@@ -35,6 +35,7 @@ from wg_server.generator.generate import Generated, Generator, Memory, generate
 SISTER_SHOTS = 60
 JUDGED = ("network", "sample-0", "sample-mean")
 TUNED = ("closed-form-others", "deepsets", "d2nwg-mean", "retrieval-5nn")
+TUNED_QUICK = ("closed-form-others",)
 """Heads, beside the selector's, that local training starts from."""
 LOCAL = "local-only"
 SELECTOR = "selector"
@@ -78,12 +79,14 @@ class Methods:
         trained: Rivals trained in the server package.
         sets: The deterministic set network.
         reference: D2NWG's recipe.
+        tuned: Heads, beside the selector's, that local training starts from.
     """
 
     generator: Generator
     trained: rivals.Trained
     sets: SetNetwork
     reference: D2nwg
+    tuned: Sequence[str] = TUNED
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,7 +197,7 @@ def _local(methods: Methods, plants: Plants, cell: Cell, drawn: _Drawn) -> dict[
     folds = stratified(drawn.y, np.random.default_rng(5))
     mass = len(drawn.gone) / k
     starts = {"lp-ft": zero}
-    starts |= {f"{n}{THEN_LOCAL}": drawn.heads[n] for n in TUNED if n in drawn.heads}
+    starts |= {f"{n}{THEN_LOCAL}": drawn.heads[n] for n in methods.tuned if n in drawn.heads}
     for name, start in starts.items():
         found[name] = fit_finetuned(start, drawn.x, drawn.y, folds, unseen_mass=mass).fitted.head
     for name, metric in (
