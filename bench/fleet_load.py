@@ -121,6 +121,7 @@ def one(folder: Path, nodes: int, processes: int, url: str) -> dict[str, object]
     return {
         "campaign": {"state": found.state, "sites": dict(states), "replies": len(trips)},
         "campaign_seconds": round(seconds, 1),
+        "last_after_seconds": last_after(log, found),
         "statistics_round_trip_seconds": {
             "p50": round(statistics.median(trips), 2),
             "p95": round(statistics.quantiles(trips, n=20, method="inclusive")[-1], 2),
@@ -178,6 +179,20 @@ def round_trips(log: Path, campaign: str) -> list[float]:
         elif " released " in line["message"]:
             trips.append(when - asked[line["site"]])
     return trips
+
+
+def last_after(log: Path, campaign: Campaign) -> dict[str, float]:
+    """When the last site had released, was packaged for, and was delivered to, from the start."""
+    words = {" released ": "released", "package of": "packaged", "delivered to": "delivered"}
+    found: dict[str, float] = {}
+    for text in log.read_text().splitlines():
+        line = json.loads(text)
+        if line.get("campaign") == campaign.id:
+            when = datetime.fromisoformat(line["time"]).timestamp() - campaign.created
+            found |= {
+                name: round(when, 1) for word, name in words.items() if word in line["message"]
+            }
+    return found
 
 
 @contextmanager

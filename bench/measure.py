@@ -24,7 +24,8 @@ def machine() -> dict[str, object]:
         "cpus": os.cpu_count(),
         "load_average_at_start": os.getloadavg(),
         "packages": {name: version(name) for name in _PACKAGES},
-        "commit": subprocess.run(
+        "commit": os.environ.get("WG_BENCH_COMMIT")  # of a copy of the tree, that has no .git
+        or subprocess.run(
             ["git", "rev-parse", "HEAD"],  # noqa: S607 - the developer's own git
             cwd=RESULTS.parent,
             capture_output=True,

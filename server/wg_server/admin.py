@@ -49,20 +49,17 @@ def admin_app(
 
 def render_metrics(store: Store, healthy: bool, online: int) -> str:
     """Gauges in Prometheus' text format."""
-    campaigns = CampaignQueue(store.engine).all()
-    tasks = [task for campaign in campaigns for task in campaign.tasks]
+    totals = CampaignQueue(store.engine).totals()
     lines = [
         *_gauge("up", "Whether the server works.", {"": int(healthy)}),
         *_gauge("nodes_online", "Nodes that are connected.", {"": online}),
         *_gauge("sites", "Sites by state.", Counter(site.state for site in store.sites())),
-        *_gauge("campaigns", "Campaigns by state.", Counter(each.state for each in campaigns)),
-        *_gauge("tasks", "Sites' parts in campaigns by state.", Counter(t.state for t in tasks)),
-        *_gauge("messages", "Messages sent.", {"": sum(task.messages for task in tasks)}),
-        *_gauge(
-            "bytes_received", "Payload received.", {"": sum(task.bytes_received for task in tasks)}
-        ),
-        *_gauge("bytes_sent", "Payload sent.", {"": sum(task.bytes_sent for task in tasks)}),
-        *_gauge("fork_evidence", "Ledgers caught with two stories.", {"": len(store.evidence())}),
+        *_gauge("campaigns", "Campaigns by state.", totals.campaigns),
+        *_gauge("tasks", "Sites' parts in campaigns by state.", totals.tasks),
+        *_gauge("messages", "Messages sent.", {"": totals.messages}),
+        *_gauge("bytes_received", "Payload received.", {"": totals.bytes_received}),
+        *_gauge("bytes_sent", "Payload sent.", {"": totals.bytes_sent}),
+        *_gauge("fork_evidence", "Ledgers caught with two stories.", {"": store.forks()}),
     ]
     return "\n".join(lines) + "\n"
 

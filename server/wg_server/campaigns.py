@@ -13,8 +13,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 from sqlalchemy.exc import InterfaceError as DatabaseLost
@@ -158,7 +159,18 @@ class CampaignWorker:
         self._failures = 0
         if not self._stop.is_set():
             ended = self._queue.finish(campaign.id)
+            self._tidy()
             log.info("campaign %s: %s", campaign.id, ended.state)
+
+    def _tidy(self) -> None:
+        """Delete the files of packages that have expired; no plant would take them any more."""
+        limit = time.time() - self._config.package_days * 86400
+        for path in self._home.packages.glob("*.wgw"):
+            try:
+                if path.stat().st_mtime < limit:
+                    path.unlink()
+            except OSError as error:
+                log.warning("package %s: cannot be deleted: %s", path.stem, error.strerror)
 
     def _exchange(self, run: FleetRun, campaign_id: str, phase: _Phase) -> None:
         """Ask each open task's site, until all have answered or the phase's time is over."""
@@ -256,12 +268,13 @@ class CampaignWorker:
         campaign = self._queue.show(campaign_id)
         if campaign.state == "cancelling":
             return
+        everybody = cache(lambda: self._everybody(campaign.encoder))
         for task in campaign.tasks:
             if task.state != "released" or self._stop.is_set():
                 continue
             try:
                 with logs.about(site=task.site, request=task.delivery_id):
-                    digest = self._package(campaign, task)
+                    digest = self._package(campaign, task, everybody)
             except _FULL:
                 raise
             except WgError as error:
@@ -279,16 +292,21 @@ class CampaignWorker:
                     package_sha256=digest,
                 )
 
-    def _package(self, campaign: Campaign, task: Task) -> str:
+    def _everybody(self, encoder: str) -> Sequence[Release]:
+        """The newest release of every site, opened and verified once for all packages."""
+        found = self._store.memory(encoder=encoder, apart_from="")
+        return [intake.open_release(release) for release in found]
+
+    def _package(
+        self, campaign: Campaign, task: Task, everybody: Callable[[], Sequence[Release]]
+    ) -> str:
         """SHA-256 of a task's package, hex; the package is made once, then it is its file."""
         path = self._home.package(task.delivery_id)
         if path.is_file():
             return weights_file.sha256(path)
         own = intake.open_release(self._store.release(task.release_id))
-        memory = self._store.memory(encoder=campaign.encoder, apart_from=task.site)
-        data = self._make_package(
-            self._home, own, [intake.open_release(release) for release in memory], task.delivery_id
-        )
+        memory = [release for release in everybody() if release.manifest.site != task.site]
+        data = self._make_package(self._home, own, memory, task.delivery_id)
         atomic.write_bytes(path, data, mode=atomic.PRIVATE)
         log.info("campaign %s: package of %d bytes for %s", campaign.id, len(data), task.site)
         return canonical.sha256_hex(data)

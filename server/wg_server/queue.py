@@ -95,6 +95,17 @@ class Campaign:
     tasks: tuple[Task, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Campaigns and tasks by state; messages and payload bytes of all tasks."""
+
+    campaigns: dict[str, int]
+    tasks: dict[str, int]
+    messages: int
+    bytes_received: int
+    bytes_sent: int
+
+
 class CampaignQueue:
     """Campaigns in the store."""
 
@@ -179,6 +190,32 @@ class CampaignQueue:
         with database.reading(self._engine) as connection:
             ids = connection.execute(sa.select(table.c.id).order_by(table.c.created.desc()))
             return [_load(connection, row.id) for row in ids.all()]
+
+    def totals(self) -> Totals:
+        """Figures over all campaigns, counted by the database."""
+        task, campaign = schema.task, schema.campaign
+        with database.reading(self._engine) as connection:
+            campaigns, tasks = (
+                {
+                    str(row.state): int(row.number)
+                    for row in connection.execute(
+                        sa.select(table.c.state, sa.func.count().label("number")).group_by(
+                            table.c.state
+                        )
+                    )
+                }
+                for table in (campaign, task)
+            )
+            sums = connection.execute(
+                sa.select(
+                    *(
+                        sa.func.coalesce(sa.func.sum(column), 0)
+                        for column in (task.c.messages, task.c.bytes_received, task.c.bytes_sent)
+                    )
+                )
+            ).one()
+        messages, received, sent = map(int, sums)
+        return Totals(campaigns, tasks, messages, received, sent)
 
     def may_fetch(self, site: str, delivery_id: str) -> bool:
         """Whether a package was made for this site and waits to be fetched by it."""

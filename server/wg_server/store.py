@@ -373,19 +373,34 @@ class Store:
     def memory(self, *, encoder: str, apart_from: str) -> Sequence[StoredRelease]:
         """The newest release under an encoder of every other site that is not revoked."""
         releases, sites = schema.release, schema.site
+        rank = sa.func.row_number().over(
+            partition_by=releases.c.site,
+            order_by=(releases.c.received.desc(), releases.c.release_id.desc()),
+        )
+        ranked = (
+            sa.select(releases.c.release_id, rank.label("rank"))
+            .join(sites, sites.c.name == releases.c.site)
+            .where(
+                releases.c.encoder == encoder,
+                releases.c.site != apart_from,
+                sites.c.state != "revoked",
+            )
+            .subquery()
+        )
         with database.reading(self.engine) as connection:
             rows = connection.execute(
                 sa.select(releases)
-                .join(sites, sites.c.name == releases.c.site)
-                .where(
-                    releases.c.encoder == encoder,
-                    releases.c.site != apart_from,
-                    sites.c.state != "revoked",
-                )
-                .order_by(releases.c.site, releases.c.received, releases.c.release_id)
+                .join(ranked, ranked.c.release_id == releases.c.release_id)
+                .where(ranked.c.rank == 1)
+                .order_by(releases.c.site)
             )
-            newest = {row.site: StoredRelease(**row._mapping) for row in rows}
-        return list(newest.values())
+            return [StoredRelease(**row._mapping) for row in rows]
+
+    def forks(self) -> int:
+        """How many pieces of evidence of forks there are."""
+        with database.reading(self.engine) as connection:
+            count = sa.select(sa.func.count()).select_from(schema.evidence)
+            return int(connection.execute(count).scalar_one())
 
 
 def put_release(connection: Connection, release: StoredRelease) -> None:

@@ -177,3 +177,14 @@ def test_cancelling_never_reopens_a_campaign_that_ends_meanwhile(
         found = queue.show(campaign.id)
         assert found.finished is not None
         assert found.state == ("partial" if errors else "cancelled")
+
+
+def test_totals_are_counted_over_all_campaigns(queue: CampaignQueue) -> None:
+    first, _ = add(queue), add(queue)
+    queue.claim()
+    queue.update(first.id, "a", messages=2, bytes_sent=5, bytes_received=7, state="refused")
+    queue.update(first.id, "b", messages=1, bytes_sent=1)
+    found = queue.totals()
+    assert found.campaigns == {"running": 1, "queued": 1}
+    assert found.tasks == {"refused": 1, "waiting": 3}
+    assert (found.messages, found.bytes_received, found.bytes_sent) == (3, 7, 6)
