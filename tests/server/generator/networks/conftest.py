@@ -1,0 +1,111 @@
+"""Whole networks without images worth looking at: drawn from the invented plants' features."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.server.generator.conftest import DIMENSION, ENCODER
+
+from wg_common.nets import cnn
+from wg_server.generator.episodes import Plants
+from wg_server.generator.generate import Generator
+from wg_server.generator.knowledge import Knowledge
+from wg_server.generator.networks import codec as codecs
+from wg_server.generator.networks.bridge import fit_bridge
+from wg_server.generator.networks.condition import NetworkKnowledge
+from wg_server.generator.networks.decoder import Decoder
+from wg_server.generator.networks.denoiser import NetworkDenoiser, NetworkDenoiserConfig
+from wg_server.generator.networks.entries import ZooNetwork
+from wg_server.generator.networks.episodes import Zoo
+from wg_server.generator.networks.generate import NetworkGenerator, median_nearest
+from wg_server.generator.networks.neighbours import shelve
+from wg_server.generator.networks.package import NetworkParts, Stock
+from wg_server.generator.networks.weight_plan import weight_plan
+from wg_server.generator.tasks import ZooTask
+from wg_server.zoo import heads
+
+LATENT = 4
+SIZES = ("cnn-m", "cnn-s")
+
+
+def network_of(task: ZooTask, architecture: str) -> ZooNetwork:
+    """A network whose delta belongs to the family, and whose features are the encoder's, mapped."""
+    there = np.random.default_rng((3, int(task.key.split("-")[0])))
+    own = np.random.default_rng([3, *map(int, task.key.split("-"))])
+    mapping = np.random.default_rng(4).normal(0, 0.3, (DIMENSION, cnn.FEATURES))
+    features = task.features @ mapping + own.normal(0, 0.01, (len(task.y), cnn.FEATURES))
+    weight, bias = heads.fit_head(features, task.y, len(task.labels))
+    rows = np.concatenate([weight, (bias + weight @ features.mean(axis=0))[:, None]], axis=1)
+    tokens = {
+        part.name: (0.05 * there.normal(size=part.size) + 0.01 * own.normal(size=part.size)).astype(
+            np.float32
+        )
+        for part in weight_plan(architecture, "whole").parts
+    }
+    held = np.sort(own.permutation(len(task.y))[:16])
+    return ZooNetwork(
+        task=task,
+        tokens=tokens,
+        rows=rows.astype(np.float32),
+        base_features=features.astype(np.float32),
+        held=held,
+        images=own.integers(0, 256, (len(held), 3, 64, 64)).astype(np.uint8),
+    )
+
+
+@pytest.fixture(scope="session")
+def zoos(zoo_tasks: list[ZooTask], generator: Generator) -> dict[str, Zoo]:
+    """Two sizes of ten families, two sites each."""
+    found = {}
+    for architecture in SIZES:
+        networks = [network_of(t, architecture) for t in zoo_tasks if not t.key.endswith("-2")]
+        plan = weight_plan(architecture, "whole")
+        codec = codecs.fit_layer_codec(
+            [part.name for part in plan.parts], [n.tokens for n in networks], LATENT
+        )
+        latents = np.stack([codec.encode(n.tokens) for n in networks])
+        found[architecture] = Zoo(
+            networks,
+            NetworkKnowledge(
+                generator.parts.priors, fit_bridge(networks), shelve(networks, latents)
+            ),
+            Decoder(plan, codec, cnn.draw_trunk(architecture, np.random.default_rng(5))),
+        )
+    return found
+
+
+@pytest.fixture(scope="session")
+def plants(zoo_tasks: list[ZooTask], generator: Generator) -> Plants:
+    known = Knowledge(generator.parts.priors, generator.parts.memory)
+    names = sorted({task.family for task in zoo_tasks})
+    return Plants(zoo_tasks, dict.fromkeys(names, known), ENCODER, 1.0)
+
+
+def untrained() -> NetworkDenoiser:
+    import torch
+
+    config = NetworkDenoiserConfig(
+        dimension=DIMENSION, parts=11, latent=LATENT, architectures=2, width=16, depth=2
+    )
+    denoiser = NetworkDenoiser(config)
+    denoiser.draw(torch.Generator().manual_seed(1))
+    return denoiser.eval()
+
+
+@pytest.fixture(scope="session")
+def network_generator(zoos: dict[str, Zoo], generator: Generator) -> NetworkGenerator:
+    """A generator whose last layers are random: every path counts."""
+    import torch
+
+    denoiser = untrained()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for layer in (denoiser.row_out, denoiser.latent_out, denoiser.row_share):
+            torch.nn.init.normal_(layer.weight, std=0.1)
+    stocks = {
+        name: Stock(zoo.knowledge, zoo.decoder, median_nearest(zoo.knowledge.shelf.latents))
+        for name, zoo in zoos.items()
+    }
+    return NetworkGenerator(
+        "ef" * 32, NetworkParts(generator.id, "whole", denoiser, stocks), generator
+    )

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tests.server.generator.conftest import World
+from tests.server.generator.networks.conftest import SIZES
+
+from wg_common.errors import ConfigError, DecodeError, VerificationError
+from wg_common.nets import registry
+from wg_server.generator.generate import Generated, Memory
+from wg_server.generator.networks import generate as generation
+from wg_server.generator.networks import package
+from wg_server.generator.networks.generate import NetworkGenerator, generate_networks
+
+LABELS = ("c0", "c1", "c2", "c3")
+EQUAL = {"atol": 2e-4, "rtol": 1e-3}
+
+
+def _make(
+    generator: NetworkGenerator,
+    world: World,
+    *,
+    architecture: str = "cnn-s",
+    labels: tuple[str, ...] = LABELS,
+    family: int = 1,
+    memory: bool = True,
+) -> Generated:
+    own = world.release(family, 0, epsilon=4.0, shots=20)
+    others = [Memory("other", world.release(family, 1, epsilon=4.0, shots=40))] if memory else []
+    return generate_networks(generator, architecture, own, others, labels, samples=3, seed=5)
+
+
+def _tensors(made: Generated, name: str) -> dict[str, np.ndarray]:
+    return next(c.tensors for c in made.candidates if c.name == name)
+
+
+@pytest.mark.parametrize("architecture", SIZES)
+def test_one_generator_serves_every_size(
+    network_generator: NetworkGenerator, world: World, architecture: str
+) -> None:
+    made = _make(network_generator, world, architecture=architecture)
+    names = [candidate.name for candidate in made.candidates]
+    assert names[:3] == ["network", "sample-mean", "closed-form"]
+    assert names[-2:] == ["retrieval", "base"]
+    for candidate in made.candidates:
+        registry.check_tensors(architecture, candidate.tensors, 4, 64)
+
+
+def test_permuting_labels_permutes_rows_and_leaves_the_trunk(
+    network_generator: NetworkGenerator, world: World
+) -> None:
+    order = [2, 0, 3, 1]
+    straight = _make(network_generator, world)
+    turned = _make(network_generator, world, labels=tuple(LABELS[i] for i in order))
+    for one, two in zip(straight.candidates, turned.candidates, strict=True):
+        for name, value in one.tensors.items():
+            expected = value[order] if name.startswith("head.") else value
+            np.testing.assert_allclose(two.tensors[name], expected, **EQUAL)
+
+
+def test_base_is_the_base_without_a_preference(
+    network_generator: NetworkGenerator, world: World
+) -> None:
+    made = _make(network_generator, world)
+    base = network_generator.parts.stocks["cnn-s"].decoder.base
+    found = _tensors(made, "base")
+    assert all(np.array_equal(found[name], value) for name, value in base.items())
+    assert not found["head.weight"].any()
+    closed = _tensors(made, "closed-form")
+    assert all(np.array_equal(closed[name], value) for name, value in base.items())
+    assert closed["head.weight"].any()
+
+
+def test_condition_decides_what_is_generated(
+    network_generator: NetworkGenerator, world: World
+) -> None:
+    one = _tensors(_make(network_generator, world), "network")
+    two = _tensors(_make(network_generator, world, family=2), "network")
+    three = _tensors(_make(network_generator, world, memory=False), "network")
+    for other in (two, three):
+        assert not np.allclose(one["head.weight"], other["head.weight"], atol=1e-3)
+        assert not np.allclose(
+            one["trunk.project.weight"], other["trunk.project.weight"], atol=1e-4
+        )
+
+
+def test_same_seed_gives_the_same_bytes(network_generator: NetworkGenerator, world: World) -> None:
+    one, two = (_make(network_generator, world) for _ in range(2))
+    for a, b in zip(one.candidates, two.candidates, strict=True):
+        assert all(np.array_equal(a.tensors[name], b.tensors[name]) for name in a.tensors)
+
+
+def test_a_site_that_released_nothing_gets_networks(
+    network_generator: NetworkGenerator, world: World
+) -> None:
+    made = generate_networks(network_generator, "cnn-s", None, [], LABELS, samples=1, seed=1)
+    assert made.report.unseen_labels == LABELS
+    assert all(np.isfinite(v).all() for c in made.candidates for v in c.tensors.values())
+
+
+def test_copies_of_the_zoo_are_told_from_new_networks(
+    network_generator: NetworkGenerator, world: World
+) -> None:
+    stock = network_generator.parts.stocks["cnn-s"]
+    shelf = stock.knowledge.shelf
+    planted = [generation.novelty(stock, latents) for latents in shelf.latents]
+    assert max(planted) < 1e-6
+    made = _make(network_generator, world)
+    new = [c.nearest_zoo_distance for c in made.candidates if c.source == "diffusion"]
+    assert min(new) > 0.1
+
+
+def test_weights_out_of_bounds_are_refused(
+    network_generator: NetworkGenerator, world: World
+) -> None:
+    parts = network_generator.parts
+    wild = package.unpack(package.pack(parts), network_generator.heads.parts.priors).denoiser
+    with torch.no_grad():
+        wild.latent_out.bias.fill_(1e3)
+    broken = replace(network_generator, parts=replace(parts, denoiser=wild))
+    with pytest.raises(VerificationError, match="times as long"):
+        _make(broken, world)
+    with torch.no_grad():
+        wild.latent_out.bias.fill_(float("nan"))
+    with pytest.raises(VerificationError, match="not finite"):
+        _make(broken, world)
+
+
+def test_unknown_architectures_are_named(network_generator: NetworkGenerator, world: World) -> None:
+    with pytest.raises(ConfigError, match="cnn-m, cnn-s"):
+        _make(network_generator, world, architecture="cnn-l")
+
+
+def test_package_round_trips(network_generator: NetworkGenerator, world: World) -> None:
+    data = package.pack(network_generator.parts)
+    again = package.unpack(data, network_generator.heads.parts.priors)
+    assert package.pack(again) == data
+    made = _make(replace(network_generator, parts=again), world)
+    for one, two in zip(_make(network_generator, world).candidates, made.candidates, strict=True):
+        assert all(np.array_equal(one.tensors[n], two.tensors[n]) for n in one.tensors)
+
+
+@pytest.mark.parametrize("cut", [0, 7, 100, 5000, -1])
+def test_damaged_packages_are_refused(network_generator: NetworkGenerator, cut: int) -> None:
+    data = package.pack(network_generator.parts)
+    with pytest.raises(DecodeError):
+        package.unpack(data[:cut], network_generator.heads.parts.priors)

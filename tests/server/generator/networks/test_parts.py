@@ -1,0 +1,138 @@
+"""Codec, bridge and retrieval."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from tests.server.generator.conftest import World
+from tests.server.generator.networks.conftest import network_of, untrained
+
+from wg_server.generator import blup
+from wg_server.generator.episodes import Plants, Scenario
+from wg_server.generator.evidence import site_evidence
+from wg_server.generator.generate import Generator
+from wg_server.generator.networks import codec as codecs
+from wg_server.generator.networks import neighbours, sampler
+from wg_server.generator.networks.denoiser import collate
+from wg_server.generator.networks.episodes import Zoo, draw
+from wg_server.generator.tasks import ZooTask
+
+LABELS = ("c0", "c1", "c2", "c3")
+CLEAN = Scenario(
+    epsilon=float("inf"), shots=20, missing=0, unlabelled=0, silent=0, sisters=0, strangers=0
+)
+
+
+def test_codec_is_exact_where_it_has_enough_directions(zoo_tasks: list[ZooTask]) -> None:
+    tokens = [network_of(task, "cnn-s").tokens for task in zoo_tasks[:6]]
+    codec = codecs.fit_layer_codec(list(tokens[0]), tokens, 6)
+    for one in tokens:
+        decoded = codec.decode(torch.from_numpy(codec.encode(one)))
+        for name, value in one.items():
+            np.testing.assert_allclose(decoded[name].numpy(), value, atol=1e-5)
+
+
+def test_codec_latents_have_unit_scale_and_zero_is_the_base(zoo_tasks: list[ZooTask]) -> None:
+    tokens = [network_of(task, "cnn-s").tokens for task in zoo_tasks]
+    codec = codecs.fit_layer_codec(list(tokens[0]), tokens, 4)
+    latents = np.stack([codec.encode(one) for one in tokens])
+    np.testing.assert_allclose((latents**2).mean(axis=0), 1, atol=1e-3)
+    assert not any(v.any() for v in codec.decode(torch.zeros(11, 4)).values())
+
+
+def test_codec_with_fewer_networks_than_directions_pads_with_nothing(
+    zoo_tasks: list[ZooTask],
+) -> None:
+    tokens = [network_of(task, "cnn-s").tokens for task in zoo_tasks[:2]]
+    codec = codecs.fit_layer_codec(list(tokens[0]), tokens, 5)
+    assert not codec.encode(tokens[0])[:, 2:].any()
+
+
+def _guess(generator: Generator, world: World, family: int) -> blup.Prediction:
+    release = world.release(family, 2, epsilon=None, shots=30)
+    return blup.predict(generator.parts.priors, [site_evidence(release, LABELS)])
+
+
+def test_bridge_carries_class_means_to_another_space(
+    zoos: dict[str, Zoo], generator: Generator, world: World
+) -> None:
+    zoo = zoos["cnn-s"]
+    right = []
+    for family in range(10):
+        rows = zoo.knowledge.bridge.rows(_guess(generator, world, family))
+        network = next(n for n in zoo.networks if n.task.key == f"{family}-1")
+        logits = (network.base_features - network.centre) @ rows[:, :-1].T + rows[:, -1]
+        right.append((logits.argmax(axis=1) == network.task.y).mean())
+    assert np.mean(right) > 0.7  # a quarter is chance
+
+
+def test_retrieval_finds_sisters_first(
+    zoos: dict[str, Zoo], generator: Generator, world: World
+) -> None:
+    shelf, priors = zoos["cnn-s"].knowledge.shelf, generator.parts.priors
+    hits = []
+    for family in range(10):
+        found = neighbours.find(shelf, priors, _guess(generator, world, family), LABELS, count=2)
+        hits += [shelf.families[number] == f"family-{family}" for number in found.entries]
+    assert np.mean(hits) > 0.7  # a tenth is chance
+
+
+def test_retrieval_leaves_out_what_it_is_told(
+    zoos: dict[str, Zoo], generator: Generator, world: World
+) -> None:
+    shelf, priors = zoos["cnn-s"].knowledge.shelf, generator.parts.priors
+    gone = set(range(15))
+    found = neighbours.find(
+        shelf, priors, _guess(generator, world, 1), LABELS, count=8, without=gone
+    )
+    assert len(found.entries) == 5
+    assert not gone & set(found.entries.tolist())
+
+
+def test_rows_follow_their_class_names_where_deviations_cannot_tell(
+    zoos: dict[str, Zoo], generator: Generator, world: World
+) -> None:
+    shelf, priors = zoos["cnn-s"].knowledge.shelf, generator.parts.priors
+    guess = _guess(generator, world, 3)
+    straight = neighbours.find(shelf, priors, guess, LABELS, count=4)
+    hidden = neighbours.find(shelf, priors, guess, ("w", "x", "y", "z"), count=4)
+    assert straight.likeness.min() >= hidden.likeness.min()
+
+
+def test_an_untrained_denoiser_is_an_even_blend_of_its_skeletons(
+    zoos: dict[str, Zoo], plants: Plants
+) -> None:
+    rng = np.random.default_rng(1)
+    episode = draw(plants, zoos, frozenset(["family-1"]), rng, CLEAN)
+    found = sampler.deterministic(untrained(), collate([episode.condition], [0]))
+    expected = (episode.condition.bridged_rows + episode.condition.retrieved_rows) / 2
+    np.testing.assert_allclose(found.rows[0].detach().numpy(), expected, atol=1e-5)
+
+
+def test_episodes_keep_the_plant_out_of_its_neighbours(
+    zoos: dict[str, Zoo], plants: Plants
+) -> None:
+    rng = np.random.default_rng(2)
+    families = frozenset(f"family-{i}" for i in range(10))
+    for sisters in (True, False):
+        for _ in range(10):
+            episode = draw(plants, zoos, families, rng, CLEAN, sisters=sisters)
+            shelf = zoos[episode.architecture].knowledge.shelf
+            found = [shelf.keys[n] for n in episode.found.entries]
+            assert episode.plant.task not in found
+            if not sisters:
+                near = {shelf.families[n] for n in episode.found.entries}
+                assert episode.plant.family not in near
+
+
+def test_queries_are_records_that_the_network_was_not_trained_on(
+    zoos: dict[str, Zoo], plants: Plants
+) -> None:
+    rng = np.random.default_rng(3)
+    episode = draw(plants, zoos, frozenset(["family-2"]), rng, CLEAN)
+    zoo = zoos[episode.architecture]
+    network = next(n for n in zoo.networks if n.task.key == episode.plant.task)
+    rows = episode.plant.rows[: len(episode.answers)]
+    assert set(rows.tolist()) <= set(network.held.tolist())
+    classes = episode.plant.classes[episode.answers]
+    assert np.array_equal(network.task.y[rows], classes)
