@@ -1,0 +1,75 @@
+"""A training that is killed goes on, and ends with the bytes of one that was not."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.server.generator.conftest import World
+from tests.server.generator.test_train import _fill
+from tests.server.killing import kill_at, kill_often
+
+from wg_server.generator import train as training
+from wg_server.generator.plan import read_plan
+from wg_server.home import ServerHome
+
+PLAN = """
+seed: 7
+steps: 40
+batch: 4
+width: 16
+depth: 1
+latent: 8
+evaluate_every: 4
+episodes: 6
+patience: 99
+workers: 0
+"""
+
+
+def _prepared(root: Path) -> tuple[ServerHome, list[str]]:
+    home = ServerHome(root)
+    world = World(3)
+    _fill(home, [world.task(family, site) for family in range(10) for site in range(2)])
+    plan = root.with_suffix(".yaml")
+    plan.write_text(PLAN)
+    return home, ["train", "--home", str(root), "--plan", str(plan)]
+
+
+def _checkpoints(home: ServerHome) -> Callable[[], int]:
+    """Counts versions of the checkpoint that were seen, and the finished generator as many."""
+    seen: set[int] = set()
+    path = home.generator.with_name(training.CHECKPOINT)
+
+    def count() -> int:
+        with contextlib.suppress(FileNotFoundError):
+            seen.add(path.stat().st_mtime_ns)
+        return len(seen)
+
+    return count
+
+
+def _trained(home: ServerHome, words: list[str]) -> bytes:
+    training.train(home, read_plan(Path(words[-1])), progress=lambda _done, _detail: None)
+    return home.generator.read_bytes()
+
+
+def test_a_training_killed_once_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    whole, words = _prepared(tmp_path / "whole")
+    expected = _trained(whole, words)
+    killed, words = _prepared(tmp_path / "killed")
+    assert kill_at(words, _checkpoints(killed), 1, 0.0)
+    assert killed.generator.with_name(training.CHECKPOINT).is_file()
+    assert not killed.generator.is_file()
+    assert _trained(killed, words) == expected
+
+
+@pytest.mark.slow
+def test_a_training_killed_many_times_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    whole, words = _prepared(tmp_path / "whole")
+    expected = _trained(whole, words)
+    killed, words = _prepared(tmp_path / "killed")
+    assert kill_often(words, _checkpoints(killed), 5, seed=2) >= 3
+    assert killed.generator.read_bytes() == expected
