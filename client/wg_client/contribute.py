@@ -37,12 +37,12 @@ from wg_common.contribution_file import (
 from wg_common.errors import InternalError, VerificationError
 from wg_common.ledger.charging import ChargeRequest, DpSgdMechanism, dp_sgd_request
 from wg_common.ledger.store import Charged, Ledger
+from wg_common.nets.registry import HEADS
 from wg_common.privacy import mechanism
 from wg_common.privacy.events import PrivacyEvent
 
 log = logging.getLogger(__name__)
 
-ARCHITECTURE = "lite0-head"
 PLAN = "head"
 PURPOSE = "contribution to the zoo"
 
@@ -217,7 +217,7 @@ def _make(
         dataset=plant.config.data.name,
         request_id=charged.request_id,
         contribution_id=secrets.token_hex(16),
-        architecture=ARCHITECTURE,
+        architecture=HEADS[plant.data.modality],
         plan=PLAN,
         encoder=plant.encoder,
         labels=plant.config.data.labels,

@@ -4,6 +4,10 @@ All three hold the *whole* network, images in and logits out: the frozen encoder
 whole network's own trunk and head. The input is a batch ``[n, 3, p, p]`` of pixel values 0 to 255,
 gray images with their one channel repeated; labels, p and provenance stand in the metadata.
 
+A network of sensor windows has views ``[n, C, 1 + S, L]`` for input, as
+``wg_common.nets.windows.prepare`` makes them of a window; in ONNX only n is free, and C, S and L
+are those of the plant's first window, and stand in the metadata.
+
 ========= =============================================== ===================================
 format    content                                         reading it
 ========= =============================================== ===================================
@@ -37,7 +41,7 @@ from wg_client.home import ClientHome
 from wg_client.model_store import ModelsManifest
 from wg_common import atomic, canonical
 from wg_common.errors import VerificationError
-from wg_common.nets import cnn
+from wg_common.nets import cnn, windows
 from wg_common.nets.encoder import Encoder, load_encoder
 from wg_common.nets.registry import build_model, known
 
@@ -64,13 +68,27 @@ def export_model(
         "architecture": manifest.architecture,
         "model": entry.name,
         "labels": json.dumps(list(manifest.labels), ensure_ascii=False),
-        "pixels": str(pixels),
+        **({"pixels": str(pixels)} if pixels else {"input": "windows"}),
         **({} if encoder is None else {"encoder": encoder.id}),
         "package": manifest.package_id,
         "generator": manifest.generator,
     }
-    atomic.write_bytes(out, _encode(model, pixels, form, metadata), mode=atomic.PRIVATE)
+    example = torch.zeros((2, 3, pixels, pixels))
+    if form == "onnx" and not pixels:
+        example = _views(home)
+        metadata["views"] = "n," + ",".join(map(str, example.shape[1:]))
+    atomic.write_bytes(out, _encode(model, example, form, metadata), mode=atomic.PRIVATE)
     return metadata
+
+
+def _views(home: ClientHome) -> torch.Tensor:
+    """Views of the plant's first window, twice, to trace a network with.
+
+    Raises:
+        DataError: The plant's data set is gone.
+    """
+    window = plants.open_plant(home).data.records[0]
+    return windows.prepare(window).repeat(2, 1, 1, 1)
 
 
 def _encoder(home: ClientHome, manifest: ModelsManifest) -> Encoder:
@@ -83,9 +101,11 @@ def _encoder(home: ClientHome, manifest: ModelsManifest) -> Encoder:
     return load_encoder(package, threads=1)
 
 
-def _encode(model: nn.Module, pixels: int, form: Format, metadata: dict[str, str]) -> bytes:
+def _encode(
+    model: nn.Module, example: torch.Tensor, form: Format, metadata: dict[str, str]
+) -> bytes:
     if form == "onnx":
-        return _onnx(model, pixels, metadata)
+        return _onnx(model, example, metadata)
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
     if form == "safetensors":
         return safetensors.torch.save(
@@ -96,14 +116,13 @@ def _encode(model: nn.Module, pixels: int, form: Format, metadata: dict[str, str
     return buffer.getvalue()
 
 
-def _onnx(model: nn.Module, pixels: int, metadata: dict[str, str]) -> bytes:
+def _onnx(model: nn.Module, example: torch.Tensor, metadata: dict[str, str]) -> bytes:
     """The model as ONNX, by torch's exporter; the batch size stays free."""
-    example = torch.zeros((2, 3, pixels, pixels))
     with _quiet("torch.onnx", "onnxscript", "onnx_ir"):
         program = torch.onnx.export(
             model,
             (example,),
-            input_names=["images"],
+            input_names=["windows" if "views" in metadata else "images"],
             output_names=["logits"],
             dynamic_shapes={"images": {0: torch.export.Dim("n", min=1, max=1 << 20)}},
             dynamo=True,

@@ -21,6 +21,7 @@ from wg_client.config import (
 from wg_client.dataset import SiteData, commitment, load_dataset, record_digests
 from wg_client.enrolment import Enrolment, enrol
 from wg_client.home import ClientHome
+from wg_client.plant import check_modality
 from wg_client.release import dataset_record, open_ledger
 from wg_common import signing
 from wg_common.errors import ConfigError, VerificationError
@@ -70,7 +71,7 @@ def initialise(
     if privacy.unit_rule != "record" and choice.unit_column is None:
         raise ConfigError(f"unit rule {privacy.unit_rule!r}: needs a unit column")
     enrolment = enrol(home, token)
-    load_encoder(enrolment.encoder)
+    check_modality(load_encoder(enrolment.encoder).modality, data, str(choice.path))
     config = _config(enrolment, settings, privacy, choice.name)
     _make_ledger(home, enrolment, config, data)
     configuration.save(home, config)

@@ -126,14 +126,13 @@ class WindowTrunk(nn.Module):
 
     def _envelope(self, x: Tensor) -> Tensor:
         """Spectrum and moments of the envelope in three bands, ``[..., 54]``."""
-        line = torch.fft.rfft(x)  # [..., L / 2 + 1]
-        banded = line.unsqueeze(-2) * self.masks[:, : line.shape[-1]]  # [..., 3, L / 2 + 1]
-        share = banded.abs().square().sum(dim=-1) / (
-            line.abs().square().sum(-1, keepdim=True) + 1e-9
-        )
-        full = F.pad(banded, (0, x.shape[-1] - banded.shape[-1]))
-        analytic = 2 * torch.fft.ifft(full)
-        size = analytic.abs()  # [..., 3, L]
+        line = torch.view_as_real(torch.fft.rfft(x))  # [..., L / 2 + 1, 2]
+        banded = line.unsqueeze(-3) * self.masks[:, : line.shape[-2], None]  # [..., 3, F, 2]
+        total = line.square().sum(dim=(-1, -2)).unsqueeze(-1) + 1e-9
+        share = banded.square().sum(dim=(-1, -2)) / total
+        full = F.pad(banded, (0, 0, 0, x.shape[-1] - banded.shape[-2]))
+        analytic = torch.fft.ifft(torch.view_as_complex(2 * full))
+        size = torch.view_as_real(analytic).square().sum(dim=-1).add(1e-18).sqrt()  # [..., 3, L]
         mean = size.mean(dim=-1, keepdim=True)
         away = size - mean
         variance = away.square().mean(dim=-1, keepdim=True)
@@ -149,7 +148,7 @@ class WindowTrunk(nn.Module):
         """Soft positive shares above three thresholds and the log size of kernel responses."""
         rows = x.flatten(0, -2)  # [m, L]
         missing = int(math.log2(LENGTH // x.shape[-1]))
-        found = [rows.new_zeros(len(rows), 84 * (len(_THRESHOLDS) + 1) * missing)]
+        found = [rows.new_zeros(rows.shape[0], 84 * (len(_THRESHOLDS) + 1) * missing)]
         for scale in range(missing, _SCALES):
             # Unfold and multiply: five times as fast as a convolution with one input channel.
             stride = 2 if scale == 0 else 1
@@ -201,7 +200,8 @@ def block_weights() -> NDArray[np.float64]:
 
 def _power(x: Tensor) -> Tensor:
     """Share of each line in the power of standardised signals, ``[..., L / 2 + 1]``."""
-    power: Tensor = torch.fft.rfft(x).abs().square()
+    # Real pairs rather than complex numbers: exporters know these.
+    power = torch.view_as_real(torch.fft.rfft(x)).square().sum(dim=-1)
     return power / (power.sum(dim=-1, keepdim=True) + 1e-9)
 
 

@@ -1,0 +1,388 @@
+"""The generator on real sensor windows. Run with ``python -m bench.window_plants``.
+
+As ``bench.generator``, with data sets of windows: each is cut by groups into a plant, sister plants
+behind other sensors, and test records that nobody else sees. Nothing is fitted on any of them.
+``cwru_type`` asks for the type of a bearing's fault at a size that no plant has ever had.
+
+Rivals are those of the server that need no training, and local training. Two more stand in each
+cell with labels: ``minirocket-ridge`` is MiniRocket (Dempster et al.,
+arXiv 2012.08791) with ridge regression on the plant's own raw windows, without any encoder, and
+``raw-ridge`` is ridge regression on the encoder's raw features before their projection.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import time
+import warnings
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from bench import tables
+from bench.generator import _read
+from bench.measure import machine
+from bench.methods import JUDGED, LOCAL, SELECTOR, SISTER_SHOTS, THEN_LOCAL, Cell
+from bench.plants import CLASSES, SISTERS, Floats, Ints, Plants, release
+from bench.plants import parts as cut_by_groups
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import RidgeClassifierCV
+
+from wg_client import contest
+from wg_client.config import AcceptanceConfig
+from wg_client.entrants import Offer
+from wg_client.heads import LinearHead
+from wg_client.trunks import Trunk
+from wg_common.nets import encoder as encoders
+from wg_common.nets.encoder import Encoder, load_encoder
+from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
+from wg_server.generator import rivals
+from wg_server.generator.condition import condition
+from wg_server.generator.evidence import site_evidence
+from wg_server.generator.generate import Generator, Memory, generate, load_generator
+from wg_server.home import ServerHome
+from wg_server.zoo.procedural_windows import sensors
+
+VERSION = 1
+DATASETS = (
+    "cwru_de",
+    "cwru_type",
+    "skab_valve1",
+    "plaid",
+    "tep",
+    "cmapss_fd001",
+    "italy_power",
+    "basic_motions",
+    "trace",
+)
+TESTS = 200
+_PER_CLASS = {"own": 24, "sister": 24}
+CELLS = (
+    *(Cell(scenario="S1 few labels", epsilon=e, shots=n) for e in (1.0, 4.0) for n in (5, 20)),
+    *(Cell(scenario="S2 classes never seen", epsilon=e, shots=20, missing=0.3) for e in (1.0, 4.0)),
+    *(Cell(scenario="S3 no labels", epsilon=e, shots=20, labelled=False) for e in (1.0, 4.0)),
+)
+
+Windows = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WindowPlants:
+    """One data set, cut up: features for the methods, windows for those that need no encoder.
+
+    Attributes:
+        plants: Features of all parts.
+        own: Windows of the plant, ``[n, C, T]``, as ``plants.own`` has them.
+        test: Windows of the test records.
+        raw: Raw features of these two.
+    """
+
+    plants: Plants
+    own: Windows
+    test: Windows
+    raw: tuple[Floats, Floats]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--home", type=Path, required=True, help="a server's home, of windows")
+    parser.add_argument("--datasets", type=Path, default=Path("../shared/datasets"))
+    parser.add_argument("--results", type=Path, default=Path("bench/results/windows.jsonl"))
+    parser.add_argument("--table", type=Path, help="markdown file to write")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", default=DATASETS, help="data sets")
+    parser.add_argument("--only-table", action="store_true", help="judge nothing, only write")
+    options = parser.parse_args()
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    home = ServerHome(options.home)
+    generator = load_generator(home.generator)
+    done = _read(options.results)
+    prefix = f"w{VERSION} {generator.id[:16]}"
+    if not options.only_table:
+        _run(generator, load_encoder(home.read_encoder()), options, done, prefix)
+    rows = [row for key, row in done.items() if key.startswith(prefix)]
+    command = "python -m bench.window_plants --home HOME"
+    text = "\n".join(
+        [
+            *tables.table(rows, f"Generator {generator.id[:16]}; `{command}`"),
+            "",
+            *_baselines(rows),
+        ]
+    )
+    print(text)
+    if options.table:
+        options.table.write_text(text + "\n")
+
+
+def _run(
+    generator: Generator,
+    encoder: Encoder,
+    options: argparse.Namespace,
+    done: dict[str, tables.Row],
+    prefix: str,
+) -> None:
+    started = time.monotonic()
+    options.results.parent.mkdir(parents=True, exist_ok=True)
+    settings = {"generator": generator.id, "version": VERSION, "machine": machine()}
+    options.results.with_suffix(".config.json").write_text(json.dumps(settings, indent=2) + "\n")
+    for seed in range(options.seeds):
+        for name in options.only:
+            left = [c for c in CELLS if f"{prefix} {name} {seed} {c.name}" not in done]
+            found: dict[float, WindowPlants | None] = {}
+            for cell in left:
+                if cell.camera not in found:
+                    found[cell.camera] = cut(encoder, options.datasets, name, seed, cell.camera)
+                plants = found[cell.camera]
+                if plants is None:
+                    continue
+                scores = judge(generator, plants.plants, cell, seed)
+                if cell.labelled:
+                    scores |= _without_encoder(plants, cell, seed)
+                key = f"{prefix} {name} {seed} {cell.name}"
+                row: tables.Row = {
+                    "key": key,
+                    "dataset": name,
+                    "cell": cell.name,
+                    "scores": scores,
+                }
+                with options.results.open("a") as stream:
+                    stream.write(json.dumps(row) + "\n")
+                done[key] = row
+            passed = time.monotonic() - started
+            print(f"{name}, seed {seed}: {len(left)} cells, {passed:.0f} s", flush=True)
+
+
+def cut(encoder: Encoder, root: Path, name: str, seed: int, strength: float) -> WindowPlants | None:
+    """Cut a data set into plants; None if it is not there.
+
+    Args:
+        encoder: The public encoder of windows.
+        root: Folder of the data sets.
+        name: The data set, or ``cwru_type``.
+        seed: Of the cut and of the sensors.
+        strength: How far the plant's own sensors are from those that recorded, 0 to 1.
+    """
+    path = root / ("cwru_de" if name == "cwru_type" else name) / "data.npz"
+    if not path.is_file():
+        return None
+    rng = np.random.default_rng((seed, 1))
+    with np.load(path, allow_pickle=False) as archive:
+        windows = archive["x"].astype(np.float32)
+        labels = archive["y_type" if name == "cwru_type" else "y"].astype(np.int64)
+        groups = np.arange(len(labels))
+        if "group" in archive:
+            groups = np.unique(archive["group"], return_inverse=True)[1]
+        size = archive["size_mil"] if name == "cwru_type" else None
+    part_of, usable = cut_by_groups(labels, groups, rng)
+    if size is not None:
+        # The test part is one size of fault, and normal records of its own.
+        asked = (7, 14, 21)[seed % 3]
+        other = rng.choice([1, 1, 2, 3, 4], groups.max() + 1)[groups]
+        part_of = np.where(size == asked, 0, np.where(size == 0, part_of, other))
+        usable = np.unique(labels)
+    chosen = np.sort(rng.permutation(usable)[:CLASSES])
+    lookup = {int(c): i for i, c in enumerate(chosen)}
+    found, kept_windows = [], []
+    for part in range(2 + SISTERS):
+        rows = rng.permutation(np.flatnonzero((part_of == part) & np.isin(labels, chosen)))
+        most = _PER_CLASS["own" if part == 1 else "sister"]
+        kept: list[int] = []
+        seen: dict[int, int] = defaultdict(int)
+        for row in rows:
+            if len(kept) < TESTS if part == 0 else seen[labels[row]] < most:
+                kept.append(int(row))
+                seen[labels[row]] += 1
+        power = strength if part < 2 else 0.6
+        own = windows[kept]
+        if power:
+            sensor_rng = np.random.default_rng((seed, 3, max(part, 1)))
+            chain = sensors.draw(sensor_rng, np.eye(own.shape[1]), 1.0, power, direct=True)
+            noise_rng = np.random.default_rng((seed, 2, part))
+            own = sensors.observe(noise_rng, own.astype(np.float64), chain)
+        y = np.array([lookup[int(labels[row])] for row in kept], dtype=np.int64)
+        found.append((encoder.encode(list(own)).astype(np.float64), y))
+        kept_windows.append(own)
+    names = tuple(f"class-{c}" for c in chosen)
+    raw = [encoders.raw_window_features(list(own)).astype(np.float64) for own in kept_windows[:2]]
+    plants = Plants(names, found[1], tuple(found[2:]), found[0])
+    return WindowPlants(plants, kept_windows[1], kept_windows[0], (raw[1], raw[0]))
+
+
+def judge(generator: Generator, plants: Plants, cell: Cell, seed: int) -> dict[str, float]:
+    """Accuracy of every method on the plant's test records, and on classes it has never seen."""
+    parts = generator.parts
+    rng = np.random.default_rng((seed, 4))
+    k = len(plants.labels)
+    chosen, gone = _drawn(plants.own[1], k, cell, rng)
+    x, y = plants.own[0][chosen], plants.own[1][chosen]
+    said = y if cell.labelled else np.full(len(y), -1)
+    own = release(parts.encoder, x, said, plants.labels, cell.epsilon, rng)
+    memory = []
+    for number, (sx, sy) in enumerate(plants.sisters[: cell.sisters]):
+        keep = np.concatenate([np.flatnonzero(sy == c)[:SISTER_SHOTS] for c in range(k)])
+        other = release(parts.encoder, sx[keep], sy[keep], plants.labels, cell.epsilon, rng)
+        memory.append(Memory(f"sister-{number}", other))
+    made = generate(generator, own, memory, plants.labels, samples=4, seed=seed)
+    offered = {
+        c.name: LinearHead(
+            c.tensors[HEAD_WEIGHT].astype(np.float64), c.tensors[HEAD_BIAS].astype(np.float64)
+        )
+        for c in made.candidates
+    }
+    heads = {name: head for name, head in offered.items() if name in JUDGED}
+    sites = [site_evidence(own, plants.labels)]
+    sites += [site_evidence(m.statistics, plants.labels) for m in memory]
+    _, guess = condition(parts.knowledge, sites)
+    context = rivals.Context(parts.priors, sites, guess, parts.memory, rng)
+    for name, rival in rivals.RIVALS.items():
+        weight, bias = rival(context)
+        heads[name] = LinearHead(weight, bias - weight @ guess.centre)
+    if cell.labelled:
+        trunk = Trunk(x)
+        zero = LinearHead(np.zeros((k, x.shape[1])), np.zeros(k))
+        offers = [Offer(c.name, c.source, trunk, offered[c.name]) for c in made.candidates]
+        held = contest.hold(trunk, y, None, offers, Offer("", "", trunk, zero), AcceptanceConfig())
+        heads[SELECTOR] = held.models[held.kept].head
+        heads[LOCAL] = held.models[contest.LOCAL].head
+        heads[f"network{THEN_LOCAL}"] = held.models[contest.GENERATED_FINETUNED].head
+        heads[f"closed-form{THEN_LOCAL}"] = held.models[contest.CLOSED_FORM_FINETUNED].head
+    tx, ty = plants.test
+    unseen = np.isin(ty, gone)
+    scores = {}
+    for name, head in heads.items():
+        right = head.logits(tx).argmax(axis=1) == ty
+        scores[name] = float(right.mean())
+        if unseen.any():
+            scores[f"{name} (unseen)"] = float(right[unseen].mean())
+    return scores
+
+
+def _drawn(y: Ints, k: int, cell: Cell, rng: np.random.Generator) -> tuple[Ints, Ints]:
+    """Rows of the plant's records in a cell, and the classes that it has never seen."""
+    gone = rng.permutation(k)[: round(cell.missing * k)]
+    rows = [rng.permutation(np.flatnonzero(y == c))[: cell.shots] for c in range(k)]
+    return np.concatenate([row for c, row in enumerate(rows) if c not in gone]), gone
+
+
+def _without_encoder(found: WindowPlants, cell: Cell, seed: int) -> dict[str, float]:
+    """Accuracy of ridge regression on MiniRocket's and on raw features, with the cell's labels."""
+    y, (_, ty) = found.plants.own[1], found.plants.test
+    chosen, _ = _drawn(y, len(found.plants.labels), cell, np.random.default_rng((seed, 4)))
+    rocket = MiniRocket(found.own[chosen], np.random.default_rng((seed, 9)))
+    inputs = {
+        "minirocket-ridge": (rocket.features(found.own[chosen]), rocket.features(found.test)),
+        "raw-ridge": (found.raw[0][chosen], found.raw[1]),
+    }
+    return {
+        name: float((_ridge(train, y[chosen], test) == ty).mean())
+        for name, (train, test) in inputs.items()
+    }
+
+
+def _ridge(train: Floats, labels: Ints, test: Floats) -> Ints:
+    if len(np.unique(labels)) < 2:
+        return np.full(len(test), labels[0])
+    mean, std = train.mean(axis=0), train.std(axis=0)
+    std = std + 1e-2 * float(std.mean()) + 1e-9
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = RidgeClassifierCV(np.logspace(-2, 5, 15)).fit((train - mean) / std, labels)
+    return np.asarray(model.predict((test - mean) / std), dtype=np.int64)
+
+
+class MiniRocket:
+    """MiniRocket for several channels, about 2,000 features; biases come from training windows."""
+
+    _BIASES = 4
+
+    def __init__(self, windows: Windows, rng: np.random.Generator) -> None:
+        _, channels, time_ = windows.shape
+        most = max(1, (time_ - 1) // 8)
+        self._dilations = [2**i for i in range(8) if 2**i <= most]
+        self._kernels = torch.full((84, 1, 9), -1.0)
+        for row, places in enumerate(itertools.combinations(range(9), 3)):
+            self._kernels[row, 0, list(places)] = 2.0
+        size = 84, len(self._dilations), channels
+        mixes = rng.random(size) < np.exp(-rng.uniform(0, np.log(channels) + 1e-9, (*size[:2], 1)))
+        mixes[..., 0] |= ~mixes.any(axis=-1)
+        self._mixes = torch.from_numpy(mixes.astype(np.float32))
+        self._quantiles = rng.random((len(self._dilations), 84, self._BIASES))
+        self._rows = rng.integers(0, len(windows), (len(self._dilations), 84))
+        self._biases: list[torch.Tensor] = []
+        for number in range(len(self._dilations)):
+            answers = self._answers(windows, number)
+            rows = self._rows[number]
+            self._biases.append(
+                torch.stack(
+                    [
+                        torch.quantile(
+                            answers[rows[j], j],
+                            torch.from_numpy(self._quantiles[number, j]).float(),
+                        )
+                        for j in range(84)
+                    ]
+                )
+            )
+
+    def features(self, windows: Windows) -> Floats:
+        """Shares of positive values, ``[n, 84 * dilations * 4]``."""
+        found = []
+        for number, biases in enumerate(self._biases):
+            parts = []
+            for start in range(0, len(windows), 32):
+                answers = self._answers(windows[start : start + 32], number)
+                shares = [(answers > b[:, None]).float().mean(dim=-1) for b in biases.T]
+                parts.append(torch.cat(shares, dim=1))
+            found.append(torch.cat(parts))
+        return torch.cat(found, dim=1).numpy().astype(np.float64)
+
+    def _answers(self, windows: Windows, number: int) -> torch.Tensor:
+        """``[n, 84, T]``."""
+        dilation = self._dilations[number]
+        x = torch.from_numpy(windows)
+        n, channels, time_ = x.shape
+        rows = F.conv1d(
+            x.reshape(-1, 1, time_), self._kernels, padding=4 * dilation, dilation=dilation
+        )
+        both = rows.reshape(n, channels, 84, time_)
+        return torch.einsum("ncjt,jc->njt", both, self._mixes[:, number])
+
+
+def _baselines(rows: list[tables.Row]) -> list[str]:
+    """The encoder against none: the best that a plant's labels give on the raw windows."""
+    found: dict[str, dict[str, dict[str, list[float]]]] = defaultdict(
+        lambda: defaultdict(lambda: defaultdict(list))
+    )
+    names = ("local-only", "raw-ridge", "minirocket-ridge")
+    for row in rows:
+        scores = row["scores"]
+        if isinstance(scores, dict) and "minirocket-ridge" in scores:
+            for name in names:
+                if name in scores:
+                    found[str(row["cell"])][str(row["dataset"])][name].append(scores[name])
+    lines = ["## The encoder against none (local training only)", ""]
+    cells_ = [c for c in found if c.startswith("S1") and "eps=4" in c]
+    for cell in cells_:
+        lines += [f"{cell}", "", "| data set | " + " | ".join(names) + " |", "|---|---|---|---|"]
+        means: dict[str, list[float]] = defaultdict(list)
+        for dataset, scores in found[cell].items():
+            values = [float(np.mean(scores[name])) for name in names]
+            lines.append(f"| {dataset} | " + " | ".join(f"{v:.3f}" for v in values) + " |")
+            for name, value in zip(names, values, strict=True):
+                means[name].append(value)
+        lines.append(
+            "| mean | " + " | ".join(f"{np.mean(means[name]):.3f}" for name in names) + " |"
+        )
+        lines.append("")
+    return lines
+
+
+if __name__ == "__main__":
+    main()

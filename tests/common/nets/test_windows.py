@@ -1,0 +1,138 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from wg_common.errors import DataError, DecodeError
+from wg_common.nets import encoder as encoders
+from wg_common.nets import projection, windows
+
+SHAPES = ((1, 8), (3, 20), (2, 128), (1, 129), (1, 1024), (2, 1500), (5, 2500))
+
+
+def _windows(count: int, channels: int = 2, time: int = 60) -> list[np.ndarray]:
+    rng = np.random.default_rng(count)
+    return [rng.normal(size=(channels, time)).cumsum(axis=1) for _ in range(count)]
+
+
+@pytest.fixture(scope="module")
+def package() -> bytes:
+    rng = np.random.default_rng(0)
+    raw = rng.normal(size=(160, windows.WIDTH)).astype(np.float32)
+    return encoders.fit_window_encoder(raw, np.arange(160) % 5, np.arange(160) % 3, dimension=16)
+
+
+@pytest.fixture(scope="module")
+def encoder(package: bytes) -> encoders.Encoder:
+    return encoders.load_encoder(package)
+
+
+@pytest.mark.parametrize(("channels", "time"), SHAPES)
+def test_any_shape_gives_finite_features_in_the_clip_radius(
+    encoder: encoders.Encoder, channels: int, time: int
+) -> None:
+    found = encoder.encode(_windows(2, channels, time))
+    assert found.shape == (2, 16)
+    assert found.dtype == np.float32
+    assert np.isfinite(found).all()
+    assert np.linalg.norm(found, axis=1).max() <= encoder.clip_radius * (1 + 1e-5)
+
+
+@pytest.mark.parametrize("value", [0.0, 5.0, -1e12, 1e-20])
+def test_a_sensor_that_stands_still_has_finite_features(
+    encoder: encoders.Encoder, value: float
+) -> None:
+    assert np.isfinite(encoder.encode([np.full((2, 40), value)])).all()
+
+
+def test_features_do_not_depend_on_the_company(encoder: encoders.Encoder) -> None:
+    # The sensitivity of a release rests on this: to the last bit, whoever stands beside a record.
+    rng = np.random.default_rng(3)
+    found = [_windows(1, *SHAPES[i % len(SHAPES)])[0] * rng.uniform(0.1, 9) for i in range(9)]
+    together = encoder.encode(found)
+    for row, window in enumerate(found):
+        np.testing.assert_array_equal(together[row], encoder.encode([window])[0])
+    np.testing.assert_array_equal(together[::-1], encoder.encode(found[::-1]))
+
+
+def test_gain_moves_the_level_only() -> None:
+    window = _windows(1, 2, 300)[0]
+    trunk = windows.WindowTrunk()
+    with torch.inference_mode():
+        one, two = (trunk(windows.prepare(window * gain))[0].numpy() for gain in (1.0, 8.0))
+    names = np.repeat(list(windows.BLOCKS), list(windows.BLOCKS.values()))
+    level = np.isin(names, ["level-mean", "channels"])
+    np.testing.assert_allclose(one[~level], two[~level], atol=2e-3)
+    assert np.abs(one[level] - two[level]).max() > 0.1
+
+
+def test_which_channel_did_it_is_not_lost() -> None:
+    window = np.random.default_rng(1).normal(size=(6, 64))
+    trunk = windows.WindowTrunk()
+    found = []
+    for channel in (1, 4):
+        moved = window.copy()
+        moved[channel] += 6
+        with torch.inference_mode():
+            found.append(trunk(windows.prepare(moved))[0].numpy())
+    names = np.repeat(list(windows.BLOCKS), list(windows.BLOCKS.values()))
+    assert np.abs((found[0] - found[1])[names == "channels"]).max() > 0.3
+
+
+def test_raw_features_are_those_of_the_module() -> None:
+    found = encoders.raw_window_features(_windows(3))
+    assert found.shape == (3, windows.WIDTH)
+    assert sum(windows.BLOCKS.values()) == windows.WIDTH == len(windows.block_weights())
+
+
+def test_no_windows_have_no_features(encoder: encoders.Encoder) -> None:
+    assert encoder.encode([]).shape == (0, 16)
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        np.zeros((8, 8), np.uint8),
+        np.zeros((2, 40), np.int16),
+        np.zeros(40),
+        np.zeros((2, 7)),
+        np.zeros((129, 8)),
+        np.full((1, 8), np.nan),
+        np.full((1, 8), 1e30),
+    ],
+)
+def test_what_is_no_window_is_refused(encoder: encoders.Encoder, window: np.ndarray) -> None:
+    with pytest.raises(DataError, match="window 1"):
+        encoder.encode([_windows(1)[0], window])
+
+
+def test_fitting_is_deterministic_and_the_package_says_what_it_encodes(package: bytes) -> None:
+    rng = np.random.default_rng(0)
+    raw = rng.normal(size=(160, windows.WIDTH)).astype(np.float32)
+    again = encoders.fit_window_encoder(raw, np.arange(160) % 5, np.arange(160) % 3, dimension=16)
+    assert again == package
+    assert encoders.read_modality(package) == "windows"
+    assert encoders.load_encoder(package).modality == "windows"
+
+
+def test_a_package_of_another_trunk_or_damaged_is_refused(package: bytes) -> None:
+    other = package.replace(windows.digest().encode(), b"0" * 64)
+    with pytest.raises(DecodeError, match="trunk_sha256"):
+        encoders.load_encoder(other)
+    size = int.from_bytes(package[:8], "little")
+    metadata = json.loads(package[8 : 8 + size])["__metadata__"]["encoder"]
+    assert '"windows"' in metadata
+    for data in (package[:100], package[:-4], package.replace(b"windows-1", b"windows-9")):
+        with pytest.raises(DecodeError):
+            encoders.load_encoder(data)
+
+
+def test_discriminant_directions_tell_classes_apart_and_not_records() -> None:
+    rng = np.random.default_rng(4)
+    classes = np.repeat(np.arange(6), 40)
+    z = rng.normal(size=(240, 12)) * np.array([10.0] + [1.0] * 11)  # loud, and says nothing
+    z[:, 5] += classes - classes.mean()
+    values, vectors = projection.discriminant(z - z.mean(axis=0), classes, 3, 0.01)
+    assert np.abs(vectors[:, 0]).argmax() == 5
+    assert (np.diff(values) <= 0).all()

@@ -1,0 +1,122 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wg_common.errors import ConfigError, DataError
+from wg_common.nets.window_limits import check_window
+from wg_server.home import ServerHome
+from wg_server.zoo import build, sources
+from wg_server.zoo.plan import EncoderPlan, NetworksPlan, SourcePlan, ZooPlan, read_plan, tasks
+from wg_server.zoo.procedural_windows import families
+
+
+@pytest.mark.parametrize("kind", sorted(families.KINDS))
+@pytest.mark.parametrize("seed", range(4))
+def test_windows_are_accepted_varied_and_the_same_for_a_seed(kind: str, seed: int) -> None:
+    found = []
+    for _ in range(2):
+        family = families.draw_family((31, seed), kind)
+        site = families.draw_site(family, 1, strength=0.8)
+        labels = np.arange(len(family.labels)).repeat(2)
+        found.append(families.render(family, site, labels, np.random.default_rng(5)))
+    assert np.array_equal(found[0], found[1])
+    assert found[0].dtype == np.float32
+    assert found[0].shape[:2] == (len(labels), len(family.mixing))
+    for window in found[0]:
+        check_window(window)
+    assert (found[0].std(axis=-1).max(axis=1) > 0).all()
+    assert not np.array_equal(found[0][0], found[0][1])
+
+
+def test_sites_of_a_family_share_labels_and_differ() -> None:
+    family = families.draw_family((32, 1), "rotating")
+    one, two = (families.draw_site(family, n, strength=0.7) for n in range(2))
+    assert one.machine.labels == two.machine.labels == family.labels
+    assert one.sensors.gain.tolist() != two.sensors.gain.tolist()
+    assert one.step != two.step
+
+
+def test_a_strike_comes_as_often_as_the_fault_says() -> None:
+    # A reference of its own: the envelope's strongest line is the rate of strikes.
+    for seed in range(40):
+        family = families.draw_family((33, seed), "rotating")
+        names = [name for name in family.labels if name.startswith("outer")]
+        if names:
+            break
+    rotor = family.machine
+    row = family.labels.index(names[-1])
+    signal = rotor.windows(np.random.default_rng(0), np.full(8, row), 8192, 1.0)[:, 0]
+    rate = rotor.ratio[row] * rotor.shaft  # type: ignore[attr-defined]
+    power = np.abs(np.fft.rfft(signal**2 - (signal**2).mean(axis=1, keepdims=True))) ** 2
+    lines = np.fft.rfftfreq(8192)
+    near = np.abs(lines / rate - 1) < 0.15
+    elsewhere = (np.abs(lines / rate - 1) > 0.2) & (lines > 0.3 * rate) & (lines < 0.9 * rate)
+    assert power[:, near].max(axis=1).mean() > power[:, elsewhere].mean(axis=1).mean()
+
+
+def _plan(*found: SourcePlan, **changes: object) -> ZooPlan:
+    fields: dict[str, object] = {
+        "seed": 3,
+        "architecture": "window-head",
+        "encoder": EncoderPlan(dimension=8, windows=200),
+        "sources": found,
+    }
+    return ZooPlan(**(fields | changes))  # type: ignore[arg-type]
+
+
+PROCEDURAL = SourcePlan(kind="procedural-windows", families=2, sites=2, per_class=8)
+
+
+@pytest.mark.parametrize("name", ["windows", "windows-quick"])
+def test_packaged_plans_are_of_windows(name: str) -> None:
+    plan = read_plan(Path(name))
+    assert plan.modality == "windows"
+    assert len({spec.family for spec in tasks(plan)}) >= 8
+
+
+def test_a_plan_has_one_modality() -> None:
+    with pytest.raises(ConfigError, match="has images"):
+        _plan(SourcePlan(kind="procedural", families=1))
+    with pytest.raises(ConfigError, match="architecture: window-head"):
+        _plan(PROCEDURAL, architecture="lite0-head")
+    with pytest.raises(ConfigError, match="whole networks are for images"):
+        _plan(PROCEDURAL, networks=NetworksPlan())
+
+
+def test_only_one_kind_is_drawn_and_an_unknown_one_is_refused() -> None:
+    only = SourcePlan(kind="procedural-windows", families=1, sites=1, per_class=8, only="shapes")
+    assert sources.load(tasks(_plan(only))[0]).family.startswith("shapes")
+    wrong = SourcePlan(kind="procedural-windows", families=1, only="cats")
+    with pytest.raises(ConfigError, match="rotating"):
+        sources.load(tasks(_plan(wrong))[0])
+
+
+def test_an_archive_of_windows_makes_sites_of_disjoint_records(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 3, 32)).astype(np.float32)
+    np.savez(tmp_path / "d.npz", x=x, y=np.arange(60) % 2, classes=np.array(["a", "b"]))
+    source = SourcePlan(
+        kind="npz", families=1, sites=2, per_class=8, path=str(tmp_path / "d.npz"), licence="own"
+    )
+    one, two = (sources.load(spec) for spec in tasks(_plan(source)))
+    assert {w.shape for w in one.records + two.records} == {(3, 32)}
+    first = {w.tobytes() for w in x}
+    assert all(w.tobytes() in first for w in one.records)
+    assert not any(w.tobytes() in first for w in two.records)  # behind sensors of its own
+    x[7, 1, 3] = np.inf
+    np.savez(tmp_path / "e.npz", x=x, y=np.arange(60) % 2, classes=np.array(["a", "b"]))
+    bad = SourcePlan(kind="npz", families=1, path=str(tmp_path / "e.npz"), licence="own")
+    with pytest.raises(DataError, match="window 7"):
+        sources.load(tasks(_plan(bad))[0])
+
+
+def test_a_home_serves_one_modality(tmp_path: Path) -> None:
+    server_home = ServerHome(tmp_path)
+    built = build.build(server_home, _plan(PROCEDURAL), workers=1, progress=lambda *_: None)
+    assert built.made == 4
+    again = build.build(server_home, _plan(PROCEDURAL), workers=1, progress=lambda *_: None)
+    assert (again.made, again.kept, again.encoder) == (0, 4, built.encoder)
+    images = ZooPlan(seed=1, sources=(SourcePlan(kind="procedural", families=1, per_class=8),))
+    with pytest.raises(ConfigError, match="a home serves one of them"):
+        build.build(server_home, images, workers=1, progress=lambda *_: None)
