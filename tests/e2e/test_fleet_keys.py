@@ -262,11 +262,7 @@ def test_after_a_compromise_the_spend_stands_on_a_new_log(server: ServerHome, pl
     assert finding["origin"] == after.ledger_origin
 
 
-def pieces(home: Path) -> int:
-    return sum(path.is_file() for path in home.rglob("*"))
-
-
-@pytest.mark.parametrize("moves", range(8))
+@pytest.mark.parametrize("moves", [0, 1, 2, 6, 9])  # of ten pieces
 def test_a_compromise_that_was_cut_off_is_finished_by_running_it_again(
     server: ServerHome, plant: Plant, monkeypatch: pytest.MonkeyPatch, moves: int
 ) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wg_common import container, protocol, statistics_file, weights_package
+from wg_common import (
+    canonical,
+    container,
+    protocol,
+    statistics_file,
+    weights_file,
+    weights_package,
+)
 from wg_common.errors import WgError
-from wg_common.ledger import checkpoint, entries, history, note, proof, witness
+from wg_common.ledger import checkpoint, entries, history, note, proof, verify, witness
 
 EXAMPLES = int(os.environ.get("WEIGHTGATE_FUZZ_EXAMPLES", "200"))
 VECTORS = Path(__file__).resolve().parents[1] / "ledger" / "vectors"
@@ -46,6 +54,17 @@ def token(data: bytes) -> Any:
     return protocol.decode_token(data.decode("latin-1"))
 
 
+def weights_in_a_file(data: bytes) -> Any:
+    with tempfile.NamedTemporaryFile(suffix=".wgw") as file:
+        file.write(data)
+        file.flush()
+        return weights_file.read(Path(file.name), KEY.public_key())
+
+
+def offer(data: bytes) -> Any:
+    return canonical.decode(protocol.PackageOffer, data, what="offer")
+
+
 def boxed(kind: str, names: tuple[str, ...]) -> list[bytes]:
     full = container.encode(kind, 1, dict.fromkeys(names, b"{}"))
     return [full, container.encode(kind, 1, {}), full[:40]]
@@ -53,6 +72,9 @@ def boxed(kind: str, names: tuple[str, ...]) -> list[bytes]:
 
 JOIN = protocol.encode_token(
     protocol.JoinToken(site="a", enrol_url="https://x:1", ca_sha256="00", secret="00", expires=0)
+)
+OFFER = canonical.encode(
+    protocol.PackageOffer(request_id="0" * 32, site="a", package_sha256="0" * 64, size=10, chunk=5)
 )
 TARGETS: dict[str, tuple[Callable[[bytes], Any], list[bytes]]] = {
     "note": (note.decode, seeds("note")),
@@ -69,6 +91,9 @@ TARGETS: dict[str, tuple[Callable[[bytes], Any], list[bytes]]] = {
         ),
     ),
     "weights": (weights, boxed("wgw", ("manifest", "signature", "tensors"))),
+    "weights file": (weights_in_a_file, boxed("wgw", ("manifest", "signature", "tensors"))),
+    "offer": (offer, [OFFER]),
+    "rotation": (verify.read_new_key, seeds("entry")),
     "token": (token, [JOIN.encode(), b"wgj1.", b"wgj1." + base64.urlsafe_b64encode(b"{}")]),
 }
 
