@@ -271,7 +271,8 @@ def explain_status(response: httpx.Response, now: float | None = None) -> str:
     return {
         401: "the server does not know this node (yet)",
         404: "the server has no such thing for this site",
-        403: "the server refused this site: revoked, or the certificate belongs to another key; or its campaign ended",
+        403: "the server refused this site: revoked, or the certificate belongs to another key; or"
+        " its campaign has ended",
         413: "the server refused a message as too large",
         426: "the server needs another version",
         429: "the server asks for fewer requests",
