@@ -13,15 +13,12 @@ others because nothing else of the client may import Flower.
 from __future__ import annotations
 
 import errno
-import fcntl
 import logging
 import math
-import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -66,9 +63,9 @@ from wg_client import config as configuration
 from wg_client import download, enrolment, link
 from wg_client.home import ClientHome
 from wg_client.inbox import Inbox
+from wg_client.locks import only_node
 from wg_common import canonical, fleet, key_files, logs, protocol
 from wg_common.errors import (
-    ConfigError,
     DecodeError,
     InternalError,
     PeerError,
@@ -159,29 +156,12 @@ def run_node(
     """
     stop = stop or threading.Event()
     node = _Node(home, handlers, stop, options or NodeOptions(), once=once)
-    with _only_one(home), logs.about(site=node.site):
+    with only_node(home), logs.about(site=node.site):
         node.apply_waiting()
         while not stop.is_set():
             node.serve()
     if once and node.failure is not None:
         raise node.failure
-
-
-@contextmanager
-def _only_one(home: ClientHome) -> Iterator[None]:
-    """The lock under which one process runs this plant's node; freed when the process ends."""
-    try:
-        handle = os.open(home.root / ".node.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StorageError(f"{home.root}: cannot be written: {error.strerror}") from error
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ConfigError(f"{home.root}: another process runs this plant's node") from error
-        yield
-    finally:
-        os.close(handle)
 
 
 class _Declined(Exception):

@@ -24,6 +24,7 @@ from wg_client.config import ClientConfig
 from wg_client.enrolment import Enrolment
 from wg_client.home import ClientHome
 from wg_client.initialise import pinned_server
+from wg_client.locks import only_node
 from wg_client.release import alone
 from wg_common import atomic, protocol, signing
 from wg_common.errors import ConfigError
@@ -39,12 +40,12 @@ def replace(home: ClientHome, token: str) -> ClientConfig:
     """Enrol an initialised home again: new transport keys, the same ledger and budget.
 
     Raises:
-        ConfigError: The home is not initialised, or the token is for another site.
+        ConfigError: The home is not initialised, its node runs, or the token is of another site.
         DecodeError, PeerError, VerificationError: Enrolment failed; see ``enrolment``.
     """
     config = configuration.load(home)
     stage = _stage(home)
-    with alone(home):
+    with only_node(home), alone(home):
         if not stage.config.exists():
             _check_token(config, token)
             _fresh(stage)
@@ -61,13 +62,13 @@ def compromise(home: ClientHome, token: str, reason: str) -> ClientConfig:
     """Give up a ledger whose key was lost or stolen; the spend moves to a new one.
 
     Raises:
-        ConfigError: The home is not initialised, or the token is for another site.
+        ConfigError: The home is not initialised, its node runs, or the token is of another site.
         DecodeError, PeerError, VerificationError: Enrolment failed, or the old ledger does not
             hold: then put the newest copy or export that does in its place.
     """
     config = configuration.load(home)
     stage = _stage(home)
-    with alone(home):
+    with only_node(home), alone(home):
         if not stage.config.exists():
             _check_token(config, token)
             predecessor = recovery.predecessor(home.ledger, reason)

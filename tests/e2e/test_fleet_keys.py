@@ -154,6 +154,19 @@ def test_a_home_that_rotated_enrols_again_with_its_log(server: ServerHome, plant
     assert campaign(server, plant).state == "done"
 
 
+def test_a_plants_identity_does_not_change_while_its_node_runs(
+    server: ServerHome, plant: Plant
+) -> None:
+    word = token(server, plant.site)
+    with plant.running():
+        wait_until(lambda: site_of(server, plant).last_seen > 0, "the node")
+        with pytest.raises(ConfigError, match="node"):
+            reenrolment.replace(plant.home, word)
+        with pytest.raises(ConfigError, match="node"):
+            reenrolment.compromise(plant.home, word, "test")
+    reenrolment.replace(plant.home, word)  # the token was not spent
+
+
 class CutOff(Exception):
     """Ends a command as a power cut does."""
 
