@@ -3,7 +3,8 @@
 Tokens are classes (head rows), layer parts and zoo neighbours; an architecture token tells the
 sizes apart. Classes have no positions: permuting them permutes head rows and changes no layer.
 Adaptive layer norms as in DiT (Peebles and Xie, ICCV 2023). The answer is a learned share of each
-skeleton plus a residual; shares start at a half and the residual at zero.
+skeleton plus a residual; shares start at fixed values and the residual at zero, and ``gate`` keeps
+only a part of the way from there: training on a small zoo must not spoil good skeletons.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from wg_server.generator.networks.condition import (
 )
 
 ROW = 65
+_KEPT = 1.0
+_KEPT_SHARE = 1 / (1 + math.exp(-_KEPT))
+"""Share of the neighbours' mean latents that is kept before training."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +89,8 @@ class Weights:
 class NetworkDenoiser(nn.Module):
     """Predicts clean weights from noisy ones, the time and the condition."""
 
+    gate: Tensor
+
     def __init__(self, config: NetworkDenoiserConfig) -> None:
         super().__init__()
         w, d = config.width, config.dimension
@@ -103,6 +109,7 @@ class NetworkDenoiser(nn.Module):
         self.row_share = nn.Linear(w, 2)
         self.latent_out = nn.Linear(w, config.latent)
         self.latent_share = nn.Linear(w, 1)
+        self.register_buffer("gate", torch.ones(()))
         for layer in (
             self.row_out,
             self.row_share,
@@ -162,13 +169,17 @@ class NetworkDenoiser(nn.Module):
         shift, scale = self.last_modulation(drive).unsqueeze(1).chunk(2, dim=-1)
         x = self.last_norm(x) * (1 + scale) + shift
         of_class, of_part = x[:, :classes], x[:, classes : classes + parts]
-        share = torch.sigmoid(self.row_share(of_class))
-        rows = share[..., :1] * batch.retrieved_rows + share[..., 1:] * batch.bridged_rows
-        kept = torch.sigmoid(self.latent_share(of_part) + 1.0)
+        both = torch.stack([batch.retrieved_rows, batch.bridged_rows], dim=-2)
+        share = self._moved(torch.sigmoid(self.row_share(of_class)), 0.5)
+        rows = (share.unsqueeze(-1) * both).sum(dim=-2) + self.gate * self.row_out(of_class)
+        kept = self._moved(torch.sigmoid(self.latent_share(of_part) + _KEPT), _KEPT_SHARE)
         return Weights(
-            (rows + self.row_out(of_class)) * batch.class_mask.unsqueeze(-1),
-            kept * batch.retrieved_latents + self.latent_out(of_part),
+            rows * batch.class_mask.unsqueeze(-1),
+            kept * batch.retrieved_latents + self.gate * self.latent_out(of_part),
         )
+
+    def _moved(self, share: Tensor, start: float) -> Tensor:
+        return start + self.gate * (share - start)
 
 
 class _Block(nn.Module):

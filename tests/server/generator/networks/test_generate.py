@@ -16,7 +16,6 @@ from wg_server.generator.networks import package
 from wg_server.generator.networks.generate import NetworkGenerator, generate_networks
 
 LABELS = ("c0", "c1", "c2", "c3")
-EQUAL = {"atol": 2e-4, "rtol": 1e-3}
 
 
 def _make(
@@ -58,7 +57,7 @@ def test_permuting_labels_permutes_rows_and_leaves_the_trunk(
     for one, two in zip(straight.candidates, turned.candidates, strict=True):
         for name, value in one.tensors.items():
             expected = value[order] if name.startswith("head.") else value
-            np.testing.assert_allclose(two.tensors[name], expected, **EQUAL)
+            np.testing.assert_allclose(two.tensors[name], expected, atol=2e-4, rtol=1e-3)
 
 
 def test_base_is_the_base_without_a_preference(

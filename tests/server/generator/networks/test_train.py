@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.server.generator.networks.conftest import untrained
+
+from wg_common.errors import ConfigError
+from wg_server.generator.episodes import Plants, Scenario
+from wg_server.generator.networks import card
+from wg_server.generator.networks import train as training
+from wg_server.generator.networks.denoiser import Weights, collate
+from wg_server.generator.networks.episodes import Zoo, draw
+from wg_server.generator.networks.plan import NetworkTraining
+
+PLAN = NetworkTraining(
+    steps=6,
+    batch=3,
+    width=16,
+    depth=1,
+    latent=4,
+    functional_episodes=1,
+    evaluate_every=2,
+    patience=9,
+    episodes=2,
+)
+FAMILIES = frozenset(f"family-{i}" for i in range(8)), frozenset(["family-8", "family-9"])
+
+
+class Interrupted(Exception):
+    """Raised in the middle of a training."""
+
+
+def _fit(zoos: dict[str, Zoo], plants: Plants, path: Path, stop: int = -1) -> dict[str, np.ndarray]:
+    def progress(step: int, _words: str) -> None:
+        if step == stop:
+            raise Interrupted
+
+    model, _ = training.fit(PLAN, 1, zoos, (plants, plants), FAMILIES, path, "mine", progress)
+    return {name: value.numpy() for name, value in model.state_dict().items()}
+
+
+def test_interrupted_training_ends_with_the_same_weights(
+    zoos: dict[str, Zoo], plants: Plants, tmp_path: Path
+) -> None:
+    straight = _fit(zoos, plants, tmp_path / "one")
+    with pytest.raises(Interrupted):
+        _fit(zoos, plants, tmp_path / "two", stop=4)
+    assert (tmp_path / "two").is_file()
+    again = _fit(zoos, plants, tmp_path / "two")
+    assert all(np.array_equal(straight[name], again[name]) for name in straight)
+
+
+def test_functional_loss_reaches_every_output(zoos: dict[str, Zoo], plants: Plants) -> None:
+    rng = np.random.default_rng(1)
+    episode = draw(plants, zoos, FAMILIES[0], rng, Scenario())
+    model = untrained().train()
+    number = sorted(zoos).index(episode.architecture)
+    batch = collate([episode.condition], [number])
+    k = len(episode.plant.labels)
+    nothing = Weights(torch.zeros(1, k, 65), torch.zeros(1, 11, 4))
+    found = model(nothing, torch.ones(1), batch)
+    training.functional(zoos, episode, found, 0).backward()  # type: ignore[no-untyped-call]
+    for layer in (model.row_out, model.row_share, model.latent_out):
+        assert layer.bias.grad is not None
+        assert layer.bias.grad.abs().max() > 0
+
+
+def test_card_scores_every_method_and_checks_bind(zoos: dict[str, Zoo], plants: Plants) -> None:
+    document = card.evaluate(untrained(), zoos, plants, FAMILIES[1], episodes=2, seed=1)
+    assert set(document["scenarios"]) == set(card.SCENARIOS)
+    methods = set(next(iter(document["scenarios"].values())))
+    assert {"network", "closed-form", "retrieval-5nn", "shuffled-condition"} <= methods
+    document["diversity"] = {"between_samples_median": 0.0}
+    checks = {check.name: check for check in card.checks(document)}
+    assert not checks["distance between samples over the zoo's median"].passed
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("steps", 0), ("width", 30), ("average", 1.0), ("learning_rate", 0.0)]
+)
+def test_plans_out_of_range_are_refused(field: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=field):
+        NetworkTraining(**{field: value})  # type: ignore[arg-type]
