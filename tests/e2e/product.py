@@ -1,0 +1,263 @@
+"""The installed commands as real processes: ``wg-server serve`` and ``wg-client run``.
+
+Nothing of the product is replaced: the ledger, the encoder, the generator, the release, the contest
+are the real ones. What is small is the data (noisy patterns), the encoder's fit (180 pictures) and
+the generator (its last layer is random: it writes bad weights, and the plants refuse them).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from tests.client.conftest import LABELS, pictures, write_npz
+from tests.e2e.fleet_support import healthy, make_home, running, wait_until
+from tests.server.generator.conftest import World
+
+from wg_client import model_store
+from wg_client.config import PrivacyConfig
+from wg_client.home import ClientHome
+from wg_client.initialise import DataChoice, initialise
+from wg_common import atomic, canonical, protocol, signing
+from wg_common.ledger.store import Ledger, Spent
+from wg_common.nets.encoder import fit_encoder, raw_features
+from wg_common.statistics_file import decode_covered
+from wg_server.enrolment import make_token
+from wg_server.generator import codec, memory, package
+from wg_server.generator.denoiser import Denoiser, DenoiserConfig
+from wg_server.generator.knowledge import crossfit
+from wg_server.generator.package import Parts
+from wg_server.home import ServerHome
+from wg_server.store import Store
+
+ROOT = Path(__file__).parents[2]
+SEAMS = Path(__file__).parent / "seams"
+BIN = Path(sys.executable).parent
+DIMENSION = 16
+
+
+def encoder_package() -> bytes:
+    rng = np.random.default_rng(11)
+    images = np.concatenate([pictures(rng, label, 60) for label in range(3)])
+    return fit_encoder(raw_features(images), np.repeat(np.arange(3), 60), dimension=DIMENSION)
+
+
+def generator_package(encoder: bytes) -> bytes:
+    """A generator for an encoder, from invented tasks; its last layer is random."""
+    world = World(7)
+    tasks = [world.task(family, site) for family in range(6) for site in range(2)]
+    _, knowledge = crossfit(tasks, sorted({task.family for task in tasks}), 2)
+    draws = np.random.default_rng(0).normal(0, 0.3, (200, DIMENSION + 1))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        denoiser = Denoiser(DenoiserConfig(dimension=DIMENSION, latent=8, width=16, depth=2))
+        for layer in (denoiser.last, denoiser.last_modulation):
+            torch.nn.init.normal_(layer.weight, std=0.1)
+    return package.pack(
+        Parts(
+            encoder=canonical.sha256_hex(encoder),
+            architecture="lite0-head",
+            denoiser=denoiser.eval(),
+            codec=codec.fit_codec(draws, 8),
+            priors=knowledge.priors,
+            memory=memory.measured(knowledge.memory),
+        )
+    )
+
+
+@dataclass(frozen=True)
+class Site:
+    """One plant's home, as ``wg-client init`` made it."""
+
+    name: str
+    home: ClientHome
+
+    def spent(self) -> Spent:
+        with Ledger.open(self.home.ledger, signing.load(self.home.ledger_key)) as ledger:
+            return ledger.spent(self.name)
+
+    def charged(self) -> int:
+        return self.spent().charges
+
+    def released(self) -> set[str]:
+        """Hashes of the releases in everything that is in the outbox."""
+        files = self.home.outbox.glob("*.wgs") if self.home.outbox.is_dir() else ()
+        return {
+            hashlib.sha256(decode_covered(path.read_bytes()).release).hexdigest() for path in files
+        }
+
+    def applied(self) -> list[str]:
+        """Request ids of the packages that were applied."""
+        return [manifest.request_id for manifest in model_store.all_manifests(self.home)]
+
+    def half_written(self) -> list[Path]:
+        """Temporary files that a crash may leave; they are hidden, and never read."""
+        return [path for path in self.home.root.rglob(".*") if path.suffix != ".lock"]
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """A server's home and its enrolled plants."""
+
+    server: ServerHome
+    sites: tuple[Site, ...]
+    logs: Path
+
+    def names(self) -> list[str]:
+        return [site.name for site in self.sites]
+
+
+@dataclass(frozen=True)
+class Packages:
+    """What takes seconds to make, and is the same for every fleet."""
+
+    encoder: bytes
+    generator: bytes
+
+    @classmethod
+    def make(cls) -> Packages:
+        encoder = encoder_package()
+        return cls(encoder, generator_package(encoder))
+
+
+def equip(server: ServerHome, packages: Packages) -> None:
+    """Give a server encoder and generator; the operator accepts the generator without a card."""
+    atomic.write_bytes(server.encoder, packages.encoder)
+    atomic.write_bytes(server.generator, packages.generator)
+    accepted = canonical.sha256_hex(packages.generator)
+    server.write_config(replace(server.config(), accept_generator=accepted))
+
+
+def make_fleet(
+    root: Path,
+    packages: Packages,
+    names: Sequence[str],
+    *,
+    message_seconds: int = 20,
+    slot_seconds: float = 0.2,
+) -> Fleet:
+    """A server with encoder and generator, and plants that enrolled with it; nothing runs yet."""
+    server = make_home(root / "server", message_seconds=message_seconds)
+    equip(server, packages)
+    sites = []
+    with running(server):
+        for number, name in enumerate(names):
+            with Store.open(server) as store:
+                token = protocol.encode_token(make_token(server, store, name, 600.0))
+            data = root / f"{name}.npz"
+            write_npz(data, {0: 8, 1: 8, 2: 8}, seed=number, labels=LABELS)
+            home = ClientHome(root / name)
+            privacy = PrivacyConfig(answer_slot_seconds=slot_seconds)
+            initialise(home, token, DataChoice(path=data, name=name), privacy)
+            sites.append(Site(name, home))
+    logs = root / "logs"
+    logs.mkdir()
+    return Fleet(server, tuple(sites), logs)
+
+
+@dataclass
+class Command:
+    """One of our commands, started and started again; its log is kept."""
+
+    words: tuple[str | Path, ...]
+    log: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.mark = self.log.stat().st_size if self.log.exists() else 0
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [_program(self.words[0]), *map(str, self.words[1:])],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "OMP_NUM_THREADS": "1", **self.environment},
+                cwd=self.log.parent,
+                start_new_session=True,
+            )
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(30)
+
+    def end(self) -> None:
+        """Kill it and whatever it started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self.wait(30)
+
+    def terminate(self) -> int:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+    def wait(self, seconds: float) -> int:
+        assert self.process is not None
+        return self.process.wait(seconds)
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def said(self) -> str:
+        """What it wrote since it was started last."""
+        with self.log.open("rb") as log:
+            log.seek(self.mark)
+            return log.read().decode("utf-8", "replace")
+
+
+def _program(name: str | Path) -> str:
+    return str(BIN / name) if str(name).startswith("wg-") else str(name)
+
+
+@contextmanager
+def command(
+    fleet: Fleet, name: str, *words: str | Path, environment: Mapping[str, str] | None = None
+) -> Iterator[Command]:
+    """A command that is running, and does not outlive the block."""
+    started = Command(words, fleet.logs / f"{name}.log", environment or {})
+    started.start()
+    try:
+        yield started
+    finally:
+        started.end()
+
+
+@contextmanager
+def serving(fleet: Fleet, environment: Mapping[str, str] | None = None) -> Iterator[Command]:
+    """``wg-server serve``, up and well."""
+    words: tuple[str | Path, ...] = ("wg-server", "serve", "--home", fleet.server.root)
+    with command(fleet, "server", *words, environment=environment) as started:
+        wait_until(lambda: healthy(fleet.server), "the server", 60)
+        yield started
+
+
+@contextmanager
+def node(
+    fleet: Fleet, site: Site, *options: str, environment: Mapping[str, str] | None = None
+) -> Iterator[Command]:
+    """``wg-client run``."""
+    words: tuple[str | Path, ...] = ("wg-client", "run", "--home", site.home.root, *options)
+    with command(fleet, site.name, *words, environment=environment) as started:
+        yield started
+
+
+def seams(**settings: object) -> dict[str, str]:
+    """Environment under which a child process loads ``seams/sitecustomize.py``."""
+    path = os.pathsep.join(filter(None, (str(SEAMS), os.environ.get("PYTHONPATH", ""))))
+    return {"PYTHONPATH": path, **{name.upper(): str(value) for name, value in settings.items()}}

@@ -1,0 +1,507 @@
+"""What goes wrong by itself, or is made to: cut lines, slow and huge requests, replays, two nodes
+with one identity, full disks, other versions. Each ends with one release charged and one package
+applied, or with a clear refusal; and work goes on when the fault is over.
+"""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import pytest
+import sqlalchemy as sa
+from alembic import command as alembic
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from tests.e2e import fleet_support
+from tests.e2e.fleet_support import (
+    FAST,
+    Died,
+    Plant,
+    enrol_plant,
+    finished,
+    healthy,
+    make_home,
+    running,
+    start_campaign,
+    wait_until,
+)
+from tests.e2e.test_fleet_processes import ROOT, answers, models, process
+
+from wg_client import config as configuration
+from wg_client import inbox, link
+from wg_client import node as nodes
+from wg_client.home import ClientHome
+from wg_client.node import Handlers, run_node
+from wg_client.policy import check_query
+from wg_common import fleet, protocol
+from wg_common.errors import ConfigError, DecodeError, PolicyRefused, StorageError
+from wg_common.protocol import WITNESS_PATH
+from wg_server import schema
+from wg_server.database import open_engine
+from wg_server.home import ServerHome
+from wg_server.queue import Campaign, CampaignQueue
+from wg_server.store import Store
+
+LIFE_SECONDS = 5
+"""Life of a message in tests that outlast it; a busy machine must answer within it."""
+
+
+class Line:
+    """A line between a plant and its server that can be cut: a forwarder on loopback.
+
+    Attributes:
+        cut: ``""``: whole. ``"closed"``: connections are dropped, new ones too. ``"silent"``: they
+            stay, and nothing passes.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._far = (host, port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._open: set[socket.socket] = set()
+        self._ended = False
+        self.cut = ""
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    @property
+    def port(self) -> int:
+        return int(self._listener.getsockname()[1])
+
+    def set(self, cut: str) -> None:
+        self.cut = cut
+        if cut == "closed":
+            for each in list(self._open):
+                with suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+
+    def end(self) -> None:
+        self._ended = True
+        self.set("closed")
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in list(self._threads):
+            thread.join(10)
+
+    def _accept(self) -> None:
+        while not self._ended:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            if self.cut == "closed":
+                near.close()
+                continue
+            self._threads.append(threading.Thread(target=self._join, args=(near,)))
+            self._threads[-1].start()
+
+    def _join(self, near: socket.socket) -> None:
+        with near, socket.create_connection(self._far) as far:
+            self._open |= {near, far}
+            back = threading.Thread(target=self._pump, args=(far, near))
+            back.start()
+            self._pump(near, far)
+            back.join()
+            self._open -= {near, far}
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                while self.cut == "silent" and not self._ended:
+                    time.sleep(0.05)
+                sink.sendall(data)
+        for side in (source, sink):
+            with suppress(OSError):
+                side.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def line_to(home: ServerHome, plant: Plant) -> Iterator[Line]:
+    """Put a line that can be cut between a plant and its server."""
+    config = home.config()
+    line = Line(config.host, config.fleet_port)
+    own = configuration.load(plant.home)
+    near = replace(own.server, fleet_url=f"https://127.0.0.1:{line.port}")
+    configuration.save(plant.home, replace(own, server=near))
+    try:
+        yield line
+    finally:
+        line.end()
+
+
+def shown(home: ServerHome, campaign: Campaign) -> Campaign:
+    with Store.open(home) as store:
+        return CampaignQueue(store.engine).show(campaign.id)
+
+
+def releases(home: ServerHome, encoder: str) -> list[str]:
+    with Store.open(home) as store:
+        return [each.site for each in store.memory(encoder=encoder, apart_from="nobody")]
+
+
+def check_once(home: ServerHome, plant: Plant, done: Campaign) -> None:
+    """One charge, one release, one package applied."""
+    assert done.state == "done"
+    with plant.ledger() as ledger:
+        spent = ledger.spent("line-1")
+        assert (spent.charges, spent.burned) == (1, 0)
+    assert plant.steps.count("charged") == 1
+    wait_until(lambda: bool(plant.applied), "applying")
+    assert plant.applied == [done.tasks[0].delivery_id]
+    assert releases(home, done.encoder) == [plant.site]
+
+
+@pytest.mark.parametrize("phase", ["answering", "receiving"])
+@pytest.mark.parametrize("cut", ["closed", pytest.param("silent", marks=pytest.mark.slow)])
+def test_a_line_that_is_cut_for_longer_than_a_message_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: str, phase: str
+) -> None:
+    monkeypatch.setattr(link, "TIMEOUT_SECONDS", 3.0)
+    home = make_home(tmp_path / "server", message_seconds=LIFE_SECONDS)
+    with running(home):
+        plant = enrol_plant(home, tmp_path / "plant-a", "plant-a")
+        with line_to(home, plant) as line:
+            cuts: list[str] = []
+
+            def once() -> None:
+                if not cuts:
+                    cuts.append(cut)
+                    line.set(cut)  # the message was pulled; the way back is gone
+
+            if phase == "answering":
+                plant.before_answer = once
+            else:
+                receive = inbox.Inbox.receive
+
+                def receive_and_cut(own: inbox.Inbox, *words: object) -> object:
+                    receipt = receive(own, *words)  # type: ignore[arg-type]
+                    once()
+                    return receipt
+
+                monkeypatch.setattr(inbox.Inbox, "receive", receive_and_cut)
+            campaign = start_campaign(home, ["plant-a"], seconds=240.0)
+            with plant.running():
+                wait_until(lambda: bool(cuts), "the cut", 120)
+                time.sleep(1.5 * LIFE_SECONDS)
+                assert shown(home, campaign).finished is None
+                line.set("")
+                done = finished(home, campaign, 240)
+                assert done.tasks[0].messages > 2
+                check_once(home, plant, done)
+
+
+def test_a_node_killed_right_after_pulling_is_asked_again(server: ServerHome, plant: Plant) -> None:
+    def die() -> None:
+        plant.before_answer = lambda: None
+        raise Died
+
+    plant.before_answer = die
+    campaign = start_campaign(server, ["plant-a"])
+    with plant.running() as node:
+        node.join(30)
+        assert not node.is_alive()
+    assert plant.steps == []
+    with plant.running():
+        check_once(server, plant, finished(server, campaign))
+
+
+# ------------------------------------------------------------------------------------------ replay
+
+
+def test_a_reply_that_is_sent_twice_or_after_the_end_changes_nothing(
+    server: ServerHome, plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[tuple[nodes._Session, object, float]] = []
+    push = nodes._Session._push
+
+    def twice(session: nodes._Session, reply: object, seconds: float) -> None:
+        push(session, reply, seconds)  # type: ignore[arg-type]
+        sent.append((session, reply, seconds))
+        with suppress(httpx.HTTPStatusError):
+            push(session, reply, seconds)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(nodes._Session, "_push", twice)
+    with plant.running():
+        done = finished(server, start_campaign(server, ["plant-a"]))
+        for session, reply, seconds in sent:  # the campaign is over, the connection is not
+            with suppress(httpx.HTTPStatusError):
+                push(session, reply, seconds)  # type: ignore[arg-type]
+        check_once(server, plant, done)
+        again = finished(server, start_campaign(server, ["plant-a"], epsilon="0.5"))
+    assert again.state == "done" and again.tasks[0].release_id != done.tasks[0].release_id
+
+
+def test_an_older_release_does_not_answer_a_new_question(server: ServerHome, plant: Plant) -> None:
+    kept: list[bytes] = []
+    honest = plant.answer
+
+    def replay(*words: object, **more: object) -> bytes:
+        kept.append(honest(*words, **more))  # type: ignore[arg-type]
+        return kept[0]
+
+    plant.answer = replay  # type: ignore[method-assign]
+    with plant.running():
+        assert finished(server, start_campaign(server, ["plant-a"])).state == "done"
+        done = finished(server, start_campaign(server, ["plant-a"], epsilon="0.5"))
+    (task,) = done.tasks
+    assert (task.state, task.code, task.release_id) == ("failed", "verification", "")
+
+
+def test_another_sites_release_is_not_taken_from_this_one(
+    server: ServerHome, plant: Plant, tmp_path: Path
+) -> None:
+    thief = enrol_plant(server, tmp_path / "plant-b", "plant-b")
+    stolen: list[bytes] = []
+    honest = plant.answer
+
+    def answer(*words: object, **more: object) -> bytes:
+        stolen.append(honest(*words, **more))  # type: ignore[arg-type]
+        return stolen[0]
+
+    plant.answer = answer  # type: ignore[method-assign]
+    thief.answer = lambda *words, **more: stolen[0]  # type: ignore[method-assign]
+    with plant.running():
+        first = finished(server, start_campaign(server, ["plant-a"]))
+    with thief.running():
+        done = finished(server, start_campaign(server, ["plant-b"]))
+    assert (done.tasks[0].state, done.tasks[0].code) == ("failed", "verification")
+    assert releases(server, first.encoder) == ["plant-a"]
+
+
+# --------------------------------------------------------------------------------- two of one kind
+
+
+def test_a_second_node_on_one_home_is_refused(server: ServerHome, plant: Plant) -> None:
+    with plant.running():
+        wait_until(lambda: (plant.home.root / ".node.lock").exists(), "the first node")
+        handlers = Handlers(answer_query=plant.answer, apply_package=plant.apply)
+        with pytest.raises(ConfigError, match="another process runs this plant's node"):
+            run_node(plant.home, handlers, options=FAST)
+        check_once(server, plant, finished(server, start_campaign(server, ["plant-a"])))
+
+
+def test_two_copies_of_one_plant_release_once(
+    server: ServerHome, plant: Plant, tmp_path: Path
+) -> None:
+    # The home was copied, keys and ledger and all: two machines say that they are plant-a.
+    root = tmp_path / "copy"
+    shutil.copytree(plant.home.root, root)
+    copy = Plant("plant-a", ClientHome(root))
+    with plant.running(), copy.running():
+        done = finished(server, start_campaign(server, ["plant-a"]), 120)
+        assert done.state == "done"
+        wait_until(lambda: len(plant.applied + copy.applied) == 1, "applying")
+        # Whoever answered first extended the ledger; the other's story is a second one.
+        other = copy if plant.steps else plant
+        with plant.ledger() as one, copy.ledger() as two:
+            assert one.spent("line-1").charges + two.spent("line-1").charges >= 1
+    assert releases(server, done.encoder) == ["plant-a"]
+    if not other.steps:
+        with other.running():
+            second = finished(server, start_campaign(server, ["plant-a"], epsilon="0.5"), 120)
+        # Its ledger lacks what the witness has seen: nothing of it is cosigned or taken.
+        assert second.tasks[0].state != "delivered" and second.tasks[0].release_id == ""
+        with Store.open(server) as store:
+            kept = store.memory(encoder=done.encoder, apart_from="nobody")
+        assert [each.release_id for each in kept] == [done.tasks[0].release_id]
+
+
+# --------------------------------------------------------------------------- slow, huge and strange
+
+
+@contextmanager
+def tls(home: ServerHome, context: ssl.SSLContext) -> Iterator[ssl.SSLSocket]:
+    config = home.config()
+    with (
+        socket.create_connection((config.host, config.fleet_port), timeout=10) as raw,
+        context.wrap_socket(raw, server_hostname=config.host) as connection,
+    ):
+        yield connection
+
+
+def test_slow_clients_do_not_keep_a_plant_from_its_campaign(
+    server: ServerHome, plant: Plant, tmp_path: Path
+) -> None:
+    lazy = enrol_plant(server, tmp_path / "plant-b", "plant-b")
+    config = server.config()
+    context = link.client_context(lazy.home)
+    with ExitStack() as stack:
+        for _ in range(150):  # no TLS at all
+            stack.enter_context(socket.create_connection((config.host, config.fleet_port)))
+        for number in range(60):
+            connection = stack.enter_context(tls(server, context))
+            if number % 3 == 1:  # a request that stops in its head
+                connection.sendall(b"POST /wg/v1/witness HTTP/1.1\r\nhost: x\r\n")
+            elif number % 3 == 2:  # or in its body
+                head = f"POST {WITNESS_PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n"
+                connection.sendall(head.encode() + b"x" * 10)
+        with plant.running():
+            check_once(server, plant, finished(server, start_campaign(server, ["plant-a"])))
+
+
+def test_a_stranger_and_a_glutton_are_refused_before_their_body_is_read(
+    server: ServerHome, plant: Plant
+) -> None:
+    context = link.client_context(plant.home)
+    limit = server.config().body_limit
+    for size, path in ((limit + 1, WITNESS_PATH), (300 << 20, "/v1/fleet/push-object")):
+        with tls(server, context) as connection:
+            head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {size}\r\n\r\n"
+            connection.sendall(head.encode())
+            assert connection.recv(64).startswith(b"HTTP/1.1 413 ")
+    with Store.open(server) as store:
+        store.revoke("plant-a", time.time())
+    with tls(server, context) as connection:
+        head = f"POST {WITNESS_PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: {limit}\r\n\r\n"
+        connection.sendall(head.encode())
+        assert connection.recv(64).startswith(b"HTTP/1.1 403 ")
+
+
+# ---------------------------------------------------------------------------------------- versions
+
+
+def test_a_node_of_another_version_is_told_so_on_both_sides(
+    server: ServerHome,
+    plant: Plant,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    older = SimpleNamespace(**{**vars(fleet), "APP_HASH": "0" * 64})
+    monkeypatch.setattr(nodes, "fleet", older)
+    with plant.running():
+        done = finished(server, start_campaign(server, ["plant-a"]))
+    assert (done.tasks[0].state, done.tasks[0].code) == ("refused", fleet.APP_MISMATCH)
+    told = [record for record in caplog.records if "update the older side" in record.getMessage()]
+    assert {record.name for record in told} == {"wg_client.node", "wg_server.campaigns"}
+    assert plant.steps == []
+
+
+def test_a_query_of_another_version_is_refused_and_charges_nothing(
+    server: ServerHome, plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(DecodeError):
+        protocol.decode_token("wgj2.e30")
+    query = protocol.StatisticsQuery(
+        version=2, request_id="0" * 32, site="plant-a", encoder="e", epsilon="1", delta="1e-5",
+        purpose="p", expires=int(time.time()) + 60,
+    )  # fmt: skip
+    with pytest.raises(PolicyRefused, match="version 2, expected 1"):
+        check_query(configuration.load(plant.home), query, encoder="e", now=time.time())
+
+
+def earlier_revisions() -> list[str]:
+    """Every schema that a store may have, but the newest."""
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "server" / "wg_server" / "migrations"))
+    config.set_main_option("path_separator", "os")
+    found = [each.revision for each in ScriptDirectory.from_config(config).walk_revisions()]
+    assert found[0] == schema.HEAD
+    return found[1:]
+
+
+@pytest.mark.parametrize("revision", ["none", *earlier_revisions()])
+def test_a_store_of_an_earlier_version_serves_after_an_upgrade_at_the_start(
+    tmp_path: Path, revision: str
+) -> None:
+    home = make_home(tmp_path / "server")
+    url = f"sqlite:///{home.database}"
+    for path in home.database.parent.glob(home.database.name + "*"):
+        path.unlink()
+    engine = sa.create_engine(url)
+    if revision != "none":
+        config = Config()
+        config.set_main_option("script_location", str(ROOT / "server" / "wg_server" / "migrations"))
+        config.set_main_option("path_separator", "os")
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            alembic.upgrade(config, revision)
+            table = sa.Table("site", sa.MetaData(), autoload_with=connection)
+            row = {
+                column.name: "" if isinstance(column.type, sa.String) else 0
+                for column in table.columns
+                if not column.nullable
+            }
+            connection.execute(table.insert().values({**row, "name": "old", "state": "revoked"}))
+    engine.dispose()
+    with running(home):
+        with Store.open(home) as store:
+            assert [site.name for site in store.sites()] == ([] if revision == "none" else ["old"])
+        plant = enrol_plant(home, tmp_path / "plant-a", "plant-a")
+        with plant.running():
+            check_once(home, plant, finished(home, start_campaign(home, ["plant-a"])))
+
+
+def test_a_server_refuses_a_store_of_a_later_version(tmp_path: Path) -> None:
+    home = make_home(tmp_path / "server")
+    engine = open_engine(home.database_url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    with pytest.raises(ConfigError, match="newer weightgate"):
+        Store.open(home)
+
+
+# ----------------------------------------------------------------------------------- disks in parts
+
+
+@pytest.mark.parametrize("where", ["answer", "apply"])
+def test_a_full_disk_at_the_plant_is_waited_out(
+    server: ServerHome, plant: Plant, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    full = [True, True]
+
+    def fail() -> None:
+        if full:
+            full.pop()
+            raise StorageError("the disk is full")
+
+    setattr(plant, f"before_{where}", fail)
+    monkeypatch.setattr(fleet_support, "FAST", replace(FAST, apply_again_seconds=0.1))
+    with plant.running():
+        done = finished(server, start_campaign(server, ["plant-a"]))
+        check_once(server, plant, done)
+    assert not full and not (plant.home.packages / "rejected").exists()
+
+
+def limit_files(pid: int, size: int) -> None:
+    """From now on a process can write no file beyond so many bytes; as a full disk, but local."""
+    _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, hard))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("side", ["server", "node"])
+def test_a_process_whose_disk_is_full_goes_on_when_there_is_room(tmp_path: Path, side: str) -> None:
+    home = make_home(tmp_path / "server", message_seconds=3)
+    with running(home):
+        plant = enrol_plant(home, tmp_path / "plant-a", "plant-a")
+        campaign = start_campaign(home, ["plant-a"], seconds=240.0)
+    with ExitStack() as stack:
+        server = stack.enter_context(process("server", home.root)).pid
+        wait_until(lambda: healthy(home), "the server", 60)
+        if side == "server":
+            limit_files(server, 1)
+        node = stack.enter_context(process("node", plant.home.root)).pid
+        if side == "node":
+            limit_files(node, 1)
+            wait_until(lambda: shown(home, campaign).tasks[0].code == "storage", "the code", 120)
+        else:
+            time.sleep(10)
+        task = shown(home, campaign).tasks[0]
+        assert (task.state, task.release_id) == ("waiting", "")
+        limit_files(server if side == "server" else node, resource.RLIM_INFINITY)
+        done = finished(home, campaign, 200)
+        wait_until(lambda: models(plant) == 1, "applying", 60)
+    assert done.state == "done" and len(answers(plant)) == 1
+    with plant.ledger() as ledger:
+        assert (ledger.spent("line-1").charges, ledger.spent("line-1").burned) == (1, 0)
