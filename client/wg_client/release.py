@@ -20,6 +20,7 @@ two processes of one plant from sampling for one charge.
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import logging
 import os
@@ -163,7 +164,8 @@ def _release(
         schema, features.values, plant.data.labels, plants.privacy_units(plant)
     )
     ledger.register_dataset(dataset_record(plant.config, plant.commitment))
-    charged = ledger.charge(request)
+    assurance = ledger.assurance(request.implementation.code_sha256)
+    charged = ledger.charge(dataclasses.replace(request, assurance=assurance))
     if not charged.open:
         log.info("request %s: an equal release was made before", query.request_id)
         return charged

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from wg_client import audit as auditing
 from wg_client.cli import group
+from wg_client.release import answer_query
 from wg_client.upkeep import COMMANDS
 from wg_common import signing
 from wg_common.audit import empirical
@@ -29,6 +30,20 @@ def test_an_audit_is_an_entry_of_the_ledger_and_costs_nothing(make_plant: MakePl
     assert isinstance(recorded, entries.Audit)
     assert recorded.code_sha256 == charging.code_digest()
     assert recorded.canaries == found.canaries and float(recorded.claimed_epsilon) == 1.0
+
+
+def test_a_charge_names_the_audit_of_the_code_that_makes_it(make_plant: MakePlant) -> None:
+    plant = make_plant()
+    found, entry = auditing.audit(plant.home, 1.0, 1e-5, repetitions=50)
+    answer_query(plant.home, plant.query(), witness=plant.witness)
+    with Ledger.open(plant.home.ledger) as ledger:
+        charges = [entries.decode(ledger.entry(seq)) for seq in range(ledger.size)]
+        (charge,) = [each for each in charges if isinstance(each, entries.Charge)]
+        assert charge.assurance.audit_run == str(entry)
+        assert float(charge.assurance.empirical_lower_bound) == pytest.approx(
+            found.clopper_pearson, rel=1e-5
+        )
+        assert ledger.assurance("0" * 64) == entries.Assurance()  # other code was not audited
 
 
 def test_a_failed_audit_is_recorded_and_ends_with_its_code(

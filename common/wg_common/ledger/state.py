@@ -18,6 +18,7 @@ from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import entries, merkle
 from wg_common.ledger import note as notes
 from wg_common.ledger.entries import (
+    Audit,
     Charge,
     Dataset,
     Entry,
@@ -116,6 +117,7 @@ class LedgerState:
         self.frontier = merkle.Frontier()
         self.leaves: list[bytes] = []
         self.keys: list[KeyPeriod] = []
+        self.audit: Audit | None = None
         self.witnesses: list[WitnessKey] = []
         self.datasets: dict[str, Dataset] = {}
         self.lineages: dict[str, LineageState] = {}
@@ -242,6 +244,8 @@ class LedgerState:
             self._witness(entry)
         elif isinstance(entry, Rotation):
             self._rotation(entry)
+        elif isinstance(entry, Audit):
+            self.audit = entry
         if entry.head.key_id != self.key_id:
             raise VerificationError(f"key id {entry.head.key_id}, expected {self.key_id}")
 

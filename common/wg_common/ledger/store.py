@@ -22,7 +22,7 @@ from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import database, entries
 from wg_common.ledger.charging import ChargeRequest
 from wg_common.ledger.checkpoint import Checkpoint
-from wg_common.ledger.entries import BudgetState, Dataset, Predecessor, Release
+from wg_common.ledger.entries import Assurance, BudgetState, Dataset, Predecessor, Release
 from wg_common.ledger.log import Clock, Log, Step
 from wg_common.ledger.state import ChargeState, LineageState
 from wg_common.privacy.events import PrivacyEvent
@@ -402,6 +402,17 @@ class Ledger(Log):
                     canaries=canaries,
                 )
             )
+
+    def assurance(self, code_sha256: str) -> Assurance:
+        """What the newest audit on this ledger says of a release code; empty if it is of another.
+
+        Args:
+            code_sha256: SHA-256 over the code, hex, as in ``charging.installed``.
+        """
+        audit = self._state.audit
+        if audit is None or audit.code_sha256 != code_sha256:
+            return Assurance()
+        return Assurance(audit_run=str(audit.head.seq), empirical_lower_bound=audit.lower_bound)
 
     def export(self, path: Path) -> None:
         """Write everything a verifier needs to a ``.wgl`` file."""
