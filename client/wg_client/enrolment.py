@@ -142,6 +142,7 @@ def _exchange(token: JoinToken, ca_pem: bytes, request: EnrolmentRequest) -> Enr
 
 
 def _check_reply(reply: EnrolmentReply, token: JoinToken, home: ClientHome) -> bytes:
+    protocol.check_version(reply.version, "enrolment reply")
     ca = _load_certificate(reply.ca_pem.encode("ascii", "replace"))
     if ca.fingerprint(hashes.SHA256()).hex() != token.ca_sha256:
         raise VerificationError("enrolment reply: another CA than the join token names")

@@ -59,6 +59,19 @@ def check_site_name(name: str) -> str:
     return name
 
 
+def check_version(version: int, what: str) -> None:
+    """Refuse a record of another protocol version, and say what to do.
+
+    Raises:
+        DecodeError: It is one.
+    """
+    if version != PROTOCOL_VERSION:
+        raise DecodeError(
+            f"{what}: of protocol version {version}, this program speaks {PROTOCOL_VERSION}:"
+            " update the older side"
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatisticsQuery:
     """The server asks one site for one release.
@@ -248,5 +261,6 @@ def decode_token(text: str) -> JoinToken:
     except (binascii.Error, ValueError) as error:
         raise DecodeError("join token: damaged, copy it again") from error
     token = canonical.decode(JoinToken, data, what="join token", limit=TOKEN_LIMIT)
+    check_version(token.version, "join token")
     check_site_name(token.site)
     return token

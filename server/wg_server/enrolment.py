@@ -74,6 +74,7 @@ class Enrolment:
             RefusedError: The token is not good for this.
         """
         request = canonical.decode(EnrolmentRequest, data, what="enrolment request")
+        protocol.check_version(request.version, "enrolment request")
         protocol.check_site_name(request.site)
         node_key = pki.check_node_key(request.node_public_key).decode("ascii")
         for field in ("signing_key", "ledger_key"):

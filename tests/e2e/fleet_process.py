@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import sys
 import threading
 from pathlib import Path
 
@@ -34,32 +33,13 @@ def main() -> None:
     parser.add_argument("home", type=Path)
     parser.add_argument("--once", action="store_true")
     parser.add_argument("--die-after", default="")
-    parser.add_argument("--watch", type=Path)
     words = parser.parse_args()
-    if words.watch is not None:
-        watch(words.watch)
     stop = threading.Event()
     with signals(stop):
         if words.role == "server":
             serve(ServerHome(words.home), stop=stop, make_package=base_package)
         else:
             node(ClientHome(words.home), words.once, words.die_after, stop)
-
-
-def watch(path: Path) -> None:
-    """Write down every name that is looked up and every address that is called."""
-
-    def audit(event: str, arguments: tuple[object, ...]) -> None:
-        if event == "socket.connect":
-            host, port = arguments[1][:2]  # type: ignore[index]
-        elif event.startswith(("socket.getaddrinfo", "socket.gethostby")):
-            host, port = (*arguments, "")[:2]
-        else:
-            return
-        with path.open("a") as log:
-            log.write(f"{event} {host} {port}\n")
-
-    sys.addaudithook(audit)
 
 
 def node(home: ClientHome, once: bool, fatal: str, stop: threading.Event) -> None:

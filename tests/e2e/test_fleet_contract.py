@@ -1,4 +1,4 @@
-"""Contracts with others: Flower's stock client, the name resolver, certificates that run out."""
+"""Contracts with others: Flower's stock client, files, certificates that run out."""
 
 from __future__ import annotations
 
@@ -21,15 +21,9 @@ from tests.e2e.fleet_support import (
     Plant,
     answer_synthetic,
     base_package,
-    enrol_plant,
     finished,
-    healthy,
-    make_home,
-    running,
     start_campaign,
-    wait_until,
 )
-from tests.e2e.test_fleet_processes import process
 
 from wg_client import enrolment, link
 from wg_common import fleet, key_files
@@ -163,31 +157,3 @@ def test_statistics_in_a_file_are_witnessed_and_answered_with_a_package(
     source.write_bytes(damaged)
     with pytest.raises(DecodeError, match="does not match its hash"):
         airgap.generate_from_file(server, source, out, make_package=base_package)
-
-
-def test_nothing_is_looked_up_or_called_but_the_configured_server(tmp_path: Path) -> None:
-    home = make_home(tmp_path / "server")
-    with running(home):
-        plant = enrol_plant(home, tmp_path / "plant-a", "plant-a")
-    calls = tmp_path / "calls"
-    with (
-        process("server", home.root, "--watch", calls) as main,
-        process("node", plant.home.root, "--once", "--watch", calls) as node,
-    ):
-        wait_until(lambda: healthy(home), "the server", 60)
-        assert finished(home, start_campaign(home, ["plant-a"])).state == "done"
-        assert node.wait(60) == 0
-        main.terminate()
-        assert main.wait(30) == 0
-    config = home.config()
-    allowed = {
-        f"socket.connect {config.host} {config.fleet_port}",
-        # A numeric address goes through the resolver's interface without a look-up.
-        *(
-            f"socket.getaddrinfo {config.host} {port}"
-            for port in (config.fleet_port, config.enrol_port, config.admin_port)
-        ),
-    }
-    seen = set(calls.read_text().splitlines())
-    assert f"socket.connect {config.host} {config.fleet_port}" in seen
-    assert seen <= allowed, seen - allowed

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -39,16 +40,17 @@ from tests.e2e.fleet_support import (
 from tests.e2e.test_fleet_processes import ROOT, answers, models, process
 
 from wg_client import config as configuration
-from wg_client import inbox, link
+from wg_client import enrolment, inbox, link
 from wg_client import node as nodes
 from wg_client.home import ClientHome
 from wg_client.node import Handlers, run_node
 from wg_client.policy import check_query
 from wg_common import fleet, protocol
-from wg_common.errors import ConfigError, DecodeError, PolicyRefused, StorageError
+from wg_common.errors import ConfigError, DecodeError, PeerError, PolicyRefused, StorageError
 from wg_common.protocol import WITNESS_PATH
 from wg_server import schema
 from wg_server.database import open_engine
+from wg_server.enrolment import make_token
 from wg_server.home import ServerHome
 from wg_server.queue import Campaign, CampaignQueue
 from wg_server.store import Store
@@ -389,7 +391,7 @@ def test_a_node_of_another_version_is_told_so_on_both_sides(
 def test_a_query_of_another_version_is_refused_and_charges_nothing(
     server: ServerHome, plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(DecodeError):
+    with pytest.raises(DecodeError, match=r"expected one word beginning with 'wgj1\.'"):
         protocol.decode_token("wgj2.e30")
     query = protocol.StatisticsQuery(
         version=2, request_id="0" * 32, site="plant-a", encoder="e", epsilon="1", delta="1e-5",
@@ -397,6 +399,20 @@ def test_a_query_of_another_version_is_refused_and_charges_nothing(
     )  # fmt: skip
     with pytest.raises(PolicyRefused, match="version 2, expected 1"):
         check_query(configuration.load(plant.home), query, encoder="e", now=time.time())
+
+
+def test_enrolment_between_versions_says_which_side_to_update(
+    server: ServerHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store.open(server) as store:
+        token = make_token(server, store, "plant-x", 600.0)
+    later = protocol.encode_token(replace(token, version=2))
+    with pytest.raises(DecodeError, match=r"join token: of protocol version 2.*update the older"):
+        enrolment.enrol(ClientHome(tmp_path / "plant"), later)
+    newer = partial(protocol.EnrolmentRequest, version=2)
+    monkeypatch.setattr(enrolment, "EnrolmentRequest", newer)
+    with pytest.raises(PeerError, match=r"refused \(400\).*version 2, this program speaks 1"):
+        enrolment.enrol(ClientHome(tmp_path / "plant"), protocol.encode_token(token))
 
 
 def earlier_revisions() -> list[str]:

@@ -1,0 +1,120 @@
+"""``kill -9`` of the installed commands, again and again, while a campaign runs.
+
+The server and every plant's node are killed at random moments and started again at once. Each plant
+must end with one release charged, one release in whatever left it, one package applied; whatever
+the moments were.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.e2e.fleet_support import start_campaign, wait_until
+from tests.e2e.product import Command, Fleet, Packages, make_fleet, node, serving
+
+from wg_client.plant import encode, open_plant
+from wg_common.audit import verification
+from wg_server.queue import Campaign, CampaignQueue
+from wg_server.store import Store
+
+
+@pytest.fixture(scope="module")
+def packages() -> Packages:
+    return Packages.make()
+
+
+class Killer:
+    """Kills one command so many times, each time after a random life, and starts it again."""
+
+    def __init__(self, victim: Command, kills: int, life: float, seed: list[int]) -> None:
+        self.victim = victim
+        self.times: list[float] = []
+        self._lives = np.random.default_rng(seed).uniform(0.0, life, kills)
+        self._failure = ""
+        self.thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        for life in self._lives:
+            time.sleep(float(life))
+            if not self.victim.running():
+                self._failure = f"ended by itself:\n{self.victim.said()}"
+                return
+            self.victim.kill()
+            self.times.append(time.time())
+            self.victim.start()
+
+    def check(self) -> None:
+        self.thread.join()
+        assert not self._failure, f"{self.victim.words}: {self._failure}"
+
+
+def besieged(
+    fleet: Fleet, *, kills: int, life: float, seed: int
+) -> tuple[Campaign, list[list[float]]]:
+    """Run one campaign while everything is killed; return it, and when each victim was killed.
+
+    A process lives between 0 and ``life`` seconds. Starting takes three; a campaign alone, twenty,
+    or ten if the plant's records are encoded already.
+    """
+    campaign = start_campaign(fleet.server, fleet.names(), seconds=600.0)
+    with ExitStack() as stack, Store.open(fleet.server) as store:
+        server = stack.enter_context(serving(fleet))
+        victims = [server, *(stack.enter_context(node(fleet, site)) for site in fleet.sites)]
+        killers = [Killer(victim, kills, life, [seed, n]) for n, victim in enumerate(victims)]
+        for killer in killers:
+            killer.thread.start()
+        for killer in killers:
+            killer.check()
+        queue = CampaignQueue(store.engine)
+        wait_until(lambda: queue.show(campaign.id).finished is not None, "the campaign", 300)
+        wait_until(lambda: all(site.applied() for site in fleet.sites), "applying", 120)
+        # Nobody has anything left to do: another few questions for work change nothing.
+        time.sleep(3)
+        assert [victim.terminate() for victim in victims[1:]] == [0] * len(fleet.sites)
+        assert server.terminate() == 0
+        return queue.show(campaign.id), [killer.times for killer in killers]
+
+
+def check_nothing_twice(fleet: Fleet, done: Campaign) -> None:
+    assert done.state == "done", done
+    for site, task in zip(fleet.sites, done.tasks, strict=True):
+        spent = site.spent()
+        assert (spent.charges, spent.burned) == (1, 0), site
+        assert len(site.released()) == 1, site
+        assert site.applied() == [task.delivery_id], site
+        assert verification.verify(site.home.ledger).accounts[0].charges == 1
+    with Store.open(fleet.server) as store:
+        kept = store.memory(encoder=done.encoder, apart_from="nobody")
+        assert [release.release_id for release in kept] == [t.release_id for t in done.tasks]
+        assert store.evidence() == []
+
+
+def test_a_campaign_survives_kills_of_both_sides(tmp_path: Path, packages: Packages) -> None:
+    fleet = make_fleet(tmp_path, packages, ["plant-a"])
+    encode(fleet.sites[0].home, open_plant(fleet.sites[0].home))
+    done, times = besieged(fleet, kills=2, life=6.0, seed=0)
+    assert [len(each) for each in times] == [2, 2]
+    check_nothing_twice(fleet, done)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("seed", range(20))
+def test_a_campaign_over_three_plants_survives_ten_kills_of_each_process(
+    tmp_path: Path, packages: Packages, seed: int
+) -> None:
+    fleet = make_fleet(tmp_path, packages, ["plant-a", "plant-b", "plant-c"])
+    done, times = besieged(fleet, kills=10, life=10.0, seed=seed)
+    assert [len(each) for each in times] == [10, 10, 10, 10]
+    end = done.finished or 0.0
+    before = [sum(moment < end for moment in each) for each in times]
+    seconds = max(map(max, times)) - min(map(min, times))
+    summary = {"kills before the campaign ended": before, "first to last kill, s": seconds}
+    (tmp_path / "kills.json").write_text(json.dumps(summary))
+    check_nothing_twice(fleet, done)
