@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?=
 
-.PHONY: setup demo demo-quick test test-slow fuzz lint format bench bench-generator package clean
+.PHONY: setup demo demo-quick test test-slow fuzz lint format bench bench-fleet bench-generator package clean
 
 setup: $(VENV)/.stamp
 
@@ -42,6 +42,11 @@ format: setup
 bench: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.privacy
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.ledger
+
+# Memory for a package of 1 GB; a campaign over 100 nodes. Needs 5 GB of memory and disk.
+bench-fleet: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m bench.large_package
+	OMP_NUM_THREADS=1 $(BIN)/python -m bench.fleet_load
 
 # QUICK=1: a smaller zoo, fewer data sets and seeds. Goes on where it stopped.
 BENCH_HOME := bench/out/$(if $(QUICK),quick,full)
