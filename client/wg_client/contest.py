@@ -7,7 +7,8 @@ generated candidate), both as delivered, and each after local training: ``closed
 
 One contest for every architecture. Each candidate stands on a trunk: the encoder, which all share,
 or a whole network's own. Local-only stands on the public trunk. Where trunks are part of the model,
-local-only and what is trained on from delivered weights are fine-tuned too, by the same rule.
+local-only is fine-tuned, and so is what is trained on from delivered weights if every class has
+records.
 """
 
 from __future__ import annotations

@@ -145,10 +145,16 @@ class Ground:
         return float(acceptance.correctness(fitted.predictions, self.labels).mean())
 
     def trained_on(self, name: str, offer: Offer, folds: Folds) -> tuple[Finetuned, Model]:
-        """A candidate after local training."""
+        """A candidate after local training.
+
+        Its trunk is left alone if a declared class has no records: steps on the others cost what
+        the delivered head knows of it (docs/decisions/0055).
+        """
         features = offer.trunk.features[self._known]
         found = fit_finetuned(offer.head, features, self.labels, folds, unseen_mass=self.mass)
-        tensors, fitted = self._tune(offer.trunk, found.fitted, folds)
+        tensors, fitted = offer.trunk.tensors, found.fitted
+        if len(np.unique(self.labels)) == self._classes:
+            tensors, fitted = self._tune(offer.trunk, fitted, folds)
         return found, self._model(name, offer.name, tensors, fitted)
 
     def _tune(self, trunk: Trunk, fitted: Fitted, folds: Folds) -> tuple[Tensors, Fitted]:

@@ -30,7 +30,7 @@ from wg_client.heads import NEVER, Floats, Ints, LinearHead
 from wg_client.trunks import Tensors, network_trunk
 from wg_common.nets import cnn
 
-LENGTHS: Mapping[int, float] = {0: 0.0, 20: 0.0, 60: 0.0, 120: 1.0}
+LENGTHS: Mapping[int, float] = {0: 0.0, 20: 0.0, 60: 0.0, 100: 1.0}
 """Steps that are tried, with the nats of evidence that each must show; more for many records."""
 LEARNING_RATE = 5e-4
 BATCH = 32

@@ -106,6 +106,18 @@ def test_local_only_stands_on_the_public_base(
     assert manifest.entry(LOCAL).settings["steps"] == "0"
 
 
+def test_a_delivered_trunk_is_left_alone_where_a_class_has_no_records(
+    make_plant: MakePlant, weights: Weights, good: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network_tuning, "LENGTHS", {0: 0.0, 1: -1e6})  # training is wanted
+    plant = make_plant({0: 3, 1: 3})
+    manifest = _apply(plant, weights)
+    tuned = model_store.load_tensors(plant.home, manifest, "generated-finetuned")
+    for name in cnn.trunk_shapes(NET):
+        np.testing.assert_array_equal(tuned[name], good[name])
+    assert manifest.entry(LOCAL).settings["steps"] == "1"  # it cannot predict that class anyway
+
+
 def test_without_labels_the_delivered_network_is_kept_as_it_came(
     make_plant: MakePlant, weights: Weights, good: Network
 ) -> None:
