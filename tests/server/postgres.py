@@ -5,6 +5,7 @@ PostgreSQL refuses to run as root, so that a root user's cluster runs as ``postg
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pwd
 import shutil
@@ -17,9 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psycopg
-
-MISSING = "no PostgreSQL programs (initdb, postgres) on this machine"
+MISSING = "no PostgreSQL programs (initdb, postgres), or no driver (psycopg), on this machine"
 _FOLDERS = ("/usr/local/bin", "/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin")
 
 
@@ -36,7 +35,8 @@ def program(name: str) -> Path | None:
 
 
 def available() -> bool:
-    return program("initdb") is not None and program("postgres") is not None
+    driver = importlib.util.find_spec("psycopg") is not None
+    return driver and program("initdb") is not None and program("postgres") is not None
 
 
 @contextmanager
@@ -81,6 +81,8 @@ def cluster(*, durable: bool = False) -> Iterator[str]:
 
 
 def _wait(process: subprocess.Popen[bytes], folder: Path) -> None:
+    import psycopg  # only where there is a server to speak to
+
     end = time.monotonic() + 30
     while True:
         try:
