@@ -37,17 +37,24 @@ class Killer:
         self.times: list[float] = []
         self._lives = np.random.default_rng(seed).uniform(0.0, life, kills)
         self._failure = ""
+        self.stop = threading.Event()
         self.thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
         for life in self._lives:
-            time.sleep(float(life))
+            if self.stop.wait(float(life)):
+                return
             if not self.victim.running():
                 self._failure = f"ended by itself:\n{self.victim.said()}"
                 return
             self.victim.kill()
             self.times.append(time.time())
             self.victim.start()
+
+    def end(self) -> None:
+        """Start nothing more."""
+        self.stop.set()
+        self.thread.join()
 
     def check(self) -> None:
         self.thread.join()
@@ -69,6 +76,7 @@ def besieged(
         killers = [Killer(victim, kills, life, [seed, n]) for n, victim in enumerate(victims)]
         for killer in killers:
             killer.thread.start()
+            stack.callback(killer.end)
         for killer in killers:
             killer.check()
         queue = CampaignQueue(store.engine)
