@@ -61,7 +61,8 @@ class SetNetwork(nn.Module):
         ).sum(dim=2)
         weight = (past @ self.turn + found[..., :-1]) * mask
         weight = (weight - weight.sum(dim=1, keepdim=True) / mask.sum(dim=1, keepdim=True)) * mask
-        scale = (weight.square().sum(dim=-1).sum(dim=1) / mask.sum(dim=1)[:, 0]).sqrt() + 1e-6
+        # Without evidence rows are 0: no gradient may come from their length.
+        scale = (weight.square().sum(dim=-1).sum(dim=1) / mask.sum(dim=1)[:, 0] + 1e-6).sqrt()
         return weight / scale[:, None, None], found[..., -1] / scale[:, None]
 
 
@@ -69,7 +70,7 @@ def set_network(course: Course, *, episodes: int, steps: int) -> SetNetwork:
     """A trained set network, or the one that was trained before."""
     d = course.ground.tasks[0].features.shape[1]
     model = SetNetwork(d)
-    settings = {"episodes": episodes, "steps": steps, "version": 1}
+    settings = {"episodes": episodes, "steps": steps, "version": 2}
     state = course.keep("deepsets", settings, lambda: _train(course, model, episodes, steps))
     model.load_state_dict(state)
     return model.eval()

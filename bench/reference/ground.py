@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from wg_common import atomic, canonical
+from wg_common.errors import InternalError
 from wg_server.generator import batch as batches
 from wg_server.generator.batch import Targets
 from wg_server.generator.denoiser import Batch
@@ -75,6 +76,10 @@ class Course:
         if path.is_file():
             return dict(safetensors.torch.load(atomic.read_bytes(path, limit=_LIMIT)))
         made = {k: v.detach().contiguous() for k, v in make().items()}
+        # A rival of NaN answers with the first class, and looks like a weak rival.
+        bad = [key for key, value in made.items() if not bool(torch.isfinite(value).all())]
+        if bad:
+            raise InternalError(f"{name}: training ended with {bad} not finite")
         atomic.write_bytes(path, safetensors.torch.save(made))
         return made
 
