@@ -165,7 +165,8 @@ def write(
 ) -> None:
     """Write a package's models in one step, and make its kept model current if it is the best.
 
-    An earlier package's model stays current if its estimated gain, on the same records, is larger.
+    An earlier package's model stays current if its estimated gain, on the same records, is larger;
+    between architectures, if its out-of-fold accuracy is.
     """
     target = folder(home, manifest.package_id)
     home.models.mkdir(parents=True, exist_ok=True)
@@ -251,10 +252,19 @@ def _update_current(home: ClientHome, new: ModelsManifest) -> None:
     path = home.models / CURRENT
     if path.is_file():
         old, _ = current(home)
-        # A gain is over what local labels alone give with the same architecture.
-        about = [(m.commitment, m.labels, m.encoder, m.architecture) for m in (old, new)]
-        same = about[0] == about[1]
-        if same and old.package_id != new.package_id and old.gain > new.gain:
+        if old.package_id != new.package_id and not _replaces(new, old):
             return
     record = Current(package_id=new.package_id, model=new.kept)
     atomic.write_bytes(path, canonical.encode(record), mode=atomic.PRIVATE)
+
+
+def _replaces(new: ModelsManifest, old: ModelsManifest) -> bool:
+    """Whether the kept model of a later package is used in place of an earlier one's."""
+    about = [(m.commitment, m.labels, m.encoder) for m in (old, new)]
+    if about[0] != about[1]:
+        return True
+    if old.architecture == new.architecture:
+        return new.gain >= old.gain
+    # A gain is over local labels with the same architecture; accuracy compares across them.
+    before, after = old.entry(KEPT).accuracy, new.entry(KEPT).accuracy
+    return before is None or after is None or after >= before

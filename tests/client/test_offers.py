@@ -140,15 +140,6 @@ def test_a_package_without_the_base_or_with_another_trunk_is_refused(
     assert not model_store.all_manifests(plant.home) and not plant.home.report.exists()
 
 
-def test_a_network_takes_the_place_of_a_head_whose_gain_it_cannot_be_compared_with(
-    make_plant: MakePlant, weights: Weights, good_head: LinearHead
-) -> None:
-    plant = make_plant({0: 4, 1: 4})
-    apply_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
-    manifest = _apply(plant, weights)
-    assert model_store.current(plant.home) == (manifest, manifest.kept)
-
-
 def test_exports_agree_with_the_plant_s_own_predictions_and_need_no_encoder(
     make_plant: MakePlant, weights: Weights, tmp_path: Path
 ) -> None:

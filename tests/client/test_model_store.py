@@ -1,0 +1,56 @@
+"""Which model is in use after several packages."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from wg_client import model_store
+from wg_client.apply import apply_package
+from wg_client.heads import LinearHead
+from wg_client.model_store import KEPT, ModelsManifest
+
+from .conftest import MakePlant, TestPlant
+
+
+def _later(manifest: ModelsManifest, number: int, accuracy: float | None) -> ModelsManifest:
+    """A later package's manifest, of a whole network with this out-of-fold accuracy."""
+    kept = replace(manifest.entry(KEPT), accuracy=accuracy)
+    return replace(
+        manifest, package_id=f"{number:032x}", architecture="cnn-s", gain=0.0, models=(kept,)
+    )
+
+
+@pytest.fixture
+def plant(make_plant: MakePlant, good_head: LinearHead) -> TestPlant:
+    plant = make_plant({0: 4, 1: 4})
+    apply_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
+    return plant
+
+
+def test_between_architectures_the_more_accurate_model_stays_in_use(plant: TestPlant) -> None:
+    first, _ = model_store.current(plant.home)
+    accuracy = first.entry(KEPT).accuracy
+    assert accuracy is not None
+    model_store.write(plant.home, _later(first, 1, accuracy - 0.1), {})
+    assert model_store.current(plant.home)[0] == first
+    equal = _later(first, 2, accuracy)
+    model_store.write(plant.home, equal, {})
+    assert model_store.current(plant.home)[0] == equal
+    unchecked = _later(first, 3, None)
+    model_store.write(plant.home, unchecked, {})
+    assert model_store.current(plant.home)[0] == unchecked
+
+
+def test_with_one_architecture_the_larger_gain_stays_in_use(plant: TestPlant) -> None:
+    first, _ = model_store.current(plant.home)
+    smaller = replace(first, package_id="1" * 32, gain=first.gain - 0.01)
+    larger = replace(first, package_id="2" * 32, gain=first.gain + 0.01)
+    model_store.write(plant.home, smaller, {})
+    assert model_store.current(plant.home)[0] == first
+    model_store.write(plant.home, larger, {})
+    assert model_store.current(plant.home)[0] == larger
+    other = replace(first, package_id="3" * 32, gain=-1.0, commitment="00" * 32)
+    model_store.write(plant.home, other, {})  # other records: gains cannot be compared
+    assert model_store.current(plant.home)[0] == other
