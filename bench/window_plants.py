@@ -201,7 +201,7 @@ def cut(encoder: Encoder, root: Path, name: str, seed: int, strength: float) -> 
                 seen[labels[row]] += 1
         power = strength if part < 2 else 0.6
         own = windows[kept]
-        if power:
+        if power and kept:
             sensor_rng = np.random.default_rng((seed, 3, max(part, 1)))
             chain = sensors.draw(sensor_rng, np.eye(own.shape[1]), 1.0, power, direct=True)
             noise_rng = np.random.default_rng((seed, 2, part))

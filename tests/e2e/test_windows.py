@@ -13,6 +13,7 @@ from tests.e2e.fleet_support import make_home, running
 from wg_client import config as configuration
 from wg_client import model_store, predict
 from wg_client.apply import apply_package
+from wg_client.config import PrivacyConfig
 from wg_client.home import ClientHome
 from wg_client.initialise import DataChoice, initialise
 from wg_client.release import answer_query
@@ -58,7 +59,8 @@ def test_windows_go_all_the_way_without_a_network(tmp_path: Path) -> None:
     plant = ClientHome(tmp_path / "plant")
     with running(server), Store.open(server) as store:
         token = protocol.encode_token(make_token(server, store, "pump-7", 600.0))
-        initialise(plant, token, DataChoice(path=tmp_path / "data.npz", name="pump-7"))
+        choice = DataChoice(path=tmp_path / "data.npz", name="pump-7")
+        initialise(plant, token, choice, PrivacyConfig(answer_slot_seconds=0.05))
     card = train(server, TRAINING, progress=lambda *_: None)
     assert card["architecture"] == "window-head"
     statistics, package = tmp_path / "plant.wgs", tmp_path / "plant.wgw"

@@ -91,5 +91,6 @@ def observe(rng: np.random.Generator, signals: Floats, sensors: Sensors) -> np.n
         grid = 8 * size / sensors.steps
         found = np.round(found / grid) * grid
     found *= sensors.gain[:, None] * np.exp(sensors.drift * rng.normal(size=(n, 1, 1)))
-    found[:, sensors.dead] = found[:, sensors.dead, :1].mean() if sensors.dead.any() else 0
+    if n and sensors.dead.any():
+        found[:, sensors.dead] = found[:, sensors.dead, :1].mean()
     return np.asarray(found, dtype=np.float32).reshape(n, c, length)
