@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import safetensors.torch
 import torch
@@ -87,7 +88,7 @@ class Course:
 def course(home: ServerHome, folder: Path) -> Course:
     """The material of a trained home, by the plan on its model card."""
     card = json.loads(home.model_card.read_text("utf-8"))
-    plan = GeneratorPlan(**card["training"]["plan"])
+    plan = msgspec.convert(card["training"]["plan"], type=GeneratorPlan)
     encoder = home.encoder_id()
     tasks = load_tasks(Zoo(home.zoo), encoder)
     ground = prepare(tasks, plan, encoder)

@@ -98,7 +98,8 @@ def test_training_writes_a_package_that_its_card_names(
     home: ServerHome, card: dict[str, object]
 ) -> None:
     assert load_generator(home.generator).id == card["generator"]
-    assert json.loads(home.model_card.read_text()) == card
+    heads = {key: value for key, value in card.items() if key != "networks"}
+    assert json.loads(home.model_card.read_text()) == heads
     assert not home.generator.with_name(training.CHECKPOINT).exists()
 
 
