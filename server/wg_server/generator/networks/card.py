@@ -18,8 +18,8 @@ from torch import Tensor
 from wg_server.generator.card import clustered
 from wg_server.generator.episodes import Plants, Scenario
 from wg_server.generator.networks import sampler
-from wg_server.generator.networks.condition import ROW_UNIT
-from wg_server.generator.networks.denoiser import NetworkDenoiser, collate
+from wg_server.generator.networks.condition import ROW_UNIT, NetworkCondition
+from wg_server.generator.networks.denoiser import KEPT_SHARE, NetworkDenoiser, collate
 from wg_server.generator.networks.episodes import NetworkEpisode, Zoo, draw, logits
 from wg_server.generator.standards import DIVERSITY, Check
 
@@ -91,7 +91,8 @@ def methods(
     """Head rows and trunk latents of all methods; latents None are the base's trunk.
 
     ``zoo-network`` is the plant's own network in the zoo, trained on its records: a ceiling.
-    ``shuffled-condition`` is the network made for another plant.
+    ``shuffled-condition`` is the network made for another plant, ``blend`` what the denoiser starts
+    from.
     """
     condition, found = episode.condition, episode.found
     number = sorted(zoos).index(episode.architecture)
@@ -109,6 +110,7 @@ def methods(
             "network head on base": (one.rows[0], None),
             "sample": (drawn.rows[0], drawn.latents[0]),
             "sample-mean": (drawn.rows.mean(dim=0), drawn.latents.mean(dim=0)),
+            "blend": blend(condition),
             "closed-form": (unit(condition.bridged_rows), None),
             "retrieval-5nn": (unit(condition.retrieved_rows), unit(condition.retrieved_latents)),
             "random": (torch.from_numpy(rng.normal(size=(k, 65)).astype(np.float32)), None),
@@ -127,6 +129,12 @@ def methods(
         turned = torch.arange(k) % len(other.plant.labels)
         result["shuffled-condition"] = (made.rows[0, turned], made.latents[0])
     return result
+
+
+def blend(condition: NetworkCondition) -> Pair:
+    """The skeletons alone: what an untrained denoiser answers."""
+    rows = (condition.bridged_rows + condition.retrieved_rows) / 2
+    return torch.from_numpy(rows), torch.from_numpy(KEPT_SHARE * condition.retrieved_latents)
 
 
 def accuracy(zoo: Zoo, episode: NetworkEpisode, rows: Tensor, latents: Tensor | None) -> float:
@@ -148,6 +156,12 @@ def checks(card: Mapping[str, Any]) -> list[Check]:
         Check(
             name="network minus the closed form, mean of scenarios",
             value=mean("closed-form"),
+            relation=">=",
+            bound=-LOSS_MARGIN,
+        ),
+        Check(
+            name="network minus its skeletons, mean of scenarios",
+            value=mean("blend"),
             relation=">=",
             bound=-LOSS_MARGIN,
         ),

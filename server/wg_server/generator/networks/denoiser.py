@@ -27,7 +27,7 @@ from wg_server.generator.networks.condition import (
 
 ROW = 65
 _KEPT = 1.0
-_KEPT_SHARE = 1 / (1 + math.exp(-_KEPT))
+KEPT_SHARE = 1 / (1 + math.exp(-_KEPT))
 """Share of the neighbours' mean latents that is kept before training."""
 
 
@@ -172,7 +172,7 @@ class NetworkDenoiser(nn.Module):
         both = torch.stack([batch.retrieved_rows, batch.bridged_rows], dim=-2)
         share = self._moved(torch.sigmoid(self.row_share(of_class)), 0.5)
         rows = (share.unsqueeze(-1) * both).sum(dim=-2) + self.gate * self.row_out(of_class)
-        kept = self._moved(torch.sigmoid(self.latent_share(of_part) + _KEPT), _KEPT_SHARE)
+        kept = self._moved(torch.sigmoid(self.latent_share(of_part) + _KEPT), KEPT_SHARE)
         return Weights(
             rows * batch.class_mask.unsqueeze(-1),
             kept * batch.retrieved_latents + self.gate * self.latent_out(of_part),
