@@ -1,19 +1,55 @@
-"""Latent codecs of layer parts: PCA of deltas from the base, part by part.
+"""Latent codecs of layer parts: what all have in common, and PCA of deltas from the base.
 
-Not centred: the latent zero is the base. Each direction is scaled to unit mean square, so that one
-diffusion serves parts and sizes of any scale. ``wg_server.generator.networks.vae`` has the
-alternative; which of them keeps more of the *function* is measured and stands on the model card.
+PCA goes part by part and is not centred: the latent zero is the base. Each direction is scaled to
+unit mean square, so that one diffusion serves parts and sizes of any scale. ``vae`` has the
+alternative; which of them keeps more of the *function* is measured by ``fidelity`` and stands on
+the model card.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+Array = NDArray[np.float32]
+Floats = NDArray[np.float64]
+Tokens = Mapping[str, Array]
+"""Flat deltas from the base by part: one network."""
+
+_NOTHING = 1e-9
+"""Share of a part's largest mean square below which a direction is rounding."""
+
+
+class Codec(Protocol):
+    """Between a network's tokens and latents ``[P, l]`` of unit mean square; zero is the base."""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the P parts, in order."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """``pca`` or ``vae``."""
+        ...
+
+    def encode(self, tokens: Tokens) -> Array:
+        """Latents ``[P, l]`` of flat deltas."""
+        ...
+
+    def decode(self, latents: Tensor) -> dict[str, Tensor]:
+        """Flat deltas of latents ``[P, l]``; differentiable."""
+        ...
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a package keeps of it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,7 +66,12 @@ class LayerCodec:
     encode_matrices: tuple[Tensor, ...]
     decode_matrices: tuple[Tensor, ...]
 
-    def encode(self, tokens: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    @property
+    def kind(self) -> str:
+        """``pca``."""
+        return "pca"
+
+    def encode(self, tokens: Tokens) -> Array:
         """Latents ``[P, l]`` of flat deltas."""
         rows = [
             tokens[name] @ matrix.numpy()
@@ -45,11 +86,13 @@ class LayerCodec:
             for name, row, matrix in zip(self.parts, latents, self.decode_matrices, strict=True)
         }
 
+    def tensors(self) -> dict[str, Tensor]:
+        """``encode.NN`` and ``decode.NN``."""
+        return numbered("encode", self.encode_matrices) | numbered("decode", self.decode_matrices)
 
-def fit_layer_codec(
-    parts: Sequence[str], tokens: Sequence[Mapping[str, NDArray[np.float32]]], latent: int
-) -> LayerCodec:
-    """Fit PCA on the tokens of N networks, by their Gram matrix: parts are wide and N is small.
+
+def fit_layer_codec(parts: Sequence[str], tokens: Sequence[Tokens], latent: int) -> LayerCodec:
+    """Fit PCA on the tokens of N networks.
 
     Args:
         parts: Names, in order.
@@ -58,17 +101,66 @@ def fit_layer_codec(
     """
     encode, decode = [], []
     for name in parts:
-        rows = np.stack([t[name] for t in tokens]).astype(np.float64)  # [N, size]
-        values, vectors = np.linalg.eigh(rows @ rows.T)
-        values, vectors = values[::-1][:latent], vectors[:, ::-1][:, :latent]
-        values = np.maximum(values, 1e-12 * max(float(values[0]), 1e-12))
-        directions = rows.T @ vectors / np.sqrt(values)  # [size, <= l], orthonormal
-        scale = np.sqrt(values / len(rows))
-        kept = values > 1e-9 * values[0]
-        inward, outward = np.zeros((rows.shape[1], latent)), np.zeros((latent, rows.shape[1]))
-        count = len(values)
-        inward[:, :count] = np.where(kept, directions / scale, 0.0)
-        outward[:count] = np.where(kept, directions * scale, 0.0).T
+        directions, spread = principal(np.stack([t[name] for t in tokens]), latent)
+        inward = directions * inverse(spread)
         encode.append(torch.tensor(inward, dtype=torch.float32))
-        decode.append(torch.tensor(outward, dtype=torch.float32))
+        decode.append(
+            torch.tensor(np.ascontiguousarray((directions * spread).T), dtype=torch.float32)
+        )
     return LayerCodec(tuple(parts), tuple(encode), tuple(decode))
+
+
+def read_layer_codec(
+    parts: Sequence[str], sizes: Sequence[int], tensors: Mapping[str, Tensor]
+) -> LayerCodec:
+    """A codec from ``LayerCodec.tensors``.
+
+    Raises:
+        KeyError: A matrix is missing.
+        ValueError: One has the wrong shape.
+    """
+    codec = LayerCodec(
+        tuple(parts),
+        *(
+            tuple(tensors[f"{kind}.{number:02}"] for number in range(len(parts)))
+            for kind in ("encode", "decode")
+        ),
+    )
+    for name, size, inward, outward in zip(
+        parts, sizes, codec.encode_matrices, codec.decode_matrices, strict=True
+    ):
+        if inward.ndim != 2 or inward.shape != outward.T.shape or len(inward) != size:
+            raise ValueError(f"the codec of {name} has the wrong shape")
+    return codec
+
+
+def principal(rows: NDArray[np.floating], count: int) -> tuple[Floats, Floats]:
+    """Uncentred principal directions, by the Gram matrix: parts are wide and networks few.
+
+    Args:
+        rows: ``[N, size]``.
+        count: Directions r wanted.
+
+    Returns:
+        Directions ``[size, r]``, orthonormal, and the root mean square of scores on them ``[r]``;
+        both zero where the rows have no further direction.
+    """
+    wide = rows.astype(np.float64)
+    values, vectors = np.linalg.eigh(wide @ wide.T)
+    values, vectors = values[::-1][:count], vectors[:, ::-1][:, :count]
+    kept = values > _NOTHING * max(float(values[0]), 1e-300)
+    values, vectors = values[kept], vectors[:, kept]
+    directions, spread = np.zeros((wide.shape[1], count)), np.zeros(count)
+    directions[:, : len(values)] = wide.T @ vectors / np.sqrt(values)
+    spread[: len(values)] = np.sqrt(values / len(wide))
+    return directions, spread
+
+
+def inverse(spread: Floats) -> Floats:
+    """One over each, and zero of zero."""
+    return np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
+
+
+def numbered(name: str, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Tensors of the parts under one name each."""
+    return {f"{name}.{number:02}": tensor for number, tensor in enumerate(tensors)}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wg_common.nets import cnn
-from wg_server.generator.networks.codec import LayerCodec
+from wg_server.generator.networks.codec import Codec
 from wg_server.generator.networks.weight_plan import WeightPlan
 
 Array = NDArray[np.float32]
@@ -28,7 +28,7 @@ class Decoder:
     """
 
     plan: WeightPlan
-    codec: LayerCodec
+    codec: Codec
     base: Mapping[str, Array]
 
     def features(self, latents: Tensor, images: Tensor) -> Tensor:

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from wg_common import atomic, canonical
 from wg_common.nets import cnn
 from wg_common.nets import encoder as encoders
 from wg_server.generator.episodes import Plants, Scenario
 from wg_server.generator.knowledge import Knowledge
-from wg_server.generator.networks import card, codec, package, sampler, train
+from wg_server.generator.networks import card, fidelity, package, sampler, train
 from wg_server.generator.networks.bridge import fit_bridge
 from wg_server.generator.networks.condition import NetworkKnowledge
 from wg_server.generator.networks.decoder import Decoder
 from wg_server.generator.networks.denoiser import NetworkDenoiser, collate
-from wg_server.generator.networks.entries import load_networks
+from wg_server.generator.networks.entries import ZooNetwork, load_networks
 from wg_server.generator.networks.episodes import Zoo, draw
 from wg_server.generator.networks.generate import median_nearest, novelty
 from wg_server.generator.networks.neighbours import shelve
 from wg_server.generator.networks.plan import NetworkTraining
-from wg_server.generator.networks.weight_plan import weight_plan
+from wg_server.generator.networks.weight_plan import WeightPlan, weight_plan
 from wg_server.generator.tasks import Split, ZooTask
 from wg_server.home import ServerHome
 from wg_server.zoo import bases
@@ -59,14 +61,16 @@ def make(
         heads: Id of the generator of heads.
         progress: Called with steps done and a few words.
     """
-    zoos = _zoos(home, plan, tasks, knowledge)
-    if not zoos:
+    holdings = _holdings(home, plan, tasks)
+    if not holdings:
         home.networks.unlink(missing_ok=True)
         return None
-    have = {n.task.family for zoo in zoos.values() for n in zoo.networks}
+    have = {n.task.family for holding in holdings.values() for n in holding.networks}
     groups = [frozenset(set(names) & have) for names in (split.train, split.validation, split.test)]
     if not all(groups):
         groups = _cut(sorted(have), seed)
+    progress(0, "fitting the codec of whole networks")
+    zoos, codecs = _zoos(holdings, plan, knowledge, groups[0] | groups[1], seed)
     plants = [
         Plants(tasks, dict.fromkeys(sorted(names), knowledge), encoder, encoders.CLIP_RADIUS)
         for names in groups
@@ -104,7 +108,7 @@ def make(
         "parameters": sum(p.numel() for p in model.parameters()),
         "families": [len(names) for names in groups],
         "training": figures,
-        "codec": _fidelity(zoos),
+        "codec": codecs,
         "diversity": _diversity(model, zoos, stocks, plants[2], groups[2], seed),
         **card.evaluate(
             model, zoos, plants[2], groups[2], episodes=2 * plan.episodes // 3, seed=seed
@@ -119,10 +123,19 @@ def make(
     return document
 
 
-def _zoos(
-    home: ServerHome, plan: NetworkTraining, tasks: Sequence[ZooTask], knowledge: Knowledge
-) -> dict[str, Zoo]:
-    """Networks, codec, bridge and shelf of each architecture that the zoo has enough of."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Holding:
+    """What the zoo has of one architecture."""
+
+    plan: WeightPlan
+    base: dict[str, NDArray[np.float32]]
+    networks: Sequence[ZooNetwork]
+
+
+def _holdings(
+    home: ServerHome, plan: NetworkTraining, tasks: Sequence[ZooTask]
+) -> dict[str, _Holding]:
+    """Architectures of which the zoo has enough networks."""
     found = {}
     for name in sorted(cnn.WIDTHS):
         if not bases.base_path(home.zoo, name).is_file():
@@ -130,15 +143,36 @@ def _zoos(
         base, base_id = bases.read_base(home.zoo, name)
         wanted = weight_plan(name, plan.weight_plan)
         networks = load_networks(stores.Zoo(home.zoo), tasks, wanted, base, base_id)
-        if len(networks) < FEWEST:
-            continue
-        fitted = codec.fit_layer_codec(
-            [part.name for part in wanted.parts], [n.tokens for n in networks], plan.latent
-        )
-        latents = np.stack([fitted.encode(n.tokens) for n in networks])
-        known = NetworkKnowledge(knowledge.priors, fit_bridge(networks), shelve(networks, latents))
-        found[name] = Zoo(networks, known, Decoder(wanted, fitted, base))
+        if len(networks) >= FEWEST:
+            found[name] = _Holding(wanted, base, networks)
     return found
+
+
+def _zoos(
+    holdings: Mapping[str, _Holding],
+    plan: NetworkTraining,
+    knowledge: Knowledge,
+    deciding: frozenset[str],
+    seed: int,
+) -> tuple[dict[str, Zoo], dict[str, Any]]:
+    """Codec, bridge and shelf of each architecture, and what the card says of the codecs."""
+    found, reports = {}, {}
+    for name, own in holdings.items():
+        codec, reports[name] = fidelity.fit_codec(
+            own.networks,
+            own.plan,
+            own.base,
+            latent=plan.latent,
+            kind=plan.codec,
+            deciding=deciding,
+            seed=seed,
+        )
+        latents = np.stack([codec.encode(n.tokens) for n in own.networks])
+        known = NetworkKnowledge(
+            knowledge.priors, fit_bridge(own.networks), shelve(own.networks, latents)
+        )
+        found[name] = Zoo(own.networks, known, Decoder(own.plan, codec, own.base))
+    return found, reports
 
 
 def _cut(families: Sequence[str], seed: int) -> list[frozenset[str]]:
@@ -150,31 +184,6 @@ def _cut(families: Sequence[str], seed: int) -> list[frozenset[str]]:
         frozenset(order[:held]),
         frozenset(order[held : 2 * held] or order),
     ]
-
-
-def _fidelity(zoos: dict[str, Zoo]) -> dict[str, Any]:
-    """Held-out accuracy of zoo networks: as trained, after the codec, and head on the base."""
-    found: dict[str, Any] = {}
-    for name, zoo in zoos.items():
-        scores: dict[str, list[float]] = {"as trained": [], "after codec": [], "head on base": []}
-        shelf = zoo.knowledge.shelf
-        for network in zoo.networks[:: max(1, len(zoo.networks) // 40)]:
-            index = shelf.keys.index(network.task.key)
-            delta = zoo.decoder.plan.delta(network.tokens)
-            trunks = {
-                "as trained": {k: v + delta[k] for k, v in zoo.decoder.base.items()},
-                "after codec": zoo.decoder.trunk(
-                    torch.from_numpy(shelf.latents[index].astype(np.float32))
-                ),
-                "head on base": dict(zoo.decoder.base),
-            }
-            for kind, tensors in trunks.items():
-                features = cnn.features(cnn.load_trunk(name, tensors), network.images)
-                logits = (features - network.centre) @ network.rows[:, :-1].T + network.rows[:, -1]
-                right = logits.argmax(axis=1) == network.task.y[network.held]
-                scores[kind].append(float(right.mean()))
-        found[name] = {kind: float(np.mean(values)) for kind, values in scores.items()}
-    return found
 
 
 def _diversity(

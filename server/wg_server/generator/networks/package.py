@@ -1,13 +1,13 @@
 """The package of the network generator: one safetensors file beside the generator of heads.
 
-It holds the denoiser and, for each architecture, base, codec, bridge and shelf. It names the
-generator of heads that it stands on: priors and conditions come from there.
+It holds the denoiser and, for each architecture, base, codec of either kind, bridge and shelf. It
+names the generator of heads that it stands on: priors and conditions come from there.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +22,12 @@ from wg_common.errors import DecodeError
 from wg_common.nets import cnn
 from wg_server.generator.blup import Priors
 from wg_server.generator.networks.bridge import Bridge
-from wg_server.generator.networks.codec import LayerCodec
+from wg_server.generator.networks.codec import Codec, read_layer_codec
 from wg_server.generator.networks.condition import NetworkKnowledge
 from wg_server.generator.networks.decoder import Decoder
 from wg_server.generator.networks.denoiser import NetworkDenoiser, NetworkDenoiserConfig
 from wg_server.generator.networks.neighbours import Shelf
+from wg_server.generator.networks.vae import read_vae_codec
 from wg_server.generator.networks.weight_plan import weight_plan
 
 VERSION = 1
@@ -78,10 +79,10 @@ def pack(parts: NetworkParts) -> bytes:
         tensors |= {
             f"{name}/{k}": torch.from_numpy(np.ascontiguousarray(v)) for k, v in arrays.items()
         }
-        for kind in ("encode", "decode"):
-            matrices = getattr(stock.decoder.codec, f"{kind}_matrices")
-            tensors |= {f"{name}/{kind}.{i:02}": m for i, m in enumerate(matrices)}
+        codec = stock.decoder.codec
+        tensors |= {f"{name}/codec.{k}": v for k, v in codec.tensors().items()}
         stocks[name] = {
+            "codec": codec.kind,
             "scale": repr(bridge.scale),
             "nearest": repr(stock.nearest),
             "names": list(shelf.names),
@@ -153,15 +154,11 @@ def _stock(
     base = {k: v.numpy() for k, v in _under(tensors, "base.").items()}
     if {k: v.shape for k, v in base.items()} != cnn.trunk_shapes(name):
         raise DecodeError(f"networks: the base of {name} is not its trunk")
-    codec = LayerCodec(
-        tuple(part.name for part in wanted.parts),
-        *(tuple(v for _, v in sorted(_under(tensors, f"{k}.").items())) for k in _KINDS),
+    codec = _CODECS[str(row["codec"])](
+        [part.name for part in wanted.parts],
+        [part.size for part in wanted.parts],
+        _under(tensors, "codec."),
     )
-    for part, inward, outward in zip(
-        wanted.parts, codec.encode_matrices, codec.decode_matrices, strict=True
-    ):
-        if inward.shape != outward.T.shape or len(inward) != part.size:
-            raise DecodeError(f"networks: the codec of {name} {part.name} has the wrong shape")
     bridge = Bridge(
         **{k: tensors[f"bridge.{k}"].numpy() for k in _BRIDGE}, scale=float(row["scale"])
     )
@@ -182,7 +179,10 @@ def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-_KINDS = ("encode", "decode")
+_CODECS: Mapping[str, Callable[[Sequence[str], Sequence[int], Mapping[str, Tensor]], Codec]] = {
+    "pca": read_layer_codec,
+    "vae": read_vae_codec,
+}
 _BRIDGE = ("deviations", "centre", "whitener")
 _SHELF = ("deviations", "rows", "entry", "centres", "latents")
 _CONFIG = ("dimension", "parts", "latent", "architectures", "width", "depth", "heads")

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from wg_common.errors import ConfigError
 
+CODECS = ("auto", "pca", "vae")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkTraining:
@@ -20,6 +22,8 @@ class NetworkTraining:
         width: Width of the denoiser.
         depth: Blocks of the denoiser.
         latent: Size of a part's latent.
+        codec: ``pca``, ``vae``, or ``auto``: the one whose decoded networks do better on
+            left-out families.
         functional: Weight of the functional loss.
         functional_episodes: Episodes of a batch that it is computed on: it runs the networks.
         deterministic: Share of episodes trained for the deterministic network.
@@ -36,6 +40,7 @@ class NetworkTraining:
     width: int = 96
     depth: int = 3
     latent: int = 16
+    codec: str = "auto"
     functional: float = 3.0
     functional_episodes: int = 4
     deterministic: float = 0.4
@@ -58,6 +63,8 @@ class NetworkTraining:
         ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"networks.{name}: {getattr(self, name)}, expected at least 1")
+        if self.codec not in CODECS:
+            raise ConfigError(f"networks.codec: {self.codec!r}, expected {', '.join(CODECS)}")
         if self.width % 4:
             raise ConfigError(f"networks.width: {self.width}, expected a multiple of 4")
         if not (0 < self.learning_rate < 1 and 0 <= self.deterministic <= 1):

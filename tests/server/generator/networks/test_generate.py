@@ -6,14 +6,18 @@ import numpy as np
 import pytest
 import torch
 from tests.server.generator.conftest import World
-from tests.server.generator.networks.conftest import SIZES
+from tests.server.generator.networks.conftest import LATENT, SIZES
 
 from wg_common.errors import ConfigError, DecodeError, VerificationError
 from wg_common.nets import registry
 from wg_server.generator.generate import Generated, Memory
 from wg_server.generator.networks import generate as generation
 from wg_server.generator.networks import package
+from wg_server.generator.networks.episodes import Zoo
 from wg_server.generator.networks.generate import NetworkGenerator, generate_networks
+from wg_server.generator.networks.neighbours import shelve
+from wg_server.generator.networks.package import Stock
+from wg_server.generator.networks.vae import fit_vae_codec
 
 LABELS = ("c0", "c1", "c2", "c3")
 
@@ -133,13 +137,47 @@ def test_unknown_architectures_are_named(network_generator: NetworkGenerator, wo
         _make(network_generator, world, architecture="cnn-l")
 
 
-def test_package_round_trips(network_generator: NetworkGenerator, world: World) -> None:
-    data = package.pack(network_generator.parts)
+@pytest.mark.parametrize("kind", ["pca", "vae"])
+def test_package_round_trips(
+    network_generator: NetworkGenerator, world: World, zoos: dict[str, Zoo], kind: str
+) -> None:
+    parts = network_generator.parts
+    if kind == "vae":
+        stocks = {name: _with_vae(stock, zoos[name]) for name, stock in parts.stocks.items()}
+        parts = replace(parts, stocks=stocks)
+    data = package.pack(parts)
     again = package.unpack(data, network_generator.heads.parts.priors)
+    assert {stock.decoder.codec.kind for stock in again.stocks.values()} == {kind}
     assert package.pack(again) == data
-    made = _make(replace(network_generator, parts=again), world)
-    for one, two in zip(_make(network_generator, world).candidates, made.candidates, strict=True):
+    made = [_make(replace(network_generator, parts=p), world) for p in (parts, again)]
+    for one, two in zip(made[0].candidates, made[1].candidates, strict=True):
         assert all(np.array_equal(one.tensors[n], two.tensors[n]) for n in one.tensors)
+
+
+def _with_vae(stock: Stock, zoo: Zoo) -> Stock:
+    tokens = [network.tokens for network in zoo.networks]
+    codec = fit_vae_codec(stock.decoder.codec.parts, tokens, LATENT, 1, steps=3)
+    latents = np.stack([codec.encode(one) for one in tokens])
+    knowledge = replace(stock.knowledge, shelf=shelve(zoo.networks, latents))
+    return replace(stock, knowledge=knowledge, decoder=replace(stock.decoder, codec=codec))
+
+
+def test_the_base_is_the_base_under_a_vae(
+    network_generator: NetworkGenerator, world: World, zoos: dict[str, Zoo]
+) -> None:
+    stock = _with_vae(network_generator.parts.stocks["cnn-s"], zoos["cnn-s"])
+    parts = replace(network_generator.parts, stocks={"cnn-s": stock})
+    found = _tensors(_make(replace(network_generator, parts=parts), world), "base")
+    assert all(np.array_equal(found[name], value) for name, value in stock.decoder.base.items())
+
+
+def test_codecs_of_other_parts_or_kinds_are_refused(network_generator: NetworkGenerator) -> None:
+    data = package.pack(network_generator.parts)
+    priors = network_generator.heads.parts.priors
+    with pytest.raises(DecodeError):
+        package.unpack(data.replace(b'\\"codec\\":\\"pca\\"', b'\\"codec\\":\\"pcb\\"'), priors)
+    with pytest.raises(DecodeError):
+        package.unpack(data.replace(b'\\"codec\\":\\"pca\\"', b'\\"codec\\":\\"vae\\"'), priors)
 
 
 @pytest.mark.parametrize("cut", [0, 7, 100, 5000, -1])
