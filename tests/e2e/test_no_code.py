@@ -461,16 +461,16 @@ def test_a_node_outlives_whatever_the_server_answers(
         (tamper,) = tampers
         with plant.running() as node, nothing_runs():
             for path in PATHS:
-                campaign = start_campaign(home, ["plant-a"], epsilon="0.1", seconds=60.0)
+                campaign = start_campaign(home, ["plant-a"], epsilon="0.1", seconds=240.0)
                 tamper.count, tamper.answer, tamper.path = 0, LIES[lie], path
                 wait_until(lambda: tamper.count > 0, f"a lie at {path}")
                 with Store.open(home) as store, suppress(ConfigError):
                     CampaignQueue(store.engine).cancel(campaign.id)
                 tamper.path = ""
-                finished(home, campaign)
+                finished(home, campaign, 120)
                 assert node.is_alive(), path
-            campaign = start_campaign(home, ["plant-a"], epsilon="0.1", seconds=60.0)
-            assert finished(home, campaign, 60).state == "done"
+            campaign = start_campaign(home, ["plant-a"], epsilon="0.1", seconds=240.0)
+            assert finished(home, campaign, 240).state == "done"
     with plant.ledger() as ledger:
         assert ledger.spent("line-1").charges == 1
 
