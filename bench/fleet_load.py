@@ -84,7 +84,8 @@ def bench(nodes: int, processes: int, databases: Sequence[str]) -> None:
             url = ""
             if name == "postgresql":
                 url = stack.enter_context(postgres.cluster(durable=True))
-            document[name] = one(folder, nodes, processes, url)
+            load = os.getloadavg()
+            document[name] = {"load_average_at_start": load} | one(folder, nodes, processes, url)
     document["load_average_at_end"] = os.getloadavg()
     measure.save("fleet_load", document)
 
