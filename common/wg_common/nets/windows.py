@@ -41,6 +41,8 @@ PIECES = 4
 _BANDS = 24
 _ENVELOPE_BANDS = 16
 _ENVELOPES = ((24, 96), (96, 224), (224, 513))
+_SHORT_ENVELOPES = 1
+"""Of these, those that the short grid has lines in."""
 _LAGS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 _COURSE = 32
@@ -82,6 +84,7 @@ class WindowTrunk(nn.Module):
     bands: Tensor
     envelope_bands: Tensor
     masks: Tensor
+    blank: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,6 +94,8 @@ class WindowTrunk(nn.Module):
         envelope = _band_matrix(LENGTH // 2 + 1, _ENVELOPE_BANDS)
         self.register_buffer("envelope_bands", envelope, persistent=False)
         self.register_buffer("masks", _masks(), persistent=False)
+        silent = [math.log(1e-4)] * _ENVELOPE_BANDS + [math.log(1e-3), 0.0]
+        self.register_buffer("blank", torch.tensor(silent), persistent=False)
 
     def forward(self, views: Tensor) -> Tensor:
         """Raw features ``[n, WIDTH]``."""
@@ -127,12 +132,14 @@ class WindowTrunk(nn.Module):
     def _envelope(self, x: Tensor) -> Tensor:
         """Spectrum and moments of the envelope in three bands, ``[..., 54]``."""
         line = torch.view_as_real(torch.fft.rfft(x))  # [..., L / 2 + 1, 2]
-        banded = line.unsqueeze(-3) * self.masks[:, : line.shape[-2], None]  # [..., 3, F, 2]
+        shown = len(_ENVELOPES) if x.shape[-1] == LENGTH else _SHORT_ENVELOPES
+        masks = self.masks[:shown, : line.shape[-2], None]
+        banded = line.unsqueeze(-3) * masks  # [..., shown, F, 2]
         total = line.square().sum(dim=(-1, -2)).unsqueeze(-1) + 1e-9
         share = banded.square().sum(dim=(-1, -2)) / total
         full = F.pad(banded, (0, 0, 0, x.shape[-1] - banded.shape[-2]))
         analytic = torch.fft.ifft(torch.view_as_complex(2 * full))
-        size = torch.view_as_real(analytic).square().sum(dim=-1).add(1e-18).sqrt()  # [..., 3, L]
+        size = torch.view_as_real(analytic).square().sum(dim=-1).add(1e-18).sqrt()  # [..., b, L]
         mean = size.mean(dim=-1, keepdim=True)
         away = size - mean
         variance = away.square().mean(dim=-1, keepdim=True)
@@ -142,6 +149,9 @@ class WindowTrunk(nn.Module):
         found = torch.cat(
             [torch.log(power + 1e-4), swing.unsqueeze(-1), share.sqrt().unsqueeze(-1)], dim=-1
         )
+        if shown < len(_ENVELOPES):  # a silent band, as the formulas above would give it
+            blank = self.blank.expand(*found.shape[:-2], len(_ENVELOPES) - shown, -1)
+            found = torch.cat([found, blank], dim=-2)
         return found.flatten(-2)
 
     def _respond(self, x: Tensor) -> Tensor:
