@@ -60,7 +60,8 @@ def fit_codec(
 
     Returns:
         The codec, and what stands on the model card: for each way the mean accuracy and
-        cross-entropy on left-out families, what was chosen, and the paired differences.
+        cross-entropy on left-out families, what was chosen, and the paired differences;
+        ``on_fitted`` has the same of the codec itself, on networks that it was fitted on.
     """
     parts = [part.name for part in plan.parts]
     tokens = [network.tokens for network in networks]
@@ -75,8 +76,9 @@ def fit_codec(
     )
     report: dict[str, Any] = {"latent": latent, "wanted": kind, **summary(found)}
     chosen = kind if kind != AUTO else ("vae" if better(report) else "pca")
-    report["chosen"] = chosen
-    return KINDS[chosen](parts, tokens, latent, seed), report
+    codec = KINDS[chosen](parts, tokens, latent, seed)
+    own = fitted(networks, plan, base, codec)
+    return codec, {**report, "chosen": chosen, "on_fitted": summary(own)}
 
 
 class Scores:
@@ -89,6 +91,23 @@ class Scores:
     def add(self, way: str, value: tuple[float, float]) -> None:
         """One network's."""
         self.values.setdefault(way, []).append(value)
+
+    def judge(
+        self, network: ZooNetwork, base: Mapping[str, Array], decoders: Mapping[str, Decoder]
+    ) -> None:
+        """One network's by all ways, on its held-out images."""
+        plan = next(iter(decoders.values())).plan
+        delta = plan.delta(network.tokens)
+        trunks = {
+            "as_trained": {name: value + delta[name] for name, value in base.items()},
+            "head_on_base": base,
+        }
+        for name, decoder in decoders.items():
+            latents = torch.from_numpy(decoder.codec.encode(network.tokens))
+            trunks[f"after_{name}"] = decoder.trunk(latents)
+        self.families.append(network.task.family)
+        for way, trunk in trunks.items():
+            self.add(way, measure(network, plan.architecture, trunk))
 
     def of(self, way: str) -> NDArray[np.float64]:
         """``[N, 2]``."""
@@ -103,6 +122,7 @@ def left_out(
     *,
     latent: int,
     seed: int,
+    most: int = MOST,
 ) -> Scores:
     """Scores of networks by codecs that were fitted without their families.
 
@@ -113,7 +133,7 @@ def left_out(
     if len(families) < FOLDS or not plan.parts:
         return scores
     order = np.random.default_rng((seed, 54)).permutation(len(families))
-    every = -(-len(networks) // MOST)
+    every = -(-len(networks) // most)
     for fold in range(FOLDS):
         gone = {families[number] for number in order[fold::FOLDS]}
         rest = [n.tokens for n in networks if n.task.family not in gone]
@@ -123,15 +143,22 @@ def left_out(
         }
         decoders = {name: Decoder(plan, codec, base) for name, codec in codecs.items()}
         for network in [n for n in networks if n.task.family in gone][::every]:
-            scores.families.append(network.task.family)
-            delta = plan.delta(network.tokens)
-            whole = {name: value + delta[name] for name, value in base.items()}
-            scores.add("as_trained", measure(network, plan.architecture, whole))
-            scores.add("head_on_base", measure(network, plan.architecture, base))
-            for name, decoder in decoders.items():
-                latents = torch.from_numpy(decoder.codec.encode(network.tokens))
-                trunk = decoder.trunk(latents)
-                scores.add(f"after_{name}", measure(network, plan.architecture, trunk))
+            scores.judge(network, base, decoders)
+    return scores
+
+
+def fitted(
+    networks: Sequence[ZooNetwork],
+    plan: WeightPlan,
+    base: Mapping[str, Array],
+    codec: Codec,
+    most: int = MOST,
+) -> Scores:
+    """Scores of networks by a codec that was fitted on them: what the shelf holds."""
+    scores = Scores()
+    every = -(-len(networks) // most)
+    for network in networks[::every] if plan.parts else ():
+        scores.judge(network, base, {codec.kind: Decoder(plan, codec, base)})
     return scores
 
 

@@ -186,6 +186,7 @@ def test_the_codec_whose_networks_answer_better_is_chosen(
     assert report[f"after_{chosen}"]["accuracy"] == 1
     assert report["head_on_base"] == report["after_pca" if chosen == "vae" else "after_vae"]
     assert report["head_on_base"]["accuracy"] < 0.9
+    assert report["on_fitted"]["after_planted 1.0"]["accuracy"] == 1
 
 
 def test_codecs_that_do_the_same_leave_pca(
