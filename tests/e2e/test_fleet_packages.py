@@ -113,16 +113,22 @@ def test_a_package_above_the_plants_limit_is_declined(server: ServerHome, tmp_pa
     assert not plant.applied and not (plant.home.packages / "incoming").exists()
 
 
-def test_a_full_disk_is_said_and_nothing_is_fetched(
+def test_a_full_disk_is_said_and_the_package_comes_when_there_is_room(
     server: ServerHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download, "_free", lambda folder: download.RESERVE)
     with running(server):
         plant = enrol_plant(server, tmp_path / "plant-a", "plant-a")
-        with plant.running():
-            done = finished(server, start_campaign(server, ["plant-a"]))
-    assert (done.tasks[0].state, done.tasks[0].code) == ("refused", "config")
-    assert not plant.applied
+        asked = ranges(plant, monkeypatch, lambda count: None)
+        with plant.running(), Store.open(server) as store:
+            queue = CampaignQueue(store.engine)
+            with monkeypatch.context() as patch:
+                patch.setattr(download, "_free", lambda folder: download.RESERVE)
+                campaign = start_campaign(server, ["plant-a"])
+                wait_until(lambda: queue.show(campaign.id).tasks[0].code == "storage", "refusing")
+                assert asked == []
+            done = finished(server, campaign)
+            wait_until(lambda: bool(plant.applied), "applying")
+    assert done.state == "done" and len(plant.applied) == 1
 
 
 def test_a_package_that_changed_on_the_server_is_refused(
