@@ -133,8 +133,8 @@ def methods(
 
 def blend(condition: NetworkCondition) -> Pair:
     """The skeletons alone: what an untrained denoiser answers."""
-    rows = (condition.bridged_rows + condition.retrieved_rows) / 2
-    return torch.from_numpy(rows), torch.from_numpy(KEPT_SHARE * condition.retrieved_latents)
+    rows = torch.from_numpy(condition.skeleton_rows)
+    return rows, torch.from_numpy(KEPT_SHARE * condition.retrieved_latents)
 
 
 def accuracy(zoo: Zoo, episode: NetworkEpisode, rows: Tensor, latents: Tensor | None) -> float:

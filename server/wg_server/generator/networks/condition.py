@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_server.generator.blup import Prediction, Priors
+from wg_server.generator.blup import SITE_RATIO, Prediction, Priors
 from wg_server.generator.condition import Condition
 from wg_server.generator.networks import neighbours
 from wg_server.generator.networks.bridge import Bridge
@@ -37,6 +37,8 @@ class NetworkCondition:
     Attributes:
         retrieved_rows: Mean head rows of the neighbours, ``[K, 65]``, in row units.
         bridged_rows: The closed form's, ``[K, 65]``, likewise.
+        bridge_share: Share of the closed form in each row of the skeleton, 0 to a half, ``[K]``: by
+            how much of a class's prior variance the evidence explains.
         retrieved_latents: Mean latents of the neighbours, ``[P, l]``.
         class_vectors: T-BLUP's row and scaled deviation, ``[K, 2, d]``.
         class_scalars: Uncertainty, presence, counts, likeness of matches, ``[K, CLASS_SCALARS]``.
@@ -48,6 +50,7 @@ class NetworkCondition:
 
     retrieved_rows: Array
     bridged_rows: Array
+    bridge_share: Array
     retrieved_latents: Array
     class_vectors: Array
     class_scalars: Array
@@ -55,6 +58,12 @@ class NetworkCondition:
     likeness: Array
     domain: Array
     centre: Array
+
+    @property
+    def skeleton_rows(self) -> Array:
+        """Head rows that the denoiser starts from, ``[K, 65]``."""
+        share = self.bridge_share[:, None]
+        return np.asarray((1 - share) * self.retrieved_rows + share * self.bridged_rows)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,6 +104,7 @@ def network_condition(
         NetworkCondition(
             retrieved_rows=_single(rows / unit),
             bridged_rows=_single(knowledge.bridge.rows(guess) / unit),
+            bridge_share=_single(_bridge_share(knowledge.priors, guess)),
             retrieved_latents=_single(latents),
             class_vectors=heads.class_vectors[:, [1, 0]],
             class_scalars=_single(np.concatenate([heads.class_scalars, matched], axis=1)),
@@ -105,6 +115,15 @@ def network_condition(
         ),
         found,
     )
+
+
+def _bridge_share(priors: Priors, guess: Prediction) -> NDArray[np.float64]:
+    """Half of the share of prior variance that is explained; the other half is the neighbours'.
+
+    Without evidence the closed form is noise, while neighbours still match by class names.
+    """
+    prior = float(priors.between.mean()) * (1 + SITE_RATIO)
+    return np.asarray(0.5 * np.clip(1 - guess.variance / prior, 0.0, 1.0))
 
 
 def _single(values: NDArray[np.float64]) -> Array:

@@ -61,6 +61,7 @@ class NetworkBatch:
     architecture: Tensor  # [B] int64
     retrieved_rows: Tensor  # [B, K, 65]
     bridged_rows: Tensor  # [B, K, 65]
+    bridge_share: Tensor  # [B, K]
     retrieved_latents: Tensor  # [B, P, l]
     class_vectors: Tensor  # [B, K, 2, d]
     class_scalars: Tensor  # [B, K, CLASS_SCALARS]
@@ -170,16 +171,15 @@ class NetworkDenoiser(nn.Module):
         x = self.last_norm(x) * (1 + scale) + shift
         of_class, of_part = x[:, :classes], x[:, classes : classes + parts]
         both = torch.stack([batch.retrieved_rows, batch.bridged_rows], dim=-2)
-        share = self._moved(torch.sigmoid(self.row_share(of_class)), 0.5)
+        start = torch.stack([1 - batch.bridge_share, batch.bridge_share], dim=-1)
+        share = start + self.gate * (torch.sigmoid(self.row_share(of_class)) - 0.5)
         rows = (share.unsqueeze(-1) * both).sum(dim=-2) + self.gate * self.row_out(of_class)
-        kept = self._moved(torch.sigmoid(self.latent_share(of_part) + _KEPT), KEPT_SHARE)
+        kept = torch.sigmoid(self.latent_share(of_part) + _KEPT)
+        kept = KEPT_SHARE + self.gate * (kept - KEPT_SHARE)
         return Weights(
             rows * batch.class_mask.unsqueeze(-1),
             kept * batch.retrieved_latents + self.gate * self.latent_out(of_part),
         )
-
-    def _moved(self, share: Tensor, start: float) -> Tensor:
-        return start + self.gate * (share - start)
 
 
 class _Block(nn.Module):
@@ -228,6 +228,7 @@ def collate(conditions: Sequence[NetworkCondition], architectures: Sequence[int]
         architecture=torch.tensor(list(architectures)),
         retrieved_rows=pad([c.retrieved_rows for c in conditions], classes),
         bridged_rows=pad([c.bridged_rows for c in conditions], classes),
+        bridge_share=pad([c.bridge_share for c in conditions], classes),
         retrieved_latents=torch.from_numpy(np.stack([c.retrieved_latents for c in conditions])),
         class_vectors=pad([c.class_vectors for c in conditions], classes),
         class_scalars=pad([c.class_scalars for c in conditions], classes),

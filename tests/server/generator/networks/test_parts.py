@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from tests.server.generator.conftest import World
@@ -99,14 +101,25 @@ def test_rows_follow_their_class_names_where_deviations_cannot_tell(
     assert straight.likeness.min() >= hidden.likeness.min()
 
 
-def test_an_untrained_denoiser_is_an_even_blend_of_its_skeletons(
+def test_an_untrained_denoiser_is_the_blend_of_its_skeletons(
     zoos: dict[str, Zoo], plants: Plants
 ) -> None:
     rng = np.random.default_rng(1)
     episode = draw(plants, zoos, frozenset(["family-1"]), rng, CLEAN)
     found = sampler.deterministic(untrained(), collate([episode.condition], [0]))
-    expected = (episode.condition.bridged_rows + episode.condition.retrieved_rows) / 2
+    expected = episode.condition.skeleton_rows
     np.testing.assert_allclose(found.rows[0].detach().numpy(), expected, atol=1e-5)
+
+
+def test_the_closed_form_has_no_share_without_evidence(
+    zoos: dict[str, Zoo], plants: Plants
+) -> None:
+    rng = np.random.default_rng(4)
+    silent = replace(CLEAN, silent=1.0)
+    nothing = draw(plants, zoos, frozenset(["family-1"]), rng, silent).condition.bridge_share
+    clean = draw(plants, zoos, frozenset(["family-1"]), rng, CLEAN).condition.bridge_share
+    assert nothing.max() < 0.05
+    assert clean.min() > 0.3
 
 
 def test_episodes_keep_the_plant_out_of_its_neighbours(
