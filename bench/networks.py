@@ -83,9 +83,9 @@ CELLS = (
     Cell(name="S5 unseen eps=4 n=5", epsilon=4.0, shots=5, sister=False),
     Cell(name="S5 unseen eps=1 n=5", epsilon=1.0, shots=5, sister=False),
     Cell(name="S5 sister eps=4 n=5", epsilon=4.0, shots=5, sister=True),
-    Cell(name="S5 sister eps=1 n=20", epsilon=1.0, shots=20, sister=True),
     Cell(name="S5 sister, names hidden eps=4 n=5", epsilon=4.0, shots=5, sister=True, named=False),
     Cell(name="S6 sister, new camera eps=4 n=5", epsilon=4.0, shots=5, sister=True, camera=1.0),
+    Cell(name="S5 sister eps=1 n=20", epsilon=1.0, shots=20, sister=True),
 )
 
 
