@@ -36,6 +36,11 @@ def train(home: Path, plan: Path | None, as_json: bool) -> None:
     for line in _table(card):
         cli.say(line)
     cli.say(f"model card {place.model_card}")
+    if card["networks"] is not None:
+        cli.say(f"whole networks {card['networks']['generator']}")
+        for line in _table(card["networks"]):
+            cli.say(line)
+        cli.say(f"model card {place.networks_card}")
 
 
 def _table(card: dict[str, Any]) -> list[str]:
@@ -45,6 +50,7 @@ def _table(card: dict[str, Any]) -> list[str]:
         for method, row in sorted(rows.items(), key=lambda item: -item[1]["accuracy"]):
             lines.append(f"  {method:20} {row['accuracy']:.3f} +- {row['error']:.3f}")
     lines += [f"loses: {line}" for line in card["loses"]] or ["loses nowhere by over a point"]
+    lines += [f"alarm: {line}" for line in card["alarms"]]
     for check in card["checks"]:
         lines.append(
             f"{'passes' if check['passed'] else 'FAILS'}: {check['name']}: {check['value']:.4g},"

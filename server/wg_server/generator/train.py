@@ -117,6 +117,7 @@ def _train(home: ServerHome, plan: GeneratorPlan, progress: Progress) -> dict[st
     checks = standards.head_checks(document)
     document["checks"] = [check.document() for check in checks]
     document["passes"] = all(check.passed for check in checks)
+    document["alarms"] = standards.alarms(document)
     atomic.write_bytes(home.generator, packed)
     text = json.dumps(document, indent=2, sort_keys=True)
     atomic.write_bytes(home.model_card, text.encode())

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from wg_common import atomic, canonical
 from wg_common.nets import cnn
 from wg_common.nets import encoder as encoders
+from wg_server.generator import standards
 from wg_server.generator.episodes import Plants, Scenario
 from wg_server.generator.knowledge import Knowledge
 from wg_server.generator.networks import card, fidelity, package, sampler, train
@@ -116,6 +117,7 @@ def make(
     }
     document["checks"] = [check.document() for check in card.checks(document)]
     document["passes"] = all(check["passed"] for check in document["checks"])
+    document["alarms"] = standards.alarms(document)
     atomic.write_bytes(home.networks, packed)
     text = json.dumps(document, indent=2, sort_keys=True)
     atomic.write_bytes(home.networks_card, text.encode())

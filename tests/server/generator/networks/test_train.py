@@ -8,6 +8,7 @@ import torch
 from tests.server.generator.networks.conftest import untrained
 
 from wg_common.errors import ConfigError
+from wg_server.generator import standards
 from wg_server.generator.episodes import Plants, Scenario
 from wg_server.generator.networks import card
 from wg_server.generator.networks import train as training
@@ -73,9 +74,16 @@ def test_card_scores_every_method_and_checks_bind(zoos: dict[str, Zoo], plants: 
     assert set(document["scenarios"]) == set(card.SCENARIOS)
     methods = set(next(iter(document["scenarios"].values())))
     assert {"network", "closed-form", "retrieval-5nn", "shuffled-condition"} <= methods
-    document["diversity"] = {"between_samples_median": 0.0}
-    checks = {check.name: check for check in card.checks(document)}
-    assert not checks["distance between samples over the zoo's median"].passed
+    for rows in document["scenarios"].values():
+        rows["closed-form"]["network_minus"] = -0.5
+    failed = [check.name for check in card.checks(document) if not check.passed]
+    assert "network minus the closed form, mean of scenarios" in failed
+
+
+def test_collapsed_samples_are_an_alarm() -> None:
+    assert not standards.alarms({"diversity": {"between_samples_median": 0.5}})
+    for distance in (0.0, float("nan")):
+        assert standards.alarms({"diversity": {"between_samples_median": distance}})
 
 
 @pytest.mark.parametrize(
