@@ -110,13 +110,14 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("bench/results/networks.jsonl"))
     parser.add_argument("--table", type=Path, help="markdown file to write")
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--cells", default="", help="run only cells whose name has this in it")
     parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
     jobs = []
     done = _read(options.results)
     for cell in CELLS:
         home = options.sister_home if cell.sister else options.home
-        if home is None:
+        if home is None or options.cells not in cell.name:
             continue
         made_by = canonical.sha256_hex(ServerHome(home).networks.read_bytes())[:16]
         for name in plants.DATASETS:
