@@ -2,8 +2,8 @@
 
 A public hypernetwork: class sums of each site go through one shared map, are added up over sites,
 meet a pool over classes, and come out as that class's row. It sees the aggregates and their known
-noise, and none of our closed forms. Trained through the cross-entropy of held-out records, on the
-same simulated plants as the generator and for as many steps. Our own code after the idea of the
+noise, and none of our closed forms. Trained through the cross-entropy of held-out records, on a
+fixed number of simulated plants of the generator's kind. Our own code after the idea of the
 paper, with a learnt weighted sum of the aggregates let past the network.
 """
 

@@ -77,18 +77,18 @@ def test_whole_networks_go_all_the_way_without_a_network(tmp_path: Path) -> None
     after = {path: path.read_bytes() for path in server.zoo.rglob("*") if path.is_file()}
     assert after == before  # what is done is not done again
 
-    card = train(server, TRAINING, progress=lambda *_: None)["networks"]
-    assert card["architectures"] == {"cnn-m": 12, "cnn-s": 12}
-    heads = load_generator(server.generator)
-    networks = load_networks(server.networks, heads)
-    assert card["generator"] == networks.id
-
     plant = ClientHome(tmp_path / "plant")
     labels = _plant_data(tmp_path / "data.npz")
     with running(server), Store.open(server) as store:
         token = protocol.encode_token(make_token(server, store, "mill-7", 600.0))
         choice = DataChoice(path=tmp_path / "data.npz", name="mill-7")
         initialise(plant, token, choice, PrivacyConfig(answer_slot_seconds=0.05))
+    card = train(server, TRAINING, progress=lambda *_: None)["networks"]
+    assert card["architectures"] == {"cnn-m": 12, "cnn-s": 12}
+    heads = load_generator(server.generator)
+    networks = load_networks(server.networks, heads)
+    assert card["generator"] == networks.id
+
     statistics = tmp_path / "plant.wgs"
     statistics.write_bytes(answer_query(plant, _query(server), witness=None))
     if not card["passes"]:
