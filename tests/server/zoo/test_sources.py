@@ -257,7 +257,7 @@ def test_a_damaged_zip_gives_pictures_or_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"x": np.zeros((6, 16, 16), np.float32)}, "x is float32"),
+        ({"x": np.zeros((6, 16, 16), np.int32)}, "x is int32"),
         ({"x": np.zeros((6, 16, 16, 4), np.uint8)}, "x is uint8"),
         ({"x": np.zeros((6, 4, 4), np.uint8)}, "x is uint8"),
         ({"y": np.zeros(5, np.int64)}, "y is int64"),
