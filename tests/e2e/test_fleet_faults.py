@@ -1,6 +1,7 @@
 """What goes wrong by itself, or is made to: cut lines, slow and huge requests, replays, two nodes
 with one identity, full disks, other versions. Each ends with one release charged and one package
-applied, or with a clear refusal; and work goes on when the fault is over.
+applied, or with a clear refusal; and work goes on when the fault is over. Over 500 lines, since
+the faults share one fleet and its helpers.
 """
 
 from __future__ import annotations

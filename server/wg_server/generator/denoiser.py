@@ -77,14 +77,9 @@ class Denoiser(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    @torch.no_grad()
     def draw(self, generator: torch.Generator) -> None:
-        """Draw initial weights, uniform within 1/sqrt(fan-in); what starts at zero stays there."""
-        for layer in self.modules():
-            if isinstance(layer, nn.Linear) and layer.weight.any():
-                bound = 1 / math.sqrt(layer.in_features)
-                layer.weight.uniform_(-bound, bound, generator=generator)
-                layer.bias.uniform_(-bound, bound, generator=generator)
+        """Draw initial weights; what starts at zero stays there."""
+        draw_linear(self, generator)
 
     def forward(self, latent: Tensor, time: Tensor, batch: Batch) -> Tensor:
         """Clean latents.
@@ -101,7 +96,7 @@ class Denoiser(nn.Module):
         tokens = self.embed_class(_join(batch.class_vectors, batch.class_scalars))
         tokens = tokens + self.embed_latent(latent)  # [B, K, w]
         domain = self.embed_domain(_join(batch.domain_vectors, batch.domain_scalars))
-        drive = F.silu(self.embed_time(_waves(time)) + domain[:, 0] + self.own)  # [B, w]
+        drive = F.silu(self.embed_time(waves(time)) + domain[:, 0] + self.own)  # [B, w]
         memory = self.embed_memory(_join(batch.memory_vectors, batch.memory_scalars))
         memory = F.silu(memory).transpose(1, 2)  # [B, K, M, w]
         memory_mask = batch.memory_mask.transpose(1, 2)  # [B, K, M]
@@ -184,7 +179,18 @@ def _merge(x: Tensor) -> Tensor:
     return x.transpose(-3, -2).flatten(-2)
 
 
-def _waves(time: Tensor) -> Tensor:
+@torch.no_grad()
+def draw_linear(module: nn.Module, generator: torch.Generator) -> None:
+    """Draw every linear layer, uniform within 1/sqrt(fan-in); what is zero stays zero."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear) and layer.weight.any():
+            bound = 1 / math.sqrt(layer.in_features)
+            layer.weight.uniform_(-bound, bound, generator=generator)
+            layer.bias.uniform_(-bound, bound, generator=generator)
+
+
+def waves(time: Tensor) -> Tensor:
+    """Sines and cosines of times ``[B]``, ``[B, 32]``."""
     rate = torch.exp(torch.linspace(0, math.log(100.0), 16, dtype=time.dtype, device=time.device))
     angle = time[:, None] * rate
     return torch.cat([angle.sin(), angle.cos()], dim=1)

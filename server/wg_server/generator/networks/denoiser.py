@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from wg_server.generator.denoiser import draw_linear, waves
 from wg_server.generator.networks.condition import (
     CLASS_SCALARS,
     SEEN,
@@ -123,12 +124,8 @@ class NetworkDenoiser(nn.Module):
 
     @torch.no_grad()
     def draw(self, generator: torch.Generator) -> None:
-        """Draw initial weights, uniform within 1/sqrt(fan-in); what starts at zero stays there."""
-        for layer in self.modules():
-            if isinstance(layer, nn.Linear) and layer.weight.any():
-                bound = 1 / math.sqrt(layer.in_features)
-                layer.weight.uniform_(-bound, bound, generator=generator)
-                layer.bias.uniform_(-bound, bound, generator=generator)
+        """Draw initial weights; what starts at zero stays there."""
+        draw_linear(self, generator)
         for table in (self.part, self.architecture.weight):
             table.normal_(0, 0.5, generator=generator)
 
@@ -149,7 +146,7 @@ class NetworkDenoiser(nn.Module):
         )
         domain = self.embed_domain(torch.cat([batch.domain * size, _padded(batch.likeness)], dim=1))
         drive = F.silu(
-            self.embed_time(_waves(time)) + domain + self.architecture(batch.architecture)
+            self.embed_time(waves(time)) + domain + self.architecture(batch.architecture)
         )
         neighbours = torch.cat(
             [batch.neighbour_latents.flatten(2), batch.likeness.unsqueeze(-1)], dim=-1
@@ -242,9 +239,3 @@ def collate(conditions: Sequence[NetworkCondition], architectures: Sequence[int]
 
 def _padded(likeness: Tensor) -> Tensor:
     return F.pad(likeness, (0, SEEN - likeness.shape[1]))
-
-
-def _waves(time: Tensor) -> Tensor:
-    rate = torch.exp(torch.linspace(0, math.log(100.0), 16, dtype=time.dtype))
-    angle = time[:, None] * rate
-    return torch.cat([angle.sin(), angle.cos()], dim=1)
