@@ -51,6 +51,10 @@ class Codec(Protocol):
         """What a package keeps of it."""
         ...
 
+    def to(self, device: torch.device) -> Codec:
+        """The codec on a device, to decode there; it encodes on the CPU alone."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerCodec:
@@ -89,6 +93,12 @@ class LayerCodec:
     def tensors(self) -> dict[str, Tensor]:
         """``encode.NN`` and ``decode.NN``."""
         return numbered("encode", self.encode_matrices) | numbered("decode", self.decode_matrices)
+
+    def to(self, device: torch.device) -> LayerCodec:
+        """See ``Codec.to``."""
+        moved = (tuple(m.to(device) for m in each)
+                 for each in (self.encode_matrices, self.decode_matrices))  # fmt: skip
+        return LayerCodec(self.parts, *moved)
 
 
 def fit_layer_codec(parts: Sequence[str], tokens: Sequence[Tokens], latent: int) -> LayerCodec:

@@ -31,6 +31,10 @@ class Decoder:
     codec: Codec
     base: Mapping[str, Array]
 
+    def to(self, device: torch.device) -> Decoder:
+        """The decoder with its codec on a device; the base goes there when it is used."""
+        return Decoder(self.plan, self.codec.to(device), self.base)
+
     def features(self, latents: Tensor, images: Tensor) -> Tensor:
         """Features ``[n, 64]`` of images, differentiable in the latents ``[P, l]``.
 
@@ -38,7 +42,7 @@ class Decoder:
         """
         flat = self.codec.decode(latents)
         weights = {
-            name.removeprefix(cnn.TRUNK): torch.from_numpy(value)
+            name.removeprefix(cnn.TRUNK): torch.from_numpy(value).to(latents.device)
             for name, value in self.base.items()
         }
         for part in self.plan.parts:
