@@ -242,7 +242,9 @@ def joined(seat: Seat, device: str, seconds: float = SECONDS) -> Iterator[Ranks]
     if device == "cuda" and not dist.is_nccl_available():
         raise ConfigError("several processes on graphics cards: this torch has no NCCL")
     alone = Ranks(seat.rank, seat.world)
-    with environment(_interfaces(seat)):
+    # NCCL would otherwise end the process by itself, without a word of ours.
+    ours = {"TORCH_NCCL_BLOCKING_WAIT": "1"} if device == "cuda" else {}
+    with environment(_interfaces(seat) | ours):
         with alone._watched():
             group = _join(seat, device, timedelta(seconds=seconds))
         yield Ranks(seat.rank, seat.world, group)

@@ -27,24 +27,33 @@ def start(
         world: How many.
         own: What each rank has in the place of a word.
     """
-    port, own = str(free_port()), own or {}
+    own = own or {}
     return [
         subprocess.Popen(
             [sys.executable, "-c", _WORDS, *(own[w][rank] if w in own else w for w in words)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={
-                **os.environ,
-                "OMP_NUM_THREADS": "1",
-                "RANK": str(rank),
-                "WORLD_SIZE": str(world),
-                "LOCAL_RANK": str(rank),
-                "LOCAL_WORLD_SIZE": str(world),
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": port,
-            },
+            env=environment,
         )
+        for rank, environment in enumerate(environments(world))
+    ]
+
+
+def environments(world: int) -> list[dict[str, str]]:
+    """What torchrun tells each of ``world`` ranks of one machine."""
+    port = str(free_port())
+    return [
+        {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "RANK": str(rank),
+            "WORLD_SIZE": str(world),
+            "LOCAL_RANK": str(rank),
+            "LOCAL_WORLD_SIZE": str(world),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": port,
+        }
         for rank in range(world)
     ]
 
