@@ -7,12 +7,28 @@ works on it or what else is in its batch.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 Generators = Sequence[np.random.Generator]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Noise:
+    """What is added to clean class rows, and when. B episodes, K classes."""
+
+    fixed: Tensor  # [B] true where the deterministic answer is trained
+    time: Tensor  # [B]
+    latent: Tensor  # [B, K, width]
+
+
+def draw(rngs: Generators, deterministic: float, rows: Sequence[int], width: int) -> Noise:
+    """Times, then noise: the arguments of ``draw_times`` and ``draw_noise``."""
+    fixed, time = draw_times(rngs, deterministic)
+    return Noise(fixed, time, draw_noise(rngs, fixed, rows, width))
 
 
 def draw_times(rngs: Generators, deterministic: float) -> tuple[Tensor, Tensor]:

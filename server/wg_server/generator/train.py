@@ -1,8 +1,8 @@
 """Training the generator: latent denoising plus functional loss, on simulated plants.
 
-Each step draws fresh episodes with fresh noise from a generator seeded by the step, so a training
-that was interrupted goes on as if it had not been. The best moving average on left-out families is
-what is packed.
+Each step draws fresh episodes with fresh noise, each from a generator seeded by step and number, so
+a training that was interrupted goes on as if it had not been. The best moving average on left-out
+families is what is packed.
 
 Of several processes each draws and computes its share of every step; the first one alone validates,
 writes and makes the model card.
@@ -50,6 +50,7 @@ from wg_server.generator.denoiser import Batch, Denoiser, DenoiserConfig
 from wg_server.generator.episodes import Episode, Plants, Scenario
 from wg_server.generator.knowledge import Knowledge, crossfit
 from wg_server.generator.networks import make as networks
+from wg_server.generator.noising import Noise
 from wg_server.generator.package import Parts, pack
 from wg_server.generator.plan import GeneratorPlan
 from wg_server.generator.tasks import (
@@ -84,15 +85,6 @@ class Ground:
     validation: Plants
     test: Plants
     encoder: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Noise:
-    """What is added to the clean latents of a batch, and when."""
-
-    fixed: Tensor  # [B] true where the deterministic answer is trained
-    time: Tensor  # [B]
-    latent: Tensor  # [B, K, latent]
 
 
 def train(
@@ -149,7 +141,9 @@ def _train(
     )
     model.draw(torch.Generator().manual_seed(plan.seed))
     identity = _identity(plan, encoder, tasks)
-    how.ranks.check_same("plan, zoo or version", f"{identity} {how.precision} {__version__}")
+    how.ranks.check_same(
+        "plan, zoo, precision or version", f"{identity} {how.precision} {__version__}"
+    )
     place, best = _fit(home, plan, ground, codec, model, identity, progress, how)
     document: dict[str, Any] = {}
     if first:
@@ -359,9 +353,8 @@ def _step(
     numbers = how.ranks.share(plan.batch)
     rngs = [np.random.default_rng((plan.seed, 17, step, number)) for number in numbers]
     batch, targets = batches.augment(*batches.collate_episodes(episodes), rngs)
-    fixed, times = noising.draw_times(rngs, plan.deterministic)
     rows = [len(episode.labels) for episode in episodes]
-    noise = Noise(fixed, times, noising.draw_noise(rngs, fixed, rows, codec.latent))
+    noise = noising.draw(rngs, plan.deterministic, rows, codec.latent)
     batch, targets = compute.on(batch, how.device), compute.on(targets, how.device)
     noise = compute.on(noise, how.device)
     warm = min(1.0, (step + 1) / 50)

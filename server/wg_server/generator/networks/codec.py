@@ -96,9 +96,9 @@ class LayerCodec:
 
     def to(self, device: torch.device) -> LayerCodec:
         """See ``Codec.to``."""
-        moved = (tuple(m.to(device) for m in each)
-                 for each in (self.encode_matrices, self.decode_matrices))  # fmt: skip
-        return LayerCodec(self.parts, *moved)
+        both = self.encode_matrices, self.decode_matrices
+        inward, outward = (tuple(matrix.to(device) for matrix in each) for each in both)
+        return LayerCodec(self.parts, inward, outward)
 
 
 def fit_layer_codec(parts: Sequence[str], tokens: Sequence[Tokens], latent: int) -> LayerCodec:

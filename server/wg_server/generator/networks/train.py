@@ -1,8 +1,8 @@
 """Training the generator of whole networks: latent denoising and functional loss.
 
 It stands on a trained generator of heads: its priors, its split of families, its condition.
-Episodes are drawn from generators seeded by the step, so an interrupted training goes on as if it
-had not been interrupted. The best moving average on left-out families is kept; the untrained
+Episodes are drawn from generators seeded by step and number, so an interrupted training goes on as
+if it had not been interrupted. The best moving average on left-out families is kept; the untrained
 denoiser, an even blend of its skeletons, is among the contenders.
 
 Codec and shelf are fitted on all networks of the zoo, since a plant's sister may be any of them;

@@ -101,6 +101,20 @@ def test_the_ranks_losses_add_up(zoos: dict[str, Zoo], plants: Plants) -> None:
     torch.testing.assert_close(of_one, of_five, rtol=1e-4, atol=1e-6)
 
 
+def test_bf16_changes_the_loss_by_rounding_alone(zoos: dict[str, Zoo], plants: Plants) -> None:
+    model, losses = untrained(), []
+    for precision in ("fp32", "bf16"):
+        how = Compute(torch.device("cpu"), precision)
+        rngs = [np.random.default_rng((8, n)) for n in range(UNEQUAL.batch)]
+        episodes = [draw(plants, zoos, FAMILIES[0], rng, Scenario()) for rng in rngs]
+        with torch.no_grad():
+            model.row_out.bias.fill_(0.1)
+            value = training.loss(model, zoos, episodes, UNEQUAL, rngs, how)
+        assert value.dtype == torch.float32
+        losses.append(float(value))
+    assert 0 < abs(losses[0] - losses[1]) < 0.02 * losses[0]
+
+
 @pytest.mark.parametrize("kind", ["pca", "vae"])
 def test_every_tensor_of_a_step_is_on_its_device(
     zoos: dict[str, Zoo], plants: Plants, kind: str
