@@ -146,10 +146,12 @@ def test_the_command_prints_one_document(
 ) -> None:
     plan = tmp_path / "plan.yaml"
     plan.write_text("steps: 2\nbatch: 2\nwidth: 16\ndepth: 1\nepisodes: 2\nworkers: 0\n")
-    result = CliRunner().invoke(
-        command, ["--home", str(home.root), "--plan", str(plan), "--json"], catch_exceptions=False
-    )
-    assert json.loads(result.stdout)["training"]["steps"] == 2
+    words = ["--home", str(home.root), "--plan", str(plan), "--json"]
+    words += ["--device", "cpu", "--precision", "bf16"]
+    result = CliRunner().invoke(command, words, catch_exceptions=False)
+    training = json.loads(result.stdout)["training"]
+    assert training["steps"] == 2
+    assert training["computed"] == {"cpu, bf16, 1 process": 2}
 
 
 def test_packaged_plans_can_be_read() -> None:

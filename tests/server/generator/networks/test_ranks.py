@@ -77,7 +77,7 @@ def test_two_ranks_train_what_one_trains(
     expected, found = (safetensors.numpy.load_file(tmp_path / name) for name in ("one", "two"))
     assert found.keys() == expected.keys()
     for name, value in expected.items():
-        np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(found[name], value, rtol=1e-3, atol=1e-3, err_msg=name)
 
 
 def test_the_ranks_losses_add_up(zoos: dict[str, Zoo], plants: Plants) -> None:
