@@ -16,7 +16,10 @@ META = Compute(torch.device("meta"), "fp32")
 
 
 class OneDevice(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Refuses any operation on tensors of two devices; a scalar may be anywhere, as on CUDA."""
+    """Refuses any operation on tensors of two devices; a scalar may be anywhere, as on CUDA.
+
+    What is copied from the meta device to the CPU is zero there.
+    """
 
     def __torch_dispatch__(
         self,
@@ -27,6 +30,10 @@ class OneDevice(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         given = [each for each in tree_leaves((args, kwargs)) if isinstance(each, torch.Tensor)]
         found = {each.device for each in given if each.ndim}
+        wanted = (kwargs or {}).get("device")
+        if wanted == torch.device("cpu") and any(each.is_meta for each in given):
+            # Only a copy asks for a device and is given a tensor.
+            return torch.zeros(args[0].shape, dtype=args[0].dtype)
         if len(found) > 1:
             raise AssertionError(f"{func}: tensors of {sorted(map(str, found))}")
         return func(*args, **(kwargs or {}))

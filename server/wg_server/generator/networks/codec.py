@@ -52,7 +52,7 @@ class Codec(Protocol):
         ...
 
     def to(self, device: torch.device) -> Codec:
-        """The codec on a device, to decode there; it encodes on the CPU alone."""
+        """The codec on a device, to decode there from latents of any; it encodes on the CPU."""
         ...
 
 
@@ -85,9 +85,12 @@ class LayerCodec:
 
     def decode(self, latents: Tensor) -> dict[str, Tensor]:
         """Flat deltas of latents ``[P, l]``."""
+        device = self.decode_matrices[0].device if self.parts else latents.device
         return {
             name: row @ matrix
-            for name, row, matrix in zip(self.parts, latents, self.decode_matrices, strict=True)
+            for name, row, matrix in zip(
+                self.parts, latents.to(device), self.decode_matrices, strict=True
+            )
         }
 
     def tensors(self) -> dict[str, Tensor]:

@@ -139,8 +139,8 @@ def logits(zoo: Zoo, episode: NetworkEpisode, rows: Tensor, latents: Tensor | No
     """
     unit = zoo.knowledge.bridge.scale / ROW_UNIT
     if latents is None:
-        features = torch.from_numpy(episode.base_features).to(rows.device)
+        features = torch.from_numpy(episode.base_features)
     else:
-        features = zoo.decoder.features(latents, torch.from_numpy(episode.images).to(rows.device))
-    centred = features - torch.from_numpy(episode.condition.centre).to(rows.device)
+        features = zoo.decoder.features(latents, torch.from_numpy(episode.images))
+    centred = features - torch.from_numpy(episode.condition.centre)
     return (centred @ rows[:, :-1].T + rows[:, -1]) * unit

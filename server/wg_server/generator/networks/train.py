@@ -89,7 +89,7 @@ def fit(
     model.draw(torch.Generator().manual_seed(seed))
     model.to(how.device)
     ranks, means = how.ranks, how.name()
-    there = {name: replace(zoo, decoder=zoo.decoder.to(how.device)) for name, zoo in zoos.items()}
+    there = moved(zoos, how)
     optimiser = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, weight_decay=0.02)
     average = {k: v.detach().clone() for k, v in model.state_dict().items()}
     best = {k: v.clone() for k, v in average.items()}
@@ -210,11 +210,21 @@ def loss(
     weight = torch.where(fixed, _FIXED_LATENT, 1.0).to(how.device)
     total: Tensor = ((rows + latents) * weight).sum() / plan.batch
     most = min(plan.functional_episodes, plan.batch)
+    answers = compute.on(found, CPU.device)
     for row, number in enumerate(numbers):
         if number < most:
-            value = functional(zoos, episodes[row], found, row)
-            total = total + plan.functional / most * value
+            value = functional(zoos, episodes[row], answers, row)
+            total = total + plan.functional / most * value.to(how.device)
     return total
+
+
+def moved(zoos: Mapping[str, Zoo], how: Compute) -> dict[str, Zoo]:
+    """Zoos whose networks run on the device."""
+    found = {}
+    for name, zoo in zoos.items():
+        codec = zoo.decoder.codec.to(how.device)
+        found[name] = replace(zoo, decoder=replace(zoo.decoder, codec=codec, device=how.device))
+    return found
 
 
 def functional(
@@ -227,10 +237,9 @@ def functional(
     """
     k = len(episode.plant.labels)
     found = logits(zoos[episode.architecture], episode, weights.rows[row, :k], weights.latents[row])
-    answers = torch.from_numpy(episode.answers).to(found.device)
+    answers = torch.from_numpy(episode.answers)
     with torch.no_grad():
-        tried = torch.stack([F.cross_entropy(found * t, answers) for t in _TEMPERATURES])
-        best = found.new_tensor(_TEMPERATURES).take(tried.argmin())
+        best = min(_TEMPERATURES, key=lambda t: float(F.cross_entropy(found * t, answers)))
     return F.cross_entropy(found * best, answers)
 
 
@@ -244,10 +253,10 @@ def validate(
         for episode in episodes:
             batch = collate([episode.condition], [names.index(episode.architecture)])
             batch = compute.on(batch, model.gate.device)
-            found = sampler.deterministic(model, batch)
+            found = compute.on(sampler.deterministic(model, batch), CPU.device)
             losses.append(float(functional(zoos, episode, found, 0)))
             scores = logits(zoos[episode.architecture], episode, found.rows[0], found.latents[0])
-            right.append(float((scores.argmax(dim=1).cpu().numpy() == episode.answers).mean()))
+            right.append(float((scores.argmax(dim=1).numpy() == episode.answers).mean()))
     return float(np.mean(losses)), float(np.mean(right))
 
 

@@ -113,7 +113,7 @@ class VaeCodec:
 
     def decode(self, latents: Tensor) -> dict[str, Tensor]:
         """Flat deltas of latents ``[P, l]``; differentiable."""
-        scores = self.net.decode(latents * self.unit) * self.spread
+        scores = self.net.decode(latents.to(self.unit.device) * self.unit) * self.spread
         return {
             name: matrix @ row
             for name, row, matrix in zip(self.parts, scores, self.directions, strict=True)

@@ -121,7 +121,7 @@ def test_every_tensor_of_a_step_is_on_its_device(
 ) -> None:
     if kind == "vae":
         zoos = {name: replace(zoo, decoder=_vae(zoo)) for name, zoo in zoos.items()}
-    moved = {n: replace(z, decoder=z.decoder.to(META.device)) for n, z in zoos.items()}
+    moved = training.moved(zoos, META)
     rngs = [np.random.default_rng((8, n)) for n in range(UNEQUAL.batch)]
     episodes = [draw(plants, zoos, FAMILIES[0], rng, Scenario()) for rng in rngs]
     model = untrained().train().to(META.device)
