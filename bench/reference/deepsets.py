@@ -90,7 +90,7 @@ def _train(course: Course, model: SetNetwork, episodes: int, steps: int) -> dict
         for group in optimiser.param_groups:
             group["lr"] = 2e-3 * min(1, (step + 1) / 50) * 0.5 * (1 + np.cos(np.pi * step / steps))
         rows = rng.integers(0, episodes, course.plan.batch)
-        some = batches.augment(*pick(batch, targets, rows), rng)
+        some = batches.augment(*pick(batch, targets, rows), [rng] * len(rows))
         optimiser.zero_grad(set_to_none=True)
         _loss(model, *some).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -445,3 +445,7 @@ def _when(seconds: float) -> str:
     if not seconds:
         return "never"
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+if __name__ == "__main__":  # torchrun -m wg_server.cli
+    main()

@@ -15,15 +15,22 @@ from wg_server.zoo.workers import pool
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """What the episodes of a step depend on, beside the plants and the step."""
+    """What the episodes of a step depend on, beside the plants and the step.
+
+    Attributes:
+        seed: Of everything random.
+        numbers: Which of a step's episodes are wanted. Each has a generator of its own.
+    """
 
     seed: int
-    batch: int
+    numbers: range
 
     def episodes(self, plants: Plants, step: int) -> list[Episode]:
         """The episodes of one step."""
-        rng = np.random.default_rng((self.seed, 15, step))
-        return [plants.draw(rng, Scenario()) for _ in range(self.batch)]
+        return [
+            plants.draw(np.random.default_rng((self.seed, 15, step, number)), Scenario())
+            for number in self.numbers
+        ]
 
 
 def batches(
@@ -33,7 +40,7 @@ def batches(
 
     Args:
         plants: Where they are drawn from.
-        draw: Seed and size.
+        draw: Seed and numbers.
         steps: The steps wanted.
         workers: Processes; 0 draws in line.
     """

@@ -78,17 +78,24 @@ def collate_episodes(episodes: Sequence[Episode]) -> tuple[Batch, Targets]:
     return batch, Targets(weight, bias, queries, answers)
 
 
-def augment(batch: Batch, targets: Targets, rng: np.random.Generator) -> tuple[Batch, Targets]:
+def augment(
+    batch: Batch, targets: Targets, rngs: Sequence[np.random.Generator]
+) -> tuple[Batch, Targets]:
     """Turn each episode's feature space: random rotations of blocks of eight, and sign flips.
 
     Neighbouring coordinates have nearly the same variance, so a turned episode is one that might
     have been drawn; the denoiser learns relations between vectors and not coordinates.
+
+    Args:
+        batch: B episodes.
+        targets: Of the same.
+        rngs: B of them; one may serve several.
     """
     b, _, d = batch.weight.shape
     turns = np.zeros((b, d, d), dtype=np.float32)
     for start in range(0, d, _BLOCK):
         size = min(_BLOCK, d - start)
-        q, r = np.linalg.qr(rng.normal(size=(b, size, size)))
+        q, r = np.linalg.qr(np.stack([rng.normal(size=(size, size)) for rng in rngs]))
         sign = np.sign(np.diagonal(r, axis1=1, axis2=2))[:, None, :]
         turns[:, start : start + size, start : start + size] = q * sign
     turn = torch.from_numpy(turns)

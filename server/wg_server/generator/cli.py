@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 from typing import Any
 
 import click
 
 from wg_common import cli
+from wg_server.generator import compute, ranks
 from wg_server.generator.plan import read_plan
 from wg_server.generator.train import train as run_training
 from wg_server.home import ServerHome
+from wg_server.zoo import devices
 
 
 @click.command()
@@ -22,13 +26,51 @@ from wg_server.home import ServerHome
     type=click.Path(path_type=Path),
     help="Plan file, or the name of a packaged plan: default, demo.",
 )
+@click.option(
+    "--device",
+    type=click.Choice(devices.NAMES),
+    default="auto",
+    help="What trains; auto is CUDA where there is a card.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(compute.PRECISIONS),
+    default="auto",
+    help="Of the network's forward pass; auto is bf16 on a card that has it, fp32 elsewhere.",
+)
+@click.option(
+    "--rank-timeout",
+    "wait",
+    type=click.FloatRange(1, 86400),
+    default=ranks.SECONDS,
+    show_default=True,
+    help="Seconds that a process waits for the others at a step, under torchrun.",
+)
 @cli.json_option
-def train(home: Path, plan: Path | None, as_json: bool) -> None:
-    """Train the generator on the zoo; interrupted, it goes on where it stopped."""
+def train(
+    home: Path, plan: Path | None, device: str, precision: str, wait: float, as_json: bool
+) -> None:
+    """Train the generator on the zoo; interrupted, it goes on where it stopped.
+
+    Under torchrun several processes train together; the first one writes and speaks.
+    """
     wanted = read_plan(plan)
     place = ServerHome(home)
-    with cli.progress("train", wanted.steps) as bar:
-        card = run_training(place, wanted, progress=bar.update)
+    seat = ranks.read_seat(os.environ)
+    speaks = seat.rank == 0
+    with contextlib.ExitStack() as shown:
+        bar = shown.enter_context(cli.progress("train", wanted.steps)) if speaks else None
+        card = run_training(
+            place,
+            wanted,
+            progress=bar.update if bar is not None else _nothing,
+            device=device,
+            precision=precision,
+            seat=seat,
+            wait=wait,
+        )
+    if not speaks:
+        return
     if as_json:
         cli.emit(card)
         return
@@ -41,6 +83,10 @@ def train(home: Path, plan: Path | None, as_json: bool) -> None:
         for line in _table(card["networks"]):
             cli.say(line)
         cli.say(f"model card {place.networks_card}")
+
+
+def _nothing(_done: int, _detail: str) -> None:
+    """Progress of a process that does not speak."""
 
 
 def _table(card: dict[str, Any]) -> list[str]:

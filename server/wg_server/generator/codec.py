@@ -31,6 +31,10 @@ class Codec:
         """Size of a latent token."""
         return self.encode_matrix.shape[1]
 
+    def to(self, device: torch.device) -> Codec:
+        """The codec on a device."""
+        return Codec(self.encode_matrix.to(device), self.decode_matrix.to(device))
+
     def encode(self, weight: Tensor, bias: Tensor) -> Tensor:
         """Latents ``[..., latent]`` of residual rows ``[..., d]`` and biases ``[...]``."""
         return torch.cat([weight, bias.unsqueeze(-1)], dim=-1) @ self.encode_matrix

@@ -22,8 +22,8 @@ STEPS = 8
 def deterministic(denoiser: Denoiser, batch: Batch) -> Tensor:
     """The latent that the denoiser answers without noise, ``[B, K, latent]``."""
     b, k = batch.bias.shape
-    nothing = torch.zeros(b, k, denoiser.config.latent)
-    out: Tensor = denoiser(nothing, torch.ones(b), batch)
+    nothing = batch.bias.new_zeros(b, k, denoiser.config.latent)
+    out: Tensor = denoiser(nothing, batch.bias.new_ones(b), batch)
     return out
 
 

@@ -1,8 +1,11 @@
 """Training the generator: latent denoising plus functional loss, on simulated plants.
 
-Each step draws fresh episodes with fresh noise from a generator seeded by the step, so a training
-that was interrupted goes on as if it had not been. The best moving average on left-out families is
-what is packed.
+Each step draws fresh episodes with fresh noise, each from a generator seeded by step and number, so
+a training that was interrupted goes on as if it had not been. The best moving average on left-out
+families is what is packed.
+
+Of several processes each draws and computes its share of every step; the first one alone validates,
+writes and makes the model card.
 """
 
 from __future__ import annotations
@@ -21,18 +24,33 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wg_common import atomic, canonical
+from wg_common import __version__, atomic, canonical
+from wg_common.errors import ConfigError
 from wg_common.nets import encoder as encoders
 from wg_common.nets.registry import HEADS
-from wg_server.generator import ahead, blup, card, checkpoint, memory, rivals, sampler, standards
+from wg_server.generator import (
+    ahead,
+    blup,
+    card,
+    checkpoint,
+    compute,
+    memory,
+    noising,
+    ranks,
+    rivals,
+    sampler,
+    standards,
+)
 from wg_server.generator import batch as batches
 from wg_server.generator.batch import Targets
 from wg_server.generator.blup import Priors
 from wg_server.generator.codec import Codec, fit_codec
+from wg_server.generator.compute import CPU, Compute
 from wg_server.generator.denoiser import Batch, Denoiser, DenoiserConfig
 from wg_server.generator.episodes import Episode, Plants, Scenario
 from wg_server.generator.knowledge import Knowledge, crossfit
 from wg_server.generator.networks import make as networks
+from wg_server.generator.noising import Noise
 from wg_server.generator.package import Parts, pack
 from wg_server.generator.plan import GeneratorPlan
 from wg_server.generator.tasks import (
@@ -69,19 +87,50 @@ class Ground:
     encoder: str
 
 
-def train(home: ServerHome, plan: GeneratorPlan, *, progress: Progress) -> dict[str, Any]:
+def train(
+    home: ServerHome,
+    plan: GeneratorPlan,
+    *,
+    progress: Progress,
+    device: str = "cpu",
+    precision: str = "auto",
+    seat: ranks.Seat = ranks.Seat(),  # noqa: B008 - frozen
+    wait: float = ranks.SECONDS,
+) -> dict[str, Any]:
     """Train a generator on the home's zoo, write its package, and return its model card.
 
+    Args:
+        home: The server's home. Of several ranks only the first writes to it.
+        plan: What is trained.
+        progress: Called by the first rank with steps done and a few words.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        precision: ``auto``, ``fp32`` or ``bf16``.
+        seat: This process's place among those that train together.
+        wait: Seconds that a rank waits for the others at a step.
+
     Raises:
-        ConfigError: There is no zoo, or too small a one.
+        ConfigError: There is no zoo, or too small a one; or no such device.
+        PeerError: Another rank is gone or hangs.
     """
-    with threads(plan.threads):
-        return _train(home, plan, progress)
+    chosen = compute.choose_device(device, seat)
+    kind = compute.choose_precision(precision, chosen)
+    for name, batch in (("batch", plan.batch), ("networks.batch", plan.networks.batch)):
+        if batch < seat.world:
+            raise ConfigError(f"{name}: {batch} episodes a step for {seat.world} processes")
+    with (
+        threads(plan.threads),
+        compute.reproducible(chosen),
+        ranks.joined(seat, chosen.type, wait) as group,
+    ):
+        return _train(home, plan, progress, Compute(chosen, kind, group))
 
 
-def _train(home: ServerHome, plan: GeneratorPlan, progress: Progress) -> dict[str, Any]:
+def _train(
+    home: ServerHome, plan: GeneratorPlan, progress: Progress, how: Compute
+) -> dict[str, Any]:
+    first = how.ranks.first
     data = atomic.read_bytes(home.encoder, limit=encoders.PACKAGE_LIMIT)
-    encoder = canonical.sha256_hex(data)
+    encoder, modality = canonical.sha256_hex(data), encoders.read_modality(data)
     tasks = load_tasks(Zoo(home.zoo), encoder)
     dimension = tasks[0].features.shape[1]
     ground = prepare(tasks, plan, encoder)
@@ -92,8 +141,44 @@ def _train(home: ServerHome, plan: GeneratorPlan, progress: Progress) -> dict[st
     )
     model.draw(torch.Generator().manual_seed(plan.seed))
     identity = _identity(plan, encoder, tasks)
-    place, best = _fit(home, plan, ground, codec, model, identity, progress)
-    model.load_state_dict(best)
+    how.ranks.check_same(
+        "plan, zoo, precision or version", f"{identity} {how.precision} {__version__}"
+    )
+    place, best = _fit(home, plan, ground, codec, model, identity, progress, how)
+    document: dict[str, Any] = {}
+    if first:
+        model.load_state_dict(best)
+        document = _finish(home, plan, ground, codec, model, place, HEADS[modality], progress)
+    heads = how.ranks.from_first(document.get("generator", "").encode()).decode()
+    document["networks"] = networks.make(
+        home,
+        plan.networks,
+        seed=plan.seed,
+        tasks=tasks,
+        split=ground.split,
+        knowledge=ground.knowledge,
+        encoder=encoder,
+        heads=heads,
+        progress=progress,
+        how=how,
+    )
+    if first:
+        # Not before: a training that is killed while it learns networks does not learn heads again.
+        home.generator.with_name(CHECKPOINT).unlink(missing_ok=True)
+    return how.ranks.document_of_first(document)
+
+
+def _finish(
+    home: ServerHome,
+    plan: GeneratorPlan,
+    ground: Ground,
+    codec: Codec,
+    model: Denoiser,
+    place: checkpoint.Place,
+    architecture: str,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Write the package of a trained denoiser and its model card, and return the card."""
     model.eval()
     progress(plan.steps, "writing the model card")
     known = _episodes(ground.validation, 4 * plan.episodes, (plan.seed, 18))
@@ -101,8 +186,8 @@ def _train(home: ServerHome, plan: GeneratorPlan, progress: Progress) -> dict[st
     shrunk = Codec(codec.encode_matrix, gate * codec.decode_matrix)
     _set_temperature(model, shrunk, ground.knowledge.priors, known)
     parts = Parts(
-        encoder=encoder,
-        architecture=HEADS[encoders.read_modality(data)],
+        encoder=ground.encoder,
+        architecture=architecture,
         denoiser=model,
         codec=shrunk,
         priors=ground.knowledge.priors,
@@ -121,19 +206,6 @@ def _train(home: ServerHome, plan: GeneratorPlan, progress: Progress) -> dict[st
     atomic.write_bytes(home.generator, packed)
     text = json.dumps(document, indent=2, sort_keys=True)
     atomic.write_bytes(home.model_card, text.encode())
-    document["networks"] = networks.make(
-        home,
-        plan.networks,
-        seed=plan.seed,
-        tasks=tasks,
-        split=ground.split,
-        knowledge=ground.knowledge,
-        encoder=encoder,
-        heads=document["generator"],
-        progress=progress,
-    )
-    # Not before: a training that is killed while it learns networks does not learn heads again.
-    home.generator.with_name(CHECKPOINT).unlink(missing_ok=True)
     return document
 
 
@@ -162,26 +234,23 @@ def loss(
     batch: Batch,
     targets: Targets,
     plan: GeneratorPlan,
-    generator: torch.Generator,
+    noise: Noise,
+    how: Compute = CPU,
 ) -> Tensor:
-    """Latent denoising loss plus functional loss of one batch."""
+    """Latent denoising loss plus functional loss of one batch, the mean of its episodes."""
     residual = targets.weight - batch.weight, targets.bias - batch.bias
     clean = codec.encode(*residual)  # [B, K, latent]
-    b = len(clean)
-    fixed = torch.rand(b, generator=generator) < plan.deterministic
-    # Logit-normal times as in Esser et al. (2024): most of the work is in the middle.
-    time_ = torch.sigmoid(torch.randn(b, generator=generator) + 0.5)
-    time_ = torch.where(fixed, torch.ones(b), time_)
-    noise = torch.randn(clean.shape, generator=generator)
-    noise = noise * (~fixed)[:, None, None]
-    noisy = clean * (1 - time_)[:, None, None] + noise * time_[:, None, None]
-    found = model(noisy, time_, batch)
+    time_ = noise.time[:, None, None]
+    noisy = clean * (1 - time_) + noise.latent * time_
+    with how.autocast():
+        found = model(noisy, noise.time, batch)
+    found = found.float()
     mask = batch.class_mask.unsqueeze(-1)
     error = ((found - clean).square() * mask).sum(dim=(1, 2)) / (mask.sum(dim=1) * clean.shape[2])[
         :, 0
     ]
     # The deterministic head is for the task; only samples must follow the zoo's weights.
-    latent = (error * torch.where(fixed, _FIXED_LATENT, 1.0)).mean()
+    latent = (error * torch.where(noise.fixed, _FIXED_LATENT, 1.0)).mean()
     total: Tensor = latent + plan.functional * functional(model, codec, batch, targets, found)
     return total
 
@@ -200,7 +269,7 @@ def functional(
     logits = logits.masked_fill(~batch.class_mask.unsqueeze(1), -1e4)
     with torch.no_grad():
         tried = torch.stack([_per_episode(logits * t, targets) for t in _TEMPERATURES])
-        best = torch.tensor(_TEMPERATURES)[tried.argmin(dim=0)]
+        best = logits.new_tensor(_TEMPERATURES)[tried.argmin(dim=0)]
     value = _per_episode(logits * best[:, None, None], targets).mean()
     fixed = _per_episode(logits.detach() * model.log_temperature.exp(), targets).mean()
     return value + 0.1 * (fixed - fixed.detach())
@@ -223,7 +292,12 @@ def _fit(
     model: Denoiser,
     identity: str,
     progress: Progress,
+    how: Compute,
 ) -> tuple[checkpoint.Place, dict[str, Tensor]]:
+    """Train; the place, and on the first rank the best moving average, on the CPU."""
+    first, device, means = how.ranks.first, how.device, how.name()
+    model.to(device)
+    codec = codec.to(device)
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay
     )
@@ -231,13 +305,13 @@ def _fit(
     best = {k: v.clone() for k, v in average.items()}
     states = {"average": average, "best": best}
     path = home.generator.with_name(CHECKPOINT)
-    place = checkpoint.load(path, identity, model, states, optimiser)
-    fixed = _episodes(ground.validation, plan.episodes, (plan.seed, 14))
-    watch = Denoiser(model.config)
+    place = checkpoint.load(path, identity, model, states, optimiser, how.ranks)
+    fixed = _episodes(ground.validation, plan.episodes, (plan.seed, 14)) if first else []
+    watch = Denoiser(model.config).to(device)
     started = time.monotonic() - place.seconds
-    if place.step == 0:
+    if first and place.step == 0:
         progress(0, f"skeleton {_skeleton(fixed):.3f} on left-out families")
-    draw = ahead.Draw(plan.seed, plan.batch)
+    draw = ahead.Draw(plan.seed, how.ranks.share(plan.batch))
     left = range(place.step, plan.steps)
     stream = ahead.batches(ground.train, draw, left, plan.workers)
     with contextlib.closing(stream):
@@ -245,12 +319,14 @@ def _fit(
             episodes = next(stream, None)
             if episodes is None:
                 break
-            _step(model, codec, episodes, plan, optimiser, place.step)
-            place.step += 1
+            _step(model, codec, episodes, plan, optimiser, place.step, how)
+            place.done(means)
             decay = min(plan.average, (1 + place.step) / (10 + place.step))
-            for name, value in model.state_dict().items():
+            for name, value in model.state_dict().items() if first else ():
                 average[name].lerp_(value, 1 - decay)
-            if place.step % plan.evaluate_every == 0 or place.step == plan.steps:
+            if place.step % plan.evaluate_every and place.step != plan.steps:
+                continue
+            if first:
                 value, right = _validate(watch, average, codec, fixed)
                 if value < place.best - 1e-4:
                     place.best, place.stale = value, 0
@@ -260,7 +336,9 @@ def _fit(
                 place.seconds = time.monotonic() - started
                 checkpoint.save(path, identity, place, model, states, optimiser)
                 progress(place.step, f"loss {value:.4f}, {right:.3f} on left-out families")
-    return place, best
+            place.stale = int(how.ranks.from_first(b"%d" % place.stale))
+    model.cpu()
+    return place, {k: v.cpu() for k, v in best.items()}
 
 
 def _step(
@@ -270,17 +348,24 @@ def _step(
     plan: GeneratorPlan,
     optimiser: torch.optim.AdamW,
     step: int,
+    how: Compute = CPU,
 ) -> None:
-    rng = np.random.default_rng((plan.seed, 17, step))
-    generator = torch.Generator().manual_seed(plan.seed + 1_000_003 * step)
-    batch, targets = batches.augment(*batches.collate_episodes(episodes), rng)
+    numbers = how.ranks.share(plan.batch)
+    rngs = [np.random.default_rng((plan.seed, 17, step, number)) for number in numbers]
+    batch, targets = batches.augment(*batches.collate_episodes(episodes), rngs)
+    rows = [len(episode.labels) for episode in episodes]
+    noise = noising.draw(rngs, plan.deterministic, rows, codec.latent)
+    batch, targets = compute.on(batch, how.device), compute.on(targets, how.device)
+    noise = compute.on(noise, how.device)
     warm = min(1.0, (step + 1) / 50)
     rate = plan.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / plan.steps))
     for group in optimiser.param_groups:
         group["lr"] = rate
     optimiser.zero_grad(set_to_none=True)
-    value = loss(model, codec, batch, targets, plan, generator)
-    value.backward()  # type: ignore[no-untyped-call]
+    value = loss(model, codec, batch, targets, plan, noise, how)
+    # The share of the step's mean that is this rank's: shares are not equal.
+    (value * (len(episodes) / plan.batch)).backward()  # type: ignore[no-untyped-call]
+    how.ranks.add_gradients(list(model.parameters()))
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimiser.step()
 
@@ -300,10 +385,12 @@ def _validate(
     with torch.inference_mode():
         for start in range(0, len(episodes), 30):
             part = episodes[start : start + 30]
+            device = codec.decode_matrix.device
             batch, targets = batches.collate_episodes(part)
+            batch, targets = compute.on(batch, device), compute.on(targets, device)
             latent = sampler.deterministic(watch, batch)
             total += float(functional(watch, codec, batch, targets, latent)) * len(part)
-            weight, bias = sampler.decode(codec, batch, latent)
+            weight, bias = (each.cpu() for each in sampler.decode(codec, batch, latent))
             for row, episode in enumerate(part):
                 k = len(episode.labels)
                 head = weight[row, :k].numpy(), bias[row, :k].numpy()
@@ -356,7 +443,7 @@ def _codec(ground: Ground, plan: GeneratorPlan, rng: np.random.Generator) -> Cod
     episodes = [ground.train.draw(rng, Scenario()) for _ in range(_CODEC_EPISODES)]
     for start in range(0, len(episodes), 30):
         batch, targets = batches.collate_episodes(episodes[start : start + 30])
-        batch, targets = batches.augment(batch, targets, rng)
+        batch, targets = batches.augment(batch, targets, [rng] * len(batch.bias))
         weight, bias = targets.weight - batch.weight, targets.bias - batch.bias
         both = torch.cat([weight, bias.unsqueeze(-1)], dim=-1)[batch.class_mask]
         rows.append(both.numpy().astype(np.float64))
@@ -393,6 +480,7 @@ def _card(
         "training": {
             "steps": place.step,
             "seconds": place.seconds,
+            "computed": place.computed,
             "validation_loss": place.best,
             "plan": canonical.to_builtins(plan),
         },

@@ -146,10 +146,12 @@ def test_the_command_prints_one_document(
 ) -> None:
     plan = tmp_path / "plan.yaml"
     plan.write_text("steps: 2\nbatch: 2\nwidth: 16\ndepth: 1\nepisodes: 2\nworkers: 0\n")
-    result = CliRunner().invoke(
-        command, ["--home", str(home.root), "--plan", str(plan), "--json"], catch_exceptions=False
-    )
-    assert json.loads(result.stdout)["training"]["steps"] == 2
+    words = ["--home", str(home.root), "--plan", str(plan), "--json"]
+    words += ["--device", "cpu", "--precision", "bf16"]
+    result = CliRunner().invoke(command, words, catch_exceptions=False)
+    training = json.loads(result.stdout)["training"]
+    assert training["steps"] == 2
+    assert training["computed"] == {"cpu, bf16, 1 process": 2}
 
 
 def test_packaged_plans_can_be_read() -> None:
@@ -180,7 +182,7 @@ def _plants(tasks: list[ZooTask]) -> Plants:
 
 
 def test_workers_draw_the_same_episodes(zoo_tasks: list[ZooTask]) -> None:
-    plants, draw = _plants(zoo_tasks), Draw(3, 2)
+    plants, draw = _plants(zoo_tasks), Draw(3, range(2))
     inline = list(stream(plants, draw, range(3), 0))
     ahead = list(stream(plants, draw, range(3), 1))
     for one, two in zip(inline, ahead, strict=True):
@@ -193,7 +195,7 @@ def test_augmentation_keeps_every_logit(zoo_tasks: list[ZooTask]) -> None:
     rng = np.random.default_rng(0)
     episodes = [_plants(zoo_tasks).draw(rng, Scenario()) for _ in range(4)]
     batch, targets = batches.collate_episodes(episodes)
-    turned, moved = batches.augment(batch, targets, rng)
+    turned, moved = batches.augment(batch, targets, [rng] * 4)
     before = torch.einsum("bqd,bkd->bqk", targets.queries, targets.weight)
     after = torch.einsum("bqd,bkd->bqk", moved.queries, moved.weight)
     torch.testing.assert_close(before, after, rtol=1e-3, atol=1e-4)

@@ -51,6 +51,10 @@ class Codec(Protocol):
         """What a package keeps of it."""
         ...
 
+    def to(self, device: torch.device) -> Codec:
+        """The codec on a device, to decode there from latents of any; it encodes on the CPU."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerCodec:
@@ -81,14 +85,23 @@ class LayerCodec:
 
     def decode(self, latents: Tensor) -> dict[str, Tensor]:
         """Flat deltas of latents ``[P, l]``."""
+        device = self.decode_matrices[0].device if self.parts else latents.device
         return {
             name: row @ matrix
-            for name, row, matrix in zip(self.parts, latents, self.decode_matrices, strict=True)
+            for name, row, matrix in zip(
+                self.parts, latents.to(device), self.decode_matrices, strict=True
+            )
         }
 
     def tensors(self) -> dict[str, Tensor]:
         """``encode.NN`` and ``decode.NN``."""
         return numbered("encode", self.encode_matrices) | numbered("decode", self.decode_matrices)
+
+    def to(self, device: torch.device) -> LayerCodec:
+        """See ``Codec.to``."""
+        both = self.encode_matrices, self.decode_matrices
+        inward, outward = (tuple(matrix.to(device) for matrix in each) for each in both)
+        return LayerCodec(self.parts, inward, outward)
 
 
 def fit_layer_codec(parts: Sequence[str], tokens: Sequence[Tokens], latent: int) -> LayerCodec:

@@ -25,11 +25,14 @@ class Decoder:
         plan: Parts and their tensors.
         codec: Of the parts.
         base: The base's trunk tensors.
+        device: Where networks run in ``features``, and where the codec decodes. What goes in and
+            comes out is on the CPU.
     """
 
     plan: WeightPlan
     codec: Codec
     base: Mapping[str, Array]
+    device: torch.device = torch.device("cpu")  # noqa: RUF009 - has no state
 
     def features(self, latents: Tensor, images: Tensor) -> Tensor:
         """Features ``[n, 64]`` of images, differentiable in the latents ``[P, l]``.
@@ -41,6 +44,8 @@ class Decoder:
             name.removeprefix(cnn.TRUNK): torch.from_numpy(value)
             for name, value in self.base.items()
         }
+        weights = {name: value.to(self.device) for name, value in weights.items()}
+        images = images.to(self.device)
         for part in self.plan.parts:
             place = 0
             for name, shape in part.tensors:
@@ -51,7 +56,7 @@ class Decoder:
         module = cnn.Cnn(cnn.WIDTHS[self.plan.architecture])
         batch = images.float().contiguous(memory_format=torch.channels_last)
         found: Tensor = torch.func.functional_call(module, weights, (batch,))
-        return found
+        return found.cpu()
 
     def trunk(self, latents: Tensor) -> dict[str, Array]:
         """Trunk tensors of latents ``[P, l]``."""

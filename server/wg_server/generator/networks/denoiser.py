@@ -160,7 +160,7 @@ class NetworkDenoiser(nn.Module):
             ],
             dim=1,
         )  # [B, K + P + M, w]
-        known = torch.ones(b, parts, dtype=torch.bool)
+        known = torch.ones(b, parts, dtype=torch.bool, device=batch.class_mask.device)
         mask = torch.cat([batch.class_mask, known, batch.neighbour_mask], dim=1)
         for block in self.blocks:
             x = block(x, mask, drive)

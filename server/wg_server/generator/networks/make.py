@@ -15,6 +15,7 @@ from wg_common import atomic, canonical
 from wg_common.nets import cnn
 from wg_common.nets import encoder as encoders
 from wg_server.generator import standards
+from wg_server.generator.compute import CPU, Compute
 from wg_server.generator.episodes import Plants, Scenario
 from wg_server.generator.knowledge import Knowledge
 from wg_server.generator.networks import card, fidelity, package, sampler, train
@@ -48,6 +49,7 @@ def make(
     encoder: str,
     heads: str,
     progress: train.Progress,
+    how: Compute = CPU,
 ) -> dict[str, Any] | None:
     """Train on the zoo's networks, and write package and card; None without networks.
 
@@ -60,17 +62,20 @@ def make(
         knowledge: What it knows.
         encoder: Id of the encoder.
         heads: Id of the generator of heads.
-        progress: Called with steps done and a few words.
+        progress: Called by the first rank with steps done and a few words.
+        how: Where it is computed. Of several ranks only the first writes, and has a card.
     """
     holdings = _holdings(home, plan, tasks)
     if not holdings:
-        home.networks.unlink(missing_ok=True)
+        if how.ranks.first:
+            home.networks.unlink(missing_ok=True)
         return None
     have = {n.task.family for holding in holdings.values() for n in holding.networks}
     groups = [frozenset(set(names) & have) for names in (split.train, split.validation, split.test)]
     if not all(groups):
         groups = _cut(sorted(have), seed)
-    progress(0, "fitting the codec of whole networks")
+    if how.ranks.first:
+        progress(0, "fitting the codec of whole networks")
     zoos, codecs = _zoos(holdings, plan, knowledge, groups[0] | groups[1], seed)
     plants = [
         Plants(tasks, dict.fromkeys(sorted(names), knowledge), encoder, encoders.CLIP_RADIUS)
@@ -85,6 +90,8 @@ def make(
             }
         )
     )
+    kinds = {name: zoo.decoder.codec.kind for name, zoo in zoos.items()}
+    how.ranks.check_same("networks of the zoo or their codecs", f"{identity} {kinds}")
     model, figures = train.fit(
         plan,
         seed,
@@ -94,7 +101,10 @@ def make(
         home.networks.with_suffix(".checkpoint"),
         identity,
         progress,
+        how,
     )
+    if not how.ranks.first:
+        return None
     stocks = {
         name: package.Stock(zoo.knowledge, zoo.decoder, median_nearest(zoo.knowledge.shelf.latents))
         for name, zoo in zoos.items()

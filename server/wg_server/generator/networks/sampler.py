@@ -19,8 +19,9 @@ def deterministic(denoiser: NetworkDenoiser, batch: NetworkBatch) -> Weights:
     """What the denoiser answers at time 1 without noise."""
     b, classes = batch.class_mask.shape
     config = denoiser.config
-    nothing = Weights(torch.zeros(b, classes, ROW), torch.zeros(b, config.parts, config.latent))
-    found: Weights = denoiser(nothing, torch.ones(b), batch)
+    new = batch.domain
+    nothing = Weights(new.new_zeros(b, classes, ROW), new.new_zeros(b, config.parts, config.latent))
+    found: Weights = denoiser(nothing, new.new_ones(b), batch)
     return found
 
 

@@ -1,8 +1,8 @@
 """Training the generator of whole networks: latent denoising and functional loss.
 
 It stands on a trained generator of heads: its priors, its split of families, its condition.
-Episodes are drawn from generators seeded by the step, so an interrupted training goes on as if it
-had not been interrupted. The best moving average on left-out families is kept; the untrained
+Episodes are drawn from generators seeded by step and number, so an interrupted training goes on as
+if it had not been interrupted. The best moving average on left-out families is kept; the untrained
 denoiser, an even blend of its skeletons, is among the contenders.
 
 Codec and shelf are fitted on all networks of the zoo, since a plant's sister may be any of them;
@@ -14,14 +14,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wg_server.generator import checkpoint
+from wg_server.generator import checkpoint, compute, noising
+from wg_server.generator.compute import CPU, Compute
 from wg_server.generator.episodes import Plants, Scenario
 from wg_server.generator.networks import sampler
 from wg_server.generator.networks.denoiser import (
@@ -52,7 +55,8 @@ def fit(
     path: Path,
     identity: str,
     progress: Progress,
-) -> tuple[NetworkDenoiser, dict[str, float]]:
+    how: Compute = CPU,
+) -> tuple[NetworkDenoiser, dict[str, Any]]:
     """Train a denoiser.
 
     Args:
@@ -63,10 +67,12 @@ def fit(
         families: Of training and validation.
         path: Of the checkpoint; whoever keeps the result removes it.
         identity: What a checkpoint must belong to.
-        progress: Called with steps done and a few words.
+        progress: Called by the first rank with steps done and a few words.
+        how: Where it is computed.
 
     Returns:
-        The best moving average, in evaluation mode, and figures of the training.
+        The best moving average, in evaluation mode, and figures of the training; both of use on
+        the first rank alone.
     """
     first = next(iter(zoos.values()))
     shelf = first.knowledge.shelf
@@ -81,50 +87,64 @@ def fit(
         )
     )
     model.draw(torch.Generator().manual_seed(seed))
+    model.to(how.device)
+    ranks, means = how.ranks, how.name()
+    there = moved(zoos, how)
     optimiser = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, weight_decay=0.02)
     average = {k: v.detach().clone() for k, v in model.state_dict().items()}
     best = {k: v.clone() for k, v in average.items()}
-    place = checkpoint.load(path, identity, model, {"average": average, "best": best}, optimiser)
+    states = {"average": average, "best": best}
+    place = checkpoint.load(path, identity, model, states, optimiser, ranks)
     rng = np.random.default_rng((seed, 44))
-    fixed = [draw(plants[1], zoos, families[1], rng, _SCENARIO) for _ in range(plan.episodes)]
-    watch = NetworkDenoiser(model.config).eval()
+    fixed = [
+        draw(plants[1], zoos, families[1], rng, _SCENARIO)
+        for _ in range(plan.episodes if ranks.first else 0)
+    ]
+    watch = NetworkDenoiser(model.config).eval().to(how.device)
     started = time.monotonic() - place.seconds
-    if place.step == 0:
+    if ranks.first and place.step == 0:
         watch.load_state_dict(average)
-        place.best, right = validate(watch, zoos, fixed)
+        place.best, right = validate(watch, there, fixed)
         progress(0, f"skeletons {right:.3f} on left-out families")
     while place.step < plan.steps and place.stale < plan.patience:
-        rng = np.random.default_rng((seed, 45, place.step))
-        episodes = [draw(plants[0], zoos, families[0], rng, _SCENARIO) for _ in range(plan.batch)]
+        numbers = ranks.share(plan.batch)
+        rngs = [np.random.default_rng((seed, 45, place.step, number)) for number in numbers]
+        episodes = [draw(plants[0], zoos, families[0], rng, _SCENARIO) for rng in rngs]
         rate = plan.learning_rate * min(1.0, (place.step + 1) / 50)
         for group in optimiser.param_groups:
             group["lr"] = rate * 0.5 * (1 + np.cos(np.pi * place.step / plan.steps))
-        generator = torch.Generator().manual_seed(seed + 1_000_003 * place.step)
         optimiser.zero_grad(set_to_none=True)
-        loss(model, zoos, episodes, plan, generator).backward()  # type: ignore[no-untyped-call]
+        value = loss(model, there, episodes, plan, rngs, how)
+        value.backward()  # type: ignore[no-untyped-call]
+        ranks.add_gradients(list(model.parameters()))
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
-        place.step += 1
+        place.done(means)
         decay = min(plan.average, (1 + place.step) / (10 + place.step))
-        for name, value in model.state_dict().items():
-            average[name].lerp_(value, 1 - decay)
-        if place.step % plan.evaluate_every == 0 or place.step == plan.steps:
+        for name, tensor in model.state_dict().items() if ranks.first else ():
+            average[name].lerp_(tensor, 1 - decay)
+        if place.step % plan.evaluate_every and place.step != plan.steps:
+            continue
+        if ranks.first:
             watch.load_state_dict(average)
-            value, right = validate(watch, zoos, fixed)
+            lost, right = validate(watch, there, fixed)
             place.stale += 1
-            if value < place.best - 1e-4:
-                place.best, place.stale = value, 0
+            if lost < place.best - 1e-4:
+                place.best, place.stale = lost, 0
                 best.update({k: v.clone() for k, v in average.items()})
             place.seconds = time.monotonic() - started
-            states = {"average": average, "best": best}
             checkpoint.save(path, identity, place, model, states, optimiser)
             progress(place.step, f"{right:.3f} on left-out families")
+        place.stale = int(ranks.from_first(b"%d" % place.stale))
     model.load_state_dict(best)
-    model.eval()
+    model.eval().cpu()
+    if not ranks.first:
+        return model, {}
     model.gate.fill_(_gate(model, zoos, fixed))
     figures = {
         "steps": place.step,
         "seconds": place.seconds,
+        "computed": place.computed,
         "validation_loss": place.best,
         "gate": float(model.gate),
     }
@@ -150,33 +170,61 @@ def loss(
     zoos: Mapping[str, Zoo],
     episodes: Sequence[NetworkEpisode],
     plan: NetworkTraining,
-    generator: torch.Generator,
+    rngs: noising.Generators,
+    how: Compute = CPU,
 ) -> Tensor:
-    """Latent denoising loss of all episodes plus functional loss of the first few."""
+    """Latent denoising loss of all episodes plus functional loss of the first few.
+
+    Args:
+        model: On the device.
+        zoos: By architecture, decoders on the device.
+        episodes: This rank's share of a step's.
+        plan: Weights of the losses.
+        rngs: One an episode.
+        how: Where it is computed.
+
+    Returns:
+        This rank's part: the sum over ranks is the step's loss.
+    """
+    numbers = how.ranks.share(plan.batch)
     names = sorted(zoos)
     batch = collate(
         [e.condition for e in episodes], [names.index(e.architecture) for e in episodes]
     )
     clean = targets(episodes, batch.class_mask.shape[1])
-    b = len(episodes)
-    fixed = torch.rand(b, generator=generator) < plan.deterministic
-    times = torch.sigmoid(torch.randn(b, generator=generator) + 0.5)
-    times = torch.where(fixed, torch.ones(b), times)
-    free = (~fixed)[:, None, None]
+    fixed, times = noising.draw_times(rngs, plan.deterministic)
+    parts, latent = clean.latents.shape[1:]
+    classes = [len(e.rows) for e in episodes]
     noise = Weights(
-        torch.randn(clean.rows.shape, generator=generator) * free,
-        torch.randn(clean.latents.shape, generator=generator) * free,
+        noising.draw_noise(rngs, fixed, classes, clean.rows.shape[2]),
+        noising.draw_noise(rngs, fixed, [parts] * len(rngs), latent),
     )
-    found = model(clean.mix(noise, times), times, batch)
+    batch, clean = compute.on(batch, how.device), compute.on(clean, how.device)
+    noise, times = compute.on(noise, how.device), times.to(how.device)
+    with how.autocast():
+        found = model(clean.mix(noise, times), times, batch)
+    found = Weights(found.rows.float(), found.latents.float())
     mask = batch.class_mask.unsqueeze(-1)
     rows = ((found.rows - clean.rows).square() * mask).sum(dim=(1, 2)) / mask.sum(dim=(1, 2)) / 65
     latents = (found.latents - clean.latents).square().mean(dim=(1, 2))
-    weight = torch.where(fixed, _FIXED_LATENT, 1.0)
-    total: Tensor = ((rows + latents) * weight).mean()
-    some = range(min(plan.functional_episodes, b))
-    value = torch.stack([functional(zoos, episodes[i], found, i) for i in some]).mean()
-    total = total + plan.functional * value
+    weight = torch.where(fixed, _FIXED_LATENT, 1.0).to(how.device)
+    total: Tensor = ((rows + latents) * weight).sum() / plan.batch
+    most = min(plan.functional_episodes, plan.batch)
+    answers = compute.on(found, CPU.device)
+    for row, number in enumerate(numbers):
+        if number < most:
+            value = functional(zoos, episodes[row], answers, row)
+            total = total + plan.functional / most * value.to(how.device)
     return total
+
+
+def moved(zoos: Mapping[str, Zoo], how: Compute) -> dict[str, Zoo]:
+    """Zoos whose networks run on the device."""
+    found = {}
+    for name, zoo in zoos.items():
+        codec = zoo.decoder.codec.to(how.device)
+        found[name] = replace(zoo, decoder=replace(zoo.decoder, codec=codec, device=how.device))
+    return found
 
 
 def functional(
@@ -204,7 +252,8 @@ def validate(
     with torch.inference_mode():
         for episode in episodes:
             batch = collate([episode.condition], [names.index(episode.architecture)])
-            found = sampler.deterministic(model, batch)
+            batch = compute.on(batch, model.gate.device)
+            found = compute.on(sampler.deterministic(model, batch), CPU.device)
             losses.append(float(functional(zoos, episode, found, 0)))
             scores = logits(zoos[episode.architecture], episode, found.rows[0], found.latents[0])
             right.append(float((scores.argmax(dim=1).numpy() == episode.answers).mean()))

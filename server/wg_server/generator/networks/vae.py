@@ -13,6 +13,7 @@ longer one reconstructs these better, and those of other families worse (decisio
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -112,7 +113,7 @@ class VaeCodec:
 
     def decode(self, latents: Tensor) -> dict[str, Tensor]:
         """Flat deltas of latents ``[P, l]``; differentiable."""
-        scores = self.net.decode(latents * self.unit) * self.spread
+        scores = self.net.decode(latents.to(self.unit.device) * self.unit) * self.spread
         return {
             name: matrix @ row
             for name, row, matrix in zip(self.parts, scores, self.directions, strict=True)
@@ -123,6 +124,16 @@ class VaeCodec:
         found = numbered("directions", self.directions)
         found |= {"spread": self.spread, "unit": self.unit}
         return found | {f"net.{k}": v for k, v in self.net.state_dict().items()}
+
+    def to(self, device: torch.device) -> VaeCodec:
+        """See ``Codec.to``."""
+        return VaeCodec(
+            self.parts,
+            tuple(matrix.to(device) for matrix in self.directions),
+            self.spread.to(device),
+            self.unit.to(device),
+            copy.deepcopy(self.net).to(device),
+        )
 
 
 def fit_vae_codec(

@@ -154,6 +154,9 @@ class Planted:
             place += part.size
         return found
 
+    def to(self, device: torch.device) -> Planted:
+        return self
+
     def tensors(self) -> dict[str, Tensor]:
         return {}
 

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from wg_server.generator import checkpoint
+from wg_server.generator.checkpoint import Place
+
+
+def _trained() -> tuple[nn.Linear, torch.optim.AdamW]:
+    model = nn.Linear(3, 2)
+    optimiser = torch.optim.AdamW(model.parameters())
+    model(torch.ones(1, 3)).sum().backward()
+    optimiser.step()
+    return model, optimiser
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> tuple[Path, nn.Linear, Place]:
+    model, optimiser = _trained()
+    place = Place(step=4, best=0.5, stale=1, seconds=2.5, computed={"cuda, bf16, 2 processes": 4})
+    place.done("cpu, fp32, 1 process")
+    states = {"average": model.state_dict()}
+    checkpoint.save(tmp_path / "c", "mine", place, model, states, optimiser)
+    return tmp_path / "c", model, place
+
+
+def _load(path: Path, identity: str = "mine") -> tuple[Place, nn.Linear]:
+    model, optimiser = _trained()
+    states = {"average": dict(model.state_dict())}
+    return checkpoint.load(path, identity, model, states, optimiser), model
+
+
+def test_a_checkpoint_remembers_where_its_steps_were_made(
+    saved: tuple[Path, nn.Linear, Place],
+) -> None:
+    path, model, place = saved
+    found, again = _load(path)
+    assert found == place
+    assert found.step == sum(found.computed.values()) == 5
+    assert torch.equal(again.weight, model.weight)
+
+
+def test_one_of_another_training_or_version_is_not_used(
+    saved: tuple[Path, nn.Linear, Place],
+) -> None:
+    path, _, _ = saved
+    assert _load(path, "another")[0] == Place()
+    data = path.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    document = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["checkpoint"])
+    del document["computed"]
+    tensors = safetensors.torch.load(data)
+    path.write_bytes(safetensors.torch.save(tensors, {"checkpoint": json.dumps(document)}))
+    assert _load(path)[0] == Place()
+    path.write_bytes(data[:-1])
+    assert _load(path)[0] == Place()
