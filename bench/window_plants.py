@@ -40,9 +40,11 @@ from wg_client.config import AcceptanceConfig
 from wg_client.entrants import Offer
 from wg_client.heads import LinearHead
 from wg_client.trunks import Trunk
+from wg_common.class_means import from_tensors
 from wg_common.nets import encoder as encoders
 from wg_common.nets.encoder import Encoder, load_encoder
 from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
+from wg_common.weights_package import POSTERIOR
 from wg_server.generator import rivals
 from wg_server.generator.condition import condition
 from wg_server.generator.evidence import site_evidence
@@ -235,7 +237,9 @@ def judge(generator: Generator, plants: Plants, cell: Cell, seed: int) -> dict[s
             c.tensors[HEAD_WEIGHT].astype(np.float64), c.tensors[HEAD_BIAS].astype(np.float64)
         )
         for c in made.candidates
+        if c.source != POSTERIOR
     }
+    delivered = next(c.tensors for c in made.candidates if c.source == POSTERIOR)
     heads = {name: head for name, head in offered.items() if name in JUDGED}
     sites = [site_evidence(own, plants.labels)]
     sites += [site_evidence(m.statistics, plants.labels) for m in memory]
@@ -247,8 +251,21 @@ def judge(generator: Generator, plants: Plants, cell: Cell, seed: int) -> dict[s
     if cell.labelled:
         trunk = Trunk(x)
         zero = LinearHead(np.zeros((k, x.shape[1])), np.zeros(k))
-        offers = [Offer(c.name, c.source, trunk, offered[c.name]) for c in made.candidates]
-        held = contest.hold(trunk, y, None, offers, Offer("", "", trunk, zero), AcceptanceConfig())
+        offers = [
+            Offer(c.name, c.source, trunk, offered[c.name])
+            for c in made.candidates
+            if c.source != POSTERIOR
+        ]
+        held = contest.hold(
+            trunk,
+            y,
+            None,
+            offers,
+            Offer("", "", trunk, zero),
+            AcceptanceConfig(),
+            posterior=from_tensors(delivered, k, x.shape[1]),
+        )
+        heads[contest.COMPLETED] = held.models[contest.COMPLETED].head
         heads[SELECTOR] = held.models[held.kept].head
         heads[LOCAL] = held.models[contest.LOCAL].head
         heads[f"network{THEN_LOCAL}"] = held.models[contest.GENERATED_FINETUNED].head
