@@ -36,8 +36,10 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from wg_client import config as configuration
 from wg_client import model_store
 from wg_client import plant as plants
+from wg_client.dataset import load_dataset
 from wg_client.home import ClientHome
 from wg_client.model_store import ModelsManifest
 from wg_common import atomic, canonical
@@ -90,7 +92,8 @@ def _views(home: ClientHome, architecture: Architecture) -> torch.Tensor:
     Raises:
         DataError: The plant's data set is gone.
     """
-    window = plants.open_plant(home).data.records[0]
+    data = configuration.load(home).data
+    window = load_dataset(Path(data.path), data.labels, unit_column=data.unit_column).records[0]
     if architecture.whole:
         return whole.as_input(whole.prepared(architecture.name, [window] * 2))
     return windows.prepare(window).repeat(2, 1, 1, 1)

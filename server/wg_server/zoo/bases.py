@@ -79,7 +79,7 @@ def train_base(
         seed: Of initial weights and batches.
 
     Raises:
-        ConfigError: There are no entries.
+        ConfigError: There are no entries, or features of another number than networks have.
     """
     path = base_path(zoo.root, architecture)
     if path.is_file():
@@ -89,6 +89,12 @@ def train_base(
     chosen = np.unique(np.linspace(0, len(entries) - 1, plan.base_tasks).astype(int))
     with threads(1):
         lessons = [_lesson(zoo, entries[index], architecture, plan.base_images) for index in chosen]
+        dimension = lessons[0][1].shape[1]
+        if dimension != whole.FEATURES:
+            raise ConfigError(
+                f"zoo: the encoder has {dimension} features, and whole networks are taught"
+                f" {whole.FEATURES}; fit an encoder of that dimension, or leave 'networks' out"
+            )
         steps = round(plan.base_steps * _STEPS.get(architecture, 1.0))
         tensors = _distil(lessons, architecture, steps, seed)
     atomic.write_bytes(path, safetensors.numpy.save(tensors))
