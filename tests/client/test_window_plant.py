@@ -15,7 +15,7 @@ from wg_client import model_store, network_tuning, predict
 from wg_client import plant as plants
 from wg_client.apply import apply_package
 from wg_client.check import check
-from wg_client.dataset import commitment, load_dataset, record_digests
+from wg_client.dataset import SiteData, commitment, load_dataset, record_digests
 from wg_client.export import export_model
 from wg_client.heads import LinearHead, fit_lda, scaling
 from wg_client.network_tuning import fine_tune
@@ -197,7 +197,7 @@ def test_a_whole_network_of_windows_is_kept_and_predicts_without_the_encoder(
         assert 0 < row.probability <= 1
         if name == "a":
             assert row.label == LABELS[2]
-    images = predict.SiteData(
+    images = SiteData(
         records=[np.zeros((9, 9), np.uint8)],
         labels=np.array([-1]),
         label_names=LABELS,

@@ -2,10 +2,10 @@
 
 One trunk looks at each channel by itself: five 1-D convolutions with group norm on two views, the
 whole window and a piece of it at its own rate. Half of the first filters see each. What they find
-(mean and standard deviation over time, at two scales), the channel's course and its level go
-through one hidden layer, and are pooled over channels: mean, standard deviation, and sums under
-fixed signs, which keep *which* channel did what. A channel that is not there adds nothing, so that
-windows of different channels share a batch.
+(mean and standard deviation over time, at two scales), the channel's course and its level are
+pooled over channels: mean, standard deviation, and sums of a few combinations under fixed signs,
+which keep *which* channel did what. A channel that is not there adds nothing, so that windows of
+different channels share a batch.
 
 Shape is seen after standardisation. Level enters as the window encoder has it, as the phase of a
 logarithm, which is bounded whatever the unit (``wg_common.nets.windows.level``).
@@ -31,7 +31,6 @@ ROW = 2 * LENGTH + encoder_trunk.LEVEL + 1
 """Numbers that a channel becomes: two views, its level, and 1 for being there."""
 
 _COURSE = 32
-_HIDDEN = 64
 _CODED = 16
 _SIGNS = 8
 _GROUP = 8
@@ -56,9 +55,8 @@ class Cnn1d(nn.Module):
             ]
         )
         described = 2 * (2 * width) + 2 * (4 * width) + _COURSE + encoder_trunk.LEVEL
-        self.hidden = nn.Linear(described, _HIDDEN)
-        self.code = nn.Linear(_HIDDEN, _CODED, bias=False)
-        self.project = nn.Linear(2 * _HIDDEN + _CODED * _SIGNS, features)
+        self.code = nn.Linear(described, _CODED, bias=False)
+        self.project = nn.Linear(2 * described + _CODED * _SIGNS, features)
         signs = encoder_trunk.channel_signs()[:, :_SIGNS]
         self.register_buffer("signs", signs, persistent=False)
 
@@ -74,12 +72,12 @@ class Cnn1d(nn.Module):
             if number in (2, 4):
                 mean = x.mean(dim=2, keepdim=True)
                 found += [mean.flatten(1), _root((x - mean).square().mean(dim=2))]
-        each = F.silu(self.hidden(torch.cat(found, dim=1)))
-        each = each.reshape(-1, channels, _HIDDEN) * there  # [n, C, h]
+        flat = torch.cat(found, dim=1)  # [n C, d]
+        each = flat.reshape(-1, channels, flat.shape[1]) * there  # [n, C, d]
         count = there.sum(dim=1)  # [n, 1]
         mean = each.sum(dim=1) / count
         away = (each - mean.unsqueeze(1)) * there
-        coded = torch.einsum("nch,cq->nhq", self.code(each), self.signs[:channels])
+        coded = torch.einsum("ncr,cq->nrq", self.code(each), self.signs[:channels])
         pooled = [
             mean,
             _root(away.square().sum(dim=1) / count),
