@@ -95,7 +95,7 @@ def _views(home: ClientHome, architecture: Architecture) -> torch.Tensor:
     data = configuration.load(home).data
     window = load_dataset(Path(data.path), data.labels, unit_column=data.unit_column).records[0]
     if architecture.whole:
-        return whole.as_input(whole.prepared(architecture.name, [window] * 2))
+        return torch.from_numpy(whole.prepared(architecture.name, [window] * 2)).float()
     return windows.prepare(window).repeat(2, 1, 1, 1)
 
 

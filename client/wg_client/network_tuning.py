@@ -196,7 +196,7 @@ def fine_tune(
             chosen, order = order[:size], order[size:]
             for group in optimiser.param_groups:
                 group["lr"] = LEARNING_RATE * min(1.0, (steps + 1) / _WARM_UP)
-            logits = module(whole.as_input(inputs[chosen])) @ weight.T + bias  # [b, k]
+            logits = module(torch.from_numpy(inputs[chosen]).float()) @ weight.T + bias  # [b, k]
             loss = F.cross_entropy(logits, targets[torch.from_numpy(chosen)])
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]

@@ -99,9 +99,9 @@ def prepared(architecture: str, records: Records) -> Batch:
     return KINDS[architecture].prepare(records)
 
 
-def as_input(batch: Batch) -> Tensor:
+def as_input(batch: Tensor) -> Tensor:
     """A batch as a trunk takes it, in the layout that is fast: channels last for images."""
-    found = torch.from_numpy(batch).float()
+    found = batch.float()
     return found.contiguous(memory_format=torch.channels_last) if found.ndim == 4 else found
 
 
@@ -152,7 +152,7 @@ def features(trunk: nn.Module, batch: Batch) -> NDArray[np.float32]:
     found = [np.zeros((0, FEATURES), np.float32)]
     with torch.inference_mode():
         for start in range(0, len(batch), _BATCH):
-            found.append(trunk(as_input(batch[start : start + _BATCH])).numpy())
+            found.append(trunk(as_input(torch.from_numpy(batch[start : start + _BATCH]))).numpy())
     return np.concatenate(found)
 
 
@@ -166,7 +166,8 @@ def together(trunk: nn.Module, batches: Sequence[Batch]) -> Tensor:
         shapes.setdefault(batch.shape[1:], []).append(number)
     found: dict[int, Tensor] = {}
     for numbers in shapes.values():
-        out = trunk(as_input(np.concatenate([batches[number] for number in numbers])))
+        joined = np.concatenate([batches[number] for number in numbers])
+        out = trunk(as_input(torch.from_numpy(joined)))
         sizes = [len(batches[number]) for number in numbers]
         found.update(zip(numbers, out.split(sizes), strict=True))
     return torch.cat([found[number] for number in range(len(batches))])

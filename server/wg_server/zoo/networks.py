@@ -188,7 +188,9 @@ def fine_tune(
         for group in optimiser.param_groups:
             group["lr"] = _RATE * min(1.0, (step + 1) / _WARM_UP)
         rows = rng.permutation(len(images))[:_BATCH]
-        loss = F.cross_entropy(model(whole.as_input(images[rows])), torch.from_numpy(labels[rows]))
+        loss = F.cross_entropy(
+            model(torch.from_numpy(images[rows])), torch.from_numpy(labels[rows])
+        )
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()

@@ -31,8 +31,8 @@ class Decoder:
     codec: Codec
     base: Mapping[str, Array]
 
-    def features(self, latents: Tensor, batch: whole.Batch) -> Tensor:
-        """Features ``[n, 64]`` of a prepared batch, differentiable in the latents ``[P, l]``.
+    def features(self, latents: Tensor, images: Tensor) -> Tensor:
+        """Features ``[n, 64]`` of prepared records, differentiable in the latents ``[P, l]``.
 
         A ``low-rank`` plan is not projected here: its codec's directions are of low rank each.
         """
@@ -49,8 +49,8 @@ class Decoder:
                 weights[short] = weights[short] + flat[part.name][place : place + size].view(shape)
                 place += size
         module = whole.build_trunk(self.plan.architecture)
-        inputs = (whole.as_input(batch),)
-        found: Tensor = torch.func.functional_call(module, weights, inputs)
+        batch = whole.as_input(images)
+        found: Tensor = torch.func.functional_call(module, weights, (batch,))
         return found
 
     def trunk(self, latents: Tensor) -> dict[str, Array]:

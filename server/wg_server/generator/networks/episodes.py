@@ -142,6 +142,6 @@ def logits(zoo: Zoo, episode: NetworkEpisode, rows: Tensor, latents: Tensor | No
     if latents is None:
         features = torch.from_numpy(episode.base_features)
     else:
-        features = zoo.decoder.features(latents, episode.inputs)
+        features = zoo.decoder.features(latents, torch.from_numpy(episode.inputs))
     centred = features - torch.from_numpy(episode.condition.centre)
     return (centred @ rows[:, :-1].T + rows[:, -1]) * unit
