@@ -212,6 +212,7 @@ def judge(
     data: Cut,
     cell: Cell,
     seed: int,
+    steps: Sequence[int] = STEPS,
 ) -> dict[str, float]:
     """Accuracy of each start, as delivered and after each number of local steps."""
     rng = np.random.default_rng((seed, 63))
@@ -251,7 +252,7 @@ def judge(
         start = {n: v for n, v in candidate.tensors.items() if n.startswith(whole.TRUNK)}
         head = fitted.head.scaled(fitted.factor)
         stream = np.random.default_rng((seed, 64))
-        for snapshot in fine_tune(architecture, start, head, own, y, STEPS, stream):
+        for snapshot in fine_tune(architecture, start, head, own, y, steps, stream):
             after = whole.load_trunk(architecture, snapshot.trunk)
             scores[f"{candidate.name} {snapshot.steps}"] = _right(
                 after, snapshot.head, test, data.test[1]
@@ -271,7 +272,7 @@ def _right(trunk: nn.Module, head: LinearHead, batch: whole.Batch, labels: Ints)
     return float((logits.argmax(axis=1) == labels).mean())
 
 
-def table(rows: Sequence[Mapping[str, object]]) -> Iterator[str]:
+def table(rows: Sequence[Mapping[str, object]], stops: Sequence[int] = STEPS) -> Iterator[str]:
     """Accuracy, and paired difference to the base after as many local steps."""
     cells: dict[str, list[Mapping[str, object]]] = defaultdict(list)
     for row in rows:
@@ -281,11 +282,11 @@ def table(rows: Sequence[Mapping[str, object]]) -> Iterator[str]:
         scores: list[dict[str, float]] = [dict(row["scores"]) for row in found]  # type: ignore[call-overload]
         yield f"### {cell} ({len(set(clusters))} data sets, {len(found)} runs)"
         yield ""
-        yield "| start | delivered | " + " | ".join(f"{s} steps" for s in STEPS) + " |"
-        yield "|---" * (len(STEPS) + 2) + "|"
+        yield "| start | delivered | " + " | ".join(f"{s} steps" for s in stops) + " |"
+        yield "|---" * (len(stops) + 2) + "|"
         for start in (BASE, *JUDGED):
             columns = []
-            for steps in ("delivered", *map(str, STEPS)):
+            for steps in ("delivered", *map(str, stops)):
                 if f"{start} {steps}" not in scores[0]:
                     columns.append("")
                     continue
@@ -300,13 +301,15 @@ def table(rows: Sequence[Mapping[str, object]]) -> Iterator[str]:
             yield f"| {start} | " + " | ".join(columns) + " |"
         yield ""
         for rival in ("retrieval", "closed-form"):
-            yield _against(rival, scores, clusters)
+            yield _against(rival, scores, clusters, stops[-1])
         yield ""
 
 
-def _against(rival: str, scores: Sequence[Mapping[str, float]], clusters: Sequence[str]) -> str:
+def _against(
+    rival: str, scores: Sequence[Mapping[str, float]], clusters: Sequence[str], last: int
+) -> str:
     found = []
-    for steps in ("delivered", "0", "200"):
+    for steps in ("delivered", "0", str(last)):
         pairs = np.array([s[f"network {steps}"] - s[f"{rival} {steps}"] for s in scores])
         gain, error = clustered(100 * pairs, clusters)
         found.append(f"{steps}: {gain:+.1f} ± {error:.1f}")

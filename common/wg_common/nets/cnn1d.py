@@ -77,7 +77,8 @@ class Cnn1d(nn.Module):
         count = there.sum(dim=1)  # [n, 1]
         mean = each.sum(dim=1) / count
         away = (each - mean.unsqueeze(1)) * there
-        coded = torch.einsum("ncr,cq->nrq", self.code(each), self.signs[:channels])
+        signs = self.signs[:channels].to(each.device)  # weights may be called in from elsewhere
+        coded = torch.einsum("ncr,cq->nrq", self.code(each), signs)
         pooled = [
             mean,
             _root(away.square().sum(dim=1) / count),
