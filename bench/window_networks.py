@@ -4,8 +4,9 @@ As ``bench.networks`` (whose code judges), with the data sets and cuts of ``benc
 the zoo is of rendered windows only, so that every data set is a kind of plant that it has never
 seen; the plant and three sisters behind other sensors release statistics. Every start is judged as
 delivered, after its head is fitted to the plant's labels, and after 20 and 60 steps of LP-FT: with
-many channels a step is dear. ``base`` is what the plant can do alone with the same architecture. A line below each table
-has what its labels give on the encoder, and MiniRocket with ridge regression without either.
+many channels a step is dear. ``base`` is what the plant can do alone with the same architecture. A
+line below each table has what its labels give on the encoder, and MiniRocket with ridge regression
+without either.
 """
 
 from __future__ import annotations
