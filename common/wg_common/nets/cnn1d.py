@@ -4,8 +4,8 @@ One trunk looks at each channel by itself: five 1-D convolutions with group norm
 whole window and a piece of it at its own rate. Half of the first filters see each. What they find
 (mean and standard deviation over time, at two scales), the channel's course and its level are
 pooled over channels: mean, standard deviation, and sums of a few combinations under fixed signs,
-which keep *which* channel did what. A channel that is not there adds nothing, so that windows of
-different channels share a batch.
+which keep *which* channel did what (but for one pair of channels in 256, whose signs are equal). A
+channel that is not there adds nothing, so that windows of different channels share a batch.
 
 Shape is seen after standardisation. Level enters as the window encoder has it, as the phase of a
 logarithm, which is bounded whatever the unit (``wg_common.nets.windows.level``).
@@ -29,10 +29,11 @@ LENGTH = 512
 """Samples of a view."""
 ROW = 2 * LENGTH + encoder_trunk.LEVEL + 1
 """Numbers that a channel becomes: two views, its level, and 1 for being there."""
+SIGNS = 8
+"""Signs of a channel."""
 
 _COURSE = 32
 _CODED = 16
-_SIGNS = 8
 _GROUP = 8
 _BATCH = 64
 Windows = encoder_trunk.Windows
@@ -56,8 +57,8 @@ class Cnn1d(nn.Module):
         )
         described = 2 * (2 * width) + 2 * (4 * width) + _COURSE + encoder_trunk.LEVEL
         self.code = nn.Linear(described, _CODED, bias=False)
-        self.project = nn.Linear(2 * described + _CODED * _SIGNS, features)
-        signs = encoder_trunk.channel_signs()[:, :_SIGNS]
+        self.project = nn.Linear(2 * described + _CODED * SIGNS, features)
+        signs = encoder_trunk.channel_signs()[:, :SIGNS]
         self.register_buffer("signs", signs, persistent=False)
 
     def forward(self, windows: Tensor) -> Tensor:
