@@ -99,12 +99,12 @@ def hold_contest(
 
 def _whole(architecture: str, plant: Plant, progress: Progress | None) -> tuple[View, Tuner]:
     from wg_client.network_tuning import Tuner as NetworkTuner
-    from wg_common.nets import cnn
+    from wg_common.nets import whole
 
-    batch = cnn.prepared(plant.data.images)
+    batch = whole.prepared(architecture, plant.data.records)
     tuner = NetworkTuner(
         architecture=architecture,
-        images=batch,
+        inputs=batch,
         labels=plant.data.labels,
         seed=_SEED,
         progress=progress,

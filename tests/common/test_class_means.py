@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from wg_common.class_means import Posterior, complete, exact_evidence, from_tensors, nothing, solve
+from wg_common import class_means
+from wg_common.class_means import (
+    Posterior,
+    complete,
+    discriminant,
+    exact_evidence,
+    from_tensors,
+    nothing,
+    solve,
+)
 from wg_common.errors import DecodeError
 
 K, D = 4, 6
@@ -106,18 +115,19 @@ def test_records_without_a_label_move_the_centre_and_nothing_private_is_needed()
     assert np.linalg.norm(moved - x.mean(axis=0)) < 0.5 * before
 
 
-def test_frequent_classes_are_likelier() -> None:
+def test_logits_count_how_frequent_a_class_is_and_absent_ones_as_average(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(class_means, "PSEUDO_RECORDS", 1e12)  # the public covariance alone
     posterior = _posterior()
-    x, y = _records(5, (6, 6, 6, 0))
-    twice = np.concatenate([x, x]), np.concatenate([y, y])
-    both = np.concatenate([twice[0], np.repeat(x[:6], 30, axis=0)])
-    uneven = both, np.concatenate([twice[1], np.zeros(180, np.int64)])
-    border = np.random.default_rng(1).normal(size=(2000, D)) * 3
-
-    def share(head: tuple[Floats, Floats]) -> float:
-        return float(((border @ head[0].T + head[1]).argmax(axis=1) == 0).mean())
-
-    assert share(complete(posterior, *uneven)) > share(complete(posterior, *twice))
+    x, y = _records(5, (2, 9, 4, 0))
+    means = solve(posterior, exact_evidence(x, y, K))
+    weight, bias = discriminant(means.deviations, np.linalg.inv(posterior.covariance))
+    prior = np.log(np.array([2, 9, 4, 5]) + 1)
+    expected = (x - means.centre) @ weight.T + bias + prior
+    found = x @ complete(posterior, x, y)[0].T + complete(posterior, x, y)[1]
+    expected -= expected.mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(found - found.mean(axis=1, keepdims=True), expected, atol=1e-6)
 
 
 def test_tensors_come_back_as_they_were() -> None:
