@@ -122,7 +122,7 @@ def test_logits_count_how_frequent_a_class_is_and_absent_ones_as_average(
     posterior = _posterior()
     x, y = _records(5, (2, 9, 4, 0))
     means = solve(posterior, exact_evidence(x, y, K))
-    weight, bias = discriminant(means.deviations, np.linalg.inv(posterior.covariance))
+    weight, bias = discriminant(means.deviations, np.asarray(np.linalg.inv(posterior.covariance)))
     prior = np.log(np.array([2, 9, 4, 5]) + 1)
     expected = (x - means.centre) @ weight.T + bias + prior
     found = x @ complete(posterior, x, y)[0].T + complete(posterior, x, y)[1]
