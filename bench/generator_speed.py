@@ -28,8 +28,16 @@ from wg_server.generator import batch as batches
 from wg_server.generator.condition import condition
 from wg_server.generator.evidence import site_evidence
 from wg_server.generator.generate import Generator, Memory, generate, load_generator
+from wg_server.generator.networks.generate import (
+    NetworkGenerator,
+    generate_networks,
+    load_networks,
+)
 from wg_server.home import ServerHome
 from wg_server.zoo.procedural import families
+
+LABELS = tuple(f"c{i}" for i in range(10))
+MIDDLE = "cnn-m"
 
 
 def main() -> None:
@@ -47,7 +55,10 @@ def main() -> None:
         encoder.encode(images)
         found["images_encoded_per_second"] = len(images) / (time.process_time() - started)
         print(f"encoding: {found['images_encoded_per_second']:.0f} images/s")
-        found |= generation(load_generator(home.generator))
+        heads = load_generator(home.generator)
+        found |= generation(heads)
+        if home.networks.is_file():
+            found |= whole_networks(load_networks(home.networks, heads), found["reference_seconds"])
     found["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"peak memory of this process: {found['peak_memory_mb']:.0f} MB")
     save("generator_speed", {"machine": machine(), "figures": found})
@@ -71,12 +82,45 @@ def generation(generator: Generator) -> dict[str, float]:
 
     The least of three, since other work on the machine only adds.
     """
+    own, memory = _releases(generator)
+    found = {
+        "sixteen_candidates_seconds": _least(
+            lambda: generate(generator, own, memory, LABELS, samples=16, seed=1)
+        )
+    }
+    print(f"generation: 16 candidates in {found['sixteen_candidates_seconds']:.3f} s")
+    sites = [site_evidence(s, LABELS) for s in (own, *(m.statistics for m in memory))]
+    batch = batches.collate([condition(generator.parts.knowledge, sites)[0]])
+    model = D2nwg(own.schema.dimension).eval()  # untrained: the time is the same
+    found["reference_seconds"] = _least(lambda: model.sample(batch, 16, 1))
+    ratio = found["reference_seconds"] / found["sixteen_candidates_seconds"]
+    print(f"D2NWG reference: 16 samples in {found['reference_seconds']:.3f} s, {ratio:.1f} times")
+    return found
+
+
+def whole_networks(generator: NetworkGenerator, reference: float) -> dict[str, float]:
+    """Seconds for sixteen samples of the middle network, ten classes, three sites in memory.
+
+    The reference makes heads only: for whole networks it would take longer.
+    """
+    own, memory = _releases(generator.heads)
+    seconds = _least(
+        lambda: generate_networks(generator, MIDDLE, own, memory, LABELS, samples=16, seed=1)
+    )
+    print(
+        f"whole networks: 16 candidates of {MIDDLE} in {seconds:.3f} s; the reference's 16 heads"
+        f" take {reference / seconds:.1f} times as long"
+    )
+    return {"sixteen_networks_seconds": seconds}
+
+
+def _releases(generator: Generator) -> tuple[NoisyStatistics, list[Memory]]:
+    """A plant's release of twenty records a class at epsilon 4, and those of three other sites."""
     rng = np.random.default_rng(0)
-    labels = tuple(f"c{i}" for i in range(10))
     schema = default_schema(
         encoder=generator.parts.encoder,
         dimension=generator.parts.denoiser.config.dimension,
-        labels=labels,
+        labels=LABELS,
         clip_radius=1.0,
     )
     sigma = mechanism.sigma_for(schema, 4.0, 1e-5)
@@ -87,20 +131,7 @@ def generation(generator: Generator) -> dict[str, float]:
         return NoisyStatistics(schema, simulate_release(exact, sigma, rng), sigma)
 
     memory = [Memory(f"site-{i}", release()) for i in range(3)]
-    own = release()
-    found = {
-        "sixteen_candidates_seconds": _least(
-            lambda: generate(generator, own, memory, labels, samples=16, seed=1)
-        )
-    }
-    print(f"generation: 16 candidates in {found['sixteen_candidates_seconds']:.3f} s")
-    sites = [site_evidence(s, labels) for s in (own, *(m.statistics for m in memory))]
-    batch = batches.collate([condition(generator.parts.knowledge, sites)[0]])
-    model = D2nwg(schema.dimension).eval()  # untrained: the time is the same
-    found["reference_seconds"] = _least(lambda: model.sample(batch, 16, 1))
-    ratio = found["reference_seconds"] / found["sixteen_candidates_seconds"]
-    print(f"D2NWG reference: 16 samples in {found['reference_seconds']:.3f} s, {ratio:.1f} times")
-    return found
+    return release(), memory
 
 
 def _least(work: Callable[[], object]) -> float:
