@@ -23,8 +23,13 @@ _LEFT_OUT = 8
 
 
 def complete(posterior: Posterior, features: Floats, labels: Ints) -> LinearHead:
-    """The completed head of records ``[n, d]``, with or without labels (-1)."""
-    return LinearHead(*class_means.complete(posterior, features, labels))
+    """The completed head of local features ``[n, D]``, with or without labels (-1).
+
+    Other sites have said something of the released features only, which come first.
+    """
+    released = features[:, : len(posterior.within)]
+    head = LinearHead(*class_means.complete(posterior, released, labels))
+    return head.padded(features.shape[1])
 
 
 def fit_completed(
@@ -34,7 +39,7 @@ def fit_completed(
 
     Args:
         posterior: From the server.
-        features: float64 ``[n, d]`` of all local records.
+        features: float64 ``[n, D]`` of all local records.
         labels: ``[n]``, -1 without a label; at least one has one.
         folds: Of the labelled records, in their order.
         unseen: Whether declared classes have no records: then each class in turn is left out.

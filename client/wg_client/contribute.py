@@ -155,7 +155,7 @@ def _charge_request(
     run = DpSgdMechanism(
         event=plan.event,
         encoder=plant.encoder,
-        dimension=features.values.shape[1],
+        dimension=features.dimension,
         labels=config.data.labels,
         clip_norm=plan.clip_norm,
         bits=dp_training.GRID_BITS,

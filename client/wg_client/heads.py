@@ -46,6 +46,11 @@ class LinearHead:
         """The head whose logits are ``factor`` times as large."""
         return LinearHead(self.weight * factor, self.bias * factor)
 
+    def padded(self, dimension: int) -> LinearHead:
+        """The same function of more features ``[n, dimension]``, of which it uses the first."""
+        more = dimension - self.weight.shape[1]
+        return LinearHead(np.pad(self.weight, ((0, 0), (0, more))), self.bias)
+
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """Tensors of the architecture ``lite0-head``."""
         return {WEIGHT: self.weight.astype(np.float32), BIAS: self.bias.astype(np.float32)}

@@ -50,8 +50,9 @@ def hold_contest(
     """
     from wg_common.nets import registry  # torch: seconds to import, only when needed
 
-    encoder = Trunk(plants.encode(home, plant).values.astype(np.float64))
-    classes, dimension = len(package.labels), encoder.features.shape[1]
+    features = plants.encode(home, plant)
+    encoder = Trunk(features.local.astype(np.float64))
+    classes, dimension = len(package.labels), features.dimension
     sources = {candidate.name: candidate.source for candidate in package.candidates}
     posterior: Posterior | None = None
     for name, values in tensors.items():
@@ -113,4 +114,6 @@ def _whole(architecture: str, plant: Plant, progress: Progress | None) -> tuple[
 
 
 def _offer(name: str, source: str, tensors: Tensors, view: View) -> Offer:
-    return Offer(name, source, view(tensors), head_from_tensors(tensors))
+    """A candidate on its trunk; a head on the encoder ignores features that are not released."""
+    trunk = view(tensors)
+    return Offer(name, source, trunk, head_from_tensors(tensors).padded(trunk.features.shape[1]))

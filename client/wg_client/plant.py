@@ -62,12 +62,19 @@ class Features:
     """Encoded records.
 
     Attributes:
-        values: float32 ``[n, d]``.
+        local: Local features, float32 ``[n, D]``; they never leave the plant.
+        dimension: Number d of them that are released.
         clip_radius: Public clip radius of the encoder, feature units.
     """
 
-    values: NDArray[np.float32]
+    local: NDArray[np.float32]
+    dimension: int
     clip_radius: float
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        """The features that are released, ``[n, d]``."""
+        return self.local[:, : self.dimension]
 
 
 def load_encoder_package(home: ClientHome) -> bytes:
@@ -114,17 +121,25 @@ def encode(home: ClientHome, plant: Plant, progress: Progress | None = None) -> 
 
     encoder = load_encoder(plant.encoder_package, threads=1)
     check_modality(encoder.modality, plant.data, plant.config.data.path)
-    values = np.zeros((len(plant.data), encoder.dimension), dtype=np.float32)
+    local = np.zeros((len(plant.data), encoder.local_dimension), dtype=np.float32)
     for start in range(0, len(plant.data), _CHUNK):
         stop = min(start + _CHUNK, len(plant.data))
-        values[start:stop] = encoder.encode([plant.data.records[i] for i in range(start, stop)])
+        records = [plant.data.records[i] for i in range(start, stop)]
+        local[start:stop] = encoder.encode_local(records)
         if progress is not None:
             progress(stop, len(plant.data))
-    if not np.isfinite(values).all():
+    if not np.isfinite(local).all():
         raise DataError(f"{plant.config.data.path}: the encoder gave values that are not finite")
-    features = Features(values=values, clip_radius=float(encoder.clip_radius))
+    features = Features(
+        local=local, dimension=encoder.dimension, clip_radius=float(encoder.clip_radius)
+    )
     buffer = io.BytesIO()
-    np.savez(buffer, values=values, clip_radius=np.float64(features.clip_radius))
+    np.savez(
+        buffer,
+        local=local,
+        dimension=np.int64(features.dimension),
+        clip_radius=np.float64(features.clip_radius),
+    )
     atomic.write_bytes(path, buffer.getvalue(), mode=atomic.PRIVATE)
     return features
 
@@ -134,7 +149,7 @@ def statistics_schema(plant: Plant, features: Features) -> StatisticsSchema:
     privacy = plant.config.privacy
     return default_schema(
         encoder=plant.encoder,
-        dimension=features.values.shape[1],
+        dimension=features.dimension,
         labels=plant.config.data.labels,
         clip_radius=features.clip_radius,
         unit_rule=privacy.unit_rule,
@@ -189,11 +204,12 @@ def _read_cache(path: Path, n: int) -> Features | None:
     try:
         data = atomic.read_bytes(path, limit=_CACHE_LIMIT)
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            values, radius = file["values"], float(file["clip_radius"])
+            local, radius = file["local"], float(file["clip_radius"])
+            dimension = int(file["dimension"])
     except (ValueError, KeyError, OSError, EOFError, DecodeError):
         log.warning("%s: damaged, encoding again", path)
         return None
-    if values.ndim != 2 or len(values) != n or values.dtype != np.float32:
+    if local.ndim != 2 or len(local) != n or local.dtype != np.float32:
         log.warning("%s: not the records it was made for, encoding again", path)
         return None
-    return Features(values=values, clip_radius=radius)
+    return Features(local=local, dimension=dimension, clip_radius=radius)

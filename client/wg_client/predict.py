@@ -34,7 +34,7 @@ from wg_common.errors import DataError, VerificationError
 _CHUNK = 64
 
 Inputs = NDArray[Any]
-"""What models see: features, float64 ``[n, d]``, or records from ``whole.prepared``."""
+"""What models see: local features, float64 ``[n, D]``, or records from ``whole.prepared``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,10 +98,10 @@ def encode_records(home: ClientHome, manifest: ModelsManifest, data: SiteData) -
     from wg_common.nets.encoder import load_encoder
 
     encoder = load_encoder(package, threads=1)
-    parts = [np.zeros((0, encoder.dimension), dtype=np.float32)]
+    parts = [np.zeros((0, encoder.local_dimension), dtype=np.float32)]
     for start in range(0, len(data), _CHUNK):
         rows = range(start, min(start + _CHUNK, len(data)))
-        parts.append(encoder.encode([data.records[row] for row in rows]))
+        parts.append(encoder.encode_local([data.records[row] for row in rows]))
     return np.concatenate(parts).astype(np.float64)
 
 

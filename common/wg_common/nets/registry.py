@@ -79,7 +79,8 @@ class HeadModel(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``[n, K]``."""
-        logits: Tensor = self.head(self.encoder(images.float()))
+        features = self.encoder(images.float())  # [n, D], those that are released first
+        logits: Tensor = self.head(features[:, : self.head.in_features])
         return logits
 
 
@@ -143,7 +144,7 @@ def build_model(
     Args:
         architecture: Name in the registry.
         encoder: The public encoder; whole networks need none.
-        tensors: Generated tensors.
+        tensors: Generated tensors, or a plant's: its heads stand on the local features.
         labels: Label domain, in the order of class rows.
 
     Returns:
@@ -157,7 +158,9 @@ def build_model(
     whole = known(architecture).whole
     if encoder is None and not whole:
         raise ConfigError(f"{architecture}: needs the encoder")
-    dimension = networks.FEATURES if encoder is None else encoder.dimension
+    dimension = networks.FEATURES if encoder is None or whole else encoder.dimension
+    if encoder is not None and tensors[HEAD_WEIGHT].shape[1:] == (encoder.local_dimension,):
+        dimension = encoder.local_dimension
     check_tensors(architecture, tensors, len(labels), dimension)
     weight, bias = (torch.from_numpy(tensors[name].copy()) for name in (HEAD_WEIGHT, HEAD_BIAS))
     if encoder is None or whole:
