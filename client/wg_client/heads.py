@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -133,14 +132,21 @@ def log_loss(logits: Floats, labels: Ints) -> Floats:
     The even odds bound what one mislabelled record, or one of a class that a training fold lacks,
     can say.
     """
-    k = logits.shape[1]
-    chances = np.exp(log_softmax(logits, axis=1)[np.arange(len(labels)), labels])
-    losses: Floats = -np.log(0.95 * chances + 0.05 / k)
-    return losses
+    return _losses(logits - logits.max(axis=1, keepdims=True), labels)
 
 
 def best_temperature(logits: Floats, labels: Ints) -> float:
     """Factor on the logits with the smallest log loss, on a coarse logarithmic grid."""
     grid = np.geomspace(1e-3, 1e2, 41)
-    losses = [float(log_loss(logits * value, labels).sum()) for value in grid]
+    below = logits - logits.max(axis=1, keepdims=True)
+    losses = [float(_losses(below * value, labels).sum()) for value in grid]
     return float(grid[int(np.argmin(losses))])
+
+
+def _losses(below: Floats, labels: Ints) -> Floats:
+    """``log_loss`` of logits whose largest of each record is 0."""
+    n, k = below.shape
+    odds = np.exp(below)
+    chances = odds[np.arange(n), labels] / (odds @ np.ones(k))
+    losses: Floats = -np.log(0.95 * chances + 0.05 / k)
+    return losses

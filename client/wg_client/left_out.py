@@ -61,7 +61,9 @@ def leave_out(
     if len(tried) > limit:
         tried = tried[np.linspace(0, len(tried) - 1, limit).round().astype(np.intp)]
     count = folds.count if small else 1
-    tries = [_one_left_out(start, features, labels, folds, recipes, label, count) for label in tried]
+    tries = [
+        _one_left_out(start, features, labels, folds, recipes, label, count) for label in tried
+    ]
     return [
         _summary([tried for tried in of_recipe if tried is not None], unseen_mass)
         for of_recipe in zip(*tries, strict=True)

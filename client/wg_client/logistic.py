@@ -81,27 +81,30 @@ def fit_logistics(
     problem = _Problem(
         records=left * singular,
         squares=singular**2,
-        hot=np.eye(classes)[labels][:, None, :],
+        hot=np.eye(classes)[:, None, labels],
         strength=np.asarray(strengths, dtype=np.float64),
-        offset=np.stack(offsets, axis=1),
+        offset=np.stack([offset.T for offset in offsets], axis=1),
     )
-    found = _minimise(problem) * np.sqrt(problem.strength)[:, None]  # [r, b, K]
-    weights = np.tensordot(right, found, axes=(0, 0))  # [d + 1, b, K]
+    found = _minimise(problem) * np.sqrt(problem.strength)[:, None]
+    weights = found @ right  # [K, b, d + 1]
     return [
-        LinearHead(weights[:d, i].T.copy(), _BIAS * weights[d, i]) for i in range(len(strengths))
+        LinearHead(weights[:, i, :d].copy(), _BIAS * weights[:, i, d])
+        for i in range(len(strengths))
     ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Problem:
-    """A batch of b fits in the coordinates of the decomposition. Unknowns are ``[r, b, K]``.
+    """A batch of b fits in the coordinates of the decomposition. Unknowns are ``[K, b, r]``.
+
+    Classes come first: sums over them are then sums of long vectors.
 
     Attributes:
         records: Z, ``[n, r]``.
         squares: Squared singular values, ``[r]``.
-        hot: Labels, ``[n, 1, K]``.
+        hot: Labels, ``[K, 1, n]``.
         strength: C, ``[b]``.
-        offset: ``[n, b, K]``.
+        offset: ``[K, b, n]``.
     """
 
     records: Floats
@@ -117,33 +120,35 @@ class _Problem:
         )
 
     def forward(self, x: Floats) -> Floats:
-        """What unknowns add to the logits, ``[n, b, K]``."""
-        flat = self.records @ x.reshape(len(x), -1)
-        return flat.reshape(len(flat), *x.shape[1:]) * np.sqrt(self.strength)[:, None]
+        """What unknowns add to the logits, ``[K, b, n]``."""
+        k, b, r = x.shape
+        flat = (x * np.sqrt(self.strength)[:, None]).reshape(k * b, r) @ self.records.T
+        return flat.reshape(k, b, -1)
 
     def backward(self, v: Floats) -> Floats:
         """The transpose of ``forward``."""
-        flat = self.records.T @ v.reshape(len(v), -1)
-        return flat.reshape(len(flat), *v.shape[1:]) * np.sqrt(self.strength)[:, None]
+        k, b, n = v.shape
+        flat = v.reshape(k * b, n) @ self.records
+        return flat.reshape(k, b, -1) * np.sqrt(self.strength)[:, None]
 
     def loss(self, x: Floats) -> tuple[Floats, Floats]:
-        """Loss ``[b]`` and probabilities ``[n, b, K]``."""
+        """Loss ``[b]`` and probabilities ``[K, b, n]``."""
         logits = self.offset + self.forward(x)
-        logits -= logits.max(axis=2, keepdims=True)
+        logits -= logits.max(axis=0)
         chances = np.exp(logits)
-        total = chances.sum(axis=2, keepdims=True)
+        total = chances.sum(axis=0)
         chances /= total
-        own = np.einsum("nbk,nbk->b", logits, np.broadcast_to(self.hot, logits.shape))
-        return np.log(total).sum(axis=(0, 2)) - own + 0.5 * _dot(x, x), chances
+        own = (logits * self.hot).sum(axis=0)
+        return (np.log(total) - own).sum(axis=1) + 0.5 * _dot(x, x), chances
 
     def gradient(self, x: Floats, chances: Floats) -> Floats:
-        """Gradient at x, ``[r, b, K]``."""
+        """Gradient at x, ``[K, b, r]``."""
         return self.backward(chances - self.hot) + x
 
     def newton(self, chances: Floats, gradient: Floats) -> Floats:
-        """A direction ``[r, b, K]`` that solves Newton's equations to ``_FORCING``."""
-        spread = np.mean(chances * (1 - chances), axis=0)  # [b, K]
-        curvature = self.squares[:, None, None] * (self.strength[:, None] * spread) + 1
+        """A direction ``[K, b, r]`` that solves Newton's equations to ``_FORCING``."""
+        spread = np.mean(chances * (1 - chances), axis=2)  # [K, b]
+        curvature = (self.strength * spread)[:, :, None] * self.squares + 1
         direction = np.zeros_like(gradient)
         residual = -gradient
         scaled = residual / curvature
@@ -152,12 +157,13 @@ class _Problem:
         enough = _FORCING**2 * size
         for _ in range(_INNER):
             moved = self.forward(along)
-            moved = chances * (moved - np.sum(chances * moved, axis=2, keepdims=True))
+            moved -= (chances * moved).sum(axis=0)
+            moved *= chances
             image = self.backward(moved) + along
             # A fit that is solved exactly has no direction left: 0 / tiny stays 0.
-            step = size / np.maximum(_dot(along, image), _TINY)
-            direction = direction + step[:, None] * along
-            residual = residual - step[:, None] * image
+            step = (size / np.maximum(_dot(along, image), _TINY))[:, None]
+            direction = direction + step * along
+            residual = residual - step * image
             scaled = residual / curvature
             new = _dot(residual, scaled)
             if np.all(new <= enough):
@@ -171,9 +177,9 @@ _TINY = 1e-300
 
 
 def _minimise(problem: _Problem) -> Floats:
-    """The minimisers, ``[r, b, K]``; a fit leaves the batch when it is done."""
-    fits, classes = len(problem.strength), problem.hot.shape[2]
-    found = np.zeros((len(problem.squares), fits, classes))
+    """The minimisers, ``[K, b, r]``; a fit leaves the batch when it is done."""
+    fits = len(problem.strength)
+    found = np.zeros((len(problem.hot), fits, len(problem.squares)))
     left = np.arange(fits)
     x = found.copy()
     loss, chances = problem.loss(x)
@@ -210,5 +216,5 @@ def _step(
 
 def _dot(a: Floats, b: Floats) -> Floats:
     """Inner product of each fit, ``[b]``."""
-    products: Floats = np.einsum("rbk,rbk->b", a, b)
+    products: Floats = np.einsum("kbr,kbr->b", a, b)
     return products
