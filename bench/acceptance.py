@@ -28,7 +28,9 @@ from wg_client.contest import GENERATED_FINETUNED, LOCAL, Outcome
 from wg_client.entrants import Offer
 from wg_client.heads import LinearHead, head_from_tensors
 from wg_client.trunks import Trunk
+from wg_common.class_means import from_tensors
 from wg_common.nets.encoder import load_encoder
+from wg_common.weights_package import POSTERIOR
 from wg_server.generator.generate import Generator, Memory, generate, load_generator
 from wg_server.home import ServerHome
 
@@ -131,9 +133,15 @@ def judge(generator: Generator, cut: Plants, setting: Setting, seed: int) -> dic
         memory.append(Memory(f"sister-{number}", release))
     made = generate(generator, own, memory, cut.labels, samples=4, seed=seed)
     trunk = Trunk(x)
-    offers = [Offer(c.name, c.source, trunk, head_from_tensors(c.tensors)) for c in made.candidates]
-    random = LinearHead(rng.normal(size=(k, x.shape[1])), np.zeros(k))
-    outcome = contest.hold(trunk, y, None, offers, Offer("", "", trunk, random), POLICY)
+    offers = [
+        Offer(c.name, c.source, trunk, head_from_tensors(c.tensors))
+        for c in made.candidates
+        if c.source != POSTERIOR
+    ]
+    delivered = next(c.tensors for c in made.candidates if c.source == POSTERIOR)
+    posterior = from_tensors(delivered, k, x.shape[1])
+    random = Offer("", "", trunk, LinearHead(rng.normal(size=(k, x.shape[1])), np.zeros(k)))
+    outcome = contest.hold(trunk, y, None, offers, random, POLICY, posterior=posterior)
     tx, ty = cut.test
     right = {
         name: float((model.head.logits(tx).argmax(axis=1) == ty).mean())

@@ -25,11 +25,13 @@ from wg_client.finetune import fit_finetuned
 from wg_client.folds import stratified
 from wg_client.heads import LinearHead
 from wg_client.trunks import Trunk
+from wg_common.class_means import from_tensors, nothing
 from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
+from wg_common.weights_package import POSTERIOR
 from wg_server.generator import batch as batches
 from wg_server.generator import rivals
 from wg_server.generator.condition import condition
-from wg_server.generator.evidence import nothing, site_evidence
+from wg_server.generator.evidence import site_evidence
 from wg_server.generator.generate import Generated, Generator, Memory, generate
 
 SISTER_SHOTS = 60
@@ -91,7 +93,7 @@ class Methods:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Drawn:
-    """One plant of a cell: its labelled records and what has been made for it."""
+    """One plant of a cell: its records (-1: no label) and what has been made for it."""
 
     x: Floats
     y: Ints
@@ -165,8 +167,7 @@ def _draw(methods: Methods, plants: Plants, cell: Cell, seed: int) -> _Drawn:
         )
     for name, (w, b) in found.items():
         heads[name] = LinearHead(w, b - w @ guess.centre)
-    labelled = cell.labelled and len(y) > 0
-    return _Drawn(x if labelled else x[:0], y if labelled else y[:0], gone, made, heads)
+    return _Drawn(x, said, gone, made, heads)
 
 
 def _local(methods: Methods, plants: Plants, cell: Cell, drawn: _Drawn) -> dict[str, LinearHead]:
@@ -183,13 +184,23 @@ def _local(methods: Methods, plants: Plants, cell: Cell, drawn: _Drawn) -> dict[
             ),
         )
         for c in drawn.made.candidates
+        if c.source != POSTERIOR
     ]
+    delivered = next(c.tensors for c in drawn.made.candidates if c.source == POSTERIOR)
     zero = LinearHead(np.zeros((k, d)), np.zeros(k))
     held = contest.hold(
-        trunk, drawn.y, None, offers, Offer("", "", trunk, zero), AcceptanceConfig()
+        trunk,
+        drawn.y,
+        None,
+        offers,
+        Offer("", "", trunk, zero),
+        AcceptanceConfig(),
+        posterior=from_tensors(delivered, k, d),
     )
     found = {SELECTOR: held.models[held.kept].head}
-    if not len(drawn.y):
+    if len(drawn.y):
+        found[contest.COMPLETED] = held.models[contest.COMPLETED].head
+    if not cell.labelled or not len(drawn.y):
         return found
     found[LOCAL] = held.models[contest.LOCAL].head
     found[f"network{THEN_LOCAL}"] = held.models[contest.GENERATED_FINETUNED].head

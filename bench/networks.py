@@ -24,11 +24,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from bench import plants
 from numpy.typing import NDArray
+from torch import nn
 
 from wg_client.baseline import fit_local
 from wg_client.finetune import fit_finetuned
@@ -36,8 +38,8 @@ from wg_client.folds import stratified
 from wg_client.heads import LinearHead
 from wg_client.network_tuning import fine_tune
 from wg_common import canonical
-from wg_common.nets import cnn
-from wg_common.nets.encoder import Encoder, load_encoder
+from wg_common.nets import whole
+from wg_common.nets.encoder import Encoder, Records, load_encoder
 from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
 from wg_server.generator.card import clustered
 from wg_server.generator.generate import Memory, load_generator
@@ -94,9 +96,9 @@ class Cut:
     """A data set cut up: labels, own and test records, and those of sister plants."""
 
     labels: tuple[str, ...]
-    own: tuple[Pictures, Ints]
-    test: tuple[Pictures, Ints]
-    sisters: tuple[tuple[Pictures, Ints], ...]
+    own: tuple[Records, Ints]
+    test: tuple[Records, Ints]
+    sisters: tuple[tuple[Records, Ints], ...]
 
 
 def main() -> None:
@@ -114,7 +116,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
     jobs = []
-    done = _read(options.results)
+    done = read_rows(options.results)
     for cell in CELLS:
         home = options.sister_home if cell.sister else options.home
         if home is None or options.cells not in cell.name:
@@ -210,34 +212,34 @@ def judge(
     data: Cut,
     cell: Cell,
     seed: int,
+    steps: Sequence[int] = STEPS,
 ) -> dict[str, float]:
     """Accuracy of each start, as delivered and after each number of local steps."""
     rng = np.random.default_rng((seed, 63))
     k = len(data.labels)
-    rows = np.concatenate([np.flatnonzero(data.own[1] == c)[: cell.shots] for c in range(k)])
-    pictures, y = [data.own[0][row] for row in rows], data.own[1][rows]
+    records, y = labelled(data, cell)
 
-    def release(images: Pictures, labels: Ints) -> plants.NoisyStatistics:
+    def release(images: Records, labels: Ints) -> plants.NoisyStatistics:
         features = encoder.encode(images).astype(np.float64)
         return plants.release(encoder.id, features, labels, data.labels, cell.epsilon, rng)
 
     made = generate_networks(
         generator,
         architecture,
-        release(pictures, y),
+        release(records, y),
         [Memory(f"sister-{i}", release(*sister)) for i, sister in enumerate(data.sisters)],
         data.labels,
         samples=4,
         seed=seed,
     )
-    own, test = cnn.prepared(pictures), cnn.prepared(data.test[0])
+    own, test = (whole.prepared(architecture, x) for x in (records, data.test[0]))
     folds = stratified(y, np.random.default_rng(5))
     scores = {}
     for candidate in made.candidates:
         if candidate.name not in (*JUDGED, BASE):
             continue
-        trunk = cnn.load_trunk(architecture, candidate.tensors)
-        features = cnn.features(trunk, own).astype(np.float64)
+        trunk = whole.load_trunk(architecture, candidate.tensors)
+        features = whole.features(trunk, own).astype(np.float64)
         given = LinearHead(
             candidate.tensors[HEAD_WEIGHT].astype(np.float64),
             candidate.tensors[HEAD_BIAS].astype(np.float64),
@@ -247,23 +249,30 @@ def judge(
         else:
             scores[f"{candidate.name} delivered"] = _right(trunk, given, test, data.test[1])
             fitted = fit_finetuned(given, features, y, folds, unseen_mass=0.0).fitted
-        start = {n: v for n, v in candidate.tensors.items() if n.startswith(cnn.TRUNK)}
+        start = {n: v for n, v in candidate.tensors.items() if n.startswith(whole.TRUNK)}
         head = fitted.head.scaled(fitted.factor)
         stream = np.random.default_rng((seed, 64))
-        for snapshot in fine_tune(architecture, start, head, own, y, STEPS, stream):
-            after = cnn.load_trunk(architecture, snapshot.trunk)
+        for snapshot in fine_tune(architecture, start, head, own, y, steps, stream):
+            after = whole.load_trunk(architecture, snapshot.trunk)
             scores[f"{candidate.name} {snapshot.steps}"] = _right(
                 after, snapshot.head, test, data.test[1]
             )
     return scores
 
 
-def _right(trunk: cnn.Cnn, head: LinearHead, images: NDArray[np.uint8], labels: Ints) -> float:
-    logits = head.logits(cnn.features(trunk, images).astype(np.float64))
+def labelled(data: Cut, cell: Cell) -> tuple[list[NDArray[Any]], Ints]:
+    """The plant's records and labels in a cell."""
+    k = len(data.labels)
+    rows = np.concatenate([np.flatnonzero(data.own[1] == c)[: cell.shots] for c in range(k)])
+    return [data.own[0][row] for row in rows], data.own[1][rows]
+
+
+def _right(trunk: nn.Module, head: LinearHead, batch: whole.Batch, labels: Ints) -> float:
+    logits = head.logits(whole.features(trunk, batch).astype(np.float64))
     return float((logits.argmax(axis=1) == labels).mean())
 
 
-def table(rows: Sequence[Mapping[str, object]]) -> Iterator[str]:
+def table(rows: Sequence[Mapping[str, object]], stops: Sequence[int] = STEPS) -> Iterator[str]:
     """Accuracy, and paired difference to the base after as many local steps."""
     cells: dict[str, list[Mapping[str, object]]] = defaultdict(list)
     for row in rows:
@@ -273,11 +282,11 @@ def table(rows: Sequence[Mapping[str, object]]) -> Iterator[str]:
         scores: list[dict[str, float]] = [dict(row["scores"]) for row in found]  # type: ignore[call-overload]
         yield f"### {cell} ({len(set(clusters))} data sets, {len(found)} runs)"
         yield ""
-        yield "| start | delivered | " + " | ".join(f"{s} steps" for s in STEPS) + " |"
-        yield "|---" * (len(STEPS) + 2) + "|"
+        yield "| start | delivered | " + " | ".join(f"{s} steps" for s in stops) + " |"
+        yield "|---" * (len(stops) + 2) + "|"
         for start in (BASE, *JUDGED):
             columns = []
-            for steps in ("delivered", *map(str, STEPS)):
+            for steps in ("delivered", *map(str, stops)):
                 if f"{start} {steps}" not in scores[0]:
                     columns.append("")
                     continue
@@ -292,20 +301,22 @@ def table(rows: Sequence[Mapping[str, object]]) -> Iterator[str]:
             yield f"| {start} | " + " | ".join(columns) + " |"
         yield ""
         for rival in ("retrieval", "closed-form"):
-            yield _against(rival, scores, clusters)
+            yield _against(rival, scores, clusters, stops[-1])
         yield ""
 
 
-def _against(rival: str, scores: Sequence[Mapping[str, float]], clusters: Sequence[str]) -> str:
+def _against(
+    rival: str, scores: Sequence[Mapping[str, float]], clusters: Sequence[str], last: int
+) -> str:
     found = []
-    for steps in ("delivered", "0", "200"):
+    for steps in ("delivered", "0", str(last)):
         pairs = np.array([s[f"network {steps}"] - s[f"{rival} {steps}"] for s in scores])
         gain, error = clustered(100 * pairs, clusters)
         found.append(f"{steps}: {gain:+.1f} ± {error:.1f}")
     return f"Network minus {rival}, points: " + ", ".join(found) + "  "
 
 
-def _read(path: Path) -> dict[str, dict[str, object]]:
+def read_rows(path: Path) -> dict[str, dict[str, object]]:
     if not path.is_file():
         return {}
     rows = [json.loads(line) for line in path.read_text().splitlines()]

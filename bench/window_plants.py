@@ -40,9 +40,11 @@ from wg_client.config import AcceptanceConfig
 from wg_client.entrants import Offer
 from wg_client.heads import LinearHead
 from wg_client.trunks import Trunk
+from wg_common.class_means import from_tensors
 from wg_common.nets import encoder as encoders
 from wg_common.nets.encoder import Encoder, load_encoder
 from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
+from wg_common.weights_package import POSTERIOR
 from wg_server.generator import rivals
 from wg_server.generator.condition import condition
 from wg_server.generator.evidence import site_evidence
@@ -169,6 +171,27 @@ def cut(encoder: Encoder, root: Path, name: str, seed: int, strength: float) -> 
         seed: Of the cut and of the sensors.
         strength: How far the plant's own sensors are from those that recorded, 0 to 1.
     """
+    found = cut_windows(root, name, seed, strength)
+    if found is None:
+        return None
+    names, parts = found
+    encoded = [(encoder.encode(list(own)).astype(np.float64), y) for own, y in parts]
+    raw = [encoders.raw_window_features(list(own)).astype(np.float64) for own, _ in parts[:2]]
+    plants = Plants(names, encoded[1], tuple(encoded[2:]), encoded[0])
+    return WindowPlants(plants, parts[1][0], parts[0][0], (raw[1], raw[0]))
+
+
+def cut_windows(
+    root: Path, name: str, seed: int, strength: float
+) -> tuple[tuple[str, ...], list[tuple[Windows, Ints]]] | None:
+    """Class names, and windows and labels of the test records, the plant and its sisters; or None.
+
+    Args:
+        root: Folder of the data sets.
+        name: The data set, or ``cwru_type``.
+        seed: Of the cut and of the sensors.
+        strength: How far the plant's own sensors are from those that recorded, 0 to 1.
+    """
     path = root / ("cwru_de" if name == "cwru_type" else name) / "data.npz"
     if not path.is_file():
         return None
@@ -189,7 +212,7 @@ def cut(encoder: Encoder, root: Path, name: str, seed: int, strength: float) -> 
         usable = np.unique(labels)
     chosen = np.sort(rng.permutation(usable)[:CLASSES])
     lookup = {int(c): i for i, c in enumerate(chosen)}
-    found, kept_windows = [], []
+    found = []
     for part in range(2 + SISTERS):
         rows = rng.permutation(np.flatnonzero((part_of == part) & np.isin(labels, chosen)))
         most = _PER_CLASS["own" if part == 1 else "sister"]
@@ -207,12 +230,8 @@ def cut(encoder: Encoder, root: Path, name: str, seed: int, strength: float) -> 
             noise_rng = np.random.default_rng((seed, 2, part))
             own = sensors.observe(noise_rng, own.astype(np.float64), chain)
         y = np.array([lookup[int(labels[row])] for row in kept], dtype=np.int64)
-        found.append((encoder.encode(list(own)).astype(np.float64), y))
-        kept_windows.append(own)
-    names = tuple(f"class-{c}" for c in chosen)
-    raw = [encoders.raw_window_features(list(own)).astype(np.float64) for own in kept_windows[:2]]
-    plants = Plants(names, found[1], tuple(found[2:]), found[0])
-    return WindowPlants(plants, kept_windows[1], kept_windows[0], (raw[1], raw[0]))
+        found.append((own, y))
+    return tuple(f"class-{c}" for c in chosen), found
 
 
 def judge(generator: Generator, plants: Plants, cell: Cell, seed: int) -> dict[str, float]:
@@ -235,7 +254,9 @@ def judge(generator: Generator, plants: Plants, cell: Cell, seed: int) -> dict[s
             c.tensors[HEAD_WEIGHT].astype(np.float64), c.tensors[HEAD_BIAS].astype(np.float64)
         )
         for c in made.candidates
+        if c.source != POSTERIOR
     }
+    delivered = next(c.tensors for c in made.candidates if c.source == POSTERIOR)
     heads = {name: head for name, head in offered.items() if name in JUDGED}
     sites = [site_evidence(own, plants.labels)]
     sites += [site_evidence(m.statistics, plants.labels) for m in memory]
@@ -247,8 +268,21 @@ def judge(generator: Generator, plants: Plants, cell: Cell, seed: int) -> dict[s
     if cell.labelled:
         trunk = Trunk(x)
         zero = LinearHead(np.zeros((k, x.shape[1])), np.zeros(k))
-        offers = [Offer(c.name, c.source, trunk, offered[c.name]) for c in made.candidates]
-        held = contest.hold(trunk, y, None, offers, Offer("", "", trunk, zero), AcceptanceConfig())
+        offers = [
+            Offer(c.name, c.source, trunk, offered[c.name])
+            for c in made.candidates
+            if c.source != POSTERIOR
+        ]
+        held = contest.hold(
+            trunk,
+            y,
+            None,
+            offers,
+            Offer("", "", trunk, zero),
+            AcceptanceConfig(),
+            posterior=from_tensors(delivered, k, x.shape[1]),
+        )
+        heads[contest.COMPLETED] = held.models[contest.COMPLETED].head
         heads[SELECTOR] = held.models[held.kept].head
         heads[LOCAL] = held.models[contest.LOCAL].head
         heads[f"network{THEN_LOCAL}"] = held.models[contest.GENERATED_FINETUNED].head
@@ -281,12 +315,12 @@ def _without_encoder(found: WindowPlants, cell: Cell, seed: int) -> dict[str, fl
         "raw-ridge": (found.raw[0][chosen], found.raw[1]),
     }
     return {
-        name: float((_ridge(train, y[chosen], test) == ty).mean())
+        name: float((ridge(train, y[chosen], test) == ty).mean())
         for name, (train, test) in inputs.items()
     }
 
 
-def _ridge(train: Floats, labels: Ints, test: Floats) -> Ints:
+def ridge(train: Floats, labels: Ints, test: Floats) -> Ints:
     if len(np.unique(labels)) < 2:
         return np.full(len(test), labels[0])
     mean, std = train.mean(axis=0), train.std(axis=0)

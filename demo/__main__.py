@@ -46,6 +46,7 @@ MODEL_NAMES = {
     "dp_closed_form": contest.CLOSED_FORM,
     "generated": contest.GENERATED,
     "generated_finetuned": contest.GENERATED_FINETUNED,
+    "completed": contest.COMPLETED,
     "kept": model_store.KEPT,
 }
 
@@ -55,6 +56,7 @@ SHORT_NAMES = {
     "dp_closed_form": "DP closed form",
     "generated": "generated",
     "generated_finetuned": "fine-tuned",
+    "completed": "completed",
     "kept": "kept",
 }
 

@@ -19,6 +19,7 @@ MODELS = {
     "dp_closed_form": ("closed form on DP statistics", "#a78bfa"),
     "generated": ("generated", "#60a5fa"),
     "generated_finetuned": ("generated, fine-tuned", "#2563eb"),
+    "completed": ("completed with own records", "#0891b2"),
     "kept": ("kept", "#059669"),
 }
 

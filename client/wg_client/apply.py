@@ -117,7 +117,8 @@ def verify(plant: Plant, source: bytes | Path) -> tuple[WeightsManifest, Mapping
 
     Raises:
         DecodeError: Not a weights package, or not of an architecture that is known here.
-        VerificationError: Signature, hash, recipient, encoder or labels do not hold.
+        VerificationError: Signature, hash, recipient, encoder or labels do not hold, or the
+            architecture is for other records.
     """
     try:
         raw = bytes.fromhex(plant.config.server.signing_key)
@@ -143,6 +144,12 @@ def verify(plant: Plant, source: bytes | Path) -> tuple[WeightsManifest, Mapping
         raise DecodeError(
             f"package {short}: architecture {package.architecture!r}, this program knows"
             f" {', '.join(ARCHITECTURES)}"
+        )
+    modality = ARCHITECTURES[package.architecture].modality
+    if modality != plant.data.modality:
+        raise VerificationError(
+            f"package {short}: architecture {package.architecture} is for {modality}, this plant"
+            f" has {plant.data.modality}"
         )
     model_store.check_package_id(package.package_id)
     return package, tensors

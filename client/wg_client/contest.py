@@ -1,9 +1,10 @@
 """Local-only against delivered weights on the plant's own records: who is kept, and why.
 
-Five models and their names, in this order everywhere: ``random-init`` (for reference, never kept),
+The models and their names, in this order everywhere: ``random-init`` (for reference, never kept),
 ``local-only``, ``dp-closed-form`` (the package's closed-form head), ``generated`` (its best
 generated candidate), both as delivered, and each after local training: ``closed-form-finetuned``,
-``generated-finetuned``. Held-out test records have no part in any of it.
+``generated-finetuned``. For heads also ``completed``: class means as the other sites and the public
+know them, finished with the plant's exact records. Held-out test records have no part in any of it.
 
 One contest for every architecture. Each candidate stands on a trunk: the encoder, which all share,
 or a whole network's own. Local-only stands on the public trunk. Where trunks are part of the model,
@@ -26,6 +27,7 @@ from wg_client.entrants import Ground, Model, Offer, Tuner
 from wg_client.finetune import Finetuned
 from wg_client.heads import Ints
 from wg_client.trunks import Trunk
+from wg_common.class_means import Posterior
 from wg_common.errors import NotAcceptedError
 
 RANDOM = "random-init"
@@ -34,7 +36,16 @@ CLOSED_FORM = "dp-closed-form"
 GENERATED = "generated"
 CLOSED_FORM_FINETUNED = "closed-form-finetuned"
 GENERATED_FINETUNED = "generated-finetuned"
-ORDER = (RANDOM, LOCAL, CLOSED_FORM, GENERATED, CLOSED_FORM_FINETUNED, GENERATED_FINETUNED)
+COMPLETED = "completed"
+ORDER = (
+    RANDOM,
+    LOCAL,
+    CLOSED_FORM,
+    GENERATED,
+    COMPLETED,
+    CLOSED_FORM_FINETUNED,
+    GENERATED_FINETUNED,
+)
 
 GENERATED_SOURCES = frozenset({"diffusion", "network", "retrieval"})
 CLOSED_FORM_SOURCE = "closed-form"
@@ -80,6 +91,7 @@ def hold(
     config: AcceptanceConfig,
     tuner: Tuner | None = None,
     *,
+    posterior: Posterior | None = None,
     encoder: Trunk | None = None,
 ) -> Outcome:
     """Fit, compare and choose.
@@ -92,6 +104,7 @@ def hold(
         reference: Random weights, for the report.
         config: The plant's acceptance policy.
         tuner: Fine-tunes whole networks; None for heads on the frozen encoder.
+        posterior: What the package says of class means without this plant; None if nothing.
         encoder: Where it is not ``public``: the encoder, for information.
 
     Raises:
@@ -112,6 +125,10 @@ def hold(
     for name, offer in ((CLOSED_FORM_FINETUNED, closed), (GENERATED_FINETUNED, generated)):
         if offer is not None and folds is not None:
             tuned[name], models[name] = ground.trained_on(name, offer, folds)
+    if posterior is not None:
+        found, models[COMPLETED] = ground.completed(COMPLETED, posterior, public, folds)
+        if found is not None:
+            tuned[COMPLETED] = found
     models[RANDOM] = ground.delivered(RANDOM, reference)
     models = {name: models[name] for name in ORDER if name in models}
     evidence = tuple(
@@ -181,7 +198,7 @@ def _decide(
     labelled: int,
 ) -> tuple[str, str]:
     if not labelled:
-        first = next((name for name in (GENERATED, CLOSED_FORM) if name in models), None)
+        first = next((n for n in (COMPLETED, GENERATED, CLOSED_FORM) if n in models), None)
         if first is None or not config.without_labels:
             raise NotAcceptedError(
                 "no local labels: nothing can be checked, and acceptance.without_labels is off"

@@ -76,17 +76,6 @@ class SiteData:
         return len(self.names)
 
     @property
-    def images(self) -> Sequence[NDArray[np.uint8]]:
-        """The records of a data set of images.
-
-        Raises:
-            DataError: It holds sensor windows.
-        """
-        if self.modality != "images":
-            raise DataError("the data set holds sensor windows; images are expected here")
-        return self.records
-
-    @property
     def present(self) -> tuple[str, ...]:
         """Labels that have a record here. Private: the domain is public, this is not."""
         found = np.unique(self.labels[self.labels >= 0])

@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 
 from wg_client import acceptance
 from wg_client.baseline import Fitted, fit_local
+from wg_client.completion import complete, fit_completed
 from wg_client.config import AcceptanceConfig
 from wg_client.delivered import delivered_loss
 from wg_client.finetune import Finetuned, fit_finetuned
 from wg_client.folds import Folds, stratified
 from wg_client.heads import Floats, Ints, LinearHead, best_temperature, log_loss
 from wg_client.trunks import Tensors, Trunk
+from wg_common.class_means import Posterior
+from wg_common.weights_package import POSTERIOR
 
 _SEED = 20240501
 
@@ -99,6 +102,7 @@ class Ground:
         config: AcceptanceConfig,
         tuner: Tuner | None,
     ) -> None:
+        self._all = labels
         self._known = labels >= 0
         self._classes = classes
         self._tuner = tuner
@@ -156,6 +160,18 @@ class Ground:
         if len(np.unique(self.labels)) == self._classes:
             tensors, fitted = self._tune(offer.trunk, fitted, folds)
         return found, self._model(name, offer.name, tensors, fitted)
+
+    def completed(
+        self, name: str, posterior: Posterior, trunk: Trunk, folds: Folds | None
+    ) -> tuple[Finetuned | None, Model]:
+        """Delivered class means, finished with local records; judged where some have labels."""
+        if folds is None:
+            head = complete(posterior, trunk.features, self._all)
+            nothing = np.zeros((1, 0))
+            fitted = Fitted(head, nothing.astype(np.int64), nothing, {})
+            return None, self._model(name, POSTERIOR, trunk.tensors, fitted)
+        found = fit_completed(posterior, trunk.features, self._all, folds, unseen=self.mass > 0)
+        return found, self._model(name, POSTERIOR, trunk.tensors, found.fitted)
 
     def _tune(self, trunk: Trunk, fitted: Fitted, folds: Folds) -> tuple[Tensors, Fitted]:
         if self._tuner is None:

@@ -1,12 +1,13 @@
 """Models as files for other programs: safetensors, ONNX, torch.
 
-All three hold the *whole* network, images in and logits out: the frozen encoder and the head, or a
+All three hold the *whole* network, records in and logits out: the frozen encoder and the head, or a
 whole network's own trunk and head. The input is a batch ``[n, 3, p, p]`` of pixel values 0 to 255,
 gray images with their one channel repeated; labels, p and provenance stand in the metadata.
 
-A network of sensor windows has views ``[n, C, 1 + S, L]`` for input, as
-``wg_common.nets.windows.prepare`` makes them of a window; in ONNX only n is free, and C, S and L
-are those of the plant's first window, and stand in the metadata.
+A head for sensor windows has views ``[n, C, 1 + S, L]`` for input, as
+``wg_common.nets.windows.prepare`` makes them of a window; a whole network has ``[n, C, D]``, from
+``wg_common.nets.cnn1d.prepared``. In ONNX only n is free; the other sizes are those of the plant's
+first window, and stand in the metadata.
 
 ========= =============================================== ===================================
 format    content                                         reading it
@@ -35,15 +36,17 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from wg_client import config as configuration
 from wg_client import model_store
 from wg_client import plant as plants
+from wg_client.dataset import load_dataset
 from wg_client.home import ClientHome
 from wg_client.model_store import ModelsManifest
 from wg_common import atomic, canonical
 from wg_common.errors import VerificationError
-from wg_common.nets import cnn, windows
+from wg_common.nets import cnn, whole, windows
 from wg_common.nets.encoder import Encoder, load_encoder
-from wg_common.nets.registry import build_model, known
+from wg_common.nets.registry import Architecture, build_model, known
 
 Format = Literal["safetensors", "onnx", "torch"]
 SUFFIXES: dict[Format, str] = {"safetensors": ".safetensors", "onnx": ".onnx", "torch": ".pt"}
@@ -58,8 +61,10 @@ def export_model(
         ConfigError: No such model, or ``out`` cannot be written.
         VerificationError: The encoder or the model is not the one that the manifest names.
     """
-    encoder = None if known(manifest.architecture).whole else _encoder(home, manifest)
+    architecture = known(manifest.architecture)
+    encoder = None if architecture.whole else _encoder(home, manifest)
     pixels = cnn.PIXELS if encoder is None else encoder.pixels
+    pixels = pixels if architecture.modality == "images" else 0
     entry = manifest.entry(name)
     tensors = model_store.load_tensors(home, manifest, name)
     model = build_model(manifest.architecture, encoder, tensors, manifest.labels)
@@ -75,19 +80,22 @@ def export_model(
     }
     example = torch.zeros((2, 3, pixels, pixels))
     if form == "onnx" and not pixels:
-        example = _views(home)
+        example = _views(home, architecture)
         metadata["views"] = "n," + ",".join(map(str, example.shape[1:]))
     atomic.write_bytes(out, _encode(model, example, form, metadata), mode=atomic.PRIVATE)
     return metadata
 
 
-def _views(home: ClientHome) -> torch.Tensor:
-    """Views of the plant's first window, twice, to trace a network with.
+def _views(home: ClientHome, architecture: Architecture) -> torch.Tensor:
+    """The plant's first window, twice, as the network takes it: to trace the network with.
 
     Raises:
         DataError: The plant's data set is gone.
     """
-    window = plants.open_plant(home).data.records[0]
+    data = configuration.load(home).data
+    window = load_dataset(Path(data.path), data.labels, unit_column=data.unit_column).records[0]
+    if architecture.whole:
+        return torch.from_numpy(whole.prepared(architecture.name, [window] * 2)).float()
     return windows.prepare(window).repeat(2, 1, 1, 1)
 
 
@@ -124,7 +132,7 @@ def _onnx(model: nn.Module, example: torch.Tensor, metadata: dict[str, str]) -> 
             (example,),
             input_names=["windows" if "views" in metadata else "images"],
             output_names=["logits"],
-            dynamic_shapes={"images": {0: torch.export.Dim("n", min=1, max=1 << 20)}},
+            dynamic_shapes=({0: torch.export.Dim("n", min=1, max=1 << 20)},),
             dynamo=True,
             verbose=False,
         )

@@ -9,7 +9,7 @@ How long to train is chosen by cross-validation with a prior, and not at all is 
 from a trunk that was made for the plant, steps on a handful of labels can lose more than they win.
 One run a fold serves every length: its network is looked at on the way.
 
-Pure: tensors, images, labels and a seed in, tensors out; the same on every run, on one thread.
+Pure: tensors, records, labels and a seed in, tensors out; the same on every run, on one thread.
 Not guaranteed: that the chosen length is the best on future records.
 """
 
@@ -28,7 +28,7 @@ from wg_client.baseline import Fitted
 from wg_client.folds import Folds, select
 from wg_client.heads import NEVER, Floats, Ints, LinearHead
 from wg_client.trunks import Tensors, network_trunk
-from wg_common.nets import cnn
+from wg_common.nets import whole
 
 LENGTHS: Mapping[int, float] = {0: 0.0, 20: 0.0, 60: 0.0, 100: 1.0}
 """Steps that are tried, with the nats of evidence that each must show; more for many records."""
@@ -77,14 +77,14 @@ class Tuner:
 
     Attributes:
         architecture: Name in the registry.
-        images: uint8 ``[n, 3, 64, 64]`` of all local records, from ``cnn.prepared``.
+        inputs: All local records, n of them, from ``whole.prepared``.
         labels: int64 ``[n]``, -1 = unlabelled.
         seed: Of the order of records.
         progress: Told of the steps.
     """
 
     architecture: str
-    images: NDArray[np.uint8]
+    inputs: whole.Batch
     labels: Ints
     seed: int
     progress: Progress | None = None
@@ -104,7 +104,7 @@ class Tuner:
         if fitted.held_out is None or not folds.usable:
             return Tuned(trunk, fitted)
         known = self.labels >= 0
-        images, labels = self.images[known], self.labels[known]
+        inputs, labels = self.inputs[known], self.labels[known]
         lengths = lengths_for(len(labels))
         first = Folds(folds.assignment[:1], folds.count)
         unseen = np.setdiff1d(np.arange(len(fitted.head.bias)), labels)
@@ -115,9 +115,9 @@ class Tuner:
             fold = int(first.assignment[0, held[0]])
             head = held_out(0, fold)
             found = []
-            for snapshot in self._run(trunk, head, images[train], labels[train], lengths, fold):
+            for snapshot in self._run(trunk, head, inputs[train], labels[train], lengths, fold):
                 counter.at(fold, snapshot.steps)
-                features = network_trunk(self.architecture, snapshot.trunk, images[held]).features
+                features = network_trunk(self.architecture, snapshot.trunk, inputs[held]).features
                 logits = snapshot.head.logits(features)
                 logits[:, unseen] = NEVER
                 found.append(logits)
@@ -127,7 +127,7 @@ class Tuner:
             selection = select(predict, labels, first, np.array(list(LENGTHS.values())))
             steps = lengths[selection.chosen]
             start = fitted.head.scaled(fitted.factor)
-            end = next(self._run(trunk, start, images, labels, (steps,), folds.count))
+            end = next(self._run(trunk, start, inputs, labels, (steps,), folds.count))
         counter.at(folds.count, lengths[-1])
         return Tuned(
             end.trunk,
@@ -143,13 +143,13 @@ class Tuner:
         self,
         trunk: Tensors,
         head: LinearHead,
-        images: NDArray[np.uint8],
+        inputs: whole.Batch,
         labels: Ints,
         stops: Sequence[int],
         stream: int,
     ) -> Iterator[Snapshot]:
         rng = np.random.default_rng((self.seed, stream))
-        return fine_tune(self.architecture, trunk, head, images, labels, stops, rng)
+        return fine_tune(self.architecture, trunk, head, inputs, labels, stops, rng)
 
 
 def lengths_for(records: int) -> tuple[int, ...]:
@@ -162,7 +162,7 @@ def fine_tune(
     architecture: str,
     trunk: Tensors,
     head: LinearHead,
-    images: NDArray[np.uint8],
+    inputs: whole.Batch,
     labels: Ints,
     stops: Sequence[int],
     rng: np.random.Generator,
@@ -174,13 +174,13 @@ def fine_tune(
         trunk: ``trunk.*`` tensors to start from.
         head: Over K classes, at temperature 1. Rows of classes that do not occur are left alone,
             and have no part in the loss.
-        images: uint8 ``[n, 3, 64, 64]``, n at least 1.
+        inputs: From ``whole.prepared``, n records, at least 1.
         labels: ``[n]`` in 0..K-1.
         stops: Numbers of steps, rising; 0 is the start itself.
         rng: Orders the records.
     """
     rows, dense = np.unique(labels, return_inverse=True)
-    module = cnn.load_trunk(architecture, trunk).train()
+    module = whole.load_trunk(architecture, trunk).train()
     weight = torch.from_numpy(head.weight[rows].astype(np.float32)).requires_grad_()
     bias = torch.from_numpy(head.bias[rows].astype(np.float32)).requires_grad_()
     parameters = [*module.parameters(), weight, bias]
@@ -196,13 +196,13 @@ def fine_tune(
             chosen, order = order[:size], order[size:]
             for group in optimiser.param_groups:
                 group["lr"] = LEARNING_RATE * min(1.0, (steps + 1) / _WARM_UP)
-            logits = module(torch.from_numpy(images[chosen]).float()) @ weight.T + bias  # [b, k]
+            logits = module(torch.from_numpy(inputs[chosen]).float()) @ weight.T + bias  # [b, k]
             loss = F.cross_entropy(logits, targets[torch.from_numpy(chosen)])
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             steps += 1
-        yield Snapshot(steps, cnn.trunk_tensors(module), _replaced(head, rows, weight, bias))
+        yield Snapshot(steps, whole.trunk_tensors(module), _replaced(head, rows, weight, bias))
 
 
 def _replaced(

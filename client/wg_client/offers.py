@@ -14,8 +14,10 @@ from wg_client.heads import head_from_tensors
 from wg_client.home import ClientHome
 from wg_client.plant import Plant, Progress
 from wg_client.trunks import Tensors, Trunk, network_trunk
+from wg_common import class_means
+from wg_common.class_means import Posterior
 from wg_common.errors import DecodeError
-from wg_common.weights_package import WeightsManifest
+from wg_common.weights_package import POSTERIOR, WeightsManifest
 
 BASE = "base"
 """Source of the candidate that holds the public base: of a whole network, local-only's start."""
@@ -50,9 +52,14 @@ def hold_contest(
 
     encoder = Trunk(plants.encode(home, plant).values.astype(np.float64))
     classes, dimension = len(package.labels), encoder.features.shape[1]
+    sources = {candidate.name: candidate.source for candidate in package.candidates}
+    posterior: Posterior | None = None
     for name, values in tensors.items():
         try:
-            registry.check_tensors(package.architecture, values, classes, dimension)
+            if sources[name] == POSTERIOR:
+                posterior = class_means.from_tensors(values, classes, dimension)
+            else:
+                registry.check_tensors(package.architecture, values, classes, dimension)
         except DecodeError as error:
             raise DecodeError(f"candidate {name}: {error}") from error
     view: View = lambda values: encoder  # noqa: E731 - the other branch needs a function's scope
@@ -63,6 +70,7 @@ def hold_contest(
     offers = [
         _offer(candidate.name, candidate.source, tensors[candidate.name], view)
         for candidate in package.candidates
+        if candidate.source != POSTERIOR
     ]
     public = encoder
     if whole:
@@ -84,18 +92,19 @@ def hold_contest(
         _offer("", "", random, view),
         plant.config.acceptance,
         tuner,
+        posterior=None if whole else posterior,
         encoder=encoder if whole else None,
     )
 
 
 def _whole(architecture: str, plant: Plant, progress: Progress | None) -> tuple[View, Tuner]:
     from wg_client.network_tuning import Tuner as NetworkTuner
-    from wg_common.nets import cnn
+    from wg_common.nets import whole
 
-    batch = cnn.prepared(plant.data.images)
+    batch = whole.prepared(architecture, plant.data.records)
     tuner = NetworkTuner(
         architecture=architecture,
-        images=batch,
+        inputs=batch,
         labels=plant.data.labels,
         seed=_SEED,
         progress=progress,

@@ -1,6 +1,6 @@
 """Predictions with a plant's models: labels and probabilities for records and folders of them.
 
-Heads share the encoder's features. Whole networks see the images themselves, and need no encoder.
+Heads share the encoder's features. Whole networks see the records themselves, and need no encoder.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from wg_common.errors import DataError, VerificationError
 _CHUNK = 64
 
 Inputs = NDArray[Any]
-"""What models see: features, float64 ``[n, d]``, or images, uint8 ``[n, 3, 64, 64]``."""
+"""What models see: features, float64 ``[n, d]``, or records from ``whole.prepared``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,12 +77,18 @@ def encode_records(home: ClientHome, manifest: ModelsManifest, data: SiteData) -
 
     Raises:
         VerificationError: The models stand on the encoder, and the home holds another one.
-        DataError: An image is damaged.
+        DataError: A record is damaged, or is not what the models take.
     """
-    from wg_common.nets import cnn, registry  # torch: seconds to import, only when needed
+    from wg_common.nets import registry, whole  # torch: seconds to import, only when needed
 
-    if registry.known(manifest.architecture).whole:
-        return cnn.prepared(data.images)
+    architecture = registry.known(manifest.architecture)
+    if architecture.modality != data.modality:
+        raise DataError(
+            f"{data.names[0]}: of {data.modality}, and the model, {architecture.name}, is for"
+            f" {architecture.modality}"
+        )
+    if architecture.whole:
+        return whole.prepared(architecture.name, data.records)
     package = plants.load_encoder_package(home)
     found = canonical.sha256_hex(package)
     if found != manifest.encoder:
@@ -92,7 +98,6 @@ def encode_records(home: ClientHome, manifest: ModelsManifest, data: SiteData) -
     from wg_common.nets.encoder import load_encoder
 
     encoder = load_encoder(package, threads=1)
-    plants.check_modality(encoder.modality, data, data.names[0])
     parts = [np.zeros((0, encoder.dimension), dtype=np.float32)]
     for start in range(0, len(data), _CHUNK):
         rows = range(start, min(start + _CHUNK, len(data)))

@@ -27,6 +27,7 @@ TITLES = {
     contest.LOCAL: "local-only",
     contest.CLOSED_FORM: "closed-form DP head",
     contest.GENERATED: "generated",
+    contest.COMPLETED: "completed with own records",
     contest.CLOSED_FORM_FINETUNED: "closed-form + local training",
     contest.GENERATED_FINETUNED: "generated + local training",
 }

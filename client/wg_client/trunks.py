@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,16 +27,16 @@ class Trunk:
     tensors: Tensors = field(default_factory=dict)
 
 
-def network_trunk(architecture: str, tensors: Tensors, batch: NDArray[np.uint8]) -> Trunk:
+def network_trunk(architecture: str, tensors: Tensors, batch: NDArray[Any]) -> Trunk:
     """The trunk of a whole network.
 
     Args:
         architecture: Name in the registry.
         tensors: The network's tensors; those of its head are left out.
-        batch: All local records, from ``cnn.prepared``.
+        batch: All local records, from ``whole.prepared``.
     """
-    from wg_common.nets import cnn  # torch: seconds to import, only when needed
+    from wg_common.nets import whole  # torch: seconds to import, only when needed
 
-    own = {name: value for name, value in tensors.items() if name.startswith(cnn.TRUNK)}
-    values = cnn.features(cnn.load_trunk(architecture, own), batch)
+    own = {name: value for name, value in tensors.items() if name.startswith(whole.TRUNK)}
+    values = whole.features(whole.load_trunk(architecture, own), batch)
     return Trunk(values.astype(np.float64), own)

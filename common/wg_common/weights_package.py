@@ -29,6 +29,9 @@ VERSION = 1
 MANIFEST_LIMIT = 4 << 20
 SECTIONS = ("manifest", "signature", "tensors")
 
+POSTERIOR: Literal["posterior"] = "posterior"
+"""Source of what a plant finishes with its own records, rather than of weights."""
+
 Tensors = Mapping[str, NDArray[np.float32]]
 T = TypeVar("T")
 
@@ -41,13 +44,14 @@ class Candidate:
         name: Unique in the package; prefix of its tensors.
         source: How it came about: ``diffusion`` (a sample, or a mean of samples), ``network``
             (deterministic head of the generator), ``closed-form`` (from noisy statistics by
-            formula), ``retrieval`` (from nearest zoo entries) or ``base`` (the public base).
+            formula), ``retrieval`` (from nearest zoo entries), ``base`` (the public base) or
+            ``posterior`` (no weights: a ``wg_common.class_means.Posterior``).
         nearest_zoo_distance: Distance to the nearest zoo entry over the zoo's median
             nearest-neighbour distance, decimal string.
     """
 
     name: str
-    source: Literal["diffusion", "network", "closed-form", "retrieval", "base"]
+    source: Literal["diffusion", "network", "closed-form", "retrieval", "base", "posterior"]
     nearest_zoo_distance: str
 
 

@@ -48,7 +48,7 @@ def test_folders_name_classes_and_sizes_may_differ(tmp_path: Path) -> None:
     data = load_dataset(_folder(tmp_path))
     assert data.label_names == ("pit", "scratch")
     assert data.labels.tolist() == [0, 0, 1, 1, 1]
-    assert {image.shape for image in data.images} == {(6, 8 + i) for i in range(5)}
+    assert {image.shape for image in data.records} == {(6, 8 + i) for i in range(5)}
 
 
 def test_a_declared_class_may_have_no_record_and_order_is_the_declared_one(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from wg_client.folds import Folds, stratified
 from wg_client.heads import NEVER, Ints, LinearHead, log_loss
 from wg_client.network_tuning import Snapshot, Tuner, fine_tune, lengths_for
 from wg_client.trunks import Tensors, network_trunk
-from wg_common.nets import cnn
+from wg_common.nets import whole
 
 from .conftest import pictures
 
@@ -22,15 +22,15 @@ Records = tuple[NDArray[np.uint8], Ints]
 def _records(per_class: int, seed: int, classes: tuple[int, ...] = (0, 1, 2)) -> Records:
     rng = np.random.default_rng(seed)
     images = np.concatenate([pictures(rng, label, per_class) for label in classes])
-    return cnn.prepared(images), np.repeat(np.array(classes, dtype=np.int64), per_class)
+    return whole.prepared("cnn-s", images), np.repeat(np.array(classes, dtype=np.int64), per_class)
 
 
 def _base() -> Tensors:
-    return cnn.draw_trunk("cnn-s", np.random.default_rng(3))
+    return whole.draw_trunk("cnn-s", np.random.default_rng(3))
 
 
 def _head(classes: int = 3) -> LinearHead:
-    weight = np.random.default_rng(4).normal(size=(classes, cnn.FEATURES)) / 8
+    weight = np.random.default_rng(4).normal(size=(classes, whole.FEATURES)) / 8
     return LinearHead(weight, np.zeros(classes))
 
 
@@ -91,7 +91,7 @@ def _tune(records: Records, classes: int, progress: list[tuple[int, int]]) -> tu
     fitted = fit_local(trunk.features, labels, classes, folds)
     tuner = Tuner(
         architecture="cnn-s",
-        images=images,
+        inputs=images,
         labels=labels,
         seed=7,
         progress=lambda done, total: progress.append((done, total)),
@@ -130,6 +130,6 @@ def test_without_two_folds_the_head_is_kept_as_it_is() -> None:
     folds = stratified(labels, np.random.default_rng(1))
     trunk = network_trunk("cnn-s", _base(), images)
     fitted = fit_local(trunk.features, labels, 3, folds)
-    tuner = Tuner(architecture="cnn-s", images=images, labels=labels, seed=7)
+    tuner = Tuner(architecture="cnn-s", inputs=images, labels=labels, seed=7)
     tuned = tuner.tune(trunk.tensors, fitted, folds)
     assert tuned.fitted is fitted and tuned.trunk is trunk.tensors

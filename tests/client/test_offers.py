@@ -20,7 +20,7 @@ from wg_client.export import SUFFIXES, Format, export_model
 from wg_client.heads import LinearHead
 from wg_client.network_tuning import fine_tune
 from wg_common.errors import DecodeError
-from wg_common.nets import cnn, registry
+from wg_common.nets import registry, whole
 
 from .conftest import LABELS, MakePlant, TestPlant, pictures
 
@@ -35,8 +35,8 @@ def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def base() -> Network:
-    trunk = cnn.draw_trunk(NET, np.random.default_rng(1))
-    head = LinearHead(np.zeros((3, cnn.FEATURES)), np.zeros(3))
+    trunk = whole.draw_trunk(NET, np.random.default_rng(1))
+    head = LinearHead(np.zeros((3, whole.FEATURES)), np.zeros(3))
     return {**trunk, **head.tensors()}
 
 
@@ -44,9 +44,9 @@ def base() -> Network:
 def good(base: Network) -> Network:
     """A network trained on many records that no plant has: what a good server would send."""
     rng = np.random.default_rng(2)
-    images = cnn.prepared(np.concatenate([pictures(rng, label, 60) for label in range(3)]))
+    images = whole.prepared(NET, np.concatenate([pictures(rng, label, 60) for label in range(3)]))
     labels = np.repeat(np.arange(3), 60)
-    head = LinearHead(rng.normal(size=(3, cnn.FEATURES)) / 8, np.zeros(3))
+    head = LinearHead(rng.normal(size=(3, whole.FEATURES)) / 8, np.zeros(3))
     (end,) = fine_tune(NET, base, head, images, labels, (60,), rng)
     return {**end.trunk, **end.head.tensors()}
 
@@ -101,7 +101,7 @@ def test_local_only_stands_on_the_public_base(
     plant = make_plant({0: 3, 1: 3})
     manifest = _apply(plant, weights)
     tensors = model_store.load_tensors(plant.home, manifest, LOCAL)
-    for name in cnn.trunk_shapes(NET):
+    for name in whole.trunk_shapes(NET):
         np.testing.assert_array_equal(tensors[name], base[name])
     assert manifest.entry(LOCAL).settings["steps"] == "0"
 
@@ -113,7 +113,7 @@ def test_a_delivered_trunk_is_left_alone_where_a_class_has_no_records(
     plant = make_plant({0: 3, 1: 3})
     manifest = _apply(plant, weights)
     tuned = model_store.load_tensors(plant.home, manifest, "generated-finetuned")
-    for name in cnn.trunk_shapes(NET):
+    for name in whole.trunk_shapes(NET):
         np.testing.assert_array_equal(tuned[name], good[name])
     assert manifest.entry(LOCAL).settings["steps"] == "1"  # it cannot predict that class anyway
 
@@ -146,7 +146,7 @@ def test_exports_agree_with_the_plant_s_own_predictions_and_need_no_encoder(
     plant = make_plant({0: 4, 1: 4, 2: 4})
     manifest = _apply(plant, weights)
     plant.home.encoder.unlink()
-    images = cnn.prepared(pictures(np.random.default_rng(5), 1, 4))
+    images = whole.prepared(NET, pictures(np.random.default_rng(5), 1, 4))
     expected = predict.logits(plant.home, manifest, "kept", images)
     model = registry.build_model(
         NET, None, model_store.load_tensors(plant.home, manifest, "kept"), LABELS

@@ -8,20 +8,22 @@ import numpy as np
 import onnxruntime
 import pytest
 import safetensors
+import safetensors.torch
 import torch
 
-from wg_client import model_store, predict
+from wg_client import model_store, network_tuning, predict
 from wg_client import plant as plants
 from wg_client.apply import apply_package
 from wg_client.check import check
-from wg_client.dataset import commitment, load_dataset, record_digests
+from wg_client.dataset import SiteData, commitment, load_dataset, record_digests
 from wg_client.export import export_model
 from wg_client.heads import LinearHead, fit_lda, scaling
+from wg_client.network_tuning import fine_tune
 from wg_client.release import dataset_record
 from wg_common import signing
-from wg_common.errors import DataError
+from wg_common.errors import DataError, VerificationError
 from wg_common.ledger.store import Ledger
-from wg_common.nets import windows
+from wg_common.nets import registry, whole, windows
 from wg_common.nets.encoder import fit_window_encoder, load_encoder, raw_window_features
 
 from .conftest import LABELS, MakePlant, TestPlant
@@ -147,3 +149,112 @@ def test_exports_take_views_of_windows(
         window_plant.home, applied.manifest, model_store.KEPT, features.astype(np.float64)
     )
     np.testing.assert_allclose(got, expected, atol=1e-3, rtol=1e-3)
+
+
+NET = "cnn1d-s"
+Network = dict[str, np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def network() -> tuple[Network, Network]:
+    """A random base, and what many windows that no plant has make of it."""
+    rng = np.random.default_rng(8)
+    base = whole.draw_trunk(NET, rng)
+    batch = whole.prepared(NET, np.concatenate([_waves(rng, label, 40) for label in range(3)]))
+    head = LinearHead(rng.normal(size=(3, whole.FEATURES)) / 8, np.zeros(3))
+    (end,) = fine_tune(NET, base, head, batch, np.repeat(np.arange(3), 40), (60,), rng)
+    nothing = LinearHead(np.zeros((3, whole.FEATURES)), np.zeros(3))
+    return {**base, **nothing.tensors()}, {**end.trunk, **end.head.tensors()}
+
+
+def _delivered(plant: TestPlant, network: tuple[Network, Network]) -> model_store.ModelsManifest:
+    base, good = network
+    weights = {"sample-0": (good, "diffusion"), "base": (base, "base")}
+    package = plant.package(weights, architecture=NET, plan="whole")
+    return apply_package(plant.home, package).manifest
+
+
+def test_a_whole_network_of_windows_is_kept_and_predicts_without_the_encoder(
+    window_plant: TestPlant,
+    network: tuple[Network, Network],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(network_tuning, "LENGTHS", {0: 0.0, 3: 0.0})
+    manifest = _delivered(window_plant, network)
+    assert manifest.accepted and manifest.architecture == NET
+    shapes = registry.tensor_shapes(NET, 3, 0)
+    for entry in manifest.models:
+        tensors = model_store.load_tensors(window_plant.home, manifest, entry.name)
+        assert {name: value.shape for name, value in tensors.items()} == shapes
+    window_plant.home.encoder.unlink()
+    rng = np.random.default_rng(6)
+    for name, window in {"a": _waves(rng, 2, 1)[0], "b": _waves(rng, 2, 1)[0, :1]}.items():
+        np.save(tmp_path / f"{name}.npy", window)  # the second lacks a channel
+        data = predict.load_records(tmp_path / f"{name}.npy", LABELS, split=None)
+        inputs = predict.encode_records(window_plant.home, manifest, data)
+        (row,) = predict.predict(window_plant.home, manifest, model_store.KEPT, inputs, data.names)
+        assert 0 < row.probability <= 1
+        if name == "a":
+            assert row.label == LABELS[2]
+    images = SiteData(
+        records=[np.zeros((9, 9), np.uint8)],
+        labels=np.array([-1]),
+        label_names=LABELS,
+        names=("x.png",),
+    )
+    with pytest.raises(DataError, match=f"x.png: of images, and the model, {NET}, is for windows"):
+        predict.encode_records(window_plant.home, manifest, images)
+
+
+@pytest.mark.parametrize(
+    "form", ["safetensors", "torch", pytest.param("onnx", marks=pytest.mark.slow)]
+)
+def test_exports_of_whole_networks_take_prepared_windows(
+    window_plant: TestPlant,
+    network: tuple[Network, Network],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    form: str,
+) -> None:
+    monkeypatch.setattr(network_tuning, "LENGTHS", {0: 0.0})
+    manifest = _delivered(window_plant, network)
+    window_plant.home.encoder.unlink()
+    out = tmp_path / "model"
+    metadata = export_model(
+        window_plant.home,
+        manifest,
+        "kept",
+        form,  # type: ignore[arg-type]
+        out,
+    )
+    assert metadata["input"] == "windows" and "encoder" not in metadata
+    batch = whole.prepared(NET, _waves(np.random.default_rng(7), 1, 5))
+    expected = predict.logits(window_plant.home, manifest, "kept", batch)
+    if form == "onnx":
+        assert metadata["views"] == "n," + ",".join(map(str, batch.shape[1:]))
+        session = onnxruntime.InferenceSession(str(out))
+        for count in (1, 5):  # the batch size is free
+            (got,) = session.run(None, {"windows": batch[:count].astype(np.float32)})
+            np.testing.assert_allclose(got, expected[:count], atol=1e-3, rtol=1e-3)
+        return
+    state = (
+        safetensors.torch.load_file(out)
+        if form == "safetensors"
+        else torch.load(out, weights_only=True)["state_dict"]
+    )
+    model = registry.build_model(NET, None, network[0], LABELS)
+    model.load_state_dict(state)
+    with torch.inference_mode():
+        got = model(torch.from_numpy(batch)).numpy()
+    np.testing.assert_allclose(got, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("architecture", ["cnn-s", "lite0-head"])
+def test_weights_for_images_are_refused_where_there_are_windows(
+    window_plant: TestPlant, good: LinearHead, architecture: str
+) -> None:
+    package = window_plant.package({"s": (good, "diffusion")}, architecture=architecture)
+    with pytest.raises(VerificationError, match="is for images, this plant has windows"):
+        apply_package(window_plant.home, package)
+    assert not model_store.all_manifests(window_plant.home)

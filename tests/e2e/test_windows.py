@@ -1,4 +1,4 @@
-"""Sensor windows end to end, in files: a zoo, a generator, statistics, a package, predictions."""
+"""Sensor windows end to end, in files: a zoo, generators, one release, packages, predictions."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from wg_client import config as configuration
 from wg_client import model_store, predict
 from wg_client.apply import apply_package
 from wg_client.config import PrivacyConfig
+from wg_client.export import export_model
 from wg_client.home import ClientHome
 from wg_client.initialise import DataChoice, initialise
 from wg_client.release import answer_query
@@ -22,21 +23,48 @@ from wg_common.protocol import StatisticsQuery
 from wg_server.airgap import generate_from_file
 from wg_server.enrolment import make_token
 from wg_server.generator.generate import load_generator
+from wg_server.generator.networks.generate import load_networks
+from wg_server.generator.networks.plan import NetworkTraining
 from wg_server.generator.plan import GeneratorPlan
 from wg_server.generator.train import train
 from wg_server.home import ServerHome
 from wg_server.store import Store
 from wg_server.zoo.build import build
-from wg_server.zoo.plan import EncoderPlan, SourcePlan, ZooPlan
+from wg_server.zoo.plan import EncoderPlan, NetworksPlan, SourcePlan, ZooPlan
 from wg_server.zoo.procedural_windows import families
 
 ZOO = ZooPlan(
     seed=5,
     architecture="window-head",
-    encoder=EncoderPlan(dimension=16, windows=400),
+    encoder=EncoderPlan(windows=400),
     sources=(SourcePlan(kind="procedural-windows", families=10, sites=2, per_class=8),),
+    networks=NetworksPlan(
+        architectures=("cnn1d-s", "cnn1d-m"),
+        families=6,
+        steps=3,
+        base_tasks=6,
+        base_images=16,
+        base_steps=20,
+    ),
 )
-TRAINING = GeneratorPlan(steps=8, width=16, depth=1, evaluate_every=4, episodes=4, workers=0)
+TRAINING = GeneratorPlan(
+    steps=8,
+    width=16,
+    depth=1,
+    evaluate_every=4,
+    episodes=4,
+    workers=0,
+    networks=NetworkTraining(
+        steps=4,
+        batch=3,
+        width=16,
+        depth=1,
+        latent=4,
+        functional_episodes=1,
+        evaluate_every=2,
+        episodes=3,
+    ),
+)
 
 
 def _plant_data(path: Path) -> tuple[str, ...]:
@@ -80,6 +108,27 @@ def test_windows_go_all_the_way_without_a_network(tmp_path: Path) -> None:
     right = np.mean([row.label == labels[y] for row, y in zip(rows, data.labels, strict=True)])
     assert right > 1.2 / len(labels)
     assert plant.report.is_file()
+
+    assert card["networks"]["architectures"] == {"cnn1d-m": 12, "cnn1d-s": 12}
+    networks = load_networks(server.networks, load_generator(server.generator))
+    for architecture in ("cnn1d-s", "cnn1d-m"):  # the same release serves whole networks
+        generate_from_file(
+            server,
+            statistics,
+            package,
+            architecture=architecture,
+            accept_generator=networks.id,
+        )
+        applied = apply_package(plant, package)
+        assert applied.manifest.architecture == architecture
+        inputs = predict.encode_records(plant, applied.manifest, data)
+        found = predict.evaluate(plant, applied.manifest, inputs, data)
+        assert {row.model for row in found} >= {"local-only", "generated", "dp-closed-form"}
+    plant.encoder.unlink()
+    rows = predict.predict(plant, applied.manifest, model_store.KEPT, inputs, data.names)
+    assert len(rows) == 4 * len(labels)
+    metadata = export_model(plant, applied.manifest, model_store.KEPT, "onnx", tmp_path / "m.onnx")
+    assert metadata["views"].startswith("n,")
 
 
 def _query(server: ServerHome) -> StatisticsQuery:

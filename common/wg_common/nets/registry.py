@@ -5,9 +5,13 @@
 
 ``window-head``: the same tensors on the encoder of sensor windows.
 
-``cnn-s``, ``cnn-m``, ``cnn-l``: whole small networks (``wg_common.nets.cnn``). A set of tensors is
-always the whole network, whatever part of it the weight plan generates; the rest is the public
-base's. The encoder has no part in running them.
+``cnn-s``, ``cnn-m``, ``cnn-l``: whole small networks for images (``wg_common.nets.cnn``).
+
+``cnn1d-s``, ``cnn1d-m``: whole small networks for sensor windows (``wg_common.nets.cnn1d``).
+
+A set of tensors of a whole network is always all of it, whatever part the weight plan generates;
+the rest is the public base's. The encoder has no part in running them. What is done with them
+without knowing their kind is in ``wg_common.nets.whole``.
 """
 
 from __future__ import annotations
@@ -21,15 +25,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wg_common.errors import ConfigError, DecodeError
-from wg_common.nets import cnn
-from wg_common.nets.encoder import Encoder, EncoderModule
+from wg_common.nets import whole as networks
+from wg_common.nets.encoder import Encoder, EncoderModule, Modality
 
 LITE0_HEAD = "lite0-head"
 WINDOW_HEAD = "window-head"
-HEADS = {"images": LITE0_HEAD, "windows": WINDOW_HEAD}
+HEADS: Mapping[Modality, str] = {"images": LITE0_HEAD, "windows": WINDOW_HEAD}
 """Architecture of a head by the modality of the encoder that it stands on."""
 HEAD_PLAN = "head"
-CNN_PLANS = ("head", "norm", "low-rank", "layers", "whole")
+NETWORK_PLANS = ("head", "norm", "low-rank", "layers", "whole")
 HEAD_WEIGHT = "head.weight"
 HEAD_BIAS = "head.bias"
 
@@ -42,18 +46,23 @@ class Architecture:
 
     Attributes:
         name: Its name in manifests.
+        modality: What records it takes.
         plans: Names of the weight plans that it can be generated under.
         whole: Whether the tensors hold a trunk of their own, rather than a head on the encoder.
     """
 
     name: str
+    modality: Modality
     plans: tuple[str, ...]
     whole: bool = False
 
 
 ARCHITECTURES: Mapping[str, Architecture] = {
-    **{name: Architecture(name, (HEAD_PLAN,)) for name in HEADS.values()},
-    **{name: Architecture(name, CNN_PLANS, whole=True) for name in cnn.WIDTHS},
+    **{name: Architecture(name, modality, (HEAD_PLAN,)) for modality, name in HEADS.items()},
+    **{
+        name: Architecture(name, kind.modality, NETWORK_PLANS, whole=True)
+        for name, kind in networks.KINDS.items()
+    },
 }
 
 
@@ -83,7 +92,7 @@ def tensor_shapes(architecture: str, classes: int, dimension: int) -> dict[str, 
     head = {HEAD_WEIGHT: (classes, dimension), HEAD_BIAS: (classes,)}
     if not known(architecture).whole:
         return head
-    return cnn.trunk_shapes(architecture) | head | {HEAD_WEIGHT: (classes, cnn.FEATURES)}
+    return networks.trunk_shapes(architecture) | head | {HEAD_WEIGHT: (classes, networks.FEATURES)}
 
 
 def check_tensors(architecture: str, tensors: Tensors, classes: int, dimension: int) -> None:
@@ -118,7 +127,7 @@ def initial_tensors(
         rng: Where the weights come from.
     """
     shapes = tensor_shapes(architecture, classes, dimension)
-    trunk = cnn.draw_trunk(architecture, rng) if known(architecture).whole else {}
+    trunk = networks.draw_trunk(architecture, rng) if known(architecture).whole else {}
     weight = rng.normal(0, shapes[HEAD_WEIGHT][1] ** -0.5, shapes[HEAD_WEIGHT])
     return trunk | {
         HEAD_WEIGHT: weight.astype(np.float32),
@@ -138,7 +147,8 @@ def build_model(
         labels: Label domain, in the order of class rows.
 
     Returns:
-        A module in evaluation mode; input as ``HeadModel`` says, for whole networks 64 pixels wide.
+        A module in evaluation mode; input as ``HeadModel`` says, or as a whole
+        network's kind prepares records.
 
     Raises:
         DecodeError: The tensors are not those of the architecture.
@@ -147,11 +157,11 @@ def build_model(
     whole = known(architecture).whole
     if encoder is None and not whole:
         raise ConfigError(f"{architecture}: needs the encoder")
-    dimension = cnn.FEATURES if encoder is None else encoder.dimension
+    dimension = networks.FEATURES if encoder is None else encoder.dimension
     check_tensors(architecture, tensors, len(labels), dimension)
     weight, bias = (torch.from_numpy(tensors[name].copy()) for name in (HEAD_WEIGHT, HEAD_BIAS))
     if encoder is None or whole:
-        model = cnn.CnnModel(cnn.load_trunk(architecture, tensors), len(labels))
+        model = networks.NetworkModel(networks.load_trunk(architecture, tensors), len(labels))
         model.head.load_state_dict({"weight": weight, "bias": bias})
         return model.eval()
     return HeadModel(encoder.module, weight, bias).eval()

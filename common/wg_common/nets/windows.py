@@ -57,13 +57,14 @@ _DESCRIBED = {
     "moments": 2 + 2 * len(_QUANTILES) + 2 + len(_LAGS),
     "course": _COURSE,
 }
-_LEVEL = 2 + 4 * len(_PERIODS)
-_CODED = _LEVEL + 6 + 8
+LEVEL = 2 + 4 * len(_PERIODS)
+"""Numbers that say a channel's size and resting value."""
+_CODED = LEVEL + 6 + 8
 
 BLOCKS: Mapping[str, int] = {
     **{f"{name}-{pool}": n for name, n in _DESCRIBED.items() for pool in ("mean", "std", "max")},
     "kernels-mean": 84 * _SCALES * (len(_THRESHOLDS) + 1),
-    "level-mean": _LEVEL,
+    "level-mean": LEVEL,
     "channels": _CODED * _CODES,
     "together": 8,
 }
@@ -89,7 +90,7 @@ class WindowTrunk(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("kernels", _kernels(), persistent=False)
-        self.register_buffer("signs", _signs(), persistent=False)
+        self.register_buffer("signs", channel_signs(), persistent=False)
         self.register_buffer("bands", _band_matrix(LENGTH // 2 + 1, _BANDS), persistent=False)
         envelope = _band_matrix(LENGTH // 2 + 1, _ENVELOPE_BANDS)
         self.register_buffer("envelope_bands", envelope, persistent=False)
@@ -109,7 +110,7 @@ class WindowTrunk(nn.Module):
         power = _power(x) @ self.bands[: x.shape[-1] // 2 + 1]  # [n, C, 1 + S, B]
         log_power = torch.log(power + 1e-4)
         spectrum = torch.cat([log_power[:, :, 1:].mean(dim=2), log_power[:, :, 0]], dim=-1)
-        level = _level(mean[:, :, 0, 0], std[:, :, 0, 0])
+        size = level(mean[:, :, 0, 0], std[:, :, 0, 0])
         described = (
             spectrum,
             self._envelope(pieces).mean(dim=2),
@@ -123,10 +124,10 @@ class WindowTrunk(nn.Module):
             found += [centre, (away + 1e-12).sqrt(), block.amax(dim=1)]
         found.append(self._respond(pieces).mean(dim=(1, 2)))
         short = F.adaptive_avg_pool1d(log_power[:, :, 0], 6)
-        coded = torch.cat([level, short, F.adaptive_avg_pool1d(course, 8)], dim=-1)  # [n, C, D]
+        coded = torch.cat([size, short, F.adaptive_avg_pool1d(course, 8)], dim=-1)  # [n, C, D]
         signs = self.signs[: views.shape[1]]  # [C, Q]
         sums = torch.einsum("ncd,cq->ndq", coded, signs) / math.sqrt(views.shape[1])
-        found += [level.mean(dim=1), sums.flatten(1), _together(whole)]
+        found += [size.mean(dim=1), sums.flatten(1), _together(whole)]
         return torch.cat(found, dim=1)
 
     def _envelope(self, x: Tensor) -> Tensor:
@@ -198,7 +199,7 @@ def prepare(window: NDArray[np.floating]) -> Tensor:
 def digest() -> str:
     """SHA-256 of all that is fixed in the features, hex; packages are pinned to it."""
     code = hashlib.sha256(f"{NAME} {BLOCKS} {_ENVELOPES} {_LAGS} {_PERIODS}".encode())
-    for tensor in (_kernels(), _signs(), _masks()):
+    for tensor in (_kernels(), channel_signs(), _masks()):
         code.update(tensor.numpy().tobytes())
     return code.hexdigest()
 
@@ -215,7 +216,7 @@ def _power(x: Tensor) -> Tensor:
     return power / (power.sum(dim=-1, keepdim=True) + 1e-9)
 
 
-def _level(mean: Tensor, std: Tensor) -> Tensor:
+def level(mean: Tensor, std: Tensor) -> Tensor:
     """Size and resting value of each channel, bounded; ``[n, C, 14]``."""
     rms = (mean.square() + std.square() + 1e-24).sqrt()
     found = [mean / rms, torch.log10(std / rms + 1e-4) / 4]
@@ -279,7 +280,7 @@ def _kernels() -> Tensor:
     return found / math.sqrt(18)
 
 
-def _signs() -> Tensor:
+def channel_signs() -> Tensor:
     """Fixed signs of channels, ``[128, 24]``: bits of a hash, whatever the library."""
     rows = []
     for channel in range(MAX_CHANNELS):

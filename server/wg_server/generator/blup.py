@@ -1,14 +1,9 @@
 """T-BLUP: the best linear prediction of class means from the noisy statistics of several sites.
 
-Model, coordinate by coordinate in the eigenbasis of the between-class covariance T::
-
-    mean of class k at site m = g_m + delta_k + eta_mk,   delta ~ N(0, T),   eta ~ N(0, ratio * T)
-    observed = mean + noise,   noise variance = (dp / n^2 + within / n) / P(present)
-
-The mixed-model equations (Henderson 1975) give g and delta at once; a class that the site itself
-has never seen is filled from the other sites. The head is linear discriminant analysis with the
-public within-class covariance; class deviations are brought to nearly equal length, since noise
-shrinks rare classes more.
+The model and its equations stand in ``wg_common.class_means``, since a plant finishes them too,
+with its own exact records. Here are the public second moments that they start from, and the
+server's side: all other sites eliminated, then the plant's own noisy release. A class that the
+plant has never seen is filled from the other sites.
 """
 
 from __future__ import annotations
@@ -19,14 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_server.generator.evidence import SiteEvidence
+from wg_common import class_means
+from wg_common.class_means import Posterior, SiteEvidence
 
 Floats = NDArray[np.float64]
 
-SITE_RATIO = 0.3
+SITE_RATIO = 0.15
+"""Variance of a class at a site over that of the class (docs/decisions/0070)."""
+
 _EIGENVALUE_FLOOR = 0.25
 _RIDGE = 2.0
-_EVEN = 0.25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,6 +103,55 @@ def fit_priors(
     )
 
 
+def posterior(priors: Priors, others: Sequence[SiteEvidence], classes: int) -> Posterior:
+    """What other sites say of a plant, before its own statistics.
+
+    The other sites' own means are eliminated by the Schur complement of their block, which is
+    diagonal: sites only meet through the classes.
+
+    Args:
+        priors: Public second moments.
+        others: Evidence of the other sites; may be empty.
+        classes: K.
+    """
+    d, count = len(priors.between), len(others)
+    ratio = SITE_RATIO * priors.between
+    size = count + classes
+    system, right = np.zeros((d, size, size)), np.zeros((d, size))
+    inner = np.arange(count, size)
+    system[:, inner, inner] = 1 / priors.between[:, None]
+    for row, site in enumerate(others):
+        means = site.means @ priors.basis
+        precision, _ = class_means.observation(priors.within, ratio, site)  # [K, d]
+        system[:, row, row] += precision.sum(axis=0) + 1 / priors.site
+        system[:, inner, inner] += precision.T
+        system[:, row, count:] += precision.T
+        system[:, count:, row] += precision.T
+        right[:, row] += (precision * means).sum(axis=0)
+        right[:, count:] += (precision * means).T
+        if np.isfinite(site.domain_noise):
+            class_means.observe_domain(
+                system, right, priors.basis, priors.within, priors.between, site, row
+            )
+    precision = np.zeros((d, 1 + classes, 1 + classes))
+    weighted = np.zeros((d, 1 + classes))
+    precision[:, 0, 0] = 1 / priors.site
+    alone = np.diagonal(system, axis1=1, axis2=2)[:, :count]  # [d, M]
+    cross = system[:, count:, :count]  # [d, K, M]
+    gain = cross / alone[:, None, :]
+    precision[:, 1:, 1:] = system[:, count:, count:] - gain @ cross.transpose(0, 2, 1)
+    weighted[:, 1:] = right[:, count:] - np.einsum("dkm,dm->dk", gain, right[:, :count])
+    return Posterior(
+        basis=priors.basis,
+        within=priors.within,
+        ratio=ratio,
+        between=priors.between,
+        covariance=np.asarray(np.linalg.inv(priors.whitener)),
+        precision=precision,
+        weighted=weighted,
+    )
+
+
 def predict(priors: Priors, sites: Sequence[SiteEvidence]) -> Prediction:
     """Predict the head of the first site from the evidence of all.
 
@@ -113,38 +159,12 @@ def predict(priors: Priors, sites: Sequence[SiteEvidence]) -> Prediction:
         priors: Public second moments.
         sites: The site itself, then the others.
     """
-    means = np.stack([site.means for site in sites]) @ priors.basis  # [S, K, d]
-    count, classes, d = means.shape
-    present = np.stack([site.present for site in sites])
-    n = np.stack([site.counts for site in sites])
-    noise = np.stack([site.noise for site in sites])
-    spread = (noise[..., None] + priors.within / n[..., None]) / np.maximum(present, 1e-6)[
-        ..., None
-    ]  # [S, K, d]
-    ratio = SITE_RATIO * priors.between
-    precision = np.where(present[..., None] > 1e-3, 1 / (spread + ratio), 0.0)
-    size = count + classes
-    system = np.zeros((d, size, size))
-    right = np.zeros((d, size))
-    site_rows, class_rows = np.arange(count), count + np.arange(classes)
-    system[:, site_rows, site_rows] = precision.sum(axis=1).T + 1 / priors.site[:, None]
-    system[:, class_rows, class_rows] = precision.sum(axis=0).T + 1 / priors.between[:, None]
-    system[:, :count, count:] = precision.transpose(2, 0, 1)
-    system[:, count:, :count] = precision.transpose(2, 1, 0)
-    right[:, :count] = (precision * means).sum(axis=1).T
-    right[:, count:] = (precision * means).sum(axis=0).T
-    for row, site in enumerate(sites):
-        if np.isfinite(site.domain_noise):
-            _add_domain(system, right, priors, site, row, count, classes)
-    inverse = np.linalg.inv(system)  # [d, S+K, S+K]
-    solved = np.einsum("dij,dj->id", inverse, right)
-    centre, delta = solved[0], solved[count:]
-    keep = np.where(present[0][:, None] > 1e-3, ratio / (ratio + spread[0]), 0.0)
-    deviations = delta + keep * (means[0] - centre - delta)
-    variance = np.diagonal(inverse, axis1=1, axis2=2)[:, count:].T  # [K, d]
-    variance = variance + (1 - keep) * ratio
-    basis = priors.basis.T
-    return _head(priors, centre @ basis, deviations @ basis, variance.mean(axis=1))
+    own = sites[0]
+    found = class_means.solve(posterior(priors, sites[1:], len(own.counts)), own)
+    weight, bias = class_means.discriminant(found.deviations, priors.whitener)
+    weight, bias = weight - weight.mean(axis=0), bias - bias.mean()
+    size = float(np.sqrt(np.mean(np.sum(weight**2, axis=1)))) + 1e-12
+    return Prediction(found.centre, found.deviations, found.variance, weight / size, bias / size)
 
 
 def confidence(priors: Priors, guess: Prediction) -> float:
@@ -156,39 +176,3 @@ def confidence(priors: Priors, guess: Prediction) -> float:
     prior = float(priors.between.mean()) * (1 + SITE_RATIO)
     explained = 1 - float(guess.variance.mean()) / prior
     return float(np.sqrt(min(max(explained, 0.0), 1.0)))
-
-
-def _head(priors: Priors, centre: Floats, deviations: Floats, variance: Floats) -> Prediction:
-    length = np.sqrt(np.einsum("kd,de,ke->k", deviations, priors.whitener, deviations))
-    typical = float(np.sqrt(np.mean(length**2))) + 1e-12
-    even = deviations / (length + _EVEN * typical)[:, None] * typical
-    weight = even @ priors.whitener
-    bias = -0.5 * np.einsum("kd,kd->k", even, weight)
-    weight = weight - weight.mean(axis=0)
-    bias = bias - bias.mean()
-    size = float(np.sqrt(np.mean(np.sum(weight**2, axis=1)))) + 1e-12
-    return Prediction(centre, deviations, variance, weight / size, bias / size)
-
-
-def _add_domain(
-    system: Floats,
-    right: Floats,
-    priors: Priors,
-    site: SiteEvidence,
-    row: int,
-    count: int,
-    classes: int,
-) -> None:
-    """One more observation: the mean of all records is g plus the mean of the deviations."""
-    share = 1 / classes
-    variance = (
-        site.domain_noise + priors.within / site.domain_count + 0.3 * priors.between * share
-    )  # unequal class counts move it by some share of a deviation
-    weight = 1 / variance  # [d]
-    y = site.domain @ priors.basis
-    system[:, row, row] += weight
-    system[:, row, count:] += share * weight[:, None]
-    system[:, count:, row] += share * weight[:, None]
-    system[:, count:, count:] += share**2 * weight[:, None, None]
-    right[:, row] += weight * y
-    right[:, count:] += share * (weight * y)[:, None]

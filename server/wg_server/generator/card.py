@@ -17,13 +17,14 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from wg_common.class_means import nothing
 from wg_server.generator import batch as batches
 from wg_server.generator import blup, memorisation, rivals, sampler
 from wg_server.generator import memory as zoo_memory
 from wg_server.generator.codec import Codec
 from wg_server.generator.denoiser import Batch
 from wg_server.generator.episodes import Episode, Plants, Scenario
-from wg_server.generator.evidence import nothing, site_evidence
+from wg_server.generator.evidence import site_evidence
 from wg_server.generator.package import Parts
 from wg_server.generator.tasks import ZooTask
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from wg_common.class_means import SiteEvidence
 from wg_server.generator import blup
 from wg_server.generator import memory as zoo_memory
 from wg_server.generator.blup import Prediction
-from wg_server.generator.evidence import SiteEvidence
 from wg_server.generator.knowledge import Knowledge
 
 Array = NDArray[np.float32]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from wg_common.class_means import nothing
 from wg_common.privacy import mechanism
 from wg_common.privacy.exact import exact_statistics
 from wg_common.privacy.schema import StatisticsSchema, default_schema
@@ -21,7 +22,7 @@ from wg_common.privacy.simulate import simulate_release
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_server.generator.blup import Prediction
 from wg_server.generator.condition import Condition, condition
-from wg_server.generator.evidence import nothing, site_evidence
+from wg_server.generator.evidence import site_evidence
 from wg_server.generator.knowledge import Knowledge
 from wg_server.generator.tasks import ZooTask
 

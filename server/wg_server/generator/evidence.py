@@ -10,11 +10,11 @@ Everything is post-processing: free, and deterministic.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wg_common.class_means import SiteEvidence, nothing
 from wg_common.privacy.statistics import NoisyStatistics
 
 Floats = NDArray[np.float64]
@@ -25,42 +25,6 @@ _GRID = np.exp(np.linspace(0.0, np.log(3000.0), 60))
 _PRESENT_LOG_ODDS = 2.0
 _SPREAD = 0.6
 """Relative spread of a site's class counts about their typical value."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SiteEvidence:
-    """One site's statistics on K target classes.
-
-    Attributes:
-        means: Class means, ``[K, d]``; 0 where nothing is known.
-        noise: Variance of the privacy noise on an entry of each mean, ``[K]``.
-        counts: Records of each class as inferred, ``[K]``, positive.
-        present: Probability that the class is there, ``[K]``; 0 where it is not asked.
-        domain: Mean of all records, ``[d]``.
-        domain_noise: Variance of the noise on an entry of it; inf if nothing is known.
-        domain_count: Records in it as inferred.
-    """
-
-    means: Floats
-    noise: Floats
-    counts: Floats
-    present: Floats
-    domain: Floats
-    domain_noise: float
-    domain_count: float
-
-
-def nothing(classes: int, dimension: int) -> SiteEvidence:
-    """The evidence of a site that has released nothing."""
-    return SiteEvidence(
-        np.zeros((classes, dimension)),
-        np.ones(classes),
-        np.ones(classes),
-        np.zeros(classes),
-        np.zeros(dimension),
-        np.inf,
-        1.0,
-    )
 
 
 def site_evidence(statistics: NoisyStatistics, labels: Sequence[str]) -> SiteEvidence:

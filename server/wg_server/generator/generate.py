@@ -17,15 +17,17 @@ import torch
 from numpy.typing import NDArray
 
 from wg_common import atomic, canonical
+from wg_common.class_means import Posterior, nothing
 from wg_common.errors import DataError, VerificationError
 from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.privacy.statistics import NoisyStatistics
+from wg_common.weights_package import POSTERIOR
 from wg_server.generator import batch as batches
 from wg_server.generator import blup, sampler
 from wg_server.generator import memory as zoo_memory
 from wg_server.generator.blup import Prediction
 from wg_server.generator.condition import Condition, condition
-from wg_server.generator.evidence import nothing, site_evidence
+from wg_server.generator.evidence import site_evidence
 from wg_server.generator.package import PACKAGE_LIMIT, Parts, unpack
 
 MEMORY_LIMIT = 8
@@ -36,7 +38,7 @@ LENGTH_BOUND = 10.0
 
 COLLAPSED = "samples are nearly the same: the diffusion has collapsed"
 
-Source = Literal["diffusion", "network", "closed-form", "retrieval", "base"]
+Source = Literal["diffusion", "network", "closed-form", "retrieval", "base", "posterior"]
 Tensors = dict[str, NDArray[np.float32]]
 
 
@@ -73,7 +75,8 @@ class GeneratedCandidate:
     Attributes:
         name: Unique among the candidates.
         source: As in ``wg_common.weights_package.Candidate``.
-        tensors: Of the architecture ``lite0-head``.
+        tensors: Of the architecture ``lite0-head``; of source ``posterior``: of a
+            ``wg_common.class_means.Posterior``, which a plant finishes with its own records.
         nearest_zoo_distance: Over the zoo's median distance between neighbours; 0 is a copy.
     """
 
@@ -107,6 +110,7 @@ class Evidence:
     Attributes:
         condition: Tokens.
         guess: T-BLUP's prediction.
+        posterior: What the other sites alone say.
         sites: Other sites whose releases were used.
         unseen: Labels of which no site knows anything.
         alarms: Sentences on what is amiss with the evidence.
@@ -114,6 +118,7 @@ class Evidence:
 
     condition: Condition
     guess: Prediction
+    posterior: Posterior
     sites: tuple[str, ...]
     unseen: tuple[str, ...]
     alarms: tuple[str, ...]
@@ -187,11 +192,15 @@ def generate(
     retrieved = zoo_memory.retrieve(parts.memory, parts.priors, guess.deviations)
     found.append(("retrieval", "retrieval", *retrieved))
     found.append(("base", "base", np.zeros((len(labels), d)), np.zeros(len(labels))))
-    candidates = tuple(
+    candidates = [
         _candidate(parts, name, source, weight, bias, guess.centre, scale)
         for name, source, weight, bias in found
+    ]
+    distance = zoo_memory.novelty(parts.memory, guess.weight)
+    candidates.append(
+        GeneratedCandidate(POSTERIOR, POSTERIOR, evidence.posterior.tensors(), distance)
     )
-    return Generated(candidates, _report(parts, evidence, heads[1:]))
+    return Generated(tuple(candidates), _report(parts, evidence, heads[1:]))
 
 
 def read_releases(
@@ -223,7 +232,8 @@ def read_releases(
     if not known.all():
         alarms.append(f"{int((~known).sum())} classes are known to no site: their rows are guesses")
     unseen = tuple(name for name, seen in zip(labels, known, strict=True) if not seen)
-    return Evidence(tokens, guess, tuple(m.site for m in chosen), unseen, tuple(alarms))
+    others = blup.posterior(parts.priors, sites[1:], len(labels))
+    return Evidence(tokens, guess, others, tuple(m.site for m in chosen), unseen, tuple(alarms))
 
 
 def _choose(memory: Sequence[Memory], labels: tuple[str, ...]) -> list[Memory]:

@@ -1,8 +1,8 @@
-"""The public bases: one small network of each size, taught by the encoder.
+"""The public bases: one small network of each architecture, taught by the encoder.
 
 A base learns to give the encoder's features (Hinton et al., 2015, with features in place of
-logits) of the zoo's public images. So it starts with what ImageNet knows, and a class mean that a
-plant released in the encoder's space means something in the base's. All weights of whole networks
+logits) of the zoo's public records. So it starts with what the encoder knows, and a class mean that
+a plant released in the encoder's space means something in the base's. All weights of whole networks
 are deltas from it: independent initialisations would differ by permutations of their channels.
 
 A base that is there is kept, as the encoder is: the zoo's deltas stand on it.
@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from wg_common import atomic, canonical
 from wg_common.errors import ConfigError, DecodeError
-from wg_common.nets import cnn
 from wg_common.nets import trunk as trunks
+from wg_common.nets import whole
 from wg_server.zoo import sources
 from wg_server.zoo.plan import NetworksPlan
 from wg_server.zoo.store import Entry, Zoo
@@ -33,8 +33,8 @@ BASE_LIMIT = 64 << 20
 _TASKS = 12
 _PER_TASK = 8
 _RATE = 3e-3
-_STEPS = {"cnn-s": 1.0, "cnn-m": 1.0, "cnn-l": 0.3}
-"""Steps of a size over the plan's: a step of the large one takes five times as long."""
+_STEPS = {"cnn-l": 0.3}
+"""Steps over the plan's, where not all: a step of the large one takes five times as long."""
 
 Progress = Callable[[str], None]
 Array = NDArray[np.float32]
@@ -61,7 +61,7 @@ def read_base(zoo: Path, architecture: str) -> tuple[dict[str, Array], str]:
     except (safetensors.SafetensorError, ValueError) as error:
         raise DecodeError(f"{path}: not a safetensors file: {error}") from error
     found = {name: tuple(value.shape) for name, value in tensors.items()}
-    if found != cnn.trunk_shapes(architecture):
+    if found != whole.trunk_shapes(architecture):
         raise DecodeError(f"{path}: not the trunk of {architecture}")
     return tensors, canonical.sha256_hex(data)
 
@@ -69,17 +69,17 @@ def read_base(zoo: Path, architecture: str) -> tuple[dict[str, Array], str]:
 def train_base(
     zoo: Zoo, entries: Sequence[Entry], architecture: str, plan: NetworksPlan, seed: int
 ) -> None:
-    """Train a base on entries' images and features, and store it, unless there is one.
+    """Train a base on entries' records and features, and store it, unless there is one.
 
     Args:
         zoo: Its ``bases`` folder is written.
         entries: Of one encoder, whose features are the target.
-        architecture: ``cnn-s``, ``cnn-m`` or ``cnn-l``.
-        plan: Number of tasks, images and steps.
+        architecture: A whole network for the zoo's records.
+        plan: Number of tasks, records and steps.
         seed: Of initial weights and batches.
 
     Raises:
-        ConfigError: There are no entries.
+        ConfigError: There are no entries, or features of another number than networks have.
     """
     path = base_path(zoo.root, architecture)
     if path.is_file():
@@ -87,35 +87,41 @@ def train_base(
     if not entries:
         raise ConfigError("zoo: a base needs entries to learn from")
     chosen = np.unique(np.linspace(0, len(entries) - 1, plan.base_tasks).astype(int))
-    lessons = [_lesson(zoo, entries[index], plan.base_images) for index in chosen]
     with threads(1):
-        tensors = _distil(
-            lessons, architecture, round(plan.base_steps * _STEPS[architecture]), seed
-        )
+        lessons = [_lesson(zoo, entries[index], architecture, plan.base_images) for index in chosen]
+        dimension = lessons[0][1].shape[1]
+        if dimension != whole.FEATURES:
+            raise ConfigError(
+                f"zoo: the encoder has {dimension} features, and whole networks are taught"
+                f" {whole.FEATURES}; fit an encoder of that dimension, or leave 'networks' out"
+            )
+        steps = round(plan.base_steps * _STEPS.get(architecture, 1.0))
+        tensors = _distil(lessons, architecture, steps, seed)
     atomic.write_bytes(path, safetensors.numpy.save(tensors))
 
 
-def _lesson(zoo: Zoo, entry: Entry, count: int) -> tuple[NDArray[np.uint8], Array]:
-    """Some images of a task, and what the encoder makes of them."""
+def _lesson(zoo: Zoo, entry: Entry, architecture: str, count: int) -> tuple[whole.Batch, Array]:
+    """Some records of a task, and what the encoder makes of them."""
     task = sources.load(entry.task)
     rng = np.random.default_rng((entry.task.seed, entry.task.family, entry.task.site, 9))
-    rows = rng.permutation(len(task.images))[:count]
-    return cnn.prepared([task.images[row] for row in rows]), zoo.read(entry).features[rows]
+    rows = rng.permutation(len(task.records))[:count]
+    batch = whole.prepared(architecture, [task.records[row] for row in rows])
+    return batch, zoo.read(entry).features[rows]
 
 
 def _distil(
-    lessons: Sequence[tuple[NDArray[np.uint8], Array]], architecture: str, steps: int, seed: int
+    lessons: Sequence[tuple[whole.Batch, Array]], architecture: str, steps: int, seed: int
 ) -> dict[str, Array]:
     """Half of the loss is on features, half on their deviations from the task's mean.
 
     Classes differ within a task, and by a third of what tasks differ by; without the second half a
-    small network spends itself on light and camera.
+    small network spends itself on light and camera, or on gain and unit.
     """
     rng = np.random.default_rng((seed, 31))
     target = np.concatenate([features for _, features in lessons]).astype(np.float64)
     between = float(target.var(axis=0).mean())
     within = float(np.mean([features.var(axis=0).mean() for _, features in lessons]))
-    model = cnn.load_trunk(architecture, cnn.draw_trunk(architecture, rng)).train()
+    model = whole.load_trunk(architecture, whole.draw_trunk(architecture, rng)).train()
     model = trunks.channels_last(model)
     optimiser = torch.optim.AdamW(model.parameters(), lr=_RATE, weight_decay=0.01)
     tasks = min(_TASKS, len(lessons))
@@ -123,17 +129,16 @@ def _distil(
         rate = _RATE * min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * step / steps))
         for group in optimiser.param_groups:
             group["lr"] = rate
-        images, features = [], []
+        batches, features = [], []
         for index in rng.choice(len(lessons), tasks, replace=False):
             rows = rng.choice(len(lessons[index][0]), _PER_TASK)
-            images.append(lessons[index][0][rows])
+            batches.append(lessons[index][0][rows])
             features.append(lessons[index][1][rows])
-        batch = torch.from_numpy(np.concatenate(images)).float()
-        found = model(batch.contiguous(memory_format=torch.channels_last))
+        found = whole.together(model, batches)
         error = (found - torch.from_numpy(np.concatenate(features))).view(tasks, _PER_TASK, -1)
         centred = error - error.mean(dim=1, keepdim=True)
         loss = error.square().mean() / between + centred.square().mean() / within
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-    return cnn.trunk_tensors(model)
+    return whole.trunk_tensors(model)

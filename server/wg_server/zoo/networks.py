@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from wg_common import atomic, canonical
 from wg_common.errors import DecodeError, VerificationError
-from wg_common.nets import cnn
 from wg_common.nets import trunk as trunks
+from wg_common.nets import whole
 from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
 from wg_server.zoo import bases, heads, sources
 from wg_server.zoo.plan import NetworksPlan
@@ -35,6 +35,8 @@ from wg_server.zoo.store import ENTRY_LIMIT, OBJECT_LIMIT, Entry, Zoo
 from wg_server.zoo.workers import pool, threads
 
 HELD_LIMIT = 64
+_INPUTS = "images"
+"""Name of the held-out records in an object, whatever they are."""
 _BATCH = 48
 _WARM_UP = 30
 _RATE = 5e-4
@@ -75,13 +77,13 @@ class Network:
         tensors: The whole network, as its architecture names them.
         base_features: The base's features of the task's records, ``[n, 64]``.
         held: Rows of the records that it was not trained on, ``[q]``.
-        images: Their images, uint8 ``[q, 3, 64, 64]``.
+        inputs: These records, from ``whole.prepared``.
     """
 
     tensors: dict[str, Array]
     base_features: Array
     held: NDArray[np.int64]
-    images: NDArray[np.uint8]
+    inputs: whole.Batch
 
 
 def wanted(entries: Sequence[Entry], plan: NetworksPlan) -> list[tuple[str, Entry]]:
@@ -103,7 +105,7 @@ def build(
     zoo: Zoo, entries: Sequence[Entry], plan: NetworksPlan, *, seed: int, workers: int
 ) -> Iterator[str]:
     """Train the bases, then the networks that are not there yet; yields words as they finish."""
-    by_cost = sorted(plan.architectures, key=lambda name: -cnn.WIDTHS[name])
+    by_cost = sorted(plan.architectures, key=lambda name: -whole.width(name))
     jobs = [(zoo.root, list(entries), name, plan, seed) for name in by_cost]
     todo = [(a, e) for a, e in wanted(entries, plan) if not _record(zoo.root, e.key, a).is_file()]
     if workers == 1:
@@ -145,16 +147,16 @@ def read(zoo: Zoo, entry: NetworkEntry) -> Network:
     try:
         tensors = dict(safetensors.numpy.load(data))
         features = tensors.pop("base_features").astype(np.float32)
-        held, images = tensors.pop("held").astype(np.int64), tensors.pop("images")
+        held, inputs = tensors.pop("held").astype(np.int64), tensors.pop(_INPUTS)
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise DecodeError(f"{path}: not a network of the zoo: {error}") from error
-    return Network(tensors, features, held, images)
+    return Network(tensors, features, held, inputs)
 
 
 def fine_tune(
     architecture: str,
     base: dict[str, Array],
-    images: NDArray[np.uint8],
+    images: whole.Batch,
     labels: NDArray[np.int64],
     classes: int,
     *,
@@ -166,7 +168,7 @@ def fine_tune(
     Args:
         architecture: Of the base.
         base: Its tensors.
-        images: From ``cnn.prepared``, ``[n, 3, 64, 64]``.
+        images: Or windows, n of them; from ``whole.prepared``.
         labels: ``[n]``.
         classes: K.
         steps: Of the fine-tuning; 0 leaves a linear probe.
@@ -175,9 +177,9 @@ def fine_tune(
     Returns:
         The whole network's tensors.
     """
-    trunk = cnn.load_trunk(architecture, base)
-    weight, bias = heads.fit_head(cnn.features(trunk, images), labels, classes)
-    model = trunks.channels_last(cnn.CnnModel(trunk, classes))
+    trunk = whole.load_trunk(architecture, base)
+    weight, bias = heads.fit_head(whole.features(trunk, images), labels, classes)
+    model = trunks.channels_last(whole.NetworkModel(trunk, classes))
     with torch.no_grad():
         model.head.weight.copy_(torch.from_numpy(weight))
         model.head.bias.copy_(torch.from_numpy(bias))
@@ -192,7 +194,7 @@ def fine_tune(
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-    found = cnn.trunk_tensors(trunk)
+    found = whole.trunk_tensors(trunk)
     found[HEAD_WEIGHT] = model.head.weight.detach().numpy().copy()
     found[HEAD_BIAS] = model.head.bias.detach().numpy().copy()
     return found
@@ -201,11 +203,11 @@ def fine_tune(
 def accuracy(
     architecture: str,
     tensors: dict[str, Array],
-    images: NDArray[np.uint8],
+    images: whole.Batch,
     labels: NDArray[np.int64],
 ) -> float:
     """Share of records that a network gets right; NaN without records."""
-    found = cnn.features(cnn.load_trunk(architecture, tensors), images)
+    found = whole.features(whole.load_trunk(architecture, tensors), images)
     logits = found @ tensors[HEAD_WEIGHT].T + tensors[HEAD_BIAS]
     return float((logits.argmax(axis=1) == labels).mean()) if len(labels) else float("nan")
 
@@ -226,7 +228,8 @@ def _network(job: tuple[Path, Entry, str, NetworksPlan]) -> str:
 def _build_network(zoo: Zoo, entry: Entry, architecture: str, plan: NetworksPlan) -> None:
     base, base_id = bases.read_base(zoo.root, architecture)
     task = sources.load(entry.task)
-    images, labels, classes = cnn.prepared(task.images), task.labels, len(task.names)
+    images = whole.prepared(architecture, task.records)
+    labels, classes = task.labels, len(task.names)
     rng = np.random.default_rng((entry.task.seed, entry.task.family, entry.task.site, 10))
     order = rng.permutation(len(labels))
     held, train = np.sort(order[: len(order) // 5][:HELD_LIMIT]), order[len(order) // 5 :]
@@ -240,11 +243,11 @@ def _build_network(zoo: Zoo, entry: Entry, architecture: str, plan: NetworksPlan
     data = safetensors.numpy.save(
         {
             **tensors,
-            "base_features": cnn.features(cnn.load_trunk(architecture, base), images).astype(
+            "base_features": whole.features(whole.load_trunk(architecture, base), images).astype(
                 np.float16
             ),
             "held": held.astype(np.int32),
-            "images": images[held],
+            _INPUTS: images[held],
         }
     )
     record = NetworkEntry(

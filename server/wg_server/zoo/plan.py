@@ -113,7 +113,7 @@ class NetworksPlan:
         sites: Sites of each of these families.
         steps: Fine-tuning steps of a network.
         base_tasks: Tasks that a base learns from.
-        base_images: Images of each.
+        base_images: Images, or windows, of each.
         base_steps: Steps of a base's training.
     """
 
@@ -172,13 +172,22 @@ class ZooPlan:
                     f"source {source.kind}: has sensor windows, and {self.architecture} is for"
                     f" images; set architecture: {registry.WINDOW_HEAD}"
                 )
-        if self.modality == "windows" and self.networks is not None:
-            raise ConfigError("networks: whole networks are for images; leave them out")
+        for name in () if self.networks is None else self.networks.architectures:
+            if registry.known(name).modality != self.modality:
+                fitting = ", ".join(
+                    a.name
+                    for a in registry.ARCHITECTURES.values()
+                    if a.whole and a.modality == self.modality
+                )
+                raise ConfigError(
+                    f"networks.architectures: {name} is for {registry.known(name).modality}, and"
+                    f" the zoo is of {self.modality}; take some of {fitting}"
+                )
 
     @property
     def modality(self) -> encoders.Modality:
         """What records the zoo is of."""
-        return "windows" if self.architecture == registry.WINDOW_HEAD else "images"
+        return registry.known(self.architecture).modality
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

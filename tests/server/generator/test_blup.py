@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from wg_common.class_means import SiteEvidence, nothing
 from wg_server.generator import blup
-from wg_server.generator.evidence import SiteEvidence, nothing, site_evidence
+from wg_server.generator.evidence import site_evidence
 from wg_server.generator.knowledge import crossfit
 from wg_server.generator.tasks import ZooTask
 

@@ -11,9 +11,10 @@ import pytest
 from wg_client.finetune import fit_finetuned
 from wg_client.folds import stratified
 from wg_client.heads import LinearHead
+from wg_common.class_means import nothing
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_server.generator import blup, card
-from wg_server.generator.evidence import nothing, site_evidence
+from wg_server.generator.evidence import site_evidence
 from wg_server.generator.generate import Generator, Memory, generate
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def _heads(
             c.tensors["head.weight"].astype(np.float64), c.tensors["head.bias"].astype(np.float64)
         )
         for c in made.candidates
+        if c.source != "posterior"
     }
 
 

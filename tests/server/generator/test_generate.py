@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from wg_common import canonical
+from wg_common.class_means import complete, from_tensors
 from wg_common.errors import ConfigError, DataError, DecodeError, VerificationError
 from wg_common.nets.registry import check_tensors
+from wg_common.weights_package import POSTERIOR
 from wg_server.generator import package
 from wg_server.generator.generate import (
     Generated,
@@ -42,10 +44,45 @@ def test_the_documented_candidates_are_there_and_fit_the_architecture(
     made = generate(generator, own, _memory(world), LABELS, samples=3, seed=1)
     found = _by_name(made)
     wanted = {"closed-form", "sample-0", "sample-1", "sample-2", "sample-mean", "network"}
-    assert wanted | {"retrieval", "base", "blend"} == set(found)
+    assert wanted | {"retrieval", "base", "blend", POSTERIOR} == set(found)
     for candidate in made.candidates:
-        check_tensors("lite0-head", candidate.tensors, 4, 16)
         assert candidate.nearest_zoo_distance >= 0
+        if candidate.source == POSTERIOR:
+            assert from_tensors(candidate.tensors, 4, 16).classes == 4
+        else:
+            check_tensors("lite0-head", candidate.tensors, 4, 16)
+
+
+def test_what_a_plant_completes_has_nothing_of_its_own_release(
+    generator: Generator, world: World
+) -> None:
+    made = [
+        _by_name(generate(generator, own, _memory(world), LABELS, samples=1, seed=1))[POSTERIOR]
+        for own in (world.release(20, 0, epsilon=4.0, shots=10), None)
+    ]
+    for key, value in made[0].tensors.items():
+        assert np.array_equal(value, made[1].tensors[key])
+
+
+def test_completing_beats_the_delivered_head_on_the_plants_own_kind(
+    generator: Generator, world: World
+) -> None:
+    gains = []
+    for family in (20, 21, 22, 23):
+        own = world.release(family, 0, epsilon=1.0, shots=5)
+        memory = [
+            Memory(f"site-{s}", world.release(family, s, epsilon=1.0, shots=40)) for s in (1, 2)
+        ]
+        made = _by_name(generate(generator, own, memory, LABELS, samples=1, seed=1))
+        x, y = world.records(family, 0, 4, 5, 3)
+        tx, ty = world.records(family, 0, 4, 50, 2)
+        posterior = from_tensors(made[POSTERIOR].tensors, 4, 16)
+        weight, bias = complete(posterior, x.astype(np.float64), y)
+        delivered = made["closed-form"].tensors
+        before = (tx @ delivered["head.weight"].T + delivered["head.bias"]).argmax(axis=1) == ty
+        after = (tx @ weight.T + bias).argmax(axis=1) == ty
+        gains.append(after.mean() - before.mean())
+    assert np.mean(gains) > 0.05
 
 
 def test_permuting_the_labels_permutes_the_rows(generator: Generator, world: World) -> None:
@@ -55,6 +92,8 @@ def test_permuting_the_labels_permutes_the_rows(generator: Generator, world: Wor
     turned = tuple(LABELS[i] for i in order)
     two = _by_name(generate(generator, own, _memory(world), turned, samples=4, seed=5))
     for name, candidate in one.items():
+        if name == POSTERIOR:  # its classes are turned in tests/common/test_class_means.py
+            continue
         for key, value in candidate.tensors.items():
             np.testing.assert_allclose(two[name].tensors[key], value[order], rtol=1e-3, atol=2e-4)
 

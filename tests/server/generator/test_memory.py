@@ -43,8 +43,8 @@ def test_retrieval_of_a_zoo_entry_is_its_weights(
 
 
 def test_every_rival_answers_with_a_finite_head(generator: Generator) -> None:
+    from wg_common.class_means import nothing
     from wg_server.generator.condition import condition
-    from wg_server.generator.evidence import nothing
 
     parts = generator.parts
     sites = [nothing(3, 16)]

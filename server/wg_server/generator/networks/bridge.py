@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from wg_common.class_means import discriminant
 from wg_server.generator.blup import Prediction
 from wg_server.generator.networks.entries import ZooNetwork
 
 Floats = NDArray[np.float64]
 _RIDGE = 2.0
-_EVEN = 0.25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,11 +45,7 @@ class Bridge:
     def rows(self, guess: Prediction) -> Floats:
         """Head rows and, last, biases on centred features, ``[K, 65]``."""
         away = guess.deviations @ self.deviations
-        length = np.sqrt(np.einsum("kd,de,ke->k", away, self.whitener, away))
-        typical = float(np.sqrt(np.mean(length**2))) + 1e-12
-        even = away / (length + _EVEN * typical)[:, None] * typical
-        weight = even @ self.whitener
-        bias = -0.5 * np.einsum("kd,kd->k", even, weight)
+        weight, bias = discriminant(away, self.whitener)
         weight, bias = weight - weight.mean(axis=0), bias - bias.mean()
         size = float(np.sqrt(np.mean(np.sum(weight**2, axis=1)))) + 1e-12
         return np.concatenate([weight, bias[:, None]], axis=1) * (self.scale / size)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wg_common.nets import cnn
+from wg_common.nets import whole
 from wg_server.generator.networks.codec import Codec
 from wg_server.generator.networks.weight_plan import WeightPlan
 
@@ -35,13 +35,13 @@ class Decoder:
     device: torch.device = torch.device("cpu")  # noqa: RUF009 - has no state
 
     def features(self, latents: Tensor, images: Tensor) -> Tensor:
-        """Features ``[n, 64]`` of images, differentiable in the latents ``[P, l]``.
+        """Features ``[n, 64]`` of prepared records, differentiable in the latents ``[P, l]``.
 
         A ``low-rank`` plan is not projected here: its codec's directions are of low rank each.
         """
         flat = self.codec.decode(latents)
         weights = {
-            name.removeprefix(cnn.TRUNK): torch.from_numpy(value)
+            name.removeprefix(whole.TRUNK): torch.from_numpy(value)
             for name, value in self.base.items()
         }
         weights = {name: value.to(self.device) for name, value in weights.items()}
@@ -50,11 +50,11 @@ class Decoder:
             place = 0
             for name, shape in part.tensors:
                 size = int(np.prod(shape))
-                short = name.removeprefix(cnn.TRUNK)
+                short = name.removeprefix(whole.TRUNK)
                 weights[short] = weights[short] + flat[part.name][place : place + size].view(shape)
                 place += size
-        module = cnn.Cnn(cnn.WIDTHS[self.plan.architecture])
-        batch = images.float().contiguous(memory_format=torch.channels_last)
+        module = whole.build_trunk(self.plan.architecture)
+        batch = whole.as_input(images)
         found: Tensor = torch.func.functional_call(module, weights, (batch,))
         return found.cpu()
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from wg_common.nets import whole
 from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
 from wg_server.generator.networks.weight_plan import WeightPlan
 from wg_server.generator.tasks import ZooTask
@@ -32,7 +33,7 @@ class ZooNetwork:
         rows: Head rows and, last, biases on centred features, ``[K, 65]``.
         base_features: The base's features of the task's records, ``[n, 64]``.
         held: Records that it was not trained on, ``[q]``.
-        images: Their images, uint8 ``[q, 3, 64, 64]``.
+        inputs: These records, from ``whole.prepared``.
     """
 
     task: ZooTask
@@ -40,7 +41,7 @@ class ZooNetwork:
     rows: Array
     base_features: Array
     held: NDArray[np.int64]
-    images: NDArray[np.uint8]
+    inputs: whole.Batch
 
     @property
     def centre(self) -> Array:
@@ -71,7 +72,7 @@ def load_networks(
                 rows.astype(np.float32),
                 network.base_features,
                 network.held,
-                network.images,
+                network.inputs,
             )
         )
     return found

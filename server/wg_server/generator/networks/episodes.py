@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wg_common.nets import whole
 from wg_server.generator.condition import Condition
 from wg_server.generator.episodes import Episode, Plants, Scenario
 from wg_server.generator.networks.condition import (
@@ -51,7 +52,7 @@ class NetworkEpisode:
         plant: The plant as heads see it.
         rows: Target head rows on features less the predicted centre, ``[K, 65]``, row units.
         latents: Target latents, ``[P, l]``.
-        images: Held-out records, uint8 ``[q, 3, 64, 64]``.
+        inputs: Held-out records, q of them, from ``whole.prepared``.
         answers: Their classes, ``[q]``.
         base_features: The base's features of them, ``[q, 64]``.
     """
@@ -62,7 +63,7 @@ class NetworkEpisode:
     plant: Episode
     rows: Array
     latents: Array
-    images: NDArray[np.uint8]
+    inputs: whole.Batch
     answers: NDArray[np.int64]
     base_features: Array
 
@@ -122,7 +123,7 @@ def draw(
             np.float32
         ),
         latents=shelf.latents[number].astype(np.float32),
-        images=network.images[place],
+        inputs=network.inputs[place],
         answers=plant.answers[:QUERIES],
         base_features=network.base_features[plant.rows[:QUERIES]],
     )
@@ -133,7 +134,7 @@ def logits(zoo: Zoo, episode: NetworkEpisode, rows: Tensor, latents: Tensor | No
 
     Args:
         zoo: Of the episode's architecture.
-        episode: Its images and predicted centre.
+        episode: Its records and predicted centre.
         rows: ``[K, 65]``, row units.
         latents: ``[P, l]``; None is the base's trunk.
     """
@@ -141,6 +142,6 @@ def logits(zoo: Zoo, episode: NetworkEpisode, rows: Tensor, latents: Tensor | No
     if latents is None:
         features = torch.from_numpy(episode.base_features)
     else:
-        features = zoo.decoder.features(latents, torch.from_numpy(episode.images))
+        features = zoo.decoder.features(latents, torch.from_numpy(episode.inputs))
     centred = features - torch.from_numpy(episode.condition.centre)
     return (centred @ rows[:, :-1].T + rows[:, -1]) * unit

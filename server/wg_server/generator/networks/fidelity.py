@@ -1,4 +1,4 @@
-"""Functional fidelity of codecs: what decoded networks are worth on images, and which is chosen.
+"""Functional fidelity of codecs: what decoded networks are worth on records, and which is chosen.
 
 Reconstructed weights are not the aim; networks that answer right are. Both codecs are fitted
 without a group of families and judged on that group's networks, which they decode to run them on
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wg_common.nets import cnn
+from wg_common.nets import whole
 from wg_server.generator.card import clustered
 from wg_server.generator.networks.codec import Array, Codec, fit_layer_codec
 from wg_server.generator.networks.decoder import Decoder
@@ -95,7 +95,7 @@ class Scores:
     def judge(
         self, network: ZooNetwork, base: Mapping[str, Array], decoders: Mapping[str, Decoder]
     ) -> None:
-        """One network's by all ways, on its held-out images."""
+        """One network's by all ways, on its held-out records."""
         plan = next(iter(decoders.values())).plan
         delta = plan.delta(network.tokens)
         trunks = {
@@ -165,8 +165,8 @@ def fitted(
 def measure(
     network: ZooNetwork, architecture: str, trunk: Mapping[str, Array]
 ) -> tuple[float, float]:
-    """Accuracy and cross-entropy of a trunk under the network's own head, on held-out images."""
-    features = cnn.features(cnn.load_trunk(architecture, trunk), network.images)
+    """Accuracy and cross-entropy of a trunk under the network's own head, on held-out records."""
+    features = whole.features(whole.load_trunk(architecture, trunk), network.inputs)
     logits = (features - network.centre) @ network.rows[:, :-1].T + network.rows[:, -1]
     answers = network.task.y[network.held]
     logits = logits - logits.max(axis=1, keepdims=True)

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from wg_common import atomic, canonical
-from wg_common.nets import cnn
 from wg_common.nets import encoder as encoders
+from wg_common.nets import whole
 from wg_server.generator import standards
 from wg_server.generator.compute import CPU, Compute
 from wg_server.generator.episodes import Plants, Scenario
@@ -149,7 +149,7 @@ def _holdings(
 ) -> dict[str, _Holding]:
     """Architectures of which the zoo has enough networks."""
     found = {}
-    for name in sorted(cnn.WIDTHS):
+    for name in sorted(whole.KINDS):
         if not bases.base_path(home.zoo, name).is_file():
             continue
         base, base_id = bases.read_base(home.zoo, name)

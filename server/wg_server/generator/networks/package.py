@@ -19,7 +19,7 @@ from torch import Tensor
 
 from wg_common import canonical
 from wg_common.errors import DecodeError
-from wg_common.nets import cnn
+from wg_common.nets import whole
 from wg_server.generator.blup import Priors
 from wg_server.generator.networks.bridge import Bridge
 from wg_server.generator.networks.codec import Codec, read_layer_codec
@@ -152,7 +152,7 @@ def _stock(
 ) -> Stock:
     wanted = weight_plan(name, plan)
     base = {k: v.numpy() for k, v in _under(tensors, "base.").items()}
-    if {k: v.shape for k, v in base.items()} != cnn.trunk_shapes(name):
+    if {k: v.shape for k, v in base.items()} != whole.trunk_shapes(name):
         raise DecodeError(f"networks: the base of {name} is not its trunk")
     codec = _CODECS[str(row["codec"])](
         [part.name for part in wanted.parts],

@@ -8,7 +8,7 @@ own, one head row each, and are part of every plan. What a plan does not name st
 head        head rows only
 norm        and scale and shift of every norm
 low-rank    and norms, and of each larger matrix the best ``RANK`` singular directions
-layers      and the last stage: two convolutions, their norms, and the projection
+layers      and the last stage: two convolutions, their norms, and what follows them
 whole       and everything else
 ==========  ==========================================================================
 
@@ -25,11 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.errors import ConfigError
-from wg_common.nets import cnn, registry
+from wg_common.nets import registry, whole
 
 RANK = 4
 Array = NDArray[np.float32]
-_LAST = ("blocks.3.", "blocks.4.", "project.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ class WeightPlan:
 
     def delta(self, tokens: Mapping[str, Array]) -> dict[str, Array]:
         """The delta of tokens: one array for each tensor of the trunk, zero where not planned."""
-        shapes = cnn.trunk_shapes(self.architecture)
+        shapes = whole.trunk_shapes(self.architecture)
         found = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
         for part in self.parts:
             place = 0
@@ -108,22 +107,24 @@ def weight_plan(architecture: str, name: str) -> WeightPlan:
         plans = ", ".join(known.plans)
         raise ConfigError(f"weight plan {name!r} of {architecture}: expected one of {plans}")
     return WeightPlan(
-        name, architecture, tuple(p for p in _parts(architecture) if _planned(name, p.name))
+        name,
+        architecture,
+        tuple(p for p in _parts(architecture) if _planned(name, p.name, architecture)),
     )
 
 
 def _parts(architecture: str) -> list[Part]:
     """Tensors grouped by their layer."""
     grouped: dict[str, list[tuple[str, tuple[int, ...]]]] = {}
-    for full, shape in cnn.trunk_shapes(architecture).items():
-        layer = full.removeprefix(cnn.TRUNK).rpartition(".")[0]
+    for full, shape in whole.trunk_shapes(architecture).items():
+        layer = full.removeprefix(whole.TRUNK).rpartition(".")[0]
         grouped.setdefault(layer, []).append((full, shape))
     return [Part(name, tuple(tensors)) for name, tensors in grouped.items()]
 
 
-def _planned(plan: str, part: str) -> bool:
+def _planned(plan: str, part: str, architecture: str) -> bool:
     if plan in ("whole", "low-rank"):
         return True
     if plan == "layers":
-        return part == "project" or part.startswith(_LAST)
+        return part.startswith(whole.KINDS[architecture].last)
     return plan == "norm" and part.endswith("norm")

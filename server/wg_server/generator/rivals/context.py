@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from wg_common.class_means import SiteEvidence
 from wg_server.generator.blup import Prediction, Priors
-from wg_server.generator.evidence import SiteEvidence
 from wg_server.generator.memory import Memory
 
 Floats = NDArray[np.float64]

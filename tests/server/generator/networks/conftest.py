@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.server.generator.conftest import DIMENSION, ENCODER
 
-from wg_common.nets import cnn
+from wg_common.nets import whole
 from wg_server.generator.episodes import Plants
 from wg_server.generator.generate import Generator
 from wg_server.generator.knowledge import Knowledge
@@ -32,8 +32,8 @@ def network_of(task: ZooTask, architecture: str) -> ZooNetwork:
     """A network whose delta belongs to the family, and whose features are the encoder's, mapped."""
     there = np.random.default_rng((3, int(task.key.split("-")[0])))
     own = np.random.default_rng([3, *map(int, task.key.split("-"))])
-    mapping = np.random.default_rng(4).normal(0, 0.3, (DIMENSION, cnn.FEATURES))
-    features = task.features @ mapping + own.normal(0, 0.01, (len(task.y), cnn.FEATURES))
+    mapping = np.random.default_rng(4).normal(0, 0.3, (DIMENSION, whole.FEATURES))
+    features = task.features @ mapping + own.normal(0, 0.01, (len(task.y), whole.FEATURES))
     weight, bias = heads.fit_head(features, task.y, len(task.labels))
     rows = np.concatenate([weight, (bias + weight @ features.mean(axis=0))[:, None]], axis=1)
     tokens = {
@@ -49,7 +49,7 @@ def network_of(task: ZooTask, architecture: str) -> ZooNetwork:
         rows=rows.astype(np.float32),
         base_features=features.astype(np.float32),
         held=held,
-        images=own.integers(0, 256, (len(held), 3, 64, 64)).astype(np.uint8),
+        inputs=own.integers(0, 256, (len(held), 3, 64, 64)).astype(np.uint8),
     )
 
 
@@ -69,7 +69,7 @@ def zoos(zoo_tasks: list[ZooTask], generator: Generator) -> dict[str, Zoo]:
             NetworkKnowledge(
                 generator.parts.priors, fit_bridge(networks), shelve(networks, latents)
             ),
-            Decoder(plan, codec, cnn.draw_trunk(architecture, np.random.default_rng(5))),
+            Decoder(plan, codec, whole.draw_trunk(architecture, np.random.default_rng(5))),
         )
     return found
 

@@ -15,7 +15,7 @@ from tests.server.generator.networks.conftest import network_of
 from torch import Tensor
 
 from wg_common.errors import ConfigError
-from wg_common.nets import cnn
+from wg_common.nets import whole
 from wg_server.generator.knowledge import Knowledge
 from wg_server.generator.networks import fidelity, make, vae
 from wg_server.generator.networks.codec import Array, Codec, fit_layer_codec
@@ -31,7 +31,7 @@ FAMILIES = frozenset(f"family-{i}" for i in range(10))
 
 @pytest.fixture(scope="module")
 def base() -> dict[str, Array]:
-    return cnn.draw_trunk("cnn-s", np.random.default_rng(5))
+    return whole.draw_trunk("cnn-s", np.random.default_rng(5))
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +42,8 @@ def networks(zoo_tasks: list[ZooTask], base: dict[str, Array]) -> list[ZooNetwor
         network = network_of(task, "cnn-s")
         network = replace(network, tokens={k: 8 * v for k, v in network.tokens.items()})
         delta = PLAN.delta(network.tokens)
-        trunk = cnn.load_trunk("cnn-s", {k: v + delta[k] for k, v in base.items()})
-        features = cnn.features(trunk, network.images)
+        trunk = whole.load_trunk("cnn-s", {k: v + delta[k] for k, v in base.items()})
+        features = whole.features(trunk, network.inputs)
         mean = features.mean(axis=0)
         rows = np.random.default_rng(6).normal(size=network.rows.shape).astype(np.float32)
         rows[:, -1] = rows[:, :-1] @ (network.centre - mean)

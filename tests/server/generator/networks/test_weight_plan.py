@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wg_common.errors import ConfigError
-from wg_common.nets import cnn, registry
+from wg_common.nets import registry, whole
 from wg_server.generator.networks.weight_plan import RANK, weight_plan
 
 Arrays = dict[str, np.ndarray]
@@ -14,11 +14,11 @@ Arrays = dict[str, np.ndarray]
 
 def _delta(architecture: str, seed: int) -> Arrays:
     rng = np.random.default_rng(seed)
-    shapes = cnn.trunk_shapes(architecture)
+    shapes = whole.trunk_shapes(architecture)
     return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
 
 
-@pytest.mark.parametrize("architecture", cnn.WIDTHS)
+@pytest.mark.parametrize("architecture", whole.KINDS)
 @given(seed=st.integers(0, 1 << 30))
 @settings(max_examples=5, deadline=None)
 def test_whole_delta_round_trips_exactly(architecture: str, seed: int) -> None:
@@ -29,12 +29,13 @@ def test_whole_delta_round_trips_exactly(architecture: str, seed: int) -> None:
     assert all(np.array_equal(again[name], delta[name]) for name in delta)
 
 
-@pytest.mark.parametrize("name", registry.CNN_PLANS)
+@pytest.mark.parametrize("name", registry.NETWORK_PLANS)
+@pytest.mark.parametrize("architecture", ["cnn-s", "cnn1d-s"])
 @given(seed=st.integers(0, 1 << 30))
 @settings(max_examples=3, deadline=None)
-def test_tokens_round_trip(name: str, seed: int) -> None:
-    plan = weight_plan("cnn-s", name)
-    tokens = plan.tokens(_delta("cnn-s", seed))
+def test_tokens_round_trip(architecture: str, name: str, seed: int) -> None:
+    plan = weight_plan(architecture, name)
+    tokens = plan.tokens(_delta(architecture, seed))
     again = plan.tokens(plan.delta(tokens))
     assert list(again) == list(tokens)
     for part in tokens:
@@ -43,17 +44,19 @@ def test_tokens_round_trip(name: str, seed: int) -> None:
         np.testing.assert_allclose(again[part], tokens[part], atol=tolerance, rtol=0)
 
 
-@pytest.mark.parametrize("name", registry.CNN_PLANS)
-def test_what_is_not_planned_stays_the_base(name: str) -> None:
-    plan = weight_plan("cnn-s", name)
+@pytest.mark.parametrize("name", registry.NETWORK_PLANS)
+@pytest.mark.parametrize("architecture", ["cnn-s", "cnn1d-s"])
+def test_what_is_not_planned_stays_the_base(architecture: str, name: str) -> None:
+    plan = weight_plan(architecture, name)
     planned = {tensor for part in plan.parts for tensor, _ in part.tensors}
-    delta = plan.delta(plan.tokens(_delta("cnn-s", 1)))
+    delta = plan.delta(plan.tokens(_delta(architecture, 1)))
     assert all(value.any() == (tensor in planned) for tensor, value in delta.items())
 
 
-def test_plans_are_nested() -> None:
+@pytest.mark.parametrize("architecture", whole.KINDS)
+def test_plans_are_nested(architecture: str) -> None:
     def names(plan: str) -> set[str]:
-        return {part.name for part in weight_plan("cnn-m", plan).parts}
+        return {part.name for part in weight_plan(architecture, plan).parts}
 
     assert names("head") == set()
     assert names("norm") < names("whole")
@@ -68,9 +71,11 @@ def test_low_rank_deltas_have_low_rank() -> None:
     assert np.linalg.matrix_rank(matrix, tol=1e-3) == RANK
 
 
-def test_sizes_share_their_parts() -> None:
-    names = {tuple(p.name for p in weight_plan(a, "whole").parts) for a in cnn.WIDTHS}
-    assert len(names) == 1
+@pytest.mark.parametrize("kind", [whole.IMAGES, whole.WINDOWS])
+def test_sizes_of_a_kind_share_their_parts(kind: whole.Kind) -> None:
+    for name in registry.NETWORK_PLANS:
+        found = {tuple(p.name for p in weight_plan(a, name).parts) for a in kind.widths}
+        assert len(found) == 1
 
 
 @pytest.mark.parametrize(("architecture", "name"), [("lite0-head", "head"), ("cnn-s", "half")])

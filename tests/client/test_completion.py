@@ -1,0 +1,148 @@
+"""What a plant completes: judged out of fold, kept where it helps, used without labels."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from wg_client.apply import apply_package
+from wg_client.completion import complete, fit_completed
+from wg_client.config import AcceptanceConfig
+from wg_client.contest import COMPLETED, LOCAL, Outcome, hold
+from wg_client.entrants import Offer
+from wg_client.folds import stratified
+from wg_client.heads import Floats, Ints, LinearHead
+from wg_client.trunks import Trunk
+from wg_common.class_means import Posterior
+from wg_common.errors import DecodeError
+
+from .conftest import MakePlant
+
+K, D = 5, 16
+
+
+def _means(seed: int) -> Floats:
+    return np.random.default_rng(seed).normal(size=(K, D)) * 0.9
+
+
+def _posterior(means: Floats, weight: float) -> Posterior:
+    """Other sites know these class means, as if from ``weight`` records of each."""
+    deviations = means - means.mean(axis=0)
+    precision = np.zeros((D, K + 1, K + 1))
+    precision[:, 0, 0] = 0.1
+    inner = np.arange(1, K + 1)
+    precision[:, inner, inner] = 1 + weight
+    weighted = np.concatenate([np.zeros((D, 1)), weight * deviations.T], axis=1)
+    ones = np.ones(D)
+    return Posterior(np.eye(D), ones, 0.1 * ones, ones, np.eye(D), precision, weighted)
+
+
+def _draw(means: Floats, counts: list[int], seed: int) -> tuple[Floats, Ints]:
+    rng = np.random.default_rng(seed)
+    y = np.repeat(np.arange(K), counts)
+    return means[y] + rng.normal(size=(len(y), D)), y
+
+
+def _hold(x: Floats, y: Ints, posterior: Posterior) -> Outcome:
+    trunk = Trunk(x)
+    zero = Offer("", "", trunk, LinearHead(np.zeros((K, D)), np.zeros(K)))
+    return hold(trunk, y, None, [], zero, AcceptanceConfig(), posterior=posterior)
+
+
+def _accuracy(head: LinearHead, means: Floats) -> float:
+    x, y = _draw(means, [200] * K, 77)
+    return float((head.logits(x).argmax(axis=1) == y).mean())
+
+
+def test_what_others_know_is_kept_and_helps() -> None:
+    means = _means(1)
+    x, y = _draw(means, [3] * K, 2)
+    outcome = _hold(x, y, _posterior(means, 20.0))
+    assert outcome.kept == COMPLETED
+    local = _accuracy(outcome.models[LOCAL].head, means)
+    assert _accuracy(outcome.models[COMPLETED].head, means) > local + 0.05
+
+
+def test_wrong_knowledge_does_no_harm() -> None:
+    differences = []
+    for seed in range(4):
+        means = _means(seed)
+        x, y = _draw(means, [8] * K, 10 + seed)
+        outcome = _hold(x, y, _posterior(_means(50 + seed), 20.0))
+        kept = outcome.models[outcome.kept].head
+        differences.append(_accuracy(kept, means) - _accuracy(outcome.models[LOCAL].head, means))
+    assert np.mean(differences) > -0.01
+
+
+def test_a_class_never_seen_is_recognised_and_weighed_by_leaving_classes_out() -> None:
+    means = _means(3)
+    x, y = _draw(means, [8, 8, 8, 8, 0], 4)
+    outcome = _hold(x, y, _posterior(means, 20.0))
+    assert outcome.kept == COMPLETED
+    evidence = next(item for item in outcome.evidence if item.name == COMPLETED)
+    assert evidence.unseen_recall > 0.3
+    tx, ty = _draw(means, [0, 0, 0, 0, 200], 5)
+    assert (outcome.models[COMPLETED].head.logits(tx).argmax(axis=1) == ty).mean() > 0.5
+
+
+def test_without_labels_the_completed_head_is_taken() -> None:
+    means = _means(4)
+    x, _ = _draw(means + 3.0, [20] * K, 6)
+    outcome = _hold(x, np.full(len(x), -1), _posterior(means, 20.0))
+    assert outcome.kept == COMPLETED
+    assert _accuracy(outcome.models[COMPLETED].head, means + 3.0) > 0.6
+
+
+def test_a_record_has_no_part_in_its_own_prediction() -> None:
+    means = _means(5)
+    x, y = _draw(means, [4] * K, 7)
+    folds = stratified(y, np.random.default_rng(5))
+    posterior = _posterior(means, 5.0)
+    one = fit_completed(posterior, x, y, folds, unseen=False).fitted
+    changed = y.copy()
+    held = folds.assignment[0] == 0
+    changed[held] = (y[held] + 1) % K
+    two = fit_completed(posterior, x, changed, folds, unseen=False).fitted
+    assert np.array_equal(one.predictions[0, held], two.predictions[0, held])
+    assert not np.array_equal(one.head.weight, two.head.weight)
+
+
+def test_records_without_labels_count_at_every_fold() -> None:
+    means = _means(6)
+    x, y = _draw(means + 3.0, [4] * K, 8)
+    bare, _ = _draw(means + 3.0, [40] * K, 9)
+    both = np.concatenate([x, bare]), np.concatenate([y, np.full(len(bare), -1)])
+    posterior = _posterior(means, 5.0)
+    alone, together = complete(posterior, x, y), complete(posterior, *both)
+    assert not np.allclose(alone.bias, together.bias)
+    assert _hold(*both, posterior).models[COMPLETED].predictions.shape[1] == len(y)
+
+
+def test_a_package_with_class_means_is_applied_and_a_damaged_one_refused(
+    make_plant: MakePlant, good_head: LinearHead
+) -> None:
+    plant = make_plant({0: 6, 1: 6, 2: 6})
+    k, d = good_head.weight.shape
+    ones = np.ones(d)
+    flat = Posterior(
+        np.eye(d),
+        ones,
+        ones,
+        ones,
+        np.eye(d),
+        np.tile(np.eye(k + 1), (d, 1, 1)),
+        np.zeros((d, k + 1)),
+    )
+    weights: dict[str, tuple[Any, str]] = {
+        "network": (good_head, "network"),
+        "posterior": (flat.tensors(), "posterior"),
+    }
+    manifest = apply_package(plant.home, plant.package(weights)).manifest
+    assert COMPLETED in [entry.name for entry in manifest.models]
+    broken = dataclasses.replace(flat, precision=-flat.precision)
+    weights["posterior"] = (broken.tensors(), "posterior")
+    with pytest.raises(DecodeError, match=r"posterior.*precision"):
+        apply_package(plant.home, plant.package(weights))

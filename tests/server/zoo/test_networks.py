@@ -1,0 +1,99 @@
+"""Whole networks in the zoo, of either kind: bases, fine-tuning, what is kept of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wg_common.errors import ConfigError
+from wg_common.nets import whole
+from wg_server.generator.networks.entries import load_networks
+from wg_server.generator.networks.weight_plan import weight_plan
+from wg_server.generator.tasks import ZooTask
+from wg_server.home import ServerHome
+from wg_server.zoo import bases, networks
+from wg_server.zoo.build import build
+from wg_server.zoo.plan import EncoderPlan, NetworksPlan, SourcePlan, ZooPlan
+from wg_server.zoo.store import Zoo
+
+PLANS = {
+    "cnn-s": ZooPlan(
+        seed=5,
+        encoder=EncoderPlan(images=200),
+        sources=(SourcePlan(kind="procedural", families=2, sites=2, per_class=8),),
+        networks=NetworksPlan(
+            architectures=("cnn-s",), sites=1, steps=2, base_tasks=3, base_images=8, base_steps=3
+        ),
+    ),
+    "cnn1d-s": ZooPlan(
+        seed=5,
+        architecture="window-head",
+        encoder=EncoderPlan(windows=200),
+        sources=(SourcePlan(kind="procedural-windows", families=2, sites=2, per_class=8),),
+        networks=NetworksPlan(
+            architectures=("cnn1d-s",), sites=1, steps=2, base_tasks=3, base_images=8, base_steps=3
+        ),
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=list(PLANS))
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ServerHome:
+    home = ServerHome(tmp_path_factory.mktemp(request.param))
+    build(home, PLANS[request.param], workers=1, progress=lambda *_: None)
+    return home
+
+
+def _architecture(home: ServerHome) -> str:
+    (path,) = (home.zoo / "bases").iterdir()
+    return path.stem
+
+
+def test_objects_hold_the_network_and_the_records_held_out_of_it(built: ServerHome) -> None:
+    architecture = _architecture(built)
+    base, base_id = bases.read_base(built.zoo, architecture)
+    zoo = Zoo(built.zoo)
+    tasks = {entry.key: entry for entry in zoo.entries()}
+    found = list(networks.networks(zoo, architecture, base_id))
+    assert len(found) == 2
+    for entry in found:
+        network = networks.read(zoo, entry)
+        assert len(network.inputs) == len(network.held) > 0
+        assert network.base_features.shape == (tasks[entry.task].records, whole.FEATURES)
+        again = whole.features(whole.load_trunk(architecture, base), network.inputs)
+        np.testing.assert_allclose(again, network.base_features[network.held], atol=2e-2)
+        assert all(np.any(network.tensors[name] != value) for name, value in base.items())
+
+
+def test_loaded_networks_are_base_and_delta_exactly(built: ServerHome) -> None:
+    architecture = _architecture(built)
+    base, base_id = bases.read_base(built.zoo, architecture)
+    zoo, plan = Zoo(built.zoo), weight_plan(architecture, "whole")
+    tasks = [
+        ZooTask(e.key, e.family, e.labels, w.features, w.labels, w.weight, w.bias)
+        for e in zoo.entries()
+        for w in [zoo.read(e)]
+    ]
+    loaded = {
+        network.task.key: network for network in load_networks(zoo, tasks, plan, base, base_id)
+    }
+    for entry in networks.networks(zoo, architecture, base_id):
+        delta = plan.delta(loaded[entry.task].tokens)
+        tensors = networks.read(zoo, entry).tensors
+        for name, value in base.items():
+            np.testing.assert_array_equal(delta[name], tensors[name] - value)
+
+
+def test_an_encoder_of_another_dimension_cannot_teach(tmp_path: Path) -> None:
+    plan = replace(PLANS["cnn1d-s"], encoder=EncoderPlan(dimension=8, windows=200))
+    with pytest.raises(ConfigError, match="the encoder has 8 features"):
+        build(ServerHome(tmp_path), plan, workers=1, progress=lambda *_: None)
+
+
+def test_networks_of_the_other_kind_are_refused() -> None:
+    sources = PLANS["cnn-s"].sources
+    with pytest.raises(ConfigError, match=r"cnn1d-m is for windows.*cnn-s, cnn-m, cnn-l"):
+        ZooPlan(seed=1, sources=sources, networks=NetworksPlan(architectures=("cnn1d-m",)))
