@@ -55,8 +55,8 @@ bench-generator: setup
 	test -d $(BENCH_HOME) || $(BIN)/wg-server init --home $(BENCH_HOME) --port 0
 	OMP_NUM_THREADS=1 $(BIN)/wg-server zoo build --home $(BENCH_HOME) --plan $(BENCH_PLAN) --workers 2
 	OMP_NUM_THREADS=1 $(BIN)/wg-server train --home $(BENCH_HOME) --plan $(BENCH_PLAN)
-	OMP_NUM_THREADS=1 $(BIN)/python -m bench.generator --home $(BENCH_HOME) $(if $(QUICK),--quick) \
-	  --results $(BENCH_HOME)/results.jsonl --cache $(BENCH_HOME)/cache \
+	OMP_NUM_THREADS=1 $(BIN)/python -m bench.generator --home $(BENCH_HOME) $(if $(QUICK),--quick) --workers 2 \
+	  $(if $(DATA),--datasets $(DATA)) --results $(BENCH_HOME)/results.jsonl --cache $(BENCH_HOME)/cache \
 	  --table $(BENCH_HOME)/table.md --plots $(BENCH_HOME)/plots
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.generator_speed --home $(BENCH_HOME)
 

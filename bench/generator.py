@@ -17,21 +17,16 @@ import argparse
 import json
 import os
 import time
+from collections import Counter
 from pathlib import Path
 
 import torch
-from bench import tables
+from bench import jobs, tables
 from bench.measure import machine
-from bench.methods import TUNED, TUNED_QUICK, Cell, Methods, cells, judge
-from bench.plants import DATASETS, QUICK, Plants, cut
-from bench.reference.d2nwg import d2nwg
-from bench.reference.deepsets import set_network
-from bench.reference.ground import Course, course
+from bench.methods import cells
+from bench.plants import DATASETS, QUICK
 
-from wg_common.nets.encoder import Encoder, load_encoder
-from wg_server.generator import rivals
-from wg_server.generator.generate import Generator, load_generator
-from wg_server.generator.train import _episodes
+from wg_server.generator.generate import load_generator
 from wg_server.home import ServerHome
 
 VERSION = 1
@@ -47,18 +42,17 @@ def main() -> None:
     parser.add_argument("--table", type=Path, help="markdown file to write")
     parser.add_argument("--plots", type=Path, help="folder for one plot a scenario")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--sets", help="data sets with commas, to spread a run over processes")
+    parser.add_argument("--sets", help="data sets with commas; all if left out")
+    parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("--quick", action="store_true", help="six data sets, one seed, fewer cells")
     parser.add_argument("--only-table", action="store_true", help="judge nothing, only write")
     options = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    home = ServerHome(options.home)
-    generator = load_generator(home.generator)
+    generator = load_generator(ServerHome(options.home).generator)
     done = _read(options.results)
-    prefix = f"v{VERSION} {generator.id[:16]}"
     if not options.only_table:
-        _run(home, generator, options, done, prefix)
-    rows = [row for key, row in done.items() if key.startswith(prefix)]
+        _run(options, generator.id, done)
+    rows = [row for key, row in done.items() if key.startswith(_prefix(generator.id))]
     command = "python -m bench.generator --home HOME" + (" --quick" if options.quick else "")
     text = "\n".join(tables.table(rows, f"Generator {generator.id[:16]}; `{command}`"))
     print(text)
@@ -68,98 +62,68 @@ def main() -> None:
         tables.plots(rows, options.plots)
 
 
-def _run(
-    home: ServerHome,
-    generator: Generator,
-    options: argparse.Namespace,
-    done: dict[str, tables.Row],
-    prefix: str,
-) -> None:
+def _run(options: argparse.Namespace, identity: str, done: dict[str, tables.Row]) -> None:
     started = time.monotonic()
-    methods = _methods(course(home, options.cache), generator, quick=options.quick)
-    print(f"rivals are ready after {time.monotonic() - started:.0f} s", flush=True)
-    encoder = load_encoder(home.read_encoder())
+
+    def say(what: str) -> None:
+        print(f"{what} after {time.monotonic() - started:.0f} s", flush=True)
+
+    prefix = _prefix(identity)
     options.results.parent.mkdir(parents=True, exist_ok=True)
+    seeds = 1 if options.quick else options.seeds
     settings = {
-        "generator": generator.id,
+        "generator": identity,
         "version": VERSION,
         "quick": options.quick,
-        "seeds": 1 if options.quick else options.seeds,
+        "seeds": seeds,
+        "workers": options.workers,
         "machine": machine(),
     }
     options.results.with_suffix(".config.json").write_text(json.dumps(settings, indent=2) + "\n")
-    all_sets = QUICK if options.quick else DATASETS
+    chosen = options.sets.split(",") if options.sets else QUICK if options.quick else DATASETS
     # All data sets for one seed before the next, so that a run that is cut short is balanced.
-    for seed in range(1 if options.quick else options.seeds):
-        for name in options.sets.split(",") if options.sets else all_sets:
-            left = [
+    groups = [
+        group
+        for seed in range(seeds)
+        for name in chosen
+        for group in jobs.grouped(
+            name,
+            seed,
+            [
                 cell
                 for cell in cells(quick=options.quick)
                 if f"{prefix} {name} {seed} {cell.name}" not in done
-            ]
-            plants = _plants(encoder, generator, options, name, seed, left)
-            for cell in left:
-                if cell.camera not in plants:
-                    continue
-                row: tables.Row = {
-                    "key": f"{prefix} {name} {seed} {cell.name}",
-                    "dataset": name,
-                    "cell": cell.name,
-                    "scores": judge(methods, plants[cell.camera], cell, seed),
-                }
-                with options.results.open("a") as stream:
-                    stream.write(json.dumps(row) + "\n")
-                done[str(row["key"])] = row
-            passed = time.monotonic() - started
-            print(f"{name}, seed {seed}: {len(left)} cells, {passed:.0f} s", flush=True)
-
-
-def _methods(found: Course, generator: Generator, *, quick: bool) -> Methods:
-    episodes, steps = (600, 400) if quick else (3000, 1500)
-    plan = found.plan
-
-    def meta() -> dict[str, torch.Tensor]:
-        ground = found.ground
-        trained = rivals.train_rivals(
-            generator.parts.priors,
-            [task for task in ground.tasks if task.family in set(ground.split.train)],
-            _episodes(ground.train, 4 * plan.episodes, (plan.seed, 19)),
-            seed=plan.seed,
+            ],
         )
-        return {
-            "reptile": torch.from_numpy(trained.reptile.matrix),
-            "meta_base": torch.from_numpy(trained.meta_base.matrix),
-        }
-
-    kept = found.keep("meta", {"episodes": 4 * plan.episodes, "version": 2}, meta)
-    return Methods(
-        generator,
-        rivals.Trained(
-            rivals.Metric(kept["reptile"].numpy()), rivals.Metric(kept["meta_base"].numpy())
-        ),
-        set_network(found, episodes=episodes, steps=steps),
-        d2nwg(found, episodes=episodes, steps=2 * steps),
-        TUNED_QUICK if quick else TUNED,
+    ]
+    setting = jobs.Setting(
+        home=options.home, datasets=options.datasets, cache=options.cache, quick=options.quick
     )
+    left = Counter((group.dataset, group.seed) for group in groups)
+    for group, found in jobs.judged(setting, groups, options.workers, say):
+        plant = group.dataset, group.seed
+        left[plant] -= 1
+        if found is None:
+            if not left[plant]:
+                print(f"{group.dataset}: not here, left out")
+            continue
+        for cell, scores in zip(group.cells, found, strict=True):
+            row: tables.Row = {
+                "key": f"{prefix} {group.dataset} {group.seed} {cell.name}",
+                "dataset": group.dataset,
+                "cell": cell.name,
+                "scores": scores,
+            }
+            with options.results.open("a") as stream:
+                stream.write(json.dumps(row) + "\n")
+            done[str(row["key"])] = row
+        if not left[plant]:
+            say(f"{group.dataset}, seed {group.seed}: all cells")
 
 
-def _plants(
-    encoder: Encoder,
-    generator: Generator,
-    options: argparse.Namespace,
-    name: str,
-    seed: int,
-    left: list[Cell],
-) -> dict[float, Plants]:
-    found = {}
-    for strength in sorted({cell.camera for cell in left}):
-        identity = generator.parts.encoder
-        plants = cut(encoder, identity, options.datasets, name, seed, strength, options.cache)
-        if plants is None:
-            print(f"{name}: not here, left out")
-            return {}
-        found[strength] = plants
-    return found
+def _prefix(identity: str) -> str:
+    """What keys of this generator's rows begin with."""
+    return f"v{VERSION} {identity[:16]}"
 
 
 def _read(path: Path) -> dict[str, tables.Row]:

@@ -92,7 +92,7 @@ def generation(generator: Generator) -> dict[str, float]:
     sites = [site_evidence(s, LABELS) for s in (own, *(m.statistics for m in memory))]
     batch = batches.collate([condition(generator.parts.knowledge, sites)[0]])
     model = D2nwg(own.schema.dimension).eval()  # untrained: the time is the same
-    found["reference_seconds"] = _least(lambda: model.sample(batch, 16, 1))
+    found["reference_seconds"] = _least(lambda: model.sample([batch], 16, 1))
     ratio = found["reference_seconds"] / found["sixteen_candidates_seconds"]
     print(f"D2NWG reference: 16 samples in {found['reference_seconds']:.3f} s, {ratio:.1f} times")
     return found

@@ -8,6 +8,7 @@ the plant's do-no-harm contest keeps, with the policy that plants start with.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -31,6 +32,7 @@ from wg_common.weights_package import POSTERIOR
 from wg_server.generator import batch as batches
 from wg_server.generator import rivals
 from wg_server.generator.condition import condition
+from wg_server.generator.denoiser import Batch
 from wg_server.generator.evidence import site_evidence
 from wg_server.generator.generate import Generated, Generator, Memory, generate
 
@@ -93,22 +95,55 @@ class Methods:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Drawn:
-    """One plant of a cell: its records (-1: no label) and what has been made for it."""
+    """One plant of a cell: its records (-1: no label) and what has been made for it.
+
+    ``batch`` is what it and its sisters have released, for networks; ``centre`` where their
+    heads' biases are taken.
+    """
 
     x: Floats
     y: Ints
     gone: Ints
     made: Generated
     heads: Mapping[str, LinearHead]
+    batch: Batch
+    centre: Floats
 
 
-def judge(methods: Methods, plants: Plants, cell: Cell, seed: int) -> dict[str, float]:
-    """Accuracy of every method on the plant's test records, and on classes it has never seen."""
-    drawn = _draw(methods, plants, cell, seed)
-    heads = dict(drawn.heads)
-    heads |= _local(methods, plants, cell, drawn)
+def judge(
+    methods: Methods, plants: Plants, cells: Sequence[Cell], seed: int
+) -> list[dict[str, float]]:
+    """Accuracy of every method on a plant's test records, and on classes it has never seen.
+
+    Args:
+        methods: What is judged.
+        plants: The data set, cut up.
+        cells: They differ in epsilon only: their records and labels are the same, so that what
+            learns from these alone is fitted once.
+        seed: Of the plant.
+    """
+    drawn = [_draw(methods, plants, cell, seed) for cell in cells]
+    many, constants = methods.reference.sample([one.batch for one in drawn], 8, seed)
+    alone = _alone(methods, plants, cells[0], drawn[0])
+    found = []
+    for cell, one, weight, bias in zip(cells, drawn, many, constants, strict=True):
+        heads = dict(one.heads)
+        for name, (w, b) in {
+            "d2nwg-sample": _double(weight[0], bias[0]),
+            "d2nwg-mean": _double(weight.mean(dim=0), bias.mean(dim=0)),
+        }.items():
+            heads[name] = LinearHead(w, b - w @ one.centre)
+        one = dataclasses.replace(one, heads=heads)
+        heads = heads | alone | _local(methods, plants, cell, one)
+        found.append(_scores(methods, plants, one.gone, heads))
+    return found
+
+
+def _scores(
+    methods: Methods, plants: Plants, gone: Ints, heads: Mapping[str, LinearHead]
+) -> dict[str, float]:
     tx, ty = plants.test
-    unseen = np.isin(ty, drawn.gone)
+    unseen = np.isin(ty, gone)
     scores = {}
     for name, head in heads.items():
         right = _mapped(methods, name, head, tx).argmax(axis=1) == ty
@@ -157,9 +192,6 @@ def _draw(methods: Methods, plants: Plants, cell: Cell, seed: int) -> _Drawn:
     with torch.inference_mode():
         weight, bias = methods.sets(batch)
         found["deepsets"] = _double(weight[0], bias[0])
-        many, constants = methods.reference.sample(batch, 8, seed)
-        found["d2nwg-sample"] = _double(many[0], constants[0])
-        found["d2nwg-mean"] = _double(many.mean(dim=0), constants.mean(dim=0))
     if cell.sisters and cell.shots:
         _, other_guess = condition(parts.knowledge, [nothing(k, d), *sites[1:]])
         heads["closed-form-others"] = LinearHead(
@@ -167,7 +199,7 @@ def _draw(methods: Methods, plants: Plants, cell: Cell, seed: int) -> _Drawn:
         )
     for name, (w, b) in found.items():
         heads[name] = LinearHead(w, b - w @ guess.centre)
-    return _Drawn(x, said, gone, made, heads)
+    return _Drawn(x, said, gone, made, heads, batch, guess.centre)
 
 
 def _local(methods: Methods, plants: Plants, cell: Cell, drawn: _Drawn) -> dict[str, LinearHead]:
@@ -207,10 +239,22 @@ def _local(methods: Methods, plants: Plants, cell: Cell, drawn: _Drawn) -> dict[
     found[f"closed-form{THEN_LOCAL}"] = held.models[contest.CLOSED_FORM_FINETUNED].head
     folds = stratified(drawn.y, np.random.default_rng(5))
     mass = len(drawn.gone) / k
-    starts = {"lp-ft": zero}
-    starts |= {f"{n}{THEN_LOCAL}": drawn.heads[n] for n in methods.tuned if n in drawn.heads}
-    for name, start in starts.items():
-        found[name] = fit_finetuned(start, drawn.x, drawn.y, folds, unseen_mass=mass).fitted.head
+    for name in methods.tuned:
+        if name in drawn.heads:
+            tuned = fit_finetuned(drawn.heads[name], drawn.x, drawn.y, folds, unseen_mass=mass)
+            found[f"{name}{THEN_LOCAL}"] = tuned.fitted.head
+    return found
+
+
+def _alone(methods: Methods, plants: Plants, cell: Cell, drawn: _Drawn) -> dict[str, LinearHead]:
+    """Heads that learn from the plant's labels alone, whatever was released."""
+    if not cell.labelled or not len(drawn.y):
+        return {}
+    k, d = len(plants.labels), plants.test[0].shape[1]
+    zero = LinearHead(np.zeros((k, d)), np.zeros(k))
+    folds = stratified(drawn.y, np.random.default_rng(5))
+    mass = len(drawn.gone) / k
+    found = {"lp-ft": fit_finetuned(zero, drawn.x, drawn.y, folds, unseen_mass=mass).fitted.head}
     for name, metric in (
         ("reptile", methods.trained.reptile),
         ("meta-base", methods.trained.meta_base),

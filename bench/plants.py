@@ -7,6 +7,7 @@ encoding is what takes the time.
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,7 +126,7 @@ def cut(
     arrays: dict[str, NDArray[np.generic]] = {"labels": np.array(found.labels)}
     for key, (x, y) in parts.items():
         arrays |= {f"{key}.x": x, f"{key}.y": y}
-    half = path.with_suffix(".tmp.npz")
+    half = path.with_suffix(f".{os.getpid()}.npz")
     np.savez(half, **arrays)  # type: ignore[arg-type]
     half.replace(path)
     return found

@@ -14,6 +14,8 @@ is not done: a server has no test records. The first sample and the mean of eigh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -72,22 +74,34 @@ class D2nwg(nn.Module):
         return self.out(x)  # type: ignore[no-any-return]
 
     @torch.inference_mode()
-    def sample(self, batch: Batch, samples: int, seed: int) -> tuple[Tensor, Tensor]:
-        """Heads for one plant: rows ``[samples, K, d]`` and biases of ``features - centre``."""
+    def sample(
+        self, batches: Sequence[Batch], samples: int, seed: int
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Heads for some plants, each with the same noise.
+
+        Returns:
+            For each plant rows ``[samples, K, d]`` and biases of ``features - centre``.
+        """
         generator = torch.Generator().manual_seed(seed)
-        condition = self.condition(batch).expand(samples, -1)
-        latent = torch.randn(samples, LATENT, generator=generator)
+        plants = len(batches)
+        condition = torch.cat([self.condition(batch).expand(samples, -1) for batch in batches])
+
+        def noise() -> Tensor:
+            return torch.randn(samples, LATENT, generator=generator).repeat(plants, 1)
+
+        latent = noise()
         kept, beta = self.get_buffer("kept"), self.get_buffer("beta")
         for step in range(TIMES - 1, -1, -1):
-            found = self.noise(latent, torch.full((samples,), step), condition)
+            found = self.noise(latent, torch.full((len(latent),), step), condition)
             latent = (latent - beta[step] / (1 - kept[step]).sqrt() * found) / (
                 1 - beta[step]
             ).sqrt()
             if step:
-                latent = latent + beta[step].sqrt() * torch.randn(latent.shape, generator=generator)
+                latent = latent + beta[step].sqrt() * noise()
         flat = self.decoder(latent * self.get_buffer("scale"))
-        rows = flat.reshape(samples, CLASS_LIMIT, self.dimension + 1)[:, : batch.bias.shape[1]]
-        return rows[..., :-1], rows[..., -1]
+        rows = flat.reshape(plants, samples, CLASS_LIMIT, self.dimension + 1)
+        each = [r[:, : b.bias.shape[1]] for r, b in zip(rows, batches, strict=True)]
+        return [r[..., :-1] for r in each], [r[..., -1] for r in each]
 
 
 def d2nwg(course: Course, *, episodes: int, steps: int) -> D2nwg:
@@ -112,7 +126,7 @@ def _train(course: Course, model: D2nwg, episodes: int, steps: int) -> dict[str,
     tokens = _tokens(model, batch)
     first = [*model.encoder.parameters(), *model.decoder.parameters()]
     first += [*model.dataset.parameters(), *model.align.parameters(), model.sharpness]
-    optimiser = torch.optim.AdamW(first, lr=1e-3, weight_decay=0.01)
+    optimiser = torch.optim.AdamW(first, lr=1e-3, weight_decay=0.01, fused=True)
     for step in range(steps):
         _anneal(optimiser, 1e-3, step, steps)
         flat, seen = _draw(heads, tokens, batch, rng)
@@ -133,7 +147,7 @@ def _train(course: Course, model: D2nwg, episodes: int, steps: int) -> dict[str,
         mean = model.encoder(_draw(heads, tokens, batch, rng, size=512)[0]).chunk(2, dim=1)[0]
         model.get_buffer("scale").fill_(float(mean.std()))
     second = [*model.into.parameters(), *model.blocks.parameters(), *model.out.parameters()]
-    optimiser = torch.optim.AdamW(second, lr=1e-3, weight_decay=0.01)
+    optimiser = torch.optim.AdamW(second, lr=1e-3, weight_decay=0.01, fused=True)
     kept = model.get_buffer("kept")
     for step in range(2 * steps):
         _anneal(optimiser, 1e-3, step, 2 * steps)

@@ -7,7 +7,7 @@ must pass; a weak bar would be self-deception.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,46 +19,47 @@ from wg_client.heads import (
     Ints,
     LinearHead,
     fit_lda,
-    fit_logistic,
     fit_ridge,
     scaling,
     spread,
 )
+from wg_client.logistic import fit_logistics
 
-Fit = Callable[[Floats, Ints, int], LinearHead]
+LDA = "lda"
+RIDGE = "ridge"
+LOGISTIC = "logistic"
 
 
 @dataclass(frozen=True, slots=True)
 class Learner:
-    """One way to fit a head, and the nats of evidence it must show beyond the default."""
+    """One way to fit a head, and the nats of evidence it must show beyond the default.
 
-    name: str
+    Attributes:
+        kind: ``LDA``, ``RIDGE`` or ``LOGISTIC``.
+        strength: Shrinkage, penalty or C, in this order.
+        prior: Nats.
+    """
+
+    kind: str
+    strength: float
     prior: float
-    fit: Fit
 
-
-def _lda(shrinkage: float) -> Fit:
-    return lambda features, labels, classes: fit_lda(features, labels, classes, shrinkage)
-
-
-def _ridge(penalty: float) -> Fit:
-    return lambda features, labels, classes: fit_ridge(features, labels, classes, penalty)
-
-
-def _logistic(c: float) -> Fit:
-    return lambda features, labels, classes: fit_logistic(features, labels, classes, c)
+    @property
+    def name(self) -> str:
+        """For the manifest."""
+        return f"{self.kind}-{self.strength:g}"
 
 
 LEARNERS = (
-    Learner("lda-0.5", 0.0, _lda(0.5)),
-    Learner("lda-0.9", 0.5, _lda(0.9)),
-    Learner("lda-0.2", 0.5, _lda(0.2)),
-    Learner("lda-0.05", 1.0, _lda(0.05)),
-    Learner("ridge-10", 1.0, _ridge(10.0)),
-    Learner("ridge-100", 1.0, _ridge(100.0)),
-    Learner("logistic-0.01", 0.5, _logistic(0.01)),
-    Learner("logistic-0.1", 0.5, _logistic(0.1)),
-    Learner("logistic-1", 1.0, _logistic(1.0)),
+    Learner(LDA, 0.5, 0.0),
+    Learner(LDA, 0.9, 0.5),
+    Learner(LDA, 0.2, 0.5),
+    Learner(LDA, 0.05, 1.0),
+    Learner(RIDGE, 10.0, 1.0),
+    Learner(RIDGE, 100.0, 1.0),
+    Learner(LOGISTIC, 0.01, 0.5),
+    Learner(LOGISTIC, 0.1, 0.5),
+    Learner(LOGISTIC, 1.0, 1.0),
 )
 
 
@@ -99,7 +100,7 @@ def fit_local(features: Floats, labels: Ints, classes: int, folds: Folds) -> Fit
         return Fitted(head, nothing, np.zeros(nothing.shape), {"learner": LEARNERS[0].name})
 
     def predict(train: NDArray[np.intp], held: NDArray[np.intp]) -> list[Floats]:
-        heads = _fit_all(features[train], labels[train], classes)
+        heads = _fit_all(LEARNERS, features[train], labels[train], classes)
         return [head.logits(features[held]) for head in heads]
 
     prior = np.array([learner.prior for learner in LEARNERS])
@@ -122,12 +123,25 @@ def fit_local(features: Floats, labels: Ints, classes: int, folds: Folds) -> Fit
     )
 
 
-def _fit_all(features: Floats, labels: Ints, classes: int) -> list[LinearHead]:
-    return [_fit(learner, features, labels, classes) for learner in LEARNERS]
-
-
 def _fit(learner: Learner, features: Floats, labels: Ints, classes: int) -> LinearHead:
-    rows, dense = np.unique(labels, return_inverse=True)
+    return _fit_all((learner,), features, labels, classes)[0]
+
+
+def _fit_all(
+    learners: Sequence[Learner], features: Floats, labels: Ints, classes: int
+) -> list[LinearHead]:
+    rows, found = np.unique(labels, return_inverse=True)
     scale = scaling(features)
-    head = learner.fit(scale.apply(features), dense.astype(np.int64), len(rows))
-    return spread(scale.unscale(head), rows, classes)
+    x, dense, k = scale.apply(features), found.astype(np.int64), len(rows)
+    strengths = [learner.strength for learner in learners if learner.kind == LOGISTIC]
+    logistic = iter(fit_logistics(x, dense, k, strengths, [np.zeros((len(x), k))] * len(strengths)))
+    heads = []
+    for learner in learners:
+        if learner.kind == LDA:
+            head = fit_lda(x, dense, k, learner.strength)
+        elif learner.kind == RIDGE:
+            head = fit_ridge(x, dense, k, learner.strength)
+        else:
+            head = next(logistic)
+        heads.append(spread(scale.unscale(head), rows, classes))
+    return heads

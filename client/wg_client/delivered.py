@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +14,10 @@ from wg_client.heads import (
     LinearHead,
     best_temperature,
     fit_lda,
-    fit_logistic,
     log_loss,
     scaling,
 )
+from wg_client.logistic import fit_logistics
 
 RowIndex = NDArray[np.intp]
 
@@ -54,62 +54,79 @@ def delivered_loss(head: LinearHead, features: Floats, labels: Ints) -> float:
     return float(log_loss(logits * best_temperature(logits, labels), labels).sum())
 
 
-FitPart = Callable[[Floats, Ints, int, Floats], LinearHead]
-"""(scaled features, labels in 0..K-1, K, delivered logits as offset) -> what is added to them."""
+LOGISTIC = "logistic"
+LDA = "lda"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """One way to train on from a delivered head: logits = s * delivered + local part.
 
     Attributes:
-        name: For the manifest.
+        kind: Of the local part: ``LOGISTIC``, fitted around s * delivered, or ``LDA``, fitted by
+            itself: a product of experts.
+        strength: C, or the shrinkage.
         scale: s; at 0 the delivered head is ignored.
         prior: Nats of evidence it must show beyond the default.
-        fit: Fits the local part.
     """
 
-    name: str
+    kind: str
+    strength: float
     scale: float
     prior: float
-    fit: FitPart
+
+    @property
+    def name(self) -> str:
+        """For the manifest."""
+        return f"{self.kind}-{self.strength:g}"
 
     @property
     def unseen_scale(self) -> float:
         """Scale of the rows of classes without records; s, unless that is 0."""
         return self.scale or 1.0
 
-    def part(self, features: Floats, labels: Ints, given: Floats) -> tuple[LinearHead, RowIndex]:
-        """Fit the local part on records and their delivered logits ``[n, K]``.
-
-        Returns:
-            The part as a head on unscaled features, over the classes that occur, and these.
-        """
-        scaled = scaling(features)
-        rows, dense = np.unique(labels, return_inverse=True)
-        offset = self.scale * given[:, rows]
-        head = self.fit(scaled.apply(features), dense.astype(np.int64), len(rows), offset)
-        return scaled.unscale(head), rows
-
-
-def _logistic(c: float) -> FitPart:
-    return lambda x, y, classes, offset: fit_logistic(x, y, classes, c, offset)
-
-
-def _lda(shrinkage: float) -> FitPart:
-    return lambda x, y, classes, offset: fit_lda(x, y, classes, shrinkage)
-
 
 RECIPES = (
     *(
-        Recipe(f"logistic-{c}", s, p + q, _logistic(c))
+        Recipe(LOGISTIC, c, s, p + q)
         for c, p in ((0.003, 0.5), (0.03, 0.0), (0.3, 0.5))
         for s, q in ((0.0, 1.0), (0.7, 0.0), (1.5, 0.0), (3.0, 0.5))
     ),
     *(
-        Recipe(f"lda-{shrinkage}", s, 0.5 + q, _lda(shrinkage))
+        Recipe(LDA, shrinkage, s, 0.5 + q)
         for shrinkage in (0.2, 0.5)
         for s, q in ((0.0, 1.0), (1.5, 0.0), (3.0, 0.0), (6.0, 0.5))
     ),
 )
-"""What cross-validation chooses from. The LDA part is fitted by itself: a product of experts."""
+"""What cross-validation chooses from."""
+
+
+def local_parts(
+    recipes: Sequence[Recipe], features: Floats, labels: Ints, given: Floats
+) -> tuple[list[LinearHead], RowIndex]:
+    """Fit the local parts of recipes on records ``[n, d]`` and their delivered logits ``[n, K]``.
+
+    Returns:
+        Each part as a head on unscaled features, over the classes that occur, and these.
+    """
+    scaled = scaling(features)
+    rows, found = np.unique(labels, return_inverse=True)
+    x, dense = scaled.apply(features), found.astype(np.int64)
+    logistic = [recipe for recipe in recipes if recipe.kind == LOGISTIC]
+    fitted = iter(
+        fit_logistics(
+            x,
+            dense,
+            len(rows),
+            [recipe.strength for recipe in logistic],
+            [recipe.scale * given[:, rows] for recipe in logistic],
+        )
+    )
+    shrinkages = {recipe.strength for recipe in recipes if recipe.kind == LDA}
+    # The same at every scale.
+    discriminants = {s: fit_lda(x, dense, len(rows), s) for s in sorted(shrinkages)}
+    heads = [
+        next(fitted) if recipe.kind == LOGISTIC else discriminants[recipe.strength]
+        for recipe in recipes
+    ]
+    return [scaled.unscale(head) for head in heads], rows

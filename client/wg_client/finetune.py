@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.baseline import Fitted
-from wg_client.delivered import RECIPES, Recipe, Start, normalise
+from wg_client.delivered import RECIPES, Recipe, Start, local_parts, normalise
 from wg_client.folds import Folds, select
 from wg_client.heads import NEVER, Floats, Ints, LinearHead
 from wg_client.left_out import LeftOut, leave_out
@@ -70,8 +70,8 @@ def fit_finetuned(
 
     def predict(train: NDArray[np.intp], held: NDArray[np.intp]) -> list[Floats]:
         results: list[Floats] = []
-        for recipe in RECIPES:
-            part, rows = recipe.part(features[train], labels[train], given[train])
+        parts, rows = local_parts(RECIPES, features[train], labels[train], given[train])
+        for recipe, part in zip(RECIPES, parts, strict=True):
             # Classes seen at the plant but not in this fold keep their delivered rows; classes
             # that the plant has never seen are judged by leave-class-out, not here.
             logits = recipe.unseen_scale * given[held]
@@ -89,7 +89,7 @@ def fit_finetuned(
     if folds.usable:
         trials = [LeftOut.none()] * len(RECIPES)
         if len(unseen) and len(start.rows) > 2:
-            trials = [leave_out(start, features, labels, folds, r, unseen_mass) for r in RECIPES]
+            trials = leave_out(start, features, labels, folds, RECIPES, unseen_mass)
         prior = prior + len(labels) * np.array([trial.loss for trial in trials])
         selection = select(predict, labels, folds, prior)
         predictions, losses = selection.predictions, selection.record_losses
@@ -114,7 +114,7 @@ def fit_finetuned(
 
 
 def _final(start: Start, features: Floats, labels: Ints, recipe: Recipe, bias: float) -> LinearHead:
-    part, rows = recipe.part(features, labels, start.head.logits(features))
+    (part,), rows = local_parts((recipe,), features, labels, start.head.logits(features))
     weight = recipe.unseen_scale * start.head.weight
     constant = recipe.unseen_scale * start.head.bias + bias
     weight[rows] = recipe.scale * start.head.weight[rows] + part.weight

@@ -1,10 +1,9 @@
-"""Linear heads on frozen features, and the classical ways to fit one. Pure functions.
+"""Linear heads on frozen features, and closed forms to fit one. Pure functions.
 
 A learner is given only classes that occur, and the head that it returns covers those; ``spread``
 places it in the declared label domain.
 
-References: regularised discriminant analysis, Friedman (1989), JASA 84(405); multinomial logistic
-regression with an offset is maximum a posteriori estimation around the offset's head.
+Reference: regularised discriminant analysis, Friedman (1989), JASA 84(405).
 """
 
 from __future__ import annotations
@@ -14,8 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.special import log_softmax, logsumexp
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -125,57 +122,6 @@ def fit_ridge(features: Floats, labels: Ints, classes: int, penalty: float) -> L
     return LinearHead(weight, centre - weight @ mean)
 
 
-def fit_logistic(
-    features: Floats,
-    labels: Ints,
-    classes: int,
-    c: float,
-    offset: Floats | None = None,
-    start: LinearHead | None = None,
-) -> LinearHead:
-    """Multinomial logistic regression with an L2 penalty ``|W|^2 / 2C`` around an offset.
-
-    Args:
-        features: Scaled, ``[n, d]``.
-        labels: ``[n]`` in 0..classes-1.
-        classes: Number of classes K.
-        c: Inverse strength of the penalty; the bias has a tenth of it.
-        offset: Logits ``[n, K]`` to start from, not learnt; None is zero.
-        start: Where the optimiser starts; changes speed only.
-
-    Returns:
-        The learnt part; the model's logits are ``offset + head.logits(features)``.
-    """
-    n, d = features.shape
-    base = np.zeros((n, classes)) if offset is None else offset
-    hot = np.eye(classes)[labels]
-    penalty = np.full((classes, d + 1), 1.0 / c)
-    penalty[:, d] = 0.1 / c
-    augmented = np.hstack([features, np.ones((n, 1))])
-
-    def objective(flat: Floats) -> tuple[float, Floats]:
-        weights = flat.reshape(classes, d + 1)
-        logits = base + augmented @ weights.T
-        total = logsumexp(logits, axis=1, keepdims=True)
-        loss = float(np.sum(total) - np.sum(logits[hot > 0]))
-        loss += 0.5 * float(np.sum(penalty * weights**2))
-        gradient = (np.exp(logits - total) - hot).T @ augmented + penalty * weights
-        return loss, gradient.ravel()
-
-    first = np.zeros((classes, d + 1))
-    if start is not None:
-        first = np.hstack([start.weight, start.bias[:, None]])
-    found = minimize(
-        objective,
-        first.ravel(),
-        jac=True,
-        method="L-BFGS-B",
-        options={"maxiter": 200, "gtol": 1e-3, "ftol": 1e-8},
-    )
-    weights = found.x.reshape(classes, d + 1)
-    return LinearHead(weights[:, :d].copy(), weights[:, d].copy())
-
-
 def spread(head: LinearHead, rows: NDArray[np.intp], classes: int) -> LinearHead:
     """A head over all ``classes`` of which only ``rows`` can be predicted."""
     weight = np.zeros((classes, head.weight.shape[1]))
@@ -191,14 +137,21 @@ def log_loss(logits: Floats, labels: Ints) -> Floats:
     The even odds bound what one mislabelled record, or one of a class that a training fold lacks,
     can say.
     """
-    k = logits.shape[1]
-    chances = np.exp(log_softmax(logits, axis=1)[np.arange(len(labels)), labels])
-    losses: Floats = -np.log(0.95 * chances + 0.05 / k)
-    return losses
+    return _losses(logits - logits.max(axis=1, keepdims=True), labels)
 
 
 def best_temperature(logits: Floats, labels: Ints) -> float:
     """Factor on the logits with the smallest log loss, on a coarse logarithmic grid."""
     grid = np.geomspace(1e-3, 1e2, 41)
-    losses = [float(log_loss(logits * value, labels).sum()) for value in grid]
+    below = logits - logits.max(axis=1, keepdims=True)
+    losses = [float(_losses(below * value, labels).sum()) for value in grid]
     return float(grid[int(np.argmin(losses))])
+
+
+def _losses(below: Floats, labels: Ints) -> Floats:
+    """``log_loss`` of logits whose largest of each record is 0."""
+    n, k = below.shape
+    odds = np.exp(below)
+    chances = odds[np.arange(n), labels] / (odds @ np.ones(k))
+    losses: Floats = -np.log(0.95 * chances + 0.05 / k)
+    return losses

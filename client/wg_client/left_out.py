@@ -7,13 +7,14 @@ others at that bias, follow; ``finetune`` says what they are for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logsumexp, softmax
 
-from wg_client.delivered import Recipe, Start
+from wg_client.delivered import Recipe, Start, local_parts
 from wg_client.folds import Folds
 from wg_client.heads import Floats, Ints
 
@@ -50,18 +51,27 @@ def leave_out(
     features: Floats,
     labels: Ints,
     folds: Folds,
-    recipe: Recipe,
+    recipes: Sequence[Recipe],
     unseen_mass: float,
-) -> LeftOut:
-    """Treat each seen class in turn as unseen, under one recipe."""
+) -> list[LeftOut]:
+    """Treat each seen class in turn as unseen, under each recipe."""
     small = len(labels) <= _SMALL
     tried = start.rows
     limit = 8 if small else 4
     if len(tried) > limit:
         tried = tried[np.linspace(0, len(tried) - 1, limit).round().astype(np.intp)]
     count = folds.count if small else 1
-    tries = (_one_left_out(start, features, labels, folds, recipe, label, count) for label in tried)
-    parts = [part for part in tries if part is not None]
+    tries = [
+        _one_left_out(start, features, labels, folds, recipes, label, count) for label in tried
+    ]
+    return [
+        _summary([tried for tried in of_recipe if tried is not None], unseen_mass)
+        for of_recipe in zip(*tries, strict=True)
+    ]
+
+
+def _summary(parts: list[_Part], unseen_mass: float) -> LeftOut:
+    """What leaving out each of some classes says about a recipe."""
     if not parts:
         return LeftOut.none()
     losses = np.array([part.losses(unseen_mass) for part in parts]).mean(axis=0)
@@ -126,12 +136,13 @@ def _one_left_out(
     features: Floats,
     labels: Ints,
     folds: Folds,
-    recipe: Recipe,
+    recipes: Sequence[Recipe],
     label: int,
     count: int,
-) -> _Part | None:
+) -> list[_Part | None]:
     given = start.head.logits(features)
-    found: list[tuple[Floats, Floats, Floats, Floats, NDArray[np.bool_], Floats]] = []
+    found: list[list[tuple[Floats, Floats, Floats, Floats, NDArray[np.bool_], Floats]]]
+    found = [[] for _ in recipes]
     for fold in range(count):
         held = folds.assignment[0] == fold
         train = ~held & (labels != label)
@@ -139,21 +150,25 @@ def _one_left_out(
         mine = labels == label if count == 1 else held & (labels == label)
         if not train.any() or not rest.any():
             continue
-        part, rows = recipe.part(features[train], labels[train], given[train])
-        seen = recipe.scale * given[:, rows] + part.logits(features)
-        mark = recipe.unseen_scale * given[:, label]
-        odds, margin = mark - logsumexp(seen, axis=1), mark - seen.max(axis=1)
+        parts, rows = local_parts(recipes, features[train], labels[train], given[train])
         truth = rows[None, :] == labels[rest][:, None]
-        found.append(
-            (
-                odds[mine],
-                margin[mine],
-                odds[rest],
-                margin[rest],
-                rows[seen[rest].argmax(axis=1)] == labels[rest],
-                (softmax(seen[rest], axis=1) * truth).sum(axis=1),
+        for recipe, part, kept in zip(recipes, parts, found, strict=True):
+            seen = recipe.scale * given[:, rows] + part.logits(features)
+            mark = recipe.unseen_scale * given[:, label]
+            odds, margin = mark - logsumexp(seen, axis=1), mark - seen.max(axis=1)
+            kept.append(
+                (
+                    odds[mine],
+                    margin[mine],
+                    odds[rest],
+                    margin[rest],
+                    rows[seen[rest].argmax(axis=1)] == labels[rest],
+                    (softmax(seen[rest], axis=1) * truth).sum(axis=1),
+                )
             )
-        )
-    if not sum(len(row[0]) for row in found):
-        return None
-    return _Part(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
+    return [
+        _Part(*(np.concatenate(columns) for columns in zip(*kept, strict=True)))
+        if sum(len(row[0]) for row in kept)
+        else None
+        for kept in found
+    ]

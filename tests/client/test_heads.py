@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression
 
 from wg_client.heads import (
     NEVER,
@@ -13,13 +12,13 @@ from wg_client.heads import (
     LinearHead,
     best_temperature,
     fit_lda,
-    fit_logistic,
     fit_ridge,
     head_from_tensors,
     log_loss,
     scaling,
     spread,
 )
+from wg_client.logistic import fit_logistic
 
 
 def _blobs(
@@ -29,39 +28,6 @@ def _blobs(
     labels = np.arange(n) % k
     means = rng.normal(size=(k, d)) * 2
     return means[labels] + spread_ * rng.normal(size=(n, d)), labels
-
-
-def test_logistic_regression_agrees_with_scikit_learn() -> None:
-    x, y = _blobs(0)
-    x = scaling(x).apply(x)
-    ours = fit_logistic(x, y, 3, 0.5)
-    theirs = LogisticRegression(C=0.5, tol=1e-8, max_iter=5000).fit(x, y)
-    got = np.exp(ours.logits(x) - np.log(np.exp(ours.logits(x)).sum(1, keepdims=True)))
-    # scikit-learn leaves the bias free, we shrink it a little: close, not equal.
-    assert np.abs(got - theirs.predict_proba(x)).max() < 0.05
-
-
-def test_logistic_gradient_is_zero_at_the_solution() -> None:
-    x, y = _blobs(1, n=30)
-    offset = np.random.default_rng(2).normal(size=(30, 3))
-    head = fit_logistic(x, y, 3, 0.1, offset)
-
-    def loss(weight: Floats, bias: Floats) -> float:
-        logits = offset + x @ weight.T + bias
-        total = np.log(np.exp(logits).sum(1)) - logits[np.arange(30), y]
-        return float(total.sum() + 5 * (weight**2).sum() + 0.5 * (bias**2).sum())
-
-    best = loss(head.weight, head.bias)
-    rng = np.random.default_rng(3)
-    for _ in range(50):
-        step = rng.normal(size=(3, 6)) * 1e-2
-        assert loss(head.weight + step[:, :5], head.bias + step[:, 5]) > best - 1e-6
-
-
-def test_a_strong_penalty_keeps_the_offset() -> None:
-    x, y = _blobs(4)
-    head = fit_logistic(x, y, 3, 1e-9, np.zeros((90, 3)))
-    assert np.abs(head.weight).max() < 1e-5
 
 
 @pytest.mark.parametrize("shrinkage", [0.05, 0.5, 1.0])
