@@ -60,6 +60,8 @@ class Prediction:
         variance: Mean posterior variance of their entries, ``[K]``.
         weight: Rows of the head, ``[K, d]``, centred over classes, mean length 1.
         bias: Of ``features - centre``, ``[K]``.
+        spread: Posterior variance of deviations along each eigenvector, ``[K, d]``.
+        centre_spread: That of the site's mean, ``[d]``.
     """
 
     centre: Floats
@@ -67,6 +69,8 @@ class Prediction:
     variance: Floats
     weight: Floats
     bias: Floats
+    spread: Floats
+    centre_spread: Floats
 
 
 def fit_priors(
@@ -144,7 +148,7 @@ def predict(priors: Priors, sites: Sequence[SiteEvidence]) -> Prediction:
     variance = np.diagonal(inverse, axis1=1, axis2=2)[:, count:].T  # [K, d]
     variance = variance + (1 - keep) * ratio
     basis = priors.basis.T
-    return _head(priors, centre @ basis, deviations @ basis, variance.mean(axis=1))
+    return _head(priors, centre @ basis, deviations @ basis, variance, inverse[:, 0, 0])
 
 
 def confidence(priors: Priors, guess: Prediction) -> float:
@@ -158,7 +162,9 @@ def confidence(priors: Priors, guess: Prediction) -> float:
     return float(np.sqrt(min(max(explained, 0.0), 1.0)))
 
 
-def _head(priors: Priors, centre: Floats, deviations: Floats, variance: Floats) -> Prediction:
+def _head(
+    priors: Priors, centre: Floats, deviations: Floats, spread: Floats, centre_spread: Floats
+) -> Prediction:
     length = np.sqrt(np.einsum("kd,de,ke->k", deviations, priors.whitener, deviations))
     typical = float(np.sqrt(np.mean(length**2))) + 1e-12
     even = deviations / (length + _EVEN * typical)[:, None] * typical
@@ -167,7 +173,15 @@ def _head(priors: Priors, centre: Floats, deviations: Floats, variance: Floats) 
     weight = weight - weight.mean(axis=0)
     bias = bias - bias.mean()
     size = float(np.sqrt(np.mean(np.sum(weight**2, axis=1)))) + 1e-12
-    return Prediction(centre, deviations, variance, weight / size, bias / size)
+    return Prediction(
+        centre=centre,
+        deviations=deviations,
+        variance=spread.mean(axis=1),
+        weight=weight / size,
+        bias=bias / size,
+        spread=spread,
+        centre_spread=centre_spread,
+    )
 
 
 def _add_domain(

@@ -24,6 +24,7 @@ from torch import Tensor
 from wg_server.generator import checkpoint
 from wg_server.generator.episodes import Plants, Scenario
 from wg_server.generator.networks import sampler
+from wg_server.generator.networks.condition import settled
 from wg_server.generator.networks.denoiser import (
     NetworkDenoiser,
     NetworkDenoiserConfig,
@@ -188,7 +189,8 @@ def functional(
     confidence.
     """
     k = len(episode.plant.labels)
-    found = logits(zoos[episode.architecture], episode, weights.rows[row, :k], weights.latents[row])
+    network = settled(episode.condition, weights.rows[row, :k], weights.latents[row])
+    found = logits(zoos[episode.architecture], episode, network)
     answers = torch.from_numpy(episode.answers)
     with torch.no_grad():
         best = min(_TEMPERATURES, key=lambda t: float(F.cross_entropy(found * t, answers)))
@@ -206,7 +208,8 @@ def validate(
             batch = collate([episode.condition], [names.index(episode.architecture)])
             found = sampler.deterministic(model, batch)
             losses.append(float(functional(zoos, episode, found, 0)))
-            scores = logits(zoos[episode.architecture], episode, found.rows[0], found.latents[0])
+            network = settled(episode.condition, found.rows[0], found.latents[0])
+            scores = logits(zoos[episode.architecture], episode, network)
             right.append(float((scores.argmax(dim=1).numpy() == episode.answers).mean()))
     return float(np.mean(losses)), float(np.mean(right))
 
