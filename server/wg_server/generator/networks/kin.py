@@ -127,7 +127,7 @@ def find_kin(
     centre, centre_noise = _observed(guess.centre @ priors.basis, guess.centre_spread, priors.site)
     rows = shelf.deviations @ priors.basis
     pairs = _pairs(seen, noise, rows, spread.classes, usual)  # [K, R]
-    place = {name: [] for name in labels}  # type: dict[str, list[int]]
+    place: dict[str, list[int]] = {name: [] for name in labels}
     for number, name in enumerate(shelf.names):
         if name in place:
             place[name].append(number)
@@ -173,7 +173,8 @@ def _names(shelf: Shelf, share: Floats, gone: set[int]) -> Floats:
             best[family] = max(best.get(family, 0.0), float(share[number]))
     all_shares = np.array(list(best.values()))
     families = (all_shares[None] >= share[:, None]).sum(axis=1)
-    return np.maximum(_NAMES * share**2 - _COMMON * np.log(np.maximum(families, 1)), 0.0)
+    nats = _NAMES * share**2 - _COMMON * np.log(np.maximum(families, 1))
+    return np.asarray(np.maximum(nats, 0.0))
 
 
 def _choose(

@@ -41,7 +41,7 @@ class Shelf:
         latents: Latents of the networks' deltas, ``[E, P, l]``.
         families: Family of each entry.
         keys: Task key of each entry.
-        left: What the codec loses of the networks' deltas, int8 ``[E, S]``, parts one after another.
+        left: What the codec loses of the networks' deltas, parts in a row, int8 ``[E, S]``.
         units: What one of it stands for, by part, ``[E, P]``.
         sizes: Size of each part, ``[P]``.
     """

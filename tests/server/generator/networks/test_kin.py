@@ -35,9 +35,7 @@ def _guess(
     return blup.predict(known.priors, sites)
 
 
-def _kin(
-    known: NetworkKnowledge, guess: blup.Prediction, labels: tuple[str, ...] = LABELS
-) -> Kin:
+def _kin(known: NetworkKnowledge, guess: blup.Prediction, labels: tuple[str, ...] = LABELS) -> Kin:
     found = find_kin(known.shelf, known.spread, known.priors, guess, labels)
     assert found is not None
     return found
