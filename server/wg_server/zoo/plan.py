@@ -20,7 +20,7 @@ DEFAULT = "default"
 
 OWN_STEPS = 1000
 """Fine-tuning steps of networks of the operator's own files: a sister plant gets these weights as
-they are (docs/decisions/0080), and sixty steps leave most of what the records say unlearnt."""
+they are (docs/decisions/0075), and sixty steps leave most of what the records say unlearnt."""
 
 T = TypeVar("T")
 

@@ -19,9 +19,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from wg_server.generator import checkpoint
+from wg_server.generator.card import clustered
 from wg_server.generator.episodes import Plants, Scenario
 from wg_server.generator.networks import sampler
 from wg_server.generator.networks.condition import settled
@@ -137,13 +139,17 @@ def _gate(
 ) -> float:
     """Share of what was learned that is kept: the most accurate on left-out families.
 
-    At least a tenth, so that samples are not all the skeleton.
+    At least a tenth, so that samples are not all the skeleton; and no more, unless more gets more
+    right by more than one standard error, clustered by family.
     """
     scores = []
     for gate in _GATES:
         model.gate.fill_(gate)
-        scores.append(validate(model, zoos, episodes)[1])
-    return _GATES[int(np.argmax(scores))]
+        scores.append(judge(model, zoos, episodes)[1])
+    best = int(np.argmax([score.mean() for score in scores]))
+    families = [episode.plant.family for episode in episodes]
+    gain, error = clustered(scores[best] - scores[0], families)
+    return _GATES[best] if gain > error else _GATES[0]
 
 
 def loss(
@@ -200,7 +206,15 @@ def functional(
 def validate(
     model: NetworkDenoiser, zoos: Mapping[str, Zoo], episodes: Sequence[NetworkEpisode]
 ) -> tuple[float, float]:
-    """Functional loss and accuracy of the deterministic networks."""
+    """Mean functional loss and accuracy of the deterministic networks."""
+    losses, right = judge(model, zoos, episodes)
+    return float(losses.mean()), float(right.mean())
+
+
+def judge(
+    model: NetworkDenoiser, zoos: Mapping[str, Zoo], episodes: Sequence[NetworkEpisode]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Functional loss and accuracy of the deterministic network of each episode."""
     names = sorted(zoos)
     losses, right = [], []
     with torch.inference_mode():
@@ -211,7 +225,7 @@ def validate(
             network = settled(episode.condition, found.rows[0], found.latents[0])
             scores = logits(zoos[episode.architecture], episode, network)
             right.append(float((scores.argmax(dim=1).numpy() == episode.answers).mean()))
-    return float(np.mean(losses)), float(np.mean(right))
+    return np.array(losses), np.array(right)
 
 
 def targets(episodes: Sequence[NetworkEpisode], classes: int) -> Weights:
