@@ -38,6 +38,8 @@ HELD_LIMIT = 64
 _BATCH = 48
 _WARM_UP = 30
 _RATE = 5e-4
+_PENALTY = 30.0
+"""Of the probe that fine-tuning starts from: an overconfident one throws the first steps off."""
 Array = NDArray[np.float32]
 
 
@@ -191,7 +193,8 @@ def fine_tune(
         The whole network's tensors.
     """
     trunk = cnn.load_trunk(architecture, base)
-    weight, bias = heads.fit_head(cnn.features(trunk, images), labels, classes)
+    before = cnn.features(trunk, images)
+    weight, bias = heads.fit_head(before, labels, classes, penalty=_PENALTY)
     model = trunks.channels_last(cnn.CnnModel(trunk, classes))
     with torch.no_grad():
         model.head.weight.copy_(torch.from_numpy(weight))
