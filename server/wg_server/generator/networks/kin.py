@@ -160,8 +160,10 @@ def find_kin(
         classes -= _log_normal(own, np.zeros_like(own), usual + noise)
         guessed = float(np.log(np.arange(len(mine), 0, -1)[: int(free.sum())]).sum())
         site = float(_odds(centre, centre_noise, moved[None], spread)[0])
-        told = _bounded(site, _MOVED) + _bounded(float(classes.sum()) - guessed, _OTHERWISE)
-        scores.append(told + float(names[number]))
+        told = _bounded(float(classes.sum()) - guessed, _OTHERWISE)
+        if told > 0:  # likeness that a search among pairs of classes has found speaks for nobody
+            told *= float((~free).mean())
+        scores.append(_bounded(site, _MOVED) + told + float(names[number]))
     return _choose(shelf, np.array(chosen), np.array(scores), np.array(matched), gone)
 
 
