@@ -77,6 +77,16 @@ def test_names_of_one_family_count_and_names_of_many_do_not(
     assert kin.share > 0.9
 
 
+def test_likeness_of_classes_alone_makes_nobody_kin(known: NetworkKnowledge, world: World) -> None:
+    own = ("w", "x", "y", "z")
+    for family in range(4):
+        release = world.release(family, 2, epsilon=None, shots=30, labels=own)
+        guess = blup.predict(known.priors, [site_evidence(release, own)])
+        # No evidence on the site's mean: the spread of what is known of it is the prior's.
+        blind = replace(guess, centre=0 * guess.centre, centre_spread=known.priors.site)
+        assert _kin(known, blind, own).share < 0.2
+
+
 def test_permuting_labels_permutes_matches(known: NetworkKnowledge, world: World) -> None:
     order = (2, 0, 3, 1)
     turned = tuple(LABELS[i] for i in order)
