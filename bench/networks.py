@@ -6,7 +6,9 @@ Two questions, two homes:
   the zoo has never seen. The plant and three sisters under other cameras release statistics.
 * ``--sister-home`` is a home whose zoo also has the *training* part of each data set: its operator
   owns data of this kind of plant. The plant is cut from the *test* part, and releases
-  alone. Its class names are those of the zoo, or hidden, so that names cannot help.
+  alone. Its class names are those of the zoo, or hidden, so that names cannot help. Some sets have
+  groups on both sides of their split: ``bench.sister_sets`` writes sets that have none, for the
+  zoo's sources and for ``--datasets``.
 
 Every network starts from the same base or its deltas. Each is judged as delivered, after its head
 is fitted to the plant's labels, and after 5, 20, 60 and 200 steps of LP-FT. The rival is the base
@@ -53,6 +55,7 @@ from wg_server.zoo.procedural import cameras
 
 STEPS = (0, 5, 20, 60, 200)
 JUDGED = ("network", "sample-0", "sample-mean", "closed-form", "retrieval")
+BRIEF = ("network", "retrieval")
 BASE = "base"
 _OWN, _SISTER, _TESTS = 20, 60, 300
 
@@ -113,9 +116,11 @@ def main() -> None:
     parser.add_argument("--table", type=Path, help="markdown file to write")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--cells", default="", help="run only cells whose name has this in it")
+    parser.add_argument("--brief", action="store_true", help="network, retrieval and base only")
     parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
     jobs = []
+    judged = BRIEF if options.brief else JUDGED
     done = read_rows(options.results)
     for cell in CELLS:
         home = options.sister_home if cell.sister else options.home
@@ -126,9 +131,8 @@ def main() -> None:
             for seed in range(options.seeds):
                 key = f"{made_by} {options.architecture} {name} {seed} {cell.name}"
                 if key not in done:
-                    jobs.append(
-                        (key, home, options.datasets, name, seed, cell, options.architecture)
-                    )
+                    where = (key, home, options.datasets, name, seed)
+                    jobs.append((*where, cell, options.architecture, judged))
     options.results.parent.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(options.processes) as pool:
         for row in pool.map(_job, jobs):
@@ -143,9 +147,9 @@ def main() -> None:
 
 
 def _job(
-    job: tuple[str, Path, Path, str, int, Cell, str],
+    job: tuple[str, Path, Path, str, int, Cell, str, tuple[str, ...]],
 ) -> dict[str, object]:
-    key, folder, datasets, name, seed, cell, architecture = job
+    key, folder, datasets, name, seed, cell, architecture, judged = job
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     home = ServerHome(folder)
     row: dict[str, object] = {"key": key, "dataset": name, "cell": cell.name, "scores": {}}
@@ -155,9 +159,9 @@ def _job(
     if cell.sister and not any(f.startswith(name) for f in _families(generator, architecture)):
         return row  # the zoo does not have this kind of plant
     encoder = load_encoder(home.encoder.read_bytes())
-    row["scores"] = judge(
-        generator, encoder, architecture, cut(datasets, name, seed, cell), cell, seed
-    )
+    data = cut(datasets, name, seed, cell)
+    if len(data.labels) > 1:  # else no class has enough records for a plant and for its tests
+        row["scores"] = judge(generator, encoder, architecture, data, cell, seed, judged)
     return row
 
 
@@ -213,6 +217,7 @@ def judge(
     cell: Cell,
     seed: int,
     steps: Sequence[int] = STEPS,
+    judged: Sequence[str] = JUDGED,
 ) -> dict[str, float]:
     """Accuracy of each start, as delivered and after each number of local steps."""
     rng = np.random.default_rng((seed, 63))
@@ -236,7 +241,7 @@ def judge(
     folds = stratified(y, np.random.default_rng(5))
     scores = {}
     for candidate in made.candidates:
-        if candidate.name not in (*JUDGED, BASE):
+        if candidate.name not in (*judged, BASE):
             continue
         trunk = whole.load_trunk(architecture, candidate.tensors)
         features = whole.features(trunk, own).astype(np.float64)
@@ -280,11 +285,12 @@ def table(rows: Sequence[Mapping[str, object]], stops: Sequence[int] = STEPS) ->
     for cell, found in cells.items():
         clusters = [str(row["dataset"]) for row in found]
         scores: list[dict[str, float]] = [dict(row["scores"]) for row in found]  # type: ignore[call-overload]
+        starts = [s for s in JUDGED if all(f"{s} 0" in score for score in scores)]
         yield f"### {cell} ({len(set(clusters))} data sets, {len(found)} runs)"
         yield ""
         yield "| start | delivered | " + " | ".join(f"{s} steps" for s in stops) + " |"
         yield "|---" * (len(stops) + 2) + "|"
-        for start in (BASE, *JUDGED):
+        for start in (BASE, *starts):
             columns = []
             for steps in ("delivered", *map(str, stops)):
                 if f"{start} {steps}" not in scores[0]:
@@ -301,7 +307,8 @@ def table(rows: Sequence[Mapping[str, object]], stops: Sequence[int] = STEPS) ->
             yield f"| {start} | " + " | ".join(columns) + " |"
         yield ""
         for rival in ("retrieval", "closed-form"):
-            yield _against(rival, scores, clusters, stops[-1])
+            if rival in starts:
+                yield _against(rival, scores, clusters, stops[-1])
         yield ""
 
 

@@ -103,12 +103,14 @@ class Means:
     Attributes:
         centre: The plant's mean, ``[d]``.
         deviations: Class deviations from it, ``[K, d]``, before lengths are evened.
-        variance: Mean posterior variance of their entries, ``[K]``.
+        spread: Posterior variance of these along each direction of the basis, ``[K, d]``.
+        centre_spread: That of the plant's mean, ``[d]``.
     """
 
     centre: Floats
     deviations: Floats
-    variance: Floats
+    spread: Floats
+    centre_spread: Floats
 
 
 def from_tensors(
@@ -213,9 +215,14 @@ def solve(posterior: Posterior, own: SiteEvidence) -> Means:
     there = own.present[:, None] > PRESENT
     keep = np.where(there, posterior.ratio / (posterior.ratio + spread), 0.0)
     deviations = delta + keep * (means - centre - delta)
-    variance = np.diagonal(inverse, axis1=1, axis2=2)[:, 1:].T + (1 - keep) * posterior.ratio
+    variance = np.diagonal(inverse, axis1=1, axis2=2).T  # [1 + K, d]
     turn = posterior.basis.T
-    return Means(centre @ turn, deviations @ turn, variance.mean(axis=1))
+    return Means(
+        centre=centre @ turn,
+        deviations=deviations @ turn,
+        spread=variance[1:] + (1 - keep) * posterior.ratio,
+        centre_spread=variance[0],
+    )
 
 
 def observation(within: Floats, ratio: Floats, site: SiteEvidence) -> tuple[Floats, Floats]:

@@ -57,6 +57,8 @@ class Prediction:
         variance: Mean posterior variance of their entries, ``[K]``.
         weight: Rows of the head, ``[K, d]``, centred over classes, mean length 1.
         bias: Of ``features - centre``, ``[K]``.
+        spread: Posterior variance of deviations along each eigenvector, ``[K, d]``.
+        centre_spread: That of the site's mean, ``[d]``.
     """
 
     centre: Floats
@@ -64,6 +66,8 @@ class Prediction:
     variance: Floats
     weight: Floats
     bias: Floats
+    spread: Floats
+    centre_spread: Floats
 
 
 def fit_priors(
@@ -164,7 +168,15 @@ def predict(priors: Priors, sites: Sequence[SiteEvidence]) -> Prediction:
     weight, bias = class_means.discriminant(found.deviations, priors.whitener)
     weight, bias = weight - weight.mean(axis=0), bias - bias.mean()
     size = float(np.sqrt(np.mean(np.sum(weight**2, axis=1)))) + 1e-12
-    return Prediction(found.centre, found.deviations, found.variance, weight / size, bias / size)
+    return Prediction(
+        centre=found.centre,
+        deviations=found.deviations,
+        variance=found.spread.mean(axis=1),
+        weight=weight / size,
+        bias=bias / size,
+        spread=found.spread,
+        centre_spread=found.centre_spread,
+    )
 
 
 def confidence(priors: Priors, guess: Prediction) -> float:

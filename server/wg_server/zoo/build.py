@@ -23,7 +23,7 @@ from wg_common.errors import ConfigError
 from wg_common.nets import encoder as encoders
 from wg_server.home import ServerHome
 from wg_server.zoo import contributions, devices, executors, heads, networks, sources
-from wg_server.zoo.plan import TaskSpec, ZooPlan, tasks
+from wg_server.zoo.plan import TaskSpec, ZooPlan, network_steps, tasks
 from wg_server.zoo.store import Entry, Weights, Zoo, pack
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,10 @@ def build(
     if plan.networks is not None:
         built = {task.key(encoder) for task in wanted}
         entries = [entry for entry in zoo.entries(encoder) if entry.key in built]
-        for name in networks.build(zoo, entries, plan.networks, seed=plan.seed, workers=workers):
+        steps = network_steps(plan)
+        for name in networks.build(
+            zoo, entries, plan.networks, steps, seed=plan.seed, workers=workers
+        ):
             progress(len(wanted), name)
     return Built(len(todo), kept, encoder, taken)
 

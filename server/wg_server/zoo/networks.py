@@ -7,13 +7,13 @@
     zoo/objects/SHA256.safetensors           its tensors, and records held out of its training
 
 Fine-tuning is LP-FT (Kumar et al., ICLR 2022): a linear probe first, then everything, warmed up
-slowly. A fifth of a task's records are held out; they are what the generator's functional loss and
-every accuracy of the entry are measured on.
+slowly. A fifth of a task's records are held out, at most ``HELD_LIMIT``; they are what the
+generator's functional loss and every accuracy of the entry are measured on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +40,8 @@ _INPUTS = "images"
 _BATCH = 48
 _WARM_UP = 30
 _RATE = 5e-4
+_PENALTY = 30.0
+"""Of the probe that fine-tuning starts from: an overconfident one throws the first steps off."""
 Array = NDArray[np.float32]
 
 
@@ -102,9 +104,24 @@ def wanted(entries: Sequence[Entry], plan: NetworksPlan) -> list[tuple[str, Entr
 
 
 def build(
-    zoo: Zoo, entries: Sequence[Entry], plan: NetworksPlan, *, seed: int, workers: int
+    zoo: Zoo,
+    entries: Sequence[Entry],
+    plan: NetworksPlan,
+    steps: Mapping[str, int],
+    *,
+    seed: int,
+    workers: int,
 ) -> Iterator[str]:
-    """Train the bases, then the networks that are not there yet; yields words as they finish."""
+    """Train the bases, then the networks that are not there yet; yields words as they finish.
+
+    Args:
+        zoo: Where to.
+        entries: Tasks to choose from.
+        plan: Which of them.
+        steps: Of fine-tuning, by name of the source.
+        seed: Of the bases.
+        workers: Number of processes.
+    """
     by_cost = sorted(plan.architectures, key=lambda name: -whole.width(name))
     jobs = [(zoo.root, list(entries), name, plan, seed) for name in by_cost]
     todo = [(a, e) for a, e in wanted(entries, plan) if not _record(zoo.root, e.key, a).is_file()]
@@ -112,11 +129,11 @@ def build(
         for job in jobs:
             yield _base(job)
         for architecture, entry in todo:
-            yield _network((zoo.root, entry, architecture, plan))
+            yield _network((zoo.root, entry, architecture, steps[entry.task.name]))
         return
     with pool(workers) as processes:
         yield from processes.map(_base, jobs)
-        yield from processes.map(_network, [(zoo.root, e, a, plan) for a, e in todo])
+        yield from processes.map(_network, [(zoo.root, e, a, steps[e.task.name]) for a, e in todo])
 
 
 def networks(zoo: Zoo, architecture: str, base: str) -> Iterator[NetworkEntry]:
@@ -178,7 +195,8 @@ def fine_tune(
         The whole network's tensors.
     """
     trunk = whole.load_trunk(architecture, base)
-    weight, bias = heads.fit_head(whole.features(trunk, images), labels, classes)
+    before = whole.features(trunk, images)
+    weight, bias = heads.fit_head(before, labels, classes, penalty=_PENALTY)
     model = trunks.channels_last(whole.NetworkModel(trunk, classes))
     with torch.no_grad():
         model.head.weight.copy_(torch.from_numpy(weight))
@@ -218,28 +236,29 @@ def _base(job: tuple[Path, list[Entry], str, NetworksPlan, int]) -> str:
     return f"base {architecture}"
 
 
-def _network(job: tuple[Path, Entry, str, NetworksPlan]) -> str:
-    root, entry, architecture, plan = job
+def _network(job: tuple[Path, Entry, str, int]) -> str:
+    root, entry, architecture, steps = job
     with threads(1):
-        _build_network(Zoo(root), entry, architecture, plan)
+        _build_network(Zoo(root), entry, architecture, steps)
     return f"{architecture} {entry.family}"
 
 
-def _build_network(zoo: Zoo, entry: Entry, architecture: str, plan: NetworksPlan) -> None:
+def _build_network(zoo: Zoo, entry: Entry, architecture: str, steps: int) -> None:
     base, base_id = bases.read_base(zoo.root, architecture)
     task = sources.load(entry.task)
     images = whole.prepared(architecture, task.records)
     labels, classes = task.labels, len(task.names)
     rng = np.random.default_rng((entry.task.seed, entry.task.family, entry.task.site, 10))
     order = rng.permutation(len(labels))
-    held, train = np.sort(order[: len(order) // 5][:HELD_LIMIT]), order[len(order) // 5 :]
+    count = min(len(order) // 5, HELD_LIMIT)
+    held, train = np.sort(order[:count]), order[count:]
 
     def tuned(steps: int) -> dict[str, Array]:
         return fine_tune(
             architecture, base, images[train], labels[train], classes, steps=steps, rng=rng
         )
 
-    probe, tensors = tuned(0), tuned(plan.steps)
+    probe, tensors = tuned(0), tuned(steps)
     data = safetensors.numpy.save(
         {
             **tensors,

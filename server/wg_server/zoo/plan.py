@@ -18,6 +18,10 @@ from wg_common.nets import registry
 PLAN_LIMIT = 256 << 10
 DEFAULT = "default"
 
+OWN_STEPS = 1000
+"""Fine-tuning steps of networks of the operator's own files: a sister plant gets these weights as
+they are (docs/decisions/0075), and sixty steps leave most of what the records say unlearnt."""
+
 T = TypeVar("T")
 
 Kind = Literal[
@@ -78,6 +82,8 @@ class SourcePlan:
         path: For all but the procedural kinds; optional for ``fashion-mnist``.
         name: Name in provenance; the kind when empty. For ``torchvision`` the data set's class.
         licence: Licence in provenance; needed where ``path`` is.
+        network_steps: Fine-tuning steps of its whole networks; 0 for ``networks.steps`` where
+            pictures are rendered, and ``OWN_STEPS`` for the operator's own files.
     """
 
     kind: Kind
@@ -89,8 +95,10 @@ class SourcePlan:
     path: str = ""
     name: str = ""
     licence: str = ""
+    network_steps: int = 0
 
     def __post_init__(self) -> None:
+        _range("network_steps", self.network_steps, 0, 1_000_000)
         if self.kind == CONTRIBUTIONS:
             _range("families", self.families, 0, 0)
         else:
@@ -111,7 +119,7 @@ class NetworksPlan:
         architectures: Whole networks of the registry; a base is trained for each.
         families: Families of each source that get networks; 0 for all.
         sites: Sites of each of these families.
-        steps: Fine-tuning steps of a network.
+        steps: Fine-tuning steps of a network, where its source does not say.
         base_tasks: Tasks that a base learns from.
         base_images: Images, or windows, of each.
         base_steps: Steps of a base's training.
@@ -210,6 +218,16 @@ class TaskSpec:
     def key(self, encoder: str) -> str:
         """Name of the entry, hex."""
         return canonical.sha256_hex(canonical.encode(self) + encoder.encode())[:32]
+
+
+def network_steps(plan: ZooPlan) -> dict[str, int]:
+    """Fine-tuning steps of the whole networks of each source, by its name."""
+    usual = 0 if plan.networks is None else plan.networks.steps
+    return {
+        source.name or source.kind: source.network_steps
+        or (OWN_STEPS if source.kind in _FILES else usual)
+        for source in plan.sources
+    }
 
 
 def tasks(plan: ZooPlan) -> list[TaskSpec]:

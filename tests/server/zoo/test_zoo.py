@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,7 +11,16 @@ from wg_server.home import ServerHome
 from wg_server.zoo import heads, sources
 from wg_server.zoo.build import build
 from wg_server.zoo.cli import zoo as group
-from wg_server.zoo.plan import ZooPlan, parse, read_plan, tasks
+from wg_server.zoo.plan import (
+    OWN_STEPS,
+    NetworksPlan,
+    SourcePlan,
+    ZooPlan,
+    network_steps,
+    parse,
+    read_plan,
+    tasks,
+)
 from wg_server.zoo.store import Zoo
 
 PLAN = b"""
@@ -82,6 +92,23 @@ def test_show_is_one_json_document(home: ServerHome) -> None:
 def test_packaged_plans_can_be_read() -> None:
     for name in (None, Path("default"), Path("demo"), Path("quick")):
         assert tasks(read_plan(name))
+
+
+def test_the_example_of_own_data_can_be_read() -> None:
+    plan = read_plan(Path(__file__).parents[3] / "docs" / "examples" / "own-data.yaml")
+    steps = network_steps(plan)
+    assert steps["rolled-steel"] > 10 * steps["procedural"]
+
+
+def test_networks_of_own_files_are_trained_longer_unless_the_plan_says() -> None:
+    own = SourcePlan(kind="folder", name="own", path="own", licence="ours", families=1)
+    rendered = SourcePlan(kind="procedural", families=1)
+    plan = ZooPlan(seed=1, sources=(own, rendered), networks=NetworksPlan(steps=7))
+    assert network_steps(plan) == {"own": OWN_STEPS, "procedural": 7}
+    said = dataclasses.replace(own, network_steps=9)
+    assert network_steps(dataclasses.replace(plan, sources=(said, rendered)))["own"] == 9
+    with pytest.raises(ConfigError, match="network_steps"):
+        dataclasses.replace(own, network_steps=-1)
 
 
 @pytest.mark.parametrize(

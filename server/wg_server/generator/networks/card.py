@@ -8,6 +8,7 @@ sisters among the zoo's networks, ``unseen`` ones no entry of its family.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,12 @@ from torch import Tensor
 from wg_server.generator.card import clustered
 from wg_server.generator.episodes import Plants, Scenario
 from wg_server.generator.networks import sampler
-from wg_server.generator.networks.condition import ROW_UNIT, NetworkCondition
+from wg_server.generator.networks.condition import (
+    ROW_UNIT,
+    NetworkCondition,
+    Settled,
+    settled,
+)
 from wg_server.generator.networks.denoiser import KEPT_SHARE, NetworkDenoiser, collate
 from wg_server.generator.networks.episodes import NetworkEpisode, Zoo, draw, logits
 from wg_server.generator.standards import Check
@@ -37,7 +43,8 @@ SCENARIOS: Mapping[str, tuple[Scenario, bool]] = {
     }.items()
     for sisters in (True, False)
 }
-Pair = tuple[Tensor, Tensor | None]
+Method = tuple[Settled, bool]
+"""A network, and whether its rows stand on the base's trunk instead of its own."""
 
 
 def evaluate(
@@ -61,8 +68,8 @@ def evaluate(
             names.append(episode.plant.family)
             alone = {episode.architecture: zoos[episode.architecture]}
             other = draw(plants, alone, families, rng, scenario, sisters=sisters)
-            for method, (rows, latents) in methods(model, zoos, episode, other, rng).items():
-                value = accuracy(zoos[episode.architecture], episode, rows, latents)
+            for method, (network, on_base) in methods(model, zoos, episode, other, rng).items():
+                value = accuracy(zoos[episode.architecture], episode, network, on_base=on_base)
                 scores.setdefault(method, []).append(value)
         reference = np.array(scores["network"])
         rows_of: dict[str, dict[str, float]] = {}
@@ -87,8 +94,8 @@ def methods(
     episode: NetworkEpisode,
     other: NetworkEpisode,
     rng: np.random.Generator,
-) -> dict[str, Pair]:
-    """Head rows and trunk latents of all methods; latents None are the base's trunk.
+) -> dict[str, Method]:
+    """The networks of all methods.
 
     ``zoo-network`` is the plant's own network in the zoo, trained on its records: a ceiling.
     ``shuffled-condition`` is the network made for another plant, ``blend`` what the denoiser starts
@@ -105,42 +112,49 @@ def methods(
         one = sampler.deterministic(model, batch)
         noise = sampler.named_noise(episode.plant.labels, names, latent, 4, 1)
         drawn = sampler.sample(model, collate([condition] * 4, [number] * 4), noise)
-        result: dict[str, Pair] = {
-            "network": (one.rows[0], one.latents[0]),
-            "network head on base": (one.rows[0], None),
-            "sample": (drawn.rows[0], drawn.latents[0]),
-            "sample-mean": (drawn.rows.mean(dim=0), drawn.latents.mean(dim=0)),
-            "blend": blend(condition),
-            "closed-form": (unit(condition.bridged_rows), None),
-            "retrieval-5nn": (unit(condition.retrieved_rows), unit(condition.retrieved_latents)),
-            "random": (torch.from_numpy(rng.normal(size=(k, 65)).astype(np.float32)), None),
-            "zoo-network": (unit(episode.rows), unit(episode.latents)),
+        network = settled(condition, one.rows[0], one.latents[0])
+        nothing = torch.zeros_like(one.latents[0])
+        noise_rows = torch.from_numpy(rng.normal(size=(k, 65)).astype(np.float32))
+        retrieved = Settled(unit(condition.retrieved_rows), unit(condition.retrieved_latents))
+        result: dict[str, Method] = {
+            "network": (network, False),
+            "network head on base": (network, True),
+            "sample": (settled(condition, drawn.rows[0], drawn.latents[0]), False),
+            "sample-mean": (
+                settled(condition, drawn.rows.mean(dim=0), drawn.latents.mean(dim=0)),
+                False,
+            ),
+            "blend": (blend(condition), False),
+            "closed-form": (Settled(unit(condition.bridged_rows), nothing), True),
+            "retrieval-5nn": (retrieved, False),
+            "random": (Settled(noise_rows, nothing), True),
+            "zoo-network": (Settled(unit(episode.rows), unit(episode.latents)), False),
         }
         scale = ROW_UNIT / zoos[episode.architecture].knowledge.bridge.scale
         for name, count in (("retrieval-1nn", 1), ("average-weights", len(found.entries))):
             rows, latents = found.mean(count)
-            result[name] = (_single(scale * rows), _single(latents))
-        shake = rng.normal(0, 0.1, (parts, latent))
-        result["weights-plus-noise"] = (
-            result["retrieval-1nn"][0],
-            _single(found.latents[0] + shake),
-        )
+            result[name] = (Settled(_single(scale * rows), _single(latents)), False)
+        shaken = _single(found.latents[0] + rng.normal(0, 0.1, (parts, latent)))
+        nearest = result["retrieval-1nn"][0].rows
+        result["weights-plus-noise"] = (Settled(nearest, shaken), False)
         made = sampler.deterministic(model, collate([other.condition], [number]))
+        strange = settled(other.condition, made.rows[0, : len(other.plant.labels)], made.latents[0])
         turned = torch.arange(k) % len(other.plant.labels)
-        result["shuffled-condition"] = (made.rows[0, turned], made.latents[0])
+        result["shuffled-condition"] = (replace(strange, rows=strange.rows[turned]), False)
     return result
 
 
-def blend(condition: NetworkCondition) -> Pair:
+def blend(condition: NetworkCondition) -> Settled:
     """The skeletons alone: what an untrained denoiser answers."""
     rows = torch.from_numpy(condition.skeleton_rows)
-    return rows, torch.from_numpy(KEPT_SHARE * condition.retrieved_latents)
+    latents = torch.from_numpy(KEPT_SHARE * condition.retrieved_latents)
+    return settled(condition, rows, latents)
 
 
-def accuracy(zoo: Zoo, episode: NetworkEpisode, rows: Tensor, latents: Tensor | None) -> float:
+def accuracy(zoo: Zoo, episode: NetworkEpisode, network: Settled, *, on_base: bool) -> float:
     """Share of an episode's held-out records that a network gets right."""
     with torch.inference_mode():
-        found = logits(zoo, episode, rows, latents)
+        found = logits(zoo, episode, network, on_base=on_base)
     return float((found.argmax(dim=1).numpy() == episode.answers).mean())
 
 

@@ -11,12 +11,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from wg_server.generator.blup import SITE_RATIO, Prediction, Priors
 from wg_server.generator.condition import Condition
 from wg_server.generator.networks import neighbours
 from wg_server.generator.networks.bridge import Bridge
+from wg_server.generator.networks.kin import Spread, find_kin
 from wg_server.generator.networks.neighbours import Found, Shelf
 
 SEEN = 8
@@ -27,7 +30,27 @@ ROW_UNIT = 8.0
 
 SIMILAR = 5
 CLASS_SCALARS = 5 + SIMILAR
+
+_STRANGER = 0.02
+"""Share of kin below which nothing is taken over."""
 Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inheritance:
+    """What the plant's family in the zoo offers: its networks' mean, as trained.
+
+    Attributes:
+        share: Probability that the plant is of this family.
+        rows: Head rows, ``[K, 65]``, in row units.
+        latents: ``[P, l]``.
+        more: The networks' deltas beyond their latents, ``[S]``.
+    """
+
+    share: float
+    rows: Array
+    latents: Array
+    more: Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +69,7 @@ class NetworkCondition:
         likeness: Of the neighbours, ``[M]``.
         domain: The site's predicted mean, ``[d]``.
         centre: The base's predicted mean feature, ``[64]``.
+        kin: What the family that the plant is most likely of offers; None for a stranger.
     """
 
     retrieved_rows: Array
@@ -58,6 +82,7 @@ class NetworkCondition:
     likeness: Array
     domain: Array
     centre: Array
+    kin: Inheritance | None = None
 
     @property
     def skeleton_rows(self) -> Array:
@@ -67,12 +92,28 @@ class NetworkCondition:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Settled:
+    """A network as it is delivered.
+
+    Attributes:
+        rows: Head rows, ``[K, 65]``, in row units.
+        latents: ``[P, l]``; zero is the base's trunk.
+        more: Delta beyond the latents, ``[S]``, or None.
+    """
+
+    rows: Tensor
+    latents: Tensor
+    more: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class NetworkKnowledge:
     """What conditions are made with, for one architecture."""
 
     priors: Priors
     bridge: Bridge
     shelf: Shelf
+    spread: Spread
 
 
 def network_condition(
@@ -112,8 +153,49 @@ def network_condition(
             likeness=_single(found.likeness),
             domain=heads.centre,
             centre=_single(knowledge.bridge.centre_of(guess)),
+            kin=_inherited(knowledge, guess, labels, without),
         ),
         found,
+    )
+
+
+def settled(condition: NetworkCondition, rows: Tensor, latents: Tensor) -> Settled:
+    """Weights made for a plant, drawn to those of its family by how sure the family is.
+
+    Args:
+        condition: Of the plant.
+        rows: ``[K, 65]``, row units.
+        latents: ``[P, l]``.
+    """
+    kin = condition.kin
+    if kin is None:
+        return Settled(rows, latents, None)
+    own = 1 - kin.share
+    return Settled(
+        own * rows + kin.share * torch.from_numpy(kin.rows),
+        own * latents + kin.share * torch.from_numpy(kin.latents),
+        kin.share * torch.from_numpy(kin.more),
+    )
+
+
+def _inherited(
+    knowledge: NetworkKnowledge, guess: Prediction, labels: Sequence[str], without: Collection[int]
+) -> Inheritance | None:
+    shelf = knowledge.shelf
+    kin = find_kin(shelf, knowledge.spread, knowledge.priors, guess, labels, without=without)
+    if kin is None or kin.share < _STRANGER:
+        return None
+    rows = shelf.rows[kin.matched].copy()  # [E, K, 65]
+    away = knowledge.bridge.centre_of(guess) - shelf.origins[kin.entries]  # [E, 64]
+    rows[:, :, -1] += np.einsum("ekd,ed->ek", rows[:, :, :-1], away)
+    mean = kin.mean(rows)
+    unit = knowledge.bridge.scale / ROW_UNIT
+    more = [shelf.lost(int(entry)) for entry in kin.entries]
+    return Inheritance(
+        share=kin.share,
+        rows=_single((mean - mean.mean(axis=0)) / unit),
+        latents=_single(kin.mean(shelf.latents[kin.entries])),
+        more=_single(kin.mean(np.array(more))),
     )
 
 

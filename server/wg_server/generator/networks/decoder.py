@@ -34,12 +34,13 @@ class Decoder:
     base: Mapping[str, Array]
     device: torch.device = torch.device("cpu")  # noqa: RUF009 - has no state
 
-    def features(self, latents: Tensor, images: Tensor) -> Tensor:
+    def features(self, latents: Tensor, images: Tensor, more: Tensor | None = None) -> Tensor:
         """Features ``[n, 64]`` of prepared records, differentiable in the latents ``[P, l]``.
 
+        ``more`` is a delta beyond the latents, ``[S]``, parts one after another.
         A ``low-rank`` plan is not projected here: its codec's directions are of low rank each.
         """
-        flat = self.codec.decode(latents)
+        flat = self._flat(latents, more)
         weights = {
             name.removeprefix(whole.TRUNK): torch.from_numpy(value)
             for name, value in self.base.items()
@@ -58,9 +59,19 @@ class Decoder:
         found: Tensor = torch.func.functional_call(module, weights, (batch,))
         return found.cpu()
 
-    def trunk(self, latents: Tensor) -> dict[str, Array]:
-        """Trunk tensors of latents ``[P, l]``."""
+    def trunk(self, latents: Tensor, more: Tensor | None = None) -> dict[str, Array]:
+        """Trunk tensors of latents ``[P, l]``, and perhaps of a delta beyond them, ``[S]``."""
         with torch.inference_mode():
-            flat = {name: value.numpy() for name, value in self.codec.decode(latents).items()}
+            flat = {name: value.numpy() for name, value in self._flat(latents, more).items()}
         delta = self.plan.delta(flat)
         return {name: value + delta[name] for name, value in self.base.items()}
+
+    def _flat(self, latents: Tensor, more: Tensor | None) -> dict[str, Tensor]:
+        flat = self.codec.decode(latents)
+        if more is None or not self.plan.parts:
+            return flat
+        ends = np.cumsum([part.size for part in self.plan.parts])
+        return {
+            part.name: flat[part.name] + more[end - part.size : end].to(flat[part.name].device)
+            for part, end in zip(self.plan.parts, ends, strict=True)
+        }

@@ -22,6 +22,7 @@ from wg_server.generator.networks.condition import (
     ROW_UNIT,
     NetworkCondition,
     NetworkKnowledge,
+    Settled,
     network_condition,
 )
 from wg_server.generator.networks.decoder import Decoder
@@ -129,19 +130,21 @@ def draw(
     )
 
 
-def logits(zoo: Zoo, episode: NetworkEpisode, rows: Tensor, latents: Tensor | None) -> Tensor:
+def logits(zoo: Zoo, episode: NetworkEpisode, network: Settled, *, on_base: bool = False) -> Tensor:
     """Logits ``[q, K]`` of a network on an episode's held-out records.
 
     Args:
         zoo: Of the episode's architecture.
         episode: Its records and predicted centre.
-        rows: ``[K, 65]``, row units.
-        latents: ``[P, l]``; None is the base's trunk.
+        network: Its rows and trunk.
+        on_base: The base's trunk is put under the rows instead.
     """
     unit = zoo.knowledge.bridge.scale / ROW_UNIT
-    if latents is None:
+    rows = network.rows
+    if on_base:
         features = torch.from_numpy(episode.base_features)
     else:
-        features = zoo.decoder.features(latents, torch.from_numpy(episode.inputs))
+        records = torch.from_numpy(episode.inputs)
+        features = zoo.decoder.features(network.latents, records, network.more)
     centred = features - torch.from_numpy(episode.condition.centre)
     return (centred @ rows[:, :-1].T + rows[:, -1]) * unit

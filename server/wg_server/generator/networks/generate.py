@@ -32,14 +32,18 @@ from wg_server.generator.generate import (
     read_releases,
 )
 from wg_server.generator.networks import sampler
-from wg_server.generator.networks.condition import ROW_UNIT, NetworkCondition, network_condition
+from wg_server.generator.networks.condition import (
+    ROW_UNIT,
+    NetworkCondition,
+    Settled,
+    network_condition,
+    settled,
+)
 from wg_server.generator.networks.denoiser import Weights, collate
 from wg_server.generator.networks.package import PACKAGE_LIMIT, NetworkParts, Stock, unpack
 
 LENGTH_BOUND = 20.0
 """Longest head row or part latent of a generated network, in the zoo's typical lengths."""
-
-Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,18 +124,26 @@ def generate_networks(
         one = sampler.deterministic(denoiser, collate([condition], [number]))
         noise = sampler.named_noise(labels, parts, latent, count, seed)
         drawn = sampler.sample(denoiser, collate([condition] * count, [number] * count), noise)
-    nothing = np.zeros_like(condition.retrieved_latents)
-    found: list[tuple[str, Source, Array, Array]] = [
-        ("network", "network", one.rows[0].numpy(), one.latents[0].numpy()),
-        ("sample-mean", "diffusion", drawn.rows.mean(0).numpy(), drawn.latents.mean(0).numpy()),
-        ("closed-form", "closed-form", condition.bridged_rows, nothing),
+    nothing = torch.zeros_like(one.latents[0])
+    bridged, retrieved = (
+        torch.from_numpy(rows) for rows in (condition.bridged_rows, condition.retrieved_rows)
+    )
+    found: list[tuple[str, Source, Settled]] = [
+        ("network", "network", settled(condition, one.rows[0], one.latents[0])),
+        (
+            "sample-mean",
+            "diffusion",
+            settled(condition, drawn.rows.mean(dim=0), drawn.latents.mean(dim=0)),
+        ),
+        ("closed-form", "closed-form", Settled(bridged, nothing)),
     ]
     found += [
-        (f"sample-{i}", "diffusion", drawn.rows[i].numpy(), drawn.latents[i].numpy())
+        (f"sample-{i}", "diffusion", settled(condition, drawn.rows[i], drawn.latents[i]))
         for i in range(samples)
     ]
-    found.append(("retrieval", "retrieval", condition.retrieved_rows, condition.retrieved_latents))
-    found.append(("base", "base", np.zeros_like(condition.bridged_rows), nothing))
+    latents = torch.from_numpy(condition.retrieved_latents)
+    found.append(("retrieval", "retrieval", Settled(retrieved, latents)))
+    found.append(("base", "base", Settled(torch.zeros_like(bridged), nothing)))
     candidates = tuple(
         _candidate(architecture, stock, condition, *candidate) for candidate in found
     )
@@ -148,9 +160,9 @@ def _candidate(
     condition: NetworkCondition,
     name: str,
     source: Source,
-    rows: Array,
-    latents: Array,
+    network: Settled,
 ) -> GeneratedCandidate:
+    rows, latents = network.rows.numpy(), network.latents.numpy()
     if not (np.isfinite(rows).all() and np.isfinite(latents).all()):
         raise VerificationError(f"generator: candidate {name} is not finite")
     longest = max(
@@ -165,7 +177,7 @@ def _candidate(
     unit = stock.knowledge.bridge.scale / ROW_UNIT
     weight = (rows[:, :-1] * unit).astype(np.float32)
     bias = (rows[:, -1] * unit - weight @ condition.centre).astype(np.float32)
-    tensors = stock.decoder.trunk(torch.from_numpy(latents))
+    tensors = stock.decoder.trunk(network.latents, network.more)
     tensors |= {HEAD_WEIGHT: weight, HEAD_BIAS: bias}
     registry.check_tensors(architecture, tensors, len(rows), weight.shape[1])
     return GeneratedCandidate(name, source, tensors, novelty(stock, latents))

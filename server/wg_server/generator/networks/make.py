@@ -18,7 +18,7 @@ from wg_server.generator import standards
 from wg_server.generator.compute import CPU, Compute
 from wg_server.generator.episodes import Plants, Scenario
 from wg_server.generator.knowledge import Knowledge
-from wg_server.generator.networks import card, fidelity, package, sampler, train
+from wg_server.generator.networks import card, fidelity, kin, package, sampler, train
 from wg_server.generator.networks.bridge import fit_bridge
 from wg_server.generator.networks.condition import NetworkKnowledge
 from wg_server.generator.networks.decoder import Decoder
@@ -180,8 +180,12 @@ def _zoos(
             seed=seed,
         )
         latents = np.stack([codec.encode(n.tokens) for n in own.networks])
+        shelf = shelve(own.networks, latents, codec)
         known = NetworkKnowledge(
-            knowledge.priors, fit_bridge(own.networks), shelve(own.networks, latents)
+            knowledge.priors,
+            fit_bridge(own.networks),
+            shelf,
+            kin.measure(shelf, knowledge.priors),
         )
         found[name] = Zoo(own.networks, known, Decoder(own.plan, codec, own.base))
     return found, reports

@@ -12,15 +12,19 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from wg_server.generator.blup import Prediction, Priors
+from wg_server.generator.networks.codec import Codec
 from wg_server.generator.networks.entries import ZooNetwork
 
 Floats = NDArray[np.float64]
 NEIGHBOURS = 5
 _NAME_BONUS = 0.25
 _DOMAIN = 0.15
+_STEPS = 127
+"""Steps of what codecs lose, to each side: eight bits change a trunk's answers by nothing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,9 +37,13 @@ class Shelf:
         entry: Number of the entry of each class, ascending, ``[R]``.
         names: Class names, R of them.
         centres: Tasks' means, ``[E, d]``.
+        origins: Means of the base's features on the tasks, ``[E, 64]``; rows act on what is beyond.
         latents: Latents of the networks' deltas, ``[E, P, l]``.
         families: Family of each entry.
         keys: Task key of each entry.
+        left: What the codec loses of the networks' deltas, parts in a row, int8 ``[E, S]``.
+        units: What one of it stands for, by part, ``[E, P]``.
+        sizes: Size of each part, ``[P]``.
     """
 
     deviations: Floats
@@ -43,9 +51,17 @@ class Shelf:
     entry: NDArray[np.int64]
     names: tuple[str, ...]
     centres: Floats
+    origins: Floats
     latents: Floats
     families: tuple[str, ...]
     keys: tuple[str, ...]
+    left: NDArray[np.int8]
+    units: Floats
+    sizes: NDArray[np.int64]
+
+    def lost(self, entry: int) -> Floats:
+        """What the codec loses of an entry's delta, ``[S]``."""
+        return np.asarray(self.left[entry] * np.repeat(self.units[entry], self.sizes))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,10 +87,15 @@ class Found:
         return self.rows[:count].mean(axis=0), self.latents[:count].mean(axis=0)
 
 
-def shelve(networks: Sequence[ZooNetwork], latents: NDArray[np.floating]) -> Shelf:
-    """Collect networks and their latents ``[E, P, l]``."""
-    deviations, centres = [], []
-    for network in networks:
+def shelve(networks: Sequence[ZooNetwork], latents: NDArray[np.floating], codec: Codec) -> Shelf:
+    """Collect networks, their latents ``[E, P, l]`` and what these lose."""
+    deviations, centres, left, units = [], [], [], []
+    for network, latent in zip(networks, latents, strict=True):
+        decoded = codec.decode(torch.from_numpy(np.asarray(latent, dtype=np.float32)))
+        rest = [network.tokens[name] - decoded[name].numpy() for name in codec.parts]
+        units.append([float(np.abs(part).max(initial=0.0)) / _STEPS or 1.0 for part in rest])
+        scaled = [np.rint(part / unit) for part, unit in zip(rest, units[-1], strict=True)]
+        left.append(np.concatenate([np.zeros(0), *scaled]).astype(np.int8))
         hot = np.eye(len(network.task.labels))[network.task.y]
         means = hot.T @ network.task.features / np.maximum(hot.sum(axis=0), 1)[:, None]
         centres.append(means.mean(axis=0))
@@ -86,9 +107,13 @@ def shelve(networks: Sequence[ZooNetwork], latents: NDArray[np.floating]) -> She
         entry=np.repeat(np.arange(len(networks)), sizes),
         names=tuple(name for network in networks for name in network.task.labels),
         centres=np.array(centres),
+        origins=np.array([network.centre for network in networks], dtype=np.float64),
         latents=np.asarray(latents, dtype=np.float64),
         families=tuple(network.task.family for network in networks),
         keys=tuple(network.task.key for network in networks),
+        left=np.stack(left),
+        units=np.array(units),
+        sizes=np.array([networks[0].tokens[name].size for name in codec.parts], dtype=np.int64),
     )
 
 

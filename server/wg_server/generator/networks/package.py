@@ -21,6 +21,7 @@ from wg_common import canonical
 from wg_common.errors import DecodeError
 from wg_common.nets import whole
 from wg_server.generator.blup import Priors
+from wg_server.generator.networks import kin
 from wg_server.generator.networks.bridge import Bridge
 from wg_server.generator.networks.codec import Codec, read_layer_codec
 from wg_server.generator.networks.condition import NetworkKnowledge
@@ -30,7 +31,7 @@ from wg_server.generator.networks.neighbours import Shelf
 from wg_server.generator.networks.vae import read_vae_codec
 from wg_server.generator.networks.weight_plan import weight_plan
 
-VERSION = 1
+VERSION = 2
 FORMAT = "weightgate-networks"
 PACKAGE_LIMIT = 2 << 30
 
@@ -168,10 +169,18 @@ def _stock(
         families=tuple(map(str, row["families"])),
         keys=tuple(map(str, row["keys"])),
     )
-    if len(shelf.names) != len(shelf.rows) or len(shelf.families) != len(shelf.latents):
+    complete = shelf.left.shape == (len(shelf.latents), sum(part.size for part in wanted.parts))
+    complete &= shelf.sizes.tolist() == [part.size for part in wanted.parts]
+    if (
+        len(shelf.names) != len(shelf.rows)
+        or len(shelf.families) != len(shelf.latents)
+        or not complete
+    ):
         raise DecodeError(f"networks: the shelf of {name} does not hold together")
     return Stock(
-        NetworkKnowledge(priors, bridge, shelf), Decoder(wanted, codec, base), float(row["nearest"])
+        NetworkKnowledge(priors, bridge, shelf, kin.measure(shelf, priors)),
+        Decoder(wanted, codec, base),
+        float(row["nearest"]),
     )
 
 
@@ -184,5 +193,5 @@ _CODECS: Mapping[str, Callable[[Sequence[str], Sequence[int], Mapping[str, Tenso
     "vae": read_vae_codec,
 }
 _BRIDGE = ("deviations", "centre", "whitener")
-_SHELF = ("deviations", "rows", "entry", "centres", "latents")
+_SHELF = ("deviations", "rows", "entry", "centres", "origins", "latents", "left", "units", "sizes")
 _CONFIG = ("dimension", "parts", "latent", "architectures", "width", "depth", "heads")

@@ -21,12 +21,15 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from wg_server.generator import checkpoint, compute, noising
+from wg_server.generator.card import clustered
 from wg_server.generator.compute import CPU, Compute
 from wg_server.generator.episodes import Plants, Scenario
 from wg_server.generator.networks import sampler
+from wg_server.generator.networks.condition import settled
 from wg_server.generator.networks.denoiser import (
     NetworkDenoiser,
     NetworkDenoiserConfig,
@@ -156,13 +159,17 @@ def _gate(
 ) -> float:
     """Share of what was learned that is kept: the most accurate on left-out families.
 
-    At least a tenth, so that samples are not all the skeleton.
+    At least a tenth, so that samples are not all the skeleton; and no more, unless more gets more
+    right by more than one standard error, clustered by family.
     """
     scores = []
     for gate in _GATES:
         model.gate.fill_(gate)
-        scores.append(validate(model, zoos, episodes)[1])
-    return _GATES[int(np.argmax(scores))]
+        scores.append(judge(model, zoos, episodes)[1])
+    best = int(np.argmax([score.mean() for score in scores]))
+    families = [episode.plant.family for episode in episodes]
+    gain, error = clustered(scores[best] - scores[0], families)
+    return _GATES[best] if gain > error else _GATES[0]
 
 
 def loss(
@@ -236,7 +243,8 @@ def functional(
     confidence.
     """
     k = len(episode.plant.labels)
-    found = logits(zoos[episode.architecture], episode, weights.rows[row, :k], weights.latents[row])
+    network = settled(episode.condition, weights.rows[row, :k], weights.latents[row])
+    found = logits(zoos[episode.architecture], episode, network)
     answers = torch.from_numpy(episode.answers)
     with torch.no_grad():
         best = min(_TEMPERATURES, key=lambda t: float(F.cross_entropy(found * t, answers)))
@@ -246,7 +254,15 @@ def functional(
 def validate(
     model: NetworkDenoiser, zoos: Mapping[str, Zoo], episodes: Sequence[NetworkEpisode]
 ) -> tuple[float, float]:
-    """Functional loss and accuracy of the deterministic networks."""
+    """Mean functional loss and accuracy of the deterministic networks."""
+    losses, right = judge(model, zoos, episodes)
+    return float(losses.mean()), float(right.mean())
+
+
+def judge(
+    model: NetworkDenoiser, zoos: Mapping[str, Zoo], episodes: Sequence[NetworkEpisode]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Functional loss and accuracy of the deterministic network of each episode."""
     names = sorted(zoos)
     losses, right = [], []
     with torch.inference_mode():
@@ -255,9 +271,10 @@ def validate(
             batch = compute.on(batch, model.gate.device)
             found = compute.on(sampler.deterministic(model, batch), CPU.device)
             losses.append(float(functional(zoos, episode, found, 0)))
-            scores = logits(zoos[episode.architecture], episode, found.rows[0], found.latents[0])
+            network = settled(episode.condition, found.rows[0], found.latents[0])
+            scores = logits(zoos[episode.architecture], episode, network)
             right.append(float((scores.argmax(dim=1).numpy() == episode.answers).mean()))
-    return float(np.mean(losses)), float(np.mean(right))
+    return np.array(losses), np.array(right)
 
 
 def targets(episodes: Sequence[NetworkEpisode], classes: int) -> Weights:

@@ -11,6 +11,7 @@ from wg_server.generator.episodes import Plants
 from wg_server.generator.generate import Generator
 from wg_server.generator.knowledge import Knowledge
 from wg_server.generator.networks import codec as codecs
+from wg_server.generator.networks import kin
 from wg_server.generator.networks.bridge import fit_bridge
 from wg_server.generator.networks.condition import NetworkKnowledge
 from wg_server.generator.networks.decoder import Decoder
@@ -64,11 +65,10 @@ def zoos(zoo_tasks: list[ZooTask], generator: Generator) -> dict[str, Zoo]:
             [part.name for part in plan.parts], [n.tokens for n in networks], LATENT
         )
         latents = np.stack([codec.encode(n.tokens) for n in networks])
+        shelf, priors = shelve(networks, latents, codec), generator.parts.priors
         found[architecture] = Zoo(
             networks,
-            NetworkKnowledge(
-                generator.parts.priors, fit_bridge(networks), shelve(networks, latents)
-            ),
+            NetworkKnowledge(priors, fit_bridge(networks), shelf, kin.measure(shelf, priors)),
             Decoder(plan, codec, whole.draw_trunk(architecture, np.random.default_rng(5))),
         )
     return found

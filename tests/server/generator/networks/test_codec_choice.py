@@ -265,7 +265,9 @@ def test_a_zoo_is_decoded_by_the_codec_of_the_plan(
     networks: list[ZooNetwork], base: dict[str, Array]
 ) -> None:
     holdings = {"cnn-s": make._Holding(PLAN, base, networks)}
-    knowledge = cast("Knowledge", SimpleNamespace(priors=None))
+    dimension = networks[0].task.features.shape[1]
+    priors = SimpleNamespace(basis=np.eye(dimension), between=np.ones(dimension))
+    knowledge = cast("Knowledge", SimpleNamespace(priors=priors))
     zoos, reports = make._zoos(
         holdings, NetworkTraining(codec="vae", latent=2), knowledge, FAMILIES, 1
     )

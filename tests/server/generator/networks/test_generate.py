@@ -20,6 +20,8 @@ from wg_server.generator.networks.package import Stock
 from wg_server.generator.networks.vae import fit_vae_codec
 
 LABELS = ("c0", "c1", "c2", "c3")
+STRANGER = 40
+"""A family that is not in the zoo."""
 
 
 def _make(
@@ -80,9 +82,9 @@ def test_base_is_the_base_without_a_preference(
 def test_condition_decides_what_is_generated(
     network_generator: NetworkGenerator, world: World
 ) -> None:
-    one = _tensors(_make(network_generator, world), "network")
+    one = _tensors(_make(network_generator, world, family=STRANGER), "network")
     two = _tensors(_make(network_generator, world, family=2), "network")
-    three = _tensors(_make(network_generator, world, memory=False), "network")
+    three = _tensors(_make(network_generator, world, family=STRANGER, memory=False), "network")
     for other in (two, three):
         assert not np.allclose(one["head.weight"], other["head.weight"], atol=1e-3)
         assert not np.allclose(
@@ -111,9 +113,12 @@ def test_copies_of_the_zoo_are_told_from_new_networks(
     shelf = stock.knowledge.shelf
     planted = [generation.novelty(stock, latents) for latents in shelf.latents]
     assert max(planted) < 1e-6
-    made = _make(network_generator, world)
+    made = _make(network_generator, world, family=STRANGER)
     new = [c.nearest_zoo_distance for c in made.candidates if c.source == "diffusion"]
     assert min(new) > 0.1
+    kin = _make(network_generator, world)
+    taken = {c.name: c.nearest_zoo_distance for c in kin.candidates}
+    assert taken["network"] < 0.1  # a zoo's network, and the report says so
 
 
 def test_weights_out_of_bounds_are_refused(
@@ -125,11 +130,12 @@ def test_weights_out_of_bounds_are_refused(
         wild.latent_out.bias.fill_(1e3)
     broken = replace(network_generator, parts=replace(parts, denoiser=wild))
     with pytest.raises(VerificationError, match="times as long"):
-        _make(broken, world)
+        _make(broken, world, family=STRANGER)
     with torch.no_grad():
         wild.latent_out.bias.fill_(float("nan"))
-    with pytest.raises(VerificationError, match="not finite"):
-        _make(broken, world)
+    for family in (1, STRANGER):
+        with pytest.raises(VerificationError, match="not finite"):
+            _make(broken, world, family=family)
 
 
 def test_unknown_architectures_are_named(network_generator: NetworkGenerator, world: World) -> None:
@@ -158,7 +164,7 @@ def _with_vae(stock: Stock, zoo: Zoo) -> Stock:
     tokens = [network.tokens for network in zoo.networks]
     codec = fit_vae_codec(stock.decoder.codec.parts, tokens, LATENT, 1, steps=3)
     latents = np.stack([codec.encode(one) for one in tokens])
-    knowledge = replace(stock.knowledge, shelf=shelve(zoo.networks, latents))
+    knowledge = replace(stock.knowledge, shelf=shelve(zoo.networks, latents, codec))
     return replace(stock, knowledge=knowledge, decoder=replace(stock.decoder, codec=codec))
 
 

@@ -14,9 +14,9 @@ from wg_common.nets import registry, whole
 from wg_server.generator.episodes import Plants, Scenario
 from wg_server.generator.generate import Generator
 from wg_server.generator.networks import codec as codecs
-from wg_server.generator.networks import package
+from wg_server.generator.networks import kin, package
 from wg_server.generator.networks.bridge import fit_bridge
-from wg_server.generator.networks.condition import NetworkKnowledge
+from wg_server.generator.networks.condition import NetworkKnowledge, settled
 from wg_server.generator.networks.decoder import Decoder
 from wg_server.generator.networks.denoiser import NetworkDenoiser, NetworkDenoiserConfig
 from wg_server.generator.networks.entries import ZooNetwork
@@ -47,9 +47,8 @@ def zoo(zoo_tasks: list[ZooTask], generator: Generator) -> Zoo:
     )
     latents = np.stack([codec.encode(n.tokens) for n in networks])
     base = whole.draw_trunk(NAME, np.random.default_rng(5))
-    known = NetworkKnowledge(
-        generator.parts.priors, fit_bridge(networks), shelve(networks, latents)
-    )
+    shelf, priors = shelve(networks, latents, codec), generator.parts.priors
+    known = NetworkKnowledge(priors, fit_bridge(networks), shelf, kin.measure(shelf, priors))
     return Zoo(networks, known, Decoder(PLAN, codec, base))
 
 
@@ -100,7 +99,8 @@ def test_episodes_answer_on_windows(zoo: Zoo, plants: Plants, zoo_tasks: list[Zo
     episode = draw(plants, {NAME: zoo}, families, np.random.default_rng(3), Scenario())
     assert episode.inputs.shape[2:] == zoo.networks[0].inputs.shape[2:]
     rows, latents = torch.from_numpy(episode.rows), torch.from_numpy(episode.latents)
-    assert logits(zoo, episode, rows, latents).shape == (len(episode.answers), len(rows))
+    network = settled(episode.condition, rows, latents)
+    assert logits(zoo, episode, network).shape == (len(episode.answers), len(rows))
 
 
 def test_classes_permute_and_candidates_are_whole_networks(

@@ -1,0 +1,60 @@
+"""Data sets cut for sister sites: what a zoo may have of them, and what plants are cut from.
+
+Run with ``python -m bench.sister_sets --out DIR``. Several sets have groups (a tile, a board, a
+file) on both sides of their own split, and a plant's group must never be in the zoo. Such groups
+are dealt in turn: the first to the zoo, the second to the plants, and so on; their records on the
+other side are left out. ``DIR/NAME/data.npz`` has ``split`` 0 for the zoo and 1 for plants:
+``npz`` sources of a zoo plan read the former, ``bench.networks --datasets DIR`` the latter.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from bench import plants
+from numpy.typing import NDArray
+
+Arrays = dict[str, NDArray[np.generic]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--datasets", type=Path, default=Path("../shared/datasets"))
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    for name in plants.DATASETS:
+        path = options.datasets / name / "data.npz"
+        if not path.is_file():
+            continue
+        with np.load(path, allow_pickle=False) as archive:
+            found = apart(dict(archive))
+        target = options.out / name
+        target.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(target / "data.npz", **found)  # type: ignore[arg-type]
+        split = found["split"]
+        print(
+            f"{name}: {int((split == 0).sum())} for the zoo, {int((split == 1).sum())} for plants"
+        )
+
+
+def apart(arrays: Arrays) -> Arrays:
+    """The records of a data set whose groups are on one side of its split.
+
+    Args:
+        arrays: ``x``, ``y``, ``classes``, ``split`` (0 or 1), and perhaps ``group``.
+    """
+    split = arrays["split"]
+    keep = np.ones(len(split), bool)
+    if "group" in arrays:
+        group = arrays["group"]
+        for turn, both in enumerate(np.intersect1d(group[split == 0], group[split == 1])):
+            keep &= ~((group == both) & (split != turn % 2))
+    rows = {name: arrays[name][keep] for name in ("x", "y", "split")}
+    rest = {"group": arrays["group"][keep]} if "group" in arrays else {}
+    return {**rows, **rest, "classes": arrays["classes"]}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""The family that a plant is of: found, bounded, and handed on as it was trained."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tests.server.generator.conftest import World
+
+from wg_common.class_means import nothing
+from wg_server.generator import blup
+from wg_server.generator.condition import condition
+from wg_server.generator.evidence import site_evidence
+from wg_server.generator.generate import Generator
+from wg_server.generator.networks.condition import NetworkKnowledge, network_condition, settled
+from wg_server.generator.networks.episodes import Zoo
+from wg_server.generator.networks.kin import Kin, find_kin
+
+LABELS = ("c0", "c1", "c2", "c3")
+STRANGER = 40
+
+
+@pytest.fixture(scope="module")
+def known(zoos: dict[str, Zoo]) -> NetworkKnowledge:
+    return zoos["cnn-s"].knowledge
+
+
+def _guess(
+    known: NetworkKnowledge, world: World, family: int, labels: tuple[str, ...] = LABELS
+) -> blup.Prediction:
+    release = world.release(family, 2, epsilon=None, shots=30)
+    order = tuple(name for name in labels if name in LABELS)
+    sites = [site_evidence(release, order)] if order else [nothing(len(labels), 16)]
+    return blup.predict(known.priors, sites)
+
+
+def _kin(known: NetworkKnowledge, guess: blup.Prediction, labels: tuple[str, ...] = LABELS) -> Kin:
+    found = find_kin(known.shelf, known.spread, known.priors, guess, labels)
+    assert found is not None
+    return found
+
+
+def test_families_of_the_zoo_are_found_and_strangers_are_not(
+    known: NetworkKnowledge, world: World
+) -> None:
+    right, shares = [], []
+    for family in range(10):
+        kin = _kin(known, _guess(known, world, family))
+        right.append(known.shelf.families[kin.entries[0]] == f"family-{family}")
+        shares.append(kin.share)
+        assert kin.weights.sum() == pytest.approx(1)
+        assert len({known.shelf.families[n] for n in kin.entries}) == 1
+    strange = [_kin(known, _guess(known, world, STRANGER + i)).share for i in range(10)]
+    assert np.mean(right) > 0.8  # a tenth is chance
+    assert np.mean(shares) > 0.7
+    assert np.mean(strange) < 0.3
+
+
+def test_nothing_known_makes_nobody_kin(known: NetworkKnowledge) -> None:
+    guess = blup.predict(known.priors, [nothing(4, 16)])
+    assert _kin(known, guess, ("w", "x", "y", "z")).share < 0.1
+    assert _kin(known, guess).share < 0.2  # all ten families have these names
+
+
+def test_names_of_one_family_count_and_names_of_many_do_not(
+    known: NetworkKnowledge, world: World
+) -> None:
+    guess = blup.predict(known.priors, [nothing(4, 16)])
+    rows = known.shelf.entry == 3
+    names = tuple(
+        f"own-{name}" if mine else name for name, mine in zip(known.shelf.names, rows, strict=True)
+    )
+    special = replace(known, shelf=replace(known.shelf, names=names))
+    kin = _kin(special, guess, tuple(f"own-{name}" for name in LABELS))
+    assert 3 in kin.entries
+    assert kin.share > 0.9
+
+
+def test_likeness_of_classes_alone_makes_nobody_kin(known: NetworkKnowledge, world: World) -> None:
+    own = ("w", "x", "y", "z")
+    for family in range(4):
+        release = world.release(family, 2, epsilon=None, shots=30, labels=own)
+        guess = blup.predict(known.priors, [site_evidence(release, own)])
+        # No evidence on the site's mean: the spread of what is known of it is the prior's.
+        blind = replace(guess, centre=0 * guess.centre, centre_spread=known.priors.site)
+        assert _kin(known, blind, own).share < 0.2
+
+
+def test_permuting_labels_permutes_matches(known: NetworkKnowledge, world: World) -> None:
+    order = (2, 0, 3, 1)
+    turned = tuple(LABELS[i] for i in order)
+    one = _kin(known, _guess(known, world, 4))
+    two = _kin(known, _guess(known, world, 4, turned), turned)
+    np.testing.assert_array_equal(one.matched[:, list(order)], two.matched)
+    assert one.share == pytest.approx(two.share)
+
+
+def test_what_may_not_be_found_is_not(known: NetworkKnowledge, world: World) -> None:
+    guess, shelf = _guess(known, world, 4), known.shelf
+    gone = [n for n, family in enumerate(shelf.families) if family == "family-4"]
+    kin = find_kin(shelf, known.spread, known.priors, guess, LABELS, without=gone)
+    assert kin is not None
+    assert shelf.families[kin.entries[0]] != "family-4"
+    everything = range(len(shelf.families))
+    assert find_kin(shelf, known.spread, known.priors, guess, LABELS, without=everything) is None
+
+
+def test_a_sure_match_hands_on_the_networks_as_they_were_trained(
+    zoos: dict[str, Zoo], generator: Generator, world: World
+) -> None:
+    zoo = zoos["cnn-s"]
+    known, shelf = zoo.knowledge, zoo.knowledge.shelf
+    site = site_evidence(world.release(6, 2, epsilon=None, shots=30), LABELS)
+    tokens, guess = condition(generator.parts.knowledge, [site])
+    kin = _kin(known, guess)
+    found, _ = network_condition(known, tokens, guess, LABELS)
+    assert found.kin is not None
+    sure = replace(found, kin=replace(found.kin, share=1.0))
+    wild = torch.full((4, 65), 9.0), torch.full(shelf.latents.shape[1:], 9.0)
+    network = settled(sure, *wild)
+    trunk = zoo.decoder.trunk(network.latents, network.more)
+    deltas = [zoo.decoder.plan.delta(zoo.networks[n].tokens) for n in kin.entries]
+    for name, base in zoo.decoder.base.items():
+        mean = np.tensordot(kin.weights, np.stack([d[name] for d in deltas]), axes=1)
+        np.testing.assert_allclose(trunk[name], base + mean, atol=2e-3)
+    stranger = settled(replace(found, kin=None), *wild)
+    assert stranger.more is None
+    assert torch.equal(stranger.rows, wild[0])
