@@ -123,23 +123,24 @@ def judge(generator: Generator, cut: Plants, setting: Setting, seed: int) -> dic
     rng = np.random.default_rng((seed, SETTINGS.index(setting), 77))
     k = len(cut.labels)
     x, y = _labelled(cut, setting, rng)
-    own = plants.release(generator.parts.encoder, x, y, cut.labels, setting.epsilon, rng)
+    d = cut.dimension
+    own = plants.release(generator.parts.encoder, x[:, :d], y, cut.labels, setting.epsilon, rng)
     memory = []
     for number, (sx, sy) in enumerate(cut.sisters[: setting.sisters]):
         said = np.random.default_rng((seed, 5)).permutation(k)[sy] if setting.wrong else sy
         release = plants.release(
-            generator.parts.encoder, sx, said, cut.labels, setting.epsilon, rng
+            generator.parts.encoder, sx[:, :d], said, cut.labels, setting.epsilon, rng
         )
         memory.append(Memory(f"sister-{number}", release))
     made = generate(generator, own, memory, cut.labels, samples=4, seed=seed)
     trunk = Trunk(x)
     offers = [
-        Offer(c.name, c.source, trunk, head_from_tensors(c.tensors))
+        Offer(c.name, c.source, trunk, head_from_tensors(c.tensors).padded(x.shape[1]))
         for c in made.candidates
         if c.source != POSTERIOR
     ]
     delivered = next(c.tensors for c in made.candidates if c.source == POSTERIOR)
-    posterior = from_tensors(delivered, k, x.shape[1])
+    posterior = from_tensors(delivered, k, d)
     random = Offer("", "", trunk, LinearHead(rng.normal(size=(k, x.shape[1])), np.zeros(k)))
     outcome = contest.hold(trunk, y, None, offers, random, POLICY, posterior=posterior)
     tx, ty = cut.test

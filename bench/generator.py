@@ -29,7 +29,7 @@ from bench.plants import DATASETS, QUICK
 from wg_server.generator.generate import load_generator
 from wg_server.home import ServerHome
 
-VERSION = 1
+VERSION = 2
 """Of the methods and cells; results of another version are not used."""
 
 
@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--plots", type=Path, help="folder for one plot a scenario")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--sets", help="data sets with commas; all if left out")
+    parser.add_argument("--cells", default="", help="cells whose name ends in one of these")
     parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("--quick", action="store_true", help="six data sets, one seed, fewer cells")
     parser.add_argument("--only-table", action="store_true", help="judge nothing, only write")
@@ -92,7 +93,8 @@ def _run(options: argparse.Namespace, identity: str, done: dict[str, tables.Row]
             [
                 cell
                 for cell in cells(quick=options.quick)
-                if f"{prefix} {name} {seed} {cell.name}" not in done
+                if cell.name.endswith(tuple(options.cells.split(",")))
+                and f"{prefix} {name} {seed} {cell.name}" not in done
             ],
         )
     ]

@@ -24,10 +24,9 @@ from wg_client.config import AcceptanceConfig
 from wg_client.entrants import Offer
 from wg_client.finetune import fit_finetuned
 from wg_client.folds import stratified
-from wg_client.heads import LinearHead
+from wg_client.heads import LinearHead, head_from_tensors
 from wg_client.trunks import Trunk
 from wg_common.class_means import from_tensors, nothing
-from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.weights_package import POSTERIOR
 from wg_server.generator import batch as batches
 from wg_server.generator import rivals
@@ -132,7 +131,7 @@ def judge(
             "d2nwg-sample": _double(weight[0], bias[0]),
             "d2nwg-mean": _double(weight.mean(dim=0), bias.mean(dim=0)),
         }.items():
-            heads[name] = LinearHead(w, b - w @ one.centre)
+            heads[name] = LinearHead(w, b - w @ one.centre).padded(one.x.shape[1])
         one = dataclasses.replace(one, heads=heads)
         heads = heads | alone | _local(methods, plants, cell, one)
         found.append(_scores(methods, plants, one.gone, heads))
@@ -157,7 +156,7 @@ def _draw(methods: Methods, plants: Plants, cell: Cell, seed: int) -> _Drawn:
     generator = methods.generator
     parts = generator.parts
     rng = np.random.default_rng((seed, 4))
-    k = len(plants.labels)
+    k, d = len(plants.labels), plants.dimension
     gone = rng.permutation(k)[: round(cell.missing * k)]
     x, y = plants.own
     rows = [rng.permutation(np.flatnonzero(y == c))[: cell.shots] for c in range(k)]
@@ -166,21 +165,14 @@ def _draw(methods: Methods, plants: Plants, cell: Cell, seed: int) -> _Drawn:
     said = y if cell.labelled else np.full(len(y), -1)
     own = None
     if cell.shots:
-        own = release(parts.encoder, x, said, plants.labels, cell.epsilon, rng)
+        own = release(parts.encoder, x[:, :d], said, plants.labels, cell.epsilon, rng)
     memory = []
     for number, (sx, sy) in enumerate(plants.sisters[: cell.sisters]):
         keep = np.concatenate([np.flatnonzero(sy == c)[:SISTER_SHOTS] for c in range(k)])
-        other = release(parts.encoder, sx[keep], sy[keep], plants.labels, cell.epsilon, rng)
+        other = release(parts.encoder, sx[keep][:, :d], sy[keep], plants.labels, cell.epsilon, rng)
         memory.append(Memory(f"sister-{number}", other))
     made = generate(generator, own, memory, plants.labels, samples=8, seed=seed)
-    heads = {
-        c.name: LinearHead(
-            c.tensors[HEAD_WEIGHT].astype(np.float64), c.tensors[HEAD_BIAS].astype(np.float64)
-        )
-        for c in made.candidates
-        if c.name in JUDGED
-    }
-    d = plants.test[0].shape[1]
+    heads = {c.name: head_from_tensors(c.tensors) for c in made.candidates if c.name in JUDGED}
     sites = [nothing(k, d) if own is None else site_evidence(own, plants.labels)]
     sites += [site_evidence(m.statistics, plants.labels) for m in memory]
     tokens, guess = condition(parts.knowledge, sites)
@@ -199,6 +191,7 @@ def _draw(methods: Methods, plants: Plants, cell: Cell, seed: int) -> _Drawn:
         )
     for name, (w, b) in found.items():
         heads[name] = LinearHead(w, b - w @ guess.centre)
+    heads = {name: head.padded(x.shape[1]) for name, head in heads.items()}
     return _Drawn(x, said, gone, made, heads, batch, guess.centre)
 
 
@@ -211,9 +204,7 @@ def _local(methods: Methods, plants: Plants, cell: Cell, drawn: _Drawn) -> dict[
             c.name,
             c.source,
             trunk,
-            LinearHead(
-                c.tensors[HEAD_WEIGHT].astype(np.float64), c.tensors[HEAD_BIAS].astype(np.float64)
-            ),
+            head_from_tensors(c.tensors).padded(d),
         )
         for c in drawn.made.candidates
         if c.source != POSTERIOR
@@ -227,7 +218,7 @@ def _local(methods: Methods, plants: Plants, cell: Cell, drawn: _Drawn) -> dict[
         offers,
         Offer("", "", trunk, zero),
         AcceptanceConfig(),
-        posterior=from_tensors(delivered, k, d),
+        posterior=from_tensors(delivered, k, plants.dimension),
     )
     found = {SELECTOR: held.models[held.kept].head}
     if len(drawn.y):
@@ -259,7 +250,7 @@ def _alone(methods: Methods, plants: Plants, cell: Cell, drawn: _Drawn) -> dict[
         ("reptile", methods.trained.reptile),
         ("meta-base", methods.trained.meta_base),
     ):
-        mapped = fit_local(drawn.x @ metric.map, drawn.y, k, folds)
+        mapped = fit_local(_map(metric, drawn.x), drawn.y, k, folds)
         found[f"{name}{THEN_LOCAL}"] = mapped.head
     return found
 
@@ -267,10 +258,16 @@ def _alone(methods: Methods, plants: Plants, cell: Cell, drawn: _Drawn) -> dict[
 def _mapped(methods: Methods, name: str, head: LinearHead, features: Floats) -> Floats:
     """Logits; heads that were trained on meta-learnt features get these."""
     if name == f"reptile{THEN_LOCAL}":
-        return head.logits(features @ methods.trained.reptile.map)
+        return head.logits(_map(methods.trained.reptile, features))
     if name == f"meta-base{THEN_LOCAL}":
-        return head.logits(features @ methods.trained.meta_base.map)
+        return head.logits(_map(methods.trained.meta_base, features))
     return head.logits(features)
+
+
+def _map(metric: rivals.Metric, features: Floats) -> Floats:
+    """Local features ``[n, D]`` with the released ones, which come first, mapped."""
+    d = len(metric.map)
+    return np.hstack([features[:, :d] @ metric.map, features[:, d:]])
 
 
 def _double(weight: torch.Tensor, bias: torch.Tensor) -> rivals.Head:

@@ -30,7 +30,7 @@ CLASSES = 10
 SISTERS = 3
 TESTS = 300
 _PER_CLASS = {"own": 100, "sister": 70}
-_CUT = 2
+_CUT = 3
 """Version of the cut; cached features of another one are not used."""
 
 DATASETS = (
@@ -56,16 +56,18 @@ Images = list[NDArray[np.uint8]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plants:
-    """Features of one data set, cut up.
+    """Local features of one data set, cut up.
 
     Attributes:
         labels: Class names.
-        own: Features ``[n, d]`` and classes ``[n]`` of the plant, to draw its labels from.
+        dimension: Number d of features that are released; they come first.
+        own: Features ``[n, D]`` and classes ``[n]`` of the plant, to draw its labels from.
         sisters: The same of each sister plant.
         test: The same of the test records, under the plant's own camera.
     """
 
     labels: tuple[str, ...]
+    dimension: int
     own: tuple[Floats, Ints]
     sisters: tuple[tuple[Floats, Ints], ...]
     test: tuple[Floats, Ints]
@@ -123,7 +125,10 @@ def cut(
     cache.mkdir(parents=True, exist_ok=True)
     parts = {"own": found.own, "test": found.test}
     parts |= {f"sister{i}": sister for i, sister in enumerate(found.sisters)}
-    arrays: dict[str, NDArray[np.generic]] = {"labels": np.array(found.labels)}
+    arrays: dict[str, NDArray[np.generic]] = {
+        "labels": np.array(found.labels),
+        "dimension": np.array(found.dimension),
+    }
     for key, (x, y) in parts.items():
         arrays |= {f"{key}.x": x, f"{key}.y": y}
     half = path.with_suffix(f".{os.getpid()}.npz")
@@ -155,6 +160,7 @@ def _unpack(arrays: dict[str, NDArray[np.generic]]) -> Plants:
 
     return Plants(
         tuple(str(name) for name in arrays["labels"]),
+        int(arrays["dimension"]),
         part("own"),
         tuple(part(f"sister{i}") for i in range(SISTERS)),
         part("test"),
@@ -185,9 +191,9 @@ def _cut(encoder: Encoder, data: tuple[Images, Ints, Ints], seed: int, strength:
             camera = cameras.draw_camera(camera_rng, strength=power, mounted=False)
             pictures = [see(p, camera, own_rng) for p in pictures]
         y = np.array([lookup[int(labels[row])] for row in kept], dtype=np.int64)
-        found.append((encoder.encode(pictures).astype(np.float64), y))
+        found.append((encoder.encode_local(pictures).astype(np.float64), y))
     names = tuple(f"class-{c}" for c in chosen)
-    return Plants(names, found[1], tuple(found[2:]), found[0])
+    return Plants(names, encoder.dimension, found[1], tuple(found[2:]), found[0])
 
 
 def parts(labels: Ints, groups: Ints, rng: np.random.Generator) -> tuple[Ints, Ints]:

@@ -41,6 +41,7 @@ LOCAL = (
     "local-only",
     "lp-ft",
     "selector",
+    "completed",
     "network, then local",
     "closed-form, then local",
     "closed-form-others, then local",
@@ -50,7 +51,8 @@ LOCAL = (
     "d2nwg-mean, then local",
     "retrieval-5nn, then local",
 )
-LOCAL_RIVALS = tuple(m for m in LOCAL if m not in ("selector", "network, then local"))
+OURS = ("selector", "completed", "network, then local")
+LOCAL_RIVALS = tuple(m for m in LOCAL if m not in OURS)
 UNSEEN = " (unseen)"
 _CELL = re.compile(r"(?P<scenario>.+) eps=(?P<epsilon>\S+) n=(?P<shots>\d+)")
 
@@ -121,10 +123,10 @@ def table(rows: Sequence[Row], title: str) -> Iterator[str]:
     yield title
     for scenario, cells in results.scenarios.items():
         yield from _accuracies(results, scenario, cells, DELIVERED, "as delivered (S4)")
-        if any(np.isfinite(results.accuracy(c, "local-only")[0]) for c in cells):
+        if any(np.isfinite(results.accuracy(c, "selector")[0]) for c in cells):
             yield from _accuracies(results, scenario, cells, LOCAL, "after local training")
         if any(np.isfinite(results.accuracy(c, f"network{UNSEEN}")[0]) for c in cells):
-            unseen = [m + UNSEEN for m in (*DELIVERED, "local-only", "selector")]
+            unseen = [m + UNSEEN for m in (*DELIVERED, *LOCAL)]
             yield from _accuracies(results, scenario, cells, unseen, "on classes never seen")
     yield from _differences(results)
     yield from _selector(results)
@@ -169,23 +171,25 @@ def _selector(results: Results) -> Iterator[str]:
     yield "### With the plant's selector on, points, paired; errors clustered by data set"
     yield ""
     yield (
-        "| cell | selector − local-only | network, then local − local-only | selector − lp-ft |"
+        "| cell | selector − local-only | completed − local-only |"
+        " network, then local − local-only | completed − closed-form as delivered |"
         " best rival after local training | selector − it |"
     )
-    yield "|---|---|---|---|---|---|"
+    yield "|---|---|---|---|---|---|---|"
     worst: tuple[float, str] = (np.inf, "")
     for cells in results.scenarios.values():
         for cell in cells:
             best = results.best(cell, LOCAL_RIVALS) or results.best(cell, RIVALS)
             pairs = [
                 results.paired(cell, "selector", "local-only"),
+                results.paired(cell, "completed", "local-only"),
                 results.paired(cell, "network, then local", "local-only"),
-                results.paired(cell, "selector", "lp-ft"),
+                results.paired(cell, "completed", "closed-form"),
                 results.paired(cell, "selector", best or ""),
             ]
             shown = ["" if p is None else str(p) for p in pairs]
-            yield f"| {cell} | {' | '.join(shown[:3])} | {best} | {shown[3]} |"
-            last = pairs[3]
+            yield f"| {cell} | {' | '.join(shown[:-1])} | {best} | {shown[-1]} |"
+            last = pairs[-1]
             if last is not None:
                 worst = min(worst, (last.mean, cell))
     yield ""
@@ -215,6 +219,7 @@ _SHOWN = (
     ("pooled-moved", "tab:brown", "-"),
     ("local-only", "black", "--"),
     ("network, then local", "tab:blue", "--"),
+    ("completed", "tab:olive", "--"),
     ("selector", "tab:cyan", "--"),
 )
 

@@ -90,12 +90,12 @@ def _alone(encoder: Encoder, data: Cut, cell: Cell, seed: int) -> dict[str, floa
     """Accuracy of the plant's labels without any small network."""
     records, y = networks.labelled(data, cell)
     own, test = np.stack(records), np.asarray(data.test[0])
-    features = encoder.encode(records).astype(np.float64)
+    features = encoder.encode_local(records).astype(np.float64)
     folds = stratified(y, np.random.default_rng(5))
     head = fit_local(features, y, len(data.labels), folds).head
     rocket = window_plants.MiniRocket(own, np.random.default_rng((seed, 9)))
     guessed = window_plants.ridge(rocket.features(own), y, rocket.features(test))
-    logits = head.logits(encoder.encode(list(test)).astype(np.float64))
+    logits = head.logits(encoder.encode_local(list(test)).astype(np.float64))
     found = zip(ALONE, (logits.argmax(axis=1), guessed), strict=True)
     return {name: float((guess == data.test[1]).mean()) for name, guess in found}
 

@@ -38,12 +38,11 @@ from sklearn.linear_model import RidgeClassifierCV
 from wg_client import contest
 from wg_client.config import AcceptanceConfig
 from wg_client.entrants import Offer
-from wg_client.heads import LinearHead
+from wg_client.heads import LinearHead, head_from_tensors
 from wg_client.trunks import Trunk
 from wg_common.class_means import from_tensors
 from wg_common.nets import encoder as encoders
 from wg_common.nets.encoder import Encoder, load_encoder
-from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.weights_package import POSTERIOR
 from wg_server.generator import rivals
 from wg_server.generator.condition import condition
@@ -175,9 +174,9 @@ def cut(encoder: Encoder, root: Path, name: str, seed: int, strength: float) -> 
     if found is None:
         return None
     names, parts = found
-    encoded = [(encoder.encode(list(own)).astype(np.float64), y) for own, y in parts]
+    encoded = [(encoder.encode_local(list(own)).astype(np.float64), y) for own, y in parts]
     raw = [encoders.raw_window_features(list(own)).astype(np.float64) for own, _ in parts[:2]]
-    plants = Plants(names, encoded[1], tuple(encoded[2:]), encoded[0])
+    plants = Plants(names, encoder.dimension, encoded[1], tuple(encoded[2:]), encoded[0])
     return WindowPlants(plants, parts[1][0], parts[0][0], (raw[1], raw[0]))
 
 
@@ -242,17 +241,16 @@ def judge(generator: Generator, plants: Plants, cell: Cell, seed: int) -> dict[s
     chosen, gone = _drawn(plants.own[1], k, cell, rng)
     x, y = plants.own[0][chosen], plants.own[1][chosen]
     said = y if cell.labelled else np.full(len(y), -1)
-    own = release(parts.encoder, x, said, plants.labels, cell.epsilon, rng)
+    d = plants.dimension
+    own = release(parts.encoder, x[:, :d], said, plants.labels, cell.epsilon, rng)
     memory = []
     for number, (sx, sy) in enumerate(plants.sisters[: cell.sisters]):
         keep = np.concatenate([np.flatnonzero(sy == c)[:SISTER_SHOTS] for c in range(k)])
-        other = release(parts.encoder, sx[keep], sy[keep], plants.labels, cell.epsilon, rng)
+        other = release(parts.encoder, sx[keep][:, :d], sy[keep], plants.labels, cell.epsilon, rng)
         memory.append(Memory(f"sister-{number}", other))
     made = generate(generator, own, memory, plants.labels, samples=4, seed=seed)
     offered = {
-        c.name: LinearHead(
-            c.tensors[HEAD_WEIGHT].astype(np.float64), c.tensors[HEAD_BIAS].astype(np.float64)
-        )
+        c.name: head_from_tensors(c.tensors).padded(x.shape[1])
         for c in made.candidates
         if c.source != POSTERIOR
     }
@@ -264,7 +262,7 @@ def judge(generator: Generator, plants: Plants, cell: Cell, seed: int) -> dict[s
     context = rivals.Context(parts.priors, sites, guess, parts.memory, rng)
     for name, rival in rivals.RIVALS.items():
         weight, bias = rival(context)
-        heads[name] = LinearHead(weight, bias - weight @ guess.centre)
+        heads[name] = LinearHead(weight, bias - weight @ guess.centre).padded(x.shape[1])
     if cell.labelled:
         trunk = Trunk(x)
         zero = LinearHead(np.zeros((k, x.shape[1])), np.zeros(k))
@@ -280,7 +278,7 @@ def judge(generator: Generator, plants: Plants, cell: Cell, seed: int) -> dict[s
             offers,
             Offer("", "", trunk, zero),
             AcceptanceConfig(),
-            posterior=from_tensors(delivered, k, x.shape[1]),
+            posterior=from_tensors(delivered, k, d),
         )
         heads[contest.COMPLETED] = held.models[contest.COMPLETED].head
         heads[SELECTOR] = held.models[held.kept].head

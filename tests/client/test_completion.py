@@ -15,6 +15,7 @@ from wg_client.contest import COMPLETED, LOCAL, Outcome, hold
 from wg_client.entrants import Offer
 from wg_client.folds import stratified
 from wg_client.heads import Floats, Ints, LinearHead
+from wg_client.model_store import load_tensors
 from wg_client.trunks import Trunk
 from wg_common.class_means import Posterior
 from wg_common.errors import DecodeError
@@ -142,6 +143,10 @@ def test_a_package_with_class_means_is_applied_and_a_damaged_one_refused(
     }
     manifest = apply_package(plant.home, plant.package(weights)).manifest
     assert COMPLETED in [entry.name for entry in manifest.models]
+    heads = {e.name: load_tensors(plant.home, manifest, e.name) for e in manifest.models}
+    # What was delivered uses released features only; what learnt here uses all.
+    assert not heads[COMPLETED]["head.weight"][:, d:].any()
+    assert heads[LOCAL]["head.weight"][:, d:].any()
     broken = dataclasses.replace(flat, precision=-flat.precision)
     weights["posterior"] = (broken.tensors(), "posterior")
     with pytest.raises(DecodeError, match=r"posterior.*precision"):

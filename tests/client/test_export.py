@@ -48,7 +48,7 @@ def test_onnx_agrees_with_the_plant_s_own_predictions(plant: TestPlant, tmp_path
     for count in (1, 4):  # the batch size is free
         images = _images(count)
         (got,) = session.run(None, {"images": images.astype(np.float32)})
-        features = encoder.encode(list(images.transpose(0, 2, 3, 1)))
+        features = encoder.encode_local(list(images.transpose(0, 2, 3, 1)))
         expected = predict.logits(plant.home, manifest, name, features.astype(np.float64))
         np.testing.assert_allclose(got, expected, atol=1e-3, rtol=1e-3)
         assert (got.argmax(axis=1) == expected.argmax(axis=1)).all()

@@ -144,7 +144,7 @@ def test_exports_take_views_of_windows(
     views = torch.cat([windows.prepare(window) for window in found])
     session = onnxruntime.InferenceSession(str(out))
     (got,) = session.run(None, {"windows": views.numpy()})
-    features = load_encoder(window_plant.home.encoder.read_bytes()).encode(list(found))
+    features = load_encoder(window_plant.home.encoder.read_bytes()).encode_local(list(found))
     expected = predict.logits(
         window_plant.home, applied.manifest, model_store.KEPT, features.astype(np.float64)
     )

@@ -83,3 +83,19 @@ def test_a_package_of_another_trunk_is_refused(package: bytes) -> None:
 def test_too_few_public_images_are_refused() -> None:
     with pytest.raises(DataError, match="at least"):
         encoders.fit_encoder(np.zeros((10, trunk.WIDTH), np.float32), np.zeros(10, np.int64))
+
+
+def test_local_features_begin_with_the_released_ones_and_hold_more(
+    encoder: encoders.Encoder,
+) -> None:
+    images = _images(9, (40, 30))
+    local = encoder.encode_local(images)
+    assert local.shape == (9, encoder.local_dimension)
+    assert encoder.local_dimension == 16 + 200 // 4
+    np.testing.assert_array_equal(local[:, :16], encoder.encode(images))
+    assert np.linalg.matrix_rank(local[:, 16:] - local[:, 16:].mean(axis=0)) == 8
+
+
+def test_a_package_without_local_directions_is_refused(package: bytes) -> None:
+    with pytest.raises(DecodeError):
+        encoders.load_encoder(package.replace(b'"local"', b'"lokal"'))
