@@ -15,7 +15,6 @@ with ``n0 = prior_records`` records' worth of belief that nothing changes, of va
 classes tried, one pseudo-class of recall 0, q their mean), halved because the class did shape the
 statistics behind the delivered weights; ``lost`` the accuracy on seen classes that predicting
 unseen ones costs. The local-only model never predicts an unseen class: its recall there is 0.
-With fewer than three seen classes none can be left out, C is 0, and q is even odds.
 
 The gain is one of accuracy, but log loss is what it is read from: each right answer counts by how
 sure it was, so that ten records say more, and a lucky answer or two less. A nat is worth 0.4 of a
@@ -42,8 +41,6 @@ from wg_client.heads import Floats, Ints
 
 ACCURACY_OF_NAT = 0.4
 """Gain in accuracy for a nat of log loss less, on average over data sets, plants and releases."""
-EVEN_ODDS = 0.5
-"""Recall of unseen classes where no class can be left out to measure it (docs/decisions/0058)."""
 PRIOR_VARIANCE = 0.1
 """Variance v0 of a record's difference under the prior."""
 
@@ -108,7 +105,7 @@ def compare(
     seen = float(difference.sum()) / total - lost
     scatter = float(np.sum((difference - difference.mean()) ** 2))
     seen_variance = (scatter + config.prior_records * PRIOR_VARIANCE) / total**2
-    recall = float(recalls.sum()) / (len(recalls) + 1) if len(recalls) else EVEN_ODDS
+    recall = float(recalls.sum()) / (len(recalls) + 1)
     recall_variance = recall * (1 - recall) / (len(recalls) + 1) / 4
     gain = (1 - mass) * seen + mass * recall / 2
     sd = float(np.sqrt((1 - mass) ** 2 * seen_variance + mass**2 * recall_variance))

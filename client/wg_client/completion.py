@@ -15,6 +15,7 @@ from wg_client.baseline import Fitted
 from wg_client.finetune import Finetuned
 from wg_client.folds import Folds, select
 from wg_client.heads import Floats, Ints, LinearHead
+from wg_client.left_out import LeftOut, as_delivered
 from wg_common import class_means
 from wg_common.class_means import Posterior
 
@@ -42,21 +43,15 @@ def fit_completed(
         features: float64 ``[n, D]`` of all local records.
         labels: ``[n]``, -1 without a label; at least one has one.
         folds: Of the labelled records, in their order.
-        unseen: Whether declared classes have no records: then each class in turn is left out.
+        unseen: Whether declared classes have no records: then some classes are left out in turn.
     """
     known = np.flatnonzero(labels >= 0)
     bare = np.flatnonzero(labels < 0)
     y = labels[known]
 
-    def without(held: NDArray[np.intp], label: int | None = None) -> LinearHead:
-        """Completed without some labelled records, and without those of one class."""
-        train = np.setdiff1d(np.arange(len(y)), held)
-        rows = known[train if label is None else train[y[train] != label]]
-        rows = np.concatenate([rows, bare])
-        return complete(posterior, features[rows], labels[rows])
-
-    def predict(_: NDArray[np.intp], held: NDArray[np.intp]) -> list[Floats]:
-        return [without(held).logits(features[known[held]])]
+    def predict(train: NDArray[np.intp], held: NDArray[np.intp]) -> list[Floats]:
+        rows = np.concatenate([known[train], bare])
+        return [complete(posterior, features[rows], labels[rows]).logits(features[known[held]])]
 
     head = complete(posterior, features, labels)
     predictions = np.full(folds.assignment.shape, -1, dtype=np.int64)
@@ -66,19 +61,32 @@ def fit_completed(
         predictions, losses = selection.predictions, selection.record_losses
         factor = float(selection.factors[0])
     fitted = Fitted(head.scaled(factor), predictions, losses, {"temperature": f"{1 / factor:.4g}"})
-    recalls: list[float] = []
-    lost: list[float] = []
+    left_out = LeftOut.none()
+    if unseen and folds.usable:
+        left_out = _left_out(posterior, features, labels, folds, head)
+    return Finetuned(fitted, left_out.recalls, left_out.lost)
+
+
+def _left_out(
+    posterior: Posterior, features: Floats, labels: Ints, folds: Folds, head: LinearHead
+) -> LeftOut:
+    """Each of some seen classes completed without its records; the others without one fold."""
+    known = labels >= 0
+    x, y = features[known], labels[known]
     seen = np.unique(y)
-    if unseen and folds.usable and len(seen) > 2:
-        chosen = seen[np.linspace(0, len(seen) - 1, min(_LEFT_OUT, len(seen))).round().astype(int)]
-        for label in chosen:
-            mine = np.flatnonzero(y == label)
-            rest = np.flatnonzero((folds.assignment[0] == 0) & (y != label))
-            logits = without(rest, int(label)).logits(features[known])
-            recalls.append(float((logits[mine].argmax(axis=1) == label).mean()))
-            if len(rest):
-                masked = logits[rest].copy()
-                masked[:, label] = -np.inf
-                right = masked.argmax(axis=1) == y[rest]
-                lost.append(float(np.mean(right & (logits[rest].argmax(axis=1) == label))))
-    return Finetuned(fitted, np.array(recalls), float(np.mean(lost)) if lost else 0.0)
+    if len(seen) <= 2:
+        blank = complete(posterior, features[~known], labels[~known])
+        return as_delivered(blank.logits(x), head.logits(x), y)
+    held = folds.assignment[0] == 0
+    recalls, lost = [], []
+    for label in seen[np.linspace(0, len(seen) - 1, min(_LEFT_OUT, len(seen))).round().astype(int)]:
+        rest = held & (y != label)
+        use = ~known
+        use[known] = ~held & (y != label)
+        logits = complete(posterior, features[use], labels[use]).logits(x)
+        recalls.append(float((logits[y == label].argmax(axis=1) == label).mean()))
+        masked = logits.copy()
+        masked[:, label] = -np.inf
+        taken = (masked.argmax(axis=1) == y) & (logits.argmax(axis=1) == label)
+        lost += [float(taken[rest].mean())] if rest.any() else []
+    return LeftOut(0.0, 0.0, np.array(recalls), float(np.mean(lost)) if lost else 0.0)

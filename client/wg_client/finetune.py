@@ -27,7 +27,7 @@ from wg_client.baseline import Fitted
 from wg_client.delivered import RECIPES, Recipe, Start, local_parts, normalise
 from wg_client.folds import Folds, select
 from wg_client.heads import NEVER, Floats, Ints, LinearHead
-from wg_client.left_out import LeftOut, leave_out
+from wg_client.left_out import LeftOut, as_delivered, leave_out
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,6 +104,8 @@ def fit_finetuned(
 
         held_out = without
     head = _final(start, features, labels, recipe, left_out.bias)
+    if folds.usable and len(unseen) and len(start.rows) <= 2:
+        left_out = as_delivered(given, head.logits(features), labels)
     settings = {
         "local_part": recipe.name,
         "offset_scale": repr(recipe.scale),

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wg_client import acceptance
 from wg_client.acceptance import (
     ACCURACY_OF_NAT,
     PRIOR_VARIANCE,
@@ -115,14 +114,3 @@ def test_the_largest_lower_bound_is_kept_or_nothing() -> None:
     assert keep([evidence("a", 0.01), evidence("b", 0.02), evidence("c", -1)]) == "b"
     assert keep([evidence("a", 0.0), evidence("c", -1)]) is None
     assert keep([]) is None
-
-
-def test_where_no_class_can_be_left_out_unseen_ones_get_even_odds() -> None:
-    equal = np.full((1, 20), 0.4)
-    half = compare("x", equal, equal, CONFIG, mass=0.5, recalls=NONE, lost=0.0)
-    assert half.gain == pytest.approx(0.5 * acceptance.EVEN_ODDS / 2)
-    assert half.accepted
-    worse = compare("x", equal + 2.0, equal, CONFIG, mass=0.5, recalls=NONE, lost=0.0)
-    assert not worse.accepted
-    nothing = compare("x", equal, equal, CONFIG, mass=0.0, recalls=NONE, lost=0.0)
-    assert nothing.gain == 0 and nothing.unseen_recall == 0

@@ -183,3 +183,19 @@ def test_the_contest_is_deterministic() -> None:
         np.testing.assert_array_equal(
             first.models[name].head.weight, second.models[name].head.weight
         )
+
+
+def test_one_seen_class_of_two_is_enough_to_take_a_good_head_and_to_refuse_a_bad_one() -> None:
+    means = np.random.default_rng(4).normal(size=(2, D))
+    x, y = _draw(means, 20, 5, [0])
+    many, labels = _draw(means, 200, 99, range(2))
+    good = fit_lda(many, labels, 2, 0.1)
+    trunk = Trunk(x)
+
+    def kept(head: LinearHead) -> str:
+        offers = [Offer("s", "diffusion", trunk, head)]
+        zero = Offer("", "", trunk, LinearHead(np.zeros((2, D)), np.zeros(2)))
+        return hold(trunk, y, None, offers, zero, CONFIG).kept
+
+    assert kept(good) != LOCAL
+    assert kept(LinearHead(-good.weight, -good.bias)) == LOCAL

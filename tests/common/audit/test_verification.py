@@ -132,7 +132,9 @@ def test_received_files_are_each_covered_by_one_release(
     (received / "a.wgs").write_bytes(statistics_file.encode_covered(covered))
     _, document = run("verify", str(home), "--statistics", str(received))
     assert [item["file"] for item in document["received"]] == ["a.wgs"]
-    other = dataclasses.replace(covered, release=covered.release[:-1] + b"\x01")
+    other = dataclasses.replace(
+        covered, release=covered.release[:-1] + bytes([covered.release[-1] ^ 1])
+    )
     (received / "b.wgs").write_bytes(statistics_file.encode_covered(other))
     with pytest.raises(VerificationError, match="covered by 0 RELEASE entries"):
         run("verify", str(home), "--statistics", str(received))

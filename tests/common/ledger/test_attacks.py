@@ -189,7 +189,9 @@ def test_a_forged_cosignature_is_found(site: Site) -> None:
         (data,) = raw.execute("select note from heads where cosigned").fetchone()
         head, note = checkpoints.decode(data)
         line = note.signatures[-1]
-        forged = dataclasses.replace(line, signature=line.signature[:-1] + b"\x00")
+        forged = dataclasses.replace(
+            line, signature=line.signature[:-1] + bytes([line.signature[-1] ^ 1])
+        )
         bad = dataclasses.replace(note, signatures=(*note.signatures[:-1], forged)).encode()
         raw.execute("update heads set note = ? where size = ?", (bad, head.size))
     raw.close()
