@@ -14,7 +14,8 @@ with ``n0 = prior_records`` records' worth of belief that nothing changes, of va
 ``r_c`` the recall of seen class c when the challenger must do without its local records (C
 classes tried, one pseudo-class of recall 0, q their mean), halved because the class did shape the
 statistics behind the delivered weights; ``lost`` the accuracy on seen classes that predicting
-unseen ones costs. The local-only model never predicts an unseen class: its recall there is 0.
+unseen ones costs. With fewer than three seen classes ``r_c`` is the delivered head's own recall
+(``left_out``). The local-only model never predicts an unseen class: its recall there is 0.
 
 The gain is one of accuracy, but log loss is what it is read from: each right answer counts by how
 sure it was, so that ten records say more, and a lucky answer or two less. A nat is worth 0.4 of a

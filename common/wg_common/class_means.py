@@ -289,7 +289,7 @@ def complete(posterior: Posterior, features: Floats, labels: Ints) -> tuple[Floa
 
     Args:
         posterior: From the server.
-        features: ``[n, d]``, n at least 1.
+        features: ``[n, d]``; without any, what others know is all.
         labels: ``[n]`` in 0..K-1; -1 is a record without a label.
 
     Returns:

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from wg_common import atomic, canonical
-from wg_common.class_means import Posterior, nothing
+from wg_common.class_means import SiteEvidence, nothing
 from wg_common.errors import DataError, VerificationError
 from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.privacy.statistics import NoisyStatistics
@@ -35,6 +35,9 @@ MEMORY_LIMIT = 8
 
 LENGTH_BOUND = 10.0
 """Longest row of generated weights, over the skeleton's mean length."""
+
+POSTERIOR_CLASSES = 256
+"""Most classes of a posterior that is sent: its tensors grow with their square (17 MB here)."""
 
 COLLAPSED = "samples are nearly the same: the diffusion has collapsed"
 
@@ -110,7 +113,7 @@ class Evidence:
     Attributes:
         condition: Tokens.
         guess: T-BLUP's prediction.
-        posterior: What the other sites alone say.
+        others: Evidence of the other sites that were used.
         sites: Other sites whose releases were used.
         unseen: Labels of which no site knows anything.
         alarms: Sentences on what is amiss with the evidence.
@@ -118,7 +121,7 @@ class Evidence:
 
     condition: Condition
     guess: Prediction
-    posterior: Posterior
+    others: tuple[SiteEvidence, ...]
     sites: tuple[str, ...]
     unseen: tuple[str, ...]
     alarms: tuple[str, ...]
@@ -196,10 +199,10 @@ def generate(
         _candidate(parts, name, source, weight, bias, guess.centre, scale)
         for name, source, weight, bias in found
     ]
-    distance = zoo_memory.novelty(parts.memory, guess.weight)
-    candidates.append(
-        GeneratedCandidate(POSTERIOR, POSTERIOR, evidence.posterior.tensors(), distance)
-    )
+    if len(labels) <= POSTERIOR_CLASSES:
+        others = blup.posterior(parts.priors, evidence.others, len(labels))
+        distance = zoo_memory.novelty(parts.memory, guess.weight)
+        candidates.append(GeneratedCandidate(POSTERIOR, POSTERIOR, others.tensors(), distance))
     return Generated(tuple(candidates), _report(parts, evidence, heads[1:]))
 
 
@@ -232,8 +235,8 @@ def read_releases(
     if not known.all():
         alarms.append(f"{int((~known).sum())} classes are known to no site: their rows are guesses")
     unseen = tuple(name for name, seen in zip(labels, known, strict=True) if not seen)
-    others = blup.posterior(parts.priors, sites[1:], len(labels))
-    return Evidence(tokens, guess, others, tuple(m.site for m in chosen), unseen, tuple(alarms))
+    used = tuple(m.site for m in chosen)
+    return Evidence(tokens, guess, tuple(sites[1:]), used, unseen, tuple(alarms))
 
 
 def _choose(memory: Sequence[Memory], labels: tuple[str, ...]) -> list[Memory]:

@@ -231,3 +231,12 @@ def test_generation_leaves_the_global_random_state_alone(
     before = torch.random.get_rng_state()
     generate(generator, world.release(20, 0, epsilon=4.0, shots=9), [], LABELS, samples=2, seed=1)
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_a_posterior_of_too_many_classes_is_left_out(
+    generator: Generator, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = world.release(20, 0, epsilon=4.0, shots=10)
+    monkeypatch.setattr("wg_server.generator.generate.POSTERIOR_CLASSES", 3)
+    made = generate(generator, own, _memory(world), LABELS, samples=1, seed=1)
+    assert POSTERIOR not in _by_name(made) and "network" in _by_name(made)
