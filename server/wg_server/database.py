@@ -8,6 +8,8 @@ where it is about all rows, and an advisory lock for "one process serves a store
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +22,8 @@ from wg_common.errors import ConfigError
 from wg_server import schema
 
 _READ = "wg_read_only"
+_SQLITE_WAIT_S = 30
+"""Longest wait of one connection for the locks of another."""
 _MIGRATING = 0x7767_6D69
 """Advisory lock (PostgreSQL) of a transaction that migrates."""
 _SERVING = 0x7767_7365
@@ -129,13 +133,26 @@ class Holder:
 
 def _prepare_sqlite(connection: Any, record: object) -> None:
     connection.isolation_level = None  # transactions are begun below, not by the driver
-    for pragma in (
-        "busy_timeout=30000",
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "foreign_keys=ON",
-    ):
+    for pragma in (f"busy_timeout={_SQLITE_WAIT_S * 1000}", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
+    _write_ahead(connection)
+
+
+def _write_ahead(connection: Any) -> None:
+    """Turn the write-ahead log on.
+
+    Where two connections do so on a new file at once, SQLite refuses one of them without waiting,
+    whatever its busy timeout (a wait could be a deadlock): it tries again here.
+    """
+    deadline = time.monotonic() + _SQLITE_WAIT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -10,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from wg_common.errors import ConfigError, WgError
-from wg_server import schema
+from wg_server import database, schema
 from wg_server.database import Holder, open_engine, reading
 
 
@@ -38,6 +40,34 @@ def test_programs_that_open_an_empty_store_at_once_make_it_once(database_url: st
     for thread in threads:
         thread.join()
     assert errors == []
+
+
+def test_write_ahead_logging_is_turned_on_by_many_connections_at_once(tmp_path: Path) -> None:
+    crowd = 8
+    for round_ in range(10):
+        path = tmp_path / f"{round_}.sqlite"
+        start = threading.Barrier(crowd)
+        modes: list[object] = []
+
+        def attempt(
+            path: Path = path, start: threading.Barrier = start, modes: list[object] = modes
+        ) -> None:
+            connection = sqlite3.connect(path)
+            start.wait()
+            try:
+                database._prepare_sqlite(connection, None)
+                modes.append(connection.execute("PRAGMA journal_mode").fetchone()[0])
+            except sqlite3.OperationalError as error:
+                modes.append(error)
+            finally:
+                connection.close()
+
+        threads = [threading.Thread(target=attempt) for _ in range(crowd)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert modes == ["wal"] * crowd
 
 
 def test_a_store_of_a_newer_program_is_left_alone(database_url: str) -> None:
