@@ -29,6 +29,7 @@ from wg_client.heads import Ints
 from wg_client.trunks import Trunk
 from wg_common.class_means import Posterior
 from wg_common.errors import NotAcceptedError
+from wg_common.weights_package import KIN
 
 RANDOM = "random-init"
 LOCAL = "local-only"
@@ -47,7 +48,7 @@ ORDER = (
     GENERATED_FINETUNED,
 )
 
-GENERATED_SOURCES = frozenset({"diffusion", "network", "retrieval"})
+GENERATED_SOURCES = frozenset({"diffusion", "network", "retrieval", KIN})
 CLOSED_FORM_SOURCE = "closed-form"
 _RANK_PRIOR = 1.0
 """Nats of evidence per unit of log rank: a candidate late in the server's order must show more."""
@@ -136,7 +137,8 @@ def hold(
         for name in ORDER[2:]
         if name in models and folds is not None and folds.usable
     )
-    kept, reason = _decide(models, evidence, config, labelled=len(y))
+    kin = generated is not None and generated.source == KIN
+    kept, reason = _decide(models, evidence, config, labelled=len(y), kin=kin)
     mean_losses = {offer.name: losses[offer.name] / max(len(y), 1) for offer in offers}
     return Outcome(
         models=models,
@@ -196,9 +198,12 @@ def _decide(
     config: AcceptanceConfig,
     *,
     labelled: int,
+    kin: bool,
 ) -> tuple[str, str]:
     if not labelled:
-        first = next((n for n in (COMPLETED, GENERATED, CLOSED_FORM) if n in models), None)
+        usual = (COMPLETED, GENERATED, CLOSED_FORM)
+        order = (GENERATED, *usual) if kin else usual
+        first = next((name for name in order if name in models), None)
         if first is None or not config.without_labels:
             raise NotAcceptedError(
                 "no local labels: nothing can be checked, and acceptance.without_labels is off"

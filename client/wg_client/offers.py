@@ -17,7 +17,7 @@ from wg_client.trunks import Tensors, Trunk, network_trunk
 from wg_common import class_means
 from wg_common.class_means import Posterior
 from wg_common.errors import DecodeError
-from wg_common.weights_package import POSTERIOR, WeightsManifest
+from wg_common.weights_package import KIN, POSTERIOR, WeightsManifest
 
 BASE = "base"
 """Source of the candidate that holds the public base: of a whole network, local-only's start."""
@@ -55,17 +55,19 @@ def hold_contest(
     classes, dimension = len(package.labels), features.dimension
     sources = {candidate.name: candidate.source for candidate in package.candidates}
     posterior: Posterior | None = None
+    whole = registry.known(package.architecture).whole
     for name, values in tensors.items():
         try:
             if sources[name] == POSTERIOR:
                 posterior = class_means.from_tensors(values, classes, dimension)
-            else:
-                registry.check_tensors(package.architecture, values, classes, dimension)
+                continue
+            wide = sources[name] == KIN and not whole
+            columns = features.local.shape[1] if wide else dimension
+            registry.check_tensors(package.architecture, values, classes, columns)
         except DecodeError as error:
             raise DecodeError(f"candidate {name}: {error}") from error
     view: View = lambda values: encoder  # noqa: E731 - the other branch needs a function's scope
     tuner: Tuner | None = None
-    whole = registry.known(package.architecture).whole
     if whole:
         view, tuner = _whole(package.architecture, plant, progress)
     offers = [

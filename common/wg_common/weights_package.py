@@ -32,6 +32,9 @@ SECTIONS = ("manifest", "signature", "tensors")
 POSTERIOR: Literal["posterior"] = "posterior"
 """Source of what a plant finishes with its own records, rather than of weights."""
 
+KIN: Literal["kin"] = "kin"
+"""Source of a head on all local features: the server knows the kind of the plant."""
+
 Tensors = Mapping[str, NDArray[np.float32]]
 T = TypeVar("T")
 
@@ -44,14 +47,15 @@ class Candidate:
         name: Unique in the package; prefix of its tensors.
         source: How it came about: ``diffusion`` (a sample, or a mean of samples), ``network``
             (deterministic head of the generator), ``closed-form`` (from noisy statistics by
-            formula), ``retrieval`` (from nearest zoo entries), ``base`` (the public base) or
-            ``posterior`` (no weights: a ``wg_common.class_means.Posterior``).
+            formula), ``retrieval`` (from nearest zoo entries), ``base`` (the public base),
+            ``kin`` (a head on all local features, from records of the server's operator of this
+            kind of plant) or ``posterior`` (no weights: a ``wg_common.class_means.Posterior``).
         nearest_zoo_distance: Distance to the nearest zoo entry over the zoo's median
             nearest-neighbour distance, decimal string.
     """
 
     name: str
-    source: Literal["diffusion", "network", "closed-form", "retrieval", "base", "posterior"]
+    source: Literal["diffusion", "network", "closed-form", "retrieval", "base", "posterior", "kin"]
     nearest_zoo_distance: str
 
 

@@ -10,6 +10,7 @@ import pytest
 from wg_client import model_store
 from wg_client.apply import apply_package
 from wg_client.config import AcceptanceConfig, PrivacyConfig
+from wg_client.contest import GENERATED
 from wg_client.heads import LinearHead
 from wg_common import protocol, signing
 from wg_common.errors import (
@@ -20,6 +21,8 @@ from wg_common.errors import (
     VerificationError,
     WgError,
 )
+from wg_common.nets.encoder import load_encoder
+from wg_common.weights_package import KIN
 
 from .conftest import MakePlant, TestPlant
 
@@ -61,6 +64,29 @@ def test_the_report_loads_nothing_from_anywhere(make_plant: MakePlant, heads: He
     page = plant.home.report.read_text(encoding="utf-8")
     for word in ("<script", "<link", "<img", "@import", 'src="', "url(http"):
         assert word not in page
+
+
+def test_a_head_of_the_plant_s_kind_stands_on_all_local_features(
+    make_plant: MakePlant, heads: Heads, encoder_package: bytes, good_head: LinearHead
+) -> None:
+    wide = good_head.padded(load_encoder(encoder_package).local_dimension)
+    assert wide.weight.shape[1] > good_head.weight.shape[1]
+    plant = make_plant({0: 4, 1: 4})
+    applied = apply_package(plant.home, plant.package({"kin-0": (wide, KIN), **heads}))
+    models = {entry.name: entry for entry in applied.manifest.models}
+    assert (models[GENERATED].origin, models[GENERATED].source) == ("kin-0", KIN)
+
+
+@pytest.mark.parametrize("name", ["kin-0", "sample-0"])
+def test_a_head_on_other_features_than_its_source_says_is_refused(
+    make_plant: MakePlant, heads: Heads, encoder_package: bytes, good_head: LinearHead, name: str
+) -> None:
+    wide = good_head.padded(load_encoder(encoder_package).local_dimension)
+    wrong = {"kin-0": (good_head, KIN), "sample-0": (wide, "diffusion")}[name]
+    plant = make_plant({0: 4, 1: 4})
+    with pytest.raises(DecodeError, match=f"candidate {name}"):
+        apply_package(plant.home, plant.package({**heads, name: wrong}))
+    assert _nothing_was_made(plant)
 
 
 def test_a_package_is_applied_once(make_plant: MakePlant, heads: Heads) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from wg_client.apply import apply_package
 from wg_client.completion import complete, fit_completed
 from wg_client.config import AcceptanceConfig
-from wg_client.contest import COMPLETED, LOCAL, Outcome, hold
+from wg_client.contest import COMPLETED, GENERATED, LOCAL, Outcome, hold
 from wg_client.entrants import Offer
 from wg_client.folds import stratified
 from wg_client.heads import Floats, Ints, LinearHead
@@ -19,6 +20,7 @@ from wg_client.model_store import load_tensors
 from wg_client.trunks import Trunk
 from wg_common.class_means import Posterior
 from wg_common.errors import DecodeError
+from wg_common.weights_package import KIN
 
 from .conftest import MakePlant
 
@@ -47,10 +49,10 @@ def _draw(means: Floats, counts: list[int], seed: int) -> tuple[Floats, Ints]:
     return means[y] + rng.normal(size=(len(y), D)), y
 
 
-def _hold(x: Floats, y: Ints, posterior: Posterior) -> Outcome:
+def _hold(x: Floats, y: Ints, posterior: Posterior, offers: Sequence[Offer] = ()) -> Outcome:
     trunk = Trunk(x)
     zero = Offer("", "", trunk, LinearHead(np.zeros((K, D)), np.zeros(K)))
-    return hold(trunk, y, None, [], zero, AcceptanceConfig(), posterior=posterior)
+    return hold(trunk, y, None, offers, zero, AcceptanceConfig(), posterior=posterior)
 
 
 def _accuracy(head: LinearHead, means: Floats) -> float:
@@ -95,6 +97,16 @@ def test_without_labels_the_completed_head_is_taken() -> None:
     outcome = _hold(x, np.full(len(x), -1), _posterior(means, 20.0))
     assert outcome.kept == COMPLETED
     assert _accuracy(outcome.models[COMPLETED].head, means + 3.0) > 0.6
+
+
+@pytest.mark.parametrize(("source", "kept"), [(KIN, GENERATED), ("diffusion", COMPLETED)])
+def test_without_labels_a_head_of_the_plant_s_kind_goes_first(source: str, kept: str) -> None:
+    means = _means(4)
+    x, _ = _draw(means, [20] * K, 6)
+    offer = Offer("s", source, Trunk(x), LinearHead(means, np.zeros(K)))
+    outcome = _hold(x, np.full(len(x), -1), _posterior(means, 20.0), [offer])
+    assert {COMPLETED, GENERATED} <= set(outcome.models)
+    assert outcome.kept == kept
 
 
 def test_a_record_has_no_part_in_its_own_prediction() -> None:

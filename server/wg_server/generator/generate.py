@@ -21,9 +21,9 @@ from wg_common.class_means import SiteEvidence, nothing
 from wg_common.errors import DataError, VerificationError
 from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.privacy.statistics import NoisyStatistics
-from wg_common.weights_package import POSTERIOR
+from wg_common.weights_package import KIN, POSTERIOR
 from wg_server.generator import batch as batches
-from wg_server.generator import blup, sampler
+from wg_server.generator import blup, own_kinds, sampler
 from wg_server.generator import memory as zoo_memory
 from wg_server.generator.blup import Prediction
 from wg_server.generator.condition import Condition, condition
@@ -41,7 +41,7 @@ POSTERIOR_CLASSES = 256
 
 COLLAPSED = "samples are nearly the same: the diffusion has collapsed"
 
-Source = Literal["diffusion", "network", "closed-form", "retrieval", "base", "posterior"]
+Source = Literal["diffusion", "network", "closed-form", "retrieval", "base", "posterior", "kin"]
 Tensors = dict[str, NDArray[np.float32]]
 
 
@@ -78,8 +78,9 @@ class GeneratedCandidate:
     Attributes:
         name: Unique among the candidates.
         source: As in ``wg_common.weights_package.Candidate``.
-        tensors: Of the architecture ``lite0-head``; of source ``posterior``: of a
-            ``wg_common.class_means.Posterior``, which a plant finishes with its own records.
+        tensors: Of the architecture ``lite0-head``; of source ``kin``: of a head on all local
+            features; of source ``posterior``: of a ``wg_common.class_means.Posterior``, which a
+            plant finishes with its own records.
         nearest_zoo_distance: Over the zoo's median distance between neighbours; 0 is a copy.
     """
 
@@ -199,6 +200,12 @@ def generate(
         _candidate(parts, name, source, weight, bias, guess.centre, scale)
         for name, source, weight, bias in found
     ]
+    if parts.own_kinds is not None:
+        handed = own_kinds.heads_for(parts.own_kinds, parts.priors, guess, labels)
+        candidates[:0] = [
+            GeneratedCandidate(f"{KIN}-{i}", KIN, {HEAD_WEIGHT: weight, HEAD_BIAS: bias}, 0.0)
+            for i, (weight, bias) in enumerate(handed)
+        ]
     if len(labels) <= POSTERIOR_CLASSES:
         others = blup.posterior(parts.priors, evidence.others, len(labels))
         distance = zoo_memory.novelty(parts.memory, guess.weight)

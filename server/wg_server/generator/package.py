@@ -1,13 +1,16 @@
 """The generator package: one safetensors file with everything that generation needs.
 
-Network (the moving average), codec, priors, and of the zoo what novelty and retrieval are measured
-against. Its SHA-256 is the generator's id. The model card lies beside it as JSON.
+Network (the moving average), codec, priors, of the zoo what novelty and retrieval are measured
+against, and heads of the operator's own kinds of plants if it has any. Its SHA-256 is the
+generator's id. The model card lies beside it as JSON.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -17,11 +20,13 @@ from torch import Tensor
 
 from wg_common import canonical
 from wg_common.errors import DecodeError
+from wg_server.generator import own_kinds
 from wg_server.generator.blup import Priors
 from wg_server.generator.codec import Codec
 from wg_server.generator.denoiser import Denoiser, DenoiserConfig
 from wg_server.generator.knowledge import Knowledge
 from wg_server.generator.memory import Memory
+from wg_server.generator.own_kinds import OwnKinds
 
 VERSION = 3
 PACKAGE_LIMIT = 512 << 20
@@ -38,6 +43,7 @@ class Parts:
     codec: Codec
     priors: Priors
     memory: Memory
+    own_kinds: OwnKinds | None = None
 
     @property
     def knowledge(self) -> Knowledge:
@@ -55,7 +61,7 @@ def pack(parts: Parts) -> bytes:
     for name in _MEMORY:
         tensors[f"memory.{name}"] = getattr(parts.memory, name).contiguous()
     config = parts.denoiser.config
-    document = {
+    document: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
         "encoder": parts.encoder,
@@ -68,6 +74,10 @@ def pack(parts: Parts) -> bytes:
         "scale": repr(parts.priors.scale),
         "nearest": repr(parts.memory.nearest),
     }
+    if parts.own_kinds is not None:
+        arrays = parts.own_kinds.arrays()
+        tensors |= {f"{_OWN}.{k}": torch.from_numpy(v).contiguous() for k, v in arrays.items()}
+        document[_OWN] = {k: list(getattr(parts.own_kinds, k)) for k in _NAMES}
     return safetensors.torch.save(
         tensors, metadata={"generator": canonical.encode(document).decode()}
     )
@@ -116,11 +126,19 @@ def unpack(data: bytes) -> Parts:
             codec=Codec(tensors["codec.encode"], tensors["codec.decode"]),
             priors=priors,
             memory=memory,
+            own_kinds=_own_kinds(tensors, document[_OWN]) if _OWN in document else None,
         )
     except (safetensors.SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise DecodeError(f"generator: not a generator package: {error}") from error
 
 
+def _own_kinds(tensors: Mapping[str, Tensor], named: Mapping[str, Any]) -> OwnKinds:
+    arrays = {name: tensors[f"{_OWN}.{name}"].numpy() for name in own_kinds.ARRAYS}
+    return own_kinds.read(arrays, *(tuple(map(str, named[k])) for k in _NAMES))
+
+
+_OWN = "own_kinds"
+_NAMES = ("names", "families")
 _PRIORS = ("basis", "between", "within", "site", "whitener")
 _MEMORY = ("rows", "weights", "biases", "task", "second", "norms")
 

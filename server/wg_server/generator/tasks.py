@@ -24,6 +24,8 @@ class ZooTask:
         y: int64 ``[n]``.
         weight: Trained head, ``[K, d]``.
         bias: ``[K]``.
+        local: Weights ``[2, K, D]`` and biases ``[2, K]`` of two heads on all local features, as
+            in ``wg_server.zoo.store.Weights``; None where records are rendered.
     """
 
     key: str
@@ -33,6 +35,7 @@ class ZooTask:
     y: NDArray[np.int64]
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
+    local: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
 
 
 def load_tasks(zoo: Zoo, encoder: str) -> list[ZooTask]:
@@ -53,6 +56,7 @@ def load_tasks(zoo: Zoo, encoder: str) -> list[ZooTask]:
                 weights.labels,
                 weights.weight,
                 weights.bias,
+                weights.local,
             )
         )
     if len({task.family for task in found}) < 8:

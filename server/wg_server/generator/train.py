@@ -36,6 +36,7 @@ from wg_server.generator import (
     compute,
     memory,
     noising,
+    own_kinds,
     ranks,
     rivals,
     sampler,
@@ -192,6 +193,7 @@ def _finish(
         codec=shrunk,
         priors=ground.knowledge.priors,
         memory=memory.measured(ground.knowledge.memory),
+        own_kinds=own_kinds.collect(ground.tasks),
     )
     packed = pack(parts)
     document = _card(plan, ground, parts, place, canonical.sha256_hex(packed))

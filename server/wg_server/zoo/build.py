@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,10 @@ log = logging.getLogger(__name__)
 _FIT_PER_TASK = 48
 _FIT_TASKS = 16
 """Tasks whose images for the encoder's fit one job renders."""
+_LOCAL_PENALTY = 100.0
+"""Of heads on all local features, which are many times as many as those that are released."""
+_VIEWS = 2
+"""Views of each of the operator's own records through cameras of other sites."""
 Progress = Callable[[int, str], None]
 
 
@@ -108,7 +112,8 @@ def build(
 def build_task(architecture: str, encoder: encoders.Encoder, spec: TaskSpec) -> tuple[bytes, Entry]:
     """Render or read one task, encode it, and train its head: an object's bytes, and its entry."""
     task = sources.load(spec)
-    features = encoder.encode(task.records)
+    local = encoder.encode_local(task.records)
+    features = local[:, : encoder.dimension]
     labels, classes = task.labels, len(task.names)
     rng = np.random.default_rng((spec.seed, spec.family, spec.site, 7))
     order = rng.permutation(len(labels))
@@ -116,7 +121,10 @@ def build_task(architecture: str, encoder: encoders.Encoder, spec: TaskSpec) -> 
     weight, bias = heads.fit_head(features[train], labels[train], classes)
     accuracy = heads.accuracy(weight, bias, features[held], labels[held])
     weight, bias = heads.fit_head(features, labels, classes)
-    data = pack(Weights(features, labels, weight.astype(np.float32), bias.astype(np.float32)))
+    weights = Weights(features, labels, weight.astype(np.float32), bias.astype(np.float32))
+    if spec.own:
+        weights = replace(weights, local=_local_heads(encoder, spec, task, local))
+    data = pack(weights)
     entry = Entry(
         key=spec.key(encoder.id),
         encoder=encoder.id,
@@ -130,6 +138,22 @@ def build_task(architecture: str, encoder: encoders.Encoder, spec: TaskSpec) -> 
         sha256=canonical.sha256_hex(data),
     )
     return data, entry
+
+
+def _local_heads(
+    encoder: encoders.Encoder, spec: TaskSpec, task: sources.Task, local: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Heads on all local features: of the records as they are, and with views of other sites."""
+    rng = np.random.default_rng((spec.seed, spec.family, spec.site, 9))
+    views = [local]
+    views += [encoder.encode_local(sources.elsewhere(task.records, rng)) for _ in range(_VIEWS)]
+    fits = []
+    for seen in (views[:1], views):
+        labels = np.tile(task.labels, len(seen))
+        rows = np.concatenate(seen)
+        fits.append(heads.fit_head(rows, labels, len(task.names), penalty=_LOCAL_PENALTY))
+    weights, biases = zip(*fits, strict=True)
+    return np.stack(weights).astype(np.float32), np.stack(biases).astype(np.float32)
 
 
 def _encoder(

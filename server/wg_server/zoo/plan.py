@@ -38,6 +38,8 @@ CONTRIBUTIONS: Kind = "contributions"
 _WINDOWS = ("procedural-windows", "npz", CONTRIBUTIONS)
 """Kinds of sources that sensor windows come from; all but the first have images too."""
 _FILES = ("torchvision", "npz", "folder", "archive", CONTRIBUTIONS)
+_WITH_LOCAL_HEAD = 2
+"""Version of tasks of files: their objects hold a head on all local features too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,6 +221,11 @@ class TaskSpec:
         """Name of the entry, hex."""
         return canonical.sha256_hex(canonical.encode(self) + encoder.encode())[:32]
 
+    @property
+    def own(self) -> bool:
+        """Whether its records are files of the operator, so that plants may be kin."""
+        return self.kind in _FILES
+
 
 def network_steps(plan: ZooPlan) -> dict[str, int]:
     """Fine-tuning steps of the whole networks of each source, by its name."""
@@ -234,6 +241,7 @@ def tasks(plan: ZooPlan) -> list[TaskSpec]:
     """All tasks of a plan: sites of one family are neighbours."""
     return [
         TaskSpec(
+            version=_WITH_LOCAL_HEAD if source.kind in _FILES else 1,
             seed=plan.seed + 7919 * number,
             kind=source.kind,
             family=family,

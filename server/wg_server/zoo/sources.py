@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,8 @@ _FASHION_FOLDERS = (
     "~/.cache/torchvision/FashionMNIST/raw",
     "~/data/FashionMNIST/raw",
 )
+_ELSEWHERE = 0.3, 1.0
+"""Strengths of the cameras and sensors of other sites."""
 _LEAST = 5
 """Fewest records of a class at a site."""
 
@@ -113,6 +116,20 @@ def load(spec: TaskSpec) -> Task:
     else:
         archive = _READERS[spec.kind](spec.path)
     return _cut(spec, archive, spec.licence)
+
+
+def elsewhere(records: Sequence[NDArray[Any]], rng: np.random.Generator) -> list[NDArray[Any]]:
+    """Records as other sites may see them: each through a camera or sensors of its own."""
+    found: list[NDArray[Any]] = []
+    for record in records:
+        strength = float(rng.uniform(*_ELSEWHERE))
+        if record.dtype == np.uint8:
+            camera = cameras.draw_camera(rng, strength=strength, mounted=False)
+            found.append(_rephotograph(record, camera, rng))
+        else:
+            chain = sensors.draw(rng, np.eye(len(record)), 1.0, strength, direct=True)
+            found += sensors.observe(rng, record[None].astype(np.float64), chain)
+    return found
 
 
 def fashion_folder(path: str = "") -> Path | None:

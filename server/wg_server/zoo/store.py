@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -68,12 +69,16 @@ class Weights:
         labels: int64 ``[n]``.
         weight: Trained head, float32 ``[K, d]``.
         bias: float32 ``[K]``.
+        local: Weights ``[2, K, D]`` and biases ``[2, K]`` of two heads on all local features, for
+            plants of this kind: of the records as they are, and as other sites see them as well.
+            None where records are rendered.
     """
 
     features: NDArray[np.float32]
     labels: NDArray[np.int64]
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
+    local: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
 
 
 class Zoo:
@@ -122,6 +127,9 @@ class Zoo:
                 tensors["labels"].astype(np.int64),
                 tensors["weight"],
                 tensors["bias"],
+                (tensors["local.weight"], tensors["local.bias"])
+                if "local.weight" in tensors
+                else None,
             )
         except (safetensors.SafetensorError, KeyError, ValueError) as error:
             raise DecodeError(f"{path}: not an object of the zoo: {error}") from error
@@ -135,11 +143,12 @@ class Zoo:
 
 def pack(weights: Weights) -> bytes:
     """An object's bytes. Features are kept in half precision."""
-    return safetensors.numpy.save(
-        {
-            "features": weights.features.astype(np.float16),
-            "labels": weights.labels.astype(np.int32),
-            "weight": weights.weight,
-            "bias": weights.bias,
-        }
-    )
+    tensors: dict[str, NDArray[Any]] = {
+        "features": weights.features.astype(np.float16),
+        "labels": weights.labels.astype(np.int32),
+        "weight": weights.weight,
+        "bias": weights.bias,
+    }
+    if weights.local is not None:
+        tensors |= dict(zip(("local.weight", "local.bias"), weights.local, strict=True))
+    return safetensors.numpy.save(tensors)

@@ -7,9 +7,10 @@ import pytest
 from click.testing import CliRunner
 
 from wg_common.errors import ConfigError, DataError, VerificationError
+from wg_common.nets.encoder import load_encoder
 from wg_server.home import ServerHome
 from wg_server.zoo import heads, sources
-from wg_server.zoo.build import build
+from wg_server.zoo.build import build, build_task
 from wg_server.zoo.cli import zoo as group
 from wg_server.zoo.plan import (
     OWN_STEPS,
@@ -146,6 +147,45 @@ sources:
     assert one.names == ("a", "b", "c")
     first = {image.tobytes() for image in one.images}
     assert not first & {image.tobytes() for image in two.images}
+
+
+def test_own_records_get_two_heads_on_all_local_features_and_rendered_ones_none(
+    home: ServerHome, tmp_path: Path
+) -> None:
+    assert all(Zoo(home.zoo).read(entry).local is None for entry in Zoo(home.zoo).entries())
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 3
+    x = np.clip(rng.normal(60 * y[:, None, None] + 40, 20, (60, 32, 32)), 0, 255).astype(np.uint8)
+    np.savez(tmp_path / "set.npz", x=x, y=y, classes=np.array(["a", "b", "c"]))
+    plan = parse(
+        f"""
+seed: 1
+sources:
+  - {{kind: npz, families: 1, sites: 1, per_class: 20, strength: 0.0,
+      path: {tmp_path / "set.npz"}, licence: test}}
+""".encode(),
+        ZooPlan,
+        "plan",
+    )
+    (spec,) = tasks(plan)
+    encoder = load_encoder(home.read_encoder())
+    data, entry = build_task("lite0-head", encoder, spec)
+    assert build_task("lite0-head", encoder, spec)[0] == data
+    zoo = Zoo(tmp_path)
+    zoo.write(data, entry)
+    found = zoo.read(entry).local
+    assert found is not None
+    weight, bias = found
+    assert weight.shape == (2, 3, encoder.local_dimension)
+    task = sources.load(spec)
+    here = encoder.encode_local(task.records)
+    elsewhere = encoder.encode_local(sources.elsewhere(task.records, np.random.default_rng(5)))
+
+    def right(head: int, features: np.ndarray) -> float:
+        return heads.accuracy(weight[head], bias[head], features, task.labels)
+
+    assert right(0, here) > 0.95
+    assert right(1, elsewhere) > right(0, elsewhere)  # it has seen other cameras
 
 
 def test_a_missing_archive_is_named(tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from wg_server.generator.blup import SITE_RATIO, Prediction, Priors
 from wg_server.generator.condition import Condition
+from wg_server.generator.kin import Spread, find_kin
 from wg_server.generator.networks import neighbours
 from wg_server.generator.networks.bridge import Bridge
-from wg_server.generator.networks.kin import Spread, find_kin
 from wg_server.generator.networks.neighbours import Found, Shelf
 
 SEEN = 8

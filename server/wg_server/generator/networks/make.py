@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from wg_common import atomic, canonical
 from wg_common.nets import encoder as encoders
 from wg_common.nets import whole
-from wg_server.generator import standards
+from wg_server.generator import kin, standards
 from wg_server.generator.compute import CPU, Compute
 from wg_server.generator.episodes import Plants, Scenario
 from wg_server.generator.knowledge import Knowledge
-from wg_server.generator.networks import card, fidelity, kin, package, sampler, train
+from wg_server.generator.networks import card, fidelity, package, sampler, train
 from wg_server.generator.networks.bridge import fit_bridge
 from wg_server.generator.networks.condition import NetworkKnowledge
 from wg_server.generator.networks.decoder import Decoder

@@ -20,8 +20,8 @@ from torch import Tensor
 from wg_common import canonical
 from wg_common.errors import DecodeError
 from wg_common.nets import whole
+from wg_server.generator import kin
 from wg_server.generator.blup import Priors
-from wg_server.generator.networks import kin
 from wg_server.generator.networks.bridge import Bridge
 from wg_server.generator.networks.codec import Codec, read_layer_codec
 from wg_server.generator.networks.condition import NetworkKnowledge

@@ -7,11 +7,11 @@ import pytest
 from tests.server.generator.conftest import DIMENSION, ENCODER
 
 from wg_common.nets import whole
+from wg_server.generator import kin
 from wg_server.generator.episodes import Plants
 from wg_server.generator.generate import Generator
 from wg_server.generator.knowledge import Knowledge
 from wg_server.generator.networks import codec as codecs
-from wg_server.generator.networks import kin
 from wg_server.generator.networks.bridge import fit_bridge
 from wg_server.generator.networks.condition import NetworkKnowledge
 from wg_server.generator.networks.decoder import Decoder

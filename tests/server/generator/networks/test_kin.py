@@ -14,9 +14,9 @@ from wg_server.generator import blup
 from wg_server.generator.condition import condition
 from wg_server.generator.evidence import site_evidence
 from wg_server.generator.generate import Generator
+from wg_server.generator.kin import Kin, find_kin
 from wg_server.generator.networks.condition import NetworkKnowledge, network_condition, settled
 from wg_server.generator.networks.episodes import Zoo
-from wg_server.generator.networks.kin import Kin, find_kin
 
 LABELS = ("c0", "c1", "c2", "c3")
 STRANGER = 40

@@ -11,10 +11,11 @@ from tests.server.generator.conftest import DIMENSION, World
 from tests.server.generator.networks.conftest import LATENT, network_of
 
 from wg_common.nets import registry, whole
+from wg_server.generator import kin
 from wg_server.generator.episodes import Plants, Scenario
 from wg_server.generator.generate import Generator
 from wg_server.generator.networks import codec as codecs
-from wg_server.generator.networks import kin, package
+from wg_server.generator.networks import package
 from wg_server.generator.networks.bridge import fit_bridge
 from wg_server.generator.networks.condition import NetworkKnowledge, settled
 from wg_server.generator.networks.decoder import Decoder

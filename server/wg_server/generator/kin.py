@@ -5,22 +5,23 @@ class deviations, each against how far sister sites of one family lie apart in t
 what any plant may look like, with the known noise of the releases; and the class names. A new
 camera can move a site's mean anywhere, so evidence against a family is bounded.
 
-With a clear match the family's networks carry all (``Kin.share`` near 1): networks of one base and
-one family average well, those of different families do not. Not guaranteed: that a family found by
-its names and its light is the right one; the plant tests what it gets on its own records.
+Of whole networks, a clear match lets the family's networks carry all (``Kin.share`` near 1):
+networks of one base and one family average well, those of different families do not. Not
+guaranteed: that a family found by its names and its light is the right one; the plant tests what it
+gets on its own records.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from wg_server.generator.blup import SITE_RATIO, Prediction, Priors
-from wg_server.generator.networks.neighbours import Shelf
 
 Floats = NDArray[np.float64]
 
@@ -39,6 +40,30 @@ _OTHERWISE = 1e-4
 _RELATED = 0.5
 """Probability that a plant is of some family of the zoo, before anything is known."""
 _SAME = 1e3
+
+
+class Shelf(Protocol):
+    """Tasks of the zoo among which kin is looked for. E entries, R classes of all of them."""
+
+    @property
+    def deviations(self) -> Floats:
+        """Class deviations of the entries' tasks, ``[R, d]``."""
+
+    @property
+    def entry(self) -> NDArray[np.int64]:
+        """Number of the entry of each class, ascending, ``[R]``."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names, R of them."""
+
+    @property
+    def centres(self) -> Floats:
+        """Tasks' means, ``[E, d]``."""
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """Family of each entry."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,12 +89,14 @@ class Kin:
 
     Attributes:
         share: Probability that the plant is of this family.
+        moved: If it is: probability that another camera or light has moved its mean.
         entries: Numbers of its entries, ``[E]``.
         weights: Of the entries, sum 1, ``[E]``.
         matched: Row of the shelf for each of the plant's classes, ``[E, K]``.
     """
 
     share: float
+    moved: float
     entries: NDArray[np.int64]
     weights: Floats
     matched: NDArray[np.int64]
@@ -147,7 +174,7 @@ def find_kin(
         return None
     family_of = {shelf.families[n] for n in chosen}
     chosen = [n for n, f in enumerate(shelf.families) if f in family_of and n not in gone]
-    scores, matched = [], []
+    scores, matched, moves = [], [], []
     for number in chosen:
         mine = np.arange(starts[number], starts[number + 1])
         best = _match(pairs[:, mine] + _SAME * same[:, mine])
@@ -163,8 +190,10 @@ def find_kin(
         told = _bounded(float(classes.sum()) - guessed, _OTHERWISE)
         if told > 0:  # likeness that a search among pairs of classes has found speaks for nobody
             told *= float((~free).mean())
-        scores.append(_bounded(site, _MOVED) + told + float(names[number]))
-    return _choose(shelf, np.array(chosen), np.array(scores), np.array(matched), gone)
+        near = _bounded(site, _MOVED)
+        moves.append(_MOVED * np.exp(-near))
+        scores.append(near + told + float(names[number]))
+    return _choose(shelf, np.array(chosen), np.array(scores), np.array(matched), moves, gone)
 
 
 def _names(shelf: Shelf, share: Floats, gone: set[int]) -> Floats:
@@ -184,6 +213,7 @@ def _choose(
     chosen: NDArray[np.int64],
     scores: Floats,
     matched: NDArray[np.int64],
+    moves: Sequence[float],
     gone: set[int],
 ) -> Kin:
     """The family with the largest probability: the mean over its sites of their likelihood."""
@@ -198,6 +228,7 @@ def _choose(
     weights = np.exp(scores[mine] - scores[mine].max())
     return Kin(
         share=float(mass[best] / (mass.sum() + none)),
+        moved=float(weights @ np.array(moves)[mine] / weights.sum()),
         entries=chosen[mine],
         weights=weights / weights.sum(),
         matched=matched[mine],

@@ -1,0 +1,226 @@
+"""Heads for plants of a kind that the operator has records of: ``python -m bench.own_kinds``.
+
+``--home`` is a home whose zoo has the training part of each data set, as ``bench.sister_sets``
+writes them. The plant is cut from the other part and releases alone. Judged on its test records:
+local-only, LP-FT from the base, what the server delivers, and what the plant's selector keeps; and
+the last two again from the same generator without the operator's heads, which is what a plant gets
+that no data of its kind exist for. All by the plant's own code, from the same release.
+
+Rows are kept in ``--results``; a run goes on where it stopped. Differences are paired, errors
+clustered by data set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from bench import networks, plants
+from bench.tables import Results, Row
+
+from wg_client import contest
+from wg_client.config import AcceptanceConfig
+from wg_client.entrants import Offer
+from wg_client.finetune import fit_finetuned
+from wg_client.folds import stratified
+from wg_client.heads import LinearHead, head_from_tensors
+from wg_client.trunks import Trunk
+from wg_common.class_means import from_tensors
+from wg_common.nets.encoder import Encoder, load_encoder
+from wg_common.weights_package import KIN, POSTERIOR
+from wg_server.generator.generate import Generator, generate, load_generator
+from wg_server.home import ServerHome
+
+WITHOUT = ", no data of its kind"
+"""Of the same generator without the operator's heads."""
+CHOSEN_ON = ("elpv_mono", "deeppcb_a", "trashnet", "neu_det", "mnist10k", "cifar10")
+"""Data sets that the penalty and the views of these heads were chosen on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell(networks.Cell):
+    """One configuration, beyond what cells of networks say.
+
+    Attributes:
+        missing: Share of classes that the plant has never seen.
+        labelled: Whether it has labels.
+    """
+
+    missing: float = 0.0
+    labelled: bool = True
+
+
+def _cell(scenario: str, epsilon: float, shots: int, **rest: float | bool) -> Cell:
+    name = f"{scenario} eps={epsilon:g} n={shots}"
+    return Cell(name=name, epsilon=epsilon, shots=shots, sister=True, **rest)  # type: ignore[arg-type]
+
+
+CELLS = (
+    _cell("S1 few labels", 4, 5),
+    _cell("S1 few labels", 1, 5),
+    _cell("S1 few labels", 4, 20),
+    _cell("S1 few labels, names hidden", 4, 5, named=False),
+    _cell("S2 classes never seen", 4, 5, missing=0.3),
+    _cell("S3 no labels", 4, 5, labelled=False),
+    _cell("S6 new camera", 4, 5, camera=1.0),
+    _cell("S6 new camera, no labels", 4, 5, camera=1.0, labelled=False),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--datasets", type=Path, required=True, help="from bench.sister_sets")
+    parser.add_argument("--results", type=Path, default=Path("bench/results/own_kinds.jsonl"))
+    parser.add_argument("--table", type=Path, help="markdown file to write")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--cells", default="", help="run only cells whose name has this in it")
+    parser.add_argument("--processes", type=int, default=1)
+    options = parser.parse_args()
+    identity = load_generator(ServerHome(options.home).generator).id[:16]
+    done = networks.read_rows(options.results)
+    jobs = [
+        (f"{identity} {name} {seed} {cell.name}", options.home, options.datasets, name, seed, cell)
+        for name in plants.DATASETS
+        for seed in range(options.seeds)
+        for cell in CELLS
+        if options.cells in cell.name
+    ]
+    options.results.parent.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(options.processes) as pool:
+        for row in pool.map(_job, [job for job in jobs if job[0] not in done]):
+            with options.results.open("a") as stream:
+                stream.write(json.dumps(row) + "\n")
+            done[str(row["key"])] = row
+            print(row["key"], flush=True)
+    rows = [row for key, row in done.items() if key.startswith(identity) and row["scores"]]
+    text = "\n".join(table(rows))
+    print(text)
+    if options.table:
+        options.table.write_text(text + "\n")
+
+
+def _job(job: tuple[str, Path, Path, str, int, Cell]) -> Row:
+    key, folder, datasets, name, seed, cell = job
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    row: Row = {"key": key, "dataset": name, "cell": cell.name, "scores": {}}
+    if not (datasets / name / "data.npz").is_file():
+        return row
+    home = ServerHome(folder)
+    generator = load_generator(home.generator)
+    own = generator.parts.own_kinds
+    if own is None or not any(family.startswith(name) for family in own.families):
+        return row  # the operator has none of this kind
+    data = networks.cut(datasets, name, seed, cell)
+    if len(data.labels) > 1:
+        row["scores"] = judge(generator, load_encoder(home.read_encoder()), data, cell, seed)
+    return row
+
+
+def judge(
+    generator: Generator, encoder: Encoder, data: networks.Cut, cell: Cell, seed: int
+) -> dict[str, float]:
+    """Accuracy of each model on the plant's test records, and what was delivered."""
+    rng = np.random.default_rng((seed, 71))
+    records, y = networks.labelled(data, cell)
+    x = encoder.encode_local(records).astype(np.float64)
+    test = encoder.encode_local(data.test[0]).astype(np.float64)
+    k, d = len(data.labels), encoder.dimension
+    gone = rng.permutation(k)[: round(cell.missing * k)]
+    keep = ~np.isin(y, gone)
+    x, y = x[keep], y[keep] if cell.labelled else np.full(int(keep.sum()), -1)
+    release = plants.release(encoder.id, x[:, :d], y, data.labels, cell.epsilon, rng)
+    zero = LinearHead(np.zeros((k, x.shape[1])), np.zeros(k))
+    trunk, scores = Trunk(x), {}
+
+    def right(head: LinearHead) -> float:
+        return float((head.logits(test).argmax(axis=1) == data.test[1]).mean())
+
+    for end, parts in (
+        ("", generator.parts),
+        (WITHOUT, replace(generator.parts, own_kinds=None)),
+    ):
+        made = generate(Generator("", parts), release, [], data.labels, samples=4, seed=seed)
+        offers = [
+            Offer(c.name, c.source, trunk, head_from_tensors(c.tensors).padded(x.shape[1]))
+            for c in made.candidates
+            if c.source != POSTERIOR
+        ]
+        scores[f"delivered{end}"] = right(offers[0].head)
+        posterior = next(c.tensors for c in made.candidates if c.source == POSTERIOR)
+        held = contest.hold(
+            trunk,
+            y,
+            None,
+            offers,
+            Offer("", "", trunk, zero),
+            AcceptanceConfig(),
+            posterior=from_tensors(posterior, k, d),
+        )
+        scores[f"selector{end}"] = right(held.models[held.kept].head)
+        if not end:
+            scores["found"] = float(offers[0].source == KIN)
+            if contest.LOCAL in held.models:
+                scores["local-only"] = right(held.models[contest.LOCAL].head)
+                scores["delivered, then local"] = right(
+                    held.models[contest.GENERATED_FINETUNED].head
+                )
+    scores["closed-form"] = right(next(o.head for o in offers if o.source == "closed-form"))
+    if cell.labelled:
+        folds = stratified(y, np.random.default_rng(5))
+        tuned = fit_finetuned(zero, x, y, folds, unseen_mass=len(gone) / k)
+        scores["lp-ft"] = right(tuned.fitted.head)
+    return scores
+
+
+METHODS = (
+    "local-only",
+    "lp-ft",
+    "closed-form",
+    f"delivered{WITHOUT}",
+    f"selector{WITHOUT}",
+    "delivered",
+    "delivered, then local",
+    "selector",
+)
+
+
+def table(rows: Sequence[Mapping[str, object]]) -> Iterator[str]:
+    """Accuracy of each model, and the selector against local-only, or without labels the rest."""
+    for title, some in (
+        ("All data sets", rows),
+        (
+            "Data sets that nothing was chosen on",
+            [r for r in rows if r["dataset"] not in CHOSEN_ON],
+        ),
+    ):
+        results = Results([dict(row) for row in some])
+        names = [cell for cells in results.scenarios.values() for cell in cells]
+        yield f"### {title}"
+        yield ""
+        yield "| cell | plants, sets | found | " + " | ".join(METHODS) + " | selector minus bar |"
+        yield "|---" * (len(METHODS) + 4) + "|"
+        for cell in names:
+            bar = (
+                "local-only"
+                if results.paired(cell, "selector", "local-only")
+                else (f"selector{WITHOUT}")
+            )
+            shown = [f"{results.accuracy(cell, m)[0]:.3f}".replace("nan", "") for m in METHODS]
+            gain = results.paired(cell, "selector", bar)
+            count = "{}, {}".format(*results.size(cell))
+            found = f"{results.accuracy(cell, 'found')[0]:.2f}"
+            yield f"| {cell} | {count} | {found} | {' | '.join(shown)} | {gain} |"
+        yield ""
+    yield "The bar is local-only, and without labels what is kept where nobody has such data."
+
+
+if __name__ == "__main__":
+    main()
