@@ -24,6 +24,7 @@ from bench.networks import Cell, Cut
 
 from wg_client.baseline import fit_local
 from wg_client.folds import stratified
+from wg_client.trunks import encoder_trunk
 from wg_common import canonical
 from wg_common.nets import whole
 from wg_common.nets.encoder import Encoder, load_encoder
@@ -90,9 +91,10 @@ def _alone(encoder: Encoder, data: Cut, cell: Cell, seed: int) -> dict[str, floa
     """Accuracy of the plant's labels without any small network."""
     records, y = networks.labelled(data, cell)
     own, test = np.stack(records), np.asarray(data.test[0])
-    features = encoder.encode_local(records).astype(np.float64)
+    features = encoder.encode_local(records)
+    trunk = encoder_trunk(features, encoder.dimension, encoder.scaled_dimension)
     folds = stratified(y, np.random.default_rng(5))
-    head = fit_local(features, y, len(data.labels), folds).head
+    head = trunk.outward(fit_local(trunk.features, y, len(data.labels), folds).head)
     rocket = window_plants.MiniRocket(own, np.random.default_rng((seed, 9)))
     guessed = window_plants.ridge(rocket.features(own), y, rocket.features(test))
     logits = head.logits(encoder.encode_local(list(test)).astype(np.float64))
