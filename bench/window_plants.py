@@ -67,6 +67,7 @@ DATASETS = (
     "basic_motions",
     "trace",
 )
+ALONE = ("scaled-local", "raw-ridge", "minirocket-ridge", "minirocket-local")
 TESTS = 200
 _PER_CLASS = {"own": 60, "sister": 24}
 CELLS = (
@@ -184,7 +185,9 @@ def cut(encoder: Encoder, root: Path, name: str, seed: int, strength: float) -> 
     encoded = [(encoder.encode_local(list(own)).astype(np.float64), y) for own, y in parts]
     raw = [encoders.raw_window_features(list(own)).astype(np.float64) for own, _ in parts[:2]]
     plants = Plants(names, encoder.dimension, encoded[1], tuple(encoded[2:]), encoded[0])
-    return WindowPlants(plants, encoder.scaled_dimension, parts[1][0], parts[0][0], (raw[1], raw[0]))
+    return WindowPlants(
+        plants, encoder.scaled_dimension, parts[1][0], parts[0][0], (raw[1], raw[0])
+    )
 
 
 def cut_windows(
@@ -325,13 +328,13 @@ def _alone(found: WindowPlants, cell: Cell, seed: int) -> dict[str, float]:
     head = fit_local(own, y, k, folds).head
     scaled = found.plants.own[0][chosen][:, : found.scaled]
     narrow = fit_local(scaled, y, k, folds).head
-    guesses = {
-        "minirocket-ridge": ridge(train, y, test),
-        "minirocket-local": head.logits(asked).argmax(axis=1),
-        "raw-ridge": ridge(found.raw[0][chosen], y, found.raw[1]),
-        "scaled-local": narrow.logits(tx[:, : found.scaled]).argmax(axis=1),
-    }
-    return {name: float((guess == ty).mean()) for name, guess in guesses.items()}
+    guesses = (
+        narrow.logits(tx[:, : found.scaled]).argmax(axis=1),
+        ridge(found.raw[0][chosen], y, found.raw[1]),
+        ridge(train, y, test),
+        head.logits(asked).argmax(axis=1),
+    )
+    return {n: float((guess == ty).mean()) for n, guess in zip(ALONE, guesses, strict=True)}
 
 
 def _spanned(train: Floats, test: Floats, count: int) -> tuple[Floats, Floats]:
@@ -416,31 +419,22 @@ class MiniRocket:
 
 
 def _baselines(rows: list[tables.Row]) -> list[str]:
-    """The encoder against none: the best that a plant's labels give on the raw windows."""
-    found: dict[str, dict[str, dict[str, list[float]]]] = defaultdict(
-        lambda: defaultdict(lambda: defaultdict(list))
-    )
-    names = ("local-only", "scaled-local", "raw-ridge", "minirocket-ridge", "minirocket-local")
-    for row in rows:
-        scores = row["scores"]
-        if isinstance(scores, dict) and "minirocket-ridge" in scores:
-            for name in names:
-                if name in scores:
-                    found[str(row["cell"])][str(row["dataset"])][name].append(scores[name])
-    lines = ["## The encoder against none (local training only)", ""]
-    cells_ = [c for c in found if c.startswith("S1") and "eps=4" in c]
-    for cell in cells_:
-        lines += [f"{cell}", "", "| data set | " + " | ".join(names) + " |", "|---|---|---|---|"]
-        means: dict[str, list[float]] = defaultdict(list)
-        for dataset, scores in found[cell].items():
-            values = [float(np.mean(scores[name])) for name in names]
-            lines.append(f"| {dataset} | " + " | ".join(f"{v:.3f}" for v in values) + " |")
-            for name, value in zip(names, values, strict=True):
-                means[name].append(value)
-        lines.append(
-            "| mean | " + " | ".join(f"{np.mean(means[name]):.3f}" for name in names) + " |"
-        )
-        lines.append("")
+    """What a plant's labels give without a server, set by set, and what local-only is ahead by."""
+    results = tables.Results(rows)
+    names = (LOCAL, *ALONE)
+    lines = ["## The plant alone", ""]
+    for cells in results.scenarios.values():
+        for cell in (c for c in cells if "eps=4" in c and results.paired(c, LOCAL, ALONE[0])):
+            lines += [cell, "", "| data set | " + " | ".join(names) + " |"]
+            lines += ["|---" * (len(names) + 1) + "|"]
+            for dataset in dict.fromkeys(str(row["dataset"]) for row in rows):
+                own = tables.Results([row for row in rows if row["dataset"] == dataset])
+                values = [own.accuracy(cell, name)[0] for name in names]
+                lines.append(f"| {dataset} | " + " | ".join(f"{v:.3f}" for v in values) + " |")
+            values = [results.accuracy(cell, name)[0] for name in names]
+            lines.append("| mean | " + " | ".join(f"{v:.3f}" for v in values) + " |")
+            found = [str(results.paired(cell, LOCAL, name)) for name in ALONE]
+            lines += [f"| {LOCAL} minus it | | " + " | ".join(found) + " |", ""]
     return lines
 
 

@@ -2,10 +2,11 @@
 
 Sensor windows have thousands of local features without a public scale: one plant's are in bars and
 another's in millivolts (``wg_common.nets.window_kernels``). The plant divides each by how much its
-own records vary in it, makes all of them together twice as loud as the local features that do have a
-scale, and takes the leading directions of both, as many as there are of the latter. No label is looked at, so
-that held-out predictions stay honest. Every model of a contest is learnt on coordinates, and its
-head is turned back into one on local features, which is what is kept, exported and run.
+own records vary in it, makes all of them together twice as loud as the local features that do have
+a scale, and takes the leading directions of both, as many as there are of the latter. No label is
+looked at, so that held-out predictions stay honest. Every model of a contest is learnt on
+coordinates, and its head is turned back into one on local features, which is what is kept,
+exported and run.
 
 Images have a public scale throughout: their coordinates are the local features.
 """
@@ -62,9 +63,7 @@ class Coordinates:
         )
 
 
-def coordinates(
-    features: NDArray[np.floating], released: int, scaled: int
-) -> Coordinates | None:
+def coordinates(features: NDArray[np.floating], released: int, scaled: int) -> Coordinates | None:
     """Coordinates from a plant's records, with and without labels.
 
     Args:

@@ -86,6 +86,7 @@ class EncoderModule(nn.Module):
         mean: Tensor,
         projection: Tensor,
         local: Tensor,
+        *,
         kernels: WindowKernels | None = None,
     ) -> None:
         super().__init__()
@@ -325,7 +326,7 @@ def load_encoder(data: bytes, *, threads: int = 1, device: str = "cpu") -> Encod
     more = 0
     if modality_of(metadata) == "windows":
         kernels = WindowKernels()
-        module = EncoderModule(window_trunks.WindowTrunk(), *parts, kernels).eval()
+        module = EncoderModule(window_trunks.WindowTrunk(), *parts, kernels=kernels).eval()
         more = window_kernels.WIDTH
     else:
         module = EncoderModule(trunks.Trunk(int(metadata["pixels"])), *parts)

@@ -14,7 +14,7 @@ def _columns(window: np.ndarray) -> np.ndarray:
     """Columns of a window, ``[dilation, kernel, quantiles and size]``."""
     with torch.inference_mode():
         found = window_kernels.WindowKernels()(windows.prepare(window))[0].numpy()
-    return found.reshape(len(window_kernels.DILATIONS), 84, len(QUANTILES) + 1)
+    return np.reshape(found, (len(window_kernels.DILATIONS), 84, len(QUANTILES) + 1))
 
 
 def _window(channels: int, time: int) -> np.ndarray:
