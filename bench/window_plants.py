@@ -67,6 +67,8 @@ DATASETS = (
     "basic_motions",
     "trace",
 )
+FILES = tuple(name for name in DATASETS if name != "cwru_type")
+"""The data sets; ``cwru_type`` asks another question of one of them."""
 ALONE = ("scaled-local", "raw-ridge", "minirocket-ridge", "minirocket-local")
 TESTS = 200
 _PER_CLASS = {"own": 60, "sister": 24}
