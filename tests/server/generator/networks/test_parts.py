@@ -17,6 +17,7 @@ from wg_server.generator.networks import codec as codecs
 from wg_server.generator.networks import neighbours, sampler
 from wg_server.generator.networks.denoiser import collate
 from wg_server.generator.networks.episodes import Zoo, draw
+from wg_server.generator.networks.trust import measure_trust
 from wg_server.generator.tasks import ZooTask
 
 LABELS = ("c0", "c1", "c2", "c3")
@@ -109,6 +110,37 @@ def test_an_untrained_denoiser_is_the_blend_of_its_skeletons(
     found = sampler.deterministic(untrained(), collate([episode.condition], [0]))
     expected = episode.condition.skeleton_rows
     np.testing.assert_allclose(found.rows[0].detach().numpy(), expected, atol=1e-5)
+
+
+def test_without_trust_in_neighbours_the_skeleton_is_the_closed_form_on_the_base(
+    zoos: dict[str, Zoo], plants: Plants
+) -> None:
+    rng = np.random.default_rng(1)
+    wary = {n: replace(z, knowledge=replace(z.knowledge, trust=0.0)) for n, z in zoos.items()}
+    condition = draw(plants, wary, frozenset(["family-1"]), rng, CLEAN).condition
+    found = sampler.deterministic(untrained(), collate([condition], [0]))
+    np.testing.assert_allclose(found.rows[0].detach().numpy(), condition.bridged_rows, atol=1e-5)
+    assert not found.latents.any()
+    assert np.abs(condition.retrieved_latents).max() > 0  # still seen, and still offered
+
+
+def test_neighbours_lose_trust_only_where_the_zoo_speaks_against_them(
+    zoos: dict[str, Zoo], plants: Plants
+) -> None:
+    zoo = zoos["cnn-s"]
+    families = frozenset(zoo.knowledge.shelf.families)
+    shelf = zoo.knowledge.shelf
+    noise = np.random.default_rng(3).normal(size=shelf.rows.shape) * np.abs(shelf.rows).mean() * 4
+    bad = replace(zoo, knowledge=replace(zoo.knowledge, shelf=replace(shelf, rows=noise)))
+    scenario = replace(CLEAN, shots=20)
+    found, accuracies = measure_trust(bad, "cnn-s", plants, families, scenario, episodes=40, seed=1)
+    assert found < 1
+    assert accuracies["0.0"] > accuracies["1.0"]
+    again = measure_trust(bad, "cnn-s", plants, families, scenario, episodes=40, seed=1)
+    assert again == (found, accuracies)
+    same = replace(shelf, rows=np.zeros_like(shelf.rows), latents=np.zeros_like(shelf.latents))
+    nothing = replace(zoo, knowledge=replace(zoo.knowledge, shelf=same))
+    assert measure_trust(nothing, "cnn-s", plants, families, scenario, episodes=20, seed=1)[0] == 1
 
 
 def test_the_closed_form_has_no_share_without_evidence(
