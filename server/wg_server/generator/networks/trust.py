@@ -2,7 +2,8 @@
 
 The mean of similar zoo networks helps where families resemble each other, as rendered images do. It
 harms where they do not: kinds of machines share little, and a mean of their networks is worse than
-the base (docs/decisions/0087). Plants with kin in the zoo get that kin's networks either way.
+the base (docs/decisions/0087). Plants of families that the zoo lacks decide: others get the
+networks of their kin.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def measure_trust(
         plants: To draw from.
         families: That may decide.
         scenario: What is varied of the releases.
-        episodes: Number of simulated plants; half of them have sisters in the zoo.
+        episodes: Number of simulated plants.
         seed: Of these.
 
     Returns:
@@ -46,7 +47,7 @@ def measure_trust(
     rng = np.random.default_rng((seed, 54))
     scores, names = [], []
     for _ in range(episodes):
-        episode = draw(plants, {architecture: zoo}, families, rng, scenario)
+        episode = draw(plants, {architecture: zoo}, families, rng, scenario, sisters=False)
         names.append(episode.plant.family)
         whole = episode.condition
         tried = [
