@@ -75,6 +75,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path, help="markdown file to write")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--only", nargs="*", default=window_plants.DATASETS, help="data sets")
+    parser.add_argument("--cells", default="", help="only cells whose name has this in it")
     options = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     if (options.sister_home is None) != (options.sister_sets is None):
@@ -99,7 +100,7 @@ def _run(home: ServerHome, sister: bool, options: argparse.Namespace, done: dict
     encoder = load_encoder(home.read_encoder())
     prefix = f"{made_by} {options.architecture} "
     known = generator.parts.stocks[options.architecture].knowledge.shelf.families
-    cells = [cell for cell in CELLS if cell.sister == sister]
+    cells = [c for c in CELLS if c.sister == sister and options.cells in c.name]
     for seed in range(options.seeds):
         for name in options.only:
             if sister and f"{name}-0" not in known:
