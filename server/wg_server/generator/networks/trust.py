@@ -8,9 +8,11 @@ networks of their kin.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wg_server.generator.card import clustered
 from wg_server.generator.episodes import Plants, Scenario
@@ -58,7 +60,21 @@ def measure_trust(
             [card.accuracy(zoo, episode, card.blend(one), on_base=False) for one in tried]
         )
     found = np.array(scores)
-    best = int(np.argmax(found.mean(axis=0)))
-    gain, error = clustered(found[:, best] - found[:, 0], names)
-    accuracies = {repr(t): float(a) for t, a in zip(TRUSTS, found.mean(axis=0), strict=True)}
-    return (TRUSTS[best] if gain > error else TRUSTS[0]), accuracies
+    means = found.mean(axis=0)
+    return choose(found, names), {repr(t): float(a) for t, a in zip(TRUSTS, means, strict=True)}
+
+
+def choose(scores: NDArray[np.float64], families: Sequence[str]) -> float:
+    """The trust to take.
+
+    Args:
+        scores: Accuracy of each plant under each of ``TRUSTS``, ``[n, 3]``.
+        families: Of the plants.
+
+    Returns:
+        The best on average, if it is ahead of full trust by more than one standard error, clustered
+        by family; else 1.
+    """
+    best = int(np.argmax(scores.mean(axis=0)))
+    gain, error = clustered(scores[:, best] - scores[:, 0], families)
+    return TRUSTS[best] if gain > error else TRUSTS[0]
