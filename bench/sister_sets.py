@@ -1,5 +1,7 @@
 """Data sets cut for sister sites: what a zoo may have of them, and what plants are cut from.
 
+Of images, and of sensor windows, which become float32 as a zoo wants them.
+
 Run with ``python -m bench.sister_sets --out DIR``. Several sets have groups (a tile, a board, a
 file) on both sides of their own split, and a plant's group must never be in the zoo. Such groups
 are dealt in turn: the first to the zoo, the second to the plants, and so on; their records on the
@@ -13,7 +15,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from bench import plants
+from bench import plants, window_plants
 from numpy.typing import NDArray
 
 Arrays = dict[str, NDArray[np.generic]]
@@ -24,12 +26,14 @@ def main() -> None:
     parser.add_argument("--datasets", type=Path, default=Path("../shared/datasets"))
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    for name in plants.DATASETS:
+    for name in (*plants.DATASETS, *window_plants.FILES):
         path = options.datasets / name / "data.npz"
         if not path.is_file():
             continue
         with np.load(path, allow_pickle=False) as archive:
             found = apart(dict(archive))
+        if name in window_plants.FILES:
+            found["x"] = found["x"].astype(np.float32)
         target = options.out / name
         target.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(target / "data.npz", **found)  # type: ignore[arg-type]

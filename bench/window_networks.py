@@ -1,12 +1,14 @@
 """Whole 1-D networks on real sensor windows. Run with ``python -m bench.window_networks``.
 
-As ``bench.networks`` (whose code judges), with the data sets and cuts of ``bench.window_plants``:
-the zoo is of rendered windows only, so that every data set is a kind of plant that it has never
-seen; the plant and three sisters behind other sensors release statistics. Every start is judged as
-delivered, after its head is fitted to the plant's labels, and after 20 and 60 steps of LP-FT: with
-many channels a step is dear. ``base`` is what the plant can do alone with the same architecture. A
-line below each table has what its labels give on the encoder, and MiniRocket with ridge regression
-without either.
+As ``bench.networks`` (whose code judges), and like it with two homes. The zoo of ``--home`` is of
+rendered windows only: every data set, cut as in ``bench.window_plants``, is a kind of plant that it
+has never seen; the plant and three sisters behind other sensors release statistics. The zoo of
+``--sister-home`` also has the training part of each data set, as ``bench.sister_sets`` writes them
+for both its sources and ``--sister-sets``; the plant is cut from the test part, and releases alone.
+
+Every start is judged as delivered, after its head is fitted to the plant's labels, and after steps
+of LP-FT. ``base`` is what the plant can do alone with the same architecture. A line below each
+table has what its labels give on the encoder, and MiniRocket with ridge regression without either.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import argparse
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +27,7 @@ from bench.networks import Cell, Cut
 
 from wg_client.baseline import fit_local
 from wg_client.folds import stratified
+from wg_client.trunks import encoder_trunk
 from wg_common import canonical
 from wg_common.nets import whole
 from wg_common.nets.encoder import Encoder, load_encoder
@@ -31,47 +35,90 @@ from wg_server.generator.card import clustered
 from wg_server.generator.generate import load_generator
 from wg_server.generator.networks.generate import load_networks
 from wg_server.home import ServerHome
+from wg_server.zoo.procedural_windows import sensors
 
 STEPS = (0, 20, 60)
+SISTER_STEPS = (0, 20, 60, 200)
 ALONE = ("encoder", "minirocket-ridge")
 CELLS = (
     Cell(name="windows, unseen eps=4 n=5", epsilon=4.0, shots=5, sister=False),
     Cell(name="windows, unseen eps=1 n=5", epsilon=1.0, shots=5, sister=False),
     Cell(name="windows, unseen eps=4 n=20", epsilon=4.0, shots=20, sister=False),
+    Cell(name="windows, sister eps=4 n=5", epsilon=4.0, shots=5, sister=True),
+    Cell(
+        name="windows, sister, names hidden eps=4 n=5",
+        epsilon=4.0,
+        shots=5,
+        sister=True,
+        named=False,
+    ),
+    Cell(
+        name="windows, sister, other sensors eps=4 n=5",
+        epsilon=4.0,
+        shots=5,
+        sister=True,
+        camera=1.0,
+    ),
+    Cell(name="windows, sister eps=1 n=20", epsilon=1.0, shots=20, sister=True),
 )
 Row = dict[str, object]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--home", type=Path, required=True, help="a server's home, of windows")
+    parser.add_argument("--home", type=Path, help="zoo of rendered windows only")
+    parser.add_argument("--sister-home", type=Path, help="zoo that has the sets' training part")
+    parser.add_argument("--sister-sets", type=Path, help="folder of bench.sister_sets")
     parser.add_argument("--architecture", choices=list(whole.WINDOWS.widths), default="cnn1d-m")
     parser.add_argument("--datasets", type=Path, default=Path("../shared/datasets"))
     parser.add_argument("--results", type=Path, default=Path("bench/results/window_networks.jsonl"))
     parser.add_argument("--table", type=Path, help="markdown file to write")
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--only", nargs="*", default=window_plants.DATASETS, help="data sets")
+    parser.add_argument("--cells", default="", help="only cells whose name has this in it")
     options = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    home = ServerHome(options.home)
+    if (options.sister_home is None) != (options.sister_sets is None):
+        parser.error("--sister-home and --sister-sets go together")
+    done = networks.read_rows(options.results)
+    options.results.parent.mkdir(parents=True, exist_ok=True)
+    used = []
+    for sister, folder in ((False, options.home), (True, options.sister_home)):
+        if folder is not None:
+            used.append(_run(ServerHome(folder), sister, options, done))
+    rows = [row for key, row in done.items() if key.startswith(tuple(used))]
+    text = "\n".join([f"{options.architecture}, generators {', '.join(used)}", "", *_tables(rows)])
+    print(text)
+    if options.table:
+        options.table.write_text(text + "\n")
+
+
+def _run(home: ServerHome, sister: bool, options: argparse.Namespace, done: dict[str, Row]) -> str:
+    """Judge what is not done yet; the beginning of these rows' keys."""
     made_by = canonical.sha256_hex(home.networks.read_bytes())[:16]
     generator = load_networks(home.networks, load_generator(home.generator))
     encoder = load_encoder(home.read_encoder())
-    done = networks.read_rows(options.results)
-    prefix = f"{made_by} {options.architecture}"
-    options.results.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f"{made_by} {options.architecture} "
+    known = generator.parts.stocks[options.architecture].knowledge.shelf.families
+    cells = [c for c in CELLS if c.sister == sister and options.cells in c.name]
     for seed in range(options.seeds):
-        for name in window_plants.DATASETS:
-            found = window_plants.cut_windows(options.datasets, name, seed, 0.0)
-            if found is None:
-                continue
-            labels, parts = found
-            data = Cut(labels, parts[1], parts[0], tuple(parts[2:]))
-            for cell in CELLS:
-                key = f"{prefix} {name} {seed} {cell.name}"
-                if key in done:
+        for name in options.only:
+            if sister and f"{name}-0" not in known:
+                continue  # the zoo does not have this kind of plant
+            for cell in cells:
+                key = f"{prefix}{name} {seed} {cell.name}"
+                data = None if key in done else _cut(options, name, seed, cell)
+                if data is None or len(data.labels) < 2:
                     continue
                 scores = networks.judge(
-                    generator, encoder, options.architecture, data, cell, seed, STEPS
+                    generator,
+                    encoder,
+                    options.architecture,
+                    data,
+                    cell,
+                    seed,
+                    SISTER_STEPS if sister else STEPS,
+                    networks.BRIEF if sister else networks.JUDGED,
                 )
                 row: Row = {"key": key, "dataset": name, "cell": cell.name}
                 row["scores"] = scores | _alone(encoder, data, cell, seed)
@@ -79,20 +126,35 @@ def main() -> None:
                     stream.write(json.dumps(row) + "\n")
                 done[key] = row
                 print(key, flush=True)
-    rows = [row for key, row in done.items() if key.startswith(f"{prefix} ")]
-    text = "\n".join([f"{options.architecture}, generator {made_by}", "", *_tables(rows)])
-    print(text)
-    if options.table:
-        options.table.write_text(text + "\n")
+    return prefix
+
+
+def _cut(options: argparse.Namespace, name: str, seed: int, cell: Cell) -> Cut | None:
+    """A data set cut into plants; of sisters the plant alone, from the set's test part."""
+    if not cell.sister:
+        found = window_plants.cut_windows(options.datasets, name, seed, 0.0)
+        if found is None:
+            return None
+        labels, parts = found
+        return Cut(labels, parts[1], parts[0], tuple(parts[2:]))
+    data = networks.cut(options.sister_sets, name, seed, replace(cell, camera=0.0))
+    if not cell.camera:
+        return data
+    own, test = (np.stack(part[0]).astype(np.float64) for part in (data.own, data.test))
+    rng = np.random.default_rng((seed, 62))
+    chain = sensors.draw(rng, np.eye(own.shape[1]), 1.0, cell.camera, direct=True)
+    own, test = (list(sensors.observe(rng, part, chain)) for part in (own, test))
+    return replace(data, own=(own, data.own[1]), test=(test, data.test[1]))
 
 
 def _alone(encoder: Encoder, data: Cut, cell: Cell, seed: int) -> dict[str, float]:
     """Accuracy of the plant's labels without any small network."""
     records, y = networks.labelled(data, cell)
     own, test = np.stack(records), np.asarray(data.test[0])
-    features = encoder.encode_local(records).astype(np.float64)
+    features = encoder.encode_local(records)
+    trunk = encoder_trunk(features, encoder.dimension, encoder.scaled_dimension)
     folds = stratified(y, np.random.default_rng(5))
-    head = fit_local(features, y, len(data.labels), folds).head
+    head = trunk.outward(fit_local(trunk.features, y, len(data.labels), folds).head)
     rocket = window_plants.MiniRocket(own, np.random.default_rng((seed, 9)))
     guessed = window_plants.ridge(rocket.features(own), y, rocket.features(test))
     logits = head.logits(encoder.encode_local(list(test)).astype(np.float64))
@@ -107,13 +169,16 @@ def _tables(rows: Sequence[Row]) -> list[str]:
         mine = [row for row in rows if row["cell"] == cell.name]
         if not mine:
             continue
-        lines += networks.table(mine, STEPS)
+        steps = SISTER_STEPS if cell.sister else STEPS
+        lines += networks.table(mine, steps)
         scores: list[dict[str, float]] = [dict(row["scores"]) for row in mine]  # type: ignore[call-overload]
         names = [str(row["dataset"]) for row in mine]
         means = {n: clustered(np.array([s[n] for s in scores]), names)[0] for n in ALONE}
         said = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
         lines += [f"Without a small network, the plant's labels alone: {said}", ""]
-        shown = ("base 0", "base 60", "network delivered", "network 0", "network 60", *ALONE)
+        ends = (0, steps[-1])
+        shown = [*(f"base {n}" for n in ends), "network delivered"]
+        shown += [*(f"network {n}" for n in ends), *ALONE]
         lines += ["| data set | " + " | ".join(shown) + " |", "|---" * (len(shown) + 1) + "|"]
         for name in dict.fromkeys(names):
             own = [s for s, n in zip(scores, names, strict=True) if n == name]

@@ -4,10 +4,12 @@ As ``bench.generator``, with data sets of windows: each is cut by groups into a 
 behind other sensors, and test records that nobody else sees. Nothing is fitted on any of them.
 ``cwru_type`` asks for the type of a bearing's fault at a size that no plant has ever had.
 
-Rivals are those of the server that need no training, and local training. Two more stand in each
-cell with labels: ``minirocket-ridge`` is MiniRocket (Dempster et al.,
-arXiv 2012.08791) with ridge regression on the plant's own raw windows, without any encoder, and
-``raw-ridge`` is ridge regression on the encoder's raw features before their projection.
+Rivals are those of the server that need no training, and local training. Four more stand in each
+cell with labels, without anything of the server: ``minirocket-ridge`` is MiniRocket (Dempster et
+al., arXiv 2012.08791) with ridge regression on the plant's own raw windows, ``minirocket-local``
+the same features under the plant's own learners, ``raw-ridge`` ridge regression on the encoder's
+raw features before their projection, and ``scaled-local`` local-only as it was before kernels were
+among the local features (docs/decisions/0086).
 """
 
 from __future__ import annotations
@@ -36,10 +38,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import RidgeClassifierCV
 
 from wg_client import contest
+from wg_client.baseline import fit_local
 from wg_client.config import AcceptanceConfig
 from wg_client.entrants import Offer
+from wg_client.folds import stratified
 from wg_client.heads import LinearHead, head_from_tensors
-from wg_client.trunks import Trunk
+from wg_client.trunks import encoder_trunk
 from wg_common.class_means import from_tensors
 from wg_common.nets import encoder as encoders
 from wg_common.nets.encoder import Encoder, load_encoder
@@ -51,7 +55,7 @@ from wg_server.generator.generate import Generator, Memory, generate, load_gener
 from wg_server.home import ServerHome
 from wg_server.zoo.procedural_windows import sensors
 
-VERSION = 1
+VERSION = 2
 DATASETS = (
     "cwru_de",
     "cwru_type",
@@ -63,10 +67,14 @@ DATASETS = (
     "basic_motions",
     "trace",
 )
+FILES = tuple(name for name in DATASETS if name != "cwru_type")
+"""The data sets; ``cwru_type`` asks another question of one of them."""
+ALONE = ("scaled-local", "raw-ridge", "minirocket-ridge", "minirocket-local")
 TESTS = 200
-_PER_CLASS = {"own": 24, "sister": 24}
+_PER_CLASS = {"own": 60, "sister": 24}
 CELLS = (
     *(Cell(scenario="S1 few labels", epsilon=e, shots=n) for e in (1.0, 4.0) for n in (5, 20)),
+    Cell(scenario="S1 few labels", epsilon=4.0, shots=60),
     *(Cell(scenario="S2 classes never seen", epsilon=e, shots=20, missing=0.3) for e in (1.0, 4.0)),
     *(Cell(scenario="S3 no labels", epsilon=e, shots=20, labelled=False) for e in (1.0, 4.0)),
 )
@@ -80,12 +88,14 @@ class WindowPlants:
 
     Attributes:
         plants: Features of all parts.
+        scaled: Number of features that have a public scale.
         own: Windows of the plant, ``[n, C, T]``, as ``plants.own`` has them.
         test: Windows of the test records.
         raw: Raw features of these two.
     """
 
     plants: Plants
+    scaled: int
     own: Windows
     test: Windows
     raw: tuple[Floats, Floats]
@@ -143,9 +153,9 @@ def _run(
                 plants = found[cell.camera]
                 if plants is None:
                     continue
-                scores = judge(generator, plants.plants, cell, seed)
+                scores = judge(generator, plants, cell, seed)
                 if cell.labelled:
-                    scores |= _without_encoder(plants, cell, seed)
+                    scores |= _alone(plants, cell, seed)
                 key = f"{prefix} {name} {seed} {cell.name}"
                 row: tables.Row = {
                     "key": key,
@@ -177,7 +187,9 @@ def cut(encoder: Encoder, root: Path, name: str, seed: int, strength: float) -> 
     encoded = [(encoder.encode_local(list(own)).astype(np.float64), y) for own, y in parts]
     raw = [encoders.raw_window_features(list(own)).astype(np.float64) for own, _ in parts[:2]]
     plants = Plants(names, encoder.dimension, encoded[1], tuple(encoded[2:]), encoded[0])
-    return WindowPlants(plants, parts[1][0], parts[0][0], (raw[1], raw[0]))
+    return WindowPlants(
+        plants, encoder.scaled_dimension, parts[1][0], parts[0][0], (raw[1], raw[0])
+    )
 
 
 def cut_windows(
@@ -233,8 +245,9 @@ def cut_windows(
     return tuple(f"class-{c}" for c in chosen), found
 
 
-def judge(generator: Generator, plants: Plants, cell: Cell, seed: int) -> dict[str, float]:
+def judge(generator: Generator, found: WindowPlants, cell: Cell, seed: int) -> dict[str, float]:
     """Accuracy of every method on the plant's test records, and on classes it has never seen."""
+    plants = found.plants
     parts = generator.parts
     rng = np.random.default_rng((seed, 4))
     k = len(plants.labels)
@@ -264,10 +277,11 @@ def judge(generator: Generator, plants: Plants, cell: Cell, seed: int) -> dict[s
         weight, bias = rival(context)
         heads[name] = LinearHead(weight, bias - weight @ guess.centre).padded(x.shape[1])
     if cell.labelled:
-        trunk = Trunk(x)
-        zero = LinearHead(np.zeros((k, x.shape[1])), np.zeros(k))
+        trunk = encoder_trunk(x, d, found.scaled)
+        width = trunk.features.shape[1]
+        zero = LinearHead(np.zeros((k, width)), np.zeros(k))
         offers = [
-            Offer(c.name, c.source, trunk, offered[c.name])
+            Offer(c.name, c.source, trunk, head_from_tensors(c.tensors).padded(width))
             for c in made.candidates
             if c.source != POSTERIOR
         ]
@@ -303,19 +317,38 @@ def _drawn(y: Ints, k: int, cell: Cell, rng: np.random.Generator) -> tuple[Ints,
     return np.concatenate([row for c, row in enumerate(rows) if c not in gone]), gone
 
 
-def _without_encoder(found: WindowPlants, cell: Cell, seed: int) -> dict[str, float]:
-    """Accuracy of ridge regression on MiniRocket's and on raw features, with the cell's labels."""
-    y, (_, ty) = found.plants.own[1], found.plants.test
-    chosen, _ = _drawn(y, len(found.plants.labels), cell, np.random.default_rng((seed, 4)))
+def _alone(found: WindowPlants, cell: Cell, seed: int) -> dict[str, float]:
+    """Accuracy of what the cell's labels give without a server, with and without the encoder."""
+    y, (tx, ty) = found.plants.own[1], found.plants.test
+    k = len(found.plants.labels)
+    chosen, _ = _drawn(y, k, cell, np.random.default_rng((seed, 4)))
+    y = y[chosen]
     rocket = MiniRocket(found.own[chosen], np.random.default_rng((seed, 9)))
-    inputs = {
-        "minirocket-ridge": (rocket.features(found.own[chosen]), rocket.features(found.test)),
-        "raw-ridge": (found.raw[0][chosen], found.raw[1]),
-    }
-    return {
-        name: float((ridge(train, y[chosen], test) == ty).mean())
-        for name, (train, test) in inputs.items()
-    }
+    train, test = rocket.features(found.own[chosen]), rocket.features(found.test)
+    folds = stratified(y, np.random.default_rng(5))
+    own, asked = _spanned(train, test, found.scaled)
+    head = fit_local(own, y, k, folds).head
+    scaled = found.plants.own[0][chosen][:, : found.scaled]
+    narrow = fit_local(scaled, y, k, folds).head
+    guesses = (
+        narrow.logits(tx[:, : found.scaled]).argmax(axis=1),
+        ridge(found.raw[0][chosen], y, found.raw[1]),
+        ridge(train, y, test),
+        head.logits(asked).argmax(axis=1),
+    )
+    return {n: float((guess == ty).mean()) for n, guess in zip(ALONE, guesses, strict=True)}
+
+
+def _spanned(train: Floats, test: Floats, count: int) -> tuple[Floats, Floats]:
+    """Standardised features in the leading directions of the training records, ``[n, count]``."""
+    mean, std = train.mean(axis=0), train.std(axis=0)
+    std = std + 1e-2 * float(std.mean()) + 1e-9
+    x = (train - mean) / std
+    _, singular, right = np.linalg.svd(x, full_matrices=False)
+    directions = np.zeros((count, x.shape[1]))
+    held = right[:count][singular[:count] > 1e-7 * singular[0]]
+    directions[: len(held)] = held
+    return x @ directions.T, (test - mean) / std @ directions.T
 
 
 def ridge(train: Floats, labels: Ints, test: Floats) -> Ints:
@@ -388,31 +421,22 @@ class MiniRocket:
 
 
 def _baselines(rows: list[tables.Row]) -> list[str]:
-    """The encoder against none: the best that a plant's labels give on the raw windows."""
-    found: dict[str, dict[str, dict[str, list[float]]]] = defaultdict(
-        lambda: defaultdict(lambda: defaultdict(list))
-    )
-    names = ("local-only", "raw-ridge", "minirocket-ridge")
-    for row in rows:
-        scores = row["scores"]
-        if isinstance(scores, dict) and "minirocket-ridge" in scores:
-            for name in names:
-                if name in scores:
-                    found[str(row["cell"])][str(row["dataset"])][name].append(scores[name])
-    lines = ["## The encoder against none (local training only)", ""]
-    cells_ = [c for c in found if c.startswith("S1") and "eps=4" in c]
-    for cell in cells_:
-        lines += [f"{cell}", "", "| data set | " + " | ".join(names) + " |", "|---|---|---|---|"]
-        means: dict[str, list[float]] = defaultdict(list)
-        for dataset, scores in found[cell].items():
-            values = [float(np.mean(scores[name])) for name in names]
-            lines.append(f"| {dataset} | " + " | ".join(f"{v:.3f}" for v in values) + " |")
-            for name, value in zip(names, values, strict=True):
-                means[name].append(value)
-        lines.append(
-            "| mean | " + " | ".join(f"{np.mean(means[name]):.3f}" for name in names) + " |"
-        )
-        lines.append("")
+    """What a plant's labels give without a server, set by set, and what local-only is ahead by."""
+    results = tables.Results(rows)
+    names = (LOCAL, *ALONE)
+    lines = ["## The plant alone", ""]
+    for cells in results.scenarios.values():
+        for cell in (c for c in cells if "eps=4" in c and results.paired(c, LOCAL, ALONE[0])):
+            lines += [cell, "", "| data set | " + " | ".join(names) + " |"]
+            lines += ["|---" * (len(names) + 1) + "|"]
+            for dataset in dict.fromkeys(str(row["dataset"]) for row in rows):
+                own = tables.Results([row for row in rows if row["dataset"] == dataset])
+                values = [own.accuracy(cell, name)[0] for name in names]
+                lines.append(f"| {dataset} | " + " | ".join(f"{v:.3f}" for v in values) + " |")
+            values = [results.accuracy(cell, name)[0] for name in names]
+            lines.append("| mean | " + " | ".join(f"{v:.3f}" for v in values) + " |")
+            found = [str(results.paired(cell, LOCAL, name)) for name in ALONE]
+            lines += [f"| {LOCAL} minus it | | " + " | ".join(found) + " |", ""]
     return lines
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -67,7 +67,7 @@ class Model:
     Attributes:
         name: One of ``ORDER``.
         trunk: ``trunk.*`` tensors; empty where it stands on the encoder.
-        head: Over the declared label domain.
+        head: Over the declared label domain, on local features or its own trunk.
         origin: Name of the candidate that it started from, or an empty string.
         settings: What was chosen on the way.
         predictions: Out-of-fold classes of the labelled records, ``[repeats, n]``.
@@ -134,7 +134,7 @@ class Ground:
         losses = np.tile(log_loss(logits * factor, self.labels), (repeats, 1))
         settings = {"temperature": f"{1 / factor:.4g}"}
         fitted = Fitted(offer.head.scaled(factor), predictions, losses, settings)
-        return self._model(name, offer.name, offer.trunk.tensors, fitted)
+        return self._model(name, offer.name, offer.trunk, fitted)
 
     def alone(self, name: str, public: Trunk, folds: Folds) -> Model:
         """The best that the plant can do without the server."""
@@ -156,10 +156,10 @@ class Ground:
         """
         features = offer.trunk.features[self._known]
         found = fit_finetuned(offer.head, features, self.labels, folds, unseen_mass=self.mass)
-        tensors, fitted = offer.trunk.tensors, found.fitted
+        trunk, fitted = offer.trunk, found.fitted
         if len(np.unique(self.labels)) == self._classes:
-            tensors, fitted = self._tune(offer.trunk, fitted, folds)
-        return found, self._model(name, offer.name, tensors, fitted)
+            trunk, fitted = self._tune(trunk, fitted, folds)
+        return found, self._model(name, offer.name, trunk, fitted)
 
     def completed(
         self, name: str, posterior: Posterior, trunk: Trunk, folds: Folds | None
@@ -169,23 +169,23 @@ class Ground:
             head = complete(posterior, trunk.features, self._all)
             nothing = np.zeros((1, 0))
             fitted = Fitted(head, nothing.astype(np.int64), nothing, {})
-            return None, self._model(name, POSTERIOR, trunk.tensors, fitted)
+            return None, self._model(name, POSTERIOR, trunk, fitted)
         found = fit_completed(posterior, trunk.features, self._all, folds, unseen=self.mass > 0)
-        return found, self._model(name, POSTERIOR, trunk.tensors, found.fitted)
+        return found, self._model(name, POSTERIOR, trunk, found.fitted)
 
-    def _tune(self, trunk: Trunk, fitted: Fitted, folds: Folds) -> tuple[Tensors, Fitted]:
+    def _tune(self, trunk: Trunk, fitted: Fitted, folds: Folds) -> tuple[Trunk, Fitted]:
         if self._tuner is None:
-            return trunk.tensors, fitted
+            return trunk, fitted
         tuned = self._tuner.tune(trunk.tensors, fitted, folds)
-        return tuned.trunk, tuned.fitted
+        return replace(trunk, tensors=tuned.trunk), tuned.fitted
 
-    def _model(self, name: str, origin: str, trunk: Tensors, fitted: Fitted) -> Model:
+    def _model(self, name: str, origin: str, trunk: Trunk, fitted: Fitted) -> Model:
         right = acceptance.correctness(fitted.predictions, self.labels)
         n = len(self.labels)
         return Model(
             name=name,
-            trunk=trunk,
-            head=fitted.head,
+            trunk=trunk.tensors,
+            head=trunk.outward(fitted.head),
             origin=origin,
             settings=fitted.settings,
             predictions=fitted.predictions,

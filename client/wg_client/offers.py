@@ -13,7 +13,7 @@ from wg_client.entrants import Offer, Tuner
 from wg_client.heads import head_from_tensors
 from wg_client.home import ClientHome
 from wg_client.plant import Plant, Progress
-from wg_client.trunks import Tensors, Trunk, network_trunk
+from wg_client.trunks import Tensors, Trunk, encoder_trunk, network_trunk
 from wg_common import class_means
 from wg_common.class_means import Posterior
 from wg_common.errors import DecodeError
@@ -51,7 +51,7 @@ def hold_contest(
     from wg_common.nets import registry  # torch: seconds to import, only when needed
 
     features = plants.encode(home, plant)
-    encoder = Trunk(features.local.astype(np.float64))
+    encoder = encoder_trunk(features.local, features.dimension, features.scaled)
     classes, dimension = len(package.labels), features.dimension
     sources = {candidate.name: candidate.source for candidate in package.candidates}
     posterior: Posterior | None = None

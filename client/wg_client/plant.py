@@ -64,11 +64,13 @@ class Features:
     Attributes:
         local: Local features, float32 ``[n, D]``; they never leave the plant.
         dimension: Number d of them that are released.
+        scaled: Number of them that have a public scale.
         clip_radius: Public clip radius of the encoder, feature units.
     """
 
     local: NDArray[np.float32]
     dimension: int
+    scaled: int
     clip_radius: float
 
     @property
@@ -131,13 +133,17 @@ def encode(home: ClientHome, plant: Plant, progress: Progress | None = None) -> 
     if not np.isfinite(local).all():
         raise DataError(f"{plant.config.data.path}: the encoder gave values that are not finite")
     features = Features(
-        local=local, dimension=encoder.dimension, clip_radius=float(encoder.clip_radius)
+        local=local,
+        dimension=encoder.dimension,
+        scaled=encoder.scaled_dimension,
+        clip_radius=float(encoder.clip_radius),
     )
     buffer = io.BytesIO()
     np.savez(
         buffer,
         local=local,
         dimension=np.int64(features.dimension),
+        scaled=np.int64(features.scaled),
         clip_radius=np.float64(features.clip_radius),
     )
     atomic.write_bytes(path, buffer.getvalue(), mode=atomic.PRIVATE)
@@ -205,11 +211,11 @@ def _read_cache(path: Path, n: int) -> Features | None:
         data = atomic.read_bytes(path, limit=_CACHE_LIMIT)
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             local, radius = file["local"], float(file["clip_radius"])
-            dimension = int(file["dimension"])
+            dimension, scaled = int(file["dimension"]), int(file["scaled"])
     except (ValueError, KeyError, OSError, EOFError, DecodeError):
-        log.warning("%s: damaged, encoding again", path)
+        log.warning("%s: damaged or of an earlier version, encoding again", path)
         return None
     if local.ndim != 2 or len(local) != n or local.dtype != np.float32:
         log.warning("%s: not the records it was made for, encoding again", path)
         return None
-    return Features(local=local, dimension=dimension, clip_radius=radius)
+    return Features(local=local, dimension=dimension, scaled=scaled, clip_radius=radius)

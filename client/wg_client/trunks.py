@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.heads import Floats
+from wg_client.coordinates import Coordinates, coordinates
+from wg_client.heads import Floats, LinearHead
 
 Tensors = Mapping[str, NDArray[np.float32]]
 
@@ -21,10 +22,24 @@ class Trunk:
     Attributes:
         features: float64 ``[n, d]`` of all local records.
         tensors: ``trunk.*``; empty for the frozen encoder, which is no part of a model's tensors.
+        coordinates: Where ``features`` are coordinates of the encoder's local features.
     """
 
     features: Floats
     tensors: Tensors = field(default_factory=dict)
+    coordinates: Coordinates | None = None
+
+    def outward(self, head: LinearHead) -> LinearHead:
+        """A head on ``features`` as one on what the trunk gives of any record."""
+        return head if self.coordinates is None else self.coordinates.outward(head)
+
+
+def encoder_trunk(local: NDArray[np.floating], released: int, scaled: int) -> Trunk:
+    """The encoder's trunk; arguments as of ``coordinates.coordinates``."""
+    found = coordinates(local, released, scaled)
+    if found is None:
+        return Trunk(local.astype(np.float64))
+    return Trunk(found.apply(local), coordinates=found)
 
 
 def network_trunk(architecture: str, tensors: Tensors, batch: NDArray[Any]) -> Trunk:

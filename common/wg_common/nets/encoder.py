@@ -14,6 +14,7 @@ apart (docs/decisions/0060).
 Beside these few numbers, which are made to be released, a record has many *local features* for what
 never leaves a plant: the released ones, and the leading directions of the raw features. They cost
 no privacy, and local learning on them is five to eight points more accurate (docs/decisions/0071).
+Windows have a third kind: responses of kernels, which have no public scale (docs/decisions/0086).
 
 The package is a safetensors file; its SHA-256 is the encoder's id, and it names the trunk's
 weights by hash. Nothing private ever enters: a plant receives the package when it enrols.
@@ -22,7 +23,7 @@ weights by hash. Nothing private ever enters: a plant receives the package when 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -37,7 +38,9 @@ from wg_common import canonical
 from wg_common.errors import DataError, DecodeError
 from wg_common.nets import projection as fitting
 from wg_common.nets import trunk as trunks
+from wg_common.nets import window_kernels
 from wg_common.nets import windows as window_trunks
+from wg_common.nets.window_kernels import WindowKernels
 
 VERSION = 2
 PIXELS = 64
@@ -63,15 +66,32 @@ Trunk = trunks.Trunk | window_trunks.WindowTrunk
 
 
 class EncoderModule(nn.Module):
-    """Prepared records to features as one torch module, for export."""
+    """Prepared records to features as one torch module, for export.
+
+    Args:
+        trunk: Records to raw features.
+        mean: Of public raw features, ``[WIDTH]``.
+        projection: Raw features to released ones, ``[WIDTH, d]``.
+        local: Raw features to further local ones, ``[WIDTH, P - d]``.
+        kernels: Records to the last D - P local features; None: there are none.
+    """
 
     mean: Tensor
     projection: Tensor
     local: Tensor
 
-    def __init__(self, trunk: Trunk, mean: Tensor, projection: Tensor, local: Tensor) -> None:
+    def __init__(
+        self,
+        trunk: Trunk,
+        mean: Tensor,
+        projection: Tensor,
+        local: Tensor,
+        *,
+        kernels: WindowKernels | None = None,
+    ) -> None:
         super().__init__()
         self.trunk = trunk
+        self.kernels = kernels
         self.register_buffer("mean", mean)
         self.register_buffer("projection", projection)
         self.register_buffer("local", local)
@@ -82,7 +102,14 @@ class EncoderModule(nn.Module):
         Of images ``[n, 3, p, p]``, 0 to 255, or of windows' views.
         """
         raw = self.trunk(records)
-        return torch.cat([self.project(raw), (raw - self.mean) @ self.local], dim=1)
+        found = [self.project(raw), (raw - self.mean) @ self.local]
+        if self.kernels is not None:
+            found.append(self.kernels(records))
+        return torch.cat(found, dim=1)
+
+    def released(self, records: Tensor) -> Tensor:
+        """The features to be released alone, ``[n, d]``; arguments as of ``forward``."""
+        return self.project(self.trunk(records))
 
     def project(self, raw: Tensor) -> Tensor:
         """Features ``[n, d]`` of raw features ``[n, WIDTH]``."""
@@ -99,7 +126,9 @@ class Encoder:
         id: SHA-256 of the package, hex.
         modality: What it encodes.
         dimension: Number d of features that are released.
-        local_dimension: Number D of local features, those d first.
+        scaled_dimension: Number P of local features that have a public scale, those d first.
+        local_dimension: Number D of local features, those P first; each of the others is to be
+            scaled by the plant.
         clip_radius: L2 norm that no released feature vector exceeds.
         module: The network.
         threads: Torch threads used while encoding.
@@ -108,6 +137,7 @@ class Encoder:
     id: str
     modality: Modality
     dimension: int
+    scaled_dimension: int
     local_dimension: int
     clip_radius: float
     module: EncoderModule
@@ -124,7 +154,7 @@ class Encoder:
 
         Arguments and errors as of ``encode_local``.
         """
-        return self.encode_local(records)[:, : self.dimension]
+        return self._run(self.module.released, records, self.dimension)
 
     def encode_local(self, records: Records) -> NDArray[np.float32]:
         """Local features of records.
@@ -139,12 +169,17 @@ class Encoder:
         Raises:
             DataError: A record has another type or shape, or is of the other modality.
         """
-        found = [np.zeros((0, self.local_dimension), np.float32)]
+        return self._run(self.module, records, self.local_dimension)
+
+    def _run(
+        self, module: Callable[[Tensor], Tensor], records: Records, width: int
+    ) -> NDArray[np.float32]:
+        found = [np.zeros((0, width), np.float32)]
         views = _views if self.modality == "windows" else _batches
         device = self.module.mean.device
         for batch in views(records, self.pixels, self.threads):
             with torch.inference_mode():
-                found.append(self.module(batch.to(device)).cpu().numpy())
+                found.append(module(batch.to(device)).cpu().numpy())
         return np.concatenate(found)[: len(records)]
 
 
@@ -288,17 +323,22 @@ def load_encoder(data: bytes, *, threads: int = 1, device: str = "cpu") -> Encod
     """
     tensors, metadata = _unpack(data)
     parts = [torch.from_numpy(tensors[name]) for name in _TENSORS]
+    more = 0
     if modality_of(metadata) == "windows":
-        module = EncoderModule(window_trunks.WindowTrunk(), *parts).eval()
+        kernels = WindowKernels()
+        module = EncoderModule(window_trunks.WindowTrunk(), *parts, kernels=kernels).eval()
+        more = window_kernels.WIDTH
     else:
         module = EncoderModule(trunks.Trunk(int(metadata["pixels"])), *parts)
         module = trunks.channels_last(module.eval()).to(device)
     dimension = tensors["projection"].shape[1]
+    scaled = dimension + tensors["local"].shape[1]
     return Encoder(
         id=canonical.sha256_hex(data),
         modality=modality_of(metadata),
         dimension=dimension,
-        local_dimension=dimension + tensors["local"].shape[1],
+        scaled_dimension=scaled,
+        local_dimension=scaled + more,
         clip_radius=CLIP_RADIUS,
         module=module,
         threads=threads,
@@ -358,7 +398,10 @@ def _unpack(data: bytes) -> tuple[dict[str, NDArray[np.float32]], dict[str, str]
     }
     for field, value in expected.items():
         if metadata.get(field) != value:
-            raise DecodeError(f"encoder: {field} is not {value!r}")
+            raise DecodeError(
+                f"encoder: {field} is {str(metadata.get(field))[:64]!r}, this program's is"
+                f" {value!r}; a home keeps the encoder that it was made with: make another home"
+            )
     pixels = "64" if windows else metadata.get("pixels", "")
     if not (isinstance(pixels, str) and pixels.isdigit() and 32 <= int(pixels) <= 512):
         raise DecodeError(f"encoder: pixels is {pixels!r}, expected 32 to 512")

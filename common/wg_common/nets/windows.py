@@ -20,7 +20,6 @@ Not guaranteed: equal bits across machines or versions of torch.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -30,9 +29,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from wg_common.nets import window_kernels
 from wg_common.nets.window_limits import MAX_CHANNELS, check_window
 
-NAME = "windows-1"
+NAME = "windows-2"
 LENGTH = 1024
 SHORT = 128
 """Grid of windows of up to as many samples: finer lines would hold nothing."""
@@ -89,7 +89,7 @@ class WindowTrunk(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("kernels", _kernels(), persistent=False)
+        self.register_buffer("kernels", window_kernels.minirocket(), persistent=False)
         self.register_buffer("signs", channel_signs(), persistent=False)
         self.register_buffer("bands", _band_matrix(LENGTH // 2 + 1, _BANDS), persistent=False)
         envelope = _band_matrix(LENGTH // 2 + 1, _ENVELOPE_BANDS)
@@ -197,10 +197,11 @@ def prepare(window: NDArray[np.floating]) -> Tensor:
 
 
 def digest() -> str:
-    """SHA-256 of all that is fixed in the features, hex; packages are pinned to it."""
+    """SHA-256 of all that is fixed in raw features and kernels, hex; packages are pinned to it."""
     code = hashlib.sha256(f"{NAME} {BLOCKS} {_ENVELOPES} {_LAGS} {_PERIODS}".encode())
-    for tensor in (_kernels(), channel_signs(), _masks()):
+    for tensor in (window_kernels.minirocket(), channel_signs(), _masks()):
         code.update(tensor.numpy().tobytes())
+    code.update(window_kernels.digest().encode())
     return code.hexdigest()
 
 
@@ -270,14 +271,6 @@ def _together(whole: Tensor) -> Tensor:
     found += [size.mean(dim=(1, 2)), size.amin(dim=(1, 2)), matrix.mean(dim=(1, 2))]
     found.append(torch.full_like(found[0], math.log(c) / 4))
     return torch.stack(found, dim=1)
-
-
-def _kernels() -> Tensor:
-    """The 84 kernels of MiniRocket, ``[84, 9]``, of unit norm."""
-    found = torch.full((84, 9), -1.0)
-    for row, places in enumerate(itertools.combinations(range(9), 3)):
-        found[row, list(places)] = 2.0
-    return found / math.sqrt(18)
 
 
 def channel_signs() -> Tensor:

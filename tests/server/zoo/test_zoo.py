@@ -95,10 +95,17 @@ def test_packaged_plans_can_be_read() -> None:
         assert tasks(read_plan(name))
 
 
-def test_the_example_of_own_data_can_be_read() -> None:
-    plan = read_plan(Path(__file__).parents[3] / "docs" / "examples" / "own-data.yaml")
+@pytest.mark.parametrize(
+    ("name", "own", "rendered"),
+    [
+        ("own-data", "rolled-steel", "procedural"),
+        ("own-windows", "feed-pump", "procedural-windows"),
+    ],
+)
+def test_the_examples_of_own_data_can_be_read(name: str, own: str, rendered: str) -> None:
+    plan = read_plan(Path(__file__).parents[3] / "docs" / "examples" / f"{name}.yaml")
     steps = network_steps(plan)
-    assert steps["rolled-steel"] > 10 * steps["procedural"]
+    assert steps[own] > 10 * steps[rendered]
 
 
 def test_networks_of_own_files_are_trained_longer_unless_the_plan_says() -> None:

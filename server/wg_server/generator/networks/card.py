@@ -147,7 +147,7 @@ def methods(
 def blend(condition: NetworkCondition) -> Settled:
     """The skeletons alone: what an untrained denoiser answers."""
     rows = torch.from_numpy(condition.skeleton_rows)
-    latents = torch.from_numpy(KEPT_SHARE * condition.retrieved_latents)
+    latents = torch.from_numpy(condition.trust * KEPT_SHARE * condition.retrieved_latents)
     return settled(condition, rows, latents)
 
 

@@ -2,7 +2,8 @@
 
 Two skeletons are offered to the denoiser, and it learns how far to trust each: the mean of the most
 similar zoo networks (``neighbours``), and for head rows the closed form through the bridge. Both
-come from the same T-BLUP prediction as heads on the encoder, hence with known noise.
+come from the same T-BLUP prediction as heads on the encoder, hence with known noise. How far
+neighbours are trusted to begin with is measured on the zoo (``trust``).
 """
 
 from __future__ import annotations
@@ -60,8 +61,10 @@ class NetworkCondition:
     Attributes:
         retrieved_rows: Mean head rows of the neighbours, ``[K, 65]``, in row units.
         bridged_rows: The closed form's, ``[K, 65]``, likewise.
-        bridge_share: Share of the closed form in each row of the skeleton, 0 to a half, ``[K]``: by
-            how much of a class's prior variance the evidence explains.
+        bridge_share: Share of the closed form in each row of the skeleton, ``[K]``: where
+            neighbours are trusted 0 to a half, by how much of a class's prior variance the evidence
+            explains; else more, up to 1.
+        trust: In neighbours, 0 to 1.
         retrieved_latents: Mean latents of the neighbours, ``[P, l]``.
         class_vectors: T-BLUP's row and scaled deviation, ``[K, 2, d]``.
         class_scalars: Uncertainty, presence, counts, likeness of matches, ``[K, CLASS_SCALARS]``.
@@ -75,6 +78,7 @@ class NetworkCondition:
     retrieved_rows: Array
     bridged_rows: Array
     bridge_share: Array
+    trust: float
     retrieved_latents: Array
     class_vectors: Array
     class_scalars: Array
@@ -108,12 +112,22 @@ class Settled:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NetworkKnowledge:
-    """What conditions are made with, for one architecture."""
+    """What conditions are made with, for one architecture.
+
+    Attributes:
+        priors: Of the generator of heads.
+        bridge: To heads on the base.
+        shelf: Networks of the zoo.
+        spread: How sister sites on the shelf differ.
+        trust: In neighbours of plants without kin, 0 to 1: at 0 the skeleton is the closed form on
+            the base.
+    """
 
     priors: Priors
     bridge: Bridge
     shelf: Shelf
     spread: Spread
+    trust: float = 1.0
 
 
 def network_condition(
@@ -145,7 +159,10 @@ def network_condition(
         NetworkCondition(
             retrieved_rows=_single(rows / unit),
             bridged_rows=_single(knowledge.bridge.rows(guess) / unit),
-            bridge_share=_single(_bridge_share(knowledge.priors, guess)),
+            bridge_share=_single(
+                1 - knowledge.trust * (1 - _bridge_share(knowledge.priors, guess))
+            ),
+            trust=knowledge.trust,
             retrieved_latents=_single(latents),
             class_vectors=heads.class_vectors[:, [1, 0]],
             class_scalars=_single(np.concatenate([heads.class_scalars, matched], axis=1)),

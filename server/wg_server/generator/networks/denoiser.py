@@ -29,7 +29,7 @@ from wg_server.generator.networks.condition import (
 ROW = 65
 _KEPT = 1.0
 KEPT_SHARE = 1 / (1 + math.exp(-_KEPT))
-"""Share of the neighbours' mean latents that is kept before training."""
+"""Share of the neighbours' mean latents that is kept before training, where they are trusted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,7 @@ class NetworkBatch:
     retrieved_rows: Tensor  # [B, K, 65]
     bridged_rows: Tensor  # [B, K, 65]
     bridge_share: Tensor  # [B, K]
+    trust: Tensor  # [B]
     retrieved_latents: Tensor  # [B, P, l]
     class_vectors: Tensor  # [B, K, 2, d]
     class_scalars: Tensor  # [B, K, CLASS_SCALARS]
@@ -172,7 +173,7 @@ class NetworkDenoiser(nn.Module):
         share = start + self.gate * (torch.sigmoid(self.row_share(of_class)) - 0.5)
         rows = (share.unsqueeze(-1) * both).sum(dim=-2) + self.gate * self.row_out(of_class)
         kept = torch.sigmoid(self.latent_share(of_part) + _KEPT)
-        kept = KEPT_SHARE + self.gate * (kept - KEPT_SHARE)
+        kept = batch.trust[:, None, None] * KEPT_SHARE + self.gate * (kept - KEPT_SHARE)
         return Weights(
             rows * batch.class_mask.unsqueeze(-1),
             kept * batch.retrieved_latents + self.gate * self.latent_out(of_part),
@@ -226,6 +227,7 @@ def collate(conditions: Sequence[NetworkCondition], architectures: Sequence[int]
         retrieved_rows=pad([c.retrieved_rows for c in conditions], classes),
         bridged_rows=pad([c.bridged_rows for c in conditions], classes),
         bridge_share=pad([c.bridge_share for c in conditions], classes),
+        trust=torch.tensor([c.trust for c in conditions], dtype=torch.float32),
         retrieved_latents=torch.from_numpy(np.stack([c.retrieved_latents for c in conditions])),
         class_vectors=pad([c.class_vectors for c in conditions], classes),
         class_scalars=pad([c.class_scalars for c in conditions], classes),

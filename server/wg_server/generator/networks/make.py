@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from wg_server.generator.networks.episodes import Zoo, draw
 from wg_server.generator.networks.generate import median_nearest, novelty
 from wg_server.generator.networks.neighbours import shelve
 from wg_server.generator.networks.plan import NetworkTraining
+from wg_server.generator.networks.trust import measure_trust
 from wg_server.generator.networks.weight_plan import WeightPlan, weight_plan
 from wg_server.generator.tasks import Split, ZooTask
 from wg_server.home import ServerHome
@@ -76,22 +77,30 @@ def make(
         groups = _cut(sorted(have), seed)
     if how.ranks.first:
         progress(0, "fitting the codec of whole networks")
-    zoos, codecs = _zoos(holdings, plan, knowledge, groups[0] | groups[1], seed)
+    deciding = groups[0] | groups[1]
+    zoos, codecs = _zoos(holdings, plan, knowledge, deciding, seed)
     plants = [
         Plants(tasks, dict.fromkeys(sorted(names), knowledge), encoder, encoders.CLIP_RADIUS)
-        for names in groups
+        for names in (*groups, deciding)
     ]
+    trusts = {}
+    for name, zoo in zoos.items():
+        trust, trusts[name] = measure_trust(
+            zoo, name, plants[3], deciding, train.SCENARIO, episodes=2 * plan.episodes, seed=seed
+        )
+        zoos[name] = replace(zoo, knowledge=replace(zoo.knowledge, trust=trust))
     identity = canonical.sha256_hex(
         canonical.encode(
             {
                 "plan": {k: str(v) for k, v in canonical.to_builtins(plan).items()},
                 "heads": heads,
                 "networks": {name: list(zoo.knowledge.shelf.keys) for name, zoo in zoos.items()},
+                "trust": {name: repr(zoo.knowledge.trust) for name, zoo in zoos.items()},
             }
         )
     )
-    kinds = {name: zoo.decoder.codec.kind for name, zoo in zoos.items()}
-    how.ranks.check_same("networks of the zoo or their codecs", f"{identity} {kinds}")
+    kinds = {n: (zoo.decoder.codec.kind, zoo.knowledge.trust) for n, zoo in zoos.items()}
+    how.ranks.check_same("networks of the zoo, codecs or trust", f"{identity} {kinds}")
     model, figures = train.fit(
         plan,
         seed,
@@ -120,6 +129,10 @@ def make(
         "families": [len(names) for names in groups],
         "training": figures,
         "codec": codecs,
+        "trust": {
+            name: {"chosen": zoo.knowledge.trust, "accuracy": trusts[name]}
+            for name, zoo in zoos.items()
+        },
         "diversity": _diversity(model, zoos, stocks, plants[2], groups[2], seed),
         **card.evaluate(
             model, zoos, plants[2], groups[2], episodes=2 * plan.episodes // 3, seed=seed

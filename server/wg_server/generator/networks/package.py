@@ -31,7 +31,7 @@ from wg_server.generator.networks.neighbours import Shelf
 from wg_server.generator.networks.vae import read_vae_codec
 from wg_server.generator.networks.weight_plan import weight_plan
 
-VERSION = 2
+VERSION = 3
 FORMAT = "weightgate-networks"
 PACKAGE_LIMIT = 2 << 30
 
@@ -85,6 +85,7 @@ def pack(parts: NetworkParts) -> bytes:
         stocks[name] = {
             "codec": codec.kind,
             "scale": repr(bridge.scale),
+            "trust": repr(stock.knowledge.trust),
             "nearest": repr(stock.nearest),
             "names": list(shelf.names),
             "families": list(shelf.families),
@@ -177,8 +178,11 @@ def _stock(
         or not complete
     ):
         raise DecodeError(f"networks: the shelf of {name} does not hold together")
+    trust = float(row["trust"])
+    if not 0 <= trust <= 1:
+        raise DecodeError(f"networks: {name} trusts neighbours by {trust}, expected 0 to 1")
     return Stock(
-        NetworkKnowledge(priors, bridge, shelf, kin.measure(shelf, priors)),
+        NetworkKnowledge(priors, bridge, shelf, kin.measure(shelf, priors), trust),
         Decoder(wanted, codec, base),
         float(row["nearest"]),
     )

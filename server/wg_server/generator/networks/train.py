@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 _TEMPERATURES = (0.05, 0.1, 0.2, 0.4, 0.7, 1.0, 2.0)
 _FIXED_LATENT = 0.1
-_SCENARIO = Scenario(sisters=2)
+SCENARIO = Scenario(sisters=2)
 """A third of the plants stand alone: an edge device is where few others have released anything."""
 _GATES = (0.1, 0.25, 0.5, 0.75, 1.0)
 Progress = Callable[[int, str], None]
@@ -100,7 +100,7 @@ def fit(
     place = checkpoint.load(path, identity, model, states, optimiser, ranks)
     rng = np.random.default_rng((seed, 44))
     fixed = [
-        draw(plants[1], zoos, families[1], rng, _SCENARIO)
+        draw(plants[1], zoos, families[1], rng, SCENARIO)
         for _ in range(plan.episodes if ranks.first else 0)
     ]
     watch = NetworkDenoiser(model.config).eval().to(how.device)
@@ -112,7 +112,7 @@ def fit(
     while place.step < plan.steps and place.stale < plan.patience:
         numbers = ranks.share(plan.batch)
         rngs = [np.random.default_rng((seed, 45, place.step, number)) for number in numbers]
-        episodes = [draw(plants[0], zoos, families[0], rng, _SCENARIO) for rng in rngs]
+        episodes = [draw(plants[0], zoos, families[0], rng, SCENARIO) for rng in rngs]
         rate = plan.learning_rate * min(1.0, (place.step + 1) / 50)
         for group in optimiser.param_groups:
             group["lr"] = rate * 0.5 * (1 + np.cos(np.pi * place.step / plan.steps))

@@ -184,6 +184,8 @@ def test_codecs_of_other_parts_or_kinds_are_refused(network_generator: NetworkGe
         package.unpack(data.replace(b'\\"codec\\":\\"pca\\"', b'\\"codec\\":\\"pcb\\"'), priors)
     with pytest.raises(DecodeError):
         package.unpack(data.replace(b'\\"codec\\":\\"pca\\"', b'\\"codec\\":\\"vae\\"'), priors)
+    with pytest.raises(DecodeError, match="trust"):
+        package.unpack(data.replace(b'\\"trust\\":\\"1.0\\"', b'\\"trust\\":\\"2.0\\"'), priors)
 
 
 @pytest.mark.parametrize("cut", [0, 7, 100, 5000, -1])

@@ -17,6 +17,7 @@ from wg_server.generator.networks import codec as codecs
 from wg_server.generator.networks import neighbours, sampler
 from wg_server.generator.networks.denoiser import collate
 from wg_server.generator.networks.episodes import Zoo, draw
+from wg_server.generator.networks.trust import TRUSTS, choose, measure_trust
 from wg_server.generator.tasks import ZooTask
 
 LABELS = ("c0", "c1", "c2", "c3")
@@ -109,6 +110,41 @@ def test_an_untrained_denoiser_is_the_blend_of_its_skeletons(
     found = sampler.deterministic(untrained(), collate([episode.condition], [0]))
     expected = episode.condition.skeleton_rows
     np.testing.assert_allclose(found.rows[0].detach().numpy(), expected, atol=1e-5)
+
+
+def test_without_trust_in_neighbours_the_skeleton_is_the_closed_form_on_the_base(
+    zoos: dict[str, Zoo], plants: Plants
+) -> None:
+    rng = np.random.default_rng(1)
+    wary = {n: replace(z, knowledge=replace(z.knowledge, trust=0.0)) for n, z in zoos.items()}
+    condition = draw(plants, wary, frozenset(["family-1"]), rng, CLEAN).condition
+    found = sampler.deterministic(untrained(), collate([condition], [0]))
+    np.testing.assert_allclose(found.rows[0].detach().numpy(), condition.bridged_rows, atol=1e-5)
+    assert not found.latents.any()
+    assert np.abs(condition.retrieved_latents).max() > 0  # still seen, and still offered
+
+
+def test_trust_is_measured_alike_on_every_run(zoos: dict[str, Zoo], plants: Plants) -> None:
+    zoo = zoos["cnn-s"]
+    families = frozenset(zoo.knowledge.shelf.families)
+    found = [
+        measure_trust(zoo, "cnn-s", plants, families, CLEAN, episodes=12, seed=1) for _ in range(2)
+    ]
+    assert found[0] == found[1]
+    assert set(found[0][1]) == {repr(trust) for trust in TRUSTS}
+
+
+def test_neighbours_lose_trust_only_where_families_agree_that_they_harm() -> None:
+    rng = np.random.default_rng(0)
+    families = [f"family-{number % 10}" for number in range(200)]
+    noise = rng.normal(0, 0.05, (200, 3))
+    assert choose(noise + np.array([0.3, 0.4, 0.5]), families) == 0.0
+    assert choose(noise + np.array([0.3, 0.4, 0.35]), families) == 0.5
+    assert choose(noise + np.array([0.5, 0.4, 0.3]), families) == 1.0
+    one = np.full((200, 3), 0.5)
+    one[np.array(families) == "family-3", 2] += 0.3  # one family says little of others
+    one[np.array(families) == "family-4", 2] -= 0.1
+    assert choose(one, families) == 1.0
 
 
 def test_the_closed_form_has_no_share_without_evidence(

@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+
+from wg_client.coordinates import coordinates
+from wg_client.heads import LinearHead
+from wg_client.trunks import encoder_trunk
+
+RELEASED, SCALED, WIDTH = 8, 40, 100
+
+
+def _features(n: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    found = rng.normal(size=(n, WIDTH))
+    found[:, SCALED:] = found[:, SCALED:] * np.geomspace(1e-4, 1e4, WIDTH - SCALED) + 50
+    return found
+
+
+def _head(width: int) -> LinearHead:
+    rng = np.random.default_rng(1)
+    return LinearHead(rng.normal(size=(3, width)), rng.normal(size=3))
+
+
+@pytest.mark.parametrize("n", [1, 2, 30, 500])
+def test_a_head_turned_back_says_of_any_record_what_it_said(n: int) -> None:
+    found = coordinates(_features(n), RELEASED, SCALED)
+    assert found is not None
+    head = _head(SCALED)
+    for features in (_features(n), _features(7, seed=9)):
+        expected = head.logits(found.apply(features))
+        np.testing.assert_allclose(found.outward(head).logits(features), expected, atol=1e-6)
+
+
+def test_released_features_stay_as_they_are() -> None:
+    # A delivered head knows nothing else, and what completes it neither.
+    features = _features(30)
+    found = coordinates(features, RELEASED, SCALED)
+    assert found is not None
+    np.testing.assert_array_equal(found.apply(features)[:, :RELEASED], features[:, :RELEASED])
+    assert found.apply(features).shape == (30, SCALED)
+
+
+def test_units_of_features_without_a_public_scale_do_not_matter() -> None:
+    features = _features(30)
+    moved = features.copy()
+    moved[:, SCALED:] = 1000 * moved[:, SCALED:] - 3
+    trunks = [encoder_trunk(x, RELEASED, SCALED) for x in (features, moved)]
+    grams = [t.features @ t.features.T for t in trunks]
+    np.testing.assert_allclose(grams[0], grams[1], rtol=1e-6)
+
+
+def test_coordinates_vary_as_much_as_features_with_a_public_scale() -> None:
+    features = _features(400)
+    found = encoder_trunk(features, RELEASED, SCALED).features[:, RELEASED:]
+    public = features[:, RELEASED:SCALED]
+    assert 0.5 < found.var(axis=0).sum() / public.var(axis=0).sum() < 1.1
+
+
+def test_directions_of_few_records_are_theirs_and_no_rounding() -> None:
+    found = encoder_trunk(_features(6), RELEASED, SCALED).features[:, RELEASED:]
+    assert np.linalg.matrix_rank(found) == 5
+    assert (found[:, 5:] == 0).all()
+
+
+def test_many_records_are_not_all_needed() -> None:
+    features = _features(5000)
+    few = encoder_trunk(features, RELEASED, SCALED).features
+    assert few.shape == (5000, SCALED)
+    assert np.isfinite(few).all()
+
+
+def test_features_that_all_have_a_public_scale_are_their_own_coordinates() -> None:
+    features = _features(30)[:, :SCALED].astype(np.float32)
+    trunk = encoder_trunk(features, RELEASED, SCALED)
+    np.testing.assert_array_equal(trunk.features, features)
+    head = _head(SCALED)
+    assert trunk.outward(head) is head
