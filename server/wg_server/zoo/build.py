@@ -122,7 +122,7 @@ def build_task(architecture: str, encoder: encoders.Encoder, spec: TaskSpec) -> 
     accuracy = heads.accuracy(weight, bias, features[held], labels[held])
     weight, bias = heads.fit_head(features, labels, classes)
     weights = Weights(features, labels, weight.astype(np.float32), bias.astype(np.float32))
-    if spec.own:
+    if spec.own and encoder.modality == "images":  # a plant turns local features of windows itself
         weights = replace(weights, local=_local_heads(encoder, spec, task, local))
     data = pack(weights)
     entry = Entry(
