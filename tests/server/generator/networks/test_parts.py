@@ -106,7 +106,8 @@ def test_an_untrained_denoiser_is_the_blend_of_its_skeletons(
 ) -> None:
     rng = np.random.default_rng(1)
     episode = draw(plants, zoos, frozenset(["family-1"]), rng, CLEAN)
-    found = sampler.deterministic(untrained(), collate([episode.condition], [0]))
+    model = untrained()
+    found = sampler.deterministic(model, collate([episode.condition], [0], model.config))
     expected = episode.condition.skeleton_rows
     np.testing.assert_allclose(found.rows[0].detach().numpy(), expected, atol=1e-5)
 
