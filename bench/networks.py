@@ -12,13 +12,16 @@ Two questions, two homes:
 
 Every network starts from the same base or its deltas. Each is judged as delivered, after its head
 is fitted to the plant's labels, and after 5, 20, 60 and 200 steps of LP-FT. The rival is the base
-with the plant's own labels, by the same code. Rows are kept in ``--results``; a run goes on where
-it stopped. Differences are paired, errors clustered by data set.
+with the plant's own labels, by the same code. ``encoder`` is what the plant has without any network
+of its own: the best head that its labels give on the encoder's local features. Rows are kept in
+``--results``; a run goes on where it stopped. Differences are paired, errors clustered by data set;
+architectures that were run on the same plants are compared with the first.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 from collections import defaultdict
@@ -57,6 +60,7 @@ STEPS = (0, 5, 20, 60, 200)
 JUDGED = ("network", "sample-0", "sample-mean", "closed-form", "retrieval")
 BRIEF = ("network", "retrieval")
 BASE = "base"
+ENCODER = "encoder"
 _OWN, _SISTER, _TESTS = 20, 60, 300
 
 Pictures = Sequence[NDArray[np.uint8]]
@@ -110,29 +114,33 @@ def main() -> None:
     parser.add_argument(
         "--sister-home", type=Path, help="zoo that has the data sets' training part"
     )
-    parser.add_argument("--architecture", default="cnn-m")
+    parser.add_argument("--architecture", default="cnn-m", help="one, or several with commas")
     parser.add_argument("--datasets", type=Path, default=Path("../shared/datasets"))
     parser.add_argument("--results", type=Path, default=Path("bench/results/networks.jsonl"))
     parser.add_argument("--table", type=Path, help="markdown file to write")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--cells", default="", help="run only cells whose name has this in it")
+    parser.add_argument("--steps", default=",".join(map(str, STEPS)), help="local steps judged")
     parser.add_argument("--brief", action="store_true", help="network, retrieval and base only")
     parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
     jobs = []
     judged = BRIEF if options.brief else JUDGED
+    steps = tuple(map(int, options.steps.split(",")))
     done = read_rows(options.results)
     for cell in CELLS:
         home = options.sister_home if cell.sister else options.home
         if home is None or options.cells not in cell.name:
             continue
         made_by = canonical.sha256_hex(ServerHome(home).networks.read_bytes())[:16]
-        for name in plants.DATASETS:
-            for seed in range(options.seeds):
-                key = f"{made_by} {options.architecture} {name} {seed} {cell.name}"
-                if key not in done:
-                    where = (key, home, options.datasets, name, seed)
-                    jobs.append((*where, cell, options.architecture, judged))
+        plan = itertools.product(
+            options.architecture.split(","), plants.DATASETS, range(options.seeds)
+        )
+        for architecture, name, seed in plan:
+            key = f"{made_by} {architecture} {name} {seed} {cell.name}"
+            if key not in done:
+                where = (key, home, options.datasets, name, seed)
+                jobs.append((*where, cell, architecture, steps, judged))
     options.results.parent.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(options.processes) as pool:
         for row in pool.map(_job, jobs):
@@ -140,19 +148,26 @@ def main() -> None:
                 stream.write(json.dumps(row) + "\n")
             done[str(row["key"])] = row
             print(row["key"], flush=True)
-    text = "\n".join(table([row for row in done.values() if row["scores"]]))
+    text = "\n".join(table([row for row in done.values() if row["scores"]], steps))
     print(text)
     if options.table:
         options.table.write_text(text + "\n")
 
 
 def _job(
-    job: tuple[str, Path, Path, str, int, Cell, str, tuple[str, ...]],
+    job: tuple[str, Path, Path, str, int, Cell, str, tuple[int, ...], tuple[str, ...]],
 ) -> dict[str, object]:
-    key, folder, datasets, name, seed, cell, architecture, judged = job
+    key, folder, datasets, name, seed, cell, architecture, steps, judged = job
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     home = ServerHome(folder)
-    row: dict[str, object] = {"key": key, "dataset": name, "cell": cell.name, "scores": {}}
+    row: dict[str, object] = {
+        "key": key,
+        "architecture": architecture,
+        "dataset": name,
+        "seed": seed,
+        "cell": cell.name,
+        "scores": {},
+    }
     if not (datasets / name / "data.npz").is_file():
         return row
     generator = load_networks(home.networks, load_generator(home.generator))
@@ -161,7 +176,7 @@ def _job(
     encoder = load_encoder(home.encoder.read_bytes())
     data = cut(datasets, name, seed, cell)
     if len(data.labels) > 1:  # else no class has enough records for a plant and for its tests
-        row["scores"] = judge(generator, encoder, architecture, data, cell, seed, judged)
+        row["scores"] = judge(generator, encoder, architecture, data, cell, seed, steps, judged)
     return row
 
 
@@ -239,11 +254,14 @@ def judge(
     )
     own, test = (whole.prepared(architecture, x) for x in (records, data.test[0]))
     folds = stratified(y, np.random.default_rng(5))
-    scores = {}
+    local, new = (encoder.encode_local(x).astype(np.float64) for x in (records, data.test[0]))
+    alone = fit_local(local, y, k, folds).head.logits(new)
+    scores = {ENCODER: float((alone.argmax(axis=1) == data.test[1]).mean())}
     for candidate in made.candidates:
         if candidate.name not in (*judged, BASE):
             continue
-        trunk = whole.load_trunk(architecture, candidate.tensors)
+        tensors = whole.complete(architecture, candidate.tensors, encoder)
+        trunk = whole.load_trunk(architecture, tensors)
         features = whole.features(trunk, own).astype(np.float64)
         given = LinearHead(
             candidate.tensors[HEAD_WEIGHT].astype(np.float64),
@@ -254,7 +272,7 @@ def judge(
         else:
             scores[f"{candidate.name} delivered"] = _right(trunk, given, test, data.test[1])
             fitted = fit_finetuned(given, features, y, folds, unseen_mass=0.0).fitted
-        start = {n: v for n, v in candidate.tensors.items() if n.startswith(whole.TRUNK)}
+        start = {n: v for n, v in tensors.items() if n.startswith(whole.TRUNK)}
         head = fitted.head.scaled(fitted.factor)
         stream = np.random.default_rng((seed, 64))
         for snapshot in fine_tune(architecture, start, head, own, y, steps, stream):
@@ -277,49 +295,102 @@ def _right(trunk: nn.Module, head: LinearHead, batch: whole.Batch, labels: Ints)
     return float((logits.argmax(axis=1) == labels).mean())
 
 
-def table(rows: Sequence[Mapping[str, object]], stops: Sequence[int] = STEPS) -> Iterator[str]:
+def table(rows: Sequence[Mapping[str, Any]], stops: Sequence[int] = STEPS) -> Iterator[str]:
     """Accuracy, and paired difference to the base after as many local steps."""
-    cells: dict[str, list[Mapping[str, object]]] = defaultdict(list)
+    cells: dict[str, dict[str, list[Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        cells[str(row["cell"])].append(row)
-    for cell, found in cells.items():
-        clusters = [str(row["dataset"]) for row in found]
-        scores: list[dict[str, float]] = [dict(row["scores"]) for row in found]  # type: ignore[call-overload]
-        starts = [s for s in JUDGED if all(f"{s} 0" in score for score in scores)]
-        yield f"### {cell} ({len(set(clusters))} data sets, {len(found)} runs)"
+        cells[row["cell"]][row.get("architecture", "")].append(row)
+    for cell, by_architecture in cells.items():
+        for architecture, found in by_architecture.items():
+            title = ", ".join(filter(None, (cell, architecture)))
+            yield from _part(title, found, stops)
+        first, *others = by_architecture.values()
+        for other in others:
+            yield from _compared(first, other, stops)
+
+
+def _part(title: str, found: Sequence[Mapping[str, Any]], stops: Sequence[int]) -> Iterator[str]:
+    clusters = [str(row["dataset"]) for row in found]
+    scores: list[dict[str, float]] = [dict(row["scores"]) for row in found]
+    starts = [s for s in JUDGED if all(f"{s} 0" in score for score in scores)]
+    yield f"### {title} ({len(set(clusters))} data sets, {len(found)} runs)"
+    yield ""
+    yield "| start | delivered | " + " | ".join(f"{s} steps" for s in stops) + " |"
+    yield "|---" * (len(stops) + 2) + "|"
+    for start in (BASE, *starts):
+        columns = []
+        for steps in ("delivered", *map(str, stops)):
+            if f"{start} {steps}" not in scores[0]:
+                columns.append("")
+                continue
+            values = np.array([s[f"{start} {steps}"] for s in scores])
+            rival = "0" if steps == "delivered" else steps
+            base = np.array([s[f"{BASE} {rival}"] for s in scores])
+            gain, error = clustered(100 * (values - base), clusters)
+            mean = clustered(values, clusters)[0]
+            columns.append(
+                f"{mean:.3f}" + ("" if start == BASE else f" ({gain:+.1f} ± {error:.1f})")
+            )
+        yield f"| {start} | " + " | ".join(columns) + " |"
+    yield ""
+    if all(ENCODER in score for score in scores):
+        mean = clustered(np.array([score[ENCODER] for score in scores]), clusters)[0]
+        yield f"Labels alone on the encoder's local features: {mean:.3f}. Minus that, points: " + (
+            ", ".join(
+                f"{start} {steps}: {_gain(scores, f'{start} {steps}', scores, ENCODER, clusters)}"
+                for start in (BASE, *starts)
+                for steps in ("delivered", "0", str(stops[-1]))
+                if f"{start} {steps}" in scores[0]
+            )
+        )
         yield ""
-        yield "| start | delivered | " + " | ".join(f"{s} steps" for s in stops) + " |"
-        yield "|---" * (len(stops) + 2) + "|"
-        for start in (BASE, *starts):
-            columns = []
-            for steps in ("delivered", *map(str, stops)):
-                if f"{start} {steps}" not in scores[0]:
-                    columns.append("")
-                    continue
-                values = np.array([s[f"{start} {steps}"] for s in scores])
-                rival = "0" if steps == "delivered" else steps
-                base = np.array([s[f"{BASE} {rival}"] for s in scores])
-                gain, error = clustered(100 * (values - base), clusters)
-                mean = clustered(values, clusters)[0]
-                columns.append(
-                    f"{mean:.3f}" + ("" if start == BASE else f" ({gain:+.1f} ± {error:.1f})")
-                )
-            yield f"| {start} | " + " | ".join(columns) + " |"
-        yield ""
-        for rival in ("retrieval", "closed-form"):
-            if rival in starts:
-                yield _against(rival, scores, clusters, stops[-1])
-        yield ""
+    for rival in ("retrieval", "closed-form"):
+        if rival in starts:
+            yield _against(rival, scores, clusters, stops[-1])
+    yield ""
+
+
+def _compared(
+    first: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]], stops: Sequence[int]
+) -> Iterator[str]:
+    """Two architectures on the plants that both were run on."""
+    plants_of = {(row["dataset"], row["seed"]): row["scores"] for row in first}
+    rows = [row for row in other if (row["dataset"], row["seed"]) in plants_of]
+    if not rows:
+        return
+    one = [plants_of[row["dataset"], row["seed"]] for row in rows]
+    two = [row["scores"] for row in rows]
+    clusters = [str(row["dataset"]) for row in rows]
+    found = [
+        f"{key}: {_gain(two, key, one, key, clusters)}"
+        for start in (BASE, *JUDGED)
+        for key in (f"{start} {steps}" for steps in ("delivered", "0", str(stops[-1])))
+        if key in one[0] and key in two[0]
+    ]
+    names = other[0]["architecture"], first[0]["architecture"]
+    yield f"{names[0]} minus {names[1]}, {len(rows)} plants, points: " + ", ".join(found)
+    yield ""
+
+
+def _gain(
+    ours: Sequence[Mapping[str, float]],
+    mine: str,
+    theirs: Sequence[Mapping[str, float]],
+    rival: str,
+    clusters: Sequence[str],
+) -> str:
+    pairs = np.array([a[mine] - b[rival] for a, b in zip(ours, theirs, strict=True)])
+    gain, error = clustered(100 * pairs, clusters)
+    return f"{gain:+.1f} ± {error:.1f}"
 
 
 def _against(
     rival: str, scores: Sequence[Mapping[str, float]], clusters: Sequence[str], last: int
 ) -> str:
-    found = []
-    for steps in ("delivered", "0", str(last)):
-        pairs = np.array([s[f"network {steps}"] - s[f"{rival} {steps}"] for s in scores])
-        gain, error = clustered(100 * pairs, clusters)
-        found.append(f"{steps}: {gain:+.1f} ± {error:.1f}")
+    found = [
+        f"{steps}: {_gain(scores, f'network {steps}', scores, f'{rival} {steps}', clusters)}"
+        for steps in ("delivered", "0", str(last))
+    ]
     return f"Network minus {rival}, points: " + ", ".join(found) + "  "
 
 

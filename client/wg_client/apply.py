@@ -158,8 +158,12 @@ def verify(plant: Plant, source: bytes | Path) -> tuple[WeightsManifest, Mapping
 def _record(
     plant: Plant, package: WeightsManifest, digest: str, outcome: Outcome, applied: int
 ) -> tuple[ModelsManifest, dict[str, dict[str, NDArray[np.float32]]]]:
+    from wg_common.nets import registry, whole
+
     sources = {candidate.name: candidate.source for candidate in package.candidates}
     files = {name: model.tensors() for name, model in outcome.models.items()}
+    if registry.known(package.architecture).whole:
+        files = {name: whole.own(package.architecture, file) for name, file in files.items()}
     models = tuple(
         ModelEntry(
             name=model.name,

@@ -1,7 +1,8 @@
 """Models as files for other programs: safetensors, ONNX, torch.
 
 All three hold the *whole* network, records in and logits out: the frozen encoder and the head, or a
-whole network's own trunk and head. The input is a batch ``[n, 3, p, p]`` of pixel values 0 to 255,
+whole network's own trunk and head. ``lite0`` is a plain EfficientNet-Lite0, its parts in its
+convolutions. The input is a batch ``[n, 3, p, p]`` of pixel values 0 to 255,
 gray images with their one channel repeated; labels, p and provenance stand in the metadata.
 
 A head for sensor windows has views ``[n, C, 1 + S, L]`` for input, as
@@ -45,7 +46,6 @@ from wg_client.model_store import ModelsManifest
 from wg_common import atomic, canonical
 from wg_common.errors import VerificationError
 from wg_common.nets import cnn, whole, windows
-from wg_common.nets.encoder import Encoder, load_encoder
 from wg_common.nets.registry import Architecture, build_model, known
 
 Format = Literal["safetensors", "onnx", "torch"]
@@ -62,7 +62,9 @@ def export_model(
         VerificationError: The encoder or the model is not the one that the manifest names.
     """
     architecture = known(manifest.architecture)
-    encoder = None if architecture.whole else _encoder(home, manifest)
+    encoder = None
+    if not architecture.whole or whole.on_encoder(architecture.name):
+        encoder = plants.pinned_encoder(home, manifest.encoder)
     pixels = cnn.PIXELS if encoder is None else encoder.pixels
     pixels = pixels if architecture.modality == "images" else 0
     entry = manifest.entry(name)
@@ -97,16 +99,6 @@ def _views(home: ClientHome, architecture: Architecture) -> torch.Tensor:
     if architecture.whole:
         return torch.from_numpy(whole.prepared(architecture.name, [window] * 2)).float()
     return windows.prepare(window).repeat(2, 1, 1, 1)
-
-
-def _encoder(home: ClientHome, manifest: ModelsManifest) -> Encoder:
-    package = plants.load_encoder_package(home)
-    found = canonical.sha256_hex(package)
-    if found != manifest.encoder:
-        raise VerificationError(
-            f"{home.encoder}: encoder {found[:16]}, the model was made for {manifest.encoder[:16]}"
-        )
-    return load_encoder(package, threads=1)
 
 
 def _encode(

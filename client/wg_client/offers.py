@@ -47,6 +47,7 @@ def hold_contest(
         DecodeError: A candidate's tensors are not those of the architecture, or the base of a whole
             network is missing.
         NotAcceptedError: No record is labelled, and the policy keeps nothing unchecked.
+        ConfigError: The architecture cannot stand on this encoder, or its package is missing.
     """
     from wg_common.nets import registry  # torch: seconds to import, only when needed
 
@@ -103,7 +104,9 @@ def hold_contest(
 def _whole(architecture: str, plant: Plant, progress: Progress | None) -> tuple[View, Tuner]:
     from wg_client.network_tuning import Tuner as NetworkTuner
     from wg_common.nets import whole
+    from wg_common.nets.encoder import load_encoder
 
+    encoder = load_encoder(plant.encoder_package) if whole.on_encoder(architecture) else None
     batch = whole.prepared(architecture, plant.data.records)
     tuner = NetworkTuner(
         architecture=architecture,
@@ -112,7 +115,11 @@ def _whole(architecture: str, plant: Plant, progress: Progress | None) -> tuple[
         seed=_SEED,
         progress=progress,
     )
-    return lambda values: network_trunk(architecture, values, batch), tuner
+
+    def view(values: Tensors) -> Trunk:
+        return network_trunk(architecture, whole.complete(architecture, values, encoder), batch)
+
+    return view, tuner
 
 
 def _offer(name: str, source: str, tensors: Tensors, view: View) -> Offer:

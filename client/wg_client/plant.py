@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +23,12 @@ from wg_client.home import ClientHome
 from wg_client.images import ImageFiles, image_size
 from wg_client.window_files import WindowFiles, window_size
 from wg_common import atomic, canonical
-from wg_common.errors import DataError, DecodeError
+from wg_common.errors import DataError, DecodeError, VerificationError
 from wg_common.ledger.commitment import commit
 from wg_common.privacy.schema import StatisticsSchema, default_schema
+
+if TYPE_CHECKING:
+    from wg_common.nets.encoder import Encoder
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +111,27 @@ def open_plant(home: ClientHome) -> Plant:
         encoder_package=package,
         cache_key=commit(secret, [encoder.encode("ascii"), *digests]),
     )
+
+
+def pinned_encoder(home: ClientHome, wanted: str) -> Encoder:
+    """The home's encoder, if it is the one that models stand on.
+
+    Args:
+        home: The plant's home.
+        wanted: Id of the encoder that the models were made for, hex.
+
+    Raises:
+        VerificationError: The home holds another one.
+    """
+    from wg_common.nets.encoder import load_encoder  # torch: seconds to import, only when needed
+
+    package = load_encoder_package(home)
+    found = canonical.sha256_hex(package)
+    if found != wanted:
+        raise VerificationError(
+            f"{home.encoder}: encoder {found[:16]}, the model was made for {wanted[:16]}"
+        )
+    return load_encoder(package, threads=1)
 
 
 def encode(home: ClientHome, plant: Plant, progress: Progress | None = None) -> Features:

@@ -1,6 +1,7 @@
 """Predictions with a plant's models: labels and probabilities for records and folders of them.
 
-Heads share the encoder's features. Whole networks see the records themselves, and need no encoder.
+Heads share the encoder's features. Whole networks see the records themselves, and need no encoder,
+unless their base is the encoder.
 """
 
 from __future__ import annotations
@@ -27,9 +28,8 @@ from wg_client.dataset import (
 from wg_client.heads import Floats, head_from_tensors
 from wg_client.home import ClientHome
 from wg_client.model_store import ModelsManifest
-from wg_client.trunks import network_trunk
-from wg_common import canonical
-from wg_common.errors import DataError, VerificationError
+from wg_client.trunks import Tensors, network_trunk
+from wg_common.errors import DataError
 
 _CHUNK = 64
 
@@ -89,15 +89,7 @@ def encode_records(home: ClientHome, manifest: ModelsManifest, data: SiteData) -
         )
     if architecture.whole:
         return whole.prepared(architecture.name, data.records)
-    package = plants.load_encoder_package(home)
-    found = canonical.sha256_hex(package)
-    if found != manifest.encoder:
-        raise VerificationError(
-            f"{home.encoder}: encoder {found[:16]}, the model was made for {manifest.encoder[:16]}"
-        )
-    from wg_common.nets.encoder import load_encoder
-
-    encoder = load_encoder(package, threads=1)
+    encoder = plants.pinned_encoder(home, manifest.encoder)
     parts = [np.zeros((0, encoder.local_dimension), dtype=np.float32)]
     for start in range(0, len(data), _CHUNK):
         rows = range(start, min(start + _CHUNK, len(data)))
@@ -115,12 +107,16 @@ def logits(home: ClientHome, manifest: ModelsManifest, name: str, inputs: Inputs
         inputs: From ``encode_records`` with the same manifest.
 
     Raises:
-        VerificationError: The model's file is not the one that was written.
+        VerificationError: The model's file is not the one that was written, or the model stands on
+            the encoder, and the home holds another one.
     """
-    from wg_common.nets import registry
+    from wg_common.nets import registry, whole
 
-    tensors = model_store.load_tensors(home, manifest, name)
+    tensors: Tensors = model_store.load_tensors(home, manifest, name)
     if registry.known(manifest.architecture).whole:
+        if whole.on_encoder(manifest.architecture):
+            encoder = plants.pinned_encoder(home, manifest.encoder)
+            tensors = whole.complete(manifest.architecture, tensors, encoder)
         inputs = network_trunk(manifest.architecture, tensors, inputs).features
     return head_from_tensors(tensors).logits(inputs)
 

@@ -278,8 +278,8 @@ def serve(root: Path, accept_generator: str, log_format: str) -> None:
 @click.option(
     "--architecture",
     default="",
-    help="Of the weights: lite0-head, cnn-s, cnn-m, cnn-l; in a home of sensor windows window-head,"
-    " cnn1d-s, cnn1d-m. What server.yaml says if not given.",
+    help="Of the weights: lite0-head, cnn-s, cnn-m, cnn-l, lite0; in a home of sensor windows"
+    " window-head, cnn1d-s, cnn1d-m. What server.yaml says if not given.",
 )
 @_accept_option
 @cli.json_option

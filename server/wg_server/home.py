@@ -16,6 +16,9 @@ import yaml
 from wg_common import atomic, canonical, protocol
 from wg_common.errors import ConfigError, DecodeError
 
+ENCODER = "encoder.safetensors"
+"""Name of the encoder package in the zoo's folder."""
+
 CONFIG_LIMIT = 64 << 10
 ENCODER_LIMIT = 8 << 20
 _HOST = re.compile(r"[A-Za-z0-9:.\-]{1,253}")
@@ -178,7 +181,7 @@ class ServerHome:
     @property
     def encoder(self) -> Path:
         """The public encoder package, made by ``zoo build``."""
-        return self.zoo / "encoder.safetensors"
+        return self.zoo / ENCODER
 
     @property
     def generator(self) -> Path:

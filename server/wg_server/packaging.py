@@ -60,7 +60,7 @@ def make_package(
         generated = networks.generate_networks(
             generator, wanted, own.statistics, releases, labels, samples=samples, seed=seed
         )
-        made_by, plan = generator.id, generator.parts.weight_plan
+        made_by, plan = generator.id, registry.known(wanted).widest(generator.parts.weight_plan)
     else:
         if wanted not in ("", heads.parts.architecture):
             raise ConfigError(

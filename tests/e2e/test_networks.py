@@ -1,4 +1,4 @@
-"""Whole networks end to end, in files: bases, a zoo, a generator, one release, two packages."""
+"""Whole networks end to end, in files: bases, a zoo, a generator, one release, three packages."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ZOO = ZooPlan(
     encoder=EncoderPlan(images=400),
     sources=(SourcePlan(kind="procedural", families=9, sites=2, per_class=8),),
     networks=NetworksPlan(
-        architectures=("cnn-s", "cnn-m"),
+        architectures=("cnn-s", "cnn-m", "lite0"),
         families=6,
         steps=3,
         base_tasks=6,
@@ -71,7 +71,7 @@ def test_whole_networks_go_all_the_way_without_a_network(tmp_path: Path) -> None
     server.encoder.unlink()
     words: list[str] = []
     build(server, ZOO, workers=1, progress=lambda _, said: words.append(said))
-    assert {"base cnn-s", "base cnn-m"} <= set(words)
+    assert {"base cnn-s", "base cnn-m", "base lite0"} <= set(words)
     before = {path: path.read_bytes() for path in server.zoo.rglob("*") if path.is_file()}
     build(server, ZOO, workers=1, progress=lambda *_: None)
     after = {path: path.read_bytes() for path in server.zoo.rglob("*") if path.is_file()}
@@ -84,7 +84,7 @@ def test_whole_networks_go_all_the_way_without_a_network(tmp_path: Path) -> None
         choice = DataChoice(path=tmp_path / "data.npz", name="mill-7")
         initialise(plant, token, choice, PrivacyConfig(answer_slot_seconds=0.05))
     card = train(server, TRAINING, progress=lambda *_: None)["networks"]
-    assert card["architectures"] == {"cnn-m": 12, "cnn-s": 12}
+    assert card["architectures"] == {"cnn-m": 12, "cnn-s": 12, "lite0": 12}
     heads = load_generator(server.generator)
     networks = load_networks(server.networks, heads)
     assert card["generator"] == networks.id
@@ -94,7 +94,7 @@ def test_whole_networks_go_all_the_way_without_a_network(tmp_path: Path) -> None
     if not card["passes"]:
         with pytest.raises(PolicyRefused, match="model card fails"):
             generate_from_file(server, statistics, tmp_path / "no.wgw", architecture="cnn-s")
-    for architecture in ("cnn-s", "cnn-m"):  # one release serves every size
+    for architecture in ("cnn-s", "cnn-m", "lite0"):  # one release serves every size
         package = tmp_path / f"{architecture}.wgw"
         generate_from_file(
             server,

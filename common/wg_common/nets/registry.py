@@ -9,9 +9,13 @@
 
 ``cnn1d-s``, ``cnn1d-m``: whole small networks for sensor windows (``wg_common.nets.cnn1d``).
 
+``lite0``: the public encoder's network with norms, deltas of low rank and a head of its own
+(``wg_common.nets.lite0``).
+
 A set of tensors of a whole network is always all of it, whatever part the weight plan generates;
-the rest is the public base's. The encoder has no part in running them. What is done with them
-without knowing their kind is in ``wg_common.nets.whole``.
+the rest is the public base's. The encoder has no part in running them, but for ``lite0``: its base
+is the encoder, and no set holds what is the encoder's. What is done with them without knowing their
+kind is in ``wg_common.nets.whole``.
 """
 
 from __future__ import annotations
@@ -47,7 +51,7 @@ class Architecture:
     Attributes:
         name: Its name in manifests.
         modality: What records it takes.
-        plans: Names of the weight plans that it can be generated under.
+        plans: Names of the weight plans that it can be generated under, the widest last.
         whole: Whether the tensors hold a trunk of their own, rather than a head on the encoder.
     """
 
@@ -56,11 +60,15 @@ class Architecture:
     plans: tuple[str, ...]
     whole: bool = False
 
+    def widest(self, plan: str) -> str:
+        """A weight plan by name, or the widest that there is of one that is wider."""
+        return plan if plan in self.plans or plan not in NETWORK_PLANS else self.plans[-1]
+
 
 ARCHITECTURES: Mapping[str, Architecture] = {
     **{name: Architecture(name, modality, (HEAD_PLAN,)) for modality, name in HEADS.items()},
     **{
-        name: Architecture(name, kind.modality, NETWORK_PLANS, whole=True)
+        name: Architecture(name, kind.modality, kind.plans, whole=True)
         for name, kind in networks.KINDS.items()
     },
 }
@@ -93,7 +101,8 @@ def tensor_shapes(architecture: str, classes: int, dimension: int) -> dict[str, 
     head = {HEAD_WEIGHT: (classes, dimension), HEAD_BIAS: (classes,)}
     if not known(architecture).whole:
         return head
-    return networks.trunk_shapes(architecture) | head | {HEAD_WEIGHT: (classes, networks.FEATURES)}
+    trunk = networks.own_shapes(architecture)
+    return trunk | head | {HEAD_WEIGHT: (classes, networks.feature_count(architecture))}
 
 
 def check_tensors(architecture: str, tensors: Tensors, classes: int, dimension: int) -> None:
@@ -128,7 +137,9 @@ def initial_tensors(
         rng: Where the weights come from.
     """
     shapes = tensor_shapes(architecture, classes, dimension)
-    trunk = networks.draw_trunk(architecture, rng) if known(architecture).whole else {}
+    trunk = {}
+    if known(architecture).whole:
+        trunk = networks.own(architecture, networks.draw_trunk(architecture, rng))
     weight = rng.normal(0, shapes[HEAD_WEIGHT][1] ** -0.5, shapes[HEAD_WEIGHT])
     return trunk | {
         HEAD_WEIGHT: weight.astype(np.float32),
@@ -143,13 +154,13 @@ def build_model(
 
     Args:
         architecture: Name in the registry.
-        encoder: The public encoder; whole networks need none.
+        encoder: The public encoder; whole networks need none, unless they stand on it.
         tensors: Generated tensors, or a plant's: its heads stand on the local features.
         labels: Label domain, in the order of class rows.
 
     Returns:
-        A module in evaluation mode; input as ``HeadModel`` says, or as a whole
-        network's kind prepares records.
+        A module in evaluation mode; input as ``HeadModel`` says, or as a whole network's kind
+        deploys it: images as ``cnn.prepared`` gives them, or windows as ``cnn1d.prepared`` does.
 
     Raises:
         DecodeError: The tensors are not those of the architecture.
@@ -158,15 +169,13 @@ def build_model(
     whole = known(architecture).whole
     if encoder is None and not whole:
         raise ConfigError(f"{architecture}: needs the encoder")
-    dimension = networks.FEATURES if encoder is None or whole else encoder.dimension
+    dimension = 0 if encoder is None else encoder.dimension
     if encoder is not None and tensors[HEAD_WEIGHT].shape[1:] == (encoder.local_dimension,):
         dimension = encoder.local_dimension
     check_tensors(architecture, tensors, len(labels), dimension)
     weight, bias = (torch.from_numpy(tensors[name].copy()) for name in (HEAD_WEIGHT, HEAD_BIAS))
     if encoder is None or whole:
-        model = networks.NetworkModel(networks.load_trunk(architecture, tensors), len(labels))
-        model.head.load_state_dict({"weight": weight, "bias": bias})
-        return model.eval()
+        return networks.build(architecture, networks.complete(architecture, tensors, encoder))
     return HeadModel(encoder.module, weight, bias).eval()
 
 

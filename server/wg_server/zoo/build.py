@@ -103,7 +103,13 @@ def build(
         entries = [entry for entry in zoo.entries(encoder) if entry.key in built]
         steps = network_steps(plan)
         for name in networks.build(
-            zoo, entries, plan.networks, steps, seed=plan.seed, workers=workers
+            zoo,
+            entries,
+            plan.networks,
+            steps,
+            seed=plan.seed,
+            workers=workers,
+            encoder=data,
         ):
             progress(len(wanted), name)
     return Built(len(todo), kept, encoder, taken)

@@ -77,7 +77,7 @@ class Network:
 
     Attributes:
         tensors: The whole network, as its architecture names them.
-        base_features: The base's features of the task's records, ``[n, 64]``.
+        base_features: The base's features of the task's records, ``[n, F]``.
         held: Rows of the records that it was not trained on, ``[q]``.
         inputs: These records, from ``whole.prepared``.
     """
@@ -111,6 +111,7 @@ def build(
     *,
     seed: int,
     workers: int,
+    encoder: bytes,
 ) -> Iterator[str]:
     """Train the bases, then the networks that are not there yet; yields words as they finish.
 
@@ -121,9 +122,10 @@ def build(
         steps: Of fine-tuning, by name of the source.
         seed: Of the bases.
         workers: Number of processes.
+        encoder: Package of the encoder.
     """
     by_cost = sorted(plan.architectures, key=lambda name: -whole.width(name))
-    jobs = [(zoo.root, list(entries), name, plan, seed) for name in by_cost]
+    jobs = [(zoo.root, list(entries), name, plan, seed, encoder) for name in by_cost]
     todo = [(a, e) for a, e in wanted(entries, plan) if not _record(zoo.root, e.key, a).is_file()]
     if workers == 1:
         for job in jobs:
@@ -180,7 +182,7 @@ def fine_tune(
     steps: int,
     rng: np.random.Generator,
 ) -> dict[str, Array]:
-    """LP-FT from a base.
+    """LP-FT from a base: of what the trunk has for parameters, and the head.
 
     Args:
         architecture: Of the base.
@@ -197,7 +199,8 @@ def fine_tune(
     trunk = whole.load_trunk(architecture, base)
     before = whole.features(trunk, images)
     weight, bias = heads.fit_head(before, labels, classes, penalty=_PENALTY)
-    model = trunks.channels_last(whole.NetworkModel(trunk, classes))
+    head = torch.nn.Linear(before.shape[1], classes)
+    model = trunks.channels_last(whole.NetworkModel(trunk, head))
     with torch.no_grad():
         model.head.weight.copy_(torch.from_numpy(weight))
         model.head.bias.copy_(torch.from_numpy(bias))
@@ -230,9 +233,9 @@ def accuracy(
     return float((logits.argmax(axis=1) == labels).mean()) if len(labels) else float("nan")
 
 
-def _base(job: tuple[Path, list[Entry], str, NetworksPlan, int]) -> str:
-    root, entries, architecture, plan, seed = job
-    bases.train_base(Zoo(root), entries, architecture, plan, seed)
+def _base(job: tuple[Path, list[Entry], str, NetworksPlan, int, bytes]) -> str:
+    root, entries, architecture, plan, seed, encoder = job
+    bases.make_base(Zoo(root), entries, architecture, plan, seed, encoder)
     return f"base {architecture}"
 
 
@@ -261,7 +264,7 @@ def _build_network(zoo: Zoo, entry: Entry, architecture: str, steps: int) -> Non
     probe, tensors = tuned(0), tuned(steps)
     data = safetensors.numpy.save(
         {
-            **tensors,
+            **whole.own(architecture, tensors),
             "base_features": whole.features(whole.load_trunk(architecture, base), images).astype(
                 np.float16
             ),

@@ -35,6 +35,7 @@ def _records(architecture: str, count: int) -> list[Any]:
         ("cnn-l", 400_000, 500_000),
         ("cnn1d-s", 20_000, 45_000),
         ("cnn1d-m", 60_000, 100_000),
+        ("lite0", 50_000, 55_000),
     ],
 )
 def test_sizes_are_those_of_the_registry(architecture: str, low: int, high: int) -> None:
@@ -127,4 +128,5 @@ def test_the_registry_says_what_each_architecture_takes() -> None:
         "cnn-l": "images",
         "cnn1d-s": "windows",
         "cnn1d-m": "windows",
+        "lite0": "images",
     }

@@ -13,6 +13,7 @@ from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.weights_package import KIN
 from wg_server.generator import own_kinds, package
 from wg_server.generator.generate import GeneratedCandidate, Generator, generate
+from wg_server.generator.kin import find_kin
 from wg_server.generator.own_kinds import OwnKinds, collect
 from wg_server.generator.tasks import ZooTask
 
@@ -81,7 +82,7 @@ def test_plants_of_rendered_kinds_and_strangers_get_none(owner: Generator, world
 def test_a_moved_mean_puts_the_head_of_many_cameras_first(
     owner: Generator, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = own_kinds.find_kin
+    found = find_kin
 
     def moved(*given: object, **more: object) -> object:
         kin = found(*given, **more)  # type: ignore[arg-type]

@@ -10,6 +10,8 @@ import pytest
 
 from wg_common.errors import ConfigError
 from wg_common.nets import whole
+from wg_common.nets.encoder import load_encoder
+from wg_common.nets.registry import known
 from wg_server.generator.networks.entries import load_networks
 from wg_server.generator.networks.weight_plan import weight_plan
 from wg_server.generator.tasks import ZooTask
@@ -37,6 +39,12 @@ PLANS = {
             architectures=("cnn1d-s",), sites=1, steps=2, base_tasks=3, base_images=8, base_steps=3
         ),
     ),
+    "lite0": ZooPlan(
+        seed=5,
+        encoder=EncoderPlan(images=200),
+        sources=(SourcePlan(kind="procedural", families=2, sites=2, per_class=8),),
+        networks=NetworksPlan(architectures=("lite0",), sites=1, steps=2),
+    ),
 }
 
 
@@ -59,19 +67,22 @@ def test_objects_hold_the_network_and_the_records_held_out_of_it(built: ServerHo
     tasks = {entry.key: entry for entry in zoo.entries()}
     found = list(networks.networks(zoo, architecture, base_id))
     assert len(found) == 2
+    features = whole.feature_count(architecture)
+    own = whole.own(architecture, base)
     for entry in found:
         network = networks.read(zoo, entry)
         assert len(network.inputs) == len(network.held) > 0
-        assert network.base_features.shape == (tasks[entry.task].records, whole.FEATURES)
+        assert network.base_features.shape == (tasks[entry.task].records, features)
         again = whole.features(whole.load_trunk(architecture, base), network.inputs)
         np.testing.assert_allclose(again, network.base_features[network.held], atol=2e-2)
-        assert all(np.any(network.tensors[name] != value) for name, value in base.items())
+        assert set(network.tensors) == {*own, "head.weight", "head.bias"}
+        assert all(np.any(network.tensors[name] != value) for name, value in own.items())
 
 
 def test_loaded_networks_are_base_and_delta_exactly(built: ServerHome) -> None:
     architecture = _architecture(built)
     base, base_id = bases.read_base(built.zoo, architecture)
-    zoo, plan = Zoo(built.zoo), weight_plan(architecture, "whole")
+    zoo, plan = Zoo(built.zoo), weight_plan(architecture, known(architecture).widest("whole"))
     tasks = [
         ZooTask(e.key, e.family, e.labels, w.features, w.labels, w.weight, w.bias)
         for e in zoo.entries()
@@ -83,8 +94,33 @@ def test_loaded_networks_are_base_and_delta_exactly(built: ServerHome) -> None:
     for entry in networks.networks(zoo, architecture, base_id):
         delta = plan.delta(loaded[entry.task].tokens)
         tensors = networks.read(zoo, entry).tensors
-        for name, value in base.items():
+        for name, value in whole.own(architecture, base).items():
             np.testing.assert_array_equal(delta[name], tensors[name] - value)
+
+
+def test_the_base_of_lite0_is_the_encoder_s_network(tmp_path: Path) -> None:
+    home = ServerHome(tmp_path)
+    build(home, PLANS["lite0"], workers=1, progress=lambda *_: None)
+    base, base_id = bases.read_base(home.zoo, "lite0")
+    encoder = load_encoder(home.encoder.read_bytes())
+    expected = whole.public_base("lite0", encoder)
+    assert all(np.array_equal(base[name], value) for name, value in expected.items())
+    path = bases.base_path(home.zoo, "lite0")
+    path.unlink()
+    build(home, PLANS["lite0"], workers=1, progress=lambda *_: None)
+    assert bases.read_base(home.zoo, "lite0")[1] == base_id  # the same bytes again
+    (first, *_) = networks.networks(Zoo(home.zoo), "lite0", base_id)
+    sizes = [path.stat().st_size for path in (home.zoo / "objects").iterdir()]
+    assert first.architecture == "lite0" and max(sizes) < 1 << 20  # no ImageNet weights
+
+
+def test_a_base_of_another_encoder_is_refused(tmp_path: Path) -> None:
+    home = ServerHome(tmp_path)
+    build(home, PLANS["lite0"], workers=1, progress=lambda *_: None)
+    home.encoder.unlink()
+    other = replace(PLANS["lite0"], seed=6)
+    with pytest.raises(ConfigError, match="stands on another encoder"):
+        build(home, other, workers=1, progress=lambda *_: None)
 
 
 def test_an_encoder_of_another_dimension_cannot_teach(tmp_path: Path) -> None:

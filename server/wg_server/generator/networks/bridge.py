@@ -27,9 +27,9 @@ class Bridge:
     """Linear maps between two feature spaces, with what they leave open.
 
     Attributes:
-        deviations: Class deviations of the encoder to those of the base, ``[d, 64]``.
-        centre: Site means, ``[d + 1, 64]``; the last row is the offset.
-        whitener: Inverse of the ridged covariance within classes and of the map, ``[64, 64]``.
+        deviations: Class deviations of the encoder to those of the base, ``[d, F]``.
+        centre: Site means, ``[d + 1, F]``; the last row is the offset.
+        whitener: Inverse of the ridged covariance within classes and of the map, ``[F, F]``.
         scale: Typical length of a trained head row in the zoo.
     """
 
@@ -39,11 +39,11 @@ class Bridge:
     scale: float
 
     def centre_of(self, guess: Prediction) -> Floats:
-        """The base's mean feature at a site, ``[64]``."""
+        """The base's mean feature at a site, ``[F]``."""
         return np.asarray(guess.centre @ self.centre[:-1] + self.centre[-1])
 
     def rows(self, guess: Prediction) -> Floats:
-        """Head rows and, last, biases on centred features, ``[K, 65]``."""
+        """Head rows and, last, biases on centred features, ``[K, F + 1]``."""
         away = guess.deviations @ self.deviations
         weight, bias = discriminant(away, self.whitener)
         weight, bias = weight - weight.mean(axis=0), bias - bias.mean()

@@ -104,17 +104,17 @@ def methods(
     condition, found = episode.condition, episode.found
     number = sorted(zoos).index(episode.architecture)
     unit = torch.from_numpy
-    batch = collate([condition], [number])
+    batch = collate([condition], [number], model.config)
     k = len(episode.plant.labels)
-    parts, latent = model.config.parts, model.config.latent
     names = zoos[episode.architecture].decoder.codec.parts
     with torch.inference_mode():
         one = sampler.deterministic(model, batch)
-        noise = sampler.named_noise(episode.plant.labels, names, latent, 4, 1)
-        drawn = sampler.sample(model, collate([condition] * 4, [number] * 4), noise)
+        noise = sampler.named_noise(episode.plant.labels, names, model.config, 4, 1)
+        four = collate([condition] * 4, [number] * 4, model.config)
+        drawn = sampler.sample(model, four, noise)
         network = settled(condition, one.rows[0], one.latents[0])
-        nothing = torch.zeros_like(one.latents[0])
-        noise_rows = torch.from_numpy(rng.normal(size=(k, 65)).astype(np.float32))
+        nothing = torch.zeros_like(network.latents)
+        noise_rows = torch.from_numpy(rng.normal(size=condition.bridged_rows.shape)).float()
         retrieved = Settled(unit(condition.retrieved_rows), unit(condition.retrieved_latents))
         result: dict[str, Method] = {
             "network": (network, False),
@@ -134,10 +134,10 @@ def methods(
         for name, count in (("retrieval-1nn", 1), ("average-weights", len(found.entries))):
             rows, latents = found.mean(count)
             result[name] = (Settled(_single(scale * rows), _single(latents)), False)
-        shaken = _single(found.latents[0] + rng.normal(0, 0.1, (parts, latent)))
+        shaken = _single(found.latents[0] + rng.normal(0, 0.1, found.latents[0].shape))
         nearest = result["retrieval-1nn"][0].rows
         result["weights-plus-noise"] = (Settled(nearest, shaken), False)
-        made = sampler.deterministic(model, collate([other.condition], [number]))
+        made = sampler.deterministic(model, collate([other.condition], [number], model.config))
         strange = settled(other.condition, made.rows[0, : len(other.plant.labels)], made.latents[0])
         turned = torch.arange(k) % len(other.plant.labels)
         result["shuffled-condition"] = (replace(strange, rows=strange.rows[turned]), False)

@@ -43,7 +43,7 @@ class Inheritance:
 
     Attributes:
         share: Probability that the plant is of this family.
-        rows: Head rows, ``[K, 65]``, in row units.
+        rows: Head rows, ``[K, F + 1]``, in row units.
         latents: ``[P, l]``.
         more: The networks' deltas beyond their latents, ``[S]``.
     """
@@ -59,8 +59,8 @@ class NetworkCondition:
     """Arrays of one plant. K classes, P parts, latent size l, M neighbours.
 
     Attributes:
-        retrieved_rows: Mean head rows of the neighbours, ``[K, 65]``, in row units.
-        bridged_rows: The closed form's, ``[K, 65]``, likewise.
+        retrieved_rows: Mean head rows of the neighbours, ``[K, F + 1]``, in row units.
+        bridged_rows: The closed form's, ``[K, F + 1]``, likewise.
         bridge_share: Share of the closed form in each row of the skeleton, ``[K]``: where
             neighbours are trusted 0 to a half, by how much of a class's prior variance the evidence
             explains; else more, up to 1.
@@ -71,7 +71,7 @@ class NetworkCondition:
         neighbour_latents: ``[M, P, l]``.
         likeness: Of the neighbours, ``[M]``.
         domain: The site's predicted mean, ``[d]``.
-        centre: The base's predicted mean feature, ``[64]``.
+        centre: The base's predicted mean feature, ``[F]``.
         kin: What the family that the plant is most likely of offers; None for a stranger.
     """
 
@@ -90,7 +90,7 @@ class NetworkCondition:
 
     @property
     def skeleton_rows(self) -> Array:
-        """Head rows that the denoiser starts from, ``[K, 65]``."""
+        """Head rows that the denoiser starts from, ``[K, F + 1]``."""
         share = self.bridge_share[:, None]
         return np.asarray((1 - share) * self.retrieved_rows + share * self.bridged_rows)
 
@@ -100,7 +100,7 @@ class Settled:
     """A network as it is delivered.
 
     Attributes:
-        rows: Head rows, ``[K, 65]``, in row units.
+        rows: Head rows, ``[K, F + 1]``, in row units.
         latents: ``[P, l]``; zero is the base's trunk.
         more: Delta beyond the latents, ``[S]``, or None.
     """
@@ -181,9 +181,11 @@ def settled(condition: NetworkCondition, rows: Tensor, latents: Tensor) -> Settl
 
     Args:
         condition: Of the plant.
-        rows: ``[K, 65]``, row units.
-        latents: ``[P, l]``.
+        rows: ``[K, F + 1]``, row units; what is padded beyond is left away.
+        latents: ``[P, l]``, likewise.
     """
+    rows = rows[:, : condition.bridged_rows.shape[1]]
+    latents = latents[: len(condition.retrieved_latents)]
     kin = condition.kin
     if kin is None:
         return Settled(rows, latents, None)
@@ -202,8 +204,8 @@ def _inherited(
     kin = find_kin(shelf, knowledge.spread, knowledge.priors, guess, labels, without=without)
     if kin is None or kin.share < _STRANGER:
         return None
-    rows = shelf.rows[kin.matched].copy()  # [E, K, 65]
-    away = knowledge.bridge.centre_of(guess) - shelf.origins[kin.entries]  # [E, 64]
+    rows = shelf.rows[kin.matched].copy()  # [E, K, F + 1]
+    away = knowledge.bridge.centre_of(guess) - shelf.origins[kin.entries]  # [E, F]
     rows[:, :, -1] += np.einsum("ekd,ed->ek", rows[:, :, :-1], away)
     mean = kin.mean(rows)
     unit = knowledge.bridge.scale / ROW_UNIT

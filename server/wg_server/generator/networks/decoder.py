@@ -35,7 +35,7 @@ class Decoder:
     device: torch.device = torch.device("cpu")  # noqa: RUF009 - has no state
 
     def features(self, latents: Tensor, images: Tensor, more: Tensor | None = None) -> Tensor:
-        """Features ``[n, 64]`` of prepared records, differentiable in the latents ``[P, l]``.
+        """Features ``[n, F]`` of prepared records, differentiable in the latents ``[P, l]``.
 
         ``more`` is a delta beyond the latents, ``[S]``, parts one after another.
         A ``low-rank`` plan is not projected here: its codec's directions are of low rank each.
@@ -54,7 +54,7 @@ class Decoder:
                 short = name.removeprefix(whole.TRUNK)
                 weights[short] = weights[short] + flat[part.name][place : place + size].view(shape)
                 place += size
-        module = whole.build_trunk(self.plan.architecture)
+        module = whole.build_trunk(self.plan.architecture).to(self.device)
         batch = whole.as_input(images)
         found: Tensor = torch.func.functional_call(module, weights, (batch,))
         return found.cpu()
@@ -64,7 +64,7 @@ class Decoder:
         with torch.inference_mode():
             flat = {name: value.numpy() for name, value in self._flat(latents, more).items()}
         delta = self.plan.delta(flat)
-        return {name: value + delta[name] for name, value in self.base.items()}
+        return {n: v + delta[n] if n in delta else v for n, v in self.base.items()}
 
     def _flat(self, latents: Tensor, more: Tensor | None) -> dict[str, Tensor]:
         flat = self.codec.decode(latents)

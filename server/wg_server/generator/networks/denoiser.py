@@ -1,7 +1,9 @@
 """The denoiser of whole networks: one diffusion transformer for all sizes.
 
 Tokens are classes (head rows), layer parts and zoo neighbours; an architecture token tells the
-sizes apart. Classes have no positions: permuting them permutes head rows and changes no layer.
+sizes apart. Architectures with fewer parts or features than the largest are padded: padded parts
+are seen by nobody, and what is beyond an architecture's own is zero in every answer. Classes have
+no positions: permuting them permutes head rows and changes no layer.
 Adaptive layer norms as in DiT (Peebles and Xie, ICCV 2023). The answer is a learned share of each
 skeleton plus a residual; shares start at fixed values and the residual at zero, and ``gate`` keeps
 only a part of the way from there: training on a small zoo must not spoil good skeletons.
@@ -26,7 +28,6 @@ from wg_server.generator.networks.condition import (
     NetworkCondition,
 )
 
-ROW = 65
 _KEPT = 1.0
 KEPT_SHARE = 1 / (1 + math.exp(-_KEPT))
 """Share of the neighbours' mean latents that is kept before training, where they are trusted."""
@@ -38,9 +39,10 @@ class NetworkDenoiserConfig:
 
     Attributes:
         dimension: Number of encoder features d.
-        parts: Number of layer parts P.
+        parts: Number of layer parts P, of the architecture with most.
         latent: Size of a part's latent l.
         architectures: Number of architectures.
+        row: Length R of a head row with its bias, F + 1, of the architecture with most features.
         width: Size of a token inside.
         depth: Number of blocks.
         heads: Attention heads.
@@ -50,6 +52,7 @@ class NetworkDenoiserConfig:
     parts: int
     latent: int
     architectures: int
+    row: int = 65
     width: int = 96
     depth: int = 3
     heads: int = 4
@@ -57,17 +60,19 @@ class NetworkDenoiserConfig:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NetworkBatch:
-    """Conditions padded to one size. B plants, K classes, P parts, M neighbours."""
+    """Conditions padded to one size. B plants, K classes, P parts, M neighbours, rows of R."""
 
     architecture: Tensor  # [B] int64
-    retrieved_rows: Tensor  # [B, K, 65]
-    bridged_rows: Tensor  # [B, K, 65]
+    retrieved_rows: Tensor  # [B, K, R]
+    bridged_rows: Tensor  # [B, K, R]
     bridge_share: Tensor  # [B, K]
     trust: Tensor  # [B]
     retrieved_latents: Tensor  # [B, P, l]
     class_vectors: Tensor  # [B, K, 2, d]
     class_scalars: Tensor  # [B, K, CLASS_SCALARS]
     class_mask: Tensor  # [B, K]
+    row_mask: Tensor  # [B, R]
+    part_mask: Tensor  # [B, P]
     neighbour_latents: Tensor  # [B, M, P, l]
     likeness: Tensor  # [B, M]
     neighbour_mask: Tensor  # [B, M]
@@ -76,7 +81,7 @@ class NetworkBatch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Weights:
-    """Head rows ``[B, K, 65]`` in row units and layer latents ``[B, P, l]``: clean or noisy."""
+    """Head rows ``[B, K, R]`` in row units and layer latents ``[B, P, l]``: clean or noisy."""
 
     rows: Tensor
     latents: Tensor
@@ -98,7 +103,7 @@ class NetworkDenoiser(nn.Module):
         super().__init__()
         w, d = config.width, config.dimension
         self.config = config
-        self.embed_class = nn.Linear(2 * d + CLASS_SCALARS + 3 * ROW, w)
+        self.embed_class = nn.Linear(2 * d + CLASS_SCALARS + 3 * config.row, w)
         self.embed_part = nn.Linear(2 * config.latent, w)
         self.part = nn.Parameter(torch.zeros(config.parts, w))
         self.embed_neighbour = nn.Linear(config.parts * config.latent + 1, w)
@@ -108,7 +113,7 @@ class NetworkDenoiser(nn.Module):
         self.blocks = nn.ModuleList(_Block(w, config.heads) for _ in range(config.depth))
         self.last_norm = nn.LayerNorm(w, elementwise_affine=False)
         self.last_modulation = nn.Linear(w, 2 * w)
-        self.row_out = nn.Linear(w, ROW)
+        self.row_out = nn.Linear(w, config.row)
         self.row_share = nn.Linear(w, 2)
         self.latent_out = nn.Linear(w, config.latent)
         self.latent_share = nn.Linear(w, 1)
@@ -132,8 +137,7 @@ class NetworkDenoiser(nn.Module):
 
     def forward(self, noisy: Weights, time: Tensor, batch: NetworkBatch) -> Weights:
         """Clean weights; ``time`` is ``[B]``, 0 is clean and 1 is noise."""
-        b, classes = batch.class_mask.shape
-        parts = self.config.parts
+        classes, parts = batch.class_mask.shape[1], self.config.parts
         size = self.config.dimension**0.5
         tokens = torch.cat(
             [
@@ -145,7 +149,7 @@ class NetworkDenoiser(nn.Module):
             ],
             dim=-1,
         )
-        domain = self.embed_domain(torch.cat([batch.domain * size, _padded(batch.likeness)], dim=1))
+        domain = self.embed_domain(torch.cat([batch.domain * size, _seen(batch.likeness)], dim=1))
         drive = F.silu(
             self.embed_time(waves(time)) + domain + self.architecture(batch.architecture)
         )
@@ -161,8 +165,7 @@ class NetworkDenoiser(nn.Module):
             ],
             dim=1,
         )  # [B, K + P + M, w]
-        known = torch.ones(b, parts, dtype=torch.bool, device=batch.class_mask.device)
-        mask = torch.cat([batch.class_mask, known, batch.neighbour_mask], dim=1)
+        mask = torch.cat([batch.class_mask, batch.part_mask, batch.neighbour_mask], dim=1)
         for block in self.blocks:
             x = block(x, mask, drive)
         shift, scale = self.last_modulation(drive).unsqueeze(1).chunk(2, dim=-1)
@@ -174,9 +177,10 @@ class NetworkDenoiser(nn.Module):
         rows = (share.unsqueeze(-1) * both).sum(dim=-2) + self.gate * self.row_out(of_class)
         kept = torch.sigmoid(self.latent_share(of_part) + _KEPT)
         kept = batch.trust[:, None, None] * KEPT_SHARE + self.gate * (kept - KEPT_SHARE)
+        latents = kept * batch.retrieved_latents + self.gate * self.latent_out(of_part)
         return Weights(
-            rows * batch.class_mask.unsqueeze(-1),
-            kept * batch.retrieved_latents + self.gate * self.latent_out(of_part),
+            rows * batch.class_mask.unsqueeze(-1) * batch.row_mask.unsqueeze(1),
+            latents * batch.part_mask.unsqueeze(-1),
         )
 
 
@@ -208,36 +212,47 @@ class _Block(nn.Module):
         return out
 
 
-def collate(conditions: Sequence[NetworkCondition], architectures: Sequence[int]) -> NetworkBatch:
-    """Pad conditions to the largest number of classes and neighbours."""
+def collate(
+    conditions: Sequence[NetworkCondition],
+    architectures: Sequence[int],
+    config: NetworkDenoiserConfig,
+) -> NetworkBatch:
+    """Pad conditions to the largest number of classes and neighbours, and to a denoiser's sizes."""
+    row, parts = config.row, config.parts
     classes = max(len(c.bridged_rows) for c in conditions)
     seen = max(len(c.likeness) for c in conditions)
 
-    def pad(arrays: Sequence[NDArray[np.float32]], length: int) -> Tensor:
-        out = np.zeros((len(arrays), length, *arrays[0].shape[1:]), np.float32)
-        for row, array in enumerate(arrays):
-            out[row, : len(array)] = array
-        return torch.from_numpy(out)
+    def pad(arrays: Sequence[NDArray[np.float32]], *sizes: int) -> Tensor:
+        whole = (*sizes, *arrays[0].shape[len(sizes) :])
+        return torch.from_numpy(np.stack([padded(array, *whole) for array in arrays]))
 
     def mask(counts: Sequence[int], length: int) -> Tensor:
         return torch.arange(length)[None] < torch.tensor(counts)[:, None]
 
     return NetworkBatch(
         architecture=torch.tensor(list(architectures)),
-        retrieved_rows=pad([c.retrieved_rows for c in conditions], classes),
-        bridged_rows=pad([c.bridged_rows for c in conditions], classes),
+        retrieved_rows=pad([c.retrieved_rows for c in conditions], classes, row),
+        bridged_rows=pad([c.bridged_rows for c in conditions], classes, row),
         bridge_share=pad([c.bridge_share for c in conditions], classes),
         trust=torch.tensor([c.trust for c in conditions], dtype=torch.float32),
-        retrieved_latents=torch.from_numpy(np.stack([c.retrieved_latents for c in conditions])),
+        retrieved_latents=pad([c.retrieved_latents for c in conditions], parts),
         class_vectors=pad([c.class_vectors for c in conditions], classes),
         class_scalars=pad([c.class_scalars for c in conditions], classes),
         class_mask=mask([len(c.bridged_rows) for c in conditions], classes),
-        neighbour_latents=pad([c.neighbour_latents for c in conditions], seen),
+        row_mask=mask([c.bridged_rows.shape[1] for c in conditions], row),
+        part_mask=mask([len(c.retrieved_latents) for c in conditions], parts),
+        neighbour_latents=pad([c.neighbour_latents for c in conditions], seen, parts),
         likeness=pad([c.likeness for c in conditions], seen),
         neighbour_mask=mask([len(c.likeness) for c in conditions], seen),
         domain=torch.from_numpy(np.stack([c.domain for c in conditions])),
     )
 
 
-def _padded(likeness: Tensor) -> Tensor:
+def padded(array: NDArray[np.float32], *sizes: int) -> NDArray[np.float32]:
+    """An array with zeros after its own in each axis, up to ``sizes``."""
+    pairs = zip(sizes, array.shape, strict=True)
+    return np.pad(array, [(0, size - own) for size, own in pairs])
+
+
+def _seen(likeness: Tensor) -> Tensor:
     return F.pad(likeness, (0, SEEN - likeness.shape[1]))

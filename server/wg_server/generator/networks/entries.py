@@ -30,8 +30,8 @@ class ZooNetwork:
     Attributes:
         task: Its task: features of the public encoder, labels, family.
         tokens: Delta from the base, a flat array for each part of the plan.
-        rows: Head rows and, last, biases on centred features, ``[K, 65]``.
-        base_features: The base's features of the task's records, ``[n, 64]``.
+        rows: Head rows and, last, biases on centred features, ``[K, F + 1]``.
+        base_features: The base's features of the task's records, ``[n, F]``.
         held: Records that it was not trained on, ``[q]``.
         inputs: These records, from ``whole.prepared``.
     """
@@ -45,7 +45,7 @@ class ZooNetwork:
 
     @property
     def centre(self) -> Array:
-        """Mean of the base's features, ``[64]``."""
+        """Mean of the base's features, ``[F]``."""
         return np.asarray(self.base_features.mean(axis=0))
 
 
@@ -60,7 +60,8 @@ def load_networks(
         if task is None:
             continue
         network = zoo_networks.read(zoo, entry)
-        delta = {name: network.tensors[name] - value for name, value in base.items()}
+        mine = whole.own(plan.architecture, base)
+        delta = {name: network.tensors[name] - value for name, value in mine.items()}
         centre = network.base_features.mean(axis=0)
         weight, bias = network.tensors[HEAD_WEIGHT], network.tensors[HEAD_BIAS]
         weight, bias = weight - weight.mean(axis=0), bias - bias.mean()

@@ -51,11 +51,11 @@ class NetworkEpisode:
         condition: Of the plant.
         found: Its neighbours.
         plant: The plant as heads see it.
-        rows: Target head rows on features less the predicted centre, ``[K, 65]``, row units.
+        rows: Target head rows on features less the predicted centre, ``[K, F + 1]``, row units.
         latents: Target latents, ``[P, l]``.
         inputs: Held-out records, q of them, from ``whole.prepared``.
         answers: Their classes, ``[q]``.
-        base_features: The base's features of them, ``[q, 64]``.
+        base_features: The base's features of them, ``[q, F]``.
     """
 
     architecture: str

@@ -99,7 +99,7 @@ class Scores:
         plan = next(iter(decoders.values())).plan
         delta = plan.delta(network.tokens)
         trunks = {
-            "as_trained": {name: value + delta[name] for name, value in base.items()},
+            "as_trained": {**base, **{name: base[name] + value for name, value in delta.items()}},
             "head_on_base": base,
         }
         for name, decoder in decoders.items():

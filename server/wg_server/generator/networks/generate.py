@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from wg_common import atomic, canonical
 from wg_common.errors import ConfigError, VerificationError
-from wg_common.nets import registry
+from wg_common.nets import registry, whole
 from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_server.generator.generate import (
@@ -119,12 +119,13 @@ def generate_networks(
     condition, _ = network_condition(stock.knowledge, evidence.condition, evidence.guess, labels)
     number = sorted(stocks).index(architecture)
     denoiser, count = generator.parts.denoiser, max(samples, 1)
-    parts, latent = stock.decoder.codec.parts, stock.knowledge.shelf.latents.shape[2]
+    parts, config = stock.decoder.codec.parts, denoiser.config
     with torch.inference_mode():
-        one = sampler.deterministic(denoiser, collate([condition], [number]))
-        noise = sampler.named_noise(labels, parts, latent, count, seed)
-        drawn = sampler.sample(denoiser, collate([condition] * count, [number] * count), noise)
-    nothing = torch.zeros_like(one.latents[0])
+        one = sampler.deterministic(denoiser, collate([condition], [number], config))
+        noise = sampler.named_noise(labels, parts, config, count, seed)
+        many = collate([condition] * count, [number] * count, config)
+        drawn = sampler.sample(denoiser, many, noise)
+    nothing = torch.zeros(condition.retrieved_latents.shape)
     bridged, retrieved = (
         torch.from_numpy(rows) for rows in (condition.bridged_rows, condition.retrieved_rows)
     )
@@ -177,7 +178,7 @@ def _candidate(
     unit = stock.knowledge.bridge.scale / ROW_UNIT
     weight = (rows[:, :-1] * unit).astype(np.float32)
     bias = (rows[:, -1] * unit - weight @ condition.centre).astype(np.float32)
-    tensors = stock.decoder.trunk(network.latents, network.more)
+    tensors = whole.own(architecture, stock.decoder.trunk(network.latents, network.more))
     tensors |= {HEAD_WEIGHT: weight, HEAD_BIAS: bias}
     registry.check_tensors(architecture, tensors, len(rows), weight.shape[1])
     return GeneratedCandidate(name, source, tensors, novelty(stock, latents))

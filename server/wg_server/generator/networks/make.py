@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from wg_common import atomic, canonical
 from wg_common.nets import encoder as encoders
-from wg_common.nets import whole
+from wg_common.nets import registry, whole
 from wg_server.generator import kin, standards
 from wg_server.generator.compute import CPU, Compute
 from wg_server.generator.episodes import Plants, Scenario
@@ -166,7 +166,7 @@ def _holdings(
         if not bases.base_path(home.zoo, name).is_file():
             continue
         base, base_id = bases.read_base(home.zoo, name)
-        wanted = weight_plan(name, plan.weight_plan)
+        wanted = weight_plan(name, registry.known(name).widest(plan.weight_plan))
         networks = load_networks(stores.Zoo(home.zoo), tasks, wanted, base, base_id)
         if len(networks) >= FEWEST:
             found[name] = _Holding(wanted, base, networks)
@@ -232,11 +232,12 @@ def _diversity(
         stock = stocks[episode.architecture]
         number = names.index(episode.architecture)
         noise = sampler.named_noise(
-            episode.plant.labels, stock.decoder.codec.parts, model.config.latent, 3, 2
+            episode.plant.labels, stock.decoder.codec.parts, model.config, 3, 2
         )
+        batch = collate([episode.condition] * 3, [number] * 3, model.config)
         with torch.inference_mode():
-            drawn = sampler.sample(model, collate([episode.condition] * 3, [number] * 3), noise)
-        flat = drawn.latents.numpy()
+            drawn = sampler.sample(model, batch, noise)
+        flat = drawn.latents[:, : len(stock.decoder.codec.parts)].numpy()
         novel += [novelty(stock, one) for one in flat]
         between += [
             float(np.linalg.norm(flat[i] - flat[j])) / stock.nearest

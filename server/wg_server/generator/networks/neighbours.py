@@ -33,11 +33,11 @@ class Shelf:
 
     Attributes:
         deviations: Class deviations of the entries' tasks, ``[R, d]``.
-        rows: Head rows with bias on centred features, ``[R, 65]``.
+        rows: Head rows with bias on centred features, ``[R, F + 1]``.
         entry: Number of the entry of each class, ascending, ``[R]``.
         names: Class names, R of them.
         centres: Tasks' means, ``[E, d]``.
-        origins: Means of the base's features on the tasks, ``[E, 64]``; rows act on what is beyond.
+        origins: Means of the base's features on the tasks, ``[E, F]``; rows act on what is beyond.
         latents: Latents of the networks' deltas, ``[E, P, l]``.
         families: Family of each entry.
         keys: Task key of each entry.
@@ -72,7 +72,7 @@ class Found:
         entries: Their numbers, ``[M]``.
         likeness: ``[M]``, -1 to 1.
         matched: Likeness of the class that each of the plant's was matched to, ``[M, K]``.
-        rows: Rows of those classes, ``[M, K, 65]``.
+        rows: Rows of those classes, ``[M, K, F + 1]``.
         latents: ``[M, P, l]``.
     """
 
@@ -83,7 +83,7 @@ class Found:
     latents: Floats
 
     def mean(self, count: int = NEIGHBOURS) -> tuple[Floats, Floats]:
-        """Mean rows ``[K, 65]`` and mean latents ``[P, l]`` of the first ``count``."""
+        """Mean rows ``[K, F + 1]`` and mean latents ``[P, l]`` of the first ``count``."""
         return self.rows[:count].mean(axis=0), self.latents[:count].mean(axis=0)
 
 

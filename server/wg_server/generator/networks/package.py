@@ -19,7 +19,7 @@ from torch import Tensor
 
 from wg_common import canonical
 from wg_common.errors import DecodeError
-from wg_common.nets import whole
+from wg_common.nets import registry, whole
 from wg_server.generator import kin
 from wg_server.generator.blup import Priors
 from wg_server.generator.networks.bridge import Bridge
@@ -152,7 +152,7 @@ def unpack(data: bytes, priors: Priors) -> NetworkParts:
 def _stock(
     name: str, plan: str, tensors: dict[str, Tensor], row: dict[str, Any], priors: Priors
 ) -> Stock:
-    wanted = weight_plan(name, plan)
+    wanted = weight_plan(name, registry.known(name).widest(plan))
     base = {k: v.numpy() for k, v in _under(tensors, "base.").items()}
     if {k: v.shape for k, v in base.items()} != whole.trunk_shapes(name):
         raise DecodeError(f"networks: the base of {name} is not its trunk")
@@ -198,4 +198,4 @@ _CODECS: Mapping[str, Callable[[Sequence[str], Sequence[int], Mapping[str, Tenso
 }
 _BRIDGE = ("deviations", "centre", "whitener")
 _SHELF = ("deviations", "rows", "entry", "centres", "origins", "latents", "left", "units", "sizes")
-_CONFIG = ("dimension", "parts", "latent", "architectures", "width", "depth", "heads")
+_CONFIG = ("dimension", "parts", "latent", "architectures", "row", "width", "depth", "heads")

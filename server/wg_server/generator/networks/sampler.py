@@ -10,8 +10,14 @@ import itertools
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 
-from wg_server.generator.networks.denoiser import ROW, NetworkBatch, NetworkDenoiser, Weights
+from wg_server.generator.networks.denoiser import (
+    NetworkBatch,
+    NetworkDenoiser,
+    NetworkDenoiserConfig,
+    Weights,
+)
 from wg_server.generator.sampler import STEPS, label_noise
 
 
@@ -20,7 +26,9 @@ def deterministic(denoiser: NetworkDenoiser, batch: NetworkBatch) -> Weights:
     b, classes = batch.class_mask.shape
     config = denoiser.config
     new = batch.domain
-    nothing = Weights(new.new_zeros(b, classes, ROW), new.new_zeros(b, config.parts, config.latent))
+    nothing = Weights(
+        new.new_zeros(b, classes, config.row), new.new_zeros(b, config.parts, config.latent)
+    )
     found: Weights = denoiser(nothing, new.new_ones(b), batch)
     return found
 
@@ -41,10 +49,15 @@ def sample(
 
 
 def named_noise(
-    labels: Sequence[str], parts: Sequence[str], latent: int, samples: int, seed: int
+    labels: Sequence[str],
+    parts: Sequence[str],
+    config: NetworkDenoiserConfig,
+    samples: int,
+    seed: int,
 ) -> Weights:
-    """Noise of ``samples`` networks."""
+    """Noise of ``samples`` networks, of a denoiser's sizes; none where a part is padded."""
+    own = label_noise([f"part:{part}" for part in parts], config.latent, samples, seed)
     return Weights(
-        label_noise([f"class:{label}" for label in labels], ROW, samples, seed),
-        label_noise([f"part:{part}" for part in parts], latent, samples, seed),
+        label_noise([f"class:{label}" for label in labels], config.row, samples, seed),
+        F.pad(own, (0, 0, 0, config.parts - len(parts))),
     )

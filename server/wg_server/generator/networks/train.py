@@ -31,10 +31,12 @@ from wg_server.generator.episodes import Plants, Scenario
 from wg_server.generator.networks import sampler
 from wg_server.generator.networks.condition import settled
 from wg_server.generator.networks.denoiser import (
+    NetworkBatch,
     NetworkDenoiser,
     NetworkDenoiserConfig,
     Weights,
     collate,
+    padded,
 )
 from wg_server.generator.networks.episodes import NetworkEpisode, Zoo, draw, logits
 from wg_server.generator.networks.plan import NetworkTraining
@@ -77,14 +79,14 @@ def fit(
         The best moving average, in evaluation mode, and figures of the training; both of use on
         the first rank alone.
     """
-    first = next(iter(zoos.values()))
-    shelf = first.knowledge.shelf
+    shelves = [zoo.knowledge.shelf for zoo in zoos.values()]
     model = NetworkDenoiser(
         NetworkDenoiserConfig(
-            dimension=shelf.deviations.shape[1],
-            parts=shelf.latents.shape[1],
-            latent=shelf.latents.shape[2],
+            dimension=shelves[0].deviations.shape[1],
+            parts=max(shelf.latents.shape[1] for shelf in shelves),
+            latent=shelves[0].latents.shape[2],
             architectures=len(zoos),
+            row=max(shelf.rows.shape[1] for shelf in shelves),
             width=plan.width,
             depth=plan.depth,
         )
@@ -196,9 +198,11 @@ def loss(
     numbers = how.ranks.share(plan.batch)
     names = sorted(zoos)
     batch = collate(
-        [e.condition for e in episodes], [names.index(e.architecture) for e in episodes]
+        [e.condition for e in episodes],
+        [names.index(e.architecture) for e in episodes],
+        model.config,
     )
-    clean = targets(episodes, batch.class_mask.shape[1])
+    clean = targets(episodes, batch)
     fixed, times = noising.draw_times(rngs, plan.deterministic)
     parts, latent = clean.latents.shape[1:]
     classes = [len(e.rows) for e in episodes]
@@ -212,8 +216,10 @@ def loss(
         found = model(clean.mix(noise, times), times, batch)
     found = Weights(found.rows.float(), found.latents.float())
     mask = batch.class_mask.unsqueeze(-1)
-    rows = ((found.rows - clean.rows).square() * mask).sum(dim=(1, 2)) / mask.sum(dim=(1, 2)) / 65
-    latents = (found.latents - clean.latents).square().mean(dim=(1, 2))
+    rows = ((found.rows - clean.rows).square() * mask).sum(dim=(1, 2)) / mask.sum(dim=(1, 2))
+    rows = rows / batch.row_mask.sum(dim=1)
+    latents = (found.latents - clean.latents).square().sum(dim=(1, 2))
+    latents = latents / (latent * batch.part_mask.sum(dim=1)).clamp_min(1)
     weight = torch.where(fixed, _FIXED_LATENT, 1.0).to(how.device)
     total: Tensor = ((rows + latents) * weight).sum() / plan.batch
     most = min(plan.functional_episodes, plan.batch)
@@ -267,7 +273,8 @@ def judge(
     losses, right = [], []
     with torch.inference_mode():
         for episode in episodes:
-            batch = collate([episode.condition], [names.index(episode.architecture)])
+            number = names.index(episode.architecture)
+            batch = collate([episode.condition], [number], model.config)
             batch = compute.on(batch, model.gate.device)
             found = compute.on(sampler.deterministic(model, batch), CPU.device)
             losses.append(float(functional(zoos, episode, found, 0)))
@@ -277,9 +284,10 @@ def judge(
     return np.array(losses), np.array(right)
 
 
-def targets(episodes: Sequence[NetworkEpisode], classes: int) -> Weights:
-    """Clean weights of episodes, padded."""
-    rows = torch.zeros(len(episodes), classes, 65)
-    for index, episode in enumerate(episodes):
-        rows[index, : len(episode.rows)] = torch.from_numpy(episode.rows)
-    return Weights(rows, torch.from_numpy(np.stack([e.latents for e in episodes])))
+def targets(episodes: Sequence[NetworkEpisode], batch: NetworkBatch) -> Weights:
+    """Clean weights of episodes, padded as the batch of their conditions is."""
+    rows, latents = batch.bridged_rows.shape[1:], batch.retrieved_latents.shape[1:]
+    return Weights(
+        torch.from_numpy(np.stack([padded(e.rows, *rows) for e in episodes])),
+        torch.from_numpy(np.stack([padded(e.latents, *latents) for e in episodes])),
+    )

@@ -13,7 +13,8 @@ whole       and everything else
 ==========  ==========================================================================
 
 Tokens to parameters and back is exact; for ``low-rank`` it is exact on deltas of that rank, and the
-nearest such delta (Eckart and Young, 1936) otherwise.
+nearest such delta (Eckart and Young, 1936) otherwise. ``lite0`` has the first three: all that may
+change in it are norms and deltas that are of low rank by their making (``wg_common.nets.lite0``).
 """
 
 from __future__ import annotations
@@ -72,8 +73,8 @@ class WeightPlan:
         return found
 
     def delta(self, tokens: Mapping[str, Array]) -> dict[str, Array]:
-        """The delta of tokens: one array for each tensor of the trunk, zero where not planned."""
-        shapes = whole.trunk_shapes(self.architecture)
+        """The delta of tokens: one array for each tensor of its own, zero where not planned."""
+        shapes = whole.own_shapes(self.architecture)
         found = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
         for part in self.parts:
             place = 0
@@ -86,7 +87,7 @@ class WeightPlan:
 
     def _project(self, value: Array) -> Array:
         """The value itself, or for ``low-rank`` its nearest of rank ``RANK``."""
-        if self.name != "low-rank" or value.ndim < 2:
+        if self.name != "low-rank" or value.ndim < 2 or whole.on_encoder(self.architecture):
             return value
         matrix = value.reshape(len(value), -1).astype(np.float64)
         if min(matrix.shape) <= RANK:
@@ -116,7 +117,7 @@ def weight_plan(architecture: str, name: str) -> WeightPlan:
 def _parts(architecture: str) -> list[Part]:
     """Tensors grouped by their layer."""
     grouped: dict[str, list[tuple[str, tuple[int, ...]]]] = {}
-    for full, shape in whole.trunk_shapes(architecture).items():
+    for full, shape in whole.own_shapes(architecture).items():
         layer = full.removeprefix(whole.TRUNK).rpartition(".")[0]
         grouped.setdefault(layer, []).append((full, shape))
     return [Part(name, tuple(tensors)) for name, tensors in grouped.items()]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from tests.server.generator.conftest import DIMENSION, ENCODER
 
-from wg_common.nets import whole
+from wg_common.nets import registry, whole
 from wg_server.generator import kin
 from wg_server.generator.episodes import Plants
 from wg_server.generator.generate import Generator
@@ -21,7 +23,7 @@ from wg_server.generator.networks.episodes import Zoo
 from wg_server.generator.networks.generate import NetworkGenerator, median_nearest
 from wg_server.generator.networks.neighbours import shelve
 from wg_server.generator.networks.package import NetworkParts, Stock
-from wg_server.generator.networks.weight_plan import weight_plan
+from wg_server.generator.networks.weight_plan import WeightPlan, weight_plan
 from wg_server.generator.tasks import ZooTask
 from wg_server.zoo import heads
 
@@ -33,15 +35,16 @@ def network_of(task: ZooTask, architecture: str) -> ZooNetwork:
     """A network whose delta belongs to the family, and whose features are the encoder's, mapped."""
     there = np.random.default_rng((3, int(task.key.split("-")[0])))
     own = np.random.default_rng([3, *map(int, task.key.split("-"))])
-    mapping = np.random.default_rng(4).normal(0, 0.3, (DIMENSION, whole.FEATURES))
-    features = task.features @ mapping + own.normal(0, 0.01, (len(task.y), whole.FEATURES))
+    size = whole.feature_count(architecture)
+    mapping = np.random.default_rng(4).normal(0, 0.3, (DIMENSION, size))
+    features = task.features @ mapping + own.normal(0, 0.01, (len(task.y), size))
     weight, bias = heads.fit_head(features, task.y, len(task.labels))
     rows = np.concatenate([weight, (bias + weight @ features.mean(axis=0))[:, None]], axis=1)
     tokens = {
         part.name: (0.05 * there.normal(size=part.size) + 0.01 * own.normal(size=part.size)).astype(
             np.float32
         )
-        for part in weight_plan(architecture, "whole").parts
+        for part in widest(architecture).parts
     }
     held = np.sort(own.permutation(len(task.y))[:16])
     return ZooNetwork(
@@ -50,17 +53,31 @@ def network_of(task: ZooTask, architecture: str) -> ZooNetwork:
         rows=rows.astype(np.float32),
         base_features=features.astype(np.float32),
         held=held,
-        inputs=own.integers(0, 256, (len(held), 3, 64, 64)).astype(np.uint8),
+        inputs=whole.prepared(
+            architecture, own.integers(0, 256, (len(held), 64, 64, 3)).astype(np.uint8)
+        ),
     )
+
+
+def widest(architecture: str) -> WeightPlan:
+    """All that may change of an architecture."""
+    return weight_plan(architecture, registry.known(architecture).widest("whole"))
 
 
 @pytest.fixture(scope="session")
 def zoos(zoo_tasks: list[ZooTask], generator: Generator) -> dict[str, Zoo]:
     """Two sizes of ten families, two sites each."""
+    return make_zoos(SIZES, zoo_tasks, generator)
+
+
+def make_zoos(
+    sizes: Sequence[str], zoo_tasks: list[ZooTask], generator: Generator
+) -> dict[str, Zoo]:
+    """Networks of these architectures, one a task."""
     found = {}
-    for architecture in SIZES:
+    for architecture in sizes:
         networks = [network_of(t, architecture) for t in zoo_tasks if not t.key.endswith("-2")]
-        plan = weight_plan(architecture, "whole")
+        plan = widest(architecture)
         codec = codecs.fit_layer_codec(
             [part.name for part in plan.parts], [n.tokens for n in networks], LATENT
         )

@@ -107,7 +107,8 @@ def test_an_untrained_denoiser_is_the_blend_of_its_skeletons(
 ) -> None:
     rng = np.random.default_rng(1)
     episode = draw(plants, zoos, frozenset(["family-1"]), rng, CLEAN)
-    found = sampler.deterministic(untrained(), collate([episode.condition], [0]))
+    model = untrained()
+    found = sampler.deterministic(model, collate([episode.condition], [0], model.config))
     expected = episode.condition.skeleton_rows
     np.testing.assert_allclose(found.rows[0].detach().numpy(), expected, atol=1e-5)
 
@@ -118,7 +119,8 @@ def test_without_trust_in_neighbours_the_skeleton_is_the_closed_form_on_the_base
     rng = np.random.default_rng(1)
     wary = {n: replace(z, knowledge=replace(z.knowledge, trust=0.0)) for n, z in zoos.items()}
     condition = draw(plants, wary, frozenset(["family-1"]), rng, CLEAN).condition
-    found = sampler.deterministic(untrained(), collate([condition], [0]))
+    model = untrained()
+    found = sampler.deterministic(model, collate([condition], [0], model.config))
     np.testing.assert_allclose(found.rows[0].detach().numpy(), condition.bridged_rows, atol=1e-5)
     assert not found.latents.any()
     assert np.abs(condition.retrieved_latents).max() > 0  # still seen, and still offered

@@ -127,7 +127,7 @@ def test_every_tensor_of_a_step_is_on_its_device(
     model = untrained().train().to(META.device)
     with OneDevice():  # type: ignore[no-untyped-call]
         training.loss(model, moved, episodes, UNEQUAL, rngs, META).backward()  # type: ignore[no-untyped-call]
-        condition = collate([episodes[0].condition], [0])
+        condition = collate([episodes[0].condition], [0], model.config)
         found = sampler.deterministic(model, compute.on(condition, META.device))
     assert all(p.grad is not None and p.grad.is_meta for p in model.parameters())
     assert found.rows.is_meta and found.latents.is_meta

@@ -59,7 +59,7 @@ def test_functional_loss_reaches_every_output(zoos: dict[str, Zoo], plants: Plan
     episode = draw(plants, zoos, FAMILIES[0], rng, Scenario())
     model = untrained().train()
     number = sorted(zoos).index(episode.architecture)
-    batch = collate([episode.condition], [number])
+    batch = collate([episode.condition], [number], model.config)
     k = len(episode.plant.labels)
     nothing = Weights(torch.zeros(1, k, 65), torch.zeros(1, 11, 4))
     found = model(nothing, torch.ones(1), batch)

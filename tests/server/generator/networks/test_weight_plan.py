@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wg_common.errors import ConfigError
-from wg_common.nets import registry, whole
+from wg_common.nets import lite0, registry, whole
 from wg_server.generator.networks.weight_plan import RANK, weight_plan
 
 Arrays = dict[str, np.ndarray]
@@ -14,15 +14,15 @@ Arrays = dict[str, np.ndarray]
 
 def _delta(architecture: str, seed: int) -> Arrays:
     rng = np.random.default_rng(seed)
-    shapes = whole.trunk_shapes(architecture)
+    shapes = whole.own_shapes(architecture)
     return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
 
 
 @pytest.mark.parametrize("architecture", whole.KINDS)
 @given(seed=st.integers(0, 1 << 30))
 @settings(max_examples=5, deadline=None)
-def test_whole_delta_round_trips_exactly(architecture: str, seed: int) -> None:
-    plan = weight_plan(architecture, "whole")
+def test_widest_delta_round_trips_exactly(architecture: str, seed: int) -> None:
+    plan = weight_plan(architecture, registry.known(architecture).widest("whole"))
     delta = _delta(architecture, seed)
     again = plan.delta(plan.tokens(delta))
     assert list(again) == list(delta)
@@ -53,7 +53,7 @@ def test_what_is_not_planned_stays_the_base(architecture: str, name: str) -> Non
     assert all(value.any() == (tensor in planned) for tensor, value in delta.items())
 
 
-@pytest.mark.parametrize("architecture", whole.KINDS)
+@pytest.mark.parametrize("architecture", [*whole.IMAGES.widths, *whole.WINDOWS.widths])
 def test_plans_are_nested(architecture: str) -> None:
     def names(plan: str) -> set[str]:
         return {part.name for part in weight_plan(architecture, plan).parts}
@@ -62,6 +62,49 @@ def test_plans_are_nested(architecture: str) -> None:
     assert names("norm") < names("whole")
     assert names("layers") < names("whole")
     assert names("low-rank") == names("whole")
+
+
+def test_lite0_has_norms_and_mixtures_of_its_last_blocks() -> None:
+    def names(plan: str) -> set[str]:
+        return {part.name for part in weight_plan("lite0", plan).parts}
+
+    assert names("head") == set()
+    mixtures = names("low-rank") - names("norm")
+    assert all(name.endswith("norm") for name in names("norm"))
+    assert mixtures == {
+        *(f"blocks.{number}.{layer}" for number in range(8, 16) for layer in ("expand", "project")),
+        "last",
+    }
+    sizes = {part.size for part in weight_plan("lite0", "low-rank").parts if part.name in mixtures}
+    assert sizes == {lite0.RANK**2}
+
+
+@pytest.mark.parametrize("name", ["head", "norm", "low-rank"])
+@given(seed=st.integers(0, 1 << 30))
+@settings(max_examples=5, deadline=None)
+def test_lite0_tokens_round_trip_exactly(name: str, seed: int) -> None:
+    plan = weight_plan("lite0", name)
+    delta = _delta("lite0", seed)
+    again = plan.delta(plan.tokens(delta))
+    planned = {tensor for part in plan.parts for tensor, _ in part.tensors}
+    for tensor, value in again.items():
+        np.testing.assert_array_equal(value, delta[tensor] if tensor in planned else 0)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "asked", "got"),
+    [
+        ("lite0", "whole", "low-rank"),
+        ("lite0", "layers", "low-rank"),
+        ("lite0", "norm", "norm"),
+        ("cnn-m", "whole", "whole"),
+        ("cnn-m", "nothing", "nothing"),
+    ],
+)
+def test_a_wider_plan_than_there_is_means_the_widest(
+    architecture: str, asked: str, got: str
+) -> None:
+    assert registry.known(architecture).widest(asked) == got
 
 
 def test_low_rank_deltas_have_low_rank() -> None:
