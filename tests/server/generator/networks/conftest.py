@@ -53,10 +53,15 @@ def network_of(task: ZooTask, architecture: str) -> ZooNetwork:
         rows=rows.astype(np.float32),
         base_features=features.astype(np.float32),
         held=held,
-        inputs=whole.prepared(
-            architecture, own.integers(0, 256, (len(held), 64, 64, 3)).astype(np.uint8)
-        ),
+        inputs=whole.prepared(architecture, list(_records(architecture, len(held), own))),
     )
+
+
+def _records(architecture: str, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Noise of the architecture's modality."""
+    if registry.known(architecture).modality == "windows":
+        return rng.normal(size=(count, 2, 40))
+    return rng.integers(0, 256, (count, 64, 64, 3)).astype(np.uint8)
 
 
 def widest(architecture: str) -> WeightPlan:
