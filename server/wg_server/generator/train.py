@@ -54,12 +54,7 @@ from wg_server.generator.networks import make as networks
 from wg_server.generator.noising import Noise
 from wg_server.generator.package import Parts, pack
 from wg_server.generator.plan import GeneratorPlan
-from wg_server.generator.tasks import (
-    Split,
-    ZooTask,
-    load_tasks,
-    split_families,
-)
+from wg_server.generator.tasks import Split, ZooTask, load_tasks, split_families
 from wg_server.home import ServerHome
 from wg_server.zoo.store import Zoo
 from wg_server.zoo.workers import threads
