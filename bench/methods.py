@@ -195,31 +195,38 @@ def _draw(methods: Methods, plants: Plants, cell: Cell, seed: int) -> _Drawn:
     return _Drawn(x, said, gone, made, heads, batch, guess.centre)
 
 
-def _local(methods: Methods, plants: Plants, cell: Cell, drawn: _Drawn) -> dict[str, LinearHead]:
-    """Heads after local training, and the one that the plant's selector keeps."""
-    k, d = len(plants.labels), plants.test[0].shape[1]
-    trunk = Trunk(drawn.x)
+def contested(made: Generated, trunk: Trunk, labels: Ints, dimension: int) -> contest.Outcome:
+    """The plant's contest over what was delivered, with the policy that plants start with.
+
+    Args:
+        made: What the server makes.
+        trunk: The encoder, seen through the plant's records.
+        labels: ``[n]``, -1 without one.
+        dimension: Number of features that are released.
+    """
+    width = trunk.features.shape[1]
     offers = [
-        Offer(
-            c.name,
-            c.source,
-            trunk,
-            head_from_tensors(c.tensors).padded(d),
-        )
-        for c in drawn.made.candidates
+        Offer(c.name, c.source, trunk, head_from_tensors(c.tensors).padded(width))
+        for c in made.candidates
         if c.source != POSTERIOR
     ]
-    delivered = next(c.tensors for c in drawn.made.candidates if c.source == POSTERIOR)
-    zero = LinearHead(np.zeros((k, d)), np.zeros(k))
-    held = contest.hold(
+    k = len(offers[0].head.bias)
+    zero = LinearHead(np.zeros((k, width)), np.zeros(k))
+    delivered = next(c.tensors for c in made.candidates if c.source == POSTERIOR)
+    return contest.hold(
         trunk,
-        drawn.y,
+        labels,
         None,
         offers,
         Offer("", "", trunk, zero),
         AcceptanceConfig(),
-        posterior=from_tensors(delivered, k, plants.dimension),
+        posterior=from_tensors(delivered, k, dimension),
     )
+
+
+def _local(methods: Methods, plants: Plants, cell: Cell, drawn: _Drawn) -> dict[str, LinearHead]:
+    """Heads after local training, and the one that the plant's selector keeps."""
+    held = contested(drawn.made, Trunk(drawn.x), drawn.y, plants.dimension)
     found = {SELECTOR: held.models[held.kept].head}
     if len(drawn.y):
         found[contest.COMPLETED] = held.models[contest.COMPLETED].head
@@ -229,7 +236,7 @@ def _local(methods: Methods, plants: Plants, cell: Cell, drawn: _Drawn) -> dict[
     found[f"network{THEN_LOCAL}"] = held.models[contest.GENERATED_FINETUNED].head
     found[f"closed-form{THEN_LOCAL}"] = held.models[contest.CLOSED_FORM_FINETUNED].head
     folds = stratified(drawn.y, np.random.default_rng(5))
-    mass = len(drawn.gone) / k
+    mass = len(drawn.gone) / len(plants.labels)
     for name in methods.tuned:
         if name in drawn.heads:
             tuned = fit_finetuned(drawn.heads[name], drawn.x, drawn.y, folds, unseen_mass=mass)

@@ -23,19 +23,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from bench import networks, plants
+from bench.methods import contested
 from bench.tables import Results, Row
 
 from wg_client import contest
-from wg_client.config import AcceptanceConfig
-from wg_client.entrants import Offer
 from wg_client.finetune import fit_finetuned
 from wg_client.folds import stratified
 from wg_client.heads import LinearHead, head_from_tensors
 from wg_client.trunks import Trunk
-from wg_common.class_means import from_tensors
 from wg_common.nets.encoder import Encoder, load_encoder
-from wg_common.weights_package import KIN, POSTERIOR
-from wg_server.generator.generate import Generator, generate, load_generator
+from wg_common.weights_package import KIN
+from wg_server.generator.generate import GeneratedCandidate, Generator, generate, load_generator
 from wg_server.home import ServerHome
 
 WITHOUT = ", no data of its kind"
@@ -137,8 +135,10 @@ def judge(
     keep = ~np.isin(y, gone)
     x, y = x[keep], y[keep] if cell.labelled else np.full(int(keep.sum()), -1)
     release = plants.release(encoder.id, x[:, :d], y, data.labels, cell.epsilon, rng)
-    zero = LinearHead(np.zeros((k, x.shape[1])), np.zeros(k))
     trunk, scores = Trunk(x), {}
+
+    def given(candidate: GeneratedCandidate) -> LinearHead:
+        return head_from_tensors(candidate.tensors).padded(x.shape[1])
 
     def right(head: LinearHead) -> float:
         return float((head.logits(test).argmax(axis=1) == data.test[1]).mean())
@@ -148,33 +148,22 @@ def judge(
         (WITHOUT, replace(generator.parts, own_kinds=None)),
     ):
         made = generate(Generator("", parts), release, [], data.labels, samples=4, seed=seed)
-        offers = [
-            Offer(c.name, c.source, trunk, head_from_tensors(c.tensors).padded(x.shape[1]))
-            for c in made.candidates
-            if c.source != POSTERIOR
-        ]
-        scores[f"delivered{end}"] = right(offers[0].head)
-        posterior = next(c.tensors for c in made.candidates if c.source == POSTERIOR)
-        held = contest.hold(
-            trunk,
-            y,
-            None,
-            offers,
-            Offer("", "", trunk, zero),
-            AcceptanceConfig(),
-            posterior=from_tensors(posterior, k, d),
-        )
+        first = made.candidates[0]
+        scores[f"delivered{end}"] = right(given(first))
+        held = contested(made, trunk, y, d)
         scores[f"selector{end}"] = right(held.models[held.kept].head)
         if not end:
-            scores["found"] = float(offers[0].source == KIN)
+            scores["found"] = float(first.source == KIN)
             if contest.LOCAL in held.models:
                 scores["local-only"] = right(held.models[contest.LOCAL].head)
                 scores["delivered, then local"] = right(
                     held.models[contest.GENERATED_FINETUNED].head
                 )
-    scores["closed-form"] = right(next(o.head for o in offers if o.source == "closed-form"))
+    closed = next(c for c in made.candidates if c.source == "closed-form")
+    scores["closed-form"] = right(given(closed))
     if cell.labelled:
         folds = stratified(y, np.random.default_rng(5))
+        zero = LinearHead(np.zeros((k, x.shape[1])), np.zeros(k))
         tuned = fit_finetuned(zero, x, y, folds, unseen_mass=len(gone) / k)
         scores["lp-ft"] = right(tuned.fitted.head)
     return scores

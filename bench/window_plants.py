@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from bench import tables
 from bench.generator import _read
 from bench.measure import machine
-from bench.methods import JUDGED, LOCAL, SELECTOR, SISTER_SHOTS, THEN_LOCAL, Cell
+from bench.methods import JUDGED, LOCAL, SELECTOR, SISTER_SHOTS, THEN_LOCAL, Cell, contested
 from bench.plants import CLASSES, SISTERS, Floats, Ints, Plants, release
 from bench.plants import parts as cut_by_groups
 from numpy.typing import NDArray
@@ -39,12 +39,9 @@ from sklearn.linear_model import RidgeClassifierCV
 
 from wg_client import contest
 from wg_client.baseline import fit_local
-from wg_client.config import AcceptanceConfig
-from wg_client.entrants import Offer
 from wg_client.folds import stratified
 from wg_client.heads import LinearHead, head_from_tensors
 from wg_client.trunks import encoder_trunk
-from wg_common.class_means import from_tensors
 from wg_common.nets import encoder as encoders
 from wg_common.nets.encoder import Encoder, load_encoder
 from wg_common.weights_package import POSTERIOR
@@ -267,7 +264,6 @@ def judge(generator: Generator, found: WindowPlants, cell: Cell, seed: int) -> d
         for c in made.candidates
         if c.source != POSTERIOR
     }
-    delivered = next(c.tensors for c in made.candidates if c.source == POSTERIOR)
     heads = {name: head for name, head in offered.items() if name in JUDGED}
     sites = [site_evidence(own, plants.labels)]
     sites += [site_evidence(m.statistics, plants.labels) for m in memory]
@@ -278,22 +274,7 @@ def judge(generator: Generator, found: WindowPlants, cell: Cell, seed: int) -> d
         heads[name] = LinearHead(weight, bias - weight @ guess.centre).padded(x.shape[1])
     if cell.labelled:
         trunk = encoder_trunk(x, d, found.scaled)
-        width = trunk.features.shape[1]
-        zero = LinearHead(np.zeros((k, width)), np.zeros(k))
-        offers = [
-            Offer(c.name, c.source, trunk, head_from_tensors(c.tensors).padded(width))
-            for c in made.candidates
-            if c.source != POSTERIOR
-        ]
-        held = contest.hold(
-            trunk,
-            y,
-            None,
-            offers,
-            Offer("", "", trunk, zero),
-            AcceptanceConfig(),
-            posterior=from_tensors(delivered, k, d),
-        )
+        held = contested(made, trunk, y, d)
         heads[contest.COMPLETED] = held.models[contest.COMPLETED].head
         heads[SELECTOR] = held.models[held.kept].head
         heads[LOCAL] = held.models[contest.LOCAL].head

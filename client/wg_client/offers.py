@@ -62,8 +62,11 @@ def hold_contest(
             if sources[name] == POSTERIOR:
                 posterior = class_means.from_tensors(values, classes, dimension)
                 continue
-            wide = sources[name] == KIN and not whole
-            columns = features.local.shape[1] if wide else dimension
+            columns = dimension
+            if sources[name] == KIN:
+                columns = features.local.shape[1]
+                if whole or features.scaled < columns:
+                    raise DecodeError(f"source {KIN!r} is of heads that all plants can stand on")
             registry.check_tensors(package.architecture, values, classes, columns)
         except DecodeError as error:
             raise DecodeError(f"candidate {name}: {error}") from error

@@ -140,6 +140,13 @@ def test_a_package_without_the_base_or_with_another_trunk_is_refused(
     assert not model_store.all_manifests(plant.home) and not plant.home.report.exists()
 
 
+def test_a_whole_network_cannot_pass_for_a_head_of_kin(
+    make_plant: MakePlant, weights: Weights, good: Network
+) -> None:
+    with pytest.raises(DecodeError, match="candidate k: source 'kin'"):
+        _apply(make_plant(), {**weights, "k": (good, "kin")})
+
+
 def test_exports_agree_with_the_plant_s_own_predictions_and_need_no_encoder(
     make_plant: MakePlant, weights: Weights, tmp_path: Path
 ) -> None:

@@ -21,7 +21,7 @@ from wg_client.heads import LinearHead, fit_lda, scaling
 from wg_client.network_tuning import fine_tune
 from wg_client.release import dataset_record
 from wg_common import signing
-from wg_common.errors import DataError, VerificationError
+from wg_common.errors import DataError, DecodeError, VerificationError
 from wg_common.ledger.store import Ledger
 from wg_common.nets import registry, whole, windows
 from wg_common.nets.encoder import fit_window_encoder, load_encoder, raw_window_features
@@ -108,6 +108,15 @@ def test_a_package_is_applied_and_predicts_windows(
         window_plant.home, applied.manifest, model_store.KEPT, features, data.names
     )
     assert row.label == LABELS[2]
+
+
+def test_a_head_of_kin_is_refused_since_the_plant_turns_local_features_by_its_own_records(
+    window_plant: TestPlant, good: LinearHead
+) -> None:
+    columns = load_encoder(window_plant.home.encoder.read_bytes()).local_dimension
+    wide = {"k": (good.padded(columns), "kin")}
+    with pytest.raises(DecodeError, match="candidate k: source 'kin'"):
+        apply_package(window_plant.home, window_plant.package(wide, architecture="window-head"))
 
 
 def test_images_are_refused_where_the_encoder_is_for_windows(

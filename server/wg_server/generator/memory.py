@@ -55,13 +55,11 @@ def remember(tasks: Sequence[ZooTask]) -> Memory:
     second = np.zeros((d, d))
     for index, task in enumerate(tasks):
         classes = len(task.labels)
-        hot = np.eye(classes)[task.y]
-        means = hot.T @ task.features / hot.sum(axis=0)[:, None]
-        centre = means.mean(axis=0)
+        centre, deviations = task.moments()
         weight = task.weight - task.weight.mean(axis=0)
         size = np.sqrt(np.mean(np.sum(weight**2, axis=1))) + 1e-12
         bias = task.bias + task.weight @ centre
-        rows.append(means - centre)
+        rows.append(deviations)
         weights.append(weight / size)
         biases.append((bias - bias.mean()) / size)
         number += [index] * classes

@@ -71,10 +71,9 @@ def collect(tasks: Sequence[ZooTask]) -> OwnKinds | None:
     weights: list[Array] = []
     biases: list[Array] = []
     for task in tasks:
-        hot = np.eye(len(task.labels))[task.y]
-        means = hot.T @ task.features / np.maximum(hot.sum(axis=0), 1)[:, None]
-        centres.append(means.mean(axis=0))
-        deviations.append(means - centres[-1])
+        centre, away = task.moments()
+        centres.append(centre)
+        deviations.append(away)
         first = sum(part.shape[1] for part in weights)
         if task.local is None:
             numbers.append(np.full(len(task.labels), _STRANGER))

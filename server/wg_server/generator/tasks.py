@@ -37,6 +37,13 @@ class ZooTask:
     bias: NDArray[np.float32]
     local: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
 
+    def moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean of the class means, ``[d]``, and each class's deviation from it, ``[K, d]``."""
+        hot = np.eye(len(self.labels))[self.y]
+        means = hot.T @ self.features / np.maximum(hot.sum(axis=0), 1)[:, None]
+        centre = means.mean(axis=0)
+        return centre, means - centre
+
 
 def load_tasks(zoo: Zoo, encoder: str) -> list[ZooTask]:
     """All entries of one encoder.

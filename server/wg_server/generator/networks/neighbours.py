@@ -96,10 +96,9 @@ def shelve(networks: Sequence[ZooNetwork], latents: NDArray[np.floating], codec:
         units.append([float(np.abs(part).max(initial=0.0)) / _STEPS or 1.0 for part in rest])
         scaled = [np.rint(part / unit) for part, unit in zip(rest, units[-1], strict=True)]
         left.append(np.concatenate([np.zeros(0), *scaled]).astype(np.int8))
-        hot = np.eye(len(network.task.labels))[network.task.y]
-        means = hot.T @ network.task.features / np.maximum(hot.sum(axis=0), 1)[:, None]
-        centres.append(means.mean(axis=0))
-        deviations.append(means - centres[-1])
+        centre, away = network.task.moments()
+        centres.append(centre)
+        deviations.append(away)
     sizes = [len(part) for part in deviations]
     return Shelf(
         deviations=np.concatenate(deviations),
