@@ -6,14 +6,16 @@ cross-validation; n the number of labelled records; K the declared classes, U of
 local record; and ``m = unseen_share * U / K`` the share of future records that the policy expects
 from those. Then
 
-    gain  = (1 - m) * (sum_i d_i / (n + n0) - lost) + m * (sum_c r_c + 0) / (C + 1) / 2
+    q     = (sum_c r_c + 0) / (C + 1)
+    gain  = (1 - m) * (sum_i d_i / (n + n0) - lost) + m * h * q
     sd^2  = (1 - m)^2 * (sum_i (d_i - mean d)^2 + n0 * v0) / (n + n0)^2
-            + m^2 * q * (1 - q) / (C + 1) / 4
+            + m^2 * h^2 * q * (1 - q) / (C + 1)
 
 with ``n0 = prior_records`` records' worth of belief that nothing changes, of variance v0 = 0.1;
 ``r_c`` the recall of seen class c when the challenger must do without its local records (C
-classes tried, one pseudo-class of recall 0, q their mean), halved because the class did shape the
-statistics behind the delivered weights; ``lost`` the accuracy on seen classes that predicting
+classes tried, one pseudo-class of recall 0, q their mean); ``h = 0.7``, since the class did shape
+the statistics behind the delivered weights, or 1 for what is completed at the plant from other
+sites' statistics only (docs/decisions/0090); ``lost`` the accuracy on seen classes that predicting
 unseen ones costs. With fewer than three seen classes ``r_c`` is the delivered head's own recall
 (``left_out``). The local-only model never predicts an unseen class: its recall there is 0.
 
@@ -42,6 +44,8 @@ from wg_client.heads import Floats, Ints
 
 ACCURACY_OF_NAT = 0.4
 """Gain in accuracy for a nat of log loss less, on average over data sets, plants and releases."""
+SHAPED = 0.7
+"""Share h of the recall of left-out classes that counts where they shaped the delivered weights."""
 PRIOR_VARIANCE = 0.1
 """Variance v0 of a record's difference under the prior."""
 
@@ -57,7 +61,7 @@ class Evidence:
         lower: ``gain - caution * sd``.
         accepted: Whether the rule accepts it.
         nats: Out-of-fold log loss of local-only minus the challenger's, summed over records.
-        unseen_recall: Estimated recall on classes without local records, before halving.
+        unseen_recall: Estimated recall on classes without local records, q.
     """
 
     name: str
@@ -88,6 +92,7 @@ def compare(
     mass: float,
     recalls: Floats,
     lost: float,
+    counts: float = SHAPED,
 ) -> Evidence:
     """Weigh a challenger against local-only; the module says how.
 
@@ -99,6 +104,7 @@ def compare(
         mass: Share m.
         recalls: Leave-class-out recalls ``r_c``, ``[C]``.
         lost: Accuracy lost to unseen classes.
+        counts: Share h of the recalls that counts.
     """
     nats = local.mean(axis=0) - challenger.mean(axis=0)
     difference = ACCURACY_OF_NAT * nats
@@ -107,9 +113,9 @@ def compare(
     scatter = float(np.sum((difference - difference.mean()) ** 2))
     seen_variance = (scatter + config.prior_records * PRIOR_VARIANCE) / total**2
     recall = float(recalls.sum()) / (len(recalls) + 1)
-    recall_variance = recall * (1 - recall) / (len(recalls) + 1) / 4
-    gain = (1 - mass) * seen + mass * recall / 2
-    sd = float(np.sqrt((1 - mass) ** 2 * seen_variance + mass**2 * recall_variance))
+    recall_variance = recall * (1 - recall) / (len(recalls) + 1)
+    gain = (1 - mass) * seen + mass * counts * recall
+    sd = float(np.sqrt((1 - mass) ** 2 * seen_variance + (mass * counts) ** 2 * recall_variance))
     lower = gain - config.caution * sd
     return Evidence(
         name=name,

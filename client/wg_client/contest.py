@@ -189,6 +189,7 @@ def _weigh(
         mass=mass,
         recalls=recalls,
         lost=lost,
+        counts=1.0 if name == COMPLETED else acceptance.SHAPED,
     )
 
 

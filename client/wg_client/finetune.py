@@ -12,7 +12,7 @@ would do is measured by *leave-class-out*: each seen class in turn is treated as
 records. With m the share of unseen classes that the acceptance policy declares, recipe and
 bias minimise the log loss of a mixture: m of left-out records, 1 - m of the others. It is an
 optimistic figure, since the left-out class did shape the statistics that the delivered head was
-made from; ``acceptance`` halves the recall for that reason.
+made from; ``acceptance`` counts a part of the recall for that reason.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from wg_client.acceptance import (
     ACCURACY_OF_NAT,
     PRIOR_VARIANCE,
+    SHAPED,
     Evidence,
     compare,
     keep,
@@ -42,10 +43,10 @@ def test_the_gain_is_the_formula_of_the_module() -> None:
     )
     difference = ACCURACY_OF_NAT * nats
     recall = 1.5 / 3
-    gain = 0.8 * (difference.sum() / 30 - 0.03) + 0.2 * recall / 2
+    gain = 0.8 * (difference.sum() / 30 - 0.03) + 0.2 * SHAPED * recall
     scatter = np.sum((difference - difference.mean()) ** 2)
     variance = 0.8**2 * (scatter + 10 * PRIOR_VARIANCE) / 30**2
-    variance += 0.2**2 * recall * (1 - recall) / 3 / 4
+    variance += (0.2 * SHAPED) ** 2 * recall * (1 - recall) / 3
     assert found.gain == pytest.approx(gain)
     assert found.sd == pytest.approx(np.sqrt(variance))
     assert found.lower == pytest.approx(gain - 0.5 * np.sqrt(variance))
@@ -102,7 +103,12 @@ def test_unseen_classes_count_as_the_policy_says() -> None:
     assert unseen_mass(AcceptanceConfig(unseen_share=0), declared=10, seen=8) == 0
     equal = np.ones((1, 30))
     found = compare("x", equal, equal, CONFIG, mass=0.2, recalls=np.full(8, 0.9), lost=0.0)
-    assert found.accepted and found.gain == pytest.approx(0.2 * 7.2 / 9 / 2)
+    assert found.accepted and found.gain == pytest.approx(0.2 * SHAPED * 7.2 / 9)
+    whole = compare(
+        "x", equal, equal, CONFIG, mass=0.2, recalls=np.full(8, 0.9), lost=0.0, counts=1.0
+    )
+    assert whole.gain == pytest.approx(found.gain / SHAPED)
+    assert whole.unseen_recall == found.unseen_recall
 
 
 def test_the_largest_lower_bound_is_kept_or_nothing() -> None:
