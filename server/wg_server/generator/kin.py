@@ -27,6 +27,8 @@ Floats = NDArray[np.float64]
 
 LOOKED_AT = 12
 """Entries that are compared exactly, the most promising ones."""
+LIKELY = 0.5
+"""A probability above which something is taken to be so."""
 _TEMPER = 0.5
 """Weight of each nat: coordinates are not independent, nor exactly normal."""
 _NAMES = 10.0

@@ -16,14 +16,12 @@ from numpy.typing import NDArray
 
 from wg_common.errors import DecodeError
 from wg_server.generator.blup import Prediction, Priors
-from wg_server.generator.kin import find_kin, measure
+from wg_server.generator.kin import LIKELY, find_kin, measure
 from wg_server.generator.tasks import ZooTask
 
 Floats = NDArray[np.float64]
 Array = NDArray[np.float32]
 
-LIKELY = 0.5
-"""A probability above which something is taken to be so."""
 _STRANGER = -1
 """In place of the number of a head: the task has none."""
 

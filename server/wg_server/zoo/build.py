@@ -33,8 +33,6 @@ _FIT_TASKS = 16
 """Tasks whose images for the encoder's fit one job renders."""
 _LOCAL_PENALTY = 100.0
 """Of heads on all local features, which are many times as many as those that are released."""
-_VIEWS = 2
-"""Views of each of the operator's own records through cameras of other sites."""
 Progress = Callable[[int, str], None]
 
 
@@ -151,8 +149,8 @@ def _local_heads(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Heads on all local features: of the records as they are, and with views of other sites."""
     rng = np.random.default_rng((spec.seed, spec.family, spec.site, 9))
-    views = [local]
-    views += [encoder.encode_local(sources.elsewhere(task.records, rng)) for _ in range(_VIEWS)]
+    _, *others = sources.views(task.records, rng)
+    views = [local, *(encoder.encode_local(seen) for seen in others)]
     fits = []
     for seen in (views[:1], views):
         labels = np.tile(task.labels, len(seen))

@@ -9,6 +9,9 @@
 Fine-tuning is LP-FT (Kumar et al., ICLR 2022): a linear probe first, then everything, warmed up
 slowly. A fifth of a task's records are held out, at most ``HELD_LIMIT``; they are what the
 generator's functional loss and every accuracy of the entry are measured on.
+
+Of the operator's own images there is a second network in the object, which has seen the same
+records through cameras of other sites as well (docs/decisions/0089).
 """
 
 from __future__ import annotations
@@ -26,8 +29,8 @@ from numpy.typing import NDArray
 
 from wg_common import atomic, canonical
 from wg_common.errors import DecodeError, VerificationError
+from wg_common.nets import registry, whole
 from wg_common.nets import trunk as trunks
-from wg_common.nets import whole
 from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
 from wg_server.zoo import bases, heads, sources
 from wg_server.zoo.plan import NetworksPlan
@@ -35,11 +38,15 @@ from wg_server.zoo.store import ENTRY_LIMIT, OBJECT_LIMIT, Entry, Zoo
 from wg_server.zoo.workers import pool, threads
 
 HELD_LIMIT = 64
+_ELSEWHERE = "elsewhere/"
+"""Prefix of the tensors of the network that has seen other sites' views too."""
 _INPUTS = "images"
 """Name of the held-out records in an object, whatever they are."""
 _BATCH = 48
 _WARM_UP = 30
 _RATE = 5e-4
+STEPS_ELSEWHERE = 2
+"""Steps of a network that sees other sites' views too, in those of one that does not."""
 _PENALTY = 30.0
 """Of the probe that fine-tuning starts from: an overconfident one throws the first steps off."""
 Array = NDArray[np.float32]
@@ -80,12 +87,15 @@ class Network:
         base_features: The base's features of the task's records, ``[n, F]``.
         held: Rows of the records that it was not trained on, ``[q]``.
         inputs: These records, from ``whole.prepared``.
+        elsewhere: As ``tensors``, of the network that has seen other sites' views of the records
+            too; empty if there is none.
     """
 
     tensors: dict[str, Array]
     base_features: Array
     held: NDArray[np.int64]
     inputs: whole.Batch
+    elsewhere: dict[str, Array]
 
 
 def wanted(entries: Sequence[Entry], plan: NetworksPlan) -> list[tuple[str, Entry]]:
@@ -167,9 +177,11 @@ def read(zoo: Zoo, entry: NetworkEntry) -> Network:
         tensors = dict(safetensors.numpy.load(data))
         features = tensors.pop("base_features").astype(np.float32)
         held, inputs = tensors.pop("held").astype(np.int64), tensors.pop(_INPUTS)
+        others = [name for name in tensors if name.startswith(_ELSEWHERE)]
+        elsewhere = {name.removeprefix(_ELSEWHERE): tensors.pop(name) for name in others}
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise DecodeError(f"{path}: not a network of the zoo: {error}") from error
-    return Network(tensors, features, held, inputs)
+    return Network(tensors, features, held, inputs, elsewhere)
 
 
 def fine_tune(
@@ -256,15 +268,21 @@ def _build_network(zoo: Zoo, entry: Entry, architecture: str, steps: int) -> Non
     count = min(len(order) // 5, HELD_LIMIT)
     held, train = np.sort(order[:count]), order[count:]
 
-    def tuned(steps: int) -> dict[str, Array]:
-        return fine_tune(
-            architecture, base, images[train], labels[train], classes, steps=steps, rng=rng
-        )
+    def tuned(views: Sequence[whole.Batch], steps: int) -> dict[str, Array]:
+        seen = np.concatenate([view[train] for view in views])
+        y = np.tile(labels[train], len(views))
+        return fine_tune(architecture, base, seen, y, classes, steps=steps, rng=rng)
 
-    probe, tensors = tuned(0), tuned(steps)
+    probe, tensors = tuned([images], 0), tuned([images], steps)
+    elsewhere: dict[str, Array] = {}
+    if entry.task.own and registry.known(architecture).modality == "images":
+        _, *others = sources.views(task.records, rng)
+        views = [images, *(whole.prepared(architecture, seen) for seen in others)]
+        elsewhere = whole.own(architecture, tuned(views, STEPS_ELSEWHERE * steps))
     data = safetensors.numpy.save(
         {
             **whole.own(architecture, tensors),
+            **{_ELSEWHERE + name: tensor for name, tensor in elsewhere.items()},
             "base_features": whole.features(whole.load_trunk(architecture, base), images).astype(
                 np.float16
             ),

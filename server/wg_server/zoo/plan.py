@@ -38,8 +38,8 @@ CONTRIBUTIONS: Kind = "contributions"
 _WINDOWS = ("procedural-windows", "npz", CONTRIBUTIONS)
 """Kinds of sources that sensor windows come from; all but the first have images too."""
 _FILES = ("torchvision", "npz", "folder", "archive", CONTRIBUTIONS)
-_WITH_LOCAL_HEAD = 2
-"""Version of tasks of files: their objects hold a head on all local features too."""
+_OWN_VERSION = 3
+"""Version of tasks of files: they have heads on all local features, and networks of other views."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,7 +241,7 @@ def tasks(plan: ZooPlan) -> list[TaskSpec]:
     """All tasks of a plan: sites of one family are neighbours."""
     return [
         TaskSpec(
-            version=_WITH_LOCAL_HEAD if source.kind in _FILES else 1,
+            version=_OWN_VERSION if source.kind in _FILES else 1,
             seed=plan.seed + 7919 * number,
             kind=source.kind,
             family=family,

@@ -50,6 +50,8 @@ _FASHION_FOLDERS = (
 )
 _ELSEWHERE = 0.3, 1.0
 """Strengths of the cameras and sensors of other sites."""
+_VIEWS = 2
+"""Views of each of the operator's own records through cameras of other sites."""
 _LEAST = 5
 """Fewest records of a class at a site."""
 
@@ -130,6 +132,13 @@ def elsewhere(records: Sequence[NDArray[Any]], rng: np.random.Generator) -> list
             chain = sensors.draw(rng, np.eye(len(record)), 1.0, strength, direct=True)
             found += sensors.observe(rng, record[None].astype(np.float64), chain)
     return found
+
+
+def views(
+    records: Sequence[NDArray[Any]], rng: np.random.Generator
+) -> list[Sequence[NDArray[Any]]]:
+    """Records as they are, and then each as some other sites may see it."""
+    return [records, *(elsewhere(records, rng) for _ in range(_VIEWS))]
 
 
 def fashion_folder(path: str = "") -> Path | None:

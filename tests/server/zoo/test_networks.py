@@ -83,19 +83,55 @@ def test_loaded_networks_are_base_and_delta_exactly(built: ServerHome) -> None:
     architecture = _architecture(built)
     base, base_id = bases.read_base(built.zoo, architecture)
     zoo, plan = Zoo(built.zoo), weight_plan(architecture, known(architecture).widest("whole"))
-    tasks = [
-        ZooTask(e.key, e.family, e.labels, w.features, w.labels, w.weight, w.bias)
-        for e in zoo.entries()
-        for w in [zoo.read(e)]
-    ]
-    loaded = {
-        network.task.key: network for network in load_networks(zoo, tasks, plan, base, base_id)
-    }
+    as_is, _ = load_networks(zoo, _tasks(zoo), plan, base, base_id)
+    loaded = {network.task.key: network for network in as_is}
     for entry in networks.networks(zoo, architecture, base_id):
         delta = plan.delta(loaded[entry.task].tokens)
         tensors = networks.read(zoo, entry).tensors
         for name, value in whole.own(architecture, base).items():
             np.testing.assert_array_equal(delta[name], tensors[name] - value)
+
+
+def test_own_images_have_a_network_of_other_sites_views_too(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    x, y = rng.integers(0, 256, (40, 16, 16)).astype(np.uint8), np.repeat([0, 1], 20)
+    np.savez(tmp_path / "set.npz", x=x, y=y, classes=np.array(["a", "b"]))
+    own = SourcePlan(
+        kind="npz",
+        families=1,
+        sites=1,
+        strength=0,
+        path=str(tmp_path / "set.npz"),
+        licence="test",
+        network_steps=2,
+    )
+    plan = PLANS["cnn-s"]
+    home = ServerHome(tmp_path / "home")
+    build(home, replace(plan, sources=(*plan.sources, own)), workers=1, progress=lambda *_: None)
+    zoo = Zoo(home.zoo)
+    base, base_id = bases.read_base(home.zoo, "cnn-s")
+    tasks = {entry.key: entry.task for entry in zoo.entries()}
+    for entry in networks.networks(zoo, "cnn-s", base_id):
+        network = networks.read(zoo, entry)
+        assert bool(network.elsewhere) == tasks[entry.task].own
+        if network.elsewhere:
+            assert {n: v.shape for n, v in network.elsewhere.items()} == {
+                n: v.shape for n, v in network.tensors.items()
+            }
+            different = [np.any(network.elsewhere[n] != network.tensors[n]) for n in base]
+            assert all(different)
+    loaded = _tasks(zoo)
+    as_is, elsewhere = load_networks(zoo, loaded, weight_plan("cnn-s", "whole"), base, base_id)
+    assert len(as_is) == 3
+    assert [network.task.family for network in elsewhere] == ["npz-0"]
+
+
+def _tasks(zoo: Zoo) -> list[ZooTask]:
+    return [
+        ZooTask(e.key, e.family, e.labels, w.features, w.labels, w.weight, w.bias)
+        for e in zoo.entries()
+        for w in [zoo.read(e)]
+    ]
 
 
 def test_the_base_of_lite0_is_the_encoder_s_network(tmp_path: Path) -> None:

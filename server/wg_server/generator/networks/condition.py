@@ -9,7 +9,7 @@ neighbours are trusted to begin with is measured on the zoo (``trust``).
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from wg_server.generator.blup import SITE_RATIO, Prediction, Priors
 from wg_server.generator.condition import Condition
-from wg_server.generator.kin import Spread, find_kin
+from wg_server.generator.kin import LIKELY, Kin, Spread, find_kin
 from wg_server.generator.networks import neighbours
 from wg_server.generator.networks.bridge import Bridge
 from wg_server.generator.networks.neighbours import Found, Shelf
@@ -73,6 +73,8 @@ class NetworkCondition:
         domain: The site's predicted mean, ``[d]``.
         centre: The base's predicted mean feature, ``[F]``.
         kin: What the family that the plant is most likely of offers; None for a stranger.
+        other: What the same family offers for the case that the plant's camera is not what it seems
+            to be; None if the family has one kind of networks only.
     """
 
     retrieved_rows: Array
@@ -87,6 +89,7 @@ class NetworkCondition:
     domain: Array
     centre: Array
     kin: Inheritance | None = None
+    other: Inheritance | None = None
 
     @property
     def skeleton_rows(self) -> Array:
@@ -121,6 +124,8 @@ class NetworkKnowledge:
         spread: How sister sites on the shelf differ.
         trust: In neighbours of plants without kin, 0 to 1: at 0 the skeleton is the closed form on
             the base.
+        elsewhere: Networks of tasks on the shelf that have seen other sites' views of the records
+            too; None if there are none.
     """
 
     priors: Priors
@@ -128,6 +133,7 @@ class NetworkKnowledge:
     shelf: Shelf
     spread: Spread
     trust: float = 1.0
+    elsewhere: Shelf | None = None
 
 
 def network_condition(
@@ -151,6 +157,7 @@ def network_condition(
         knowledge.shelf, knowledge.priors, guess, labels, count=SEEN, without=without
     )
     unit = knowledge.bridge.scale / ROW_UNIT
+    kin, other = _inherited(knowledge, guess, labels, without)
     rows, latents = found.mean()
     matched = np.zeros((len(labels), SIMILAR))
     best = found.matched[:SIMILAR].T
@@ -170,7 +177,8 @@ def network_condition(
             likeness=_single(found.likeness),
             domain=heads.centre,
             centre=_single(knowledge.bridge.centre_of(guess)),
-            kin=_inherited(knowledge, guess, labels, without),
+            kin=kin,
+            other=other,
         ),
         found,
     )
@@ -199,16 +207,29 @@ def settled(condition: NetworkCondition, rows: Tensor, latents: Tensor) -> Settl
 
 def _inherited(
     knowledge: NetworkKnowledge, guess: Prediction, labels: Sequence[str], without: Collection[int]
-) -> Inheritance | None:
-    shelf = knowledge.shelf
+) -> tuple[Inheritance | None, Inheritance | None]:
+    """What the plant's family offers: the likelier kind of its networks, and the other kind."""
+    shelf, elsewhere = knowledge.shelf, knowledge.elsewhere
     kin = find_kin(shelf, knowledge.spread, knowledge.priors, guess, labels, without=without)
     if kin is None or kin.share < _STRANGER:
-        return None
+        return None, None
+    as_is = _offered(knowledge.bridge, shelf, kin, guess)
+    keys = [shelf.keys[entry] for entry in kin.entries]
+    if elsewhere is None or not set(keys) <= set(elsewhere.keys):
+        return as_is, None
+    entries = np.array([elsewhere.keys.index(key) for key in keys])
+    step = elsewhere.starts[entries] - shelf.starts[kin.entries]
+    there = replace(kin, entries=entries, matched=kin.matched + step[:, None])
+    moved = _offered(knowledge.bridge, elsewhere, there, guess)
+    return (moved, as_is) if kin.moved > LIKELY else (as_is, moved)
+
+
+def _offered(bridge: Bridge, shelf: Shelf, kin: Kin, guess: Prediction) -> Inheritance:
     rows = shelf.rows[kin.matched].copy()  # [E, K, F + 1]
-    away = knowledge.bridge.centre_of(guess) - shelf.origins[kin.entries]  # [E, F]
+    away = bridge.centre_of(guess) - shelf.origins[kin.entries]  # [E, F]
     rows[:, :, -1] += np.einsum("ekd,ed->ek", rows[:, :, :-1], away)
     mean = kin.mean(rows)
-    unit = knowledge.bridge.scale / ROW_UNIT
+    unit = bridge.scale / ROW_UNIT
     more = [shelf.lost(int(entry)) for entry in kin.entries]
     return Inheritance(
         share=kin.share,

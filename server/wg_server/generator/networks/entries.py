@@ -50,30 +50,41 @@ class ZooNetwork:
 
 
 def load_networks(
-    zoo: Zoo, tasks: Sequence[ZooTask], plan: WeightPlan, base: dict[str, Array], base_id: str
-) -> list[ZooNetwork]:
-    """All networks of a plan's architecture whose tasks are given, as deltas from the base."""
+    zoo: Zoo,
+    tasks: Sequence[ZooTask],
+    plan: WeightPlan,
+    base: dict[str, Array],
+    base_id: str,
+) -> tuple[list[ZooNetwork], list[ZooNetwork]]:
+    """All networks of a plan's architecture whose tasks are given, as deltas from the base.
+
+    Returns:
+        The networks of the records as they are, and those that have seen other sites' views too.
+    """
     by_key = {task.key: task for task in tasks}
-    found = []
+    found: tuple[list[ZooNetwork], list[ZooNetwork]] = [], []
+    mine = whole.own(plan.architecture, base)
     for entry in zoo_networks.networks(zoo, plan.architecture, base_id):
         task = by_key.get(entry.task)
         if task is None:
             continue
         network = zoo_networks.read(zoo, entry)
-        mine = whole.own(plan.architecture, base)
-        delta = {name: network.tensors[name] - value for name, value in mine.items()}
         centre = network.base_features.mean(axis=0)
-        weight, bias = network.tensors[HEAD_WEIGHT], network.tensors[HEAD_BIAS]
-        weight, bias = weight - weight.mean(axis=0), bias - bias.mean()
-        rows = np.concatenate([weight, (bias + weight @ centre)[:, None]], axis=1)
-        found.append(
-            ZooNetwork(
-                task,
-                plan.tokens(delta),
-                rows.astype(np.float32),
-                network.base_features,
-                network.held,
-                network.inputs,
+        for tensors, kept in zip((network.tensors, network.elsewhere), found, strict=True):
+            if not tensors:
+                continue
+            delta = {name: tensors[name] - value for name, value in mine.items()}
+            weight, bias = tensors[HEAD_WEIGHT], tensors[HEAD_BIAS]
+            weight, bias = weight - weight.mean(axis=0), bias - bias.mean()
+            rows = np.concatenate([weight, (bias + weight @ centre)[:, None]], axis=1)
+            kept.append(
+                ZooNetwork(
+                    task,
+                    plan.tokens(delta),
+                    rows.astype(np.float32),
+                    network.base_features,
+                    network.held,
+                    network.inputs,
+                )
             )
-        )
     return found

@@ -1,6 +1,8 @@
 """Generation of whole networks: from the same releases as heads, for an architecture on demand.
 
 Candidates in the order in which the server would try them: ``network`` (deterministic),
+``network-other-view`` (where the plant's family has networks for its own camera and for others:
+the kind that seems less likely),
 ``sample-mean``, ``closed-form`` (the bridge's head on the base), ``sample-i`` (diffusion),
 ``retrieval`` (mean of the five most similar zoo networks) and ``base`` (the public base under a
 head without a preference, from which the plant can always start alone).
@@ -9,7 +11,7 @@ head without a preference, from which the plant can always start alone).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -129,15 +131,14 @@ def generate_networks(
     bridged, retrieved = (
         torch.from_numpy(rows) for rows in (condition.bridged_rows, condition.retrieved_rows)
     )
-    found: list[tuple[str, Source, Settled]] = [
-        ("network", "network", settled(condition, one.rows[0], one.latents[0])),
-        (
-            "sample-mean",
-            "diffusion",
-            settled(condition, drawn.rows.mean(dim=0), drawn.latents.mean(dim=0)),
-        ),
-        ("closed-form", "closed-form", Settled(bridged, nothing)),
-    ]
+    single = one.rows[0], one.latents[0]
+    mean = drawn.rows.mean(dim=0), drawn.latents.mean(dim=0)
+    found: list[tuple[str, Source, Settled]] = [("network", "network", settled(condition, *single))]
+    if condition.other is not None:
+        otherwise = replace(condition, kin=condition.other)
+        found.append(("network-other-view", "network", settled(otherwise, *single)))
+    found.append(("sample-mean", "diffusion", settled(condition, *mean)))
+    found.append(("closed-form", "closed-form", Settled(bridged, nothing)))
     found += [
         (f"sample-{i}", "diffusion", settled(condition, drawn.rows[i], drawn.latents[i]))
         for i in range(samples)
@@ -186,8 +187,10 @@ def _candidate(
 
 def novelty(stock: Stock, latents: NDArray[np.floating]) -> float:
     """Distance of latents ``[P, l]`` to the nearest zoo network's, over the zoo's own median."""
-    shelf = stock.knowledge.shelf.latents
-    away = np.sqrt(((shelf - latents) ** 2).sum(axis=(1, 2)))
+    known, elsewhere = stock.knowledge.shelf.latents, stock.knowledge.elsewhere
+    if elsewhere is not None:
+        known = np.concatenate([known, elsewhere.latents])
+    away = np.sqrt(((known - latents) ** 2).sum(axis=(1, 2)))
     return float(away.min()) / stock.nearest
 
 

@@ -155,6 +155,7 @@ class _Holding:
     plan: WeightPlan
     base: dict[str, NDArray[np.float32]]
     networks: Sequence[ZooNetwork]
+    elsewhere: Sequence[ZooNetwork] = ()
 
 
 def _holdings(
@@ -167,9 +168,9 @@ def _holdings(
             continue
         base, base_id = bases.read_base(home.zoo, name)
         wanted = weight_plan(name, registry.known(name).widest(plan.weight_plan))
-        networks = load_networks(stores.Zoo(home.zoo), tasks, wanted, base, base_id)
+        networks, elsewhere = load_networks(stores.Zoo(home.zoo), tasks, wanted, base, base_id)
         if len(networks) >= FEWEST:
-            found[name] = _Holding(wanted, base, networks)
+            found[name] = _Holding(wanted, base, networks, elsewhere)
     return found
 
 
@@ -192,13 +193,13 @@ def _zoos(
             deciding=deciding,
             seed=seed,
         )
-        latents = np.stack([codec.encode(n.tokens) for n in own.networks])
-        shelf = shelve(own.networks, latents, codec)
+        shelf = shelve(own.networks, codec)
         known = NetworkKnowledge(
             knowledge.priors,
             fit_bridge(own.networks),
             shelf,
             kin.measure(shelf, knowledge.priors),
+            elsewhere=shelve(own.elsewhere, codec) if own.elsewhere else None,
         )
         found[name] = Zoo(own.networks, known, Decoder(own.plan, codec, own.base))
     return found, reports

@@ -59,6 +59,11 @@ class Shelf:
     units: Floats
     sizes: NDArray[np.int64]
 
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """Number of each entry's first class, ``[E]``."""
+        return np.searchsorted(self.entry, np.arange(len(self.centres)))
+
     def lost(self, entry: int) -> Floats:
         """What the codec loses of an entry's delta, ``[S]``."""
         return np.asarray(self.left[entry] * np.repeat(self.units[entry], self.sizes))
@@ -87,11 +92,12 @@ class Found:
         return self.rows[:count].mean(axis=0), self.latents[:count].mean(axis=0)
 
 
-def shelve(networks: Sequence[ZooNetwork], latents: NDArray[np.floating], codec: Codec) -> Shelf:
-    """Collect networks, their latents ``[E, P, l]`` and what these lose."""
+def shelve(networks: Sequence[ZooNetwork], codec: Codec) -> Shelf:
+    """Collect networks, their latents and what these lose."""
     deviations, centres, left, units = [], [], [], []
+    latents = np.stack([codec.encode(network.tokens) for network in networks])
     for network, latent in zip(networks, latents, strict=True):
-        decoded = codec.decode(torch.from_numpy(np.asarray(latent, dtype=np.float32)))
+        decoded = codec.decode(torch.from_numpy(latent))
         rest = [network.tokens[name] - decoded[name].numpy() for name in codec.parts]
         units.append([float(np.abs(part).max(initial=0.0)) / _STEPS or 1.0 for part in rest])
         scaled = [np.rint(part / unit) for part, unit in zip(rest, units[-1], strict=True)]
@@ -141,8 +147,7 @@ def find(
     same = np.array([[one == two for two in shelf.names] for one in labels])
     likeness = likeness + _NAME_BONUS * same
     entries = len(shelf.centres)
-    starts = np.searchsorted(shelf.entry, np.arange(entries))
-    best = np.maximum.reduceat(likeness, starts, axis=1)  # [K, E]
+    best = np.maximum.reduceat(likeness, shelf.starts, axis=1)  # [K, E]
     away = _unit((guess.centre @ root)[None]) @ _unit(shelf.centres @ root).T
     total = best.mean(axis=0) + _DOMAIN * away[0]
     total[list(without)] = -np.inf

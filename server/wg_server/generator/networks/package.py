@@ -15,6 +15,7 @@ import numpy as np
 import safetensors
 import safetensors.torch
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from wg_common import canonical
@@ -31,7 +32,7 @@ from wg_server.generator.networks.neighbours import Shelf
 from wg_server.generator.networks.vae import read_vae_codec
 from wg_server.generator.networks.weight_plan import weight_plan
 
-VERSION = 3
+VERSION = 4
 FORMAT = "weightgate-networks"
 PACKAGE_LIMIT = 2 << 30
 
@@ -76,7 +77,9 @@ def pack(parts: NetworkParts) -> bytes:
         bridge, shelf = stock.knowledge.bridge, stock.knowledge.shelf
         arrays = {f"base.{k}": v for k, v in stock.decoder.base.items()}
         arrays |= {f"bridge.{k}": getattr(bridge, k) for k in _BRIDGE}
-        arrays |= {f"shelf.{k}": getattr(shelf, k) for k in _SHELF}
+        arrays |= _shelf_arrays(_SHELF, shelf)
+        if stock.knowledge.elsewhere is not None:
+            arrays |= _shelf_arrays(_ELSEWHERE, stock.knowledge.elsewhere)
         tensors |= {
             f"{name}/{k}": torch.from_numpy(np.ascontiguousarray(v)) for k, v in arrays.items()
         }
@@ -87,10 +90,10 @@ def pack(parts: NetworkParts) -> bytes:
             "scale": repr(bridge.scale),
             "trust": repr(stock.knowledge.trust),
             "nearest": repr(stock.nearest),
-            "names": list(shelf.names),
-            "families": list(shelf.families),
-            "keys": list(shelf.keys),
+            **_shelf_names(shelf),
         }
+        if stock.knowledge.elsewhere is not None:
+            stocks[name][_ELSEWHERE] = _shelf_names(stock.knowledge.elsewhere)
     config = parts.denoiser.config
     document = {
         "format": FORMAT,
@@ -164,28 +167,42 @@ def _stock(
     bridge = Bridge(
         **{k: tensors[f"bridge.{k}"].numpy() for k in _BRIDGE}, scale=float(row["scale"])
     )
-    shelf = Shelf(
-        **{k: tensors[f"shelf.{k}"].numpy() for k in _SHELF},
-        names=tuple(map(str, row["names"])),
-        families=tuple(map(str, row["families"])),
-        keys=tuple(map(str, row["keys"])),
-    )
-    complete = shelf.left.shape == (len(shelf.latents), sum(part.size for part in wanted.parts))
-    complete &= shelf.sizes.tolist() == [part.size for part in wanted.parts]
-    if (
-        len(shelf.names) != len(shelf.rows)
-        or len(shelf.families) != len(shelf.latents)
-        or not complete
-    ):
-        raise DecodeError(f"networks: the shelf of {name} does not hold together")
+    sizes = [part.size for part in wanted.parts]
+    shelf = _shelf(_under(tensors, f"{_SHELF}."), row, sizes, name)
+    elsewhere = None
+    if _ELSEWHERE in row:
+        elsewhere = _shelf(_under(tensors, f"{_ELSEWHERE}."), row[_ELSEWHERE], sizes, name)
     trust = float(row["trust"])
     if not 0 <= trust <= 1:
         raise DecodeError(f"networks: {name} trusts neighbours by {trust}, expected 0 to 1")
     return Stock(
-        NetworkKnowledge(priors, bridge, shelf, kin.measure(shelf, priors), trust),
+        NetworkKnowledge(priors, bridge, shelf, kin.measure(shelf, priors), trust, elsewhere),
         Decoder(wanted, codec, base),
         float(row["nearest"]),
     )
+
+
+def _shelf_arrays(prefix: str, shelf: Shelf) -> dict[str, NDArray[Any]]:
+    return {f"{prefix}.{k}": getattr(shelf, k) for k in _ARRAYS}
+
+
+def _shelf_names(shelf: Shelf) -> dict[str, list[str]]:
+    return {k: list(getattr(shelf, k)) for k in _NAMES}
+
+
+def _shelf(tensors: dict[str, Tensor], row: dict[str, Any], sizes: list[int], name: str) -> Shelf:
+    parts: dict[str, Any] = {k: tensors[k].numpy() for k in _ARRAYS}
+    parts |= {k: tuple(map(str, row[k])) for k in _NAMES}
+    shelf = Shelf(**parts)
+    entries = len(shelf.latents)
+    if (
+        shelf.left.shape != (entries, sum(sizes))
+        or shelf.sizes.tolist() != sizes
+        or not len(shelf.names) == len(shelf.entry) == len(shelf.rows) == len(shelf.deviations)
+        or not len(shelf.families) == len(shelf.keys) == len(shelf.centres) == entries
+    ):
+        raise DecodeError(f"networks: the shelf of {name} does not hold together")
+    return shelf
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -197,5 +214,7 @@ _CODECS: Mapping[str, Callable[[Sequence[str], Sequence[int], Mapping[str, Tenso
     "vae": read_vae_codec,
 }
 _BRIDGE = ("deviations", "centre", "whitener")
-_SHELF = ("deviations", "rows", "entry", "centres", "origins", "latents", "left", "units", "sizes")
+_SHELF, _ELSEWHERE = "shelf", "elsewhere"
+_NAMES = ("names", "families", "keys")
+_ARRAYS = ("deviations", "rows", "entry", "centres", "origins", "latents", "left", "units", "sizes")
 _CONFIG = ("dimension", "parts", "latent", "architectures", "row", "width", "depth", "heads")

@@ -86,8 +86,7 @@ def make_zoos(
         codec = codecs.fit_layer_codec(
             [part.name for part in plan.parts], [n.tokens for n in networks], LATENT
         )
-        latents = np.stack([codec.encode(n.tokens) for n in networks])
-        shelf, priors = shelve(networks, latents, codec), generator.parts.priors
+        shelf, priors = shelve(networks, codec), generator.parts.priors
         found[architecture] = Zoo(
             networks,
             NetworkKnowledge(priors, fit_bridge(networks), shelf, kin.measure(shelf, priors)),

@@ -160,11 +160,28 @@ def test_package_round_trips(
         assert all(np.array_equal(one.tensors[n], two.tensors[n]) for n in one.tensors)
 
 
+def test_networks_of_other_views_are_packed_and_offered(
+    network_generator: NetworkGenerator, world: World, zoos: dict[str, Zoo]
+) -> None:
+    stock, zoo = network_generator.parts.stocks["cnn-s"], zoos["cnn-s"]
+    mine = [replace(n, rows=-n.rows) for n in zoo.networks if n.task.family == "family-1"]
+    knowledge = replace(stock.knowledge, elsewhere=shelve(mine, stock.decoder.codec))
+    parts = replace(network_generator.parts, stocks={"cnn-s": replace(stock, knowledge=knowledge)})
+    data = package.pack(parts)
+    again = package.unpack(data, network_generator.heads.parts.priors)
+    assert package.pack(again) == data
+    made = _make(replace(network_generator, parts=again), world)
+    assert [c.name for c in made.candidates[:3]] == ["network", "network-other-view", "sample-mean"]
+    first, second = (_tensors(made, name) for name in ("network", "network-other-view"))
+    assert np.corrcoef(first["head.weight"].ravel(), second["head.weight"].ravel())[0, 1] < -0.5
+    stranger = _make(replace(network_generator, parts=again), world, family=2)
+    assert "network-other-view" not in [c.name for c in stranger.candidates]
+
+
 def _with_vae(stock: Stock, zoo: Zoo) -> Stock:
     tokens = [network.tokens for network in zoo.networks]
     codec = fit_vae_codec(stock.decoder.codec.parts, tokens, LATENT, 1, steps=3)
-    latents = np.stack([codec.encode(one) for one in tokens])
-    knowledge = replace(stock.knowledge, shelf=shelve(zoo.networks, latents, codec))
+    knowledge = replace(stock.knowledge, shelf=shelve(zoo.networks, codec))
     return replace(stock, knowledge=knowledge, decoder=replace(stock.decoder, codec=codec))
 
 

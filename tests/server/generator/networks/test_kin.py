@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from tests.server.generator.conftest import World
 
 from wg_common.class_means import nothing
@@ -14,9 +16,10 @@ from wg_server.generator import blup
 from wg_server.generator.condition import condition
 from wg_server.generator.evidence import site_evidence
 from wg_server.generator.generate import Generator
-from wg_server.generator.kin import Kin, find_kin
+from wg_server.generator.kin import LIKELY, Kin, find_kin
 from wg_server.generator.networks.condition import NetworkKnowledge, network_condition, settled
 from wg_server.generator.networks.episodes import Zoo
+from wg_server.generator.networks.neighbours import shelve
 
 LABELS = ("c0", "c1", "c2", "c3")
 STRANGER = 40
@@ -125,6 +128,44 @@ def test_a_sure_match_hands_on_the_networks_as_they_were_trained(
     for name, base in zoo.decoder.base.items():
         mean = np.tensordot(kin.weights, np.stack([d[name] for d in deltas]), axes=1)
         np.testing.assert_allclose(trunk[name], base + mean, atol=2e-3)
+    assert found.other is None  # the zoo has networks of one kind
     stranger = settled(replace(found, kin=None), *wild)
     assert stranger.more is None
     assert torch.equal(stranger.rows, wild[0])
+
+
+def test_a_moved_camera_decides_which_of_a_family_s_networks_comes_first(
+    zoos: dict[str, Zoo], generator: Generator, world: World
+) -> None:
+    zoo = zoos["cnn-s"]
+    codec = zoo.decoder.codec
+    mine = [n for n in zoo.networks if n.task.family in ("family-3", "family-6")]
+    others = [replace(n, rows=n.rows + 1, tokens=_doubled(n.tokens)) for n in reversed(mine)]
+    known = replace(zoo.knowledge, elsewhere=shelve(others, codec))
+    site = site_evidence(world.release(6, 2, epsilon=None, shots=30), LABELS)
+    tokens, guess = condition(generator.parts.knowledge, [site])
+    kin = _kin(known, guess)
+    assert kin.moved < LIKELY
+    found, _ = network_condition(known, tokens, guess, LABELS)
+    assert found.kin is not None and found.other is not None
+    np.testing.assert_allclose(found.other.latents, 2 * found.kin.latents, atol=1e-4)
+    whole, doubled = (
+        zoo.decoder.trunk(torch.from_numpy(one.latents), torch.from_numpy(one.more))
+        for one in (found.kin, found.other)
+    )
+    for name, base in zoo.decoder.base.items():
+        np.testing.assert_allclose(doubled[name] - base, 2 * (whole[name] - base), atol=4e-3)
+    away = replace(guess, centre=guess.centre + 3.0, centre_spread=0 * guess.centre_spread)
+    assert _kin(known, away).moved > LIKELY
+    turned, _ = network_condition(known, tokens, away, LABELS)
+    assert turned.kin is not None and turned.other is not None
+    np.testing.assert_allclose(turned.kin.latents, 2 * turned.other.latents, atol=1e-4)
+    # A family without such networks offers one kind.
+    site = site_evidence(world.release(1, 2, epsilon=None, shots=30), LABELS)
+    tokens, guess = condition(generator.parts.knowledge, [site])
+    single, _ = network_condition(known, tokens, guess, LABELS)
+    assert single.kin is not None and single.other is None
+
+
+def _doubled(tokens: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    return {name: 2 * values for name, values in tokens.items()}

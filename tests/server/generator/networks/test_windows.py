@@ -46,9 +46,8 @@ def zoo(zoo_tasks: list[ZooTask], generator: Generator) -> Zoo:
     codec = codecs.fit_layer_codec(
         [part.name for part in PLAN.parts], [n.tokens for n in networks], LATENT
     )
-    latents = np.stack([codec.encode(n.tokens) for n in networks])
     base = whole.draw_trunk(NAME, np.random.default_rng(5))
-    shelf, priors = shelve(networks, latents, codec), generator.parts.priors
+    shelf, priors = shelve(networks, codec), generator.parts.priors
     known = NetworkKnowledge(priors, fit_bridge(networks), shelf, kin.measure(shelf, priors))
     return Zoo(networks, known, Decoder(PLAN, codec, base))
 
