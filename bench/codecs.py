@@ -37,7 +37,7 @@ def main() -> None:
     base, base_id = bases.read_base(home.zoo, options.architecture)
     store = Zoo(home.zoo)
     tasks = load_tasks(store, canonical.sha256_hex(home.encoder.read_bytes()))
-    networks = load_networks(store, tasks, plan, base, base_id)
+    networks, _ = load_networks(store, tasks, plan, base, base_id)
     families = {network.task.family for network in networks}
     print(f"{len(networks)} networks of {len(families)} families", flush=True)
     parts, tokens = [part.name for part in plan.parts], [n.tokens for n in networks]

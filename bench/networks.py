@@ -37,17 +37,21 @@ from bench import plants
 from numpy.typing import NDArray
 from torch import nn
 
+from wg_client import contest
 from wg_client.baseline import fit_local
+from wg_client.delivered import delivered_loss
+from wg_client.entrants import Offer
 from wg_client.finetune import fit_finetuned
 from wg_client.folds import stratified
-from wg_client.heads import LinearHead
+from wg_client.heads import LinearHead, head_from_tensors
 from wg_client.network_tuning import fine_tune
+from wg_client.trunks import network_trunk
 from wg_common import canonical
 from wg_common.nets import whole
 from wg_common.nets.encoder import Encoder, Records, load_encoder
-from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
+from wg_common.privacy.statistics import NoisyStatistics
 from wg_server.generator.card import clustered
-from wg_server.generator.generate import Memory, load_generator
+from wg_server.generator.generate import GeneratedCandidate, Memory, load_generator
 from wg_server.generator.networks.generate import (
     NetworkGenerator,
     generate_networks,
@@ -57,8 +61,10 @@ from wg_server.home import ServerHome
 from wg_server.zoo.procedural import cameras
 
 STEPS = (0, 5, 20, 60, 200)
-JUDGED = ("network", "sample-0", "sample-mean", "closed-form", "retrieval")
-BRIEF = ("network", "retrieval")
+CHOSEN = "chosen"
+"""The candidate that the plant's contest takes for its best; most often ``network``."""
+JUDGED = ("network", CHOSEN, "sample-0", "sample-mean", "closed-form", "retrieval")
+BRIEF = ("network", CHOSEN, "retrieval")
 BASE = "base"
 ENCODER = "encoder"
 _OWN, _SISTER, _TESTS = 20, 60, 300
@@ -239,7 +245,7 @@ def judge(
     k = len(data.labels)
     records, y = labelled(data, cell)
 
-    def release(images: Records, labels: Ints) -> plants.NoisyStatistics:
+    def release(images: Records, labels: Ints) -> NoisyStatistics:
         features = encoder.encode(images).astype(np.float64)
         return plants.release(encoder.id, features, labels, data.labels, cell.epsilon, rng)
 
@@ -257,30 +263,45 @@ def judge(
     local, new = (encoder.encode_local(x).astype(np.float64) for x in (records, data.test[0]))
     alone = fit_local(local, y, k, folds).head.logits(new)
     scores = {ENCODER: float((alone.argmax(axis=1) == data.test[1]).mean())}
-    for candidate in made.candidates:
-        if candidate.name not in (*judged, BASE):
+    offers = [_offer(architecture, candidate, encoder, own) for candidate in made.candidates]
+    losses = {o.name: delivered_loss(o.head, o.trunk.features, y) for o in offers}
+    chosen = contest.best(offers, losses, contest.GENERATED_SOURCES)
+    taken = "" if chosen is None or CHOSEN not in judged else chosen.name
+    for offer in offers:
+        if offer.name not in (*judged, taken, BASE):
             continue
-        tensors = whole.complete(architecture, candidate.tensors, encoder)
-        trunk = whole.load_trunk(architecture, tensors)
-        features = whole.features(trunk, own).astype(np.float64)
-        given = LinearHead(
-            candidate.tensors[HEAD_WEIGHT].astype(np.float64),
-            candidate.tensors[HEAD_BIAS].astype(np.float64),
-        )
-        if candidate.name == BASE:
-            fitted = fit_local(features, y, k, folds)
+        found = {}
+        if offer.name == BASE:
+            fitted = fit_local(offer.trunk.features, y, k, folds)
         else:
-            scores[f"{candidate.name} delivered"] = _right(trunk, given, test, data.test[1])
-            fitted = fit_finetuned(given, features, y, folds, unseen_mass=0.0).fitted
-        start = {n: v for n, v in tensors.items() if n.startswith(whole.TRUNK)}
+            trunk = whole.load_trunk(architecture, dict(offer.trunk.tensors))
+            found["delivered"] = _right(trunk, offer.head, test, data.test[1])
+            fitted = fit_finetuned(
+                offer.head, offer.trunk.features, y, folds, unseen_mass=0.0
+            ).fitted
         head = fitted.head.scaled(fitted.factor)
         stream = np.random.default_rng((seed, 64))
-        for snapshot in fine_tune(architecture, start, head, own, y, steps, stream):
+        for snapshot in fine_tune(architecture, offer.trunk.tensors, head, own, y, steps, stream):
             after = whole.load_trunk(architecture, snapshot.trunk)
-            scores[f"{candidate.name} {snapshot.steps}"] = _right(
-                after, snapshot.head, test, data.test[1]
-            )
+            found[str(snapshot.steps)] = _right(after, snapshot.head, test, data.test[1])
+        if offer.name in (*judged, BASE):
+            scores |= {f"{offer.name} {stop}": right for stop, right in found.items()}
+        if offer.name == taken:
+            scores |= {f"{CHOSEN} {stop}": right for stop, right in found.items()}
     return scores
+
+
+def _offer(
+    architecture: str, candidate: GeneratedCandidate, encoder: Encoder, own: whole.Batch
+) -> Offer:
+    """A candidate as the plant sees it."""
+    tensors = whole.complete(architecture, candidate.tensors, encoder)
+    return Offer(
+        candidate.name,
+        candidate.source,
+        network_trunk(architecture, tensors, own),
+        head_from_tensors(candidate.tensors),
+    )
 
 
 def labelled(data: Cut, cell: Cell) -> tuple[list[NDArray[Any]], Ints]:

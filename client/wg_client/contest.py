@@ -114,8 +114,8 @@ def hold(
     ground = Ground(labels, units, len(reference.head.bias), config, tuner)
     y, folds = ground.labels, ground.folds
     losses = {offer.name: ground.delivered_loss(offer) for offer in offers}
-    generated = _best(offers, losses, GENERATED_SOURCES)
-    closed = _best(offers, losses, frozenset({CLOSED_FORM_SOURCE}))
+    generated = best(offers, losses, GENERATED_SOURCES)
+    closed = best(offers, losses, frozenset({CLOSED_FORM_SOURCE}))
     models: dict[str, Model] = {}
     tuned: dict[str, Finetuned] = {}
     if folds is not None:
@@ -153,9 +153,16 @@ def hold(
     )
 
 
-def _best(
+def best(
     offers: Sequence[Offer], losses: dict[str, float], sources: frozenset[str]
 ) -> Offer | None:
+    """The offer of some sources that local records and the server's order speak for.
+
+    Args:
+        offers: In the server's order.
+        losses: Log loss of each on local records as delivered, nats, by name.
+        sources: Which of them.
+    """
     eligible = [offer for offer in offers if offer.source in sources]
     if not eligible:
         return None

@@ -27,8 +27,6 @@ Floats = NDArray[np.float64]
 
 LOOKED_AT = 12
 """Entries that are compared exactly, the most promising ones."""
-LIKELY = 0.5
-"""A probability above which something is taken to be so."""
 _TEMPER = 0.5
 """Weight of each nat: coordinates are not independent, nor exactly normal."""
 _NAMES = 10.0
@@ -36,9 +34,14 @@ _NAMES = 10.0
 _COMMON = 3.0
 """Nats off for each time that e times as many families have as many of these names."""
 _MOVED = 0.1
-"""Probability that a sister's mean is like any plant's: a new camera, another light."""
+"""Probability that a new camera or another light has made a sister's mean like any plant's."""
 _OTHERWISE = 1e-4
-"""Probability that its classes are; these change less."""
+"""Probability that a sister's classes are like any plant's."""
+_TURNED = 0.1
+"""The same where its mean has been moved: what moves the mean turns classes too."""
+WORTH = 0.05
+"""Probability of a move from which on weights that have seen other cameras go first: they cost a
+point or two where the camera is the same, and are worth many where it is not (decisions/0089)."""
 _RELATED = 0.5
 """Probability that a plant is of some family of the zoo, before anything is known."""
 _SAME = 1e3
@@ -167,7 +170,8 @@ def find_kin(
     centres = shelf.centres @ priors.basis
     gone = set(without)
     rough = _TEMPER * np.maximum.reduceat(pairs, starts[:-1], axis=1).sum(axis=0)
-    rough += _TEMPER * _odds(centre, centre_noise, centres, spread)
+    rough = np.maximum(rough, np.log(_TURNED))
+    rough += np.maximum(_TEMPER * _odds(centre, centre_noise, centres, spread), np.log(_MOVED))
     names = _names(shelf, np.maximum.reduceat(same, starts[:-1], axis=1).mean(axis=0), gone)
     rough += names
     rough[sorted(gone)] = -np.inf
@@ -182,19 +186,20 @@ def find_kin(
         best = _match(pairs[:, mine] + _SAME * same[:, mine])
         matched.append(mine[best])
         away = rows[matched[-1]]
-        moved = centres[number] + away.mean(axis=0)
+        mean = centres[number] + away.mean(axis=0)
         own = seen - seen.mean(axis=0)
         free = ~same[np.arange(len(labels)), matched[-1]]
         classes = _log_normal(own, away - away.mean(axis=0), spread.classes + noise)
         classes -= _log_normal(own, np.zeros_like(own), usual + noise)
         guessed = float(np.log(np.arange(len(mine), 0, -1)[: int(free.sum())]).sum())
-        site = float(_odds(centre, centre_noise, moved[None], spread)[0])
-        told = _bounded(float(classes.sum()) - guessed, _OTHERWISE)
-        if told > 0:  # likeness that a search among pairs of classes has found speaks for nobody
-            told *= float((~free).mean())
-        near = _bounded(site, _MOVED)
-        moves.append(_MOVED * np.exp(-near))
-        scores.append(near + told + float(names[number]))
+        site = float(_odds(centre, centre_noise, mean[None], spread)[0])
+        likeness = float(classes.sum()) - guessed
+        shared = float((~free).mean())
+        there = np.log1p(-_MOVED) + _TEMPER * site + _told(likeness, _OTHERWISE, shared)
+        elsewhere = np.log(_MOVED) + _told(likeness, _TURNED, shared)
+        either = float(np.logaddexp(there, elsewhere))
+        moves.append(float(np.exp(elsewhere - either)))
+        scores.append(either + float(names[number]))
     return _choose(shelf, np.array(chosen), np.array(scores), np.array(matched), moves, gone)
 
 
@@ -269,6 +274,16 @@ def _match(likeness: Floats) -> NDArray[np.int64]:
     one, two = linear_sum_assignment(-likeness)
     best[one] = two
     return np.asarray(best, dtype=np.int64)
+
+
+def _told(likeness: float, floor: float, shared: float) -> float:
+    """Nats that classes speak for a family.
+
+    What a search among pairs of classes has found speaks for nobody: of likeness counts the share
+    of classes that are matched by name.
+    """
+    nats = _bounded(likeness, floor)
+    return nats * shared if nats > 0 else nats
 
 
 def _bounded(nats: float, floor: float) -> float:

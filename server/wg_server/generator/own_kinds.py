@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from wg_common.errors import DecodeError
 from wg_server.generator.blup import Prediction, Priors
-from wg_server.generator.kin import LIKELY, find_kin, measure
+from wg_server.generator.kin import WORTH, find_kin, measure
 from wg_server.generator.tasks import ZooTask
 
 Floats = NDArray[np.float64]
 Array = NDArray[np.float32]
 
+LIKELY = 0.5
+"""Probability of a kind above which a plant is taken to be of it."""
 _STRANGER = -1
 """In place of the number of a head: the task has none."""
 
@@ -129,7 +131,7 @@ def heads_for(
     Returns:
         Weight ``[K, D]`` and bias ``[K]`` of each, on local features as they are; none if no kind
         of the operator's is likely. That of the records as they are comes first unless a camera
-        that moves a site's mean is more likely than not.
+        that moves a site's mean is as likely as ``kin.WORTH``.
     """
     kin = find_kin(own, measure(own, priors), priors, guess, labels)
     if kin is None or kin.share < LIKELY:
@@ -143,4 +145,4 @@ def heads_for(
         found.append(
             (kin.mean(weight[rows]).astype(np.float32), (mean - mean.mean()).astype(np.float32))
         )
-    return found[::-1] if kin.moved > LIKELY else found
+    return found[::-1] if kin.moved > WORTH else found

@@ -13,7 +13,7 @@ from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.weights_package import KIN
 from wg_server.generator import own_kinds, package
 from wg_server.generator.generate import GeneratedCandidate, Generator, generate
-from wg_server.generator.kin import find_kin
+from wg_server.generator.kin import WORTH, find_kin
 from wg_server.generator.own_kinds import OwnKinds, collect
 from wg_server.generator.tasks import ZooTask
 
@@ -63,8 +63,9 @@ def _kin(
 
 @pytest.mark.parametrize("family", [2, 5])
 def test_a_plant_of_an_own_kind_gets_its_heads_row_by_row(
-    owner: Generator, world: World, family: int
+    owner: Generator, world: World, family: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    _moved(monkeypatch, WORTH / 2)
     names = _names(f"family-{family}")[::-1]
     here, elsewhere = _kin(owner, world, family, names)
     assert here.tensors[HEAD_WEIGHT].shape == (4, LOCAL)
@@ -72,6 +73,18 @@ def test_a_plant_of_an_own_kind_gets_its_heads_row_by_row(
     np.testing.assert_allclose(here.tensors[HEAD_WEIGHT][:, 0], rows, rtol=1e-5)
     np.testing.assert_allclose(elsewhere.tensors[HEAD_WEIGHT][:, 0], rows + 100, rtol=1e-5)
     np.testing.assert_allclose(here.tensors[HEAD_BIAS], [1.5, 0.5, -0.5, -1.5], atol=1e-6)
+
+
+def _moved(monkeypatch: pytest.MonkeyPatch, probability: float) -> None:
+    """Make kin as likely to stand under another camera."""
+    found = find_kin
+
+    def moved(*given: object, **more: object) -> object:
+        kin = found(*given, **more)  # type: ignore[arg-type]
+        assert kin is not None
+        return replace(kin, moved=probability)
+
+    monkeypatch.setattr(own_kinds, "find_kin", moved)
 
 
 def test_plants_of_rendered_kinds_and_strangers_get_none(owner: Generator, world: World) -> None:
@@ -82,14 +95,7 @@ def test_plants_of_rendered_kinds_and_strangers_get_none(owner: Generator, world
 def test_a_moved_mean_puts_the_head_of_many_cameras_first(
     owner: Generator, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = find_kin
-
-    def moved(*given: object, **more: object) -> object:
-        kin = found(*given, **more)  # type: ignore[arg-type]
-        assert kin is not None
-        return replace(kin, moved=0.9)
-
-    monkeypatch.setattr(own_kinds, "find_kin", moved)
+    _moved(monkeypatch, 2 * WORTH)
     first, second = _kin(owner, world, 2, _names("family-2"))
     assert first.tensors[HEAD_WEIGHT][0, 0] > 100 > second.tensors[HEAD_WEIGHT][0, 0]
 

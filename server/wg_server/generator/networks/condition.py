@@ -18,7 +18,7 @@ from torch import Tensor
 
 from wg_server.generator.blup import SITE_RATIO, Prediction, Priors
 from wg_server.generator.condition import Condition
-from wg_server.generator.kin import LIKELY, Kin, Spread, find_kin
+from wg_server.generator.kin import WORTH, Kin, Spread, find_kin
 from wg_server.generator.networks import neighbours
 from wg_server.generator.networks.bridge import Bridge
 from wg_server.generator.networks.neighbours import Found, Shelf
@@ -221,7 +221,7 @@ def _inherited(
     step = elsewhere.starts[entries] - shelf.starts[kin.entries]
     there = replace(kin, entries=entries, matched=kin.matched + step[:, None])
     moved = _offered(knowledge.bridge, elsewhere, there, guess)
-    return (moved, as_is) if kin.moved > LIKELY else (as_is, moved)
+    return (moved, as_is) if kin.moved > WORTH else (as_is, moved)
 
 
 def _offered(bridge: Bridge, shelf: Shelf, kin: Kin, guess: Prediction) -> Inheritance:
