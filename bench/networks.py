@@ -13,7 +13,8 @@ Two questions, two homes:
 Every network starts from the same base or its deltas. Each is judged as delivered, after its head
 is fitted to the plant's labels, and after 5, 20, 60 and 200 steps of LP-FT. The rival is the base
 with the plant's own labels, by the same code. ``encoder`` is what the plant has without any network
-of its own: the best head that its labels give on the encoder's local features. Rows are kept in
+of its own: the best head that its labels give on the encoder's local features. ``chosen`` is the
+candidate that the plant's contest takes by its labels. Rows are kept in
 ``--results``; a run goes on where it stopped. Differences are paired, errors clustered by data set;
 architectures that were run on the same plants are compared with the first.
 """

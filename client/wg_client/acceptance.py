@@ -29,7 +29,8 @@ policy's ``without_labels`` decides, and the report says that nothing was checke
 
 Not guaranteed: that the kept model is better on every future record. The estimate is slightly
 optimistic about delivered weights, which were conditioned on (noisy statistics of) the records
-that check them; ``prior_records`` and ``caution`` answer for that.
+that check them; ``prior_records`` and ``caution`` answer for that as long as noise does its part.
+Without any, local records speak for what has seen them (docs/benchmark.md).
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def fit_completed(
     left_out = LeftOut.none()
     if unseen and folds.usable:
         left_out = _left_out(posterior, features, labels, folds, head)
-    return Finetuned(fitted, left_out.recalls, left_out.lost)
+    return Finetuned(fitted, left_out.recalls, left_out.lost, counts=1.0)
 
 
 def _left_out(

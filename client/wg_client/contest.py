@@ -182,9 +182,10 @@ def _weigh(
 ) -> Evidence:
     model = models[name]
     recalls: NDArray[np.float64] = np.zeros(0)
-    lost = 0.0
+    lost, counts = 0.0, acceptance.SHAPED
     if name in tuned:
-        recalls, lost = tuned[name].recalls, tuned[name].lost
+        found = tuned[name]
+        recalls, lost, counts = found.recalls, found.lost, found.counts
     elif mass:
         right = acceptance.correctness(model.predictions, labels)
         recalls = np.array([right[labels == label].mean() for label in np.unique(labels)])
@@ -196,7 +197,7 @@ def _weigh(
         mass=mass,
         recalls=recalls,
         lost=lost,
-        counts=1.0 if name == COMPLETED else acceptance.SHAPED,
+        counts=counts,
     )
 
 

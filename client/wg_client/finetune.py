@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from wg_client.acceptance import SHAPED
 from wg_client.baseline import Fitted
 from wg_client.delivered import RECIPES, Recipe, Start, local_parts, normalise
 from wg_client.folds import Folds, select
@@ -38,11 +39,14 @@ class Finetuned:
         fitted: The head and its out-of-fold predictions among the seen classes.
         recalls: Leave-class-out recall of each seen class that was tried; empty if none was.
         lost: Accuracy on seen classes lost to the unseen ones, by leave-class-out.
+        counts: Share of the recalls that counts: less where the left-out records did shape what was
+            delivered.
     """
 
     fitted: Fitted
     recalls: Floats
     lost: float
+    counts: float = SHAPED
 
 
 def fit_finetuned(

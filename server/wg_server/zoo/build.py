@@ -149,7 +149,7 @@ def _local_heads(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Heads on all local features: of the records as they are, and with views of other sites."""
     rng = np.random.default_rng((spec.seed, spec.family, spec.site, 9))
-    _, *others = sources.views(task.records, rng)
+    others = sources.other_views(task.records, rng)
     views = [local, *(encoder.encode_local(seen) for seen in others)]
     fits = []
     for seen in (views[:1], views):

@@ -45,7 +45,7 @@ _INPUTS = "images"
 _BATCH = 48
 _WARM_UP = 30
 _RATE = 5e-4
-STEPS_ELSEWHERE = 2
+_STEPS_ELSEWHERE = 2
 """Steps of a network that sees other sites' views too, in those of one that does not."""
 _PENALTY = 30.0
 """Of the probe that fine-tuning starts from: an overconfident one throws the first steps off."""
@@ -276,9 +276,9 @@ def _build_network(zoo: Zoo, entry: Entry, architecture: str, steps: int) -> Non
     probe, tensors = tuned([images], 0), tuned([images], steps)
     elsewhere: dict[str, Array] = {}
     if entry.task.own and registry.known(architecture).modality == "images":
-        _, *others = sources.views(task.records, rng)
+        others = sources.other_views(task.records, rng)
         views = [images, *(whole.prepared(architecture, seen) for seen in others)]
-        elsewhere = whole.own(architecture, tuned(views, STEPS_ELSEWHERE * steps))
+        elsewhere = whole.own(architecture, tuned(views, _STEPS_ELSEWHERE * steps))
     data = safetensors.numpy.save(
         {
             **whole.own(architecture, tensors),

@@ -134,11 +134,11 @@ def elsewhere(records: Sequence[NDArray[Any]], rng: np.random.Generator) -> list
     return found
 
 
-def views(
+def other_views(
     records: Sequence[NDArray[Any]], rng: np.random.Generator
-) -> list[Sequence[NDArray[Any]]]:
-    """Records as they are, and then each as some other sites may see it."""
-    return [records, *(elsewhere(records, rng) for _ in range(_VIEWS))]
+) -> list[list[NDArray[Any]]]:
+    """All records as some other sites may see them, as often as a kind of plant needs."""
+    return [elsewhere(records, rng) for _ in range(_VIEWS)]
 
 
 def fashion_folder(path: str = "") -> Path | None:

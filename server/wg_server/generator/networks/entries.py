@@ -50,11 +50,7 @@ class ZooNetwork:
 
 
 def load_networks(
-    zoo: Zoo,
-    tasks: Sequence[ZooTask],
-    plan: WeightPlan,
-    base: dict[str, Array],
-    base_id: str,
+    zoo: Zoo, tasks: Sequence[ZooTask], plan: WeightPlan, base: dict[str, Array], base_id: str
 ) -> tuple[list[ZooNetwork], list[ZooNetwork]]:
     """All networks of a plan's architecture whose tasks are given, as deltas from the base.
 

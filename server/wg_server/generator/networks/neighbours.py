@@ -64,6 +64,12 @@ class Shelf:
         """Number of each entry's first class, ``[E]``."""
         return np.searchsorted(self.entry, np.arange(len(self.centres)))
 
+    def classes(self) -> dict[str, tuple[str, ...]]:
+        """Names of each entry's classes, by its task's key."""
+        ends = [*self.starts[1:], len(self.names)]
+        parts = zip(self.keys, self.starts, ends, strict=True)
+        return {key: self.names[start:end] for key, start, end in parts}
+
     def lost(self, entry: int) -> Floats:
         """What the codec loses of an entry's delta, ``[S]``."""
         return np.asarray(self.left[entry] * np.repeat(self.units[entry], self.sizes))

@@ -172,6 +172,9 @@ def _stock(
     elsewhere = None
     if _ELSEWHERE in row:
         elsewhere = _shelf(_under(tensors, f"{_ELSEWHERE}."), row[_ELSEWHERE], sizes, name)
+        classes = shelf.classes()
+        if any(classes.get(key) != names for key, names in elsewhere.classes().items()):
+            raise DecodeError(f"networks: the two shelves of {name} do not hold together")
     trust = float(row["trust"])
     if not 0 <= trust <= 1:
         raise DecodeError(f"networks: {name} trusts neighbours by {trust}, expected 0 to 1")
@@ -200,6 +203,8 @@ def _shelf(tensors: dict[str, Tensor], row: dict[str, Any], sizes: list[int], na
         or shelf.sizes.tolist() != sizes
         or not len(shelf.names) == len(shelf.entry) == len(shelf.rows) == len(shelf.deviations)
         or not len(shelf.families) == len(shelf.keys) == len(shelf.centres) == entries
+        or not np.array_equal(np.unique(shelf.entry), np.arange(entries))
+        or (np.diff(shelf.entry) < 0).any()
     ):
         raise DecodeError(f"networks: the shelf of {name} does not hold together")
     return shelf

@@ -178,6 +178,26 @@ def test_networks_of_other_views_are_packed_and_offered(
     assert "network-other-view" not in [c.name for c in stranger.candidates]
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"keys": ("nobody",)},
+        {"names": ("w", "x", "y", "z")},
+        {"entry": np.ones(4, np.int64)},
+        {"entry": np.zeros(3, np.int64)},
+    ],
+)
+def test_shelves_that_do_not_hold_together_are_refused(
+    network_generator: NetworkGenerator, zoos: dict[str, Zoo], wrong: dict[str, object]
+) -> None:
+    stock, zoo = network_generator.parts.stocks["cnn-s"], zoos["cnn-s"]
+    shelf = shelve(zoo.networks[:1], stock.decoder.codec)
+    knowledge = replace(stock.knowledge, elsewhere=replace(shelf, **wrong))  # type: ignore[arg-type]
+    parts = replace(network_generator.parts, stocks={"cnn-s": replace(stock, knowledge=knowledge)})
+    with pytest.raises(DecodeError, match="not hold together"):
+        package.unpack(package.pack(parts), network_generator.heads.parts.priors)
+
+
 def _with_vae(stock: Stock, zoo: Zoo) -> Stock:
     tokens = [network.tokens for network in zoo.networks]
     codec = fit_vae_codec(stock.decoder.codec.parts, tokens, LATENT, 1, steps=3)
