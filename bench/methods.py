@@ -9,6 +9,7 @@ the plant's do-no-harm contest keeps, with the policy that plants start with.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from bench.reference.deepsets import SetNetwork
 from wg_client import contest
 from wg_client.baseline import fit_local
 from wg_client.config import AcceptanceConfig
+from wg_client.delivered import fixed
 from wg_client.entrants import Offer
 from wg_client.finetune import fit_finetuned
 from wg_client.folds import stratified
@@ -97,7 +99,7 @@ class _Drawn:
     """One plant of a cell: its records (-1: no label) and what has been made for it.
 
     ``batch`` is what it and its sisters have released, for networks; ``centre`` where their
-    heads' biases are taken.
+    heads' biases are taken; ``noise`` is on each entry of its class sums.
     """
 
     x: Floats
@@ -107,6 +109,7 @@ class _Drawn:
     heads: Mapping[str, LinearHead]
     batch: Batch
     centre: Floats
+    noise: float
 
 
 def judge(
@@ -192,10 +195,13 @@ def _draw(methods: Methods, plants: Plants, cell: Cell, seed: int) -> _Drawn:
     for name, (w, b) in found.items():
         heads[name] = LinearHead(w, b - w @ guess.centre)
     heads = {name: head.padded(x.shape[1]) for name, head in heads.items()}
-    return _Drawn(x, said, gone, made, heads, batch, guess.centre)
+    noise = math.inf if own is None else own.sum_std
+    return _Drawn(x, said, gone, made, heads, batch, guess.centre, noise)
 
 
-def contested(made: Generated, trunk: Trunk, labels: Ints, dimension: int) -> contest.Outcome:
+def contested(
+    made: Generated, trunk: Trunk, labels: Ints, dimension: int, noise: float
+) -> contest.Outcome:
     """The plant's contest over what was delivered, with the policy that plants start with.
 
     Args:
@@ -203,6 +209,7 @@ def contested(made: Generated, trunk: Trunk, labels: Ints, dimension: int) -> co
         trunk: The encoder, seen through the plant's records.
         labels: ``[n]``, -1 without one.
         dimension: Number of features that are released.
+        noise: On an entry of a class sum in the plant's release; inf without one.
     """
     width = trunk.features.shape[1]
     offers = [
@@ -221,12 +228,13 @@ def contested(made: Generated, trunk: Trunk, labels: Ints, dimension: int) -> co
         Offer("", "", trunk, zero),
         AcceptanceConfig(),
         posterior=from_tensors(delivered, k, dimension),
+        noise=noise,
     )
 
 
 def _local(methods: Methods, plants: Plants, cell: Cell, drawn: _Drawn) -> dict[str, LinearHead]:
     """Heads after local training, and the one that the plant's selector keeps."""
-    held = contested(drawn.made, Trunk(drawn.x), drawn.y, plants.dimension)
+    held = contested(drawn.made, Trunk(drawn.x), drawn.y, plants.dimension, drawn.noise)
     found = {SELECTOR: held.models[held.kept].head}
     if len(drawn.y):
         found[contest.COMPLETED] = held.models[contest.COMPLETED].head
@@ -235,11 +243,14 @@ def _local(methods: Methods, plants: Plants, cell: Cell, drawn: _Drawn) -> dict[
     found[LOCAL] = held.models[contest.LOCAL].head
     found[f"network{THEN_LOCAL}"] = held.models[contest.GENERATED_FINETUNED].head
     found[f"closed-form{THEN_LOCAL}"] = held.models[contest.CLOSED_FORM_FINETUNED].head
+    found[contest.COMPLETED_FINETUNED] = held.models[contest.COMPLETED_FINETUNED].head
     folds = stratified(drawn.y, np.random.default_rng(5))
     mass = len(drawn.gone) / len(plants.labels)
     for name in methods.tuned:
         if name in drawn.heads:
-            tuned = fit_finetuned(drawn.heads[name], drawn.x, drawn.y, folds, unseen_mass=mass)
+            tuned = fit_finetuned(
+                fixed(drawn.heads[name]), drawn.x, drawn.y, folds, unseen_mass=mass
+            )
             found[f"{name}{THEN_LOCAL}"] = tuned.fitted.head
     return found
 
@@ -252,7 +263,8 @@ def _alone(methods: Methods, plants: Plants, cell: Cell, drawn: _Drawn) -> dict[
     zero = LinearHead(np.zeros((k, d)), np.zeros(k))
     folds = stratified(drawn.y, np.random.default_rng(5))
     mass = len(drawn.gone) / k
-    found = {"lp-ft": fit_finetuned(zero, drawn.x, drawn.y, folds, unseen_mass=mass).fitted.head}
+    probe = fit_finetuned(fixed(zero), drawn.x, drawn.y, folds, unseen_mass=mass)
+    found = {"lp-ft": probe.fitted.head}
     for name, metric in (
         ("reptile", methods.trained.reptile),
         ("meta-base", methods.trained.meta_base),

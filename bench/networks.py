@@ -40,7 +40,7 @@ from torch import nn
 
 from wg_client import contest
 from wg_client.baseline import fit_local
-from wg_client.delivered import delivered_loss
+from wg_client.delivered import delivered_loss, fixed
 from wg_client.entrants import Offer
 from wg_client.finetune import fit_finetuned
 from wg_client.folds import stratified
@@ -278,7 +278,7 @@ def judge(
             trunk = whole.load_trunk(architecture, dict(offer.trunk.tensors))
             found["delivered"] = _right(trunk, offer.head, test, data.test[1])
             fitted = fit_finetuned(
-                offer.head, offer.trunk.features, y, folds, unseen_mass=0.0
+                fixed(offer.head), offer.trunk.features, y, folds, unseen_mass=0.0
             ).fitted
         head = fitted.head.scaled(fitted.factor)
         stream = np.random.default_rng((seed, 64))

@@ -27,6 +27,7 @@ from bench.methods import contested
 from bench.tables import Results, Row
 
 from wg_client import contest
+from wg_client.delivered import fixed
 from wg_client.finetune import fit_finetuned
 from wg_client.folds import stratified
 from wg_client.heads import LinearHead, head_from_tensors
@@ -150,7 +151,7 @@ def judge(
         made = generate(Generator("", parts), release, [], data.labels, samples=4, seed=seed)
         first = made.candidates[0]
         scores[f"delivered{end}"] = right(given(first))
-        held = contested(made, trunk, y, d)
+        held = contested(made, trunk, y, d, release.sum_std)
         scores[f"selector{end}"] = right(held.models[held.kept].head)
         if not end:
             scores["found"] = float(first.source == KIN)
@@ -164,7 +165,7 @@ def judge(
     if cell.labelled:
         folds = stratified(y, np.random.default_rng(5))
         zero = LinearHead(np.zeros((k, x.shape[1])), np.zeros(k))
-        tuned = fit_finetuned(zero, x, y, folds, unseen_mass=len(gone) / k)
+        tuned = fit_finetuned(fixed(zero), x, y, folds, unseen_mass=len(gone) / k)
         scores["lp-ft"] = right(tuned.fitted.head)
     return scores
 

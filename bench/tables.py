@@ -42,6 +42,7 @@ LOCAL = (
     "lp-ft",
     "selector",
     "completed",
+    "completed-finetuned",
     "network, then local",
     "closed-form, then local",
     "closed-form-others, then local",
@@ -51,7 +52,7 @@ LOCAL = (
     "d2nwg-mean, then local",
     "retrieval-5nn, then local",
 )
-OURS = ("selector", "completed", "network, then local")
+OURS = ("selector", "completed", "completed-finetuned", "network, then local")
 LOCAL_RIVALS = tuple(m for m in LOCAL if m not in OURS)
 UNSEEN = " (unseen)"
 _CELL = re.compile(r"(?P<scenario>.+) eps=(?P<epsilon>\S+) n=(?P<shots>\d+)")
@@ -172,10 +173,11 @@ def _selector(results: Results) -> Iterator[str]:
     yield ""
     yield (
         "| cell | selector − local-only | completed − local-only |"
+        " completed-finetuned − local-only |"
         " network, then local − local-only | completed − closed-form as delivered |"
         " best rival after local training | selector − it |"
     )
-    yield "|---|---|---|---|---|---|---|"
+    yield "|---|---|---|---|---|---|---|---|"
     worst: tuple[float, str] = (np.inf, "")
     for cells in results.scenarios.values():
         for cell in cells:
@@ -183,6 +185,7 @@ def _selector(results: Results) -> Iterator[str]:
             pairs = [
                 results.paired(cell, "selector", "local-only"),
                 results.paired(cell, "completed", "local-only"),
+                results.paired(cell, "completed-finetuned", "local-only"),
                 results.paired(cell, "network, then local", "local-only"),
                 results.paired(cell, "completed", "closed-form"),
                 results.paired(cell, "selector", best or ""),
@@ -220,6 +223,7 @@ _SHOWN = (
     ("local-only", "black", "--"),
     ("network, then local", "tab:blue", "--"),
     ("completed", "tab:olive", "--"),
+    ("completed-finetuned", "tab:pink", "--"),
     ("selector", "tab:cyan", "--"),
 )
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.baseline import Fitted
+from wg_client.delivered import Origin
 from wg_client.finetune import Finetuned
 from wg_client.folds import Folds, select
 from wg_client.heads import Floats, Ints, LinearHead
@@ -31,6 +32,22 @@ def complete(posterior: Posterior, features: Floats, labels: Ints) -> LinearHead
     released = features[:, : len(posterior.within)]
     head = LinearHead(*class_means.complete(posterior, released, labels))
     return head.padded(features.shape[1])
+
+
+def moving(posterior: Posterior, bare: Floats) -> Origin:
+    """What other sites know of classes, around the mean of the records that are trained on.
+
+    Args:
+        posterior: From the server.
+        bare: Local features ``[m, D]`` of records without a label, which have a part in the mean.
+    """
+
+    def origin(features: Floats, labels: Ints) -> LinearHead:
+        both = np.concatenate([features, bare])[:, : len(posterior.within)]
+        said = np.concatenate([labels, np.full(len(bare), -1)])
+        return LinearHead(*class_means.move(posterior, both, said)).padded(features.shape[1])
+
+    return origin
 
 
 def fit_completed(

@@ -4,7 +4,8 @@ The models and their names, in this order everywhere: ``random-init`` (for refer
 ``local-only``, ``dp-closed-form`` (the package's closed-form head), ``generated`` (its best
 generated candidate), both as delivered, and each after local training: ``closed-form-finetuned``,
 ``generated-finetuned``. For heads also ``completed``: class means as the other sites and the public
-know them, finished with the plant's exact records. Held-out test records have no part in any of it.
+know them, finished with the plant's exact records; and ``completed-finetuned``: the same means
+around the plant's own centre, trained on locally. Held-out test records have no part in any of it.
 
 One contest for every architecture. Each candidate stands on a trunk: the encoder, which all share,
 or a whole network's own. Local-only stands on the public trunk. Where trunks are part of the model,
@@ -14,6 +15,7 @@ records.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,7 +29,7 @@ from wg_client.entrants import Ground, Model, Offer, Tuner
 from wg_client.finetune import Finetuned
 from wg_client.heads import Ints
 from wg_client.trunks import Trunk
-from wg_common.class_means import Posterior
+from wg_common.class_means import Posterior, own_share
 from wg_common.errors import NotAcceptedError
 from wg_common.weights_package import KIN
 
@@ -38,6 +40,7 @@ GENERATED = "generated"
 CLOSED_FORM_FINETUNED = "closed-form-finetuned"
 GENERATED_FINETUNED = "generated-finetuned"
 COMPLETED = "completed"
+COMPLETED_FINETUNED = "completed-finetuned"
 ORDER = (
     RANDOM,
     LOCAL,
@@ -46,7 +49,16 @@ ORDER = (
     COMPLETED,
     CLOSED_FORM_FINETUNED,
     GENERATED_FINETUNED,
+    COMPLETED_FINETUNED,
 )
+
+TWINS = {
+    CLOSED_FORM: (CLOSED_FORM, COMPLETED),
+    GENERATED: (CLOSED_FORM, COMPLETED),
+    CLOSED_FORM_FINETUNED: (CLOSED_FORM_FINETUNED, COMPLETED_FINETUNED),
+    GENERATED_FINETUNED: (CLOSED_FORM_FINETUNED, COMPLETED_FINETUNED),
+}
+"""What was conditioned on the plant's release: a closed form that was, and its twin made here."""
 
 GENERATED_SOURCES = frozenset({"diffusion", "network", "retrieval", KIN})
 CLOSED_FORM_SOURCE = "closed-form"
@@ -93,6 +105,7 @@ def hold(
     tuner: Tuner | None = None,
     *,
     posterior: Posterior | None = None,
+    noise: float = math.inf,
     encoder: Trunk | None = None,
 ) -> Outcome:
     """Fit, compare and choose.
@@ -106,6 +119,8 @@ def hold(
         config: The plant's acceptance policy.
         tuner: Fine-tunes whole networks; None for heads on the frozen encoder.
         posterior: What the package says of class means without this plant; None if nothing.
+        noise: Least standard deviation of the noise on an entry of a class sum in a release of the
+            plant that the offers were made from; inf: none was.
         encoder: Where it is not ``public``: the encoder, for information.
 
     Raises:
@@ -128,17 +143,21 @@ def hold(
             tuned[name], models[name] = ground.trained_on(name, offer, folds)
     if posterior is not None:
         found, models[COMPLETED] = ground.completed(COMPLETED, posterior, public, folds)
-        if found is not None:
+        if found is not None and folds is not None:
             tuned[COMPLETED] = found
+            name = COMPLETED_FINETUNED
+            tuned[name], models[name] = ground.moved(name, posterior, public, folds)
     models[RANDOM] = ground.delivered(RANDOM, reference)
     models = {name: models[name] for name in ORDER if name in models}
+    kin = generated is not None and generated.source == KIN
+    leaks = _leaks(models, y, posterior, noise, kin=kin)
     evidence = tuple(
-        _weigh(name, models, tuned, y, config, ground.mass)
+        _weigh(name, models, tuned, y, config, ground.mass, leaks.get(name, 0.0))
         for name in ORDER[2:]
         if name in models and folds is not None and folds.usable
     )
-    kin = generated is not None and generated.source == KIN
-    kept, reason = _decide(models, evidence, config, labelled=len(y), kin=kin)
+    first = kin or not len(labels)
+    kept, reason = _decide(models, evidence, config, labelled=len(y), generated_first=first)
     mean_losses = {offer.name: losses[offer.name] / max(len(y), 1) for offer in offers}
     return Outcome(
         models=models,
@@ -179,6 +198,7 @@ def _weigh(
     labels: Ints,
     config: AcceptanceConfig,
     mass: float,
+    leak: float,
 ) -> Evidence:
     model = models[name]
     recalls: NDArray[np.float64] = np.zeros(0)
@@ -198,7 +218,33 @@ def _weigh(
         recalls=recalls,
         lost=lost,
         counts=counts,
+        leak=leak,
     )
+
+
+def _leaks(
+    models: dict[str, Model],
+    labels: Ints,
+    posterior: Posterior | None,
+    noise: float,
+    *,
+    kin: bool,
+) -> dict[str, float]:
+    """Nats a record that models owe to having been conditioned on the records that check them.
+
+    It is what a closed form claims more than its twin, in the share of a release that is not noise.
+    What generated weights claim beyond the closed form of the same release remains theirs; heads of
+    the plant's kind come from records of others.
+    """
+    if posterior is None or not models.keys() >= set(TWINS):
+        return {}
+    share = own_share(posterior, np.bincount(labels, minlength=posterior.classes), noise)
+    claims = {
+        name: float(models[twin].losses.mean() - models[closed].losses.mean())
+        for name, (closed, twin) in TWINS.items()
+        if not (kin and name in (GENERATED, GENERATED_FINETUNED))
+    }
+    return {name: share * max(0.0, claim) for name, claim in claims.items()}
 
 
 def _decide(
@@ -207,11 +253,11 @@ def _decide(
     config: AcceptanceConfig,
     *,
     labelled: int,
-    kin: bool,
+    generated_first: bool,
 ) -> tuple[str, str]:
     if not labelled:
         usual = (COMPLETED, GENERATED, CLOSED_FORM)
-        order = (GENERATED, *usual) if kin else usual
+        order = (GENERATED, *usual) if generated_first else usual
         first = next((name for name in order if name in models), None)
         if first is None or not config.without_labels:
             raise NotAcceptedError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,30 +22,25 @@ from wg_client.logistic import fit_logistics
 RowIndex = NDArray[np.intp]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Start:
-    """A delivered head whose centred logits have unit root mean square on local records.
-
-    Attributes:
-        head: The delivered head, scaled.
-        rows: Seen classes, sorted.
-    """
-
-    head: LinearHead
-    rows: NDArray[np.intp]
+Origin = Callable[[Floats, Ints], LinearHead]
+"""(features, labels) of training records -> the head over all K classes that they train on from."""
 
 
-def normalise(head: LinearHead, features: Floats, labels: Ints) -> Start:
-    """Put a delivered head on the common scale of local records ``[n, d]``."""
-    rows = np.unique(labels)
-    logits = head.logits(features)
-    logits = logits - logits.mean(axis=1, keepdims=True)
-    size = float(np.sqrt(np.mean(logits**2)))
-    factor = 1.0 / size if size > 1e-9 else 0.0
-    centre = head.weight.mean(axis=0), head.bias.mean()
-    return Start(
-        LinearHead((head.weight - centre[0]) * factor, (head.bias - centre[1]) * factor), rows
-    )
+def fixed(head: LinearHead) -> Origin:
+    """The origin of a head that no local record changes."""
+    return lambda features, labels: head
+
+
+def normalised(origin: Origin) -> Origin:
+    """The same, with centred logits of unit root mean square on the training records."""
+
+    def scaled(features: Floats, labels: Ints) -> LinearHead:
+        head = origin(features, labels)
+        weight, bias = head.weight - head.weight.mean(axis=0), head.bias - head.bias.mean()
+        size = float(np.sqrt(np.mean((features @ weight.T + bias) ** 2)))
+        return LinearHead(weight, bias).scaled(1.0 / size if size > 1e-9 else 0.0)
+
+    return scaled
 
 
 def delivered_loss(head: LinearHead, features: Floats, labels: Ints) -> float:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from wg_client import acceptance
 from wg_client.baseline import Fitted, fit_local
-from wg_client.completion import complete, fit_completed
+from wg_client.completion import complete, fit_completed, moving
 from wg_client.config import AcceptanceConfig
-from wg_client.delivered import delivered_loss
+from wg_client.delivered import delivered_loss, fixed
 from wg_client.finetune import Finetuned, fit_finetuned
 from wg_client.folds import Folds, stratified
 from wg_client.heads import Floats, Ints, LinearHead, best_temperature, log_loss
@@ -155,7 +155,9 @@ class Ground:
         the delivered head knows of it (docs/decisions/0055).
         """
         features = offer.trunk.features[self._known]
-        found = fit_finetuned(offer.head, features, self.labels, folds, unseen_mass=self.mass)
+        found = fit_finetuned(
+            fixed(offer.head), features, self.labels, folds, unseen_mass=self.mass
+        )
         trunk, fitted = offer.trunk, found.fitted
         if len(np.unique(self.labels)) == self._classes:
             trunk, fitted = self._tune(trunk, fitted, folds)
@@ -171,6 +173,20 @@ class Ground:
             fitted = Fitted(head, nothing.astype(np.int64), nothing, {})
             return None, self._model(name, POSTERIOR, trunk, fitted)
         found = fit_completed(posterior, trunk.features, self._all, folds, unseen=self.mass > 0)
+        return found, self._model(name, POSTERIOR, trunk, found.fitted)
+
+    def moved(
+        self, name: str, posterior: Posterior, trunk: Trunk, folds: Folds
+    ) -> tuple[Finetuned, Model]:
+        """Delivered class means around the plant's own mean, trained on with local records."""
+        features = trunk.features[self._known]
+        found = fit_finetuned(
+            moving(posterior, trunk.features[~self._known]),
+            features,
+            self.labels,
+            folds,
+            unseen_mass=self.mass,
+        )
         return found, self._model(name, POSTERIOR, trunk, found.fitted)
 
     def _tune(self, trunk: Trunk, fitted: Fitted, folds: Folds) -> tuple[Trunk, Fitted]:

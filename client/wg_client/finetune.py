@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from wg_client.acceptance import SHAPED
 from wg_client.baseline import Fitted
-from wg_client.delivered import RECIPES, Recipe, Start, local_parts, normalise
+from wg_client.delivered import RECIPES, Origin, Recipe, local_parts, normalised
 from wg_client.folds import Folds, select
 from wg_client.heads import NEVER, Floats, Ints, LinearHead
 from wg_client.left_out import LeftOut, as_delivered, leave_out
@@ -50,36 +50,39 @@ class Finetuned:
 
 
 def fit_finetuned(
-    delivered: LinearHead,
+    origin: Origin,
     features: Floats,
     labels: Ints,
     folds: Folds,
     *,
     unseen_mass: float,
 ) -> Finetuned:
-    """Fine-tune a delivered head on the plant's records.
+    """Train on from a head on the plant's records.
 
     Args:
-        delivered: Over the declared label domain of K classes.
+        origin: Of K classes; ``delivered.fixed`` for a delivered head.
         features: Float64 ``[n, d]`` of labelled records, n at least 1.
         labels: ``[n]``.
         folds: From ``folds.stratified``.
         unseen_mass: Share m of future records that belong to classes without local records.
     """
-    classes = len(delivered.bias)
-    start = normalise(delivered, features, labels)
-    unseen = np.setdiff1d(np.arange(classes), start.rows)
-
-    given = start.head.logits(features)
+    origin = normalised(origin)
+    start = origin(features, labels)
+    seen = np.unique(labels)
+    unseen = np.setdiff1d(np.arange(len(start.bias)), seen)
 
     def predict(train: NDArray[np.intp], held: NDArray[np.intp]) -> list[Floats]:
         results: list[Floats] = []
-        parts, rows = local_parts(RECIPES, features[train], labels[train], given[train])
+        head = origin(features[train], labels[train])
+        parts, rows = local_parts(
+            RECIPES, features[train], labels[train], head.logits(features[train])
+        )
+        given = head.logits(features[held])
         for recipe, part in zip(RECIPES, parts, strict=True):
             # Classes seen at the plant but not in this fold keep their delivered rows; classes
             # that the plant has never seen are judged by leave-class-out, not here.
-            logits = recipe.unseen_scale * given[held]
-            logits[:, rows] = recipe.scale * given[held][:, rows] + part.logits(features[held])
+            logits = recipe.unseen_scale * given
+            logits[:, rows] = recipe.scale * given[:, rows] + part.logits(features[held])
             logits[:, unseen] = NEVER
             results.append(logits)
         return results
@@ -92,8 +95,8 @@ def fit_finetuned(
     held_out: Callable[[int, int], LinearHead] | None = None
     if folds.usable:
         trials = [LeftOut.none()] * len(RECIPES)
-        if len(unseen) and len(start.rows) > 2:
-            trials = leave_out(start, features, labels, folds, RECIPES, unseen_mass)
+        if len(unseen) and len(seen) > 2:
+            trials = leave_out(origin, features, labels, folds, RECIPES, unseen_mass)
         prior = prior + len(labels) * np.array([trial.loss for trial in trials])
         selection = select(predict, labels, folds, prior)
         predictions, losses = selection.predictions, selection.record_losses
@@ -103,13 +106,14 @@ def fit_finetuned(
         def without(repeat: int, fold: int) -> LinearHead:
             train = folds.assignment[repeat] != fold
             choice = selection.choices[repeat, fold]
-            head = _final(start, features[train], labels[train], RECIPES[choice], 0.0)
+            x, y = features[train], labels[train]
+            head = _final(origin(x, y), x, y, RECIPES[choice], 0.0)
             return head.scaled(selection.factors[choice])
 
         held_out = without
     head = _final(start, features, labels, recipe, left_out.bias)
-    if folds.usable and len(unseen) and len(start.rows) <= 2:
-        left_out = as_delivered(given, head.logits(features), labels)
+    if folds.usable and len(unseen) and len(seen) <= 2:
+        left_out = as_delivered(start.logits(features), head.logits(features), labels)
     settings = {
         "local_part": recipe.name,
         "offset_scale": repr(recipe.scale),
@@ -119,10 +123,12 @@ def fit_finetuned(
     return Finetuned(fitted, left_out.recalls, left_out.lost)
 
 
-def _final(start: Start, features: Floats, labels: Ints, recipe: Recipe, bias: float) -> LinearHead:
-    (part,), rows = local_parts((recipe,), features, labels, start.head.logits(features))
-    weight = recipe.unseen_scale * start.head.weight
-    constant = recipe.unseen_scale * start.head.bias + bias
-    weight[rows] = recipe.scale * start.head.weight[rows] + part.weight
-    constant[rows] = recipe.scale * start.head.bias[rows] + part.bias
+def _final(
+    start: LinearHead, features: Floats, labels: Ints, recipe: Recipe, bias: float
+) -> LinearHead:
+    (part,), rows = local_parts((recipe,), features, labels, start.logits(features))
+    weight = recipe.unseen_scale * start.weight
+    constant = recipe.unseen_scale * start.bias + bias
+    weight[rows] = recipe.scale * start.weight[rows] + part.weight
+    constant[rows] = recipe.scale * start.bias[rows] + part.bias
     return LinearHead(weight, constant)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logsumexp, softmax
 
-from wg_client.delivered import Recipe, Start, local_parts
+from wg_client.delivered import Origin, Recipe, local_parts
 from wg_client.folds import Folds
 from wg_client.heads import Floats, Ints
 
@@ -66,7 +66,7 @@ def as_delivered(delivered: Floats, final: Floats, labels: Ints) -> LeftOut:
 
 
 def leave_out(
-    start: Start,
+    origin: Origin,
     features: Floats,
     labels: Ints,
     folds: Folds,
@@ -75,13 +75,13 @@ def leave_out(
 ) -> list[LeftOut]:
     """Treat each seen class in turn as unseen, under each recipe."""
     small = len(labels) <= _SMALL
-    tried = start.rows
+    tried = np.unique(labels)
     limit = 8 if small else 4
     if len(tried) > limit:
         tried = tried[np.linspace(0, len(tried) - 1, limit).round().astype(np.intp)]
     count = folds.count if small else 1
     tries = [
-        _one_left_out(start, features, labels, folds, recipes, label, count) for label in tried
+        _one_left_out(origin, features, labels, folds, recipes, label, count) for label in tried
     ]
     return [
         _summary([tried for tried in of_recipe if tried is not None], unseen_mass)
@@ -151,7 +151,7 @@ def _robust(chance: Floats) -> Floats:
 
 
 def _one_left_out(
-    start: Start,
+    origin: Origin,
     features: Floats,
     labels: Ints,
     folds: Folds,
@@ -159,7 +159,6 @@ def _one_left_out(
     label: int,
     count: int,
 ) -> list[_Part | None]:
-    given = start.head.logits(features)
     found: list[list[tuple[Floats, Floats, Floats, Floats, NDArray[np.bool_], Floats]]]
     found = [[] for _ in recipes]
     for fold in range(count):
@@ -169,6 +168,7 @@ def _one_left_out(
         mine = labels == label if count == 1 else held & (labels == label)
         if not train.any() or not rest.any():
             continue
+        given = origin(features[train], labels[train]).logits(features)
         parts, rows = local_parts(recipes, features[train], labels[train], given[train])
         truth = rows[None, :] == labels[rest][:, None]
         for recipe, part, kept in zip(recipes, parts, found, strict=True):

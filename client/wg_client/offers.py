@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -17,6 +18,8 @@ from wg_client.trunks import Tensors, Trunk, encoder_trunk, network_trunk
 from wg_common import class_means
 from wg_common.class_means import Posterior
 from wg_common.errors import DecodeError
+from wg_common.privacy.mechanism import sigma_for
+from wg_common.privacy.statistics import NoisyStatistics
 from wg_common.weights_package import KIN, POSTERIOR, WeightsManifest
 
 BASE = "base"
@@ -100,8 +103,17 @@ def hold_contest(
         plant.config.acceptance,
         tuner,
         posterior=None if whole else posterior,
+        noise=_least_noise(plant, features) if package.own_release else math.inf,
         encoder=encoder if whole else None,
     )
+
+
+def _least_noise(plant: Plant, features: plants.Features) -> float:
+    """The least noise that the policy allows on an entry of a class sum, feature units."""
+    privacy = plant.config.privacy
+    schema = plants.statistics_schema(plant, features)
+    sigma = sigma_for(schema, float(privacy.max_request_epsilon), float(privacy.max_request_delta))
+    return NoisyStatistics(schema, np.zeros(schema.length, dtype=np.int64), sigma).sum_std
 
 
 def _whole(architecture: str, plant: Plant, progress: Progress | None) -> tuple[View, Tuner]:

@@ -30,6 +30,7 @@ TITLES = {
     contest.COMPLETED: "completed with own records",
     contest.CLOSED_FORM_FINETUNED: "closed-form + local training",
     contest.GENERATED_FINETUNED: "generated + local training",
+    contest.COMPLETED_FINETUNED: "other sites' classes, moved here + local training",
 }
 
 

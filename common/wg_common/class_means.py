@@ -267,21 +267,40 @@ def observe_domain(
     right[:, first:] += share * (weight * y)[:, None]
 
 
-def discriminant(deviations: Floats, whitener: Floats) -> tuple[Floats, Floats]:
+def own_share(posterior: Posterior, counts: Floats | Ints, noise: float) -> float:
+    """Share of what a site's released class means say that is of its records, not noise, 0 to 1.
+
+    Args:
+        posterior: Says how much class means of sites, and records of a class, differ.
+        counts: Records of each class, ``[K]``; classes without any have no part.
+        noise: Standard deviation of the noise on an entry of a class sum.
+    """
+    n = counts[counts > 0]
+    if not len(n) or not np.isfinite(noise):
+        return 0.0
+    known = posterior.ratio.sum() + posterior.within.sum() / n
+    return float(np.mean(known / (known + len(posterior.within) * noise**2 / n**2)))
+
+
+def discriminant(
+    deviations: Floats, whitener: Floats, even: float = _EVEN
+) -> tuple[Floats, Floats]:
     """Linear discriminants of class deviations of evened length.
 
     Args:
         deviations: ``[K, d]``.
         whitener: Inverse of the within-class covariance, ``[d, d]``.
+        even: Typical lengths added to each before it is divided by: inf leaves lengths alone.
 
     Returns:
         Weight ``[K, d]`` and bias ``[K]`` of ``features - centre``.
     """
     length = np.sqrt(np.einsum("kd,de,ke->k", deviations, whitener, deviations))
     typical = float(np.sqrt(np.mean(length**2))) + 1e-12
-    even = deviations / (length + _EVEN * typical)[:, None] * typical
-    weight = even @ whitener
-    return weight, -0.5 * np.einsum("kd,kd->k", even, weight)
+    if np.isfinite(even):
+        deviations = deviations / (length + even * typical)[:, None] * typical
+    weight = deviations @ whitener
+    return weight, -0.5 * np.einsum("kd,kd->k", deviations, weight)
 
 
 def complete(posterior: Posterior, features: Floats, labels: Ints) -> tuple[Floats, Floats]:
@@ -302,13 +321,39 @@ def complete(posterior: Posterior, features: Floats, labels: Ints) -> tuple[Floa
     known = labels >= 0
     y = labels[known]
     counts = np.bincount(y, minlength=classes).astype(np.float64)
-    rest = features[known] - own.means[y]
-    freedom = max(len(y) - int((counts > 0).sum()), 0)
-    scatter = rest.T @ rest + PSEUDO_RECORDS * posterior.covariance
-    whitener: Floats = np.asarray(np.linalg.inv(scatter / (freedom + PSEUDO_RECORDS)))
-    weight, bias = discriminant(means.deviations, whitener)
+    seen = int((counts > 0).sum())
+    scatter, freedom = PSEUDO_RECORDS * posterior.covariance, PSEUDO_RECORDS
+    if seen > 1:
+        # The spread of one class says little of the others': good parts are alike, defects are not.
+        rest = features[known] - own.means[y]
+        scatter, freedom = scatter + rest.T @ rest, freedom + len(y) - seen
+    # Noise shortens deviations; where only one class has noise on it, none compete for its length.
+    even = _EVEN if classes - seen > 1 else np.inf
+    weight, bias = discriminant(means.deviations, _inverse(scatter / freedom), even)
     if len(y):
         frequent = np.where(counts > 0, counts, counts[counts > 0].mean())
         bias = bias + np.log(frequent + 1)
+    return _around(weight, bias, means.centre)
+
+
+def move(posterior: Posterior, features: Floats, labels: Ints) -> tuple[Floats, Floats]:
+    """Other sites' class deviations around the plant's own mean; arguments as ``complete``.
+
+    Of the plant's records it knows nothing but where they lie, so that they can be trained on
+    beside it, and judge it.
+    """
+    classes = posterior.classes
+    blank = nothing(classes, len(posterior.within))
+    deviations = solve(posterior, blank).deviations
+    centre = solve(posterior, exact_evidence(features, labels, classes)).centre
+    return _around(*discriminant(deviations, _inverse(posterior.covariance)), centre)
+
+
+def _inverse(matrix: Floats) -> Floats:
+    return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
+
+
+def _around(weight: Floats, bias: Floats, centre: Floats) -> tuple[Floats, Floats]:
+    """Discriminants of features from those of their distance to a centre."""
     weight, bias = weight - weight.mean(axis=0), bias - bias.mean()
-    return weight, bias - weight @ means.centre
+    return weight, bias - weight @ centre

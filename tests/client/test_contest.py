@@ -8,7 +8,7 @@ import pytest
 from wg_client import contest
 from wg_client.config import AcceptanceConfig
 from wg_client.contest import GENERATED, GENERATED_FINETUNED, LOCAL, ORDER, Outcome, hold
-from wg_client.delivered import normalise
+from wg_client.delivered import fixed, normalised
 from wg_client.entrants import Offer
 from wg_client.heads import Floats, Ints, LinearHead, fit_lda
 from wg_client.trunks import Trunk
@@ -124,7 +124,7 @@ def test_unseen_rows_differ_from_the_delivered_ones_by_scale_and_bias_only() -> 
     outcome = _hold(x, y, [("s", "diffusion", good)])
     found = outcome.models[GENERATED_FINETUNED]
     scale = float(found.settings["offset_scale"]) or 1.0
-    start = normalise(good, x, y).head
+    start = normalised(fixed(good))(x, y)
     np.testing.assert_allclose(found.head.weight[3:], scale * start.weight[3:], atol=1e-9)
     gap = found.head.bias[3:] - scale * start.bias[3:]
     assert gap[0] == pytest.approx(gap[1])
