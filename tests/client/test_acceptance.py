@@ -14,6 +14,7 @@ from wg_client.acceptance import (
     Evidence,
     compare,
     keep,
+    trusted,
     unseen_mass,
 )
 from wg_client.config import AcceptanceConfig
@@ -109,6 +110,30 @@ def test_unseen_classes_count_as_the_policy_says() -> None:
     )
     assert whole.gain == pytest.approx(found.gain / SHAPED)
     assert whole.unseen_recall == found.unseen_recall
+
+
+def test_what_leaked_is_taken_off_each_record() -> None:
+    local, challenger = np.full((1, 20), 1.0), np.full((1, 20), 0.8)
+    found = compare("x", challenger, local, CONFIG, mass=0.0, recalls=NONE, lost=0.0, leak=0.15)
+    assert found.nats == pytest.approx(20 * 0.05)
+    assert found.gain == pytest.approx(_compare(local - 0.05, local).gain)
+
+
+def test_one_seen_class_tells_whether_the_others_are_to_be_believed() -> None:
+    for records in (1, 5, 40):
+        chances = [trusted(recall, records) for recall in (0.0, 0.25, 0.5, 0.75, 1.0)]
+        assert chances == sorted(chances) and chances[2] == pytest.approx(0.8)
+    assert trusted(0.2, 5) < 0.05 < 0.95 < trusted(0.8, 5)
+    assert trusted(0.8, 5) == trusted(0.8, 500)
+
+    def gain(recalls: list[float]) -> float:
+        same = np.ones((1, 20))
+        found = np.array(recalls)
+        return compare("x", same, same, CONFIG, mass=0.5, recalls=found, lost=0.0).gain
+
+    assert gain([0.8]) == pytest.approx(0.5 * SHAPED * (0.8 + 0.8 * trusted(0.8, 20)) / 2)
+    assert gain([0.0]) < 0.01
+    assert gain([0.8, 0.8]) == pytest.approx(0.5 * SHAPED * 1.6 / 3)
 
 
 def test_the_largest_lower_bound_is_kept_or_nothing() -> None:

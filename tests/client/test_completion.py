@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,16 @@ import pytest
 from wg_client.apply import apply_package
 from wg_client.completion import complete, fit_completed
 from wg_client.config import AcceptanceConfig
-from wg_client.contest import COMPLETED, COMPLETED_FINETUNED, GENERATED, LOCAL, Outcome, hold
+from wg_client.contest import (
+    CLOSED_FORM,
+    COMPLETED,
+    COMPLETED_FINETUNED,
+    GENERATED,
+    GENERATED_FINETUNED,
+    LOCAL,
+    Outcome,
+    hold,
+)
 from wg_client.entrants import Offer
 from wg_client.folds import stratified
 from wg_client.heads import Floats, Ints, LinearHead
@@ -90,6 +100,75 @@ def test_a_class_never_seen_is_recognised_and_weighed_by_leaving_classes_out() -
     assert evidence.unseen_recall > 0.3
     tx, ty = _draw(means, [0, 0, 0, 0, 200], 5)
     assert (outcome.models[COMPLETED].head.logits(tx).argmax(axis=1) == ty).mean() > 0.5
+
+
+def test_what_is_trained_on_beside_others_classes_knows_a_class_never_seen() -> None:
+    means = _means(3)
+    x, y = _draw(means + 2.0, [8, 8, 8, 8, 0], 4)
+    outcome = _hold(x, y, _posterior(means, 20.0))
+    evidence = next(item for item in outcome.evidence if item.name == COMPLETED_FINETUNED)
+    assert evidence.unseen_recall > 0.5
+    head = outcome.models[COMPLETED_FINETUNED].head
+    assert _accuracy(head, means + 2.0) > _accuracy(outcome.models[LOCAL].head, means + 2.0) + 0.1
+    tx, ty = _draw(means + 2.0, [0, 0, 0, 0, 200], 5)
+    assert (head.logits(tx).argmax(axis=1) == ty).mean() > 0.5
+
+
+def test_without_noise_delivered_weights_pay_for_having_seen_the_records() -> None:
+    """A closed form that holds the plant's exact records, and others who know nothing of it."""
+    charged, paid = [], []
+    for seed in range(4):
+        means, wrong = _means(seed), _posterior(_means(40 + seed), 1.0)
+        x, y = _draw(means, [4] * K, 20 + seed)
+        seen = complete(wrong, x, y)
+        offers = [Offer(s, s, Trunk(x), seen) for s in ("network", "closed-form")]
+        trunk = Trunk(x)
+        zero = Offer("", "", trunk, LinearHead(np.zeros((K, D)), np.zeros(K)))
+        for noise, kept in ((0.0, charged), (math.inf, paid)):
+            outcome = hold(
+                trunk, y, None, offers, zero, AcceptanceConfig(), posterior=wrong, noise=noise
+            )
+            nats = {item.name: item.nats for item in outcome.evidence}
+            kept.append(nats[GENERATED])
+            if not noise:
+                assert nats[GENERATED] <= nats[COMPLETED] + 1e-9
+                assert nats[GENERATED_FINETUNED] <= nats[COMPLETED_FINETUNED] + 1e-9
+            else:
+                assert nats[GENERATED] > nats[COMPLETED]
+    assert np.mean(charged) < np.mean(paid) - 1
+
+
+def test_heads_of_the_plant_s_kind_pay_nothing() -> None:
+    means = _means(2)
+    x, y = _draw(means, [4] * K, 21)
+    trunk, posterior = Trunk(x), _posterior(_means(9), 1.0)
+    closed = Offer("c", "closed-form", trunk, complete(posterior, x, y))
+    kin = Offer("k", KIN, trunk, LinearHead(means, -0.5 * (means**2).sum(axis=1)))
+    nats = [
+        {
+            item.name: item.nats
+            for item in hold(
+                trunk,
+                y,
+                None,
+                [kin, closed],
+                closed,
+                AcceptanceConfig(),
+                posterior=posterior,
+                noise=noise,
+            ).evidence
+        }
+        for noise in (0.0, math.inf)
+    ]
+    assert nats[0][GENERATED] == nats[1][GENERATED]
+    assert nats[0][CLOSED_FORM] < nats[1][CLOSED_FORM]
+
+
+def test_a_plant_without_any_record_takes_what_was_generated() -> None:
+    means = _means(4)
+    nothing = np.zeros((0, D)), np.zeros(0, dtype=np.int64)
+    offer = Offer("s", "network", Trunk(nothing[0]), LinearHead(means, np.zeros(K)))
+    assert _hold(*nothing, _posterior(means, 20.0), [offer]).kept == GENERATED
 
 
 def test_without_labels_the_completed_head_is_taken() -> None:

@@ -13,7 +13,9 @@ from wg_common.class_means import (
     discriminant,
     exact_evidence,
     from_tensors,
+    move,
     nothing,
+    own_share,
     solve,
 )
 from wg_common.errors import DecodeError
@@ -122,12 +124,51 @@ def test_logits_count_how_frequent_a_class_is_and_absent_ones_as_average(
     posterior = _posterior()
     x, y = _records(5, (2, 9, 4, 0))
     means = solve(posterior, exact_evidence(x, y, K))
-    weight, bias = discriminant(means.deviations, np.asarray(np.linalg.inv(posterior.covariance)))
+    whitener = np.asarray(np.linalg.inv(posterior.covariance))
+    weight, bias = discriminant(means.deviations, whitener, np.inf)
     prior = np.log(np.array([2, 9, 4, 5]) + 1)
     expected = (x - means.centre) @ weight.T + bias + prior
     found = x @ complete(posterior, x, y)[0].T + complete(posterior, x, y)[1]
     expected -= expected.mean(axis=1, keepdims=True)
     np.testing.assert_allclose(found - found.mean(axis=1, keepdims=True), expected, atol=1e-6)
+
+
+def test_the_spread_of_one_class_alone_says_nothing_of_others() -> None:
+    posterior = _posterior()
+    x, y = _records(7, (12, 0, 0, 0))
+    wide = x.mean(axis=0) + 5 * (x - x.mean(axis=0))
+    np.testing.assert_allclose(complete(posterior, x, y)[0], complete(posterior, wide, y)[0])
+    x, y = _records(7, (12, 12, 0, 0))
+    centre = np.stack([x[y == k].mean(axis=0) for k in (0, 1)])[y]
+    wide = centre + 5 * (x - centre)
+    assert not np.allclose(complete(posterior, x, y)[0], complete(posterior, wide, y)[0])
+
+
+def test_moved_classes_are_those_of_others_wherever_the_plant_lies() -> None:
+    posterior = _posterior()
+    x, y = _records(8, (5, 3, 4, 0))
+    weight, bias = move(posterior, x, y)
+    others = move(posterior, x[:0], y[:0])
+    np.testing.assert_allclose(weight, others[0])
+    assert not np.allclose(bias, others[1])
+    # All records moved by one vector: with many of them, logits stay what they were.
+    many, said = _records(9, (4000,) * K)
+    shift = np.linspace(-1, 1, D)
+    before, after = move(posterior, many, said), move(posterior, many + shift, said)
+    one = many @ before[0].T + before[1]
+    two = (many + shift) @ after[0].T + after[1]
+    np.testing.assert_allclose(one, two, atol=0.05 * float(np.abs(one).max()))
+
+
+def test_the_share_of_a_release_that_is_of_records_grows_with_them_and_shrinks_with_noise() -> None:
+    posterior = _posterior()
+    shares = [own_share(posterior, np.array([n, 0, n, 0]), 2.0) for n in (1, 5, 50, 5000)]
+    assert 0 < shares[0] < 0.3 and shares == sorted(shares) and shares[-1] > 0.99
+    assert own_share(posterior, np.full(K, 9), 0.0) == 1
+    assert own_share(posterior, np.full(K, 9), np.inf) == 0
+    assert own_share(posterior, np.zeros(K), 1.0) == 0
+    louder = [own_share(posterior, np.full(K, 9), noise) for noise in (0.5, 2.0, 8.0)]
+    assert louder == sorted(louder, reverse=True)
 
 
 def test_tensors_come_back_as_they_were() -> None:
