@@ -25,7 +25,8 @@ The gain is one of accuracy, but log loss is what it is read from: each right an
 sure it was, so that ten records say more, and a lucky answer or two less. A nat is worth 0.4 of a
 right answer: the slope of test accuracy over log loss on real data (docs/decisions/0056).
 
-A challenger is *accepted* if ``gain - caution * sd > 0``. Among the accepted the one with the
+A challenger is *accepted* if ``gain - caution * sd > 0``; without caution where it is averaged with
+local-only (``blend``) and so loses little if the estimate errs. Among the accepted the one with the
 largest ``gain - caution * sd`` is kept; otherwise local-only is. Without any labelled record the
 policy's ``without_labels`` decides, and the report says that nothing was checked.
 
@@ -67,6 +68,7 @@ class Evidence:
         gain: Estimated gain in accuracy, 0.01 = one point.
         sd: Standard deviation of the gain.
         lower: ``gain - caution * sd``.
+        caution: Standard deviations that were taken off.
         accepted: Whether the rule accepts it.
         nats: Out-of-fold log loss of local-only minus the challenger's, summed over records.
         unseen_recall: Estimated recall on classes without local records, q.
@@ -76,6 +78,7 @@ class Evidence:
     gain: float
     sd: float
     lower: float
+    caution: float
     accepted: bool
     nats: float
     unseen_recall: float
@@ -148,6 +151,7 @@ def compare(
         gain=gain,
         sd=sd,
         lower=lower,
+        caution=config.caution,
         accepted=lower > 0,
         nats=float(nats.sum()),
         unseen_recall=recall if mass else 0.0,

@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wg_client import acceptance
 from wg_client.acceptance import Evidence
+from wg_client.baseline import Fitted
 from wg_client.config import AcceptanceConfig
 from wg_client.entrants import Ground, Model, Offer, Tuner
 from wg_client.finetune import Finetuned
@@ -133,8 +134,9 @@ def hold(
     closed = best(offers, losses, frozenset({CLOSED_FORM_SOURCE}))
     models: dict[str, Model] = {}
     tuned: dict[str, Finetuned] = {}
+    alone: Fitted | None = None
     if folds is not None:
-        models[LOCAL] = ground.alone(LOCAL, public, folds)
+        alone, models[LOCAL] = ground.alone(LOCAL, public, folds)
     for name, offer in ((CLOSED_FORM, closed), (GENERATED, generated)):
         if offer is not None:
             models[name] = ground.delivered(name, offer)
@@ -143,10 +145,10 @@ def hold(
             tuned[name], models[name] = ground.trained_on(name, offer, folds)
     if posterior is not None:
         found, models[COMPLETED] = ground.completed(COMPLETED, posterior, public, folds)
-        if found is not None and folds is not None:
+        if found is not None and folds is not None and alone is not None:
             tuned[COMPLETED] = found
             name = COMPLETED_FINETUNED
-            tuned[name], models[name] = ground.moved(name, posterior, public, folds)
+            tuned[name], models[name] = ground.moved(name, posterior, public, folds, alone)
     models[RANDOM] = ground.delivered(RANDOM, reference)
     models = {name: models[name] for name in ORDER if name in models}
     kin = generated is not None and generated.source == KIN
@@ -206,6 +208,8 @@ def _weigh(
     if name in tuned:
         found = tuned[name]
         recalls, lost, counts = found.recalls, found.lost, found.counts
+        if found.blended:
+            config = replace(config, caution=0.0)
     elif mass:
         right = acceptance.correctness(model.predictions, labels)
         recalls = np.array([right[labels == label].mean() for label in np.unique(labels)])
@@ -268,7 +272,10 @@ def _decide(
     if winner is None:
         return LOCAL, "No delivered model was shown to be better than local-only on local records."
     found = next(item for item in evidence if item.name == winner)
+    margin = f"{found.caution:g} standard deviations below is still above zero"
+    if not found.caution:
+        margin = "no margin is asked of it"
     return winner, (
         f"Estimated gain over local-only {100 * found.gain:+.1f} points, standard deviation"
-        f" {100 * found.sd:.1f}; {config.caution:g} standard deviations below is still above zero."
+        f" {100 * found.sd:.1f}; {margin}."
     )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from wg_client import acceptance
 from wg_client.baseline import Fitted, fit_local
+from wg_client.blend import blend
 from wg_client.completion import complete, fit_completed, moving
 from wg_client.config import AcceptanceConfig
 from wg_client.delivered import delivered_loss, fixed
@@ -136,11 +137,11 @@ class Ground:
         fitted = Fitted(offer.head.scaled(factor), predictions, losses, settings)
         return self._model(name, offer.name, offer.trunk, fitted)
 
-    def alone(self, name: str, public: Trunk, folds: Folds) -> Model:
-        """The best that the plant can do without the server."""
+    def alone(self, name: str, public: Trunk, folds: Folds) -> tuple[Fitted, Model]:
+        """The best that the plant can do without the server, and its head before fine-tuning."""
         features = public.features[self._known]
         fitted = fit_local(features, self.labels, self._classes, folds)
-        return self._model(name, "", *self._tune(public, fitted, folds))
+        return fitted, self._model(name, "", *self._tune(public, fitted, folds))
 
     def accuracy_on(self, trunk: Trunk, folds: Folds) -> float:
         """Out-of-fold accuracy of the best head that local labels alone give on a trunk."""
@@ -176,9 +177,12 @@ class Ground:
         return found, self._model(name, POSTERIOR, trunk, found.fitted)
 
     def moved(
-        self, name: str, posterior: Posterior, trunk: Trunk, folds: Folds
+        self, name: str, posterior: Posterior, trunk: Trunk, folds: Folds, alone: Fitted
     ) -> tuple[Finetuned, Model]:
-        """Delivered class means around the plant's own mean, trained on with local records."""
+        """Delivered class means around the plant's own mean, trained on with local records.
+
+        Where every class has some, it is averaged with what these give alone.
+        """
         features = trunk.features[self._known]
         found = fit_finetuned(
             moving(posterior, trunk.features[~self._known]),
@@ -187,6 +191,9 @@ class Ground:
             folds,
             unseen_mass=self.mass,
         )
+        if np.bincount(self.labels, minlength=self._classes).min() > 1:
+            mean = blend(alone, found.fitted, features, self.labels, folds)
+            found = replace(found, fitted=mean, blended=True)
         return found, self._model(name, POSTERIOR, trunk, found.fitted)
 
     def _tune(self, trunk: Trunk, fitted: Fitted, folds: Folds) -> tuple[Trunk, Fitted]:

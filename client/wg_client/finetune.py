@@ -41,12 +41,14 @@ class Finetuned:
         lost: Accuracy on seen classes lost to the unseen ones, by leave-class-out.
         counts: Share of the recalls that counts: less where the left-out records did shape what was
             delivered.
+        blended: Whether the head is averaged with local-only's.
     """
 
     fitted: Fitted
     recalls: Floats
     lost: float
     counts: float = SHAPED
+    blended: bool = False
 
 
 def fit_finetuned(

@@ -139,7 +139,14 @@ def test_one_seen_class_tells_whether_the_others_are_to_be_believed() -> None:
 def test_the_largest_lower_bound_is_kept_or_nothing() -> None:
     def evidence(name: str, lower: float) -> Evidence:
         return Evidence(
-            name=name, gain=0, sd=0, lower=lower, accepted=lower > 0, nats=0, unseen_recall=0
+            name=name,
+            gain=0,
+            sd=0,
+            lower=lower,
+            caution=0.5,
+            accepted=lower > 0,
+            nats=0,
+            unseen_recall=0,
         )
 
     assert keep([evidence("a", 0.01), evidence("b", 0.02), evidence("c", -1)]) == "b"

@@ -116,7 +116,8 @@ def test_what_is_trained_on_beside_others_classes_knows_a_class_never_seen() -> 
 
 def test_without_noise_delivered_weights_pay_for_having_seen_the_records() -> None:
     """A closed form that holds the plant's exact records, and others who know nothing of it."""
-    charged, paid = [], []
+    charged: list[float] = []
+    paid: list[float] = []
     for seed in range(4):
         means, wrong = _means(seed), _posterior(_means(40 + seed), 1.0)
         x, y = _draw(means, [4] * K, 20 + seed)
