@@ -61,28 +61,25 @@ def accuracy_bars(
 
 
 def gain_intervals(
-    names: Sequence[str], gains: Sequence[float], sds: Sequence[float], caution: float
+    names: Sequence[str], gains: Sequence[float], sds: Sequence[float], lowers: Sequence[float]
 ) -> str:
-    """Estimated gain over local-only; thick: ``caution`` deviations, thin: two.
+    """Estimated gain over local-only; thick: as far as the rule is cautious, thin: two deviations.
 
     Args:
         names: Challengers, top to bottom.
         gains: Gains, 0.01 = one point.
         sds: Standard deviations.
-        caution: Deviations that the policy wants above zero.
+        lowers: What the rule wants above zero.
     """
     with mpl.rc_context(_SETTINGS):
         figure = Figure(figsize=(7.2, 0.46 * len(names) + 0.8), layout="constrained")
         axes = figure.subplots()
         rows = np.arange(len(names))[::-1]
-        middle, sd = 100 * np.asarray(gains), 100 * np.asarray(sds)
-        colours = [
-            ACCENT if m - caution * s > 0 else ALERT for m, s in zip(middle, sd, strict=True)
-        ]
+        middle, sd, low = (100 * np.asarray(values) for values in (gains, sds, lowers))
+        colours = [ACCENT if lower > 0 else ALERT for lower in low]
         axes.axvline(0, color=INK, lw=1, zorder=1)
         axes.hlines(rows, middle - 2 * sd, middle + 2 * sd, color=colours, lw=1.4, zorder=2)
-        low, high = middle - caution * sd, middle + caution * sd
-        axes.hlines(rows, low, high, color=colours, lw=5, zorder=3)
+        axes.hlines(rows, low, 2 * middle - low, color=colours, lw=5, zorder=3)
         axes.scatter(middle, rows, color=colours, s=60, zorder=4, linewidth=0)
         axes.set_yticks(rows, list(names))
         axes.set_ylim(-0.6, len(names) - 0.4)

@@ -30,7 +30,7 @@ TITLES = {
     contest.COMPLETED: "completed with own records",
     contest.CLOSED_FORM_FINETUNED: "closed-form + local training",
     contest.GENERATED_FINETUNED: "generated + local training",
-    contest.COMPLETED_FINETUNED: "other sites' classes, moved here + local training",
+    contest.COMPLETED_FINETUNED: "others' classes + local training",
 }
 
 
@@ -71,7 +71,7 @@ def render(plant: Plant, manifest: ModelsManifest, outcome: Outcome, spend: Spen
         unlabelled=len(plant.data) - labelled,
         rows=_rows(plant, kept.predictions, outcome.labels),
         bars=_bars(outcome) if labelled else "",
-        gains=_gains(outcome, plant.config.acceptance.caution) if outcome.evidence else "",
+        gains=_gains(outcome) if outcome.evidence else "",
         confusion=_confusion(plant, kept.predictions, outcome.labels) if labelled else "",
         repeats=kept.predictions.shape[0],
         written=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(manifest.applied)),
@@ -90,12 +90,12 @@ def _bars(outcome: Outcome) -> str:
     )
 
 
-def _gains(outcome: Outcome, caution: float) -> str:
+def _gains(outcome: Outcome) -> str:
     return charts.gain_intervals(
         [TITLES[item.name] for item in outcome.evidence],
         [item.gain for item in outcome.evidence],
         [item.sd for item in outcome.evidence],
-        caution,
+        [item.lower for item in outcome.evidence],
     )
 
 

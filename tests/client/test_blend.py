@@ -1,0 +1,111 @@
+"""The even mean of two fitted heads."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from wg_client.baseline import fit_local
+from wg_client.blend import blend
+from wg_client.completion import moving
+from wg_client.config import AcceptanceConfig
+from wg_client.contest import COMPLETED_FINETUNED, hold
+from wg_client.delivered import fixed
+from wg_client.entrants import Offer
+from wg_client.finetune import fit_finetuned
+from wg_client.folds import Folds, stratified
+from wg_client.heads import Floats, Ints, LinearHead, log_loss
+from wg_client.trunks import Trunk
+from wg_common.class_means import Posterior
+
+K, D = 4, 12
+
+
+def _records(seed: int, each: int) -> tuple[Floats, Ints]:
+    rng = np.random.default_rng(seed)
+    y = np.repeat(np.arange(K), each)
+    return np.eye(K, D)[y] * 1.5 + rng.normal(size=(len(y), D)), y
+
+
+def test_its_logits_are_the_mean_of_both_at_their_temperature() -> None:
+    x, y = _records(1, 8)
+    folds = stratified(y, np.random.default_rng(0))
+    one = fit_local(x, y, K, folds)
+    two = fit_finetuned(fixed(LinearHead(np.eye(K, D), np.zeros(K))), x, y, folds, unseen_mass=0)
+    found = blend(one, two.fitted, x, y, folds)
+    mean = (one.head.logits(x) * one.factor + two.fitted.head.logits(x) * two.fitted.factor) / 2
+    logits = found.head.logits(x)
+    ratio = np.ptp(logits) / np.ptp(mean)
+    np.testing.assert_allclose(logits, ratio * mean, rtol=1e-6, atol=1e-8)
+    assert found.losses.shape == found.predictions.shape == folds.assignment.shape
+
+
+def test_its_losses_are_out_of_fold() -> None:
+    """Labels of one fold change; what the blend says of the records of that fold does not."""
+    x, y = _records(2, 6)
+    folds = stratified(y, np.random.default_rng(1))
+    held = folds.assignment[0] == 1
+    changed = y.copy()
+    changed[held] = (y[held] + 1) % K
+
+    def judged(labels: Ints) -> Ints:
+        one = fit_local(x, labels, K, folds)
+        origin = fixed(LinearHead(np.eye(K, D), np.zeros(K)))
+        two = fit_finetuned(origin, x, labels, folds, unseen_mass=0)
+        return blend(one, two.fitted, x, labels, folds).predictions[0]
+
+    # Recipes are chosen by the other folds' scores, whose training sets hold the changed labels:
+    # nearly all answers stay, and training on the changed labels would turn nearly all.
+    assert (judged(y)[held] == judged(changed)[held]).mean() > 0.6
+    assert (judged(changed)[held] == changed[held]).mean() < 0.5
+
+
+def test_on_average_it_is_better_than_either() -> None:
+    gains = []
+    tx, ty = _records(99, 500)
+    for seed in range(12):
+        x, y = _records(seed, 4)
+        folds = stratified(y, np.random.default_rng(seed))
+        rough = np.eye(K, D) + 0.35 * np.random.default_rng(100 + seed).normal(size=(K, D))
+        one = fit_local(x, y, K, folds)
+        two = fit_finetuned(
+            fixed(LinearHead(rough, np.zeros(K))), x, y, folds, unseen_mass=0
+        ).fitted
+        losses = [
+            float(log_loss(head.head.logits(tx) * head.factor, ty).mean())
+            for head in (one, two, blend(one, two, x, y, folds))
+        ]
+        gains.append((losses[0] + losses[1]) / 2 - losses[2])
+    assert np.mean(gains) > 0.01
+
+
+def test_without_folds_the_second_is_returned() -> None:
+    x, y = _records(3, 1)
+    folds = Folds(np.zeros((1, len(y)), dtype=np.int64), 4)
+    one = fit_local(x, y, K, folds)
+    two = fit_finetuned(moving(_flat(), x[:0]), x, y, folds, unseen_mass=0).fitted
+    assert blend(one, two, x, y, folds) is two
+
+
+def _flat() -> Posterior:
+    ones = np.ones(D)
+    precision = np.tile(np.eye(K + 1), (D, 1, 1))
+    weighted = np.concatenate([np.zeros((D, 1)), 1.5 * np.eye(K, D).T], axis=1)
+    return Posterior(np.eye(D), ones, 0.1 * ones, ones, np.eye(D), precision, weighted)
+
+
+@pytest.mark.parametrize(("each", "blended"), [([5] * K, True), ([5, 5, 5, 0], False)])
+def test_only_where_every_class_has_records_and_then_without_caution(
+    each: list[int], blended: bool
+) -> None:
+    rng = np.random.default_rng(5)
+    y = np.repeat(np.arange(K), each)
+    x = np.eye(K, D)[y] * 1.5 + rng.normal(size=(len(y), D))
+    trunk = Trunk(x)
+    zero = Offer("", "", trunk, LinearHead(np.zeros((K, D)), np.zeros(K)))
+    outcome = hold(trunk, y, None, [], zero, AcceptanceConfig(), posterior=_flat())
+    evidence = next(item for item in outcome.evidence if item.name == COMPLETED_FINETUNED)
+    assert evidence.caution == (0.0 if blended else 0.5)
+    assert evidence.accepted == (evidence.gain - evidence.caution * evidence.sd > 0)
+    others = [item for item in outcome.evidence if item.name != COMPLETED_FINETUNED]
+    assert all(item.caution == 0.5 for item in others)
