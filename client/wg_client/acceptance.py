@@ -17,9 +17,9 @@ classes tried, one pseudo-class of recall p, q their mean); ``h = 0.7``, since t
 the statistics behind the delivered weights, or 1 for what is completed at the plant from other
 sites' statistics only (docs/decisions/0090); ``lost`` the accuracy on seen classes that predicting
 unseen ones costs. With fewer than three seen classes ``r_c`` is the delivered head's own recall
-(``left_out``). p is 0, but with one seen class 0.8 times the probability that the other sites mean
-by it what the plant means (``trusted``). The local-only model never predicts an unseen class: its
-recall there is 0.
+(``left_out``). p is 0, but with one of two classes seen it is 0.8 times the probability that the
+other sites mean by it what the plant means (``trusted``). The local-only model never predicts an
+unseen class: its recall there is 0.
 
 The gain is one of accuracy, but log loss is what it is read from: each right answer counts by how
 sure it was, so that ten records say more, and a lucky answer or two less. A nat is worth 0.4 of a
@@ -95,7 +95,7 @@ def correctness(predictions: Ints, labels: Ints) -> Floats:
 
 
 def trusted(recall: float, records: int) -> float:
-    """Probability that other sites' classes are the plant's, by its one seen class.
+    """Probability that other sites' classes are the plant's, by the one of two that it has seen.
 
     Of two beliefs one holds: that their heads recognise 85 in 100 of its records, or 15 in 100,
     with 4 to 1 for the first before any is looked at. Records of a class are alike, so that no more
@@ -120,6 +120,7 @@ def compare(
     lost: float,
     counts: float = SHAPED,
     leak: float = 0.0,
+    pseudo: float = 0.0,
 ) -> Evidence:
     """Weigh a challenger against local-only; the module says how.
 
@@ -133,6 +134,7 @@ def compare(
         lost: Accuracy lost to unseen classes.
         counts: Share h of the recalls that counts.
         leak: Nats a record that the challenger owes to having seen these records, l.
+        pseudo: Recall p of the pseudo-class.
     """
     nats = local.mean(axis=0) - challenger.mean(axis=0) - leak
     difference = ACCURACY_OF_NAT * nats
@@ -140,8 +142,7 @@ def compare(
     seen = float(difference.sum()) / total - lost
     scatter = float(np.sum((difference - difference.mean()) ** 2))
     seen_variance = (scatter + config.prior_records * PRIOR_VARIANCE) / total**2
-    doubt = TRUSTED_RECALL * trusted(float(recalls[0]), len(nats)) if len(recalls) == 1 else 0.0
-    recall = (float(recalls.sum()) + doubt) / (len(recalls) + 1)
+    recall = (float(recalls.sum()) + pseudo) / (len(recalls) + 1)
     recall_variance = recall * (1 - recall) / (len(recalls) + 1)
     gain = (1 - mass) * seen + mass * counts * recall
     sd = float(np.sqrt((1 - mass) ** 2 * seen_variance + (mass * counts) ** 2 * recall_variance))

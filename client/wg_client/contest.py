@@ -213,6 +213,10 @@ def _weigh(
     elif mass:
         right = acceptance.correctness(model.predictions, labels)
         recalls = np.array([right[labels == label].mean() for label in np.unique(labels)])
+    pseudo = 0.0
+    if len(recalls) == 1 and len(model.head.bias) == 2:
+        believed = acceptance.trusted(float(recalls[0]), len(labels))
+        pseudo = acceptance.TRUSTED_RECALL * believed
     return acceptance.compare(
         name,
         model.losses,
@@ -223,6 +227,7 @@ def _weigh(
         lost=lost,
         counts=counts,
         leak=leak,
+        pseudo=pseudo,
     )
 
 

@@ -126,14 +126,9 @@ def test_one_seen_class_tells_whether_the_others_are_to_be_believed() -> None:
     assert trusted(0.2, 5) < 0.05 < 0.95 < trusted(0.8, 5)
     assert trusted(0.8, 5) == trusted(0.8, 500)
 
-    def gain(recalls: list[float]) -> float:
-        same = np.ones((1, 20))
-        found = np.array(recalls)
-        return compare("x", same, same, CONFIG, mass=0.5, recalls=found, lost=0.0).gain
-
-    assert gain([0.8]) == pytest.approx(0.5 * SHAPED * (0.8 + 0.8 * trusted(0.8, 20)) / 2)
-    assert gain([0.0]) < 0.01
-    assert gain([0.8, 0.8]) == pytest.approx(0.5 * SHAPED * 1.6 / 3)
+    same, found = np.ones((1, 20)), np.array([0.8])
+    gain = compare("x", same, same, CONFIG, mass=0.5, recalls=found, lost=0.0, pseudo=0.7).gain
+    assert gain == pytest.approx(0.5 * SHAPED * (0.8 + 0.7) / 2)
 
 
 def test_the_largest_lower_bound_is_kept_or_nothing() -> None:

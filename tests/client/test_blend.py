@@ -52,7 +52,8 @@ def test_its_losses_are_out_of_fold() -> None:
         one = fit_local(x, labels, K, folds)
         origin = fixed(LinearHead(np.eye(K, D), np.zeros(K)))
         two = fit_finetuned(origin, x, labels, folds, unseen_mass=0)
-        return blend(one, two.fitted, x, labels, folds).predictions[0]
+        found: Ints = blend(one, two.fitted, x, labels, folds).predictions[0]
+        return found
 
     # Recipes are chosen by the other folds' scores, whose training sets hold the changed labels:
     # nearly all answers stay, and training on the changed labels would turn nearly all.
