@@ -200,7 +200,7 @@ def _draw(methods: Methods, plants: Plants, cell: Cell, seed: int) -> _Drawn:
 
 
 def contested(
-    made: Generated, trunk: Trunk, labels: Ints, dimension: int, noise: float
+    made: Generated, trunk: Trunk, labels: Ints, dimension: int, noise: float, *, others: bool
 ) -> contest.Outcome:
     """The plant's contest over what was delivered, with the policy that plants start with.
 
@@ -210,6 +210,7 @@ def contested(
         labels: ``[n]``, -1 without one.
         dimension: Number of features that are released.
         noise: On an entry of a class sum in the plant's release; inf without one.
+        others: Whether sisters have released.
     """
     width = trunk.features.shape[1]
     offers = [
@@ -229,12 +230,15 @@ def contested(
         AcceptanceConfig(),
         posterior=from_tensors(delivered, k, dimension),
         noise=noise,
+        others=others,
     )
 
 
 def _local(methods: Methods, plants: Plants, cell: Cell, drawn: _Drawn) -> dict[str, LinearHead]:
     """Heads after local training, and the one that the plant's selector keeps."""
-    held = contested(drawn.made, Trunk(drawn.x), drawn.y, plants.dimension, drawn.noise)
+    held = contested(
+        drawn.made, Trunk(drawn.x), drawn.y, plants.dimension, drawn.noise, others=cell.sisters > 0
+    )
     found = {SELECTOR: held.models[held.kept].head}
     if len(drawn.y):
         found[contest.COMPLETED] = held.models[contest.COMPLETED].head

@@ -151,7 +151,7 @@ def judge(
         made = generate(Generator("", parts), release, [], data.labels, samples=4, seed=seed)
         first = made.candidates[0]
         scores[f"delivered{end}"] = right(given(first))
-        held = contested(made, trunk, y, d, release.sum_std)
+        held = contested(made, trunk, y, d, release.sum_std, others=False)
         scores[f"selector{end}"] = right(held.models[held.kept].head)
         if not end:
             scores["found"] = float(first.source == KIN)

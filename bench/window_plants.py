@@ -274,7 +274,7 @@ def judge(generator: Generator, found: WindowPlants, cell: Cell, seed: int) -> d
         heads[name] = LinearHead(weight, bias - weight @ guess.centre).padded(x.shape[1])
     if cell.labelled:
         trunk = encoder_trunk(x, d, found.scaled)
-        held = contested(made, trunk, y, d, own.sum_std)
+        held = contested(made, trunk, y, d, own.sum_std, others=bool(memory))
         heads[contest.COMPLETED] = held.models[contest.COMPLETED].head
         heads[SELECTOR] = held.models[held.kept].head
         heads[LOCAL] = held.models[contest.LOCAL].head

@@ -26,9 +26,10 @@ sure it was, so that ten records say more, and a lucky answer or two less. A nat
 right answer: the slope of test accuracy over log loss on real data (docs/decisions/0056).
 
 A challenger is *accepted* if ``gain - caution * sd > 0``; without caution where it is averaged with
-local-only (``blend``) and so loses little if the estimate errs. Among the accepted the one with the
-largest ``gain - caution * sd`` is kept; otherwise local-only is. Without any labelled record the
-policy's ``without_labels`` decides, and the report says that nothing was checked.
+local-only (``blend``) and so loses little if the estimate errs, and other sites have released.
+Among the accepted the one with the largest ``gain - caution * sd`` is kept; otherwise local-only
+is. Without any labelled record the policy's ``without_labels`` decides, and the report says that
+nothing was checked.
 
 The leak: delivered weights were conditioned on noisy statistics of the records that check them.
 ``contest`` charges them for it, ``l = g * max(0, mean_i b_i)``: b_i by how many nats the

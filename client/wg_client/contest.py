@@ -107,6 +107,7 @@ def hold(
     *,
     posterior: Posterior | None = None,
     noise: float = math.inf,
+    others: bool = True,
     encoder: Trunk | None = None,
 ) -> Outcome:
     """Fit, compare and choose.
@@ -122,6 +123,7 @@ def hold(
         posterior: What the package says of class means without this plant; None if nothing.
         noise: Least standard deviation of the noise on an entry of a class sum in a release of the
             plant that the offers were made from; inf: none was.
+        others: Whether other sites have released any of what the posterior holds.
         encoder: Where it is not ``public``: the encoder, for information.
 
     Raises:
@@ -153,8 +155,18 @@ def hold(
     models = {name: models[name] for name in ORDER if name in models}
     kin = generated is not None and generated.source == KIN
     leaks = _leaks(models, y, posterior, noise, kin=kin)
+    free = replace(config, caution=0.0)
+    blended = {name for name, found in tuned.items() if found.blended and others}
     evidence = tuple(
-        _weigh(name, models, tuned, y, config, ground.mass, leaks.get(name, 0.0))
+        _weigh(
+            name,
+            models,
+            tuned,
+            y,
+            free if name in blended else config,
+            ground.mass,
+            leaks.get(name, 0.0),
+        )
         for name in ORDER[2:]
         if name in models and folds is not None and folds.usable
     )
@@ -208,8 +220,6 @@ def _weigh(
     if name in tuned:
         found = tuned[name]
         recalls, lost, counts = found.recalls, found.lost, found.counts
-        if found.blended:
-            config = replace(config, caution=0.0)
     elif mass:
         right = acceptance.correctness(model.predictions, labels)
         recalls = np.array([right[labels == label].mean() for label in np.unique(labels)])

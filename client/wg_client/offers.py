@@ -104,6 +104,7 @@ def hold_contest(
         tuner,
         posterior=None if whole else posterior,
         noise=_least_noise(plant, features) if package.own_release else math.inf,
+        others=bool(package.memory_releases),
         encoder=encoder if whole else None,
     )
 

@@ -95,18 +95,21 @@ def _flat() -> Posterior:
     return Posterior(np.eye(D), ones, 0.1 * ones, ones, np.eye(D), precision, weighted)
 
 
-@pytest.mark.parametrize(("each", "blended"), [([5] * K, True), ([5, 5, 5, 0], False)])
+@pytest.mark.parametrize(
+    ("each", "others", "free"),
+    [([5] * K, True, True), ([5, 5, 5, 0], True, False), ([5] * K, False, False)],
+)
 def test_only_where_every_class_has_records_and_then_without_caution(
-    each: list[int], blended: bool
+    each: list[int], others: bool, free: bool
 ) -> None:
     rng = np.random.default_rng(5)
     y = np.repeat(np.arange(K), each)
     x = np.eye(K, D)[y] * 1.5 + rng.normal(size=(len(y), D))
     trunk = Trunk(x)
     zero = Offer("", "", trunk, LinearHead(np.zeros((K, D)), np.zeros(K)))
-    outcome = hold(trunk, y, None, [], zero, AcceptanceConfig(), posterior=_flat())
+    outcome = hold(trunk, y, None, [], zero, AcceptanceConfig(), posterior=_flat(), others=others)
     evidence = next(item for item in outcome.evidence if item.name == COMPLETED_FINETUNED)
-    assert evidence.caution == (0.0 if blended else 0.5)
+    assert evidence.caution == (0.0 if free else 0.5)
     assert evidence.accepted == (evidence.gain - evidence.caution * evidence.sd > 0)
-    others = [item for item in outcome.evidence if item.name != COMPLETED_FINETUNED]
-    assert all(item.caution == 0.5 for item in others)
+    rest = [item for item in outcome.evidence if item.name != COMPLETED_FINETUNED]
+    assert all(item.caution == 0.5 for item in rest)
