@@ -142,7 +142,17 @@ def judge(generator: Generator, cut: Plants, setting: Setting, seed: int) -> dic
     delivered = next(c.tensors for c in made.candidates if c.source == POSTERIOR)
     posterior = from_tensors(delivered, k, d)
     random = Offer("", "", trunk, LinearHead(rng.normal(size=(k, x.shape[1])), np.zeros(k)))
-    outcome = contest.hold(trunk, y, None, offers, random, POLICY, posterior=posterior)
+    outcome = contest.hold(
+        trunk,
+        y,
+        None,
+        offers,
+        random,
+        POLICY,
+        posterior=posterior,
+        noise=own.sum_std,
+        others=bool(memory),
+    )
     tx, ty = cut.test
     right = {
         name: float((model.head.logits(tx).argmax(axis=1) == ty).mean())

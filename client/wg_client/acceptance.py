@@ -12,14 +12,14 @@ from those. Then
             + m^2 * h^2 * q * (1 - q) / (C + 1)
 
 with ``n0 = prior_records`` records' worth of belief that nothing changes, of variance v0 = 0.1;
-``r_c`` the recall of seen class c when the challenger must do without its local records (C
-classes tried, one pseudo-class of recall p, q their mean); ``h = 0.7``, since the class did shape
-the statistics behind the delivered weights, or 1 for what is completed at the plant from other
-sites' statistics only (docs/decisions/0090); ``lost`` the accuracy on seen classes that predicting
-unseen ones costs. With fewer than three seen classes ``r_c`` is the delivered head's own recall
-(``left_out``). p is 0, but with one of two classes seen it is 0.8 times the probability that the
-other sites mean by it what the plant means (``trusted``). The local-only model never predicts an
-unseen class: its recall there is 0.
+``r_c`` the recall of seen class c when the challenger must do without its local records (C classes
+tried, one pseudo-class of recall p, q their mean); ``h = 0.7``, the share that was found to come
+true of what is delivered or trained on from there, or 1 for what is completed at the plant from
+other sites' statistics (docs/decisions/0090, 0091); ``lost`` the accuracy on seen classes that
+predicting unseen ones costs. With fewer than three seen classes ``r_c`` is the delivered head's own
+recall (``left_out``). p is 0, but with one of two classes seen it is 0.8 times the probability that
+the other sites mean by it what the plant means (``trusted``). The local-only model never predicts
+an unseen class: its recall there is 0.
 
 The gain is one of accuracy, but log loss is what it is read from: each right answer counts by how
 sure it was, so that ten records say more, and a lucky answer or two less. A nat is worth 0.4 of a
@@ -52,7 +52,7 @@ from wg_client.heads import Floats, Ints
 ACCURACY_OF_NAT = 0.4
 """Gain in accuracy for a nat of log loss less, on average over data sets, plants and releases."""
 SHAPED = 0.7
-"""Share h of the recall of left-out classes that counts where they shaped the delivered weights."""
+"""Share h of the recall of left-out classes that counts, but for what is completed at the plant."""
 TRUSTED_RECALL = 0.8
 """Recall of a class never seen where other sites' classes are the plant's."""
 _BEFORE, _LIKELIER, _COUNTED = 4.0, 0.85 / 0.15, 5

@@ -75,6 +75,7 @@ class Fitted:
         factor: Factor on the head's logits with the least out-of-fold loss.
         held_out: (repeat, fold) -> the head that predicted this fold, its logits scaled likewise;
             None if nothing was held out.
+        logits: Out-of-fold logits, scaled likewise, ``[repeats, n, K]``; None where nobody asks.
     """
 
     head: LinearHead
@@ -83,6 +84,7 @@ class Fitted:
     settings: dict[str, str]
     factor: float = 1.0
     held_out: Callable[[int, int], LinearHead] | None = None
+    logits: Floats | None = None
 
 
 def fit_local(features: Floats, labels: Ints, classes: int, folds: Folds) -> Fitted:
@@ -120,6 +122,7 @@ def fit_local(features: Floats, labels: Ints, classes: int, folds: Folds) -> Fit
         {"learner": learner.name},
         float(selection.factors[selection.chosen]),
         held_out,
+        selection.logits,
     )
 
 

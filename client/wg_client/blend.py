@@ -12,36 +12,30 @@ from dataclasses import replace
 import numpy as np
 
 from wg_client.baseline import Fitted
-from wg_client.folds import Folds
-from wg_client.heads import Floats, Ints, LinearHead, best_temperature, log_loss
+from wg_client.heads import Ints, LinearHead, best_temperature, log_loss
 
 
-def blend(one: Fitted, two: Fitted, features: Floats, labels: Ints, folds: Folds) -> Fitted:
-    """Average two fitted heads, and judge the average out of fold.
+def blend(one: Fitted, two: Fitted, labels: Ints) -> Fitted | None:
+    """Average two fitted heads, and judge the average out of fold; None if nothing was held out.
 
     Args:
-        one: With heads of each fold; every class occurs in it.
-        two: Likewise; its settings are kept.
-        features: ``[n, d]``.
+        one: Every class occurs in it.
+        two: Likewise, on the same folds; its settings are kept.
         labels: ``[n]``.
-        folds: Those of both.
     """
-    if one.held_out is None or two.held_out is None:
-        return two
-    repeats, n = folds.assignment.shape
-    logits = np.zeros((repeats, n, len(two.head.bias)))
-    for repeat in range(repeats):
-        for fold in np.unique(folds.assignment[repeat]):
-            held = folds.assignment[repeat] == fold
-            head = _mean(one.held_out(repeat, int(fold)), two.held_out(repeat, int(fold)))
-            logits[repeat, held] = head.logits(features[held])
-    factor = best_temperature(logits.reshape(repeats * n, -1), np.tile(labels, repeats))
-    losses = np.stack([log_loss(each * factor, labels) for each in logits])
-    head = _mean(one.head.scaled(one.factor), two.head.scaled(two.factor)).scaled(factor)
+    if one.logits is None or two.logits is None:
+        return None
+    logits = (one.logits + two.logits) / 2
+    repeats = len(logits)
+    factor = best_temperature(np.concatenate(logits), np.tile(labels, repeats))
+    first, second = one.head.scaled(one.factor), two.head.scaled(two.factor)
+    mean = LinearHead((first.weight + second.weight) / 2, (first.bias + second.bias) / 2)
     return replace(
-        two, head=head, predictions=logits.argmax(axis=2), losses=losses, factor=1.0, held_out=None
+        two,
+        head=mean.scaled(factor),
+        predictions=logits.argmax(axis=2),
+        losses=np.stack([log_loss(each * factor, labels) for each in logits]),
+        factor=1.0,
+        held_out=None,
+        logits=logits * factor,
     )
-
-
-def _mean(one: LinearHead, two: LinearHead) -> LinearHead:
-    return LinearHead((one.weight + two.weight) / 2, (one.bias + two.bias) / 2)

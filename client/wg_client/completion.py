@@ -41,11 +41,12 @@ def moving(posterior: Posterior, bare: Floats) -> Origin:
         posterior: From the server.
         bare: Local features ``[m, D]`` of records without a label, which have a part in the mean.
     """
+    move = class_means.mover(posterior)
 
     def origin(features: Floats, labels: Ints) -> LinearHead:
         both = np.concatenate([features, bare])[:, : len(posterior.within)]
         said = np.concatenate([labels, np.full(len(bare), -1)])
-        return LinearHead(*class_means.move(posterior, both, said)).padded(features.shape[1])
+        return LinearHead(*move(both, said)).padded(features.shape[1])
 
     return origin
 

@@ -53,13 +53,11 @@ ORDER = (
     COMPLETED_FINETUNED,
 )
 
-TWINS = {
-    CLOSED_FORM: (CLOSED_FORM, COMPLETED),
-    GENERATED: (CLOSED_FORM, COMPLETED),
-    CLOSED_FORM_FINETUNED: (CLOSED_FORM_FINETUNED, COMPLETED_FINETUNED),
-    GENERATED_FINETUNED: (CLOSED_FORM_FINETUNED, COMPLETED_FINETUNED),
-}
-"""What was conditioned on the plant's release: a closed form that was, and its twin made here."""
+_TWINS = (
+    (CLOSED_FORM, COMPLETED, GENERATED),
+    (CLOSED_FORM_FINETUNED, COMPLETED_FINETUNED, GENERATED_FINETUNED),
+)
+"""A closed form that the plant's release conditioned, its twin made here, what pays as it does."""
 
 GENERATED_SOURCES = frozenset({"diffusion", "network", "retrieval", KIN})
 CLOSED_FORM_SOURCE = "closed-form"
@@ -255,15 +253,16 @@ def _leaks(
     What generated weights claim beyond the closed form of the same release remains theirs; heads of
     the plant's kind come from records of others.
     """
-    if posterior is None or not models.keys() >= set(TWINS):
+    if posterior is None or not len(labels):
         return {}
     share = own_share(posterior, np.bincount(labels, minlength=posterior.classes), noise)
-    claims = {
-        name: float(models[twin].losses.mean() - models[closed].losses.mean())
-        for name, (closed, twin) in TWINS.items()
-        if not (kin and name in (GENERATED, GENERATED_FINETUNED))
-    }
-    return {name: share * max(0.0, claim) for name, claim in claims.items()}
+    leaks = {}
+    for closed, twin, generated in _TWINS:
+        if closed in models and twin in models:
+            claim = float(models[twin].losses.mean() - models[closed].losses.mean())
+            for name in (closed,) if kin else (closed, generated):
+                leaks[name] = share * max(0.0, claim)
+    return leaks
 
 
 def _decide(

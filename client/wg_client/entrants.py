@@ -192,8 +192,9 @@ class Ground:
             unseen_mass=self.mass,
         )
         if np.bincount(self.labels, minlength=self._classes).min() > 1:
-            mean = blend(alone, found.fitted, features, self.labels, folds)
-            found = replace(found, fitted=mean, blended=True)
+            mean = blend(alone, found.fitted, self.labels)
+            if mean is not None:
+                found = replace(found, fitted=mean, blended=True)
         return found, self._model(name, POSTERIOR, trunk, found.fitted)
 
     def _tune(self, trunk: Trunk, fitted: Fitted, folds: Folds) -> tuple[Trunk, Fitted]:

@@ -11,8 +11,8 @@ the unseen classes keep their delivered rows, at the same scale, with one common
 would do is measured by *leave-class-out*: each seen class in turn is treated as if it had no
 records. With m the share of unseen classes that the acceptance policy declares, recipe and
 bias minimise the log loss of a mixture: m of left-out records, 1 - m of the others. It is an
-optimistic figure, since the left-out class did shape the statistics that the delivered head was
-made from; ``acceptance`` counts a part of the recall for that reason.
+optimistic figure: the left-out class did shape the statistics that the delivered head was made
+from, and one class less competes with it. ``acceptance`` counts a part of the recall for that.
 """
 
 from __future__ import annotations
@@ -39,8 +39,7 @@ class Finetuned:
         fitted: The head and its out-of-fold predictions among the seen classes.
         recalls: Leave-class-out recall of each seen class that was tried; empty if none was.
         lost: Accuracy on seen classes lost to the unseen ones, by leave-class-out.
-        counts: Share of the recalls that counts: less where the left-out records did shape what was
-            delivered.
+        counts: Share of the recalls that counts (docs/decisions/0090, 0091).
         blended: Whether the head is averaged with local-only's.
     """
 
@@ -93,7 +92,7 @@ def fit_finetuned(
     recipe, left_out = RECIPES[int(np.argmin(prior))], LeftOut.none()
     predictions = np.full(folds.assignment.shape, -1, dtype=np.int64)
     losses = np.zeros(folds.assignment.shape)
-    factor = 1.0
+    factor, held_logits = 1.0, None
     held_out: Callable[[int, int], LinearHead] | None = None
     if folds.usable:
         trials = [LeftOut.none()] * len(RECIPES)
@@ -102,6 +101,7 @@ def fit_finetuned(
         prior = prior + len(labels) * np.array([trial.loss for trial in trials])
         selection = select(predict, labels, folds, prior)
         predictions, losses = selection.predictions, selection.record_losses
+        held_logits = selection.logits
         recipe, left_out = RECIPES[selection.chosen], trials[selection.chosen]
         factor = float(selection.factors[selection.chosen])
 
@@ -121,7 +121,7 @@ def fit_finetuned(
         "offset_scale": repr(recipe.scale),
         "unseen_bias": f"{left_out.bias:.4g}",
     }
-    fitted = Fitted(head, predictions, losses, settings, factor, held_out)
+    fitted = Fitted(head, predictions, losses, settings, factor, held_out, held_logits)
     return Finetuned(fitted, left_out.recalls, left_out.lost)
 
 

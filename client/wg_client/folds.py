@@ -71,6 +71,7 @@ class Selection:
     Attributes:
         chosen: Index of the configuration chosen on all folds.
         predictions: Cross-fitted out-of-fold class of each record, int64 ``[repeats, n]``.
+        logits: Their logits at the configuration's temperature, ``[repeats, n, K]``.
         record_losses: Their log loss, nats, ``[repeats, n]``.
         losses: Nats of each configuration, prior included, ``[configurations]``.
         factors: Factor on each configuration's logits with the least loss, ``[configurations]``.
@@ -79,6 +80,7 @@ class Selection:
 
     chosen: int
     predictions: Ints
+    logits: Floats
     record_losses: Floats
     losses: Floats
     factors: Floats
@@ -125,7 +127,7 @@ def select(predict: Predict, labels: Ints, folds: Folds, prior: Floats) -> Selec
         factor = factors[index] = best_temperature(stacked, np.tile(labels, repeats))
         for repeat in range(repeats):
             losses[index, repeat] = log_loss(logits[repeat][index] * factor, labels)
-    predictions = np.zeros((repeats, n), dtype=np.int64)
+    found = np.zeros((repeats, n, logits[0][0].shape[1]))
     record_losses = np.zeros((repeats, n))
     for repeat in range(repeats):
         for fold in range(folds.count):
@@ -134,8 +136,8 @@ def select(predict: Predict, labels: Ints, folds: Folds, prior: Floats) -> Selec
                 continue
             others = losses[:, repeat, ~held].sum(axis=1) * n / max(int((~held).sum()), 1)
             best = choices[repeat, fold] = int(np.argmin(others + prior))
-            predictions[repeat, held] = logits[repeat][best][held].argmax(axis=1)
+            found[repeat, held] = logits[repeat][best][held] * factors[best]
             record_losses[repeat, held] = losses[best, repeat, held]
     total = losses.mean(axis=1).sum(axis=1) + prior
     chosen = int(np.argmin(total))
-    return Selection(chosen, predictions, record_losses, total, factors, choices)
+    return Selection(chosen, found.argmax(axis=2), found, record_losses, total, factors, choices)

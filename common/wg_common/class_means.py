@@ -20,7 +20,7 @@ towards the public one: the mean of an inverse Wishart with ``PSEUDO_RECORDS`` d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -336,17 +336,22 @@ def complete(posterior: Posterior, features: Floats, labels: Ints) -> tuple[Floa
     return _around(weight, bias, means.centre)
 
 
-def move(posterior: Posterior, features: Floats, labels: Ints) -> tuple[Floats, Floats]:
-    """Other sites' class deviations around the plant's own mean; arguments as ``complete``.
+def mover(posterior: Posterior) -> Callable[[Floats, Ints], tuple[Floats, Floats]]:
+    """Other sites' class deviations, to be put around the mean of a plant's records.
 
-    Of the plant's records it knows nothing but where they lie, so that they can be trained on
-    beside it, and judge it.
+    Returns:
+        A function of arguments and result like ``complete``, less the posterior. Of the records it
+        knows nothing but where they lie, so that they can be trained on beside it, and judge it.
     """
     classes = posterior.classes
-    blank = nothing(classes, len(posterior.within))
-    deviations = solve(posterior, blank).deviations
-    centre = solve(posterior, exact_evidence(features, labels, classes)).centre
-    return _around(*discriminant(deviations, _inverse(posterior.covariance)), centre)
+    others = solve(posterior, nothing(classes, len(posterior.within))).deviations
+    weight, bias = discriminant(others, _inverse(posterior.covariance))
+
+    def move(features: Floats, labels: Ints) -> tuple[Floats, Floats]:
+        centre = solve(posterior, exact_evidence(features, labels, classes)).centre
+        return _around(weight, bias, centre)
+
+    return move
 
 
 def _inverse(matrix: Floats) -> Floats:

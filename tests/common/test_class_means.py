@@ -13,7 +13,7 @@ from wg_common.class_means import (
     discriminant,
     exact_evidence,
     from_tensors,
-    move,
+    mover,
     nothing,
     own_share,
     solve,
@@ -147,14 +147,14 @@ def test_the_spread_of_one_class_alone_says_nothing_of_others() -> None:
 def test_moved_classes_are_those_of_others_wherever_the_plant_lies() -> None:
     posterior = _posterior()
     x, y = _records(8, (5, 3, 4, 0))
-    weight, bias = move(posterior, x, y)
-    others = move(posterior, x[:0], y[:0])
+    weight, bias = mover(posterior)(x, y)
+    others = mover(posterior)(x[:0], y[:0])
     np.testing.assert_allclose(weight, others[0])
     assert not np.allclose(bias, others[1])
     # All records moved by one vector: with many of them, logits stay what they were.
     many, said = _records(9, (4000,) * K)
     shift = np.linspace(-1, 1, D)
-    before, after = move(posterior, many, said), move(posterior, many + shift, said)
+    before, after = mover(posterior)(many, said), mover(posterior)(many + shift, said)
     one = many @ before[0].T + before[1]
     two = (many + shift) @ after[0].T + after[1]
     np.testing.assert_allclose(one, two, atol=0.05 * float(np.abs(one).max()))
