@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from wg_client import contest
+from wg_client import plant as plants
 from wg_client.apply import apply_package
 from wg_client.completion import complete, fit_completed
 from wg_client.config import AcceptanceConfig
@@ -27,6 +29,7 @@ from wg_client.entrants import Offer
 from wg_client.folds import stratified
 from wg_client.heads import Floats, Ints, LinearHead
 from wg_client.model_store import load_tensors
+from wg_client.offers import _least_noise
 from wg_client.trunks import Trunk
 from wg_common.class_means import Posterior
 from wg_common.errors import DecodeError
@@ -244,3 +247,35 @@ def test_a_package_with_class_means_is_applied_and_a_damaged_one_refused(
     weights["posterior"] = (broken.tensors(), "posterior")
     with pytest.raises(DecodeError, match=r"posterior.*precision"):
         apply_package(plant.home, plant.package(weights))
+
+
+@pytest.mark.parametrize(("own", "memory"), [("", ()), ("cd" * 16, ("aa" * 16,))])
+def test_the_check_knows_who_has_released(
+    make_plant: MakePlant,
+    good_head: LinearHead,
+    monkeypatch: pytest.MonkeyPatch,
+    own: str,
+    memory: tuple[str, ...],
+) -> None:
+    seen: dict[str, Any] = {}
+
+    def spy(*args: Any, **kwargs: Any) -> Outcome:
+        seen.update(kwargs)
+        return hold(*args, **kwargs)
+
+    monkeypatch.setattr(contest, "hold", spy)
+    plant = make_plant({0: 6, 1: 6, 2: 6})
+    package = plant.package(
+        {"network": (good_head, "network")}, own_release=own, memory_releases=memory
+    )
+    apply_package(plant.home, package)
+    assert seen["others"] == bool(memory)
+    if own:
+        loud = dataclasses.replace(plant.config.privacy, max_request_epsilon="1")
+        quiet = float(seen["noise"])
+        assert 0 < quiet < math.inf
+        here = plants.open_plant(plant.home)
+        louder = dataclasses.replace(here, config=dataclasses.replace(here.config, privacy=loud))
+        assert _least_noise(louder, plants.encode(plant.home, here)) > 2 * quiet
+    else:
+        assert seen["noise"] == math.inf
