@@ -23,7 +23,10 @@ RowIndex = NDArray[np.intp]
 
 
 Origin = Callable[[Floats, Ints], LinearHead]
-"""(features, labels) of training records -> the head over all K classes that they train on from."""
+"""(features, labels) of training records -> the head over all K classes that they train on from.
+
+Without any record: the head as delivered.
+"""
 
 
 def fixed(head: LinearHead) -> Origin:

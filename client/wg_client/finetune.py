@@ -67,7 +67,7 @@ def fit_finetuned(
         folds: From ``folds.stratified``.
         unseen_mass: Share m of future records that belong to classes without local records.
     """
-    origin = normalised(origin)
+    delivered, origin = origin, normalised(origin)
     start = origin(features, labels)
     seen = np.unique(labels)
     unseen = np.setdiff1d(np.arange(len(start.bias)), seen)
@@ -115,7 +115,9 @@ def fit_finetuned(
         held_out = without
     head = _final(start, features, labels, recipe, left_out.bias)
     if folds.usable and len(unseen) and len(seen) <= 2:
-        left_out = as_delivered(start.logits(features), head.logits(features), labels)
+        # Before any local record has moved it: a head around these would know them by that alone.
+        before = delivered(features[:0], labels[:0]).logits(features)
+        left_out = as_delivered(before, head.logits(features), labels)
     settings = {
         "local_part": recipe.name,
         "offset_scale": repr(recipe.scale),

@@ -117,6 +117,29 @@ def test_what_is_trained_on_beside_others_classes_knows_a_class_never_seen() -> 
     assert (head.logits(tx).argmax(axis=1) == ty).mean() > 0.5
 
 
+def test_a_moved_head_does_not_vouch_for_itself_by_its_one_seen_class() -> None:
+    """Sisters who call good bad: a head around the good records would know them by that alone."""
+    means = _means(3)[:2]
+    rng = np.random.default_rng(4)
+    x = means[0] + rng.normal(size=(20, D))
+    y = np.zeros(20, dtype=np.int64)
+    trunk = Trunk(x)
+    zero = Offer("", "", trunk, LinearHead(np.zeros((2, D)), np.zeros(2)))
+    recalls = []
+    for said in (means, means[::-1]):
+        deviations = said - means.mean(axis=0)
+        precision = np.tile(np.diag([5.0, 21.0, 21.0]), (D, 1, 1))
+        centre = 5.0 * means.mean(axis=0)[:, None]
+        weighted = np.concatenate([centre, 20.0 * deviations.T], axis=1)
+        ones = np.ones(D)
+        known = Posterior(np.eye(D), ones, 0.1 * ones, ones, np.eye(D), precision, weighted)
+        outcome = hold(trunk, y, None, [], zero, AcceptanceConfig(), posterior=known)
+        found = {item.name: item for item in outcome.evidence}
+        recalls.append([found[n].unseen_recall for n in (COMPLETED, COMPLETED_FINETUNED)])
+        assert (outcome.kept == LOCAL) == (said is not means)
+    assert min(recalls[0]) > 0.7 > 0.3 > max(recalls[1])
+
+
 def test_without_noise_delivered_weights_pay_for_having_seen_the_records() -> None:
     """A closed form that holds the plant's exact records, and others who know nothing of it."""
     charged: list[float] = []
