@@ -104,7 +104,12 @@ class Results:
 
     def paired(self, cell: str, one: str, two: str) -> Paired | None:
         """Accuracy of one method minus another's on the same plants."""
-        found = [(n, s[one] - s[two]) for n, s in self._cells[cell] if one in s and two in s]
+        return self.pooled([cell], one, two)
+
+    def pooled(self, cells: Sequence[str], one: str, two: str) -> Paired | None:
+        """The same over the runs of several cells."""
+        rows = [row for cell in cells for row in self._cells[cell]]
+        found = [(n, s[one] - s[two]) for n, s in rows if one in s and two in s]
         if not found:
             return None
         names = [n for n, _ in found]
@@ -131,6 +136,7 @@ def table(rows: Sequence[Row], title: str) -> Iterator[str]:
             yield from _accuracies(results, scenario, cells, unseen, "on classes never seen")
     yield from _differences(results)
     yield from _selector(results)
+    yield from _whole_scenarios(results)
 
 
 def _accuracies(
@@ -197,6 +203,26 @@ def _selector(results: Results) -> Iterator[str]:
                 worst = min(worst, (last.mean, cell))
     yield ""
     yield f"Worst cell, selector minus the best rival: {100 * worst[0]:+.1f} points ({worst[1]})."
+
+
+def _whole_scenarios(results: Results) -> Iterator[str]:
+    pairs = (
+        ("network", "closed-form"),
+        ("completed", "closed-form"),
+        ("selector", "closed-form"),
+        ("selector", "local-only"),
+        ("completed-finetuned", "local-only"),
+    )
+    yield ""
+    yield "### All noisy cells of a scenario, points, paired; errors clustered by data set"
+    yield ""
+    yield "| scenario | cells | " + " | ".join(f"{a} − {b}" for a, b in pairs) + " |"
+    yield "|---|---|" + "---|" * len(pairs)
+    for scenario, cells in results.scenarios.items():
+        noisy = [cell for cell in cells if " eps=inf " not in cell]
+        found = [results.pooled(noisy, one, two) for one, two in pairs]
+        shown = ["" if p is None else str(p) for p in found]
+        yield f"| {scenario} | {len(noisy)} | {' | '.join(shown)} |"
 
 
 def plots(rows: Sequence[Row], folder: Path) -> None:

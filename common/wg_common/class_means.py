@@ -255,9 +255,7 @@ def observe_domain(
     classes = len(site.counts)
     first = system.shape[1] - classes
     share = 1 / classes
-    weight = 1 / (
-        site.domain_noise + within / site.domain_count + _UNBALANCED * between * share
-    )  # [d]
+    weight = domain_precision(within, between, site)
     y = site.domain @ basis
     system[:, row, row] += weight
     system[:, row, first:] += share * weight[:, None]
@@ -265,6 +263,12 @@ def observe_domain(
     system[:, first:, first:] += share**2 * weight[:, None, None]
     right[:, row] += weight * y
     right[:, first:] += share * (weight * y)[:, None]
+
+
+def domain_precision(within: Floats, between: Floats, site: SiteEvidence) -> Floats:
+    """Precision of the mean of all of a site's records about ``g + mean delta``, ``[d]``."""
+    unbalanced = _UNBALANCED * between / len(site.counts)
+    return 1 / (site.domain_noise + within / site.domain_count + unbalanced)
 
 
 def own_share(posterior: Posterior, counts: Floats | Ints, noise: float) -> float:

@@ -4,6 +4,11 @@ The model and its equations stand in ``wg_common.class_means``, since a plant fi
 with its own exact records. Here are the public second moments that they start from, and the
 server's side: all other sites eliminated, then the plant's own noisy release. A class that the
 plant has never seen is filled from the other sites.
+
+Where a plant lies in feature space is known badly from few noisy records, and not at all without
+any. The error moves all its records alike, and so is spread within its classes as far as a head can
+tell: the covariance of the error is added to theirs. Along which directions sites of a kind wander
+is read off the other sites (docs/decisions/0092).
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common import class_means
-from wg_common.class_means import Posterior, SiteEvidence
+from wg_common.class_means import Means, Posterior, SiteEvidence
 
 Floats = NDArray[np.float64]
 
@@ -165,7 +170,11 @@ def predict(priors: Priors, sites: Sequence[SiteEvidence]) -> Prediction:
     """
     own = sites[0]
     found = class_means.solve(posterior(priors, sites[1:], len(own.counts)), own)
-    weight, bias = class_means.discriminant(found.deviations, priors.whitener)
+    whitener = priors.whitener
+    if len(sites) > 1:
+        unsure = _wandering(priors, sites[1:], found)
+        whitener = np.linalg.inv(np.linalg.inv(whitener) + unsure)
+    weight, bias = class_means.discriminant(found.deviations, whitener)
     weight, bias = weight - weight.mean(axis=0), bias - bias.mean()
     size = float(np.sqrt(np.mean(np.sum(weight**2, axis=1)))) + 1e-12
     return Prediction(
@@ -177,6 +186,35 @@ def predict(priors: Priors, sites: Sequence[SiteEvidence]) -> Prediction:
         spread=found.spread,
         centre_spread=found.centre_spread,
     )
+
+
+def _wandering(priors: Priors, others: Sequence[SiteEvidence], found: Means) -> Floats:
+    """Covariance of what is still unknown of a plant's mean, ``[d, d]``.
+
+    Before its own records, the mean is taken to be one like those of the other sites: as far from
+    the public mean, in one of these directions or a mixture of them.
+
+    Args:
+        priors: Public second moments.
+        others: Evidence of the other sites, at least one.
+        found: The plant's mean and deviations.
+    """
+    turned = found.deviations @ priors.basis  # [K, d]
+    centres = np.empty((len(others), len(priors.site)))
+    for row, site in enumerate(others):
+        precision, _ = class_means.observation(priors.within, SITE_RATIO * priors.between, site)
+        away = site.means @ priors.basis - turned
+        weight, total = 1 / priors.site + precision.sum(axis=0), (precision * away).sum(axis=0)
+        if np.isfinite(site.domain_noise):
+            sure = class_means.domain_precision(priors.within, priors.between, site)
+            weight += sure
+            total += sure * (site.domain @ priors.basis - turned.mean(axis=0))
+        centres[row] = total / weight
+    centres /= np.sqrt(len(others))
+    known = np.maximum(1 / found.centre_spread - 1 / priors.site, 0.0)  # by its own records
+    inner = np.eye(len(others)) + (centres * known) @ centres.T
+    rows = centres @ priors.basis.T
+    return np.asarray(rows.T @ np.linalg.solve(inner, rows), dtype=np.float64)
 
 
 def confidence(priors: Priors, guess: Prediction) -> float:

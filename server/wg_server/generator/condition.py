@@ -21,7 +21,7 @@ from wg_server.generator.knowledge import Knowledge
 
 Array = NDArray[np.float32]
 
-ZOO_SHARE = 0.3
+ZOO_SHARE = 0.2
 """Share of the zoo in the skeleton: .5 is best on rendered plants, less on real ones."""
 
 CLASS_VECTORS = 4
