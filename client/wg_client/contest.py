@@ -152,7 +152,7 @@ def hold(
     models[RANDOM] = ground.delivered(RANDOM, reference)
     models = {name: models[name] for name in ORDER if name in models}
     kin = generated is not None and generated.source == KIN
-    leaks = _leaks(models, y, posterior, noise, kin=kin)
+    leaks = _leaks(models, y, posterior, noise, kin=kin, others=others)
     free = replace(config, caution=0.0)
     blended = {name for name, found in tuned.items() if found.blended and others}
     evidence = tuple(
@@ -246,16 +246,20 @@ def _leaks(
     noise: float,
     *,
     kin: bool,
+    others: bool,
 ) -> dict[str, float]:
     """Nats a record that models owe to having been conditioned on the records that check them.
 
-    It is what a closed form claims more than its twin, in the share of a release that is not noise.
-    What generated weights claim beyond the closed form of the same release remains theirs; heads of
-    the plant's kind come from records of others.
+    It is what a closed form claims more than its twin, in the share of a release that is not noise;
+    in whole where no other site has released, since its twin then knows all that it knows, and
+    without noise. What generated weights claim beyond the closed form of the same release remains
+    theirs; heads of the plant's kind come from records of others.
     """
-    if posterior is None or not len(labels):
+    if posterior is None or not len(labels) or math.isinf(noise):
         return {}
-    share = own_share(posterior, np.bincount(labels, minlength=posterior.classes), noise)
+    share = 1.0
+    if others:
+        share = own_share(posterior, np.bincount(labels, minlength=posterior.classes), noise)
     leaks = {}
     for closed, twin, generated in _TWINS:
         if closed in models and twin in models:

@@ -165,6 +165,32 @@ def test_without_noise_delivered_weights_pay_for_having_seen_the_records() -> No
     assert np.mean(charged) < np.mean(paid) - 1
 
 
+def test_where_no_other_site_has_released_noise_excuses_nothing() -> None:
+    """All that a closed form knows is then public, or of the records that check it."""
+    means, wrong = _means(3), _posterior(_means(43), 1.0)
+    x, y = _draw(means, [4] * K, 23)
+    trunk = Trunk(x)
+    closed = Offer("c", "closed-form", trunk, complete(wrong, x, y))
+    zero = Offer("", "", trunk, LinearHead(np.zeros((K, D)), np.zeros(K)))
+    nats = []
+    for others in (False, True):
+        outcome = hold(
+            trunk,
+            y,
+            None,
+            [closed],
+            zero,
+            AcceptanceConfig(),
+            posterior=wrong,
+            noise=100.0,
+            others=others,
+        )
+        nats.append({item.name: item.nats for item in outcome.evidence})
+    alone, among = nats
+    assert alone[CLOSED_FORM] <= alone[COMPLETED] + 1e-9
+    assert among[CLOSED_FORM] > among[COMPLETED]
+
+
 def test_heads_of_the_plant_s_kind_pay_nothing() -> None:
     means = _means(2)
     x, y = _draw(means, [4] * K, 21)
