@@ -22,7 +22,7 @@ from wg_server.generator.knowledge import Knowledge
 Array = NDArray[np.float32]
 
 ZOO_SHARE = 0.2
-"""Share of the zoo in the skeleton: .5 is best on rendered plants, less on real ones."""
+"""Share of the zoo in the skeleton (docs/decisions/0034, 0092)."""
 
 CLASS_VECTORS = 4
 CLASS_SCALARS = 5
