@@ -173,7 +173,7 @@ def predict(priors: Priors, sites: Sequence[SiteEvidence]) -> Prediction:
     whitener = priors.whitener
     if len(sites) > 1:
         unsure = _wandering(priors, sites[1:], found)
-        whitener = np.linalg.inv(np.linalg.inv(whitener) + unsure)
+        whitener = np.asarray(np.linalg.inv(np.linalg.inv(whitener) + unsure), dtype=np.float64)
     weight, bias = class_means.discriminant(found.deviations, whitener)
     weight, bias = weight - weight.mean(axis=0), bias - bias.mean()
     size = float(np.sqrt(np.mean(np.sum(weight**2, axis=1)))) + 1e-12

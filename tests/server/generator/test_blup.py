@@ -139,7 +139,7 @@ def test_what_is_unknown_of_a_mean_has_the_covariance_of_bayes(
     noise = np.diag(1 / (1 / found.centre_spread - 1 / priors.site))
     noise = priors.basis @ noise @ priors.basis.T
     left = prior - prior @ np.linalg.inv(prior + noise) @ prior
-    whitener = np.linalg.inv(np.linalg.inv(priors.whitener) + left)
+    whitener = np.asarray(np.linalg.inv(np.linalg.inv(priors.whitener) + left), np.float64)
     weight, _ = class_means.discriminant(found.deviations, whitener)
     weight -= weight.mean(axis=0)
     weight /= np.sqrt(np.mean(np.sum(weight**2, axis=1)))
