@@ -52,7 +52,7 @@ from wg_server.generator.generate import Generator, Memory, generate, load_gener
 from wg_server.home import ServerHome
 from wg_server.zoo.procedural_windows import sensors
 
-VERSION = 2
+VERSION = 3
 DATASETS = (
     "cwru_de",
     "cwru_type",
@@ -66,6 +66,14 @@ DATASETS = (
 )
 FILES = tuple(name for name in DATASETS if name != "cwru_type")
 """The data sets; ``cwru_type`` asks another question of one of them."""
+TAKEN = {
+    LOCAL: contest.LOCAL,
+    contest.COMPLETED: contest.COMPLETED,
+    contest.COMPLETED_FINETUNED: contest.COMPLETED_FINETUNED,
+    f"network{THEN_LOCAL}": contest.GENERATED_FINETUNED,
+    f"closed-form{THEN_LOCAL}": contest.CLOSED_FORM_FINETUNED,
+}
+"""Models of the plant's contest, by the name they have in tables."""
 ALONE = ("scaled-local", "raw-ridge", "minirocket-ridge", "minirocket-local")
 TESTS = 200
 _PER_CLASS = {"own": 60, "sister": 24}
@@ -272,14 +280,10 @@ def judge(generator: Generator, found: WindowPlants, cell: Cell, seed: int) -> d
     for name, rival in rivals.RIVALS.items():
         weight, bias = rival(context)
         heads[name] = LinearHead(weight, bias - weight @ guess.centre).padded(x.shape[1])
-    if cell.labelled:
-        trunk = encoder_trunk(x, d, found.scaled)
-        held = contested(made, trunk, y, d, own.sum_std, others=bool(memory))
-        heads[contest.COMPLETED] = held.models[contest.COMPLETED].head
-        heads[SELECTOR] = held.models[held.kept].head
-        heads[LOCAL] = held.models[contest.LOCAL].head
-        heads[f"network{THEN_LOCAL}"] = held.models[contest.GENERATED_FINETUNED].head
-        heads[f"closed-form{THEN_LOCAL}"] = held.models[contest.CLOSED_FORM_FINETUNED].head
+    trunk = encoder_trunk(x, d, found.scaled)
+    held = contested(made, trunk, said, d, own.sum_std, others=bool(memory))
+    heads[SELECTOR] = held.models[held.kept].head
+    heads |= {name: held.models[m].head for name, m in TAKEN.items() if m in held.models}
     tx, ty = plants.test
     unseen = np.isin(ty, gone)
     scores = {}
