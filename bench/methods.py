@@ -45,6 +45,14 @@ TUNED_QUICK = ("closed-form-others",)
 LOCAL = "local-only"
 SELECTOR = "selector"
 THEN_LOCAL = ", then local"
+_CONTEST = {
+    LOCAL: contest.LOCAL,
+    contest.COMPLETED: contest.COMPLETED,
+    contest.COMPLETED_FINETUNED: contest.COMPLETED_FINETUNED,
+    f"network{THEN_LOCAL}": contest.GENERATED_FINETUNED,
+    f"closed-form{THEN_LOCAL}": contest.CLOSED_FORM_FINETUNED,
+}
+"""Models of the plant's contest, by the name they have in tables."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,20 +242,22 @@ def contested(
     )
 
 
+def contest_heads(held: contest.Outcome) -> dict[str, LinearHead]:
+    """What the plant's selector keeps, and the models of the contest that tables show."""
+    shown = {name: held.models[m].head for name, m in _CONTEST.items() if m in held.models}
+    return {SELECTOR: held.models[held.kept].head, **shown}
+
+
 def _local(methods: Methods, plants: Plants, cell: Cell, drawn: _Drawn) -> dict[str, LinearHead]:
     """Heads after local training, and the one that the plant's selector keeps."""
     held = contested(
         drawn.made, Trunk(drawn.x), drawn.y, plants.dimension, drawn.noise, others=cell.sisters > 0
     )
-    found = {SELECTOR: held.models[held.kept].head}
-    if len(drawn.y):
-        found[contest.COMPLETED] = held.models[contest.COMPLETED].head
-    if not cell.labelled or not len(drawn.y):
+    found = contest_heads(held)
+    if not len(drawn.y):
+        return {SELECTOR: found[SELECTOR]}
+    if not cell.labelled:
         return found
-    found[LOCAL] = held.models[contest.LOCAL].head
-    found[f"network{THEN_LOCAL}"] = held.models[contest.GENERATED_FINETUNED].head
-    found[f"closed-form{THEN_LOCAL}"] = held.models[contest.CLOSED_FORM_FINETUNED].head
-    found[contest.COMPLETED_FINETUNED] = held.models[contest.COMPLETED_FINETUNED].head
     folds = stratified(drawn.y, np.random.default_rng(5))
     mass = len(drawn.gone) / len(plants.labels)
     for name in methods.tuned:

@@ -30,14 +30,13 @@ import torch.nn.functional as F
 from bench import tables
 from bench.generator import _read
 from bench.measure import machine
-from bench.methods import JUDGED, LOCAL, SELECTOR, SISTER_SHOTS, THEN_LOCAL, Cell, contested
+from bench.methods import JUDGED, LOCAL, SISTER_SHOTS, Cell, contest_heads, contested
 from bench.plants import CLASSES, SISTERS, Floats, Ints, Plants, release
 from bench.plants import parts as cut_by_groups
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import RidgeClassifierCV
 
-from wg_client import contest
 from wg_client.baseline import fit_local
 from wg_client.folds import stratified
 from wg_client.heads import LinearHead, head_from_tensors
@@ -66,14 +65,6 @@ DATASETS = (
 )
 FILES = tuple(name for name in DATASETS if name != "cwru_type")
 """The data sets; ``cwru_type`` asks another question of one of them."""
-TAKEN = {
-    LOCAL: contest.LOCAL,
-    contest.COMPLETED: contest.COMPLETED,
-    contest.COMPLETED_FINETUNED: contest.COMPLETED_FINETUNED,
-    f"network{THEN_LOCAL}": contest.GENERATED_FINETUNED,
-    f"closed-form{THEN_LOCAL}": contest.CLOSED_FORM_FINETUNED,
-}
-"""Models of the plant's contest, by the name they have in tables."""
 ALONE = ("scaled-local", "raw-ridge", "minirocket-ridge", "minirocket-local")
 TESTS = 200
 _PER_CLASS = {"own": 60, "sister": 24}
@@ -282,8 +273,7 @@ def judge(generator: Generator, found: WindowPlants, cell: Cell, seed: int) -> d
         heads[name] = LinearHead(weight, bias - weight @ guess.centre).padded(x.shape[1])
     trunk = encoder_trunk(x, d, found.scaled)
     held = contested(made, trunk, said, d, own.sum_std, others=bool(memory))
-    heads[SELECTOR] = held.models[held.kept].head
-    heads |= {name: held.models[m].head for name, m in TAKEN.items() if m in held.models}
+    heads |= contest_heads(held)
     tx, ty = plants.test
     unseen = np.isin(ty, gone)
     scores = {}
