@@ -37,7 +37,6 @@ OUT = HERE / "out"
 EPSILON = "4"
 DELTA = "1e-5"
 SEED = 20_260_101
-CAMPAIGN_SECONDS = 180
 SHOWN_VERSIONS = ("weightgate", "torch", "flwr", "opendp", "dp-accounting", "numpy", "cryptography")
 
 MODEL_NAMES = {
@@ -116,7 +115,7 @@ class _Demo:
             accept = self._acceptance()
         with self._step("enrol the plants"):
             self._running.start("server", "wg-server", "serve", "--home", self._server, *accept)
-            self._running.wait_for("server", "ready", 60)
+            self._running.wait_for("server", "ready")
             for plant in plants:
                 self._enrol(plant)
         with self._step("statistics out, weights in"):
@@ -185,7 +184,6 @@ class _Demo:
             "--purpose", "demonstration", "--sites", ",".join(plant.name for plant in plants),
             *accept,
         )  # fmt: skip
-        end = time.monotonic() + CAMPAIGN_SECONDS
         while True:
             self._running.check()
             shown = self._running.json(
@@ -193,13 +191,11 @@ class _Demo:
             )
             if shown["state"] not in ("queued", "running"):
                 break
-            if time.monotonic() > end:
-                raise CommandFailed(f"campaign: still {shown['state']} after {CAMPAIGN_SECONDS} s")
             time.sleep(0.5)
         if shown["state"] != "done":
             raise CommandFailed(f"campaign: {json.dumps(shown, indent=2)}")
         for plant in plants:  # a plant ends by itself once it has trained and decided
-            self._running.wait(plant.name, CAMPAIGN_SECONDS)
+            self._running.wait(plant.name)
         return {task["site"]: task for task in shown["sites"]}
 
     def _evaluate(self, plant: Plant) -> dict[str, Any]:

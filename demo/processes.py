@@ -29,6 +29,8 @@ class Processes:
 
     def __init__(self, logs: Path) -> None:
         self._logs = logs
+        self._starting = False
+        self._interrupted = False
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         # Several processes compute side by side on few cores: one thread each.
         self._environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -40,18 +42,22 @@ class Processes:
         Raises:
             CommandFailed: It ended with a code that is not allowed.
         """
-        with subprocess.Popen(
-            _line(words),
-            stdout=subprocess.PIPE,
-            env=self._environment,
-            start_new_session=True,
-            text=True,
-        ) as process:
-            try:
-                out, _ = process.communicate()
-            except BaseException:
-                _end(process)
-                raise
+        with self._unbroken():
+            process = subprocess.Popen(
+                _line(words),
+                stdout=subprocess.PIPE,
+                env=self._environment,
+                start_new_session=True,
+            )
+            self._running[""] = process
+        try:
+            found, _ = process.communicate()
+        except BaseException:
+            _end(process)
+            raise
+        finally:
+            del self._running[""]
+        out = found.decode("utf-8", "replace")
         if process.returncode not in allowed:
             raise CommandFailed(f"{_shown(words)}: exit code {process.returncode}\n{out}")
         return out
@@ -62,7 +68,7 @@ class Processes:
 
     def start(self, name: str, *words: str | Path) -> None:
         """Start a command that stays; its output goes to a log file."""
-        with (self._logs / f"{name}.log").open("ab") as log:
+        with (self._logs / f"{name}.log").open("ab") as log, self._unbroken():
             self._running[name] = subprocess.Popen(
                 _line(words),
                 stdout=log,
@@ -72,31 +78,52 @@ class Processes:
                 start_new_session=True,
             )
 
-    def wait_for(self, name: str, text: str, seconds: float) -> None:
-        """Wait until a started command's log has ``text``.
+    def wait_for(self, name: str, text: str) -> None:
+        """Wait until a started command's log has ``text``, however slow the machine is.
 
         Raises:
-            CommandFailed: It ended, or did not say so in time.
+            CommandFailed: It ended and has not said so.
         """
         log = self._logs / f"{name}.log"
-        end = time.monotonic() + seconds
-        while text not in log.read_text("utf-8", "replace"):
+        while True:
+            ended = self._running[name].poll() is not None
+            if text in log.read_text("utf-8", "replace"):
+                return
             self.check()
-            if time.monotonic() > end:
-                raise CommandFailed(f"{name}: no {text!r} within {seconds:.0f} s; see {log}")
+            if ended:
+                raise CommandFailed(f"{name}: ended without {text!r}; see {log}")
             time.sleep(0.1)
 
-    def wait(self, name: str, seconds: float) -> None:
-        """Wait until a started command has ended by itself.
+    def wait(self, name: str) -> None:
+        """Wait until a started command has ended by itself, however slow the machine is.
 
         Raises:
-            CommandFailed: It failed, or did not end in time.
+            CommandFailed: It failed.
         """
-        try:
-            self._running[name].wait(seconds)
-        except subprocess.TimeoutExpired as error:
-            raise CommandFailed(f"{name}: still running after {seconds:.0f} s") from error
+        self._running[name].wait()
         self.check()
+
+    def interrupt(self, number: int, frame: object) -> None:
+        """Handle a signal that ends the demo: raise, unless a command is just being started.
+
+        Raised in the middle of ``Popen``, it would leave a process that nobody knows of.
+        """
+        del number, frame
+        if not self._starting:
+            raise KeyboardInterrupt
+        self._interrupted = True
+
+    @contextlib.contextmanager
+    def _unbroken(self) -> Iterator[None]:
+        """Signals that come meanwhile are raised at the end."""
+        self._starting = True
+        try:
+            yield
+        finally:
+            self._starting = False
+        if self._interrupted:
+            self._interrupted = False
+            raise KeyboardInterrupt
 
     def check(self) -> None:
         """Raise if a started command has ended by itself with a failure.
@@ -114,25 +141,24 @@ class Processes:
         _end(self._running.pop(name))
 
     def stop_all(self) -> None:
-        """End every started command, the last started first."""
-        for name in reversed(list(self._running)):
-            self.stop(name)
+        """End every started command, the last started first; no signal cuts this short."""
+        with self._unbroken():
+            for name in reversed(list(self._running)):
+                self.stop(name)
 
 
 @contextlib.contextmanager
 def processes(logs: Path) -> Iterator[Processes]:
     """Give a ``Processes`` and end all that it started, whatever happens."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
     running = Processes(logs)
+    caught = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, running.interrupt) for number in caught]
     try:
         yield running
     finally:
-        signal.signal(signal.SIGTERM, before)
         running.stop_all()
+        for number, handler in zip(caught, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _line(words: tuple[str | Path, ...]) -> list[str]:
@@ -145,13 +171,14 @@ def _shown(words: tuple[str | Path, ...]) -> str:
 
 
 def _end(process: subprocess.Popen[Any]) -> None:
-    if process.poll() is not None:
-        return
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    """End a command and what it started: its whole process group."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        end = time.monotonic() + STOP_SECONDS
+        try:
+            os.killpg(process.pid, number)
+            while time.monotonic() < end:
+                process.poll()
+                os.killpg(process.pid, 0)
+                time.sleep(0.02)
+        except ProcessLookupError:
+            return

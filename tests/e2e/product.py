@@ -243,7 +243,7 @@ def serving(fleet: Fleet, environment: Mapping[str, str] | None = None) -> Itera
     """``wg-server serve``, up and well."""
     words: tuple[str | Path, ...] = ("wg-server", "serve", "--home", fleet.server.root)
     with command(fleet, "server", *words, environment=environment) as started:
-        wait_until(lambda: healthy(fleet.server), "the server", 60)
+        wait_until(lambda: healthy(fleet.server), "the server")
         yield started
 
 

@@ -194,11 +194,11 @@ def test_a_line_that_is_cut_for_longer_than_a_message_lives(
                 monkeypatch.setattr(inbox.Inbox, "receive", receive_and_cut)
             campaign = start_campaign(home, ["plant-a"], seconds=240.0)
             with plant.running():
-                wait_until(lambda: bool(cuts), "the cut", 120)
+                wait_until(lambda: bool(cuts), "the cut")
                 time.sleep(1.5 * LIFE_SECONDS)
                 assert shown(home, campaign).finished is None
                 line.set("")
-                done = finished(home, campaign, 240)
+                done = finished(home, campaign)
                 assert done.tasks[0].messages > 2
                 check_once(home, plant, done)
 
@@ -310,7 +310,7 @@ def test_two_copies_of_one_plant_release_once(
     shutil.copytree(plant.home.root, root)
     copy = Plant("plant-a", ClientHome(root))
     with plant.running(), copy.running():
-        done = finished(server, start_campaign(server, ["plant-a"]), 120)
+        done = finished(server, start_campaign(server, ["plant-a"]))
         assert done.state == "done"
         wait_until(lambda: len(plant.applied + copy.applied) == 1, "applying")
         # Whoever answered first extended the ledger; the other's story is a second one.
@@ -320,7 +320,7 @@ def test_two_copies_of_one_plant_release_once(
     assert releases(server, done.encoder) == ["plant-a"]
     if not other.steps:
         with other.running():
-            second = finished(server, start_campaign(server, ["plant-a"], epsilon="0.5"), 120)
+            second = finished(server, start_campaign(server, ["plant-a"], epsilon="0.5"))
         # Its ledger lacks what the witness has seen: nothing of it is cosigned or taken.
         assert second.tasks[0].state != "delivered" and second.tasks[0].release_id == ""
         with Store.open(server) as store:
@@ -514,20 +514,20 @@ def test_a_process_whose_disk_is_full_goes_on_when_there_is_room(tmp_path: Path,
         campaign = start_campaign(home, ["plant-a"], seconds=240.0)
     with ExitStack() as stack:
         server = stack.enter_context(process("server", home.root)).pid
-        wait_until(lambda: healthy(home), "the server", 60)
+        wait_until(lambda: healthy(home), "the server")
         if side == "server":
             limit_files(server, 1)
         node = stack.enter_context(process("node", plant.home.root)).pid
         if side == "node":
             limit_files(node, 1)
-            wait_until(lambda: shown(home, campaign).tasks[0].code == "storage", "the code", 120)
+            wait_until(lambda: shown(home, campaign).tasks[0].code == "storage", "the code")
         else:
             time.sleep(10)
         task = shown(home, campaign).tasks[0]
         assert (task.state, task.release_id) == ("waiting", "")
         limit_files(server if side == "server" else node, resource.RLIM_INFINITY)
-        done = finished(home, campaign, 200)
-        wait_until(lambda: models(plant) == 1, "applying", 60)
+        done = finished(home, campaign)
+        wait_until(lambda: models(plant) == 1, "applying")
     assert done.state == "done" and len(answers(plant)) == 1
     with plant.ledger() as ledger:
         assert (ledger.spent("line-1").charges, ledger.spent("line-1").burned) == (1, 0)

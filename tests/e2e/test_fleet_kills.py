@@ -80,8 +80,8 @@ def besieged(
         for killer in killers:
             killer.check()
         queue = CampaignQueue(store.engine)
-        wait_until(lambda: queue.show(campaign.id).finished is not None, "the campaign", 300)
-        wait_until(lambda: all(site.applied() for site in fleet.sites), "applying", 120)
+        wait_until(lambda: queue.show(campaign.id).finished is not None, "the campaign")
+        wait_until(lambda: all(site.applied() for site in fleet.sites), "applying")
         # Nobody has anything left to do: another few questions for work change nothing.
         time.sleep(3)
         assert [victim.terminate() for victim in victims[1:]] == [0] * len(fleet.sites)

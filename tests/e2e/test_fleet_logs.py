@@ -47,7 +47,7 @@ def test_both_programs_log_one_object_a_line_and_end_cleanly(tmp_path: Path) -> 
         plant = enrol_plant(home, tmp_path / "plant-a", "plant-a")  # its data set is nowhere
         node = start("wg-client", plant_log, "run", "--home", plant.home.root)
         try:
-            done = finished(home, start_campaign(home, ["plant-a"]), 120)
+            done = finished(home, start_campaign(home, ["plant-a"]))
         finally:
             assert end(node) == 0
     finally:

@@ -72,7 +72,7 @@ def test_no_process_of_ours_looks_up_a_name_or_calls_a_stranger(
         run(fleet, "init", "wg-client", "init", *join, environment=watched)
         words = ("wg-client", "run", "--home", plant, "--once")
         with command(fleet, "plant", *words, environment=watched) as node:
-            assert finished(home, start_campaign(home, ["plant-a"]), 120).state == "done"
+            assert finished(home, start_campaign(home, ["plant-a"])).state == "done"
             assert node.wait(60) == 0, node.said()
         assert main.terminate() == 0, main.said()
     seen = calls.read_text().splitlines()
@@ -138,7 +138,7 @@ def test_the_kernel_saw_no_other_address_than_the_servers(
     with ExitStack() as stack:
         words = (*traced("server"), BIN / "wg-server", "serve", "--home", fleet.server.root)
         server = stack.enter_context(command(fleet, "server", *words))
-        wait_until(lambda: "ready" in server.said(), "the server", 60)
+        wait_until(lambda: "ready" in server.said(), "the server")
         words = (*traced("plant"), BIN / "wg-client", "run", "--once", "--home", site.home.root)
         plant = stack.enter_context(command(fleet, "plant", *words))
         ask = ("wg-server", "campaign", "start", "--wait", "--home", fleet.server.root)

@@ -62,8 +62,8 @@ def test_a_campaign_survives_the_loss_of_every_connection(
         plant.before_answer = cut
         with plant.running():
             campaign = start_campaign(server, ["plant-a"], seconds=120)
-            wait_until(lambda: bool(plant.applied), "applying", 120)  # not through the database
-            done = finished(server, campaign, 120)
+            wait_until(lambda: bool(plant.applied), "applying")  # not through the database
+            done = finished(server, campaign)
     admin.dispose()
     assert done.state == "done" and plant.applied == [done.tasks[0].delivery_id]
     with plant.ledger() as ledger:

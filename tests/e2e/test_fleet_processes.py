@@ -91,7 +91,7 @@ def test_a_server_killed_in_a_campaign_goes_on_where_it_was(tmp_path: Path) -> N
         plant = enrol_plant(home, tmp_path / "plant-a", "plant-a")
     with process("node", plant.home.root, "--once") as node:
         with process("server", home.root) as first:
-            wait_until(lambda: healthy(home), "the server", 60)
+            wait_until(lambda: healthy(home), "the server")
             campaign = start_campaign(home, ["plant-a"], seconds=120.0)
             with Store.open(home) as store:
                 queue = CampaignQueue(store.engine)
@@ -123,7 +123,7 @@ def test_a_campaign_over_three_plants_survives_a_kill_at_any_moment(
     with ExitStack() as first:
         nodes = [first.enter_context(process("node", plant.home.root)) for plant in plants]
         main = first.enter_context(process("server", home.root))
-        wait_until(lambda: healthy(home), "the server", 60)
+        wait_until(lambda: healthy(home), "the server")
         time.sleep(moment)
         if victim == "server":
             main.kill()
@@ -138,8 +138,8 @@ def test_a_campaign_over_three_plants_survives_a_kill_at_any_moment(
             else:
                 for plant in plants:
                     second.enter_context(process("node", plant.home.root))
-            done = finished(home, campaign, 120)
-            wait_until(lambda: all(models(plant) == 1 for plant in plants), "applying", 60)
+            done = finished(home, campaign)
+            wait_until(lambda: all(models(plant) == 1 for plant in plants), "applying")
     assert done.state == "done"
     for plant in plants:
         assert (len(answers(plant)), models(plant)) == (1, 1)

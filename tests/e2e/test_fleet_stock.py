@@ -160,10 +160,10 @@ def test_a_stock_supernode_joins_pulls_and_gets_no_code(tmp_path: Path, watched:
             forwarder(home, context) as port,
             supernode(tmp_path, home, port, key) as stock,
         ):
-            wait_until(watched.online, "the SuperNode", 90)
+            wait_until(watched.online, "the SuperNode")
             campaign = start_campaign(home, ["plant-a"], seconds=20.0)
-            wait_until(lambda: bool(watched.of("get-fab")), "a question for the app", 60)
-            done = finished(home, campaign, 90)
+            wait_until(lambda: bool(watched.of("get-fab")), "a question for the app")
+            done = finished(home, campaign)
             assert stock.running(), stock.said()
         # It interoperates where it should ...
         for path in ("activate-node", "pull-messages", "get-run"):
@@ -193,7 +193,7 @@ def test_a_stock_supernode_that_is_not_the_site_is_refused(
             key = key_files.load_ec(plant.home.node_key)
             context = link.client_context(other.home)
         with forwarder(home, context) as port, supernode(tmp_path, home, port, key):
-            wait_until(lambda: bool(watched.of("activate-node")), "the SuperNode", 90)
+            wait_until(lambda: bool(watched.of("activate-node")), "the SuperNode")
             assert watched.of("activate-node") <= {401, 403}
             assert not watched.online()
         assert watched.of("pull-messages") == set()

@@ -467,10 +467,10 @@ def test_a_node_outlives_whatever_the_server_answers(
                 with Store.open(home) as store, suppress(ConfigError):
                     CampaignQueue(store.engine).cancel(campaign.id)
                 tamper.path = ""
-                finished(home, campaign, 120)
+                finished(home, campaign)
                 assert node.is_alive(), path
             campaign = start_campaign(home, ["plant-a"], epsilon="0.1", seconds=240.0)
-            assert finished(home, campaign, 240).state == "done"
+            assert finished(home, campaign).state == "done"
     with plant.ledger() as ledger:
         assert ledger.spent("line-1").charges == 1
 

@@ -64,14 +64,14 @@ def test_the_readmes_commands_run_in_their_order(tmp_path: Path) -> None:
             if line.endswith(" &"):
                 name = words[0]
                 running.start(name, *words)
-                running.wait_for(name, "ready" if name == "wg-server" else "online", 60)
+                running.wait_for(name, "ready" if name == "wg-server" else "online")
             elif words[:2] == ["wg-server", "enroll"]:
                 words[-1] = "plant-a"
                 token = running.json(*words)["token"]
             else:
                 run(running, words)
                 if "start" in words:
-                    running.wait("wg-client", 120)
+                    running.wait("wg-client")
         assert (tmp_path / "audit.html").stat().st_size > 1000
         found = running.json("wg-audit", "verify", tmp_path / "plant-a")
         # The air-gapped release repeats the one that was sent: it is charged once.
