@@ -155,8 +155,6 @@ def encode(home: ClientHome, plant: Plant, progress: Progress | None = None) -> 
         local[start:stop] = encoder.encode_local(records)
         if progress is not None:
             progress(stop, len(plant.data))
-    if not np.isfinite(local).all():
-        raise DataError(f"{plant.config.data.path}: the encoder gave values that are not finite")
     features = Features(
         local=local,
         dimension=encoder.dimension,

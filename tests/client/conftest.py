@@ -26,7 +26,13 @@ from wg_common import canonical, signing, weights_package
 from wg_common.ledger import witness as witnesses
 from wg_common.ledger.store import Ledger
 from wg_common.ledger.witness import WitnessState
-from wg_common.nets.encoder import fit_encoder, load_encoder, raw_features
+from wg_common.nets.encoder import (
+    fit_encoder,
+    fit_window_encoder,
+    load_encoder,
+    raw_features,
+    raw_window_features,
+)
 from wg_common.protocol import StatisticsQuery
 from wg_common.weights_package import Candidate, WeightsManifest
 
@@ -48,6 +54,12 @@ def pictures(rng: np.random.Generator, label: int, count: int) -> NDArray[np.uin
         picture = 128 + 60 * waves[label] + rng.normal(0, 45, (32, 32))
         found[row] = np.clip(picture, 0, 255)
     return found
+
+
+def waves(rng: np.random.Generator, label: int, count: int) -> NDArray[np.float32]:
+    """Noisy tones of one of three pitches on two channels."""
+    turn = (2 + 5 * label) * np.linspace(0, 2 * np.pi, 64) + rng.uniform(0, 6, (count, 2, 1))
+    return np.asarray(np.sin(turn) + rng.normal(0, 0.4, (count, 2, 64)), dtype=np.float32)
 
 
 def write_npz(path: Path, counts: Mapping[int, int], seed: int, labels: tuple[str, ...]) -> Path:
@@ -164,6 +176,15 @@ def encoder_package() -> bytes:
     rng = np.random.default_rng(11)
     images = np.concatenate([pictures(rng, label, 60) for label in range(3)])
     return fit_encoder(raw_features(images), np.repeat(np.arange(3), 60))
+
+
+@pytest.fixture(scope="session")
+def window_encoder() -> bytes:
+    rng = np.random.default_rng(3)
+    found = np.concatenate([waves(rng, label, 40) for label in range(3)])
+    labels = np.repeat(np.arange(3), 40)
+    groups = np.arange(120) % 2
+    return fit_window_encoder(raw_window_features(found), groups, labels, dimension=16)
 
 
 @pytest.fixture(scope="session")

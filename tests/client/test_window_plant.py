@@ -24,24 +24,9 @@ from wg_common import signing
 from wg_common.errors import DataError, DecodeError, VerificationError
 from wg_common.ledger.store import Ledger
 from wg_common.nets import registry, whole, windows
-from wg_common.nets.encoder import fit_window_encoder, load_encoder, raw_window_features
+from wg_common.nets.encoder import load_encoder
 
-from .conftest import LABELS, MakePlant, TestPlant
-
-
-def _waves(rng: np.random.Generator, label: int, count: int) -> np.ndarray:
-    """Noisy tones of one of three pitches on two channels."""
-    turn = (2 + 5 * label) * np.linspace(0, 2 * np.pi, 64) + rng.uniform(0, 6, (count, 2, 1))
-    return np.asarray(np.sin(turn) + rng.normal(0, 0.4, (count, 2, 64)), dtype=np.float32)
-
-
-@pytest.fixture(scope="module")
-def window_encoder() -> bytes:
-    rng = np.random.default_rng(3)
-    found = np.concatenate([_waves(rng, label, 40) for label in range(3)])
-    labels = np.repeat(np.arange(3), 40)
-    groups = np.arange(120) % 2
-    return fit_window_encoder(raw_window_features(found), groups, labels, dimension=16)
+from .conftest import LABELS, MakePlant, TestPlant, waves
 
 
 @pytest.fixture
@@ -53,7 +38,7 @@ def window_plant(make_plant: MakePlant, window_encoder: bytes) -> TestPlant:
     folder = plant.home.root / "data"
     for label, name in enumerate(LABELS):
         (folder / name).mkdir(parents=True)
-        for number, window in enumerate(_waves(rng, label, 6)):
+        for number, window in enumerate(waves(rng, label, 6)):
             if number % 2:
                 np.save(folder / name / f"{number}.npy", window)
             else:
@@ -81,7 +66,7 @@ def _replaced(plant: TestPlant, folder: Path) -> object:
 @pytest.fixture
 def good(window_encoder: bytes) -> LinearHead:
     rng = np.random.default_rng(5)
-    found = np.concatenate([_waves(rng, label, 40) for label in range(3)])
+    found = np.concatenate([waves(rng, label, 40) for label in range(3)])
     features = load_encoder(window_encoder).encode(list(found)).astype(np.float64)
     scale = scaling(features)
     labels = np.repeat(np.arange(3), 40)
@@ -101,7 +86,7 @@ def test_a_package_is_applied_and_predicts_windows(
     applied = apply_package(window_plant.home, package)
     assert applied.manifest.architecture == "window-head"
     rng = np.random.default_rng(6)
-    np.savetxt(tmp_path / "new.csv", _waves(rng, 2, 1)[0].T, delimiter=",")
+    np.savetxt(tmp_path / "new.csv", waves(rng, 2, 1)[0].T, delimiter=",")
     data = predict.load_records(tmp_path / "new.csv", LABELS, split=None)
     features = predict.encode_records(window_plant.home, applied.manifest, data)
     (row,) = predict.predict(
@@ -149,7 +134,7 @@ def test_exports_take_views_of_windows(
             assert {"encoder.mean", "encoder.projection", "head.weight"} <= set(file.keys())
         return
     assert metadata["views"] == "n,2,2,128"
-    found = _waves(np.random.default_rng(7), 1, 5)
+    found = waves(np.random.default_rng(7), 1, 5)
     views = torch.cat([windows.prepare(window) for window in found])
     session = onnxruntime.InferenceSession(str(out))
     (got,) = session.run(None, {"windows": views.numpy()})
@@ -170,7 +155,7 @@ def network() -> tuple[Network, Network]:
     """A random base, and what many windows that no plant has make of it."""
     rng = np.random.default_rng(8)
     base = whole.draw_trunk(NET, rng)
-    batch = whole.prepared(NET, np.concatenate([_waves(rng, label, 40) for label in range(3)]))
+    batch = whole.prepared(NET, np.concatenate([waves(rng, label, 40) for label in range(3)]))
     head = LinearHead(rng.normal(size=(3, whole.FEATURES)) / 8, np.zeros(3))
     (end,) = fine_tune(NET, base, head, batch, np.repeat(np.arange(3), 40), (60,), rng)
     nothing = LinearHead(np.zeros((3, whole.FEATURES)), np.zeros(3))
@@ -199,7 +184,7 @@ def test_a_whole_network_of_windows_is_kept_and_predicts_without_the_encoder(
         assert {name: value.shape for name, value in tensors.items()} == shapes
     window_plant.home.encoder.unlink()
     rng = np.random.default_rng(6)
-    for name, window in {"a": _waves(rng, 2, 1)[0], "b": _waves(rng, 2, 1)[0, :1]}.items():
+    for name, window in {"a": waves(rng, 2, 1)[0], "b": waves(rng, 2, 1)[0, :1]}.items():
         np.save(tmp_path / f"{name}.npy", window)  # the second lacks a channel
         data = predict.load_records(tmp_path / f"{name}.npy", LABELS, split=None)
         inputs = predict.encode_records(window_plant.home, manifest, data)
@@ -239,7 +224,7 @@ def test_exports_of_whole_networks_take_prepared_windows(
         out,
     )
     assert metadata["input"] == "windows" and "encoder" not in metadata
-    batch = whole.prepared(NET, _waves(np.random.default_rng(7), 1, 5))
+    batch = whole.prepared(NET, waves(np.random.default_rng(7), 1, 5))
     expected = predict.logits(window_plant.home, manifest, "kept", batch)
     if form == "onnx":
         assert metadata["views"] == "n," + ",".join(map(str, batch.shape[1:]))

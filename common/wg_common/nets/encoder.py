@@ -164,7 +164,7 @@ class Encoder:
                 ``[channels, time]``; sizes may differ.
 
         Returns:
-            float32 ``[n, D]``, the d released ones first.
+            float32 ``[n, D]``, the d released ones first. All finite: what overflows counts as 0.
 
         Raises:
             DataError: A record has another type or shape, or is of the other modality.
@@ -180,7 +180,16 @@ class Encoder:
         for batch in views(records, self.pixels, self.threads):
             with torch.inference_mode():
                 found.append(module(batch.to(device)).cpu().numpy())
-        return np.concatenate(found)[: len(records)]
+        return _finite(np.concatenate(found)[: len(records)])
+
+
+def _finite(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Features of which what is not finite counts as 0, as ``privacy.exact`` has it.
+
+    Whoever makes an encoder can make one that overflows on a certain record. Were that refused, the
+    refusal would tell that the record is there, and cost nothing.
+    """
+    return np.where(np.isfinite(features), features, np.float32(0))
 
 
 def raw_features(images: Images, *, pixels: int = PIXELS, threads: int = 1) -> NDArray[np.float32]:
