@@ -79,7 +79,7 @@ def accept_file(
             f"release of {site.name}: encoder {manifest.schema.encoder[:16]}…, this server's is"
             f" {encoder[:16]}…"
         )
-    if verify.is_cosigned(covered, witness.name):
+    if verify.is_cosigned(covered, witness.name, witness.public_key):
         found = _open(site, covered, witness.name, witness.public_key)
     else:
         found = _open(site, covered, None, None)

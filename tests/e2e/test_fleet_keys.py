@@ -26,6 +26,7 @@ from wg_common import atomic, canonical, protocol, signing
 from wg_common.audit import verification
 from wg_common.errors import ConfigError, PeerError
 from wg_common.ledger import witness as witnesses
+from wg_common.ledger.anchors import Anchors, KnownWitness
 from wg_common.ledger.store import Ledger
 from wg_common.protocol import KeyRotation
 from wg_server.cli import main_group as operator
@@ -73,11 +74,10 @@ def witness_once(plant: Plant) -> None:
 def audited(server: ServerHome, plant: Plant, previous: Path | None = None) -> Any:
     """The auditor's word, with the keys that the server knows."""
     config = configuration.load(plant.home)
+    witness = KnownWitness(config.server.witness_name, bytes.fromhex(config.server.witness_key))
     return verification.verify(
         plant.home.root,
-        ledger_key=bytes.fromhex(site_of(server, plant).ledger_key),
-        witness=(config.server.witness_name, bytes.fromhex(config.server.witness_key)),
-        statistics=[],
+        Anchors(ledger_key=bytes.fromhex(site_of(server, plant).ledger_key), witnesses=(witness,)),
         previous=previous,
     )
 

@@ -6,6 +6,7 @@ Everything heavy is imported inside a command, so that the program starts at onc
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,9 +14,31 @@ from wg_common import __version__
 from wg_common.cli import emit, json_option, note, run, say
 from wg_common.errors import EXIT_VERIFICATION, UsageError
 
+if TYPE_CHECKING:
+    from wg_common.ledger.anchors import Anchors, KnownWitness
+
 _PATH = click.Path(path_type=Path)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _STATISTICS_SUFFIX = ".wgs"
+
+_ledger_key_option = click.option(
+    "--ledger-key", metavar="HEX", help="The site's ledger key, as the server knows it."
+)
+_witness_keys_option = click.option(
+    "--witness-key",
+    "witness_keys",
+    metavar="NAME=HEX",
+    multiple=True,
+    help="A witness's name and key, as it publishes them; only cosignatures under this key count. "
+    "Repeat it for further witnesses.",
+)
+_witnesses_option = click.option(
+    "--witnesses",
+    "quorum",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="How many of the given witnesses must have cosigned.  [default: all]",
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -26,12 +49,9 @@ def group() -> None:
 
 @group.command()
 @click.argument("path", type=_PATH)
-@click.option("--ledger-key", metavar="HEX", help="The site's ledger key, as the server knows it.")
-@click.option(
-    "--witness-key",
-    metavar="NAME=HEX",
-    help="A witness's name and key, as it publishes them; it must have cosigned.",
-)
+@_ledger_key_option
+@_witness_keys_option
+@_witnesses_option
 @click.option(
     "--statistics",
     type=_PATH,
@@ -45,7 +65,8 @@ def group() -> None:
 def verify(
     path: Path,
     ledger_key: str | None,
-    witness_key: str | None,
+    witness_keys: tuple[str, ...],
+    quorum: int | None,
     statistics: tuple[Path, ...],
     previous: Path | None,
     as_json: bool,
@@ -55,8 +76,7 @@ def verify(
 
     finding = verification.verify(
         path,
-        ledger_key=None if ledger_key is None else _key(ledger_key, "--ledger-key"),
-        witness=None if witness_key is None else _witness(witness_key),
+        _anchors(ledger_key, witness_keys, quorum),
         statistics=_files(statistics),
         previous=previous,
     )
@@ -103,21 +123,23 @@ def export(home: Path, out: Path, as_json: bool) -> None:
 @group.command()
 @click.argument("path", type=_PATH)
 @click.option("--out", type=_PATH, required=True, help="The HTML page to write.")
-@click.option("--ledger-key", metavar="HEX", help="As for verify.")
-@click.option("--witness-key", metavar="NAME=HEX", help="As for verify.")
+@_ledger_key_option
+@_witness_keys_option
+@_witnesses_option
 @json_option
 def report(
-    path: Path, out: Path, ledger_key: str | None, witness_key: str | None, as_json: bool
+    path: Path,
+    out: Path,
+    ledger_key: str | None,
+    witness_keys: tuple[str, ...],
+    quorum: int | None,
+    as_json: bool,
 ) -> None:
     """Verify PATH and write one self-contained HTML page about it, to read, print and file."""
     from wg_common import atomic
     from wg_common.audit.report import render
 
-    page = render(
-        path,
-        ledger_key=None if ledger_key is None else _key(ledger_key, "--ledger-key"),
-        witness=None if witness_key is None else _witness(witness_key),
-    )
+    page = render(path, _anchors(ledger_key, witness_keys, quorum))
     atomic.write_bytes(out, page.encode())
     if as_json:
         emit({"out": str(out), "bytes": len(page.encode())})
@@ -171,11 +193,23 @@ def _key(text: str, option: str) -> bytes:
     return raw
 
 
-def _witness(text: str) -> tuple[str, bytes]:
+def _anchors(ledger_key: str | None, witness_keys: tuple[str, ...], quorum: int | None) -> Anchors:
+    from wg_common.ledger.anchors import Anchors
+
+    return Anchors(
+        ledger_key=None if ledger_key is None else _key(ledger_key, "--ledger-key"),
+        witnesses=tuple(map(_witness, witness_keys)),
+        quorum=quorum,
+    )
+
+
+def _witness(text: str) -> KnownWitness:
+    from wg_common.ledger.anchors import KnownWitness
+
     name, separator, key = text.rpartition("=")
     if not separator or not name:
         raise UsageError(f"--witness-key: {text[:80]!r}, expected NAME=HEX")
-    return name, _key(key, "--witness-key")
+    return KnownWitness(name, _key(key, "--witness-key"))
 
 
 def _files(paths: tuple[Path, ...]) -> list[Path]:

@@ -20,6 +20,7 @@ from wg_common.audit.figures import Line, Mark
 from wg_common.audit.verification import Finding
 from wg_common.ledger import entries
 from wg_common.ledger import history as histories
+from wg_common.ledger.anchors import NOTHING, Anchors
 from wg_common.ledger.entries import Charge, Entry
 from wg_common.ledger.state import parse_sigma
 
@@ -54,23 +55,21 @@ class Budget:
 
 def render(
     path: Path,
+    anchors: Anchors = NOTHING,
     *,
-    ledger_key: bytes | None = None,
-    witness: tuple[str, bytes] | None = None,
     now: int | None = None,
 ) -> str:
     """Verify a log and render the page.
 
     Args:
         path: A client's home, a ledger file or an export.
-        ledger_key: As in ``verification.verify``.
-        witness: As in ``verification.verify``.
+        anchors: As in ``verification.verify``.
         now: Unix time that the page names as its own, seconds.
 
     Raises:
         VerificationError: The log does not hold; there is no report on such a log.
     """
-    finding = verification.verify(path, ledger_key=ledger_key, witness=witness)
+    finding = verification.verify(path, anchors)
     source = histories.open_source(path)
     try:
         charges, audits, datasets = _collect(finding, histories.stored_entries(source))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from wg_common import atomic, canonical, statistics_file
 from wg_common.audit.accounts import LineageAccount, accounts, check_stated, worst
 from wg_common.errors import DecodeError, VerificationError
 from wg_common.ledger import history as histories
+from wg_common.ledger.anchors import NOTHING, Anchors
 from wg_common.ledger.history import History
 from wg_common.ledger.recovery import verify_succession
 from wg_common.protocol import STATISTICS_LIMIT
@@ -140,9 +141,8 @@ class Finding:
 
 def verify(
     path: Path,
+    anchors: Anchors = NOTHING,
     *,
-    ledger_key: bytes | None = None,
-    witness: tuple[str, bytes] | None = None,
     statistics: Iterable[Path] = (),
     previous: Path | None = None,
 ) -> Finding:
@@ -150,35 +150,34 @@ def verify(
 
     Args:
         path: Which.
-        ledger_key: Its signing key, known from elsewhere.
-        witness: Name and key of a witness, known from elsewhere.
+        anchors: Keys that are known from elsewhere.
         statistics: Statistics files that the server received; each must be covered by exactly
             one RELEASE entry.
-        previous: The log that this one replaced: its spend must have been inherited.
+        previous: The log that this one replaced: its spend must have been inherited, and the
+            same witnesses must have cosigned it.
 
     Raises:
         ConfigError: The path cannot be read.
         DecodeError: It is no log.
         VerificationError: Something does not hold; the message says which entry or proof.
     """
-    history = _read(path, ledger_key, witness)
+    history = _read(path, anchors)
     if previous is not None:
-        verify_succession(history, _read(previous))
+        # The old log, too, must be the one that the witnesses saw; its own key is another one.
+        verify_succession(history, _read(previous, replace(anchors, ledger_key=None)))
     found = accounts(history)
     unchecked = check_stated(history)
     burned = [
         Burned(charge.seq, charge.request_id, charge.dataset) for charge in history.state.burned()
     ]
-    trust = Trust(ledger_key is not None, witness is not None)
+    trust = Trust(anchors.ledger_key is not None, bool(anchors.witnesses))
     return Finding(history, found, burned, _match(history, statistics), unchecked, trust)
 
 
-def _read(
-    path: Path, ledger_key: bytes | None = None, witness: tuple[str, bytes] | None = None
-) -> History:
+def _read(path: Path, anchors: Anchors = NOTHING) -> History:
     source = histories.open_source(path)
     try:
-        return histories.read(source, ledger_key=ledger_key, witness=witness)
+        return histories.read(source, anchors)
     finally:
         source.close()
 

@@ -7,7 +7,7 @@ checked.
 
 What the log cannot prove by itself: that its first key is the site's (compare it with the key
 from enrolment), that a witness's key is the witness's (the same), and that no newer copy exists
-(ask the witness).
+(ask the witness). What is known from elsewhere comes as ``Anchors``, and is matched by key.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from wg_common.errors import VerificationError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import database, merkle
 from wg_common.ledger import note as notes
-from wg_common.ledger.checkpoint import Cosignature
+from wg_common.ledger.anchors import NOTHING, Anchors, KnownWitness
 from wg_common.ledger.entries import Charge, Entry
 from wg_common.ledger.export import ExportReader, summarise
 from wg_common.ledger.heads import check_head
-from wg_common.ledger.state import LedgerState, WitnessKey
+from wg_common.ledger.state import LedgerState
 from wg_common.privacy.events import PrivacyEvent
 
 
@@ -49,12 +49,35 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class HeldCosignature:
+    """A cosignature that holds.
+
+    Attributes:
+        name: Key name of the witness.
+        public_key: The key under which it holds, 32 raw bytes.
+        time: When, by the witness's clock, Unix seconds.
+        known: Whether that key was known from elsewhere. If not, the log itself names the key, and
+            may have made it.
+    """
+
+    name: str
+    public_key: bytes
+    time: int
+    known: bool
+
+    @property
+    def key_id(self) -> str:
+        """Key ID of the cosignature, hex."""
+        return KnownWitness(self.name, self.public_key).key_id
+
+
+@dataclass(frozen=True, slots=True)
 class SignedHead:
     """A checkpoint that holds, with the cosignatures that hold."""
 
     size: int
     root: str
-    cosignatures: tuple[Cosignature, ...]
+    cosignatures: tuple[HeldCosignature, ...]
 
 
 @dataclass(slots=True)
@@ -98,6 +121,7 @@ class History:
         figures: Stated epsilons of Gaussian lineages.
         mixed: Stated epsilons of lineages with DP-SGD runs.
         bytes: Number of bytes of entries.
+        anchors: What was known from elsewhere, and holds.
     """
 
     state: LedgerState
@@ -106,11 +130,28 @@ class History:
     figures: StatedFigures
     mixed: list[MixedFigure]
     bytes: int
+    anchors: Anchors = NOTHING
 
     @property
     def witnessed_size(self) -> int:
-        """Size of the newest checkpoint with a cosignature; zero if there is none."""
+        """Up to which size enough witnesses have cosigned; zero if they have not.
+
+        With witnesses known from elsewhere only their keys count. Without, it is the newest size
+        that any witness of the log's own choice has cosigned.
+        """
+        if self.anchors.witnesses:
+            return self.anchors.covered([self.newest_of(x)[0] for x in self.anchors.witnesses])
         return max((head.size for head in self.heads if head.cosignatures), default=0)
+
+    def newest_of(self, witness: KnownWitness) -> tuple[int, int]:
+        """Largest size that a key cosigned, and its newest time; zeros if it cosigned none."""
+        found = [
+            (head.size, cosignature.time)
+            for head in self.heads
+            for cosignature in head.cosignatures
+            if KnownWitness(cosignature.name, cosignature.public_key) == witness
+        ]
+        return max((size for size, _ in found), default=0), max((t for _, t in found), default=0)
 
 
 def open_source(path: Path) -> Source:
@@ -126,19 +167,13 @@ def open_source(path: Path) -> Source:
     return _ExportSource(ledger)
 
 
-def read(
-    source: Source,
-    *,
-    ledger_key: bytes | None = None,
-    witness: tuple[str, bytes] | None = None,
-) -> History:
+def read(source: Source, anchors: Anchors = NOTHING) -> History:
     """Verify a log.
 
     Args:
         source: From ``open_source``.
-        ledger_key: A signing key of the log known from elsewhere; one of its keys must be it.
-        witness: Name and key of a witness known from elsewhere; its cosignatures count even if
-            the log does not name it, and it must have cosigned.
+        anchors: What is known from elsewhere. Cosignatures of its witnesses count even if the log
+            does not name them; enough of them must have cosigned.
 
     Raises:
         VerificationError: The log does not hold; the message names the entry, checkpoint or proof.
@@ -160,13 +195,12 @@ def read(
         if isinstance(entry, Charge):
             _collect(entry, state, roots, figures, mixed)
     _check_ends(state, heads)
-    known = [*state.witnesses]
-    if witness is not None:
-        known.append(WitnessKey(witness[0], witness[1], -1))
-    signed = [_signed(note, known) for _, note in sorted(heads.items())]
+    enrolled = [KnownWitness(w.name, w.public_key) for w in state.witnesses]
+    known = _by_key_id([*anchors.witnesses, *enrolled])
+    signed = [_signed(note, known, anchors) for _, note in sorted(heads.items())]
     source.finish(state, len(heads))
-    history = History(state, state.frontier.root(), signed, figures, mixed, total)
-    _check_anchors(history, ledger_key, witness)
+    history = History(state, state.frontier.root(), signed, figures, mixed, total, anchors)
+    _check_anchors(history)
     return history
 
 
@@ -224,35 +258,50 @@ def _check_ends(state: LedgerState, heads: dict[int, bytes]) -> None:
         raise VerificationError("checkpoint 0: of an empty log")
 
 
-def _signed(data: bytes, known: list[WitnessKey]) -> SignedHead:
+_KeyIds = dict[tuple[str, bytes], list[KnownWitness]]
+
+
+def _by_key_id(witnesses: list[KnownWitness]) -> _KeyIds:
+    found: _KeyIds = {}
+    for witness in dict.fromkeys(witnesses):
+        identifier = notes.key_id(witness.name, notes.COSIGNATURE, witness.public_key)
+        found.setdefault((witness.name, identifier), []).append(witness)
+    return found
+
+
+def _signed(data: bytes, known: _KeyIds, anchors: Anchors) -> SignedHead:
     head, note = checkpoints.decode(data, what="checkpoint")
     found = []
-    for witness in known:
-        identifier = notes.key_id(witness.name, notes.COSIGNATURE, witness.public_key)
-        if notes.signatures_of(note, witness.name, identifier):
+    for claimed in dict.fromkeys((line.name, line.key_id) for line in note.signatures):
+        for witness in known.get(claimed, ()):
             key = signing.public_from_bytes(witness.public_key)
             try:
-                cosignature = checkpoints.verify_cosignature(note, witness.name, key)
+                time = checkpoints.verify_cosignature(note, witness.name, key).time
             except VerificationError as error:
                 raise VerificationError(f"checkpoint of size {head.size}: {error}") from error
-            if cosignature not in found:
-                found.append(cosignature)
+            given = witness in anchors.witnesses
+            found.append(HeldCosignature(witness.name, witness.public_key, time, given))
     return SignedHead(head.size, head.root.hex(), tuple(found))
 
 
-def _check_anchors(
-    history: History, ledger_key: bytes | None, witness: tuple[str, bytes] | None
-) -> None:
-    if ledger_key is not None and ledger_key not in [k.public_key for k in history.state.keys]:
+def _check_anchors(history: History) -> None:
+    state, anchors = history.state, history.anchors
+    # A known key anywhere in the chain will do: each rotation from it on was signed by the key
+    # before, so the newest key is vouched for; and nobody else can rotate to it.
+    if anchors.ledger_key is not None and anchors.ledger_key not in [
+        period.public_key for period in state.keys
+    ]:
         raise VerificationError(
-            f"the log is signed by {history.state.public_key.hex()}, expected {ledger_key.hex()}"
+            f"the log is signed by {state.public_key.hex()}, expected {anchors.ledger_key.hex()}"
         )
-    if witness is not None and not any(
-        cosignature.name == witness[0]
-        for head in history.heads
-        for cosignature in head.cosignatures
-    ):
-        raise VerificationError(f"witness {witness[0]} cosigned no checkpoint of this log")
+    if not anchors.witnesses or history.witnessed_size:
+        return
+    missing = [x for x in anchors.witnesses if not history.newest_of(x)[0]]
+    names = ", ".join(f"{x.name} with key {x.key_id} ({x.public_key.hex()})" for x in missing)
+    raise VerificationError(
+        f"{len(anchors.witnesses) - len(missing)} of {len(anchors.witnesses)} known witnesses "
+        f"cosigned this log, {anchors.needed} must have; none by {names}"
+    )
 
 
 class _DatabaseSource:

@@ -17,6 +17,7 @@ from wg_common import canonical, container, signing
 from wg_common.errors import DecodeError, VerificationError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import entries, proof
+from wg_common.ledger import note as notes
 from wg_common.ledger.entries import Charge, Entry, Release, Rotation
 from wg_common.ledger.proof import Proof
 from wg_common.ledger.state import ROTATION_CONTEXT, check_mechanism, parse_sigma
@@ -139,10 +140,11 @@ def witness_body(covered: CoveredStatistics) -> bytes:
     return found.extra + found.note.encode()
 
 
-def is_cosigned(covered: CoveredStatistics, witness_name: str) -> bool:
-    """Whether the checkpoints claim a cosignature of this witness; says not that it holds."""
+def is_cosigned(covered: CoveredStatistics, name: str, key: Ed25519PublicKey) -> bool:
+    """Whether the checkpoints claim a cosignature of this key; says not that it holds."""
+    identifier = notes.key_id(name, notes.COSIGNATURE, signing.public_bytes(key))
     return all(
-        any(line.name == witness_name for line in proof.decode(text, what="proof").note.signatures)
+        notes.signatures_of(proof.decode(text, what="proof").note, name, identifier)
         for text in (covered.charge_proof, covered.release_proof)
     )
 

@@ -15,6 +15,7 @@ from wg_common.audit import verification
 from wg_common.errors import ConfigError, VerificationError, WgError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import entries, history, merkle
+from wg_common.ledger.anchors import Anchors, KnownWitness
 from wg_common.ledger.store import Ledger
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def test_a_whole_log_under_another_key_is_found_with_the_key_from_enrolment(
     fill(site)
     verification.verify(site.path)
     with pytest.raises(VerificationError, match="expected"):
-        verification.verify(site.path, ledger_key=known)
+        verification.verify(site.path, Anchors(ledger_key=known))
 
 
 def test_a_forged_cosignature_is_found(site: Site) -> None:
@@ -203,11 +204,12 @@ def test_a_witness_that_is_demanded_must_have_cosigned(site: Site) -> None:
     fill(site)
     name = "server.example/witness"
     known = site.witness_key.public_key().public_bytes_raw()
-    finding = verification.verify(site.path, witness=(name, known))
+    finding = verification.verify(site.path, Anchors(witnesses=(KnownWitness(name, known),)))
     assert finding.trust.witness_key and finding.history.witnessed_size == 5
     other = site.signing_key.public_key().public_bytes_raw()
-    with pytest.raises(VerificationError, match="cosigned no checkpoint"):
-        verification.verify(site.path, witness=("auditor.example/w", other))
+    for stranger in (KnownWitness("auditor.example/w", other), KnownWitness(name, other)):
+        with pytest.raises(VerificationError, match="0 of 1 known witnesses cosigned"):
+            verification.verify(site.path, Anchors(witnesses=(stranger,)))
 
 
 @pytest.mark.parametrize("jump", [-(10**9), -1, 0, 10**9])

@@ -39,7 +39,11 @@ def covered(site: Site, ledger: Ledger) -> CoveredStatistics:
 
 def test_a_cosigned_release_is_covered(site: Site, covered: CoveredStatistics) -> None:
     check(site, covered)
-    assert verify.is_cosigned(covered, NAME)
+    assert verify.is_cosigned(covered, NAME, site.witness_key.public_key())
+
+
+def test_a_name_alone_is_no_cosignature(site: Site, covered: CoveredStatistics) -> None:
+    assert not verify.is_cosigned(covered, NAME, site.signing_key.public_key())
 
 
 @pytest.mark.parametrize(
@@ -100,7 +104,7 @@ def test_entries_of_another_kind_do_not_cover(site: Site, covered: CoveredStatis
 def test_an_uncosigned_release_is_not_covered(site: Site, ledger: Ledger) -> None:
     site.release(ledger)
     covered = site.covered(ledger)
-    assert not verify.is_cosigned(covered, NAME)
+    assert not verify.is_cosigned(covered, NAME, site.witness_key.public_key())
     with pytest.raises(VerificationError, match="no cosignature"):
         check(site, covered)
 
