@@ -16,7 +16,6 @@ Not guaranteed: that the chosen length is the best on future records.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +27,7 @@ from wg_client.baseline import Fitted
 from wg_client.folds import Folds, select
 from wg_client.heads import NEVER, Floats, Ints, LinearHead
 from wg_client.trunks import Tensors, network_trunk
-from wg_common.nets import whole
+from wg_common.nets import isolation, whole
 
 LENGTHS: Mapping[int, float] = {0: 0.0, 20: 0.0, 60: 0.0, 100: 1.0}
 """Steps that are tried, with the nats of evidence that each must show; more for many records."""
@@ -123,7 +122,7 @@ class Tuner:
                 found.append(logits)
             return found
 
-        with _one_thread():
+        with isolation.one_thread():  # the order of sums must not depend on the machine
             selection = select(predict, labels, first, np.array(list(LENGTHS.values())))
             steps = lengths[selection.chosen]
             start = fitted.head.scaled(fitted.factor)
@@ -225,14 +224,3 @@ class _Counter:
     def at(self, fold: int, steps: int) -> None:
         if self.progress is not None:
             self.progress(fold * self.each + steps, (self.folds + 1) * self.each)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """The order of sums must not depend on the machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

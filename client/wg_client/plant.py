@@ -131,7 +131,7 @@ def pinned_encoder(home: ClientHome, wanted: str) -> Encoder:
         raise VerificationError(
             f"{home.encoder}: encoder {found[:16]}, the model was made for {wanted[:16]}"
         )
-    return load_encoder(package, threads=1)
+    return load_encoder(package)
 
 
 def encode(home: ClientHome, plant: Plant, progress: Progress | None = None) -> Features:
@@ -140,13 +140,13 @@ def encode(home: ClientHome, plant: Plant, progress: Progress | None = None) -> 
     Raises:
         DataError: A record is damaged, its file is named; or the encoder is for other records.
     """
-    path = home.cache / f"features-{plant.cache_key[:32]}.npz"
+    path = home.cache / f"features-2-{plant.cache_key[:32]}.npz"
     found = _read_cache(path, len(plant.data))
     if found is not None:
         return found
     from wg_common.nets.encoder import load_encoder  # torch: seconds to import, only when needed
 
-    encoder = load_encoder(plant.encoder_package, threads=1)
+    encoder = load_encoder(plant.encoder_package)
     check_modality(encoder.modality, plant.data, plant.config.data.path)
     local = np.zeros((len(plant.data), encoder.local_dimension), dtype=np.float32)
     for start in range(0, len(plant.data), _CHUNK):

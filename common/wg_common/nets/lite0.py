@@ -117,7 +117,7 @@ def prepared(images: Images) -> Array:
     found = np.zeros((len(images), _STATISTICS + _CHANNELS * _SIDE * _SIDE), np.float32)
     for start in range(0, len(images), _BATCH):
         chunk = list(images[start : start + _BATCH])
-        # As for the encoder: every batch is full, so that no record changes another's numbers.
+        # Every batch is full: kernels differ with its size. Nothing of this leaves a plant.
         full = trunks.prepare(chunk + [chunk[-1]] * (_BATCH - len(chunk)), PIXELS)
         with torch.inference_mode():
             rows = public.lower(full.contiguous(memory_format=torch.channels_last))

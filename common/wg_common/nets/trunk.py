@@ -90,6 +90,17 @@ def statistics(x: Tensor) -> list[Tensor]:
     return [mean.flatten(1), _root((x - mean).square().mean(dim=(2, 3)))]
 
 
+def check_image(image: NDArray[Any]) -> None:
+    """Refuse what is no image.
+
+    Raises:
+        DataError: Not uint8 ``[h, w]`` or ``[h, w, 3]``.
+    """
+    good = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
+    if image.dtype != np.uint8 or not good or 0 in image.shape:
+        raise DataError(f"{image.dtype} of shape {image.shape}, expected uint8 (h, w) or (h, w, 3)")
+
+
 def prepare(images: Sequence[NDArray[np.uint8]], pixels: int) -> Tensor:
     """Grey or RGB images of any size as one batch.
 
@@ -106,12 +117,10 @@ def prepare(images: Sequence[NDArray[np.uint8]], pixels: int) -> Tensor:
     batch = torch.empty((len(images), 3, pixels, pixels), dtype=torch.float32)
     by_shape: dict[tuple[int, ...], list[int]] = {}
     for row, image in enumerate(images):
-        good = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
-        if image.dtype != np.uint8 or not good or 0 in image.shape:
-            raise DataError(
-                f"image {row}: {image.dtype} of shape {image.shape}, expected uint8 (h, w) or"
-                " (h, w, 3)"
-            )
+        try:
+            check_image(image)
+        except DataError as error:
+            raise DataError(f"image {row}: {error}") from error
         by_shape.setdefault(image.shape, []).append(row)
     for shape, rows in by_shape.items():
         stack = torch.from_numpy(np.stack([images[row] for row in rows])).float()

@@ -59,7 +59,7 @@ class WindowKernels(nn.Module):
         pieces = views[:, :, 1:]
         length = pieces.shape[-1]
         shown = DILATIONS if length > _PLACES else DILATIONS[:_SHORT_DILATIONS]
-        mix = torch.from_numpy(mixes(pieces.shape[1])).to(pieces.device)
+        mix = torch.from_numpy(mixes(pieces.shape[1])).clone().to(pieces.device)
         at = [round(q * (_PLACES - 1)) for q in _QUANTILES]
         found = []
         for number, dilation in enumerate(shown):

@@ -184,7 +184,8 @@ def prepare(window: NDArray[np.floating]) -> Tensor:
         DataError: It is not a finite float array of a shape that is accepted.
     """
     check_window(window)
-    x = torch.from_numpy(np.ascontiguousarray(window, dtype=np.float32)).unsqueeze(0)  # [1, C, T]
+    x = torch.from_numpy(np.ascontiguousarray(window, dtype=np.float32))
+    x = x.clone().unsqueeze(0)  # [1, C, T], in aligned memory
     time = x.shape[-1]
     if time <= LENGTH:
         length = SHORT if time <= SHORT else LENGTH

@@ -36,15 +36,6 @@ def test_a_grey_image_is_the_rgb_image_of_equal_channels(encoder: encoders.Encod
     np.testing.assert_allclose(encoder.encode(grey), encoder.encode(colour), atol=1e-5)
 
 
-@pytest.mark.parametrize("count", [1, 2, 63, 64, 65, 129])
-def test_features_do_not_depend_on_the_company(encoder: encoders.Encoder, count: int) -> None:
-    # The sensitivity of a release rests on this: to the last bit, whoever stands beside a record.
-    images = _images(130, (32, 32))
-    together = encoder.encode(images)
-    np.testing.assert_array_equal(together[:count], encoder.encode(images[:count]))
-    np.testing.assert_array_equal(together[-count:], encoder.encode(images[-count:]))
-
-
 def test_no_images_have_no_features(encoder: encoders.Encoder) -> None:
     assert encoder.encode([]).shape == (0, 16)
 
