@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wg_common.errors import ConfigError, DataError, InternalError, PolicyRefused
+from wg_common.nets import isolation
 from wg_common.privacy import accounting, calibration, mechanism
 from wg_common.privacy.events import PrivacyEvent, dp_sgd_event
 from wg_common.privacy.exact import quantise
@@ -47,7 +48,6 @@ HEAD_BIAS = "head.bias"
 Bytes = Callable[[int], bytes]
 Charge = Callable[[PrivacyEvent], None]
 
-_PHYSICAL_BATCH = 64
 _MULTIPLIER_STEP = 1e-3
 _MULTIPLIER_LIMIT = 1e3
 _FALSE_ALARM = 1e-12
@@ -304,35 +304,30 @@ def _unit_gradients(
     if not rows:
         return result
     together = np.concatenate(rows)
-    each = np.concatenate(
-        [
-            _record_gradients(model, inputs, targets, together[start : start + _PHYSICAL_BATCH])
-            for start in range(0, len(together), _PHYSICAL_BATCH)
-        ]
-    )
+    with isolation.one_thread():
+        each = np.stack([_record_gradient(model, inputs, targets, int(row)) for row in together])
     owner = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
     np.add.at(result, owner, each)
     return result
 
 
-def _record_gradients(
-    model: nn.Module, inputs: Tensor, targets: Tensor, rows: NDArray[np.int64]
+def _record_gradient(
+    model: nn.Module, inputs: Tensor, targets: Tensor, row: int
 ) -> NDArray[np.float64]:
-    """Gradient of each record's loss, [rows, parameters], computed in a batch of fixed size.
+    """Gradient of a record's loss, [parameters], computed by itself.
 
-    The batch is filled up with repetitions whose gradients are dropped: a matrix product rounds
-    differently for another number of rows, and a record must not change its neighbours' gradients.
+    A matrix product may round a row by its place and its company, and a record must not change
+    its neighbours' gradients (``wg_common.nets.isolation``).
     """
-    padded = torch.from_numpy(np.resize(rows, _PHYSICAL_BATCH))
+    alone = torch.tensor([row])
     model.zero_grad()
     # Opacus' hooks warn unless the inputs ask for gradients, too.
-    logits = model(inputs[padded].requires_grad_())
-    loss = nn.functional.cross_entropy(logits, targets[padded], reduction="sum")
+    logits = model(inputs[alone].requires_grad_())
+    loss = nn.functional.cross_entropy(logits, targets[alone], reduction="sum")
     loss.backward()  # type: ignore[no-untyped-call]
     # GradSampleModule leaves each record's gradient on the parameter.
     parts = [getattr(p, "grad_sample").flatten(1) for p in model.parameters()]  # noqa: B009
-    found = torch.cat(parts, dim=1)[: len(rows)].numpy()
-    return np.asarray(found, dtype=np.float64)
+    return np.asarray(torch.cat(parts, dim=1)[0].numpy(), dtype=np.float64)
 
 
 def _head(dimension: int, classes: int, start: dict[str, NDArray[np.float32]] | None) -> nn.Module:

@@ -199,6 +199,23 @@ def test_a_records_gradient_does_not_depend_on_its_batch_to_the_last_bit() -> No
     assert np.array_equal(total(order), sum(alone))
 
 
+def test_a_gradient_is_computed_with_one_record_in_the_tensors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The construction itself: which products round by place depends on the machine.
+    seen: list[tuple[int, ...]] = []
+    original = torch.nn.functional.cross_entropy
+
+    def watch(logits: torch.Tensor, *rest: Any, **named: Any) -> torch.Tensor:
+        seen.append((len(logits), torch.get_num_threads()))
+        return original(logits, *rest, **named)
+
+    monkeypatch.setattr(torch.nn.functional, "cross_entropy", watch)
+    rng = np.random.default_rng(8)
+    sums_of(rng.normal(size=(3, D)).astype(np.float32), np.arange(3) % K, None)
+    assert seen == [(1, 1)] * 3
+
+
 def test_a_broken_record_counts_as_nothing() -> None:
     x, y = blobs(4)
     x[0] = np.nan
