@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wg_client.config import PrivacyConfig
+from wg_client.config import PrivacyConfig, default_request_epsilon
 from wg_client.home import ClientHome
 from wg_client.upkeep import COMMANDS, home_option
 from wg_common import __version__, atomic, canonical, cli, errors, logs, protocol
@@ -81,9 +81,8 @@ def main() -> None:
 )
 @click.option(
     "--max-epsilon",
-    default=PrivacyConfig().max_request_epsilon,
-    show_default=True,
-    help="Largest epsilon of one request.",
+    help="Largest epsilon of one request. Default: "
+    f"{PrivacyConfig().max_request_epsilon}, or the cap if that is smaller.",
 )
 @json_option
 def init(
@@ -97,7 +96,7 @@ def init(
     unit_cap: int,
     name: str | None,
     cap_epsilon: str,
-    max_epsilon: str,
+    max_epsilon: str | None,
     as_json: bool,
 ) -> None:
     """Make keys on site, enrol with the server, and write client.yaml."""
@@ -111,7 +110,7 @@ def init(
     choice = DataChoice(path=data, labels=_labels(labels), unit_column=unit_column, name=name)
     privacy = PrivacyConfig(
         cap_epsilon=cap_epsilon,
-        max_request_epsilon=max_epsilon,
+        max_request_epsilon=max_epsilon or default_request_epsilon(cap_epsilon),
         unit_rule=unit_rule or ("weight" if unit_column else "record"),
         unit_cap=unit_cap,
     )

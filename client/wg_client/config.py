@@ -2,12 +2,15 @@
 
 Settings that change privacy (``privacy``) and results (``acceptance``) stand apart from those that
 only say where things are (``data``, ``server``). An unknown field is refused: a misspelt cap must
-not silently become the default.
+not silently become the default. Two settings that contradict each other are refused as well, and no
+one of them wins: what a release protects is what was meant, or there is no release.
 """
 
 from __future__ import annotations
 
 import math
+import re
+import unicodedata
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Literal
@@ -23,6 +26,15 @@ VERSION = 1
 CONFIG_LIMIT = 1 << 20
 LABEL_LIMIT = 1000
 ANY_PURPOSE = "*"
+UNLABELLED_FOLDER = "_unlabelled"
+"""Folder of records that have no label."""
+RECORD = "record"
+"""Unit of a plant that names no unit column, and the rule that goes with it."""
+_EXPONENT_LIMIT = 300
+_NUMBER_LENGTH = 40
+_NUMBER = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+"""Spellings that YAML and the decimal system read alike: no 010 (eight), no 1_0, no 1:30."""
+_DECIMALS = ("cap_epsilon", "cap_delta", "max_request_epsilon", "max_request_delta")
 
 UnitRule = Literal["record", "weight", "cap"]
 
@@ -71,6 +83,22 @@ class DataConfig:
             )
         if len(set(self.labels)) != len(self.labels):
             raise ConfigError("data.labels: a label stands there twice")
+        composed = {unicodedata.normalize("NFC", label) for label in self.labels}
+        if len(composed) != len(self.labels):
+            raise ConfigError(
+                "data.labels: two labels look the same and differ in their bytes (Unicode"
+                " composition); keep one"
+            )
+        if UNLABELLED_FOLDER in self.labels:
+            raise ConfigError(
+                f"data.labels: {UNLABELLED_FOLDER!r} is the folder of records without a label, and"
+                " cannot be a label"
+            )
+        if self.unit_column in ("", RECORD):
+            raise ConfigError(
+                f"data.unit_column: {self.unit_column!r}: the ledger calls a single record"
+                f" {RECORD!r}; give the column another name, or write null if each record is a unit"
+            )
         for label in self.labels:
             if not label or label != label.strip() or len(label) > 100 or not label.isprintable():
                 raise ConfigError(
@@ -113,8 +141,15 @@ class PrivacyConfig:
         for name in ("cap_delta", "max_request_delta"):
             if positive_decimal(getattr(self, name), f"privacy.{name}") >= 1:
                 raise ConfigError(f"privacy.{name}: {getattr(self, name)}, expected below 1")
+        self._check_caps()
         if not 1 <= self.unit_cap <= 1000:
             raise ConfigError(f"privacy.unit_cap: {self.unit_cap}, expected 1 to 1000")
+        if self.unit_rule != "cap" and self.unit_cap != 1:
+            raise ConfigError(
+                f"privacy.unit_cap: {self.unit_cap}, but privacy.unit_rule is"
+                f" {self.unit_rule!r}, which limits no number of records; set unit_rule to 'cap',"
+                " or unit_cap to 1"
+            )
         unknown = set(self.message_types) - protocol.MESSAGE_TYPES
         if unknown:
             raise ConfigError(
@@ -125,6 +160,22 @@ class PrivacyConfig:
         if not (math.isfinite(slot) and 0 < slot <= 3600):
             raise ConfigError(
                 f"privacy.answer_slot_seconds: {slot}, expected above 0 and at most 3600"
+            )
+
+    def _check_caps(self) -> None:
+        """One request is at most what all together may cost."""
+        if Decimal(self.max_request_delta) > Decimal(self.cap_delta):
+            raise ConfigError(
+                f"privacy.max_request_delta: {self.max_request_delta} is more than"
+                f" privacy.cap_delta, {self.cap_delta}: a request would promise less than the cap"
+            )
+        # At a smaller delta an epsilon above the cap's can still fit under the cap.
+        equal = Decimal(self.max_request_delta) == Decimal(self.cap_delta)
+        if equal and Decimal(self.max_request_epsilon) > Decimal(self.cap_epsilon):
+            raise ConfigError(
+                f"privacy.max_request_epsilon: {self.max_request_epsilon} is more than"
+                f" privacy.cap_epsilon, {self.cap_epsilon}: the budget could never pay such a"
+                " request; lower the one or raise the other"
             )
 
 
@@ -190,10 +241,42 @@ class ClientConfig:
         if self.version != VERSION:
             raise ConfigError(f"version: {self.version}, this program reads {VERSION}")
         protocol.check_site_name(self.site)
-        if self.privacy.unit_rule != "record" and self.data.unit_column is None:
-            raise ConfigError(
-                f"privacy.unit_rule: {self.privacy.unit_rule} needs data.unit_column, found null"
-            )
+        check_unit(self.data.unit_column, self.privacy.unit_rule)
+
+
+def check_unit(unit_column: str | None, unit_rule: UnitRule) -> None:
+    """Check that the unit that is named is the unit that is protected.
+
+    Args:
+        unit_column: Column that names the privacy unit of a record, or None.
+        unit_rule: How records of one unit count.
+
+    Raises:
+        ConfigError: A unit is named and each record counts alone, or none is named and the rule
+            needs one.
+    """
+    if unit_rule == RECORD and unit_column is not None:
+        raise ConfigError(
+            f"data.unit_column names {unit_column!r} as the privacy unit, but privacy.unit_rule is"
+            f" 'record', which protects one record and not all records of one {unit_column!r};"
+            " set unit_rule to 'weight' or 'cap', or unit_column to null"
+        )
+    if unit_rule != RECORD and unit_column is None:
+        raise ConfigError(
+            f"privacy.unit_rule: {unit_rule!r} needs data.unit_column, found null: without it"
+            " nobody knows which records belong to one unit"
+        )
+
+
+def default_request_epsilon(cap_epsilon: str) -> str:
+    """Largest epsilon of one request where none is given: never more than the cap.
+
+    Raises:
+        ConfigError: The cap is no positive decimal number.
+    """
+    default = PrivacyConfig().max_request_epsilon
+    cap = positive_decimal(cap_epsilon, "privacy.cap_epsilon")
+    return cap_epsilon if cap < Decimal(default) else default
 
 
 def positive_decimal(text: str, what: str) -> Decimal:
@@ -202,12 +285,16 @@ def positive_decimal(text: str, what: str) -> Decimal:
     Raises:
         ConfigError: It is none.
     """
+    if len(text) > _NUMBER_LENGTH:
+        raise ConfigError(f"{what}: {len(text)} characters, expected at most {_NUMBER_LENGTH}")
     try:
         value = Decimal(text)
     except InvalidOperation as error:
         raise ConfigError(f"{what}: {text!r} is no decimal number") from error
     if not value.is_finite() or value <= 0:
         raise ConfigError(f"{what}: {text}, expected above 0")
+    if abs(value.adjusted()) > _EXPONENT_LIMIT:
+        raise ConfigError(f"{what}: {text}, expected 1e-{_EXPONENT_LIMIT} to 1e{_EXPONENT_LIMIT}")
     return value
 
 
@@ -226,17 +313,56 @@ def load(home: ClientHome) -> ClientConfig:
     home.require()
     data = atomic.read_bytes(home.config, limit=CONFIG_LIMIT)
     try:
-        document = yaml.safe_load(data.decode("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        text = data.decode("utf-8")
+        document = yaml.safe_load(text)
+        words = yaml.BaseLoader(text).get_single_data()  # every scalar as it is written
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise ConfigError(f"{home.config}: not YAML: {error}") from error
     try:
-        config = msgspec.convert(document, ClientConfig)
-    except (msgspec.ValidationError, ConfigError, DecodeError) as error:
+        config = msgspec.convert(_with_exact_numbers(document, words), ClientConfig)
+    except msgspec.ValidationError as error:
+        hint = _HINT if "Expected `str" in str(error) else ""
+        raise ConfigError(f"{home.config}: {error}{hint}") from error
+    except (ConfigError, DecodeError) as error:
         raise ConfigError(f"{home.config}: {error}") from error
     unknown = sorted(_unknown(document, msgspec.to_builtins(config), ""))
     if unknown:
         raise ConfigError(f"{home.config}: unknown fields: {', '.join(unknown)}")
     return config
+
+
+_HINT = (
+    ": YAML takes a bare number, yes, no, on, off, null or a date for something else than a word;"
+    " put it in quotes"
+)
+
+
+def _with_exact_numbers(document: object, words: object) -> object:
+    """Budgets that stand in the file as bare numbers, as they are written, not as a float has them.
+
+    Args:
+        document: The file as YAML reads it.
+        words: The same with every scalar as it is written.
+
+    Raises:
+        ConfigError: A number that YAML reads otherwise than the decimal system.
+    """
+    found = document.get("privacy") if isinstance(document, dict) else None
+    written = words.get("privacy") if isinstance(words, dict) else None
+    if not (isinstance(document, dict) and isinstance(found, dict) and isinstance(written, dict)):
+        return document
+    exact = {}
+    for name in _DECIMALS:
+        value, text = found.get(name), written.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if not isinstance(text, str) or not _NUMBER.fullmatch(text):
+            raise ConfigError(
+                f"privacy.{name}: {text} is {value!r} to YAML; write the decimal number that you"
+                " mean in quotes"
+            )
+        exact[name] = text
+    return {**document, "privacy": {**found, **exact}}
 
 
 def _unknown(found: object, known: object, prefix: str) -> list[str]:

@@ -16,7 +16,6 @@ import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -165,7 +164,6 @@ def _charge_request(
         ),
         sampler=dp_training.SAMPLER,
         unit_rule=config.privacy.unit_rule,
-        code={"wg_client/dp_training.py": Path(dp_training.__file__).read_bytes()},
     )
     return dp_sgd_request(
         run,

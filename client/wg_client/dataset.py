@@ -32,6 +32,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from wg_client.config import UNLABELLED_FOLDER
 from wg_client.images import ImageFiles, is_image
 from wg_client.window_files import WindowFiles, is_window
 from wg_common import atomic
@@ -44,7 +45,6 @@ NPZ_LIMIT = 8 << 30
 """Largest sum of a ``.npz`` file's arrays, unpacked, in bytes."""
 CSV_LIMIT = 256 << 20
 RECORDS_CSV = "records.csv"
-UNLABELLED_FOLDER = "_unlabelled"
 UNLABELLED = -1
 
 Modality = Literal["images", "windows"]

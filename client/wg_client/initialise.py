@@ -60,6 +60,7 @@ def initialise(
     """
     if home.config.exists():
         raise ConfigError(f"{home.config}: this home is initialised; --replace enrols it again")
+    configuration.check_unit(choice.unit_column, privacy.unit_rule)
     data = load_dataset(choice.path, choice.labels, unit_column=choice.unit_column)
     # Refuse what client.yaml would refuse, before the one-time token is spent.
     settings = DataConfig(
@@ -68,8 +69,6 @@ def initialise(
         labels=data.label_names,
         unit_column=choice.unit_column,
     )
-    if privacy.unit_rule != "record" and choice.unit_column is None:
-        raise ConfigError(f"unit rule {privacy.unit_rule!r}: needs a unit column")
     enrolment = enrol(home, token)
     check_modality(load_encoder(enrolment.encoder).modality, data, str(choice.path))
     config = _config(enrolment, settings, privacy, choice.name)

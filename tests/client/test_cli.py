@@ -20,6 +20,7 @@ from wg_client.apply import apply_package
 from wg_client.cli import group
 from wg_client.config import PrivacyConfig
 from wg_client.heads import LinearHead
+from wg_client.release import answer_query
 from wg_client.spend import read_spend
 from wg_common import cli, errors
 
@@ -27,6 +28,7 @@ from .conftest import LABELS, MakePlant, TestPlant, pictures, write_npz
 
 Finished = subprocess.CompletedProcess[str]
 Json = Callable[..., Any]
+SMALL_BUDGET = PrivacyConfig(cap_epsilon="1.5", max_request_epsilon="1.5")
 
 
 @pytest.fixture
@@ -125,16 +127,24 @@ def test_check_shows_what_would_leave_and_changes_nothing(make_plant: MakePlant)
 
 
 def test_check_says_by_what_a_release_would_be_refused(make_plant: MakePlant, here: Json) -> None:
-    plant = make_plant({0: 4, 1: 4}, privacy=PrivacyConfig(cap_epsilon="1.5"))
+    plant = make_plant({0: 4, 1: 4}, privacy=SMALL_BUDGET)
+    answer_query(plant.home, plant.query(epsilon="1"), witness=plant.witness)
     assert here("check", "--home", plant.home.root)["cost"]["refused_by"] == "budget"
     found = here("check", "--home", plant.home.root, "--epsilon", "5")
     assert found["cost"]["refused_by"] == "policy" and not found["cost"]["allowed"]
 
 
+def test_init_refuses_a_unit_that_is_named_and_not_protected(tmp_path: Path, here: Json) -> None:
+    words = ["--join", "x", "--data", tmp_path, "--unit-column", "part", "--unit-rule", "record"]
+    found = here("init", "--home", tmp_path / "home", *words, code=errors.EXIT_CONFIG)
+    assert "not all records of one 'part'" in found["error"]["message"]
+    assert not (tmp_path / "home").exists()
+
+
 def test_statistics_go_to_a_file_once_and_the_budget_knows(
     make_plant: MakePlant, tmp_path: Path, here: Json
 ) -> None:
-    plant = make_plant({0: 4, 1: 4}, privacy=PrivacyConfig(cap_epsilon="1.5"))
+    plant = make_plant({0: 4, 1: 4}, privacy=SMALL_BUDGET)
     plants.encode(plant.home, plants.open_plant(plant.home))
     words = ["statistics", "--home", plant.home.root, "--epsilon", "1", "--out"]
     first = here(*words, tmp_path / "a.wgs")

@@ -18,7 +18,8 @@ from wg_client.cli import group
 from wg_client.config import PrivacyConfig
 from wg_client.contribute import ContributionRequest, contribute
 from wg_client.dp_training import DpCheckpoint
-from wg_common import cli, signing
+from wg_client.release import answer_query
+from wg_common import canonical, cli, installed_code, signing
 from wg_common.audit.cli import group as audit_group
 from wg_common.contribution_file import decode_contribution, read_manifest
 from wg_common.errors import InternalError, PolicyRefused
@@ -122,7 +123,8 @@ def test_another_training_plan_is_another_charge(make_plant: MakePlant) -> None:
 def test_a_cap_that_is_spent_refuses_and_writes_nothing(
     make_plant: MakePlant, run: Json, tmp_path: Path
 ) -> None:
-    plant = make_plant(privacy=PrivacyConfig(cap_epsilon="1"))
+    plant = make_plant(privacy=PrivacyConfig(cap_epsilon="2", max_request_epsilon="2"))
+    answer_query(plant.home, plant.query(epsilon="1"), witness=plant.witness)
     before = _kinds(plant)
     out = tmp_path / "plant.wgc"
     run(group, "contribute", "--home", plant.home.root, "--out", out, *WORDS, code=4)
@@ -234,8 +236,8 @@ def test_the_code_digest_of_a_charge_covers_the_training_code(make_plant: MakePl
     with Ledger.open(plant.home.ledger) as ledger:
         charge = entries.decode(ledger.entry(ledger.size - 2))
     assert isinstance(charge, entries.Charge)
-    name, code = "wg_client/dp_training.py", Path(dp_training.__file__).read_bytes()
-    found = charge.implementation.code_sha256
-    assert found == charging.code_digest({name: code})
-    assert found != charging.code_digest({name: code + b"\n"}) != charging.code_digest()
+    covered = {file.path: file.sha256 for file in installed_code.installed().files}
+    code = Path(dp_training.__file__).read_bytes()
+    assert covered["wg_client/dp_training.py"] == canonical.sha256_hex(code)
+    assert charge.implementation.code_sha256 == charging.code_digest()
     assert {"opacus", "torch"} <= {one.name for one in charge.implementation.libraries}

@@ -135,7 +135,7 @@ def test_a_policy_refusal_touches_neither_ledger_nor_data(
 
 
 def test_a_spent_budget_refuses_whatever_the_data_are(make_plant: MakePlant) -> None:
-    privacy = PrivacyConfig(cap_epsilon="1.5", answer_slot_seconds=0.05)
+    privacy = PrivacyConfig(cap_epsilon="1.5", max_request_epsilon="1.5", answer_slot_seconds=0.05)
     messages = []
     for name, counts in (("plant-a", {0: 8, 1: 8, 2: 8}), ("plant-b", {1: 3})):
         plant = make_plant(counts, privacy=privacy, name=name)

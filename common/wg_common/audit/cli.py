@@ -1,4 +1,4 @@
-"""``wg-audit``: verify, export, report, empirical. Offline; neither torch nor flwr.
+"""``wg-audit``: verify, export, report, empirical, digest. Offline; neither torch nor flwr.
 
 Everything heavy is imported inside a command, so that the program starts at once.
 """
@@ -176,6 +176,34 @@ def empirical(
         say(f"  a true epsilon from {found.detectable:.3f} on would be found")
         say("passed" if found.passed else "FAILED: more is released than is claimed")
     return 0 if found.passed else EXIT_VERIFICATION
+
+
+@group.command()
+@click.option("--wheel", type=_PATH, help="A wheel to read instead of what is installed here.")
+@json_option
+def digest(wheel: Path | None, as_json: bool) -> None:
+    """Print the digest of the program's code, which charges state, and the files that it covers.
+
+    The file list is what sha256sum prints, and its SHA-256 is the digest.
+    """
+    from wg_common import installed_code
+
+    found = installed_code.installed() if wheel is None else installed_code.in_wheel(wheel)
+    if as_json:
+        emit(
+            {
+                "code_sha256": found.sha256,
+                "packages": list(found.packages),
+                "files": {file.path: file.sha256 for file in found.files},
+            }
+        )
+        return
+    for file in found.files:
+        say(f"{file.sha256}  {file.path}")
+    missing = [name for name in installed_code.PACKAGES if name not in found.packages]
+    note(f"{len(found.files)} files of {', '.join(found.packages)}; code digest {found.sha256}")
+    if missing:
+        note(f"note: {', '.join(missing)} is not here: a client's charges state another digest")
 
 
 def main() -> None:

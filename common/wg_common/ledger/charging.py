@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.metadata
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from fractions import Fraction
-from importlib import resources
 from typing import TYPE_CHECKING
 
-from wg_common import __version__, canonical
+from wg_common import __version__, canonical, installed_code
 from wg_common.errors import ConfigError
 from wg_common.ledger.entries import (
     Assurance,
@@ -35,6 +32,12 @@ SOFTWARE = f"weightgate {__version__}"
 _LIBRARIES = ("opendp", "dp-accounting", "numpy")
 _TRAINING_LIBRARIES = ("opacus", "torch")
 _TEXT_LIMIT = 4096
+RECORD = "record"
+"""Unit of a release in which each record counts alone."""
+_PARTICIPATION = "that, when and how often the site releases"
+_NOISE_SOURCE = (
+    "OpenDP's cryptographic generator, in user space (AES CTR-DRBG), seeded by the operating system"
+)
 _RULES = {
     "record": "each record is a unit",
     "weight": "the m records of a unit weigh 1/m each",
@@ -94,7 +97,7 @@ def statistics_request(
     delta: str,
     purpose: str,
     recipient: str,
-    unit: str = "record",
+    unit: str = RECORD,
     assurance: Assurance | None = None,
 ) -> ChargeRequest:
     """The request for one joint release of statistics.
@@ -108,8 +111,12 @@ def statistics_request(
         delta: Its delta, decimal string.
         purpose: What the release is for.
         recipient: Who gets it.
-        unit: What a privacy unit is, in the site's words: record, part, batch, shift.
+        unit: What a privacy unit is, in the site's words: part, batch, shift; ``record`` where,
+            and only where, each record counts alone.
         assurance: The last audit run, if any.
+
+    Raises:
+        ConfigError: The unit is not what the schema's rule protects.
     """
     sensitivity = math.ceil(schema.sensitivity_squared("add-remove"))
     event = events.gaussian_event(sensitivity, sigma)
@@ -127,11 +134,17 @@ def statistics_request(
         subsampling="none",
     )
     guarantee = Guarantee(
-        unit=unit,
+        unit=protected_unit(schema.unit_rule, unit),
         adjacency="add-remove",
         variant="(epsilon, delta)-DP by Gaussian DP",
         records_per_unit=_RULES[schema.unit_rule].format(cap=schema.unit_cap),
-        unprotected=("label domain", "clip radius", "encoder", "feature projection"),
+        unprotected=(
+            "label domain",
+            "clip radius",
+            "encoder",
+            "feature projection",
+            _PARTICIPATION,
+        ),
         labels=schema.labels,
     )
     return ChargeRequest(
@@ -166,7 +179,6 @@ class DpSgdMechanism:
         recipe: All else that the trained tensors depend on, in words.
         sampler: How batches are drawn.
         unit_rule: How records of one unit count: ``record``, ``weight`` or ``cap``.
-        code: The training code by file name; the charge's code digest covers it.
     """
 
     event: PrivacyEvent
@@ -178,7 +190,6 @@ class DpSgdMechanism:
     recipe: str
     sampler: str
     unit_rule: str
-    code: Mapping[str, bytes]
 
 
 def dp_sgd_request(
@@ -190,7 +201,7 @@ def dp_sgd_request(
     delta: str,
     purpose: str,
     recipient: str,
-    unit: str = "record",
+    unit: str = RECORD,
     assurance: Assurance | None = None,
 ) -> ChargeRequest:
     """The request for one DP-SGD run, whose checkpoint may be published.
@@ -203,11 +214,11 @@ def dp_sgd_request(
         delta: Its delta, decimal string.
         purpose: What the checkpoint is for.
         recipient: Who gets it.
-        unit: What a privacy unit is, in the site's words.
+        unit: What a privacy unit is, in the site's words; see ``statistics_request``.
         assurance: The last audit run, if any.
 
     Raises:
-        ConfigError: The event is not that of a DP-SGD run.
+        ConfigError: The event is not that of a DP-SGD run, or the unit not what its rule protects.
     """
     event, classes = run.event, len(run.labels)
     if event.mechanism != "dp-sgd":
@@ -230,11 +241,17 @@ def dp_sgd_request(
         subsampling=f"{run.sampler}, q = {event.sampling_probability}, {event.steps} steps",
     )
     guarantee = Guarantee(
-        unit=unit,
+        unit=protected_unit(run.unit_rule, unit),
         adjacency="add-remove",
         variant="(epsilon, delta)-DP by privacy loss distributions",
         records_per_unit=_TRAINING_RULES[run.unit_rule],
-        unprotected=("label domain", "encoder", "feature projection", "training plan"),
+        unprotected=(
+            "label domain",
+            "encoder",
+            "feature projection",
+            "training plan",
+            _PARTICIPATION,
+        ),
         labels=run.labels,
     )
     return ChargeRequest(
@@ -245,7 +262,7 @@ def dp_sgd_request(
         delta=delta,
         guarantee=guarantee,
         mechanism=mechanism,
-        implementation=_training_implementation(run.code),
+        implementation=_training_implementation(),
         use=Use(
             purpose=purpose,
             recipient=recipient,
@@ -255,14 +272,33 @@ def dp_sgd_request(
     )
 
 
-def _training_implementation(code: Mapping[str, bytes]) -> Implementation:
+def protected_unit(rule: str, unit: str) -> str:
+    """The unit that a charge states: the one that its rule protects, whatever a caller says.
+
+    Args:
+        rule: How records of one unit count: ``record``, ``weight`` or ``cap``.
+        unit: The site's word for the unit; ``record`` if a record is one.
+
+    Raises:
+        ConfigError: The rule protects something else. A charge that says "part" while each record
+            counts alone would understate what a part with several records has lost.
+    """
+    if rule == RECORD and unit != RECORD:
+        raise ConfigError(f"charge: the unit is {unit!r}, but the rule protects single records")
+    if rule != RECORD and unit in ("", RECORD):
+        raise ConfigError(f"charge: rule {rule!r} protects units of several records; name the unit")
+    return unit
+
+
+@functools.cache
+def _training_implementation() -> Implementation:
     return Implementation(
         software=SOFTWARE,
-        code_sha256=code_digest(code),
+        code_sha256=code_digest(),
         libraries=tuple(
             Library(name, _version(name)) for name in (*_LIBRARIES, *_TRAINING_LIBRARIES)
         ),
-        randomness="operating system: sampling coins as they are, noise through OpenDP",
+        randomness=f"sampling coins: operating system; noise: {_NOISE_SOURCE}",
         floating_point="clipped sums on an integer grid and an exact discrete sampler",
         timing="made on the site's own request; nobody waits for an answer",
     )
@@ -283,25 +319,15 @@ def installed() -> Implementation:
         software=SOFTWARE,
         code_sha256=code_digest(),
         libraries=tuple(Library(name, _version(name)) for name in _LIBRARIES),
-        randomness="operating system, through OpenDP",
+        randomness=_NOISE_SOURCE,
         floating_point="exact integer statistics and an exact discrete sampler",
         timing="answers in fixed time slots",
     )
 
 
-def code_digest(more: Mapping[str, bytes] | None = None) -> str:
-    """SHA-256 over the installed code of the privacy core: each file's name, length and bytes.
-
-    ``more`` are further files by name, in the order of their names after the core's.
-    """
-    digest = hashlib.sha256()
-    folder = resources.files("wg_common.privacy")
-    core = {item.name: item for item in folder.iterdir() if item.name.endswith(".py")}
-    files = [(name, core[name].read_bytes()) for name in sorted(core)]
-    for name, data in (*files, *sorted((more or {}).items())):
-        digest.update(f"{name}\n{len(data)}\n".encode())
-        digest.update(data)
-    return digest.hexdigest()
+def code_digest() -> str:
+    """SHA-256 over all installed code of client and common part; see ``installed_code``."""
+    return installed_code.installed().sha256
 
 
 def _version(name: str) -> str:

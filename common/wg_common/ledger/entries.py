@@ -238,7 +238,8 @@ class Implementation:
 
     Attributes:
         software: Program and version.
-        code_sha256: SHA-256 over the installed code of the privacy core, hex.
+        code_sha256: SHA-256 over its installed code, hex, as ``wg-audit digest`` of that version
+            prints it.
         libraries: Libraries that it rests on.
         randomness: Source of randomness.
         floating_point: Measure against floating-point attacks.

@@ -1,0 +1,73 @@
+"""What a charge says of the unit it protects follows from the rule, whatever the caller says."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+
+from wg_common.errors import ConfigError
+from wg_common.ledger import charging, entries
+from wg_common.ledger.charging import ChargeRequest, DpSgdMechanism
+from wg_common.privacy import events
+from wg_common.privacy.mechanism import sigma_for
+from wg_common.privacy.schema import default_schema
+
+Rule = Literal["record", "weight", "cap"]
+Kind = Literal["statistics", "training"]
+
+
+def _request(kind: Kind, rule: Rule, **unit: str) -> ChargeRequest:
+    common = {"request_id": "r", "dataset": "d", "purpose": "p", "recipient": "s"} | unit
+    if kind == "statistics":
+        schema = default_schema(
+            encoder="ab" * 32,
+            dimension=4,
+            labels=("a", "b"),
+            clip_radius=1.0,
+            unit_rule=rule,
+            unit_cap=2 if rule == "cap" else 1,
+        )
+        sigma = sigma_for(schema, 1.0, 1e-5)
+        return charging.statistics_request(schema, sigma, epsilon="1", delta="1e-5", **common)
+    run = DpSgdMechanism(
+        event=events.dp_sgd_event(0.25, 2.0, 10),
+        encoder="ab" * 32,
+        dimension=4,
+        labels=("a", "b"),
+        clip_norm=1.0,
+        bits=20,
+        recipe="",
+        sampler="Poisson",
+        unit_rule=rule,
+    )
+    return charging.dp_sgd_request(run, epsilon="1", delta="1e-5", **common)
+
+
+KINDS: tuple[Kind, ...] = ("statistics", "training")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_charge_never_names_a_unit_that_its_rule_does_not_protect(kind: Kind) -> None:
+    with pytest.raises(ConfigError, match="the unit is 'part', but the rule protects single"):
+        _request(kind, "record", unit="part")
+    for rule in ("weight", "cap"):
+        with pytest.raises(ConfigError, match="name the unit"):
+            _request(kind, rule)  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match="name the unit"):
+            _request(kind, rule, unit="")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_charge_names_the_unit_that_its_rule_protects(kind: Kind) -> None:
+    assert _request(kind, "record").guarantee.unit == "record"
+    assert _request(kind, "weight", unit="part").guarantee.unit == "part"
+    found = _request(kind, "cap", unit="shift").guarantee
+    assert found.unit == "shift" and found.adjacency == "add-remove"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_charge_says_where_its_randomness_comes_from(kind: Kind) -> None:
+    found = _request(kind, "record").implementation
+    assert isinstance(found, entries.Implementation)
+    assert "user space" in found.randomness and "seeded by the operating system" in found.randomness
