@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -18,7 +18,8 @@ Kind = Literal["statistics", "training"]
 
 
 def _request(kind: Kind, rule: Rule, **unit: str) -> ChargeRequest:
-    common = {"request_id": "r", "dataset": "d", "purpose": "p", "recipient": "s"} | unit
+    common: dict[str, Any] = {"request_id": "r", "dataset": "d", "purpose": "p", "recipient": "s"}
+    common |= unit
     if kind == "statistics":
         schema = default_schema(
             encoder="ab" * 32,
@@ -53,9 +54,9 @@ def test_a_charge_never_names_a_unit_that_its_rule_does_not_protect(kind: Kind) 
         _request(kind, "record", unit="part")
     for rule in ("weight", "cap"):
         with pytest.raises(ConfigError, match="name the unit"):
-            _request(kind, rule)  # type: ignore[arg-type]
+            _request(kind, rule)
         with pytest.raises(ConfigError, match="name the unit"):
-            _request(kind, rule, unit="")  # type: ignore[arg-type]
+            _request(kind, rule, unit="")
 
 
 @pytest.mark.parametrize("kind", KINDS)
