@@ -23,32 +23,34 @@ weights by hash. Nothing private ever enters: a plant receives the package when 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wg_common import canonical
-from wg_common.errors import DataError, DecodeError
+from wg_common.errors import DataError
+from wg_common.nets import encoder_package as packages
 from wg_common.nets import isolation, window_kernels
 from wg_common.nets import projection as fitting
 from wg_common.nets import trunk as trunks
 from wg_common.nets import windows as window_trunks
+from wg_common.nets.encoder_package import (
+    CLIP_RADIUS,
+    VERSION,
+    Modality,
+    modality_of,
+)
 from wg_common.nets.window_kernels import WindowKernels
 
-VERSION = 2
 PIXELS = 64
 DIMENSION = 64
 LOCAL = 448
 """Directions of the raw features among the local ones; fewer where public records are few."""
-CLIP_RADIUS = 1.0
-PACKAGE_LIMIT = 16 << 20
 
 _CLIP_QUANTILE = 0.25
 _WHITENING = 0.25
@@ -58,7 +60,6 @@ _PRINCIPAL = 400
 _RIDGE = 0.3
 _BATCH = 32
 
-Modality = Literal["images", "windows"]
 Images = Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
 Windows = window_trunks.Windows
 Records = Sequence[NDArray[Any]] | NDArray[Any]
@@ -279,7 +280,7 @@ def fit_encoder(
         "sources": json.dumps(list(sources)),
     }
     local = fitting.scaled(x, mean, local, _LOCAL_NORM, 0.5)
-    return _pack(mean, projection, local, metadata)
+    return packages.pack(mean, projection, local, metadata)
 
 
 def fit_window_encoder(
@@ -333,7 +334,7 @@ def fit_window_encoder(
         "sources": json.dumps(list(sources)),
     }
     local = fitting.scaled(x, mean, local, _LOCAL_NORM, 0.5)
-    return _pack(mean, projection, local, metadata)
+    return packages.pack(mean, projection, local, metadata)
 
 
 def load_encoder(data: bytes, *, device: str = "cpu") -> Encoder:
@@ -345,17 +346,26 @@ def load_encoder(data: bytes, *, device: str = "cpu") -> Encoder:
 
     Raises:
         DecodeError: The bytes are no encoder package of this version.
+        VerificationError: It could overflow on a record; see ``encoder_package``.
         ConfigError: The trunk that it names is not installed.
     """
-    tensors, metadata = _unpack(data)
-    parts = [torch.from_numpy(tensors[name]) for name in _TENSORS]
+    tensors, metadata = packages.unpack(data)
+    trunk: Trunk
+    bounds: NDArray[np.float64] | float
+    if modality_of(metadata) == "windows":
+        trunk, bounds = window_trunks.WindowTrunk(), window_trunks.BOUND
+    else:
+        trunk = trunks.Trunk(int(metadata["pixels"]))
+        bounds = trunk.bounds()
+    packages.check_range(tensors, bounds)
+    parts = [torch.from_numpy(tensors[name]) for name in packages.TENSORS]
     more = 0
     if modality_of(metadata) == "windows":
         kernels = WindowKernels()
-        module = EncoderModule(window_trunks.WindowTrunk(), *parts, kernels=kernels).eval()
+        module = EncoderModule(trunk, *parts, kernels=kernels).eval()
         more = window_kernels.WIDTH
     else:
-        module = EncoderModule(trunks.Trunk(int(metadata["pixels"])), *parts)
+        module = EncoderModule(trunk, *parts)
         module = trunks.channels_last(module.eval()).to(device)
     dimension = tensors["projection"].shape[1]
     scaled = dimension + tensors["local"].shape[1]
@@ -368,78 +378,6 @@ def load_encoder(data: bytes, *, device: str = "cpu") -> Encoder:
         clip_radius=CLIP_RADIUS,
         module=isolation.settled(module),
     )
-
-
-def modality_of(metadata: Mapping[str, str]) -> Modality:
-    """What an encoder of this metadata encodes: images, where it names nothing."""
-    return "windows" if metadata.get("modality") == "windows" else "images"
-
-
-def read_modality(data: bytes) -> Modality:
-    """What an encoder package encodes, without building its network.
-
-    Raises:
-        DecodeError: The bytes are no encoder package of this version.
-    """
-    return modality_of(_unpack(data)[1])
-
-
-_TENSORS = ("mean", "projection", "local")
-
-
-def _pack(
-    mean: NDArray[np.float64],
-    projection: NDArray[np.float64],
-    local: NDArray[np.float64],
-    metadata: dict[str, str],
-) -> bytes:
-    values = zip(_TENSORS, (mean, projection, local), strict=True)
-    return safetensors.numpy.save(
-        {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in values},
-        metadata={"encoder": canonical.encode(metadata).decode()},
-    )
-
-
-def _unpack(data: bytes) -> tuple[dict[str, NDArray[np.float32]], dict[str, str]]:
-    if len(data) > PACKAGE_LIMIT:
-        raise DecodeError(f"encoder: {len(data)} bytes, at most {PACKAGE_LIMIT} are accepted")
-    try:
-        tensors = safetensors.numpy.load(data)
-        size = int.from_bytes(data[:8], "little")
-        header = json.loads(data[8 : 8 + size])
-        metadata = json.loads(header["__metadata__"]["encoder"])
-        shapes = [tensors[name].shape for name in _TENSORS]
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise DecodeError(f"encoder: not an encoder package: {error}") from error
-    if not isinstance(metadata, dict):
-        raise DecodeError("encoder: format is not 'weightgate-encoder'")
-    windows = modality_of(metadata) == "windows"
-    expected = {
-        "format": "weightgate-encoder",
-        "version": str(VERSION),
-        "trunk": window_trunks.NAME if windows else trunks.NAME,
-        "trunk_sha256": window_trunks.digest() if windows else trunks.WEIGHTS_SHA256,
-        "clip_radius": repr(CLIP_RADIUS),
-    }
-    for field, value in expected.items():
-        if metadata.get(field) != value:
-            raise DecodeError(
-                f"encoder: {field} is {str(metadata.get(field))[:64]!r}, this program's is"
-                f" {value!r}; a home keeps the encoder that it was made with: make another home"
-            )
-    pixels = "64" if windows else metadata.get("pixels", "")
-    if not (isinstance(pixels, str) and pixels.isdigit() and 32 <= int(pixels) <= 512):
-        raise DecodeError(f"encoder: pixels is {pixels!r}, expected 32 to 512")
-    width = window_trunks.WIDTH if windows else trunks.WIDTH
-    good = (
-        set(tensors) == set(_TENSORS)
-        and shapes[0] == (width,)
-        and all(len(s) == 2 and s[0] == width and 0 < s[1] <= width for s in shapes[1:])
-        and all(t.dtype == np.float32 and np.isfinite(t).all() for t in tensors.values())
-    )
-    if not good:
-        raise DecodeError("encoder: tensors are not finite projections of this trunk")
-    return tensors, metadata
 
 
 def _stage_weights() -> NDArray[np.float64]:

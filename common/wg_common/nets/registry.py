@@ -30,7 +30,8 @@ from torch import Tensor, nn
 
 from wg_common.errors import ConfigError, DecodeError
 from wg_common.nets import whole as networks
-from wg_common.nets.encoder import Encoder, EncoderModule, Modality
+from wg_common.nets.encoder import Encoder, EncoderModule
+from wg_common.nets.encoder_package import Modality
 
 LITE0_HEAD = "lite0-head"
 WINDOW_HEAD = "window-head"

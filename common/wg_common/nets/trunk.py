@@ -78,6 +78,25 @@ class Trunk(nn.Module):
         x = F.relu6(self.head(x), inplace=True)
         return torch.cat([*found, x.mean(dim=(2, 3))], dim=1)
 
+    def bounds(self) -> NDArray[np.float64]:
+        """Largest magnitude of each raw feature of any image, ``[WIDTH]``, from the weights.
+
+        What enters a projecting convolution has passed a relu6: it is in [0, 6], padding too. So
+        each channel behind it is between its offset and 6 times the sum of its negative, or of its
+        positive weights; a skip adds intervals. Means over space stay in the interval, deviations
+        below its length. A hundredth more covers rounding.
+        """
+        found = []
+        low = high = torch.zeros(0, dtype=torch.float64)
+        for number, block in enumerate(self.blocks):
+            added = _interval(block.get_submodule("project"))
+            skip = bool(block.skip)
+            low, high = (low + added[0], high + added[1]) if skip else added
+            if number in STAGES:
+                found += [torch.maximum(low.abs(), high.abs()), high - low]
+        found.append(torch.full((WIDTH - sum(map(len, found)),), 6.0, dtype=torch.float64))
+        return np.asarray(1.01 * torch.cat(found).numpy() + 1e-3)
+
     def enter(self, images: Tensor) -> Tensor:
         """What the first block sees of images ``[n, 3, pixels, pixels]``, 0 to 255."""
         x = (images / 255.0 - self.mean) / self.std
@@ -157,6 +176,13 @@ class _Block(nn.Module):
         y = self.project(F.relu6(self.depthwise(y), inplace=True))
         out: Tensor = y + x if self.skip else y
         return out
+
+
+def _interval(project: nn.Module) -> tuple[Tensor, Tensor]:
+    """Range of each channel of a pointwise convolution of [0, 6]: two of ``[c]``, float64."""
+    weight, bias = (value.detach().double().cpu() for value in project.parameters())
+    terms = 6 * weight.flatten(1)
+    return bias + terms.clamp(max=0).sum(dim=1), bias + terms.clamp(min=0).sum(dim=1)
 
 
 def _fuse(block: Any) -> _Block:

@@ -25,7 +25,8 @@ from torch import Tensor, nn
 
 from wg_common.errors import ConfigError
 from wg_common.nets import cnn, cnn1d, lite0
-from wg_common.nets.encoder import LOCAL, Encoder, Modality, Records
+from wg_common.nets.encoder import LOCAL, Encoder, Records
+from wg_common.nets.encoder_package import Modality
 
 FEATURES = 64
 """Number of features of the small networks: as many as those of the encoder that teaches them."""

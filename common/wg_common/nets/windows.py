@@ -70,6 +70,13 @@ BLOCKS: Mapping[str, int] = {
 }
 """Names and sizes of the blocks of raw features, in their order."""
 WIDTH = sum(BLOCKS.values())
+BOUND = 1e3
+"""No raw feature of an accepted window is larger, by how each is made. A standardised sample is at
+most sqrt(1024) = 32, and so are courses. Logarithms have floors of 1e-12 or more and arguments of
+at most 3e12 (an envelope of at most 46 over a floor of 1e-9): at most 29. Everything else is a
+share, a sine, a mean product of standardised signals or an inverse hyperbolic sine of one: below
+32. Sums over channels under signs, over the root of their number, are at most sqrt(128) = 11.4
+times that: 363. Values of at most 1e15 keep squares and their sums finite (``window_limits``)."""
 
 Windows = Sequence[NDArray[np.floating]] | NDArray[np.floating]
 

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from wg_common import __version__, atomic, canonical
 from wg_common.errors import ConfigError
-from wg_common.nets import encoder as encoders
+from wg_common.nets import encoder_package
 from wg_common.nets.registry import HEADS
 from wg_server.generator import (
     ahead,
@@ -125,8 +125,8 @@ def _train(
     home: ServerHome, plan: GeneratorPlan, progress: Progress, how: Compute
 ) -> dict[str, Any]:
     first = how.ranks.first
-    data = atomic.read_bytes(home.encoder, limit=encoders.PACKAGE_LIMIT)
-    encoder, modality = canonical.sha256_hex(data), encoders.read_modality(data)
+    data = atomic.read_bytes(home.encoder, limit=encoder_package.PACKAGE_LIMIT)
+    encoder, modality = canonical.sha256_hex(data), encoder_package.read_modality(data)
     tasks = load_tasks(Zoo(home.zoo), encoder)
     dimension = tasks[0].features.shape[1]
     ground = prepare(tasks, plan, encoder)
@@ -212,7 +212,7 @@ def prepare(tasks: Sequence[ZooTask], plan: GeneratorPlan, encoder: str) -> Grou
     blind, knowledge = crossfit(tasks, split.train, plan.folds)
 
     def plants(known: Mapping[str, Knowledge]) -> Plants:
-        return Plants(tasks, known, encoder, encoders.CLIP_RADIUS)
+        return Plants(tasks, known, encoder, encoder_package.CLIP_RADIUS)
 
     return Ground(
         tasks,

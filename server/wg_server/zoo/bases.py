@@ -28,7 +28,8 @@ from wg_common import atomic, canonical
 from wg_common.errors import ConfigError, DecodeError
 from wg_common.nets import trunk as trunks
 from wg_common.nets import whole
-from wg_common.nets.encoder import PACKAGE_LIMIT, load_encoder
+from wg_common.nets.encoder import load_encoder
+from wg_common.nets.encoder_package import PACKAGE_LIMIT
 from wg_server.home import ENCODER
 from wg_server.zoo import sources
 from wg_server.zoo.plan import NetworksPlan

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from wg_common import atomic, canonical
 from wg_common.errors import ConfigError
 from wg_common.nets import encoder as encoders
+from wg_common.nets import encoder_package
 from wg_server.home import ServerHome
 from wg_server.zoo import contributions, devices, executors, heads, networks, sources
 from wg_server.zoo.plan import TaskSpec, ZooPlan, network_steps, tasks
@@ -166,7 +167,7 @@ def _encoder(
     """The home's encoder. One that is there is kept: plants hold it."""
     windows = plan.modality == "windows"
     if home.encoder.is_file():
-        data = atomic.read_bytes(home.encoder, limit=encoders.PACKAGE_LIMIT)
+        data = atomic.read_bytes(home.encoder, limit=encoder_package.PACKAGE_LIMIT)
         found = encoders.load_encoder(data).modality
         if found != plan.modality:
             raise ConfigError(

@@ -10,7 +10,7 @@ import click
 import numpy as np
 
 from wg_common import atomic, canonical, cli
-from wg_common.nets import encoder as encoders
+from wg_common.nets import encoder_package
 from wg_server.home import ServerHome
 from wg_server.zoo import contributions, devices, sheets, sources
 from wg_server.zoo.build import build
@@ -76,7 +76,7 @@ def show_command(home: Path, as_json: bool) -> None:
     encoder = ""
     if place.encoder.is_file():
         encoder = canonical.sha256_hex(
-            atomic.read_bytes(place.encoder, limit=encoders.PACKAGE_LIMIT)
+            atomic.read_bytes(place.encoder, limit=encoder_package.PACKAGE_LIMIT)
         )
     document = _summary(list(Zoo(place.zoo).entries()), encoder)
     given = contributions.stored(place.zoo)

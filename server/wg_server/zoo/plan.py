@@ -13,7 +13,7 @@ import yaml
 from wg_common import atomic, canonical
 from wg_common.errors import ConfigError
 from wg_common.nets import encoder as encoders
-from wg_common.nets import registry
+from wg_common.nets import encoder_package, registry
 
 PLAN_LIMIT = 256 << 10
 DEFAULT = "default"
@@ -195,7 +195,7 @@ class ZooPlan:
                 )
 
     @property
-    def modality(self) -> encoders.Modality:
+    def modality(self) -> encoder_package.Modality:
         """What records the zoo is of."""
         return registry.known(self.architecture).modality
 

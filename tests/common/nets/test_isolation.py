@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from wg_common.nets import encoder as encoders
 from wg_common.nets import isolation, trunk, windows
-from wg_common.nets.encoder import Encoder, Modality
+from wg_common.nets.encoder import Encoder
+from wg_common.nets.encoder_package import Modality
 from wg_common.privacy.exact import exact_statistics
 from wg_common.privacy.schema import default_schema
 

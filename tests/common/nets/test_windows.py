@@ -6,7 +6,7 @@ import torch
 
 from wg_common.errors import DataError, DecodeError
 from wg_common.nets import encoder as encoders
-from wg_common.nets import projection, windows
+from wg_common.nets import encoder_package, projection, windows
 
 SHAPES = ((1, 8), (3, 20), (2, 128), (1, 129), (1, 1024), (2, 1500), (5, 2500))
 
@@ -112,7 +112,7 @@ def test_fitting_is_deterministic_and_the_package_says_what_it_encodes(package: 
     raw = rng.normal(size=(160, windows.WIDTH)).astype(np.float32)
     again = encoders.fit_window_encoder(raw, np.arange(160) % 5, np.arange(160) % 3, dimension=16)
     assert again == package
-    assert encoders.read_modality(package) == "windows"
+    assert encoder_package.read_modality(package) == "windows"
     assert encoders.load_encoder(package).modality == "windows"
 
 

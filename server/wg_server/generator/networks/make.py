@@ -12,8 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from wg_common import atomic, canonical
-from wg_common.nets import encoder as encoders
-from wg_common.nets import registry, whole
+from wg_common.nets import encoder_package, registry, whole
 from wg_server.generator import kin, standards
 from wg_server.generator.compute import CPU, Compute
 from wg_server.generator.episodes import Plants, Scenario
@@ -80,7 +79,7 @@ def make(
     deciding = groups[0] | groups[1]
     zoos, codecs = _zoos(holdings, plan, knowledge, deciding, seed)
     plants = [
-        Plants(tasks, dict.fromkeys(sorted(names), knowledge), encoder, encoders.CLIP_RADIUS)
+        Plants(tasks, dict.fromkeys(sorted(names), knowledge), encoder, encoder_package.CLIP_RADIUS)
         for names in (*groups, deciding)
     ]
     trusts = {}
