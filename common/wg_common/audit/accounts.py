@@ -9,14 +9,16 @@ vectorised evaluation of the closed form (Balle and Wang 2018, Theorem 8).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from wg_common.audit import rederive
 from wg_common.errors import VerificationError
+from wg_common.ledger.entries import Charge
 from wg_common.ledger.history import History, StatedFigures
 from wg_common.privacy import accounting, independent
-from wg_common.privacy.events import MU_SQUARED_UNIT
+from wg_common.privacy.events import MU_SQUARED_UNIT, PrivacyEvent
 
 AGREEMENT = 1e-3
 """Largest difference in epsilon between the two code bases, for Gaussians."""
@@ -24,6 +26,8 @@ STATED_TOLERANCE = 1e-4
 """Relative error allowed in an epsilon that a charge states."""
 CAP_TOLERANCE = 1e-7
 """Relative: another machine's arithmetic may differ in the last digits from the site's."""
+ALONE_LOW, ALONE_HIGH = 1e-6, 1e-3
+"""Relative: by how much a charge's own epsilon may be below what it costs, and above."""
 MIXED_LIMIT = 64
 """Most stated epsilons of lineages with DP-SGD runs that are recomputed, evenly spread."""
 
@@ -117,6 +121,64 @@ def check_stated(history: History) -> int:
     return len(mixed) - len(chosen)
 
 
+@dataclass(slots=True)
+class AloneFigures:
+    """What charges say that they cost by themselves, collected one by one."""
+
+    gaussian: StatedFigures = field(default_factory=StatedFigures)
+    runs: dict[tuple[PrivacyEvent, str, str], int] = field(default_factory=dict)
+
+    def add(self, charge: Charge) -> None:
+        """Check a charge against its blocks, and keep what it says that it costs.
+
+        Raises:
+            VerificationError: It contradicts its blocks (``rederive.check_charge``).
+        """
+        rederive.check_charge(charge)
+        seq, event = charge.head.seq, charge.event
+        for what, text in (("epsilon", charge.epsilon), ("delta", charge.delta)):
+            if not rederive.number(text, f"entry {seq}: {what}") > 0:
+                raise VerificationError(f"entry {seq}: {what} is {text}, expected more than 0")
+        if event.mechanism == "gaussian":
+            self.gaussian.add(seq, event.mu_squared, charge.delta, charge.epsilon)
+        else:
+            self.runs.setdefault((event, charge.epsilon, charge.delta), seq)
+
+
+def check_alone(figures: AloneFigures) -> int:
+    """Hold the epsilon that each charge states for itself against its own event.
+
+    Returns:
+        How many different DP-SGD runs were left unchecked, beyond ``MIXED_LIMIT``.
+
+    Raises:
+        VerificationError: A charge states less than it costs, or, for a Gaussian, more.
+    """
+    columns = _columns(figures.gaussian)
+    if columns is not None:
+        seq, units, delta, stated = columns
+        unit = float(MU_SQUARED_UNIT)
+        too_low = _delta(np.sqrt(units * unit), stated * (1 + ALONE_LOW)) > delta
+        too_high = _delta(np.sqrt((units + 1) * unit), stated * (1 - ALONE_HIGH)) < delta
+        bad = np.flatnonzero(too_low | too_high | ~np.isfinite(stated) | ~(delta < 1))
+        if len(bad):
+            first = int(bad[0])
+            raise VerificationError(
+                f"entry {int(seq[first])}: states epsilon {stated[first]:.6g} at delta "
+                f"{delta[first]:g} for itself, which is not that of mu^2 = "
+                f"{units[first] * unit:.6g}"
+            )
+    runs = list(figures.runs.items())
+    for (event, epsilon, at), index in runs[-MIXED_LIMIT:]:
+        cost = accounting.epsilon([event], float(at))
+        if cost > float(epsilon) * (1 + STATED_TOLERANCE):
+            raise VerificationError(
+                f"entry {index}: states epsilon {epsilon} at delta {at} for itself, its run of "
+                f"{event.steps} steps costs {cost:.6g}"
+            )
+    return max(0, len(runs) - MIXED_LIMIT)
+
+
 def worst(found: list[LineageAccount]) -> LineageAccount | None:
     """The account that is closest to its cap."""
     return max(found, key=lambda account: account.primary / account.cap_epsilon, default=None)
@@ -137,14 +199,27 @@ def _check(account: LineageAccount) -> None:
         )
 
 
+_Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def _columns(figures: StatedFigures) -> _Columns | None:
+    """Index, mu^2 in units, delta and epsilon as arrays; none if there are no rows."""
+    if not len(figures.seq):
+        return None
+    return (
+        np.frombuffer(figures.seq, dtype=np.int64),
+        np.frombuffer(figures.mu_squared, dtype=np.float64),
+        np.frombuffer(figures.delta, dtype=np.float64),
+        np.frombuffer(figures.epsilon, dtype=np.float64),
+    )
+
+
 def _check_gaussian(figures: StatedFigures) -> None:
-    seq = np.frombuffer(figures.seq, dtype=np.int64)
-    if not len(seq):
+    columns = _columns(figures)
+    if columns is None:
         return
-    mu_squared = np.frombuffer(figures.mu_squared, dtype=np.float64)
+    seq, mu_squared, delta, stated = columns
     mu = np.sqrt(mu_squared * float(MU_SQUARED_UNIT))
-    delta = np.frombuffer(figures.delta, dtype=np.float64)
-    stated = np.frombuffer(figures.epsilon, dtype=np.float64)
     margin = STATED_TOLERANCE * (1 + stated)
     too_low = _delta(mu, stated + margin) > delta
     lower = stated - margin

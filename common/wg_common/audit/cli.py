@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _PATH = click.Path(path_type=Path)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
-_STATISTICS_SUFFIX = ".wgs"
 
 _ledger_key_option = click.option(
     "--ledger-key", metavar="HEX", help="The site's ledger key, as the server knows it."
@@ -56,7 +55,8 @@ def group() -> None:
     "--statistics",
     type=_PATH,
     multiple=True,
-    help="A statistics file that the server received, or a folder of them: each must be covered.",
+    help="A file that the server received (.wgs, .wgc), or a folder of them: each must be covered, "
+    "and be what its charge says.",
 )
 @click.option(
     "--previous", type=_PATH, help="The log that this one replaced: its spend must be inherited."
@@ -77,7 +77,7 @@ def verify(
     finding = verification.verify(
         path,
         _anchors(ledger_key, witness_keys, quorum),
-        statistics=_files(statistics),
+        statistics=statistics,
         previous=previous,
     )
     if as_json:
@@ -100,7 +100,7 @@ def verify(
         f"({document['cosigned_checkpoints']} checkpoints)"
     )
     if finding.received:
-        say(f"  statistics files covered by exactly one release: {len(finding.received)}")
+        say(f"  received files, each covered by one release: {len(finding.received)}")
     for remark in finding.remarks:
         note(f"note: {remark}")
 
@@ -238,10 +238,3 @@ def _witness(text: str) -> KnownWitness:
     if not separator or not name:
         raise UsageError(f"--witness-key: {text[:80]!r}, expected NAME=HEX")
     return KnownWitness(name, _key(key, "--witness-key"))
-
-
-def _files(paths: tuple[Path, ...]) -> list[Path]:
-    found: list[Path] = []
-    for path in paths:
-        found += sorted(path.glob(f"*{_STATISTICS_SUFFIX}")) if path.is_dir() else [path]
-    return found

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from wg_common import atomic, canonical, statistics_file
-from wg_common.audit.accounts import LineageAccount, accounts, check_stated, worst
-from wg_common.errors import DecodeError, VerificationError
+from wg_common import canonical
+from wg_common.audit.accounts import (
+    AloneFigures,
+    LineageAccount,
+    accounts,
+    check_alone,
+    check_stated,
+    worst,
+)
+from wg_common.audit.received import Received, files, match
 from wg_common.ledger import history as histories
 from wg_common.ledger.anchors import NOTHING, Anchors
-from wg_common.ledger.history import History
+from wg_common.ledger.entries import Charge
+from wg_common.ledger.history import History, Source
 from wg_common.ledger.recovery import verify_succession
-from wg_common.protocol import STATISTICS_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +31,6 @@ class Burned:
     seq: int
     request_id: str
     dataset: str
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A statistics file, and the RELEASE entry that covers it."""
-
-    file: str
-    sha256: str
-    release: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +49,8 @@ class Finding:
         history: The verified history.
         accounts: Budgets of all lineages.
         burned: Charges without a release.
-        received: Statistics files that were matched.
-        unchecked: Stated epsilons that were not recomputed.
+        received: Files of the server that were matched with their charges.
+        unchecked: Stated epsilons of DP-SGD runs that were not recomputed.
         trust: What was compared with outside knowledge.
     """
 
@@ -151,8 +149,8 @@ def verify(
     Args:
         path: Which.
         anchors: Keys that are known from elsewhere.
-        statistics: Statistics files that the server received; each must be covered by exactly
-            one RELEASE entry.
+        statistics: Files that the server received, or folders of them (``.wgs``, ``.wgc``): each
+            must be covered by exactly one RELEASE entry, and be what its charge says.
         previous: The log that this one replaced: its spend must have been inherited, and the
             same witnesses must have cosigned it.
 
@@ -161,51 +159,52 @@ def verify(
         DecodeError: It is no log.
         VerificationError: Something does not hold; the message says which entry or proof.
     """
-    history = _read(path, anchors)
+    alone = AloneFigures()
+    source = histories.open_source(path)
+    try:
+        history = histories.read(source, anchors, alone.add)
+        received = match(history, _charges(source), files(statistics))
+    finally:
+        source.close()
     if previous is not None:
         # The old log, too, must be the one that the witnesses saw; its own key is another one.
         verify_succession(history, _read(previous, replace(anchors, ledger_key=None)))
     found = accounts(history)
-    unchecked = check_stated(history)
+    unchecked = check_alone(alone) + check_stated(history)
     burned = [
         Burned(charge.seq, charge.request_id, charge.dataset) for charge in history.state.burned()
     ]
     trust = Trust(anchors.ledger_key is not None, bool(anchors.witnesses))
-    return Finding(history, found, burned, _match(history, statistics), unchecked, trust)
+    return Finding(history, found, burned, received, unchecked, trust)
+
+
+def _charges(source: Source) -> Callable[[int], Charge]:
+    """CHARGE entries by index, decoded again when the first is asked for."""
+    kept: dict[int, Charge] = {}
+
+    def charge(seq: int) -> Charge:
+        if not kept:
+            kept.update(
+                (entry.head.seq, entry)
+                for entry in histories.stored_entries(source)
+                if isinstance(entry, Charge)
+            )
+        return kept[seq]
+
+    return charge
 
 
 def _read(path: Path, anchors: Anchors = NOTHING) -> History:
+    """A log whose charges hold by themselves, also against their own blocks."""
+    alone = AloneFigures()
     source = histories.open_source(path)
     try:
-        return histories.read(source, anchors)
+        history = histories.read(source, anchors, alone.add)
     finally:
         source.close()
+    check_alone(alone)
+    return history
 
 
 def _count(number: int, one: str, many: str | None = None) -> str:
     return f"{number} {one if number == 1 else many or f'{one}s'}"
-
-
-def _match(history: History, paths: Iterable[Path]) -> list[Received]:
-    by_hash: dict[str, list[int]] = {}
-    for charge in history.state.charges.values():
-        if charge.release is not None:
-            by_hash.setdefault(charge.payload_sha256, []).append(charge.release)
-    matched = []
-    for path in paths:
-        data = atomic.read_bytes(path, limit=STATISTICS_LIMIT)
-        digest = canonical.sha256_hex(_payload(data, path))
-        releases = by_hash.get(digest, [])
-        if len(releases) != 1:
-            raise VerificationError(
-                f"{path}: covered by {len(releases)} RELEASE entries, expected exactly one"
-            )
-        matched.append(Received(path.name, digest, releases[0]))
-    return matched
-
-
-def _payload(data: bytes, path: Path) -> bytes:
-    try:
-        return statistics_file.decode_covered(data).release
-    except DecodeError as error:
-        raise DecodeError(f"{path}: {error}") from error

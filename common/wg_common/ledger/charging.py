@@ -137,7 +137,7 @@ def statistics_request(
         unit=protected_unit(schema.unit_rule, unit),
         adjacency="add-remove",
         variant="(epsilon, delta)-DP by Gaussian DP",
-        records_per_unit=_RULES[schema.unit_rule].format(cap=schema.unit_cap),
+        records_per_unit=records_per_unit(schema),
         unprotected=(
             "label domain",
             "clip radius",
@@ -163,6 +163,11 @@ def statistics_request(
         ),
         assurance=assurance or Assurance(),
     )
+
+
+def records_per_unit(schema: StatisticsSchema) -> str:
+    """How the records of one unit count, in the words of a charge."""
+    return _RULES[schema.unit_rule].format(cap=schema.unit_cap)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

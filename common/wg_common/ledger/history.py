@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -167,13 +167,16 @@ def open_source(path: Path) -> Source:
     return _ExportSource(ledger)
 
 
-def read(source: Source, anchors: Anchors = NOTHING) -> History:
+def read(
+    source: Source, anchors: Anchors = NOTHING, on_charge: Callable[[Charge], None] | None = None
+) -> History:
     """Verify a log.
 
     Args:
         source: From ``open_source``.
         anchors: What is known from elsewhere. Cosignatures of its witnesses count even if the log
             does not name them; enough of them must have cosigned.
+        on_charge: Called with each charge that holds so far, for checks of the caller's own.
 
     Raises:
         VerificationError: The log does not hold; the message names the entry, checkpoint or proof.
@@ -194,6 +197,8 @@ def read(source: Source, anchors: Anchors = NOTHING) -> History:
             check_head(state, heads[state.size])
         if isinstance(entry, Charge):
             _collect(entry, state, roots, figures, mixed)
+            if on_charge is not None:
+                on_charge(entry)
     _check_ends(state, heads)
     enrolled = [KnownWitness(w.name, w.public_key) for w in state.witnesses]
     known = _by_key_id([*anchors.witnesses, *enrolled])

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from wg_common import canonical, container, signing
 from wg_common.errors import DecodeError, VerificationError
+from wg_common.ledger import charging, entries, proof
 from wg_common.ledger import checkpoint as checkpoints
-from wg_common.ledger import entries, proof
 from wg_common.ledger import note as notes
 from wg_common.ledger.entries import Charge, Entry, Release, Rotation
 from wg_common.ledger.proof import Proof
@@ -232,6 +232,9 @@ def _check_manifest(charge: Charge, manifest: StatisticsManifest) -> None:
         ("clip radius", schema.clip_radius == mechanism.clip_radius),
         ("dimension", schema.dimension == mechanism.dimension),
         ("labels", schema.labels == charge.guarantee.labels),
+        ("rule of units", charging.records_per_unit(schema) == charge.guarantee.records_per_unit),
+        ("neighbouring relation", charge.guarantee.adjacency == "add-remove"),
+        ("purpose", manifest.purpose == charge.use.purpose),
     ):
         if not good:
             raise VerificationError(f"charge entry: {name} is not that of the statistics manifest")

@@ -159,13 +159,7 @@ def mixed(site: Site, steps: int = 100) -> None:
     site.create().close()
     with Ledger.open(site.path, site.key) as ledger:
         ledger.charge(site.request("r1", "0.5"))
-        request = site.request("r2", "0.6")
-        mechanism = dataclasses.replace(
-            request.mechanism, name="DP-SGD", rho="", sensitivity_squared="1", sigma="1.5"
-        )
-        ledger.charge(
-            dataclasses.replace(request, event=dp_sgd_event(0.02, 1.5, steps), mechanism=mechanism)
-        )
+        ledger.charge(site.training("r2", steps=steps))
 
 
 def test_dp_sgd_is_bracketed_by_the_other_code_base(site: Site) -> None:

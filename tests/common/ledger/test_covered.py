@@ -157,7 +157,35 @@ def other_labels(charge: entries.Charge) -> entries.Charge:
     )
 
 
-@pytest.mark.parametrize("change", [cheaper, other_request, other_noise, other_labels])
+def other_units(charge: entries.Charge) -> entries.Charge:
+    words = "at most 9 records of a unit count"
+    return dataclasses.replace(
+        charge, guarantee=dataclasses.replace(charge.guarantee, records_per_unit=words)
+    )
+
+
+def other_neighbours(charge: entries.Charge) -> entries.Charge:
+    return dataclasses.replace(
+        charge, guarantee=dataclasses.replace(charge.guarantee, adjacency="replace-one")
+    )
+
+
+def other_purpose(charge: entries.Charge) -> entries.Charge:
+    return dataclasses.replace(charge, use=dataclasses.replace(charge.use, purpose="a test"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        cheaper,
+        other_request,
+        other_noise,
+        other_labels,
+        other_units,
+        other_neighbours,
+        other_purpose,
+    ],
+)
 def test_a_charge_for_something_else_does_not_cover(
     site: Site, covered: CoveredStatistics, change: Change
 ) -> None:

@@ -1,0 +1,279 @@
+"""Files that a server received, held against the charges that paid for them.
+
+The manifest is read here by its own few fields, not by the record that the client writes, and what
+it implies is derived by ``rederive``. A file that is not covered, or that was made with less noise,
+a larger sensitivity or for another purpose than its charge says, is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import rfc8785
+
+from wg_common import atomic, canonical, container, contribution_file, statistics_file
+from wg_common.audit import rederive
+from wg_common.audit.rederive import Layout
+from wg_common.errors import DecodeError, VerificationError
+from wg_common.ledger import merkle
+from wg_common.ledger.entries import BlockShare, Charge
+from wg_common.ledger.history import History
+from wg_common.privacy.events import PrivacyEvent
+from wg_common.protocol import STATISTICS_KIND, STATISTICS_LIMIT
+
+CONTRIBUTION_SUFFIX = ".wgc"
+SUFFIXES = (".wgs", CONTRIBUTION_SUFFIX)
+
+_SECTIONS = ("manifest", "signature", "integers")
+_CONTRIBUTION_SECTIONS = ("manifest", "signature", "tensors")
+_NO_RECORD = (
+    msgspec.MsgspecError,
+    rfc8785.CanonicalizationError,
+    UnicodeDecodeError,
+    RecursionError,
+)
+
+T = TypeVar("T")
+Charges = Callable[[int], Charge]
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A file that the server received, and the RELEASE entry that covers it."""
+
+    file: str
+    sha256: str
+    release: int
+
+
+class _Schema(msgspec.Struct):
+    encoder: str
+    dimension: int
+    labels: list[str]
+    clip_radius: str
+    bits: int
+    moments: str
+    count_weight: int
+    sum_weight: int
+    moment_weight: int
+    unit_rule: str
+    unit_cap: int
+
+    @property
+    def layout(self) -> Layout:
+        """The layout that the schema implies."""
+        classes = len(self.labels)
+        length, _ = rederive.MOMENTS.get(self.moments, (lambda d: 0, None))
+        return Layout(
+            blocks=(
+                BlockShare("counts", classes + 1, self.count_weight),
+                BlockShare("sums", classes * self.dimension, self.sum_weight),
+                BlockShare("moments", length(self.dimension), self.moment_weight),
+            ),
+            labels=classes,
+            bits=self.bits,
+            dimension=self.dimension,
+            cap=self.unit_cap,
+            moments=self.moments,
+        )
+
+
+class _Statistics(msgspec.Struct):
+    schema: _Schema
+    site: str
+    dataset: str
+    request_id: str
+    epsilon: str
+    delta: str
+    sigma: str
+    sensitivity_squared: str
+    purpose: str
+    integers_sha256: str
+
+
+class _Contribution(msgspec.Struct):
+    site: str
+    dataset: str
+    request_id: str
+    encoder: str
+    labels: list[str]
+    event: PrivacyEvent
+    sampler: str
+    epsilon: str
+    delta: str
+    purpose: str
+    tensors_sha256: str
+
+
+def files(paths: Iterable[Path]) -> list[Path]:
+    """Each file, and what a folder holds of files that plants send."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += sorted(x for x in path.iterdir() if x.suffix in SUFFIXES)
+        else:
+            found.append(path)
+    return found
+
+
+def match(history: History, charges: Charges, paths: Iterable[Path]) -> list[Received]:
+    """Match each file with the one RELEASE entry that covers it, and with that entry's charge.
+
+    Args:
+        history: The verified log.
+        charges: Gives the CHARGE entry of an index.
+        paths: Covered statistics (``.wgs``) and contributions (``.wgc``).
+
+    Raises:
+        DecodeError: A file is neither.
+        VerificationError: A file is not covered by exactly one release, or differs from its charge.
+    """
+    by_hash: dict[str, list[int]] = {}
+    for state in history.state.charges.values():
+        if state.release is not None:
+            by_hash.setdefault(state.payload_sha256, []).append(state.seq)
+    matched = []
+    for path in paths:
+        try:
+            matched.append(_match(history, charges, by_hash, path))
+        except DecodeError as error:
+            raise DecodeError(f"{path}: {error}") from error
+        except VerificationError as error:
+            raise VerificationError(f"{path}: {error}") from error
+    return matched
+
+
+def _match(
+    history: History, charges: Charges, by_hash: dict[str, list[int]], path: Path
+) -> Received:
+    contribution = path.suffix == CONTRIBUTION_SUFFIX
+    limit = contribution_file.CONTRIBUTION_LIMIT if contribution else STATISTICS_LIMIT
+    data = atomic.read_bytes(path, limit=limit)
+    covered = None if contribution else statistics_file.decode_covered(data)
+    payload = data if covered is None else covered.release
+    digest = canonical.sha256_hex(payload)
+    found = by_hash.get(digest, [])
+    if len(found) != 1:
+        raise VerificationError(f"covered by {len(found)} RELEASE entries, expected exactly one")
+    state = history.state.charges[found[0]]
+    release = state.release if state.release is not None else -1
+    charge = charges(state.seq)
+    try:
+        if covered is None:
+            _check_contribution(payload, charge, history.state.site)
+        else:
+            leaves = history.state.leaves
+            for name, entry, seq in (
+                ("charge", covered.charge_entry, state.seq),
+                ("release", covered.release_entry, release),
+            ):
+                if merkle.leaf_hash(entry) != leaves[seq]:
+                    raise VerificationError(f"carries another {name} entry than entry {seq}")
+            _check_statistics(payload, charge, history.state.site)
+    except VerificationError as error:
+        raise VerificationError(f"entry {state.seq}: {error}") from error
+    return Received(path.name, digest, release)
+
+
+def _check_statistics(payload: bytes, charge: Charge, site: str) -> None:
+    sections = container.decode(
+        payload,
+        kind=STATISTICS_KIND,
+        version=statistics_file.VERSION,
+        names=_SECTIONS,
+        limit=STATISTICS_LIMIT,
+    )
+    manifest = _manifest(_Statistics, sections["manifest"], statistics_file.MANIFEST_LIMIT)
+    schema, mechanism = manifest.schema, charge.mechanism
+    layout = schema.layout
+    (sensitivity,) = rederive.sensitivities(layout)
+    rule = rederive.RULES.get(schema.unit_rule, "").format(cap=schema.unit_cap)
+    if schema.unit_rule != "cap" and schema.unit_cap != 1:
+        raise VerificationError(f"file: unit cap {schema.unit_cap}, expected 1")
+    length = sum(block.length for block in layout.blocks)
+    if len(sections["integers"]) != 8 * length:
+        raise VerificationError(
+            f"file: {len(sections['integers'])} bytes of integers, its schema has {8 * length}"
+        )
+    _same(
+        ("sigma", rederive.sigma(mechanism.sigma), rederive.sigma(manifest.sigma)),
+        ("squared sensitivity", mechanism.sensitivity_squared, str(sensitivity)),
+        ("squared sensitivity", mechanism.sensitivity_squared, manifest.sensitivity_squared),
+        ("blocks", mechanism.blocks, layout.blocks),
+        ("mechanism", charge.event.mechanism, "gaussian"),
+        ("encoder", mechanism.encoder, schema.encoder),
+        ("bits", mechanism.bits, schema.bits),
+        ("clip radius", mechanism.clip_radius, schema.clip_radius),
+        ("dimension", mechanism.dimension, schema.dimension),
+        ("rule of units", charge.guarantee.records_per_unit, rule),
+        ("labels", charge.guarantee.labels, tuple(schema.labels)),
+        ("hash of integers", canonical.sha256_hex(sections["integers"]), manifest.integers_sha256),
+        *_common(manifest, charge, site),
+    )
+
+
+def _check_contribution(payload: bytes, charge: Charge, site: str) -> None:
+    sections = container.decode(
+        payload,
+        kind=contribution_file.CONTRIBUTION_KIND,
+        version=contribution_file.VERSION,
+        names=_CONTRIBUTION_SECTIONS,
+        limit=contribution_file.CONTRIBUTION_LIMIT,
+    )
+    manifest = _manifest(_Contribution, sections["manifest"], contribution_file.MANIFEST_LIMIT)
+    mechanism = charge.mechanism
+    run = (
+        f"{manifest.sampler}, q = {manifest.event.sampling_probability}, "
+        f"{manifest.event.steps} steps"
+    )
+    _same(
+        ("event", charge.event, manifest.event),
+        ("subsampling", mechanism.subsampling, run),
+        ("encoder", mechanism.encoder, manifest.encoder),
+        ("labels", charge.guarantee.labels, tuple(manifest.labels)),
+        ("hash of tensors", canonical.sha256_hex(sections["tensors"]), manifest.tensors_sha256),
+        *_common(manifest, charge, site),
+    )
+
+
+def _common(
+    manifest: _Statistics | _Contribution, charge: Charge, site: str
+) -> tuple[tuple[str, object, object], ...]:
+    return (
+        ("site", site, manifest.site),
+        ("request id", charge.request_id, manifest.request_id),
+        ("data set", charge.dataset, manifest.dataset),
+        ("epsilon", charge.epsilon, manifest.epsilon),
+        ("delta", charge.delta, manifest.delta),
+        ("purpose", charge.use.purpose, manifest.purpose),
+    )
+
+
+def _same(*rows: tuple[str, object, object]) -> None:
+    for name, stated, found in rows:
+        if stated != found:
+            raise VerificationError(
+                f"{name} is {_short(stated)} on the ledger, {_short(found)} in the file"
+            )
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}…"
+
+
+def _manifest(kind: type[T], data: bytes, limit: int) -> T:
+    """Read the fields that are compared; the document must be canonical, so that it is unique."""
+    if len(data) > limit:
+        raise DecodeError(f"manifest: {len(data)} bytes, at most {limit} are accepted")
+    try:
+        document = msgspec.json.decode(data)
+        if canonical.encode(document) != data:
+            raise DecodeError("manifest: not canonical (RFC 8785)")
+        return msgspec.convert(document, kind)
+    except _NO_RECORD as error:
+        raise DecodeError(f"manifest: {error}") from error
