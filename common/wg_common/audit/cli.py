@@ -1,4 +1,4 @@
-"""``wg-audit``: verify, export, report, empirical, digest. Offline; neither torch nor flwr.
+"""``wg-audit``: the auditor's commands. Offline; neither torch nor flwr.
 
 Everything heavy is imported inside a command, so that the program starts at once.
 """
@@ -176,6 +176,43 @@ def empirical(
         say(f"  a true epsilon from {found.detectable:.3f} on would be found")
         say("passed" if found.passed else "FAILED: more is released than is claimed")
     return 0 if found.passed else EXIT_VERIFICATION
+
+
+@group.command()
+@click.argument("path", type=_PATH)
+@click.option("--out", type=_PATH, help="The YAML file to write; standard output if not given.")
+@_ledger_key_option
+@_witness_keys_option
+@_witnesses_option
+@json_option
+def registry(
+    path: Path,
+    out: Path | None,
+    ledger_key: str | None,
+    witness_keys: tuple[str, ...],
+    quorum: int | None,
+    as_json: bool,
+) -> None:
+    """Verify PATH and write a draft for the Differential Privacy Deployments Registry.
+
+    What the log cannot know is left for a person, and named.
+    """
+    from wg_common import atomic
+    from wg_common.audit import registry as registries
+
+    entry = registries.write(path, _anchors(ledger_key, witness_keys, quorum))
+    if out is not None:
+        atomic.write_bytes(out, entry.to_yaml().encode("utf-8"))
+    if as_json:
+        place = None if out is None else str(out)
+        emit({"out": place, "entry": entry.document, "missing": list(entry.missing)})
+        return
+    if out is None:
+        say(entry.to_yaml().rstrip("\n"))
+    else:
+        say(f"{out}: written")
+    for name in entry.missing:
+        note(f"for a person: {name}")
 
 
 @group.command()

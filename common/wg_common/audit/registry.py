@@ -1,0 +1,355 @@
+"""An entry for a public registry of differential privacy deployments, from a verified log.
+
+The fields are those of the Differential Privacy Deployments Registry (registry.opendp.org; schema:
+github.com/opendp/deployments-registry-data, ``schemas/deployments-schema.yaml``, tier 3); ``notes``
+goes through the layers of NIST SP 800-226 (March 2025). What a charge states is copied, what was
+spent is computed anew, and what no log can know is left for a person: such a field begins with
+``BY_A_PERSON`` and is named in ``Entry.missing``. Nothing is guessed, so an entry is a draft.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from wg_common.audit import pyramid, verification
+from wg_common.audit.accounts import LineageAccount, worst
+from wg_common.audit.verification import Finding
+from wg_common.errors import ConfigError
+from wg_common.ledger import entries
+from wg_common.ledger import history as histories
+from wg_common.ledger.anchors import NOTHING, Anchors
+
+BY_A_PERSON = "[to be filled in by a person] "
+TIER = 3
+STATUS = "Draft"
+_STEPS = 10_000
+"""Steps to one, for an epsilon that is printed."""
+_SHOWN = 12
+"""Most distinct values of a field that are written out."""
+_TEXT = 300
+"""Most characters of a site's own words that are copied."""
+_NO_DATE = "1900-01-01"
+"""The registry's template has it where a date is not known."""
+_DATE = "deployment.basic.publication_date"
+_SECTOR = "deployment.basic.data_product_sector"
+"""Optional, and left out: the registry's list has no word for manufacturing."""
+_STATISTICS = "Summary statistics"
+_MODEL = "Machine learning model"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A registry entry.
+
+    Attributes:
+        document: As the registry's schema has it.
+        missing: Fields that a person must fill in, dotted.
+    """
+
+    document: dict[str, Any]
+    missing: tuple[str, ...]
+
+    def to_yaml(self) -> str:
+        """The file to hand in, in the order of the registry's template."""
+        return yaml.safe_dump(self.document, sort_keys=False, allow_unicode=True, width=1 << 16)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """Distinct values over all charges, in the order in which they came."""
+
+    units: dict[str, None] = field(default_factory=dict)
+    unit_details: dict[str, None] = field(default_factory=dict)
+    labels: dict[str, None] = field(default_factory=dict)
+    unprotected: dict[str, None] = field(default_factory=dict)
+    variants: dict[str, None] = field(default_factory=dict)
+    mechanisms: dict[str, None] = field(default_factory=dict)
+    programs: dict[str, None] = field(default_factory=dict)
+    libraries: dict[str, None] = field(default_factory=dict)
+    measures: dict[str, None] = field(default_factory=dict)
+    prices: dict[str, None] = field(default_factory=dict)
+    purposes: dict[str, None] = field(default_factory=dict)
+    recipients: dict[str, None] = field(default_factory=dict)
+    afterwards: dict[str, None] = field(default_factory=dict)
+    trained: bool = False
+    counted: bool = False
+    versions: dict[str, int] = field(default_factory=dict)
+    refresh: dict[str, None] = field(default_factory=dict)
+    audits: list[entries.Audit] = field(default_factory=list)
+    newest: entries.Charge | None = None
+    first_release: entries.Release | None = None
+
+
+def write(path: Path, anchors: Anchors = NOTHING) -> Entry:
+    """Verify a log, and make its entry.
+
+    Args:
+        path: A client's home, a ledger file or an export.
+        anchors: As in ``verification.verify``.
+
+    Raises:
+        ConfigError: The path cannot be read, or nothing was charged on this log.
+        DecodeError: It is no log.
+        VerificationError: The log does not hold; there is no entry about such a log.
+    """
+    finding = verification.verify(path, anchors)
+    source = histories.open_source(path)
+    try:
+        seen = _collect(histories.stored_entries(source))
+    finally:
+        source.close()
+    if seen.newest is None or seen.first_release is None:
+        raise ConfigError(f"{path}: nothing was released on this log, so there is no deployment")
+    date = _published(finding, seen.first_release)
+    document = _document(finding, seen, seen.newest, date)
+    missing = [*_missing(document, ""), _SECTOR]
+    if date == _NO_DATE:
+        missing.append(_DATE)
+    return Entry(document, tuple(sorted(missing)))
+
+
+def _collect(stored: Iterable[entries.Entry]) -> _Seen:
+    seen = _Seen()
+    for entry in stored:
+        if isinstance(entry, entries.Charge):
+            _take(seen, entry)
+        elif isinstance(entry, entries.Release) and seen.first_release is None:
+            seen.first_release = entry
+        elif isinstance(entry, entries.Dataset):
+            seen.versions[entry.name] = seen.versions.get(entry.name, 0) + 1
+            seen.refresh[entry.refresh_rule] = None
+        elif isinstance(entry, entries.Audit):
+            seen.audits = [entry]  # the newest one
+    return seen
+
+
+def _take(seen: _Seen, charge: entries.Charge) -> None:
+    guarantee, mechanism, program = charge.guarantee, charge.mechanism, charge.implementation
+    seen.newest = charge
+    seen.units[guarantee.unit] = None
+    seen.unit_details[
+        f"one {guarantee.unit} ({guarantee.records_per_unit}); neighbouring data sets differ in"
+        f" one such unit, relation {guarantee.adjacency}"
+    ] = None
+    seen.labels[", ".join(guarantee.labels)] = None
+    seen.unprotected.update(dict.fromkeys(guarantee.unprotected))
+    seen.variants[guarantee.variant] = None
+    seen.mechanisms[
+        f"{mechanism.name}; accountant {mechanism.accountant}; subsampling {mechanism.subsampling}"
+    ] = None
+    seen.programs[f"{program.software}, code digest {program.code_sha256}"] = None
+    seen.libraries.update(dict.fromkeys(f"{one.name} {one.version}" for one in program.libraries))
+    seen.measures[
+        f"randomness: {program.randomness}; floating point: {program.floating_point}; timing:"
+        f" {program.timing}"
+    ] = None
+    seen.prices[f"epsilon {charge.epsilon} at delta {charge.delta}"] = None
+    seen.purposes[charge.use.purpose] = None
+    seen.recipients[charge.use.recipient] = None
+    seen.afterwards[charge.use.post_processing] = None
+    if charge.event.mechanism == "dp-sgd":
+        seen.trained = True
+    else:
+        seen.counted = True
+
+
+def _document(finding: Finding, seen: _Seen, newest: entries.Charge, date: str) -> dict[str, Any]:
+    name = f"weightgate releases of {_clean(finding.history.state.site)}"
+    return {
+        "url_slug": re.sub(r"[\W_]+", "-", f"{name} {date[:4]}".lower()).strip("-"),
+        "status": STATUS,
+        "tier": TIER,
+        "deployment": {
+            "basic": {
+                "name": name,
+                "data_curators": [f"{BY_A_PERSON}legal name of the plant's owner"],
+                "intended_use": f"As stated on the charges: {_list(seen.purposes)}",
+                "data_product_type": _STATISTICS if seen.counted else _MODEL,
+                "data_product_region": f"{BY_A_PERSON}where the plant is, and whose law applies",
+                "description": _description(seen),
+                "publication_date": date,
+            },
+            "dp_variant": {
+                "variant_name": "Approximate DP",
+                "data_domain": (
+                    "Labelled images or sensor windows of one plant, as features of a public"
+                    f" encoder (sha256 {newest.mechanism.encoder}). Public label domain:"
+                    f" {_list(seen.labels)}"
+                ),
+                "unprotected_quantities": _list(seen.unprotected),
+            },
+            "privacy_loss": _privacy_loss(finding, seen),
+            "deployment_model": _model(finding, seen),
+            "accounting": {
+                "post_processing": _list(seen.afterwards),
+                "composition": (
+                    "Adaptive sequential composition of all charges, also of those whose release"
+                    " was never made: sum of squared Gaussian DP parameters, or composed privacy"
+                    " loss distributions where DP-SGD runs are among them. Recomputed for this"
+                    f" entry by two code bases. As charged: {_list(seen.variants)}"
+                ),
+            },
+            "implementation": {
+                "preprocessing_and_hyperparameter_tuning": (
+                    f"{BY_A_PERSON}whether these data guided the choice of labels, unit, cap or"
+                    " encoder. In the program itself none is tuned on private data:"
+                    " noise, clip radius and block weights follow from public settings."
+                ),
+                "mechanisms": (
+                    f"{_list(seen.mechanisms)}. {_list(seen.measures)}."
+                    f" Programs: {_list(seen.programs)}. Libraries: {_list(seen.libraries)}"
+                ),
+                "justification": (
+                    f"{BY_A_PERSON}why this cap and this unit protect enough. The mechanism's own"
+                    " reasons: docs/privacy-argument.md and docs/decisions of the program."
+                ),
+            },
+            "administrative": {
+                "sources": f"{BY_A_PERSON}links; origin of the log: {finding.history.state.origin}",
+                "notes": _notes(finding, seen, newest),
+                "registry_authors": [f"{BY_A_PERSON}who fills in and answers for this entry"],
+            },
+        },
+    }
+
+
+def _description(seen: _Seen) -> str:
+    parts = []
+    if seen.counted:
+        parts.append("noisy counts and sums of features for each class, released jointly")
+    if seen.trained:
+        parts.append("linear classifiers trained by DP-SGD")
+    return (
+        f"Statistics for making neural network weights to measure: {'; and '.join(parts)}. The"
+        " recipient generates weights from them, which the plant checks and fine-tunes on site."
+    )
+
+
+def _privacy_loss(finding: Finding, seen: _Seen) -> dict[str, Any]:
+    top = worst(finding.accounts)
+    if top is None:
+        raise ConfigError("log: charges, but no budget")
+    return {
+        "privacy_unit": _list(seen.units),
+        "privacy_unit_details": _list(seen.unit_details),
+        "privacy_parameters": {"epsilon": _up(top.primary), "delta": top.delta},
+        "privacy_parameters_details": (
+            f"Spent in all so far, of the lineage nearest its cap. {_lineages(finding.accounts)}"
+            f" Single charges: {_list(seen.prices)}."
+        ),
+    }
+
+
+def _lineages(found: list[LineageAccount]) -> str:
+    words = [
+        f"{_list(dict.fromkeys(account.datasets))}: epsilon {_up(account.primary):g} of a cap of"
+        f" {account.cap_epsilon:g} at delta {account.delta:g}, {account.charges} charges,"
+        f" {account.burned} of them without a release, sum of mu^2 {account.mu_squared:.6g},"
+        f" {account.dp_sgd_runs} kinds of DP-SGD runs."
+        for account in found[:_SHOWN]
+    ]
+    if len(found) > 1:
+        words.append("If these share units, their epsilons add up.")
+    return " ".join(words)
+
+
+def _model(finding: Finding, seen: _Seen) -> dict[str, Any]:
+    state = finding.history.state
+    releases = sum(not charge.open for charge in state.charges.values())
+    changed = [name for name, count in seen.versions.items() if count > 1]
+    witnesses = _list(dict.fromkeys(one.name for one in state.witnesses)) or "none"
+    return {
+        "model_name": "Federated",
+        "model_name_details": (
+            "Each plant adds noise to its own statistics on site, before anything leaves; within"
+            " the plant this is the central model, towards everybody else no party is trusted."
+        ),
+        "actors": (
+            f"The plant (holds the data; runs the mechanism; signs the log). Recipient:"
+            f" {_list(seen.recipients)} (sees the releases; chooses when to ask, and at which"
+            f" epsilon within the plant's policy; not trusted). Witness: {witnesses} (sees hashes;"
+            " trusted to remember). Other plants (get weights made from these releases; not"
+            " trusted). Auditor (sees the log; trusts nobody)."
+        ),
+        "release_type": "Many releases" if releases > 1 else "One release",
+        "release_type_details": (
+            f"{releases} releases so far. A spent budget comes back: {_list(seen.refresh)}."
+            " Further requests are refused when the cap is reached."
+        ),
+        "data_source_type": "Dynamic" if changed else "Static",
+        "data_source_type_details": (
+            f"Registered anew after the first time: {_list(dict.fromkeys(changed)) or 'none'}."
+            " A new version of a data set pays from the same budget."
+        ),
+        "access_type": "Interactive",
+        "access_type_details": (
+            "A recipient may ask again, adaptively; what is asked is fixed in its form, and all"
+            " recipients share one budget, so that they may pool what they get. Equal questions"
+            " on an unchanged version get the stored answer."
+        ),
+    }
+
+
+def _notes(finding: Finding, seen: _Seen, newest: entries.Charge) -> str:
+    layers = "\n".join(
+        f"- {layer.name}: {'; '.join(map(_clean, layer.shown))}."
+        + (f" Not shown by the log: {layer.not_shown}" if layer.not_shown else "")
+        for layer in pyramid.layers(finding, newest, seen.audits)
+    )
+    remarks = "\n".join(f"- {_clean(remark)}" for remark in finding.remarks) or "- none"
+    return (
+        f"Made from a verified log of {finding.history.state.size} entries.\n\n"
+        f"Layers of NIST SP 800-226:\n{layers}\n\nWhat the verifier remarked:\n{remarks}\n"
+    )
+
+
+def _published(finding: Finding, first: entries.Release) -> str:
+    """Day of the first release: by a known witness's clock if there is one, else by the site's."""
+    for head in sorted(finding.history.heads, key=lambda head: head.size):
+        times = [one.time for one in head.cosignatures if one.known]
+        if head.size > first.head.seq and times:
+            return _day(min(times))
+    return _day(first.head.time)
+
+
+def _day(seconds: int) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
+    except (OverflowError, ValueError, OSError):
+        return _NO_DATE
+
+
+def _up(epsilon: float) -> float:
+    """Rounded up, never down."""
+    return math.ceil(epsilon * _STEPS) / _STEPS
+
+
+def _clean(text: str) -> str:
+    """A site's own words as one printable line of bounded length."""
+    line = "".join(letter if letter.isprintable() else " " for letter in text)
+    return line if len(line) <= _TEXT else f"{line[:_TEXT]} ..."
+
+
+def _list(values: Iterable[str]) -> str:
+    found = list(values)
+    words = "; ".join(map(_clean, found[:_SHOWN]))
+    return words if len(found) <= _SHOWN else f"{words}; and {len(found) - _SHOWN} more"
+
+
+def _missing(node: object, path: str) -> Iterable[str]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from _missing(value, f"{path}.{key}" if path else key)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _missing(value, path)
+    elif isinstance(node, str) and node.startswith(BY_A_PERSON):
+        yield path
