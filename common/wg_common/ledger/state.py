@@ -174,13 +174,6 @@ class LedgerState:
             raise VerificationError(f"lineage {identifier!r} is unknown")
         return self.lineages[identifier]
 
-    def lineage_of_commitment(self, commitment: str) -> LineageState | None:
-        """The lineage that holds data with this commitment."""
-        for lineage in self.lineages.values():
-            if commitment in lineage.commitments:
-                return lineage
-        return None
-
     def by_request(self, dataset: str, request_id: str) -> ChargeState | None:
         """The charge of a request."""
         return self._by_request.get((dataset, request_id))
@@ -257,8 +250,15 @@ class LedgerState:
         if entry.predecessor is None:
             return
         self._check_predecessor(entry.predecessor)
+        taken: set[str] = set()
         for spend in entry.predecessor.spends:
             entries.check_cap(spend.cap_epsilon, spend.cap_delta)
+            keys = {spend.lineage, *(f"name {name}" for name in spend.names), *spend.commitments}
+            if taken & keys:
+                raise VerificationError(
+                    f"inherits {sorted(taken & keys)[0]!r} in two lineages: one spend would be lost"
+                )
+            taken |= keys
             lineage = LineageState(
                 spend.lineage,
                 spend.cap_epsilon,
@@ -297,29 +297,38 @@ class LedgerState:
         self.datasets[entry.name] = entry
 
     def _find_lineage(self, entry: Dataset) -> LineageState:
-        """The lineage that the entry names, which must be the one it cannot escape."""
-        bound = self.bound_lineage(entry.name, entry.commitment)
+        """The lineage that the entry names, which must hold all that it cannot escape."""
+        bound = self.bound_lineages(entry.name, entry.commitment)
         new = entries.lineage_id(self.origin, self.size)
         if entry.lineage == new:
-            if bound is not None:
+            if bound:
                 raise VerificationError(
-                    f"data set {entry.name!r} belongs to lineage {bound.id}: no new budget"
+                    f"data set {entry.name!r} belongs to lineage {bound[0].id}: no new budget"
                 )
+            if new in self.lineages or new in self._alias:
+                raise VerificationError(f"lineage {new} was there before: no new budget")
             self.lineages[new] = LineageState(new, entry.cap_epsilon, entry.cap_delta)
             return self.lineages[new]
         named = self.lineage(entry.lineage)
-        if bound is not None and bound is not named and bound.id not in entry.inherits:
-            raise VerificationError(
-                f"data set {entry.name!r} belongs to lineage {bound.id}, not {entry.lineage}"
-            )
+        merged = [named, *map(self.lineage, entry.inherits)]
+        for lineage in bound:
+            if lineage not in merged:
+                raise VerificationError(
+                    f"data set {entry.name!r} belongs to lineage {lineage.id} by its name or its "
+                    f"content: the entry must merge it into {entry.lineage}"
+                )
         return named
 
-    def bound_lineage(self, name: str, commitment: str) -> LineageState | None:
-        """The lineage that a data set belongs to by its name or its content, if any."""
-        for lineage in self.lineages.values():
-            if name in lineage.names:
-                return lineage
-        return self.lineage_of_commitment(commitment)
+    def bound_lineages(self, name: str, commitment: str) -> list[LineageState]:
+        """The lineages that a data set belongs to: by its name, and by its content.
+
+        If they are two, both have paid for these data, and they can only be one from here.
+        """
+        return [
+            lineage
+            for lineage in self.lineages.values()
+            if name in lineage.names or commitment in lineage.commitments
+        ]
 
     def _merge(self, source: LineageState, target: LineageState) -> None:
         if source is target:

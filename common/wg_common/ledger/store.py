@@ -230,7 +230,8 @@ class Ledger(Log):
         """Name a data set, or say that its content changed. Idempotent.
 
         Data of a registered name or a registered content belongs to that lineage, with all that
-        it spent; a new name does not make a new budget.
+        it spent; a new name does not make a new budget. Where name and content belong to two
+        lineages, these are merged, and all that both spent counts.
 
         Returns:
             Index of its entry.
@@ -240,16 +241,13 @@ class Ledger(Log):
         """
         with self._writing() as state:
             known = state.datasets.get(dataset.name)
-            bound = state.bound_lineage(dataset.name, dataset.commitment)
+            bound = state.bound_lineages(dataset.name, dataset.commitment)
+            sources = [*(self._named_lineage(name) for name in dataset.inherits), *bound]
+            target: LineageState | None = None
             if dataset.lineage:
-                target: LineageState | None = self._named_lineage(dataset.lineage)
-            else:
-                target = bound
-            sources = [self._named_lineage(name) for name in dataset.inherits]
-            if bound is not None and target is not None and bound is not target:
-                sources.append(bound)
-            if target is None and sources:
-                target = sources[0]
+                target = self._named_lineage(dataset.lineage)
+            elif sources:
+                target = bound[0] if bound else sources[0]
             merged = {x.id for x in sources if x is not target}
             cap = (dataset.cap_epsilon, dataset.cap_delta)
             for lineage in (target, *sources):

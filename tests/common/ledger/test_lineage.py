@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from wg_common.errors import BudgetExceeded, ConfigError
+from wg_common.audit import verification
+from wg_common.errors import BudgetExceeded, ConfigError, VerificationError
+from wg_common.ledger import entries, recovery
 from wg_common.ledger.commitment import commit
+from wg_common.ledger.entries import InheritedSpend
+from wg_common.ledger.state import LedgerState, LineageState
 from wg_common.ledger.store import DatasetRecord, Ledger
 
 if TYPE_CHECKING:
@@ -97,3 +103,113 @@ def test_merges_survive_a_restart(site: Site, ledger: Ledger) -> None:
     ledger.close()
     with site.open() as opened:
         assert opened.spent("mixed") == before
+
+
+# --- content decides
+
+
+def swap(site: Site, ledger: Ledger) -> None:
+    """Junk under a new name, and then that name for data that were spent."""
+    site.release(ledger, "r1", "2.5")
+    site.register(ledger, "fresh", b"junk")
+    site.register(ledger, "fresh", b"data")
+
+
+def test_a_name_that_is_pointed_at_spent_data_has_their_spend(site: Site, ledger: Ledger) -> None:
+    swap(site, ledger)
+    assert ledger.spent("fresh").charges == 1
+    assert ledger.spent("fresh").lineage == ledger.spent("parts").lineage
+    with pytest.raises(BudgetExceeded):
+        ledger.charge(site.request("r2", "2.4", "fresh"))
+    ledger.close()
+    (account,) = verification.verify(site.path).accounts
+    assert account.charges == 1 and set(account.datasets) == {"parts", "fresh"}
+
+
+def test_spent_data_moved_to_a_spent_name_have_both_spends(site: Site, ledger: Ledger) -> None:
+    site.release(ledger, "r1", "1")
+    site.register(ledger, "welds", b"other data")
+    ledger.charge(site.request("r2", "0.5", "welds"))
+    site.register(ledger, "parts", b"other data")
+    assert ledger.spent("parts").charges == ledger.spent("welds").charges == 2
+
+
+def test_a_swap_between_lineages_of_other_caps_is_refused(site: Site, ledger: Ledger) -> None:
+    site.release(ledger, "r1", "2.5")
+    site.cap = "30"
+    site.register(ledger, "fresh", b"junk")
+    with pytest.raises(ConfigError, match="a cap does not change"):
+        site.register(ledger, "fresh", b"data")
+
+
+def test_one_content_under_two_lineages_is_refused_by_every_verifier(
+    site: Site, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer that looks at names first, as this program once did."""
+
+    def by_name_first(self: LedgerState, name: str, commitment: str) -> list[LineageState]:
+        found = [x for x in self.lineages.values() if name in x.names]
+        return found or [x for x in self.lineages.values() if commitment in x.commitments]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LedgerState, "bound_lineages", by_name_first)
+        swap(site, ledger)
+        assert ledger.charge(site.request("r2", "2.4", "fresh")).new
+        ledger.close()
+    with pytest.raises(VerificationError, match=r"entry 6: .*by its name or its content"):
+        verification.verify(site.path)
+    with pytest.raises(VerificationError, match="entry 6"):
+        site.open()
+
+
+def successor(site: Site, path: Path, spends: tuple[InheritedSpend, ...] | None = None) -> Ledger:
+    """The log that replaces the site's; with other spends than it had, if they are given."""
+    old = recovery.predecessor(site.path, "key was copied")
+    return Ledger.create(
+        path,
+        origin="weightgate/plant-a/0022",
+        key=site.signing_key,
+        site="plant-a",
+        predecessor=old if spends is None else dataclasses.replace(old, spends=spends),
+    )
+
+
+def test_a_swap_after_a_compromise_has_the_inherited_spend(
+    site: Site, ledger: Ledger, tmp_path: Path
+) -> None:
+    site.release(ledger, "r1", "2.5")
+    with successor(site, tmp_path / "new.sqlite") as new:
+        swap_name = site.register(new, "fresh", b"junk")
+        assert new.spent("fresh").charges == 0
+        assert site.register(new, "fresh", b"data") == swap_name + 1
+        assert new.spent("fresh").charges == 1
+        with pytest.raises(BudgetExceeded):
+            new.charge(site.request("r2", "2.4", "fresh"))
+
+
+@pytest.mark.parametrize("same", ["lineage", "names", "commitments"])
+def test_a_spend_cannot_be_inherited_twice_so_that_one_hides_the_other(
+    site: Site, ledger: Ledger, tmp_path: Path, same: str
+) -> None:
+    site.release(ledger, "r1", "2.5")
+    (true,) = recovery.predecessor(site.path, "lost").spends
+    empty = dataclasses.replace(
+        true, lineage="0" * 16, names=("x",), commitments=("00" * 32,), events=(), charges=0
+    )
+    twin = dataclasses.replace(empty, **{same: getattr(true, same)})
+    with pytest.raises(VerificationError, match=r"entry 0: inherits .* in two lineages"):
+        successor(site, tmp_path / "new.sqlite", (true, twin))
+
+
+def test_a_new_lineage_does_not_overwrite_an_inherited_one(
+    site: Site, ledger: Ledger, tmp_path: Path
+) -> None:
+    """IDs of lineages to come are predictable: an inherited spend could be given one."""
+    site.release(ledger, "r1", "2.5")
+    (true,) = recovery.predecessor(site.path, "lost").spends
+    planted = dataclasses.replace(true, lineage=entries.lineage_id("weightgate/plant-a/0022", 1))
+    with (
+        successor(site, tmp_path / "new.sqlite", (planted,)) as new,
+        pytest.raises(VerificationError, match="was there before"),
+    ):
+        site.register(new, "other", b"other")
