@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client import model_store
+from wg_client import cosigning, model_store
 from wg_client import plant as plants
 from wg_client.contest import Outcome
 from wg_client.home import ClientHome
@@ -76,6 +76,7 @@ def apply_package(
     check_message_type(plant.config, protocol.TRAIN_FINETUNE)
     source = _small(source)
     package, tensors = verify(plant, source)
+    cosigning.keep_from_package(home, source)
     digest = (
         weights_file.sha256(source) if isinstance(source, Path) else canonical.sha256_hex(source)
     )

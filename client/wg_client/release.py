@@ -30,6 +30,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from wg_client import config as configuration
+from wg_client import cosigning
 from wg_client import plant as plants
 from wg_client.config import ClientConfig
 from wg_client.home import ClientHome
@@ -97,6 +98,8 @@ def answer_query(
     with alone(home), open_ledger(home) as ledger:
         charged = ledger.find(config.data.name, request_id=query.request_id)
         if charged is None or charged.open:
+            if witness is None:
+                cosigning.check_room(ledger, config)
             charged = _release(home, ledger, query, step, sampler)
         return _cover(home, config, ledger, charged, witness, step)
 
@@ -201,18 +204,23 @@ def _cover(
 ) -> bytes:
     """The covered file of a release: stored, or made once and stored."""
     name = config.server.witness_name
-    online = home.outbox / f"{charged.request_id}.wgs"
-    by_file = home.outbox / f"{charged.request_id}.air.wgs"
-    stored = online if witness is not None or online.is_file() else by_file
-    if stored.is_file():
-        return atomic.read_bytes(stored, limit=protocol.STATISTICS_LIMIT)
+    cosigned = home.outbox / f"{charged.request_id}.wgs"
+    waiting = home.outbox / f"{charged.request_id}.air.wgs"
+    if cosigned.is_file():
+        return atomic.read_bytes(cosigned, limit=protocol.STATISTICS_LIMIT)
     payload = ledger.outbox(charged.seq)
     released = ledger.release_of(charged.seq)
     if payload is None or released is None:
         raise VerificationError(f"{home.ledger}: charge {charged.seq} has no release to send")
+    stored = cosigned
     if witness is not None:
         ledger.countersign(name, witness)
         step(COSIGNED)
+    elif not ledger.covered_by(released.seq, name):
+        stored = waiting
+        if cosigning.leads_to(waiting, ledger.size):
+            return atomic.read_bytes(waiting, limit=protocol.STATISTICS_LIMIT)
+        cosigning.hand_out(ledger, config)
     covered = CoveredStatistics(
         release=payload,
         charge_entry=ledger.entry(charged.seq),

@@ -41,6 +41,28 @@ def renew(root: Path, as_json: bool) -> None:
         say(f"{home.certificate}: good until {_when(expires)}")
 
 
+@click.command()
+@home_option
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+def cosigned(root: Path, file: Path, as_json: bool) -> None:
+    """Keep the server's cosignature that came in FILE, from 'wg-server witness'.
+
+    A weights package carries one too, and 'wg-client apply' keeps it.
+    """
+    from wg_client import cosigning
+    from wg_common import atomic
+    from wg_common.ledger.note import NOTE_LIMIT
+
+    size = cosigning.keep(ClientHome(root), atomic.read_bytes(file, limit=NOTE_LIMIT))
+    if size is None:
+        raise errors.VerificationError(f"{file}: a checkpoint of another ledger than this home's")
+    if as_json:
+        emit({"size": size})
+    else:
+        say(f"cosigned up to entry {size - 1}")
+
+
 @click.command("rotate-key")
 @home_option
 @json_option
@@ -131,7 +153,7 @@ def audit(root: Path, epsilon: float, delta: float, repetitions: int | None, as_
     return errors.EXIT_OK if found.passed else errors.EXIT_VERIFICATION
 
 
-COMMANDS = (renew, rotate_key, compromise, audit)
+COMMANDS = (renew, cosigned, rotate_key, compromise, audit)
 
 
 def _when(seconds: float) -> str:

@@ -101,9 +101,39 @@ def layout(
     return _layout(stream.read(_PREFIX_LIMIT), total, kind, version, names)
 
 
+def read_version(stream: BinaryIO, *, kind: str) -> int:
+    """Version of an open file, by its header alone.
+
+    Raises:
+        DecodeError: It is no container of this kind.
+    """
+    total = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    return _header(stream.read(_PREFIX_LIMIT), total, kind)[0].version
+
+
 def _layout(
     prefix: bytes, total: int, kind: str, version: int, names: tuple[str, ...]
 ) -> tuple[Span, ...]:
+    header, position = _header(prefix, total, kind)
+    if header.version != version:
+        raise DecodeError(f"{kind} file: version {header.version}, this program reads {version}")
+    found = tuple(section.name for section in header.sections)
+    if found != names:
+        raise DecodeError(f"{kind} file: sections {found}, expected {names}")
+    spans = []
+    for section in header.sections:
+        if section.size < 0 or position + section.size > total:
+            raise DecodeError(f"{kind} file: section {section.name!r} is cut short")
+        spans.append(Span(section.name, position, section.size, section.sha256))
+        position += section.size
+    if position != total:
+        raise DecodeError(f"{kind} file: {total - position} bytes after the last section")
+    return tuple(spans)
+
+
+def _header(prefix: bytes, total: int, kind: str) -> tuple[Header, int]:
+    """The header, and where it ends."""
     start = len(MAGIC) + _LENGTH.size
     if prefix[: len(MAGIC)] != MAGIC or len(prefix) < start:
         raise DecodeError(f"{kind} file: not a weightgate file (wrong first bytes)")
@@ -115,18 +145,4 @@ def _layout(
     )
     if header.kind != kind:
         raise DecodeError(f"{kind} file: found kind {header.kind!r}")
-    if header.version != version:
-        raise DecodeError(f"{kind} file: version {header.version}, this program reads {version}")
-    found = tuple(section.name for section in header.sections)
-    if found != names:
-        raise DecodeError(f"{kind} file: sections {found}, expected {names}")
-    position = start + size
-    spans = []
-    for section in header.sections:
-        if section.size < 0 or position + section.size > total:
-            raise DecodeError(f"{kind} file: section {section.name!r} is cut short")
-        spans.append(Span(section.name, position, section.size, section.sha256))
-        position += section.size
-    if position != total:
-        raise DecodeError(f"{kind} file: {total - position} bytes after the last section")
-    return tuple(spans)
+    return header, start + size

@@ -96,12 +96,9 @@ def read(
         VerificationError: The signature or a hash does not hold.
     """
     with _opened(path) as stream:
+        version, names = weights_package.layout_of(stream)
         spans = container.layout(
-            stream,
-            kind=WEIGHTS_KIND,
-            version=weights_package.VERSION,
-            names=weights_package.SECTIONS,
-            limit=limit,
+            stream, kind=WEIGHTS_KIND, version=version, names=names, limit=limit
         )
         manifest = _manifest(stream, spans[0], spans[1], key)
         tensors = spans[2]

@@ -3,14 +3,18 @@
 A container (``wg_common.container``) of a canonical manifest, the server's signature of it, and
 one safetensors file in which tensor ``T`` of candidate ``C`` is named ``C/T``. The manifest names
 each candidate, the releases that it was made from and the tensors' hash. Nothing in it is code.
+
+A package for a site without a network (version 2 of the container) has a fourth section: the
+newest checkpoint of the site's ledger that the server cosigned. It bears its own signatures.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import BinaryIO, Literal, TypeVar
 
 import numpy as np
 import safetensors
@@ -23,11 +27,15 @@ from numpy.typing import NDArray
 
 from wg_common import canonical, container, signing
 from wg_common.errors import DecodeError, VerificationError
+from wg_common.ledger.note import NOTE_LIMIT
 from wg_common.protocol import WEIGHTS_KIND, WEIGHTS_LIMIT
 
 VERSION = 1
 MANIFEST_LIMIT = 4 << 20
+COSIGNED_VERSION = 2
+"""Version of the container that holds a cosigned checkpoint as well."""
 SECTIONS = ("manifest", "signature", "tensors")
+COSIGNED_SECTIONS = (*SECTIONS, "checkpoint")
 
 POSTERIOR: Literal["posterior"] = "posterior"
 """Source of what a plant finishes with its own records, rather than of weights."""
@@ -141,9 +149,8 @@ def decode(
         DecodeError: The bytes are not a weights package.
         VerificationError: The signature or a hash does not hold.
     """
-    sections = container.decode(
-        data, kind=WEIGHTS_KIND, version=VERSION, names=SECTIONS, limit=limit
-    )
+    version, names = layout_of(io.BytesIO(data))
+    sections = container.decode(data, kind=WEIGHTS_KIND, version=version, names=names, limit=limit)
     text = sections["manifest"]
     signing.verify(key, signing.WEIGHTS, text, sections["signature"])
     manifest = canonical.decode(
@@ -158,6 +165,54 @@ def decode(
         if value.dtype != np.float32 or not np.isfinite(value).all():
             raise DecodeError(f"weights package: tensor {name!r} is not finite float32")
     return manifest, by_candidate(manifest, flat)
+
+
+def with_checkpoint(data: bytes, checkpoint: bytes) -> bytes:
+    """A package with the newest checkpoint of the site's ledger that the server cosigned.
+
+    Raises:
+        DecodeError: ``data`` is not a package, or has a checkpoint already.
+    """
+    sections = container.decode(
+        data, kind=WEIGHTS_KIND, version=VERSION, names=SECTIONS, limit=WEIGHTS_LIMIT
+    )
+    return container.encode(WEIGHTS_KIND, COSIGNED_VERSION, {**sections, "checkpoint": checkpoint})
+
+
+def read_checkpoint(stream: BinaryIO) -> bytes:
+    """The cosigned checkpoint in an open package, or nothing; whether it holds is not checked.
+
+    Raises:
+        DecodeError: The file is not a weights package, or the section is damaged.
+    """
+    version, names = layout_of(stream)
+    if version == VERSION:
+        return b""
+    span = container.layout(
+        stream, kind=WEIGHTS_KIND, version=version, names=names, limit=WEIGHTS_LIMIT
+    )[-1]
+    if span.size > NOTE_LIMIT:
+        raise DecodeError(f"weights package: checkpoint of {span.size} bytes")
+    stream.seek(span.offset)
+    data = stream.read(span.size)
+    if canonical.sha256_hex(data) != span.sha256:
+        raise DecodeError(f"wgw file: section {span.name!r} does not match its hash")
+    return data
+
+
+def layout_of(stream: BinaryIO) -> tuple[int, tuple[str, ...]]:
+    """Version of an open package, and the sections that it must have.
+
+    Raises:
+        DecodeError: The file is not a weights package of a known version.
+    """
+    version = container.read_version(stream, kind=WEIGHTS_KIND)
+    known = {VERSION: SECTIONS, COSIGNED_VERSION: COSIGNED_SECTIONS}
+    if version not in known:
+        raise DecodeError(
+            f"wgw file: version {version}, this program reads {VERSION} and {COSIGNED_VERSION}"
+        )
+    return version, known[version]
 
 
 def by_candidate(manifest: WeightsManifest, flat: Mapping[str, T]) -> dict[str, dict[str, T]]:

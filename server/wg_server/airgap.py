@@ -1,4 +1,4 @@
-"""Statistics file in, weights package out: what a campaign does, for one site without a network."""
+"""Statistics file in, weights package or cosignature out: for one site without a network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from wg_common import atomic, protocol
+from wg_common import atomic, protocol, weights_package
+from wg_common.ledger.witness import WitnessState
 from wg_server import intake, packaging
 from wg_server.campaigns import MakePackage
 from wg_server.fleet.endpoints import Witness
@@ -26,6 +27,41 @@ class Made:
     release_id: str
     memory: int
     bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witnessed:
+    """A release was taken in, and the site's ledger cosigned: up to which size, in what note."""
+
+    site: str
+    release_id: str
+    size: int
+    checkpoint: str
+
+
+def witness_file(home: ServerHome, source: Path, out: Path) -> Witnessed:
+    """Verify and keep the release in ``source``; write the site's cosigned checkpoint to ``out``.
+
+    Raises:
+        ConfigError: A file is missing, or the site is not enrolled.
+        DecodeError: ``source`` is not a statistics file.
+        VerificationError: It does not hold.
+        WitnessRefused: The site's ledger contradicts what was seen of it before.
+    """
+    data = atomic.read_bytes(source, limit=protocol.STATISTICS_LIMIT)
+    with Store.open(home) as store:
+        witness = Witness.of(home, store)
+        own = intake.accept_file(
+            store, data, encoder=home.encoder_id(), witness=witness, now=time.time()
+        )
+        checkpoint = witness.attest(store.site(own.site))
+    atomic.write_bytes(out, checkpoint)
+    return Witnessed(
+        site=own.site,
+        release_id=own.release_id,
+        size=WitnessState(checkpoint).head.size,
+        checkpoint=checkpoint.decode(),
+    )
 
 
 def generate_from_file(
@@ -57,6 +93,7 @@ def generate_from_file(
         witness = Witness.of(home, store)
         own = intake.accept_file(store, data, encoder=encoder, witness=witness, now=time.time())
         memory = store.memory(encoder=encoder, apart_from=own.site)
+        checkpoint = witness.attest(store.site(own.site))
     request_id = secrets.token_hex(16)
     package = make(
         home,
@@ -64,6 +101,8 @@ def generate_from_file(
         [intake.open_release(release) for release in memory],
         request_id,
     )
+    # Without the checkpoint the plant could not know that it was cosigned.
+    package = weights_package.with_checkpoint(package, checkpoint)
     atomic.write_bytes(out, package)
     return Made(
         site=own.site,

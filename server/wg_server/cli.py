@@ -302,6 +302,33 @@ def generate(
         cli.say(f"{out}: {made.bytes} bytes for {made.site}, from {made.memory} other releases")
 
 
+@main_group.command()
+@_home_option
+@click.option(
+    "--statistics",
+    "source",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="A .wgs file, as 'wg-client statistics' writes it.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The cosigned checkpoint, for 'wg-client cosigned'.",
+)
+@cli.json_option
+def witness(root: Path, source: Path, out: Path, as_json: bool) -> None:
+    """Take a statistics file in and cosign its ledger, without making weights."""
+    from wg_server.airgap import witness_file
+
+    found = witness_file(ServerHome(root), source, out)
+    if as_json:
+        cli.emit(canonical.to_builtins(found))
+    else:
+        cli.say(f"{out}: ledger of {found.site} cosigned up to entry {found.size - 1}")
+
+
 @main_group.group()
 def campaign() -> None:
     """Ask sites for statistics, and deliver weights made from them."""

@@ -85,7 +85,7 @@ def accept_file(
         found = _open(site, covered, None, None)
         known = store.find_release(manifest.release_id)
         if known is None or known.data != data:
-            witness.countersign(site, verify.witness_body(covered))
+            witness.countersign_file(site, verify.witness_requests(covered))
     release = _stored(site, data, found, now)
     store.add_release(release)
     return release

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import struct
 from collections.abc import Callable, Mapping
@@ -14,11 +15,12 @@ import pytest
 import safetensors.numpy
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from wg_common import signing, weights_file, weights_package
+from wg_common import container, signing, weights_file, weights_package
 from wg_common.errors import ConfigError, DecodeError, VerificationError
 from wg_common.weights_package import Candidate, Tensors, WeightsManifest
 
 KEY = signing.generate()
+ONE = np.ones(1, np.float32)
 
 Read = Callable[[bytes, Ed25519PublicKey], tuple[WeightsManifest, Mapping[str, Tensors]]]
 
@@ -168,3 +170,42 @@ def test_a_large_file_is_read_tensor_by_tensor(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"gone\.wgw"):
         weights_file.read(tmp_path / "gone.wgw", KEY.public_key())
+
+
+def test_a_package_may_carry_a_cosigned_checkpoint(read: Read) -> None:
+    tensors = weights_package.pack_tensors({"mean": {"w": single([1.0])}, "base": {"w": ONE}})
+    plain = weights_package.encode(manifest(tensors), tensors, KEY)
+    data = weights_package.with_checkpoint(plain, b"note\n")
+    assert read(data, KEY.public_key())[0] == read(plain, KEY.public_key())[0]
+    assert weights_package.read_checkpoint(io.BytesIO(data)) == b"note\n"
+    assert weights_package.read_checkpoint(io.BytesIO(plain)) == b""
+    with pytest.raises(DecodeError):
+        weights_package.with_checkpoint(data, b"note\n")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (container.encode("wgw", 3, {}), "version 3, this program reads 1 and 2"),
+        (container.encode("wgw", 2, {"manifest": b""}), "sections"),
+        (container.encode("wgs", 2, {}), "found kind"),
+        (
+            container.encode(
+                "wgw",
+                2,
+                {**dict.fromkeys(weights_package.SECTIONS, b""), "checkpoint": bytes(65537)},
+            ),
+            "checkpoint of 65537 bytes",
+        ),
+        (
+            container.encode(
+                "wgw", 2, {**dict.fromkeys(weights_package.SECTIONS, b""), "checkpoint": b"x"}
+            )[:-1]
+            + b"y",
+            "does not match its hash",
+        ),
+    ],
+)
+def test_a_damaged_checkpoint_section_is_refused(data: bytes, message: str) -> None:
+    with pytest.raises(DecodeError, match=message):
+        weights_package.read_checkpoint(io.BytesIO(data))

@@ -5,7 +5,7 @@ WAL with ``synchronous=FULL``: a committed transaction survives a power cut. Wri
 
 =========== =====================================================================
 entries     ``seq``, canonical bytes, leaf hash (redundant: it locates damage)
-heads       signed checkpoints: the newest, and every cosigned one
+heads       signed checkpoints: the newest, and every one that was cosigned or handed out
 outbox      released bytes of a charge, to be sent again after a crash
 =========== =====================================================================
 """
@@ -24,6 +24,12 @@ APPLICATION_ID = 0x57474C31
 """``WGL1`` in SQLite's header."""
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 60.0
+
+COSIGNED = 1
+"""Bit of ``heads.cosigned``: a witness's cosignature is in the note."""
+HANDED_OUT = 2
+"""Bit of ``heads.cosigned``: it left in a file or a request, so a witness may have cosigned it
+without this ledger's knowing."""
 
 _SCHEMA = """
 create table entries(seq integer primary key, entry blob not null, hash blob not null) strict;

@@ -32,6 +32,7 @@ from wg_common.ledger import note as notes
 from wg_common.ledger.charging import SOFTWARE
 from wg_common.ledger.checkpoint import Checkpoint
 from wg_common.ledger.entries import Entry, Genesis, Head, Predecessor, Rotation, Witness
+from wg_common.ledger.note import Note
 from wg_common.ledger.proof import Proof
 from wg_common.ledger.state import ROTATION_CONTEXT, LedgerState
 from wg_common.ledger.witness import WitnessRefused, WitnessRequest
@@ -269,6 +270,24 @@ class Log:
             )
         return merkle.consistency_proof(state.leaves[:new_size], old_size)
 
+    def hand_out(self) -> None:
+        """Remember that the newest checkpoint leaves: whoever gets it may cosign it unheard."""
+        with self._writing() as state:
+            self._db.execute(
+                "update heads set cosigned = cosigned | ? where size = ?",
+                (database.HANDED_OUT, state.size),
+            )
+
+    def unanswered(self, witness: str) -> list[int]:
+        """Sizes that left above the newest whose cosignature by this witness is here, rising."""
+        low = self._seen_by(self._newest_key(witness), witness)
+        with database.explained(self._path):
+            rows = self._db.execute(
+                "select size from heads where cosigned & ? and size > ? order by size",
+                (database.HANDED_OUT, low),
+            ).fetchall()
+        return [int(row[0]) for row in rows]
+
     def witness_request(self, witness: str, *, old_size: int | None = None) -> bytes:
         """Body of ``add-checkpoint`` for a witness: the newest checkpoint from what it saw last.
 
@@ -293,6 +312,7 @@ class Log:
             VerificationError: The witness has seen more than this ledger holds: it was rolled
                 back; or the cosignature does not hold.
         """
+        self.hand_out()
         request = self._request(witness, None)
         self._step("checkpoint:signed")
         try:
@@ -337,14 +357,19 @@ class Log:
             row = self._db.execute("select note from heads where size = ?", (head.size,)).fetchone()
             stored = notes.decode(row[0]) if row else checkpoints.sign(head, [self._signing_key()])
             merged = stored.with_signatures(lines).encode()
-            self._db.execute("insert or replace into heads values (?, ?, 1)", (head.size, merged))
+            self._db.execute(
+                "insert into heads values (?, ?, ?) on conflict (size) do update"
+                " set note = excluded.note, cosigned = cosigned | excluded.cosigned",
+                (head.size, merged, database.COSIGNED),
+            )
         return merged
 
-    def inclusion_proof(self, seq: int, *, witness: str | None = None) -> bytes:
-        """A ``tlog-proof`` of an entry, in the newest cosigned checkpoint that covers it.
+    def inclusion_proof(self, seq: int, *, witness: str) -> bytes:
+        """A ``tlog-proof`` of an entry, in the newest checkpoint that ``witness`` cosigned over it.
 
-        If none does, in the newest checkpoint, with the consistency proof from what ``witness``
-        saw last as extra data: a server that gets it in a file can be the witness.
+        If it cosigned none, in the newest checkpoint, with consistency proofs from every size that
+        it may have cosigned last as extra data: a server that gets them in a file can be the
+        witness.
 
         Raises:
             VerificationError: There is no such entry.
@@ -352,16 +377,22 @@ class Log:
         state = self._state
         if not 0 <= seq < state.size:
             raise VerificationError(f"{self._path}: there is no entry {seq}")
-        with database.explained(self._path):
-            row = self._db.execute(
-                "select size, note from heads where cosigned and size > ? "
-                "order by size desc limit 1",
-                (seq,),
-            ).fetchone()
-        if row is None:
-            return self.newest_proof(seq, witness=witness or "")
-        path = merkle.inclusion_proof(state.leaves[: row[0]], seq)
-        return Proof(index=seq, path=tuple(path), note=notes.decode(row[1])).encode()
+        note = self._cosigned_above(seq, witness)
+        if note is not None:
+            size = checkpoints.decode_text(note.text).size
+            path = merkle.inclusion_proof(state.leaves[:size], seq)
+            return Proof(index=seq, path=tuple(path), note=note).encode()
+        seen = {self._seen_by(key, witness) for key in state.witness_keys(witness)}
+        requests = [
+            self._request(witness, size) for size in sorted({0, *seen, *self.unanswered(witness)})
+        ]
+        path = merkle.inclusion_proof(state.leaves, seq)
+        extra = b"".join(request.head() for request in requests)
+        return Proof(index=seq, path=tuple(path), note=requests[0].note, extra=extra).encode()
+
+    def covered_by(self, seq: int, witness: str) -> bool:
+        """Whether a checkpoint that ``witness`` cosigned under its newest key covers an entry."""
+        return self._cosigned_above(seq, witness) is not None
 
     def newest_proof(self, seq: int, *, witness: str, old_size: int | None = None) -> bytes:
         """A ``tlog-proof`` of an entry in the newest checkpoint, for a witness to cosign it.
@@ -376,7 +407,7 @@ class Log:
         return Proof(index=seq, path=tuple(path), note=request.note, extra=request.head()).encode()
 
     def heads(self) -> list[bytes]:
-        """Stored checkpoints by size: every cosigned one, and the newest."""
+        """Stored checkpoints by size: every one that was cosigned or left, and the newest."""
         with database.explained(self._path):
             rows = self._db.execute("select note from heads order by size").fetchall()
         return [bytes(row[0]) for row in rows]
@@ -479,7 +510,7 @@ class Log:
         self._db.execute("insert into entries values (?, ?, ?)", (seq, data, state.prev))
         head = Checkpoint(state.origin, state.size, state.frontier.root())
         note = checkpoints.sign(head, keys or [self._signing_key()])
-        self._db.execute("delete from heads where not cosigned")
+        self._db.execute("delete from heads where cosigned = 0")
         self._db.execute("insert into heads values (?, ?, 0)", (head.size, note.encode()))
         return seq
 
@@ -499,16 +530,37 @@ class Log:
     def _request(self, witness: str, old_size: int | None) -> WitnessRequest:
         note = notes.decode(self.checkpoint())
         size = checkpoints.decode_text(note.text).size
-        seen = self._seen_by(witness) if old_size is None else old_size
-        return WitnessRequest(old_size=seen, path=tuple(self.consistency(seen, size)), note=note)
+        if old_size is None:
+            old_size = self._seen_by(self._newest_key(witness), witness)
+        path = tuple(self.consistency(old_size, size))
+        return WitnessRequest(old_size=old_size, path=path, note=note)
 
-    def _seen_by(self, witness: str) -> int:
-        """Size of the newest checkpoint that a witness cosigned; zero if it cosigned none."""
-        rows = self._db.execute("select size, note from heads where cosigned order by size desc")
-        for size, data in rows:
-            if any(line.name == witness for line in notes.decode(data).signatures):
-                return int(size)
-        return 0
+    def _newest_key(self, witness: str) -> bytes:
+        """The key of a witness that counts now; empty if it is not enrolled."""
+        keys = self._state.witness_keys(witness)
+        return keys[0] if keys else b""
+
+    def _cosigned(self, key: bytes, witness: str) -> Iterator[tuple[int, Note]]:
+        """Checkpoints that a witness cosigned under this key, newest first."""
+        identifier = notes.key_id(witness, notes.COSIGNATURE, key)
+        with database.explained(self._path):
+            rows = self._db.execute(
+                "select size, note from heads where cosigned & ? order by size desc",
+                (database.COSIGNED,),
+            )
+            for size, data in rows:
+                note = notes.decode(data)
+                if notes.signatures_of(note, witness, identifier):
+                    yield int(size), note
+
+    def _seen_by(self, key: bytes, witness: str) -> int:
+        """Size of the newest checkpoint that this key cosigned; zero if it cosigned none."""
+        return next((size for size, _ in self._cosigned(key, witness)), 0)
+
+    def _cosigned_above(self, seq: int, witness: str) -> Note | None:
+        for size, note in self._cosigned(self._newest_key(witness), witness):
+            return note if size > seq else None
+        return None
 
     def _signing_key(self) -> Ed25519PrivateKey:
         if self._key is None:

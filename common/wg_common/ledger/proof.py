@@ -1,8 +1,9 @@
 """Proofs that an entry is in a log (c2sp.org/tlog-proof), as text that travels with the entry.
 
 The optional ``extra`` line is not authenticated. Here it carries, for a site without a network,
-the consistency proof from the size that its witness saw last (``witness.WitnessRequest`` without
-the checkpoint), so that a server can witness a checkpoint that arrives in a file.
+consistency proofs from every size that its witness may have seen last (for each a
+``witness.WitnessRequest`` without the checkpoint), so that a server can witness a checkpoint that
+arrives in a file.
 """
 
 from __future__ import annotations

@@ -422,7 +422,8 @@ class Ledger(Log):
 
     def _anchor(self) -> Checkpoint | None:
         row = self._db.execute(
-            "select note from heads where cosigned order by size desc limit 1"
+            "select note from heads where cosigned & ? order by size desc limit 1",
+            (database.COSIGNED,),
         ).fetchone()
         return checkpoints.decode(row[0])[0] if row else None
 

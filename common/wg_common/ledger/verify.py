@@ -21,6 +21,7 @@ from wg_common.ledger import note as notes
 from wg_common.ledger.entries import Charge, Entry, Release, Rotation
 from wg_common.ledger.proof import Proof
 from wg_common.ledger.state import ROTATION_CONTEXT, check_mechanism, parse_sigma
+from wg_common.ledger.witness import WitnessRequest, requests_of
 from wg_common.protocol import STATISTICS_KIND, STATISTICS_LIMIT
 from wg_common.statistics_file import (
     MANIFEST_LIMIT,
@@ -51,7 +52,7 @@ def verify_covered(
         ledger_origin: Origin of the site's ledger, known from enrolment.
         ledger_key: Its signing key, known from enrolment or a verified rotation.
         witness_name: Key name of the witness that must have cosigned; ``None`` only if the
-            caller witnesses the checkpoint itself (``witness_body``), in the same transaction.
+            caller witnesses the checkpoint itself (``witness_requests``), in the same transaction.
         witness_key: Its key.
 
     Raises:
@@ -128,16 +129,22 @@ def read_new_key(entry: bytes) -> str:
     return rotation.new_key
 
 
-def witness_body(covered: CoveredStatistics) -> bytes:
-    """The ``add-checkpoint`` body that a release from a site without a network carries.
+def witness_requests(covered: CoveredStatistics) -> tuple[WitnessRequest, ...]:
+    """The ``add-checkpoint`` requests that a release from a site without a network carries.
 
     Raises:
         DecodeError: Its proof carries none: the checkpoint was cosigned elsewhere.
+        VerificationError: Its two proofs are for different checkpoints, of which one would stay
+            unwitnessed.
     """
-    found = proof.decode(covered.release_proof, what="release proof")
-    if not found.extra:
-        raise DecodeError("release proof: carries no consistency proof for a witness")
-    return found.extra + found.note.encode()
+    charge = proof.decode(covered.charge_proof, what="charge proof")
+    release = proof.decode(covered.release_proof, what="release proof")
+    if charge.note.text != release.note.text:
+        raise VerificationError(
+            f"release proof: for a checkpoint of size {release.checkpoint.size}, the charge proof"
+            f" for another of size {charge.checkpoint.size}"
+        )
+    return requests_of(release)
 
 
 def is_cosigned(covered: CoveredStatistics, name: str, key: Ed25519PublicKey) -> bool:

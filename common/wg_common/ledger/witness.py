@@ -26,7 +26,7 @@ from wg_common.ledger import merkle
 from wg_common.ledger import note as notes
 from wg_common.ledger.checkpoint import Checkpoint
 from wg_common.ledger.note import Note
-from wg_common.ledger.proof import decode_hashes
+from wg_common.ledger.proof import Proof, decode_hashes
 
 OK = 200
 BAD_REQUEST = 400
@@ -35,6 +35,9 @@ NOT_FOUND = 404
 CONFLICT = 409
 UNPROCESSABLE = 422
 SIZE_CONTENT_TYPE = "text/x.tlog.size"
+HANDED_OUT_LIMIT = 16
+"""Checkpoints of one log that may have left in files and wait for a cosignature."""
+_HEADS_LIMIT = 64
 REQUEST_LIMIT = 128 << 10
 _SIZE_BODY = re.compile(rb"(0|[1-9][0-9]{0,18})\n")
 
@@ -144,6 +147,24 @@ def decode_request(data: bytes) -> WitnessRequest:
     return WitnessRequest(old_size=old_size, path=decode_hashes(lines[1:], what=what), note=note)
 
 
+def requests_of(found: Proof) -> tuple[WitnessRequest, ...]:
+    """The ``add-checkpoint`` requests that a proof of a site without a network carries.
+
+    All are for the proof's checkpoint; each leads there from another old size.
+
+    Raises:
+        DecodeError: It carries none (the checkpoint was cosigned elsewhere), or other data.
+    """
+    what = "proof: extra data"
+    if not found.extra:
+        raise DecodeError(f"{what}: none, expected consistency proofs for a witness")
+    heads = found.extra.removesuffix(b"\n\n").split(b"\n\n")
+    if not found.extra.endswith(b"\n\n") or len(heads) > _HEADS_LIMIT:
+        raise DecodeError(f"{what}: not 1 to {_HEADS_LIMIT} heads of witness requests")
+    note = found.note.encode()
+    return tuple(decode_request(head + b"\n\n" + note) for head in heads)
+
+
 def countersign(
     state: WitnessState | None,
     request: bytes,
@@ -203,12 +224,18 @@ def countersign(
         raise WitnessFork(
             UNPROCESSABLE, str(error), ForkEvidence(state.checkpoint, asked.note.encode())
         ) from error
-    line = checkpoints.cosign(asked.note, witness_name, witness_key, now)
-    log_lines = notes.signatures_of(
-        asked.note, origin, notes.key_id(origin, notes.ED25519, signing.public_bytes(log_key))
-    )
-    kept = Note(asked.note.text, (*log_lines, line))
-    return Countersigned(f"{line.encode()}\n".encode(), WitnessState(kept.encode()))
+    identifier = notes.key_id(origin, notes.ED25519, signing.public_bytes(log_key))
+    own = Note(asked.note.text, tuple(notes.signatures_of(asked.note, origin, identifier)))
+    return _signed(own, witness_name, witness_key, now)
+
+
+def attest(
+    state: WitnessState, *, witness_name: str, witness_key: Ed25519PrivateKey, now: int
+) -> Countersigned:
+    """Cosign the remembered checkpoint anew: as of now, no larger one of this log was seen."""
+    head, note = checkpoints.decode(state.checkpoint, what="remembered checkpoint")
+    own = Note(note.text, tuple(x for x in note.signatures if x.name == head.origin))
+    return _signed(own, witness_name, witness_key, now)
 
 
 def read_reply(status: int, body: bytes) -> bytes:
@@ -221,3 +248,9 @@ def read_reply(status: int, body: bytes) -> bytes:
         return body
     size = int(body) if status == CONFLICT and _SIZE_BODY.fullmatch(body) else None
     raise WitnessRefused(status, f"refused with status {status}", size=size)
+
+
+def _signed(note: Note, name: str, key: Ed25519PrivateKey, now: int) -> Countersigned:
+    line = checkpoints.cosign(note, name, key, now)
+    state = WitnessState(note.with_signatures([line]).encode())
+    return Countersigned(f"{line.encode()}\n".encode(), state)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Self
@@ -18,10 +18,15 @@ from fastapi.responses import PlainTextResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from wg_common import canonical, protocol, signing
-from wg_common.errors import DecodeError, RefusedError, VerificationError
+from wg_common.errors import ConfigError, DecodeError, RefusedError, VerificationError
 from wg_common.ledger import proof, verify
 from wg_common.ledger import witness as rules
-from wg_common.ledger.witness import WitnessFork, WitnessRefused, WitnessState
+from wg_common.ledger.witness import (
+    WitnessFork,
+    WitnessRefused,
+    WitnessRequest,
+    WitnessState,
+)
 from wg_common.protocol import KeyRotation
 from wg_server.enrolment import Enrolment, witness_name
 from wg_server.fleet.guards import SITE_STATE
@@ -60,6 +65,54 @@ class Witness:
             return self._store.witness(
                 site, now, partial(self._decide, site, bytes.fromhex(site.ledger_key), request, now)
             )
+
+    def countersign_file(self, site: Site, requests: Sequence[WitnessRequest]) -> bytes:
+        """Cosign a checkpoint that came in a file, from whichever size was cosigned last.
+
+        Args:
+            site: The site; only its own ledger is cosigned.
+            requests: All for one checkpoint, each from another old size.
+
+        Raises:
+            WitnessRefused: None leads from the size that was cosigned last, or the one that does
+                is refused; evidence of a fork is kept.
+        """
+        now = time.time()
+
+        def decide(known: bytes | None) -> tuple[bytes, int, bytes]:
+            size = 0 if known is None else WitnessState(known).head.size
+            fit = [request for request in requests if request.old_size == size]
+            if not fit:
+                offered = ", ".join(str(request.old_size) for request in requests)
+                raise WitnessRefused(
+                    rules.CONFLICT,
+                    f"the file leads from sizes {offered}, but size {size} of {site.ledger_origin}"
+                    " was cosigned last: a later file came before this one (make it anew with"
+                    " wg-client statistics), or the ledger was rolled back",
+                    size=size,
+                )
+            return self._decide(site, bytes.fromhex(site.ledger_key), fit[0].encode(), now, known)
+
+        with self._evidence(site, now):
+            return self._store.witness(site, now, decide)
+
+    def attest(self, site: Site) -> bytes:
+        """The newest checkpoint of a site's ledger that was cosigned, cosigned as of now.
+
+        Raises:
+            ConfigError: None was.
+        """
+        now = time.time()
+
+        def decide(known: bytes | None) -> tuple[bytes, int, bytes]:
+            if known is None:
+                raise ConfigError(f"site {site.name}: no checkpoint of its ledger was cosigned yet")
+            signed = rules.attest(
+                WitnessState(known), witness_name=self.name, witness_key=self._key, now=int(now)
+            )
+            return signed.state.checkpoint, signed.state.head.size, signed.state.checkpoint
+
+        return self._store.witness(site, now, decide)
 
     def rotate(self, site: Site, data: bytes) -> bytes:
         """Learn a site's new ledger key, and cosign the checkpoint that came with it.

@@ -113,7 +113,7 @@ def test_a_release_in_a_file_can_be_witnessed_on_arrival(site: Site, ledger: Led
     site.cosign(ledger)
     site.release(ledger)
     covered = site.covered(ledger)
-    site.call(verify.witness_body(covered))
+    site.call(verify.witness_requests(covered)[-1].encode())
     check(site, covered, witness_name=None, witness_key=None)
     assert site.memory is not None and site.memory.head.size == ledger.size
 
@@ -124,13 +124,25 @@ def test_a_file_from_a_rolled_back_ledger_is_refused(site: Site, ledger: Ledger)
     site.release(ledger, "r2", "0.5")
     site.cosign(ledger)
     with pytest.raises(witness.WitnessRefused) as caught:
-        site.call(verify.witness_body(covered))
+        site.call(verify.witness_requests(covered)[-1].encode())
     assert caught.value.status == 409
 
 
+def test_a_charge_in_another_checkpoint_than_the_release_is_not_witnessed(
+    site: Site, ledger: Ledger
+) -> None:
+    """Else the charge could stand in a tree that no witness ever sees."""
+    site.release(ledger)
+    early = site.covered(ledger)
+    site.release(ledger, "r2", "0.5")
+    mixed = dataclasses.replace(site.covered(ledger), charge_proof=early.charge_proof)
+    with pytest.raises(VerificationError, match="another of size"):
+        verify.witness_requests(mixed)
+
+
 def test_a_cosigned_proof_carries_no_request(covered: CoveredStatistics) -> None:
-    with pytest.raises(DecodeError, match="no consistency proof"):
-        verify.witness_body(covered)
+    with pytest.raises(DecodeError, match="expected consistency proofs"):
+        verify.witness_requests(covered)
 
 
 Change = Callable[[entries.Charge], entries.Charge]
