@@ -242,7 +242,15 @@ def test_the_commands_pass_a_cosignature_on(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source, note = world.statistics("0.1"), world.folder / "note"
-    words = ["witness", "--home", world.server.root, "--statistics", source, "--out", note]
+    words: list[str | Path] = [
+        "witness",
+        "--home",
+        world.server.root,
+        "--statistics",
+        source,
+        "--out",
+        note,
+    ]
     assert run(main_group, words) == 0
     assert "cosigned up to entry" in capsys.readouterr().out
     assert run(group, ["cosigned", "--home", world.plant.home.root, note, "--json"]) == 0
