@@ -12,14 +12,14 @@ import math
 import re
 import unicodedata
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Literal
 
 import msgspec
 import yaml
 
 from wg_client.home import ClientHome
-from wg_common import atomic, protocol
+from wg_common import atomic, numbers, protocol, settings
 from wg_common.errors import ConfigError, DecodeError
 
 VERSION = 1
@@ -31,7 +31,6 @@ UNLABELLED_FOLDER = "_unlabelled"
 RECORD = "record"
 """Unit of a plant that names no unit column, and the rule that goes with it."""
 _EXPONENT_LIMIT = 300
-_NUMBER_LENGTH = 40
 _NUMBER = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 """Spellings that YAML and the decimal system read alike: no 010 (eight), no 1_0, no 1:30."""
 _DECIMALS = ("cap_epsilon", "cap_delta", "max_request_epsilon", "max_request_delta")
@@ -285,13 +284,11 @@ def positive_decimal(text: str, what: str) -> Decimal:
     Raises:
         ConfigError: It is none.
     """
-    if len(text) > _NUMBER_LENGTH:
-        raise ConfigError(f"{what}: {len(text)} characters, expected at most {_NUMBER_LENGTH}")
     try:
-        value = Decimal(text)
-    except InvalidOperation as error:
-        raise ConfigError(f"{what}: {text!r} is no decimal number") from error
-    if not value.is_finite() or value <= 0:
+        value = numbers.exact(text, what=what)
+    except DecodeError as error:
+        raise ConfigError(str(error)) from error
+    if value <= 0:
         raise ConfigError(f"{what}: {text}, expected above 0")
     if abs(value.adjusted()) > _EXPONENT_LIMIT:
         raise ConfigError(f"{what}: {text}, expected 1e-{_EXPONENT_LIMIT} to 1e{_EXPONENT_LIMIT}")
@@ -312,12 +309,9 @@ def load(home: ClientHome) -> ClientConfig:
     """
     home.require()
     data = atomic.read_bytes(home.config, limit=CONFIG_LIMIT)
-    try:
-        text = data.decode("utf-8")
-        document = yaml.safe_load(text)
-        words = yaml.BaseLoader(text).get_single_data()  # every scalar as it is written
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise ConfigError(f"{home.config}: not YAML: {error}") from error
+    document = settings.read_yaml(data, what=str(home.config))
+    # A second time, every scalar as it is written; its work was bounded by the first.
+    words = yaml.BaseLoader(data.decode("utf-8")).get_single_data()
     try:
         config = msgspec.convert(_with_exact_numbers(document, words), ClientConfig)
     except msgspec.ValidationError as error:

@@ -23,9 +23,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
 )
 from numpy.typing import NDArray
 
-from wg_common import __version__, canonical, container, signing
+from wg_common import __version__, canonical, container, numbers, signing
 from wg_common.errors import DecodeError, VerificationError, WgError
-from wg_common.privacy import accounting, calibration
+from wg_common.privacy import accounting
 from wg_common.privacy.events import PrivacyEvent
 from wg_common.protocol import check_site_name
 
@@ -102,7 +102,7 @@ class ContributionManifest:
         _require(self.event.mechanism == "dp-sgd", "event", self.event.mechanism, "dp-sgd")
         for name in ("epsilon", "delta"):
             try:
-                calibration.decimal(getattr(self, name))
+                numbers.decimal(getattr(self, name))
             except DecodeError as error:
                 raise DecodeError(f"contribution manifest: {name}: {error}") from error
 
@@ -192,9 +192,9 @@ def _check_tensors(manifest: ContributionManifest, tensors: bytes) -> None:
 
 
 def _check_cost(manifest: ContributionManifest) -> None:
-    claimed = calibration.decimal(manifest.epsilon)
+    claimed = numbers.decimal(manifest.epsilon)
     try:
-        found = accounting.epsilon([manifest.event], calibration.decimal(manifest.delta))
+        found = accounting.epsilon([manifest.event], numbers.decimal(manifest.delta))
     except WgError as error:
         raise VerificationError(f"contribution: its event has no cost: {error}") from error
     if found > claimed * (1 + _TOLERANCE):

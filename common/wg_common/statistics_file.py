@@ -22,9 +22,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
 )
 from numpy.typing import NDArray
 
-from wg_common import __version__, canonical, container, signing
+from wg_common import __version__, canonical, container, numbers, signing
 from wg_common.errors import ConfigError, DecodeError, RefusedError, VerificationError
-from wg_common.privacy import calibration
 from wg_common.privacy.mechanism import sigma_for
 from wg_common.privacy.schema import StatisticsSchema
 from wg_common.privacy.statistics import NoisyStatistics
@@ -87,12 +86,11 @@ class StatisticsManifest:
             _require(0 < len(value) <= _TEXT_LIMIT, name, value, "a text that is not empty")
         _require(len(self.purpose) <= _TEXT_LIMIT, "purpose", "longer", f"at most {_TEXT_LIMIT}")
         try:
-            sigma = float.fromhex(self.sigma)
-            epsilon, delta = calibration.decimal(self.epsilon), calibration.decimal(self.delta)
+            sigma = numbers.hex_float(self.sigma)
+            epsilon, delta = numbers.decimal(self.epsilon), numbers.decimal(self.delta)
             least = sigma_for(self.schema, epsilon, delta)
-        except (ValueError, OverflowError, ConfigError, DecodeError, RefusedError) as error:
+        except (ConfigError, DecodeError, RefusedError) as error:
             raise DecodeError(f"statistics manifest: epsilon, delta or sigma: {error}") from error
-        _require(sigma.hex() == self.sigma, "sigma", self.sigma, "a float.hex")
         # Another libm may calibrate to another last digit; a weaker guarantee is no last digit.
         _require(
             least * (1 - _TOLERANCE) <= sigma <= least * (1 + _TOLERANCE),
@@ -170,7 +168,7 @@ def decode_release(
     _check_integers(manifest, sections["integers"])
     integers = np.frombuffer(sections["integers"], dtype="<i8").astype(np.int64)
     integers.setflags(write=False)
-    statistics = NoisyStatistics(manifest.schema, integers, float.fromhex(manifest.sigma))
+    statistics = NoisyStatistics(manifest.schema, integers, numbers.hex_float(manifest.sigma))
     return manifest, statistics
 
 

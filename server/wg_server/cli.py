@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wg_common import canonical, cli, logs, protocol
-from wg_common.errors import ConfigError, PeerError
+from wg_common import canonical, cli, logs, numbers, protocol
+from wg_common.errors import ConfigError, DecodeError, PeerError
 from wg_server.home import ServerConfig, ServerHome
 
 if TYPE_CHECKING:
@@ -458,13 +458,11 @@ def _document(found: Campaign) -> Mapping[str, object]:
 
 
 def _number(text: str, option: str) -> str:
-    from decimal import Decimal, InvalidOperation
-
     try:
-        value = Decimal(text)
-    except InvalidOperation as error:
-        raise ConfigError(f"{option}: {text!r} is no decimal number") from error
-    if not value.is_finite() or value <= 0:
+        value = numbers.exact(text, what=option)
+    except DecodeError as error:
+        raise ConfigError(str(error)) from error
+    if value <= 0:
         raise ConfigError(f"{option}: {text}, expected above 0")
     return text
 

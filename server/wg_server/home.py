@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import yaml
 
-from wg_common import atomic, canonical, protocol
+from wg_common import atomic, canonical, protocol, settings
 from wg_common.errors import ConfigError, DecodeError
 
 ENCODER = "encoder.safetensors"
@@ -261,10 +261,7 @@ def parse_config(data: bytes, *, what: str) -> ServerConfig:
     Raises:
         ConfigError: Not YAML, an unknown or missing field, or a wrong type or value.
     """
-    try:
-        document = yaml.safe_load(data)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{what}: not YAML: {error}") from error
+    document = settings.read_yaml(data, what=what)
     if not isinstance(document, dict):
         raise ConfigError(f"{what}: found {type(document).__name__}, expected fields and values")
     known = {field.name for field in fields(ServerConfig)}

@@ -8,11 +8,10 @@ the checkpoint is cosigned here, by the same memory.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from wg_common import signing, statistics_file
+from wg_common import numbers, signing, statistics_file
 from wg_common.errors import ConfigError, VerificationError
 from wg_common.ledger import verify
 from wg_common.privacy.statistics import NoisyStatistics
@@ -50,8 +49,8 @@ def accept(site: Site, data: bytes, asked: Asked, *, witness: Witness, now: floa
     found = _open(site, covered, witness.name, witness.public_key)
     for field, got, want in (
         ("encoder", found.manifest.schema.encoder, asked.encoder),
-        ("epsilon", Decimal(found.manifest.epsilon), Decimal(asked.epsilon)),
-        ("delta", Decimal(found.manifest.delta), Decimal(asked.delta)),
+        ("epsilon", numbers.exact(found.manifest.epsilon), numbers.exact(asked.epsilon)),
+        ("delta", numbers.exact(found.manifest.delta), numbers.exact(asked.delta)),
     ):
         if got != want:
             raise VerificationError(f"release of {site.name}: {field} is {got}, asked was {want}")

@@ -80,6 +80,39 @@ def test_no_global_random_state(trees: dict[str, ast.AST]) -> None:
             assert function not in ("torch.manual_seed", "torch.seed", "random.seed"), n
 
 
+def test_numbers_and_settings_are_parsed_in_one_place(trees: dict[str, ast.AST]) -> None:
+    """Python's parsers of exact numbers and of YAML do as much work as their text asks for."""
+    arithmetic = {  # of numbers, not of text
+        "Decimal": {"ledger/store.py", "ledger/charging.py"},
+        "Fraction": {
+            f"{place}.py"
+            for place in (
+                "ledger/state",
+                "ledger/charging",
+                "privacy/events",
+                "privacy/mechanism",
+                "privacy/schema",
+                "audit/empirical",
+            )
+        },
+    }
+    parser = {
+        "Decimal": "numbers.py",
+        "Fraction": "numbers.py",
+        "float.fromhex": "numbers.py",
+        "yaml.safe_load": "settings.py",
+        "yaml.parse": "settings.py",
+    }
+    found = set()
+    for n, tree in trees.items():
+        place = n.removeprefix("common/wg_common/")
+        for _, function in calls(tree):
+            if function in parser and place not in arithmetic.get(function, set()):
+                assert place == parser[function], f"{n}: {function}, use {parser[function]}"
+                found.add(function)
+    assert found == set(parser)
+
+
 def test_a_path_of_one_machine_is_nowhere(trees: dict[str, ast.AST]) -> None:
     for path in [*SOURCES, *(ROOT / "demo").glob("*.py"), *(ROOT / "docs").rglob("*.md")]:
         text = path.read_text("utf-8")

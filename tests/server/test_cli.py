@@ -74,9 +74,11 @@ def test_campaign_start_needs_enrolled_sites_and_numbers(
     for words, message in (
         ((), "at least one site"),
         (("--sites", "plant-a"), "not enrolled: plant-a"),
-        (("--epsilon", "much"), "no decimal number"),
-        (("--delta", "-1"), "above 0"),
-        (("--epsilon", "nan"), "above 0"),
+        (("--epsilon", "much"), "a decimal number"),
+        (("--delta", "-1"), "a decimal number"),
+        (("--delta", "0"), "above 0"),
+        (("--epsilon", "nan"), "a decimal number"),
+        (("--epsilon", "1e30000000"), "a decimal number"),
     ):
         code, out, err = run(capsys, "campaign", "start", "--home", home.root, *words, "--json")
         assert code == 3 and message in err

@@ -9,12 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import jinja2
 
-from wg_common import __version__
+from wg_common import __version__, numbers
 from wg_common.audit import figures, pyramid, verification
 from wg_common.audit.figures import Line, Mark
 from wg_common.audit.verification import Finding
@@ -119,7 +118,7 @@ def _collect(
 def _noise_multiplier(charge: Charge) -> str:
     if charge.event.mechanism == "dp-sgd":
         return charge.event.noise_multiplier
-    sensitivity = float(Fraction(charge.mechanism.sensitivity_squared)) ** 0.5
+    sensitivity = float(numbers.fraction(charge.mechanism.sensitivity_squared)) ** 0.5
     return f"{parse_sigma(charge.mechanism.sigma) / sensitivity:.4g}"
 
 
@@ -131,12 +130,12 @@ def _budgets(finding: Finding, charges: list[ChargeRow]) -> list[Budget]:
         marks = [
             Mark(
                 row.charge.head.seq,
-                float(row.charge.state.epsilon_after),
+                numbers.decimal(row.charge.state.epsilon_after),
                 burned=row.release is None,
             )
             for row in mine
         ]
-        first = float(mine[0].charge.state.epsilon_before) if mine else account.primary
+        first = numbers.decimal(mine[0].charge.state.epsilon_before) if mine else account.primary
         budgets.append(
             Budget(
                 account.lineage,

@@ -15,12 +15,11 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from typing import Annotated
 
 import msgspec
 
-from wg_common import canonical
+from wg_common import canonical, numbers
 from wg_common.errors import DecodeError
 from wg_common.privacy.events import PrivacyEvent
 
@@ -96,6 +95,9 @@ class InheritedSpend:
     cap_delta: str
     events: tuple[PrivacyEvent, ...]
     charges: _Count
+
+    def __post_init__(self) -> None:
+        check_cap(self.cap_epsilon, self.cap_delta)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +225,13 @@ class Mechanism:
     accountant: str
     subsampling: str
 
+    def __post_init__(self) -> None:
+        numbers.decimal(self.clip_radius, what="mechanism: clip radius")
+        numbers.fraction(self.sensitivity_squared, what="mechanism: squared sensitivity")
+        numbers.either_float(self.sigma, what="mechanism: sigma")
+        if self.rho:
+            numbers.decimal(self.rho, what="mechanism: rho")
+
 
 @dataclass(frozen=True, slots=True)
 class Library:
@@ -291,6 +300,13 @@ class BudgetState:
     anchored_size: _Count
     anchored_root: str
 
+    def __post_init__(self) -> None:
+        check_cap(self.cap_epsilon, self.cap_delta)
+        for name in ("mu_squared_before", "mu_squared_after"):
+            numbers.integer(getattr(self, name), what=f"budget state: {name}")
+        for name in ("epsilon_before", "epsilon_after"):
+            numbers.decimal(getattr(self, name), what=f"budget state: {name}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assurance:
@@ -336,6 +352,9 @@ class Charge:
     use: Use
     state: BudgetState
     assurance: Assurance
+
+    def __post_init__(self) -> None:
+        check_cap(self.epsilon, self.delta)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -488,10 +507,10 @@ def check_cap(epsilon: str, delta: str) -> tuple[float, float]:
     Raises:
         DecodeError: Not decimals, or outside ``0 < epsilon``, ``0 < delta < 1``.
     """
-    try:
-        numbers = Decimal(epsilon), Decimal(delta)
-    except InvalidOperation as error:
-        raise DecodeError(f"budget cap: ({epsilon!r}, {delta!r}) are not decimals") from error
-    if not (numbers[0].is_finite() and numbers[0] > 0 and 0 < numbers[1] < 1):
+    found = (
+        numbers.decimal(epsilon, what="budget cap: epsilon"),
+        numbers.decimal(delta, what="budget cap: delta"),
+    )
+    if not (found[0] > 0 and 0 < found[1] < 1):
         raise DecodeError(f"budget cap: epsilon {epsilon}, delta {delta} out of range")
-    return float(numbers[0]), float(numbers[1])
+    return found

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from wg_common import canonical, signing
+from wg_common import canonical, numbers, signing
 from wg_common.errors import VerificationError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import database, merkle
@@ -95,9 +95,9 @@ class StatedFigures:
     def add(self, seq: int, mu_squared: str, delta: str, epsilon: str) -> None:
         """Add a row."""
         self.seq.append(seq)
-        self.mu_squared.append(float(mu_squared))
-        self.delta.append(float(delta))
-        self.epsilon.append(float(epsilon))
+        self.mu_squared.append(float(numbers.integer(mu_squared)))
+        self.delta.append(numbers.decimal(delta))
+        self.epsilon.append(numbers.decimal(epsilon))
 
 
 @dataclass(frozen=True, slots=True)

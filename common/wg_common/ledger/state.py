@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from wg_common import signing
+from wg_common import numbers, signing
 from wg_common.errors import DecodeError, VerificationError, WgError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import entries, merkle
@@ -28,10 +28,22 @@ from wg_common.ledger.entries import (
     Rotation,
     Witness,
 )
-from wg_common.privacy.events import MU_SQUARED_UNIT, PrivacyEvent
+from wg_common.privacy.events import (
+    MU_SQUARED_UNIT,
+    RUNS_LIMIT,
+    STEPS_LIMIT,
+    PrivacyEvent,
+)
 
 ROTATION_CONTEXT = "ledger-rotation"
 _RHO_TOLERANCE = 1e-9
+
+DATASETS_LIMIT = 1 << 14
+"""Most DATASET entries of a log: each is compared with the names and contents before it."""
+WITNESSES_LIMIT = 256
+"""Most WITNESS entries of a log: every checkpoint is compared with each."""
+ROTATIONS_LIMIT = 1024
+"""Most ROTATION entries of a log: every checkpoint is compared with each key."""
 
 
 @dataclass(slots=True)
@@ -49,12 +61,21 @@ class LineageState:
     runs: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def add(self, event: PrivacyEvent) -> None:
-        """Charge one event."""
+        """Charge one event.
+
+        Raises:
+            VerificationError: The lineage would hold more DP-SGD than an accountant can compose.
+        """
         if event.mechanism == "gaussian":
             self.mu_squared += int(event.mu_squared)
         else:
             key = event.sampling_probability, event.noise_multiplier
             self.runs[key] = self.runs.get(key, 0) + event.steps
+            if self.runs[key] > STEPS_LIMIT or len(self.runs) > RUNS_LIMIT:
+                raise VerificationError(
+                    f"lineage {self.id}: {self.runs[key]} DP-SGD steps of one kind in"
+                    f" {len(self.runs)} kinds, at most {STEPS_LIMIT} in {RUNS_LIMIT}"
+                )
 
     def events(self) -> tuple[PrivacyEvent, ...]:
         """All charges as one Gaussian and one event for each (q, sigma)."""
@@ -126,6 +147,7 @@ class LedgerState:
         self._time: int | None = None
         self._key_id = ""
         self._alias: dict[str, str] = {}
+        self._registered = 0
         self._by_request: dict[tuple[str, str], ChargeState] = {}
         self._by_fingerprint: dict[str, ChargeState] = {}
 
@@ -168,8 +190,11 @@ class LedgerState:
         Raises:
             VerificationError: There is none.
         """
+        named = identifier
         while identifier in self._alias:
             identifier = self._alias[identifier]
+        if named != identifier:
+            self._alias[named] = identifier  # a chain of merges is walked once
         if identifier not in self.lineages:
             raise VerificationError(f"lineage {identifier!r} is unknown")
         return self.lineages[identifier]
@@ -279,6 +304,9 @@ class LedgerState:
         checkpoints.verify(note, old.origin, key)
 
     def _dataset(self, entry: Dataset) -> None:
+        self._registered += 1
+        if self._registered > DATASETS_LIMIT:
+            raise VerificationError(f"more than {DATASETS_LIMIT} data sets are registered")
         if entry.refresh_rule != entries.NEVER:
             raise VerificationError(f"refresh rule {entry.refresh_rule!r}, expected 'never'")
         lineage = self._find_lineage(entry)
@@ -382,10 +410,14 @@ class LedgerState:
     def _witness(self, entry: Witness) -> None:
         notes.check_key_name(entry.name)
         key = _public_key(entry.public_key, "witness key")
+        if len(self.witnesses) >= WITNESSES_LIMIT:
+            raise VerificationError(f"more than {WITNESSES_LIMIT} witnesses are named")
         self.witnesses.append(WitnessKey(entry.name, key, self.size))
 
     def _rotation(self, entry: Rotation) -> None:
         new = _public_key(entry.new_key, "new key")
+        if len(self.keys) > ROTATIONS_LIMIT:
+            raise VerificationError(f"more than {ROTATIONS_LIMIT} rotations")
         _same("key id", entry.head.key_id, notes.key_id(self.origin, notes.ED25519, new).hex())
         statement = entries.rotation_statement(entry.head, self.public_key.hex(), entry.new_key)
         for raw, signature in (
@@ -407,12 +439,15 @@ def check_mechanism(entry: Charge) -> None:
         VerificationError: It pays less (or more), or figures do not fit together.
     """
     mechanism = entry.mechanism
-    try:
-        sensitivity = Fraction(mechanism.sensitivity_squared)
-        top, bottom = parse_sigma(mechanism.sigma).as_integer_ratio()
-        rho = float(mechanism.rho) if entry.event.mechanism == "gaussian" else 0.0
-    except (ValueError, ZeroDivisionError, OverflowError) as error:
-        raise DecodeError(f"mechanism: {error}") from error
+    sensitivity = numbers.fraction(
+        mechanism.sensitivity_squared, what="mechanism: squared sensitivity"
+    )
+    top, bottom = parse_sigma(mechanism.sigma).as_integer_ratio()
+    rho = (
+        numbers.decimal(mechanism.rho, what="mechanism: rho")
+        if entry.event.mechanism == "gaussian"
+        else 0.0
+    )
     if sensitivity <= 0:
         raise DecodeError(f"mechanism: squared sensitivity {sensitivity} is not positive")
     if entry.event.mechanism == "dp-sgd":
@@ -440,11 +475,11 @@ def parse_sigma(text: str) -> float:
     """A standard deviation from ``float.hex`` or a decimal.
 
     Raises:
-        ValueError: It is neither, or not positive and finite.
+        DecodeError: It is neither, or zero.
     """
-    value = float.fromhex(text) if "0x" in text else float(text)
-    if not 0 < value < float("inf"):
-        raise ValueError(f"sigma {text!r} is not positive and finite")
+    value = numbers.either_float(text, what="mechanism: sigma")
+    if not value > 0:
+        raise DecodeError(f"mechanism: sigma {text!r} is not positive")
     return value
 
 

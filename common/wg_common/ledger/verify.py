@@ -8,12 +8,11 @@ without a ledger; that is a matter of its network, not of logging.
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from wg_common import canonical, container, signing
+from wg_common import canonical, container, numbers, signing
 from wg_common.errors import DecodeError, VerificationError
 from wg_common.ledger import charging, entries, proof
 from wg_common.ledger import checkpoint as checkpoints
@@ -217,13 +216,10 @@ def _check_pair(charge: Charge, release: Release, payload: bytes) -> None:
 def _check_manifest(charge: Charge, manifest: StatisticsManifest) -> None:
     """The manifest says what was charged."""
     schema, mechanism = manifest.schema, charge.mechanism
-    try:
-        same_noise = parse_sigma(mechanism.sigma) == parse_sigma(manifest.sigma)
-        same_sensitivity = Fraction(mechanism.sensitivity_squared) == Fraction(
-            manifest.sensitivity_squared
-        )
-    except (ValueError, ZeroDivisionError) as error:
-        raise DecodeError(f"charge entry: mechanism: {error}") from error
+    same_noise = parse_sigma(mechanism.sigma) == parse_sigma(manifest.sigma)
+    same_sensitivity = numbers.fraction(
+        mechanism.sensitivity_squared, what="charge entry: squared sensitivity"
+    ) == numbers.fraction(manifest.sensitivity_squared, what="manifest: squared sensitivity")
     blocks = tuple((block.name, block.size, block.weight) for block in schema.blocks)
     for name, good in (
         ("request id", manifest.request_id == charge.request_id),

@@ -15,7 +15,7 @@ from fractions import Fraction
 
 from wg_common.errors import PolicyRefused
 from wg_common.privacy import calibration
-from wg_common.privacy.events import MU_SQUARED_UNIT, PrivacyEvent
+from wg_common.privacy.events import MU_SQUARED_UNIT, RUNS_LIMIT, STEPS_LIMIT, PrivacyEvent
 from wg_common.privacy.mechanism import NOISE_MULTIPLIER_MINIMUM
 
 _INTERVAL = 2e-4
@@ -71,7 +71,8 @@ def collapse(events: Iterable[PrivacyEvent]) -> Collapsed:
     """Merge events without loss.
 
     Raises:
-        PolicyRefused: A DP-SGD run has noise below a tenth of its clipping norm.
+        PolicyRefused: A DP-SGD run has noise below a tenth of its clipping norm, or there are more
+            steps or kinds of runs than are accounted for.
     """
     units = 0
     runs: dict[tuple[float, float], int] = {}
@@ -86,6 +87,11 @@ def collapse(events: Iterable[PrivacyEvent]) -> Collapsed:
                 f"less than {NOISE_MULTIPLIER_MINIMUM} is refused"
             )
         runs[key] = runs.get(key, 0) + event.steps
+        if runs[key] > STEPS_LIMIT or len(runs) > RUNS_LIMIT:
+            raise PolicyRefused(
+                f"DP-SGD: {runs[key]} steps in {len(runs)} kinds of runs; at most {STEPS_LIMIT}"
+                f" steps of a kind, and {RUNS_LIMIT} kinds, are accounted for"
+            )
     merged = tuple((q, sigma, steps) for (q, sigma), steps in sorted(runs.items()))
     return Collapsed(units * MU_SQUARED_UNIT, merged)
 
@@ -139,9 +145,14 @@ def cost(spent: Sequence[PrivacyEvent], event: PrivacyEvent, delta: float) -> Co
 def releases_left(
     spent: Sequence[PrivacyEvent], event: PrivacyEvent, cap_epsilon: float, delta: float
 ) -> int:
-    """How many more events like ``event`` fit under a cap; at most 2^20 is answered."""
+    """How many more events like ``event`` fit under a cap; at most 2^20 is answered.
+
+    A run of DP-SGD may not pass ``events.STEPS_LIMIT`` steps, however many fit.
+    """
 
     def fits(count: int) -> bool:
+        if event.steps * count > STEPS_LIMIT:
+            return False
         return epsilon([*spent, *repeated(event, count)], delta) <= cap_epsilon
 
     if not fits(1):

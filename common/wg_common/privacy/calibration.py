@@ -10,10 +10,9 @@ Results are rounded to the safe side: ``mu`` down, epsilon up.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 
-from wg_common.errors import ConfigError, DecodeError
+from wg_common.errors import ConfigError
 
 EPSILON_LIMIT = 1e4
 """No epsilon above this is computed; it would mean nothing."""
@@ -78,18 +77,6 @@ def noise_multiplier(epsilon: float, delta: float) -> float:
     return math.nextafter(1 / mu(epsilon, delta), math.inf)
 
 
-def decimal(text: str) -> float:
-    """Read a number that travelled as text: ASCII digits, no sign, no white space, finite.
-
-    Raises:
-        DecodeError: The text is anything else.
-    """
-    value = float(text) if _DECIMAL.fullmatch(text) else math.nan
-    if not math.isfinite(value):
-        raise DecodeError(f"found {text!r}, expected a decimal number")
-    return value
-
-
 def check_epsilon(epsilon: float) -> None:
     """Refuse what is no epsilon.
 
@@ -107,8 +94,6 @@ def check_delta(delta: float) -> None:
     """
     _check(0 < delta < 1, "delta", delta)
 
-
-_DECIMAL = re.compile(r"[0-9]{1,400}(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,4})?", re.ASCII)
 
 _ROOT2 = math.sqrt(2)
 

@@ -9,18 +9,29 @@ Dong, Roth and Su 2022: releases compose by adding ``mu^2``), in integer units o
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
+from wg_common import numbers
 from wg_common.errors import DecodeError
-from wg_common.privacy import calibration
 
 MU_SQUARED_UNIT = Fraction(1, 1 << 40)
 """The unit in which mu^2 is counted on a ledger."""
 
-_INTEGER = re.compile(r"0|[1-9][0-9]{0,99}", re.ASCII)
+STEPS_LIMIT = 1 << 20
+"""Most DP-SGD steps of one sampling probability and noise; an accountant's work grows with them."""
+
+RUNS_LIMIT = 64
+"""Most pairs of sampling probability and noise that one budget may hold: each is one numerical
+distribution for an accountant to make and to compose."""
+
+SAMPLING_MINIMUM = 1e-9
+"""Least sampling probability of a DP-SGD run."""
+
+MULTIPLIER_RANGE = (1e-3, 1e6)
+"""Noise multipliers of DP-SGD that an event may state. What protects too little is refused by
+the accountant, in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,16 +54,16 @@ class PrivacyEvent:
     steps: int = 0
 
     def __post_init__(self) -> None:
-        try:
-            q = calibration.decimal(self.sampling_probability)
-            sigma = calibration.decimal(self.noise_multiplier)
-        except DecodeError as error:
-            raise DecodeError(f"privacy event: {error}") from error
-        if not _INTEGER.fullmatch(self.mu_squared):
-            raise DecodeError(f"privacy event: mu_squared is {self.mu_squared!r}")
-        units = int(self.mu_squared)
+        q = numbers.decimal(self.sampling_probability, what="privacy event: sampling probability")
+        sigma = numbers.decimal(self.noise_multiplier, what="privacy event: noise multiplier")
+        units = numbers.integer(self.mu_squared, what="privacy event: mu_squared")
         gaussian = units > 0 and q == 0 and sigma == 0 and self.steps == 0
-        dp_sgd = units == 0 and 0 < q <= 1 and 0 < sigma < math.inf and self.steps > 0
+        dp_sgd = (
+            units == 0
+            and SAMPLING_MINIMUM <= q <= 1
+            and MULTIPLIER_RANGE[0] <= sigma <= MULTIPLIER_RANGE[1]
+            and 0 < self.steps <= STEPS_LIMIT
+        )
         if not (gaussian if self.mechanism == "gaussian" else dp_sgd):
             raise DecodeError(f"privacy event: fields do not describe a {self.mechanism} charge")
 

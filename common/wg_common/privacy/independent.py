@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from wg_common.errors import VerificationError
 from wg_common.privacy import calibration
 from wg_common.privacy.events import PrivacyEvent
 
@@ -20,6 +21,13 @@ _UNIT_BITS = 40
 """mu^2 is counted in 2^-40; said again here, so that one wrong constant is not believed twice."""
 
 _RELATIVE_DELTA_ERROR = 1e-3
+
+BINS_LIMIT = 1 << 22
+"""Most bins of all distributions together that the numerical bracket may use (half a minute and a
+gigabyte). Where a finer one would need more, the bracket is wider instead."""
+
+_WIDEST = 0.1
+"""Half a bracket's width over one plus epsilon, above which it would be no second opinion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,8 @@ def epsilon_bounds(events: Sequence[PrivacyEvent], delta: float, *, error: float
 
     Raises:
         ConfigError: ``delta`` is out of range.
+        VerificationError: There are so many steps and kinds of runs that a bracket within
+            ``BINS_LIMIT`` would say nothing.
     """
     calibration.check_delta(delta)
     mu = math.sqrt(math.ldexp(sum(int(event.mu_squared) for event in events), -_UNIT_BITS))
@@ -79,11 +89,30 @@ def _mixed(mu: float, runs: Counter[tuple[str, str]], delta: float, error: float
     if mu:
         mechanisms.append(GaussianMechanism(1 / mu))
         steps.append(1)
+    delta_error = delta * _RELATIVE_DELTA_ERROR
+    error = max(error, _affordable(mechanisms, steps, error, delta_error))
     accountant = PRVAccountant(
-        prvs=mechanisms,
-        max_self_compositions=steps,
-        eps_error=error,
-        delta_error=delta * _RELATIVE_DELTA_ERROR,
+        prvs=mechanisms, max_self_compositions=steps, eps_error=error, delta_error=delta_error
     )
     lower, estimate, upper = accountant.compute_epsilon(delta, steps)
+    if error > _WIDEST * (1 + estimate):
+        raise VerificationError(
+            f"DP-SGD: {sum(steps)} steps in {len(steps)} kinds of runs: other code can bracket"
+            f" their epsilon to {error:.3g} either side only, which checks nothing"
+        )
     return Bounds(float(lower), float(estimate), float(upper))
+
+
+def _affordable(
+    mechanisms: Sequence[object], steps: Sequence[int], error: float, delta_error: float
+) -> float:
+    """The least half width of a bracket whose bins number at most ``BINS_LIMIT``.
+
+    Bins lie ``error / sqrt(T/2 ln(12/delta_error))`` apart (Gopi et al. 2021, Theorem 5.5) on a
+    domain whose size hardly depends on ``error``.
+    """
+    from prv_accountant.accountant import compute_safe_domain_size
+
+    half = compute_safe_domain_size(mechanisms, steps, error, delta_error)
+    dense = math.sqrt(sum(steps) / 2 * math.log(12 / delta_error))
+    return float(2 * half * dense * len(steps) / BINS_LIMIT)

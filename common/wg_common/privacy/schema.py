@@ -36,8 +36,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
+from wg_common import numbers
 from wg_common.errors import DecodeError
-from wg_common.privacy import calibration
 
 VERSION = 1
 
@@ -134,7 +134,7 @@ class StatisticsSchema:
         unique = len(set(self.labels)) == len(self.labels) and all(self.labels)
         _require(unique, "labels", self.labels, "unique names that are not empty")
         try:
-            positive = calibration.decimal(self.clip_radius) > 0
+            positive = numbers.decimal(self.clip_radius) > 0
         except DecodeError:
             positive = False
         _require(positive, "clip_radius", self.clip_radius, "a positive decimal number")
@@ -164,7 +164,7 @@ class StatisticsSchema:
     @property
     def radius(self) -> float:
         """R: the clip radius in feature units."""
-        return float(self.clip_radius)
+        return numbers.decimal(self.clip_radius)
 
     @property
     def blocks(self) -> tuple[Block, Block, Block]:

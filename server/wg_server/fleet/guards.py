@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import re
 import time
 from collections.abc import Callable
 
@@ -30,6 +31,9 @@ SITE_STATE = "site"
 
 _SEEN_SECONDS = 10.0
 
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+"""A content length: Python's ``int`` raises from 4,300 digits on."""
+
 
 class BodyLimit:
     """Refuses a body that is too large, of unknown length, or too slow, without reading on."""
@@ -48,10 +52,13 @@ class BodyLimit:
         length = headers.get(b"content-length")
         if length is None and (scope["method"] != "GET" or b"transfer-encoding" in headers):
             await PlainTextResponse("length required\n", 411)(scope, receive, send)
-        elif length is not None and (not length.isdigit() or int(length) > self._limit):
+        elif length is not None and not self._fits(length):
             await PlainTextResponse("payload too large\n", 413)(scope, receive, send)
         else:
             await self._app(scope, self._timed(receive), send)
+
+    def _fits(self, length: bytes) -> bool:
+        return bool(_LENGTH.fullmatch(length)) and int(length) <= self._limit
 
     def _timed(self, receive: Receive) -> Receive:
         deadline = time.monotonic() + self._seconds

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 import msgspec
-import yaml
 
-from wg_common import atomic, canonical
+from wg_common import atomic, canonical, settings
 from wg_common.errors import ConfigError
 from wg_common.nets import encoder as encoders
 from wg_common.nets import encoder_package, registry
@@ -291,11 +290,11 @@ def parse(text: bytes, kind: type[T], what: str) -> T:
     Raises:
         ConfigError: Not YAML, an unknown or missing field, or a wrong type or value.
     """
+    document = settings.read_yaml(text, what=what)
     try:
-        document = yaml.safe_load(text)
         found = msgspec.convert(document, type=kind)
         again = msgspec.to_builtins(found)
-    except (yaml.YAMLError, UnicodeDecodeError, msgspec.ValidationError, ConfigError) as error:
+    except (msgspec.ValidationError, ConfigError) as error:
         raise ConfigError(f"{what}: {error}") from error
     _unknown(document, again, what)
     return found

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from wg_common.errors import DecodeError
 from wg_common.ledger import entries
 from wg_common.ledger.commitment import commit
-from wg_common.privacy.events import PrivacyEvent
+from wg_common.privacy.events import STEPS_LIMIT, PrivacyEvent
 
 text = st.text(st.characters(codec="utf-8"), max_size=12)
 digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
@@ -43,11 +43,14 @@ events = st.one_of(
         mechanism=st.just("dp-sgd"),
         sampling_probability=st.just("0.01"),
         noise_multiplier=st.just("1.5"),
-        steps=st.integers(1, 1 << 40),
+        steps=st.integers(1, STEPS_LIMIT),
     ),
 )
 caps = st.sampled_from(["1", "0.5", "10"])
 deltas = st.sampled_from(["1e-5", "0.001"])
+whole = st.integers(0, 10**60).map(str)
+reals = st.floats(0, 1e300)
+decimals = reals.map(repr)
 
 
 NAMED: dict[str, st.SearchStrategy[Any]] = {
@@ -55,6 +58,16 @@ NAMED: dict[str, st.SearchStrategy[Any]] = {
     "payload_sha256": digests,
     "cap_epsilon": caps,
     "cap_delta": deltas,
+    "epsilon": caps,
+    "delta": deltas,
+    "clip_radius": decimals,
+    "sensitivity_squared": whole,
+    "sigma": reals.map(float.hex) | decimals,
+    "rho": st.just("") | decimals,
+    "mu_squared_before": whole,
+    "mu_squared_after": whole,
+    "epsilon_before": decimals,
+    "epsilon_after": decimals,
 }
 
 

@@ -1,0 +1,61 @@
+"""YAML that people write: configurations and plans, read with bounds on the work.
+
+YAML lets few bytes ask for much: an alias repeats what it names, and nine lines of nine aliases
+are a thousand million items ("billion laughs"); nesting overflows the stack of a recursive
+reader; a plain word may be a date, or a number of a million digits. So the events of the document
+are counted before anything is built, aliases are refused, and whatever the reader may raise
+becomes one error that names the file.
+"""
+
+from __future__ import annotations
+
+import yaml
+
+from wg_common.errors import ConfigError
+
+DEPTH_LIMIT = 32
+"""Deepest nesting of a YAML document; ours need four levels."""
+
+EVENTS_LIMIT = 100_000
+"""Most scalars and brackets of a YAML document."""
+
+SCALAR_LIMIT = 4096
+"""Longest single value in a YAML document, in characters."""
+
+
+def read_yaml(data: bytes, *, what: str) -> object:
+    """Read one YAML document: dictionaries, lists and scalars.
+
+    Args:
+        data: The document, UTF-8. Its size is the caller's to bound.
+        what: The file, for messages.
+
+    Raises:
+        ConfigError: Not YAML, an alias, or deeper, longer or larger than anything of ours.
+    """
+    try:
+        text = data.decode("utf-8")
+        _check_work(text, what)
+        return yaml.safe_load(text)
+    # ValueError and OverflowError: a date, number or base64 that is none.
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        raise ConfigError(f"{what}: not YAML: {error}") from error
+
+
+def _check_work(text: str, what: str) -> None:
+    depth = 0
+    for count, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
+        if isinstance(event, yaml.AliasEvent):
+            raise ConfigError(f"{what}: alias *{event.anchor}: aliases are not read")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        elif isinstance(event, yaml.ScalarEvent) and len(event.value) > SCALAR_LIMIT:
+            raise ConfigError(
+                f"{what}: a value of {len(event.value)} characters, at most {SCALAR_LIMIT}"
+            )
+        if depth > DEPTH_LIMIT:
+            raise ConfigError(f"{what}: nested deeper than {DEPTH_LIMIT} levels")
+        if count >= EVENTS_LIMIT:
+            raise ConfigError(f"{what}: more than {EVENTS_LIMIT} values and brackets")
