@@ -163,14 +163,14 @@ class PrivacyConfig:
 
     def _check_caps(self) -> None:
         """One request is at most what all together may cost."""
-        if Decimal(self.max_request_delta) > Decimal(self.cap_delta):
+        if numbers.exact(self.max_request_delta) > numbers.exact(self.cap_delta):
             raise ConfigError(
                 f"privacy.max_request_delta: {self.max_request_delta} is more than"
                 f" privacy.cap_delta, {self.cap_delta}: a request would promise less than the cap"
             )
         # At a smaller delta an epsilon above the cap's can still fit under the cap.
-        equal = Decimal(self.max_request_delta) == Decimal(self.cap_delta)
-        if equal and Decimal(self.max_request_epsilon) > Decimal(self.cap_epsilon):
+        equal = numbers.exact(self.max_request_delta) == numbers.exact(self.cap_delta)
+        if equal and numbers.exact(self.max_request_epsilon) > numbers.exact(self.cap_epsilon):
             raise ConfigError(
                 f"privacy.max_request_epsilon: {self.max_request_epsilon} is more than"
                 f" privacy.cap_epsilon, {self.cap_epsilon}: the budget could never pay such a"
@@ -275,7 +275,7 @@ def default_request_epsilon(cap_epsilon: str) -> str:
     """
     default = PrivacyConfig().max_request_epsilon
     cap = positive_decimal(cap_epsilon, "privacy.cap_epsilon")
-    return cap_epsilon if cap < Decimal(default) else default
+    return cap_epsilon if cap < positive_decimal(default, "default") else default
 
 
 def positive_decimal(text: str, what: str) -> Decimal:
