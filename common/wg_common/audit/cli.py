@@ -6,103 +6,64 @@ Everything heavy is imported inside a command, so that the program starts at onc
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from wg_common import __version__
+from wg_common.audit import evidence
 from wg_common.cli import emit, json_option, note, run, say
-from wg_common.errors import EXIT_VERIFICATION, UsageError
+from wg_common.errors import EXIT_OK, EXIT_VERIFICATION
 
 if TYPE_CHECKING:
-    from wg_common.ledger.anchors import Anchors, KnownWitness
+    from wg_common.audit.verification import Finding
 
 _PATH = click.Path(path_type=Path)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
-
-_ledger_key_option = click.option(
-    "--ledger-key", metavar="HEX", help="The site's ledger key, as the server knows it."
-)
-_witness_keys_option = click.option(
-    "--witness-key",
-    "witness_keys",
-    metavar="NAME=HEX",
-    multiple=True,
-    help="A witness's name and key, as it publishes them; only cosignatures under this key count. "
-    "Repeat it for further witnesses.",
-)
-_witnesses_option = click.option(
-    "--witnesses",
-    "quorum",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="How many of the given witnesses must have cosigned.  [default: all]",
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="wg-audit")
 def group() -> None:
-    """Verify what a site released and what it cost. Offline, trusting nobody."""
+    """Verify offline what a site released and what it cost, and say on whose word."""
 
 
 @group.command()
 @click.argument("path", type=_PATH)
-@_ledger_key_option
-@_witness_keys_option
-@_witnesses_option
-@click.option(
-    "--statistics",
-    type=_PATH,
-    multiple=True,
-    help="A file that the server received (.wgs, .wgc), or a folder of them: each must be covered, "
-    "and be what its charge says.",
-)
-@click.option(
-    "--previous", type=_PATH, help="The log that this one replaced: its spend must be inherited."
-)
+@evidence.options
 @json_option
-def verify(
-    path: Path,
-    ledger_key: str | None,
-    witness_keys: tuple[str, ...],
-    quorum: int | None,
-    statistics: tuple[Path, ...],
-    previous: Path | None,
-    as_json: bool,
-) -> None:
-    """Verify PATH: a ledger export (.wgl), or a client's home folder."""
-    from wg_common.audit import verification
+def verify(path: Path, as_json: bool, **brought: Any) -> int:
+    """Verify PATH: a ledger export (.wgl), or a client's home folder.
 
-    finding = verification.verify(
-        path,
-        _anchors(ledger_key, witness_keys, quorum),
-        statistics=statistics,
-        previous=previous,
-    )
-    if as_json:
-        emit(finding.to_json())
-        return
+    A log proves nothing by its own word alone: bring the keys, and a checkpoint or the server's
+    folder. The verdict says what was compared, and what was not.
+    """
+    finding = evidence.verify(path, **brought)
     document = finding.to_json()
-    say(f"verified: {document['entries']} entries of {document['origin']} hold")
+    if as_json:
+        emit(document)
+        return _exit_code(finding)
+    found = finding.verdict
+    say(f"{found.word}: {document['entries']} entries of {document['origin']} hold together")
+    for problem in found.problems:
+        say(f"  NOT VERIFIED  {problem}")
+    for name, text in found.lines():
+        say(f"  {name:<12}{text}")
     say(
-        f"  charges {document['charges']}, releases {document['releases']}, "
+        f"  {'charges':<12}{document['charges']}, releases {document['releases']}, "
         f"burned {document['burned']}"
     )
     for account in finding.accounts:
         say(
-            f"  {', '.join(account.datasets)}: epsilon {account.primary:.4f} of "
+            f"  {'budget':<12}{', '.join(account.datasets)}: epsilon {account.primary:.4f} of "
             f"{account.cap_epsilon:g} at delta {account.delta:g} "
             f"(independent code: {account.independent:.4f})"
         )
-    say(
-        f"  cosigned up to entry {document['witnessed_size']} "
-        f"({document['cosigned_checkpoints']} checkpoints)"
-    )
-    if finding.received:
-        say(f"  received files, each covered by one release: {len(finding.received)}")
     for remark in finding.remarks:
         note(f"note: {remark}")
+    for missing in found.not_checked:
+        note(f"not checked: {missing}")
+    return _exit_code(finding)
 
 
 @group.command()
@@ -123,28 +84,21 @@ def export(home: Path, out: Path, as_json: bool) -> None:
 @group.command()
 @click.argument("path", type=_PATH)
 @click.option("--out", type=_PATH, required=True, help="The HTML page to write.")
-@_ledger_key_option
-@_witness_keys_option
-@_witnesses_option
+@evidence.options
 @json_option
-def report(
-    path: Path,
-    out: Path,
-    ledger_key: str | None,
-    witness_keys: tuple[str, ...],
-    quorum: int | None,
-    as_json: bool,
-) -> None:
+def report(path: Path, out: Path, as_json: bool, **brought: Any) -> int:
     """Verify PATH and write one self-contained HTML page about it, to read, print and file."""
     from wg_common import atomic
     from wg_common.audit.report import render
 
-    page = render(path, _anchors(ledger_key, witness_keys, quorum))
+    finding = evidence.verify(path, **brought)
+    page = render(path, finding)
     atomic.write_bytes(out, page.encode())
     if as_json:
-        emit({"out": str(out), "bytes": len(page.encode())})
+        emit({"out": str(out), "bytes": len(page.encode()), "verdict": finding.verdict.word})
     else:
-        say(f"{out}: written")
+        say(f"{out}: written ({finding.verdict.word})")
+    return _exit_code(finding)
 
 
 @group.command()
@@ -181,18 +135,9 @@ def empirical(
 @group.command()
 @click.argument("path", type=_PATH)
 @click.option("--out", type=_PATH, help="The YAML file to write; standard output if not given.")
-@_ledger_key_option
-@_witness_keys_option
-@_witnesses_option
+@evidence.options
 @json_option
-def registry(
-    path: Path,
-    out: Path | None,
-    ledger_key: str | None,
-    witness_keys: tuple[str, ...],
-    quorum: int | None,
-    as_json: bool,
-) -> None:
+def registry(path: Path, out: Path | None, as_json: bool, **brought: Any) -> int:
     """Verify PATH and write a draft for the Differential Privacy Deployments Registry.
 
     What the log cannot know is left for a person, and named.
@@ -200,19 +145,21 @@ def registry(
     from wg_common import atomic
     from wg_common.audit import registry as registries
 
-    entry = registries.write(path, _anchors(ledger_key, witness_keys, quorum))
+    finding = evidence.verify(path, **brought)
+    entry = registries.write(path, finding)
     if out is not None:
         atomic.write_bytes(out, entry.to_yaml().encode("utf-8"))
     if as_json:
         place = None if out is None else str(out)
         emit({"out": place, "entry": entry.document, "missing": list(entry.missing)})
-        return
+        return _exit_code(finding)
     if out is None:
         say(entry.to_yaml().rstrip("\n"))
     else:
         say(f"{out}: written")
     for name in entry.missing:
         note(f"for a person: {name}")
+    return _exit_code(finding)
 
 
 @group.command()
@@ -248,30 +195,5 @@ def main() -> None:
     run(group)
 
 
-def _key(text: str, option: str) -> bytes:
-    try:
-        raw = bytes.fromhex(text)
-    except ValueError as error:
-        raise UsageError(f"{option}: {text[:80]!r} is not hex") from error
-    if len(raw) != 32:
-        raise UsageError(f"{option}: {len(raw)} bytes, expected 32")
-    return raw
-
-
-def _anchors(ledger_key: str | None, witness_keys: tuple[str, ...], quorum: int | None) -> Anchors:
-    from wg_common.ledger.anchors import Anchors
-
-    return Anchors(
-        ledger_key=None if ledger_key is None else _key(ledger_key, "--ledger-key"),
-        witnesses=tuple(map(_witness, witness_keys)),
-        quorum=quorum,
-    )
-
-
-def _witness(text: str) -> KnownWitness:
-    from wg_common.ledger.anchors import KnownWitness
-
-    name, separator, key = text.rpartition("=")
-    if not separator or not name:
-        raise UsageError(f"--witness-key: {text[:80]!r}, expected NAME=HEX")
-    return KnownWitness(name, _key(key, "--witness-key"))
+def _exit_code(finding: Finding) -> int:
+    return EXIT_OK if finding.passed else EXIT_VERIFICATION

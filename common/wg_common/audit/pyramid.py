@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wg_common.audit.accounts import worst
+from wg_common.audit.verdict import duration, utc
 from wg_common.audit.verification import Finding
 from wg_common.ledger.entries import Audit, Charge
 
@@ -69,8 +70,6 @@ def _unit(newest: Charge | None) -> Layer:
 
 
 def _trust(finding: Finding) -> Layer:
-    state = finding.history.state
-    names = sorted({witness.name for witness in state.witnesses})
     answers = ["fixed statistics whose layout does not depend on the data"]
     if any(account.dp_sgd_runs for account in finding.accounts):
         answers.append("checkpoints trained by DP-SGD")
@@ -79,10 +78,20 @@ def _trust(finding: Finding) -> Layer:
         (
             "noise is added on site, before anything leaves: the recipient is not trusted",
             f"answers: {'; '.join(answers)}",
-            f"witnesses: {', '.join(names) or 'none'}",
+            f"witnesses: {_witnesses(finding)}",
+            f"log before this one: {finding.succession.status}",
         ),
         "That the site itself keeps to this program: its own staff see the data anyway.",
     )
+
+
+def _witnesses(finding: Finding) -> str:
+    found = finding.verdict
+    if not found.needed:
+        named = ", ".join(dict.fromkeys(x.name for x in found.witnesses)) or "none"
+        return f"{named}, by the log's own word"
+    seen = ", ".join(f"{x.name} {x.key_id}" for x in found.witnesses if x.size)
+    return f"{found.cosigned_by} of {len(found.witnesses)} known by key ({seen})"
 
 
 def _algorithms(newest: Charge | None, audits: Sequence[Audit]) -> Layer:
@@ -94,7 +103,8 @@ def _algorithms(newest: Charge | None, audits: Sequence[Audit]) -> Layer:
             "cost is computed from them (checked by two code bases)"
             if newest.event.mechanism == "dp-sgd"
             else f"squared sensitivity {newest.mechanism.sensitivity_squared} and σ are on each "
-            "charge, and its cost follows from them exactly (checked)",
+            "charge; both, μ² and ε follow from its blocks and weights (derived again by other "
+            "code)",
             f"accountant: {newest.mechanism.accountant}",
         ]
     shown.append(
@@ -141,12 +151,22 @@ def _security(finding: Finding) -> Layer:
         (
             f"{history.state.size} entries in one hash chain and Merkle tree, "
             f"{len(history.heads)} signed checkpoints, all verified",
-            f"cosigned up to entry {history.witnessed_size} of {history.state.size}",
+            f"cosigned up to entry {history.witnessed_size} of {history.state.size}"
+            + ("" if finding.verdict.needed else ", by the log's own word"),
+            f"newest cosignature: {_age(finding)}",
+            f"received files held against their charges: {len(finding.received)}",
             f"{len(history.state.keys)} signing key(s), each rotation signed by both keys",
         ),
         "A release that bypasses the ledger: only the site's network policy can stop it; the "
         "server refuses statistics that no entry covers.",
     )
+
+
+def _age(finding: Finding) -> str:
+    fresh = finding.fresh
+    if fresh.newest is None or fresh.age is None:
+        return "no witness is known by key"
+    return f"{utc(fresh.newest)} UTC, {duration(fresh.age)} before this verification"
 
 
 def _collection(newest: Charge | None) -> Layer:

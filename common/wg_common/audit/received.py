@@ -7,7 +7,7 @@ a larger sensitivity or for another purpose than its charge says, is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -19,7 +19,7 @@ from wg_common import atomic, canonical, container, contribution_file, statistic
 from wg_common.audit import rederive
 from wg_common.audit.rederive import Layout
 from wg_common.errors import DecodeError, VerificationError
-from wg_common.ledger import merkle
+from wg_common.ledger import entries, merkle
 from wg_common.ledger.entries import BlockShare, Charge
 from wg_common.ledger.history import History
 from wg_common.privacy.events import PrivacyEvent
@@ -120,13 +120,24 @@ def files(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
-def match(history: History, charges: Charges, paths: Iterable[Path]) -> list[Received]:
+def match(
+    history: History,
+    charges: Charges,
+    paths: Iterable[Path],
+    *,
+    earlier: Collection[str] = (),
+) -> tuple[list[Received], list[Path]]:
     """Match each file with the one RELEASE entry that covers it, and with that entry's charge.
 
     Args:
         history: The verified log.
         charges: Gives the CHARGE entry of an index.
         paths: Covered statistics (``.wgs``) and contributions (``.wgc``).
+        earlier: Origins of earlier logs of the site.
+
+    Returns:
+        Files that this log covers, and files that belong to an earlier log: statistics that say
+        so, and, if there is one, contributions that this log does not cover.
 
     Raises:
         DecodeError: A file is neither.
@@ -136,20 +147,28 @@ def match(history: History, charges: Charges, paths: Iterable[Path]) -> list[Rec
     for state in history.state.charges.values():
         if state.release is not None:
             by_hash.setdefault(state.payload_sha256, []).append(state.seq)
-    matched = []
+    matched, left = [], []
     for path in paths:
         try:
-            matched.append(_match(history, charges, by_hash, path))
+            found = _match(history, charges, by_hash, path, earlier)
+            if found is None:
+                left.append(path)
+            else:
+                matched.append(found)
         except DecodeError as error:
             raise DecodeError(f"{path}: {error}") from error
         except VerificationError as error:
             raise VerificationError(f"{path}: {error}") from error
-    return matched
+    return matched, left
 
 
 def _match(
-    history: History, charges: Charges, by_hash: dict[str, list[int]], path: Path
-) -> Received:
+    history: History,
+    charges: Charges,
+    by_hash: dict[str, list[int]],
+    path: Path,
+    earlier: Collection[str],
+) -> Received | None:
     contribution = path.suffix == CONTRIBUTION_SUFFIX
     limit = contribution_file.CONTRIBUTION_LIMIT if contribution else STATISTICS_LIMIT
     data = atomic.read_bytes(path, limit=limit)
@@ -157,6 +176,8 @@ def _match(
     payload = data if covered is None else covered.release
     digest = canonical.sha256_hex(payload)
     found = by_hash.get(digest, [])
+    if not found and earlier and (covered is None or _origin(covered.charge_entry) in earlier):
+        return None
     if len(found) != 1:
         raise VerificationError(f"covered by {len(found)} RELEASE entries, expected exactly one")
     state = history.state.charges[found[0]]
@@ -177,6 +198,10 @@ def _match(
     except VerificationError as error:
         raise VerificationError(f"entry {state.seq}: {error}") from error
     return Received(path.name, digest, release)
+
+
+def _origin(entry: bytes) -> str:
+    return entries.decode(entry, what="charge entry").head.origin
 
 
 def _check_statistics(payload: bytes, charge: Charge, site: str) -> None:

@@ -19,13 +19,12 @@ from typing import Any
 
 import yaml
 
-from wg_common.audit import pyramid, verification
+from wg_common.audit import pyramid
 from wg_common.audit.accounts import LineageAccount, worst
 from wg_common.audit.verification import Finding
-from wg_common.errors import ConfigError
+from wg_common.errors import ConfigError, VerificationError
 from wg_common.ledger import entries
 from wg_common.ledger import history as histories
-from wg_common.ledger.anchors import NOTHING, Anchors
 
 BY_A_PERSON = "[to be filled in by a person] "
 TIER = 3
@@ -88,19 +87,19 @@ class _Seen:
     first_release: entries.Release | None = None
 
 
-def write(path: Path, anchors: Anchors = NOTHING) -> Entry:
-    """Verify a log, and make its entry.
+def write(path: Path, finding: Finding) -> Entry:
+    """Make the entry of a log that was verified.
 
     Args:
         path: A client's home, a ledger file or an export.
-        anchors: As in ``verification.verify``.
+        finding: From ``verification.verify`` of that path.
 
     Raises:
         ConfigError: The path cannot be read, or nothing was charged on this log.
-        DecodeError: It is no log.
-        VerificationError: The log does not hold; there is no entry about such a log.
+        VerificationError: The verdict is not "verified"; there is no entry about such a log.
     """
-    finding = verification.verify(path, anchors)
+    if not finding.passed:
+        raise VerificationError(f"{path}: {'; '.join(finding.verdict.problems)}")
     source = histories.open_source(path)
     try:
         seen = _collect(histories.stored_entries(source))
@@ -277,7 +276,7 @@ def _model(finding: Finding, seen: _Seen) -> dict[str, Any]:
             f" {_list(seen.recipients)} (sees the releases; chooses when to ask, and at which"
             f" epsilon within the plant's policy; not trusted). Witness: {witnesses} (sees hashes;"
             " trusted to remember). Other plants (get weights made from these releases; not"
-            " trusted). Auditor (sees the log; trusts nobody)."
+            " trusted). Auditor (sees the log; trusts keys that it got elsewhere)."
         ),
         "release_type": "Many releases" if releases > 1 else "One release",
         "release_type_details": (
@@ -305,9 +304,11 @@ def _notes(finding: Finding, seen: _Seen, newest: entries.Charge) -> str:
         for layer in pyramid.layers(finding, newest, seen.audits)
     )
     remarks = "\n".join(f"- {_clean(remark)}" for remark in finding.remarks) or "- none"
+    missing = "\n".join(f"- {_clean(words)}" for words in finding.verdict.not_checked)
     return (
         f"Made from a verified log of {finding.history.state.size} entries.\n\n"
-        f"Layers of NIST SP 800-226:\n{layers}\n\nWhat the verifier remarked:\n{remarks}\n"
+        f"Layers of NIST SP 800-226:\n{layers}\n\nWhat the verifier remarked:\n{remarks}\n\n"
+        f"What it did not check:\n{missing}\n"
     )
 
 

@@ -6,7 +6,6 @@ image from outside. Times in it are the site's clock unless a witness's cosignat
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,12 @@ from pathlib import Path
 import jinja2
 
 from wg_common import __version__, numbers
-from wg_common.audit import figures, pyramid, verification
+from wg_common.audit import figures, pyramid
 from wg_common.audit.figures import Line, Mark
+from wg_common.audit.verdict import utc
 from wg_common.audit.verification import Finding
 from wg_common.ledger import entries
 from wg_common.ledger import history as histories
-from wg_common.ledger.anchors import NOTHING, Anchors
 from wg_common.ledger.entries import Charge, Entry
 from wg_common.ledger.state import parse_sigma
 
@@ -54,21 +53,14 @@ class Budget:
 
 def render(
     path: Path,
-    anchors: Anchors = NOTHING,
-    *,
-    now: int | None = None,
+    finding: Finding,
 ) -> str:
-    """Verify a log and render the page.
+    """Render the page about a log that was verified.
 
     Args:
         path: A client's home, a ledger file or an export.
-        anchors: As in ``verification.verify``.
-        now: Unix time that the page names as its own, seconds.
-
-    Raises:
-        VerificationError: The log does not hold; there is no report on such a log.
+        finding: From ``verification.verify`` of that path.
     """
-    finding = verification.verify(path, anchors)
     source = histories.open_source(path)
     try:
         charges, audits, datasets = _collect(finding, histories.stored_entries(source))
@@ -79,6 +71,7 @@ def render(
     return _template().render(
         document=finding.to_json(),
         finding=finding,
+        verdict=finding.verdict,
         state=state,
         budgets=_budgets(finding, charges),
         charges=charges,
@@ -90,7 +83,7 @@ def render(
             [(c.time, head.size) for head in heads for c in head.cosignatures]
         ),
         layers=pyramid.layers(finding, charges[-1].charge if charges else None, audits),
-        now=int(time.time()) if now is None else now,
+        now=finding.fresh.checked,
         version=__version__,
     )
 
@@ -161,14 +154,7 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.filters["utc"] = utc
+    environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     environment.filters["short"] = lambda text: f"{text[:12]}…" if len(text) > 14 else text
     environment.filters["number"] = lambda value: f"{float(value):.4g}"
     return environment.get_template("report.html.j2")
-
-
-def utc(seconds: int) -> str:
-    """A Unix time in UTC, or the number itself where no calendar reaches."""
-    try:
-        return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
-    except (ValueError, OverflowError, OSError):
-        return f"{seconds} s"

@@ -1,13 +1,15 @@
-"""One verification of a log, from a path to a finding that can be printed as JSON."""
+"""One verification of a log, from a path and what is known from elsewhere to a finding."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from wg_common import canonical
+from wg_common.audit import freshness, server_folder, succession
 from wg_common.audit.accounts import (
     AloneFigures,
     LineageAccount,
@@ -16,12 +18,16 @@ from wg_common.audit.accounts import (
     check_stated,
     worst,
 )
+from wg_common.audit.freshness import Freshness
 from wg_common.audit.received import Received, files, match
+from wg_common.audit.server_folder import ServerFolder
+from wg_common.audit.succession import Succession
+from wg_common.audit.verdict import Verdict, verdict
+from wg_common.errors import VerificationError
 from wg_common.ledger import history as histories
 from wg_common.ledger.anchors import NOTHING, Anchors
 from wg_common.ledger.entries import Charge
 from wg_common.ledger.history import History, Source
-from wg_common.ledger.recovery import verify_succession
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +39,9 @@ class Burned:
     dataset: str
 
 
-@dataclass(frozen=True, slots=True)
-class Trust:
-    """What was compared with a key from elsewhere; otherwise the log vouches for itself."""
-
-    ledger_key: bool
-    witness_key: bool
-
-
 @dataclass(slots=True)
 class Finding:
-    """A log that holds, what it cost, and what an auditor should look at.
+    """A log that holds, what it cost, and what an auditor may believe of it.
 
     Attributes:
         history: The verified history.
@@ -51,7 +49,9 @@ class Finding:
         burned: Charges without a release.
         received: Files of the server that were matched with their charges.
         unchecked: Stated epsilons of DP-SGD runs that were not recomputed.
-        trust: What was compared with outside knowledge.
+        fresh: How new this copy is known to be.
+        succession: What is known of logs before this one.
+        verdict: All that was compared, and what was not, in words.
     """
 
     history: History
@@ -59,25 +59,28 @@ class Finding:
     burned: list[Burned]
     received: list[Received]
     unchecked: int
-    trust: Trust
+    fresh: Freshness
+    succession: Succession
+    verdict: Verdict
+
+    @property
+    def passed(self) -> bool:
+        """Whether the log holds, and no log of the site is known whose spend it leaves out."""
+        return not self.verdict.problems
 
     @property
     def remarks(self) -> list[str]:
         """What holds, but deserves a look."""
         state = self.history.state
         notes = []
-        if not self.trust.ledger_key:
-            notes.append(
-                "the ledger key is the log's own word; compare it with the key from enrolment "
-                "(--ledger-key)"
-            )
-        if not self.trust.witness_key and state.witnesses:
-            notes.append("witness keys are the log's own word (--witness-key)")
         if not self.history.witnessed_size:
             notes.append("no witness has cosigned: a rolled-back copy would look the same")
         elif self.history.witnessed_size < state.size:
             count = state.size - self.history.witnessed_size
-            notes.append(f"not cosigned yet: the last {_count(count, 'entry', 'entries')}")
+            notes.append(
+                f"not cosigned yet: the last {_count(count, 'entry', 'entries')}, which can only "
+                "add to the spend"
+            )
         if self.burned:
             notes.append(f"{_count(len(self.burned), 'charge')} without a release: burned")
         if len(self.accounts) > 1:
@@ -88,13 +91,8 @@ class Finding:
         if state.clock_steps_back:
             first = ", ".join(map(str, state.clock_steps_back[:5]))
             notes.append(f"the site's clock stepped back at entries {first}")
-        if state.genesis is not None and state.genesis.predecessor is not None:
-            notes.append(
-                f"replaces log {state.genesis.predecessor.origin}: "
-                f"{state.genesis.predecessor.reason}"
-            )
-        if self.unchecked:
-            notes.append(f"{self.unchecked} stated epsilons of DP-SGD charges were not recomputed")
+        if self.succession.predecessor:
+            notes.append(f"replaces log {self.succession.predecessor}: {self.succession.reason}")
         return notes
 
     def to_json(self) -> dict[str, Any]:
@@ -104,7 +102,8 @@ class Finding:
         cosigned = [head for head in self.history.heads if head.cosignatures]
         releases = sum(not charge.open for charge in state.charges.values())
         return {
-            "verified": True,
+            "verified": self.passed,
+            "verdict": canonical.to_builtins(self.verdict),
             "origin": state.origin,
             "site": state.site,
             "entries": state.size,
@@ -132,7 +131,6 @@ class Finding:
             "witnessed_size": self.history.witnessed_size,
             "cosigned_checkpoints": len(cosigned),
             "received": [canonical.to_builtins(item) for item in self.received],
-            "trust": canonical.to_builtins(self.trust),
             "remarks": self.remarks,
         }
 
@@ -143,6 +141,10 @@ def verify(
     *,
     statistics: Iterable[Path] = (),
     previous: Path | None = None,
+    checkpoints: Iterable[Path] = (),
+    server: Path | None = None,
+    max_age: int | None = None,
+    now: int | None = None,
 ) -> Finding:
     """Verify a client's home, a ledger file or an export.
 
@@ -153,29 +155,60 @@ def verify(
             must be covered by exactly one RELEASE entry, and be what its charge says.
         previous: The log that this one replaced: its spend must have been inherited, and the
             same witnesses must have cosigned it.
+        checkpoints: Checkpoints that were got by another way: the log must extend each; one of
+            another log of the site must be the one that this log replaced.
+        server: Folder that ``wg-server export`` wrote: keys, checkpoints, received files and
+            earlier logs of the site, by the server's word.
+        max_age: Largest age of the newest cosignature, seconds.
+        now: Unix time, seconds; this machine's clock if it is not given.
 
     Raises:
-        ConfigError: The path cannot be read.
+        ConfigError: A path cannot be read.
         DecodeError: It is no log.
         VerificationError: Something does not hold; the message says which entry or proof.
     """
-    alone = AloneFigures()
+    moment = int(time.time()) if now is None else now
     source = histories.open_source(path)
     try:
-        history = histories.read(source, anchors, alone.add)
-        received = match(history, _charges(source), files(statistics))
+        site, origin = histories.identity(source)
+        folder = None if server is None else server_folder.open_folder(server, site, origin)
+        known = anchors if folder is None else folder.anchors(anchors)
+        alone = AloneFigures()
+        history = histories.read(source, known, alone.add)
+        if (history.state.site, history.state.origin) != (site, origin):
+            raise VerificationError(f"{path}: was changed while it was read")
+        earlier = {log.origin for log in folder.logs[:-1]} if folder else set()
+        paths = [*files(statistics), *(folder.files() if folder else [])]
+        received, left = match(history, _charges(source), paths, earlier=earlier)
     finally:
         source.close()
+    old = None
     if previous is not None:
-        # The old log, too, must be the one that the witnesses saw; its own key is another one.
-        verify_succession(history, _read(previous, replace(anchors, ledger_key=None)))
-    found = accounts(history)
+        old, more, left = _read_previous(previous, known, folder, left, earlier)
+        received += more
+    outside = [freshness.read_checkpoint(found) for found in checkpoints]
+    if folder is not None:
+        _check_server_key(history, folder)
+        outside += folder.checkpoints()
+    own, others = server_folder.others(outside, origin)
+    fresh = freshness.judge(history, own, now=moment, max_age=max_age)
+    found = succession.judge(
+        history, logs=folder.logs if folder else None, others=others, previous=old
+    )
+    figures = accounts(history)
     unchecked = check_alone(alone) + check_stated(history)
-    burned = [
-        Burned(charge.seq, charge.request_id, charge.dataset) for charge in history.state.burned()
-    ]
-    trust = Trust(anchors.ledger_key is not None, bool(anchors.witnesses))
-    return Finding(history, found, burned, received, unchecked, trust)
+    burned = [Burned(x.seq, x.request_id, x.dataset) for x in history.state.burned()]
+    words = verdict(
+        history,
+        given=anchors,
+        folder=folder,
+        fresh=fresh,
+        succession=found,
+        received=len(received),
+        left=len(left),
+        unchecked=unchecked,
+    )
+    return Finding(history, figures, burned, received, unchecked, fresh, found, words)
 
 
 def _charges(source: Source) -> Callable[[int], Charge]:
@@ -194,16 +227,36 @@ def _charges(source: Source) -> Callable[[int], Charge]:
     return charge
 
 
-def _read(path: Path, anchors: Anchors = NOTHING) -> History:
-    """A log whose charges hold by themselves, also against their own blocks."""
-    alone = AloneFigures()
+def _read_previous(
+    path: Path,
+    anchors: Anchors,
+    folder: ServerFolder | None,
+    paths: list[Path],
+    earlier: Collection[str],
+) -> tuple[History, list[Received], list[Path]]:
+    """The log before: it, too, must be the one that the witnesses saw, under its own key."""
     source = histories.open_source(path)
     try:
-        history = histories.read(source, anchors, alone.add)
+        _, origin = histories.identity(source)
+        log = folder.site.log(origin) if folder else None
+        key = bytes.fromhex(log.key) if log else None
+        alone = AloneFigures()
+        history = histories.read(source, replace(anchors, ledger_key=key), alone.add)
+        more, left = match(
+            history, _charges(source), paths, earlier=set(earlier) - {history.state.origin}
+        )
     finally:
         source.close()
     check_alone(alone)
-    return history
+    return history, more, left
+
+
+def _check_server_key(history: History, folder: ServerFolder) -> None:
+    keys = [period.public_key.hex() for period in history.state.keys]
+    if folder.log.key not in keys:
+        raise VerificationError(
+            f"the log is signed by {keys[-1]}, the server knows it with {folder.log.key}"
+        )
 
 
 def _count(number: int, one: str, many: str | None = None) -> str:

@@ -47,10 +47,8 @@ class Anchors:
         keys = {witness.public_key for witness in self.witnesses}
         if len(keys) != len(self.witnesses):
             raise ConfigError("witnesses: two names have one key; it would count twice")
-        if self.quorum is not None and not 1 <= self.quorum <= len(self.witnesses):
-            raise ConfigError(
-                f"witnesses: {self.quorum} must have cosigned, but {len(self.witnesses)} are given"
-            )
+        if self.quorum is not None and self.quorum < 1:
+            raise ConfigError(f"witnesses: {self.quorum} must have cosigned, expected 1 or more")
 
     @property
     def needed(self) -> int:
@@ -63,7 +61,9 @@ class Anchors:
         Args:
             sizes: For each witness, the largest size that it cosigned; zero if none.
         """
-        return sorted(sizes, reverse=True)[self.needed - 1] if self.needed else 0
+        if not 0 < self.needed <= len(sizes):
+            return 0
+        return sorted(sizes, reverse=True)[self.needed - 1]
 
 
 NOTHING = Anchors()

@@ -14,20 +14,21 @@ from __future__ import annotations
 
 import itertools
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from wg_common import canonical, numbers, signing
-from wg_common.errors import VerificationError
+from wg_common.errors import DecodeError, VerificationError
 from wg_common.ledger import checkpoint as checkpoints
-from wg_common.ledger import database, merkle
+from wg_common.ledger import database, entries, merkle
 from wg_common.ledger import note as notes
 from wg_common.ledger.anchors import NOTHING, Anchors, KnownWitness
-from wg_common.ledger.entries import Charge, Entry
+from wg_common.ledger.entries import Charge, Entry, Genesis
 from wg_common.ledger.export import ExportReader, summarise
 from wg_common.ledger.heads import check_head
+from wg_common.ledger.note import Note
 from wg_common.ledger.state import LedgerState
 from wg_common.privacy.events import PrivacyEvent
 
@@ -139,7 +140,7 @@ class History:
         With witnesses known from elsewhere only their keys count. Without, it is the newest size
         that any witness of the log's own choice has cosigned.
         """
-        if self.anchors.witnesses:
+        if self.anchors.needed:
             return self.anchors.covered([self.newest_of(x)[0] for x in self.anchors.witnesses])
         return max((head.size for head in self.heads if head.cosignatures), default=0)
 
@@ -209,10 +210,22 @@ def read(
     return history
 
 
+def identity(source: Source) -> tuple[str, str]:
+    """Site and origin that a log's first entry names; nothing of it is verified yet.
+
+    Raises:
+        DecodeError: The first entry is no genesis.
+    """
+    for data, _ in source.entries():
+        entry = entries.decode(data, what="entry 0")
+        if not isinstance(entry, Genesis):
+            raise DecodeError(f"entry 0: is a {entry.head.kind} entry, expected genesis")
+        return entry.site, entry.head.origin
+    raise VerificationError("entry 0: is missing, the log is empty")
+
+
 def stored_entries(source: Source) -> Iterator[Entry]:
     """The entries of a log that was verified, once more, one at a time."""
-    from wg_common.ledger import entries
-
     for data, _ in source.entries():
         yield entries.decode(data)
 
@@ -266,7 +279,16 @@ def _check_ends(state: LedgerState, heads: dict[int, bytes]) -> None:
 _KeyIds = dict[tuple[str, bytes], list[KnownWitness]]
 
 
-def _by_key_id(witnesses: list[KnownWitness]) -> _KeyIds:
+def cosignatures(note: Note, witnesses: Iterable[KnownWitness]) -> list[tuple[KnownWitness, int]]:
+    """Which of the witnesses cosigned a checkpoint, by key, and when (Unix seconds).
+
+    Raises:
+        VerificationError: A cosignature of one of them does not hold.
+    """
+    return _cosignatures(note, _by_key_id(witnesses))
+
+
+def _by_key_id(witnesses: Iterable[KnownWitness]) -> _KeyIds:
     found: _KeyIds = {}
     for witness in dict.fromkeys(witnesses):
         identifier = notes.key_id(witness.name, notes.COSIGNATURE, witness.public_key)
@@ -274,19 +296,26 @@ def _by_key_id(witnesses: list[KnownWitness]) -> _KeyIds:
     return found
 
 
-def _signed(data: bytes, known: _KeyIds, anchors: Anchors) -> SignedHead:
-    head, note = checkpoints.decode(data, what="checkpoint")
+def _cosignatures(note: Note, known: _KeyIds) -> list[tuple[KnownWitness, int]]:
     found = []
     for claimed in dict.fromkeys((line.name, line.key_id) for line in note.signatures):
         for witness in known.get(claimed, ()):
             key = signing.public_from_bytes(witness.public_key)
-            try:
-                time = checkpoints.verify_cosignature(note, witness.name, key).time
-            except VerificationError as error:
-                raise VerificationError(f"checkpoint of size {head.size}: {error}") from error
-            given = witness in anchors.witnesses
-            found.append(HeldCosignature(witness.name, witness.public_key, time, given))
-    return SignedHead(head.size, head.root.hex(), tuple(found))
+            found.append((witness, checkpoints.verify_cosignature(note, witness.name, key).time))
+    return found
+
+
+def _signed(data: bytes, known: _KeyIds, anchors: Anchors) -> SignedHead:
+    head, note = checkpoints.decode(data, what="checkpoint")
+    try:
+        found = _cosignatures(note, known)
+    except VerificationError as error:
+        raise VerificationError(f"checkpoint of size {head.size}: {error}") from error
+    held = (
+        HeldCosignature(witness.name, witness.public_key, time, witness in anchors.witnesses)
+        for witness, time in found
+    )
+    return SignedHead(head.size, head.root.hex(), tuple(held))
 
 
 def _check_anchors(history: History) -> None:
@@ -299,13 +328,13 @@ def _check_anchors(history: History) -> None:
         raise VerificationError(
             f"the log is signed by {state.public_key.hex()}, expected {anchors.ledger_key.hex()}"
         )
-    if not anchors.witnesses or history.witnessed_size:
+    if not anchors.needed or history.witnessed_size:
         return
     missing = [x for x in anchors.witnesses if not history.newest_of(x)[0]]
     names = ", ".join(f"{x.name} with key {x.key_id} ({x.public_key.hex()})" for x in missing)
     raise VerificationError(
         f"{len(anchors.witnesses) - len(missing)} of {len(anchors.witnesses)} known witnesses "
-        f"cosigned this log, {anchors.needed} must have; none by {names}"
+        f"cosigned this log, {anchors.needed} must have; none by {names or 'others: no more known'}"
     )
 
 

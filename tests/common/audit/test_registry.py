@@ -128,7 +128,7 @@ def home(site: Site) -> Path:
 
 
 def test_an_entry_has_every_field_of_the_registry_and_no_other(home: Path) -> None:
-    document = yaml.safe_load(registry.write(home).to_yaml())
+    document = yaml.safe_load(registry.write(home, verification.verify(home)).to_yaml())
     leaves = _leaves(document)
     assert leaves.keys() == FIELDS.keys()
     wrong = [path for path, kind in FIELDS.items() if not _check(leaves[path], kind)]
@@ -138,13 +138,13 @@ def test_an_entry_has_every_field_of_the_registry_and_no_other(home: Path) -> No
 
 
 def test_what_a_log_cannot_know_is_left_and_named(home: Path) -> None:
-    entry = registry.write(home)
+    entry = registry.write(home, verification.verify(home))
     assert set(entry.missing) == BY_A_PERSON
     assert entry.to_yaml().count(registry.BY_A_PERSON) == len(BY_A_PERSON) - 1
 
 
 def test_an_entry_says_what_the_log_costs_and_rounds_up(home: Path) -> None:
-    leaves = _leaves(registry.write(home).document)
+    leaves = _leaves(registry.write(home, verification.verify(home)).document)
     (account,) = verification.verify(home).accounts
     stated = leaves["deployment.privacy_loss.privacy_parameters.epsilon"]
     assert account.primary <= stated < account.primary + 2e-4
@@ -158,9 +158,11 @@ def test_an_entry_says_what_the_log_costs_and_rounds_up(home: Path) -> None:
 
 
 def test_an_entry_goes_through_the_layers_of_nist(home: Path) -> None:
-    notes = _leaves(registry.write(home).document)["deployment.administrative.notes"]
+    notes = _leaves(registry.write(home, verification.verify(home)).document)[
+        "deployment.administrative.notes"
+    ]
     assert all(f"- {layer}: " in notes for layer in LAYERS)
-    assert "the ledger key is the log's own word" in notes
+    assert "the key is the log's own word" in notes
 
 
 def test_the_date_is_that_of_a_known_witness_and_else_the_sites(site: Site) -> None:
@@ -170,8 +172,13 @@ def test_the_date_is_that_of_a_known_witness_and_else_the_sites(site: Site) -> N
         site.cosign(ledger)
     known = KnownWitness("server.example/witness", site.witness_key.public_key().public_bytes_raw())
     path = "deployment.basic.publication_date"
-    assert _leaves(registry.write(site.folder).document)[path] == "2023-11-14"
-    anchored = registry.write(site.folder, Anchors(witnesses=(known,)))
+    assert (
+        _leaves(registry.write(site.folder, verification.verify(site.folder)).document)[path]
+        == "2023-11-14"
+    )
+    anchored = registry.write(
+        site.folder, verification.verify(site.folder, Anchors(witnesses=(known,)))
+    )
     assert _leaves(anchored.document)[path] == "2023-11-24"
 
 
@@ -179,12 +186,12 @@ def test_a_log_without_a_release_is_no_deployment(site: Site) -> None:
     with site.create() as ledger:
         ledger.charge(site.request("r1", "1"))
     with pytest.raises(ConfigError, match="nothing was released"):
-        registry.write(site.folder)
+        registry.write(site.folder, verification.verify(site.folder))
 
 
 def test_a_log_that_does_not_hold_gets_no_entry(home: Path) -> None:
     with pytest.raises(VerificationError):
-        registry.write(home, Anchors(ledger_key=bytes(32)))
+        verification.verify(home, Anchors(ledger_key=bytes(32)))
 
 
 def test_a_hostile_purpose_is_one_short_line(site: Site) -> None:
@@ -193,7 +200,9 @@ def test_a_hostile_purpose_is_one_short_line(site: Site) -> None:
     with site.create() as ledger:
         charged = ledger.charge(dataclasses.replace(request, use=use))
         ledger.record_release(charged.seq, b"payload")
-    found = _leaves(registry.write(site.folder).document)["deployment.basic.intended_use"]
+    found = _leaves(registry.write(site.folder, verification.verify(site.folder)).document)[
+        "deployment.basic.intended_use"
+    ]
     assert len(found.splitlines()) == 1 and len(found) < 400
 
 

@@ -126,8 +126,16 @@ def test_a_witness_cannot_be_counted_twice() -> None:
     for witnesses in ((one, one), (one, KnownWitness("b.example/w", bytes(32)))):
         with pytest.raises(ConfigError, match="twice"):
             Anchors(witnesses=witnesses)
-    with pytest.raises(ConfigError, match="2 must have cosigned, but 1"):
-        Anchors(witnesses=(one,), quorum=2)
+    with pytest.raises(ConfigError, match="1 or more"):
+        Anchors(witnesses=(one,), quorum=0)
+    assert Anchors(witnesses=(one,), quorum=2).covered([7]) == 0
+
+
+def test_a_quorum_without_witnesses_is_not_met(site: Site) -> None:
+    with site.create() as ledger:
+        site.cosign(ledger)
+    with pytest.raises(VerificationError, match="0 of 0 known witnesses"):
+        verification.verify(site.path, Anchors(quorum=1))
 
 
 def test_a_known_key_vouches_for_the_keys_that_it_rotated_to(site: Site) -> None:

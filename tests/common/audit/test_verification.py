@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from wg_common import cli, statistics_file
-from wg_common.audit import accounts, figures, report, verification
+from wg_common.audit import figures, report, verdict, verification
 from wg_common.audit.cli import group
 from wg_common.errors import DecodeError, VerificationError
 from wg_common.ledger.store import Ledger
@@ -80,7 +80,8 @@ def test_keys_from_enrolment_are_compared(site: Site, home: Path) -> None:
         "--witness-key",
         f"server.example/witness={watcher}",
     )
-    assert document["trust"] == {"ledger_key": True, "witness_key": True}
+    assert document["verdict"]["ledger_key"]["source"] == "given"
+    assert [w["source"] for w in document["verdict"]["witnesses"]] == ["given"]
     with pytest.raises(VerificationError, match="expected"):
         run("verify", str(home), "--ledger-key", watcher)
 
@@ -144,7 +145,8 @@ def test_received_files_are_each_covered_by_one_release(
 
 
 def test_remarks_say_what_to_look_at(site: Site, home: Path) -> None:
-    remarks = " ".join(verification.verify(home).remarks)
+    finding = verification.verify(home)
+    remarks = " ".join((*finding.remarks, *finding.verdict.not_checked))
     for words in ("--ledger-key", "1 charge without a release", "not cosigned yet"):
         assert words in remarks
 
@@ -201,7 +203,7 @@ def test_disagreeing_code_bases_are_an_error(
 ) -> None:
     monkeypatch.setattr(accounting, "epsilon", lambda events, delta: 1.0)
     with pytest.raises(VerificationError, match="by other code"):
-        accounts.accounts(verification._read(home))
+        verification.verify(home)
 
 
 def test_the_report_is_self_contained_and_complete(home: Path, tmp_path: Path) -> None:
@@ -217,17 +219,17 @@ def test_the_report_is_self_contained_and_complete(home: Path, tmp_path: Path) -
 
 def test_names_are_escaped_in_the_report(site: Site, ledger: Ledger) -> None:
     site.register(ledger, "<script>alert(1)</script>", b"other")
-    page = report.render(site.path, now=0)
+    page = report.render(site.path, verification.verify(site.path))
     assert "<script>" not in page and "&lt;script&gt;" in page
 
 
 def test_a_report_on_an_empty_log_renders(site: Site, ledger: Ledger) -> None:
-    page = report.render(site.path, now=1_700_000_000)
+    page = report.render(site.path, verification.verify(site.path, now=1_700_000_000))
     assert "Nothing was charged" in page and "2023-11-14" in page
 
 
 def test_a_year_beyond_the_calendar_does_not_break_the_report() -> None:
-    assert report.utc(10**18) == f"{10**18} s"
+    assert verdict.utc(10**18) == f"{10**18} s"
 
 
 def test_charts_survive_extremes() -> None:
@@ -251,7 +253,8 @@ def test_the_audit_program_starts_fast_and_light() -> None:
 def test_verification_needs_neither_torch_nor_flwr(home: Path) -> None:
     code = (
         "import sys; from pathlib import Path; "
-        "from wg_common.audit import report; report.render(Path(sys.argv[1])); "
+        "from wg_common.audit import report, verification; path = Path(sys.argv[1]); "
+        "report.render(path, verification.verify(path)); "
         "print([m for m in ('torch','flwr','opacus','torchvision') if m in sys.modules])"
     )
     found = subprocess.run(

@@ -205,7 +205,7 @@ def test_a_witness_that_is_demanded_must_have_cosigned(site: Site) -> None:
     name = "server.example/witness"
     known = site.witness_key.public_key().public_bytes_raw()
     finding = verification.verify(site.path, Anchors(witnesses=(KnownWitness(name, known),)))
-    assert finding.trust.witness_key and finding.history.witnessed_size == 5
+    assert finding.verdict.needed == 1 and finding.verdict.cosigned_to == 5
     other = site.signing_key.public_key().public_bytes_raw()
     for stranger in (KnownWitness("auditor.example/w", other), KnownWitness(name, other)):
         with pytest.raises(VerificationError, match="0 of 1 known witnesses cosigned"):

@@ -1,0 +1,153 @@
+"""Is this the newest copy? Checkpoints that came by another way, and the age of cosignatures.
+
+A log that was rolled back, or an export of last year, holds by itself: every signature in it is
+true. Only something from outside it can say that there is more. A checkpoint that the auditor got
+elsewhere must be extended by the log; and a witness's newest cosignature says until when the log
+had no other continuation that this witness had seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wg_common import atomic, signing
+from wg_common.errors import VerificationError
+from wg_common.ledger import checkpoint as checkpoints
+from wg_common.ledger import history as histories
+from wg_common.ledger import merkle
+from wg_common.ledger import note as notes
+from wg_common.ledger.anchors import KnownWitness
+from wg_common.ledger.checkpoint import Checkpoint
+from wg_common.ledger.history import History
+from wg_common.ledger.note import Note
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideCheckpoint:
+    """A checkpoint that was got by another way than the log: from where, and what it says."""
+
+    source: str
+    head: Checkpoint
+    note: Note
+
+
+@dataclass(frozen=True, slots=True)
+class Extended:
+    """A checkpoint from outside that the log extends: from where, and of which size."""
+
+    source: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freshness:
+    """How new this copy is known to be.
+
+    Attributes:
+        checked: Unix time in seconds, by the auditor's clock.
+        newest: Time of the newest cosignature, of as many known witnesses as must have cosigned;
+            none if no witness is known by key.
+        max_age: Largest age that the auditor accepts, seconds; none if no limit was given.
+        extends: Checkpoints from outside that the log extends.
+    """
+
+    checked: int
+    newest: int | None
+    max_age: int | None
+    extends: tuple[Extended, ...]
+
+    @property
+    def age(self) -> int | None:
+        """Seconds since the newest cosignature."""
+        return None if self.newest is None else self.checked - self.newest
+
+
+def read_checkpoint(path: Path, source: str = "") -> OutsideCheckpoint:
+    """Read a signed note, as ``wg-server checkpoint`` or a witness gives it.
+
+    Args:
+        path: The file.
+        source: What to call it; the file's name if nothing is given.
+
+    Raises:
+        ConfigError: The file cannot be read.
+        DecodeError: It is no checkpoint.
+    """
+    return decode_checkpoint(atomic.read_bytes(path, limit=notes.NOTE_LIMIT), source or path.name)
+
+
+def decode_checkpoint(data: bytes, source: str) -> OutsideCheckpoint:
+    """A checkpoint from bytes.
+
+    Raises:
+        DecodeError: They are none.
+    """
+    head, note = checkpoints.decode(data, what=source)
+    return OutsideCheckpoint(source, head, note)
+
+
+def judge(
+    history: History, outside: Sequence[OutsideCheckpoint], *, now: int, max_age: int | None
+) -> Freshness:
+    """Hold a log against checkpoints from outside, and its newest cosignatures against a clock.
+
+    Args:
+        history: The verified log.
+        outside: Checkpoints of this log.
+        now: Unix time, seconds.
+        max_age: Oldest newest cosignature that is accepted, seconds.
+
+    Raises:
+        VerificationError: The log is older than a checkpoint, or another one; or too long ago was
+            it cosigned.
+    """
+    anchors = history.anchors
+    times = {witness: history.newest_of(witness)[1] for witness in anchors.witnesses}
+    for found in outside:
+        for witness, time in _check_extends(history, found):
+            times[witness] = max(times[witness], time)
+    newest = anchors.covered(list(times.values()))
+    fresh = Freshness(
+        checked=now,
+        newest=newest or None,
+        max_age=max_age,
+        extends=tuple(Extended(found.source, found.head.size) for found in outside),
+    )
+    if max_age is not None:
+        if fresh.age is None:
+            raise VerificationError("age: no key of a witness is known, so no time can be believed")
+        if fresh.age > max_age:
+            raise VerificationError(
+                f"age: the newest cosignature by {anchors.needed} of {len(anchors.witnesses)} "
+                f"known witnesses is {fresh.age} s old, at most {max_age} s are accepted"
+            )
+    return fresh
+
+
+def _check_extends(history: History, found: OutsideCheckpoint) -> list[tuple[KnownWitness, int]]:
+    """Cosignatures of known witnesses on a checkpoint that the log extends."""
+    state, head, source = history.state, found.head, found.source
+    if head.size > state.size:
+        raise VerificationError(
+            f"{source}: covers {head.size} entries, the log given has {state.size}: this copy is "
+            "older than the checkpoint"
+        )
+    cosigned = histories.cosignatures(found.note, history.anchors.witnesses)
+    signed = []
+    for raw in state.keys_at(head.size):
+        identifier = notes.key_id(state.origin, notes.ED25519, raw)
+        if notes.signatures_of(found.note, state.origin, identifier):
+            notes.verify(found.note, state.origin, signing.public_from_bytes(raw))
+            signed.append(raw)
+    if not signed and not cosigned:
+        raise VerificationError(
+            f"{source}: signed neither by the log's key nor by a witness that is known by key"
+        )
+    if not head.size or head.root != merkle.root(state.leaves[: head.size]):
+        raise VerificationError(
+            f"{source}: has another root than the first {head.size} entries of the log given: "
+            "two stories were told"
+        )
+    return cosigned

@@ -1,0 +1,115 @@
+"""The folder that a server exports for auditors, as one log's auditor uses it.
+
+Keys, checkpoints and the history of logs in it are the server's word; the verdict says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from wg_common import auditor_record
+from wg_common.audit import freshness, received
+from wg_common.audit.freshness import OutsideCheckpoint
+from wg_common.auditor_record import LogRecord, ServerRecord, SiteRecord
+from wg_common.errors import VerificationError
+from wg_common.ledger.anchors import Anchors, KnownWitness
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFolder:
+    """The part of the folder that speaks of one log.
+
+    Attributes:
+        path: The folder.
+        record: All of the server's record.
+        site: The log's site.
+        log: The log.
+    """
+
+    path: Path
+    record: ServerRecord
+    site: SiteRecord
+    log: LogRecord
+
+    @property
+    def witness(self) -> KnownWitness:
+        """The server as a witness."""
+        return KnownWitness(self.record.witness_name, bytes.fromhex(self.record.witness_key))
+
+    @property
+    def logs(self) -> tuple[LogRecord, ...]:
+        """Logs of the site up to this one, oldest first."""
+        return self.site.logs[: self.site.logs.index(self.log) + 1]
+
+    def anchors(self, given: Anchors) -> Anchors:
+        """What was given, and for the rest the server's word.
+
+        Raises:
+            VerificationError: The server calls another key by the name of a given witness.
+        """
+        for witness in given.witnesses:
+            if witness.name == self.witness.name and witness != self.witness:
+                raise VerificationError(
+                    f"witness {witness.name}: key {witness.public_key.hex()} is given, the "
+                    f"server's record says {self.record.witness_key}"
+                )
+        witnesses = given.witnesses
+        if self.witness not in witnesses:
+            witnesses = (*witnesses, self.witness)
+        return replace(
+            given, ledger_key=given.ledger_key or bytes.fromhex(self.log.key), witnesses=witnesses
+        )
+
+    def checkpoints(self) -> list[OutsideCheckpoint]:
+        """The newest checkpoints of the site that the server has.
+
+        Raises:
+            DecodeError: A file is no checkpoint.
+        """
+        found = []
+        if self.log.checkpoint:
+            source = f"the server's {auditor_record.SITES_FILE}"
+            found.append(freshness.decode_checkpoint(self.log.checkpoint.encode(), source))
+        path = self.path / self.site.site / auditor_record.CHECKPOINT_FILE
+        if path.exists():
+            found.append(freshness.read_checkpoint(path, f"the server's {path.name}"))
+        return [x for x in found if x.head.origin == self.log.origin]
+
+    def files(self) -> list[Path]:
+        """Files that the server received from the site."""
+        folder = self.path / self.site.site
+        return received.files([folder]) if folder.is_dir() else []
+
+
+def open_folder(path: Path, site: str, origin: str) -> ServerFolder:
+    """Read the server's record, and find a log in it.
+
+    Raises:
+        ConfigError: The folder is none.
+        DecodeError: The record is damaged.
+        VerificationError: The server does not know the site, or never saw this log of it.
+    """
+    record = auditor_record.read(path)
+    known = record.site(site)
+    if known is None:
+        raise VerificationError(f"{path}: the server knows no site {site!r}")
+    log = known.log(origin)
+    if log is None:
+        seen = ", ".join(x.origin for x in known.logs) or "none"
+        raise VerificationError(
+            f"{path}: the server never saw log {origin} of site {site}; it saw {seen}"
+        )
+    return ServerFolder(path, record, known, log)
+
+
+def others(
+    outside: Iterable[OutsideCheckpoint], origin: str
+) -> tuple[list[OutsideCheckpoint], list[OutsideCheckpoint]]:
+    """Checkpoints of this log, and of other logs."""
+    found = list(outside)
+    return (
+        [x for x in found if x.head.origin == origin],
+        [x for x in found if x.head.origin != origin],
+    )

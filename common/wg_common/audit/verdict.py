@@ -1,0 +1,306 @@
+"""The verdict on a log: which keys, which witnesses, how fresh, after which log; and what not.
+
+A verification is worth what it was compared with. Everything that came from outside is named with
+its source: *given* by the auditor, *the server's word* (from its exported folder), or *the log's
+own word*, which proves nothing. What was not checked is said in words.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from wg_common.audit.freshness import Freshness
+from wg_common.audit.server_folder import ServerFolder
+from wg_common.audit.succession import Succession
+from wg_common.ledger import note as notes
+from wg_common.ledger.anchors import Anchors, KnownWitness
+from wg_common.ledger.history import History
+
+GIVEN = "given"
+SERVERS_WORD = "the server's word"
+LOGS_WORD = "the log's own word"
+
+_DAY, _HOUR = 86_400, 3_600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerKey:
+    """The key that the log was compared with.
+
+    Attributes:
+        key_id: Key ID of the key that signs the log now, hex.
+        public_key: That key, hex.
+        source: Where the key that vouches for it comes from.
+        rotations: How many rotations lead from that key to it, each signed by both keys.
+    """
+
+    key_id: str
+    public_key: str
+    source: str
+    rotations: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessView:
+    """One witness: what it has seen.
+
+    Attributes:
+        name: Key name.
+        key_id: Key ID of its cosignatures, hex.
+        public_key: Its key, hex.
+        source: Where the key comes from.
+        size: Entries that it has cosigned; zero if none.
+        time: Its newest cosignature in the log, Unix seconds by its clock; zero if none.
+    """
+
+    name: str
+    key_id: str
+    public_key: str
+    source: str
+    size: int
+    time: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What may be believed, and on whose word.
+
+    Attributes:
+        word: ``verified``, or what is wrong in two or three words.
+        ledger_key: Which key.
+        witnesses: Each witness: those known by key, or else those that the log names.
+        cosigned_by: How many known witnesses have cosigned.
+        needed: How many had to.
+        cosigned_to: Up to which entry that many have cosigned.
+        entries: Number of entries.
+        freshness: How new this copy is known to be.
+        succession: What is known of logs before this one.
+        received: Number of received files that were matched with their charges.
+        problems: Why it is not simply verified.
+        not_checked: What was not compared with anything.
+    """
+
+    word: str
+    ledger_key: LedgerKey
+    witnesses: tuple[WitnessView, ...]
+    cosigned_by: int
+    needed: int
+    cosigned_to: int
+    entries: int
+    freshness: Freshness
+    succession: Succession
+    received: int
+    problems: tuple[str, ...]
+    not_checked: tuple[str, ...]
+
+    def lines(self) -> list[tuple[str, str]]:
+        """For people: a word, and what there is to say about it."""
+        rows = [("ledger key", self._key()), ("witnesses", self._witnesses())]
+        rows += [("", _witness(x, self.freshness.checked)) for x in self.witnesses]
+        rows += [("freshness", self._freshness()), ("log before", self._succession())]
+        if self.received:
+            rows.append(
+                ("files", f"{self.received} received, each covered once, and as its charge says")
+            )
+        return rows
+
+    def _key(self) -> str:
+        key = self.ledger_key
+        hops = f", {key.rotations} rotation(s) from it" if key.rotations else ""
+        return f"{key.key_id} ({key.source}{hops})"
+
+    def _witnesses(self) -> str:
+        if not self.needed:
+            seen = f"up to entry {self.cosigned_to} of {self.entries}"
+            return f"none known by key; by the log's own word {seen}"
+        return (
+            f"{self.cosigned_by} of {len(self.witnesses)} known by key, {self.needed} needed: "
+            f"cosigned up to entry {self.cosigned_to} of {self.entries}"
+        )
+
+    def _freshness(self) -> str:
+        found = self.freshness
+        parts = []
+        if found.age is not None and found.newest is not None:
+            limit = "no limit" if found.max_age is None else f"limit {duration(found.max_age)}"
+            parts.append(
+                f"newest cosignature {utc(found.newest)} UTC, {duration(found.age)} ago ({limit})"
+            )
+        parts += [f"extends the {x.size} entries of {x.source}" for x in found.extends]
+        return "; ".join(parts) or "unknown"
+
+    def _succession(self) -> str:
+        found = self.succession
+        if found.unnamed:
+            return f"BUDGET UNKNOWN: not on its account: {', '.join(found.unnamed)}"
+        if found.predecessor:
+            how = "checked against it" if found.inherited else "inherited spend by its own word"
+            return f"{found.predecessor}, {how}"
+        return f"none, {SERVERS_WORD}" if found.status == "first" else "not checked"
+
+
+def verdict(
+    history: History,
+    *,
+    given: Anchors,
+    folder: ServerFolder | None,
+    fresh: Freshness,
+    succession: Succession,
+    received: int,
+    left: int,
+    unchecked: int,
+) -> Verdict:
+    """Put together what was compared.
+
+    Args:
+        history: The verified log.
+        given: Keys that the auditor gave.
+        folder: The server's folder, if it was given.
+        fresh: How new the copy is.
+        succession: What is known of logs before.
+        received: Number of received files that were matched.
+        left: Number of received files that belong to logs that were not given.
+        unchecked: Number of stated epsilons of DP-SGD runs that were not recomputed.
+    """
+    problems = [
+        f"budget unknown: log {origin} of this site is not on its account"
+        for origin in succession.unnamed
+    ]
+    if folder is not None and folder.log != folder.site.logs[-1]:
+        problems.append(
+            f"superseded: the site's log in use is {folder.site.logs[-1].origin}, by {SERVERS_WORD}"
+        )
+    views = _views(history, given)
+    known = [view for view in views if view.source != LOGS_WORD]
+    return Verdict(
+        word=problems[0].partition(":")[0] if problems else "verified",
+        ledger_key=_ledger_key(history, given),
+        witnesses=tuple(views),
+        cosigned_by=sum(view.size > 0 for view in known),
+        needed=history.anchors.needed,
+        cosigned_to=history.witnessed_size,
+        entries=history.state.size,
+        freshness=fresh,
+        succession=succession,
+        received=received,
+        problems=tuple(problems),
+        not_checked=tuple(
+            _not_checked(history, fresh, succession, received, left, unchecked, folder)
+        ),
+    )
+
+
+def duration(seconds: int) -> str:
+    """A time span for people."""
+    if seconds < 0:
+        return f"-{duration(-seconds)}"
+    for unit, name in ((_DAY, "d"), (_HOUR, "h"), (60, "min")):
+        if seconds >= unit:
+            return f"{seconds / unit:.3g} {name}"
+    return f"{seconds} s"
+
+
+def utc(seconds: int) -> str:
+    """A Unix time in UTC, or the number itself where no calendar reaches."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds} s"
+
+
+def _witness(view: WitnessView, now: int) -> str:
+    seen = (
+        f"{view.size} entries, {utc(view.time)} UTC, {duration(now - view.time)} ago"
+        if view.size
+        else "has not cosigned"
+    )
+    return f"{view.name} {view.key_id} ({view.source}): {seen}"
+
+
+def _ledger_key(history: History, given: Anchors) -> LedgerKey:
+    state, anchor = history.state, history.anchors.ledger_key
+    keys = [period.public_key for period in state.keys]
+    if anchor is None:
+        source, rotations = LOGS_WORD, 0
+    else:
+        source = GIVEN if given.ledger_key is not None else SERVERS_WORD
+        rotations = len(keys) - 1 - max(i for i, key in enumerate(keys) if key == anchor)
+    return LedgerKey(
+        key_id=notes.key_id(state.origin, notes.ED25519, state.public_key).hex(),
+        public_key=state.public_key.hex(),
+        source=source,
+        rotations=rotations,
+    )
+
+
+def _views(history: History, given: Anchors) -> list[WitnessView]:
+    anchors = history.anchors
+    if anchors.witnesses:
+        rows = [(x, GIVEN if x in given.witnesses else SERVERS_WORD) for x in anchors.witnesses]
+    else:
+        named = [KnownWitness(w.name, w.public_key) for w in history.state.witnesses]
+        rows = [(x, LOGS_WORD) for x in dict.fromkeys(named)]
+    views = []
+    for witness, source in rows:
+        size, moment = history.newest_of(witness)
+        views.append(
+            WitnessView(
+                name=witness.name,
+                key_id=witness.key_id,
+                public_key=witness.public_key.hex(),
+                source=source,
+                size=size,
+                time=moment,
+            )
+        )
+    return views
+
+
+def _not_checked(
+    history: History,
+    fresh: Freshness,
+    succession: Succession,
+    received: int,
+    left: int,
+    unchecked: int,
+    folder: ServerFolder | None,
+) -> list[str]:
+    anchors = history.anchors
+    missing = []
+    if anchors.ledger_key is None:
+        missing.append(
+            "whose log it is: the key is the log's own word; compare it with the key from "
+            "enrolment (--ledger-key)"
+        )
+    if not anchors.witnesses:
+        missing.append(
+            "that a witness saw this log: no key of a witness is known from elsewhere "
+            "(--witness-key)"
+        )
+    if not fresh.extends:
+        missing.append(
+            "that there is no newer copy: no checkpoint came by another way (--checkpoint, "
+            "--server)"
+        )
+    if succession.predecessor and not succession.inherited:
+        missing.append(
+            f"what log {succession.predecessor} had spent: the inherited spend is this log's own "
+            "word (--previous)"
+        )
+    if succession.status == "not checked":
+        missing.append("whether the site had another log before this one (--server)")
+    if not received and folder is None:
+        missing.append(
+            "that what the server received is on this log, as it was charged (--statistics, "
+            "--server)"
+        )
+    if left:
+        missing.append(f"{left} received file(s) of the site's earlier logs (--previous)")
+    if unchecked:
+        missing.append(f"{unchecked} stated epsilons of DP-SGD charges")
+    missing.append(
+        "that nothing left the site past its ledger, and that the program which ran is the one "
+        "named: no log can show that"
+    )
+    return missing
