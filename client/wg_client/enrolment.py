@@ -4,6 +4,9 @@ The token carries the SHA-256 of the server's CA certificate. The certificate it
 first, unauthenticated, and used only if it has that hash; everything secret (the token's secret)
 goes over a second connection that trusts this CA alone. So nobody in the middle sees the secret,
 and nobody but the token's server can answer.
+
+The plant's ledger exists before it enrols: the request shows its first entry, so that the server
+knows how this log began, and which log it replaces, if any.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ from wg_client import identity, link
 from wg_client.home import ClientHome
 from wg_common import atomic, canonical, key_files, protocol, signing
 from wg_common.errors import ConfigError, DecodeError, PeerError, VerificationError
+from wg_common.ledger.entries import Predecessor
+from wg_common.ledger.store import Ledger
 from wg_common.protocol import EnrolmentReply, EnrolmentRequest, JoinToken
 
 CA_PATH = "/wg/v1/ca"
@@ -34,7 +39,7 @@ class Enrolment:
 
     Attributes:
         site: The site's name.
-        ledger_origin: Origin with which the plant's ledger must be created.
+        ledger_origin: Origin of the plant's ledger.
         reply: The server's answer; certificate, CA and encoder are already in the home.
         encoder: The public encoder package.
     """
@@ -45,13 +50,22 @@ class Enrolment:
     encoder: bytes
 
 
-def enrol(home: ClientHome, token_text: str, *, origin: str | None = None) -> Enrolment:
+def enrol(
+    home: ClientHome,
+    token_text: str,
+    *,
+    ledger: Path | None = None,
+    predecessor: Predecessor | None = None,
+) -> Enrolment:
     """Enrol this home with a join token, and write certificate, CA and encoder into it.
 
+    The ledger knows the server as its witness afterwards.
+
     Args:
-        home: The home; keys that are not there are made.
+        home: The home; keys and a ledger that are not there are made.
         token_text: The token.
-        origin: Origin of the plant's ledger, if it has one already.
+        ledger: The plant's ledger, if it is not the home's own.
+        predecessor: The ledger that a new one replaces after a compromise.
 
     Raises:
         DecodeError: The token or the reply is damaged.
@@ -64,17 +78,24 @@ def enrol(home: ClientHome, token_text: str, *, origin: str | None = None) -> En
         raise ConfigError("join token: expired; ask the operator for a new one")
     ca_pem = _fetch_ca(token)
     public = identity.create(home, token.site)
-    request = EnrolmentRequest(
-        site=token.site,
-        secret=token.secret,
-        csr_pem=public.csr_pem,
-        node_public_key=public.node_public_key,
-        signing_key=public.signing_key,
-        ledger_origin=origin or public.ledger_origin,
-        ledger_key=public.ledger_key,
-    )
-    reply = _exchange(token, ca_pem, request)
-    encoder = _check_reply(reply, token, home)
+    with _open_ledger(home, ledger, token.site, predecessor) as opened:
+        first = opened.first_checkpoint()
+        request = EnrolmentRequest(
+            site=token.site,
+            secret=token.secret,
+            csr_pem=public.csr_pem,
+            node_public_key=public.node_public_key,
+            signing_key=public.signing_key,
+            ledger_origin=opened.origin,
+            ledger_key=public.ledger_key,
+            genesis=opened.entry(0).decode(),
+            checkpoint=first.decode(),
+        )
+        reply = _exchange(token, ca_pem, request)
+        encoder = _check_reply(reply, token, home)
+        opened.enrol_witness(reply.witness_name, bytes.fromhex(reply.witness_key))
+        if reply.cosignature:
+            opened.add_cosignature(first + reply.cosignature.encode(), reply.witness_name)
     atomic.write_bytes(home.ca_certificate, ca_pem)
     atomic.write_bytes(home.certificate, reply.certificate_pem.encode("ascii"))
     atomic.write_bytes(home.encoder, encoder)
@@ -108,6 +129,27 @@ def renewal_due(home: ClientHome, now: float) -> bool:
     return now > start + (end - start) * 2 / 3
 
 
+def _open_ledger(
+    home: ClientHome, ledger: Path | None, site: str, predecessor: Predecessor | None
+) -> Ledger:
+    """The ledger to enrol with: the one given, the home's, or a new one in the home."""
+    key = signing.load(home.ledger_key)
+    if ledger is not None:
+        return Ledger.open(ledger, key)
+    origin = identity.ledger_origin(site, signing.public_bytes(key))
+    if home.ledger.exists():
+        found = Ledger.open(home.ledger, key)
+        if found.origin == origin:
+            return found
+        size, other = found.size, found.origin
+        found.close()
+        if size > 1:
+            raise VerificationError(f"{home.ledger}: origin {other!r}, expected {origin!r}")
+        for path in home.root.glob("ledger.sqlite*"):  # left by a try for another site
+            path.unlink()
+    return Ledger.create(home.ledger, origin=origin, key=key, site=site, predecessor=predecessor)
+
+
 def _fetch_ca(token: JoinToken) -> bytes:
     """Fetch the CA certificate without trust, and trust it only by its hash."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -138,11 +180,12 @@ def _exchange(token: JoinToken, ca_pem: bytes, request: EnrolmentRequest) -> Enr
     if status != 200:
         words = body[:200].decode("utf-8", "replace").strip()
         raise PeerError(f"enrolment: the server refused ({status}): {words}")
-    return canonical.decode(EnrolmentReply, body, what="enrolment reply", limit=link.REPLY_LIMIT)
+    return protocol.decode_enrolment(
+        EnrolmentReply, body, what="enrolment reply", limit=link.REPLY_LIMIT
+    )
 
 
 def _check_reply(reply: EnrolmentReply, token: JoinToken, home: ClientHome) -> bytes:
-    protocol.check_version(reply.version, "enrolment reply")
     ca = _load_certificate(reply.ca_pem.encode("ascii", "replace"))
     if ca.fingerprint(hashes.SHA256()).hex() != token.ca_sha256:
         raise VerificationError("enrolment reply: another CA than the join token names")

@@ -1,4 +1,4 @@
-"""``wg-client init``: enrol, make the ledger, write ``client.yaml``; in a repeatable order.
+"""``wg-client init``: make the ledger, enrol, write ``client.yaml``; in a repeatable order.
 
 The data set is read first, so that a wrong path does not use up the join token; ``client.yaml``
 is written last, so that a home that has one is complete.
@@ -23,9 +23,7 @@ from wg_client.enrolment import Enrolment, enrol
 from wg_client.home import ClientHome
 from wg_client.plant import check_modality
 from wg_client.release import dataset_record, open_ledger
-from wg_common import signing
-from wg_common.errors import ConfigError, VerificationError
-from wg_common.ledger.store import Ledger
+from wg_common.errors import ConfigError
 from wg_common.nets.encoder import load_encoder
 from wg_common.protocol import EnrolmentReply
 
@@ -72,7 +70,7 @@ def initialise(
     enrolment = enrol(home, token)
     check_modality(load_encoder(enrolment.encoder).modality, data, str(choice.path))
     config = _config(enrolment, settings, privacy, choice.name)
-    _make_ledger(home, enrolment, config, data)
+    _register(home, config, data)
     configuration.save(home, config)
     return config, data
 
@@ -105,21 +103,7 @@ def _config(
     )
 
 
-def _make_ledger(
-    home: ClientHome, enrolment: Enrolment, config: ClientConfig, data: SiteData
-) -> None:
-    if not home.ledger.exists():
-        Ledger.create(
-            home.ledger,
-            origin=enrolment.ledger_origin,
-            key=signing.load(home.ledger_key),
-            site=enrolment.site,
-        ).close()
+def _register(home: ClientHome, config: ClientConfig, data: SiteData) -> None:
     with open_ledger(home) as ledger:
-        if ledger.origin != enrolment.ledger_origin:
-            raise VerificationError(
-                f"{home.ledger}: origin {ledger.origin!r}, expected {enrolment.ledger_origin!r}"
-            )
-        ledger.enrol_witness(config.server.witness_name, bytes.fromhex(config.server.witness_key))
         digest = commitment(home.load_secret(), record_digests(data))
         ledger.register_dataset(dataset_record(config, digest))

@@ -51,9 +51,7 @@ def replace(home: ClientHome, token: str) -> ClientConfig:
             _fresh(stage)
             for name in ("signing_key", "ledger_key"):
                 _copy_key(getattr(home, name), getattr(stage, name))
-            with Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
-                done = enrolment.enrol(stage, token, origin=ledger.origin)
-                _know_witness(ledger, done)
+            done = enrolment.enrol(stage, token, ledger=home.ledger)
             configuration.save(stage, _pinned(config, done))
         return _install(home, stage)
 
@@ -77,15 +75,8 @@ def compromise(home: ClientHome, token: str, reason: str) -> ClientConfig:
             if commitment is None:
                 raise ConfigError(f"{home.ledger}: data set {config.data.name!r} is not on it")
             _fresh(stage)
-            done = enrolment.enrol(stage, token)
-            with Ledger.create(
-                stage.ledger,
-                origin=done.ledger_origin,
-                key=signing.load(stage.ledger_key),
-                site=config.site,
-                predecessor=predecessor,
-            ) as ledger:
-                _know_witness(ledger, done)
+            done = enrolment.enrol(stage, token, predecessor=predecessor)
+            with Ledger.open(stage.ledger, signing.load(stage.ledger_key)) as ledger:
                 ledger.register_dataset(
                     DatasetRecord(
                         name=config.data.name,
@@ -133,10 +124,6 @@ def _set_aside(home: ClientHome, stage: ClientHome) -> None:
         return
     for path in home.outbox.glob("*.wgs"):
         atomic.move(path, home.outbox / f"before-witness-{key[:16]}" / path.name)
-
-
-def _know_witness(ledger: Ledger, done: Enrolment) -> None:
-    ledger.enrol_witness(done.reply.witness_name, bytes.fromhex(done.reply.witness_key))
 
 
 def _pinned(config: ClientConfig, done: Enrolment) -> ClientConfig:

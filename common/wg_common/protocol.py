@@ -10,11 +10,16 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
 
 from wg_common import canonical
 from wg_common.errors import DecodeError
 
 PROTOCOL_VERSION = 1
+ENROLMENT_VERSION = 2
+"""Of enrolment: since 2 a site shows the first entry of its ledger."""
 
 QUERY_STATISTICS = "query.statistics"
 TRAIN_FINETUNE = "train.finetune"
@@ -31,6 +36,8 @@ INLINE_LIMIT = 32 << 20
 LEDGER_LIMIT = 1 << 30
 MESSAGE_LIMIT = 64 << 10
 ROTATION_LIMIT = 256 << 10
+ENROLMENT_LIMIT = 256 << 10
+"""A first entry may hold what every lineage of an earlier ledger had spent."""
 
 ENROL_PATH = "/wg/v1/enrol"
 RENEW_PATH = "/wg/v1/renew"
@@ -41,6 +48,8 @@ PACKAGE_PATH = "/wg/v1/packages"
 
 TOKEN_PREFIX = "wgj1."  # noqa: S105 - a prefix, not a secret
 TOKEN_LIMIT = 4 << 10
+
+T = TypeVar("T")
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SITE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -59,15 +68,15 @@ def check_site_name(name: str) -> str:
     return name
 
 
-def check_version(version: int, what: str) -> None:
-    """Refuse a record of another protocol version, and say what to do.
+def check_version(version: int, what: str, *, known: int = PROTOCOL_VERSION) -> None:
+    """Refuse a record of another version than the known one, and say what to do.
 
     Raises:
         DecodeError: It is one.
     """
-    if version != PROTOCOL_VERSION:
+    if version != known:
         raise DecodeError(
-            f"{what}: of protocol version {version}, this program speaks {PROTOCOL_VERSION}:"
+            f"{what}: of protocol version {version}, this program speaks {known}:"
             " update the older side"
         )
 
@@ -188,9 +197,11 @@ class EnrolmentRequest:
         signing_key: Raw Ed25519 key that signs statistics, hex.
         ledger_origin: Origin line of the site's ledger checkpoints.
         ledger_key: Raw Ed25519 key that signs the ledger's checkpoints, hex.
+        genesis: First entry of the ledger, canonical JSON: the log can have no other beginning.
+        checkpoint: The ledger's signed checkpoint of size 1.
     """
 
-    version: int = PROTOCOL_VERSION
+    version: int = ENROLMENT_VERSION
     site: str
     secret: str
     csr_pem: str
@@ -198,6 +209,8 @@ class EnrolmentRequest:
     signing_key: str
     ledger_origin: str
     ledger_key: str
+    genesis: str
+    checkpoint: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,9 +241,11 @@ class EnrolmentReply:
         witness_name: Key name of the witness.
         witness_key: Raw Ed25519 witness key, hex.
         encoder: The public encoder package, base64.
+        cosignature: The server's cosignature of the checkpoint of size 1; empty if it has cosigned
+            a larger one of this ledger already.
     """
 
-    version: int = PROTOCOL_VERSION
+    version: int = ENROLMENT_VERSION
     certificate_pem: str
     ca_pem: str
     fleet_url: str
@@ -239,6 +254,27 @@ class EnrolmentReply:
     witness_name: str
     witness_key: str
     encoder: str
+    cosignature: str
+
+
+class _Version(msgspec.Struct):
+    version: int
+
+
+def decode_enrolment(kind: type[T], data: bytes, *, what: str, limit: int) -> T:
+    """Read an enrolment request or reply; one of another version is called that.
+
+    Raises:
+        DecodeError: It is none, or of another version.
+    """
+    if len(data) > limit:
+        raise DecodeError(f"{what}: {len(data)} bytes, at most {limit} are accepted")
+    try:
+        version = msgspec.json.decode(data, type=_Version).version
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DecodeError(f"{what}: {error}") from error
+    check_version(version, what, known=ENROLMENT_VERSION)
+    return canonical.decode(kind, data, what=what, limit=limit)
 
 
 def encode_token(token: JoinToken) -> str:

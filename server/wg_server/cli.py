@@ -170,11 +170,14 @@ def enroll(root: Path, site: str, expires: float, replace: bool, as_json: bool) 
 @cli.json_option
 def sites(root: Path, as_json: bool) -> None:
     """List the sites."""
+    from wg_common.auditor_record import BUDGET_UNKNOWN
+    from wg_server import succession
     from wg_server.store import Store
 
     with Store.open(ServerHome(root)) as store:
         rows = [(site, store.certificate_expiry(site.name)) for site in store.sites()]
         forked = {origin for origin, *_ in store.evidence()}
+        said = succession.of_sites(store.sites(), store.logs())
     if as_json:
         cli.emit(
             [
@@ -186,6 +189,7 @@ def sites(root: Path, as_json: bool) -> None:
                     "certificate_expires": expiry,
                     "ledger_origin": site.ledger_origin,
                     "ledger_fork": site.ledger_origin in forked,
+                    "ledger_succession": said.get(site.name),
                 }
                 for site, expiry in rows
             ]
@@ -193,9 +197,17 @@ def sites(root: Path, as_json: bool) -> None:
         return
     for site, expiry in rows:
         fork = "  LEDGER FORK: evidence kept" if site.ledger_origin in forked else ""
+        unknown = "  BUDGET UNKNOWN" if said.get(site.name) == BUDGET_UNKNOWN else ""
         cli.say(
             f"{site.name:24} {site.state:9} seen {_when(site.last_seen)}"
-            f"  certificate until {_when(expiry or 0)}{fork}"
+            f"  certificate until {_when(expiry or 0)}{fork}{unknown}"
+        )
+    if BUDGET_UNKNOWN in said.values():
+        cli.note(
+            "budget unknown: the site released on an earlier ledger that the one in use does not"
+            " name. Ask the plant for the home that holds the newest of them: there, after"
+            " 'wg-server enroll --replace', 'wg-client compromise' carries the spend over. If it is"
+            " lost, count all that was released on every ledger: 'wg-server export'"
         )
 
 

@@ -21,12 +21,14 @@ from starlette.routing import Route
 
 from wg_common import canonical, protocol, signing
 from wg_common.errors import DecodeError, RefusedError
-from wg_common.ledger import note
+from wg_common.ledger import witness
+from wg_common.ledger.witness import WitnessFork, WitnessRefused, WitnessRequest, WitnessState
 from wg_common.protocol import EnrolmentReply, EnrolmentRequest, JoinToken
-from wg_server import pki
+from wg_server import pki, succession
 from wg_server.fleet.guards import BodyLimit
 from wg_server.home import ServerConfig, ServerHome
 from wg_server.store import Site, Store
+from wg_server.succession import Beginning
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +75,9 @@ class Enrolment:
             DecodeError: A field is not what it claims to be.
             RefusedError: The token is not good for this.
         """
-        request = canonical.decode(EnrolmentRequest, data, what="enrolment request")
-        protocol.check_version(request.version, "enrolment request")
+        request = protocol.decode_enrolment(
+            EnrolmentRequest, data, what="enrolment request", limit=protocol.ENROLMENT_LIMIT
+        )
         protocol.check_site_name(request.site)
         node_key = pki.check_node_key(request.node_public_key).decode("ascii")
         for field in ("signing_key", "ledger_key"):
@@ -82,18 +85,48 @@ class Enrolment:
                 signing.public_from_bytes(bytes.fromhex(getattr(request, field)))
             except ValueError as error:
                 raise DecodeError(f"enrolment request: {field}: not hex") from error
-        note.check_key_name(request.ledger_origin)
-        if len(request.ledger_origin) > 255:
-            raise DecodeError("enrolment request: ledger_origin: longer than 255 characters")
+        genesis, predecessor, first = succession.read_first_entry(request)
 
         def issue() -> tuple[str, float, str]:
             certificate = pki.issue_client(self._home, request.site, request.csr_pem, self._life)
             expires = certificate.not_valid_after_utc.timestamp()
             return pki.fingerprint(certificate), expires, pki.to_pem(certificate)
 
-        certificate_pem = self._store.enrol(request, node_key, time.time(), issue)
+        witness_key = signing.load(self._home.witness_key)
+        lines: list[bytes] = []
+
+        def cosign(known: bytes | None) -> tuple[bytes, int, None]:
+            state = None if known is None else WitnessState(known)
+            size = state.head.size if state else 0
+            if state and size > 1:
+                return state.checkpoint, size, None
+            signed = witness.countersign(
+                state,
+                WitnessRequest(old_size=size, path=(), note=first).encode(),
+                origin=request.ledger_origin,
+                log_key=signing.public_from_bytes(bytes.fromhex(request.ledger_key)),
+                witness_name=witness_name(self._config),
+                witness_key=witness_key,
+                now=int(now),
+            )
+            lines.append(signed.line)
+            return signed.state.checkpoint, signed.state.head.size, None
+
+        now = time.time()
+        try:
+            certificate_pem = self._store.enrol(
+                request,
+                node_key,
+                now,
+                issue,
+                Beginning(genesis=genesis, predecessor=predecessor, cosign=cosign),
+            )
+        except WitnessRefused as error:
+            if isinstance(error, WitnessFork):
+                found = error.evidence
+                self._store.keep_evidence(request.ledger_origin, found.earlier, found.later, now)
+            raise RefusedError(f"enrolment: ledger: {error}") from error
         log.info("enrolled %s", request.site)
-        witness_key = signing.public_bytes(signing.load(self._home.witness_key))
         server_key = signing.public_bytes(signing.load(self._home.signing_key))
         encoder = self._home.read_encoder()
         return EnrolmentReply(
@@ -103,8 +136,9 @@ class Enrolment:
             server_name=self._config.name,
             server_key=server_key.hex(),
             witness_name=witness_name(self._config),
-            witness_key=witness_key.hex(),
+            witness_key=signing.public_bytes(witness_key).hex(),
             encoder=base64.b64encode(encoder).decode("ascii"),
+            cosignature=b"".join(lines).decode(),
         )
 
     def renew(self, site: Site, csr_pem: str) -> str:
@@ -147,7 +181,7 @@ class Enrolment:
                 Route(CA_PATH, ca, methods=["GET"]),
                 Route(protocol.ENROL_PATH, enrol, methods=["POST"]),
             ],
-            middleware=[Middleware(BodyLimit, limit=protocol.MESSAGE_LIMIT, seconds=20.0)],
+            middleware=[Middleware(BodyLimit, limit=protocol.ENROLMENT_LIMIT, seconds=20.0)],
         )
 
 

@@ -19,7 +19,7 @@ from sqlalchemy import (
     Text,
 )
 
-HEAD = "0001"
+HEAD = "0002"
 """Newest migration; a store with another one is upgraded when it is opened."""
 
 metadata = MetaData()
@@ -64,6 +64,19 @@ witness = Table(
     Column("checkpoint", LargeBinary, nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("updated", Float, nullable=False),
+)
+
+log = Table(
+    "log",
+    metadata,
+    Column("origin", String(255), primary_key=True),
+    Column("site", String(63), ForeignKey("site.name"), nullable=False),
+    Column("key", String(64), nullable=False),
+    Column("genesis", String(64), nullable=False),
+    Column("predecessor", Text, nullable=False),
+    Column("predecessor_checkpoint", Text, nullable=False),
+    Column("first_seen", Float, nullable=False),
+    Index("log_by_site", "site", "first_seen"),
 )
 
 evidence = Table(

@@ -20,6 +20,7 @@ from wg_common.errors import ConfigError, RefusedError, VerificationError
 from wg_common.protocol import EnrolmentRequest
 from wg_server import database, schema
 from wg_server.home import ServerHome
+from wg_server.succession import Beginning, SeenLog
 
 T = TypeVar("T")
 SiteState = Literal["invited", "enrolled", "revoked"]
@@ -128,17 +129,20 @@ class Store:
         node_key: str,
         now: float,
         issue: Callable[[], tuple[str, float, T]],
+        beginning: Beginning,
     ) -> T:
-        """Spend a join token and record the site's keys and certificate, or change nothing.
+        """Spend a join token and record the site's keys, ledger and certificate, or change nothing.
 
         Args:
             request: What the site sent; its secret must be an unused token of its name.
             node_key: The checked node key, PEM.
             now: Unix time.
             issue: Makes the certificate: fingerprint, expiry, and what to return.
+            beginning: How the site's ledger begins; what its ``cosign`` raises is passed on.
 
         Raises:
-            RefusedError: The token is unknown, spent, expired, or of another site.
+            RefusedError: The token is unknown, spent, expired, or of another site; or the ledger
+                is another site's, or known with another key or another beginning.
         """
         tokens, sites, certificates = schema.join_token, schema.site, schema.certificate
         with self.engine.begin() as connection:
@@ -168,6 +172,7 @@ class Store:
             ).first()
             if taken is not None:
                 raise RefusedError("enrolment: another site uses one of these keys")
+            _begin_log(connection, request, beginning, now)
             fingerprint, expires, result = issue()
             _revoke_certificates(connection, request.site, now)
             connection.execute(
@@ -187,6 +192,7 @@ class Store:
                     fingerprint=fingerprint, site=request.site, expires=expires
                 )
             )
+            _witness(connection, _known(connection, request.site), now, beginning.cosign)
             return result
 
     def add_certificate(self, site: str, fingerprint: str, expires: float) -> None:
@@ -247,10 +253,7 @@ class Store:
             ConfigError: There is no such site.
         """
         with database.reading(self.engine) as connection:
-            found = _site(connection, name, lock=False)
-        if found is None:
-            raise ConfigError(f"site {name}: unknown; see 'wg-server sites'")
-        return found
+            return _known(connection, name)
 
     def sites(self) -> list[Site]:
         """All sites, by name."""
@@ -317,7 +320,26 @@ class Store:
             connection.execute(
                 table.update().where(table.c.name == site.name).values(ledger_key=new_key)
             )
+            connection.execute(
+                schema.log.update()
+                .where(schema.log.c.origin == known.ledger_origin)
+                .values(key=new_key)
+            )
             return result
+
+    def logs(self) -> dict[str, list[SeenLog]]:
+        """Every ledger that a site enrolled with, by site, oldest first."""
+        logs, witness = schema.log, schema.witness
+        query = (
+            sa.select(logs, witness.c.checkpoint)
+            .outerjoin(witness, witness.c.origin == logs.c.origin)
+            .order_by(logs.c.site, logs.c.first_seen, logs.c.origin)
+        )
+        found: dict[str, list[SeenLog]] = {}
+        with database.reading(self.engine) as connection:
+            for row in connection.execute(query):
+                found.setdefault(row.site, []).append(SeenLog(**row._mapping))
+        return found
 
     def witnessed(self, origin: str) -> bytes | None:
         """The last checkpoint cosigned for a ledger."""
@@ -424,6 +446,44 @@ def put_release(connection: Connection, release: StoredRelease) -> None:
         )
     elif row.site != release.site:
         raise VerificationError(f"release {release.release_id}: is one of another site")
+
+
+def _begin_log(
+    connection: Connection, request: EnrolmentRequest, beginning: Beginning, now: float
+) -> None:
+    """Remember the ledger that a site enrols with, unless it contradicts what is known of it."""
+    table = schema.log
+    origin = request.ledger_origin
+    known = connection.execute(sa.select(table).where(table.c.origin == origin)).first()
+    named = beginning.predecessor
+    values = {
+        "genesis": beginning.genesis,
+        "predecessor": named.origin if named else "",
+        "predecessor_checkpoint": named.checkpoint if named else "",
+    }
+    if known is None:
+        values |= {"site": request.site, "key": request.ledger_key}
+        connection.execute(table.insert().values(origin=origin, first_seen=now, **values))
+        return
+    if known.site != request.site:
+        raise RefusedError("enrolment: another site uses this ledger")
+    if known.key and known.key != request.ledger_key:
+        raise RefusedError(
+            "enrolment: this ledger is known with another key: finish 'wg-client rotate-key' first,"
+            " or give the ledger up with 'wg-client compromise'"
+        )
+    if known.genesis and known.genesis != beginning.genesis:
+        raise RefusedError("enrolment: this ledger is known with another beginning")
+    connection.execute(
+        table.update().where(table.c.origin == origin).values(key=request.ledger_key, **values)
+    )
+
+
+def _known(connection: Connection, name: str) -> Site:
+    found = _site(connection, name, lock=False)
+    if found is None:
+        raise ConfigError(f"site {name}: unknown; see 'wg-server sites'")
+    return found
 
 
 def _witness(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,20 +11,21 @@ from pathlib import Path
 import click
 import pytest
 
-from wg_client import cosigning
+from wg_client import cosigning, identity
 from wg_client.apply import apply_package
 from wg_client.cli import group
 from wg_client.cosigning import NoRoom
 from wg_client.heads import LinearHead
 from wg_client.release import answer_query
 from wg_client.spend import read_spend
-from wg_common import cli, signing
+from wg_common import canonical, cli, signing
 from wg_common.errors import VerificationError
 from wg_common.ledger.store import Ledger
 from wg_common.ledger.witness import HANDED_OUT_LIMIT, WitnessFork, WitnessRefused
 from wg_common.protocol import EnrolmentRequest
 from wg_server import airgap
 from wg_server.cli import main_group
+from wg_server.enrolment import Enrolment, make_token
 from wg_server.home import ServerConfig, ServerHome
 from wg_server.initialise import initialise
 from wg_server.rotation import rotate_keys
@@ -97,18 +97,22 @@ def world(make_plant: MakePlant, good_head: LinearHead, tmp_path: Path) -> Itera
     server.encoder.write_bytes(plant.home.encoder.read_bytes())
     found = World(plant, server, tmp_path, good_head)
     found.pin()
-    request = EnrolmentRequest(
-        site="plant-a",
-        secret="s",
-        csr_pem="",
-        node_public_key="",
-        signing_key=signing.public_bytes(signing.load(plant.home.signing_key)).hex(),
-        ledger_origin=plant.origin,
-        ledger_key=plant.ledger_key.hex(),
-    )
-    with Store.open(server) as store:
-        store.invite("plant-a", "s", time.time() + 60)
-        store.enrol(request, "node", time.time(), lambda: ("f", time.time() + 60, None))
+    public = identity.public(plant.home, "plant-a")
+    with Store.open(server) as store, found.ledger() as ledger:
+        first = ledger.first_checkpoint()
+        request = EnrolmentRequest(
+            site="plant-a",
+            secret=make_token(server, store, "plant-a", 60).secret,
+            csr_pem=public.csr_pem,
+            node_public_key=public.node_public_key,
+            signing_key=public.signing_key,
+            ledger_origin=public.ledger_origin,
+            ledger_key=public.ledger_key,
+            genesis=ledger.entry(0).decode(),
+            checkpoint=first.decode(),
+        )
+        reply = Enrolment(server, server.config(), store).enrol(canonical.encode(request))
+        ledger.add_cosignature(first + reply.cosignature.encode(), NAME)
     yield found
 
 
@@ -225,7 +229,7 @@ def test_a_cosignature_under_another_key_is_not_kept(world: World) -> None:
     with pytest.raises(VerificationError, match="not enrolled"):
         cosigning.keep(world.plant.home, signed)
     with world.ledger() as ledger:
-        assert ledger.size == size and not ledger.covered_by(0, NAME)
+        assert ledger.size == size and not ledger.covered_by(size - 1, NAME)
 
 
 def grow(ledger: Ledger) -> None:

@@ -63,6 +63,7 @@ class Server:
             witness_name="central/witness",
             witness_key=raw,
             encoder=base64.b64encode(b"encoder").decode(),
+            cosignature="",
         )
         self.status = 200
         self.asked: list[httpx.Request] = []

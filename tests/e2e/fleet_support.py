@@ -205,10 +205,7 @@ def enrol_plant(server: ServerHome, root: Path, site: str) -> Plant:
         privacy=PrivacyConfig(answer_slot_seconds=0.05),
     )
     configuration.save(home, config)
-    with Ledger.create(
-        home.ledger, origin=done.ledger_origin, key=signing.load(home.ledger_key), site=site
-    ) as ledger:
-        ledger.enrol_witness(config.server.witness_name, bytes.fromhex(config.server.witness_key))
+    with Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
         ledger.register_dataset(
             DatasetRecord(
                 name="line-1",

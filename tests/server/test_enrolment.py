@@ -13,8 +13,9 @@ from starlette.types import ASGIApp
 
 from wg_client import identity
 from wg_client.home import ClientHome
-from wg_common import canonical, protocol
+from wg_common import canonical, protocol, signing
 from wg_common.errors import ConfigError, DecodeError, RefusedError
+from wg_common.ledger.store import Ledger
 from wg_common.protocol import EnrolmentReply, EnrolmentRequest
 from wg_server import enrolment as enrolments
 from wg_server import pki
@@ -26,7 +27,13 @@ from wg_server.store import Store
 @pytest.fixture
 def request_(home: ServerHome, store: Store, tmp_path: Path) -> EnrolmentRequest:
     token = make_token(home, store, "plant-a", 60.0)
-    public = identity.create(ClientHome(tmp_path / "plant"), "plant-a")
+    plant = ClientHome(tmp_path / "plant")
+    public = identity.create(plant, "plant-a")
+    key = signing.load(plant.ledger_key)
+    with Ledger.create(
+        plant.ledger, origin=public.ledger_origin, key=key, site="plant-a"
+    ) as ledger:
+        genesis, checkpoint = ledger.entry(0).decode(), ledger.first_checkpoint().decode()
     return EnrolmentRequest(
         site="plant-a",
         secret=token.secret,
@@ -35,6 +42,8 @@ def request_(home: ServerHome, store: Store, tmp_path: Path) -> EnrolmentRequest
         signing_key=public.signing_key,
         ledger_origin=public.ledger_origin,
         ledger_key=public.ledger_key,
+        genesis=genesis,
+        checkpoint=checkpoint,
     )
 
 
@@ -91,6 +100,9 @@ def test_a_good_request_is_enrolled(
         ("ledger_key", "not hex"),
         ("ledger_origin", "with space"),
         ("ledger_origin", "x" * 300),
+        ("genesis", "{}"),
+        ("genesis", ""),
+        ("checkpoint", "note"),
     ],
 )
 def test_a_wrong_field_is_refused_and_spends_no_token(
@@ -135,6 +147,15 @@ def test_a_renewed_certificate_is_good_and_for_the_same_site(
     assert found is not None and found.name == "plant-a"
     with pytest.raises(DecodeError):
         enrolment.renew(store.site("plant-a"), "garbage")
+
+
+def test_an_older_client_is_told_to_update(
+    enrolment: Enrolment, request_: EnrolmentRequest
+) -> None:
+    document = {**canonical.to_builtins(request_), "version": 1}
+    del document["genesis"], document["checkpoint"]
+    with pytest.raises(DecodeError, match=r"of protocol version 1.*update the older side"):
+        enrolment.enrol(canonical.encode(document))
 
 
 def test_an_unknown_secret_is_refused(enrolment: Enrolment, request_: EnrolmentRequest) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from tests.server.enrolling import UNSEEN
 
 from wg_common.protocol import EnrolmentRequest
 from wg_server.fleet.guards import PEER_STATE, SITE_STATE, BodyLimit, Identify, RateLimit
@@ -80,9 +81,11 @@ def enrol(store: Store, name: str, der: bytes) -> None:
         signing_key=name,
         ledger_origin=name,
         ledger_key=name,
+        genesis="",
+        checkpoint="",
     )
     fingerprint = hashlib.sha256(der).hexdigest()
-    store.enrol(request, name, time.time(), lambda: (fingerprint, time.time() + 60, None))
+    store.enrol(request, name, time.time(), lambda: (fingerprint, time.time() + 60, None), UNSEEN)
 
 
 def test_only_a_certificate_in_good_standing_is_let_through(store: Store) -> None:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.server.enrolling import UNSEEN
 
 from wg_common.errors import ConfigError, RefusedError, VerificationError
 from wg_common.protocol import EnrolmentRequest
@@ -25,12 +26,18 @@ def request(site: str = "plant-a", secret: str = "s1", keys: str = "k") -> Enrol
         signing_key=f"{keys}-signing",
         ledger_origin=f"{keys}-origin",
         ledger_key=f"{keys}-ledger",
+        genesis="",
+        checkpoint="",
     )
 
 
 def enrol(store: Store, asked: EnrolmentRequest, fingerprint: str, now: float = NOW) -> str:
     return store.enrol(
-        asked, f"node {asked.signing_key}", now, lambda: (fingerprint, now + 100, "certificate")
+        asked,
+        f"node {asked.signing_key}",
+        now,
+        lambda: (fingerprint, now + 100, "certificate"),
+        UNSEEN,
     )
 
 
@@ -75,7 +82,7 @@ def test_a_certificate_that_cannot_be_made_spends_no_token(store: Store) -> None
         raise RefusedError("no")
 
     with pytest.raises(RefusedError, match="no"):
-        store.enrol(request(), "node", NOW, fail)
+        store.enrol(request(), "node", NOW, fail, UNSEEN)
     enrol(store, request(), "f1")
 
 
@@ -195,7 +202,7 @@ def test_the_witness_remembers_and_a_refusal_changes_nothing(enrolled: Store) ->
     with pytest.raises(VerificationError):
         enrolled.witness(site, NOW, bad)
     enrolled.witness(site, NOW, good)
-    assert seen == [None, b"checkpoint", b"checkpoint"]
+    assert seen == [b"0", b"checkpoint", b"checkpoint"]
     assert enrolled.witnessed(site.ledger_origin) == b"checkpoint"
 
 

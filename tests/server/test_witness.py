@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.server.enrolling import beginning
 
 from wg_common import signing
 from wg_common.ledger.store import DatasetRecord, Ledger
@@ -38,7 +39,7 @@ def ledger(witness: Witness, key: Ed25519PrivateKey, tmp_path: Path) -> Iterator
 
 
 @pytest.fixture
-def site(store: Store, key: Ed25519PrivateKey) -> Site:
+def site(store: Store, key: Ed25519PrivateKey, ledger: Ledger) -> Site:
     store.invite("plant-a", "s", time.time() + 60)
     request = EnrolmentRequest(
         site="plant-a",
@@ -48,8 +49,12 @@ def site(store: Store, key: Ed25519PrivateKey) -> Site:
         signing_key="k",
         ledger_origin=ORIGIN,
         ledger_key=signing.public_bytes(key).hex(),
+        genesis="",
+        checkpoint="",
     )
-    store.enrol(request, "node", time.time(), lambda: ("f", time.time() + 60, None))
+    store.enrol(
+        request, "node", time.time(), lambda: ("f", time.time() + 60, None), beginning(ledger)
+    )
     return store.site("plant-a")
 
 

@@ -256,6 +256,11 @@ class Log:
             raise VerificationError(f"{self._path}: no checkpoint of size {state.size}")
         return bytes(row[0])
 
+    def first_checkpoint(self) -> bytes:
+        """A checkpoint of size 1 under the key of today: this log began with this entry."""
+        head = Checkpoint(self.origin, 1, self._state.leaves[0])
+        return checkpoints.sign(head, [self._signing_key()]).encode()
+
     def consistency(self, old_size: int, new_size: int) -> list[bytes]:
         """RFC 9162 consistency proof between two sizes of this log.
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.server.enrolling import UNSEEN
 
 from wg_common import canonical, signing
 from wg_common.contribution_file import ContributionManifest, encode_contribution, pack_tensors
@@ -59,10 +60,12 @@ def _enrol(home: ServerHome, key: Ed25519PrivateKey) -> None:
         signing_key=public,
         ledger_origin="origin/plant-a",
         ledger_key=public,
+        genesis="",
+        checkpoint="",
     )
     with Store.open(home) as store:
         store.invite(SITE, "s", 2e9)
-        store.enrol(request, "node", 1e9, lambda: ("f1", 2e9, None))
+        store.enrol(request, "node", 1e9, lambda: ("f1", 2e9, None), UNSEEN)
 
 
 @dataclasses.dataclass

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from tests.server.enrolling import UNSEEN
 
 from wg_common import canonical, signing
 from wg_common import statistics_file as sf
@@ -178,10 +179,12 @@ def enrolled(home: ServerHome) -> ServerHome:
         signing_key=public,
         ledger_origin="origin/plant-a",
         ledger_key=public,
+        genesis="",
+        checkpoint="",
     )
     with Store.open(home) as store:
         store.invite("plant-a", "s", 2e9)
-        store.enrol(request, "node", 1e9, lambda: ("f1", 2e9, None))
+        store.enrol(request, "node", 1e9, lambda: ("f1", 2e9, None), UNSEEN)
     return home
 
 

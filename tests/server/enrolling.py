@@ -1,0 +1,20 @@
+"""How a ledger begins, for tests that are about other things."""
+
+from __future__ import annotations
+
+from wg_common.ledger import merkle
+from wg_common.ledger.store import Ledger
+from wg_server.succession import Beginning
+
+UNSEEN = Beginning(genesis="00" * 32, predecessor=None, cosign=lambda known: (b"0", 1, None))
+"""Leaves a memory that is no checkpoint."""
+
+
+def beginning(ledger: Ledger) -> Beginning:
+    """Of a real ledger, remembered at size 1."""
+    first = ledger.first_checkpoint()
+    return Beginning(
+        genesis=merkle.leaf_hash(ledger.entry(0)).hex(),
+        predecessor=None,
+        cosign=lambda known: (known or first, 1, None),
+    )

@@ -1,0 +1,283 @@
+"""A home that is made anew is no new budget, unless it says what the one before had spent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+
+from wg_client import identity
+from wg_client.home import ClientHome
+from wg_common import canonical, signing
+from wg_common.auditor_record import BUDGET_UNKNOWN, FIRST, NAMES_PREDECESSOR
+from wg_common.errors import RefusedError
+from wg_common.ledger import checkpoint as checkpoints
+from wg_common.ledger import recovery
+from wg_common.ledger.entries import Predecessor
+from wg_common.ledger.store import Ledger
+from wg_common.protocol import EnrolmentReply, EnrolmentRequest
+from wg_server import database, succession
+from wg_server.enrolment import Enrolment, make_token
+from wg_server.fleet.endpoints import Witness
+from wg_server.home import ServerHome
+from wg_server.store import Store
+
+SITE = "plant-a"
+
+
+@dataclass
+class Central:
+    """A server, and homes of one plant that enrol with it."""
+
+    home: ServerHome
+    store: Store
+    folder: Path
+
+    def plant(self, name: str, predecessor: Predecessor | None = None) -> ClientHome:
+        """A plant's home with its keys and ledger, and nothing else."""
+        home = ClientHome(self.folder / name)
+        public = identity.create(home, SITE)
+        Ledger.create(
+            home.ledger,
+            origin=public.ledger_origin,
+            key=signing.load(home.ledger_key),
+            site=SITE,
+            predecessor=predecessor,
+        ).close()
+        return home
+
+    def request(self, plant: ClientHome, **changes: str) -> EnrolmentRequest:
+        token = make_token(self.home, self.store, SITE, 60, replace=True)
+        public = identity.public(plant, SITE)
+        with ledger_of(plant) as ledger:
+            request = EnrolmentRequest(
+                site=SITE,
+                secret=token.secret,
+                csr_pem=public.csr_pem,
+                node_public_key=public.node_public_key,
+                signing_key=public.signing_key,
+                ledger_origin=ledger.origin,
+                ledger_key=public.ledger_key,
+                genesis=ledger.entry(0).decode(),
+                checkpoint=ledger.first_checkpoint().decode(),
+            )
+        return replace(request, **changes)
+
+    def enrol(self, plant: ClientHome, **changes: str) -> EnrolmentReply:
+        enrolment = Enrolment(self.home, self.home.config(), self.store)
+        return enrolment.enrol(canonical.encode(self.request(plant, **changes)))
+
+    def work(self, plant: ClientHome, entries: int = 1) -> None:
+        """The ledger grows, and the server cosigns it."""
+        witness = Witness.of(self.home, self.store)
+        site = self.store.site(SITE)
+        with ledger_of(plant) as ledger:
+            ledger.enrol_witness(witness.name, signing.public_bytes(witness.public_key))
+            for _ in range(entries):
+                grow(ledger)
+            ledger.countersign(witness.name, lambda body: witness.countersign(site, body))
+
+    def said(self) -> str:
+        return succession.of_sites(self.store.sites(), self.store.logs())[SITE]
+
+
+@pytest.fixture
+def central(home: ServerHome, store: Store, tmp_path: Path) -> Iterator[Central]:
+    yield Central(home, store, tmp_path)
+
+
+def ledger_of(plant: ClientHome) -> Ledger:
+    return Ledger.open(plant.ledger, signing.load(plant.ledger_key))
+
+
+def grow(ledger: Ledger) -> None:
+    ledger.record_audit(
+        code_sha256="ab" * 32,
+        claimed_epsilon="1",
+        lower_bound="0",
+        parametric_bound="0",
+        canaries=1,
+    )
+
+
+def test_a_first_ledger_is_cosigned_from_its_first_entry(central: Central) -> None:
+    plant = central.plant("one")
+    reply = central.enrol(plant)
+    assert central.said() == FIRST
+    with ledger_of(plant) as ledger:
+        ledger.enrol_witness(reply.witness_name, bytes.fromhex(reply.witness_key))
+        signed = ledger.first_checkpoint() + reply.cosignature.encode()
+        ledger.add_cosignature(signed, reply.witness_name)
+        assert ledger.covered_by(0, reply.witness_name)
+
+
+def test_a_fresh_home_after_releases_is_a_budget_unknown(central: Central) -> None:
+    old = central.plant("one")
+    central.enrol(old)
+    central.work(old)
+    central.enrol(central.plant("two"))
+    assert central.said() == BUDGET_UNKNOWN
+
+
+def test_a_fresh_home_before_any_release_is_a_first_one(central: Central) -> None:
+    central.enrol(central.plant("one"))
+    central.enrol(central.plant("two"))
+    assert central.said() == FIRST
+
+
+def test_the_same_ledger_enrols_again_as_often_as_it_likes(central: Central) -> None:
+    plant = central.plant("one")
+    for _ in range(3):
+        central.enrol(plant)
+        central.work(plant)
+    assert central.said() == FIRST and len(central.store.logs()[SITE]) == 1
+
+
+def test_a_successor_that_names_the_last_checkpoint_or_a_later_one_is_known(
+    central: Central,
+) -> None:
+    plant = central.plant("0")
+    central.enrol(plant)
+    central.work(plant)
+    for number in range(1, 4):
+        if number == 2:  # more than the server saw
+            with ledger_of(plant) as ledger:
+                grow(ledger)
+        plant = central.plant(str(number), recovery.predecessor(plant.ledger, "key lost"))
+        central.enrol(plant)
+        assert central.said() == NAMES_PREDECESSOR
+        central.work(plant)
+
+
+def test_a_successor_of_an_older_state_is_a_budget_unknown(central: Central) -> None:
+    old = central.plant("one")
+    central.enrol(old)
+    central.work(old)
+    named = recovery.predecessor(old.ledger, "key lost")
+    central.work(old)
+    central.enrol(central.plant("two", named))
+    assert central.said() == BUDGET_UNKNOWN
+
+
+def test_a_predecessor_that_goes_on_after_it_was_named_is_a_budget_unknown(
+    central: Central,
+) -> None:
+    old = central.plant("one")
+    central.enrol(old)
+    central.work(old)
+    new = central.plant("two", recovery.predecessor(old.ledger, "key lost"))
+    central.enrol(new)
+    central.work(new)
+    central.enrol(old)
+    assert central.said() == BUDGET_UNKNOWN  # the new one spent as well
+    central.work(old)
+    central.enrol(new)
+    assert central.said() == BUDGET_UNKNOWN  # and so did the old one since
+
+
+def test_a_successor_of_one_of_two_is_a_budget_unknown(central: Central) -> None:
+    for name in ("one", "two"):
+        plant = central.plant(name)
+        central.enrol(plant)
+        central.work(plant)
+    central.enrol(central.plant("three", recovery.predecessor(plant.ledger, "key lost")))
+    assert central.said() == BUDGET_UNKNOWN
+
+
+def test_a_forged_checkpoint_of_the_predecessor_is_a_budget_unknown(central: Central) -> None:
+    old = central.plant("one")
+    central.enrol(old)
+    central.work(old)
+    named = recovery.predecessor(old.ledger, "key lost")
+    head, _ = checkpoints.decode(named.checkpoint.encode())
+    key = signing.generate()
+    forged = checkpoints.sign(replace(head, size=head.size + 5), [key]).encode().decode()
+    named = replace(named, checkpoint=forged, key=signing.public_bytes(key).hex())
+    central.enrol(central.plant("two", named))
+    assert central.said() == BUDGET_UNKNOWN
+
+
+def test_a_predecessor_that_was_never_seen_here_is_a_budget_unknown(central: Central) -> None:
+    stranger = central.plant("stranger")
+    central.enrol(central.plant("one", recovery.predecessor(stranger.ledger, "moved")))
+    assert central.said() == BUDGET_UNKNOWN
+
+
+def test_a_ledger_cannot_begin_twice(central: Central) -> None:
+    plant = central.plant("one")
+    central.enrol(plant)
+    plant.ledger.unlink()
+    with ledger_again(plant) as ledger:
+        grow(ledger)
+    with pytest.raises(RefusedError, match=r"another beginning|two signed roots"):
+        central.enrol(plant)
+
+
+def test_a_known_ledger_under_another_key_is_refused(central: Central) -> None:
+    plant = central.plant("one")
+    central.enrol(plant)
+    with ledger_of(plant) as ledger:
+        new = signing.generate()
+        ledger.rotate(new)
+    signing.save(plant.ledger_key, new)
+    with pytest.raises(RefusedError, match="rotate-key"):
+        central.enrol(plant)
+
+
+def test_a_store_of_before_tells_what_it_knows(tmp_path: Path) -> None:
+    """Two sites of an old store: one with one ledger, one whose ledger had replaced another."""
+    url = f"sqlite:///{tmp_path}/old.sqlite"
+    old_store(url)
+    with Store(database.open_engine(url)) as store:
+        logs = store.logs()
+        said = succession.of_sites(store.sites(), logs)
+    assert said == {"plant-a": FIRST, "plant-b": BUDGET_UNKNOWN}
+    assert [log.origin for log in logs["plant-b"]] == ["w/b/1", "w/b/2"]
+    assert logs["plant-b"][0].key == "" and logs["plant-a"][0].key == "aa" * 32
+
+
+def old_store(url: str) -> None:
+    """A store as the first schema made it, with sites, a replaced ledger, and an invitation."""
+    folder = Path(database.__file__).parent / "migrations"
+    config = Config()
+    config.set_main_option("script_location", str(folder))
+    config.set_main_option("path_separator", "os")
+    engine = sa.create_engine(url)
+    site = "INSERT INTO site VALUES (:name, :state, 'n', 's', :origin, :key, :enrolled, 0.0)"
+    note = checkpoints.sign(checkpoints.Checkpoint("w", 7, bytes(32)), [signing.generate()])
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        for name, state, origin, key in (
+            ("plant-a", "enrolled", "w/a/1", "aa" * 32),
+            ("plant-b", "enrolled", "w/b/2", "bb" * 32),
+            ("plant-c", "invited", "", ""),
+        ):
+            connection.execute(
+                sa.text(site),
+                {"name": name, "state": state, "origin": origin, "key": key, "enrolled": 9.0},
+            )
+        for origin, owner in (("w/a/1", "plant-a"), ("w/b/1", "plant-b"), ("w/b/2", "plant-b")):
+            connection.execute(
+                sa.text("INSERT INTO witness VALUES (:origin, :site, :note, 7, 5.0)"),
+                {"origin": origin, "site": owner, "note": note.encode()},
+            )
+    engine.dispose()
+
+
+def ledger_again(plant: ClientHome) -> Ledger:
+    """Another ledger with the same key and origin."""
+    public = identity.public(plant, SITE)
+    return Ledger.create(
+        plant.ledger,
+        origin=public.ledger_origin,
+        key=signing.load(plant.ledger_key),
+        site=SITE,
+        clock=lambda: int(time.time()) + 5,
+    )
