@@ -48,7 +48,8 @@ class LogRecord:
 
     Attributes:
         origin: Origin of its checkpoints.
-        key: Its signing key as known last, 32 raw bytes, hex.
+        key: Its signing key as known last, 32 raw bytes, hex; empty if the server has forgotten it
+            (a log that was replaced before servers kept their keys).
         checkpoint: Newest checkpoint that the server cosigned, with signatures, as text; empty if
             it cosigned none.
         first_seen: Unix time in seconds at which the site enrolled with it.
@@ -65,7 +66,8 @@ class LogRecord:
 
     def __post_init__(self) -> None:
         _text("origin", self.origin)
-        _key("key", self.key)
+        if self.key:
+            _key("key", self.key)
         if self.checkpoint:
             head, _ = checkpoints.decode(self.checkpoint.encode(), what="server record: checkpoint")
             if head.origin != self.origin:

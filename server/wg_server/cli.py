@@ -37,6 +37,11 @@ class _Lazy:
 
 _ELSEWHERE = {
     "zoo": _Lazy("wg_server.zoo.cli", "zoo", "Public tasks and their trained weights."),
+    "checkpoint": _Lazy(
+        "wg_server.auditors_cli", "checkpoint", "Print the newest cosigned checkpoint of a site."
+    ),
+    "export": _Lazy("wg_server.auditors_cli", "export", "Write all that an auditor needs."),
+    "keys": _Lazy("wg_server.auditors_cli", "keys", "Print the keys that others verify with."),
     "train": _Lazy("wg_server.generator.cli", "train", "Train the generator on the zoo."),
 }
 

@@ -7,7 +7,7 @@ recorded in one transaction. Join tokens are kept as hashes only.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -372,6 +372,17 @@ class Store:
         """
         with self.engine.begin() as connection:
             put_release(connection, release)
+
+    def releases(self, site: str) -> Iterator[StoredRelease]:
+        """All releases of a site, oldest first, one at a time."""
+        table = schema.release
+        query = sa.select(table).where(table.c.site == site)
+        with database.reading(self.engine) as connection:
+            rows = connection.execution_options(yield_per=1).execute(
+                query.order_by(table.c.received, table.c.release_id)
+            )
+            for row in rows:
+                yield StoredRelease(**row._mapping)
 
     def find_release(self, release_id: str) -> StoredRelease | None:
         """One release, if it is there."""

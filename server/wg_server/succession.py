@@ -118,7 +118,7 @@ def judge(origin: str, logs: Sequence[SeenLog]) -> Succession:
         origin: Origin of the log in use.
         logs: All logs of the site, that one among them.
     """
-    by_origin = {log.origin: log for log in logs if log.origin == origin or _released(log)}
+    by_origin = {log.origin: log for log in logs if log.origin == origin or released(log)}
     named = {origin}
     log = by_origin[origin]
     while (before := by_origin.get(log.predecessor)) is not None and before.origin not in named:
@@ -140,9 +140,14 @@ def of_sites(sites: Sequence[Site], logs: Mapping[str, Sequence[SeenLog]]) -> di
     }
 
 
-def _released(log: SeenLog) -> bool:
+def released(log: SeenLog) -> bool:
     """Whether anything can have been released on a log: a release needs a cosignature after it."""
-    return log.checkpoint is not None and checkpoints.decode(log.checkpoint)[0].size > 1
+    return log.checkpoint is not None and size_of(log.checkpoint) > 1
+
+
+def size_of(checkpoint: bytes) -> int:
+    """Number of entries that a checkpoint covers."""
+    return checkpoints.decode(checkpoint)[0].size
 
 
 def _names_the_end(log: SeenLog, before: SeenLog) -> bool:

@@ -419,9 +419,9 @@ def test_enrolment_between_versions_says_which_side_to_update(
     later = protocol.encode_token(replace(token, version=2))
     with pytest.raises(DecodeError, match=r"join token: of protocol version 2.*update the older"):
         enrolment.enrol(ClientHome(tmp_path / "plant"), later)
-    newer = partial(protocol.EnrolmentRequest, version=2)
+    newer = partial(protocol.EnrolmentRequest, version=3)
     monkeypatch.setattr(enrolment, "EnrolmentRequest", newer)
-    with pytest.raises(PeerError, match=r"refused \(400\).*version 2, this program speaks 1"):
+    with pytest.raises(PeerError, match=r"refused \(400\).*version 3, this program speaks 2"):
         enrolment.enrol(ClientHome(tmp_path / "plant"), protocol.encode_token(token))
 
 

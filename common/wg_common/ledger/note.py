@@ -80,6 +80,32 @@ def key_id(name: str, kind: int, public_key: bytes) -> bytes:
     return hashlib.sha256(name.encode() + b"\n" + bytes([kind]) + public_key).digest()[:KEY_ID_SIZE]
 
 
+def vkey(name: str, kind: int, public_key: bytes) -> str:
+    """A verifier key in text: name, key ID and base64 of type and key, joined by plus signs."""
+    body = base64.b64encode(bytes([kind]) + public_key).decode("ascii")
+    return f"{check_key_name(name)}+{key_id(name, kind, public_key).hex()}+{body}"
+
+
+def decode_vkey(text: str) -> tuple[str, int, bytes]:
+    """Read a verifier key of an Ed25519 key: name, signature type, 32 raw bytes.
+
+    Raises:
+        DecodeError: It is none, or its key ID is another key's.
+    """
+    what = "verifier key"
+    parts = text.split("+", 2)
+    if len(parts) != 3:
+        raise DecodeError(f"{what}: {text[:80]!r}, expected NAME+KEYID+BASE64")
+    name, identifier, body = parts
+    check_key_name(name)
+    raw = decode_base64(body, what=what)
+    if len(raw) != 33 or raw[0] not in (ED25519, COSIGNATURE):
+        raise DecodeError(f"{what}: {name}: not an Ed25519 key")
+    if key_id(name, raw[0], raw[1:]).hex() != identifier:
+        raise DecodeError(f"{what}: {name}: key id {identifier[:40]!r} is of another key")
+    return name, raw[0], raw[1:]
+
+
 def sign(text: str, name: str, key: Ed25519PrivateKey) -> SignatureLine:
     """Sign a note's text with an Ed25519 key of type 1."""
     check_key_name(name)

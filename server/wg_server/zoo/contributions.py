@@ -143,13 +143,22 @@ def read(zoo: Path, record: StoredContribution) -> Tensors:
         VerificationError: The file is not the one that was taken in.
         DecodeError: The file is damaged.
     """
+    key = signing.public_from_bytes(bytes.fromhex(record.signing_key))
+    return decode_contribution(file(zoo, record), key)[1]
+
+
+def file(zoo: Path, record: StoredContribution) -> bytes:
+    """A contribution as it came.
+
+    Raises:
+        VerificationError: The file is not the one that was taken in.
+    """
     path = _path(zoo, record.sha256, SUFFIX)
     data = atomic.read_bytes(path, limit=CONTRIBUTION_LIMIT)
     found = canonical.sha256_hex(data)
     if found != record.sha256:
         raise VerificationError(f"{path}: SHA-256 {found}, expected {record.sha256}")
-    key = signing.public_from_bytes(bytes.fromhex(record.signing_key))
-    return decode_contribution(data, key)[1]
+    return data
 
 
 def _files(source: SourcePlan) -> list[Path]:
