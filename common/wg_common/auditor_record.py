@@ -29,9 +29,9 @@ SITES_FILE = "sites.json"
 CHECKPOINT_FILE = "checkpoint.note"
 RECORD_LIMIT = 64 << 20
 
-FIRST = "first"
-NAMES_PREDECESSOR = "names its predecessor"
-BUDGET_UNKNOWN = "budget unknown"
+FIRST: Literal["first"] = "first"
+NAMES_PREDECESSOR: Literal["names its predecessor"] = "names its predecessor"
+BUDGET_UNKNOWN: Literal["budget unknown"] = "budget unknown"
 
 Succession = Literal["first", "names its predecessor", "budget unknown"]
 

@@ -52,11 +52,11 @@ class Central:
         ).close()
         return home
 
-    def request(self, plant: ClientHome, **changes: str) -> EnrolmentRequest:
+    def request(self, plant: ClientHome) -> EnrolmentRequest:
         token = make_token(self.home, self.store, SITE, 60, replace=True)
         public = identity.public(plant, SITE)
         with ledger_of(plant) as ledger:
-            request = EnrolmentRequest(
+            return EnrolmentRequest(
                 site=SITE,
                 secret=token.secret,
                 csr_pem=public.csr_pem,
@@ -67,11 +67,10 @@ class Central:
                 genesis=ledger.entry(0).decode(),
                 checkpoint=ledger.first_checkpoint().decode(),
             )
-        return replace(request, **changes)
 
-    def enrol(self, plant: ClientHome, **changes: str) -> EnrolmentReply:
+    def enrol(self, plant: ClientHome) -> EnrolmentReply:
         enrolment = Enrolment(self.home, self.home.config(), self.store)
-        return enrolment.enrol(canonical.encode(self.request(plant, **changes)))
+        return enrolment.enrol(canonical.encode(self.request(plant)))
 
     def work(self, plant: ClientHome, entries: int = 1) -> None:
         """The ledger grows, and the server cosigns it."""
