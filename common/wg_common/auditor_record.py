@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -29,9 +29,9 @@ SITES_FILE = "sites.json"
 CHECKPOINT_FILE = "checkpoint.note"
 RECORD_LIMIT = 64 << 20
 
-FIRST: Literal["first"] = "first"
-NAMES_PREDECESSOR: Literal["names its predecessor"] = "names its predecessor"
-BUDGET_UNKNOWN: Literal["budget unknown"] = "budget unknown"
+FIRST: Final = "first"
+NAMES_PREDECESSOR: Final = "names its predecessor"
+BUDGET_UNKNOWN: Final = "budget unknown"
 
 Succession = Literal["first", "names its predecessor", "budget unknown"]
 
