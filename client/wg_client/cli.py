@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import secrets
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -26,6 +27,7 @@ from wg_common.cli import emit, json_option, note, say
 if TYPE_CHECKING:
     from wg_client.apply import AppliedModel
     from wg_client.check import Check
+    from wg_client.encoder_pin import EncoderAbout
     from wg_client.model_store import ModelsManifest
 
 epsilon_option = click.option(
@@ -59,6 +61,11 @@ def main() -> None:
     help="Enrol an initialised home again: new transport keys; data, policy and ledger stay.",
 )
 @click.option(
+    "--encoder",
+    metavar="HASH",
+    help="The encoder that you want: its SHA-256, or 16 or more of its first hex digits.",
+)
+@click.option(
     "--data",
     type=click.Path(path_type=Path),
     help="Folder of class folders, folder with records.csv, or .npz file.",
@@ -89,6 +96,7 @@ def init(
     root: Path,
     token: str,
     replace: bool,
+    encoder: str | None,
     data: Path | None,
     labels: str | None,
     unit_column: str | None,
@@ -99,9 +107,13 @@ def init(
     max_epsilon: str | None,
     as_json: bool,
 ) -> None:
-    """Make keys on site, enrol with the server, and write client.yaml."""
+    """Make keys on site, enrol with the server, and write client.yaml.
+
+    The encoder, which sees every record, comes from the server. The join token names it by its
+    hash; on a terminal you are asked whether it is the one that the operator told you.
+    """
     if replace:
-        _enrol_again(root, token, data, as_json)
+        _enrol_again(root, token, encoder, data, as_json)
         return
     if data is None:
         raise errors.UsageError("--data: needed, unless --replace enrols a home again")
@@ -114,7 +126,16 @@ def init(
         unit_rule=unit_rule or ("weight" if unit_column else "record"),
         unit_cap=unit_cap,
     )
-    config, found = initialise(ClientHome(root), token, choice, privacy)
+    asked = encoder is None and not as_json and sys.stdin.isatty()
+    config, found = initialise(
+        ClientHome(root),
+        token,
+        choice,
+        privacy,
+        encoder=encoder,
+        confirm=_ask_owner if asked else None,
+    )
+    by = "option" if encoder is not None else "answer" if asked else "token"
     if as_json:
         emit(
             {
@@ -125,6 +146,8 @@ def init(
                 "labels": list(config.data.labels),
                 "cap_epsilon": cap_epsilon,
                 "server": config.server.fleet_url,
+                "encoder": config.data.encoder,
+                "encoder_confirmed_by": by,
             }
         )
         return
@@ -135,7 +158,27 @@ def init(
         f"budget: epsilon {cap_epsilon} at delta {privacy.cap_delta}; policy in "
         f"{ClientHome(root).config}"
     )
+    say(f"encoder {config.data.encoder}, {_CONFIRMED[by]}")
     say(f"next: wg-client check --home {root}")
+
+
+_CONFIRMED = {
+    "option": "as --encoder names it",
+    "answer": "as you confirmed it",
+    "token": "as the join token names it: nobody was asked. Compare it with the operator's",
+}
+
+
+def _ask_owner(about: EncoderAbout) -> None:
+    """Show an encoder and ask whether it is wanted."""
+    say(f"encoder {about.encoder}")
+    sources = ", ".join(about.sources) or "nothing"
+    say(f"for {about.modality}; says that it was fitted on {sources}")
+    if not click.confirm("Is this the hash that the server's operator told you?", default=False):
+        raise errors.RefusedError(
+            "the encoder was not confirmed: nothing of it is kept. The join token is spent; ask"
+            " the operator for another ('wg-server enroll --replace') when that is settled"
+        )
 
 
 @group.command()
@@ -167,12 +210,16 @@ def check(root: Path, epsilon: str | None, delta: str | None, as_json: bool) -> 
 def run(root: Path, once: bool, log_format: str) -> None:
     """Connect to the server and answer it, within the policy, until stopped."""
     from wg_client import config as configuration
+    from wg_client import encoder_pin
     from wg_client.apply import apply_package
     from wg_client.node import Handlers, run_node
     from wg_client.release import answer_query
 
     home = ClientHome(root)
-    logs.use(log_format, hidden=(configuration.load(home).data.path,))
+    config = configuration.load(home)
+    logs.use(log_format, hidden=(config.data.path,))
+    if reminder := encoder_pin.reminder(home, config):
+        logging.getLogger(__name__).warning("%s", reminder)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -508,14 +555,23 @@ def predict(
             say(f"{row['model']:24} {_percent(row)} of {row['records']} records{mark}")
 
 
-def _enrol_again(root: Path, token: str, data: Path | None, as_json: bool) -> None:
+def _enrol_again(
+    root: Path, token: str, encoder: str | None, data: Path | None, as_json: bool
+) -> None:
     from wg_client import reenrolment
 
     if data is not None:
         raise errors.UsageError("--data: the data set of a home that is enrolled again stays")
-    config = reenrolment.replace(ClientHome(root), token)
+    config = reenrolment.replace(ClientHome(root), token, encoder=encoder)
     if as_json:
-        emit({"site": config.site, "home": str(root), "server": config.server.fleet_url})
+        emit(
+            {
+                "site": config.site,
+                "home": str(root),
+                "server": config.server.fleet_url,
+                "encoder": config.data.encoder,
+            }
+        )
     else:
         say(f"{config.site}: enrolled again with {config.server.name}; ledger and budget stay")
 

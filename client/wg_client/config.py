@@ -68,12 +68,15 @@ class DataConfig:
             without a record may stand here, and means "it can occur".
         unit_column: Column (``records.csv``) or array (``.npz``) that names the privacy unit of a
             record, or null: each record is its own unit.
+        encoder: SHA-256 of the encoder that the owner confirmed, hex; see ``encoder_pin``. Empty
+            in homes that were made before it stood here.
     """
 
     name: str
     path: str
     labels: tuple[str, ...]
     unit_column: str | None = None
+    encoder: str = ""
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.labels) <= LABEL_LIMIT:
@@ -98,6 +101,8 @@ class DataConfig:
                 f"data.unit_column: {self.unit_column!r}: the ledger calls a single record"
                 f" {RECORD!r}; give the column another name, or write null if each record is a unit"
             )
+        if self.encoder and not protocol.SHA256.fullmatch(self.encoder):
+            raise ConfigError(f"data.encoder: {self.encoder!r}, expected 64 lower-case hex digits")
         for label in self.labels:
             if not label or label != label.strip() or len(label) > 100 or not label.isprintable():
                 raise ConfigError(

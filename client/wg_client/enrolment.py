@@ -3,7 +3,8 @@
 The token carries the SHA-256 of the server's CA certificate. The certificate itself is fetched
 first, unauthenticated, and used only if it has that hash; everything secret (the token's secret)
 goes over a second connection that trusts this CA alone. So nobody in the middle sees the secret,
-and nobody but the token's server can answer.
+and nobody but the token's server can answer. The token carries the SHA-256 of the encoder as well:
+the server can hand out that one and no other (``encoder_pin``).
 
 The plant's ledger exists before it enrols: the request shows its first entry, so that the server
 knows how this log began, and which log it replaces, if any.
@@ -16,6 +17,7 @@ import binascii
 import ssl
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +58,7 @@ def enrol(
     *,
     ledger: Path | None = None,
     predecessor: Predecessor | None = None,
+    confirm: Callable[[bytes], None] | None = None,
 ) -> Enrolment:
     """Enrol this home with a join token, and write certificate, CA and encoder into it.
 
@@ -66,11 +69,13 @@ def enrol(
         token_text: The token.
         ledger: The plant's ledger, if it is not the home's own.
         predecessor: The ledger that a new one replaces after a compromise.
+        confirm: Called with the encoder package before anything that came is written; raises
+            where it is not wanted.
 
     Raises:
         DecodeError: The token or the reply is damaged.
         ConfigError: The token has expired.
-        VerificationError: The server is not the one that the token names.
+        VerificationError: The server, or the encoder, is not the one that the token names.
         PeerError: The server cannot be reached or refuses.
     """
     token = protocol.decode_token(token_text.strip())
@@ -93,6 +98,8 @@ def enrol(
         )
         reply = _exchange(token, ca_pem, request)
         encoder = _check_reply(reply, token, home)
+        if confirm is not None:
+            confirm(encoder)
         opened.enrol_witness(reply.witness_name, bytes.fromhex(reply.witness_key))
         if reply.cosignature:
             opened.add_cosignature(first + reply.cosignature.encode(), reply.witness_name)
@@ -196,9 +203,16 @@ def _check_reply(reply: EnrolmentReply, token: JoinToken, home: ClientHome) -> b
         except ValueError as error:
             raise DecodeError(f"enrolment reply: {field}: not hex") from error
     try:
-        return base64.b64decode(reply.encoder, validate=True)
+        encoder = base64.b64decode(reply.encoder, validate=True)
     except (binascii.Error, ValueError) as error:
         raise DecodeError("enrolment reply: encoder: not base64") from error
+    found = canonical.sha256_hex(encoder)
+    if found != token.encoder:
+        raise VerificationError(
+            f"enrolment reply: encoder {found}, the join token names {token.encoder}: this is not"
+            " the encoder that the operator promised; ask for a new token"
+        )
+    return encoder
 
 
 def _check_certificate(pem: bytes, home: ClientHome) -> None:

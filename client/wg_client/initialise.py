@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wg_client import config as configuration
+from wg_client import encoder_pin
 from wg_client.config import (
     AcceptanceConfig,
     ClientConfig,
@@ -19,10 +20,12 @@ from wg_client.config import (
     ServerConfig,
 )
 from wg_client.dataset import SiteData, commitment, load_dataset, record_digests
+from wg_client.encoder_pin import Confirm
 from wg_client.enrolment import Enrolment, enrol
 from wg_client.home import ClientHome
 from wg_client.plant import check_modality
 from wg_client.release import dataset_record, open_ledger
+from wg_common import canonical, protocol
 from wg_common.errors import ConfigError
 from wg_common.nets.encoder import load_encoder
 from wg_common.protocol import EnrolmentReply
@@ -41,7 +44,13 @@ class DataChoice:
 
 
 def initialise(
-    home: ClientHome, token: str, choice: DataChoice, privacy: PrivacyConfig
+    home: ClientHome,
+    token: str,
+    choice: DataChoice,
+    privacy: PrivacyConfig,
+    *,
+    encoder: str | None = None,
+    confirm: Confirm | None = None,
 ) -> tuple[ClientConfig, SiteData]:
     """Make a plant's home.
 
@@ -50,9 +59,13 @@ def initialise(
         token: The join token.
         choice: The data set.
         privacy: Caps and policy.
+        encoder: Hash of the encoder that the owner wants, or 16 or more of its first hex digits;
+            None: that of the token.
+        confirm: Asks the owner, before anything of the encoder is kept; None: nobody is asked.
 
     Raises:
         ConfigError: The home is initialised already, or an option is wrong.
+        UsageError: ``encoder`` is no hash.
         DataError: The data set cannot be used.
         DecodeError, PeerError, VerificationError: Enrolment failed; see ``enrolment``.
     """
@@ -67,8 +80,14 @@ def initialise(
         labels=data.label_names,
         unit_column=choice.unit_column,
     )
-    enrolment = enrol(home, token)
-    check_modality(load_encoder(enrolment.encoder).modality, data, str(choice.path))
+    encoder_pin.check_named(encoder, protocol.decode_token(token.strip()).encoder)
+
+    def look(package: bytes) -> None:
+        check_modality(load_encoder(package).modality, data, str(choice.path))
+        if confirm is not None:
+            confirm(encoder_pin.about(package))
+
+    enrolment = enrol(home, token, confirm=look)
     config = _config(enrolment, settings, privacy, choice.name)
     _register(home, config, data)
     configuration.save(home, config)
@@ -97,6 +116,7 @@ def _config(
             path=data.path,
             labels=data.labels,
             unit_column=data.unit_column,
+            encoder=canonical.sha256_hex(enrolment.encoder),
         ),
         privacy=privacy,
         acceptance=AcceptanceConfig(),

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client import config as configuration
+from wg_client import encoder_pin
 from wg_client.config import ClientConfig
 from wg_client.dataset import Modality, SiteData, commitment, load_dataset, record_digests
 from wg_client.home import ClientHome
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ENCODER_LIMIT = 256 << 20
 _CACHE_LIMIT = 4 << 30
 _CHUNK = 64
 
@@ -84,8 +84,13 @@ class Features:
 
 
 def load_encoder_package(home: ClientHome) -> bytes:
-    """Bytes of the encoder package; their SHA-256 is the encoder's id."""
-    return atomic.read_bytes(home.encoder, limit=ENCODER_LIMIT)
+    """Bytes of the encoder package; their SHA-256 is the encoder's id.
+
+    Raises:
+        ConfigError: The home is not initialised, or ``client.yaml`` is wrong.
+        VerificationError: It is not the encoder that the owner confirmed.
+    """
+    return encoder_pin.load(home, configuration.load(home))
 
 
 def open_plant(home: ClientHome) -> Plant:
@@ -96,7 +101,7 @@ def open_plant(home: ClientHome) -> Plant:
         DataError: The data set cannot be used.
     """
     config = configuration.load(home)
-    package = load_encoder_package(home)
+    package = encoder_pin.load(home, config)
     encoder = canonical.sha256_hex(package)
     data = load_dataset(
         Path(config.data.path), config.data.labels, unit_column=config.data.unit_column

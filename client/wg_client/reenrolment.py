@@ -8,7 +8,8 @@ was cut off after the token was spent is finished by running it again, with any 
 Statistics key, ledger and its key stay: releases that were made stay good. ``compromise``: all
 keys, and the ledger: a new log under a new origin, whose first entry holds the old one's last
 checkpoint and all that was spent (decision 0028). Data set, policy and the secret of the data
-commitment stay. The old log is kept as ``ledger-ORIGIN.sqlite`` for auditors.
+commitment stay, and so does the encoder, unless the owner names another. The old log is kept as
+``ledger-ORIGIN.sqlite`` for auditors.
 """
 
 from __future__ import annotations
@@ -16,17 +17,18 @@ from __future__ import annotations
 import dataclasses
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from wg_client import config as configuration
-from wg_client import enrolment
+from wg_client import encoder_pin, enrolment
 from wg_client.config import ClientConfig
 from wg_client.enrolment import Enrolment
 from wg_client.home import ClientHome
 from wg_client.initialise import pinned_server
 from wg_client.locks import only_node
 from wg_client.release import alone
-from wg_common import atomic, protocol, signing
+from wg_common import atomic, canonical, protocol, signing
 from wg_common.errors import ConfigError
 from wg_common.ledger import recovery
 from wg_common.ledger.store import DatasetRecord, Ledger
@@ -36,31 +38,43 @@ log = logging.getLogger(__name__)
 _KEY_LIMIT = 16 << 10
 
 
-def replace(home: ClientHome, token: str) -> ClientConfig:
+def replace(home: ClientHome, token: str, *, encoder: str | None = None) -> ClientConfig:
     """Enrol an initialised home again: new transport keys, the same ledger and budget.
+
+    Args:
+        home: The home.
+        token: The join token.
+        encoder: Hash of the encoder that the owner wants, where it is to be another one than the
+            home's; see ``encoder_pin``.
 
     Raises:
         ConfigError: The home is not initialised, its node runs, or the token is of another site.
+        VerificationError: The token is for another encoder than the owner confirmed or named.
         DecodeError, PeerError, VerificationError: Enrolment failed; see ``enrolment``.
     """
     config = configuration.load(home)
     stage = _stage(home)
     with only_node(home), alone(home):
         if not stage.config.exists():
-            _check_token(config, token)
+            look = _checked(home, config, token, encoder)
             _fresh(stage)
             for name in ("signing_key", "ledger_key"):
                 _copy_key(getattr(home, name), getattr(stage, name))
-            done = enrolment.enrol(stage, token, ledger=home.ledger)
+            done = enrolment.enrol(stage, token, ledger=home.ledger, confirm=look)
             configuration.save(stage, _pinned(config, done))
         return _install(home, stage)
 
 
-def compromise(home: ClientHome, token: str, reason: str) -> ClientConfig:
+def compromise(
+    home: ClientHome, token: str, reason: str, *, encoder: str | None = None
+) -> ClientConfig:
     """Give up a ledger whose key was lost or stolen; the spend moves to a new one.
+
+    Arguments as of ``replace``; ``reason`` goes on the new ledger.
 
     Raises:
         ConfigError: The home is not initialised, its node runs, or the token is of another site.
+        VerificationError: The token is for another encoder than the owner confirmed or named.
         DecodeError, PeerError, VerificationError: Enrolment failed, or the old ledger does not
             hold: then put the newest copy or export that does in its place.
     """
@@ -68,14 +82,14 @@ def compromise(home: ClientHome, token: str, reason: str) -> ClientConfig:
     stage = _stage(home)
     with only_node(home), alone(home):
         if not stage.config.exists():
-            _check_token(config, token)
+            look = _checked(home, config, token, encoder)
             predecessor = recovery.predecessor(home.ledger, reason)
             with Ledger.open(home.ledger) as old:
                 commitment = old.commitment(config.data.name)
             if commitment is None:
                 raise ConfigError(f"{home.ledger}: data set {config.data.name!r} is not on it")
             _fresh(stage)
-            done = enrolment.enrol(stage, token, predecessor=predecessor)
+            done = enrolment.enrol(stage, token, predecessor=predecessor, confirm=look)
             with Ledger.open(stage.ledger, signing.load(stage.ledger_key)) as ledger:
                 ledger.register_dataset(
                     DatasetRecord(
@@ -127,14 +141,27 @@ def _set_aside(home: ClientHome, stage: ClientHome) -> None:
 
 
 def _pinned(config: ClientConfig, done: Enrolment) -> ClientConfig:
-    return dataclasses.replace(config, server=pinned_server(done.reply))
+    data = dataclasses.replace(config.data, encoder=canonical.sha256_hex(done.encoder))
+    return dataclasses.replace(config, server=pinned_server(done.reply), data=data)
 
 
-def _check_token(config: ClientConfig, token: str) -> None:
-    """Before the token is spent."""
-    named = protocol.decode_token(token.strip()).site
-    if named != config.site:
-        raise ConfigError(f"join token: for site {named!r}, this home is {config.site!r}")
+def _checked(
+    home: ClientHome, config: ClientConfig, token: str, encoder: str | None
+) -> Callable[[bytes], None]:
+    """Check a token before it is spent; what is returned checks the encoder that comes."""
+    found = protocol.decode_token(token.strip())
+    if found.site != config.site:
+        raise ConfigError(f"join token: for site {found.site!r}, this home is {config.site!r}")
+    kept = encoder_pin.confirmed(home, config)
+    encoder_pin.check_same(kept, found.encoder, encoder)
+
+    def look(package: bytes) -> None:
+        if found.encoder != kept:  # enrolment has held the package against the token
+            from wg_common.nets.encoder import load_encoder  # torch: seconds to import
+
+            load_encoder(package)
+
+    return look
 
 
 def _stage(home: ClientHome) -> ClientHome:

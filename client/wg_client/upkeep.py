@@ -85,8 +85,9 @@ def rotate_key(root: Path, as_json: bool) -> None:
 @home_option
 @_join_option
 @click.option("--reason", required=True, help="Why, in a few words; goes on the new ledger.")
+@click.option("--encoder", metavar="HASH", help="Where the encoder is to be another: its SHA-256.")
 @json_option
-def compromise(root: Path, token: str, reason: str, as_json: bool) -> None:
+def compromise(root: Path, token: str, reason: str, encoder: str | None, as_json: bool) -> None:
     """Give up a ledger whose key was lost or stolen. All that was spent moves to a new one.
 
     Stop the node first. Every key of the plant is made anew.
@@ -95,7 +96,7 @@ def compromise(root: Path, token: str, reason: str, as_json: bool) -> None:
     from wg_client.spend import read_spend
 
     home = ClientHome(root)
-    config = reenrolment.compromise(home, token, reason)
+    config = reenrolment.compromise(home, token, reason, encoder=encoder)
     spend = read_spend(home, config)
     kept = [str(path) for path in sorted(root.glob("ledger-*.sqlite"))]
     if as_json:

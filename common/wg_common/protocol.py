@@ -46,12 +46,13 @@ ROTATE_PATH = "/wg/v1/rotate"
 PACKAGE_PATH = "/wg/v1/packages"
 """Followed by a slash and a delivery's request id."""
 
-TOKEN_PREFIX = "wgj1."  # noqa: S105 - a prefix, not a secret
+TOKEN_PREFIX = "wgj2."  # noqa: S105 - a prefix, not a secret
+_EARLIER_TOKEN_PREFIX = "wgj1."  # noqa: S105
 TOKEN_LIMIT = 4 << 10
 
 T = TypeVar("T")
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 _SITE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -152,7 +153,7 @@ class PackageOffer:
     def __post_init__(self) -> None:
         if not 0 < self.size <= WEIGHTS_LIMIT or not 0 < self.chunk <= self.size:
             raise DecodeError(f"package offer: size {self.size} in chunks of {self.chunk}")
-        if not _SHA256.fullmatch(self.package_sha256):
+        if not SHA256.fullmatch(self.package_sha256):
             raise DecodeError("package offer: its hash is not 64 lower-case hex digits")
 
 
@@ -173,6 +174,7 @@ class JoinToken:
         site: Name of the site that may enrol.
         enrol_url: ``https://host:port`` of the enrolment listener.
         ca_sha256: SHA-256 of the server's CA certificate in DER, hex.
+        encoder: SHA-256 of the encoder package that the site will get, hex.
         secret: One-time secret, hex.
         expires: Unix time in seconds.
     """
@@ -181,6 +183,7 @@ class JoinToken:
     site: str
     enrol_url: str
     ca_sha256: str
+    encoder: str
     secret: str
     expires: int
 
@@ -240,7 +243,7 @@ class EnrolmentReply:
         server_key: Raw Ed25519 key that signs weights packages, hex.
         witness_name: Key name of the witness.
         witness_key: Raw Ed25519 witness key, hex.
-        encoder: The public encoder package, base64.
+        encoder: The public encoder package, base64 (its hash is in the join token).
         cosignature: The server's cosignature of the checkpoint of size 1; empty if it has cosigned
             a larger one of this ledger already.
     """
@@ -289,6 +292,11 @@ def decode_token(text: str) -> JoinToken:
     Raises:
         DecodeError: The text is no token of this version.
     """
+    if text.startswith(_EARLIER_TOKEN_PREFIX):
+        raise DecodeError(
+            "join token: of an earlier version, which names no encoder; update the server, and ask"
+            " the operator for a new one"
+        )
     if not text.startswith(TOKEN_PREFIX) or len(text) > TOKEN_LIMIT:
         raise DecodeError(f"join token: expected one word beginning with {TOKEN_PREFIX!r}")
     body = text[len(TOKEN_PREFIX) :]
@@ -299,4 +307,6 @@ def decode_token(text: str) -> JoinToken:
     token = canonical.decode(JoinToken, data, what="join token", limit=TOKEN_LIMIT)
     check_version(token.version, "join token")
     check_site_name(token.site)
+    if not SHA256.fullmatch(token.encoder):
+        raise DecodeError("join token: encoder: not 64 lower-case hex digits")
     return token

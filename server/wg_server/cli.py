@@ -164,10 +164,11 @@ def enroll(root: Path, site: str, expires: float, replace: bool, as_json: bool) 
         token = make_token(home, store, site, expires, replace=replace)
     text = protocol.encode_token(token)
     if as_json:
-        cli.emit({"site": site, "token": text, "expires": token.expires})
+        cli.emit({"site": site, "token": text, "expires": token.expires, "encoder": token.encoder})
     else:
         cli.say(text)
         cli.note(f"good once, until {_when(token.expires)}")
+        cli.note(f"encoder {token.encoder}: tell the plant's owner, who is asked for it")
 
 
 @main_group.command()

@@ -47,11 +47,12 @@ def make_token(
         ConfigError: The site is enrolled and is not to be replaced, or there is no encoder yet.
     """
     protocol.check_site_name(site)
-    home.read_encoder()  # better now than when the plant comes
+    encoder = home.encoder_id()  # no encoder: better said now than when the plant comes
     token = JoinToken(
         site=site,
         enrol_url=home.config().enrol_url,
         ca_sha256=pki.fingerprint(pki.load_certificate(home.ca_cert)),
+        encoder=encoder,
         secret=secrets.token_hex(32),
         expires=int(time.time() + seconds),
     )

@@ -65,6 +65,7 @@ class Server:
             encoder=base64.b64encode(b"encoder").decode(),
             cosignature="",
         )
+        self.promised = canonical.sha256_hex(b"encoder")
         self.status = 200
         self.asked: list[httpx.Request] = []
 
@@ -75,6 +76,7 @@ class Server:
                 site="plant-a",
                 enrol_url="https://127.0.0.1:1",
                 ca_sha256=self.ca.fingerprint(hashes.SHA256()).hex(),
+                encoder=self.promised,
                 secret="ab" * 32,
                 expires=int(time.time()) + 60,
             )

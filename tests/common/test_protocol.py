@@ -13,6 +13,7 @@ TOKEN = protocol.JoinToken(
     site="plant-a",
     enrol_url="https://127.0.0.1:8443",
     ca_sha256="ab" * 32,
+    encoder="ef" * 32,
     secret="cd" * 32,
     expires=1_800_000_000,
 )

@@ -201,7 +201,12 @@ def enrol_plant(server: ServerHome, root: Path, site: str) -> Plant:
             witness_name=done.reply.witness_name,
             witness_key=done.reply.witness_key,
         ),
-        data=DataConfig(name="line-1", path="nowhere", labels=LABELS),
+        data=DataConfig(
+            name="line-1",
+            path="nowhere",
+            labels=LABELS,
+            encoder=canonical.sha256_hex(done.encoder),
+        ),
         privacy=PrivacyConfig(answer_slot_seconds=0.05),
     )
     configuration.save(home, config)

@@ -9,6 +9,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -300,13 +301,7 @@ def test_a_token_works_once_for_its_site_and_until_it_expires(
 def test_a_server_in_the_middle_never_sees_the_secret(server: ServerHome, tmp_path: Path) -> None:
     with Store.open(server) as store:
         token = make_token(server, store, "plant-x", 600.0)
-    wrong = protocol.JoinToken(
-        site=token.site,
-        enrol_url=token.enrol_url,
-        ca_sha256="0" * 64,
-        secret=token.secret,
-        expires=token.expires,
-    )
+    wrong = replace(token, ca_sha256="0" * 64)
     home = ClientHome(tmp_path / "plant")
     with pytest.raises(VerificationError, match="not the server"):
         enrolment.enrol(home, protocol.encode_token(wrong))

@@ -401,8 +401,10 @@ def test_a_node_of_another_version_is_told_so_on_both_sides(
 def test_a_query_of_another_version_is_refused_and_charges_nothing(
     server: ServerHome, plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(DecodeError, match=r"expected one word beginning with 'wgj1\.'"):
-        protocol.decode_token("wgj2.e30")
+    with pytest.raises(DecodeError, match=r"expected one word beginning with 'wgj2\.'"):
+        protocol.decode_token("wgj3.e30")
+    with pytest.raises(DecodeError, match=r"earlier version.*update the server"):
+        protocol.decode_token("wgj1.e30")
     query = protocol.StatisticsQuery(
         version=2, request_id="0" * 32, site="plant-a", encoder="e", epsilon="1", delta="1e-5",
         purpose="p", expires=int(time.time()) + 60,

@@ -52,12 +52,13 @@ def enrolment(home: ServerHome, store: Store) -> Enrolment:
     return Enrolment(home, home.config(), store)
 
 
-def test_a_token_names_the_site_the_address_and_the_authority(
+def test_a_token_names_the_site_the_address_the_authority_and_the_encoder(
     home: ServerHome, store: Store
 ) -> None:
     token = make_token(home, store, "plant-a", 60.0)
     assert protocol.decode_token(protocol.encode_token(token)) == token
     assert token.enrol_url == home.config().enrol_url
+    assert token.encoder == home.encoder_id()
     assert token.ca_sha256 == pki.fingerprint(pki.load_certificate(home.ca_cert))
     assert 0 < token.expires - time.time() <= 60
     assert len(token.secret) == 64

@@ -54,6 +54,27 @@ def read_modality(data: bytes) -> Modality:
     return modality_of(unpack(data)[1])
 
 
+def read_about(data: bytes) -> tuple[Modality, tuple[str, ...]]:
+    """What an encoder package encodes, and on which public sources it says that it was fitted.
+
+    Raises:
+        DecodeError: The bytes are no encoder package of this version.
+    """
+    metadata = unpack(data)[1]
+    try:
+        sources = json.loads(metadata.get("sources", "[]"))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise DecodeError("encoder: sources is no list of names") from error
+    if not isinstance(sources, list) or not all(_is_name(source) for source in sources):
+        raise DecodeError("encoder: sources is no list of names")
+    return modality_of(metadata), tuple(sources)
+
+
+def _is_name(source: object) -> bool:
+    """Whether a name can be shown to somebody who decides by it."""
+    return isinstance(source, str) and 0 < len(source) <= 200 and source.isprintable()
+
+
 def pack(
     mean: NDArray[np.float64],
     projection: NDArray[np.float64],

@@ -71,7 +71,9 @@ def boxed(kind: str, names: tuple[str, ...]) -> list[bytes]:
 
 
 JOIN = protocol.encode_token(
-    protocol.JoinToken(site="a", enrol_url="https://x:1", ca_sha256="00", secret="00", expires=0)
+    protocol.JoinToken(
+        site="a", enrol_url="https://x:1", ca_sha256="00", encoder="0" * 64, secret="00", expires=0
+    )
 )
 OFFER = canonical.encode(
     protocol.PackageOffer(request_id="0" * 32, site="a", package_sha256="0" * 64, size=10, chunk=5)
