@@ -158,8 +158,8 @@ class Encoder:
     def encode_local(self, records: Records) -> NDArray[np.float32]:
         """Local features of records, each computed by itself.
 
-        *Guarantee.* A row depends on its record and the encoder alone, to the last bit: not on
-        the other records, their number or its place (``isolation``).
+        *Guarantee.* On a CPU a row depends on its record and the encoder alone, to the last bit:
+        not on the other records, their number or its place (``isolation``).
 
         Args:
             records: Images, each uint8 ``[h, w]`` or ``[h, w, 3]``, or sensor windows, each float
