@@ -58,9 +58,8 @@ class ServerFolder:
         witnesses = given.witnesses
         if self.witness not in witnesses:
             witnesses = (*witnesses, self.witness)
-        return replace(
-            given, ledger_key=given.ledger_key or bytes.fromhex(self.log.key), witnesses=witnesses
-        )
+        known = bytes.fromhex(self.log.key) or None
+        return replace(given, ledger_key=given.ledger_key or known, witnesses=witnesses)
 
     def checkpoints(self) -> list[OutsideCheckpoint]:
         """The newest checkpoints of the site that the server has.

@@ -79,10 +79,10 @@ def judge(
         *earlier, own = logs
         if earlier:
             last = earlier[-1]
-            if named is None or named.origin != last.origin or own.succession == BUDGET_UNKNOWN:
-                unnamed.append(last.origin)
-            else:
+            if named is not None and named.origin == last.origin:
                 _check_record(named, last, previous)
+            if not _continues(named, own, earlier):
+                unnamed.append(last.origin)
         unnamed += [
             before.origin
             for before, after in itertools.pairwise(earlier)
@@ -103,6 +103,16 @@ def judge(
     )
 
 
+def _continues(named: Predecessor | None, own: LogRecord, earlier: Sequence[LogRecord]) -> bool:
+    """Whether the log names the one before, itself or, by the server's word, through others.
+
+    The server leaves out logs on which nothing was released, but followed what they name.
+    """
+    if named is None or own.succession != NAMES_PREDECESSOR:
+        return False
+    return named.origin == earlier[-1].origin or all(x.origin != named.origin for x in earlier)
+
+
 def _leaves_out(named: Predecessor | None, origin: str) -> bool:
     return named is None or named.origin != origin
 
@@ -111,7 +121,7 @@ def _check_record(named: Predecessor, last: LogRecord, previous: History | None)
     known = {bytes.fromhex(named.key)}
     if previous is not None:
         known |= {period.public_key for period in previous.state.keys}
-    if bytes.fromhex(last.key) not in known:
+    if last.key and bytes.fromhex(last.key) not in known:
         raise VerificationError(
             f"entry 0: names log {named.origin} with key {named.key}, the server knows it with "
             f"{last.key}"

@@ -239,7 +239,7 @@ def _read_previous(
     try:
         _, origin = histories.identity(source)
         log = folder.site.log(origin) if folder else None
-        key = bytes.fromhex(log.key) if log else None
+        key = (bytes.fromhex(log.key) or None) if log else None
         alone = AloneFigures()
         history = histories.read(source, replace(anchors, ledger_key=key), alone.add)
         more, left = match(
@@ -253,7 +253,7 @@ def _read_previous(
 
 def _check_server_key(history: History, folder: ServerFolder) -> None:
     keys = [period.public_key.hex() for period in history.state.keys]
-    if folder.log.key not in keys:
+    if folder.log.key and folder.log.key not in keys:
         raise VerificationError(
             f"the log is signed by {keys[-1]}, the server knows it with {folder.log.key}"
         )

@@ -15,6 +15,7 @@ from wg_common import signing
 from wg_common.audit import report, verification
 from wg_common.audit.cli import group
 from wg_common.audit.verdict import duration
+from wg_common.auditor_record import Succession
 from wg_common.errors import ConfigError, UsageError, VerificationError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import recovery
@@ -255,7 +256,7 @@ def test_a_successor_that_names_no_predecessor_has_an_unknown_budget(
     page = report.render(path, found)
     assert "budget unknown: log" in page and "Not verified" in page
     assert "<b>Verified</b>" not in page
-    # The server's word on succession is not needed: the log itself names nobody.
+    # The log itself names nobody, whatever the server says of it.
     exported.saw(NEW_ORIGIN, site.signing_key, checkpoint, "first")
     assert not verification.verify(path, server=exported.folder).passed
 
@@ -355,6 +356,41 @@ def test_an_unknown_budget_is_inherited(
     exported.saw(third, site.key, checkpoint, "names its predecessor")
     found = verification.verify(path, server=exported.folder)
     assert not found.passed and found.succession.unnamed == (ORIGIN,)
+
+
+def test_a_log_between_that_the_server_leaves_out_is_followed_by_its_word(
+    site: Site, exported: Exported, full: bytes, tmp_path: Path
+) -> None:
+    """Nothing was released on it, so it is not in the record; the server followed what it names."""
+    middle, path = tmp_path / "middle.sqlite", tmp_path / "new.sqlite"
+    successor(site, middle, site.path)
+    third = "weightgate/plant-a/0033"
+    Ledger.create(
+        path,
+        origin=third,
+        key=site.key,
+        site="plant-a",
+        predecessor=recovery.predecessor(middle, "again"),
+    ).close()
+    with Ledger.open(path, site.key) as new:
+        note = checkpoints.decode(new.checkpoint())[1]
+        line = checkpoints.cosign(note, NAME, site.witness_key, site.now)
+        new.enrol_witness(NAME, signing.public_bytes(site.witness_key))
+        checkpoint = new.add_cosignature(note.with_signatures([line]).encode(), NAME)
+    words: dict[Succession, bool] = {"names its predecessor": True, "first": False}
+    for word, good in words.items():
+        exported.saw(third, site.key, checkpoint, word)
+        assert verification.verify(path, server=exported.folder).passed == good
+
+
+def test_a_key_that_the_server_forgot_is_not_compared(
+    site: Site, exported: Exported, full: bytes
+) -> None:
+    exported.logs = [dataclasses.replace(exported.logs[0], key="")]
+    exported.write()
+    verdict = verification.verify(site.path, server=exported.folder).verdict
+    assert verdict.ledger_key.source == "the log's own word"
+    assert any("--ledger-key" in words for words in verdict.not_checked)
 
 
 def test_a_log_that_was_replaced_is_not_the_last_word(
