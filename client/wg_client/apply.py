@@ -94,7 +94,7 @@ def apply_package(
         atomic.copy(source, path, mode=atomic.PRIVATE)
     else:
         atomic.write_bytes(path, source, mode=atomic.PRIVATE)
-    outcome = hold_contest(home, plant, package, tensors, progress)
+    outcome = hold_contest(plant, package, tensors, progress)
     manifest, files = _record(plant, package, digest, outcome, int(now()))
     model_store.write(home, manifest, files)
     _write_report(home, plant, manifest, outcome)

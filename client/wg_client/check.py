@@ -1,20 +1,24 @@
 """``wg-client check``: what the client sees, what would leave, what it would cost.
 
-Reads the data set and, read-only, the ledger. Sends nothing, charges nothing, writes nothing but
-the private feature cache.
+Reads the snapshot and, read-only, the ledger, and looks how the data folder differs from the
+snapshot by now. Sends nothing, charges nothing, writes nothing.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from wg_client import plant as plants
+from wg_client.dataset import survey
+from wg_client.freeze import file_stamp
 from wg_client.home import ClientHome
-from wg_client.plant import Plant, Progress
+from wg_client.plant import Plant
 from wg_client.release import charge_request, plain
+from wg_common.errors import DataError
 from wg_common.ledger.store import Ledger
 from wg_common.privacy import accounting
 from wg_common.privacy.schema import StatisticsSchema
@@ -33,8 +37,49 @@ NEVER_LEAVES = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """How the data folder differs from the snapshot, by names, sizes and dates.
+
+    Attributes:
+        more: Files or rows that are there now, and not in the snapshot.
+        gone: Those in the snapshot that are not there now.
+        touched: Files of another size or date than when they were frozen.
+        unreadable: Why the folder could not be looked through, or empty.
+    """
+
+    more: int = 0
+    gone: int = 0
+    touched: int = 0
+    unreadable: str = ""
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a difference."""
+        return bool(self.more or self.gone or self.touched or self.unreadable)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotSight:
+    """The snapshot that a release would be made from.
+
+    Attributes:
+        number: Version of the data set.
+        created: Unix time, seconds.
+        set_aside: Files or records that were left out when it was frozen.
+        duplicates: Records that count once with another one.
+        change: How the folder differs by now.
+    """
+
+    number: int
+    created: int
+    set_aside: int
+    duplicates: int
+    change: Change
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
-    """The data set as the client sees it. Private; printed at the plant only."""
+    """The snapshot's records as the client sees them. Private; printed at the plant only."""
 
     path: str
     records: int
@@ -104,6 +149,7 @@ class Check:
 
     site: str
     dataset: str
+    snapshot: SnapshotSight
     data: Sight
     would_leave: Departure
     cost: CostSight
@@ -114,7 +160,6 @@ def check(
     *,
     epsilon: str | None = None,
     delta: str | None = None,
-    progress: Progress | None = None,
 ) -> Check:
     """Look at everything a release would need, and make none.
 
@@ -122,15 +167,13 @@ def check(
         home: The plant's home.
         epsilon: Epsilon of the release looked at; None: the largest that the policy allows.
         delta: Its delta; None: the largest that the policy allows.
-        progress: Told how many records are encoded.
 
     Raises:
-        ConfigError, DataError, VerificationError: What a release would fail with, too.
+        ConfigError, VerificationError: What a release would fail with, too.
         PolicyRefused: The noise would be too small to protect anything.
     """
     plant = plants.open_plant(home)
-    features = plants.encode(home, plant, progress)
-    schema = plants.statistics_schema(plant, features)
+    schema = plants.statistics_schema(plant)
     privacy = plant.config.privacy
     asked = plain(epsilon or privacy.max_request_epsilon)
     asked_delta = plain(delta or privacy.max_request_delta)
@@ -149,6 +192,7 @@ def check(
     return Check(
         site=plant.config.site,
         dataset=plant.config.data.name,
+        snapshot=_snapshot(plant),
         data=_sight(plant),
         would_leave=_departure(plant, schema, sigma),
         cost=CostSight(
@@ -170,14 +214,57 @@ def _sight(plant: Plant) -> Sight:
     data = plant.data
     counts = Counter(int(label) for label in data.labels)
     return Sight(
-        path=plant.config.data.path,
+        path=plant.snapshot.listing().path,
         records=len(data),
         unlabelled=counts.get(-1, 0),
         per_label={name: counts.get(index, 0) for index, name in enumerate(data.label_names)},
         modality=data.modality,
-        record_sizes=plants.record_sizes(data),
+        record_sizes=_sizes(plant),
         units=len(data) if data.units is None else len(set(data.units)),
     )
+
+
+def _snapshot(plant: Plant) -> SnapshotSight:
+    manifest, listing = plant.snapshot.manifest, plant.snapshot.listing()
+    return SnapshotSight(
+        number=manifest.number,
+        created=manifest.created,
+        set_aside=len(listing.set_aside),
+        duplicates=len(listing.duplicates),
+        change=change(plant),
+    )
+
+
+def change(plant: Plant) -> Change:
+    """How the data folder differs from the snapshot, without decoding a record."""
+    config, listing = plant.config.data, plant.snapshot.listing()
+    path = Path(config.path)
+    try:
+        found = survey(
+            path, config.labels, unit_column=config.unit_column, modality=plant.data.modality
+        )
+    except DataError as error:
+        return Change(unreadable=str(error))
+    known = {*listing.names}
+    left_out = {one.name for one in listing.set_aside} | {one.name for one in listing.duplicates}
+    there = {*found.data.names, *(one.name for one in (*found.problems, *found.strays))}
+    stamps = plant.snapshot.records().stamps
+    touched = sum(
+        file_stamp(path / name if path.is_dir() else path) != (int(size), int(when))
+        for name, (size, when) in zip(listing.names, stamps, strict=True)
+        if name in there
+    )
+    return Change(more=len(there - known - left_out), gone=len(known - there), touched=touched)
+
+
+def _sizes(plant: Plant) -> dict[str, int]:
+    """How many records of which size: images ``WIDTHxHEIGHT``, windows ``CHANNELSxSAMPLES``."""
+    images = plant.data.modality == "images"
+    sizes = Counter(
+        f"{two}x{one}" if images else f"{one}x{two}"
+        for one, two in plant.snapshot.records().shapes.tolist()
+    )
+    return dict(sorted(sizes.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _departure(plant: Plant, schema: StatisticsSchema, sigma: float) -> Departure:

@@ -19,6 +19,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wg_client.config import PrivacyConfig, default_request_epsilon
+from wg_client.freezing import (
+    allow_empty_option,
+    freeze_command,
+    freeze_document,
+    freezing_bar,
+    say_frozen,
+    say_refusal,
+    set_aside_option,
+)
 from wg_client.home import ClientHome
 from wg_client.upkeep import COMMANDS, home_option
 from wg_common import __version__, atomic, canonical, cli, errors, logs, protocol
@@ -26,7 +35,7 @@ from wg_common.cli import emit, json_option, note, say
 
 if TYPE_CHECKING:
     from wg_client.apply import AppliedModel
-    from wg_client.check import Check
+    from wg_client.check import Check, SnapshotSight
     from wg_client.encoder_pin import EncoderAbout
     from wg_client.model_store import ModelsManifest
 
@@ -42,7 +51,7 @@ def group() -> None:
     """The plant's side of weightgate: private statistics out, made-to-measure weights in."""
 
 
-for _command in COMMANDS:
+for _command in (freeze_command, *COMMANDS):
     group.add_command(_command)
 
 
@@ -91,6 +100,8 @@ def main() -> None:
     help="Largest epsilon of one request. Default: "
     f"{PrivacyConfig().max_request_epsilon}, or the cap if that is smaller.",
 )
+@set_aside_option
+@allow_empty_option
 @json_option
 def init(
     root: Path,
@@ -105,36 +116,54 @@ def init(
     name: str | None,
     cap_epsilon: str,
     max_epsilon: str | None,
+    set_aside: bool,
+    allow_empty: bool,
     as_json: bool,
-) -> None:
-    """Make keys on site, enrol with the server, and write client.yaml.
+) -> int:
+    """Make keys on site, enrol with the server, write client.yaml, and freeze the data set.
 
     The encoder, which sees every record, comes from the server. The join token names it by its
     hash; on a terminal you are asked whether it is the one that the operator told you.
     """
     if replace:
         _enrol_again(root, token, encoder, data, as_json)
-        return
+        return errors.EXIT_OK
     if data is None:
         raise errors.UsageError("--data: needed, unless --replace enrols a home again")
-    from wg_client.initialise import DataChoice, initialise
+    from wg_client.initialise import DataChoice, initialise, look
 
-    choice = DataChoice(path=data, labels=_labels(labels), unit_column=unit_column, name=name)
+    if allow_empty and labels is None:
+        raise errors.UsageError("--allow-empty: needs --labels")
+    choice = DataChoice(
+        path=data,
+        labels=_labels(labels),
+        unit_column=unit_column,
+        name=name,
+        set_aside=set_aside,
+        allow_empty=allow_empty,
+    )
     privacy = PrivacyConfig(
         cap_epsilon=cap_epsilon,
         max_request_epsilon=max_epsilon or default_request_epsilon(cap_epsilon),
         unit_rule=unit_rule or ("weight" if unit_column else "record"),
         unit_cap=unit_cap,
     )
+    with freezing_bar() as stage:
+        seen = look(choice, privacy, stage)
+    if refused := say_refusal(seen, set_aside, allow_empty, data, as_json):
+        return refused
     asked = encoder is None and not as_json and sys.stdin.isatty()
-    config, found = initialise(
-        ClientHome(root),
-        token,
-        choice,
-        privacy,
-        encoder=encoder,
-        confirm=_ask_owner if asked else None,
-    )
+    with freezing_bar() as stage:
+        config, frozen = initialise(
+            ClientHome(root),
+            token,
+            choice,
+            privacy,
+            encoder=encoder,
+            confirm=_ask_owner if asked else None,
+            found=seen,
+            stage=stage,
+        )
     by = "option" if encoder is not None else "answer" if asked else "token"
     if as_json:
         emit(
@@ -142,17 +171,18 @@ def init(
                 "site": config.site,
                 "home": str(root),
                 "config": str(ClientHome(root).config),
-                "records": len(found),
+                "records": frozen.records,
                 "labels": list(config.data.labels),
                 "cap_epsilon": cap_epsilon,
                 "server": config.server.fleet_url,
                 "encoder": config.data.encoder,
                 "encoder_confirmed_by": by,
+                "snapshot": freeze_document(frozen),
             }
         )
-        return
+        return errors.EXIT_OK
     say(f"{config.site}: enrolled with {config.server.name} at {config.server.fleet_url}")
-    say(f"{len(found)} records in {config.data.path}")
+    say_frozen(frozen)
     say(f"public label domain: {', '.join(config.data.labels)}")
     say(
         f"budget: epsilon {cap_epsilon} at delta {privacy.cap_delta}; policy in "
@@ -160,6 +190,7 @@ def init(
     )
     say(f"encoder {config.data.encoder}, {_CONFIRMED[by]}")
     say(f"next: wg-client check --home {root}")
+    return errors.EXIT_OK
 
 
 _CONFIRMED = {
@@ -190,13 +221,7 @@ def check(root: Path, epsilon: str | None, delta: str | None, as_json: bool) -> 
     """Show what the client sees, what would leave and what it would cost. Sends nothing."""
     from wg_client.check import check as look
 
-    with cli.progress("encoding", None) as bar:
-        found = look(
-            ClientHome(root),
-            epsilon=epsilon,
-            delta=delta,
-            progress=lambda done, total: bar.update(done, f"of {total} records"),
-        )
+    found = look(ClientHome(root), epsilon=epsilon, delta=delta)
     if as_json:
         emit(canonical.to_builtins(found))
     else:
@@ -211,12 +236,14 @@ def run(root: Path, once: bool, log_format: str) -> None:
     """Connect to the server and answer it, within the policy, until stopped."""
     from wg_client import config as configuration
     from wg_client import encoder_pin
+    from wg_client import snapshot as snapshots
     from wg_client.apply import apply_package
     from wg_client.node import Handlers, run_node
     from wg_client.release import answer_query
 
     home = ClientHome(root)
     config = configuration.load(home)
+    snapshots.current(home)
     logs.use(log_format, hidden=(config.data.path,))
     if reminder := encoder_pin.reminder(home, config):
         logging.getLogger(__name__).warning("%s", reminder)
@@ -240,11 +267,13 @@ def statistics(
     """Charge and write one release to a file, for a server that is not connected."""
     from wg_client import config as configuration
     from wg_client import plant as plants
+    from wg_client import snapshot as snapshots
     from wg_client.release import answer_query
     from wg_client.spend import read_spend
 
     home = ClientHome(root)
     config = configuration.load(home)
+    snapshots.current(home)
     query = protocol.StatisticsQuery(
         request_id=secrets.token_hex(16),
         site=config.site,
@@ -627,9 +656,33 @@ def _say_applied(applied: AppliedModel, root: Path) -> None:
     say(f"report: {ClientHome(root).report}")
 
 
+def _say_snapshot(snapshot: SnapshotSight) -> None:
+    change, number = snapshot.change, snapshot.number
+    when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(snapshot.created))
+    say(f"  snapshot {number}, frozen {when} UTC; a release is made from it and nothing else")
+    if snapshot.set_aside or snapshot.duplicates:
+        say(f"  {snapshot.set_aside} left out, {snapshot.duplicates} counted with an equal one")
+    if change.any:
+        words = [
+            f"{count} {word}"
+            for count, word in (
+                (change.more, "more"),
+                (change.gone, "fewer"),
+                (change.touched, "of another size or date"),
+            )
+            if count
+        ]
+        found = f"the folder has {', '.join(words)}" if words else change.unreadable
+        say(
+            f"  {found}: wg-client freeze makes version {number + 1}, whose releases are charged"
+            " anew"
+        )
+
+
 def _say_check(found: Check) -> None:
     data, leaves, cost = found.data, found.would_leave, found.cost
     say(f"{found.site}: data set {found.dataset}, {data.path}")
+    _say_snapshot(found.snapshot)
     units = "" if data.units == data.records else f" in {data.units} privacy units"
     say(f"  {data.records} records{units}, {data.unlabelled} without a label")
     for label, count in data.per_label.items():

@@ -35,6 +35,7 @@ _NUMBER = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 """Spellings that YAML and the decimal system read alike: no 010 (eight), no 1_0, no 1:30."""
 _DECIMALS = ("cap_epsilon", "cap_delta", "max_request_epsilon", "max_request_delta")
 
+Budget = Literal["site", "separate"]
 UnitRule = Literal["record", "weight", "cap"]
 
 
@@ -70,6 +71,8 @@ class DataConfig:
             record, or null: each record is its own unit.
         encoder: SHA-256 of the encoder that the owner confirmed, hex; see ``encoder_pin``. Empty
             in homes that were made before it stood here.
+        budget: ``site``: this data set draws on the one budget of the site, whatever its name.
+            ``separate``: its units are in no other data set of the site; ``freeze`` checks that.
     """
 
     name: str
@@ -77,6 +80,7 @@ class DataConfig:
     labels: tuple[str, ...]
     unit_column: str | None = None
     encoder: str = ""
+    budget: Budget = "site"
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.labels) <= LABEL_LIMIT:

@@ -1,7 +1,7 @@
 """Contributing to the zoo: a head that is trained privately on site, signed, and written to a file.
 
-The order is that of a statistics release (``wg_client.release``): policy and data first, then the
-charge, then training (``wg_client.dp_training``: Opacus' per-record gradients, Poisson sampling
+The order is that of a statistics release (``wg_client.release``): policy and snapshot first, then
+the charge, then training (``wg_client.dp_training``: Opacus' per-record gradients, Poisson sampling
 that is verified before a checkpoint exists), then the RELEASE entry with the exact bytes.
 
 *Guarantee.* A charge is on disk before a record is trained on; it covers one checkpoint; an equal
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -26,7 +27,7 @@ from wg_client.dp_training import DpTrainingPlan, plan_for
 from wg_client.home import ClientHome
 from wg_client.plant import Features, Plant
 from wg_client.policy import check_release
-from wg_client.release import alone, dataset_record, open_ledger, plain
+from wg_client.release import alone, current_snapshot, open_ledger, plain
 from wg_common import canonical, signing
 from wg_common.contribution_file import (
     ContributionManifest,
@@ -97,6 +98,7 @@ def contribute(
     *,
     train: Trainer = dp_training.train,
     sampler: mechanism.Sampler = mechanism.opendp_sampler,
+    now: Callable[[], float] = time.time,
 ) -> Contribution:
     """Train a head privately and sign it for the zoo.
 
@@ -105,12 +107,13 @@ def contribute(
         request: What to train, at which price.
         train: Trains; another one than ``dp_training.train`` in tests only.
         sampler: Adds the noise; another one than OpenDP's in tests only.
+        now: Unix time, seconds. Charge and release bear the time at which the command began: how
+            long training took says how many records there are.
 
     Raises:
         PolicyRefused: The plant's policy forbids it; nothing was charged.
         BudgetExceeded: The cap forbids it; nothing was charged.
-        ConfigError: The plan cannot be; nothing was charged.
-        DataError: The data set cannot be used; nothing was charged.
+        ConfigError: The plan cannot be, or no snapshot fits ``client.yaml``; nothing was charged.
         InternalError: Sampling was not as charged; the charge stands, and nothing was released.
     """
     config = configuration.load(home)
@@ -130,11 +133,11 @@ def contribute(
         clip_norm=request.clip_norm,
         learning_rate=request.learning_rate,
     )
-    with alone(home), open_ledger(home) as ledger:
+    with alone(home), open_ledger(home, at=now()) as ledger:
         plant = plants.open_plant(home)
-        features = plants.encode(home, plant)
+        current_snapshot(home, config, ledger, encoder=plant.encoder)
+        features = plant.features
         asked = _charge_request(plant, features, request, plan)
-        ledger.register_dataset(dataset_record(plant.config, plant.commitment))
         charged = ledger.find(config.data.name, fingerprint=asked.fingerprint(plant.commitment))
         new = charged is None
         if charged is None or charged.open:

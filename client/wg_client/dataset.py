@@ -1,4 +1,4 @@
-"""The plant's data set, from a folder or a ``.npz`` file, checked before anything uses it.
+"""The plant's data set, from a folder or a ``.npz`` file, looked through before anything uses it.
 
 Records are images, or sensor windows: a data set has one modality. Folder layouts::
 
@@ -7,25 +7,20 @@ Records are images, or sensor windows: a data set has one modality. Folder layou
     DIR/records.csv + files          columns file, label and, if named, the unit column
     DIR/image.png                    no labels at all
 
-An ``.npz`` has ``x`` uint8 ``[n, H, W]`` or ``[n, H, W, 3]``, or float ``[n, channels, time]``, and
-may have ``y`` (index into ``classes``, -1 for none), ``classes``, ``split`` (0 = the plant's, 1 =
-held out) and a unit array. Object arrays, and with them pickle, are never loaded.
+``survey`` names *everything* that cannot be used, each with its reason, and goes on; that is what
+``wg-client freeze`` shows. ``load_dataset`` refuses the first such thing, for data that are only
+predicted. What a survey says of a file depends on that file alone, and on public settings: one
+file more or less changes nothing about the others.
 
-The data commitment (design: privacy, "Ledger") is an HMAC under the site's secret of the records'
-hashes in sorted order: renaming or reordering files changes nothing, and without the secret
-nothing can be learned from it.
+Not guaranteed: that a file can be decoded; see ``inspection``.
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
-import struct
-import zipfile
-import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,18 +32,17 @@ from wg_client.images import ImageFiles, is_image
 from wg_client.window_files import WindowFiles, is_window
 from wg_common import atomic
 from wg_common.errors import DataError
-from wg_common.ledger.commitment import commit
-from wg_common.nets.window_limits import check_window
 
 RECORD_LIMIT = 1_000_000
-NPZ_LIMIT = 8 << 30
-"""Largest sum of a ``.npz`` file's arrays, unpacked, in bytes."""
 CSV_LIMIT = 256 << 20
 RECORDS_CSV = "records.csv"
 UNLABELLED = -1
 
 Modality = Literal["images", "windows"]
 Records = Sequence[NDArray[Any]]
+
+KINDS: dict[Modality, str] = {"images": "images", "windows": "sensor windows"}
+"""Each modality in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,6 +57,7 @@ class SiteData:
         label_names: The declared label domain.
         names: A name for each record, for messages and predictions.
         units: Privacy unit of each record, or None: the record is its own.
+        rows: Row of each record in its ``.npz`` file; None: each record is a file.
     """
 
     records: Records
@@ -71,6 +66,7 @@ class SiteData:
     label_names: tuple[str, ...]
     names: tuple[str, ...]
     units: tuple[str, ...] | None = None
+    rows: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -81,6 +77,52 @@ class SiteData:
         found = np.unique(self.labels[self.labels >= 0])
         return tuple(self.label_names[index] for index in found)
 
+    def take(self, kept: Sequence[int]) -> SiteData:
+        """Some of the records, in the order given."""
+        records: Records
+        if isinstance(self.records, ImageFiles):
+            records = ImageFiles([self.records.paths[index] for index in kept])
+        elif isinstance(self.records, WindowFiles):
+            records = WindowFiles([self.records.paths[index] for index in kept])
+        else:
+            records = [self.records[index] for index in kept]
+        return replace(
+            self,
+            records=records,
+            labels=self.labels[list(kept)],
+            names=tuple(self.names[index] for index in kept),
+            units=None if self.units is None else tuple(self.units[index] for index in kept),
+            rows=None if self.rows is None else self.rows[list(kept)],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Something in the data set that cannot be used.
+
+    Attributes:
+        name: The file, relative to the folder, or a row of it.
+        reason: Why not.
+    """
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What was found in a data set.
+
+    Attributes:
+        data: Records that can be used as far as names and tables say.
+        problems: What cannot.
+        strays: Files of no kind that is read; for predictions they do not matter.
+    """
+
+    data: SiteData
+    problems: tuple[Problem, ...] = ()
+    strays: tuple[Problem, ...] = ()
+
 
 def load_dataset(
     path: Path,
@@ -89,112 +131,58 @@ def load_dataset(
     unit_column: str | None = None,
     split: int | None = 0,
 ) -> SiteData:
-    """Read a data set.
+    """Read a data set of which everything must be usable; stray files are left out.
+
+    Arguments as of ``survey``.
+
+    Raises:
+        DataError: Missing, damaged, an undeclared label, or nothing in it; the file is named.
+    """
+    found = survey(path, labels, unit_column=unit_column, split=split)
+    for problem in found.problems:
+        place = path / problem.name if path.is_dir() else path.parent / problem.name
+        raise DataError(f"{place}: {problem.reason}")
+    if not len(found.data):
+        raise DataError(f"{path}: no images or windows found")
+    return found.data
+
+
+def survey(
+    path: Path,
+    labels: Sequence[str] | None = None,
+    *,
+    unit_column: str | None = None,
+    split: int | None = 0,
+    modality: Modality | None = None,
+) -> Survey:
+    """Look a data set through, without decoding a record.
 
     Args:
         path: Folder or ``.npz`` file.
         labels: Declared label domain; None: the folders' names or the file's ``classes``.
         unit_column: Column or array that names the privacy unit.
         split: For a ``.npz`` with ``split``: keep records of this value; None keeps all.
+        modality: What the records are to be; None: what they are, and of one kind.
 
     Raises:
-        DataError: Missing, damaged, an undeclared label, or nothing in it; the file is named.
+        DataError: It is missing, or its table or archive as a whole cannot be read, or no record
+            is of the modality; named.
     """
+    from wg_client.npz_file import survey_npz  # it needs this module's words
+
     if path.is_dir():
         if (path / RECORDS_CSV).is_file():
-            return _from_csv(path, labels, unit_column)
+            return _from_csv(path, labels, unit_column, modality)
         if unit_column is not None:
             raise DataError(
                 f"{path}: unit column {unit_column!r} needs a {RECORDS_CSV} with that column"
             )
-        return _from_folder(path, labels)
-    if path.suffix.lower() == ".npz":
-        return _from_npz(path, labels, unit_column, split)
+        return _from_folder(path, labels, modality)
+    if path.suffix.lower() == ".npz" and path.is_file():
+        return survey_npz(path, labels, unit_column, split, modality)
     if not path.exists():
         raise DataError(f"{path}: not there")
     raise DataError(f"{path}: expected a folder or a .npz file")
-
-
-def commitment(secret: bytes, digests: Sequence[bytes]) -> str:
-    """Keyed commitment to a data set, from ``record_digests``, whatever their order. Hex."""
-    return commit(secret, sorted(digests))
-
-
-def record_digests(data: SiteData) -> tuple[bytes, ...]:
-    """SHA-256 of each record: label, unit and values. Private: they identify records."""
-    return tuple(_digests(data))
-
-
-def _digests(data: SiteData) -> Iterator[bytes]:
-    for index in range(len(data)):
-        code = hashlib.sha256()
-        label = int(data.labels[index])
-        unit = "" if data.units is None else data.units[index]
-        name = "" if label < 0 else data.label_names[label]
-        for text in (name, unit):
-            raw = text.encode("utf-8")
-            code.update(struct.pack(">I", len(raw)) + raw)
-        if isinstance(data.records, ImageFiles | WindowFiles):
-            path = data.records.paths[index]
-            try:
-                code.update(path.read_bytes())
-            except OSError as error:
-                raise DataError(f"{path}: {error.strerror}") from error
-        else:
-            record = data.records[index]
-            code.update(struct.pack(">III", record.ndim, *record.shape[:2]))
-            if record.dtype != np.uint8:
-                code.update(record.dtype.str.encode("ascii"))
-            code.update(np.ascontiguousarray(record).tobytes())
-        yield code.digest()
-
-
-def _label_index(names: Sequence[str]) -> dict[str, int]:
-    return {name: index for index, name in enumerate(names)}
-
-
-def _finish(
-    path: Path,
-    records: Records,
-    modality: Modality,
-    labels: Sequence[int] | NDArray[np.int64],
-    label_names: Sequence[str],
-    names: Sequence[str],
-    units: Sequence[str] | None,
-) -> SiteData:
-    if not names:
-        raise DataError(f"{path}: no images or windows found")
-    if len(names) > RECORD_LIMIT:
-        raise DataError(f"{path}: {len(names)} records, at most {RECORD_LIMIT} are read")
-    return SiteData(
-        records=records,
-        modality=modality,
-        labels=np.asarray(labels, dtype=np.int64),
-        label_names=tuple(label_names),
-        names=tuple(names),
-        units=None if units is None else tuple(units),
-    )
-
-
-def _from_folder(path: Path, labels: Sequence[str] | None) -> SiteData:
-    folders = sorted(entry for entry in path.iterdir() if _is_class_folder(entry))
-    named = [folder.name for folder in folders if folder.name != UNLABELLED_FOLDER]
-    domain = list(labels) if labels is not None else named
-    if not domain:
-        raise DataError(f"{path}: no folder names a class; declare the labels (--labels a,b,c)")
-    index = _label_index(domain)
-    files = [(entry, UNLABELLED) for entry in sorted(path.iterdir()) if _is_file(path, entry)]
-    for folder in folders:
-        if folder.name != UNLABELLED_FOLDER and folder.name not in index:
-            raise DataError(
-                f"{folder}: label {folder.name!r} is not declared; declared are {_list(domain)}"
-            )
-        label = index.get(folder.name, UNLABELLED)
-        files += [(entry, label) for entry in sorted(folder.rglob("*")) if _is_file(path, entry)]
-    paths = [entry for entry, _ in files]
-    names = [str(entry.relative_to(path)) for entry in paths]
-    records, modality = records_of(path, paths)
-    return _finish(path, records, modality, [label for _, label in files], domain, names, None)
 
 
 def records_of(path: Path, files: Sequence[Path]) -> tuple[ImageFiles | WindowFiles, Modality]:
@@ -224,172 +212,214 @@ def is_record(entry: Path) -> bool:
     return is_image(entry) or (is_window(entry) and entry.name != RECORDS_CSV)
 
 
-def _is_class_folder(entry: Path) -> bool:
-    return entry.is_dir() and not entry.name.startswith(".")
+def check_modality(wanted: Modality, found: Modality, path: str | Path) -> None:
+    """Refuse records that the encoder is not made for.
+
+    Raises:
+        DataError: Images for an encoder of sensor windows, or the other way round.
+    """
+    if wanted != found:
+        raise DataError(
+            f"{path}: holds {KINDS[found]}, but this home's encoder, which came from the"
+            f" server, is for {KINDS[wanted]}; join a server whose zoo is of {KINDS[found]}"
+        )
 
 
-def _is_file(root: Path, entry: Path) -> bool:
-    return entry.is_file() and is_record(entry) and _inside(root, entry)
+def label_index(names: Sequence[str]) -> dict[str, int]:
+    """Position of each label in the domain."""
+    return {name: index for index, name in enumerate(names)}
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names for a message, at most twenty."""
+    shown = ", ".join(repr(name) for name in list(names)[:20])
+    return shown + (", ..." if len(names) > 20 else "")
+
+
+def undeclared(label: str, domain: Sequence[str]) -> str:
+    """What is said of a label outside the domain."""
+    return f"label {label!r} is not declared; declared are {listed(domain)}"
+
+
+def check_count(path: Path, count: int) -> None:
+    """Refuse more records than a schema is made for.
+
+    Raises:
+        DataError: There are.
+    """
+    if count > RECORD_LIMIT:
+        raise DataError(f"{path}: {count} records, at most {RECORD_LIMIT} are read")
+
+
+@dataclass(slots=True)
+class _Found:
+    """Files, each with its label and unit, while a folder or table is read."""
+
+    paths: list[Path]
+    labels: list[int]
+    units: list[str]
+    problems: list[Problem]
+    strays: list[Problem]
+
+
+def _finish(
+    root: Path,
+    found: _Found,
+    domain: Sequence[str],
+    modality: Modality | None,
+    *,
+    with_units: bool,
+) -> Survey:
+    check_count(root, len(found.paths))
+    data = SiteData(
+        records=ImageFiles(found.paths),
+        modality=modality or "images",
+        labels=np.asarray(found.labels, dtype=np.int64),
+        label_names=tuple(domain),
+        names=tuple(str(entry.relative_to(root)) for entry in found.paths),
+        units=tuple(found.units) if with_units else None,
+    )
+    if modality is None:
+        records, kind = records_of(root, found.paths)
+        return Survey(
+            data=replace(data, records=records, modality=kind),
+            problems=tuple(found.problems),
+            strays=tuple(found.strays),
+        )
+    kinds: list[Modality] = ["windows" if is_window(path) else "images" for path in found.paths]
+    if kinds and modality not in kinds:
+        check_modality(modality, kinds[0], root)
+    kept = [row for row, kind in enumerate(kinds) if kind == modality]
+    problems = found.problems + [
+        Problem(
+            name=data.names[row],
+            reason=f"one of {KINDS[kind]} in a data set of {KINDS[modality]}",
+        )
+        for row, kind in enumerate(kinds)
+        if kind != modality
+    ]
+    if modality == "windows":
+        data = replace(data, records=WindowFiles(found.paths))
+    return Survey(data=data.take(kept), problems=tuple(problems), strays=tuple(found.strays))
+
+
+def _from_folder(path: Path, labels: Sequence[str] | None, modality: Modality | None) -> Survey:
+    entries = _listing(path)
+    folders = [entry for entry in entries if entry.is_dir()]
+    named = [folder.name for folder in folders if folder.name != UNLABELLED_FOLDER]
+    domain = list(labels) if labels is not None else named
+    if not domain:
+        raise DataError(f"{path}: no folder names a class; declare the labels (--labels a,b,c)")
+    index = label_index(domain)
+    found = _Found([], [], [], [], [])
+    for entry in entries:
+        if not entry.is_dir():
+            _sort_in(path, entry, UNLABELLED, found)
+            continue
+        if entry.name != UNLABELLED_FOLDER and entry.name not in index:
+            problem = Problem(name=entry.name, reason=undeclared(entry.name, domain))
+            found.problems.append(problem)
+            continue
+        label = index.get(entry.name, UNLABELLED)
+        for inner in _below(entry):
+            _sort_in(path, inner, label, found)
+    return _finish(path, found, domain, modality, with_units=False)
+
+
+def _sort_in(root: Path, entry: Path, label: int, found: _Found) -> None:
+    """Put one file where it belongs: records, problems, strays."""
+    name = str(entry.relative_to(root))
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        shown = name.encode("utf-8", "backslashreplace").decode("utf-8")
+        found.problems.append(Problem(name=shown, reason="its name is not UTF-8"))
+        return
+    if not _inside(root, entry):
+        found.strays.append(Problem(name=name, reason="a link that leads out of the folder"))
+    elif not entry.is_file():
+        found.strays.append(Problem(name=name, reason="not a file"))
+    elif not is_record(entry):
+        found.strays.append(Problem(name=name, reason="neither an image nor a sensor window"))
+    else:
+        found.paths.append(entry)
+        found.labels.append(label)
+
+
+def _listing(folder: Path) -> list[Path]:
+    """What lies in a folder, hidden things apart, in the order of names."""
+    try:
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read: {error.strerror}") from error
+
+
+def _below(folder: Path) -> list[Path]:
+    """Files below a folder at any depth, hidden ones apart; links to folders are not followed."""
+    found: list[Path] = []
+    for entry in _listing(folder):
+        if entry.is_dir() and not entry.is_symlink():
+            found += _below(entry)
+        else:
+            found.append(entry)
+    return found
 
 
 def _inside(root: Path, entry: Path) -> bool:
     return entry.resolve().is_relative_to(root.resolve())
 
 
-def _from_csv(path: Path, labels: Sequence[str] | None, unit_column: str | None) -> SiteData:
+def _from_csv(
+    path: Path, labels: Sequence[str] | None, unit_column: str | None, modality: Modality | None
+) -> Survey:
     table = path / RECORDS_CSV
     try:
         text = atomic.read_bytes(table, limit=CSV_LIMIT).decode("utf-8-sig")
-        rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{table}: not a CSV file in UTF-8: {error}") from error
     wanted = ["file", "label", *([unit_column] if unit_column else [])]
     for column in wanted:
-        if not rows or column not in rows[0]:
-            raise DataError(f"{table}: no column {column!r}, or no rows; expected {_list(wanted)}")
+        if column not in (reader.fieldnames or ()):
+            raise DataError(f"{table}: no column {column!r}; expected {listed(wanted)}")
     if labels is None:
         labels = sorted({row["label"] for row in rows if row["label"]})
     if not labels:
         raise DataError(f"{table}: no labels; declare them (--labels a,b,c)")
-    index = _label_index(labels)
-    paths, found, units = [], [], []
+    index = label_index(labels)
+    found = _Found([], [], [], [], [])
     for number, row in enumerate(rows, 2):
-        if any(row[column] is None for column in wanted):
-            raise DataError(f"{table}: line {number}: too few columns")
-        entry = path / row["file"]
-        if not _inside(path, entry) or not is_record(entry) or not entry.is_file():
-            raise DataError(
-                f"{table}: line {number}: {row['file']!r} is no image or window in this folder"
-            )
-        if row["label"] and row["label"] not in index:
-            raise DataError(
-                f"{table}: line {number}: label {row['label']!r} is not declared; declared are"
-                f" {_list(labels)}"
-            )
-        paths.append(entry)
-        found.append(index.get(row["label"], UNLABELLED))
-        units.append(row[unit_column] if unit_column else "")
-    names = [str(entry.relative_to(path)) for entry in paths]
-    records, modality = records_of(path, paths)
-    return _finish(path, records, modality, found, labels, names, units if unit_column else None)
+        reason = _row_problem(path, row, wanted, labels, index)
+        if not reason and unit_column and not row[unit_column].strip():
+            reason = f"column {unit_column!r} is empty: no privacy unit"
+        if reason:
+            name = f"{RECORDS_CSV}: line {number}"
+            found.problems.append(Problem(name=name, reason=reason))
+            continue
+        found.paths.append(path / row["file"])
+        found.labels.append(index.get(row["label"], UNLABELLED))
+        found.units.append(row[unit_column] if unit_column else "")
+    return _finish(path, found, labels, modality, with_units=unit_column is not None)
 
 
-def _from_npz(
-    path: Path, labels: Sequence[str] | None, unit_column: str | None, split: int | None
-) -> SiteData:
-    wanted = {"x", "y", "classes", "split", *([unit_column] if unit_column else [])}
-    arrays = _read_npz(path, wanted)
-    x, modality = _npz_records(path, arrays.get("x"))
-    n = len(x)
-    for name in wanted - {"x", "classes"}:
-        if name in arrays and arrays[name].shape != (n,):
-            raise DataError(f"{path}: array {name}: {list(arrays[name].shape)}, expected [{n}]")
-    classes = _classes(path, arrays, labels)
-    domain = tuple(labels) if labels is not None else classes
-    y = _npz_labels(path, arrays, classes, domain, n)
-    units = None
-    if unit_column is not None:
-        if unit_column not in arrays:
-            raise DataError(f"{path}: no array {unit_column!r} to name the privacy unit")
-        units = [str(value) for value in arrays[unit_column].tolist()]
-    keep = np.arange(n)
-    if split is not None and "split" in arrays:
-        keep = np.flatnonzero(arrays["split"] == split)
-    return _finish(
-        path,
-        list(x[keep]),
-        modality,
-        y[keep],
-        domain,
-        [f"{path.name}[{index}]" for index in keep],
-        None if units is None else [units[index] for index in keep],
-    )
-
-
-def _npz_records(path: Path, x: NDArray[Any] | None) -> tuple[NDArray[Any], Modality]:
-    if x is not None and x.dtype == np.uint8 and (x.ndim == 3 or x.shape[3:] == (3,)):
-        if len(x) and 0 in x.shape[1:]:
-            raise DataError(f"{path}: array x: empty images {list(x.shape)}")
-        return x, "images"
-    if x is None or x.dtype.kind != "f" or x.ndim != 3:
-        found = "missing" if x is None else f"{x.dtype} {list(x.shape)}"
-        raise DataError(
-            f"{path}: array x: {found}, expected uint8 [n, H, W] or [n, H, W, 3] (images), or"
-            " float [n, channels, time] (sensor windows)"
-        )
-    for row, window in enumerate(x):
-        try:
-            check_window(window)
-        except DataError as error:
-            raise DataError(f"{path}: array x: window {row}: {error}") from error
-    return x, "windows"
-
-
-def _classes(
-    path: Path, arrays: dict[str, NDArray[Any]], labels: Sequence[str] | None
-) -> tuple[str, ...]:
-    if "classes" in arrays:
-        if arrays["classes"].ndim != 1:
-            raise DataError(f"{path}: array classes: expected one dimension")
-        classes = tuple(str(value) for value in arrays["classes"].tolist())
-        if len(set(classes)) != len(classes):
-            raise DataError(f"{path}: array classes: a class stands there twice")
-        return classes
-    if labels is None:
-        raise DataError(f"{path}: no array classes; declare the labels (--labels a,b,c)")
-    return tuple(labels)
-
-
-def _npz_labels(
+def _row_problem(
     path: Path,
-    arrays: dict[str, NDArray[Any]],
-    classes: tuple[str, ...],
-    domain: tuple[str, ...],
-    n: int,
-) -> NDArray[np.int64]:
-    if "y" not in arrays:
-        return np.full(n, UNLABELLED, dtype=np.int64)
-    raw = arrays["y"]
-    if not np.issubdtype(raw.dtype, np.integer):
-        raise DataError(f"{path}: array y: {raw.dtype}, expected integers")
-    y: NDArray[np.int64] = raw.astype(np.int64)
-    if n and (y.min() < UNLABELLED or y.max() >= len(classes)):
-        raise DataError(
-            f"{path}: array y: {y.min()} to {y.max()}, expected -1 to {len(classes) - 1}"
-        )
-    index = _label_index(domain)
-    used = {classes[value] for value in np.unique(y[y >= 0])}
-    if not used <= index.keys():
-        raise DataError(
-            f"{path}: labels {_list(sorted(used - index.keys()))} are not declared; declared are"
-            f" {_list(domain)}"
-        )
-    table = [*(index.get(name, UNLABELLED) for name in classes), UNLABELLED]
-    return np.take(np.array(table, dtype=np.int64), y)
-
-
-def _read_npz(path: Path, wanted: set[str]) -> dict[str, NDArray[Any]]:
+    row: dict[str, str],
+    wanted: Sequence[str],
+    labels: Sequence[str],
+    index: dict[str, int],
+) -> str:
+    """Why a row of the table cannot be used, or nothing."""
+    if any(row[column] is None for column in wanted):
+        return "too few columns"
+    entry = path / row["file"]
     try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(item.file_size for item in archive.infolist())
-        if size > NPZ_LIMIT:
-            raise DataError(f"{path}: {size} bytes unpacked, at most {NPZ_LIMIT} are read")
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files if name in wanted}
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (
-        ValueError,
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        KeyError,
-        MemoryError,
-        NotImplementedError,
-    ) as error:
-        raise DataError(f"{path}: not a .npz file of plain arrays: {error}") from error
-
-
-def _list(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in list(names)[:20])
-    return shown + (", ..." if len(names) > 20 else "")
+        good = _inside(path, entry) and is_record(entry) and entry.is_file()
+    except (OSError, ValueError):  # a name that is too long, or has a NUL
+        good = False
+    if not good:
+        return f"{row['file'][:200]!r} is no image or window in this folder"
+    if row["label"] and row["label"] not in index:
+        return undeclared(row["label"], labels)
+    return ""

@@ -33,18 +33,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import safetensors.torch
 import torch
 from torch import nn
 
-from wg_client import config as configuration
 from wg_client import model_store
 from wg_client import plant as plants
-from wg_client.dataset import load_dataset
+from wg_client import snapshot as snapshots
 from wg_client.home import ClientHome
 from wg_client.model_store import ModelsManifest
 from wg_common import atomic, canonical
-from wg_common.errors import VerificationError
+from wg_common.errors import DataError, VerificationError
 from wg_common.nets import cnn, whole, windows
 from wg_common.nets.registry import Architecture, build_model, known
 
@@ -89,13 +89,16 @@ def export_model(
 
 
 def _views(home: ClientHome, architecture: Architecture) -> torch.Tensor:
-    """The plant's first window, twice, as the network takes it: to trace the network with.
+    """A made-up window of the size of the plant's first, twice, as the network takes it.
 
     Raises:
-        DataError: The plant's data set is gone.
+        DataError: The plant's snapshot has no record.
     """
-    data = configuration.load(home).data
-    window = load_dataset(Path(data.path), data.labels, unit_column=data.unit_column).records[0]
+    snapshot = snapshots.current(home)
+    shapes = snapshot.records().shapes
+    if not len(shapes):
+        raise DataError(f"{snapshot.folder}: no record, so the size of a window is not known")
+    window = np.random.default_rng(0).normal(size=shapes[0]).astype(np.float32)
     if architecture.whole:
         return torch.from_numpy(whole.prepared(architecture.name, [window] * 2)).float()
     return windows.prepare(window).repeat(2, 1, 1, 1)

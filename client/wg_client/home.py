@@ -7,7 +7,8 @@
     ledger.sqlite          the privacy ledger
     keys/                  private halves, made on site, mode 0600
     certs/                 the client certificate and the server's CA certificate
-    cache/                 features of the plant's records (private, never sent)
+    snapshots/             what releases are made from (private, never sent); see ``snapshot``
+    units/                 keyed digests of every unit that was charged (private); see ``overlap``
     outbox/                statistics files as they left, by request
     packages/              weights packages as they arrived, by package id
     models/                models by package id, and ``current.json``
@@ -88,9 +89,14 @@ class ClientHome:
         return self.root / "certs" / "ca.pem"
 
     @property
-    def cache(self) -> Path:
-        """Folder of cached features."""
-        return self.root / "cache"
+    def snapshots(self) -> Path:
+        """Folder of snapshots of the data set."""
+        return self.root / "snapshots"
+
+    @property
+    def units(self) -> Path:
+        """Folder of keyed digests of the units that were charged, by data set."""
+        return self.root / "units"
 
     @property
     def outbox(self) -> Path:

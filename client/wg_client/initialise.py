@@ -1,7 +1,8 @@
-"""``wg-client init``: make the ledger, enrol, write ``client.yaml``; in a repeatable order.
+"""``wg-client init``: make the ledger, enrol, write ``client.yaml``, freeze; in a repeatable order.
 
-The data set is read first, so that a wrong path does not use up the join token; ``client.yaml``
-is written last, so that a home that has one is complete.
+The data set is read first, so that a wrong path or a damaged file does not use up the join token;
+``client.yaml`` is written when all that enrolment gives is there, and the data set is frozen last.
+A home whose freeze was cut off is complete but for that: ``wg-client freeze``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from wg_client import config as configuration
 from wg_client import encoder_pin
+from wg_client import freeze as freezing
 from wg_client.config import (
     AcceptanceConfig,
     ClientConfig,
@@ -19,12 +21,12 @@ from wg_client.config import (
     PrivacyConfig,
     ServerConfig,
 )
-from wg_client.dataset import SiteData, commitment, load_dataset, record_digests
+from wg_client.dataset import check_modality, survey
 from wg_client.encoder_pin import Confirm
 from wg_client.enrolment import Enrolment, enrol
+from wg_client.freeze import Frozen
 from wg_client.home import ClientHome
-from wg_client.plant import check_modality
-from wg_client.release import dataset_record, open_ledger
+from wg_client.inspection import Inspection, Stage, inspect
 from wg_common import canonical, protocol
 from wg_common.errors import ConfigError
 from wg_common.nets.encoder import load_encoder
@@ -35,12 +37,29 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataChoice:
-    """What the plant says about its data set; see ``config.DataConfig``."""
+    """What the plant says about its data set; see ``config.DataConfig``.
+
+    Attributes:
+        set_aside: Leave out what cannot be used.
+        allow_empty: Go on without a record; needs declared labels.
+    """
 
     path: Path
     labels: tuple[str, ...] | None = None
     unit_column: str | None = None
     name: str | None = None
+    set_aside: bool = False
+    allow_empty: bool = False
+
+
+def look(choice: DataChoice, privacy: PrivacyConfig, stage: Stage | None = None) -> Inspection:
+    """Decode and hash every record of a data set, before anything is enrolled.
+
+    Raises:
+        DataError: The data set as a whole cannot be read.
+    """
+    found = survey(choice.path, choice.labels, unit_column=choice.unit_column)
+    return inspect(found, units=privacy.unit_rule != "record", stage=stage)
 
 
 def initialise(
@@ -51,7 +70,9 @@ def initialise(
     *,
     encoder: str | None = None,
     confirm: Confirm | None = None,
-) -> tuple[ClientConfig, SiteData]:
+    found: Inspection | None = None,
+    stage: Stage | None = None,
+) -> tuple[ClientConfig, Frozen]:
     """Make a plant's home.
 
     Args:
@@ -62,6 +83,8 @@ def initialise(
         encoder: Hash of the encoder that the owner wants, or 16 or more of its first hex digits;
             None: that of the token.
         confirm: Asks the owner, before anything of the encoder is kept; None: nobody is asked.
+        found: From ``look``; None: look now.
+        stage: Told how far reading and encoding are.
 
     Raises:
         ConfigError: The home is initialised already, or an option is wrong.
@@ -72,26 +95,38 @@ def initialise(
     if home.config.exists():
         raise ConfigError(f"{home.config}: this home is initialised; --replace enrols it again")
     configuration.check_unit(choice.unit_column, privacy.unit_rule)
-    data = load_dataset(choice.path, choice.labels, unit_column=choice.unit_column)
+    found = found or look(choice, privacy, stage)
+    refused = freezing.why_not(
+        found,
+        set_aside=choice.set_aside,
+        allow_empty=choice.allow_empty and choice.labels is not None,
+        source=choice.path,
+    )
+    if refused is not None:
+        raise refused
     # Refuse what client.yaml would refuse, before the one-time token is spent.
     settings = DataConfig(
         name=choice.name or "data",
         path=str(choice.path.resolve()),
-        labels=data.label_names,
+        labels=found.data.label_names,
         unit_column=choice.unit_column,
     )
     encoder_pin.check_named(encoder, protocol.decode_token(token.strip()).encoder)
+    seen = found
 
-    def look(package: bytes) -> None:
-        check_modality(load_encoder(package).modality, data, str(choice.path))
+    def see(package: bytes) -> None:
+        if len(seen.data):
+            check_modality(load_encoder(package).modality, seen.data.modality, choice.path)
         if confirm is not None:
             confirm(encoder_pin.about(package))
 
-    enrolment = enrol(home, token, confirm=look)
+    enrolment = enrol(home, token, confirm=see)
     config = _config(enrolment, settings, privacy, choice.name)
-    _register(home, config, data)
     configuration.save(home, config)
-    return config, data
+    frozen = freezing.freeze(
+        home, found, set_aside=choice.set_aside, allow_empty=choice.allow_empty, stage=stage
+    )
+    return config, frozen
 
 
 def pinned_server(reply: EnrolmentReply) -> ServerConfig:
@@ -123,7 +158,3 @@ def _config(
     )
 
 
-def _register(home: ClientHome, config: ClientConfig, data: SiteData) -> None:
-    with open_ledger(home) as ledger:
-        digest = commitment(home.load_secret(), record_digests(data))
-        ledger.register_dataset(dataset_record(config, digest))

@@ -12,7 +12,6 @@ from wg_client import plant as plants
 from wg_client.contest import Outcome
 from wg_client.entrants import Offer, Tuner
 from wg_client.heads import head_from_tensors
-from wg_client.home import ClientHome
 from wg_client.plant import Plant, Progress
 from wg_client.trunks import Tensors, Trunk, encoder_trunk, network_trunk
 from wg_common import class_means
@@ -31,7 +30,6 @@ View = Callable[[Tensors], Trunk]
 
 
 def hold_contest(
-    home: ClientHome,
     plant: Plant,
     package: WeightsManifest,
     tensors: Mapping[str, Tensors],
@@ -40,7 +38,6 @@ def hold_contest(
     """Hold the contest of a verified package.
 
     Args:
-        home: The plant's home.
         plant: The plant.
         package: The package's manifest, of an architecture that is known here.
         tensors: By candidate and name.
@@ -54,7 +51,7 @@ def hold_contest(
     """
     from wg_common.nets import registry  # torch: seconds to import, only when needed
 
-    features = plants.encode(home, plant)
+    features = plant.features
     encoder = encoder_trunk(features.local, features.dimension, features.scaled)
     classes, dimension = len(package.labels), features.dimension
     sources = {candidate.name: candidate.source for candidate in package.candidates}
@@ -103,16 +100,16 @@ def hold_contest(
         plant.config.acceptance,
         tuner,
         posterior=None if whole else posterior,
-        noise=_least_noise(plant, features) if package.own_release else math.inf,
+        noise=_least_noise(plant) if package.own_release else math.inf,
         others=bool(package.memory_releases),
         encoder=encoder if whole else None,
     )
 
 
-def _least_noise(plant: Plant, features: plants.Features) -> float:
+def _least_noise(plant: Plant) -> float:
     """The least noise that the policy allows on an entry of a class sum, feature units."""
     privacy = plant.config.privacy
-    schema = plants.statistics_schema(plant, features)
+    schema = plants.statistics_schema(plant)
     sigma = sigma_for(schema, float(privacy.max_request_epsilon), float(privacy.max_request_delta))
     return NoisyStatistics(schema, np.zeros(schema.length, dtype=np.int64), sigma).sum_std
 

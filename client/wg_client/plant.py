@@ -1,64 +1,42 @@
-"""The plant, opened: configuration, data set, commitment, and the features that statistics see.
+"""The plant, opened: configuration and the snapshot that its models learn from.
 
-Features are private. They are cached in the home folder, mode 0600, under a keyed name that covers
-every record and the encoder, so that a changed image or encoder never meets old features.
+Everything here comes from the snapshot (``snapshot``), never from the data folder, but for the
+records themselves, which whole networks learn from: they are read from their files, and each is
+checked against its content digest when it is read.
 """
 
 from __future__ import annotations
 
-import io
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wg_client import config as configuration
 from wg_client import encoder_pin
+from wg_client import snapshot as snapshots
 from wg_client.config import ClientConfig
-from wg_client.dataset import Modality, SiteData, commitment, load_dataset, record_digests
+from wg_client.dataset import Modality, SiteData
 from wg_client.home import ClientHome
-from wg_client.images import ImageFiles, image_size
-from wg_client.window_files import WindowFiles, window_size
+from wg_client.images import read_image
+from wg_client.inspection import content_digest
+from wg_client.npz_file import read_npz
+from wg_client.snapshot import FrozenRecords, Listing, Snapshot
+from wg_client.window_files import read_window
 from wg_common import atomic, canonical
-from wg_common.errors import DataError, DecodeError, VerificationError
-from wg_common.ledger.commitment import commit
+from wg_common.errors import ConfigError, DataError, VerificationError
 from wg_common.privacy.schema import StatisticsSchema, default_schema
 
 if TYPE_CHECKING:
     from wg_common.nets.encoder import Encoder
 
-log = logging.getLogger(__name__)
-
-_CACHE_LIMIT = 4 << 30
-_CHUNK = 64
 
 Progress = Callable[[int, int], None]
-"""Called with (records encoded, records in all)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Plant:
-    """What is known without looking at a record through the encoder.
-
-    Attributes:
-        config: ``client.yaml``.
-        data: The data set.
-        commitment: Keyed commitment to it, hex.
-        encoder: Id of the encoder that the plant holds, hex.
-        encoder_package: Its bytes.
-        cache_key: Keyed name of the records in their order, with the encoder; hex.
-    """
-
-    config: ClientConfig
-    data: SiteData
-    commitment: str
-    encoder: str
-    encoder_package: bytes
-    cache_key: str
+"""Called with (steps done, steps in all)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -83,6 +61,32 @@ class Features:
         return self.local[:, : self.dimension]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Plant:
+    """A plant with its snapshot.
+
+    Attributes:
+        config: ``client.yaml``.
+        snapshot: The snapshot in use.
+        data: The records that it holds; ``units`` are keyed digests, in hex.
+        features: Their features.
+        encoder: Id of the encoder that the plant holds, hex.
+        encoder_package: Its bytes.
+    """
+
+    config: ClientConfig
+    snapshot: Snapshot
+    data: SiteData
+    features: Features
+    encoder: str
+    encoder_package: bytes
+
+    @property
+    def commitment(self) -> str:
+        """Commitment to this version of the data set, hex."""
+        return self.snapshot.manifest.commitment
+
+
 def load_encoder_package(home: ClientHome) -> bytes:
     """Bytes of the encoder package; their SHA-256 is the encoder's id.
 
@@ -94,28 +98,83 @@ def load_encoder_package(home: ClientHome) -> bytes:
 
 
 def open_plant(home: ClientHome) -> Plant:
-    """Read configuration, data set and encoder package.
+    """Read configuration, snapshot and encoder package.
 
     Raises:
-        ConfigError: The home is not initialised, or ``client.yaml`` is wrong.
-        DataError: The data set cannot be used.
+        ConfigError: The home is not initialised, ``client.yaml`` is wrong, or there is no snapshot
+            that fits it.
+        VerificationError: The snapshot is damaged.
     """
     config = configuration.load(home)
     package = encoder_pin.load(home, config)
     encoder = canonical.sha256_hex(package)
-    data = load_dataset(
-        Path(config.data.path), config.data.labels, unit_column=config.data.unit_column
-    )
-    secret = home.load_secret()
-    digests = record_digests(data)
+    snapshot = snapshots.current(home)
+    check_snapshot(config, snapshot, encoder=encoder)
+    records, listing, manifest = snapshot.records(), snapshot.listing(), snapshot.manifest
+    frozen = StoredRecords(listing, records, manifest.modality, home.load_secret())
     return Plant(
         config=config,
-        data=data,
-        commitment=commitment(secret, digests),
+        snapshot=snapshot,
+        data=SiteData(
+            records=frozen,
+            modality=manifest.modality,
+            labels=records.labels,
+            label_names=config.data.labels,
+            names=listing.names,
+            units=tuple(bytes(row).hex() for row in records.units)
+            if manifest.unit_column
+            else None,
+        ),
+        features=Features(
+            local=np.asarray(snapshot.features()),
+            dimension=manifest.schema.dimension,
+            scaled=manifest.scaled,
+            clip_radius=manifest.schema.radius,
+        ),
         encoder=encoder,
         encoder_package=package,
-        cache_key=commit(secret, [encoder.encode("ascii"), *digests]),
     )
+
+
+def schema_for(
+    config: ClientConfig, *, encoder: str, dimension: int, clip_radius: float
+) -> StatisticsSchema:
+    """Layout of this plant's releases: its public label domain, the encoder, fixed shares."""
+    privacy = config.privacy
+    return default_schema(
+        encoder=encoder,
+        dimension=dimension,
+        labels=config.data.labels,
+        clip_radius=clip_radius,
+        unit_rule=privacy.unit_rule,
+        unit_cap=privacy.unit_cap,
+    )
+
+
+def check_snapshot(config: ClientConfig, snapshot: Snapshot, *, encoder: str) -> None:
+    """Refuse a snapshot that was made under other settings than today's.
+
+    Raises:
+        ConfigError: It was; what differs is named.
+    """
+    manifest = snapshot.manifest
+    schema = manifest.schema
+    today = schema_for(
+        config, encoder=encoder, dimension=schema.dimension, clip_radius=schema.radius
+    )
+    for what, got, want in (
+        ("data.name", manifest.dataset, config.data.name),
+        ("data.labels", schema.labels, config.data.labels),
+        ("data.unit_column", manifest.unit_column, config.data.unit_column or ""),
+        ("the encoder", schema.encoder, encoder),
+        ("privacy.unit_rule", schema.unit_rule, config.privacy.unit_rule),
+        ("the schema of releases", schema, today),
+    ):
+        if got != want:
+            raise ConfigError(
+                f"{snapshot.folder}: snapshot {manifest.number} was made before {what} changed; run"
+                f" 'wg-client freeze --home {snapshot.folder.parent.parent}'"
+            )
 
 
 def pinned_encoder(home: ClientHome, wanted: str) -> Encoder:
@@ -139,55 +198,13 @@ def pinned_encoder(home: ClientHome, wanted: str) -> Encoder:
     return load_encoder(package)
 
 
-def encode(home: ClientHome, plant: Plant, progress: Progress | None = None) -> Features:
-    """Features of all records, from the cache if they are there.
-
-    Raises:
-        DataError: A record is damaged, its file is named; or the encoder is for other records.
-    """
-    path = home.cache / f"features-2-{plant.cache_key[:32]}.npz"
-    found = _read_cache(path, len(plant.data))
-    if found is not None:
-        return found
-    from wg_common.nets.encoder import load_encoder  # torch: seconds to import, only when needed
-
-    encoder = load_encoder(plant.encoder_package)
-    check_modality(encoder.modality, plant.data, plant.config.data.path)
-    local = np.zeros((len(plant.data), encoder.local_dimension), dtype=np.float32)
-    for start in range(0, len(plant.data), _CHUNK):
-        stop = min(start + _CHUNK, len(plant.data))
-        records = [plant.data.records[i] for i in range(start, stop)]
-        local[start:stop] = encoder.encode_local(records)
-        if progress is not None:
-            progress(stop, len(plant.data))
-    features = Features(
-        local=local,
-        dimension=encoder.dimension,
-        scaled=encoder.scaled_dimension,
-        clip_radius=float(encoder.clip_radius),
-    )
-    buffer = io.BytesIO()
-    np.savez(
-        buffer,
-        local=local,
-        dimension=np.int64(features.dimension),
-        scaled=np.int64(features.scaled),
-        clip_radius=np.float64(features.clip_radius),
-    )
-    atomic.write_bytes(path, buffer.getvalue(), mode=atomic.PRIVATE)
-    return features
-
-
-def statistics_schema(plant: Plant, features: Features) -> StatisticsSchema:
-    """Layout of this plant's releases: its public label domain, the encoder, fixed shares."""
-    privacy = plant.config.privacy
-    return default_schema(
+def statistics_schema(plant: Plant) -> StatisticsSchema:
+    """Layout of this plant's releases."""
+    return schema_for(
+        plant.config,
         encoder=plant.encoder,
-        dimension=features.dimension,
-        labels=plant.config.data.labels,
-        clip_radius=features.clip_radius,
-        unit_rule=privacy.unit_rule,
-        unit_cap=privacy.unit_cap,
+        dimension=plant.features.dimension,
+        clip_radius=plant.features.clip_radius,
     )
 
 
@@ -196,54 +213,53 @@ def privacy_units(plant: Plant) -> tuple[str, ...] | None:
     return None if plant.config.privacy.unit_rule == "record" else plant.data.units
 
 
-def check_modality(encoder: Modality, data: SiteData, path: str) -> None:
-    """Refuse records that the encoder is not made for.
+class StoredRecords(Sequence[NDArray[Any]]):
+    """The records of a snapshot, each read from its file when it is asked for, and checked."""
 
-    Raises:
-        DataError: Images for an encoder of sensor windows, or the other way round.
-    """
-    if encoder != data.modality:
-        raise DataError(
-            f"{path}: holds {_WORDS[data.modality]}, but this home's encoder, which came from the"
-            f" server, is for {_WORDS[encoder]}; join a server whose zoo is of"
-            f" {_WORDS[data.modality]}"
-        )
+    def __init__(
+        self, listing: Listing, records: FrozenRecords, modality: Modality, secret: bytes
+    ) -> None:
+        self._root = Path(listing.path)
+        self._names = listing.names
+        self._records = records
+        self._modality = modality
+        self._secret = secret
 
+    def __len__(self) -> int:
+        return len(self._names)
 
-_WORDS: dict[Modality, str] = {"images": "images", "windows": "sensor windows"}
+    @overload
+    def __getitem__(self, index: int) -> NDArray[Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[NDArray[Any]]: ...
+    def __getitem__(self, index: int | slice) -> NDArray[Any] | Sequence[NDArray[Any]]:
+        if isinstance(index, slice):
+            return [self[row] for row in range(*index.indices(len(self)))]
+        record = self._read(range(len(self))[index])
+        keyed = snapshots.keyed_content(self._secret, content_digest(record))
+        if keyed != bytes(self._records.contents[index]):
+            raise DataError(
+                f"{self._root}: {self._names[index]}: changed since it was frozen; run 'wg-client"
+                " freeze'"
+            )
+        return record
 
+    def _read(self, index: int) -> NDArray[Any]:
+        row = int(self._records.rows[index])
+        if row >= 0:
+            return self._archive(row)
+        path = self._root / self._names[index]
+        return read_window(path) if self._modality == "windows" else read_image(path)
 
-def record_sizes(data: SiteData) -> dict[str, int]:
-    """How many records of which size, for display; reads headers and arrays where it can.
+    def _archive(self, row: int) -> NDArray[Any]:
+        if row >= len(self._array):
+            raise DataError(f"{self._root}: has no row {row}; it changed since it was frozen")
+        found: NDArray[Any] = self._array[row]
+        return found
 
-    Images are named ``WIDTHxHEIGHT``, windows ``CHANNELSxSAMPLES``.
-    """
-    sizes: dict[str, int] = {}
-    for index in range(len(data)):
-        if isinstance(data.records, ImageFiles):
-            one, two = image_size(data.records.paths[index])
-        elif isinstance(data.records, WindowFiles):
-            one, two = window_size(data.records.paths[index])
-        else:
-            one, two = data.records[index].shape[:2]
-            if data.modality == "images":
-                one, two = two, one
-        sizes[f"{one}x{two}"] = sizes.get(f"{one}x{two}", 0) + 1
-    return dict(sorted(sizes.items(), key=lambda item: (-item[1], item[0])))
-
-
-def _read_cache(path: Path, n: int) -> Features | None:
-    if not path.is_file():
-        return None
-    try:
-        data = atomic.read_bytes(path, limit=_CACHE_LIMIT)
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            local, radius = file["local"], float(file["clip_radius"])
-            dimension, scaled = int(file["dimension"]), int(file["scaled"])
-    except (ValueError, KeyError, OSError, EOFError, DecodeError):
-        log.warning("%s: damaged or of an earlier version, encoding again", path)
-        return None
-    if local.ndim != 2 or len(local) != n or local.dtype != np.float32:
-        log.warning("%s: not the records it was made for, encoding again", path)
-        return None
-    return Features(local=local, dimension=dimension, scaled=scaled, clip_radius=radius)
+    @cached_property
+    def _array(self) -> NDArray[Any]:
+        arrays = read_npz(self._root, {"x"})
+        if "x" not in arrays:
+            raise DataError(f"{self._root}: array x: missing; it changed since it was frozen")
+        return arrays["x"]

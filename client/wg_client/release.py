@@ -1,7 +1,9 @@
 """Answering a statistics query: charge, sample, record, countersign, and only then hand out.
 
-Everything that can fail without a charge fails first: policy, data, encoder, schema. From the
-charge on the order is fixed (design: privacy, "Ledger"), and each step has a name that tests stop
+A release is made from the plant's snapshot (``snapshot``) and nothing else: no data folder is
+opened, so neither the outcome nor the time of an answer depends on one. Everything that can fail
+without a charge fails first: policy, snapshot, encoder, schema. From the charge on the order is
+fixed (design: privacy, "Ledger"), and each step has a name that tests stop
 a process at:
 
 ========== ==================================================================================
@@ -15,7 +17,11 @@ cosigned   the witness's cosignature. The same bytes are sent.
 
 *Guarantee.* A charge is on disk before noise is drawn; one charge covers one release; a repeated
 request, or an equal one under another id, gets the stored bytes and charges nothing. A lock keeps
-two processes of one plant from sampling for one charge.
+two processes of one plant from sampling for one charge. Entries bear the time at which the question
+came, not that at which the work was done.
+
+``make`` is the step from a snapshot to a release's bytes by itself: no ledger, witness, network or
+clock; an audit of what is installed calls it with snapshots of its own.
 """
 
 from __future__ import annotations
@@ -29,17 +35,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from wg_client import config as configuration
 from wg_client import cosigning
+from wg_client import overlap
 from wg_client import plant as plants
+from wg_client import snapshot as snapshots
 from wg_client.config import ClientConfig
 from wg_client.home import ClientHome
 from wg_client.policy import check_message_type, check_query
+from wg_client.snapshot import Snapshot
 from wg_common import atomic, canonical, protocol, signing
-from wg_common.errors import ConfigError, VerificationError
+from wg_common.errors import ConfigError, InternalError, VerificationError
 from wg_common.ledger.charging import ChargeRequest, statistics_request
-from wg_common.ledger.store import Charged, DatasetRecord, Ledger
-from wg_common.privacy.exact import exact_statistics
+from wg_common.ledger.store import Charged, Ledger
 from wg_common.privacy.mechanism import Sampler, opendp_sampler, release, sigma_for
 from wg_common.privacy.schema import StatisticsSchema
 from wg_common.protocol import StatisticsQuery
@@ -82,41 +92,53 @@ def answer_query(
             file then countersigns the checkpoint that is in it.
         on_step: Called after each of ``STEPS``; for tests.
         sampler: Adds the noise; another one than OpenDP's in tests only.
-        now: Unix time, seconds.
+        now: Unix time, seconds, at which the question came; entries of the ledger bear it.
 
     Raises:
         PolicyRefused: The plant's policy forbids it; nothing was charged.
         BudgetExceeded: The cap forbids it; nothing was charged.
-        DataError: The data set cannot be used; nothing was charged.
+        ConfigError: There is no snapshot that fits ``client.yaml``; nothing was charged.
+        RefusedError: The request was charged for an earlier version of the data; it is burned.
         WitnessRefused: The witness does not cosign. The release is kept, and sent when asked again.
     """
     step = on_step or _ignore
+    arrived = now()
     config = configuration.load(home)
     check_message_type(config, protocol.QUERY_STATISTICS)
     encoder = canonical.sha256_hex(plants.load_encoder_package(home))
-    check_query(config, query, encoder=encoder, now=now())
-    with alone(home), open_ledger(home) as ledger:
+    check_query(config, query, encoder=encoder, now=arrived)
+    with alone(home), open_ledger(home, at=arrived) as ledger:
         charged = ledger.find(config.data.name, request_id=query.request_id)
         if charged is None or charged.open:
             if witness is None:
                 cosigning.check_room(ledger, config)
-            charged = _release(home, ledger, query, step, sampler)
+            charged = _release(home, config, ledger, query, step, sampler, encoder)
         return _cover(home, config, ledger, charged, witness, step)
 
 
-def open_ledger(home: ClientHome) -> Ledger:
-    """The plant's ledger, for writing. It is never made here: a missing ledger is an error."""
-    return Ledger.open(home.ledger, signing.load(home.ledger_key))
+def open_ledger(home: ClientHome, *, at: float | None = None) -> Ledger:
+    """The plant's ledger, for writing. It is never made here: a missing ledger is an error.
+
+    Args:
+        home: The plant's home.
+        at: Unix time, seconds, that its entries shall bear; None: each its own.
+    """
+    clock = None if at is None else lambda: int(at)
+    return Ledger.open(home.ledger, signing.load(home.ledger_key), clock=clock)
 
 
-def dataset_record(config: ClientConfig, commitment: str) -> DatasetRecord:
-    """The data set as the ledger knows it; its name carries the budget."""
-    return DatasetRecord(
-        name=config.data.name,
-        commitment=commitment,
-        cap_epsilon=config.privacy.cap_epsilon,
-        cap_delta=config.privacy.cap_delta,
-    )
+def current_snapshot(
+    home: ClientHome, config: ClientConfig, ledger: Ledger, *, encoder: str
+) -> Snapshot:
+    """The snapshot to release from; the ledger knows it afterwards, if a crash kept it from it.
+
+    Raises:
+        ConfigError: There is none that fits ``client.yaml`` and the encoder.
+    """
+    snapshot = snapshots.current(home)
+    plants.check_snapshot(config, snapshot, encoder=encoder)
+    overlap.register(ledger, config, snapshot.manifest.commitment)
+    return snapshot
 
 
 def charge_request(
@@ -148,47 +170,82 @@ def charge_request(
     return request, sigma
 
 
+def make(
+    config: ClientConfig,
+    snapshot: Snapshot,
+    request: ChargeRequest,
+    *,
+    key: Ed25519PrivateKey,
+    sampler: Sampler = opendp_sampler,
+    release_id: str | None = None,
+) -> bytes:
+    """One release's bytes from a snapshot: statistics, noise, signature. Charges nothing.
+
+    To be called once for each charge; whoever calls it has charged ``request``, or has made-up
+    data.
+
+    Args:
+        config: The plant's configuration.
+        snapshot: What is released.
+        request: What it is charged as, from ``charge_request`` with the snapshot's schema.
+        key: Signs the release.
+        sampler: Adds the noise; another one than OpenDP's in tests and audits only.
+        release_id: Public id of the release; None: random.
+
+    Raises:
+        InternalError: The request is not for the snapshot's schema.
+        VerificationError: The snapshot is damaged.
+    """
+    schema = snapshot.manifest.schema
+    sigma = float.fromhex(request.mechanism.sigma)
+    if request.mechanism.sensitivity_squared != str(schema.sensitivity_squared()):
+        raise InternalError("release: the charge is not for the schema of the snapshot")
+    integers = release(snapshot.statistics(), sigma, sampler)
+    manifest = StatisticsManifest(
+        schema=schema,
+        site=config.site,
+        dataset=config.data.name,
+        request_id=request.request_id,
+        release_id=release_id or secrets.token_hex(16),
+        epsilon=request.epsilon,
+        delta=request.delta,
+        sigma=sigma.hex(),
+        sensitivity_squared=str(schema.sensitivity_squared()),
+        purpose=request.use.purpose,
+        integers_sha256=canonical.sha256_hex(integers_to_bytes(integers)),
+    )
+    return encode_release(manifest, integers, key)
+
+
 def _release(
-    home: ClientHome, ledger: Ledger, query: StatisticsQuery, step: Step, sampler: Sampler
+    home: ClientHome,
+    config: ClientConfig,
+    ledger: Ledger,
+    query: StatisticsQuery,
+    step: Step,
+    sampler: Sampler,
+    encoder: str,
 ) -> Charged:
     """Charge and make the release, unless an equal one was made before."""
-    plant = plants.open_plant(home)
-    features = plants.encode(home, plant)
-    schema = plants.statistics_schema(plant, features)
-    request, sigma = charge_request(
-        plant.config,
-        schema,
+    snapshot = current_snapshot(home, config, ledger, encoder=encoder)
+    snapshot.statistics()  # a damaged one is found before it costs anything
+    request, _ = charge_request(
+        config,
+        snapshot.manifest.schema,
         request_id=query.request_id,
         epsilon=plain(query.epsilon),
         delta=plain(query.delta),
         purpose=query.purpose,
     )
-    exact = exact_statistics(
-        schema, features.values, plant.data.labels, plants.privacy_units(plant)
-    )
-    ledger.register_dataset(dataset_record(plant.config, plant.commitment))
     assurance = ledger.assurance(request.implementation.code_sha256)
     charged = ledger.charge(dataclasses.replace(request, assurance=assurance))
     if not charged.open:
         log.info("request %s: an equal release was made before", query.request_id)
         return charged
     step(CHARGED)
-    integers = release(exact, sigma, sampler)
+    request = dataclasses.replace(request, request_id=charged.request_id)
+    payload = make(config, snapshot, request, key=signing.load(home.signing_key), sampler=sampler)
     step(SAMPLED)
-    manifest = StatisticsManifest(
-        schema=schema,
-        site=plant.config.site,
-        dataset=plant.config.data.name,
-        request_id=charged.request_id,
-        release_id=secrets.token_hex(16),
-        epsilon=request.epsilon,
-        delta=request.delta,
-        sigma=sigma.hex(),
-        sensitivity_squared=str(schema.sensitivity_squared()),
-        purpose=query.purpose,
-        integers_sha256=canonical.sha256_hex(integers_to_bytes(integers)),
-    )
-    payload = encode_release(manifest, integers, signing.load(home.signing_key))
     ledger.record_release(charged.seq, payload)
     step(RECORDED)
     return charged

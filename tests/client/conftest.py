@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,19 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
 from wg_client import config as configuration
-from wg_client import identity, release
+from wg_client import freeze as freezing
+from wg_client import identity
 from wg_client.config import ClientConfig, DataConfig, PrivacyConfig, ServerConfig
-from wg_client.dataset import commitment, load_dataset, record_digests
+from wg_client.freeze import Frozen
 from wg_client.heads import LinearHead
 from wg_client.home import ClientHome
+from wg_client.inspection import content_digest
 from wg_common import canonical, signing, weights_package
 from wg_common.ledger import witness as witnesses
 from wg_common.ledger.store import Ledger
 from wg_common.ledger.witness import WitnessState
 from wg_common.nets.encoder import (
+    Encoder,
     fit_encoder,
     fit_window_encoder,
     load_encoder,
@@ -69,6 +72,35 @@ def write_npz(path: Path, counts: Mapping[int, int], seed: int, labels: tuple[st
     y = np.repeat(list(counts), list(counts.values()))
     np.savez(path, x=x, y=y, classes=np.array(labels), group=np.arange(len(y)) // 2)
     return path
+
+
+_ENCODERS: dict[str, Encoder] = {}
+_FEATURES: dict[tuple[str, bytes], NDArray[np.float32]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Remembering:
+    """The encoder, which encodes a record once in all tests: most have the same ones."""
+
+    encoder: Encoder
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.encoder, name)
+
+    def encode_local(self, records: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+        keys = [(self.encoder.id, content_digest(record)) for record in records]
+        for key, record in zip(keys, records, strict=True):
+            if key not in _FEATURES:
+                (_FEATURES[key],) = self.encoder.encode_local([record])
+        return np.stack([_FEATURES[key] for key in keys])
+
+
+def remembering(package: bytes) -> Any:
+    """As ``load_encoder``, once for each package."""
+    key = canonical.sha256_hex(package)
+    if key not in _ENCODERS:
+        _ENCODERS[key] = load_encoder(package)
+    return Remembering(_ENCODERS[key])
 
 
 @dataclass(slots=True)
@@ -132,6 +164,10 @@ class TestPlant:
         """Change sections of client.yaml."""
         self.config = replace(self.config, **sections)
         configuration.save(self.home, self.config)
+
+    def freeze(self, **words: Any) -> Frozen:
+        """Freeze the data set as it is now."""
+        return freezing.freeze(self.home, load=remembering, **words)
 
     def package(
         self,
@@ -205,13 +241,17 @@ MakePlant = Callable[..., TestPlant]
 
 @pytest.fixture
 def make_plant(tmp_path: Path, encoder_package: bytes) -> MakePlant:
-    """Makes a plant from records by class; ``privacy`` and ``data`` override configuration."""
+    """Makes a plant from records by class; ``privacy`` and ``data`` override configuration.
+
+    Its data set is frozen, unless ``frozen`` says otherwise.
+    """
 
     def make(
         counts: Mapping[int, int] | None = None,
         *,
         privacy: PrivacyConfig | None = None,
         name: str = "plant-a",
+        frozen: bool = True,
         **data: Any,
     ) -> TestPlant:
         home = ClientHome(tmp_path / name)
@@ -239,13 +279,10 @@ def make_plant(tmp_path: Path, encoder_package: bytes) -> MakePlant:
         with Ledger.create(
             home.ledger, origin=public.ledger_origin, key=ledger_key, site=name
         ) as ledger:
-            found = load_dataset(path, LABELS, unit_column=config.data.unit_column)
-            digest = commitment(home.load_secret(), record_digests(found))
             ledger.enrol_witness(WITNESS, signing.public_bytes(witness))
-            ledger.register_dataset(release.dataset_record(config, digest))
         configuration.save(home, config)
         raw = signing.public_bytes(ledger_key)
-        return TestPlant(
+        plant = TestPlant(
             home=home,
             config=config,
             server_key=server,
@@ -253,5 +290,8 @@ def make_plant(tmp_path: Path, encoder_package: bytes) -> MakePlant:
             origin=public.ledger_origin,
             ledger_key=raw,
         )
+        if frozen:
+            plant.freeze()
+        return plant
 
     return make

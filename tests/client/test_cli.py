@@ -15,7 +15,6 @@ import pytest
 from PIL import Image
 
 from wg_client import model_store
-from wg_client import plant as plants
 from wg_client.apply import apply_package
 from wg_client.cli import group
 from wg_client.config import PrivacyConfig
@@ -23,6 +22,7 @@ from wg_client.heads import LinearHead
 from wg_client.release import answer_query
 from wg_client.spend import read_spend
 from wg_common import cli, errors
+from wg_common.ledger.store import Ledger
 
 from .conftest import LABELS, MakePlant, TestPlant, pictures, write_npz
 
@@ -145,7 +145,6 @@ def test_statistics_go_to_a_file_once_and_the_budget_knows(
     make_plant: MakePlant, tmp_path: Path, here: Json
 ) -> None:
     plant = make_plant({0: 4, 1: 4}, privacy=SMALL_BUDGET)
-    plants.encode(plant.home, plants.open_plant(plant.home))
     words = ["statistics", "--home", plant.home.root, "--epsilon", "1", "--out"]
     first = here(*words, tmp_path / "a.wgs")
     again = here(*words, tmp_path / "b.wgs")
@@ -163,18 +162,54 @@ def test_statistics_go_to_a_file_once_and_the_budget_knows(
     assert budget["releases"][0]["size"] > 0
 
 
-def test_damaged_data_are_named_by_file(make_plant: MakePlant, tmp_path: Path, here: Json) -> None:
+def test_freeze_names_all_that_is_wrong_and_changes_nothing(
+    make_plant: MakePlant, tmp_path: Path, here: Json
+) -> None:
     plant = make_plant({0: 4})
     folder = tmp_path / "folder"
-    for label in LABELS:
+    for number, label in enumerate(LABELS):
         (folder / label).mkdir(parents=True)
-        Image.fromarray(pictures(np.random.default_rng(1), 0, 1)[0]).save(folder / label / "a.png")
+        picture = pictures(np.random.default_rng(number), number, 1)[0]
+        Image.fromarray(picture).save(folder / label / "a.png")
     (folder / "dots" / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n garbage")
+    (folder / "dots" / "notes.txt").write_text("x")
+    (folder / "crack").mkdir()
     text = plant.home.config.read_text().replace(str(plant.config.data.path), str(folder))
     plant.home.config.write_text(text)
-    found = here("check", "--home", plant.home.root, code=errors.EXIT_CONFIG)
-    assert found["error"]["code"] == "data" and "bad.png" in found["error"]["message"]
+    home = ("--home", plant.home.root)
+    found = here("freeze", *home, code=errors.EXIT_CONFIG)
+    assert not found["frozen"] and found["error"]["code"] == "data"
+    assert [one["name"] for one in found["problems"]] == ["crack", "dots/notes.txt", "dots/bad.png"]
+    shown = here("check", *home)["snapshot"]
+    assert shown["number"] == 1 and shown["change"]["gone"] == 4 and shown["change"]["more"] == 6
+    done = here("freeze", *home, "--set-aside")
+    assert done["frozen"] and (done["version"], done["records"]) == (2, 3)
+    assert done["set_aside"] == found["problems"]
+    shown = here("check", *home)
+    assert shown["data"]["per_label"] == dict.fromkeys(LABELS, 1)
+    assert shown["snapshot"]["set_aside"] == 3
+    assert not any(shown["snapshot"]["change"].values())
     assert read_spend(plant.home, plant.config).charges == 0
+
+
+@pytest.mark.parametrize("command", ["check", "run", "statistics", "contribute", "apply"])
+def test_a_home_without_a_snapshot_is_told_what_to_do(
+    make_plant: MakePlant, good_head: LinearHead, tmp_path: Path, command: str
+) -> None:
+    plant = make_plant({0: 4}, frozen=False)
+    package = tmp_path / "p.wgw"
+    package.write_bytes(plant.package({"s": (good_head, "diffusion")}))
+    options: dict[str, list[object]] = {
+        "statistics": ["--out", tmp_path / "o"],
+        "contribute": ["--out", tmp_path / "o", "--steps", 2],
+        "apply": [package],
+    }
+    more = options.get(command, [])
+    with pytest.raises(SystemExit) as caught:
+        cli.run(group, [command, "--home", str(plant.home.root), *map(str, more)])
+    assert caught.value.code == errors.EXIT_CONFIG
+    with Ledger.open(plant.home.ledger) as ledger:
+        assert ledger.size == 2  # genesis and witness
 
 
 def test_apply_ends_with_0_5_or_6(

@@ -203,6 +203,7 @@ def test_records_without_a_label_are_left_out(
     if counts == {0: 0}:
         arrays["y"][:] = -1
     np.savez(plant.config.data.path, **arrays)
+    plant.freeze()
     seen: list[int] = []
 
     def train(plan: Any, features: Any, labels: Any, *words: Any, **named: Any) -> DpCheckpoint:

@@ -8,13 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
-from wg_client.dataset import SiteData, commitment, load_dataset, record_digests
+from wg_client.dataset import load_dataset
 from wg_common.errors import DataError
-
-SECRET = b"s" * 32
 
 
 def _write(path: Path, value: int, size: tuple[int, int] = (8, 6)) -> None:
@@ -38,10 +35,6 @@ def _npz(path: Path, **changes: object) -> Path:
     kept: dict[str, Any] = {k: np.asarray(v) for k, v in arrays.items() if v is not None}
     np.savez(path, **kept)
     return path
-
-
-def _commit(data: SiteData) -> str:
-    return commitment(SECRET, record_digests(data))
 
 
 def test_folders_name_classes_and_sizes_may_differ(tmp_path: Path) -> None:
@@ -168,7 +161,7 @@ def test_a_wrong_array_is_named(tmp_path: Path, changes: dict[str, object], mess
 
 
 def test_a_label_in_use_must_be_declared(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="'c' are not declared"):
+    with pytest.raises(DataError, match="'c' is not declared"):
         load_dataset(_npz(tmp_path / "d.npz"), ["a", "b"])
     y = np.array([0, 0, 1, 1, 1, -1])
     data = load_dataset(_npz(tmp_path / "e.npz", y=y), ["a", "b"])
@@ -194,28 +187,9 @@ def test_damaged_archives_are_named(tmp_path: Path) -> None:
 def test_an_archive_that_unpacks_to_too_much_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wg_client.dataset.NPZ_LIMIT", 1 << 20)
+    monkeypatch.setattr("wg_client.npz_file.NPZ_LIMIT", 1 << 20)
     path = tmp_path / "bomb.npz"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x.npy", bytes(4 << 20))
     with pytest.raises(DataError, match="unpacked"):
         load_dataset(path)
-
-
-def test_commitment_ignores_names_and_order_but_no_content(tmp_path: Path) -> None:
-    first = _commit(load_dataset(_folder(tmp_path / "a")))
-    renamed = _folder(tmp_path / "b")
-    (renamed / "pit" / "0.png").rename(renamed / "pit" / "zzz.png")
-    assert _commit(load_dataset(renamed)) == first
-    (renamed / "pit" / "zzz.png").rename(renamed / "scratch" / "zzz.png")
-    assert _commit(load_dataset(renamed)) != first
-    assert commitment(b"t" * 32, record_digests(load_dataset(tmp_path / "a"))) != first
-
-
-def test_commitment_sees_each_pixel_and_unit(tmp_path: Path) -> None:
-    x: NDArray[np.uint8] = np.zeros((6, 4, 4), np.uint8)
-    first = _commit(load_dataset(_npz(tmp_path / "a.npz", x=x)))
-    x[5, 3, 3] = 1
-    assert _commit(load_dataset(_npz(tmp_path / "b.npz", x=x))) != first
-    units = _npz(tmp_path / "c.npz", x=np.zeros((6, 4, 4), np.uint8), u=np.arange(6))
-    assert _commit(load_dataset(units, unit_column="u")) != first

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from wg_client import plant as plants
 from wg_client import release
+from wg_client import snapshot as snapshots
 from wg_client.config import PrivacyConfig
 from wg_client.home import ClientHome
 from wg_client.release import CHARGED, COSIGNED, RECORDED, SAMPLED, STEPS, answer_query
@@ -23,11 +25,12 @@ from wg_common import signing
 from wg_common.errors import (
     BudgetExceeded,
     ConfigError,
-    DataError,
     PeerError,
     PolicyRefused,
     RefusedError,
+    VerificationError,
 )
+from wg_common.ledger import entries
 from wg_common.ledger.store import Ledger
 from wg_common.ledger.verify import verify_covered
 from wg_common.ledger.witness import WitnessRefused
@@ -148,21 +151,110 @@ def test_a_spent_budget_refuses_whatever_the_data_are(make_plant: MakePlant) -> 
     assert messages[0] == messages[1]
 
 
-def test_unusable_data_charge_nothing(make_plant: MakePlant) -> None:
+def test_whatever_becomes_of_the_data_folder_the_answer_is_that_of_the_snapshot(
+    make_plant: MakePlant,
+) -> None:
     plant = make_plant()
     Path(plant.config.data.path).write_bytes(b"damaged")
-    with pytest.raises(DataError, match=r"data\.npz"):
+    first = answer_query(plant.home, plant.query(), witness=plant.witness)
+    Path(plant.config.data.path).unlink()
+    assert answer_query(plant.home, plant.query(), witness=plant.witness) == first
+
+
+@pytest.mark.parametrize("part", ["manifest.json", "statistics.bin"])
+def test_a_damaged_snapshot_charges_nothing(make_plant: MakePlant, part: str) -> None:
+    plant = make_plant()
+    path = snapshots.current(plant.home).folder / part
+    data = path.read_bytes()
+    path.write_bytes(data[:40] + bytes([data[40] ^ 1]) + data[41:])
+    with pytest.raises(VerificationError, match=f"{part}: changed since it was frozen"):
         answer_query(plant.home, plant.query(), witness=plant.witness)
     assert _charges(plant) == 0
 
 
-def test_changed_data_pay_from_the_same_budget(make_plant: MakePlant) -> None:
+def test_a_new_version_pays_from_the_same_budget(make_plant: MakePlant) -> None:
     plant = make_plant()
-    answer_query(plant.home, plant.query(), witness=plant.witness)
+    first = answer_query(plant.home, plant.query(), witness=plant.witness)
     write_npz(Path(plant.config.data.path), {0: 9, 1: 8, 2: 8}, seed=4, labels=LABELS)
-    answer_query(plant.home, plant.query(), witness=plant.witness)
+    assert answer_query(plant.home, plant.query(), witness=plant.witness) == first
+    plant.freeze()
+    assert answer_query(plant.home, plant.query(), witness=plant.witness) != first
     spend = read_spend(plant.home, plant.config)
     assert spend.charges == 2 and 1.3 < spend.epsilon < 1.6  # composed, not 2
+
+
+def test_equal_data_frozen_again_are_another_version_in_all_that_leaves(
+    make_plant: MakePlant,
+) -> None:
+    plant = make_plant()
+    first = answer_query(plant.home, plant.query(), witness=plant.witness)
+    plant.freeze()
+    second = answer_query(plant.home, plant.query(), witness=plant.witness)
+    charges = [_charge_entry(data) for data in (first, second)]
+    assert charges[0].commitment != charges[1].commitment
+    assert charges[0].fingerprint != charges[1].fingerprint
+    assert charges[0].lineage == charges[1].lineage
+    assert first != second and _charges(plant) == 2
+
+
+def _charge_entry(data: bytes) -> entries.Charge:
+    entry = entries.decode(decode_covered(data).charge_entry)
+    assert isinstance(entry, entries.Charge)
+    return entry
+
+
+def test_entries_bear_the_time_at_which_the_question_came(make_plant: MakePlant) -> None:
+    plant = make_plant()
+    came = int(time.time()) + 100
+
+    def slow(exact: NDArray[np.int64], sigma: float) -> NDArray[np.int64]:
+        time.sleep(0.01)  # the clock is the argument, whatever time goes by
+        return exact
+
+    answer_query(
+        plant.home, plant.query(), witness=plant.witness, sampler=slow, now=lambda: came + 0.9
+    )
+    with Ledger.open(plant.home.ledger) as ledger:
+        times = [entries.decode(ledger.entry(seq)).head.time for seq in range(ledger.size)]
+    assert times[-2:] == [came, came]
+
+
+def test_a_snapshot_of_other_settings_is_refused_before_the_charge(make_plant: MakePlant) -> None:
+    plant = make_plant()
+    plant.configure(data=replace(plant.config.data, labels=(*LABELS, "cracks")))
+    with pytest.raises(ConfigError, match=r"before data\.labels changed; run 'wg-client freeze"):
+        answer_query(plant.home, plant.query(), witness=plant.witness)
+    assert _charges(plant) == 0
+
+
+def test_a_home_without_a_snapshot_is_told_to_freeze(make_plant: MakePlant) -> None:
+    plant = make_plant(frozen=False)
+    with pytest.raises(ConfigError, match="run 'wg-client freeze --home"):
+        answer_query(plant.home, plant.query(), witness=plant.witness)
+
+
+def test_a_release_is_made_without_ledger_and_network(make_plant: MakePlant) -> None:
+    plant = make_plant({0: 4, 1: 4})
+    snapshot = snapshots.current(plant.home)
+    request, sigma = release.charge_request(
+        plant.config,
+        snapshot.manifest.schema,
+        request_id="0" * 32,
+        epsilon="1",
+        delta="1e-5",
+        purpose="test",
+    )
+    key = signing.load(plant.home.signing_key)
+    made = [
+        release.make(
+            plant.config, snapshot, request, key=key, sampler=lambda exact, _: exact, release_id="r"
+        )
+        for _ in range(2)
+    ]
+    assert made[0] == made[1]
+    manifest, statistics = decode_release(made[0], key.public_key())
+    assert manifest.sigma == sigma.hex()
+    assert statistics.counts().tolist() == [4, 4, 0]
 
 
 def test_a_cap_that_was_raised_in_the_file_is_refused(make_plant: MakePlant) -> None:
@@ -216,11 +308,6 @@ def test_over_the_air_gap_the_same_release_travels(make_plant: MakePlant) -> Non
     assert _charges(plant) == 1
 
 
-def _encode(plant: TestPlant) -> None:
-    """Fill the feature cache, so that the processes below need no torch."""
-    plants.encode(plant.home, plants.open_plant(plant.home))
-
-
 def _start(home: ClientHome, query: StatisticsQuery, step: str, out: Path) -> int:
     words = [sys.executable, str(PROCESS), str(home.root)]
     words += [msgspec.json.encode(query).decode(), step, str(out)]
@@ -233,7 +320,6 @@ def test_kill_9_after_any_step_charges_once_and_sends_one_release(
     make_plant: MakePlant, tmp_path: Path, step: str
 ) -> None:
     plant = make_plant({0: 4, 1: 4})
-    _encode(plant)
     query = plant.query()
     assert _start(plant.home, query, step, tmp_path / "never") == -9
     assert not (tmp_path / "never").exists()
@@ -259,7 +345,6 @@ def test_two_processes_with_one_request_make_one_release(
     make_plant: MakePlant, tmp_path: Path
 ) -> None:
     plant = make_plant({0: 4, 1: 4})
-    _encode(plant)
     query = plant.query()
     outs = [tmp_path / f"out{index}" for index in range(3)]
     words = [
@@ -290,6 +375,7 @@ def test_an_open_charge_is_not_completed_for_other_data(make_plant: MakePlant) -
     with pytest.raises(Stopped):
         answer_query(plant.home, query, witness=plant.witness, on_step=stop)
     write_npz(Path(plant.config.data.path), {0: 9}, seed=4, labels=LABELS)
+    plant.freeze()
     with pytest.raises(RefusedError, match="burned"):
         answer_query(plant.home, query, witness=plant.witness)
     assert _charges(plant) == 1

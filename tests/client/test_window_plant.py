@@ -12,17 +12,13 @@ import safetensors.torch
 import torch
 
 from wg_client import contest, model_store, network_tuning, predict
-from wg_client import plant as plants
 from wg_client.apply import apply_package
 from wg_client.check import check
-from wg_client.dataset import SiteData, commitment, load_dataset, record_digests
+from wg_client.dataset import SiteData
 from wg_client.export import export_model
 from wg_client.heads import LinearHead, fit_lda, scaling
 from wg_client.network_tuning import fine_tune
-from wg_client.release import dataset_record
-from wg_common import signing
 from wg_common.errors import DataError, DecodeError, VerificationError
-from wg_common.ledger.store import Ledger
 from wg_common.nets import registry, whole, windows
 from wg_common.nets.encoder import load_encoder
 
@@ -32,7 +28,7 @@ from .conftest import LABELS, MakePlant, TestPlant, waves
 @pytest.fixture
 def window_plant(make_plant: MakePlant, window_encoder: bytes) -> TestPlant:
     """The images of a test plant, replaced by windows in class folders, before anything is read."""
-    plant = make_plant(name="plant-w")
+    plant = make_plant(name="plant-w", frozen=False)
     plant.home.encoder.write_bytes(window_encoder)
     rng = np.random.default_rng(4)
     folder = plant.home.root / "data"
@@ -50,10 +46,7 @@ def window_plant(make_plant: MakePlant, window_encoder: bytes) -> TestPlant:
                     comments="",
                 )
     plant.configure(data=_replaced(plant, folder))
-    data = load_dataset(folder, LABELS)
-    digest = commitment(plant.home.load_secret(), record_digests(data))
-    with Ledger.open(plant.home.ledger, key=signing.load(plant.home.ledger_key)) as ledger:
-        ledger.register_dataset(dataset_record(plant.config, digest))
+    plant.freeze()
     return plant
 
 
@@ -107,10 +100,10 @@ def test_a_head_of_kin_is_refused_since_the_plant_turns_local_features_by_its_ow
 def test_images_are_refused_where_the_encoder_is_for_windows(
     make_plant: MakePlant, window_encoder: bytes
 ) -> None:
-    plant = make_plant()
+    plant = make_plant(frozen=False)
     plant.home.encoder.write_bytes(window_encoder)
     with pytest.raises(DataError, match="is for sensor windows; join a server"):
-        plants.encode(plant.home, plants.open_plant(plant.home))
+        plant.freeze()
 
 
 @pytest.mark.parametrize("form", ["safetensors", pytest.param("onnx", marks=pytest.mark.slow)])

@@ -18,7 +18,6 @@ import pytest
 from tests.e2e.fleet_support import start_campaign, wait_until
 from tests.e2e.product import Command, Fleet, Packages, make_fleet, node, serving
 
-from wg_client.plant import encode, open_plant
 from wg_common.audit import verification
 from wg_server.queue import Campaign, CampaignQueue
 from wg_server.store import Store
@@ -105,7 +104,6 @@ def check_nothing_twice(fleet: Fleet, done: Campaign) -> None:
 
 def test_a_campaign_survives_kills_of_both_sides(tmp_path: Path, packages: Packages) -> None:
     fleet = make_fleet(tmp_path, packages, ["plant-a"])
-    encode(fleet.sites[0].home, open_plant(fleet.sites[0].home))
     done, times = besieged(fleet, kills=2, life=6.0, seed=0)
     assert [len(each) for each in times] == [2, 2]
     check_nothing_twice(fleet, done)

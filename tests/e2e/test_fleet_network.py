@@ -30,7 +30,6 @@ from tests.e2e.product import (
     serving,
 )
 
-from wg_client.plant import encode, open_plant
 from wg_common import protocol
 from wg_server.enrolment import make_token
 from wg_server.home import ServerHome
@@ -124,7 +123,6 @@ def test_the_kernel_saw_no_other_address_than_the_servers(
 ) -> None:
     fleet = make_fleet(tmp_path, packages, ["plant-a"])
     site = fleet.sites[0]
-    encode(site.home, open_plant(site.home))
     config = fleet.server.config()
     probe = subprocess.run(["strace", "-e", "trace=none", "true"], capture_output=True, check=False)
     if probe.returncode != 0:

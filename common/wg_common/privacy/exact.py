@@ -80,7 +80,7 @@ def exact_statistics(
             rule ``record`` it must be None.
 
     Returns:
-        int64 [schema.length]. Private: never to be shown, logged or stored.
+        int64 [schema.length]. Private: never to be shown, logged, or stored outside a plant's home.
 
     Raises:
         DataError: Shapes, labels or units do not fit the schema.
