@@ -6,15 +6,21 @@ process and opens no port. What a server may do to a plant is bounded here: the 
 be on the site's list, the run must name the app that is installed, objects are counted, measured,
 typed and hashed before they are unpacked, and no error text of the plant goes back.
 
+What a server may learn from a plant's manner is bounded here, too. An answer, or a refusal, leaves
+at the end of the time slot in which it was made, which is waited for once, before the witness is
+asked (the server is the witness, so when it is asked can be seen). Whatever data, disk, snapshot or
+a crash cause is one word, ``unavailable``. A package is applied on a thread of its own while the
+node goes on asking and answering: how long that takes depends on the records.
+
 Handlers are given by the caller: this module knows neither data nor models. It is longer than
 others because nothing else of the client may import Flower.
 """
 
 from __future__ import annotations
 
+import contextvars
 import errno
 import logging
-import math
 import random
 import threading
 import time
@@ -22,7 +28,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import httpx
 from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
@@ -94,9 +100,14 @@ class AnswerQuery(Protocol):
     """Answers a statistics query with the bytes of a covered ``.wgs``, or raises ``WgError``."""
 
     def __call__(
-        self, home: ClientHome, query: StatisticsQuery, *, witness: Witness | None
+        self,
+        home: ClientHome,
+        query: StatisticsQuery,
+        *,
+        witness: Witness | None,
+        now: Callable[[], float],
     ) -> bytes:
-        """Answer, or refuse by raising."""
+        """Answer, or refuse by raising; ``now`` is when the question came."""
         ...
 
 
@@ -155,85 +166,127 @@ def run_node(
         WgError: With ``once``: the package could not be applied.
     """
     stop = stop or threading.Event()
-    node = _Node(home, handlers, stop, options or NodeOptions(), once=once)
+    options = options or NodeOptions()
+    node = _Node(home, handlers, stop, options)
     with only_node(home), logs.about(site=node.site):
-        node.apply_waiting()
-        while not stop.is_set():
-            node.serve()
-    if once and node.failure is not None:
-        raise node.failure
+        applier = _Applier(home, handlers.apply_package, stop, options, once=once)
+        with applier:
+            while not stop.is_set():
+                node.serve(applier)
+    if applier.crash is not None:
+        raise applier.crash
+    if once and applier.failure is not None:
+        raise applier.failure
 
 
 class _Declined(Exception):
     """The node declines a message; the argument is one of the words in ``wg_common.fleet``."""
 
 
-class _Node:
-    """State of one running node."""
+class _Slot:
+    """The time slot of one answer, which ends once."""
+
+    def __init__(self, seconds: float, stop: threading.Event) -> None:
+        self._seconds = seconds
+        self._stop = stop
+        self._started = time.monotonic()
+        self._over = False
+        self.arrived = time.time()
+
+    def end(self) -> None:
+        """Wait until the slot ends; at once when it did.
+
+        Raises:
+            _Stopped: The node is to stop. Nothing is sent early: the server asks again.
+        """
+        if self._over:
+            return
+        timing.hold(self._started, self._seconds, sleep=self._sleep)
+        self._over = True
+
+    def _sleep(self, seconds: float) -> None:
+        if self._stop.wait(seconds):
+            raise _Stopped
+
+
+class _Stopped(Exception):
+    """The node stops before an answer may leave."""
+
+
+class _Applier:
+    """Applies packages on a thread of its own; the inbox on disk is its queue.
+
+    *Crash safety* is the inbox's: a package waits on disk until it was applied or set aside.
+    """
 
     def __init__(
         self,
         home: ClientHome,
-        handlers: Handlers,
+        apply_package: ApplyPackage,
         stop: threading.Event,
         options: NodeOptions,
         *,
         once: bool,
     ) -> None:
         self._home = home
-        self._handlers = handlers
+        self._apply_package = apply_package
+        self._inbox = Inbox(home)
         self._stop = stop
         self._options = options
         self._once = once
-        self._inbox = Inbox(home)
-        self._config = configuration.load(home)
-        self._allowed = frozenset(self._config.privacy.message_types)
-        self._backoff = options.backoff_seconds
-        self._apply_again = math.inf
-        self._app = self._make_app()
+        self._wake = threading.Event()
+        self._end = threading.Event()
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(target=context.run, args=(self._run,), name="wg-apply")
         self.failure: WgError | None = None
-        self.site = self._config.site
+        self.crash: BaseException | None = None
 
-    def serve(self) -> None:
-        """One session: certificate, connection, activation, messages; ends on any failure."""
+    def __enter__(self) -> Self:
+        self._wake.set()  # what came before this process began
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        """The package that is being applied is finished first."""
+        self._end.set()
+        self._wake.set()
+        self._thread.join()
+
+    def wake(self) -> None:
+        """Say that a package may wait."""
+        self._wake.set()
+
+    def _run(self) -> None:
+        pause: float | None = None
         try:
-            self._renew()
-            with _Session(self._home, self._config.server.fleet_url, self._options) as session:
-                log.info("online as %s", self._config.site)
-                while not self._stop.is_set():
-                    if time.monotonic() > self._apply_again:
-                        self.apply_waiting()
-                    if not self._serve_one(session):
-                        self._stop.wait(self._options.poll_seconds)
-                    self._backoff = self._options.backoff_seconds
-        except httpx.HTTPStatusError as error:
-            self._pause(link.explain_status(error.response))
-        except httpx.HTTPError as error:
-            self._pause(link.describe(error))
-        except (PeerError, DecodeError) as error:
-            self._pause(str(error))
-        except WgError:
-            raise
-        except Exception:  # whatever the server sent, the node must outlive it
-            log.exception("internal error")
-            self._pause("internal error")
+            while True:
+                self._wake.wait(pause)
+                self._wake.clear()
+                if self._end.is_set():
+                    return
+                pause = self._apply_waiting()
+        except BaseException as error:  # noqa: BLE001 - it is raised again by ``run_node``
+            self.crash = error
+            self._stop.set()
 
-    def apply_waiting(self) -> None:
+    def _apply_waiting(self) -> float | None:
         """Apply packages that are on disk; with ``once``, stop after the first.
 
-        One that does not fit on the disk waits, and is tried again later.
+        Returns:
+            Seconds after which to try again what did not fit on the disk, if anything.
         """
-        self._apply_again = math.inf
         for path in self._inbox.waiting():
+            if self._end.is_set():
+                return None
             try:
                 self._apply(path)
             except StorageError as error:
                 log.error("package %s waits: %s", path.stem, error)
-                self._apply_again = time.monotonic() + self._options.apply_again_seconds
-                return
+                return self._options.apply_again_seconds
             if self._once:
                 self._stop.set()
-                return
+                self._end.set()
+        return None
 
     def _apply(self, path: Path) -> None:
         """Apply one package, or set it aside for good.
@@ -242,7 +295,7 @@ class _Node:
             StorageError: The disk is full; nothing changed.
         """
         try:
-            self._handlers.apply_package(self._home, path)
+            self._apply_package(self._home, path)
         except StorageError:
             raise
         except OSError as error:
@@ -263,6 +316,55 @@ class _Node:
         log.error("package %s not applied: %s (kept at %s)", path.stem, error, kept)
         self.failure = error
 
+
+class _Node:
+    """State of one running node."""
+
+    def __init__(
+        self,
+        home: ClientHome,
+        handlers: Handlers,
+        stop: threading.Event,
+        options: NodeOptions,
+    ) -> None:
+        self._home = home
+        self._handlers = handlers
+        self._stop = stop
+        self._options = options
+        self._inbox = Inbox(home)
+        self._config = configuration.load(home)
+        self._allowed = frozenset(self._config.privacy.message_types)
+        self._backoff = options.backoff_seconds
+        self._app = self._make_app()
+        self._slot = self._new_slot()
+        self.site = self._config.site
+
+    def serve(self, applier: _Applier) -> None:
+        """One session: certificate, connection, activation, messages; ends on any failure."""
+        try:
+            self._renew()
+            with _Session(self._home, self._config.server.fleet_url, self._options) as session:
+                log.info("online as %s", self._config.site)
+                while not self._stop.is_set():
+                    if self._serve_one(session):
+                        applier.wake()
+                    else:
+                        self._stop.wait(self._options.poll_seconds)
+                    self._backoff = self._options.backoff_seconds
+        except _Stopped:
+            log.info("stopped before an answer was due; it is kept")
+        except httpx.HTTPStatusError as error:
+            self._pause(link.explain_status(error.response))
+        except httpx.HTTPError as error:
+            self._pause(link.describe(error))
+        except (PeerError, DecodeError) as error:
+            self._pause(str(error))
+        except WgError:
+            raise
+        except Exception:  # whatever the server sent, the node must outlive it
+            log.exception("internal error")
+            self._pause("internal error")
+
     def _renew(self) -> None:
         """Renew the certificate if it is time; what hinders that does not hinder work."""
         if not enrolment.renewal_due(self._home, time.time()):
@@ -282,10 +384,10 @@ class _Node:
 
     def _serve_one(self, session: _Session) -> bool:
         """Answer one message; ``False`` if there is none."""
-        start = time.monotonic()
         pulled = session.pull_head()
         if pulled is None:
             return False
+        self._slot = self._new_slot()
         head, tree = pulled
         kind = head.metadata.message_type
         try:
@@ -293,7 +395,7 @@ class _Node:
         except _Declined as reason:
             log.warning("declined %s: %s: %s", kind, reason, fleet.MEANING[str(reason)])
             session.confirm(head)
-            session.push(_error_reply(head, str(reason)), 0.0)
+            session.push(_error_reply(head, str(reason)))
             return True
         context = Context(
             run_id=run.run_id,
@@ -304,16 +406,12 @@ class _Node:
         )
         reply = self._app(message=message, context=context)
         if kind == protocol.QUERY_STATISTICS:
-            self._wait_for_slot(start)
-        session.push(reply, time.monotonic() - start)
-        self.apply_waiting()
+            self._slot.end()
+        session.push(reply)
         return True
 
-    def _wait_for_slot(self, start: float) -> None:
-        """Answer at a multiple of the slot, so that the time taken says little about the data."""
-        slot = self._config.privacy.answer_slot_seconds
-        if slot > 0:
-            self._stop.wait(slot - (time.monotonic() - start) % slot)
+    def _new_slot(self) -> _Slot:
+        return _Slot(self._config.privacy.answer_slot_seconds, self._stop)
 
     def _make_app(self) -> ClientApp:
         app = ClientApp()
@@ -343,19 +441,20 @@ class _Node:
     def _statistics(self, envelope: Envelope) -> Envelope:
         query = _record(StatisticsQuery, envelope, "query")
         log.info("request %s: statistics, epsilon %s", query.request_id, query.epsilon)
+        slot = self._slot
 
         def answer() -> Envelope:
             with link.Link.open(self._home, self._config.server.fleet_url) as connection:
                 payload = self._handlers.answer_query(
-                    self._home, query, witness=_witness(connection)
+                    self._home,
+                    query,
+                    witness=_witness(connection, slot),
+                    now=lambda: slot.arrived,
                 )
             log.info("request %s: answered with %d bytes", query.request_id, len(payload))
             return Envelope("statistics", b"", payload)
 
-        started = time.monotonic()
-        envelope = _guarded(query.request_id, answer)
-        timing.hold(started, self._config.privacy.answer_slot_seconds)
-        return envelope
+        return _guarded(query.request_id, answer, fleet.ANSWER_WORDS)
 
     def _delivery(self, envelope: Envelope) -> Envelope:
         """A package that came in the message, or an offer of one that is fetched in ranges."""
@@ -377,7 +476,7 @@ class _Node:
             log.info("request %s: package received", found.request_id)
             return Envelope("receipt", canonical.encode(receipt))
 
-        return _guarded(found.request_id, receive)
+        return _guarded(found.request_id, receive, fleet.DELIVERY_WORDS)
 
     def _fetch(self, offer: PackageOffer, folder: Path) -> Path:
         log.info("request %s: fetching %d bytes", offer.request_id, offer.size)
@@ -391,18 +490,27 @@ class _Node:
             )
 
 
-def _guarded(request_id: str, action: Callable[[], Envelope]) -> Envelope:
-    """Turn an error of a handler into a refusal of one word; the rest stays in the plant's log."""
+def _guarded(request_id: str, action: Callable[[], Envelope], words: frozenset[str]) -> Envelope:
+    """Turn an error of a handler into a refusal of one word; the rest stays in the plant's log.
+
+    Args:
+        request_id: The request.
+        action: The handler.
+        words: Words that depend on the request, the policy, the budget, the clock and the peer
+            alone. All else is ``unavailable``: data, disk, snapshot, a crash before.
+    """
     fleet.check_request_id(request_id)
     with logs.about(request=request_id):
         try:
             return action()
+        except _Stopped:
+            raise
         except WgError as error:
             log.warning("request %s refused: %s", request_id, error)
-            return _refusal(request_id, error.code)
+            return _refusal(request_id, error.code if error.code in words else fleet.UNAVAILABLE)
         except Exception:
             log.exception("request %s failed", request_id)
-            return _refusal(request_id, "internal")
+            return _refusal(request_id, fleet.UNAVAILABLE)
 
 
 def _refusal(request_id: str, code: str) -> Envelope:
@@ -514,12 +622,12 @@ class _Session:
             )
         )
 
-    def push(self, reply: Message, seconds: float) -> None:
+    def push(self, reply: Message) -> None:
         """Send a reply, trying again for a while if the line is bad; replies are idempotent."""
         reply.metadata.__dict__["_message_id"] = reply.object_id
         for tried in range(1, _SEND_TRIES + 1):
             try:
-                self._push(reply, seconds)
+                self._push(reply)
             except (httpx.TransportError, httpx.HTTPStatusError) as error:
                 refused = isinstance(error, httpx.HTTPStatusError) and (
                     error.response.status_code < 500
@@ -530,7 +638,7 @@ class _Session:
             else:
                 return
 
-    def _push(self, reply: Message, seconds: float) -> None:
+    def _push(self, reply: Message) -> None:
         with no_object_id_recompute():
             objects = get_all_nested_objects(reply)
             head = remove_content_from_message(reply) if reply.has_content() else reply
@@ -539,7 +647,7 @@ class _Session:
                     node=self.node,
                     messages_list=[message_to_proto(head)],
                     message_object_trees=[get_object_tree(reply)],
-                    clientapp_runtime_list=[seconds],
+                    clientapp_runtime_list=[0.0],  # how long it took is nobody's business
                 )
             )
             for object_id in answer.objects_to_push:
@@ -592,8 +700,9 @@ class _FleetClient(FleetHttpClient):
         self._client.close()
 
 
-def _witness(connection: link.Link) -> Witness:
+def _witness(connection: link.Link, slot: _Slot) -> Witness:
     def ask(request: bytes) -> bytes:
+        slot.end()
         reply = connection.witness(request)
         return witnesses.read_reply(reply.status, reply.body)
 

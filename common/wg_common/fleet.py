@@ -36,6 +36,27 @@ MEANING = {
 """What each word means, for the log of the side that declines and of the side that is told."""
 
 
+UNAVAILABLE = "unavailable"
+"""The one word for whatever a plant's data, disk, snapshot or an earlier crash caused."""
+
+REFUSALS = {
+    UNAVAILABLE: "the plant could not answer, for reasons of its own that it does not tell: its"
+    " engineer finds them in the plant's log; asking again may help",
+    "policy": "the plant's policy does not allow this request",
+    "budget": "the privacy budget of the plant's data does not cover this request",
+    "peer": "the plant could not reach this server while it worked on the request",
+    "witness": "this server, as the plant's witness, did not cosign its ledger",
+    "verification": "what was sent is not what this plant was offered, or is for another one",
+}
+"""What each word of a refusal means, for the operator who reads it."""
+
+ANSWER_WORDS = frozenset({"policy", "budget", "peer", "witness"})
+"""Words of a refused question that depend on nothing private; all else is ``UNAVAILABLE``."""
+
+DELIVERY_WORDS = frozenset({"policy", "peer", "verification"})
+"""As ``ANSWER_WORDS``, of a refused delivery."""
+
+
 @dataclass(frozen=True, slots=True)
 class AppManifest:
     """The node's app, in the fields that both sides must agree on."""

@@ -113,7 +113,7 @@ class Refusal:
 
     Attributes:
         request_id: The request refused.
-        code: ``code`` of the error in ``wg_common.errors``.
+        code: One of ``fleet.REFUSALS``.
     """
 
     version: int = PROTOCOL_VERSION

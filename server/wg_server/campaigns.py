@@ -51,7 +51,7 @@ WORK_TRIES = 5
 _SLOWEST_BYTES_PER_SECOND = 1 << 17
 _FULL = (StorageError, OperationalError, DatabaseLost)
 """The disk is full, or the database cannot be reached or written."""
-_TRANSIENT = frozenset({"peer", "witness", "internal", "storage"})
+_TRANSIENT = frozenset({"peer", "witness", fleet.UNAVAILABLE})
 """Refusals that another try may cure; the site could not, rather than would not."""
 
 
@@ -256,8 +256,9 @@ class CampaignWorker:
 
     def _refused(self, campaign: Campaign, task: Task, envelope: Envelope, phase: _Phase) -> None:
         refusal = canonical.decode(Refusal, envelope.record, what="refusal")
-        log.warning("campaign %s: %s refused: %s", campaign.id, task.site, refusal.code)
         code = refusal.code[:40]
+        why = fleet.REFUSALS.get(code, "a word that this version does not know")
+        log.warning("campaign %s: %s refused: %s: %s", campaign.id, task.site, code, why)
         if code in _TRANSIENT and task.messages < phase.transient_tries:
             self._queue.update(campaign.id, task.site, code=code)
         else:

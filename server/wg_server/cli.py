@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wg_common import canonical, cli, logs, numbers, protocol
+from wg_common import canonical, cli, fleet, logs, numbers, protocol
 from wg_common.errors import ConfigError, DecodeError, PeerError
 from wg_server.home import ServerConfig, ServerHome
 
@@ -466,7 +466,9 @@ def _show(found: Campaign, as_json: bool) -> None:
         return
     cli.say(f"campaign {found.id}: {found.state} {found.reason}".rstrip())
     for task in found.tasks:
-        cli.say(f"  {task.site:24} {task.state:10} {task.code}".rstrip())
+        why = fleet.REFUSALS.get(task.code, fleet.MEANING.get(task.code, ""))
+        words = f"{task.code}: {why}" if why else task.code
+        cli.say(f"  {task.site:24} {task.state:10} {words}".rstrip())
 
 
 def _document(found: Campaign) -> Mapping[str, object]:

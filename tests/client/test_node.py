@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+import threading
+import time
+from typing import Any
 
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
@@ -10,8 +14,22 @@ from flwr.proto.message_pb2 import ObjectTree
 
 from wg_client import node
 from wg_common import canonical, fleet
-from wg_common.errors import BudgetExceeded, DecodeError, WgError
+from wg_common.errors import (
+    BudgetExceeded,
+    ConfigError,
+    DataError,
+    DecodeError,
+    InternalError,
+    PeerError,
+    PolicyRefused,
+    RefusedError,
+    StorageError,
+    VerificationError,
+    WgError,
+)
 from wg_common.fleet import Envelope
+from wg_common.ledger.witness import WitnessRefused
+from wg_common.privacy import timing
 from wg_common.protocol import MESSAGE_TYPES, Refusal
 
 REQUEST = "0" * 32
@@ -19,27 +37,109 @@ REQUEST = "0" * 32
 
 def test_an_answer_goes_through() -> None:
     envelope = Envelope("statistics", b"", b"data")
-    assert node._guarded(REQUEST, lambda: envelope) == envelope
+    assert node._guarded(REQUEST, lambda: envelope, fleet.ANSWER_WORDS) == envelope
 
 
 @pytest.mark.parametrize(
     ("error", "code"),
     [
         (BudgetExceeded("7.9 of 8 spent"), "budget"),
-        (DecodeError("/plant/file"), "decode"),
-        (RuntimeError("/plant/file"), "internal"),
+        (PolicyRefused("/plant/file"), "policy"),
+        (WitnessRefused(422, "/plant/file"), "witness"),
+        (PeerError("/plant/file"), "peer"),
     ],
 )
-def test_an_error_becomes_one_word(error: Exception, code: str) -> None:
+def test_what_request_policy_budget_and_peer_cause_has_its_word(
+    error: Exception, code: str
+) -> None:
+    assert _word(error) == code
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DataError("/plant/broken.png"),
+        ConfigError("/plant/snapshots: no snapshot"),
+        StorageError("/plant: the disk is full"),
+        DecodeError("/plant/snapshots/3/manifest.json: damaged"),
+        VerificationError("/plant/ledger.sqlite: was rolled back"),
+        RefusedError("was charged for other data; that charge is burned"),
+        InternalError("/plant"),
+        OSError(28, "/plant"),
+        RuntimeError("/plant/file"),
+        MemoryError(),
+    ],
+)
+def test_whatever_data_disk_snapshot_or_a_crash_cause_is_one_word(error: Exception) -> None:
+    assert _word(error) == fleet.UNAVAILABLE
+
+
+def _word(error: Exception) -> str:
     def fail() -> Envelope:
         raise error
 
-    answer = node._guarded(REQUEST, fail)
+    answer = node._guarded(REQUEST, fail, fleet.ANSWER_WORDS)
     assert answer.kind == "refusal" and answer.payload == b""
-    assert canonical.decode(Refusal, answer.record, what="refusal") == Refusal(
-        request_id=REQUEST, code=code
-    )
+    refusal = canonical.decode(Refusal, answer.record, what="refusal")
+    assert refusal.request_id == REQUEST
     assert b"plant" not in answer.record and b"spent" not in answer.record
+    return refusal.code
+
+
+def test_every_word_of_a_refusal_is_explained_to_the_operator() -> None:
+    assert {*fleet.ANSWER_WORDS, *fleet.DELIVERY_WORDS, fleet.UNAVAILABLE} == set(fleet.REFUSALS)
+
+
+class _Clock:
+    """Time that goes by only when somebody waits."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        hold = functools.partial(timing.hold, now=lambda: self.now)
+        monkeypatch.setattr(timing, "hold", hold)
+
+    def wait(self, seconds: float | None = None) -> bool:
+        self.now += seconds or 0
+        return False
+
+
+@pytest.mark.parametrize("work", [0.0, 0.4, 1.9])
+def test_an_answer_takes_one_slot_however_often_its_end_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, work: float
+) -> None:
+    clock = _Clock(monkeypatch)
+    slot = node._Slot(2.0, clock)  # type: ignore[arg-type]  # a clock that one can wait on
+    clock.now += work
+    slot.end()
+    assert clock.now == 1002.0
+    clock.now += 0.1  # the witness answers
+    slot.end()
+    assert clock.now == pytest.approx(1002.1)
+
+
+def test_a_node_that_is_stopped_sends_nothing_before_the_slot_ends() -> None:
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(node._Stopped):
+        node._Slot(3600.0, stop).end()
+
+
+def test_the_witness_is_asked_only_when_the_slot_has_ended() -> None:
+    order: list[str] = []
+
+    class Slot:
+        def end(self) -> None:
+            order.append("slot")
+
+    class Connection:
+        def witness(self, body: bytes) -> Any:
+            order.append("witness")
+            raise PeerError("gone")
+
+    with pytest.raises(PeerError):
+        node._witness(Connection(), Slot())(b"")  # type: ignore[arg-type]
+    assert order == ["slot", "witness"]
 
 
 def test_an_interrupt_is_not_swallowed() -> None:
@@ -47,12 +147,12 @@ def test_an_interrupt_is_not_swallowed() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        node._guarded(REQUEST, interrupt)
+        node._guarded(REQUEST, interrupt, fleet.ANSWER_WORDS)
 
 
 def test_a_request_id_that_is_no_file_name_never_reaches_a_handler() -> None:
     with pytest.raises(DecodeError):
-        node._guarded("../../x", lambda: pytest.fail("reached"))
+        node._guarded("../../x", lambda: pytest.fail("reached"), fleet.ANSWER_WORDS)
 
 
 def tree(count: int) -> ObjectTree:
@@ -89,5 +189,5 @@ def test_the_node_logs_what_it_does_not_send(caplog: pytest.LogCaptureFixture) -
         raise WgError("what the plant's engineer should read")
 
     with caplog.at_level(logging.WARNING):
-        node._guarded(REQUEST, fail)
+        node._guarded(REQUEST, fail, fleet.ANSWER_WORDS)
     assert "engineer should read" in caplog.text

@@ -14,6 +14,7 @@ import argparse
 import os
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.e2e.fleet_support import FAST, answer_synthetic, base_package
@@ -47,7 +48,14 @@ def node(home: ClientHome, once: bool, fatal: str, stop: threading.Event) -> Non
         if name == fatal:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def answer(home: ClientHome, query: StatisticsQuery, *, witness: Witness | None) -> bytes:
+    def answer(
+        home: ClientHome,
+        query: StatisticsQuery,
+        *,
+        witness: Witness | None,
+        now: Callable[[], float],
+    ) -> bytes:
+        del now
         data = answer_synthetic(home, query, witness=witness, on_step=step)
         with (home.root / "answers.log").open("ab") as log:
             log.write(data)

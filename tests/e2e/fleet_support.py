@@ -149,11 +149,20 @@ class Plant:
     home: ClientHome
     steps: list[str] = field(default_factory=list)
     applied: list[str] = field(default_factory=list)
+    asked: list[float] = field(default_factory=list)
     before_answer: Callable[[], None] = lambda: None
     before_apply: Callable[[], None] = lambda: None
 
-    def answer(self, home: ClientHome, query: StatisticsQuery, *, witness: Witness | None) -> bytes:
+    def answer(
+        self,
+        home: ClientHome,
+        query: StatisticsQuery,
+        *,
+        witness: Witness | None,
+        now: Callable[[], float],
+    ) -> bytes:
         self.before_answer()
+        self.asked.append(now())
         return answer_synthetic(home, query, witness=witness, on_step=self.steps.append)
 
     def apply(self, home: ClientHome, source: Path) -> object:

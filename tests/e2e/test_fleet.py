@@ -26,6 +26,7 @@ from wg_common.errors import (
     DataError,
     NotAcceptedError,
     PeerError,
+    PolicyRefused,
     WgError,
 )
 from wg_server.home import ServerHome
@@ -122,8 +123,9 @@ def test_a_site_that_refuses_leaves_the_others_served(
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (DataError("/plant/secret/path: torn image"), "data"),
-        (ValueError("/plant/secret/path"), "internal"),
+        (PolicyRefused("/plant/secret/path: not for this"), "policy"),
+        (DataError("/plant/secret/path: torn image"), "unavailable"),
+        (ValueError("/plant/secret/path"), "unavailable"),
         (PeerError("the witness is away"), "peer"),
     ],
 )
@@ -138,8 +140,8 @@ def test_no_text_of_an_error_leaves_the_plant(
     with plant.running():
         done = finished(server, start_campaign(server, ["plant-a"]))
     (task,) = done.tasks
-    if code == "data":
-        assert (done.state, task.state, task.code) == ("partial", "refused", "data")
+    if code == "policy":
+        assert (done.state, task.state, task.code) == ("partial", "refused", "policy")
     else:  # another try may cure it, and did
         assert (done.state, task.messages) == ("done", 3)
 

@@ -224,21 +224,21 @@ def test_a_node_killed_right_after_pulling_is_asked_again(server: ServerHome, pl
 def test_a_reply_that_is_sent_twice_or_after_the_end_changes_nothing(
     server: ServerHome, plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sent: list[tuple[nodes._Session, object, float]] = []
+    sent: list[tuple[nodes._Session, object]] = []
     push = nodes._Session._push
 
-    def twice(session: nodes._Session, reply: object, seconds: float) -> None:
-        push(session, reply, seconds)  # type: ignore[arg-type]
-        sent.append((session, reply, seconds))
+    def twice(session: nodes._Session, reply: object) -> None:
+        push(session, reply)  # type: ignore[arg-type]
+        sent.append((session, reply))
         with suppress(httpx.HTTPStatusError):
-            push(session, reply, seconds)  # type: ignore[arg-type]
+            push(session, reply)  # type: ignore[arg-type]
 
     monkeypatch.setattr(nodes._Session, "_push", twice)
     with plant.running():
         done = finished(server, start_campaign(server, ["plant-a"]))
-        for session, reply, seconds in sent:  # the campaign is over, the connection is not
+        for session, reply in sent:  # the campaign is over, the connection is not
             with suppress(httpx.HTTPStatusError):
-                push(session, reply, seconds)  # type: ignore[arg-type]
+                push(session, reply)  # type: ignore[arg-type]
         check_once(server, plant, done)
         again = finished(server, start_campaign(server, ["plant-a"], epsilon="0.5"))
     assert again.state == "done" and again.tasks[0].release_id != done.tasks[0].release_id
@@ -320,7 +320,8 @@ def test_two_copies_of_one_plant_release_once(
     assert releases(server, done.encoder) == ["plant-a"]
     if not other.steps:
         with other.running():
-            second = finished(server, start_campaign(server, ["plant-a"], epsilon="0.5"))
+            campaign = start_campaign(server, ["plant-a"], epsilon="0.5", seconds=5.0)
+            second = finished(server, campaign)
         # Its ledger lacks what the witness has seen: nothing of it is cosigned or taken.
         assert second.tasks[0].state != "delivered" and second.tasks[0].release_id == ""
         with Store.open(server) as store:
@@ -522,7 +523,7 @@ def test_a_process_whose_disk_is_full_goes_on_when_there_is_room(tmp_path: Path,
         node = stack.enter_context(process("node", plant.home.root)).pid
         if side == "node":
             limit_files(node, 1)
-            wait_until(lambda: shown(home, campaign).tasks[0].code == "storage", "the code")
+            wait_until(lambda: shown(home, campaign).tasks[0].code == "unavailable", "the code")
         else:
             time.sleep(10)
         task = shown(home, campaign).tasks[0]

@@ -124,7 +124,9 @@ def test_a_full_disk_is_said_and_the_package_comes_when_there_is_room(
             with monkeypatch.context() as patch:
                 patch.setattr(download, "_free", lambda folder: download.RESERVE)
                 campaign = start_campaign(server, ["plant-a"])
-                wait_until(lambda: queue.show(campaign.id).tasks[0].code == "storage", "refusing")
+                wait_until(
+                    lambda: queue.show(campaign.id).tasks[0].code == "unavailable", "refusing"
+                )
                 assert asked == []
             done = finished(server, campaign)
             wait_until(lambda: bool(plant.applied), "applying")

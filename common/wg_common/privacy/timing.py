@@ -14,8 +14,8 @@ from collections.abc import Callable
 from wg_common.errors import ConfigError
 
 SLOT_SECONDS = 10.0
-"""Public default. Sampling takes a small part of it; features should be encoded beforehand, since
-that takes as many slots as the (public) order of magnitude of the number of records needs."""
+"""Public default. Sampling takes a small part of it; features are encoded beforehand, when a
+snapshot is frozen."""
 
 
 def hold(
