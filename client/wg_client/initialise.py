@@ -56,8 +56,10 @@ def look(choice: DataChoice, privacy: PrivacyConfig, stage: Stage | None = None)
     """Decode and hash every record of a data set, before anything is enrolled.
 
     Raises:
+        ConfigError: The unit that is named is not what the rule protects.
         DataError: The data set as a whole cannot be read.
     """
+    configuration.check_unit(choice.unit_column, privacy.unit_rule)
     found = survey(choice.path, choice.labels, unit_column=choice.unit_column)
     return inspect(found, units=privacy.unit_rule != "record", stage=stage)
 
@@ -94,7 +96,6 @@ def initialise(
     """
     if home.config.exists():
         raise ConfigError(f"{home.config}: this home is initialised; --replace enrols it again")
-    configuration.check_unit(choice.unit_column, privacy.unit_rule)
     found = found or look(choice, privacy, stage)
     refused = freezing.why_not(
         found,

@@ -38,15 +38,14 @@ from contextlib import contextmanager
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from wg_client import config as configuration
-from wg_client import cosigning
-from wg_client import overlap
+from wg_client import cosigning, overlap
 from wg_client import plant as plants
 from wg_client import snapshot as snapshots
 from wg_client.config import ClientConfig
 from wg_client.home import ClientHome
 from wg_client.policy import check_message_type, check_query
 from wg_client.snapshot import Snapshot
-from wg_common import atomic, canonical, protocol, signing
+from wg_common import atomic, canonical, numbers, protocol, signing
 from wg_common.errors import ConfigError, InternalError, VerificationError
 from wg_common.ledger.charging import ChargeRequest, statistics_request
 from wg_common.ledger.store import Charged, Ledger
@@ -197,7 +196,7 @@ def make(
         VerificationError: The snapshot is damaged.
     """
     schema = snapshot.manifest.schema
-    sigma = float.fromhex(request.mechanism.sigma)
+    sigma = numbers.hex_float(request.mechanism.sigma, what="charge: sigma")
     if request.mechanism.sensitivity_squared != str(schema.sensitivity_squared()):
         raise InternalError("release: the charge is not for the schema of the snapshot")
     integers = release(snapshot.statistics(), sigma, sampler)
