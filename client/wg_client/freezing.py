@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,10 +65,14 @@ def freeze_command(root: Path, set_aside: bool, allow_empty: bool, as_json: bool
 
 @contextmanager
 def freezing_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar for the two stages of a freeze."""
-    with cli.progress("freezing, %", 200) as bar:
+    """A progress bar for the two stages of a freeze; drawn when the first of them begins."""
+    with ExitStack() as stack:
+        bar: cli.Bar | None = None
 
         def show(stage: str, done: int, total: int) -> None:
+            nonlocal bar
+            if bar is None:
+                bar = stack.enter_context(cli.progress("freezing, %", 200))
             passed = 100 if stage == "encoded" else 0
             bar.update(passed + 100 * done // max(total, 1), f"{done} of {total} records {stage}")
 

@@ -157,5 +157,3 @@ def _config(
         privacy=privacy,
         acceptance=AcceptanceConfig(),
     )
-
-

@@ -27,7 +27,7 @@ from wg_client.inspection import content_digest
 from wg_client.npz_file import read_npz
 from wg_client.snapshot import FrozenRecords, Listing, Snapshot
 from wg_client.window_files import read_window
-from wg_common import atomic, canonical
+from wg_common import canonical
 from wg_common.errors import ConfigError, DataError, VerificationError
 from wg_common.privacy.schema import StatisticsSchema, default_schema
 

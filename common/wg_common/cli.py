@@ -60,7 +60,7 @@ def note(text: str) -> None:
 
 
 @contextmanager
-def progress(title: str, total: int | None) -> Iterator[_Bar]:
+def progress(title: str, total: int | None) -> Iterator[Bar]:
     """A progress bar on a terminal; a plain line at each tenth elsewhere. Standard error."""
     console = Console(stderr=True)
     if console.is_terminal:
@@ -72,9 +72,9 @@ def progress(title: str, total: int | None) -> Iterator[_Bar]:
         )
         with Progress(*columns, console=console) as shown:
             task = shown.add_task(title, total=total, detail="")
-            yield _Bar(lambda done, detail: shown.update(task, completed=done, detail=detail))
+            yield Bar(lambda done, detail: shown.update(task, completed=done, detail=detail))
     else:
-        yield _Bar(_plain(title, total))
+        yield Bar(_plain(title, total))
 
 
 def track(items: Iterable[T], title: str, total: int) -> Iterator[T]:
@@ -85,7 +85,7 @@ def track(items: Iterable[T], title: str, total: int) -> Iterator[T]:
             bar.update(count)
 
 
-class _Bar:
+class Bar:
     """Handle of a running progress bar."""
 
     def __init__(self, show: Any) -> None:
