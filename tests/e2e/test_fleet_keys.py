@@ -273,6 +273,15 @@ def test_after_a_compromise_the_spend_stands_on_a_new_log(server: ServerHome, pl
         assert spent.charges == 2 and spent.epsilon > done["epsilon_spent"]
     finding = audited(server, plant, previous=old).to_json()
     assert finding["origin"] == after.ledger_origin
+    # With the server's export nothing is left but what no log can show.
+    folder = plant.home.root.parent / "for-auditors"
+    assert run(operator, "export", "--home", server.root, "--out", folder)
+    found = verification.verify(
+        plant.home.root, server=folder, previous=old, max_age=86_400
+    ).verdict
+    assert found.word == "verified" and found.succession.inherited and found.received == 2
+    assert len(found.not_checked) == 1
+    assert verification.verify(old, server=folder).verdict.word == "superseded"
 
 
 @pytest.mark.parametrize("moves", [0, 1, 2, 6, 9])  # of ten pieces
