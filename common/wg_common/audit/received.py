@@ -125,7 +125,7 @@ def match(
     charges: Charges,
     paths: Iterable[Path],
     *,
-    earlier: Collection[str] = (),
+    others: Collection[str] = (),
 ) -> tuple[list[Received], list[Path]]:
     """Match each file with the one RELEASE entry that covers it, and with that entry's charge.
 
@@ -133,7 +133,7 @@ def match(
         history: The verified log.
         charges: Gives the CHARGE entry of an index.
         paths: Covered statistics (``.wgs``) and contributions (``.wgc``).
-        earlier: Origins of earlier logs of the site.
+        others: Origins of other logs of the site.
 
     Returns:
         Files that this log covers, and files that belong to an earlier log: statistics that say
@@ -150,7 +150,7 @@ def match(
     matched, left = [], []
     for path in paths:
         try:
-            found = _match(history, charges, by_hash, path, earlier)
+            found = _match(history, charges, by_hash, path, others)
             if found is None:
                 left.append(path)
             else:
@@ -167,7 +167,7 @@ def _match(
     charges: Charges,
     by_hash: dict[str, list[int]],
     path: Path,
-    earlier: Collection[str],
+    others: Collection[str],
 ) -> Received | None:
     contribution = path.suffix == CONTRIBUTION_SUFFIX
     limit = contribution_file.CONTRIBUTION_LIMIT if contribution else STATISTICS_LIMIT
@@ -176,7 +176,7 @@ def _match(
     payload = data if covered is None else covered.release
     digest = canonical.sha256_hex(payload)
     found = by_hash.get(digest, [])
-    if not found and earlier and (covered is None or _origin(covered.charge_entry) in earlier):
+    if not found and others and (covered is None or _origin(covered.charge_entry) in others):
         return None
     if len(found) != 1:
         raise VerificationError(f"covered by {len(found)} RELEASE entries, expected exactly one")

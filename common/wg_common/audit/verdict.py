@@ -296,7 +296,7 @@ def _not_checked(
             "--server)"
         )
     if left:
-        missing.append(f"{left} received file(s) of the site's earlier logs (--previous)")
+        missing.append(f"{left} received file(s) of the site's other logs (--previous)")
     if unchecked:
         missing.append(f"{unchecked} stated epsilons of DP-SGD charges")
     missing.append(

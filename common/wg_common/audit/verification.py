@@ -177,14 +177,14 @@ def verify(
         history = histories.read(source, known, alone.add)
         if (history.state.site, history.state.origin) != (site, origin):
             raise VerificationError(f"{path}: was changed while it was read")
-        earlier = {log.origin for log in folder.logs[:-1]} if folder else set()
+        logs = {log.origin for log in folder.site.logs} - {origin} if folder else set()
         paths = [*files(statistics), *(folder.files() if folder else [])]
-        received, left = match(history, _charges(source), paths, earlier=earlier)
+        received, left = match(history, _charges(source), paths, others=logs)
     finally:
         source.close()
     old = None
     if previous is not None:
-        old, more, left = _read_previous(previous, known, folder, left, earlier)
+        old, more, left = _read_previous(previous, known, folder, left, logs)
         received += more
     outside = [freshness.read_checkpoint(found) for found in checkpoints]
     if folder is not None:
@@ -232,7 +232,7 @@ def _read_previous(
     anchors: Anchors,
     folder: ServerFolder | None,
     paths: list[Path],
-    earlier: Collection[str],
+    others: Collection[str],
 ) -> tuple[History, list[Received], list[Path]]:
     """The log before: it, too, must be the one that the witnesses saw, under its own key."""
     source = histories.open_source(path)
@@ -243,7 +243,7 @@ def _read_previous(
         alone = AloneFigures()
         history = histories.read(source, replace(anchors, ledger_key=key), alone.add)
         more, left = match(
-            history, _charges(source), paths, earlier=set(earlier) - {history.state.origin}
+            history, _charges(source), paths, others=set(others) - {history.state.origin}
         )
     finally:
         source.close()

@@ -280,7 +280,7 @@ def test_a_successor_that_names_its_predecessor_passes(
     found = verification.verify(path, server=exported.folder)
     assert found.passed and found.succession.predecessor == ORIGIN
     text = " ".join(found.verdict.not_checked)
-    assert "--previous" in text and "2 received file(s) of the site's earlier logs" in text
+    assert "--previous" in text and "2 received file(s) of the site's other logs" in text
     found = verification.verify(path, server=exported.folder, previous=site.path)
     assert found.passed and found.succession.inherited and found.verdict.received == 2
     assert len(found.verdict.not_checked) == 1
@@ -398,8 +398,15 @@ def test_a_log_that_was_replaced_is_not_the_last_word(
 ) -> None:
     checkpoint = successor(site, tmp_path / "new.sqlite", site.path)
     exported.saw(NEW_ORIGIN, site.signing_key, checkpoint, "names its predecessor")
+    with Ledger.open(tmp_path / "new.sqlite", site.signing_key) as new:
+        site.register(new, "parts")
+        charged = new.charge(site.request("r9", "0.25"))
+        new.record_release(charged.seq, site.payload(site.request("r9", "0.25")))
+        later = dataclasses.replace(site, key=site.signing_key)
+        exported.received(new, later, "r9")
     found = verification.verify(site.path, server=exported.folder)
     assert not found.passed and found.verdict.word == "superseded"
+    assert any("1 received file(s)" in words for words in found.verdict.not_checked)
 
 
 # --- the command
