@@ -24,7 +24,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from wg_client import identity, link
+from wg_client import identity, link, transport
 from wg_client.home import ClientHome
 from wg_common import atomic, canonical, key_files, protocol, signing
 from wg_common.errors import ConfigError, DecodeError, PeerError, VerificationError
@@ -33,6 +33,8 @@ from wg_common.ledger.store import Ledger
 from wg_common.protocol import EnrolmentReply, EnrolmentRequest, JoinToken
 
 CA_PATH = "/wg/v1/ca"
+CA_LIMIT = 64 << 10
+"""Largest answer to the request for the CA certificate, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +99,14 @@ def enrol(
             checkpoint=first.decode(),
         )
         reply = _exchange(token, ca_pem, request)
-        encoder = _check_reply(reply, token, home)
+        certificate, encoder = _check_reply(reply, token, home)
         if confirm is not None:
             confirm(encoder)
         opened.enrol_witness(reply.witness_name, bytes.fromhex(reply.witness_key))
         if reply.cosignature:
             opened.add_cosignature(first + reply.cosignature.encode(), reply.witness_name)
     atomic.write_bytes(home.ca_certificate, ca_pem)
-    atomic.write_bytes(home.certificate, reply.certificate_pem.encode("ascii"))
+    atomic.write_bytes(home.certificate, certificate)
     atomic.write_bytes(home.encoder, encoder)
     return Enrolment(token.site, request.ledger_origin, reply, encoder)
 
@@ -118,8 +120,7 @@ def renew(home: ClientHome, fleet_url: str, site: str) -> None:
     """
     with link.Link.open(home, fleet_url) as connection:
         pem = connection.renew(identity.csr(home, site))
-    _check_certificate(pem, home)
-    atomic.write_bytes(home.certificate, pem)
+    atomic.write_bytes(home.certificate, _check_certificate(pem, home))
 
 
 def certificate_expiry(home: ClientHome) -> float:
@@ -163,18 +164,35 @@ def _fetch_ca(token: JoinToken) -> bytes:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # only a public certificate is read, checked by its hash
-    with link.open_client(token.enrol_url, context) as client:
+    with link.open_client(token.enrol_url, context, limit=CA_LIMIT) as client:
         status, body = link.get(client, CA_PATH)
     if status != 200:
         raise PeerError(f"enrolment: the server answered {status} to a request for its CA")
-    certificate = _load_certificate(body)
-    found = certificate.fingerprint(hashes.SHA256()).hex()
+    der = _one_certificate(body)
+    found = canonical.sha256_hex(der)
     if found != token.ca_sha256:
         raise VerificationError(
             f"enrolment: {token.enrol_url} presents CA {found[:16]}…, the join token names"
             f" {token.ca_sha256[:16]}…: this is not the server that made the token"
         )
-    return body
+    pem = ssl.DER_cert_to_PEM_cert(der).encode("ascii")
+    _load_certificate(pem)
+    return pem
+
+
+def _one_certificate(pem: bytes) -> bytes:
+    """The DER bytes of a PEM text that holds one certificate and nothing else.
+
+    A second certificate in it would be trusted like the first, and only the first has a hash in
+    the token: somebody in the middle could add his own.
+    """
+    try:
+        text = pem.decode("ascii").strip()
+        if text.count("-----BEGIN") != 1 or not text.startswith("-----BEGIN CERTIFICATE-----"):
+            raise DecodeError("enrolment: the server's CA is not one PEM certificate")
+        return ssl.PEM_cert_to_DER_cert(text)
+    except ValueError as error:  # binascii.Error and UnicodeDecodeError are two
+        raise DecodeError("enrolment: the server's CA is not a PEM certificate") from error
 
 
 def _exchange(token: JoinToken, ca_pem: bytes, request: EnrolmentRequest) -> EnrolmentReply:
@@ -188,15 +206,16 @@ def _exchange(token: JoinToken, ca_pem: bytes, request: EnrolmentRequest) -> Enr
         words = body[:200].decode("utf-8", "replace").strip()
         raise PeerError(f"enrolment: the server refused ({status}): {words}")
     return protocol.decode_enrolment(
-        EnrolmentReply, body, what="enrolment reply", limit=link.REPLY_LIMIT
+        EnrolmentReply, body, what="enrolment reply", limit=transport.REPLY_LIMIT
     )
 
 
-def _check_reply(reply: EnrolmentReply, token: JoinToken, home: ClientHome) -> bytes:
+def _check_reply(reply: EnrolmentReply, token: JoinToken, home: ClientHome) -> tuple[bytes, bytes]:
+    """The client certificate (PEM, nothing beside it) and the encoder."""
     ca = _load_certificate(reply.ca_pem.encode("ascii", "replace"))
     if ca.fingerprint(hashes.SHA256()).hex() != token.ca_sha256:
         raise VerificationError("enrolment reply: another CA than the join token names")
-    _check_certificate(reply.certificate_pem.encode("ascii", "replace"), home)
+    certificate = _check_certificate(reply.certificate_pem.encode("ascii", "replace"), home)
     for field in ("server_key", "witness_key"):
         try:
             signing.public_from_bytes(bytes.fromhex(getattr(reply, field)))
@@ -212,15 +231,17 @@ def _check_reply(reply: EnrolmentReply, token: JoinToken, home: ClientHome) -> b
             f"enrolment reply: encoder {found}, the join token names {token.encoder}: this is not"
             " the encoder that the operator promised; ask for a new token"
         )
-    return encoder
+    return certificate, encoder
 
 
-def _check_certificate(pem: bytes, home: ClientHome) -> None:
+def _check_certificate(pem: bytes, home: ClientHome) -> bytes:
+    """The certificate alone, as PEM, if it is for this home's key."""
     certificate = _load_certificate(pem)
     kind = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     own = key_files.load_ec(home.tls_key).public_key().public_bytes(*kind)
     if certificate.public_key().public_bytes(*kind) != own:
         raise VerificationError("the server returned a certificate for another key")
+    return certificate.public_bytes(serialization.Encoding.PEM)
 
 
 def _load_certificate(pem: bytes) -> x509.Certificate:

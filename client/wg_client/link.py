@@ -18,11 +18,10 @@ from typing import Self
 import httpx
 
 from wg_client.home import ClientHome
+from wg_client.transport import TRANSFER_SECONDS, open_client
 from wg_common import protocol
 from wg_common.errors import ConfigError, PeerError
 
-TIMEOUT_SECONDS = 30.0
-REPLY_LIMIT = 16 << 20
 CLOCK_TOLERANCE_SECONDS = 5.0
 """Flower refuses a request signed further in the future than this."""
 
@@ -39,7 +38,7 @@ class Link:
     """A connection to the server's fleet listener as one enrolled site."""
 
     def __init__(self, base_url: str, context: ssl.SSLContext) -> None:
-        self._client = open_client(base_url, context)
+        self._client = open_client(base_url, context, seconds=TRANSFER_SECONDS)
 
     @classmethod
     def open(cls, home: ClientHome, fleet_url: str) -> Self:
@@ -107,7 +106,7 @@ class Link:
             PeerError: The server cannot be reached, refuses, or answers for another range.
         """
         path = f"{protocol.PACKAGE_PATH}/{request_id}"
-        headers = {"range": f"bytes={start}-{stop - 1}", "accept-encoding": "identity"}
+        headers = {"range": f"bytes={start}-{stop - 1}"}
         try:
             with self._client.stream("GET", path, headers=headers) as response:
                 if response.status_code != 206:
@@ -121,59 +120,6 @@ class Link:
 
     def _post(self, path: str, body: bytes) -> tuple[int, bytes]:
         return post(self._client, path, body)
-
-
-class CappedTransport(httpx.BaseTransport):
-    """HTTPS that ends a response which grows past a bound, before it fills the memory."""
-
-    def __init__(self, context: ssl.SSLContext, limit: int) -> None:
-        self._inner = httpx.HTTPTransport(verify=context, trust_env=False)
-        self._limit = limit
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one request; its response is bounded while it is read."""
-        request.headers["accept-encoding"] = "identity"  # a bound on bytes must be one on memory
-        response = self._inner.handle_request(request)
-        if response.headers.get("content-encoding", "identity") != "identity":
-            response.close()
-            raise httpx.ReadError("the server compressed an answer", request=request)
-        stream = response.stream
-        if not isinstance(stream, httpx.SyncByteStream):
-            raise httpx.ReadError("not a synchronous stream", request=request)
-        response.stream = _CappedStream(stream, self._limit + 4096, request)
-        return response
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._inner.close()
-
-
-class _CappedStream(httpx.SyncByteStream):
-    def __init__(self, inner: httpx.SyncByteStream, limit: int, request: httpx.Request) -> None:
-        self._inner = inner
-        self._left = limit
-        self._request = request
-
-    def __iter__(self) -> Iterator[bytes]:
-        for part in self._inner:
-            self._left -= len(part)
-            if self._left < 0:
-                raise httpx.ReadError("the server's answer is too large", request=self._request)
-            yield part
-
-    def close(self) -> None:
-        self._inner.close()
-
-
-def open_client(base_url: str, context: ssl.SSLContext) -> httpx.Client:
-    """An HTTPS client that ignores the environment and follows no redirect."""
-    return httpx.Client(
-        base_url=base_url,
-        verify=context,
-        trust_env=False,
-        follow_redirects=False,
-        timeout=TIMEOUT_SECONDS,
-    )
 
 
 def post(client: httpx.Client, path: str, body: bytes) -> tuple[int, bytes]:
@@ -257,7 +203,7 @@ def clock_skew(response: httpx.Response, now: float | None = None) -> float | No
         return None
     try:
         then = email.utils.parsedate_to_datetime(text).timestamp()
-    except ValueError:
+    except (ValueError, TypeError, IndexError, OverflowError):  # whatever a server calls a date
         return None
     return (time.time() if now is None else now) - then
 
@@ -281,10 +227,8 @@ def explain_status(response: httpx.Response, now: float | None = None) -> str:
 
 def _read(response: httpx.Response) -> bytes:
     body = bytearray()
-    for part in response.iter_bytes():
+    for part in response.iter_bytes():  # uncompressed and bounded: see ``transport``
         body += part
-        if len(body) > REPLY_LIMIT:
-            raise PeerError(f"the server's reply is larger than {REPLY_LIMIT} bytes")
     return bytes(body)
 
 

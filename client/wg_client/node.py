@@ -66,7 +66,7 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from wg_client import config as configuration
-from wg_client import download, enrolment, link
+from wg_client import download, enrolment, link, transport
 from wg_client.home import ClientHome
 from wg_client.inbox import Inbox
 from wg_client.locks import only_node
@@ -93,6 +93,7 @@ Witness = Callable[[bytes], bytes]
 
 _HEARTBEAT_SECONDS = 20.0
 _SEND_TRIES = 5
+_FRAME_BYTES = 4096
 _OBJECT_TYPES = frozenset({"Message", "RecordDict", "ConfigRecord"})
 
 
@@ -524,11 +525,11 @@ class _Session:
         self._options = options
         key = key_files.load_ec(home.node_key)
         self._public = public_key_to_bytes(key.public_key())
-        client = httpx.Client(
-            transport=link.CappedTransport(link.client_context(home), options.max_bytes),
-            timeout=link.TIMEOUT_SECONDS,
-            trust_env=False,
-            follow_redirects=False,
+        client = transport.open_client(
+            "",
+            link.client_context(home),
+            limit=options.max_bytes + _FRAME_BYTES,
+            seconds=transport.TRANSFER_SECONDS,
         )
         self._client = _FleetClient(
             fleet_url, client, NodeAuthHttpInterceptor(key, key.public_key())

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from wg_client import enrolment, identity, link
+from wg_client import enrolment, identity, link, transport
 from wg_client.home import ClientHome
 from wg_common import canonical, key_files, protocol, signing
 from wg_common.errors import ConfigError, DecodeError, PeerError, VerificationError, WgError
@@ -67,6 +67,7 @@ class Server:
         )
         self.promised = canonical.sha256_hex(b"encoder")
         self.status = 200
+        self.ca_answer = ""
         self.asked: list[httpx.Request] = []
 
     @property
@@ -85,10 +86,12 @@ class Server:
     def answer(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(request)
         if request.method == "GET":
-            return httpx.Response(200, content=pem(self.ca))
+            return httpx.Response(200, content=self.ca_answer or pem(self.ca))
         return httpx.Response(self.status, content=canonical.encode(self.reply))
 
-    def open_client(self, base_url: str, context: ssl.SSLContext) -> httpx.Client:
+    def open_client(
+        self, base_url: str, context: ssl.SSLContext, *, limit: int = transport.REPLY_LIMIT
+    ) -> httpx.Client:
         trusted = context.verify_mode == ssl.CERT_REQUIRED and context.check_hostname
         assert context.minimum_version == ssl.TLSVersion.TLSv1_3
 
@@ -151,6 +154,26 @@ def test_a_certificate_for_another_key_or_authority_is_refused(
     server.reply = replace(good, ca_pem=pem(certificate(other.public_key(), other)))
     with pytest.raises(VerificationError, match="another CA"):
         enrolment.enrol(home, server.token)
+
+
+def test_a_second_authority_beside_the_named_one_is_refused_before_a_secret_is_sent(
+    home: ClientHome, server: Server
+) -> None:
+    """Its hash is in no token, but a TLS library trusts every certificate of a file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    other = pem(certificate(key.public_key(), key))
+    for answer in (pem(server.ca) + other, other + pem(server.ca), f"x\n{pem(server.ca)}", "\xff"):
+        server.ca_answer = answer
+        with pytest.raises(DecodeError, match="PEM certificate"):
+            enrolment.enrol(home, server.token)
+    assert [request.method for request in server.asked] == ["GET"] * 4
+
+
+def test_only_the_certificate_that_was_checked_is_kept(home: ClientHome, server: Server) -> None:
+    good = server.reply.certificate_pem
+    server.reply = replace(server.reply, certificate_pem=f"\u00e9\n{good}{pem(server.ca)}")
+    enrolment.enrol(home, server.token)
+    assert home.certificate.read_text() == good
 
 
 def test_a_refusal_is_an_error_of_the_peer(home: ClientHome, server: Server) -> None:

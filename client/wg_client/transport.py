@@ -1,0 +1,245 @@
+"""The one transport of the client: every connection that leaves the plant is made here.
+
+What a server may make a plant do is bounded before it has shown who it is: an answer is taken
+uncompressed or not at all (793 bytes of stacked gzip are eight gigabytes), its body is counted
+while it is read, its head is at most 100 KiB (h11), and a whole call has a deadline, so that a
+byte now and then keeps nobody. No proxy, certificate store or netrc of the environment, no
+redirect, no cookie.
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import httpcore
+import httpx
+
+TIMEOUT_SECONDS = 30.0
+"""Longest wait for the next bytes."""
+
+CALL_SECONDS = 120.0
+"""Longest small call, from connecting to the answer's last byte."""
+
+TRANSFER_SECONDS = 900.0
+"""Longest call that carries a file or a range of one."""
+
+REPLY_LIMIT = 16 << 20
+"""Largest answer of a small call, in bytes."""
+
+
+def open_client(
+    base_url: str,
+    context: ssl.SSLContext,
+    *,
+    limit: int = REPLY_LIMIT,
+    seconds: float = CALL_SECONDS,
+) -> httpx.Client:
+    """An HTTPS client whose every answer is bounded.
+
+    Args:
+        base_url: ``https://host:port``, or empty if calls name it.
+        context: Whom to trust, and as whom to appear.
+        limit: Largest body of an answer, in bytes.
+        seconds: Longest call as a whole.
+    """
+    return httpx.Client(
+        base_url=base_url,
+        transport=BoundedTransport(context, limit=limit, seconds=seconds),
+        trust_env=False,
+        follow_redirects=False,
+        timeout=TIMEOUT_SECONDS,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One call: when it must be over, by the monotonic clock."""
+
+    request: httpx.Request
+    until: float
+
+
+class BoundedTransport(httpx.BaseTransport):
+    """HTTP/1.1 over TLS. Bounds the body of each answer and the time of each call."""
+
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        *,
+        limit: int,
+        seconds: float,
+        backend: httpcore.NetworkBackend | None = None,
+    ) -> None:
+        self._limit = limit
+        self._seconds = seconds
+        self._now = threading.local()
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=context,
+            max_connections=8,
+            network_backend=_Backend(backend or httpcore.SyncBackend(), self._left),
+        )
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request; its answer is bounded while it is read.
+
+        Raises:
+            httpx.HTTPError: The server cannot be reached, or its answer is none that is taken.
+        """
+        request.headers["accept-encoding"] = "identity"
+        call = _Call(request, time.monotonic() + self._seconds)
+        url = request.url
+        if url.scheme != "https" or not isinstance(request.stream, httpx.SyncByteStream):
+            raise httpx.UnsupportedProtocol(f"{url.scheme}: only https is spoken", request=request)
+        with self._during(call):
+            answer = self._pool.handle_request(
+                httpcore.Request(
+                    method=request.method,
+                    url=httpcore.URL(
+                        scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
+                    ),
+                    headers=request.headers.raw,
+                    content=request.stream,
+                    extensions=request.extensions,
+                )
+            )
+            stream = answer.stream
+            if not isinstance(stream, Iterable):
+                raise httpx.ReadError("not a synchronous stream", request=request)
+        response = httpx.Response(
+            answer.status,
+            headers=[pair for pair in answer.headers if pair[0].lower() != b"set-cookie"],
+            stream=_Body(stream, self._limit, lambda: self._during(call), request),
+        )
+        if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
+            response.close()
+            raise httpx.ReadError("the server compressed an answer", request=request)
+        return response
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.close()
+
+    def _left(self) -> float:
+        """Seconds that the call of this thread has left."""
+        call: _Call | None = getattr(self._now, "call", None)
+        return self._seconds if call is None else call.until - time.monotonic()
+
+    @contextmanager
+    def _during(self, call: _Call) -> Iterator[None]:
+        """What is read and written meanwhile, in this thread, belongs to ``call``."""
+        before = getattr(self._now, "call", None)
+        self._now.call = call
+        try:
+            yield
+        except _ERRORS as error:
+            _translate(error, call.request)
+        finally:
+            self._now.call = before
+
+
+class _Body(httpx.SyncByteStream):
+    """The bytes of an answer, up to a limit."""
+
+    def __init__(
+        self,
+        inner: Iterable[bytes],
+        limit: int,
+        during: Callable[[], Any],
+        request: httpx.Request,
+    ) -> None:
+        self._inner = inner
+        self._left = limit
+        self._during = during
+        self._request = request
+
+    def __iter__(self) -> Iterator[bytes]:
+        parts = iter(self._inner)
+        while True:
+            with self._during():
+                part = next(parts, None)
+            if part is None:
+                return
+            self._left -= len(part)
+            if self._left < 0:
+                raise httpx.ReadError("the server's answer is too large", request=self._request)
+            yield part
+
+    def close(self) -> None:
+        close = getattr(self._inner, "close", None)
+        if close is not None:
+            close()
+
+
+class _Backend(httpcore.NetworkBackend):
+    """Connections whose every wait ends with the call."""
+
+    def __init__(self, inner: httpcore.NetworkBackend, left: Callable[[], float]) -> None:
+        self._inner = inner
+        self._left = left
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        stream = self._inner.connect_tcp(
+            host, port, _wait(timeout, self._left()), local_address, socket_options
+        )
+        return _Stream(stream, self._left)
+
+    def sleep(self, seconds: float) -> None:
+        self._inner.sleep(min(seconds, max(self._left(), 0.0)))
+
+
+class _Stream(httpcore.NetworkStream):
+    def __init__(self, inner: httpcore.NetworkStream, left: Callable[[], float]) -> None:
+        self._inner = inner
+        self._left = left
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._inner.read(max_bytes, _wait(timeout, self._left()))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._inner.write(buffer, _wait(timeout, self._left()))
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
+        stream = self._inner.start_tls(ssl_context, server_hostname, _wait(timeout, self._left()))
+        return _Stream(stream, self._left)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
+
+
+def _wait(timeout: float | None, left: float) -> float:
+    if left <= 0:
+        raise httpcore.ReadTimeout("the call took too long as a whole")
+    return left if timeout is None else min(timeout, left)
+
+
+_ERRORS = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError)
+
+
+def _translate(error: Exception, request: httpx.Request) -> NoReturn:
+    """Raise what httpx calls this error."""
+    if isinstance(error, httpcore.TimeoutException):
+        raise httpx.ReadTimeout(str(error), request=request) from error
+    if isinstance(error, httpcore.ConnectError):
+        raise httpx.ConnectError(str(error), request=request) from error
+    raise httpx.ReadError(str(error), request=request) from error
