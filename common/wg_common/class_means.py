@@ -26,7 +26,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.errors import DecodeError
+from wg_common.errors import DecodeError, VerificationError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -209,7 +209,7 @@ def solve(posterior: Posterior, own: SiteEvidence) -> Means:
     right[:, 1:] += (precision * means).T
     if np.isfinite(own.domain_noise):
         observe_domain(system, right, posterior.basis, posterior.within, posterior.between, own, 0)
-    inverse = np.linalg.inv(system)  # [d, 1+K, 1+K]
+    inverse = _inverse(system)  # [d, 1+K, 1+K]
     solved = np.einsum("dij,dj->id", inverse, right)
     centre, delta = solved[0], solved[1:]
     there = own.present[:, None] > PRESENT
@@ -359,7 +359,15 @@ def mover(posterior: Posterior) -> Callable[[Floats, Ints], tuple[Floats, Floats
 
 
 def _inverse(matrix: Floats) -> Floats:
-    return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
+    """Inverse of one matrix or of several.
+
+    Raises:
+        VerificationError: One is singular: figures that no noisy sums of records give.
+    """
+    try:
+        return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
+    except np.linalg.LinAlgError as error:
+        raise VerificationError(f"class means: the posterior is singular: {error}") from error
 
 
 def _around(weight: Floats, bias: Floats, centre: Floats) -> tuple[Floats, Floats]:

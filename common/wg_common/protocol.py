@@ -53,6 +53,17 @@ TOKEN_LIMIT = 4 << 10
 T = TypeVar("T")
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
+RELEASE_ID_LIMIT = 64
+"""Most hex digits of a release's id. The server's tables hold as many, and no more."""
+NUMBER_LIMIT = 40
+"""Most characters of an epsilon or delta that is asked for or released."""
+ORIGIN_LIMIT = 255
+"""Most characters of a ledger's origin."""
+CODE_LIMIT = 40
+"""Most characters of a refusal's word."""
+
+_RELEASE_ID = re.compile(rf"[0-9a-f]{{1,{RELEASE_ID_LIMIT}}}")
+_CODE = re.compile(rf"[a-z][a-z0-9-]{{0,{CODE_LIMIT - 1}}}")
 _SITE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -67,6 +78,30 @@ def check_site_name(name: str) -> str:
             f"site name {name!r}: expected 1 to 63 lower-case letters, digits and inner hyphens"
         )
     return name
+
+
+def check_release_id(text: str) -> str:
+    """Return a release's id, which becomes a key of a table, if it is hex of bounded length.
+
+    Raises:
+        DecodeError: It is not.
+    """
+    if not _RELEASE_ID.fullmatch(text):
+        raise DecodeError(
+            f"release id {text[:40]!r}: expected 1 to {RELEASE_ID_LIMIT} lower-case hex digits"
+        )
+    return text
+
+
+def check_number_length(text: str, what: str) -> str:
+    """Return a number as text, if a table can hold it; its grammar is ``numbers``' matter.
+
+    Raises:
+        DecodeError: It is longer than ``NUMBER_LIMIT``.
+    """
+    if len(text) > NUMBER_LIMIT:
+        raise DecodeError(f"{what}: {len(text)} characters, at most {NUMBER_LIMIT} are accepted")
+    return text
 
 
 def check_version(version: int, what: str, *, known: int = PROTOCOL_VERSION) -> None:
@@ -119,6 +154,10 @@ class Refusal:
     version: int = PROTOCOL_VERSION
     request_id: str
     code: str
+
+    def __post_init__(self) -> None:
+        if not _CODE.fullmatch(self.code):
+            raise DecodeError(f"refusal: code {self.code[:40]!r}, expected one lower-case word")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

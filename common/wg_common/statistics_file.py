@@ -27,7 +27,13 @@ from wg_common.errors import ConfigError, DecodeError, RefusedError, Verificatio
 from wg_common.privacy.mechanism import sigma_for
 from wg_common.privacy.schema import StatisticsSchema
 from wg_common.privacy.statistics import NoisyStatistics
-from wg_common.protocol import STATISTICS_KIND, STATISTICS_LIMIT, check_site_name
+from wg_common.protocol import (
+    STATISTICS_KIND,
+    STATISTICS_LIMIT,
+    check_number_length,
+    check_release_id,
+    check_site_name,
+)
 
 VERSION = 1
 COVERED_KIND = "wgs-covered"
@@ -84,6 +90,9 @@ class StatisticsManifest:
         for name in ("dataset", "request_id", "release_id", "software"):
             value = getattr(self, name)
             _require(0 < len(value) <= _TEXT_LIMIT, name, value, "a text that is not empty")
+        check_release_id(self.release_id)
+        for name in ("epsilon", "delta"):
+            check_number_length(getattr(self, name), f"statistics manifest: {name}")
         _require(len(self.purpose) <= _TEXT_LIMIT, "purpose", "longer", f"at most {_TEXT_LIMIT}")
         try:
             sigma = numbers.hex_float(self.sigma)

@@ -195,7 +195,7 @@ class CampaignWorker:
                         continue
                     not_before[name] = now + min(2.0**task.messages, 30.0)
                     with logs.about(site=name, request=phase.request(task)):
-                        self._send(run, flights, campaign, task, sites[name], phase)
+                        self._try_to_send(run, flights, campaign, task, sites[name], phase)
             for reply in run.poll(set(flights)):
                 flight = flights.pop(reply.message_id)
                 if flight.site in tasks and flight.site in sites:
@@ -216,6 +216,27 @@ class CampaignWorker:
             if restarted or now > flight.expires or flight.site not in tasks:
                 run.forget(message_id)
                 del flights[message_id]
+
+    def _try_to_send(
+        self,
+        run: FleetRun,
+        flights: dict[str, _Flight],
+        campaign: Campaign,
+        task: Task,
+        site: Site,
+        phase: _Phase,
+    ) -> None:
+        """Send one site its message; what hinders that is this site's failure alone."""
+        try:
+            self._send(run, flights, campaign, task, site, phase)
+        except _FULL:
+            raise
+        except WgError as error:
+            log.error("campaign %s: message to %s: %s", campaign.id, task.site, error)
+            self._queue.update(campaign.id, task.site, state="failed", code=error.code)
+        except Exception:
+            log.exception("campaign %s: message to %s", campaign.id, task.site)
+            self._queue.update(campaign.id, task.site, state="failed", code=InternalError.code)
 
     def _send(
         self,
@@ -250,13 +271,18 @@ class CampaignWorker:
                 self._refused(campaign, task, reply.envelope, phase)
             else:
                 phase.accept(campaign, task, site, reply.envelope)
+        except _FULL:
+            raise
         except WgError as error:
             log.warning("campaign %s: answer of %s: %s", campaign.id, task.site, error)
             self._queue.update(campaign.id, task.site, state="failed", code=error.code)
+        except Exception:  # whatever one site's answer causes, the others' campaign goes on
+            log.exception("campaign %s: answer of %s", campaign.id, task.site)
+            self._queue.update(campaign.id, task.site, state="failed", code=InternalError.code)
 
     def _refused(self, campaign: Campaign, task: Task, envelope: Envelope, phase: _Phase) -> None:
         refusal = canonical.decode(Refusal, envelope.record, what="refusal")
-        code = refusal.code[:40]
+        code = refusal.code
         why = fleet.REFUSALS.get(code, "a word that this version does not know")
         log.warning("campaign %s: %s refused: %s: %s", campaign.id, task.site, code, why)
         if code in _TRANSIENT and task.messages < phase.transient_tries:
@@ -294,9 +320,17 @@ class CampaignWorker:
                 )
 
     def _everybody(self, encoder: str) -> Sequence[Release]:
-        """The newest release of every site, opened and verified once for all packages."""
-        found = self._store.memory(encoder=encoder, apart_from="")
-        return [intake.open_release(release) for release in found]
+        """The newest release of every site, opened and verified once for all packages.
+
+        One that does not hold any more is left out, and named in the log.
+        """
+        opened = []
+        for stored in self._store.memory(encoder=encoder, apart_from=""):
+            try:
+                opened.append(intake.open_release(stored))
+            except WgError as error:
+                log.error("release %s of %s is left out: %s", stored.release_id, stored.site, error)
+        return opened
 
     def _package(
         self, campaign: Campaign, task: Task, everybody: Callable[[], Sequence[Release]]

@@ -1,6 +1,8 @@
 """Tables of the server's store. Times are Unix seconds; hashes and ids are lower-case hex.
 
-A change here needs a migration in ``wg_server.migrations``; a test compares the two.
+What plants write into bounded columns is bounded by the same constants where it is decoded: SQLite
+would take more, PostgreSQL fails. A change here needs a migration in ``wg_server.migrations``; a
+test compares the two.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from sqlalchemy import (
     Table,
     Text,
 )
+
+from wg_common import protocol
 
 HEAD = "0002"
 """Newest migration; a store with another one is upgraded when it is opened."""
@@ -59,7 +63,7 @@ certificate = Table(
 witness = Table(
     "witness",
     metadata,
-    Column("origin", String(255), primary_key=True),
+    Column("origin", String(protocol.ORIGIN_LIMIT), primary_key=True),
     Column("site", String(63), ForeignKey("site.name"), nullable=False),
     Column("checkpoint", LargeBinary, nullable=False),
     Column("size", BigInteger, nullable=False),
@@ -69,7 +73,7 @@ witness = Table(
 log = Table(
     "log",
     metadata,
-    Column("origin", String(255), primary_key=True),
+    Column("origin", String(protocol.ORIGIN_LIMIT), primary_key=True),
     Column("site", String(63), ForeignKey("site.name"), nullable=False),
     Column("key", String(64), nullable=False),
     Column("genesis", String(64), nullable=False),
@@ -83,7 +87,7 @@ evidence = Table(
     "evidence",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("origin", String(255), nullable=False),
+    Column("origin", String(protocol.ORIGIN_LIMIT), nullable=False),
     Column("received", Float, nullable=False),
     Column("earlier", LargeBinary, nullable=False),
     Column("later", LargeBinary, nullable=False),
@@ -92,11 +96,11 @@ evidence = Table(
 release = Table(
     "release",
     metadata,
-    Column("release_id", String(64), primary_key=True),
+    Column("release_id", String(protocol.RELEASE_ID_LIMIT), primary_key=True),
     Column("site", String(63), ForeignKey("site.name"), nullable=False),
     Column("encoder", String(64), nullable=False),
-    Column("epsilon", String(40), nullable=False),
-    Column("delta", String(40), nullable=False),
+    Column("epsilon", String(protocol.NUMBER_LIMIT), nullable=False),
+    Column("delta", String(protocol.NUMBER_LIMIT), nullable=False),
     Column("received", Float, nullable=False),
     Column("signing_key", String(64), nullable=False),
     Column("data", LargeBinary, nullable=False),
@@ -109,8 +113,8 @@ campaign = Table(
     Column("id", String(32), primary_key=True),
     Column("created", Float, nullable=False),
     Column("purpose", Text, nullable=False),
-    Column("epsilon", String(40), nullable=False),
-    Column("delta", String(40), nullable=False),
+    Column("epsilon", String(protocol.NUMBER_LIMIT), nullable=False),
+    Column("delta", String(protocol.NUMBER_LIMIT), nullable=False),
     Column("encoder", String(64), nullable=False),
     Column("collect_until", Float, nullable=False),
     Column("deliver_until", Float, nullable=False),
@@ -127,8 +131,8 @@ task = Table(
     Column("query_id", String(32), nullable=False, unique=True),
     Column("delivery_id", String(32), nullable=False, unique=True),
     Column("state", String(16), nullable=False),
-    Column("code", String(40), nullable=False),
-    Column("release_id", String(64), nullable=False),
+    Column("code", String(protocol.CODE_LIMIT), nullable=False),
+    Column("release_id", String(protocol.RELEASE_ID_LIMIT), nullable=False),
     Column("package_sha256", String(64), nullable=False),
     Column("messages", Integer, nullable=False),
     Column("bytes_received", BigInteger, nullable=False),

@@ -34,7 +34,6 @@ from wg_common.protocol import EnrolmentRequest
 if TYPE_CHECKING:
     from wg_server.store import Site
 
-ORIGIN_LIMIT = 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +87,8 @@ def read_first_entry(request: EnrolmentRequest) -> tuple[str, Predecessor | None
         DecodeError: They are not what they claim to be, or not of this site, log and key.
     """
     what = "enrolment request"
-    if not 0 < len(request.ledger_origin) <= ORIGIN_LIMIT:
-        raise DecodeError(f"{what}: ledger_origin: expected 1 to {ORIGIN_LIMIT} characters")
+    if not 0 < len(request.ledger_origin) <= protocol.ORIGIN_LIMIT:
+        raise DecodeError(f"{what}: ledger_origin: expected 1 to {protocol.ORIGIN_LIMIT} characters")
     data = request.genesis.encode()
     state = LedgerState()
     try:

@@ -18,7 +18,7 @@ from wg_common.class_means import (
     own_share,
     solve,
 )
-from wg_common.errors import DecodeError
+from wg_common.errors import DecodeError, VerificationError
 
 K, D = 4, 6
 Floats = NDArray[np.float64]
@@ -206,3 +206,12 @@ def test_more_or_other_tensors_are_refused() -> None:
     tensors["more"] = np.zeros(1, np.float32)
     with pytest.raises(DecodeError, match="more"):
         from_tensors(tensors, K, D)
+
+
+def test_a_singular_posterior_is_an_error_of_ours() -> None:
+    good = _posterior()
+    singular = dataclasses.replace(good, precision=np.zeros_like(good.precision))
+    with pytest.raises(VerificationError, match="singular"):
+        solve(singular, nothing(K, D))
+    with pytest.raises(VerificationError, match="singular"):
+        mover(dataclasses.replace(good, covariance=np.zeros((D, D))))

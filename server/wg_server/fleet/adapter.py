@@ -266,7 +266,8 @@ class FleetRun:
         state = self._state
         found: list[Reply] = []
         ask = message_ids - self._uploading.keys()
-        messages = state.get_message_res(message_ids=set(ask), run_id=self._run_id) if ask else []
+        messages, broken = self._heads(ask)
+        found += [Reply(asked, None, fleet.MALFORMED) for asked in broken]
         for head in messages:
             asked = head.metadata.reply_to_message_id
             if head.has_error():
@@ -281,11 +282,33 @@ class FleetRun:
         if messages:
             state.delete_messages({head.metadata.reply_to_message_id for head in messages})
         for asked in message_ids & self._uploading.keys():
-            reply = self._receive(asked, *self._uploading[asked])
+            try:
+                reply = self._receive(asked, *self._uploading[asked])
+            except Exception:  # one node's reply must not end the others' run
+                log.exception("reply to %s", asked[:16])
+                reply = Reply(asked, None, fleet.MALFORMED)
             if reply is not None:
                 del self._uploading[asked]
                 found.append(reply)
         return found
+
+    def _heads(self, asked: set[str]) -> tuple[list[Message], list[str]]:
+        """Replies without their content, and ids of messages whose reply cannot be read."""
+        if not asked:
+            return [], []
+        try:
+            return self._state.get_message_res(message_ids=asked, run_id=self._run_id), []
+        except Exception:
+            log.exception("replies cannot be read together; reading one at a time")
+        heads: list[Message] = []
+        broken: list[str] = []
+        for message_id in asked:
+            try:
+                heads += self._state.get_message_res(message_ids={message_id}, run_id=self._run_id)
+            except Exception:  # this one it is
+                log.exception("reply to %s", message_id[:16])
+                broken.append(message_id)
+        return heads, broken
 
     def forget(self, message_id: str) -> None:
         """Withdraw a message whose answer is no longer waited for."""
