@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wg_common import signing
+from wg_common import protocol, signing
 from wg_common.auditor_record import BUDGET_UNKNOWN, FIRST, NAMES_PREDECESSOR, Succession
 from wg_common.errors import DecodeError, VerificationError
 from wg_common.ledger import checkpoint as checkpoints
@@ -33,7 +33,6 @@ from wg_common.protocol import EnrolmentRequest
 
 if TYPE_CHECKING:
     from wg_server.store import Site
-
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +87,9 @@ def read_first_entry(request: EnrolmentRequest) -> tuple[str, Predecessor | None
     """
     what = "enrolment request"
     if not 0 < len(request.ledger_origin) <= protocol.ORIGIN_LIMIT:
-        raise DecodeError(f"{what}: ledger_origin: expected 1 to {protocol.ORIGIN_LIMIT} characters")
+        raise DecodeError(
+            f"{what}: ledger_origin: expected 1 to {protocol.ORIGIN_LIMIT} characters"
+        )
     data = request.genesis.encode()
     state = LedgerState()
     try:

@@ -98,7 +98,12 @@ def test_stacked_gzip_is_refused_unread_before_and_after_enrolment(
     with serving(key_file, answer) as url:
         token = protocol.encode_token(
             protocol.JoinToken(
-                site="a", enrol_url=url, ca_sha256="0" * 64, secret="0" * 64, expires=1 << 40
+                site="a",
+                enrol_url=url,
+                ca_sha256="0" * 64,
+                encoder="0" * 64,
+                secret="0" * 64,
+                expires=1 << 40,
             )
         )
         with pytest.raises(PeerError, match="compressed"):
