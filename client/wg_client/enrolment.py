@@ -164,7 +164,7 @@ def _fetch_ca(token: JoinToken) -> bytes:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # only a public certificate is read, checked by its hash
-    with link.open_client(token.enrol_url, context, limit=CA_LIMIT) as client:
+    with transport.open_client(token.enrol_url, context, limit=CA_LIMIT) as client:
         status, body = link.get(client, CA_PATH)
     if status != 200:
         raise PeerError(f"enrolment: the server answered {status} to a request for its CA")
@@ -200,7 +200,7 @@ def _exchange(token: JoinToken, ca_pem: bytes, request: EnrolmentRequest) -> Enr
         path = Path(folder) / "ca.pem"
         path.write_bytes(ca_pem)
         context = link.pinned_context(path)
-    with link.open_client(token.enrol_url, context) as client:
+    with transport.open_client(token.enrol_url, context) as client:
         status, body = link.post(client, protocol.ENROL_PATH, canonical.encode(request))
     if status != 200:
         words = body[:200].decode("utf-8", "replace").strip()

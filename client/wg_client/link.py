@@ -17,8 +17,8 @@ from typing import Self
 
 import httpx
 
+from wg_client import transport
 from wg_client.home import ClientHome
-from wg_client.transport import TRANSFER_SECONDS, open_client
 from wg_common import protocol
 from wg_common.errors import ConfigError, PeerError
 
@@ -38,7 +38,7 @@ class Link:
     """A connection to the server's fleet listener as one enrolled site."""
 
     def __init__(self, base_url: str, context: ssl.SSLContext) -> None:
-        self._client = open_client(base_url, context, seconds=TRANSFER_SECONDS)
+        self._client = transport.open_client(base_url, context, seconds=transport.TRANSFER_SECONDS)
 
     @classmethod
     def open(cls, home: ClientHome, fleet_url: str) -> Self:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from wg_client import enrolment, identity, link, transport
+from wg_client import enrolment, identity, transport
 from wg_client.home import ClientHome
 from wg_common import canonical, key_files, protocol, signing
 from wg_common.errors import ConfigError, DecodeError, PeerError, VerificationError, WgError
@@ -110,7 +110,7 @@ def home(tmp_path: Path) -> ClientHome:
 @pytest.fixture
 def server(home: ClientHome, monkeypatch: pytest.MonkeyPatch) -> Server:
     found = Server(home)
-    monkeypatch.setattr(link, "open_client", found.open_client)
+    monkeypatch.setattr(transport, "open_client", found.open_client)
     return found
 
 

@@ -43,7 +43,7 @@ from tests.e2e.fleet_support import (
 )
 
 from wg_client import config as configuration
-from wg_client import enrolment, link
+from wg_client import enrolment, link, transport
 from wg_client.home import ClientHome
 from wg_common import fleet, key_files, protocol, statistics_file
 from wg_common.errors import ConfigError, PeerError, VerificationError
@@ -91,7 +91,7 @@ def test_control_and_runtime_apis_are_not_there(server: ServerHome, plant: Plant
         "/docs",
         "/openapi.json",
     ):
-        with link.open_client(_url(plant.home), context) as client:
+        with transport.open_client(_url(plant.home), context) as client:
             assert client.post(path, content=b"").status_code == 404, path
 
 
@@ -222,7 +222,7 @@ def test_a_burst_of_requests_is_slowed_down(tmp_path: Path) -> None:
     home = make_home(tmp_path / "server", requests_per_second=2)
     with running(home):
         plant = enrol_plant(home, tmp_path / "plant-a", "plant-a")
-        with link.open_client(_url(plant.home), link.client_context(plant.home)) as client:
+        with transport.open_client(_url(plant.home), link.client_context(plant.home)) as client:
             codes = [client.post(WITNESS_PATH, content=b"x").status_code for _ in range(60)]
     assert codes[0] == 400 and 429 in codes
 

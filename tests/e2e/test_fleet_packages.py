@@ -20,7 +20,7 @@ from tests.e2e.fleet_support import (
 )
 
 from wg_client import config as configuration
-from wg_client import download, link
+from wg_client import download, link, transport
 from wg_client.config import LimitsConfig
 from wg_common import fleet, protocol
 from wg_common.errors import PeerError
@@ -170,7 +170,9 @@ def packaged(server: ServerHome, plant: Plant, monkeypatch: pytest.MonkeyPatch) 
 def ask(
     plant: Plant, server: ServerHome, path: str, asked: str | None = "bytes=0-9"
 ) -> httpx.Response:
-    with link.open_client(server.config().fleet_url, link.client_context(plant.home)) as client:
+    with transport.open_client(
+        server.config().fleet_url, link.client_context(plant.home)
+    ) as client:
         return client.get(path, headers={} if asked is None else {"range": asked})
 
 

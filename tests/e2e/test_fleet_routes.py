@@ -33,7 +33,7 @@ from starlette.routing import Route
 from tests.e2e.fleet_support import Plant, enrol_plant, make_home, running
 from tests.e2e.test_fleet_attacks import activate, node_client
 
-from wg_client import enrolment, identity, link
+from wg_client import enrolment, identity, link, transport
 from wg_client.home import ClientHome
 from wg_common import key_files, protocol
 from wg_server import pki
@@ -106,7 +106,7 @@ def call(
 
 def sweep(home: ServerHome, context: ssl.SSLContext, routes: list[Found]) -> dict[str, int]:
     """Status of every route, all over one connection."""
-    with link.open_client(home.config().fleet_url, context) as client:
+    with transport.open_client(home.config().fleet_url, context) as client:
         return {f"{each.method} {each.path}": call(client, each) for each in routes}
 
 
@@ -218,7 +218,9 @@ def test_revocation_holds_from_the_next_request_on_an_open_connection(
 ) -> None:
     routes = fleet_routes()
     witness = next(each for each in routes if each.path == protocol.WITNESS_PATH)
-    with link.open_client(server.config().fleet_url, link.client_context(plant.home)) as client:
+    with transport.open_client(
+        server.config().fleet_url, link.client_context(plant.home)
+    ) as client:
         assert call(client, witness, b"x") == 400
         with Store.open(server) as store:
             store.revoke("plant-a", time.time())
@@ -280,7 +282,7 @@ def test_a_certificate_without_the_node_key_opens_no_flower_route(
     public = public_key_to_bytes(key_files.load_ec(plant.home.node_key).public_key())
     claim = {FLEET_HTTP_PUBLIC_KEY_HEADER: base64.b64encode(public).decode()}
     context = link.client_context(plant.home)
-    with link.open_client(server.config().fleet_url, context) as client:
+    with transport.open_client(server.config().fleet_url, context) as client:
         for each in fleet_routes():
             if each.request is not None:
                 content = as_node(each.request, node.node_id, public).SerializeToString()
@@ -302,7 +304,7 @@ def test_the_enrolment_listener_has_two_routes_and_lets_nobody_in_without_a_toke
 ) -> None:
     config = server.config()
     assert {each.path for each in walk(LISTENING["enrolment"])} == {CA_PATH, protocol.ENROL_PATH}
-    with link.open_client(config.enrol_url, link.pinned_context(server.ca_cert)) as client:
+    with transport.open_client(config.enrol_url, link.pinned_context(server.ca_cert)) as client:
         assert client.get(CA_PATH).content == server.ca_cert.read_bytes()
         assert client.post(protocol.ENROL_PATH, content=b"{}").status_code == 400
         for each in fleet_routes():
