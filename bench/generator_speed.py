@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def encoding() -> dict[str, float]:
-    """Records a second: a plant's, one at a time, and a server's public ones, in batches.
+    """Records a second: one at a time, as for a release, and in batches, as for a prediction.
 
     What the projection holds makes no difference to its speed.
     """
@@ -75,7 +75,7 @@ def encoding() -> dict[str, float]:
     waves = rng.normal(size=(32, 3, 2048)).astype(np.float32)
     found = {
         "images_encoded_per_second": _rate(images.encode_local, pictures),
-        "public_images_encoded_per_second": _rate(images.encode_public, pictures),
+        "images_encoded_in_batches_per_second": _rate(images.encode_batched, pictures),
         "windows_encoded_per_second": _rate(signals.encode_local, waves),
     }
     for name, rate in found.items():

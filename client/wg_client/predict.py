@@ -93,7 +93,7 @@ def encode_records(home: ClientHome, manifest: ModelsManifest, data: SiteData) -
     parts = [np.zeros((0, encoder.local_dimension), dtype=np.float32)]
     for start in range(0, len(data), _CHUNK):
         rows = range(start, min(start + _CHUNK, len(data)))
-        parts.append(encoder.encode_local([data.records[row] for row in rows]))
+        parts.append(encoder.encode_batched([data.records[row] for row in rows]))
     return np.concatenate(parts).astype(np.float64)
 
 

@@ -117,7 +117,7 @@ def build(
 def build_task(architecture: str, encoder: encoders.Encoder, spec: TaskSpec) -> tuple[bytes, Entry]:
     """Render or read one task, encode it, and train its head: an object's bytes, and its entry."""
     task = sources.load(spec)
-    local = encoder.encode_public(task.records)
+    local = encoder.encode_batched(task.records)
     features = local[:, : encoder.dimension]
     labels, classes = task.labels, len(task.names)
     rng = np.random.default_rng((spec.seed, spec.family, spec.site, 7))
@@ -151,7 +151,7 @@ def _local_heads(
     """Heads on all local features: of the records as they are, and with views of other sites."""
     rng = np.random.default_rng((spec.seed, spec.family, spec.site, 9))
     others = sources.other_views(task.records, rng)
-    views = [local, *(encoder.encode_public(seen) for seen in others)]
+    views = [local, *(encoder.encode_batched(seen) for seen in others)]
     fits = []
     for seen in (views[:1], views):
         labels = np.tile(task.labels, len(seen))

@@ -206,10 +206,10 @@ def test_exact_statistics_differ_by_the_vector_of_the_record_that_is_more(
         np.testing.assert_array_equal(whole - without, sums([one]))
 
 
-def test_public_batches_give_the_same_features_within_rounding(encoder: Encoder) -> None:
+def test_batches_give_the_same_features_within_rounding(encoder: Encoder) -> None:
     data = records(encoder.modality)
     one = encoder.encode_local(data)
-    np.testing.assert_allclose(encoder.encode_public(data), one, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(encoder.encode_batched(data), one, rtol=1e-3, atol=1e-4)
 
 
 @pytest.fixture
