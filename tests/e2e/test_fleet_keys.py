@@ -78,7 +78,7 @@ def audited(server: ServerHome, plant: Plant, previous: Path | None = None) -> A
     return verification.verify(
         plant.home.root,
         Anchors(ledger_key=bytes.fromhex(site_of(server, plant).ledger_key), witnesses=(witness,)),
-        previous=previous,
+        previous=[] if previous is None else [previous],
     )
 
 
@@ -277,9 +277,9 @@ def test_after_a_compromise_the_spend_stands_on_a_new_log(server: ServerHome, pl
     folder = plant.home.root.parent / "for-auditors"
     assert run(operator, "export", "--home", server.root, "--out", folder)
     found = verification.verify(
-        plant.home.root, server=folder, previous=old, max_age=86_400
+        plant.home.root, server=folder, previous=[old], max_age=86_400
     ).verdict
-    assert found.word == "verified" and found.succession.inherited and found.received == 2
+    assert found.word == "verified" and found.succession.checked and found.received == 2
     assert len(found.not_checked) == 1
     assert verification.verify(old, server=folder).verdict.word == "superseded"
 

@@ -72,7 +72,9 @@ _OPTIONS = (
     click.option(
         "--previous",
         type=_PATH,
-        help="The log that this one replaced: its spend must be inherited.",
+        multiple=True,
+        help="The log that this one replaced: its spend must be inherited. Repeat it for the one "
+        "before that.",
     ),
 )
 

@@ -225,11 +225,11 @@ def _check_statistics(payload: bytes, charge: Charge, site: str) -> None:
             f"file: {len(sections['integers'])} bytes of integers, its schema has {8 * length}"
         )
     _same(
+        ("mechanism", charge.event.mechanism, "gaussian"),
         ("sigma", rederive.sigma(mechanism.sigma), rederive.sigma(manifest.sigma)),
         ("squared sensitivity", mechanism.sensitivity_squared, str(sensitivity)),
         ("squared sensitivity", mechanism.sensitivity_squared, manifest.sensitivity_squared),
         ("blocks", mechanism.blocks, layout.blocks),
-        ("mechanism", charge.event.mechanism, "gaussian"),
         ("encoder", mechanism.encoder, schema.encoder),
         ("bits", mechanism.bits, schema.bits),
         ("clip radius", mechanism.clip_radius, schema.clip_radius),

@@ -33,14 +33,17 @@ class Succession:
         status: ``first``, ``names its predecessor``, ``budget unknown`` or ``not checked``.
         predecessor: Origin of the log that the first entry names; empty if none.
         reason: Why that was given up, in the site's words.
-        inherited: Whether the inherited spend was held against the log before.
+        checked: Origins of logs before whose spend was held against these logs themselves.
+        stated: Origin of the log before whose spend is the word of its successor alone; empty if
+            the whole chain was given.
         unnamed: Origins of logs of this site whose spend is on no account here.
     """
 
     status: str
     predecessor: str = ""
     reason: str = ""
-    inherited: bool = False
+    checked: tuple[str, ...] = ()
+    stated: str = ""
     unnamed: tuple[str, ...] = ()
 
     @property
@@ -54,7 +57,7 @@ def judge(
     *,
     logs: Sequence[LogRecord] | None,
     others: Sequence[OutsideCheckpoint],
-    previous: History | None,
+    previous: Sequence[History],
 ) -> Succession:
     """Hold the first entry of a log against what is known of the site's earlier logs.
 
@@ -62,27 +65,28 @@ def judge(
         history: The verified log.
         logs: What the server saw of the site, oldest first, up to this log; none if not known.
         others: Checkpoints of other logs of the site.
-        previous: The log before, verified, if it was given.
+        previous: The logs before, verified, as far as they were given; the newest first.
 
     Raises:
         VerificationError: The log before is not inherited as it was.
     """
-    genesis = history.state.genesis
-    named = genesis.predecessor if genesis else None
-    if previous is not None:
-        verify_succession(history, previous)
-    unnamed = [found.head.origin for found in others if _leaves_out(named, found.head.origin)]
+    chain = _chain(history, previous)
+    named = chain[0].named if chain else None
+    unnamed = []
     for found in others:
-        if named is not None and found.head.origin == named.origin:
-            _check_covers(named, found.head, found.source, previous)
+        link = next((x for x in chain if x.named.origin == found.head.origin), None)
+        if link is None:
+            unnamed.append(found.head.origin)
+        else:
+            _check_covers(link, found.head, found.source)
     if logs:
         *earlier, own = logs
-        if earlier:
-            last = earlier[-1]
-            if named is not None and named.origin == last.origin:
-                _check_record(named, last, previous)
-            if not _continues(named, own, earlier):
-                unnamed.append(last.origin)
+        for log in earlier:
+            for link in chain:
+                if link.named.origin == log.origin:
+                    _check_record(link, log)
+        if earlier and not _continues(named, own, earlier):
+            unnamed.append(earlier[-1].origin)
         unnamed += [
             before.origin
             for before, after in itertools.pairwise(earlier)
@@ -98,7 +102,8 @@ def judge(
         status=status,
         predecessor=named.origin if named else "",
         reason=named.reason if named else "",
-        inherited=previous is not None,
+        checked=tuple(link.named.origin for link in chain if link.log is not None),
+        stated=chain[-1].named.origin if chain and chain[-1].log is None else "",
         unnamed=tuple(dict.fromkeys(unnamed)),
     )
 
@@ -113,28 +118,49 @@ def _continues(named: Predecessor | None, own: LogRecord, earlier: Sequence[LogR
     return named.origin == earlier[-1].origin or all(x.origin != named.origin for x in earlier)
 
 
-def _leaves_out(named: Predecessor | None, origin: str) -> bool:
-    return named is None or named.origin != origin
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """A predecessor that a first entry names, and that log itself, if it was given."""
+
+    named: Predecessor
+    log: History | None
 
 
-def _check_record(named: Predecessor, last: LogRecord, previous: History | None) -> None:
+def _chain(history: History, previous: Sequence[History]) -> list[_Link]:
+    """Each log before, from the newest on, as its successor names it."""
+    links = []
+    current = history
+    for old in (*previous, None):
+        if old is not None:
+            verify_succession(current, old)
+        genesis = current.state.genesis
+        if genesis is None or genesis.predecessor is None:
+            break
+        links.append(_Link(genesis.predecessor, old))
+        if old is None:
+            break
+        current = old
+    return links
+
+
+def _check_record(link: _Link, seen: LogRecord) -> None:
+    named = link.named
     known = {bytes.fromhex(named.key)}
-    if previous is not None:
-        known |= {period.public_key for period in previous.state.keys}
-    if last.key and bytes.fromhex(last.key) not in known:
+    if link.log is not None:
+        known |= {period.public_key for period in link.log.state.keys}
+    if seen.key and bytes.fromhex(seen.key) not in known:
         raise VerificationError(
             f"entry 0: names log {named.origin} with key {named.key}, the server knows it with "
-            f"{last.key}"
+            f"{seen.key}"
         )
-    if last.checkpoint:
-        head = checkpoints.decode(last.checkpoint.encode(), what="server record")[0]
-        _check_covers(named, head, "the server's record", previous)
+    if seen.checkpoint:
+        head = checkpoints.decode(seen.checkpoint.encode(), what="server record")[0]
+        _check_covers(link, head, "the server's record")
 
 
-def _check_covers(
-    named: Predecessor, seen: Checkpoint, source: str, previous: History | None
-) -> None:
+def _check_covers(link: _Link, seen: Checkpoint, source: str) -> None:
     """The first entry inherits at least what others had seen of the log before."""
+    named = link.named
     head = checkpoints.decode(named.checkpoint.encode(), what="predecessor's checkpoint")[0]
     if head.size < seen.size:
         raise VerificationError(
@@ -142,8 +168,8 @@ def _check_covers(
             f"{seen.size}: what was spent in between is left out"
         )
     root = head.root if head.size == seen.size else None
-    if previous is not None and previous.state.origin == named.origin:
-        root = merkle.root(previous.state.leaves[: seen.size])
+    if link.log is not None:
+        root = merkle.root(link.log.state.leaves[: seen.size])
     if root is not None and root != seen.root:
         raise VerificationError(
             f"entry 0: names another log {named.origin} than {source}: two stories were told"

@@ -67,7 +67,8 @@ class Verdict:
     """What may be believed, and on whose word.
 
     Attributes:
-        word: ``verified``, or what is wrong in two or three words.
+        word: ``verified``; ``holds by itself`` if no key came from elsewhere; ``partly verified``
+            if only the ledger's key or only witnesses' did; or what is wrong.
         ledger_key: Which key.
         witnesses: Each witness: those known by key, or else those that the log names.
         cosigned_by: How many known witnesses have cosigned.
@@ -135,7 +136,7 @@ class Verdict:
         if found.unnamed:
             return f"BUDGET UNKNOWN: not on its account: {', '.join(found.unnamed)}"
         if found.predecessor:
-            how = "checked against it" if found.inherited else "inherited spend by its own word"
+            how = "checked against it" if found.checked else "inherited spend by its own word"
             return f"{found.predecessor}, {how}"
         return f"none, {SERVERS_WORD}" if found.status == "first" else "not checked"
 
@@ -174,7 +175,7 @@ def verdict(
     views = _views(history, given)
     known = [view for view in views if view.source != LOGS_WORD]
     return Verdict(
-        word=problems[0].partition(":")[0] if problems else "verified",
+        word=problems[0].partition(":")[0] if problems else _word(history.anchors),
         ledger_key=_ledger_key(history, given),
         witnesses=tuple(views),
         cosigned_by=sum(view.size > 0 for view in known),
@@ -207,6 +208,11 @@ def utc(seconds: int) -> str:
         return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
     except (ValueError, OverflowError, OSError):
         return f"{seconds} s"
+
+
+def _word(anchors: Anchors) -> str:
+    known = (anchors.ledger_key is not None) + bool(anchors.needed)
+    return ("holds by itself", "partly verified", "verified")[known]
 
 
 def _witness(view: WitnessView, now: int) -> str:
@@ -283,9 +289,9 @@ def _not_checked(
             "that there is no newer copy: no checkpoint came by another way (--checkpoint, "
             "--server)"
         )
-    if succession.predecessor and not succession.inherited:
+    if succession.stated:
         missing.append(
-            f"what log {succession.predecessor} had spent: the inherited spend is this log's own "
+            f"what log {succession.stated} had spent: the inherited spend is its successor's own "
             "word (--previous)"
         )
     if succession.status == "not checked":

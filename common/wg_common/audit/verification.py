@@ -140,7 +140,7 @@ def verify(
     anchors: Anchors = NOTHING,
     *,
     statistics: Iterable[Path] = (),
-    previous: Path | None = None,
+    previous: Iterable[Path] = (),
     checkpoints: Iterable[Path] = (),
     server: Path | None = None,
     max_age: int | None = None,
@@ -153,8 +153,8 @@ def verify(
         anchors: Keys that are known from elsewhere.
         statistics: Files that the server received, or folders of them (``.wgs``, ``.wgc``): each
             must be covered by exactly one RELEASE entry, and be what its charge says.
-        previous: The log that this one replaced: its spend must have been inherited, and the
-            same witnesses must have cosigned it.
+        previous: The log that this one replaced, then the one before that, and so on: their
+            spend must have been inherited, and the same witnesses must have cosigned them.
         checkpoints: Checkpoints that were got by another way: the log must extend each; one of
             another log of the site must be the one that this log replaced.
         server: Folder that ``wg-server export`` wrote: keys, checkpoints, received files and
@@ -182,9 +182,11 @@ def verify(
         received, left = match(history, _charges(source), paths, others=logs)
     finally:
         source.close()
-    old = None
-    if previous is not None:
-        old, more, left = _read_previous(previous, known, folder, left, logs)
+    olds = []
+    for earlier in previous:
+        old, more, left = _read_previous(earlier, known, folder, left, logs)
+        logs -= {old.state.origin}
+        olds.append(old)
         received += more
     outside = [freshness.read_checkpoint(found) for found in checkpoints]
     if folder is not None:
@@ -193,7 +195,7 @@ def verify(
     own, others = server_folder.others(outside, origin)
     fresh = freshness.judge(history, own, now=moment, max_age=max_age)
     found = succession.judge(
-        history, logs=folder.logs if folder else None, others=others, previous=old
+        history, logs=folder.logs if folder else None, others=others, previous=olds
     )
     figures = accounts(history)
     unchecked = check_alone(alone) + check_stated(history)

@@ -951,21 +951,23 @@ def a_successor_that_forgets_the_spend(t: Truth) -> Forgery:
     old = recovery.predecessor(t.site.path, "lost")
     spends = tuple(dataclasses.replace(x, events=(), charges=0) for x in old.spends)
     path = _successor(t, dataclasses.replace(old, spends=spends))
-    return Forgery(path, {"previous": t.site.path})
+    return Forgery(path, {"previous": [t.site.path]})
 
 
 @forgery(alone=True)
 def a_successor_that_leaves_out_a_lineage(t: Truth) -> Forgery:
     old = recovery.predecessor(t.site.path, "lost")
     path = _successor(t, dataclasses.replace(old, spends=old.spends[:1]))
-    return Forgery(path, {"previous": t.site.path})
+    return Forgery(path, {"previous": [t.site.path]})
 
 
 @forgery(alone=True)
 def a_successor_of_an_older_state(t: Truth) -> Forgery:
     early = write(t.folder / "early.sqlite", t.entries[:5], t.site.key, t.heads)
     path = _successor(t, recovery.predecessor(early, "lost"))
-    return Forgery(path, {"previous": early, "server": _saw_successor(t, "names its predecessor")})
+    return Forgery(
+        path, {"previous": [early], "server": _saw_successor(t, "names its predecessor")}
+    )
 
 
 @forgery(alone=True)
@@ -974,7 +976,7 @@ def a_successor_of_a_log_that_was_made_up(t: Truth) -> Forgery:
     invented = write(t.folder / "invented.sqlite", log, t.site.key, watcher=t.site.signing_key)
     path = _successor(t, recovery.predecessor(invented, "lost"))
     anchors = Anchors(witnesses=t.keys.witnesses)
-    return Forgery(path, {"anchors": anchors, "previous": invented})
+    return Forgery(path, {"anchors": anchors, "previous": [invented]})
 
 
 @forgery(because="entry 0: .*no signature of")
@@ -1043,6 +1045,22 @@ def more_noise_in_training_than_the_mechanism_has(t: Truth) -> Forgery:
             r, event=dataclasses.replace(r.event, noise_multiplier="15.0")
         ),
     )
+
+
+@forgery(because="mechanism is 'dp-sgd' on the ledger")
+def statistics_that_are_charged_as_training(t: Truth) -> Forgery:
+    """A dear release under a DP-SGD charge that costs little and holds by itself."""
+    site = dataclasses.replace(t.site, folder=t.folder / "training", memory=None)
+    site.folder.mkdir()
+    run = site.training("r1", "0.9")
+    site.create().close()
+    with Ledger.open(site.path, site.key, accountant=_free) as ledger:
+        seq = ledger.charge(run).seq
+        ledger.record_release(seq, site.payload(site.request("r1", "2.5")))
+        data = statistics_file.encode_covered(covered(ledger, seq))
+    path = site.folder / "r1.wgs"
+    path.write_bytes(data)
+    return Forgery(site.path, {"statistics": [path]})
 
 
 @forgery(because=r"epsilon is '0\.01' on the ledger")

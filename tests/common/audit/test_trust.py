@@ -178,7 +178,7 @@ def test_a_predecessor_must_be_the_log_that_the_witness_saw(site: Site, tmp_path
             cosign(new, site.witness_key)
         known = Anchors(witnesses=anchors(site).witnesses)
         if good:
-            verification.verify(path, known, previous=old.path)
+            verification.verify(path, known, previous=[old.path])
         else:
             with pytest.raises(VerificationError, match="0 of 1 known witnesses"):
-                verification.verify(path, known, previous=old.path)
+                verification.verify(path, known, previous=[old.path])

@@ -88,6 +88,10 @@ def test_keys_that_were_given_are_named_so(site: Site, exported: Exported, full:
 def test_without_anything_from_outside_the_verdict_says_so(site: Site, full: bytes) -> None:
     verdict = verification.verify(site.path).verdict
     assert verdict.ledger_key.source == "the log's own word" and verdict.needed == 0
+    assert verdict.word == "holds by itself"
+    key = Anchors(ledger_key=signing.public_bytes(site.key))
+    assert verification.verify(site.path, key).verdict.word == "partly verified"
+    assert verification.verify(site.path, anchors(site)).verdict.word == "verified"
     text = " ".join(verdict.not_checked)
     for option in ("--ledger-key", "--witness-key", "--checkpoint", "--server", "--statistics"):
         assert option in text
@@ -281,8 +285,8 @@ def test_a_successor_that_names_its_predecessor_passes(
     assert found.passed and found.succession.predecessor == ORIGIN
     text = " ".join(found.verdict.not_checked)
     assert "--previous" in text and "2 received file(s) of the site's other logs" in text
-    found = verification.verify(path, server=exported.folder, previous=site.path)
-    assert found.passed and found.succession.inherited and found.verdict.received == 2
+    found = verification.verify(path, server=exported.folder, previous=[site.path])
+    assert found.passed and found.succession.checked == (ORIGIN,) and found.verdict.received == 2
     assert len(found.verdict.not_checked) == 1
 
 
@@ -300,7 +304,7 @@ def test_a_successor_of_less_than_the_server_saw_is_refused(
     exported.saw(ORIGIN, site.key, newest)
     exported.saw(NEW_ORIGIN, site.signing_key, checkpoint, "names its predecessor")
     match = "inherits log weightgate/plant-a/0011 as of 3 entries, .* covers 5"
-    for previous in (None, copy):
+    for previous in ([], [copy]):
         with pytest.raises(VerificationError, match=match):
             verification.verify(path, server=exported.folder, previous=previous)
     note = tmp_path / "old.note"
@@ -356,6 +360,45 @@ def test_an_unknown_budget_is_inherited(
     exported.saw(third, site.key, checkpoint, "names its predecessor")
     found = verification.verify(path, server=exported.folder)
     assert not found.passed and found.succession.unnamed == (ORIGIN,)
+
+
+def test_a_chain_of_logs_is_checked_as_far_as_it_is_given(
+    site: Site, exported: Exported, full: bytes, tmp_path: Path
+) -> None:
+    middle, path = tmp_path / "middle.sqlite", tmp_path / "new.sqlite"
+    checkpoint = successor(site, middle, site.path)
+    exported.saw(NEW_ORIGIN, site.signing_key, checkpoint, "names its predecessor")
+    with Ledger.create(
+        path,
+        origin="weightgate/plant-a/0033",
+        key=site.key,
+        site="plant-a",
+        predecessor=recovery.predecessor(middle, "again"),
+    ) as new:
+        note = checkpoints.decode(new.checkpoint())[1]
+        line = checkpoints.cosign(note, NAME, site.witness_key, site.now)
+        new.enrol_witness(NAME, signing.public_bytes(site.witness_key))
+        checkpoint = new.add_cosignature(note.with_signatures([line]).encode(), NAME)
+    exported.saw("weightgate/plant-a/0033", site.key, checkpoint, "names its predecessor")
+    for previous, checked, stated in (
+        ([], (), NEW_ORIGIN),
+        ([middle], (NEW_ORIGIN,), ORIGIN),
+        ([middle, site.path], (NEW_ORIGIN, ORIGIN), ""),
+    ):
+        found = verification.verify(path, server=exported.folder, previous=previous)
+        assert found.passed
+        assert (found.succession.checked, found.succession.stated) == (checked, stated)
+        said = any("its successor's own word" in x for x in found.verdict.not_checked)
+        assert said == bool(stated)
+    note_of_first = tmp_path / "first.note"
+    note_of_first.write_bytes(full)
+    both = [middle, site.path]
+    assert verification.verify(path, previous=both, checkpoints=[note_of_first]).passed
+    assert not verification.verify(path, checkpoints=[note_of_first]).passed
+    with pytest.raises(VerificationError, match="replaces log"):
+        verification.verify(path, previous=[site.path])
+    with pytest.raises(VerificationError, match="names no predecessor"):
+        verification.verify(path, previous=[middle, site.path, site.path])
 
 
 def test_a_log_between_that_the_server_leaves_out_is_followed_by_its_word(

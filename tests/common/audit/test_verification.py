@@ -212,7 +212,7 @@ def test_the_report_is_self_contained_and_complete(home: Path, tmp_path: Path) -
     page = out.read_text()
     for outside in ("http://", "https://", "<script", "<link", "@import", "src="):
         assert outside not in page
-    for words in ("Verified", "burned", "r1", "r2", "r3", "server.example/witness", "0.53"):
+    for words in ("Holds by itself", "burned", "r1", "r2", "r3", "server.example/witness", "0.53"):
         assert words in page
     assert page.count('class="charge"') == 3 and "SP 800-226" in page
 
