@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.common.audit import forgeries
+from tests.common.audit import workshop
 from tests.common.audit.conftest import Exported
-from tests.common.audit.forgeries import ALONE, BECAUSE, FORGERIES, WHEN, Truth
+from tests.common.audit.forgeries import ALONE, BECAUSE, FORGERIES
+from tests.common.audit.workshop import WHEN, Truth
 
 from wg_common.audit import verification
 from wg_common.errors import WgError
@@ -27,7 +28,7 @@ def happened(tmp_path_factory: pytest.TempPathFactory) -> Truth:
 
     folder = tmp_path_factory.mktemp("truth")
     site = Site(folder)
-    return forgeries.make_truth(
+    return workshop.make_truth(
         site, Exported(folder / "server", site.witness_key), folder / "exports"
     )
 
@@ -64,8 +65,8 @@ def test_the_truth_passes_with_all_that_refutes_the_forgeries(truth: Truth) -> N
 
 def test_the_forgers_tools_change_nothing_by_themselves(truth: Truth) -> None:
     """A log that is taken apart and put together again is the true one, and passes."""
-    assert forgeries.settle(truth.entries, truth.heads) == truth.entries
-    forged = forgeries.settled(truth, truth.entries)
+    assert workshop.settle(truth.entries, truth.heads) == truth.entries
+    forged = workshop.settled(truth, truth.entries)
     assert verification.verify(
         forged.path, truth.keys, checkpoints=[truth.checkpoint], server=truth.exported.folder
     ).passed
