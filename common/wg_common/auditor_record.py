@@ -27,7 +27,7 @@ from wg_common.protocol import check_site_name
 VERSION = 1
 SITES_FILE = "sites.json"
 CHECKPOINT_FILE = "checkpoint.note"
-RECORD_LIMIT = 64 << 20
+RECORD_LIMIT = 16 << 20
 
 FIRST: Final = "first"
 NAMES_PREDECESSOR: Final = "names its predecessor"

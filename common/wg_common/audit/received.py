@@ -22,12 +22,12 @@ from wg_common.errors import DecodeError, VerificationError
 from wg_common.ledger import entries, merkle
 from wg_common.ledger.entries import BlockShare, Charge
 from wg_common.ledger.history import History
-from wg_common.privacy.events import PrivacyEvent
 from wg_common.protocol import STATISTICS_KIND, STATISTICS_LIMIT
 
 CONTRIBUTION_SUFFIX = ".wgc"
 SUFFIXES = (".wgs", CONTRIBUTION_SUFFIX)
 
+_SCHEMA_VERSIONS = (1, 2)
 _SECTIONS = ("manifest", "signature", "integers")
 _CONTRIBUTION_SECTIONS = ("manifest", "signature", "tensors")
 _NO_RECORD = (
@@ -51,6 +51,7 @@ class Received:
 
 
 class _Schema(msgspec.Struct):
+    version: int
     encoder: str
     dimension: int
     labels: list[str]
@@ -101,7 +102,7 @@ class _Contribution(msgspec.Struct):
     request_id: str
     encoder: str
     labels: list[str]
-    event: PrivacyEvent
+    event: dict[str, str | int]
     sampler: str
     epsilon: str
     delta: str
@@ -214,6 +215,8 @@ def _check_statistics(payload: bytes, charge: Charge, site: str) -> None:
     )
     manifest = _manifest(_Statistics, sections["manifest"], statistics_file.MANIFEST_LIMIT)
     schema, mechanism = manifest.schema, charge.mechanism
+    if schema.version not in _SCHEMA_VERSIONS:
+        raise VerificationError(f"file: schema version {schema.version} is unknown to this auditor")
     layout = schema.layout
     (sensitivity,) = rederive.sensitivities(layout)
     rule = rederive.RULES.get(schema.unit_rule, "").format(cap=schema.unit_cap)
@@ -250,13 +253,10 @@ def _check_contribution(payload: bytes, charge: Charge, site: str) -> None:
         limit=contribution_file.CONTRIBUTION_LIMIT,
     )
     manifest = _manifest(_Contribution, sections["manifest"], contribution_file.MANIFEST_LIMIT)
-    mechanism = charge.mechanism
-    run = (
-        f"{manifest.sampler}, q = {manifest.event.sampling_probability}, "
-        f"{manifest.event.steps} steps"
-    )
+    mechanism, event = charge.mechanism, charge.event
+    run = f"{manifest.sampler}, q = {event.sampling_probability}, {event.steps} steps"
     _same(
-        ("event", charge.event, manifest.event),
+        ("event", canonical.to_builtins(event), manifest.event),
         ("subsampling", mechanism.subsampling, run),
         ("encoder", mechanism.encoder, manifest.encoder),
         ("labels", charge.guarantee.labels, tuple(manifest.labels)),

@@ -750,7 +750,7 @@ def training(
     return Forgery(site.path, {"statistics": [path]})
 
 
-@forgery(because="event is .*steps=2")
+@forgery(because="event is .*'steps': 2")
 def fewer_steps_of_training_than_were_made(t: Truth) -> Forgery:
     def fewer(request: ChargeRequest) -> ChargeRequest:
         event = dataclasses.replace(request.event, steps=2)

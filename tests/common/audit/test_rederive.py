@@ -326,7 +326,7 @@ def test_a_contribution_with_more_steps_than_charged_is_refused(site: Site, tmp_
         ledger.record_release(ledger.charge(site.training(steps=2)).seq, data)
     path = tmp_path / "a.wgc"
     path.write_bytes(data)
-    with pytest.raises(VerificationError, match=r"a\.wgc: entry 3: event is .*steps=2"):
+    with pytest.raises(VerificationError, match=r"a\.wgc: entry 3: event is .*'steps': 2"):
         verification.verify(site.path, statistics=[path])
 
 
