@@ -23,9 +23,8 @@ from numpy.typing import NDArray
 from wg_common.nets import trunk, windows
 from wg_common.nets.encoder import fit_encoder, fit_window_encoder, load_encoder
 from wg_common.privacy import mechanism
-from wg_common.privacy.exact import exact_statistics
 from wg_common.privacy.schema import default_schema
-from wg_common.privacy.simulate import simulate_release
+from wg_common.privacy.simulate import simulate_statistics
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_server.generator import batch as batches
 from wg_server.generator.condition import condition
@@ -157,8 +156,7 @@ def _releases(generator: Generator) -> tuple[NoisyStatistics, list[Memory]]:
 
     def release() -> NoisyStatistics:
         x = rng.normal(0, 0.1, (200, schema.dimension))
-        exact = exact_statistics(schema, x, np.arange(200) % 10)
-        return NoisyStatistics(schema, simulate_release(exact, sigma, rng), sigma)
+        return simulate_statistics(schema, x, np.arange(200) % 10, sigma, rng)
 
     memory = [Memory(f"site-{i}", release()) for i in range(3)]
     return release(), memory

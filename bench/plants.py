@@ -19,9 +19,8 @@ from wg_common import canonical
 from wg_common.errors import DataError
 from wg_common.nets.encoder import Encoder
 from wg_common.privacy import mechanism
-from wg_common.privacy.exact import exact_statistics
 from wg_common.privacy.schema import default_schema
-from wg_common.privacy.simulate import simulate_release
+from wg_common.privacy.simulate import simulate_statistics
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_server.zoo.procedural import cameras
 
@@ -147,11 +146,8 @@ def release(
 ) -> NoisyStatistics:
     """A release of records ``[n, d]``, with the code and the scale of real ones; inf: no noise."""
     schema = default_schema(encoder=encoder, dimension=x.shape[1], labels=labels, clip_radius=1.0)
-    exact = exact_statistics(schema, x, y)
-    if np.isinf(epsilon):
-        return NoisyStatistics(schema, exact, 0.0)
-    sigma = mechanism.sigma_for(schema, epsilon, DELTA)
-    return NoisyStatistics(schema, simulate_release(exact, sigma, rng), sigma)
+    sigma = 0.0 if np.isinf(epsilon) else mechanism.sigma_for(schema, epsilon, DELTA)
+    return simulate_statistics(schema, x, y, sigma, rng)
 
 
 def _unpack(arrays: dict[str, NDArray[np.generic]]) -> Plants:

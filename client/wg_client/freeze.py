@@ -41,13 +41,11 @@ from wg_client.snapshot import FrozenRecords, Listing, Snapshot, SnapshotManifes
 from wg_common import atomic, canonical
 from wg_common.errors import ConfigError, DataError, StorageError
 from wg_common.ledger.store import Ledger
-from wg_common.privacy.exact import exact_statistics
 from wg_common.privacy.schema import StatisticsSchema
 
 log = logging.getLogger(__name__)
 
 _CHUNK = 64
-_SUM_CHUNK = 1 << 16
 _ENTROPY = Callable[[int], bytes]
 
 
@@ -333,16 +331,11 @@ def _encode(
 def _exact(
     schema: StatisticsSchema, features: NDArray[np.float32], data: SiteData, config: ClientConfig
 ) -> NDArray[np.int64]:
-    released = features[:, : schema.dimension]
     if len(data) > schema.capacity:
         raise DataError(f"{config.data.path}: more than the {schema.capacity} records of a release")
-    if _has_units(config):
-        return exact_statistics(schema, released, data.labels, data.units)
-    total = np.zeros(schema.length, dtype=np.int64)
-    for start in range(0, len(data), _SUM_CHUNK):  # a sum over records is a sum over chunks
-        part = slice(start, start + _SUM_CHUNK)
-        total += exact_statistics(schema, released[part], data.labels[part])
-    return total
+    return snapshots.exact_sums(
+        schema, features, data.labels, data.units if _has_units(config) else None
+    )
 
 
 def _commitment(found: Inspection, secret: bytes, salt: bytes, config: ClientConfig) -> str:

@@ -1,16 +1,15 @@
 """Answering a statistics query: charge, sample, record, countersign, and only then hand out.
 
 A release is made from the plant's snapshot (``snapshot``) and nothing else: no data folder is
-opened, so neither the outcome nor the time of an answer depends on one. Everything that can fail
-without a charge fails first: policy, snapshot, encoder, schema. From the charge on the order is
-fixed (design: privacy, "Ledger"), and each step has a name that tests stop
-a process at:
+opened, so the outcome of an answer depends on none. Everything that can fail without a charge fails
+first: policy, snapshot, encoder, schema. From the charge on the order is fixed (design: privacy,
+"Ledger"), and each step has a name that tests stop a process at:
 
 ========== ==================================================================================
 step       what is on disk, and what a crash right after it means
 ========== ==================================================================================
 charged    a CHARGE entry. The same request completes it: nothing was written or sent.
-sampled    nothing more; the noisy integers die with the process, and are drawn anew.
+sampled    nothing more; the noisy integers of both parts die with the process, and are drawn anew.
 recorded   RELEASE entry and the exact bytes. These are sent, whatever happens.
 cosigned   the witness's cosignature. The same bytes are sent.
 ========== ==================================================================================
@@ -49,7 +48,12 @@ from wg_common import atomic, canonical, numbers, protocol, signing
 from wg_common.errors import ConfigError, InternalError, VerificationError
 from wg_common.ledger.charging import ChargeRequest, statistics_request
 from wg_common.ledger.store import Charged, Ledger
-from wg_common.privacy.mechanism import Sampler, opendp_sampler, release, sigma_for
+from wg_common.privacy.mechanism import (
+    Sampler,
+    opendp_sampler,
+    release_statistics,
+    sigma_for,
+)
 from wg_common.privacy.schema import StatisticsSchema
 from wg_common.protocol import StatisticsQuery
 from wg_common.statistics_file import (
@@ -199,7 +203,9 @@ def make(
     sigma = numbers.hex_float(request.mechanism.sigma, what="charge: sigma")
     if request.mechanism.sensitivity_squared != str(schema.sensitivity_squared()):
         raise InternalError("release: the charge is not for the schema of the snapshot")
-    integers = release(snapshot.statistics(), sigma, sampler)
+    integers = release_statistics(
+        schema, snapshot.statistics(), snapshot.statistics_about, sigma, sampler
+    )
     manifest = StatisticsManifest(
         schema=schema,
         site=config.site,
@@ -227,7 +233,7 @@ def _release(
 ) -> Charged:
     """Charge and make the release, unless an equal one was made before."""
     snapshot = current_snapshot(home, config, ledger, encoder=encoder)
-    snapshot.statistics()  # a damaged one is found before it costs anything
+    snapshot.check()  # a damaged one is found before it costs anything
     request, _ = charge_request(
         config,
         snapshot.manifest.schema,

@@ -9,8 +9,9 @@
     snapshots/3/records.npz      labels, keyed digests of contents and units, shapes, rows, stamps
     snapshots/3/listing.json     ``Listing``: names, what was set aside, what counts once
 
-An answer reads the manifest and the statistics: neither its time nor its outcome depends on a
-record. Everything is private, mode 0600 in folders of mode 0700. A snapshot is written to a
+An answer reads the manifest, the statistics, and what the second part of a release sums anew about
+its centre: features, labels and units. Its outcome depends on no record; how long it takes depends
+on how many there are, and is hidden by the time slot (docs/centred-release.md). Everything is private, mode 0600 in folders of mode 0700. A snapshot is written to a
 temporary folder and renamed, so it is there as a whole or not at all; ``freeze`` makes them.
 
 The commitment of a version is an HMAC under the site's secret of 32 random bytes, the *salt*, and
@@ -37,6 +38,8 @@ from wg_client.inspection import Duplicate
 from wg_common import atomic, canonical
 from wg_common.errors import ConfigError, DecodeError, VerificationError
 from wg_common.ledger.commitment import commit
+from wg_common.privacy.centring import Centre
+from wg_common.privacy.exact import exact_statistics
 from wg_common.privacy.schema import StatisticsSchema
 
 VERSION = 1
@@ -54,6 +57,7 @@ _STATISTICS_LIMIT = 64 << 20
 _RECORDS_LIMIT = 1 << 30
 _POINTER_LIMIT = 128
 _PIECE = 1 << 20
+_SUM_CHUNK = 1 << 16
 _CONTENT = b"weightgate/v1/record-content\n"
 _UNIT = b"weightgate/v1/privacy-unit\n"
 
@@ -174,6 +178,28 @@ class Snapshot:
             raise VerificationError(f"{path}: {found.shape}, not of the manifest's schema")
         return found
 
+    def statistics_about(self, centre: Centre) -> Integers:
+        """Exact integer statistics with the sums about a centre, int64 ``[schema.length]``. Private.
+
+        Raises:
+            VerificationError: Features or records are not those that were frozen.
+        """
+        schema, records = self.manifest.schema, self.records()
+        units = None
+        if schema.unit_rule != "record":
+            units = [digest.tobytes().hex() for digest in records.units]
+        return exact_sums(schema, self.features(), records.labels, units, centre)
+
+    def check(self) -> None:
+        """Check that all that a release needs is as it was frozen.
+
+        Raises:
+            VerificationError: It is not.
+        """
+        self.statistics()
+        self.features()
+        self.records()
+
     def features(self) -> NDArray[np.float32]:
         """Local features ``[n, D]``, mapped from disk.
 
@@ -215,6 +241,32 @@ class Snapshot:
         if canonical.sha256_hex(data) != sha256:
             raise VerificationError(f"{path}: changed since it was frozen; {_again(self.folder)}")
         return data
+
+
+def exact_sums(
+    schema: StatisticsSchema,
+    features: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    units: Sequence[str] | None,
+    centre: Centre | None = None,
+) -> Integers:
+    """A data set's exact statistics, with memory for a part of its records at a time.
+
+    Args:
+        schema: What is released.
+        features: Local features ``[n, D]``, the released ones first; may be mapped from disk.
+        labels: ``[n]``, -1 = unlabelled.
+        units: Privacy unit of each record, or None where each record is one.
+        centre: What sums are taken about; None is the origin.
+    """
+    released = features[:, : schema.dimension]
+    if units is not None:
+        return exact_statistics(schema, released, labels, units, centre)
+    total = np.zeros(schema.length, dtype=np.int64)
+    for start in range(0, len(labels), _SUM_CHUNK):  # a sum over records is a sum over chunks
+        part = slice(start, start + _SUM_CHUNK)
+        total += exact_statistics(schema, released[part], labels[part], None, centre)
+    return total
 
 
 def current(home: ClientHome) -> Snapshot:

@@ -28,7 +28,7 @@ from wg_common import canonical, protocol, signing, weights_package
 from wg_common.ledger.charging import statistics_request
 from wg_common.ledger.store import DatasetRecord, Ledger
 from wg_common.privacy.exact import exact_statistics
-from wg_common.privacy.mechanism import release, sigma_for
+from wg_common.privacy.mechanism import release_statistics, sigma_for
 from wg_common.privacy.schema import default_schema
 from wg_common.protocol import StatisticsQuery
 from wg_common.statistics_file import (
@@ -266,8 +266,13 @@ def answer_synthetic(
         if charged.open:
             rng = np.random.default_rng(int(config.site.encode().hex()[-6:], 16))
             features = rng.normal(size=(60, DIMENSION)) * 0.3
-            exact = exact_statistics(schema, features, np.arange(60) % len(LABELS), None)
-            integers = release(exact, sigma)
+            records = features, np.arange(60) % len(LABELS), None
+            integers = release_statistics(
+                schema,
+                exact_statistics(schema, *records),
+                lambda centre: exact_statistics(schema, *records, centre),
+                sigma,
+            )
             manifest = StatisticsManifest(
                 schema=schema,
                 site=config.site,

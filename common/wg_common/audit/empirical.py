@@ -95,7 +95,12 @@ def installed_release(
 ) -> Integers:
     """The release that a plant makes, with this installation's code and OpenDP's sampler."""
     exact = exact_statistics(schema, features, labels, units)
-    return mechanism.release(exact, mechanism.sigma_for(schema, epsilon, delta))
+    return mechanism.release_statistics(
+        schema,
+        exact,
+        lambda centre: exact_statistics(schema, features, labels, units, centre),
+        mechanism.sigma_for(schema, epsilon, delta),
+    )
 
 
 def audit(

@@ -10,8 +10,9 @@ results is at most ``schema.sensitivity_squared()``. Edge cases: a coordinate th
 infinite counts as 0; a record of zero norm stays zero; an empty data set, and an empty class, give
 zeros; a label of -1 is a record without a label, which is counted as such and enters the moments.
 Each record is treated by itself, down to the last bit: no maximum, mean or norm of the data set is
-ever used. The guarantee starts at the features: whoever computes them must keep to that, too, so
-that one record more does not change the rounding of another's features (fixed batch size, padded).
+ever used. A centre is found from released integers alone; the guarantee holds for any fixed one. It
+starts at the features: whoever computes them must keep to that, too, so that one record more does
+not change the rounding of another's features (fixed batch size, padded).
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from wg_common.errors import DataError
+from wg_common.privacy import centring
+from wg_common.privacy.centring import Centre
 from wg_common.privacy.schema import (
     SECOND_DIAGONAL,
     SECOND_OFF_DIAGONAL,
@@ -69,6 +72,7 @@ def exact_statistics(
     features: ArrayLike,
     labels: ArrayLike,
     units: Sequence[str] | None = None,
+    centre: Centre | None = None,
 ) -> Integers:
     """Sum a data set into the schema's integer vector.
 
@@ -78,6 +82,7 @@ def exact_statistics(
         labels: Integers [n], indices into ``schema.labels``, or -1 for a record without a label.
         units: For the rules ``weight`` and ``cap``: the privacy unit of each record. With the
             rule ``record`` it must be None.
+        centre: What the sums are taken about; None is the origin.
 
     Returns:
         int64 [schema.length]. Private: never to be shown, logged, or stored outside a plant's home.
@@ -88,16 +93,17 @@ def exact_statistics(
     phi, y = _checked(schema, features, labels, units)
     q = quantise(phi, schema.radius, schema.bits)
     if units is None:
-        return _total(schema, q, y)
+        return _total(schema, q, y, centre)
     groups = _groups(units)
     if schema.unit_rule == "cap":
         kept = np.sort(np.concatenate([rows[: schema.unit_cap] for rows in groups] or [_NO_ROWS]))
-        return _total(schema, q[kept], y[kept])
+        return _total(schema, q[kept], y[kept], centre)
     single = np.array([rows[0] for rows in groups if len(rows) == 1], dtype=np.int64)
-    result = _total(schema, q[single], y[single])
+    result = _total(schema, q[single], y[single], centre)
     for rows in groups:
         if len(rows) > 1:
-            result += _divide_toward_zero(_total(schema, q[rows], y[rows]), len(rows))
+            whole = _total(schema, q[rows], y[rows], centre)
+            result += _divide_toward_zero(whole, len(rows))
     return result
 
 
@@ -127,18 +133,21 @@ def _checked(
     return phi, y
 
 
-def _total(schema: StatisticsSchema, q: Integers, y: Integers) -> Integers:
+def _total(
+    schema: StatisticsSchema, q: Integers, y: Integers, centre: Centre | None = None
+) -> Integers:
     """The sum of record vectors, [schema.length]."""
-    counts, sums, moments = schema.blocks
+    about = centring.origin(schema) if centre is None else centre
+    counts, _, moments = schema.blocks
     classes = len(schema.labels)
     column = np.where(y == UNLABELLED, classes, y)
     count = np.bincount(column, minlength=classes + 1).astype(np.int64)
     by_class = np.zeros((classes + 1, schema.dimension), dtype=np.int64)
-    np.add.at(by_class, column, q)
+    np.add.at(by_class, column, centring.deviations(q, about))
     return np.concatenate(
         [
             counts.weight * count,
-            (sums.weight * by_class[:classes]).ravel(),
+            (about.weight * by_class[:classes]).ravel(),
             (moments.weight * _moments(schema, q)).ravel(),
         ]
     )
@@ -148,7 +157,7 @@ def _moments(schema: StatisticsSchema, q: Integers) -> Integers:
     """The sum of m(q) over records, in the block's shape."""
     if schema.moments == "none":
         return np.zeros(0, dtype=np.int64)
-    if schema.moments == "mean":
+    if schema.moments in ("mean", "centre"):
         return np.asarray(q.sum(axis=0))
     if schema.moments == "diagonal":
         return np.stack([schema.grid * q.sum(axis=0), (q * q).sum(axis=0)])

@@ -1,9 +1,11 @@
-"""The mechanism: one joint discrete Gaussian over exact integers, by OpenDP's sampler.
+"""The mechanism: discrete Gaussian noise on exact integers, by OpenDP's sampler.
 
-*Guarantee.* With ``sigma_for``'s sigma, ``release`` of ``exact_statistics`` is (epsilon, delta)-DP
-for adding or removing one privacy unit: a discrete Gaussian on the integers is no weaker than the
-continuous one up to a term that vanishes once sigma is many grid units (Canonne, Kamath and Steinke
-2020), and here it is at least ``SIGMA_MINIMUM``.
+*Guarantee.* With ``sigma_for``'s sigma, ``release_statistics`` is (epsilon, delta)-DP for adding or
+removing one privacy unit, and so is ``release`` of ``exact_statistics`` about a fixed centre: a
+discrete Gaussian on the integers is no weaker than the continuous one up to a term that vanishes
+once sigma is many grid units (Canonne, Kamath and Steinke 2020), and here it is at least
+``SIGMA_MINIMUM``. A centred release is two such mechanisms of one sigma, the second chosen by the
+output of the first; their squared mu add up (docs/centred-release.md).
 
 Noise from numpy or torch is not private even with a secure generator: floating-point outputs tell
 neighbours apart by their last bits. The sampler is exact and draws from the operating system.
@@ -21,12 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.errors import InternalError, PolicyRefused
-from wg_common.privacy import calibration
+from wg_common.privacy import calibration, centring
+from wg_common.privacy.centring import Centre
 from wg_common.privacy.events import MU_SQUARED_UNIT
 from wg_common.privacy.schema import StatisticsSchema
 
 Integers = NDArray[np.int64]
 Sampler = Callable[[Integers, float], Integers]
+About = Callable[[Centre], Integers]
+"""A data set's exact statistics, int64 ``[schema.length]``, with the sums taken about a centre."""
 
 NOISE_MULTIPLIER_MINIMUM = 0.1
 """Below this sigma over sensitivity nothing is protected, and PLD accounting needs gigabytes."""
@@ -84,11 +89,63 @@ def opendp_sampler(exact: Integers, sigma: float) -> Integers:
     return np.array(measurement(exact.tolist()), dtype=np.int64)
 
 
-def release(exact: Integers, sigma: float, sampler: Sampler = opendp_sampler) -> Integers:
-    """Make exact statistics private. To be called once for each charge.
+def release_statistics(
+    schema: StatisticsSchema,
+    exact: Integers,
+    about: About,
+    sigma: float,
+    sampler: Sampler = opendp_sampler,
+) -> Integers:
+    """Make a data set's statistics private, part by part. To be called once for each charge.
 
     Args:
-        exact: int64 [L], from ``exact_statistics``.
+        schema: What is released.
+        exact: int64 [schema.length], from ``exact_statistics``, about the origin.
+        about: The same data set's about a centre; not called unless the schema is centred.
+        sigma: From ``sigma_for``, grid units.
+        sampler: Adds the noise; another one than OpenDP's in tests only.
+
+    Returns:
+        int64 [schema.length].
+
+    Raises:
+        InternalError: As ``release``.
+    """
+    return in_parts(schema, exact, about, sigma, lambda part: release(part, sigma, sampler))
+
+
+def in_parts(
+    schema: StatisticsSchema,
+    exact: Integers,
+    about: About,
+    sigma: float,
+    noise: Callable[[Integers], Integers],
+) -> Integers:
+    """The parts of a release in their order, whatever adds the noise.
+
+    Args:
+        schema: What is released.
+        exact: As for ``release_statistics``.
+        about: As for ``release_statistics``.
+        sigma: Standard deviation of the noise, from which a centre is found; 0 without noise.
+        noise: From exact to released integers; called for each part.
+    """
+    if not schema.centred:
+        return noise(exact)
+    counts, middle, moments = schema.blocks
+    first = noise(np.concatenate([exact[: counts.size], exact[moments.offset :]]))
+    if not middle.size:
+        return first
+    centre = centring.centre(schema, first[: counts.size], first[counts.size :], sigma)
+    second = noise(about(centre)[middle.offset : moments.offset])
+    return np.concatenate([first[: counts.size], second, first[counts.size :]])
+
+
+def release(exact: Integers, sigma: float, sampler: Sampler = opendp_sampler) -> Integers:
+    """Make exact integers private: one part of a release.
+
+    Args:
+        exact: int64 [L].
         sigma: From ``sigma_for``, grid units.
         sampler: Adds the noise; another one than OpenDP's in tests only.
 

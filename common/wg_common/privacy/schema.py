@@ -15,6 +15,7 @@ moments  m(q)                     shape        bound M on |m(q)|^2
 ======== ======================== ============ ====================
 none     (nothing)                (0,)         0
 mean     q                        (d,)         S^2
+centre   q                        (d,)         S^2
 diagonal (S * q, q * q)           (2, d)       2 * S^4
 second   w_ij * q_i * q_j, i <= j (d(d+1)/2,)  w_ii^2 * S^4
 ======== ======================== ============ ====================
@@ -22,6 +23,16 @@ second   w_ij * q_i * q_j, i <= j (d(d+1)/2,)  w_ii^2 * S^4
 *Diagonal*: ``|S q|^2 <= S^4``, and ``sum q_i^4 <= (sum q_i^2)^2 <= S^4``. *Second*: with
 ``w_ii = 1024`` and ``w_ij = 1448``, ``w_ij^2 <= 2 w_ii^2``, so ``|m|^2 <= w_ii^2 * |q q^T|_F^2 =
 w_ii^2 * |q|^4``. All bounds are attained by ``q = S e_1``.
+
+*Centre* is version 2, and what new releases are; the other kinds are version 1, and stay readable.
+Such a release has two parts. Counts and moments are released first. From what was released follow a
+point C and a radius r (see ``centring``), and the sums are released second, of deviations::
+
+    b' * e_y (x) clip(q - C, r)        with the integer b' = floor(b * S / r)
+
+Whatever C is, a record's part of the sums has a squared norm of at most ``b'^2 r^2 <= b^2 S^2``, as
+if they were not centred: what is charged depends on no C. Noise of one sigma goes on both parts, so
+that their squared mu add up to that of the whole vector (docs/centred-release.md).
 
 *Guarantee.* ``sensitivity_squared`` bounds ``|v(D) - v(D')|^2`` over all neighbours, as an exact
 integer (or fraction). Nothing here says anything about noise; see ``mechanism``.
@@ -39,7 +50,7 @@ from typing import Literal
 from wg_common import numbers
 from wg_common.errors import DecodeError
 
-VERSION = 1
+VERSION = 2
 
 SECOND_DIAGONAL = 1024
 SECOND_OFF_DIAGONAL = 1448
@@ -51,7 +62,7 @@ COORDINATE_LIMIT = 1 << 62
 CAPACITY_MINIMUM = 1 << 20
 """Every schema can hold at least this many records."""
 
-Moments = Literal["none", "mean", "diagonal", "second"]
+Moments = Literal["none", "mean", "centre", "diagonal", "second"]
 Adjacency = Literal["add-remove", "replace-one"]
 BlockName = Literal["counts", "sums", "moments"]
 
@@ -65,6 +76,7 @@ _HEX = re.compile(r"[0-9a-f]{2,128}")
 _SHARES: dict[Moments, tuple[Fraction, Fraction, Fraction]] = {
     "none": (Fraction(1, 100), Fraction(99, 100), Fraction(0)),
     "mean": (Fraction(1, 100), Fraction(94, 100), Fraction(5, 100)),
+    "centre": (Fraction(5, 100), Fraction(75, 100), Fraction(20, 100)),
     "diagonal": (Fraction(1, 100), Fraction(89, 100), Fraction(10, 100)),
     "second": (Fraction(1, 100), Fraction(69, 100), Fraction(30, 100)),
 }
@@ -98,6 +110,7 @@ class StatisticsSchema:
     """Layout, grid and privacy unit of a release. Everything in it is public.
 
     Attributes:
+        version: 2 if ``moments`` is ``centre``, else 1.
         encoder: SHA-256 of the public encoder package, hex.
         dimension: Number d of features.
         labels: Public label domain, in order; may be empty.
@@ -105,7 +118,8 @@ class StatisticsSchema:
         bits: log2 of the number S of grid units in one clip radius.
         moments: Kind of the moments block.
         count_weight: a.
-        sum_weight: b; 0 exactly when there are no labels.
+        sum_weight: b; 0 exactly when there are no labels. With ``centre`` the least weight of an
+            entry of the sums: ``centring`` says by which they were multiplied.
         moment_weight: c; 0 exactly when ``moments`` is ``none``.
         unit_rule: How a privacy unit with several records counts: ``record`` (each record is a
             unit), ``weight`` (each of its m records with weight 1/m), or ``cap`` (its first
@@ -127,7 +141,8 @@ class StatisticsSchema:
     unit_cap: int
 
     def __post_init__(self) -> None:
-        _require(self.version == VERSION, "version", self.version, f"{VERSION}")
+        expected = VERSION if self.moments == "centre" else 1
+        _require(self.version == expected, "version", self.version, f"{expected}")
         _require(bool(_HEX.fullmatch(self.encoder)), "encoder", self.encoder, "lower-case hex")
         _require(0 < self.dimension <= _DIMENSION_LIMIT, "dimension", self.dimension, "1 to 2^16")
         _require(len(self.labels) <= _LABEL_LIMIT, "labels", len(self.labels), "at most 2^14")
@@ -157,6 +172,11 @@ class StatisticsSchema:
         )
 
     @property
+    def centred(self) -> bool:
+        """Whether sums are released second, about a centre that follows from the rest."""
+        return self.moments == "centre"
+
+    @property
     def grid(self) -> int:
         """S: grid units in one clip radius."""
         return 1 << self.bits
@@ -173,6 +193,7 @@ class StatisticsSchema:
         shape: tuple[int, ...] = {
             "none": (0,),
             "mean": (d,),
+            "centre": (d,),
             "diagonal": (2, d),
             "second": (d * (d + 1) // 2,),
         }[self.moments]
@@ -190,7 +211,13 @@ class StatisticsSchema:
     def capacity(self) -> int:
         """How many records fit before an exact statistic could leave 64 bits."""
         s = self.grid
-        largest = {"none": 0, "mean": s, "diagonal": s * s, "second": SECOND_DIAGONAL * s * s}
+        largest = {
+            "none": 0,
+            "mean": s,
+            "centre": s,
+            "diagonal": s * s,
+            "second": SECOND_DIAGONAL * s * s,
+        }
         entry = max(
             self.count_weight, self.sum_weight * s, self.moment_weight * largest[self.moments]
         )
@@ -215,7 +242,13 @@ class StatisticsSchema:
     def _record_squared(self) -> int:
         """Largest |v|^2 of one record: a^2 + b^2 S^2 + c^2 M."""
         s2 = self.grid**2
-        bound = {"none": 0, "mean": s2, "diagonal": 2 * s2**2, "second": _W2 * s2**2}
+        bound = {
+            "none": 0,
+            "mean": s2,
+            "centre": s2,
+            "diagonal": 2 * s2**2,
+            "second": _W2 * s2**2,
+        }
         return (
             self.count_weight**2
             + self.sum_weight**2 * s2
@@ -227,13 +260,15 @@ class StatisticsSchema:
 
         Both are of the form ``p |q - q'|^2 + r |m(q) - m(q')|^2 + constant``, where for
         ``diagonal`` and ``second`` the last term is at most
-        ``r |q q^T - q' q'^T|_F^2 = r (|q|^4 + |q'|^4 - 2 <q, q'>^2)``.
+        ``r |q q^T - q' q'^T|_F^2 = r (|q|^4 + |q'|^4 - 2 <q, q'>^2)``. Two clipped deviations
+        about a centre are no further apart than two clipped records: 2 r b' <= 2 S b.
         """
         s2 = self.grid**2
         b2, c2 = self.sum_weight**2, self.moment_weight**2
         linear, quartic = {
             "none": (0, 0),
             "mean": (c2, 0),
+            "centre": (c2, 0),
             "diagonal": (c2 * s2, c2),
             "second": (0, c2 * _W2),
         }[self.moments]
@@ -249,7 +284,7 @@ def default_schema(
     labels: Sequence[str],
     clip_radius: float,
     bits: int = 14,
-    moments: Moments = "diagonal",
+    moments: Moments = "centre",
     unit_rule: Literal["record", "weight", "cap"] = "record",
     unit_cap: int = 1,
 ) -> StatisticsSchema:
@@ -323,10 +358,11 @@ def schema_with_shares(
         moment_weight = 0
         total = (1 << 16) * s2 / sum_share if labels else Fraction(1 << 40)
     else:
-        moment_weight = 256 if moments == "mean" else 1
-        bound = {"mean": s2, "diagonal": 2 * s2**2, "second": _W2 * s2**2}[moments]
+        moment_weight = 256 if moments in ("mean", "centre") else 1
+        bound = {"mean": s2, "centre": s2, "diagonal": 2 * s2**2, "second": _W2 * s2**2}[moments]
         total = moment_weight**2 * bound / moment_share
     return StatisticsSchema(
+        version=VERSION if moments == "centre" else 1,
         encoder=encoder,
         dimension=dimension,
         labels=tuple(labels),

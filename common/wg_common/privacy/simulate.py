@@ -7,7 +7,12 @@ replayed, and floating-point noise has holes. Real releases come from ``mechanis
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from wg_common.privacy import mechanism
+from wg_common.privacy.exact import exact_statistics
+from wg_common.privacy.schema import StatisticsSchema
+from wg_common.privacy.statistics import NoisyStatistics
 
 
 def simulate_release(
@@ -25,3 +30,29 @@ def simulate_release(
     """
     noise = np.rint(rng.normal(0.0, sigma, size=exact.shape))
     return np.asarray(exact + noise.astype(np.int64), dtype=np.int64)
+
+
+def simulate_statistics(
+    schema: StatisticsSchema,
+    features: ArrayLike,
+    labels: ArrayLike,
+    sigma: float,
+    rng: np.random.Generator,
+) -> NoisyStatistics:
+    """A whole release of a data set of records, part by part as a real one, *not private*.
+
+    Args:
+        schema: What is released; its unit rule is ``record``.
+        features: [n, d], feature units.
+        labels: Integers [n], -1 for a record without a label.
+        sigma: Standard deviation, grid units; 0 for exact statistics.
+        rng: A seeded generator.
+    """
+    noisy = mechanism.in_parts(
+        schema,
+        exact_statistics(schema, features, labels),
+        lambda centre: exact_statistics(schema, features, labels, centre=centre),
+        sigma,
+        lambda part: simulate_release(part, sigma, rng) if sigma else part,
+    )
+    return NoisyStatistics(schema, noisy, sigma)

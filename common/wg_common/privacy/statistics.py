@@ -5,12 +5,15 @@ This is what the server works with. Everything computed from it is post-processi
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.errors import DecodeError
+from wg_common.privacy import centring
+from wg_common.privacy.centring import Centre
 from wg_common.privacy.schema import (
     SECOND_DIAGONAL,
     SECOND_OFF_DIAGONAL,
@@ -21,7 +24,7 @@ from wg_common.privacy.schema import (
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class NoisyStatistics:
     """One release.
 
@@ -59,7 +62,7 @@ class NoisyStatistics:
         return self.sigma / self.schema.count_weight
 
     def sums(self) -> Array:
-        """Sum of clipped features of each label, [K, d], feature units."""
+        """Sum of clipped deviations from ``centre()`` of each label, [K, d], feature units."""
         return self._block(1) * self._sum_unit
 
     @property
@@ -67,12 +70,24 @@ class NoisyStatistics:
         """Standard deviation of the noise on an entry of a sum, feature units."""
         return self.sigma * self._sum_unit
 
+    def centre(self) -> Array:
+        """What the sums are taken about, [d], feature units; zeros if they are not centred.
+
+        It is known to the last digit: noise moved it, but there is none on it.
+        """
+        return np.asarray(self._about.point * (self.schema.radius / self.schema.grid))
+
+    @property
+    def sum_radius(self) -> float:
+        """Radius to which what is summed was clipped, feature units."""
+        return self.schema.radius * self._about.radius / self.schema.grid
+
     def moments(self) -> Array:
         """Sums over all records, with and without a label.
 
         Returns:
-            none: [0]. mean: sum of phi, [d]. diagonal: sum of phi and sum of phi * phi, [2, d].
-            second: sum of phi phi^T, symmetric, [d, d]. Feature units, or their squares.
+            none: [0]. mean, centre: sum of phi, [d]. diagonal: sum of phi and sum of phi * phi,
+            [2, d]. second: sum of phi phi^T, symmetric, [d, d]. Feature units, or their squares.
         """
         return self._unfold(self._block(2)) * self._moment_unit
 
@@ -91,7 +106,16 @@ class NoisyStatistics:
     def _sum_unit(self) -> float:
         if not self.schema.labels:
             return 0.0
-        return self.schema.radius / (self.schema.sum_weight * self.schema.grid)
+        return self.schema.radius / (self._about.weight * self.schema.grid)
+
+    @functools.cached_property
+    def _about(self) -> Centre:
+        if not self.schema.centred:
+            return centring.origin(self.schema)
+        counts, _, moments = self.schema.blocks
+        return centring.centre(
+            self.schema, self.integers[: counts.size], self.integers[moments.offset :], self.sigma
+        )
 
     @property
     def _moment_unit(self) -> Array:
@@ -100,7 +124,7 @@ class NoisyStatistics:
         if schema.moments == "none":
             return np.ones(1)
         step = schema.radius / schema.grid
-        if schema.moments == "mean":
+        if schema.moments in ("mean", "centre"):
             return np.full(1, step / schema.moment_weight)
         if schema.moments == "diagonal":
             rows = np.array([step / schema.grid, step**2])

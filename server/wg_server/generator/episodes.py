@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from wg_common.class_means import nothing
 from wg_common.privacy import mechanism
-from wg_common.privacy.exact import exact_statistics
 from wg_common.privacy.schema import StatisticsSchema, default_schema
-from wg_common.privacy.simulate import simulate_release
+from wg_common.privacy.simulate import simulate_statistics
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_server.generator.blup import Prediction
 from wg_server.generator.condition import Condition, condition
@@ -236,11 +235,10 @@ class Plants:
             labels=labels,
             clip_radius=self._radius,
         )
-        exact = exact_statistics(schema, features, y)
-        if epsilon == NO_NOISE:
-            return NoisyStatistics(schema, exact, 0.0)
-        sigma = _sigma(self._encoder, features.shape[1], self._radius, epsilon)
-        return NoisyStatistics(schema, simulate_release(exact, sigma, rng), sigma)
+        sigma = 0.0
+        if epsilon != NO_NOISE:
+            sigma = _sigma(self._encoder, features.shape[1], self._radius, epsilon)
+        return simulate_statistics(schema, features, y, sigma, rng)
 
 
 def normalise(

@@ -2,7 +2,10 @@
 
 Noisy counts are worth little when a class has few records (at epsilon 1 their standard deviation
 is about 40), so a site's records per class are inferred from counts and from the energy of the
-class sums together, and whether a class is there at all is a probability.
+class sums together, and whether a class is there at all is a probability. In a centred release the
+energy is that of the sum over all records, and a class mean is the centre plus the mean deviation
+from it: the centre is known to the last digit, so that its noise is on no class mean
+(docs/decisions/0111).
 
 Everything is post-processing: free, and deterministic.
 """
@@ -15,12 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.class_means import SiteEvidence, nothing
+from wg_common.privacy import centring
 from wg_common.privacy.statistics import NoisyStatistics
 
 Floats = NDArray[np.float64]
 
 _NORM_SQUARED = 0.6
 """Typical squared norm of a class mean, in squared clip radii, over the zoo."""
+_DEVIATION_SQUARED = 0.3
+"""Typical squared deviation of a class mean from the centre, in squared radii of the sums."""
 _GRID = np.exp(np.linspace(0.0, np.log(3000.0), 60))
 _PRESENT_LOG_ODDS = 2.0
 _SPREAD = 0.6
@@ -35,20 +41,19 @@ def site_evidence(statistics: NoisyStatistics, labels: Sequence[str]) -> SiteEvi
         labels: Target classes.
     """
     schema = statistics.schema
-    classes, d, radius = len(labels), schema.dimension, schema.radius
-    result = nothing(classes, d)
+    result = nothing(len(labels), schema.dimension)
     where = {name: row for row, name in enumerate(schema.labels)}
     rows = np.array([where.get(name, -1) for name in labels])
     known = rows >= 0
     counts, sums = statistics.counts(), statistics.sums()
-    typical = _typical_count(counts, sums, statistics, radius) if len(schema.labels) else 1.0
+    typical = _typical_count(statistics) if len(schema.labels) else 1.0
     if known.any():
         weight = _shrinkage(typical, statistics.count_std)
         n = np.maximum(typical + weight * (counts - typical), 0.1 * typical)
         n = np.maximum(n, 1.0)
-        present = _presence(counts, sums, n, statistics, radius)
+        present = _presence(n, statistics)
         n, present, chosen = n[rows[known]], present[rows[known]], sums[rows[known]]
-        result.means[known] = chosen / n[:, None]
+        result.means[known] = statistics.centre() + chosen / n[:, None]
         result.noise[known] = (statistics.sum_std / n) ** 2
         result.counts[known] = n
         result.present[known] = present
@@ -71,18 +76,18 @@ def _shrinkage(typical: float, count_std: float) -> float:
     return prior / (prior + count_std**2)
 
 
-def _typical_count(
-    counts: Floats, sums: Floats, statistics: NoisyStatistics, radius: float
-) -> float:
-    """Records of a class, by their posterior mean on a log scale over a grid."""
+def _typical_count(statistics: NoisyStatistics) -> float:
+    """Records of a class, by their posterior mean on a log scale over a grid.
+
+    Two things tell of them: the mean count, and the energy of what is known of where records lie.
+    """
+    counts = statistics.counts()
     if statistics.sigma == 0:
         seen = counts[counts > 0]
         return float(seen.mean()) if len(seen) else 1.0
-    k, d = sums.shape
-    std, count_std = statistics.sum_std, statistics.count_std
-    energy = float((sums**2).sum()) - k * d * std**2
-    expected = k * _GRID**2 * _NORM_SQUARED * radius**2
-    spread = 2 * k * d * std**4 + 4 * std**2 * expected + (0.6 * expected) ** 2
+    k, count_std = len(counts), statistics.count_std
+    energy, noise, expected, doubt = _energy(statistics)
+    spread = noise + (doubt * expected) ** 2
     log_weight = -((energy - expected) ** 2) / (2 * spread) - np.log(spread) / 2
     log_weight -= (counts.mean() - _GRID) ** 2 / (2 * (count_std**2 / k + (0.2 * _GRID) ** 2))
     log_weight -= np.log(count_std**2 / k + (0.2 * _GRID) ** 2) / 2
@@ -90,15 +95,44 @@ def _typical_count(
     return float(np.exp((weight * np.log(_GRID)).sum() / weight.sum()))
 
 
-def _presence(
-    counts: Floats, sums: Floats, n: Floats, statistics: NoisyStatistics, radius: float
-) -> Floats:
+def _energy(statistics: NoisyStatistics) -> tuple[float, Floats, Floats, float]:
+    """What the squared length of the sums says of counts.
+
+    Returns:
+        The energy less that of the noise; for each count of the grid the variance of its noise and
+        what it would be; and the relative spread of that between sites.
+    """
+    schema, k = statistics.schema, len(statistics.schema.labels)
+    if schema.centred:
+        total, std = statistics.moments(), float(statistics.moment_std[0])
+        size = schema.dimension
+        records = k * _GRID + _extra(statistics)
+        expected = (records * float(centring.TYPICAL) * schema.radius) ** 2
+        doubt = 2 * float(centring.TYPICAL_VARIANCE) ** 0.5
+    else:
+        total, std = statistics.sums(), statistics.sum_std
+        size = k * schema.dimension
+        expected = k * _GRID**2 * _NORM_SQUARED * schema.radius**2
+        doubt = 0.6
+    noise = 2 * size * std**4 + 4 * std**2 * expected
+    return float(np.square(total).sum()) - size * std**2, noise, expected, doubt
+
+
+def _extra(statistics: NoisyStatistics) -> float:
+    """Records without a label, if there is more of them than noise."""
+    found = statistics.unlabelled()
+    return found if found > 3 * statistics.count_std else 0.0
+
+
+def _presence(n: Floats, statistics: NoisyStatistics) -> Floats:
     """Posterior probability that a class has records, from its count and its sum's energy."""
+    counts, sums = statistics.counts(), statistics.sums()
     if statistics.sigma == 0:
         return (counts > 0.5).astype(np.float64)
     d = sums.shape[1]
     var, count_var = statistics.sum_std**2, statistics.count_std**2
-    signal = n**2 * _NORM_SQUARED * radius**2 / d
+    share = _DEVIATION_SQUARED if statistics.schema.centred else _NORM_SQUARED
+    signal = n**2 * share * statistics.sum_radius**2 / d
     energy = (sums**2).sum(axis=1)
     gain = energy / 2 * (1 / var - 1 / (var + signal)) - d / 2 * np.log1p(signal / var)
     spread = count_var + (_SPREAD * n) ** 2
@@ -110,10 +144,10 @@ def _presence(
 def _domain(statistics: NoisyStatistics, total: float) -> tuple[Floats, float, float]:
     """Mean over all records, its noise variance, and the number of records."""
     schema = statistics.schema
-    if schema.moments not in ("mean", "diagonal"):
+    if schema.moments not in ("mean", "centre", "diagonal"):
         return np.zeros(schema.dimension), np.inf, 1.0
     moments, std = statistics.moments(), statistics.moment_std
-    first = moments if schema.moments == "mean" else moments[0]
+    first = moments[0] if schema.moments == "diagonal" else moments
     noise = float(np.asarray(std).ravel()[0])
     unlabelled = statistics.unlabelled()
     prior = max(total, 1.0) ** 2

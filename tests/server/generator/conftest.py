@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from wg_common.privacy import mechanism
-from wg_common.privacy.exact import exact_statistics
 from wg_common.privacy.schema import default_schema
-from wg_common.privacy.simulate import simulate_release
+from wg_common.privacy.simulate import simulate_statistics
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_server.generator import memory
 from wg_server.generator.codec import fit_codec
@@ -72,12 +71,8 @@ class World:
         schema = default_schema(
             encoder=ENCODER, dimension=DIMENSION, labels=labels, clip_radius=1.0
         )
-        exact = exact_statistics(schema, x, y)
-        if epsilon is None:
-            return NoisyStatistics(schema, exact, 0.0)
-        sigma = mechanism.sigma_for(schema, epsilon, 1e-5)
-        noisy = simulate_release(exact, sigma, np.random.default_rng((family, site, 3)))
-        return NoisyStatistics(schema, noisy, sigma)
+        sigma = 0.0 if epsilon is None else mechanism.sigma_for(schema, epsilon, 1e-5)
+        return simulate_statistics(schema, x, y, sigma, np.random.default_rng((family, site, 3)))
 
 
 @pytest.fixture(scope="session")

@@ -16,10 +16,9 @@ from tests.server.enrolling import UNSEEN
 from wg_common import canonical, signing
 from wg_common import statistics_file as sf
 from wg_common.errors import ConfigError, DecodeError, VerificationError
-from wg_common.privacy.exact import exact_statistics
 from wg_common.privacy.mechanism import sigma_for
 from wg_common.privacy.schema import default_schema
-from wg_common.privacy.simulate import simulate_release
+from wg_common.privacy.simulate import simulate_statistics
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_common.protocol import EnrolmentRequest
 from wg_server.home import ServerConfig, ServerHome
@@ -126,9 +125,8 @@ def _release(home: ServerHome, domain: Domain, epsilon: float) -> NoisyStatistic
     weights = Zoo(home.zoo).read(domain.entry)
     features = np.repeat(weights.features, 200, axis=0)
     labels = np.repeat(weights.labels, 200)
-    exact = exact_statistics(schema, features, labels)
     sigma = sigma_for(schema, epsilon, 1e-5)
-    return NoisyStatistics(schema, simulate_release(exact, sigma, np.random.default_rng(1)), sigma)
+    return simulate_statistics(schema, features, labels, sigma, np.random.default_rng(1))
 
 
 def test_a_plant_of_the_zoo_lies_in_it_and_one_from_elsewhere_does_not(
