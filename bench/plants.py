@@ -19,7 +19,7 @@ from wg_common import canonical
 from wg_common.errors import DataError
 from wg_common.nets.encoder import Encoder
 from wg_common.privacy import mechanism
-from wg_common.privacy.schema import default_schema
+from wg_common.privacy.schema import Moments, default_schema
 from wg_common.privacy.simulate import simulate_statistics
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_server.zoo.procedural import cameras
@@ -143,9 +143,12 @@ def release(
     labels: tuple[str, ...],
     epsilon: float,
     rng: np.random.Generator,
+    moments: Moments = "centre",
 ) -> NoisyStatistics:
     """A release of records ``[n, d]``, with the code and the scale of real ones; inf: no noise."""
-    schema = default_schema(encoder=encoder, dimension=x.shape[1], labels=labels, clip_radius=1.0)
+    schema = default_schema(
+        encoder=encoder, dimension=x.shape[1], labels=labels, clip_radius=1.0, moments=moments
+    )
     sigma = 0.0 if np.isinf(epsilon) else mechanism.sigma_for(schema, epsilon, DELTA)
     return simulate_statistics(schema, x, y, sigma, rng)
 

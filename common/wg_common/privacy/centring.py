@@ -5,17 +5,19 @@ class from another. So a centred release spends a part of its budget on counts a
 all records, and sums what is left of each record about a centre C, clipped to a smaller radius r:
 noise is proportional to r, not to the whole clip radius (docs/centred-release.md).
 
-C has the direction of the released sum. Its length is that of the sum, less what the noise adds to
-its square, over the number of records; and that number is a weighted mean of two estimates: the
+The length L of the site's mean is estimated as that of the released sum, less what the noise adds
+to its square, over the number of records; and that number is a weighted mean of two estimates: the
 released counts, and what it would be if sites' means were ``TYPICAL`` clip radii long. Weights are
-inverse variances. Then ``r^2 = S^2 - |C|^2``: for records on the sphere, their mean squared
-distance from their mean.
+inverse variances. Then ``r^2 = S^2 - L^2``: for records on the sphere, the mean squared distance
+from their mean. C has the direction of the released sum and the length L times the cosine that is
+expected between released and true sum, so that it is near the origin where there is little but
+noise.
 
 *Guarantee.* None is needed: C, r and the weight are functions of released integers and of public
 numbers alone, so they cost nothing, and however bad they are the sensitivity holds (``schema``).
 All is exact arithmetic on integers and fractions: plant, server and auditor find the same centre on
 every machine. Edge cases: a released sum with no more length than noise gives C = 0 and r = S, a
-release about the origin; a number of records that is too small, or negative, gives the longest C
+release about the origin; a number of records that is too small, or negative, gives the greatest L
 that is allowed, ``LONGEST``, so that r is at least .34 S.
 """
 
@@ -37,7 +39,7 @@ TYPICAL = Fraction(4, 5)
 TYPICAL_VARIANCE = Fraction(1, 25)
 """Squared relative spread of it."""
 LONGEST = Fraction(15, 16)
-"""No centre is longer, clip radii."""
+"""No site's mean is taken to be longer, clip radii."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,7 +78,7 @@ def centre(schema: StatisticsSchema, counts: Integers, total: Integers, sigma: f
     signal = math.floor(energy - len(sums) * variance)
     if signal <= 0:
         return origin(schema)
-    length = math.isqrt(signal)  # of the sum over all records, times its weight
+    length = math.isqrt(signal)  # of the sum without its noise, weighted
     unit = schema.moment_weight * schema.grid  # what one record on the sphere adds to it
     typical = Fraction(length, unit) / TYPICAL
     spread = typical**2 * TYPICAL_VARIANCE
@@ -84,10 +86,10 @@ def centre(schema: StatisticsSchema, counts: Integers, total: Integers, sigma: f
     noise = len(counts) * variance / schema.count_weight**2
     records = (counted * spread + typical * noise) / (spread + noise)
     records = max(records, Fraction(length, unit) / LONGEST)
-    longest = math.floor(schema.grid * Fraction(length, unit) / records)
-    norm = math.isqrt(energy - 1) + 1  # rounded up, so that the point is no longer than ``longest``
-    point = [abs(value) * longest // norm * (1 if value > 0 else -1) for value in sums]
-    radius = math.isqrt(schema.grid**2 - sum(value * value for value in point))
+    mean = math.floor(schema.grid * Fraction(length, unit) / records)
+    # Direction times length times cosine: V / |V| * mean * length / |V|.
+    point = [abs(value) * mean * length // energy * (1 if value > 0 else -1) for value in sums]
+    radius = math.isqrt(schema.grid**2 - mean**2)
     return Centre(
         np.array(point, dtype=np.int64), radius, schema.sum_weight * schema.grid // radius
     )

@@ -17,7 +17,7 @@ from wg_common.errors import DataError
 from wg_common.privacy.exact import exact_statistics, quantise
 from wg_common.privacy.schema import Moments, StatisticsSchema, default_schema
 
-KINDS: tuple[Moments, ...] = ("none", "mean", "diagonal", "second")
+KINDS: tuple[Moments, ...] = ("none", "mean", "centre", "diagonal", "second")
 D = 4
 
 
@@ -43,6 +43,7 @@ def record_vector(schema: StatisticsSchema, q: Sequence[int], label: int) -> lis
     moments = {
         "none": [],
         "mean": list(q),
+        "centre": list(q),
         "diagonal": [s * value for value in q] + [value * value for value in q],
         "second": [
             (1024 if i == j else 1448) * q[i] * q[j]

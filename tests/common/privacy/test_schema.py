@@ -27,7 +27,7 @@ from wg_common.privacy.schema import (
 Float = NDArray[np.float64]
 Data = tuple[Float, NDArray[np.int64], list[str] | None]
 
-KINDS: tuple[Moments, ...] = ("none", "mean", "diagonal", "second")
+KINDS: tuple[Moments, ...] = ("none", "mean", "centre", "diagonal", "second")
 RULES: tuple[tuple[Any, int], ...] = (("record", 1), ("weight", 1), ("cap", 1), ("cap", 3))
 DOMAINS: tuple[tuple[str, ...], ...] = (("a", "b", "c"), ("only",), ())
 D = 5
@@ -226,8 +226,10 @@ def test_default_shares_are_what_was_decided(moments: Moments) -> None:
     total = Fraction(schema.sensitivity_squared())
     counts = float(schema.count_weight**2 / total)
     sums = float(schema.sum_weight**2 * s2 / total)
-    expected = {"none": 0.99, "mean": 0.94, "diagonal": 0.89, "second": 0.69}[moments]
-    assert counts == pytest.approx(0.01, rel=0.02)
+    expected = {"none": 0.99, "mean": 0.94, "centre": 0.75, "diagonal": 0.89, "second": 0.69}[
+        moments
+    ]
+    assert counts == pytest.approx(0.05 if moments == "centre" else 0.01, rel=0.02)
     assert sums == pytest.approx(expected, rel=0.01)
 
 
@@ -250,7 +252,9 @@ def test_a_schema_survives_the_wire(schema: StatisticsSchema) -> None:
 
 
 BAD: list[dict[str, Any]] = [
-    {"version": 2},
+    {"version": 1},
+    {"version": 3},
+    {"moments": "mean"},
     {"encoder": "XY"},
     {"encoder": ""},
     {"dimension": 0},
@@ -270,7 +274,7 @@ BAD: list[dict[str, Any]] = [
     {"count_weight": 1 << 53},
     {"sum_weight": 0},
     {"moment_weight": 0},
-    {"moment_weight": 1 << 20},
+    {"moment_weight": 1 << 40},
     {"labels": ()},
     {"moments": "none"},
     {"unit_cap": 0},

@@ -9,12 +9,13 @@ import pytest
 from numpy.typing import NDArray
 
 from wg_common.errors import DecodeError
+from wg_common.privacy import centring
 from wg_common.privacy.exact import exact_statistics
 from wg_common.privacy.schema import Moments, StatisticsSchema, default_schema
-from wg_common.privacy.simulate import simulate_release
+from wg_common.privacy.simulate import simulate_release, simulate_statistics
 from wg_common.privacy.statistics import NoisyStatistics
 
-KINDS: tuple[Moments, ...] = ("none", "mean", "diagonal", "second")
+KINDS: tuple[Moments, ...] = ("none", "mean", "centre", "diagonal", "second")
 D, N, R = 6, 40, 3.0
 
 
@@ -33,15 +34,18 @@ def data(seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
 def test_without_noise_statistics_are_those_of_the_data(moments: Moments) -> None:
     x, y = data()
     schema = make(moments)
-    found = NoisyStatistics(schema, exact_statistics(schema, x, y), 0.0)
+    found = simulate_statistics(schema, x, y, 0.0, np.random.default_rng(0))
     tolerance = N * R * 2 / schema.grid
     assert found.counts().tolist() == [(y == 0).sum(), (y == 1).sum()]
     assert found.unlabelled() == (y == -1).sum()
-    sums = np.stack([x[y == k].sum(axis=0) for k in range(2)])
+    u = x - found.centre()
+    u *= np.minimum(1, found.sum_radius / np.linalg.norm(u, axis=1, keepdims=True))
+    sums = np.stack([u[y == k].sum(axis=0) for k in range(2)])
     assert np.allclose(found.sums(), sums, atol=tolerance)
     expected: Any = {
         "none": np.zeros(0),
         "mean": x.sum(axis=0),
+        "centre": x.sum(axis=0),
         "diagonal": np.stack([x.sum(axis=0), (x**2).sum(axis=0)]),
         "second": x.T @ x,
     }[moments]
@@ -54,23 +58,39 @@ def test_the_stated_noise_is_the_noise_on_each_part(moments: Moments) -> None:
     # 400 draws: a standard deviation is within 5 * 3.5 % of its value but for 1 in 10^6.
     schema = make(moments)
     x, y = data()
-    exact = exact_statistics(schema, x, y)
-    clean = NoisyStatistics(schema, exact, 0.0)
     rng = np.random.default_rng(1)
-    sigma = 1e9
-    draws = [
-        NoisyStatistics(schema, simulate_release(exact, sigma, rng), sigma) for _ in range(400)
-    ]
-    for part in ("counts", "sums", "moments"):
-        residual = np.stack([getattr(d, part)() - getattr(clean, part)() for d in draws])
-        stated = {
-            "counts": draws[0].count_std,
-            "sums": draws[0].sum_std,
-            "moments": draws[0].moment_std,
-        }[part]
-        scaled = residual / stated
+    sigma = 1e9 if moments != "centre" else 1e6  # so that there is a centre, and another each time
+    draws = [simulate_statistics(schema, x, y, sigma, rng) for _ in range(400)]
+    assert (len({d.sum_radius for d in draws}) > 50) == (moments == "centre")
+    for part, std in (("counts", "count_std"), ("sums", "sum_std"), ("moments", "moment_std")):
+        scaled = np.stack(
+            [
+                (getattr(d, part)() - getattr(exact_for(d, x, y), part)()) / getattr(d, std)
+                for d in draws
+            ]
+        )
         if scaled.size:
             assert np.std(scaled, axis=0) == pytest.approx(1.0, rel=0.18)
+
+
+def exact_for(
+    draw: NoisyStatistics, x: NDArray[np.float64], y: NDArray[np.int64]
+) -> NoisyStatistics:
+    """What a release had been without noise on anything but what its centre was found from."""
+    counts, _, moments = draw.schema.blocks
+    about = centring.origin(draw.schema)
+    if draw.schema.centred:
+        about = centring.centre(
+            draw.schema,
+            draw.integers[: counts.size],
+            draw.integers[moments.offset :],
+            draw.sigma,
+        )
+    clean = NoisyStatistics(
+        draw.schema, exact_statistics(draw.schema, x, y, centre=about), draw.sigma
+    )
+    vars(clean)["_about"] = about
+    return clean
 
 
 def test_without_labels_there_are_no_sums() -> None:
