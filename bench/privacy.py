@@ -40,7 +40,7 @@ def release_of(epsilon: float) -> PrivacyEvent:
 def releases() -> None:
     rng = np.random.default_rng(0)
     labels = [f"class-{number}" for number in range(10)]
-    kinds: tuple[Moments, ...] = ("none", "mean", "diagonal", "second")
+    kinds: tuple[Moments, ...] = ("none", "mean", "centre", "diagonal", "second")
     for moments in kinds:
         schema = default_schema(
             encoder="00", dimension=64, labels=labels, clip_radius=1.0, moments=moments

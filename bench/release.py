@@ -1,8 +1,8 @@
 """Centred releases against plain ones, at one price. Run with ``python -m bench.release``.
 
 Both are made of the same records of plants cut from real data sets, at the same epsilon and delta,
-by the code of real releases with simulated noise: ``plain`` sums features about the origin and
-releases squares as well (schema version 1, moments ``diagonal``), ``centred`` is what plants release
+by the code of real releases with simulated noise: ``plain`` sums features about the origin, and
+their squares (schema version 1, moments ``diagonal``); ``centred`` is what plants release
 today. Judged are
 
 * class means as the server reads them: mean squared distance from the exact means of the records

@@ -121,7 +121,9 @@ def statistics_request(
     sensitivity = math.ceil(schema.sensitivity_squared("add-remove"))
     event = events.gaussian_event(sensitivity, sigma)
     mechanism = Mechanism(
-        name="joint discrete Gaussian over exact integers",
+        name="two discrete Gaussians over exact integers, sums about a centre from the first"
+        if schema.centred
+        else "joint discrete Gaussian over exact integers",
         encoder=schema.encoder,
         blocks=tuple(BlockShare(block.name, block.size, block.weight) for block in schema.blocks),
         bits=schema.bits,

@@ -42,7 +42,7 @@ def layout(schema: StatisticsSchema, moments: str) -> Layout:
 
 @settings(deadline=None, max_examples=150, derandomize=True)
 @given(
-    moments=st.sampled_from(["none", "mean", "diagonal", "second"]),
+    moments=st.sampled_from(["none", "mean", "centre", "diagonal", "second"]),
     rule=st.sampled_from([("record", 1), ("weight", 1), ("cap", 1), ("cap", 7)]),
     labels=st.integers(0, 5),
     dimension=st.integers(2, 70).filter(lambda d: d != 3),

@@ -148,21 +148,23 @@ def test_neighbours_that_release_the_same_first_part_differ_by_no_more_in_the_se
         exact = exact_statistics(schema, x, y)
         shift = (noise * sigma * rng.choice([-1.0, 1.0], len(parts(schema, exact)[0]))).astype(int)
         said = parts(schema, exact)[0] + shift
-        found = []
-        for rows in (slice(None), slice(1, None)):
-            mine = x[rows], y[rows]
-            answers = iter([said])
-            found.append(
-                mechanism.in_parts(
-                    schema,
-                    exact_statistics(schema, *mine),
-                    lambda centre, mine=mine: exact_statistics(schema, *mine, None, centre),  # type: ignore[misc]
-                    sigma,
-                    lambda part, answers=answers: next(answers, part),  # type: ignore[misc]
-                )
-            )
-        assert np.array_equal(*(parts(schema, f)[0] for f in found))
-        assert square(found[0] - found[1]) <= second
+        one, other = (
+            _released(schema, x[rows], y[rows], said) for rows in (slice(0, None), slice(1, None))
+        )
+        assert np.array_equal(parts(schema, one)[0], parts(schema, other)[0])
+        assert square(one - other) <= second
+
+
+def _released(schema: StatisticsSchema, x: Floats, y: Integers, said: Integers) -> Integers:
+    """A release whose first part came out as ``said``, and whose second part has no noise."""
+    answers = iter([said])
+    return mechanism.in_parts(
+        schema,
+        exact_statistics(schema, x, y),
+        lambda centre: exact_statistics(schema, x, y, None, centre),
+        mechanism.sigma_for(schema, 1.0, 1e-5),
+        lambda part: next(answers, part),
+    )
 
 
 def test_the_charge_is_what_both_parts_cost_together_in_both_accountants() -> None:
