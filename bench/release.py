@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,12 +157,13 @@ def _judge(
             return []
         for epsilon in EPSILONS:
             for shots in SHOTS:
-                rng = np.random.default_rng((seed, shots))
-                x, y = _drawn(plants, shots, rng)
+                entropy = (zlib.crc32(name.encode()), seed, shots)
+                x, y = _drawn(plants, shots, np.random.default_rng((1, *entropy)))
                 error: dict[Kind, float] = {}
                 accuracy: dict[Kind, dict[str, float]] = {}
                 for kind in KINDS:
-                    own, others = _releases(generators[kind], plants, x, y, epsilon, kind, seed)
+                    rng = np.random.default_rng((2, *entropy))
+                    own, others = _releases(generators[kind], plants, x, y, epsilon, kind, rng)
                     error[kind] = _error(own, x[:, : plants.dimension], y, plants.labels)
                     accuracy[kind] = _heads(
                         generators[kind], plants, own, others, seed, generated=not options.no_heads
@@ -187,12 +189,13 @@ def _releases(
     y: Ints,
     epsilon: float,
     kind: Kind,
-    seed: int,
+    rng: np.random.Generator,
 ) -> tuple[NoisyStatistics, list[NoisyStatistics]]:
     d, encoder, found = plants.dimension, generator.parts.encoder, []
-    rng = np.random.default_rng((seed, 4))
     sites = [(x, y)]
     for sx, sy in plants.sisters:
+        if not len(sy):
+            continue
         kept = np.concatenate([np.flatnonzero(sy == c)[:SISTER_SHOTS] for c in np.unique(sy)])
         sites.append((sx[kept], sy[kept]))
     for sx, sy in sites:

@@ -89,6 +89,7 @@ def test_numbers_and_settings_are_parsed_in_one_place(trees: dict[str, ast.AST])
             for place in (
                 "ledger/state",
                 "ledger/charging",
+                "privacy/centring",
                 "privacy/events",
                 "privacy/mechanism",
                 "privacy/schema",
