@@ -51,7 +51,7 @@ def site_evidence(statistics: NoisyStatistics, labels: Sequence[str]) -> SiteEvi
         weight = _shrinkage(typical, statistics.count_std)
         n = np.maximum(typical + weight * (counts - typical), 0.1 * typical)
         n = np.maximum(n, 1.0)
-        present = _presence(n, statistics)
+        present = _presence(n, typical, statistics)
         n, present, chosen = n[rows[known]], present[rows[known]], sums[rows[known]]
         result.means[known] = statistics.centre() + chosen / n[:, None]
         result.noise[known] = (statistics.sum_std / n) ** 2
@@ -124,19 +124,22 @@ def _extra(statistics: NoisyStatistics) -> float:
     return found if found > 3 * statistics.count_std else 0.0
 
 
-def _presence(n: Floats, statistics: NoisyStatistics) -> Floats:
-    """Posterior probability that a class has records, from its count and its sum's energy."""
+def _presence(n: Floats, typical: float, statistics: NoisyStatistics) -> Floats:
+    """Posterior probability that a class has records, from its count and its sum's energy.
+
+    A class that is there has about as many as is typical: ``n`` is small where none were seen.
+    """
     counts, sums = statistics.counts(), statistics.sums()
     if statistics.sigma == 0:
         return (counts > 0.5).astype(np.float64)
     d = sums.shape[1]
     var, count_var = statistics.sum_std**2, statistics.count_std**2
     share = _DEVIATION_SQUARED if statistics.schema.centred else _NORM_SQUARED
-    signal = n**2 * share * statistics.sum_radius**2 / d
+    signal = np.maximum(n, typical / 2) ** 2 * share * statistics.sum_radius**2 / d
     energy = (sums**2).sum(axis=1)
     gain = energy / 2 * (1 / var - 1 / (var + signal)) - d / 2 * np.log1p(signal / var)
-    spread = count_var + (_SPREAD * n) ** 2
-    gain = gain + counts**2 / (2 * count_var) - (counts - n) ** 2 / (2 * spread)
+    spread = count_var + (_SPREAD * typical) ** 2
+    gain = gain + counts**2 / (2 * count_var) - (counts - typical) ** 2 / (2 * spread)
     gain = gain - np.log(spread / count_var) / 2 + _PRESENT_LOG_ODDS
     return np.asarray(1 / (1 + np.exp(-np.clip(gain, -30, 30))))
 
