@@ -18,6 +18,7 @@ with replacement: the noise of many records, the sampling error of few.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import zlib
 from collections.abc import Sequence
@@ -78,7 +79,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--sets", default=",".join(cuts.DATASETS), help="with commas")
     parser.add_argument("--no-heads", action="store_true", help="T-BLUP alone, no generator")
-    parser.add_argument("--json", type=Path, help="write configuration and rows here")
+    parser.add_argument("--results", type=Path, help="JSON lines: the configuration, then rows")
     options = parser.parse_args()
     homes = {"centred": options.home, "plain": options.plain_home or options.home}
     generators = {kind: load_generator(ServerHome(homes[kind]).generator) for kind in KINDS}
@@ -90,15 +91,14 @@ def main() -> None:
         print(
             f"{name}: {len(found)} plants" if found else f"{name}: not here, left out", flush=True
         )
-    if options.json:
-        settings = {kind: generators[kind].id for kind in KINDS}
-        document = {
-            "generators": settings,
+    if options.results:
+        settings = {
+            "generators": {kind: generators[kind].id for kind in KINDS},
             "seeds": options.seeds,
             "machine": machine(),
-            "rows": [{k: getattr(row, k) for k in Row.__slots__} for row in rows],
         }
-        options.json.write_text(json.dumps(document, indent=1) + "\n")
+        lines = [json.dumps(settings), *(json.dumps(dataclasses.asdict(row)) for row in rows)]
+        options.results.write_text("\n".join(lines) + "\n")
     print("\n".join(table(rows)))
 
 

@@ -51,7 +51,7 @@ from wg_server.generator.generate import Generator, Memory, generate, load_gener
 from wg_server.home import ServerHome
 from wg_server.zoo.procedural_windows import sensors
 
-VERSION = 3
+VERSION = 4
 DATASETS = (
     "cwru_de",
     "cwru_type",
