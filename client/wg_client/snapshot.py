@@ -9,10 +9,11 @@
     snapshots/3/records.npz      labels, keyed digests of contents and units, shapes, rows, stamps
     snapshots/3/listing.json     ``Listing``: names, what was set aside, what counts once
 
-An answer reads the manifest, the statistics, and what the second part of a release sums anew about
-its centre: features, labels and units. Its outcome depends on no record; how long it takes depends
-on how many there are, and is hidden by the time slot (docs/centred-release.md). Everything is private, mode 0600 in folders of mode 0700. A snapshot is written to a
-temporary folder and renamed, so it is there as a whole or not at all; ``freeze`` makes them.
+An answer reads the manifest, the statistics, and what the second part of a release sums about its
+centre: features, labels, units. Its outcome depends on no record; how long it takes depends on how
+many there are, which its time slot hides (docs/centred-release.md). Everything is private, mode
+0600 in folders of mode 0700. A snapshot is written to a temporary folder and renamed, so it is
+there as a whole or not at all; ``freeze`` makes them.
 
 The commitment of a version is an HMAC under the site's secret of 32 random bytes, the *salt*, and
 of the records in sorted order: two versions of equal content have different commitments, and
@@ -179,7 +180,7 @@ class Snapshot:
         return found
 
     def statistics_about(self, centre: Centre) -> Integers:
-        """Exact integer statistics with the sums about a centre, int64 ``[schema.length]``. Private.
+        """Exact statistics with the sums about a centre, int64 ``[schema.length]``. Private.
 
         Raises:
             VerificationError: Features or records are not those that were frozen.
