@@ -247,7 +247,12 @@ def test_a_release_is_made_without_ledger_and_network(make_plant: MakePlant) -> 
     key = signing.load(plant.home.signing_key)
     made = [
         release.make(
-            plant.config, snapshot, request, key=key, sampler=lambda exact, _: exact, release_id="r"
+            plant.config,
+            snapshot,
+            request,
+            key=key,
+            sampler=lambda exact, _: exact,
+            release_id="ab",
         )
         for _ in range(2)
     ]
