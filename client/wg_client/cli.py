@@ -90,10 +90,15 @@ def main() -> None:
 @click.option("--unit-cap", type=int, default=1, show_default=True, help="For --unit-rule cap.")
 @click.option("--name", help="Public name of the data set; default: the site's name.")
 @click.option(
+    "--budget-of",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="HOME",
+    help="Another home of this plant, at another server: both draw on its one budget and ledger.",
+)
+@click.option(
     "--cap-epsilon",
-    default=PrivacyConfig().cap_epsilon,
-    show_default=True,
-    help="Cap on what all releases of this data set cost together.",
+    help="Cap on what all releases of this data set cost together. Default: "
+    f"{PrivacyConfig().cap_epsilon}, or that of --budget-of.",
 )
 @click.option(
     "--max-epsilon",
@@ -114,7 +119,8 @@ def init(
     unit_rule: Any,
     unit_cap: int,
     name: str | None,
-    cap_epsilon: str,
+    budget_of: Path | None,
+    cap_epsilon: str | None,
     max_epsilon: str | None,
     set_aside: bool,
     allow_empty: bool,
@@ -126,10 +132,13 @@ def init(
     hash; on a terminal you are asked whether it is the one that the operator told you.
     """
     if replace:
+        if budget_of is not None:
+            raise errors.UsageError("--budget-of: for a new home; a budget cannot be moved")
         _enrol_again(root, token, encoder, data, as_json)
         return errors.EXIT_OK
     if data is None:
         raise errors.UsageError("--data: needed, unless --replace enrols a home again")
+    from wg_client import config as configuration
     from wg_client.initialise import DataChoice, initialise, look
 
     if allow_empty and labels is None:
@@ -141,10 +150,17 @@ def init(
         name=name,
         set_aside=set_aside,
         allow_empty=allow_empty,
+        budget_of=budget_of,
     )
+    default = PrivacyConfig()
+    if budget_of is not None:
+        default = configuration.load(ClientHome(budget_of)).privacy
+    cap_epsilon = cap_epsilon or default.cap_epsilon
     privacy = PrivacyConfig(
         cap_epsilon=cap_epsilon,
+        cap_delta=default.cap_delta,
         max_request_epsilon=max_epsilon or default_request_epsilon(cap_epsilon),
+        max_request_delta=default.max_request_delta,
         unit_rule=unit_rule or ("weight" if unit_column else "record"),
         unit_cap=unit_cap,
     )

@@ -24,7 +24,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from wg_client import identity, link, transport
+from wg_client import identity, link, sharing, transport
 from wg_client.home import ClientHome
 from wg_common import atomic, canonical, key_files, protocol, signing
 from wg_common.errors import ConfigError, DecodeError, PeerError, VerificationError
@@ -76,7 +76,7 @@ def enrol(
 
     Raises:
         DecodeError: The token or the reply is damaged.
-        ConfigError: The token has expired.
+        ConfigError: The token has expired, or the ledger is shared with a server of the same name.
         VerificationError: The server, or the encoder, is not the one that the token names.
         PeerError: The server cannot be reached or refuses.
     """
@@ -102,6 +102,7 @@ def enrol(
         certificate, encoder = _check_reply(reply, token, home)
         if confirm is not None:
             confirm(encoder)
+        sharing.check_witness(home, reply.witness_name, reply.witness_key)
         opened.enrol_witness(reply.witness_name, bytes.fromhex(reply.witness_key))
         if reply.cosignature:
             opened.add_cosignature(first + reply.cosignature.encode(), reply.witness_name)

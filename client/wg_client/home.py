@@ -5,6 +5,7 @@
     client.yaml            configuration and policy, edited by the plant
     encoder.safetensors    the public encoder package, pinned by hash at enrolment
     ledger.sqlite          the privacy ledger
+    budget-of.json         instead of a ledger: the home whose ledger, ledger key and secret count
     keys/                  private halves, made on site, mode 0600
     certs/                 the client certificate and the server's CA certificate
     snapshots/             what releases are made from (private, never sent); see ``snapshot``
@@ -23,6 +24,7 @@ from pathlib import Path
 
 from wg_common import atomic
 from wg_common.errors import ConfigError
+from wg_common.ledger import place
 
 SECRET_BYTES = 32
 
@@ -44,9 +46,17 @@ class ClientHome:
         return self.root / "encoder.safetensors"
 
     @property
+    def budget(self) -> Path:
+        """The home that holds the ledger, its key, the site secret and the release lock.
+
+        This one, or the home that ``budget-of.json`` names; see ``wg_common.ledger.place``.
+        """
+        return place.ledger_home(self.root)
+
+    @property
     def ledger(self) -> Path:
         """The privacy ledger."""
-        return self.root / "ledger.sqlite"
+        return self.budget / place.LEDGER
 
     @property
     def keys(self) -> Path:
@@ -71,12 +81,17 @@ class ClientHome:
     @property
     def ledger_key(self) -> Path:
         """Ed25519 key that signs the ledger's checkpoints."""
-        return self.keys / "ledger.pem"
+        return self.budget / "keys" / "ledger.pem"
+
+    @property
+    def next_ledger_key(self) -> Path:
+        """The key that will sign the ledger, while it changes."""
+        return self.budget / "keys" / "ledger.next.pem"
 
     @property
     def site_secret(self) -> Path:
         """Secret of the keyed data commitment; never leaves."""
-        return self.keys / "site.secret"
+        return self.budget / "keys" / "site.secret"
 
     @property
     def certificate(self) -> Path:
@@ -96,7 +111,7 @@ class ClientHome:
     @property
     def units(self) -> Path:
         """Folder of keyed digests of the units that were charged, by data set."""
-        return self.root / "units"
+        return self.budget / "units"
 
     @property
     def outbox(self) -> Path:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wg_client import config as configuration
-from wg_client import encoder_pin
+from wg_client import encoder_pin, sharing
 from wg_client import freeze as freezing
 from wg_client.config import (
     AcceptanceConfig,
@@ -29,6 +29,7 @@ from wg_client.home import ClientHome
 from wg_client.inspection import Inspection, Stage, inspect
 from wg_common import canonical, protocol
 from wg_common.errors import ConfigError
+from wg_common.ledger import place
 from wg_common.nets.encoder import load_encoder
 from wg_common.protocol import EnrolmentReply
 
@@ -42,6 +43,7 @@ class DataChoice:
     Attributes:
         set_aside: Leave out what cannot be used.
         allow_empty: Go on without a record; needs declared labels.
+        budget_of: The home whose budget it draws on; None: the new home has its own.
     """
 
     path: Path
@@ -50,6 +52,7 @@ class DataChoice:
     name: str | None = None
     set_aside: bool = False
     allow_empty: bool = False
+    budget_of: Path | None = None
 
 
 def look(choice: DataChoice, privacy: PrivacyConfig, stage: Stage | None = None) -> Inspection:
@@ -112,6 +115,8 @@ def initialise(
         labels=found.data.label_names,
         unit_column=choice.unit_column,
     )
+    site = protocol.decode_token(token.strip()).site
+    shared = share(home, choice, privacy, site)
     encoder_pin.check_named(encoder, protocol.decode_token(token.strip()).encoder)
     seen = found
 
@@ -121,13 +126,39 @@ def initialise(
         if confirm is not None:
             confirm(encoder_pin.about(package))
 
-    enrolment = enrol(home, token, confirm=see)
+    enrolment = enrol(home, token, ledger=home.ledger if shared else None, confirm=see)
     config = _config(enrolment, settings, privacy, choice.name)
     configuration.save(home, config)
     frozen = freezing.freeze(
         home, found, set_aside=choice.set_aside, allow_empty=choice.allow_empty, stage=stage
     )
     return config, frozen
+
+
+def share(home: ClientHome, choice: DataChoice, privacy: PrivacyConfig, site: str) -> bool:
+    """Let a new home draw on another's budget, if that is wanted.
+
+    Args:
+        home: The new home.
+        choice: Names the other one.
+        privacy: Holds the cap.
+        site: Name of the site that the token is for.
+
+    Returns:
+        Whether the home has no ledger of its own.
+
+    Raises:
+        ConfigError: It cannot be; see ``sharing``.
+    """
+    if choice.budget_of is None:
+        if place.read(home.root) is not None:
+            raise ConfigError(f"{home.root}: draws on another home's budget; name it (--budget-of)")
+        return False
+    other = configuration.load(ClientHome(choice.budget_of))
+    cap = (privacy.cap_epsilon, privacy.cap_delta)
+    sharing.check_new(other, site=site, name=choice.name or site, cap=cap)
+    sharing.join(home, choice.budget_of)
+    return True
 
 
 def pinned_server(reply: EnrolmentReply) -> ServerConfig:

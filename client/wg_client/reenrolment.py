@@ -9,7 +9,8 @@ Statistics key, ledger and its key stay: releases that were made stay good. ``co
 keys, and the ledger: a new log under a new origin, whose first entry holds the old one's last
 checkpoint and all that was spent (decision 0028). Data set, policy and the secret of the data
 commitment stay, and so does the encoder, unless the owner names another. The old log is kept as
-``ledger-ORIGIN.sqlite`` for auditors.
+``ledger-ORIGIN.sqlite`` for auditors. A home that shares the ledger of another one (``sharing``) is
+replaced only: its server learns that ledger as it is now.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wg_client import config as configuration
-from wg_client import encoder_pin, enrolment
+from wg_client import encoder_pin, enrolment, sharing
 from wg_client.config import ClientConfig
 from wg_client.enrolment import Enrolment
 from wg_client.home import ClientHome
@@ -30,7 +31,7 @@ from wg_client.locks import only_node
 from wg_client.release import alone
 from wg_common import atomic, canonical, protocol, signing
 from wg_common.errors import ConfigError
-from wg_common.ledger import recovery
+from wg_common.ledger import place, recovery
 from wg_common.ledger.store import DatasetRecord, Ledger
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,8 @@ def replace(home: ClientHome, token: str, *, encoder: str | None = None) -> Clie
         if not stage.config.exists():
             look = _checked(home, config, token, encoder)
             _fresh(stage)
-            for name in ("signing_key", "ledger_key"):
+            shared = sharing.pass_on(home, stage)
+            for name in ("signing_key",) if shared else ("signing_key", "ledger_key"):
                 _copy_key(getattr(home, name), getattr(stage, name))
             done = enrolment.enrol(stage, token, ledger=home.ledger, confirm=look)
             configuration.save(stage, _pinned(config, done))
@@ -78,6 +80,7 @@ def compromise(
         DecodeError, PeerError, VerificationError: Enrolment failed, or the old ledger does not
             hold: then put the newest copy or export that does in its place.
     """
+    sharing.check_holds(home, "giving up a ledger", then="init --replace")
     config = configuration.load(home)
     stage = _stage(home)
     with only_node(home), alone(home):
@@ -105,8 +108,9 @@ def compromise(
 
 def _install(home: ClientHome, stage: ClientHome) -> ClientConfig:
     """Put what is new in its place, piece by piece; ``client.yaml`` last."""
+    shared = place.read(home.root) is not None
     _set_aside(home, stage)
-    if stage.ledger.exists() or not home.ledger.exists():
+    if not shared and (stage.ledger.exists() or not home.ledger.exists()):
         if home.ledger.exists():
             _keep_old(home)
         for path in stage.root.glob("ledger.sqlite*"):
@@ -115,6 +119,8 @@ def _install(home: ClientHome, stage: ClientHome) -> ClientConfig:
         atomic.move(path, home.root / path.relative_to(stage.root))
     if stage.encoder.exists():
         atomic.move(stage.encoder, home.encoder)
+    if place.read(stage.root) is not None:
+        atomic.move(stage.root / place.BUDGET_OF, home.root / place.BUDGET_OF)
     atomic.move(stage.config, home.config)
     shutil.rmtree(stage.root)
     return configuration.load(home)
@@ -134,7 +140,9 @@ def _set_aside(home: ClientHome, stage: ClientHome) -> None:
     The released bytes themselves are on the ledger.
     """
     key = configuration.load(stage).server.witness_key
-    if key == configuration.load(home).server.witness_key and not stage.ledger.exists():
+    told = place.read(stage.root)
+    ledger = stage.ledger.exists() if told is None else told != place.read(home.root)
+    if key == configuration.load(home).server.witness_key and not ledger:
         return
     for path in home.outbox.glob("*.wgs"):
         atomic.move(path, home.outbox / f"before-witness-{key[:16]}" / path.name)

@@ -37,7 +37,7 @@ from contextlib import contextmanager
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from wg_client import config as configuration
-from wg_client import cosigning, overlap
+from wg_client import cosigning, overlap, sharing
 from wg_client import plant as plants
 from wg_client import snapshot as snapshots
 from wg_client.config import ClientConfig
@@ -125,9 +125,18 @@ def open_ledger(home: ClientHome, *, at: float | None = None) -> Ledger:
     Args:
         home: The plant's home.
         at: Unix time, seconds, that its entries shall bear; None: each its own.
+
+    Raises:
+        ConfigError: It is another home's, and not as this home's server knows it.
     """
     clock = None if at is None else lambda: int(at)
-    return Ledger.open(home.ledger, signing.load(home.ledger_key), clock=clock)
+    ledger = Ledger.open(home.ledger, signing.load(home.ledger_key), clock=clock)
+    try:
+        sharing.check_told(home, ledger)
+    except ConfigError:
+        ledger.close()
+        raise
+    return ledger
 
 
 def current_snapshot(
@@ -302,12 +311,20 @@ def plain(number: str) -> str:
 
 
 @contextmanager
-def alone(home: ClientHome) -> Iterator[None]:
-    """The lock under which one process of this plant answers; freed when the process ends."""
+def alone(home: ClientHome, work: str = "release") -> Iterator[None]:
+    """The lock under which one process of this plant answers; freed when the process ends.
+
+    It lies beside the ledger: homes that share one answer one after the other.
+
+    Args:
+        home: The plant's home.
+        work: What is done alone; other work has another lock.
+    """
+    lock = home.budget / f".{work}.lock"
     try:
-        handle = os.open(home.root / ".release.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        handle = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise ConfigError(f"{home.root}: cannot be written: {error.strerror}") from error
+        raise ConfigError(f"{lock}: cannot be written: {error.strerror}") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -10,6 +10,9 @@ a command that was cut off is finished by running it again:
 5. the server is told, checks both signatures, and cosigns under the new key;
 6. covered files that hold proofs under the old key are set aside: they are made anew when asked
    for, from the same released bytes.
+
+A home that shares another home's ledger changes no key: it tells its own server of the change that
+was made there (steps 5 and 6).
 """
 
 from __future__ import annotations
@@ -20,12 +23,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wg_client import config as configuration
-from wg_client import link
+from wg_client import link, sharing
+from wg_client.config import ClientConfig
 from wg_client.home import ClientHome
 from wg_client.release import alone
 from wg_common import atomic, canonical, signing
 from wg_common.errors import PeerError, VerificationError
+from wg_common.ledger import place
 from wg_common.ledger import witness as witnesses
+from wg_common.ledger.place import BudgetOf
 from wg_common.ledger.store import Ledger
 from wg_common.protocol import KeyRotation
 
@@ -55,7 +61,10 @@ def rotate_key(home: ClientHome, *, on_step: Callable[[str], None] = lambda step
     """
     config = configuration.load(home)
     name = config.server.witness_name
-    coming = home.keys / "ledger.next.pem"
+    budget = place.read(home.root)
+    if budget is not None:
+        return _tell_of_shared(home, config, budget)
+    coming = home.next_ledger_key
     with alone(home), link.Link.open(home, config.server.fleet_url) as connection:
         if not coming.exists():
             with Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
@@ -80,6 +89,23 @@ def rotate_key(home: ClientHome, *, on_step: Callable[[str], None] = lambda step
         coming.unlink()
     log.info("ledger entry %d: another key signs from here", entry)
     return Rotated(entry, signing.public_bytes(new).hex())
+
+
+def _tell_of_shared(home: ClientHome, config: ClientConfig, budget: BudgetOf) -> Rotated:
+    """Tell this home's server of the key that the shared ledger got at its own home."""
+    with (
+        alone(home),
+        link.Link.open(home, config.server.fleet_url) as connection,
+        Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger,
+    ):
+        if ledger.origin != budget.origin:
+            sharing.check_told(home, ledger)
+        if ledger.public_key.hex() == budget.ledger_key:
+            sharing.check_holds(home, "a change of the ledger's key", then="rotate-key")
+        entry = _tell(ledger, connection, config.server.witness_name)
+        sharing.told(home, ledger)
+        _set_aside(home.outbox, entry)
+        return Rotated(entry, ledger.public_key.hex())
 
 
 def _tell(ledger: Ledger, connection: link.Link, witness: str) -> int:

@@ -19,7 +19,7 @@ import httpx
 import numpy as np
 
 from wg_client import config as configuration
-from wg_client import enrolment
+from wg_client import enrolment, sharing
 from wg_client.config import ClientConfig, DataConfig, PrivacyConfig
 from wg_client.config import ServerConfig as Pinned
 from wg_client.home import ClientHome
@@ -55,13 +55,13 @@ FAST = NodeOptions(poll_seconds=0.05, backoff_seconds=0.1, backoff_limit_seconds
 
 
 def make_home(
-    root: Path, *, message_seconds: int = 20, requests_per_second: int = 50
+    root: Path, *, message_seconds: int = 20, requests_per_second: int = 50, name: str = "central"
 ) -> ServerHome:
     """A new server home on free ports, with a stand-in for the encoder package."""
     home = ServerHome(root)
     fleet, enrol, admin = free_ports("127.0.0.1", 3)
     config = ServerConfig(
-        name="central",
+        name=name,
         fleet_port=fleet,
         enrol_port=enrol,
         admin_port=admin,
@@ -195,12 +195,18 @@ class Plant:
         return Ledger.open(self.home.ledger, signing.load(self.home.ledger_key))
 
 
-def enrol_plant(server: ServerHome, root: Path, site: str) -> Plant:
+def enrol_plant(
+    server: ServerHome, root: Path, site: str, *, budget_of: Plant | None = None
+) -> Plant:
     """Enrol a plant with a running server, and write its home as ``wg-client init`` does."""
     home = ClientHome(root)
+    data = "line-1"
+    if budget_of is not None:
+        sharing.join(home, budget_of.home.root)
+        data = "line-2"
     with Store.open(server) as store:
         token = protocol.encode_token(make_token(server, store, site, 600.0))
-    done = enrolment.enrol(home, token)
+    done = enrolment.enrol(home, token, ledger=home.ledger if budget_of else None)
     config = ClientConfig(
         site=site,
         server=Pinned(
@@ -211,7 +217,7 @@ def enrol_plant(server: ServerHome, root: Path, site: str) -> Plant:
             witness_key=done.reply.witness_key,
         ),
         data=DataConfig(
-            name="line-1",
+            name=data,
             path="nowhere",
             labels=LABELS,
             encoder=canonical.sha256_hex(done.encoder),
@@ -222,10 +228,11 @@ def enrol_plant(server: ServerHome, root: Path, site: str) -> Plant:
     with Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
         ledger.register_dataset(
             DatasetRecord(
-                name="line-1",
-                commitment=hashlib.sha256(home.load_secret()).hexdigest(),
+                name=data,
+                commitment=hashlib.sha256(home.load_secret() + data.encode()).hexdigest(),
                 cap_epsilon=config.privacy.cap_epsilon,
                 cap_delta=config.privacy.cap_delta,
+                lineage="line-1" if budget_of else "",
             )
         )
     return Plant(site, home)

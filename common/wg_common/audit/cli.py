@@ -73,8 +73,9 @@ def verify(path: Path, as_json: bool, **brought: Any) -> int:
 def export(home: Path, out: Path, as_json: bool) -> None:
     """Write a client's ledger to a file that anyone can verify. Holds no released numbers."""
     from wg_common.ledger import export as exports
+    from wg_common.ledger import place
 
-    manifest = exports.write(home / "ledger.sqlite", out)
+    manifest = exports.write(place.ledger_file(home), out)
     if as_json:
         emit({"out": str(out), "origin": manifest.origin, "entries": manifest.entries})
     else:

@@ -22,7 +22,7 @@ from typing import Protocol
 from wg_common import canonical, numbers, signing
 from wg_common.errors import DecodeError, VerificationError
 from wg_common.ledger import checkpoint as checkpoints
-from wg_common.ledger import database, entries, merkle
+from wg_common.ledger import database, entries, merkle, place
 from wg_common.ledger import note as notes
 from wg_common.ledger.anchors import NOTHING, Anchors, KnownWitness
 from wg_common.ledger.entries import Charge, Entry, Genesis
@@ -162,7 +162,7 @@ def open_source(path: Path) -> Source:
         ConfigError: None of these is there.
         DecodeError: The file is neither.
     """
-    ledger = path / "ledger.sqlite" if path.is_dir() else path
+    ledger = place.ledger_file(path) if path.is_dir() else path
     if ledger.suffix == ".sqlite" or _is_sqlite(ledger):
         return _DatabaseSource(ledger)
     return _ExportSource(ledger)

@@ -1,0 +1,160 @@
+"""One plant at two servers: two homes, one ledger, one budget; each server a witness of one log."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from tests.e2e.fleet_support import (
+    Plant,
+    enrol_plant,
+    finished,
+    healthy,
+    make_home,
+    start_campaign,
+    wait_until,
+)
+
+from wg_client import config as configuration
+from wg_client import reenrolment
+from wg_client.cli import group as client
+from wg_client.release import open_ledger
+from wg_common import protocol, signing
+from wg_common.audit import verification
+from wg_common.errors import ConfigError
+from wg_common.ledger.anchors import Anchors, KnownWitness
+from wg_common.ledger.store import DatasetRecord
+from wg_server.enrolment import make_token
+from wg_server.home import ServerHome
+from wg_server.queue import Campaign
+from wg_server.store import Store
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def apart(home: ServerHome) -> Iterator[ServerHome]:
+    """A server in a process of its own: Flower's identity of a task is global to a process."""
+    line = [sys.executable, "-m", "tests.e2e.fleet_process", "server", str(home.root)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(line, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_until(lambda: healthy(home), "the other server")
+            yield home
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+@pytest.fixture
+def other_server(tmp_path: Path) -> Iterator[ServerHome]:
+    with apart(make_home(tmp_path / "other-server", name="windows")) as home:
+        yield home
+
+
+@pytest.fixture
+def second(other_server: ServerHome, plant: Plant, tmp_path: Path) -> Plant:
+    """The plant's home at the other server."""
+    return enrol_plant(other_server, tmp_path / "second", plant.site, budget_of=plant)
+
+
+def run(*words: object) -> Any:
+    done = CliRunner().invoke(
+        client, [*map(str, words), "--json"], catch_exceptions=False, standalone_mode=False
+    )
+    return json.loads(done.stdout)
+
+
+def campaign(server: ServerHome, plant: Plant, epsilon: str = "1") -> Campaign:
+    with plant.running():
+        return finished(server, start_campaign(server, [plant.site], epsilon=epsilon))
+
+
+def token(server: ServerHome, site: str) -> str:
+    with Store.open(server) as store:
+        return protocol.encode_token(make_token(server, store, site, 600.0, replace=True))
+
+
+def witness_of(plant: Plant) -> KnownWitness:
+    server = configuration.load(plant.home).server
+    return KnownWitness(server.witness_name, bytes.fromhex(server.witness_key))
+
+
+def test_two_servers_serve_one_plant_under_one_budget(
+    server: ServerHome, other_server: ServerHome, plant: Plant, second: Plant
+) -> None:
+    with plant.running(), second.running():  # at the same time, on one ledger
+        here = start_campaign(server, [plant.site])
+        there = start_campaign(other_server, [second.site])
+        assert finished(server, here).state == finished(other_server, there).state == "done"
+    assert not (second.home.root / "ledger.sqlite").exists()
+    assert not (second.home.keys / "ledger.pem").exists()
+    with plant.ledger() as ledger:
+        spent, same = ledger.spent("line-1"), ledger.spent("line-2")
+        assert (spent.lineage, spent.epsilon) == (same.lineage, same.epsilon)
+        assert spent.charges == 2 and 1.4 < spent.epsilon < 1.6
+    anchors = Anchors(witnesses=(witness_of(plant), witness_of(second)), quorum=2)
+    one, two = (verification.verify(each.home.root, anchors) for each in (plant, second))
+    assert one.history.root == two.history.root
+    assert len(one.accounts) == 1 and set(one.accounts[0].datasets) == {"line-1", "line-2"}
+
+
+def test_a_new_key_is_told_to_both_servers_before_anything_is_released(
+    server: ServerHome, other_server: ServerHome, plant: Plant, second: Plant
+) -> None:
+    campaign(other_server, second)
+    with pytest.raises(ConfigError, match="is done where the ledger is"):
+        run("rotate-key", "--home", second.home.root)
+    new = run("rotate-key", "--home", plant.home.root)["ledger_key"]
+    with pytest.raises(ConfigError, match="rotate-key --home"):
+        open_ledger(second.home)
+    open_ledger(plant.home).close()
+    assert run("rotate-key", "--home", second.home.root)["ledger_key"] == new
+    open_ledger(second.home).close()
+    assert campaign(other_server, second, "0.5").state == "done"
+    assert campaign(server, plant, "0.5").state == "done"
+    with Store.open(other_server) as store:
+        assert store.site(plant.site).ledger_key == new and store.forks() == 0
+
+
+def test_a_ledger_that_was_given_up_is_told_to_both_servers(
+    server: ServerHome, other_server: ServerHome, plant: Plant, second: Plant
+) -> None:
+    campaign(other_server, second)
+    with pytest.raises(ConfigError, match="is done where the ledger is"):
+        reenrolment.compromise(second.home, token(other_server, second.site), "stolen")
+    reenrolment.compromise(plant.home, token(server, plant.site), "stolen")
+    with pytest.raises(ConfigError, match="init --replace"):
+        open_ledger(second.home)
+    reenrolment.replace(second.home, token(other_server, second.site))
+    with open_ledger(second.home) as ledger:
+        assert ledger.public_key == signing.public_bytes(signing.load(plant.home.ledger_key))
+        ledger.register_dataset(
+            DatasetRecord(
+                name="line-2",
+                commitment="ab" * 32,
+                cap_epsilon="8",
+                cap_delta="1e-5",
+                lineage="line-1",
+            )
+        )
+        assert ledger.spent("line-2").charges == 1  # what was spent on the old log
+    assert campaign(other_server, second, "0.5").state == "done"
+    with Store.open(other_server) as store:
+        assert store.forks() == 0
+
+
+def test_a_second_server_of_the_same_name_is_refused(plant: Plant, tmp_path: Path) -> None:
+    home = make_home(tmp_path / "twin", name="central")
+    with apart(home), pytest.raises(ConfigError, match="two servers have this name"):
+        enrol_plant(home, tmp_path / "second", plant.site, budget_of=plant)
+    with plant.ledger() as ledger:
+        assert ledger.size == 3  # genesis, witness, data set: nothing was written
