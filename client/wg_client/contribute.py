@@ -16,7 +16,9 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -44,6 +46,8 @@ from wg_common.privacy.events import PrivacyEvent
 log = logging.getLogger(__name__)
 
 PLAN = "head"
+CONTRIBUTE = "contribute"
+"""Lock under which one process of a plant trains; answers go on meanwhile."""
 PURPOSE = "contribution to the zoo"
 
 Trainer = Callable[..., dp_training.DpCheckpoint]
@@ -133,7 +137,12 @@ def contribute(
         clip_norm=request.clip_norm,
         learning_rate=request.learning_rate,
     )
-    with alone(home), open_ledger(home, at=now()) as ledger:
+    with (
+        alone(home, CONTRIBUTE),
+        ExitStack() as until_charged,
+        open_ledger(home, at=now()) as ledger,
+    ):
+        until_charged.enter_context(alone(home))
         plant = plants.open_plant(home)
         current_snapshot(home, config, ledger, encoder=plant.encoder)
         features = plant.features
@@ -141,7 +150,9 @@ def contribute(
         charged = ledger.find(config.data.name, fingerprint=asked.fingerprint(plant.commitment))
         new = charged is None
         if charged is None or charged.open:
-            charged = _make(home, ledger, plant, features, asked, plan, train, sampler)
+            # How long training takes depends on the records: no answer waits for it.
+            pay = partial(_charge, ledger, asked, until_charged.close)
+            charged = _make(home, ledger, plant, features, asked, plan, train, sampler, pay)
         else:
             log.info("contribution: an equal one was made before")
         data = ledger.outbox(charged.seq)
@@ -180,6 +191,16 @@ def _charge_request(
     )
 
 
+def _charge(
+    ledger: Ledger, asked: ChargeRequest, then: Callable[[], None], event: PrivacyEvent
+) -> Charged:
+    if event != asked.event:
+        raise InternalError("contribution: the run to be trained is not the one to be charged")
+    charged = ledger.charge(asked)
+    then()
+    return charged
+
+
 def _make(
     home: ClientHome,
     ledger: Ledger,
@@ -189,14 +210,13 @@ def _make(
     plan: DpTrainingPlan,
     train: Trainer,
     sampler: mechanism.Sampler,
+    pay: Callable[[PrivacyEvent], Charged],
 ) -> Charged:
     """Charge, train, sign and record."""
     charges: list[Charged] = []
 
     def charge(event: PrivacyEvent) -> None:
-        if event != asked.event:
-            raise InternalError("contribution: the run to be trained is not the one to be charged")
-        charges.append(ledger.charge(asked))
+        charges.append(pay(event))
 
     rows = np.flatnonzero(plant.data.labels >= 0)
     units = plants.privacy_units(plant)

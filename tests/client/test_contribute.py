@@ -168,6 +168,23 @@ def test_a_run_that_was_cut_short_is_completed_under_its_charge(make_plant: Make
     assert _kinds(plant)[-1] == entries.RELEASE
 
 
+def test_an_answer_does_not_wait_for_training(make_plant: MakePlant) -> None:
+    plant = make_plant()
+    answers: list[bytes] = []
+
+    def train(plan: Any, *words: Any, charge: Any, **named: Any) -> DpCheckpoint:
+        def pay(event: Any) -> None:
+            charge(event)
+            answers.append(answer_query(plant.home, plant.query(), witness=plant.witness))
+
+        return dp_training.train(plan, *words, charge=pay, **named)
+
+    contribute(plant.home, REQUEST, train=train)
+    assert len(answers) == 1
+    kinds = _kinds(plant)[-4:]
+    assert kinds == [entries.CHARGE, entries.CHARGE, entries.RELEASE, entries.RELEASE]
+
+
 def test_sampling_that_is_not_poisson_releases_nothing(
     make_plant: MakePlant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
