@@ -12,7 +12,7 @@ import click
 from wg_client.home import ClientHome
 from wg_client.upkeep import home_option
 from wg_common import canonical, cli, errors
-from wg_common.cli import emit, json_option, note, say
+from wg_common.cli import emit, json_option, note, printable, say
 
 if TYPE_CHECKING:
     from wg_client.freeze import Frozen
@@ -136,8 +136,3 @@ def _name(title: str, items: tuple[Any, ...], words: Callable[[Any], str]) -> No
         say(f"  {title}: {printable(one.name)}: {printable(words(one))}")
     if len(items) > _SHOWN:
         say(f"  {title}: {len(items) - _SHOWN} more; --json names all")
-
-
-def printable(text: str) -> str:
-    """Text of which nothing can pass for another line or move the cursor."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

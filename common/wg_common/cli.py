@@ -59,6 +59,14 @@ def note(text: str) -> None:
     click.echo(text, err=True)
 
 
+def printable(text: str) -> str:
+    """Text of which nothing can pass for another line or move the cursor.
+
+    Names come from strangers: a line feed in one would forge a line of an answer.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 @contextmanager
 def progress(title: str, total: int | None) -> Iterator[Bar]:
     """A progress bar on a terminal; a plain line at each tenth elsewhere. Standard error."""
@@ -145,5 +153,6 @@ def _fail(code: str, message: str, exit_code: int, as_json: bool) -> int:
     if logs.in_json():
         logging.getLogger(__name__).error("%s: %s", code, message)
     else:
-        note(f"error: {message}")
+        # Parsers speak in several lines; none of them may look like one of ours.
+        note("\n  ".join(printable(line) for line in f"error: {message}".split("\n")))
     return exit_code

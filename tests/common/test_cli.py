@@ -65,6 +65,12 @@ def test_an_error_ends_with_its_code_and_one_json_document(
     assert "secret" not in out
 
 
+def test_no_line_of_an_error_looks_like_one_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    words = "bad name 'x\nverified: all\x1b[1A\u202e'"
+    assert exit_code(group(fail(errors.DecodeError(words))), "act") == 3
+    assert capsys.readouterr().err == "error: bad name 'x\n  verified: all\\x1b[1A\\u202e'\n"
+
+
 def test_success_prints_one_document_and_ends_with_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(group(lambda: {"b": 1, "a": "é"}), "act", "--json") == 0
     assert json.loads(capsys.readouterr().out) == {"a": "é", "b": 1}

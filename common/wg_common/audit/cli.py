@@ -12,7 +12,7 @@ import click
 
 from wg_common import __version__
 from wg_common.audit import evidence
-from wg_common.cli import emit, json_option, note, run, say
+from wg_common.cli import emit, json_option, note, printable, run, say
 from wg_common.errors import EXIT_OK, EXIT_VERIFICATION
 
 if TYPE_CHECKING:
@@ -44,25 +44,27 @@ def verify(path: Path, as_json: bool, **brought: Any) -> int:
         emit(document)
         return _exit_code(finding)
     found = finding.verdict
-    say(f"{found.word}: {document['entries']} entries of {document['origin']} hold together")
+    origin = printable(document["origin"])
+    say(f"{found.word}: {document['entries']} entries of {origin} hold together")
     for problem in found.problems:
-        say(f"  NOT VERIFIED  {problem}")
+        say(f"  NOT VERIFIED  {printable(problem)}")
     for name, text in found.lines():
-        say(f"  {name:<12}{text}")
+        say(f"  {name:<12}{printable(text)}")
     say(
         f"  {'charges':<12}{document['charges']}, releases {document['releases']}, "
         f"burned {document['burned']}"
     )
     for account in finding.accounts:
+        names = printable(", ".join(account.datasets))
         say(
-            f"  {'budget':<12}{', '.join(account.datasets)}: epsilon {account.primary:.4f} of "
+            f"  {'budget':<12}{names}: epsilon {account.primary:.4f} of "
             f"{account.cap_epsilon:g} at delta {account.delta:g} "
             f"(independent code: {account.independent:.4f})"
         )
     for remark in finding.remarks:
-        note(f"note: {remark}")
+        note(f"note: {printable(remark)}")
     for missing in found.not_checked:
-        note(f"not checked: {missing}")
+        note(f"not checked: {printable(missing)}")
     return _exit_code(finding)
 
 

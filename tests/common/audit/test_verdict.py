@@ -468,6 +468,26 @@ def test_the_command_says_all_of_it(site: Site, exported: Exported, full: bytes)
     assert document["verified"] and document["verdict"]["freshness"]["max_age"] == 99999 * DAY
 
 
+def test_a_name_on_the_log_cannot_forge_a_line_of_the_verdict(
+    site: Site, full: bytes, tmp_path: Path
+) -> None:
+    name = "x\nverified: 9 entries\x1b[2K\u202e"
+    with site.open() as ledger:
+        site.register(ledger, name, b"more")
+    path = tmp_path / "new.sqlite"
+    old = dataclasses.replace(
+        recovery.predecessor(site.path, "lost"), reason="lost\n  ledger key  00000000 (given)"
+    )
+    Ledger.create(path, origin=NEW_ORIGIN, key=site.key, site="plant-a", predecessor=old).close()
+    for log in (site.path, path):
+        _, text, notes = run("verify", log)
+        lines = (text + notes).splitlines()
+        assert not any(line.startswith("verified") for line in lines)
+        assert sum("ledger key" in line and line.startswith("  ") for line in lines) == 1
+        assert "\x1b" not in text + notes and "\u202e" not in text + notes
+        assert "\\n" in text + notes
+
+
 @pytest.mark.parametrize("age", ["7", "7w", "-1d", "0d", "1.5d", "d"])
 def test_an_age_that_is_none_is_a_usage_error(site: Site, full: bytes, age: str) -> None:
     with pytest.raises(UsageError, match="--max-age"):
