@@ -19,8 +19,9 @@ import msgspec
 import yaml
 
 from wg_client.home import ClientHome
-from wg_common import atomic, numbers, protocol, settings
+from wg_common import atomic, numbers, protocol, settings, signing
 from wg_common.errors import ConfigError, DecodeError
+from wg_common.ledger import note as notes
 
 VERSION = 1
 CONFIG_LIMIT = 1 << 20
@@ -234,8 +235,53 @@ class LimitsConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessConfig:
+    """A witness beside the server (c2sp.org/tlog-witness).
+
+    Attributes:
+        name: Key name of its cosignatures.
+        key: Its Ed25519 key: 64 hex digits, or its verifier key (``NAME+KEYID+BASE64``).
+        url: Submission prefix, ``https://…``; ``/add-checkpoint`` is asked below it.
+        ca: PEM file of the authority of its certificate, if that is no public one.
+    """
+
+    name: str
+    key: str
+    url: str
+    ca: str = ""
+
+    def __post_init__(self) -> None:
+        _ = self.public_key
+        if not self.url.startswith("https://") or any(c in self.url for c in " ?#\n"):
+            raise ConfigError(f"witnesses: {self.name}: url {self.url!r}, expected https://…")
+
+    @property
+    def public_key(self) -> bytes:
+        """The key, 32 raw bytes.
+
+        Raises:
+            ConfigError: It is none, or not of this name.
+        """
+        try:
+            notes.check_key_name(self.name)
+            if "+" not in self.key:
+                raw = bytes.fromhex(self.key)
+            else:
+                name, kind, raw = notes.decode_vkey(self.key)
+                if name != self.name or kind != notes.COSIGNATURE:
+                    raise DecodeError(f"of {name!r} with signature type {kind}, expected 4")
+            return signing.public_bytes(signing.public_from_bytes(raw))
+        except (DecodeError, ValueError) as error:
+            raise ConfigError(f"witnesses: {self.name}: key: {error}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientConfig:
-    """All of ``client.yaml``."""
+    """All of ``client.yaml``.
+
+    ``witnesses`` stand beside the server, and ``witness_quorum`` says how many of all, the server
+    counted as one, must cosign before a release is sent; null: every one.
+    """
 
     version: int = VERSION
     site: str
@@ -244,11 +290,27 @@ class ClientConfig:
     privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
     acceptance: AcceptanceConfig = field(default_factory=AcceptanceConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
+    witnesses: tuple[WitnessConfig, ...] = ()
+    witness_quorum: int | None = None
+
+    @property
+    def witnesses_needed(self) -> int:
+        """How many must cosign before a release is sent."""
+        return 1 + len(self.witnesses) if self.witness_quorum is None else self.witness_quorum
 
     def __post_init__(self) -> None:
         if self.version != VERSION:
             raise ConfigError(f"version: {self.version}, this program reads {VERSION}")
         protocol.check_site_name(self.site)
+        names = [self.server.witness_name, *(each.name for each in self.witnesses)]
+        keys = [self.server.witness_key, *(each.public_key.hex() for each in self.witnesses)]
+        if len(set(names)) != len(names) or len(set(keys)) != len(keys):
+            raise ConfigError("witnesses: a name or key stands there twice, or is the server's")
+        if not 1 <= self.witnesses_needed <= len(names):
+            raise ConfigError(
+                f"witness_quorum: {self.witness_quorum}, expected 1 to {len(names)}: the server and"
+                f" {len(self.witnesses)} witnesses"
+            )
         check_unit(self.data.unit_column, self.privacy.unit_rule)
 
 
@@ -369,6 +431,9 @@ def _with_exact_numbers(document: object, words: object) -> object:
 
 
 def _unknown(found: object, known: object, prefix: str) -> list[str]:
+    if isinstance(found, list) and isinstance(known, list | tuple):
+        pairs = enumerate(zip(found, known, strict=False))
+        return [name for i, pair in pairs for name in _unknown(*pair, f"{prefix}{i}.")]
     if not (isinstance(found, dict) and isinstance(known, dict)):
         return []
     names = [f"{prefix}{key}" for key in found if key not in known]

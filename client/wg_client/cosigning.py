@@ -1,4 +1,8 @@
-"""Cosignatures of the plant's ledger that come and go in files, and how many may be under way.
+"""Cosignatures of the plant's ledger: from how many witnesses, and how they come and go in files.
+
+A release is sent when as many witnesses as ``client.yaml`` wants have cosigned the ledger that
+covers it. The server is one of them, and must be; others are asked over HTTPS
+(c2sp.org/tlog-witness). What a witness sees is a root, a size and a time: none depends on a record.
 
 A plant without a network hands its checkpoint out inside a statistics file, and learns that the
 server cosigned it when a weights package, or the note of ``wg-server witness``, comes back. Until
@@ -11,13 +15,22 @@ from __future__ import annotations
 
 import io
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from wg_client import config as configuration
-from wg_client.config import ClientConfig
+from wg_client import http_witness
+from wg_client.config import ClientConfig, WitnessConfig
 from wg_client.home import ClientHome
+from wg_client.http_witness import Ask
 from wg_common import atomic, protocol, signing, statistics_file, weights_package
-from wg_common.errors import ConfigError, RefusedError, VerificationError
+from wg_common.errors import (
+    ConfigError,
+    DecodeError,
+    PeerError,
+    RefusedError,
+    VerificationError,
+)
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import note as notes
 from wg_common.ledger import proof
@@ -31,6 +44,58 @@ class NoRoom(RefusedError):
     """Too many checkpoints left without a cosignature coming back."""
 
     code = "witness"
+
+
+class TooFewWitnesses(PeerError):
+    """Not as many witnesses cosigned as the plant wants; it may pass."""
+
+    code = "witness"
+
+
+def enrol(ledger: Ledger, config: ClientConfig) -> None:
+    """Put the witnesses of ``client.yaml`` on the ledger, before anything is charged."""
+    for each in config.witnesses:
+        ledger.enrol_witness(each.name, each.public_key)
+
+
+def collect(
+    ledger: Ledger,
+    config: ClientConfig,
+    server: Ask | None,
+    *,
+    open_witness: Callable[[WitnessConfig], Ask] = http_witness.ask,
+) -> None:
+    """Get the newest checkpoint cosigned by as many witnesses as the plant wants.
+
+    Args:
+        ledger: The plant's ledger.
+        config: ``client.yaml``.
+        server: Asks the server. None over the air gap: nobody can use the file before the server
+            has cosigned it, so it counts as one that will.
+        open_witness: Makes what asks a witness; another one than HTTPS in tests only.
+
+    Raises:
+        TooFewWitnesses: Too few answered, or their answers do not hold. What is released is kept.
+        WitnessRefused: The server refuses.
+        PeerError: The server cannot be reached.
+    """
+    found, problems = 1, []
+    for each in config.witnesses:
+        try:
+            if not ledger.newest_cosigned_by(each.name):
+                ledger.countersign(each.name, open_witness(each))
+        except (PeerError, VerificationError, DecodeError, ConfigError) as error:
+            log.warning("witness %s: %s", each.name, error)
+            problems.append(f"{each.name}: {error}")
+        else:
+            found += 1
+    if found < config.witnesses_needed:
+        raise TooFewWitnesses(
+            f"{found} of {config.witnesses_needed} witnesses, {config.server.name} counted; the"
+            " release is kept, and is sent when it is asked for again. " + "; ".join(problems)
+        )
+    if server is not None and not ledger.newest_cosigned_by(config.server.witness_name):
+        ledger.countersign(config.server.witness_name, server)
 
 
 def check_room(ledger: Ledger, config: ClientConfig) -> None:
@@ -116,3 +181,23 @@ def keep(home: ClientHome, signed: bytes) -> int | None:
             )
         ledger.add_cosignature(signed, config.server.witness_name)
     return head.size
+
+
+def status(
+    home: ClientHome, config: ClientConfig
+) -> tuple[str, str, int, list[tuple[str, str, int]]]:
+    """Origin and verifier key of the ledger, its size, and how far each witness cosigned it.
+
+    Returns:
+        Of each witness its name, its verifier key, and a number of entries.
+    """
+    rows = []
+    server = config.server
+    known = [(server.witness_name, bytes.fromhex(server.witness_key))]
+    known += [(each.name, each.public_key) for each in config.witnesses]
+    with Ledger.open(home.ledger) as ledger:
+        for name, key in known:
+            vkey = notes.vkey(name, notes.COSIGNATURE, key)
+            rows.append((name, vkey, ledger.cosigned_size(name, key)))
+        own = notes.vkey(ledger.origin, notes.ED25519, ledger.public_key)
+        return ledger.origin, own, ledger.size, rows

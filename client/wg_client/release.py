@@ -109,8 +109,7 @@ def answer_query(
     config = configuration.load(home)
     check_message_type(config, protocol.QUERY_STATISTICS)
     encoder = canonical.sha256_hex(plants.load_encoder_package(home))
-    check_query(config, query, encoder=encoder, now=arrived)
-    with alone(home), open_ledger(home, at=arrived) as ledger:
+        cosigning.enrol(ledger, config)
         charged = ledger.find(config.data.name, request_id=query.request_id)
         if charged is None or charged.open:
             if witness is None:
@@ -284,8 +283,8 @@ def _cover(
     if payload is None or released is None:
         raise VerificationError(f"{home.ledger}: charge {charged.seq} has no release to send")
     stored = cosigned
+    cosigning.collect(ledger, config, witness)
     if witness is not None:
-        ledger.countersign(name, witness)
         step(COSIGNED)
     elif not ledger.covered_by(released.seq, name):
         stored = waiting

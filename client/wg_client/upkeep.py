@@ -63,6 +63,37 @@ def cosigned(root: Path, file: Path, as_json: bool) -> None:
         say(f"cosigned up to entry {size - 1}")
 
 
+@click.command()
+@home_option
+@json_option
+def witnesses(root: Path, as_json: bool) -> None:
+    """Show who witnesses the ledger, and what a new witness's operator must be given."""
+    from wg_client import config as configuration
+    from wg_client import cosigning
+
+    home = ClientHome(root)
+    config = configuration.load(home)
+    origin, vkey, size, rows = cosigning.status(home, config)
+    if as_json:
+        emit(
+            {
+                "ledger_origin": origin,
+                "ledger_vkey": vkey,
+                "entries": size,
+                "needed": config.witnesses_needed,
+                "witnesses": [
+                    {"name": name, "vkey": key, "cosigned": seen} for name, key, seen in rows
+                ],
+            }
+        )
+        return
+    say(f"origin        {origin}")
+    say(f"verifier key  {vkey}")
+    for name, _, seen in rows:
+        say(f"  {name:32} cosigned {seen} of {size} entries")
+    say(f"{config.witnesses_needed} of {len(rows)} must cosign before a release is sent")
+
+
 @click.command("rotate-key")
 @home_option
 @json_option
@@ -154,7 +185,7 @@ def audit(root: Path, epsilon: float, delta: float, repetitions: int | None, as_
     return errors.EXIT_OK if found.passed else errors.EXIT_VERIFICATION
 
 
-COMMANDS = (renew, cosigned, rotate_key, compromise, audit)
+COMMANDS = (renew, witnesses, cosigned, rotate_key, compromise, audit)
 
 
 def _when(seconds: float) -> str:

@@ -13,8 +13,9 @@ from pathlib import Path
 import msgspec
 import yaml
 
-from wg_common import atomic, canonical, protocol, settings
+from wg_common import atomic, canonical, protocol, settings, signing
 from wg_common.errors import ConfigError, DecodeError
+from wg_common.ledger import note as notes
 
 ENCODER = "encoder.safetensors"
 """Name of the encoder package in the zoo's folder."""
@@ -22,6 +23,25 @@ ENCODER = "encoder.safetensors"
 CONFIG_LIMIT = 64 << 10
 ENCODER_LIMIT = 8 << 20
 _HOST = re.compile(r"[A-Za-z0-9:.\-]{1,253}")
+
+
+class WitnessPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A witness beside this server, whose cosignatures count for ``witness_quorum``.
+
+    Attributes:
+        name: Key name of its cosignatures.
+        key: Its Ed25519 key, 64 hex digits.
+    """
+
+    name: str
+    key: str
+
+    def __post_init__(self) -> None:
+        try:
+            notes.check_key_name(self.name)
+            signing.public_from_bytes(bytes.fromhex(self.key))
+        except (DecodeError, ValueError) as error:
+            raise ConfigError(f"witnesses: {self.name}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +73,9 @@ class ServerConfig:
             heads when empty.
         accept_generator: Id of a generator whose weights are handed out whatever its model card
             says; at least its first 16 digits.
+        witnesses: Witnesses of plants' ledgers beside this server.
+        witness_quorum: How many of all, this server counted as one, must have cosigned the ledger
+            of a release that is taken in. One: nothing is asked of the others.
     """
 
     name: str = "weightgate"
@@ -75,8 +98,16 @@ class ServerConfig:
     threads: int = 1
     architecture: str = ""
     accept_generator: str = ""
+    witnesses: tuple[WitnessPolicy, ...] = ()
+    witness_quorum: int = 1
 
     def __post_init__(self) -> None:
+        if len({each.key for each in self.witnesses}) != len(self.witnesses):
+            raise ConfigError("witnesses: a key stands there twice")
+        if not 1 <= self.witness_quorum <= 1 + len(self.witnesses):
+            raise ConfigError(
+                f"witness_quorum: {self.witness_quorum}, expected 1 to {1 + len(self.witnesses)}"
+            )
         try:
             protocol.check_site_name(self.name)
         except DecodeError as error:

@@ -13,10 +13,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from wg_common import numbers, signing, statistics_file
 from wg_common.errors import ConfigError, VerificationError
-from wg_common.ledger import verify
+from wg_common.ledger import checkpoint as checkpoints
+from wg_common.ledger import proof, verify
+from wg_common.ledger.note import Note
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_common.statistics_file import CoveredStatistics, StatisticsManifest
 from wg_server.fleet.endpoints import Witness
+from wg_server.home import WitnessPolicy
 from wg_server.store import Site, Store, StoredRelease
 
 
@@ -47,6 +50,7 @@ def accept(site: Site, data: bytes, asked: Asked, *, witness: Witness, now: floa
     """
     covered = statistics_file.decode_covered(data)
     found = _open(site, covered, witness.name, witness.public_key)
+    _check_witnesses(site, covered, witness)
     for field, got, want in (
         ("encoder", found.manifest.schema.encoder, asked.encoder),
         ("epsilon", numbers.exact(found.manifest.epsilon), numbers.exact(asked.epsilon)),
@@ -80,8 +84,10 @@ def accept_file(
         )
     if verify.is_cosigned(covered, witness.name, witness.public_key):
         found = _open(site, covered, witness.name, witness.public_key)
+        _check_witnesses(site, covered, witness)
     else:
         found = _open(site, covered, None, None)
+        _check_witnesses(site, covered, witness)
         known = store.find_release(manifest.release_id)
         if known is None or known.data != data:
             witness.countersign_file(site, verify.witness_requests(covered))
@@ -100,6 +106,31 @@ def open_release(stored: StoredRelease) -> Release:
     covered = statistics_file.decode_covered(stored.data)
     key = signing.public_from_bytes(bytes.fromhex(stored.signing_key))
     return Release(*statistics_file.decode_release(covered.release, key))
+
+
+def _check_witnesses(site: Site, covered: CoveredStatistics, witness: Witness) -> None:
+    """Whether as many witnesses cosigned as ``server.yaml`` wants, this server counted as one.
+
+    Raises:
+        VerificationError: They did not.
+    """
+    for text in (covered.charge_proof, covered.release_proof):
+        note = proof.decode(text, what="proof").note
+        found = 1 + sum(_cosigned(note, each) for each in witness.others)
+        if found < witness.quorum:
+            raise VerificationError(
+                f"release of {site.name}: its ledger is cosigned by {found} known witnesses,"
+                f" expected {witness.quorum}"
+            )
+
+
+def _cosigned(note: Note, witness: WitnessPolicy) -> bool:
+    key = signing.public_from_bytes(bytes.fromhex(witness.key))
+    try:
+        checkpoints.verify_cosignature(note, witness.name, key)
+    except VerificationError:
+        return False
+    return True
 
 
 def _open(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -88,7 +87,12 @@ class World:
 
 
 @pytest.fixture
-def world(make_plant: MakePlant, good_head: LinearHead, tmp_path: Path) -> Iterator[World]:
+def world(make_plant: MakePlant, good_head: LinearHead, tmp_path: Path) -> World:
+    return make_world(make_plant, good_head, tmp_path)
+
+
+def make_world(make_plant: MakePlant, good_head: LinearHead, tmp_path: Path) -> World:
+    """A plant that is enrolled with a server's home."""
     plant = make_plant({0: 4, 1: 4})
     server = ServerHome(tmp_path / "server")
     initialise(server, ServerConfig(name="central", fleet_port=1, enrol_port=2, admin_port=3))
@@ -113,7 +117,7 @@ def world(make_plant: MakePlant, good_head: LinearHead, tmp_path: Path) -> Itera
         )
         reply = Enrolment(server, server.config(), store).enrol(canonical.encode(request))
         ledger.add_cosignature(first + reply.cosignature.encode(), NAME)
-    yield found
+    return found
 
 
 def test_deliveries_and_packages_alternate_for_as_long_as_they_like(world: World) -> None:

@@ -86,7 +86,9 @@ def acceptance(server: Path) -> list[str]:
 
 def localised(word: str, folder: Path, token: str) -> str:
     """The README's word in a test's folder: paths below it, any free port, the smallest plan."""
-    if word in ("server", "pictures", "plant-a", "audit.html") or word.startswith("plant-a."):
+    if word in ("server", "pictures", "plant-a", "audit.html", "evidence") or word.startswith(
+        "plant-a."
+    ):
         return str(folder / word)
     return {"TOKEN": token, "9443": "0", "default": "quick"}.get(word, word)
 

@@ -8,7 +8,7 @@ signature. ``store`` adds what the entries mean for a budget.
 Not guaranteed: that the file was not replaced by an older copy of itself. The witness remembers
 (``countersign`` fails), this module cannot.
 
-It is a little over 500 lines: appending, signing and proving share one transaction and one tree,
+It is longer than 500 lines: appending, signing and proving share one transaction and one tree,
 and splitting them would put the order of those steps, on which all rests, in two places.
 """
 
@@ -285,7 +285,7 @@ class Log:
 
     def unanswered(self, witness: str) -> list[int]:
         """Sizes that left above the newest whose cosignature by this witness is here, rising."""
-        low = self._seen_by(self._newest_key(witness), witness)
+        low = self.cosigned_size(witness, self._newest_key(witness))
         with database.explained(self._path):
             rows = self._db.execute(
                 "select size from heads where cosigned & ? and size > ? order by size",
@@ -387,13 +387,21 @@ class Log:
             size = checkpoints.decode_text(note.text).size
             path = merkle.inclusion_proof(state.leaves[:size], seq)
             return Proof(index=seq, path=tuple(path), note=note).encode()
-        seen = {self._seen_by(key, witness) for key in state.witness_keys(witness)}
+        seen = {self.cosigned_size(witness, key) for key in state.witness_keys(witness)}
         requests = [
             self._request(witness, size) for size in sorted({0, *seen, *self.unanswered(witness)})
         ]
         path = merkle.inclusion_proof(state.leaves, seq)
         extra = b"".join(request.head() for request in requests)
         return Proof(index=seq, path=tuple(path), note=requests[0].note, extra=extra).encode()
+
+    def newest_cosigned_by(self, witness: str) -> bool:
+        """Whether the newest checkpoint bears a cosignature of a witness's newest key."""
+        return self.cosigned_size(witness, self._newest_key(witness)) == self.size
+
+    def cosigned_size(self, witness: str, key: bytes) -> int:
+        """Size of the newest checkpoint that a witness cosigned under a key; zero if none."""
+        return next((size for size, _ in self._cosigned(key, witness)), 0)
 
     def covered_by(self, seq: int, witness: str) -> bool:
         """Whether a checkpoint that ``witness`` cosigned under its newest key covers an entry."""
@@ -536,7 +544,7 @@ class Log:
         note = notes.decode(self.checkpoint())
         size = checkpoints.decode_text(note.text).size
         if old_size is None:
-            old_size = self._seen_by(self._newest_key(witness), witness)
+            old_size = self.cosigned_size(witness, self._newest_key(witness))
         path = tuple(self.consistency(old_size, size))
         return WitnessRequest(old_size=old_size, path=path, note=note)
 
@@ -557,10 +565,6 @@ class Log:
                 note = notes.decode(data)
                 if notes.signatures_of(note, witness, identifier):
                     yield int(size), note
-
-    def _seen_by(self, key: bytes, witness: str) -> int:
-        """Size of the newest checkpoint that this key cosigned; zero if it cosigned none."""
-        return next((size for size, _ in self._cosigned(key, witness)), 0)
 
     def _cosigned_above(self, seq: int, witness: str) -> Note | None:
         for size, note in self._cosigned(self._newest_key(witness), witness):

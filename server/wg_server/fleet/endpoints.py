@@ -30,25 +30,43 @@ from wg_common.ledger.witness import (
 from wg_common.protocol import KeyRotation
 from wg_server.enrolment import Enrolment, witness_name
 from wg_server.fleet.guards import SITE_STATE
-from wg_server.home import ServerHome
+from wg_server.home import ServerHome, WitnessPolicy
 from wg_server.store import Site, Store
 
 log = logging.getLogger(__name__)
 
 
 class Witness:
-    """The server as a witness of its plants' ledgers; remembers each plant's last checkpoint."""
+    """The server as a witness of its plants' ledgers; remembers each plant's last checkpoint.
 
-    def __init__(self, store: Store, name: str, key: Ed25519PrivateKey) -> None:
+    Attributes:
+        name: Key name of its cosignatures.
+        public_key: Their key.
+        others: Witnesses whose cosignatures count beside its own.
+        quorum: How many of all must have cosigned the ledger of a release.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        name: str,
+        key: Ed25519PrivateKey,
+        others: Sequence[WitnessPolicy],
+        quorum: int,
+    ) -> None:
         self._store = store
         self._key = key
         self.name = name
         self.public_key = key.public_key()
+        self.others = tuple(others)
+        self.quorum = quorum
 
     @classmethod
     def of(cls, home: ServerHome, store: Store) -> Self:
         """The witness of a home."""
-        return cls(store, witness_name(home.config()), signing.load(home.witness_key))
+        config = home.config()
+        key = signing.load(home.witness_key)
+        return cls(store, witness_name(config), key, config.witnesses, config.witness_quorum)
 
     def countersign(self, site: Site, request: bytes) -> bytes:
         """Cosign a checkpoint of a site's ledger that extends the last one seen.
