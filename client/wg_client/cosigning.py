@@ -74,11 +74,16 @@ def collect(
             has cosigned it, so it counts as one that will.
         open_witness: Makes what asks a witness; another one than HTTPS in tests only.
 
+    The server is asked first, and again where it was asked before: it waits for the end of the time
+    slot, so that when the others are asked says nothing of the work before.
+
     Raises:
         TooFewWitnesses: Too few answered, or their answers do not hold. What is released is kept.
         WitnessRefused: The server refuses.
         PeerError: The server cannot be reached.
     """
+    if server is not None:
+        ledger.countersign(config.server.witness_name, server)
     found, problems = 1, []
     for each in config.witnesses:
         try:
@@ -94,8 +99,6 @@ def collect(
             f"{found} of {config.witnesses_needed} witnesses, {config.server.name} counted; the"
             " release is kept, and is sent when it is asked for again. " + "; ".join(problems)
         )
-    if server is not None and not ledger.newest_cosigned_by(config.server.witness_name):
-        ledger.countersign(config.server.witness_name, server)
 
 
 def check_room(ledger: Ledger, config: ClientConfig) -> None:

@@ -102,13 +102,16 @@ def answer_query(
         BudgetExceeded: The cap forbids it; nothing was charged.
         ConfigError: There is no snapshot that fits ``client.yaml``; nothing was charged.
         RefusedError: The request was charged for an earlier version of the data; it is burned.
-        WitnessRefused: The witness does not cosign. The release is kept, and sent when asked again.
+        WitnessRefused: The server does not cosign. The release is kept, and sent when asked again.
+        TooFewWitnesses: Others of ``client.yaml`` do not; the same.
     """
     step = on_step or _ignore
     arrived = now()
     config = configuration.load(home)
     check_message_type(config, protocol.QUERY_STATISTICS)
     encoder = canonical.sha256_hex(plants.load_encoder_package(home))
+    check_query(config, query, encoder=encoder, now=arrived)
+    with alone(home), open_ledger(home, at=arrived) as ledger:
         cosigning.enrol(ledger, config)
         charged = ledger.find(config.data.name, request_id=query.request_id)
         if charged is None or charged.open:

@@ -45,7 +45,7 @@ REFUSALS = {
     "policy": "the plant's policy does not allow this request",
     "budget": "the privacy budget of the plant's data does not cover this request",
     "peer": "the plant could not reach this server while it worked on the request",
-    "witness": "this server, as the plant's witness, did not cosign its ledger",
+    "witness": "the plant's ledger is not cosigned by this server, or by too few witnesses",
     "verification": "what was sent is not what this plant was offered, or is for another one",
 }
 """What each word of a refusal means, for the operator who reads it."""

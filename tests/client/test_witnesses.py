@@ -31,7 +31,7 @@ from wg_client.heads import LinearHead
 from wg_client.release import answer_query
 from wg_client.spend import read_spend
 from wg_common import canonical, signing, statistics_file
-from wg_common.errors import ConfigError, VerificationError
+from wg_common.errors import ConfigError, PeerError, VerificationError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import merkle, proof
 from wg_common.ledger import note as notes
@@ -123,19 +123,22 @@ def test_a_release_waits_for_a_witness_that_cannot_be_reached(
     assert charges(world) == 1
 
 
-def test_the_server_sees_nothing_of_a_ledger_that_too_few_have_cosigned(
+def test_the_others_are_asked_after_the_server_has_waited_for_the_slot(
     world: World, second: SpecWitness
 ) -> None:
-    want(world, second, url="https://127.0.0.1:1")
-    asked: list[bytes] = []
+    """The server's question waits for the slot's end; no other may be asked before, ever."""
+    asked: list[str] = []
 
     def server(body: bytes) -> bytes:
-        asked.append(body)
-        raise AssertionError("asked")
+        asked.append(f"server, after {len(second.statuses)} others")
+        raise PeerError("away")
 
-    with pytest.raises(TooFewWitnesses):
-        answer_query(world.plant.home, world.plant.query(), witness=server)
-    assert asked == []
+    with watched(world, second):
+        for _ in range(2):
+            with pytest.raises(PeerError, match="away"):
+                answer_query(world.plant.home, world.plant.query(), witness=server)
+        ask(world)
+    assert asked == ["server, after 0 others"] * 2 and second.statuses == [200]
 
 
 def test_a_quorum_does_without_one_that_is_away(world: World, second: SpecWitness) -> None:

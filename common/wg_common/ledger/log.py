@@ -361,7 +361,7 @@ class Log:
             lines = heads.cosignatures(state, note, witness)
             row = self._db.execute("select note from heads where size = ?", (head.size,)).fetchone()
             stored = notes.decode(row[0]) if row else checkpoints.sign(head, [self._signing_key()])
-            merged = stored.with_signatures(lines).encode()
+            merged = stored.replacing(lines).encode()
             self._db.execute(
                 "insert into heads values (?, ?, ?) on conflict (size) do update"
                 " set note = excluded.note, cosigned = cosigned | excluded.cosigned",

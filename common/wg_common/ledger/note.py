@@ -63,6 +63,13 @@ class Note:
         merged = dict.fromkeys((*self.signatures, *lines))
         return Note(self.text, tuple(merged))
 
+    def replacing(self, lines: Iterable[SignatureLine]) -> Note:
+        """The note with signatures in the place of earlier ones of the same keys."""
+        new = tuple(lines)
+        keys = {(line.name, line.key_id) for line in new}
+        kept = tuple(x for x in self.signatures if (x.name, x.key_id) not in keys)
+        return Note(self.text, (*kept, *new))
+
 
 def check_key_name(name: str) -> str:
     """Return a key name, or refuse it: not empty, no space, no plus, no control character.

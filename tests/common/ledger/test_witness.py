@@ -161,6 +161,19 @@ def test_a_cosignature_is_kept(site: Site, ledger: Ledger) -> None:
     assert len(ledger.heads()) == 2
 
 
+def test_a_checkpoint_that_is_cosigned_again_and_again_keeps_the_newest_line(
+    site: Site, ledger: Ledger
+) -> None:
+    """A plant that waits for another witness asks this one each time."""
+    for _ in range(40):
+        site.now += 60
+        signed = site.cosign(ledger)
+    _, note = checkpoints.decode(signed)
+    assert [line.name for line in note.signatures] == [LOG, NAME]
+    key = site.witness_key.public_key()
+    assert checkpoints.verify_cosignature(note, NAME, key).time == site.now
+
+
 def test_a_lost_answer_is_made_up_for(site: Site, ledger: Ledger) -> None:
     site.cosign(ledger)
     site.release(ledger)
