@@ -18,6 +18,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -318,7 +319,7 @@ class Log:
                 back; or the cosignature does not hold.
         """
         self.hand_out()
-        request = self._request(witness, None)
+        request = self._bare_request(witness, None)
         self._step("checkpoint:signed")
         try:
             lines = call(request.encode())
@@ -331,7 +332,7 @@ class Log:
                     f"has {self.size}: it was rolled back or replaced by an older copy. Restore "
                     "the newest copy; nothing was sent"
                 ) from refused
-            request = self._request(witness, refused.size)
+            request = self._bare_request(witness, refused.size)
             lines = call(request.encode())
         self._step("checkpoint:cosigned")
         signed = self.add_cosignature(request.note.encode() + lines, witness)
@@ -547,6 +548,12 @@ class Log:
             old_size = self.cosigned_size(witness, self._newest_key(witness))
         path = tuple(self.consistency(old_size, size))
         return WitnessRequest(old_size=old_size, path=path, note=note)
+
+    def _bare_request(self, witness: str, old_size: int | None) -> WitnessRequest:
+        """As ``_request``, without what other witnesses signed: it is nobody else's business."""
+        found = self._request(witness, old_size)
+        own = heads.own_signatures(self._state, found.note, self._state.size)
+        return replace(found, note=Note(found.note.text, tuple(own)))
 
     def _newest_key(self, witness: str) -> bytes:
         """The key of a witness that counts now; empty if it is not enrolled."""
