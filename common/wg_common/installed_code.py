@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.util
+import importlib.resources
 import os
 import zipfile
 import zlib
@@ -121,14 +121,14 @@ def is_code(path: str) -> bool:
 
 
 def _folder(package: str) -> Path | None:
-    """Where a package lies; it is not imported for that."""
-    spec = importlib.util.find_spec(package)
-    if spec is None:
+    """Where a package lies; found without a loader of code, of which a client has none."""
+    try:
+        place = importlib.resources.files(package)
+    except ModuleNotFoundError:
         return None
-    places = list(spec.submodule_search_locations or ())
-    if len(places) != 1 or not Path(places[0]).is_dir():
-        raise ConfigError(f"package {package}: lies in {places}, expected one plain folder")
-    return Path(places[0])
+    if not isinstance(place, Path) or not place.is_dir():
+        raise ConfigError(f"package {package}: lies in {place}, expected one plain folder")
+    return place
 
 
 def _read(package: str, folder: Path) -> dict[str, bytes]:
