@@ -13,9 +13,8 @@ from pathlib import Path
 
 import httpx
 
-from wg_client import link
+from wg_client import link, transport
 from wg_client.config import WitnessConfig
-from wg_client.transport import open_client
 from wg_common.errors import PeerError
 from wg_common.ledger import witness as rules
 from wg_common.ledger.note import NOTE_LIMIT
@@ -36,7 +35,8 @@ def ask(witness: WitnessConfig) -> Ask:
 
     def post(request: bytes) -> bytes:
         try:
-            with open_client(witness.url.rstrip("/"), context, limit=NOTE_LIMIT) as client:
+            url = witness.url.rstrip("/")
+            with transport.open_client(url, context, limit=NOTE_LIMIT) as client:
                 status, body = link.post(client, ADD_CHECKPOINT, request)
         except PeerError as error:
             raise PeerError(str(error).replace("the server", "the witness")) from error

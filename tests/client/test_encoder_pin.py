@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from wg_client import config as configuration
-from wg_client import encoder_pin, link, reenrolment
+from wg_client import encoder_pin, reenrolment, transport
 from wg_client import plant as plants
 from wg_client.cli import group
 from wg_client.config import ClientConfig, DataConfig, PrivacyConfig
@@ -73,7 +73,7 @@ def data(tmp_path: Path) -> Path:
 @pytest.fixture
 def server(home: ClientHome, encoder_package: bytes, monkeypatch: pytest.MonkeyPatch) -> Enrolling:
     found = Enrolling(home, encoder_package)
-    monkeypatch.setattr(link, "open_client", found.open_client)
+    monkeypatch.setattr(transport, "open_client", found.open_client)
     return found
 
 
