@@ -115,14 +115,15 @@ def initialise(
         labels=found.data.label_names,
         unit_column=choice.unit_column,
     )
-    site = protocol.decode_token(token.strip()).site
-    shared = share(home, choice, privacy, site)
-    encoder_pin.check_named(encoder, protocol.decode_token(token.strip()).encoder)
+    named = protocol.decode_token(token.strip())
+    encoder_pin.check_named(encoder, named.encoder)
+    shared = share(home, choice, privacy, named.site)
     seen = found
 
     def see(package: bytes) -> None:
+        modality = load_encoder(package).modality  # its range is checked there
         if len(seen.data):
-            check_modality(load_encoder(package).modality, seen.data.modality, choice.path)
+            check_modality(modality, seen.data.modality, choice.path)
         if confirm is not None:
             confirm(encoder_pin.about(package))
 

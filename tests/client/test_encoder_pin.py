@@ -141,16 +141,22 @@ def test_another_hash_is_refused_before_the_token_is_spent(
         _init(home, server, data, encoder=short)
 
 
+@pytest.mark.parametrize("empty", [False, True])
 def test_an_encoder_that_could_overflow_is_not_kept(
-    home: ClientHome, server: Enrolling, data: Path, encoder_package: bytes
+    home: ClientHome, server: Enrolling, data: Path, encoder_package: bytes, empty: bool
 ) -> None:
     tensors, metadata = packages.unpack(encoder_package)
     wide = {name: tensor.astype(float) for name, tensor in tensors.items()}
     hostile = packages.pack(wide["mean"], wide["projection"] * 1e30, wide["local"], metadata)
     server.hand_out(hostile)
     server.promised = _hash(hostile)
+    choice = DataChoice(path=data)
+    if empty:
+        folder = data.with_name("empty")
+        folder.mkdir()
+        choice = DataChoice(path=folder, labels=LABELS, allow_empty=True)
     with pytest.raises(VerificationError, match="could overflow"):
-        _init(home, server, data)
+        initialise(home, server.token, choice, PrivacyConfig())
     assert not home.encoder.exists() and not home.config.exists()
 
 
