@@ -271,7 +271,7 @@ def _departure(plant: Plant, schema: StatisticsSchema, sigma: float) -> Departur
     empty = NoisyStatistics(schema, np.zeros(schema.length, dtype=np.int64), sigma)
     noise = {
         "counts": f"{empty.count_std:.3g} records",
-        "sums": f"{empty.sum_std:.3g} feature units an entry",
+        "sums": f"at most {empty.sum_std:.3g} feature units an entry",
         "moments": f"{float(np.max(empty.moment_std, initial=0)):.3g} feature units an entry",
     }
     blocks = tuple(

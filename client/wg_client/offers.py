@@ -17,8 +17,8 @@ from wg_client.trunks import Tensors, Trunk, encoder_trunk, network_trunk
 from wg_common import class_means
 from wg_common.class_means import Posterior
 from wg_common.errors import DecodeError
+from wg_common.privacy import centring
 from wg_common.privacy.mechanism import sigma_for
-from wg_common.privacy.statistics import NoisyStatistics
 from wg_common.weights_package import KIN, POSTERIOR, WeightsManifest
 
 BASE = "base"
@@ -107,11 +107,15 @@ def hold_contest(
 
 
 def _least_noise(plant: Plant) -> float:
-    """The least noise that the policy allows on an entry of a class sum, feature units."""
+    """The least noise that the policy allows on an entry of a class sum, feature units.
+
+    With sums about the exact mean of the records, near which released centres are.
+    """
     privacy = plant.config.privacy
     schema = plants.statistics_schema(plant)
     sigma = sigma_for(schema, float(privacy.max_request_epsilon), float(privacy.max_request_delta))
-    return NoisyStatistics(schema, np.zeros(schema.length, dtype=np.int64), sigma).sum_std
+    about = centring.of_release(schema, plant.snapshot.statistics(), 0.0)
+    return sigma * schema.radius / (about.weight * schema.grid) if about.weight else 0.0
 
 
 def _whole(architecture: str, plant: Plant, progress: Progress | None) -> tuple[View, Tuner]:

@@ -33,6 +33,7 @@ from wg_client.offers import _least_noise
 from wg_client.trunks import Trunk
 from wg_common.class_means import Posterior
 from wg_common.errors import DecodeError
+from wg_common.privacy.mechanism import sigma_for
 from wg_common.weights_package import KIN
 
 from .conftest import MakePlant
@@ -326,5 +327,11 @@ def test_the_check_knows_who_has_released(
         here = plants.open_plant(plant.home)
         louder = dataclasses.replace(here, config=dataclasses.replace(here.config, privacy=loud))
         assert _least_noise(louder) > 2 * quiet
+        # About the mean of the records there is less of it than about the origin.
+        schema = here.snapshot.manifest.schema
+        sigma = sigma_for(schema, float(here.config.privacy.max_request_epsilon), 1e-5)
+        plain = sigma * schema.radius / (schema.sum_weight * schema.grid)
+        length = float(np.linalg.norm(here.features.values.mean(axis=0)))
+        assert quiet == pytest.approx(plain * math.sqrt(1 - min(length, 15 / 16) ** 2), rel=0.02)
     else:
         assert seen["noise"] == math.inf

@@ -63,6 +63,20 @@ def origin(schema: StatisticsSchema) -> Centre:
     return Centre(point, schema.grid, schema.sum_weight)
 
 
+def of_release(schema: StatisticsSchema, integers: Integers, sigma: float) -> Centre:
+    """What the sums of a whole release are taken about; the origin if they are not centred.
+
+    Args:
+        schema: Its schema.
+        integers: int64 ``[schema.length]``, as released.
+        sigma: Standard deviation of the noise, grid units; 0 without noise.
+    """
+    if not schema.centred:
+        return origin(schema)
+    counts, _, moments = schema.blocks
+    return centre(schema, integers[: counts.size], integers[moments.offset :], sigma)
+
+
 def centre(schema: StatisticsSchema, counts: Integers, total: Integers, sigma: float) -> Centre:
     """The centre that follows from the first part of a release.
 

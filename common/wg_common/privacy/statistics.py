@@ -110,12 +110,7 @@ class NoisyStatistics:
 
     @functools.cached_property
     def _about(self) -> Centre:
-        if not self.schema.centred:
-            return centring.origin(self.schema)
-        counts, _, moments = self.schema.blocks
-        return centring.centre(
-            self.schema, self.integers[: counts.size], self.integers[moments.offset :], self.sigma
-        )
+        return centring.of_release(self.schema, self.integers, self.sigma)
 
     @property
     def _moment_unit(self) -> Array:

@@ -77,15 +77,7 @@ def exact_for(
     draw: NoisyStatistics, x: NDArray[np.float64], y: NDArray[np.int64]
 ) -> NoisyStatistics:
     """What a release had been without noise on anything but what its centre was found from."""
-    counts, _, moments = draw.schema.blocks
-    about = centring.origin(draw.schema)
-    if draw.schema.centred:
-        about = centring.centre(
-            draw.schema,
-            draw.integers[: counts.size],
-            draw.integers[moments.offset :],
-            draw.sigma,
-        )
+    about = centring.of_release(draw.schema, draw.integers, draw.sigma)
     clean = NoisyStatistics(
         draw.schema, exact_statistics(draw.schema, x, y, centre=about), draw.sigma
     )
