@@ -43,10 +43,14 @@ def freeze_command(root: Path, set_aside: bool, allow_empty: bool, as_json: bool
     is a new version of the data set, whose releases are charged anew.
     """
     from wg_client import config as configuration
+    from wg_client import encoder_pin
     from wg_client import freeze as freezing
 
     home = ClientHome(root)
-    source = Path(configuration.load(home).data.path)
+    config = configuration.load(home)
+    source = Path(config.data.path)
+    if reminder := encoder_pin.reminder(home, config):
+        note(reminder)
     with freezing_bar() as stage:
         found = freezing.look(home, stage=stage)
     if refused := say_refusal(found, set_aside, allow_empty, source, as_json):

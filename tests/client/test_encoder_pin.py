@@ -298,7 +298,11 @@ def test_a_file_that_was_changed_is_not_used(make_plant: MakePlant) -> None:
 
 
 def test_a_home_of_before_goes_on_with_the_encoder_that_it_has(
-    home: ClientHome, server: Enrolling, data: Path, other_package: bytes
+    home: ClientHome,
+    server: Enrolling,
+    data: Path,
+    other_package: bytes,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     first = _init(home, server, data)
     old = dataclasses.replace(first, data=dataclasses.replace(first.data, encoder=""))
@@ -309,6 +313,8 @@ def test_a_home_of_before_goes_on_with_the_encoder_that_it_has(
     assert plants.open_plant(home).encoder == first.data.encoder
     reminder = encoder_pin.reminder(home, old)
     assert reminder is not None and first.data.encoder in reminder
+    _command("freeze", "--home", home.root)
+    assert first.data.encoder in "".join(capsys.readouterr().err.split())
     server.hand_out(other_package)
     server.promised = _hash(other_package)
     with pytest.raises(VerificationError, match="owner confirmed"):
