@@ -38,8 +38,9 @@ class WitnessPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     def __post_init__(self) -> None:
         try:
-            notes.check_key_name(self.name)
-            signing.public_from_bytes(bytes.fromhex(self.key))
+            raw = bytes.fromhex(self.key)
+            signing.public_from_bytes(raw)
+            notes.vkey(self.name, notes.COSIGNATURE, raw)
         except (DecodeError, ValueError) as error:
             raise ConfigError(f"witnesses: {self.name}: {error}") from error
 

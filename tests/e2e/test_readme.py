@@ -8,11 +8,19 @@ import shlex
 import subprocess
 from pathlib import Path
 
+import click
 import numpy as np
+import pytest
 from demo.processes import Processes, processes
 from PIL import Image
 
+from wg_client.cli import group as client
+from wg_common.audit.cli import group as auditor
+from wg_server.cli import main_group as operator
+
 ROOT = Path(__file__).parents[2]
+PROGRAMS = {"wg-client": client, "wg-server": operator, "wg-audit": auditor}
+COMMAND = re.compile(r"(?:`|^    )(wg-(?:client|server|audit) [a-z][^`\n]*)", re.MULTILINE)
 SHELL_BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 # 6: the package arrived and was checked, and the plant's own model was better; both are a success.
 HANDING_OUT = ("serve", "campaign", "generate")
@@ -96,3 +104,22 @@ def localised(word: str, folder: Path, token: str) -> str:
 def run(running: Processes, words: list[str]) -> None:
     allowed = ALLOWED.get(words[1], (0,))
     running.run(*words, allowed=allowed)
+
+
+@pytest.mark.parametrize("page", ["auditor-guide", "operations", "plant-guide"])
+def test_commands_and_options_of_the_guides_are_there(page: str) -> None:
+    text = (ROOT / "docs" / f"{page}.md").read_text("utf-8")
+    found = COMMAND.findall(text)
+    assert len(found) > 5
+    for line in found:
+        program, *words = line.replace("\\", " ").split()
+        command: click.Command = PROGRAMS[program]
+        options = {"--help"}
+        for word in words:
+            if word.startswith("--"):
+                assert word.partition("=")[0] in options, line
+            elif isinstance(command, click.Group):
+                inner = command.get_command(click.Context(command), word)
+                assert inner is not None, line
+                command = inner
+            options |= {name for param in command.params for name in param.opts}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.server.test_cli import document, run
@@ -14,6 +15,7 @@ from wg_common.errors import ConfigError, DecodeError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import note as notes
 from wg_server import auditors
+from wg_server.fleet import endpoints
 from wg_server.home import ServerHome
 from wg_server.store import Store, StoredRelease
 
@@ -41,7 +43,10 @@ def keep_file(store: Store, data: bytes, received: float = 1.0) -> None:
 
 
 def test_a_checkpoint_says_how_far_the_ledger_went_and_that_it_is_so_now(
-    central: Central, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    central: Central,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plant = central.plant("one")
     central.enrol(plant)
@@ -57,11 +62,12 @@ def test_a_checkpoint_says_how_far_the_ledger_went_and_that_it_is_so_now(
     log_key = signing.public_from_bytes(bytes.fromhex(keys["sites"][0]["ledger_key"]))
     assert checkpoints.verify(note, keys["sites"][0]["ledger_origin"], log_key).size > 1
     assert len(note.signatures) == 2
+    monkeypatch.setattr(endpoints, "time", SimpleNamespace(time=lambda: cosigned.time + 86_400.0))
     code, out, _ = run(capsys, *words, "--out", tmp_path / "note")
     assert code == 0 and f"up to entry {found['size'] - 1}" in out
     again = checkpoints.decode((tmp_path / "note").read_bytes())[1]
     later = checkpoints.verify_cosignature(again, keys["witness_name"], witness)
-    assert later.time >= cosigned.time
+    assert later.time == cosigned.time + 86_400
 
 
 def test_a_site_that_never_enrolled_has_no_checkpoint(

@@ -208,9 +208,12 @@ def test_a_predecessor_that_was_never_seen_here_is_a_budget_unknown(central: Cen
     assert central.said() == BUDGET_UNKNOWN
 
 
-def test_a_ledger_cannot_begin_twice(central: Central) -> None:
+@pytest.mark.parametrize("worked", [False, True])
+def test_a_ledger_cannot_begin_twice(central: Central, worked: bool) -> None:
     plant = central.plant("one")
     central.enrol(plant)
+    if worked:  # then the remembered checkpoint alone would not tell
+        central.work(plant)
     plant.ledger.unlink()
     with ledger_again(plant) as ledger:
         grow(ledger)
