@@ -19,6 +19,7 @@ GRID = "#e6eaef"
 _SETTINGS: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "weightgate",
+    "text.parse_math": False,  # a label is a name, whatever dollar signs it has
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 10,

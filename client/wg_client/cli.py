@@ -29,6 +29,7 @@ from wg_client.freezing import (
     set_aside_option,
 )
 from wg_client.home import ClientHome
+from wg_client.joining import join_options
 from wg_client.upkeep import COMMANDS, home_option
 from wg_common import __version__, atomic, canonical, cli, errors, logs, protocol
 from wg_common.cli import emit, json_option, note, say
@@ -63,7 +64,7 @@ def main() -> None:
 
 @group.command()
 @home_option
-@click.option("--join", "token", required=True, help="Join token from 'wg-server enroll'.")
+@join_options
 @click.option(
     "--replace",
     is_flag=True,
@@ -594,7 +595,8 @@ def predict(
         return
     for result in results:
         for row in result["predictions"]:
-            say(f"{row['name']}\t{row['label']}\t{row['probability']:.3f}")
+            name, label = (cli.printable(row[each], keep="") for each in ("name", "label"))
+            say(f"{name}\t{label}\t{row['probability']:.3f}")
         for row in result.get("evaluation", ()):
             mark = "  (kept)" if row["model"] == manifest.kept else ""
             say(f"{row['model']:24} {_percent(row)} of {row['records']} records{mark}")

@@ -133,6 +133,19 @@ class ClientHome:
         """The report on the newest package."""
         return self.root / "report.html"
 
+    def make_private(self) -> None:
+        """Make the folder, for its user alone: all else is below it, whatever the umask was.
+
+        Raises:
+            ConfigError: It cannot be made.
+        """
+        try:
+            for folder in (self.root, self.keys):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                folder.chmod(0o700)
+        except OSError as error:
+            raise ConfigError(f"{self.root}: cannot be made: {error.strerror}") from error
+
     def require(self) -> None:
         """Check that the folder was initialised.
 

@@ -39,6 +39,7 @@ class PublicIdentity:
 
 def create(home: ClientHome, site: str) -> PublicIdentity:
     """Make the keys that are not there yet, and return the public halves of all."""
+    home.make_private()
     for path, curve in ((home.tls_key, ec.SECP256R1()), (home.node_key, ec.SECP384R1())):
         if not path.exists():
             key_files.save(path, ec.generate_private_key(curve))

@@ -17,6 +17,11 @@ from wg_common import atomic, canonical, fleet, protocol
 from wg_common.errors import VerificationError
 from wg_common.protocol import Delivery, PackageOffer, Receipt
 
+REJECTED_LIMIT = 8
+"""Most rejected packages that are kept for a person to look at; the oldest go."""
+REJECTED_BYTES = 4 << 30
+"""Most bytes of rejected packages that are kept; the newest is, whatever its size."""
+
 
 @dataclass(frozen=True, slots=True)
 class Inbox:
@@ -89,9 +94,20 @@ class Inbox:
     def reject(self, path: Path) -> Path:
         """Set a package that could not be applied aside, for a person to look at."""
         target = self.home.packages / "rejected" / path.name
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.replace(target)
+        self._forget_rejected(target)
         return target
+
+    def _forget_rejected(self, newest: Path) -> None:
+        """Keep the newest rejected packages, few enough that a server cannot fill the disk."""
+        found = [(path.stat(), path) for path in newest.parent.glob("*.wgw") if path != newest]
+        found.sort(key=lambda one: one[0].st_mtime_ns, reverse=True)
+        size = newest.stat().st_size
+        for number, (status, path) in enumerate(found, 1):
+            size += status.st_size
+            if number >= REJECTED_LIMIT or size > REJECTED_BYTES:
+                path.unlink(missing_ok=True)
 
     def _earlier(self, delivery: Delivery | PackageOffer) -> Receipt | None:
         fleet.check_request_id(delivery.request_id)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from wg_client.home import ClientHome
+from wg_client.joining import join_options
 from wg_common import errors
 from wg_common.cli import emit, json_option, progress, say
 
@@ -17,9 +18,6 @@ home_option = click.option(
     type=click.Path(path_type=Path),
     required=True,
     help="The plant's home folder.",
-)
-_join_option = click.option(
-    "--join", "token", required=True, help="Join token from 'wg-server enroll --replace'."
 )
 
 
@@ -114,7 +112,7 @@ def rotate_key(root: Path, as_json: bool) -> None:
 
 @click.command()
 @home_option
-@_join_option
+@join_options
 @click.option("--reason", required=True, help="Why, in a few words; goes on the new ledger.")
 @click.option("--encoder", metavar="HASH", help="Where the encoder is to be another: its SHA-256.")
 @json_option

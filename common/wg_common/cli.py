@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
@@ -21,6 +23,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from wg_common import errors, logs
 
 T = TypeVar("T")
+
+PRIVATE_UMASK = 0o077
+"""What our commands write is for their user alone, whatever the shell's umask says."""
 
 _OURS = ("wg_common", "wg_server", "wg_client")
 """Packages whose information is for people; of others' only warnings are shown."""
@@ -41,22 +46,59 @@ json_option = click.option(
 def run(group: click.Command, arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command group and exit with the documented code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    sys.exit(_run(group, words))
+    before = os.umask(PRIVATE_UMASK)
+    try:
+        code = _run(group, words)
+    finally:
+        os.umask(before)
+    sys.exit(code)
 
 
 def emit(document: object) -> None:
     """Print one JSON document on standard output."""
-    click.echo(json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False))
+    text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False)
+    if not text.isascii() and not _plain_text(text):
+        # File names may hold what is no text, and what turns the text around.
+        text = json.dumps(document, indent=2, sort_keys=True)
+    click.echo(text)
+
+
+def printable(text: str, keep: str = "\n\t") -> str:
+    """Text for a terminal or a log line: what would move, hide or forge text is escaped.
+
+    Names of files and labels come from anywhere. Control characters (Unicode Cc), invisible
+    directions (Cf), line and paragraph separators, and halves of surrogate pairs, which no
+    terminal can be sent, are written as Python escapes them.
+
+    Args:
+        text: What is to be shown.
+        keep: Control characters that may stay.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        char
+        if char in keep or unicodedata.category(char) not in _HIDDEN
+        else char.encode("unicode_escape").decode("ascii")
+        for char in text
+    )
+
+
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+def _plain_text(text: str) -> bool:
+    return printable(text) == text
 
 
 def say(text: str) -> None:
     """Print one line for a person, on standard output."""
-    click.echo(text)
+    click.echo(printable(text))
 
 
 def note(text: str) -> None:
     """Print one line about what is going on, on standard error."""
-    click.echo(text, err=True)
+    click.echo(printable(text), err=True)
 
 
 def printable(text: str) -> str:
@@ -117,12 +159,27 @@ def _plain(title: str, total: int | None) -> Any:
     return show
 
 
+_LOG_FORMAT = "%(asctime)s %(name)s %(levelname)s %(message)s"
+
+
+class _LineFormatter(logging.Formatter):
+    """One line for each message: a name in it cannot forge another. Traces keep their lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line of a message."""
+        record.message = printable(record.message, keep="\t")
+        return super().formatMessage(record)
+
+
 def _run(group: click.Command, words: list[str]) -> int:
     logging.basicConfig(
         level=logging.WARNING,
         stream=sys.stderr,
-        format="%(asctime)s %(name)s %(levelname)s %(message)s",
+        format=_LOG_FORMAT,
     )
+    for handler in logging.getLogger().handlers:
+        if type(handler.formatter) is logging.Formatter:
+            handler.setFormatter(_LineFormatter(_LOG_FORMAT))
     for package in _OURS:
         logging.getLogger(package).setLevel(logging.INFO)
     as_json = "--json" in words

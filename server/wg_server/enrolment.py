@@ -12,6 +12,7 @@ import logging
 import secrets
 import time
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
@@ -27,13 +28,20 @@ from wg_common.protocol import EnrolmentReply, EnrolmentRequest, JoinToken
 from wg_server import pki, succession
 from wg_server.fleet.guards import BodyLimit
 from wg_server.home import ServerConfig, ServerHome
-from wg_server.store import Site, Store
+from wg_server.store import Site, Store, hash_secret
 from wg_server.succession import Beginning
+from wg_server.tries import Tries, network_of
 
 log = logging.getLogger(__name__)
 
 CA_PATH = "/wg/v1/ca"
-_TRIES_PER_MINUTE = 60
+TRIES_AN_ADDRESS = 60
+"""Most enrolment requests of one address (IPv6: of one /64) in a minute."""
+TRIES_A_TOKEN = 10
+"""Most enrolment requests with one token in a minute, from wherever. Its secret has 256 bits: this
+bounds work, not guessing."""
+ADDRESSES_LIMIT = 4096
+"""Most addresses whose tries are remembered."""
 _PEM = "application/x-pem-file"
 
 
@@ -156,18 +164,19 @@ class Enrolment:
 
     def app(self) -> Starlette:
         """The enrolment listener's application."""
-        tries: list[float] = []
+        of_address = Tries(TRIES_AN_ADDRESS, ADDRESSES_LIMIT)
+        of_token = Tries(TRIES_A_TOKEN, ADDRESSES_LIMIT)
 
         async def ca(request: Request) -> Response:
             return Response(self._home.ca_cert.read_bytes(), media_type=_PEM)
 
         async def enrol(request: Request) -> Response:
-            now = time.monotonic()
-            tries[:] = [then for then in tries if now - then < 60]
-            if len(tries) >= _TRIES_PER_MINUTE:
+            host = request.client.host if request.client else ""
+            if not of_address.allow(network_of(host)):
                 return PlainTextResponse("too many requests\n", 429)
-            tries.append(now)
             body = await request.body()
+            if not of_token.allow(_secret_of(body)):
+                return PlainTextResponse("too many requests\n", 429)
             try:
                 reply = await run_in_threadpool(self.enrol, body)
             except RefusedError as error:
@@ -184,6 +193,19 @@ class Enrolment:
             ],
             middleware=[Middleware(BodyLimit, limit=protocol.ENROLMENT_LIMIT, seconds=20.0)],
         )
+
+
+class _Secret(msgspec.Struct):
+    secret: str = ""
+
+
+def _secret_of(body: bytes) -> str:
+    """A hash of the token's secret in a request, to count its tries by; equal for what is none."""
+    try:
+        secret = msgspec.json.decode(body, type=_Secret).secret
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        secret = ""
+    return hash_secret(secret)
 
 
 def witness_name(config: ServerConfig) -> str:

@@ -28,7 +28,7 @@ from wg_server.database import Holder
 from wg_server.enrolment import Enrolment
 from wg_server.fleet.adapter import FleetState
 from wg_server.fleet.endpoints import Witness, routes
-from wg_server.fleet.guards import BodyLimit, Identify, RateLimit
+from wg_server.fleet.guards import BodyBudget, BodyLimit, Identify, RateLimit
 from wg_server.fleet.listener import Listener, server_context
 from wg_server.fleet.packages import package_routes
 from wg_server.generator import clearance
@@ -37,6 +37,9 @@ from wg_server.queue import CampaignQueue
 from wg_server.store import Store
 
 log = logging.getLogger(__name__)
+
+BODIES_LIMIT = 128 << 20
+"""Most bytes of request bodies that the fleet listener holds at once, or twice the largest body."""
 
 READY = "ready"
 """The log line that says that all ports are open."""
@@ -110,6 +113,11 @@ def fleet_app(
             Middleware(BodyLimit, limit=config.body_limit),
             Middleware(Identify, store=store),
             Middleware(RateLimit, rate=config.requests_per_second),
+            Middleware(
+                BodyBudget,
+                site_bytes=config.body_limit,
+                total_bytes=max(BODIES_LIMIT, 2 * config.body_limit),
+            ),
             *state.middleware(),
         ],
     )

@@ -23,6 +23,9 @@ from wg_server.home import ServerHome
 from wg_server.succession import Beginning, SeenLog
 
 T = TypeVar("T")
+
+EVIDENCE_LIMIT = 16
+"""Most pairs of contradicting checkpoints that are kept of one log."""
 SiteState = Literal["invited", "enrolled", "revoked"]
 
 
@@ -350,12 +353,22 @@ class Store:
         return None if row is None else bytes(row.checkpoint)
 
     def keep_evidence(self, origin: str, earlier: bytes, later: bytes, now: float) -> None:
-        """Keep two signed checkpoints that contradict each other."""
+        """Keep two signed checkpoints that contradict each other, if they are news.
+
+        One pair proves a fork. A site that goes on forking adds nothing: of one log at most
+        ``EVIDENCE_LIMIT`` pairs are kept, the first ones.
+        """
+        table = schema.evidence
         with self.engine.begin() as connection:
+            database.lock_table(connection, table)
+            kept = connection.execute(
+                sa.select(table.c.earlier, table.c.later).where(table.c.origin == origin)
+            ).all()
+            pairs = {(bytes(row.earlier), bytes(row.later)) for row in kept}
+            if len(kept) >= EVIDENCE_LIMIT or (earlier, later) in pairs:
+                return
             connection.execute(
-                schema.evidence.insert().values(
-                    origin=origin, received=now, earlier=earlier, later=later
-                )
+                table.insert().values(origin=origin, received=now, earlier=earlier, later=later)
             )
 
     def evidence(self) -> list[tuple[str, float, bytes, bytes]]:

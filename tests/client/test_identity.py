@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -62,3 +63,17 @@ def test_the_node_key_is_of_the_curve_that_flower_makes(tmp_path: Path) -> None:
     home = ClientHome(tmp_path)
     identity.create(home, "plant-a")
     assert isinstance(key_files.load_ec(home.node_key).curve, ec.SECP384R1)
+
+
+def test_a_home_is_for_its_user_alone_whatever_the_umask_and_the_folder_before(
+    tmp_path: Path,
+) -> None:
+    home = ClientHome(tmp_path / "home")
+    before = os.umask(0)
+    try:
+        home.root.mkdir()
+        home.keys.mkdir()
+        identity.create(home, "plant-a")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(home.root.stat().st_mode) == stat.S_IMODE(home.keys.stat().st_mode) == 0o700

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
 
+from wg_client import inbox as inboxes
 from wg_client.home import ClientHome
 from wg_client.inbox import Inbox
 from wg_common.errors import DecodeError, VerificationError
@@ -79,3 +81,21 @@ def test_half_a_delivery_is_none(inbox: Inbox, tmp_path: Path) -> None:
     assert inbox.waiting() == []
     inbox.receive(delivery(), PACKAGE)
     assert len(inbox.waiting()) == 1
+
+
+def test_rejected_packages_are_few_and_the_newest(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reject(number: int) -> Path:
+        body = bytes([number]) * 10
+        inbox.receive(delivery(f"{number:032x}", body), body)
+        (path,) = inbox.waiting()
+        os.utime(path, ns=(number, number))
+        return inbox.reject(path)
+
+    paths = [reject(number) for number in range(20)]
+    assert [path.exists() for path in paths] == [False] * 12 + [True] * 8
+    monkeypatch.setattr(inboxes, "REJECTED_BYTES", 25)
+    newest = reject(20)
+    assert newest.exists() and len(list(newest.parent.iterdir())) == 2
+    assert inbox.receipt(f"{0:032x}") is not None  # it is not asked for again

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 import pytest
@@ -100,3 +103,55 @@ def test_the_table_of_exit_codes_is_the_documented_one() -> None:
         "usage": 2, "config": 3, "storage": 3, "data": 3, "decode": 3, "refused": 4, "budget": 4,
         "policy": 4, "verification": 5, "not-accepted": 6, "peer": 7, "internal": 70,
     }  # fmt: skip
+
+
+FORGED = "a\nplant.jpg\tgood\t1.000\r\x1b[2K\u202e\u2028\udce9\x9b"
+
+
+def test_a_name_cannot_forge_a_line_of_output_or_log(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def action() -> object:
+        cli.say(cli.printable(FORGED, keep=""))
+        cli.note(FORGED)
+        return None
+
+    assert exit_code(group(action), "act") == 0
+    out, err = capsys.readouterr()
+    assert out.count("\n") == 1 and "\t" not in out
+    for text in (out, err):
+        assert not set(text) & set("\r\x1b\u202e\u2028\udce9\x9b")
+    record = logging.LogRecord("x", logging.WARNING, "", 0, "file %s", (FORGED,), None)
+    line = cli._LineFormatter(cli._LOG_FORMAT).format(record)
+    assert line.count("\n") == 0 and line.isprintable() is ("\t" not in line)
+
+
+def test_names_that_are_no_text_are_still_one_json_document(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert exit_code(group(lambda: {"name": FORGED}), "act", "--json") == 0
+    out, _ = capsys.readouterr()
+    assert json.loads(out) == {"name": FORGED}
+    assert out.isascii()
+
+
+def test_plain_text_of_any_script_is_left_as_it_is() -> None:
+    for text in ("plant", "Größe 5 µm", "合格", "a\tb\nc"):
+        assert cli.printable(text) == text
+
+
+def test_what_a_command_writes_is_private_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+
+        def action() -> object:
+            (tmp_path / "folder").mkdir()
+            (tmp_path / "folder" / "file").write_text("x")
+            return None
+
+        assert exit_code(group(action), "act") == 0
+        assert os.umask(0) == 0, "the shell's own is left as it was"
+    finally:
+        os.umask(before)
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("folder", "folder/file")]
+    assert modes == [0o700, 0o600]

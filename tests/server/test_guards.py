@@ -10,7 +10,14 @@ import pytest
 from tests.server.enrolling import UNSEEN
 
 from wg_common.protocol import EnrolmentRequest
-from wg_server.fleet.guards import PEER_STATE, SITE_STATE, BodyLimit, Identify, RateLimit
+from wg_server.fleet.guards import (
+    PEER_STATE,
+    SITE_STATE,
+    BodyBudget,
+    BodyLimit,
+    Identify,
+    RateLimit,
+)
 from wg_server.store import Site, Store
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -120,3 +127,61 @@ def test_a_site_has_a_burst_and_then_a_rate_of_its_own() -> None:
     assert codes == [200] * 20 + [429] * 5
     now += 1.0
     assert [ask(app, {SITE_STATE: site}) for _ in range(3)] == [200, 200, 429]
+
+
+def stalled(app: Any, name: str, length: int) -> Any:
+    """A request whose body never comes, as a coroutine that is waiting inside the application."""
+    site = Site(
+        name=name,
+        state="enrolled",
+        node_key="",
+        signing_key="",
+        ledger_origin="",
+        ledger_key="",
+        enrolled=0.0,
+        last_seen=0.0,
+    )
+    sent: list[int] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message.get("status", 0))
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "headers": [(b"content-length", str(length).encode())],
+        "state": {SITE_STATE: site},
+    }
+
+    async def request() -> int:
+        await app(scope, None, send)
+        return sent[0]
+
+    return request()
+
+
+def test_stalled_bodies_hold_their_sites_share_and_no_more() -> None:
+    reached: list[int] = []
+    over = asyncio.Event()
+
+    async def inner(scope: Any, receive: Any, send: Any) -> None:
+        reached.append(int(dict(scope["headers"])[b"content-length"]))
+        await over.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def run() -> list[list[int]]:
+        app = BodyBudget(inner, site_bytes=100, total_bytes=250)
+        first = [asyncio.create_task(stalled(app, "a", 16)) for _ in range(100)]
+        await asyncio.sleep(0)
+        others = [asyncio.create_task(stalled(app, name, 90)) for name in ("b", "c")]
+        await asyncio.sleep(0)
+        assert sum(reached) <= 250
+        over.set()
+        held = [list(await asyncio.gather(*tasks)) for tasks in (first, others)]
+        held.append([await stalled(app, "c", 90)])
+        return held
+
+    first, others, later = asyncio.run(run())
+    assert first.count(200) == 6 and first.count(503) == 94
+    assert others == [200, 503]  # b has its share; c finds all of it taken, and asks again
+    assert later == [200]

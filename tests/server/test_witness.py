@@ -15,7 +15,7 @@ from wg_common.ledger.witness import WitnessFork, WitnessRefused
 from wg_common.protocol import EnrolmentRequest
 from wg_server.fleet.endpoints import Witness
 from wg_server.home import ServerHome
-from wg_server.store import Site, Store
+from wg_server.store import EVIDENCE_LIMIT, Site, Store
 
 ORIGIN = "weightgate/plant-a/0123456789abcdef"
 
@@ -128,3 +128,15 @@ def test_another_sites_ledger_is_not_cosigned(
         witness.countersign(site, foreign.witness_request(witness.name))
     assert info.value.status == 404
     foreign.close()
+
+
+def test_evidence_of_one_log_is_kept_once_and_bounded(store: Store) -> None:
+    for number in range(3 * EVIDENCE_LIMIT):
+        for _ in range(2):
+            store.keep_evidence("log", b"earlier", b"later %d" % number, float(number))
+    store.keep_evidence("another", b"earlier", b"later", 0.0)
+    found = store.evidence()
+    assert [row[3] for row in found if row[0] == "log"] == [
+        b"later %d" % number for number in range(EVIDENCE_LIMIT)
+    ]
+    assert len(found) == EVIDENCE_LIMIT + 1

@@ -79,6 +79,44 @@ class BodyLimit:
         return timed
 
 
+class BodyBudget:
+    """Bounds the bodies that are held at once: of one site, and of all together.
+
+    A body is counted by the length that it announces, from before its first byte is read until
+    its request is answered. So a hundred requests that stall halfway hold no more than their
+    site's share, and the other sites are served.
+    """
+
+    def __init__(self, app: ASGIApp, *, site_bytes: int, total_bytes: int) -> None:
+        self._app = app
+        self._site_bytes = site_bytes
+        self._total_bytes = total_bytes
+        self._held: dict[str, int] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Judge one request, whose length and site are known."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        site = scope["state"][SITE_STATE].name
+        length = int(dict(scope["headers"]).get(b"content-length", b"0"))
+        held = self._held.get(site, 0)
+        # One body is always taken while its site holds no other.
+        if (held and held + length > self._site_bytes) or (
+            length and sum(self._held.values()) + length > self._total_bytes
+        ):
+            response = PlainTextResponse("too much at once\n", 503, {"retry-after": "1"})
+            await response(scope, receive, send)
+            return
+        self._held[site] = held + length
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._held[site] -= length
+            if not self._held[site]:
+                del self._held[site]
+
+
 class Identify:
     """Lets a request through if its certificate belongs to an enrolled site, and says which."""
 

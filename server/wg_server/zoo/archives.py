@@ -11,6 +11,8 @@ import functools
 import gzip
 import io
 import lzma
+import os
+import stat
 import struct
 import tarfile
 import zipfile
@@ -157,17 +159,40 @@ def read_folder(path: str) -> Archive:
     """
     root = Path(path)
     found = Collector(path)
-    for folder in sorted(p for p in root.iterdir() if p.is_dir()) if root.is_dir() else []:
-        for file in sorted(p for p in folder.iterdir() if is_picture(p.name)):
-            try:
-                size = file.stat().st_size
-                data = file.read_bytes() if size <= MEMBER_LIMIT else b""
-            except OSError as error:
-                raise DataError(f"{file}: {error}") from error
-            if size > MEMBER_LIMIT:
-                raise DataError(f"{file}: {size} bytes, at most {MEMBER_LIMIT} are read")
-            found.add(folder.name, file.name, decode(data, str(file)))
+    try:
+        folders = sorted(p for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
+        files = [
+            (folder.name, file)
+            for folder in folders
+            for file in sorted(p for p in folder.iterdir() if is_picture(p.name))
+        ]
+    except OSError as error:
+        raise DataError(f"{path}: {error}") from error
+    for label, file in files:
+        found.add(label, file.name, decode(_read_plain(root, file), str(file)))
     return found.archive()
+
+
+def _read_plain(root: Path, file: Path) -> bytes:
+    """A regular file below a folder: no device, no pipe, and no link that leads out of it.
+
+    Raises:
+        DataError: It is something else, too large, or cannot be read.
+    """
+    try:
+        if not file.resolve().is_relative_to(root.resolve()):
+            raise DataError(f"{file}: a link that leads out of {root}")
+        # O_NONBLOCK: opening a pipe that nobody writes to would wait for ever.
+        handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(handle, "rb") as stream:
+            status = os.fstat(stream.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise DataError(f"{file}: not a regular file")
+            if status.st_size > MEMBER_LIMIT:
+                raise DataError(f"{file}: {status.st_size} bytes, at most {MEMBER_LIMIT} are read")
+            return stream.read(MEMBER_LIMIT)
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+        raise DataError(f"{file}: {error}") from error
 
 
 @functools.lru_cache(maxsize=2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import os
 import stat
 import struct
 import tarfile
@@ -353,3 +354,22 @@ def test_a_torchvision_set_that_is_absent_is_left_out_and_said(
 def test_a_torchvision_set_that_is_not_known_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="expected one of"):
         sources.available(_plan("torchvision", tmp_path, name=name))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "link out", "link to itself"])
+def test_a_folder_holds_pictures_and_no_pipe_device_or_way_out(tmp_path: Path, kind: str) -> None:
+    root = tmp_path / "set"
+    for label in ("a", "b"):
+        (root / label).mkdir(parents=True)
+    bad = root / "b" / "x.png"
+    if kind == "pipe":
+        os.mkfifo(bad)
+    elif kind == "device":
+        bad.symlink_to("/dev/zero")
+    elif kind == "link out":
+        (tmp_path / "secret.png").write_bytes(b"x")
+        bad.symlink_to(tmp_path / "secret.png")
+    else:
+        bad.symlink_to(bad)
+    with pytest.raises(DataError, match=r"x\.png"):
+        archives.read_folder(str(root))

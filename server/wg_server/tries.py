@@ -1,0 +1,45 @@
+"""How often somebody may try: a sliding window for each key, in bounded memory."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+
+WINDOW_SECONDS = 60.0
+
+
+class Tries:
+    """Counts tries of keys; the key that was quiet for longest is forgotten when there are many."""
+
+    def __init__(self, limit: int, keys: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit = limit
+        self._keys = keys
+        self._clock = clock
+        self._seen: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def allow(self, key: str) -> bool:
+        """Count a try of ``key``; false if there were ``limit`` within a minute already."""
+        now = self._clock()
+        times = self._seen.setdefault(key, deque())
+        self._seen.move_to_end(key)
+        while times and now - times[0] >= WINDOW_SECONDS:
+            times.popleft()
+        if len(times) >= self._limit:
+            return False
+        times.append(now)
+        while len(self._seen) > self._keys:
+            self._seen.popitem(last=False)
+        return True
+
+
+def network_of(host: str) -> str:
+    """The address that tries are counted for: a whole /64 in IPv6, where one host has as many."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host[:64]
+    if address.version == 4:
+        return str(address)
+    return str(ipaddress.ip_network((address, 64), strict=False))

@@ -1,0 +1,53 @@
+"""Where a join token comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from click.testing import CliRunner
+
+from wg_client import cli as commands
+from wg_client.joining import WARNING, join_options
+from wg_common.errors import ConfigError, DecodeError, UsageError
+
+
+@click.command()
+@join_options
+def join(token: str) -> None:
+    click.echo(f"<{token}>")
+
+
+def test_a_token_is_read_from_standard_input_or_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("wgj2.abc\n")
+    runner = CliRunner()
+    assert runner.invoke(join, ["--join", "-"], input="wgj2.abc\n").output == "<wgj2.abc>\n"
+    assert runner.invoke(join, ["--join-file", str(file)]).output == "<wgj2.abc>\n"
+
+
+def test_a_token_on_the_command_line_is_warned_of() -> None:
+    done = CliRunner().invoke(join, ["--join", "wgj2.abc"])
+    assert "<wgj2.abc>" in done.output and WARNING in done.output
+
+
+def test_one_source_is_named_and_bounded(tmp_path: Path) -> None:
+    large = tmp_path / "large"
+    large.write_bytes(b"x" * 100_000)
+    runner = CliRunner()
+    for words, given, error in (
+        ([], "", UsageError),
+        (["--join", "-", "--join-file", str(large)], "", UsageError),
+        (["--join-file", str(large)], "", DecodeError),
+        (["--join-file", str(tmp_path / "none")], "", ConfigError),
+        (["--join", "-"], "x" * 100_000, DecodeError),
+    ):
+        done = runner.invoke(join, words, input=given)
+        assert isinstance(done.exception, error), words
+
+
+def test_every_command_that_takes_a_token_takes_it_from_anywhere() -> None:
+    names = {"init", "compromise"}
+    for name in names:
+        options = {option for p in commands.group.commands[name].params for option in p.opts}
+        assert {"--join", "--join-file"} <= options

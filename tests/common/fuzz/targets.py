@@ -1,0 +1,262 @@
+"""Every decoder of bytes from outside, each with a few documents to begin from.
+
+A target takes any bytes and may raise ``WgError`` and nothing else. ``test_decoders`` runs each
+with hypothesis, ``run`` with atheris, which follows the coverage of our code. ``found/NAME`` holds
+inputs that once broke a target; both start from them too.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import io
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from wg_client import config as configuration
+from wg_client import dataset, images, window_files
+from wg_client.home import ClientHome
+from wg_common import (
+    auditor_record,
+    canonical,
+    container,
+    contribution_file,
+    numbers,
+    protocol,
+    settings,
+    signing,
+    statistics_file,
+    weights_file,
+    weights_package,
+)
+from wg_common.ledger import checkpoint, entries, history, note, proof, verify, witness
+from wg_server.home import parse_config
+from wg_server.zoo import archives
+from wg_server.zoo import plan as plans
+
+HERE = Path(__file__).resolve().parent
+VECTORS = HERE.parent / "ledger" / "vectors"
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A decoder and documents to begin from."""
+
+    decode: Callable[[bytes], Any]
+    seeds: tuple[bytes, ...]
+
+
+@functools.cache
+def _folder() -> Path:
+    """A folder for decoders that read files; gone when the process ends."""
+    made = tempfile.TemporaryDirectory(prefix="wg-fuzz-")
+    _KEPT.append(made)
+    return Path(made.name)
+
+
+_KEPT: list[tempfile.TemporaryDirectory[str]] = []
+
+
+def _file(name: str, data: bytes) -> Path:
+    path = _folder() / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def _vectors(kind: str) -> tuple[bytes, ...]:
+    cases = json.loads((VECTORS / f"{kind}.json").read_text(encoding="utf-8"))
+    return tuple(case["input"].encode() for case in cases)
+
+
+def _boxed(kind: str, names: tuple[str, ...]) -> tuple[bytes, ...]:
+    full = container.encode(kind, 1, dict.fromkeys(names, b"{}"))
+    return full, container.encode(kind, 1, {}), full[:40]
+
+
+def _signed(kind: str, context: str, manifest: bytes) -> bytes:
+    """A container whose signature holds, so that what lies behind it is reached."""
+    signature = signing.sign(KEY, context, manifest)
+    names = ("manifest", "signature", "integers" if kind == "wgs" else "tensors")
+    parts = dict(zip(names, (manifest, signature, b""), strict=True))
+    return container.encode(kind, 1, parts)
+
+
+def _release(data: bytes) -> Any:
+    return statistics_file.decode_release(data, KEY.public_key())
+
+
+def _signed_release(data: bytes) -> Any:
+    return _release(_signed("wgs", signing.STATISTICS, data))
+
+
+def _contribution(data: bytes) -> Any:
+    return contribution_file.decode_contribution(data, KEY.public_key())
+
+
+def _signed_contribution(data: bytes) -> Any:
+    return _contribution(_signed("wgc", contribution_file.SIGNATURE_CONTEXT, data))
+
+
+def _weights(data: bytes) -> Any:
+    return weights_package.decode(data, KEY.public_key())
+
+
+def _weights_in_a_file(data: bytes) -> Any:
+    return weights_file.read(_file("x.wgw", data), KEY.public_key())
+
+
+def _export(data: bytes) -> None:
+    source = history.open_source(_file("x.wgl", data))
+    try:
+        history.read(source)
+    finally:
+        source.close()
+
+
+def _ledger(data: bytes) -> None:
+    source = history.open_source(_file("ledger.sqlite", data))
+    try:
+        history.read(source)
+    finally:
+        source.close()
+
+
+def _image(data: bytes) -> Any:
+    return images.read_image(_file("x.png", data))
+
+
+def _window(suffix: str) -> Callable[[bytes], Any]:
+    return lambda data: window_files.read_window(_file(f"x{suffix}", data))
+
+
+def _table(data: bytes) -> Any:
+    return dataset.survey(_file("table/records.csv", data).parent, unit_column=None)
+
+
+def _npz(data: bytes) -> Any:
+    return dataset.survey(_file("x.npz", data))
+
+
+def _zoo_npz(data: bytes) -> Any:
+    archives.read_npz.cache_clear()
+    return archives.read_npz(str(_file("zoo.npz", data)))
+
+
+def _client_config(data: bytes) -> Any:
+    home = ClientHome(_folder() / "home")
+    home.root.mkdir(exist_ok=True)
+    home.config.write_bytes(data)
+    return configuration.load(home)
+
+
+def _numbers(data: bytes) -> None:
+    text = data.decode("latin-1")
+    numbers.fraction(text) if "/" in text else numbers.either_float(text)
+
+
+def _record(kind: type[Any], what: str) -> Callable[[bytes], Any]:
+    return lambda data: canonical.decode(kind, data, what=what)
+
+
+def _arrays(**arrays: Any) -> bytes:
+    stream = io.BytesIO()
+    np.savez(stream, **arrays)
+    return stream.getvalue()
+
+
+def _array(values: Any) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, values)
+    return stream.getvalue()
+
+
+def _picture(kind: str) -> bytes:
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3)).save(stream, kind)
+    return stream.getvalue()
+
+
+_JOIN = protocol.encode_token(
+    protocol.JoinToken(
+        site="a",
+        enrol_url="https://x:1",
+        ca_sha256="0" * 64,
+        encoder="0" * 64,
+        secret="00",
+        expires=0,
+    )
+)
+_OFFER = canonical.encode(
+    protocol.PackageOffer(request_id="0" * 32, site="a", package_sha256="0" * 64, size=10, chunk=5)
+)
+_REFUSAL = canonical.encode(protocol.Refusal(request_id="0" * 32, code="budget"))
+_ROTATION = canonical.encode(protocol.KeyRotation(entry="{}", proof="c2sp.org/tlog-proof@v1\n"))
+_COVERED = ("release", "charge_entry", "release_entry", "charge_proof", "release_proof")
+_PIXELS = np.zeros((2, 8, 8), dtype=np.uint8)
+_NPZ = _arrays(x=_PIXELS, y=np.array([0, 1]), classes=np.array(["a", "b"]))
+_PICKLED = _arrays(x=_PIXELS, y=np.array([0, 1]), classes=np.array(["a", {}], dtype=object))
+_YAML = b"version: 1\nsite: a\ndata: {path: x, name: y, labels: [a, b]}\nserver: {name: c}\n"
+
+TARGETS: dict[str, Target] = {
+    "note": Target(note.decode, _vectors("note")),
+    "checkpoint": Target(checkpoint.decode, _vectors("checkpoint")),
+    "proof": Target(proof.decode, _vectors("proof")),
+    "witness-request": Target(witness.decode_request, _vectors("witness_request")),
+    "entry": Target(entries.decode, _vectors("entry")),
+    "rotation-entry": Target(verify.read_new_key, _vectors("entry")),
+    "release": Target(_release, _boxed("wgs", ("manifest", "signature", "integers"))),
+    "signed-release": Target(_signed_release, (b"{}", b'{"schema":{"labels":["a"]}}')),
+    "covered": Target(statistics_file.decode_covered, _boxed("wgs-covered", _COVERED)),
+    "contribution": Target(_contribution, _boxed("wgc", ("manifest", "signature", "tensors"))),
+    "signed-contribution": Target(_signed_contribution, (b"{}", b'{"event":{"steps":1}}')),
+    "weights": Target(_weights, _boxed("wgw", ("manifest", "signature", "tensors"))),
+    "weights-file": Target(_weights_in_a_file, _boxed("wgw", ("manifest", "signature", "tensors"))),
+    "export": Target(_export, _boxed("wgl", ("manifest", "entries", "hashes", "heads", "proofs"))),
+    "ledger": Target(_ledger, (b"SQLite format 3\x00", b"")),
+    "token": Target(
+        lambda data: protocol.decode_token(data.decode("latin-1")),
+        (_JOIN.encode(), b"wgj2.", b"wgj2." + base64.urlsafe_b64encode(b"{}")),
+    ),
+    "offer": Target(_record(protocol.PackageOffer, "offer"), (_OFFER,)),
+    "refusal": Target(_record(protocol.Refusal, "refusal"), (_REFUSAL,)),
+    "rotation": Target(_record(protocol.KeyRotation, "rotation"), (_ROTATION,)),
+    "enrolment": Target(_record(protocol.EnrolmentRequest, "enrolment"), (b"{}",)),
+    "sites": Target(_record(auditor_record.LogRecord, "log"), (b"{}",)),
+    "numbers": Target(_numbers, (b"1.5e-3", b"1/3", b"0x1.8p+1", b"1e30000000")),
+    "yaml": Target(lambda data: settings.read_yaml(data, what="x"), (_YAML, b"a: &a [*a]")),
+    "client-config": Target(_client_config, (_YAML,)),
+    "server-config": Target(
+        lambda data: parse_config(data, what="x"), (b"name: c\nfleet_port: 1\nenrol_port: 2\n",)
+    ),
+    "zoo-plan": Target(
+        lambda data: plans.parse(data, plans.ZooPlan, "x"), (b"seed: 1\nsources: []\n",)
+    ),
+    "image": Target(_image, tuple(map(_picture, ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")))),
+    "zoo-image": Target(
+        lambda data: archives.decode(data, "x"), tuple(map(_picture, ("PNG", "JPEG", "TIFF")))
+    ),
+    "csv-window": Target(_window(".csv"), (b"a,b\n1,2\n3,4\n", b"1\n\x00\n")),
+    "npy-window": Target(_window(".npy"), (_array(np.zeros((2, 64), np.float32)),)),
+    "table": Target(
+        _table, (b"file,label\na.png,x\n", b"file,label\n\x00,x\n", b"\xef\xbb\xbffile")
+    ),
+    "npz": Target(_npz, (_NPZ, _PICKLED)),
+    "zoo-npz": Target(_zoo_npz, (_NPZ, _PICKLED)),
+}
+
+
+def corpus(name: str) -> list[bytes]:
+    """Documents to begin from: seeds, and what once broke the target."""
+    found = sorted((HERE / "found" / name).glob("*")) if (HERE / "found" / name).is_dir() else []
+    return [*TARGETS[name].seeds, *(path.read_bytes() for path in found)]

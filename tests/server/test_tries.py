@@ -1,0 +1,27 @@
+"""How often somebody may try, and that one who tries too often locks out nobody else."""
+
+from __future__ import annotations
+
+from wg_server.tries import Tries, network_of
+
+
+def test_a_key_is_let_in_as_often_as_it_may_and_again_after_a_minute() -> None:
+    now = 0.0
+    tries = Tries(3, 10, clock=lambda: now)
+    assert [tries.allow("a") for _ in range(5)] == [True] * 3 + [False] * 2
+    assert tries.allow("b")
+    now = 60.0
+    assert tries.allow("a")
+
+
+def test_the_memory_of_keys_is_bounded() -> None:
+    tries = Tries(1, 4, clock=lambda: 0.0)
+    for number in range(100):
+        assert tries.allow(str(number))
+    assert len(tries._seen) == 4
+
+
+def test_a_host_with_many_ipv6_addresses_is_one_host() -> None:
+    assert network_of("2001:db8::1") == network_of("2001:db8::ffff:1") != network_of("2001:db9::1")
+    assert network_of("192.0.2.1") != network_of("192.0.2.2")
+    assert len(network_of("x" * 1000)) == 64
