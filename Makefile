@@ -26,8 +26,10 @@ test: setup
 test-slow: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow --timeout 3600
 
+# Coverage-guided, every decoder of bytes from outside; what breaks one is left in fuzz-out/.
+FUZZ_SECONDS ?= 60
 fuzz: setup
-	WEIGHTGATE_FUZZ_EXAMPLES=5000 $(BIN)/python -m pytest tests/common/fuzz --timeout 3600
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.common.fuzz.run --seconds $(FUZZ_SECONDS) --jobs 2 $(FUZZ)
 
 lint: setup
 	$(BIN)/ruff check .
