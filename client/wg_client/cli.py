@@ -595,7 +595,7 @@ def predict(
         return
     for result in results:
         for row in result["predictions"]:
-            name, label = (cli.printable(row[each], keep="") for each in ("name", "label"))
+            name, label = (cli.printable(row[each]) for each in ("name", "label"))
             say(f"{name}\t{label}\t{row['probability']:.3f}")
         for row in result.get("evaluation", ()):
             mark = "  (kept)" if row["model"] == manifest.kept else ""

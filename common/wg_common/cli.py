@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import sys
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
@@ -57,56 +56,41 @@ def run(group: click.Command, arguments: Sequence[str] | None = None) -> NoRetur
 def emit(document: object) -> None:
     """Print one JSON document on standard output."""
     text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False)
-    if not text.isascii() and not _plain_text(text):
+    if not text.isascii() and printable(text, _LAYOUT) != text:
         # File names may hold what is no text, and what turns the text around.
         text = json.dumps(document, indent=2, sort_keys=True)
     click.echo(text)
 
 
-def printable(text: str, keep: str = "\n\t") -> str:
-    """Text for a terminal or a log line: what would move, hide or forge text is escaped.
+def printable(text: str, keep: str = "") -> str:
+    """Text of which nothing can pass for another line, move the cursor or turn the text around.
 
-    Names of files and labels come from anywhere. Control characters (Unicode Cc), invisible
-    directions (Cf), line and paragraph separators, and halves of surrogate pairs, which no
-    terminal can be sent, are written as Python escapes them.
+    Names come from strangers: a line feed in one would forge a line of an answer. Halves of
+    surrogate pairs, which file names may hold, could not be printed at all.
 
     Args:
         text: What is to be shown.
         keep: Control characters that may stay.
     """
-    if text.isascii() and text.isprintable():
+    if text.isprintable():
         return text
     return "".join(
-        char
-        if char in keep or unicodedata.category(char) not in _HIDDEN
-        else char.encode("unicode_escape").decode("ascii")
-        for char in text
+        c if c in keep or c.isprintable() else c.encode("unicode_escape").decode() for c in text
     )
 
 
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-
-
-def _plain_text(text: str) -> bool:
-    return printable(text) == text
+_LAYOUT = "\n\t"
+"""What our own words may hold; names that stand in them have passed ``printable`` alone."""
 
 
 def say(text: str) -> None:
     """Print one line for a person, on standard output."""
-    click.echo(printable(text))
+    click.echo(printable(text, _LAYOUT))
 
 
 def note(text: str) -> None:
     """Print one line about what is going on, on standard error."""
-    click.echo(printable(text), err=True)
-
-
-def printable(text: str) -> str:
-    """Text of which nothing can pass for another line or move the cursor.
-
-    Names come from strangers: a line feed in one would forge a line of an answer.
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    click.echo(printable(text, _LAYOUT), err=True)
 
 
 @contextmanager

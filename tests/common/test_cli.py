@@ -112,7 +112,7 @@ def test_a_name_cannot_forge_a_line_of_output_or_log(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def action() -> object:
-        cli.say(cli.printable(FORGED, keep=""))
+        cli.say(cli.printable(FORGED))
         cli.note(FORGED)
         return None
 
@@ -137,7 +137,7 @@ def test_names_that_are_no_text_are_still_one_json_document(
 
 def test_plain_text_of_any_script_is_left_as_it_is() -> None:
     for text in ("plant", "Größe 5 µm", "合格", "a\tb\nc"):
-        assert cli.printable(text) == text
+        assert cli.printable(text, keep="\n\t") == text
 
 
 def test_what_a_command_writes_is_private_whatever_the_umask(tmp_path: Path) -> None:
