@@ -28,6 +28,7 @@ from typing import Literal
 
 import numpy as np
 from bench import plants as cuts
+from bench import window_plants
 from bench.measure import machine
 from bench.plants import Floats, Ints, Plants
 from bench.tables import Paired
@@ -77,7 +78,7 @@ def main() -> None:
     parser.add_argument("--datasets", type=Path, default=Path("../shared/datasets"))
     parser.add_argument("--cache", type=Path, default=Path("bench/out/cache"))
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--sets", default=",".join(cuts.DATASETS), help="with commas")
+    parser.add_argument("--sets", help="with commas; all of the home's modality if left out")
     parser.add_argument("--no-heads", action="store_true", help="T-BLUP alone, no generator")
     parser.add_argument("--results", type=Path, help="JSON lines: the configuration, then rows")
     options = parser.parse_args()
@@ -85,7 +86,9 @@ def main() -> None:
     generators = {kind: load_generator(ServerHome(homes[kind]).generator) for kind in KINDS}
     encoder = load_encoder(ServerHome(options.home).read_encoder())
     rows = []
-    for name in options.sets.split(","):
+    windows = encoder.modality == "windows"
+    every = window_plants.DATASETS if windows else cuts.DATASETS
+    for name in options.sets.split(",") if options.sets else every:
         found = _judge(generators, encoder, name, options)
         rows += found
         print(
@@ -150,11 +153,15 @@ def _gain(rows: Sequence[Row], head: str) -> str:
 def _judge(
     generators: dict[Kind, Generator], encoder: Encoder, name: str, options: argparse.Namespace
 ) -> list[Row]:
+    if encoder.modality == "windows":
+        found = window_plants.cut(encoder, options.datasets, name, 0, 0.0)
+        plants = found.plants if found else None
+    else:
+        plants = cuts.cut(encoder, encoder.id, options.datasets, name, 0, 0.0, options.cache)
+    if plants is None:
+        return []
     rows = []
     for seed in range(options.seeds):
-        plants = cuts.cut(encoder, encoder.id, options.datasets, name, 0, 0.0, options.cache)
-        if plants is None:
-            return []
         for epsilon in EPSILONS:
             for shots in SHOTS:
                 entropy = (zlib.crc32(name.encode()), seed, shots)
