@@ -63,7 +63,15 @@ class ServerKeys:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """What an export holds of one site: files, logs, and whether the budget is known."""
+    """What an export holds of one site.
+
+    Attributes:
+        site: Its name.
+        files: How many files came from it.
+        logs: How many ledgers it had.
+        succession: What is said of the one in use.
+        checkpoint_size: How many of its entries were cosigned; zero if it never was.
+    """
 
     site: str
     files: int
@@ -141,8 +149,11 @@ def export(home: ServerHome, out: Path, names: Sequence[str] = ()) -> list[Expor
                     raise ConfigError(f"site {site.name}: {site.state}, it never enrolled")
                 continue
             folder = out / site.name
-            checkpoint = witness.attest(site)
-            atomic.write_bytes(folder / auditor_record.CHECKPOINT_FILE, checkpoint)
+            size = 0
+            if store.witnessed(site.ledger_origin) is not None:
+                checkpoint = witness.attest(site)
+                atomic.write_bytes(folder / auditor_record.CHECKPOINT_FILE, checkpoint)
+                size = succession.size_of(checkpoint)
             record = _record(site, logs[site.name])
             records.append(record)
             done.append(
@@ -151,7 +162,7 @@ def export(home: ServerHome, out: Path, names: Sequence[str] = ()) -> list[Expor
                     files=_write_files(home, store, site, folder),
                     logs=len(record.logs),
                     succession=record.logs[-1].succession,
-                    checkpoint_size=succession.size_of(checkpoint),
+                    checkpoint_size=size,
                 )
             )
     whole = ServerRecord(

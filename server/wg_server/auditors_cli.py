@@ -87,7 +87,7 @@ def export(root: Path, out: Path, sites: tuple[str, ...], as_json: bool) -> None
     for each in done:
         unknown = "  BUDGET UNKNOWN" if each.succession == BUDGET_UNKNOWN else ""
         cli.say(
-            f"{each.site:24} ledger up to entry {each.checkpoint_size - 1}, {each.files} files,"
+            f"{each.site:24} {each.checkpoint_size} ledger entries cosigned, {each.files} files,"
             f" {each.logs} ledgers{unknown}"
         )
     cli.say(f"{out}: {len(done)} sites")

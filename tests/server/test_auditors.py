@@ -14,7 +14,7 @@ from wg_common.auditor_record import BUDGET_UNKNOWN, FIRST
 from wg_common.errors import ConfigError, DecodeError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import note as notes
-from wg_server import auditors
+from wg_server import auditors, schema
 from wg_server.fleet import endpoints
 from wg_server.home import ServerHome
 from wg_server.store import Store, StoredRelease
@@ -138,6 +138,19 @@ def test_an_export_names_the_earlier_ledger_and_that_its_budget_is_unknown(
     assert rows[0]["ledger_succession"] == BUDGET_UNKNOWN
     code, text, err = run(capsys, "sites", "--home", central.home.root)
     assert "BUDGET UNKNOWN" in text and "wg-client compromise" in err
+
+
+def test_a_site_of_before_that_was_never_cosigned_is_exported_without_a_checkpoint(
+    central: Central,
+) -> None:
+    central.enrol(central.plant("one"))
+    with central.store.engine.begin() as connection:
+        connection.execute(schema.witness.delete())
+    (done,) = auditors.export(central.home, central.folder / "out")
+    assert (done.checkpoint_size, done.succession) == (0, FIRST)
+    assert not (central.folder / "out" / SITE).exists()
+    found = auditor_record.read(central.folder / "out").site(SITE)
+    assert found is not None and found.logs[0].checkpoint == ""
 
 
 def test_an_attested_checkpoint_is_no_new_one(central: Central) -> None:

@@ -232,11 +232,10 @@ def test_a_known_ledger_under_another_key_is_refused(central: Central) -> None:
         central.enrol(plant)
 
 
-def test_a_store_of_before_tells_what_it_knows(tmp_path: Path) -> None:
+def test_a_store_of_before_tells_what_it_knows(database_url: str) -> None:
     """Two sites of an old store: one with one ledger, one whose ledger had replaced another."""
-    url = f"sqlite:///{tmp_path}/old.sqlite"
-    old_store(url)
-    with Store(database.open_engine(url)) as store:
+    old_store(database_url)
+    with Store(database.open_engine(database_url)) as store:
         logs = store.logs()
         said = succession.of_sites(store.sites(), logs)
     assert said == {"plant-a": FIRST, "plant-b": BUDGET_UNKNOWN}
@@ -250,7 +249,7 @@ def old_store(url: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(folder))
     config.set_main_option("path_separator", "os")
-    engine = sa.create_engine(url)
+    engine = sa.create_engine(sa.make_url(url.replace("postgresql://", "postgresql+psycopg://")))
     site = "INSERT INTO site VALUES (:name, :state, 'n', 's', :origin, :key, :enrolled, 0.0)"
     note = checkpoints.sign(checkpoints.Checkpoint("w", 7, bytes(32)), [signing.generate()])
     with engine.begin() as connection:

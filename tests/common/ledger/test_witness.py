@@ -6,12 +6,16 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.common.ledger.conftest import key
 
 from wg_common import signing
-from wg_common.errors import VerificationError
+from wg_common.errors import DecodeError, VerificationError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import merkle, witness
 from wg_common.ledger.checkpoint import Checkpoint
+from wg_common.ledger.proof import Proof
 from wg_common.ledger.store import Ledger
 from wg_common.ledger.witness import (
     WitnessFork,
@@ -25,6 +29,9 @@ if TYPE_CHECKING:
 
 LOG = "weightgate/plant-a/0011"
 NAME = "server.example/witness"
+
+
+PIECES = [b"old 0\n", b"old 2\n", b"\n", b"A" * 43 + b"=\n", b"old 02\n", b"\xff"]
 
 
 def leaves(count: int, salt: str = "") -> list[bytes]:
@@ -133,6 +140,18 @@ def test_a_replayed_request_gives_nothing_new(site: Site) -> None:
     site.call(body)
     site.call(request(site, leaves(9), 5))
     assert refused(site, body).status == 409
+
+
+@given(st.binary(max_size=400) | st.lists(st.sampled_from(PIECES)).map(b"".join))
+def test_whatever_a_file_carries_for_a_witness_is_requests_or_refused(extra: bytes) -> None:
+    note = checkpoints.sign(Checkpoint(LOG, 3, merkle.root(leaves(3))), [key(1)])
+    found = Proof(index=0, path=(), note=note, extra=extra)
+    try:
+        requests = witness.requests_of(found)
+    except DecodeError:
+        return
+    assert requests and all(request.note == note for request in requests)
+    assert b"".join(request.head() for request in requests) == extra
 
 
 def test_http_answers_are_read() -> None:
