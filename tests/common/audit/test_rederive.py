@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wg_common import canonical, statistics_file
-from wg_common.audit import rederive, verification
+from wg_common import canonical, contribution_file, statistics_file
+from wg_common.audit import received, rederive, verification
 from wg_common.audit.rederive import Layout
+from wg_common.contribution_file import Tensors
 from wg_common.errors import DecodeError, VerificationError
 from wg_common.ledger import charging, entries
 from wg_common.ledger.charging import ChargeRequest
@@ -328,6 +329,58 @@ def test_a_contribution_with_more_steps_than_charged_is_refused(site: Site, tmp_
     path.write_bytes(data)
     with pytest.raises(VerificationError, match=r"a\.wgc: entry 3: event is .*'steps': 2"):
         verification.verify(site.path, statistics=[path])
+
+
+def test_a_contribution_holds_the_charged_tensors_and_nothing_else(
+    site: Site, tmp_path: Path
+) -> None:
+    """A tensor more, or another shape, is a release that nobody charged."""
+    run = site.training()
+    numbers = np.zeros(9, dtype=np.float32)
+    weight, bias = numbers[:8].reshape(2, 4), numbers[:2]
+    forged: list[tuple[Tensors, str]] = [
+        (
+            {"head.weight": weight, "head.bias": bias, "more": numbers},
+            r"tensors is .* on the ledger, .*'more': 9",
+        ),
+        ({"head.weight": weight, "head.bias": numbers[:3]}, "'head.bias': 3"),
+        ({"head.weight": weight}, "tensors is"),
+    ]
+    for number, (tensors, error) in enumerate(forged):
+        data = contribution_of(site, run, contribution_file.pack_tensors(tensors))
+        folder = dataclasses.replace(site, folder=tmp_path / str(number))
+        folder.folder.mkdir()
+        folder.create().close()
+        with Ledger.open(folder.path, site.key) as ledger:
+            ledger.record_release(ledger.charge(run).seq, data)
+        path = tmp_path / f"{number}.wgc"
+        path.write_bytes(data)
+        with pytest.raises(VerificationError, match=error):
+            verification.verify(folder.path, statistics=[path])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xff" * 8,
+        (2).to_bytes(8, "little") + b"[]",
+        (2).to_bytes(8, "little") + b"{}x",
+        (40).to_bytes(8, "little") + b'{"a":{"dtype":"F64","shape":[1]}}       ' + bytes(8),
+        (40).to_bytes(8, "little") + b'{"a":{"dtype":"F32","shape":[-1]}}      ',
+        (48).to_bytes(8, "little") + b'{"__metadata__":{"note":"secret"}}              ',
+    ],
+)
+def test_what_is_no_safetensors_file_is_refused(data: bytes) -> None:
+    with pytest.raises(DecodeError, match="tensors"):
+        received._tensors(data)
+
+
+def contribution_of(site: Site, run: ChargeRequest, tensors: bytes) -> bytes:
+    """A signed contribution with these tensors."""
+    manifest = contribution_file.read_manifest(site.contribution(run))
+    manifest = dataclasses.replace(manifest, tensors_sha256=canonical.sha256_hex(tensors))
+    return contribution_file.encode_contribution(manifest, tensors, site.signing_key)
 
 
 def test_a_manifest_of_another_shape_is_no_manifest(site: Site, tmp_path: Path) -> None:
