@@ -95,8 +95,9 @@ def test_a_contribution_is_charged_signed_and_audited_by_both_code_bases(
     export = tmp_path / "plant.wgl"
     with Ledger.open(plant.home.ledger) as ledger:
         ledger.export(export)
-    found = run(audit_group, "verify", export)
+    found = run(audit_group, "verify", export, "--statistics", out)
     assert found["verified"] and found["charges"] == found["releases"] == 1
+    assert found["verdict"]["received"] == 1, "the file is what its charge says"
     epsilon = found["epsilon"]
     assert 1.9 < epsilon["primary"] <= 2.0 + 1e-9
     assert epsilon["primary"] == pytest.approx(done["epsilon_spent"])
