@@ -9,10 +9,12 @@ import pytest
 from tests.server.test_cli import document, run
 from tests.server.test_succession import Central, grow, ledger_of
 
-from wg_common import auditor_record, signing
+from wg_common import auditor_record, cli, signing
+from wg_common.audit.cli import group as auditor
 from wg_common.auditor_record import BUDGET_UNKNOWN, FIRST
 from wg_common.errors import ConfigError, DecodeError
 from wg_common.ledger import checkpoint as checkpoints
+from wg_common.ledger import export as exports
 from wg_common.ledger import note as notes
 from wg_server import auditors, schema
 from wg_server.fleet import endpoints
@@ -178,3 +180,45 @@ def test_a_verifier_key_is_bound_to_its_name() -> None:
     text = notes.vkey("one", notes.ED25519, signing.public_bytes(signing.generate()))
     with pytest.raises(DecodeError, match="of another key"):
         notes.decode_vkey(text.replace("one+", "two+"))
+
+
+def test_the_auditor_reads_what_the_server_exports(
+    central: Central, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Freshness and successors, from the operator's command to the auditor's verdict."""
+    plant = central.plant("one")
+    central.enrol(plant)
+    central.work(plant)
+    old = central.folder / "old.wgl"
+    exports.write(plant.ledger, old)
+    central.work(plant)
+    new = central.folder / "new.wgl"
+    exports.write(plant.ledger, new)
+    evidence, note = central.folder / "evidence", central.folder / "note"
+    assert run(capsys, "export", "--home", central.home.root, "--out", evidence)[0] == 0
+    assert run(capsys, "checkpoint", "--home", central.home.root, SITE, "--out", note)[0] == 0
+    code, text, _ = audit(capsys, new, "--server", evidence, "--max-age", "1d")
+    assert code == 0 and text.startswith("verified")
+    keys = auditors.server_keys(central.home)
+    given = ["--ledger-key", keys.sites[0].ledger_key]
+    given += ["--witness-key", f"{keys.witness_name}={keys.witness_key}", "--checkpoint", str(note)]
+    assert audit(capsys, new, *given)[0] == 0
+    for words in (("--server", evidence), given):
+        code, _, err = audit(capsys, old, *words)
+        assert code == 5 and "older" in err
+
+    fresh = central.plant("two")
+    central.enrol(fresh)
+    central.work(fresh)
+    later = central.folder / "later"
+    assert run(capsys, "export", "--home", central.home.root, "--out", later)[0] == 0
+    code, text, _ = audit(capsys, fresh.ledger, "--server", later)
+    assert code == 5 and text.startswith("budget unknown")
+
+
+def audit(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as caught:
+        cli.run(auditor, ["verify", *map(str, words)])
+    shown = capsys.readouterr()
+    assert isinstance(caught.value.code, int)
+    return caught.value.code, shown.out, shown.err
