@@ -1,14 +1,36 @@
-"""The canary audit of the installed release code, with its outcome on the plant's ledger."""
+"""The audit of the installed release code, with its outcome on the plant's ledger."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
+from wg_client import canary_audit
 from wg_client.home import ClientHome
+from wg_client.plant import load_encoder_package
 from wg_client.release import alone, open_ledger
 from wg_common.audit import empirical
 from wg_common.audit.empirical import EmpiricalReport
+from wg_common.audit.installed import audit as installed
+from wg_common.audit.installed.audit import InstalledReport, Size
 from wg_common.ledger import charging
+from wg_common.privacy.calibration import EPSILON_LIMIT
+
+Told = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audited:
+    """What was found, of the mechanism's kernel and of the whole path, and where it is recorded."""
+
+    kernel: EmpiricalReport
+    installed: InstalledReport
+    entry: int
+
+    @property
+    def passed(self) -> bool:
+        """Both hold."""
+        return self.kernel.passed and self.installed.passed
 
 
 def audit(
@@ -17,40 +39,48 @@ def audit(
     delta: float,
     *,
     repetitions: int | None = None,
-    on_repetition: Callable[[int], None] | None = None,
-) -> tuple[EmpiricalReport, int]:
-    """Audit the installed code over made-up records, and record what was found.
+    size: Size | None = None,
+    on_repetition: Told | None = None,
+    on_release: Told | None = None,
+) -> Audited:
+    """Audit the installed code over made-up records, with this home's encoder; record the outcome.
+
+    A failed audit is recorded too. Where a check without noise fails, no finite epsilon holds, and
+    the entry says the largest that is ever computed.
 
     Args:
         home: The plant's home.
-        epsilon: The claim to test.
+        epsilon: The claim to test, of the kernel; the path is tested under a claim of its own.
         delta: Its delta.
-        repetitions: Releases to make; the audit's default if not given.
-        on_repetition: Called with the number of releases made.
-
-    Returns:
-        The report, and the index of its AUDIT entry. A failed audit is recorded too.
+        repetitions: Releases of the kernel; the audit's default if not given.
+        size: How much of the path is looked at.
+        on_repetition: Called with the number of the kernel's releases made.
+        on_release: Called with the number of the path's releases made.
 
     Raises:
         ConfigError: The home has no ledger, or a number makes no sense.
     """
     open_ledger(home).close()  # better now than after minutes
     code = charging.code_digest()
-    found = empirical.audit(
+    kernel = empirical.audit(
         epsilon,
         delta,
         repetitions=empirical.REPETITIONS if repetitions is None else repetitions,
         on_repetition=on_repetition,
     )
+    path = installed.audit(
+        canary_audit.plants(load_encoder_package(home)), size=size, on_release=on_release
+    )
+    sound = all(check.passed for check in path.checks)
     with alone(home), open_ledger(home) as ledger:
         entry = ledger.record_audit(
             code_sha256=code,
-            claimed_epsilon=_decimal(found.epsilon),
-            lower_bound=_decimal(found.clopper_pearson),
-            parametric_bound=_decimal(found.parametric),
-            canaries=found.canaries,
+            claimed_epsilon=_decimal(kernel.epsilon),
+            lower_bound=_decimal(kernel.clopper_pearson if sound else EPSILON_LIMIT),
+            parametric_bound=_decimal(kernel.parametric if sound else EPSILON_LIMIT),
+            canaries=kernel.canaries + path.canaries,
         )
-    return found, entry
+    return Audited(kernel=kernel, installed=path, entry=entry)
 
 
 def _decimal(value: float) -> str:

@@ -153,33 +153,27 @@ def compromise(root: Path, token: str, reason: str, encoder: str | None, as_json
 def audit(root: Path, epsilon: float, delta: float, repetitions: int | None, as_json: bool) -> int:
     """Try to catch the installed release code, and put the outcome on the ledger.
 
-    Made-up records only; costs no budget. Ends with code 5 if the code gives less privacy than it
-    claims; that is recorded as well.
+    Made-up records only; costs no budget; about a minute. Ends with code 5 if the code gives less
+    privacy than it claims; that is recorded as well.
     """
     from wg_client.audit import audit as run
+    from wg_common.audit import words
 
-    with progress("releases", repetitions) as bar:
-        found, entry = run(
-            ClientHome(root), epsilon, delta, repetitions=repetitions, on_repetition=bar.update
+    with progress("releases", None) as bar:
+        found = run(
+            ClientHome(root),
+            epsilon,
+            delta,
+            repetitions=repetitions,
+            on_repetition=lambda done: bar.update(done, "of the mechanism"),
+            on_release=lambda done: bar.update(done, "of plants, from files"),
         )
     if as_json:
-        emit(
-            {
-                "entry": entry,
-                "claimed_epsilon": found.epsilon,
-                "lower_bound": found.clopper_pearson,
-                "parametric_bound": found.parametric,
-                "canaries": found.canaries,
-                "passed": found.passed,
-            }
-        )
+        emit({"entry": found.entry, **words.document(found.kernel, found.installed)})
     else:
-        say(
-            f"claimed epsilon {found.epsilon:g} at delta {found.delta:g}: {found.canaries} canaries"
-        )
-        say(f"lower bound {found.clopper_pearson:.3f}, parametric {found.parametric:.3f}")
-        say("passed" if found.passed else "FAILED: more is released than is claimed")
-        say(f"recorded as ledger entry {entry}")
+        for line in words.lines(found.kernel, found.installed):
+            say(line)
+        say(f"recorded as ledger entry {found.entry}")
     return errors.EXIT_OK if found.passed else errors.EXIT_VERIFICATION
 
 

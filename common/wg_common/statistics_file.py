@@ -169,16 +169,29 @@ def decode_release(
     sections = container.decode(
         data, kind=STATISTICS_KIND, version=VERSION, names=_SECTIONS, limit=STATISTICS_LIMIT
     )
-    text = sections["manifest"]
-    signing.verify(public_key, signing.STATISTICS, text, sections["signature"])
+    signing.verify(public_key, signing.STATISTICS, sections["manifest"], sections["signature"])
+    manifest, integers = read_unverified(data)
+    statistics = NoisyStatistics(manifest.schema, integers, numbers.hex_float(manifest.sigma))
+    return manifest, statistics
+
+
+def read_unverified(data: bytes) -> tuple[StatisticsManifest, NDArray[np.int64]]:
+    """Manifest and integers of a release whose signature is checked elsewhere.
+
+    Raises:
+        DecodeError: The bytes are not a release, or it contradicts itself.
+        VerificationError: The integers' hash does not hold.
+    """
+    sections = container.decode(
+        data, kind=STATISTICS_KIND, version=VERSION, names=_SECTIONS, limit=STATISTICS_LIMIT
+    )
     manifest = canonical.decode(
-        StatisticsManifest, text, what="statistics manifest", limit=MANIFEST_LIMIT
+        StatisticsManifest, sections["manifest"], what="statistics manifest", limit=MANIFEST_LIMIT
     )
     _check_integers(manifest, sections["integers"])
     integers = np.frombuffer(sections["integers"], dtype="<i8").astype(np.int64)
     integers.setflags(write=False)
-    statistics = NoisyStatistics(manifest.schema, integers, numbers.hex_float(manifest.sigma))
-    return manifest, statistics
+    return manifest, integers
 
 
 def encode_covered(covered: CoveredStatistics) -> bytes:

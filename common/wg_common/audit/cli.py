@@ -5,6 +5,7 @@ Everything heavy is imported inside a command, so that the program starts at onc
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ from wg_common.errors import EXIT_OK, EXIT_VERIFICATION
 
 if TYPE_CHECKING:
     from wg_common.audit.verification import Finding
+
+PLANTS_GROUP = "weightgate.audited_plants"
+"""Entry points that make plants for the audit of the installed path; the client has one."""
 
 _PATH = click.Path(path_type=Path)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -113,26 +117,32 @@ def report(path: Path, out: Path, as_json: bool, **brought: Any) -> int:
 def empirical(
     epsilon: float, delta: float, repetitions: int | None, seed: int, as_json: bool
 ) -> int:
-    """Try to catch the installed release code giving less privacy than it claims."""
-    from dataclasses import asdict
+    """Try to catch the installed release code giving less privacy than it claims.
 
+    Tests the mechanism, and, where the plant's program is installed, the whole path from made-up
+    files through snapshot, encoder and release to the file that would leave.
+    """
     from wg_common.audit import empirical as audits
+    from wg_common.audit import words
+    from wg_common.audit.installed import audit as installed
     from wg_common.cli import progress
 
     count = audits.REPETITIONS if repetitions is None else repetitions
-    with progress("releases", count) as bar:
-        found = audits.audit(epsilon, delta, repetitions=count, seed=seed, on_repetition=bar.update)
-    if as_json:
-        emit(asdict(found))
-    else:
-        say(
-            f"claimed epsilon {found.epsilon:g} at delta {found.delta:g}: {found.canaries} canaries"
+    with progress("releases of the mechanism", count) as bar:
+        kernel = audits.audit(
+            epsilon, delta, repetitions=count, seed=seed, on_repetition=bar.update
         )
-        say(f"  lower bound, Clopper-Pearson 95 %:  {found.clopper_pearson:.3f}")
-        say(f"  lower bound, parametric 99.9 %:     {found.parametric:.3f}")
-        say(f"  a true epsilon from {found.detectable:.3f} on would be found")
-        say("passed" if found.passed else "FAILED: more is released than is claimed")
-    return 0 if found.passed else EXIT_VERIFICATION
+    path = None
+    for plants in entry_points(group=PLANTS_GROUP):
+        with progress("releases of plants", None) as bar:
+            path = installed.audit(plants.load()(), seed=seed, on_release=bar.update)
+    found = words.document(kernel, path)
+    if as_json:
+        emit(found)
+    else:
+        for line in words.lines(kernel, path):
+            say(line)
+    return 0 if found["passed"] else EXIT_VERIFICATION
 
 
 @group.command()

@@ -130,8 +130,7 @@ def audit(
         raise ConfigError(f"repetitions: {repetitions}, at least {_REPETITIONS_MINIMUM} are needed")
     members, others = _scores(epsilon, delta, repetitions, seed, release, on_repetition)
     claimed = calibration.mu(epsilon, delta)
-    measured = _distance(members, others)
-    lower = measured - _quantile(PARAMETRIC_CONFIDENCE) * _error(measured, members, others)
+    measured, lower = lower_bound(members, others)
     parametric = _epsilon(lower, delta)
     margin = _quantile(PARAMETRIC_CONFIDENCE) + _quantile(POWER)
     visible = claimed + margin * _error(claimed, members, others)
@@ -196,6 +195,21 @@ def clopper_pearson_mu(members: Array, others: Array, confidence: float) -> floa
     thresholds = np.quantile(first, np.linspace(0.02, 0.98, 49))
     best = max(thresholds, key=lambda t: bound(members[:half], others[:rest], float(t)))
     return bound(members[half:], others[rest:], float(best))
+
+
+def lower_bound(members: Array, others: Array) -> tuple[float, float]:
+    """Distance of two groups of normal scores, and a lower confidence bound on it (99.9 %).
+
+    Args:
+        members: Scores with the canary in the data.
+        others: Scores without it.
+
+    Returns:
+        Difference of means over the pooled standard deviation, and the bound.
+    """
+    measured = _distance(members, others)
+    error = _error(measured, members, others)
+    return measured, measured - _quantile(PARAMETRIC_CONFIDENCE) * error
 
 
 def _scores(

@@ -8,6 +8,7 @@ rounded pessimistically: the figure is an upper bound.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -115,6 +116,12 @@ def epsilon(events: Sequence[PrivacyEvent], delta: float) -> float:
     found = collapse(events)
     if not found.mu_squared and not found.runs:
         return 0.0
+    return _epsilon(found, delta)
+
+
+@functools.lru_cache(maxsize=256)
+def _epsilon(found: Collapsed, delta: float) -> float:
+    """Epsilon of merged events; the same question is asked before and after each charge."""
     size = found.size
     if size > _SIZE_LIMIT:
         return math.inf

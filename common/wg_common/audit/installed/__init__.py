@@ -1,0 +1,1 @@
+"""The audit of the installed path: a whole plant over made-up files."""
