@@ -68,3 +68,5 @@ def test_the_cost_of_replacing_one_unit_is_that_of_the_default_schema() -> None:
         mu = math.sqrt(pair / Fraction(sigma) ** 2)
         found.append(f"{calibration.gaussian_epsilon(mu, 1e-5):.2f}")
     assert row[1:] == found
+    edges = " ".join((REPOSITORY / "docs" / "sharp_edges.md").read_text(encoding="utf-8").split())
+    assert f"{found[1]} for a stated 1, {found[3]} for a stated 4" in edges
