@@ -219,10 +219,14 @@ def check_modality(wanted: Modality, found: Modality, path: str | Path) -> None:
         DataError: Images for an encoder of sensor windows, or the other way round.
     """
     if wanted != found:
-        raise DataError(
-            f"{path}: holds {KINDS[found]}, but this home's encoder, which came from the"
-            f" server, is for {KINDS[wanted]}; join a server whose zoo is of {KINDS[found]}"
-        )
+        raise DataError(f"{path}: {_other_kind(wanted, found)}")
+
+
+def _other_kind(wanted: Modality, found: Modality) -> str:
+    return (
+        f"holds {KINDS[found]}, but this home's encoder, which came from the server, is for"
+        f" {KINDS[wanted]}; join a server whose zoo is of {KINDS[found]}"
+    )
 
 
 def label_index(names: Sequence[str]) -> dict[str, int]:
@@ -287,14 +291,9 @@ def _finish(
             strays=tuple(found.strays),
         )
     kinds: list[Modality] = ["windows" if is_window(path) else "images" for path in found.paths]
-    if kinds and modality not in kinds:
-        check_modality(modality, kinds[0], root)
     kept = [row for row, kind in enumerate(kinds) if kind == modality]
     problems = found.problems + [
-        Problem(
-            name=data.names[row],
-            reason=f"one of {KINDS[kind]} in a data set of {KINDS[modality]}",
-        )
+        Problem(name=data.names[row], reason=_other_kind(modality, kind))
         for row, kind in enumerate(kinds)
         if kind != modality
     ]

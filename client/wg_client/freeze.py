@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client import config as configuration
-from wg_client import overlap
+from wg_client import encoder_pin, overlap
 from wg_client import plant as plants
 from wg_client import snapshot as snapshots
 from wg_client.config import ClientConfig
@@ -125,7 +125,7 @@ def look(
         DataError: The data set as a whole cannot be read, or is of the other modality.
     """
     config = configuration.load(home)
-    encoder = (load or _load)(plants.load_encoder_package(home))
+    encoder = (load or _load)(encoder_pin.load(home, config))
     found = survey(
         Path(config.data.path),
         config.data.labels,
@@ -228,7 +228,7 @@ def freeze(
     )
     if refused is not None:
         raise refused
-    package = plants.load_encoder_package(home)
+    package = encoder_pin.load(home, config)
     encoder = (load or _load)(package)
     schema = plants.schema_for(
         config,

@@ -37,7 +37,7 @@ from contextlib import contextmanager
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from wg_client import config as configuration
-from wg_client import cosigning, overlap, sharing
+from wg_client import cosigning, encoder_pin, overlap, sharing
 from wg_client import plant as plants
 from wg_client import snapshot as snapshots
 from wg_client.config import ClientConfig
@@ -109,7 +109,7 @@ def answer_query(
     arrived = now()
     config = configuration.load(home)
     check_message_type(config, protocol.QUERY_STATISTICS)
-    encoder = canonical.sha256_hex(plants.load_encoder_package(home))
+    encoder = canonical.sha256_hex(encoder_pin.load(home, config))
     check_query(config, query, encoder=encoder, now=arrived)
     with alone(home), open_ledger(home, at=arrived) as ledger:
         cosigning.enrol(ledger, config)
