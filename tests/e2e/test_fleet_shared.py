@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click import Group
 from click.testing import CliRunner
 from tests.e2e.fleet_support import (
     Plant,
@@ -29,9 +30,11 @@ from wg_client.cli import group as client
 from wg_client.release import open_ledger
 from wg_common import protocol, signing
 from wg_common.audit import verification
+from wg_common.audit.cli import group as auditor
 from wg_common.errors import ConfigError
 from wg_common.ledger.anchors import Anchors, KnownWitness
 from wg_common.ledger.store import DatasetRecord
+from wg_server.cli import main_group as operator
 from wg_server.enrolment import make_token
 from wg_server.home import ServerHome
 from wg_server.queue import Campaign
@@ -66,9 +69,9 @@ def second(other_server: ServerHome, plant: Plant, tmp_path: Path) -> Plant:
     return enrol_plant(other_server, tmp_path / "second", plant.site, budget_of=plant)
 
 
-def run(*words: object) -> Any:
+def run(program: Group, *words: object) -> Any:
     done = CliRunner().invoke(
-        client, [*map(str, words), "--json"], catch_exceptions=False, standalone_mode=False
+        program, [*map(str, words), "--json"], catch_exceptions=False, standalone_mode=False
     )
     return json.loads(done.stdout)
 
@@ -89,7 +92,7 @@ def witness_of(plant: Plant) -> KnownWitness:
 
 
 def test_two_servers_serve_one_plant_under_one_budget(
-    server: ServerHome, other_server: ServerHome, plant: Plant, second: Plant
+    server: ServerHome, other_server: ServerHome, plant: Plant, second: Plant, tmp_path: Path
 ) -> None:
     with plant.running(), second.running():  # at the same time, on one ledger
         here = start_campaign(server, [plant.site])
@@ -105,6 +108,11 @@ def test_two_servers_serve_one_plant_under_one_budget(
     one, two = (verification.verify(each.home.root, anchors) for each in (plant, second))
     assert one.history.root == two.history.root
     assert len(one.accounts) == 1 and set(one.accounts[0].datasets) == {"line-1", "line-2"}
+    for each, name in ((server, "here"), (other_server, "there")):
+        folder = tmp_path / name
+        run(operator, "export", "--home", each.root, "--out", folder)
+        found = run(auditor, "verify", plant.home.root, "--server", folder)
+        assert found["verified"] and len(found["received"]) == 1, found
 
 
 def test_a_new_key_is_told_to_both_servers_before_anything_is_released(
@@ -112,12 +120,12 @@ def test_a_new_key_is_told_to_both_servers_before_anything_is_released(
 ) -> None:
     campaign(other_server, second)
     with pytest.raises(ConfigError, match="is done where the ledger is"):
-        run("rotate-key", "--home", second.home.root)
-    new = run("rotate-key", "--home", plant.home.root)["ledger_key"]
+        run(client, "rotate-key", "--home", second.home.root)
+    new = run(client, "rotate-key", "--home", plant.home.root)["ledger_key"]
     with pytest.raises(ConfigError, match="rotate-key --home"):
         open_ledger(second.home)
     open_ledger(plant.home).close()
-    assert run("rotate-key", "--home", second.home.root)["ledger_key"] == new
+    assert run(client, "rotate-key", "--home", second.home.root)["ledger_key"] == new
     open_ledger(second.home).close()
     assert campaign(other_server, second, "0.5").state == "done"
     assert campaign(server, plant, "0.5").state == "done"
