@@ -185,3 +185,20 @@ def test_stalled_bodies_hold_their_sites_share_and_no_more() -> None:
     assert first.count(200) == 6 and first.count(503) == 94
     assert others == [200, 503]  # b has its share; c finds all of it taken, and asks again
     assert later == [200]
+
+
+def test_requests_of_one_site_without_a_body_may_overlap() -> None:
+    over = asyncio.Event()
+
+    async def inner(scope: Any, receive: Any, send: Any) -> None:
+        await over.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def run() -> list[int]:
+        app = BodyBudget(inner, site_bytes=100, total_bytes=250)
+        tasks = [asyncio.create_task(stalled(app, "a", length)) for length in (0, 0, 5, 0)]
+        await asyncio.sleep(0)
+        over.set()
+        return list(await asyncio.gather(*tasks))
+
+    assert asyncio.run(run()) == [200] * 4

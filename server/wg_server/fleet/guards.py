@@ -112,9 +112,9 @@ class BodyBudget:
         try:
             await self._app(scope, receive, send)
         finally:
-            self._held[site] -= length
-            if not self._held[site]:
-                del self._held[site]
+            left = self._held.pop(site, 0) - length  # gone already where others had no body
+            if left:
+                self._held[site] = left
 
 
 class Identify:
