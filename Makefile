@@ -31,6 +31,10 @@ FUZZ_SECONDS ?= 60
 fuzz: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.common.fuzz.run --seconds $(FUZZ_SECONDS) --jobs 2 $(FUZZ)
 
+# docs/limits.md from the sources.
+limits: setup
+	$(BIN)/python -m tests.common.limits_page
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -1,0 +1,42 @@
+"""The page of limits says what the sources say."""
+
+from __future__ import annotations
+
+from tests.common import limits_page
+
+
+def test_the_page_of_limits_is_that_of_the_sources() -> None:
+    found = limits_page.PAGE.read_text("utf-8")
+    assert found == limits_page.page(), "run 'make limits'"
+
+
+def test_limits_are_read_with_their_values_and_words() -> None:
+    source = (
+        'A_LIMIT = 3 << 20\n"""Most of\na thing."""\n_B_SECONDS = 2\nMAX_C = A_LIMIT + 1  # c\n'
+    )
+    assert list(limits_page.limits_of(source)) == [
+        limits_page.Limit("A_LIMIT", "3 Mi", "Most of a thing."),
+        limits_page.Limit("MAX_C", "3,145,729", "c"),
+    ]
+
+
+def test_the_limits_that_matter_are_on_the_page() -> None:
+    text = limits_page.page()
+    for name in (
+        "DIGITS_LIMIT",
+        "EXPONENT_DIGITS_LIMIT",
+        "STEPS_LIMIT",
+        "RUNS_LIMIT",
+        "BINS_LIMIT",
+        "DEPTH_LIMIT",
+        "ENTRY_LIMIT",
+        "DATASETS_LIMIT",
+        "REPLY_LIMIT",
+        "CALL_SECONDS",
+        "BODIES_LIMIT",
+        "EVIDENCE_LIMIT",
+        "REJECTED_LIMIT",
+        "RELEASE_ID_LIMIT",
+        "TRIES_AN_ADDRESS",
+    ):
+        assert f"| {name} |" in text, name
