@@ -3,14 +3,25 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?=
+# LOCKED=1: install exactly the packages of requirements/dev.txt, by hash.
+LOCKED ?=
+# Not in the lock: their builds differ by machine (CPU, CUDA), and so do the hashes.
+TORCH := 'torch>=2.6,<2.14' 'torchvision>=0.21,<0.29'
+EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || echo 1577836800)
 
-.PHONY: setup demo demo-quick test test-slow fuzz lint format bench bench-fleet bench-generator package clean
+.PHONY: setup demo demo-quick test test-slow fuzz limits lint format bench bench-fleet bench-generator package lock sbom audit-deps clean
 
 setup: $(VENV)/.stamp
 
 $(VENV)/.stamp: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
+ifdef LOCKED
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps $(TORCH)
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+else
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+endif
 	touch $@
 
 demo: setup
@@ -66,9 +77,31 @@ bench-generator: setup
 	  --table $(BENCH_HOME)/table.md --plots $(BENCH_HOME)/plots
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.generator_speed --home $(BENCH_HOME)
 
+# Twice, and the same bytes: whoever builds this commit gets the files that were released.
 package: setup
-	rm -rf dist
-	$(BIN)/python -m build --wheel --sdist --outdir dist .
+	rm -rf dist build/again
+	SOURCE_DATE_EPOCH=$(EPOCH) $(BIN)/python -m build --no-isolation --wheel --sdist --outdir dist .
+	SOURCE_DATE_EPOCH=$(EPOCH) $(BIN)/python -m build --no-isolation --wheel --sdist --outdir build/again .
+	for file in dist/*; do cmp $$file build/again/$$(basename $$file) || exit 1; done
+	cd dist && sha256sum * > SHA256SUMS
+
+# requirements/dev.txt: every package that CI and a release use, by version and hash.
+lock: setup
+	CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-emit-options \
+	  --unsafe-package torch --unsafe-package torchvision --extra dev --output-file requirements/dev.txt pyproject.toml
+
+# What is installed, as CycloneDX, and the licence of each component.
+sbom: setup
+	mkdir -p dist
+	$(BIN)/cyclonedx-py environment $(VENV) --pyproject pyproject.toml --output-reproducible \
+	  --output-format JSON --output-file dist/sbom.cdx.json
+	$(BIN)/python requirements/licences.py dist/sbom.cdx.json dist/licences.txt
+
+# Known weaknesses of locked packages. A warning, and quiet without a network: news must not break a build.
+audit-deps: setup
+	timeout 120 $(BIN)/pip-audit --requirement requirements/dev.txt --require-hashes --disable-pip \
+	  --progress-spinner off --timeout 15 \
+	  || echo 'warning: known weaknesses above, or the advisory database cannot be reached'
 
 clean:
 	rm -rf $(VENV) dist build demo/out bench/out

@@ -152,8 +152,10 @@ class _Demo:
 
     def _enrol(self, plant: Plant) -> None:
         token = self._running.json("wg-server", "enroll", "--home", self._server, plant.name)
+        join = self._out / f"{plant.name}.token"  # not on the command line, which others can read
+        atomic.write_bytes(join, token["token"].encode("ascii"), mode=atomic.PRIVATE)
         self._running.run(
-            "wg-client", "init", "--home", self._home(plant), "--join", token["token"],
+            "wg-client", "init", "--home", self._home(plant), "--join-file", join,
             "--data", plant.data, "--labels", ",".join(plant.classes),
         )  # fmt: skip
         check = self._running.json(
