@@ -7,6 +7,8 @@ out) and a unit array. Object arrays, and with them pickle, are never loaded.
 
 from __future__ import annotations
 
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -27,6 +29,7 @@ from wg_client.dataset import (
     label_index,
     undeclared,
 )
+from wg_client.window_files import NPY_DAMAGE
 from wg_common.errors import DataError
 from wg_common.nets.window_limits import check_window
 
@@ -156,6 +159,15 @@ def _npz_labels(
     return np.take(np.array(table, dtype=np.int64), y), reasons
 
 
+_ZIP_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    RuntimeError,  # a member that is encrypted, or packed in a way that is not known
+)
+
+
 def read_npz(path: Path, wanted: set[str]) -> dict[str, NDArray[Any]]:
     """Arrays of these names, as far as they are there.
 
@@ -171,15 +183,7 @@ def read_npz(path: Path, wanted: set[str]) -> dict[str, NDArray[Any]]:
             found = {name: file[name] for name in file.files if name in wanted}
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (
-        ValueError,
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        KeyError,
-        MemoryError,
-        NotImplementedError,
-    ) as error:
+    except (*NPY_DAMAGE, *_ZIP_DAMAGE) as error:
         raise DataError(f"{path}: not a .npz file of plain arrays: {error}") from error
     for name, value in found.items():
         if not isinstance(value, np.ndarray):  # a member that is no .npy file comes back as bytes

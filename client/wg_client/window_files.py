@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+import tokenize
 from collections.abc import Sequence
 from pathlib import Path
 from typing import overload
@@ -22,6 +23,21 @@ from wg_common.errors import DataError
 from wg_common.nets.window_limits import MAX_CHANNELS, MAX_TIME, check_shape, check_window
 
 SUFFIXES = frozenset({".npy", ".csv"})
+NPY_DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,
+    SyntaxError,
+    TypeError,
+    LookupError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+    Warning,
+    tokenize.TokenError,  # NumPy looks through a header of Python 2 word by word
+)
+"""What NumPy's readers of arrays raise on damaged bytes."""
+
 NPY_LIMIT = 8 * MAX_CHANNELS * MAX_TIME + 4096
 """Bytes of the largest window that is accepted, in float64, with its header."""
 CSV_LIMIT = 256 << 20
@@ -74,7 +90,7 @@ def _header(path: Path, data: bytes) -> tuple[tuple[int, int], np.dtype[np.float
             shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
         else:
             shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
-    except (ValueError, SyntaxError, EOFError, TypeError) as error:
+    except NPY_DAMAGE as error:
         raise DataError(f"{path}: not a .npy file of a plain array: {error}") from error
     if len(shape) != 2 or dtype.kind != "f":
         raise DataError(f"{path}: {dtype} {list(shape)}, expected float [channels, time]")
@@ -87,7 +103,7 @@ def _read_npy(path: Path) -> NDArray[np.float32]:
     _header(path, data)
     try:
         window = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except NPY_DAMAGE as error:
         raise DataError(f"{path}: damaged: {error}") from error
     return _finished(path, window)
 

@@ -15,6 +15,7 @@ import os
 import stat
 import struct
 import tarfile
+import tokenize
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ DAMAGE = (
     RuntimeError,
     MemoryError,
     struct.error,
+    tokenize.TokenError,
     zlib.error,
     lzma.LZMAError,
     zipfile.BadZipFile,

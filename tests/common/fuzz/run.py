@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import hashlib
 import os
 import subprocess
 import sys
@@ -43,6 +44,10 @@ def fuzz_one(name: str, folder: Path, options: list[str]) -> None:
             target.decode(data)
         except WgError:
             return
+        except BaseException:
+            kept = hashlib.sha256(data).hexdigest()[:16]
+            (OUT / name / f"crash-{kept}").write_bytes(data)
+            raise
 
     atheris.Setup([sys.argv[0], *options, str(folder)], check)
     atheris.Fuzz()
