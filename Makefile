@@ -16,7 +16,7 @@ setup: $(VENV)/.stamp
 $(VENV)/.stamp: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 ifdef LOCKED
-	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps $(TORCH)
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 else
@@ -89,6 +89,8 @@ package: setup
 lock: setup
 	CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --no-emit-options \
 	  --unsafe-package torch --unsafe-package torchvision --extra dev --output-file requirements/dev.txt pyproject.toml
+	sed -i -e '/^# WARNING: pip install/d' -e '/^# Consider using a hashable/d' \
+	  -e '/^weightgate @ file/,/via weightgate/d' -e '/^# WARNING: The following/,$$d' requirements/dev.txt
 
 # What is installed, as CycloneDX, and the licence of each component.
 sbom: setup
@@ -99,9 +101,12 @@ sbom: setup
 
 # Known weaknesses of locked packages. A warning, and quiet without a network: news must not break a build.
 audit-deps: setup
+	mkdir -p build
 	timeout 120 $(BIN)/pip-audit --requirement requirements/dev.txt --require-hashes --disable-pip \
-	  --progress-spinner off --timeout 15 \
-	  || echo 'warning: known weaknesses above, or the advisory database cannot be reached'
+	  --progress-spinner off --timeout 15 > build/audit-deps.txt 2>&1 \
+	  || echo 'warning: known weaknesses, or the advisory database cannot be reached:'
+	grep -v 'could not be audited' build/audit-deps.txt || true
+	echo "$$(grep -c 'could not be audited' build/audit-deps.txt) packages could not be looked up"
 
 clean:
 	rm -rf $(VENV) dist build demo/out bench/out
