@@ -257,7 +257,9 @@ def run(root: Path, once: bool, log_format: str) -> None:
     from wg_client.apply import apply_package
     from wg_client.node import Handlers, run_node
     from wg_client.release import answer_query
+    from wg_common.ledger import charging
 
+    charging.code_digest()  # of the code as it is now, not of an upgrade while this runs
     home = ClientHome(root)
     config = configuration.load(home)
     snapshots.current(home)

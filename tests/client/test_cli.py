@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,14 +15,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wg_client import model_store
+from wg_client import model_store, node
 from wg_client.apply import apply_package
 from wg_client.cli import group
 from wg_client.config import PrivacyConfig
 from wg_client.heads import LinearHead
 from wg_client.release import answer_query
 from wg_client.spend import read_spend
-from wg_common import cli, errors
+from wg_common import cli, errors, installed_code, logs
+from wg_common.ledger import charging
 from wg_common.ledger.store import Ledger
 
 from .conftest import LABELS, MakePlant, TestPlant, pictures, write_npz
@@ -139,6 +141,28 @@ def test_init_refuses_a_unit_that_is_named_and_not_protected(tmp_path: Path, her
     found = here("init", "--home", tmp_path / "home", *words, code=errors.EXIT_CONFIG)
     assert "not all records of one 'part'" in found["error"]["message"]
     assert not (tmp_path / "home").exists()
+
+
+def test_a_node_states_the_digest_of_the_code_that_it_began_with(
+    make_plant: MakePlant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant = make_plant({0: 4, 1: 4})
+    began: list[str] = []
+    before = charging.code_digest()
+    installed_code.installed.cache_clear()
+
+    def serve(*words: object, **named: object) -> None:
+        upgrade = installed_code.digest_of({"wg_client/new.py": b""})
+        monkeypatch.setattr(installed_code, "digest_of", lambda files: upgrade)
+        began.append(charging.code_digest())
+
+    monkeypatch.setattr(node, "run_node", serve)
+    monkeypatch.setattr(logs, "use", lambda *words, **named: None)
+    monkeypatch.setattr(signal, "signal", lambda *words: None)
+    with pytest.raises(SystemExit):
+        cli.run(group, ["run", "--home", str(plant.home.root)])
+    installed_code.installed.cache_clear()
+    assert began == [before]
 
 
 def test_statistics_go_to_a_file_once_and_the_budget_knows(
