@@ -140,8 +140,9 @@ def init(
     if data is None:
         raise errors.UsageError("--data: needed, unless --replace enrols a home again")
     from wg_client import config as configuration
-    from wg_client.initialise import DataChoice, initialise, look
+    from wg_client.initialise import DataChoice, check_new, initialise, look
 
+    check_new(ClientHome(root))
     if allow_empty and labels is None:
         raise errors.UsageError("--allow-empty: needs --labels")
     choice = DataChoice(
@@ -253,7 +254,7 @@ def run(root: Path, once: bool, log_format: str) -> None:
     """Connect to the server and answer it, within the policy, until stopped."""
     from wg_client import config as configuration
     from wg_client import encoder_pin
-    from wg_client import snapshot as snapshots
+    from wg_client import plant as plants
     from wg_client.apply import apply_package
     from wg_client.node import Handlers, run_node
     from wg_client.release import answer_query
@@ -262,7 +263,7 @@ def run(root: Path, once: bool, log_format: str) -> None:
     charging.code_digest()  # of the code as it is now, not of an upgrade while this runs
     home = ClientHome(root)
     config = configuration.load(home)
-    snapshots.current(home)
+    plants.ready_snapshot(home)
     logs.use(log_format, hidden=(config.data.path,))
     if reminder := encoder_pin.reminder(home, config):
         logging.getLogger(__name__).warning("%s", reminder)
@@ -286,13 +287,12 @@ def statistics(
     """Charge and write one release to a file, for a server that is not connected."""
     from wg_client import config as configuration
     from wg_client import plant as plants
-    from wg_client import snapshot as snapshots
     from wg_client.release import answer_query
     from wg_client.spend import read_spend
 
     home = ClientHome(root)
     config = configuration.load(home)
-    snapshots.current(home)
+    plants.ready_snapshot(home)
     query = protocol.StatisticsQuery(
         request_id=secrets.token_hex(16),
         site=config.site,
@@ -607,11 +607,16 @@ def predict(
 def _enrol_again(
     root: Path, token: str, encoder: str | None, data: Path | None, as_json: bool
 ) -> None:
+    from wg_client import plant as plants
     from wg_client import reenrolment
 
     if data is not None:
         raise errors.UsageError("--data: the data set of a home that is enrolled again stays")
     config = reenrolment.replace(ClientHome(root), token, encoder=encoder)
+    try:
+        plants.ready_snapshot(ClientHome(root))
+    except errors.ConfigError as error:  # another encoder, or a home of before
+        note(str(error))
     if as_json:
         emit(
             {

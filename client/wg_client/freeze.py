@@ -279,6 +279,7 @@ def freeze(
             snapshot = _put_in_place(home, temporary, manifest)
             overlap.register(ledger, config, manifest.commitment)
             _prune(home, number)
+        shutil.rmtree(home.root / "cache", ignore_errors=True)  # features, in homes of before
     except OSError as error:
         raise StorageError(f"{home.snapshots}: cannot be written: {error.strerror}") from error
     finally:
@@ -437,4 +438,5 @@ def _prune(home: ClientHome, number: int) -> None:
     """Delete earlier snapshots: what the plant deleted from its data is then gone here, too."""
     for path in home.snapshots.glob("*"):
         if path.name.isdecimal() and int(path.name) != number:
+            (path / snapshots.MANIFEST).unlink(missing_ok=True)  # from here on it is none
             shutil.rmtree(path, ignore_errors=True)

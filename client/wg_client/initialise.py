@@ -55,6 +55,16 @@ class DataChoice:
     budget_of: Path | None = None
 
 
+def check_new(home: ClientHome) -> None:
+    """Refuse a home that is initialised.
+
+    Raises:
+        ConfigError: It is.
+    """
+    if home.config.exists():
+        raise ConfigError(f"{home.config}: this home is initialised; --replace enrols it again")
+
+
 def look(choice: DataChoice, privacy: PrivacyConfig, stage: Stage | None = None) -> Inspection:
     """Decode and hash every record of a data set, before anything is enrolled.
 
@@ -97,8 +107,7 @@ def initialise(
         DataError: The data set cannot be used.
         DecodeError, PeerError, VerificationError: Enrolment failed; see ``enrolment``.
     """
-    if home.config.exists():
-        raise ConfigError(f"{home.config}: this home is initialised; --replace enrols it again")
+    check_new(home)
     found = found or look(choice, privacy, stage)
     refused = freezing.why_not(
         found,

@@ -136,6 +136,19 @@ def open_plant(home: ClientHome) -> Plant:
     )
 
 
+def ready_snapshot(home: ClientHome) -> Snapshot:
+    """The snapshot in use, if releases can be made from it under today's settings.
+
+    Raises:
+        ConfigError: There is none, or it was made under other settings; says what to do.
+    """
+    config = configuration.load(home)
+    snapshot = snapshots.current(home)
+    package = encoder_pin.load(home, config)
+    check_snapshot(config, snapshot, encoder=canonical.sha256_hex(package))
+    return snapshot
+
+
 def schema_for(
     config: ClientConfig, *, encoder: str, dimension: int, clip_radius: float
 ) -> StatisticsSchema:

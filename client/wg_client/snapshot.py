@@ -334,7 +334,11 @@ def point(home: ClientHome, snapshot: Snapshot) -> None:
 
 def all_snapshots(home: ClientHome) -> list[Snapshot]:
     """Every complete snapshot that is there, oldest first."""
-    folders = [path for path in home.snapshots.glob("*") if path.name.isdecimal()]
+    folders = [
+        path
+        for path in home.snapshots.glob("*")
+        if path.name.isdecimal() and (path / MANIFEST).is_file()  # else half deleted
+    ]
     return [load(path) for path in sorted(folders, key=lambda path: int(path.name))]
 
 

@@ -307,6 +307,21 @@ def test_an_interrupted_freeze_leaves_the_earlier_snapshot(
     assert frozen.records == 5 and frozen.snapshot.manifest.number > 1
 
 
+def test_a_deletion_that_was_cut_off_is_finished_by_the_next_freeze(
+    plant: TestPlant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant.freeze()
+    (plant.home.root / "cache").mkdir()  # features, as earlier versions kept them
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda *_, **__: None)
+        plant.freeze()
+    assert (plant.home.snapshots / "1" / snapshots.FEATURES).exists()
+    assert [found.manifest.number for found in snapshots.all_snapshots(plant.home)] == [2]
+    plant.freeze()
+    assert sorted(path.name for path in plant.home.snapshots.iterdir()) == ["3", "current"]
+    assert not (plant.home.root / "cache").exists()
+
+
 def test_a_crash_between_pointer_and_ledger_is_made_good_by_the_next_release(
     plant: TestPlant, monkeypatch: pytest.MonkeyPatch
 ) -> None:

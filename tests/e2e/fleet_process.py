@@ -55,8 +55,7 @@ def node(home: ClientHome, once: bool, fatal: str, stop: threading.Event) -> Non
         witness: Witness | None,
         now: Callable[[], float],
     ) -> bytes:
-        del now
-        data = answer_synthetic(home, query, witness=witness, on_step=step)
+        data = answer_synthetic(home, query, witness=witness, on_step=step, now=now)
         with (home.root / "answers.log").open("ab") as log:
             log.write(data)
             log.write(b"\n--end--\n")

@@ -163,7 +163,7 @@ class Plant:
     ) -> bytes:
         self.before_answer()
         self.asked.append(now())
-        return answer_synthetic(home, query, witness=witness, on_step=self.steps.append)
+        return answer_synthetic(home, query, witness=witness, on_step=self.steps.append, now=now)
 
     def apply(self, home: ClientHome, source: Path) -> object:
         self.before_apply()
@@ -244,6 +244,7 @@ def answer_synthetic(
     *,
     witness: Witness | None,
     on_step: Callable[[str], None] = lambda step: None,
+    now: Callable[[], float] = time.time,
 ) -> bytes:
     """Charge, sample, record, cosign: a release of synthetic features under the real ledger."""
     config = configuration.load(home)
@@ -255,7 +256,8 @@ def answer_synthetic(
     )
     epsilon, delta = float(query.epsilon), float(query.delta)
     sigma = sigma_for(schema, epsilon, delta)
-    with Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
+    clock = lambda: int(now())  # noqa: E731 - the ledger's clock stands still meanwhile
+    with Ledger.open(home.ledger, signing.load(home.ledger_key), clock=clock) as ledger:
         charged = ledger.charge(
             statistics_request(
                 schema,
