@@ -41,7 +41,7 @@ from tests.e2e.fleet_support import (
 from tests.e2e.test_fleet_processes import ROOT, answers, models, process
 
 from wg_client import config as configuration
-from wg_client import enrolment, inbox, link
+from wg_client import enrolment, inbox, link, transport
 from wg_client import node as nodes
 from wg_client.home import ClientHome
 from wg_client.node import Handlers, run_node
@@ -169,7 +169,7 @@ def check_once(home: ServerHome, plant: Plant, done: Campaign) -> None:
 def test_a_line_that_is_cut_for_longer_than_a_message_lives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: str, phase: str
 ) -> None:
-    monkeypatch.setattr(link, "TIMEOUT_SECONDS", 3.0)
+    monkeypatch.setattr(transport, "TIMEOUT_SECONDS", 3.0)
     home = make_home(tmp_path / "server", message_seconds=LIFE_SECONDS)
     with running(home):
         plant = enrol_plant(home, tmp_path / "plant-a", "plant-a")
