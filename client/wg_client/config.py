@@ -131,7 +131,7 @@ class PrivacyConfig:
         purposes: Purposes that are allowed, word for word; ``*`` allows any.
         message_types: Messages that are answered at all.
         answer_slot_seconds: Answers leave at multiples of this many seconds after the request
-            came, so that the time taken says little about the data. 0 turns it off.
+            came, so that the time taken tells nothing; ``freeze`` refuses one that is too short.
     """
 
     cap_epsilon: str = "8"

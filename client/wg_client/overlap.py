@@ -39,10 +39,12 @@ class History:
 
     Attributes:
         lineages: Lineage of each data set by name, oldest name first.
+        caps: (epsilon, delta) of each lineage.
         charged: (name of data set, commitment) of all that was charged, or may have been.
     """
 
     lineages: dict[str, str]
+    caps: dict[str, tuple[str, str]]
     charged: frozenset[tuple[str, str]]
 
     def budget_of(self, config: ClientConfig) -> str:
@@ -67,6 +69,7 @@ class _Charged:
 def history(ledger: Ledger) -> History:
     """Read a ledger's data sets and charges."""
     lineages: dict[str, str] = {}
+    caps: dict[str, tuple[str, str]] = {}
     merged: dict[str, str] = {}
     charged: set[tuple[str, str]] = set()
     for seq in range(ledger.size):
@@ -74,17 +77,19 @@ def history(ledger: Ledger) -> History:
         if isinstance(entry, Genesis) and entry.predecessor is not None:
             for spend in entry.predecessor.spends:
                 lineages |= dict.fromkeys(spend.names, spend.lineage)
+                caps[spend.lineage] = spend.cap_epsilon, spend.cap_delta
                 charged |= {(name, one) for name in spend.names for one in spend.commitments}
         elif isinstance(entry, Dataset):
             merged |= dict.fromkeys(entry.inherits, entry.lineage)
             lineages[entry.name] = entry.lineage
+            caps[entry.lineage] = entry.cap_epsilon, entry.cap_delta
         elif isinstance(entry, Charge):
             charged.add((entry.dataset, entry.commitment))
     for name, lineage in lineages.items():
         while lineage in merged:
             lineage = merged[lineage]
         lineages[name] = lineage
-    return History(lineages, frozenset(charged))
+    return History(lineages, caps, frozenset(charged))
 
 
 def register(ledger: Ledger, config: ClientConfig, commitment: str) -> None:
@@ -124,10 +129,18 @@ def check(home: ClientHome, config: ClientConfig, past: History, records: Frozen
 
     Raises:
         DataError: Some were; the data set, and how many units are shared with it, are named.
-        ConfigError: ``separate`` cannot be checked: another data set was charged before there were
-            snapshots.
+        ConfigError: ``client.yaml`` names another cap than the ledger; or ``separate`` cannot be
+            checked: another data set was charged before there were snapshots.
     """
     budget = past.budget_of(config)
+    privacy = config.privacy
+    wanted = privacy.cap_epsilon, privacy.cap_delta
+    cap = past.caps.get(budget, wanted)
+    if cap != wanted:
+        raise ConfigError(
+            f"data set {config.data.name!r}: cap ({', '.join(wanted)}), but its budget has"
+            f" ({', '.join(cap)}) on the ledger; a cap does not change"
+        )
     others = {name for name, lineage in past.lineages.items() if lineage != budget}
     for name in sorted(others):
         known = _read(home, name)

@@ -395,6 +395,17 @@ def test_another_name_does_not_give_another_budget(plant: TestPlant) -> None:
     assert charges == 2 and 1.3 < epsilon < 1.6
 
 
+def test_a_cap_that_was_raised_in_the_file_freezes_nothing(plant: TestPlant) -> None:
+    plant.freeze()
+    plant.configure(privacy=replace(plant.config.privacy, cap_epsilon="100"))
+    for name in (plant.config.data.name, "other-name"):
+        plant.configure(data=replace(plant.config.data, name=name))
+        with pytest.raises(ConfigError, match="a cap does not change"):
+            plant.freeze()
+    assert snapshots.current(plant.home).manifest.number == 1
+    assert _kinds(plant).count(entries.DATASET) == 1
+
+
 def test_a_spent_budget_stays_spent_under_every_name(make_plant: MakePlant) -> None:
     privacy = PrivacyConfig(cap_epsilon="1", max_request_epsilon="1", answer_slot_seconds=0.05)
     plant = make_plant({0: 4, 1: 4}, privacy=privacy)
