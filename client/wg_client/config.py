@@ -19,7 +19,7 @@ import msgspec
 import yaml
 
 from wg_client.home import ClientHome
-from wg_common import atomic, numbers, protocol, settings, signing
+from wg_common import atomic, numbers, protocol, settings, signing, typed
 from wg_common.errors import ConfigError, DecodeError
 from wg_common.ledger import note as notes
 
@@ -384,7 +384,7 @@ def load(home: ClientHome) -> ClientConfig:
     # A second time, every scalar as it is written; its work was bounded by the first.
     words = yaml.BaseLoader(data.decode("utf-8")).get_single_data()
     try:
-        config = msgspec.convert(_with_exact_numbers(document, words), ClientConfig)
+        config = typed.convert(_with_exact_numbers(document, words), ClientConfig)
     except msgspec.ValidationError as error:
         hint = _HINT if "Expected `str" in str(error) else ""
         raise ConfigError(f"{home.config}: {error}{hint}") from error

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 import rfc8785
 
+from wg_common import typed
 from wg_common.errors import DecodeError
 
 T = TypeVar("T")
@@ -45,7 +46,7 @@ def decode(kind: type[T], data: bytes, *, what: str, limit: int = RECORD_LIMIT) 
     if len(data) > limit:
         raise DecodeError(f"{what}: {len(data)} bytes, at most {limit} are accepted")
     try:
-        record = msgspec.json.decode(data, type=kind)
+        record = typed.decode_json(data, kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DecodeError(f"{what}: {error}") from error
     try:

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import msgspec
 
-from wg_common import canonical
+from wg_common import canonical, typed
 from wg_common.errors import DecodeError
 
 PROTOCOL_VERSION = 1
@@ -312,7 +312,7 @@ def decode_enrolment(kind: type[T], data: bytes, *, what: str, limit: int) -> T:
     if len(data) > limit:
         raise DecodeError(f"{what}: {len(data)} bytes, at most {limit} are accepted")
     try:
-        version = msgspec.json.decode(data, type=_Version).version
+        version = typed.decode_json(data, _Version).version
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DecodeError(f"{what}: {error}") from error
     check_version(version, what, known=ENROLMENT_VERSION)

@@ -22,7 +22,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from numpy.typing import NDArray
 
-from wg_common import canonical, container, signing, weights_package
+from wg_common import canonical, container, signing, typed, weights_package
 from wg_common.container import Span
 from wg_common.errors import ConfigError, DecodeError, VerificationError
 from wg_common.protocol import WEIGHTS_KIND, WEIGHTS_LIMIT
@@ -159,9 +159,9 @@ def _places(stream: BinaryIO, span: Span) -> dict[str, _Place]:
     if length > _HEADER_LIMIT or start > span.size:
         raise DecodeError(f"{what}: header of {length} bytes")
     try:
-        rows = msgspec.json.decode(stream.read(length), type=dict[str, msgspec.Raw])
+        rows = typed.decode_json(stream.read(length), dict[str, msgspec.Raw])
         rows.pop("__metadata__", None)
-        entries = {name: msgspec.json.decode(row, type=_Entry) for name, row in rows.items()}
+        entries = {name: typed.decode_json(bytes(row), _Entry) for name, row in rows.items()}
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DecodeError(f"{what}: {error}") from error
     places: dict[str, _Place] = {}

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from wg_common import canonical, protocol, signing
+from wg_common import canonical, protocol, signing, typed
 from wg_common.errors import DecodeError, RefusedError
 from wg_common.ledger import witness
 from wg_common.ledger.witness import WitnessFork, WitnessRefused, WitnessRequest, WitnessState
@@ -202,7 +202,7 @@ class _Secret(msgspec.Struct):
 def _secret_of(body: bytes) -> str:
     """A hash of the token's secret in a request, to count its tries by; equal for what is none."""
     try:
-        secret = msgspec.json.decode(body, type=_Secret).secret
+        secret = typed.decode_json(body, _Secret).secret
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         secret = ""
     return hash_secret(secret)

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import yaml
 
-from wg_common import atomic, canonical, protocol, settings, signing
+from wg_common import atomic, canonical, protocol, settings, signing, typed
 from wg_common.errors import ConfigError, DecodeError
 from wg_common.ledger import note as notes
 
@@ -301,7 +301,7 @@ def parse_config(data: bytes, *, what: str) -> ServerConfig:
     if unknown:
         raise ConfigError(f"{what}: unknown field {', '.join(unknown)}")
     try:
-        return msgspec.convert(document, type=ServerConfig)
+        return typed.convert(document, ServerConfig)
     except (msgspec.ValidationError, ConfigError) as error:
         raise ConfigError(f"{what}: {error}") from error
 

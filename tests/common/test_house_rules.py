@@ -122,3 +122,11 @@ def test_a_path_of_one_machine_is_nowhere(trees: dict[str, ast.AST]) -> None:
         text = path.read_text("utf-8")
         for place in ("/work" + "/", "/root" + "/", "/home" + "/"):
             assert place not in text, f"{path}: {place}"
+
+
+def test_records_are_built_in_one_place(trees: dict[str, ast.AST]) -> None:
+    builders = {"msgspec.convert", "msgspec.json.decode", "msgspec.json.Decoder"}
+    users = {
+        n for n, tree in trees.items() if any(function in builders for _, function in calls(tree))
+    }
+    assert users == {"common/wg_common/typed.py"}

@@ -16,7 +16,7 @@ from typing import TypeVar
 import msgspec
 import rfc8785
 
-from wg_common import atomic, canonical, container, contribution_file, statistics_file
+from wg_common import atomic, canonical, container, contribution_file, statistics_file, typed
 from wg_common.audit import rederive
 from wg_common.audit.rederive import Layout
 from wg_common.errors import DecodeError, VerificationError
@@ -283,7 +283,7 @@ def _tensors(data: bytes) -> dict[str, int]:
     if len(data) < 8 or size > min(_HEADER_LIMIT, len(data) - 8):
         raise DecodeError(f"tensors: a header of {size} bytes in a file of {len(data)}")
     try:
-        found = msgspec.json.decode(data[8 : 8 + size], type=dict[str, _Tensor])
+        found = typed.decode_json(data[8 : 8 + size], dict[str, _Tensor])
     except _NO_RECORD as error:
         raise DecodeError(f"tensors: {error}") from error
     lengths = {}
@@ -327,9 +327,9 @@ def _manifest(kind: type[T], data: bytes, limit: int) -> T:
     if len(data) > limit:
         raise DecodeError(f"manifest: {len(data)} bytes, at most {limit} are accepted")
     try:
-        document = msgspec.json.decode(data)
+        document = typed.decode_json(data, object)
         if canonical.encode(document) != data:
             raise DecodeError("manifest: not canonical (RFC 8785)")
-        return msgspec.convert(document, kind)
+        return typed.convert(document, kind)
     except _NO_RECORD as error:
         raise DecodeError(f"manifest: {error}") from error

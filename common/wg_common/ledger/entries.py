@@ -19,7 +19,7 @@ from typing import Annotated
 
 import msgspec
 
-from wg_common import canonical, numbers
+from wg_common import canonical, numbers, typed
 from wg_common.errors import DecodeError
 from wg_common.privacy.events import PrivacyEvent
 
@@ -444,8 +444,8 @@ class _Peek(msgspec.Struct):
     head: _PeekHead
 
 
-_PEEK = msgspec.json.Decoder(_Peek)
-_DECODERS = {kind: msgspec.json.Decoder(record) for kind, record in KINDS.items()}
+_PEEK = typed.json_decoder(_Peek)
+_DECODERS = {kind: typed.json_decoder(record) for kind, record in KINDS.items()}
 _SORTED = msgspec.json.Encoder(order="sorted")
 
 

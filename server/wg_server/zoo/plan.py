@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from wg_common import atomic, canonical, settings
+from wg_common import atomic, canonical, settings, typed
 from wg_common.errors import ConfigError
 from wg_common.nets import encoder as encoders
 from wg_common.nets import encoder_package, registry
@@ -292,7 +292,7 @@ def parse(text: bytes, kind: type[T], what: str) -> T:
     """
     document = settings.read_yaml(text, what=what)
     try:
-        found = msgspec.convert(document, type=kind)
+        found = typed.convert(document, kind)
         again = msgspec.to_builtins(found)
     except (msgspec.ValidationError, ConfigError) as error:
         raise ConfigError(f"{what}: {error}") from error

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common import statistics_file
+from wg_common import numbers, statistics_file
 from wg_common.errors import DecodeError, VerificationError
 from wg_common.ledger import entries
 from wg_common.ledger.entries import Charge
@@ -106,7 +106,7 @@ class Opened:
     @property
     def sigma(self) -> float:
         """Standard deviation that the manifest states, grid units."""
-        return float.fromhex(self.manifest.sigma)
+        return numbers.hex_float(self.manifest.sigma)
 
     def blocks(self) -> dict[str, slice]:
         """Where each block lies."""
