@@ -36,7 +36,8 @@ from wg_common import (
     weights_file,
     weights_package,
 )
-from wg_common.ledger import checkpoint, entries, history, note, proof, verify, witness
+from wg_common.ledger import checkpoint, entries, history, merkle, note, proof, verify, witness
+from wg_server import succession
 from wg_server.home import parse_config
 from wg_server.zoo import archives
 from wg_server.zoo import plan as plans
@@ -112,6 +113,44 @@ def _weights(data: bytes) -> Any:
 
 def _weights_in_a_file(data: bytes) -> Any:
     return weights_file.read(_file("x.wgw", data), KEY.public_key())
+
+
+def _package_checkpoint(data: bytes) -> Any:
+    return weights_package.read_checkpoint(io.BytesIO(data))
+
+
+def _requests(data: bytes) -> Any:
+    """What a file carries for a witness, behind a proof that can be read."""
+    head = checkpoint.Checkpoint("a", 3, bytes(32))
+    found = proof.Proof(index=0, path=(), note=checkpoint.sign(head, [KEY]), extra=data)
+    return witness.requests_of(found)
+
+
+def _first_entry(data: bytes) -> Any:
+    """The first entry of an enrolment, under a checkpoint that holds."""
+    text = data.decode("utf-8", "replace")
+    head = checkpoint.Checkpoint(_ORIGIN, 1, merkle.leaf_hash(text.encode()))
+    request = protocol.EnrolmentRequest(
+        site="plant-a",
+        secret="",
+        csr_pem="",
+        node_public_key="",
+        signing_key="",
+        ledger_origin=_ORIGIN,
+        ledger_key=signing.public_bytes(KEY).hex(),
+        genesis=text,
+        checkpoint=checkpoint.sign(head, [KEY]).encode().decode(),
+    )
+    return succession.read_first_entry(request)
+
+
+_ORIGIN = "weightgate/plant-a/0011"
+
+
+def _enrolment(data: bytes) -> Any:
+    return protocol.decode_enrolment(
+        protocol.EnrolmentRequest, data, what="enrolment", limit=protocol.ENROLMENT_LIMIT
+    )
 
 
 def _export(data: bytes) -> None:
@@ -213,7 +252,13 @@ TARGETS: dict[str, Target] = {
     "checkpoint": Target(checkpoint.decode, _vectors("checkpoint")),
     "proof": Target(proof.decode, _vectors("proof")),
     "witness-request": Target(witness.decode_request, _vectors("witness_request")),
+    "file-for-a-witness": Target(_requests, (b"old 0\n\n", b"old 0\n\nold 2\nAA==\n\n")),
+    "verifier-key": Target(
+        lambda data: note.decode_vkey(data.decode("latin-1")),
+        (note.vkey("a", 4, bytes(32)).encode(), b"a+00000000+BA=="),
+    ),
     "entry": Target(entries.decode, _vectors("entry")),
+    "first-entry": Target(_first_entry, _vectors("entry")),
     "rotation-entry": Target(verify.read_new_key, _vectors("entry")),
     "release": Target(_release, _boxed("wgs", ("manifest", "signature", "integers"))),
     "signed-release": Target(_signed_release, (b"{}", b'{"schema":{"labels":["a"]}}')),
@@ -222,6 +267,10 @@ TARGETS: dict[str, Target] = {
     "signed-contribution": Target(_signed_contribution, (b"{}", b'{"event":{"steps":1}}')),
     "weights": Target(_weights, _boxed("wgw", ("manifest", "signature", "tensors"))),
     "weights-file": Target(_weights_in_a_file, _boxed("wgw", ("manifest", "signature", "tensors"))),
+    "package-checkpoint": Target(
+        _package_checkpoint,
+        (container.encode("wgw", 2, dict.fromkeys(weights_package.COSIGNED_SECTIONS, b"x")),),
+    ),
     "export": Target(_export, _boxed("wgl", ("manifest", "entries", "hashes", "heads", "proofs"))),
     "ledger": Target(_ledger, (b"SQLite format 3\x00", b"")),
     "token": Target(
@@ -231,7 +280,7 @@ TARGETS: dict[str, Target] = {
     "offer": Target(_record(protocol.PackageOffer, "offer"), (_OFFER,)),
     "refusal": Target(_record(protocol.Refusal, "refusal"), (_REFUSAL,)),
     "rotation": Target(_record(protocol.KeyRotation, "rotation"), (_ROTATION,)),
-    "enrolment": Target(_record(protocol.EnrolmentRequest, "enrolment"), (b"{}",)),
+    "enrolment": Target(_enrolment, (b"{}", b'{"version":1}', b'{"version":2}')),
     "sites": Target(_record(auditor_record.LogRecord, "log"), (b"{}",)),
     "numbers": Target(_numbers, (b"1.5e-3", b"1/3", b"0x1.8p+1", b"1e30000000")),
     "yaml": Target(lambda data: settings.read_yaml(data, what="x"), (_YAML, b"a: &a [*a]")),
