@@ -69,7 +69,10 @@ def read_spend(home: ClientHome, config: ClientConfig) -> Spend:
     """
     with Ledger.open(home.ledger) as ledger:
         if ledger.commitment(config.data.name) is None:
-            raise ConfigError(f"{home.ledger}: does not know the data set {config.data.name!r}")
+            raise ConfigError(
+                f"{home.ledger}: does not know the data set {config.data.name!r}; run 'wg-client"
+                f" freeze --home {home.root}'"
+            )
         spent = ledger.spent(config.data.name)
         found = [entries.decode(ledger.entry(seq)) for seq in range(ledger.size)]
     sizes = {entry.charge: entry.payload_size for entry in found if isinstance(entry, Release)}
