@@ -103,7 +103,13 @@ def unpack(data: bytes) -> tuple[dict[str, NDArray[np.float32]], dict[str, str]]
         header = json.loads(data[8 : 8 + size])
         metadata = json.loads(header["__metadata__"]["encoder"])
         shapes = [tensors[name].shape for name in TENSORS]
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (
+        safetensors.SafetensorError,
+        ValueError,
+        KeyError,
+        TypeError,
+        RecursionError,  # JSON in a string of the header may nest as deep as it is long
+    ) as error:
         raise DecodeError(f"encoder: not an encoder package: {error}") from error
     if not isinstance(metadata, dict):
         raise DecodeError("encoder: format is not 'weightgate-encoder'")

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.numpy
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from wg_client import config as configuration
@@ -36,7 +37,19 @@ from wg_common import (
     weights_file,
     weights_package,
 )
-from wg_common.ledger import checkpoint, entries, history, merkle, note, proof, verify, witness
+from wg_common.ledger import (
+    checkpoint,
+    entries,
+    export,
+    history,
+    merkle,
+    note,
+    proof,
+    verify,
+    witness,
+)
+from wg_common.ledger.store import DatasetRecord, Ledger
+from wg_common.nets import encoder_package
 from wg_server import succession
 from wg_server.home import parse_config
 from wg_server.zoo import archives
@@ -169,6 +182,24 @@ def _ledger(data: bytes) -> None:
         source.close()
 
 
+def _ledger_file() -> bytes:
+    """A small ledger that holds, as one SQLite file."""
+    path = _folder() / "seed" / "ledger.sqlite"
+    ledger = Ledger.create(path, origin="weightgate/a/00", key=KEY, site="a", clock=lambda: 0)
+    with ledger:
+        ledger.enrol_witness("w.example/witness", signing.public_bytes(KEY))
+        ledger.register_dataset(
+            DatasetRecord(name="x", commitment="0" * 64, cap_epsilon="3", cap_delta="1e-5")
+        )
+    return path.read_bytes()
+
+
+def _ledger_as_export() -> bytes:
+    path = _folder() / "seed" / "x.wgl"
+    export.write(_folder() / "seed" / "ledger.sqlite", path)
+    return path.read_bytes()
+
+
 def _image(data: bytes) -> Any:
     return images.read_image(_file("x.png", data))
 
@@ -226,6 +257,12 @@ def _picture(kind: str) -> bytes:
     return stream.getvalue()
 
 
+def _encoder(metadata: str) -> bytes:
+    """A safetensors file whose metadata is what an encoder package says of itself."""
+    found = safetensors.numpy.save({"mean": np.zeros(2, np.float32)}, {"encoder": metadata})
+    return bytes(found)
+
+
 _JOIN = protocol.encode_token(
     protocol.JoinToken(
         site="a",
@@ -271,8 +308,11 @@ TARGETS: dict[str, Target] = {
         _package_checkpoint,
         (container.encode("wgw", 2, dict.fromkeys(weights_package.COSIGNED_SECTIONS, b"x")),),
     ),
-    "export": Target(_export, _boxed("wgl", ("manifest", "entries", "hashes", "heads", "proofs"))),
-    "ledger": Target(_ledger, (b"SQLite format 3\x00", b"")),
+    "ledger": Target(_ledger, (_ledger_file(), b"SQLite format 3\x00", b"")),
+    "export": Target(
+        _export,
+        (_ledger_as_export(), *_boxed("wgl", ("manifest", "entries", "hashes", "heads", "proofs"))),
+    ),
     "token": Target(
         lambda data: protocol.decode_token(data.decode("latin-1")),
         (_JOIN.encode(), b"wgj2.", b"wgj2." + base64.urlsafe_b64encode(b"{}")),
@@ -282,6 +322,14 @@ TARGETS: dict[str, Target] = {
     "rotation": Target(_record(protocol.KeyRotation, "rotation"), (_ROTATION,)),
     "enrolment": Target(_enrolment, (b"{}", b'{"version":1}', b'{"version":2}')),
     "sites": Target(_record(auditor_record.LogRecord, "log"), (b"{}",)),
+    "encoder": Target(
+        encoder_package.unpack,
+        (
+            _encoder('{"format":"weightgate-encoder"}'),
+            _encoder("[" * 100_000),
+            _encoder("1" * 5000),
+        ),
+    ),
     "numbers": Target(_numbers, (b"1.5e-3", b"1/3", b"0x1.8p+1", b"1e30000000")),
     "yaml": Target(lambda data: settings.read_yaml(data, what="x"), (_YAML, b"a: &a [*a]")),
     "client-config": Target(_client_config, (_YAML,)),
