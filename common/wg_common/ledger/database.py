@@ -36,6 +36,12 @@ create table entries(seq integer primary key, entry blob not null, hash blob not
 create table heads(size integer primary key, note blob not null, cosigned integer not null) strict;
 create table outbox(charge integer primary key, payload blob not null) strict;
 """
+_TYPES = {
+    "entries": {"seq": "integer", "entry": "blob", "hash": "blob"},
+    "heads": {"size": "integer", "note": "blob", "cosigned": "integer"},
+    "outbox": {"charge": "integer", "payload": "blob"},
+}
+"""What a strict table holds, unless its pages or its schema were changed from outside."""
 _DAMAGED = ("malformed", "not a database", "corrupt")
 
 
@@ -146,10 +152,11 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
 
 
 def check_format(path: Path, database: sqlite3.Connection) -> None:
-    """Refuse a file that is no ledger of this version.
+    """Refuse a file that is no ledger of this version, or whose rows are not of its types.
 
     Raises:
         ConfigError: It is not.
+        VerificationError: A page, or the schema, was changed from outside.
     """
     with explained(path):
         (application,) = database.execute("pragma application_id").fetchone()
@@ -158,3 +165,11 @@ def check_format(path: Path, database: sqlite3.Connection) -> None:
         raise ConfigError(f"{path}: not a weightgate ledger, or copied without its -wal file")
     if version != SCHEMA_VERSION:
         raise ConfigError(f"{path}: ledger format {version}, this program reads {SCHEMA_VERSION}")
+    with explained(path):
+        for table, columns in _TYPES.items():
+            wrong = " or ".join(f"typeof({name}) <> '{kind}'" for name, kind in columns.items())
+            found = database.execute(f"select 1 from {table} where {wrong} limit 1")  # noqa: S608 - constants
+            if found.fetchone() is not None:
+                raise VerificationError(
+                    f"{path}: the ledger's file is damaged: a row of {table} is of another type"
+                )
