@@ -16,6 +16,7 @@ import stat
 import struct
 import tarfile
 import tokenize
+import warnings
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -133,7 +134,10 @@ def decode(data: bytes, what: str) -> Pictures:
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
+        with (
+            warnings.catch_warnings(action="ignore"),  # of odd tags; what matters is checked below
+            Image.open(io.BytesIO(data), formats=_FORMATS) as picture,
+        ):
             width, height = picture.size
             if width * height > PIXEL_LIMIT or min(width, height) < _SMALLEST:
                 raise DataError(f"{what}: {width} x {height} pixels")
