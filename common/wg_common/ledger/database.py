@@ -55,9 +55,10 @@ def explained(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except sqlite3.Error as error:
+    # Python cannot decode a message of SQLite that quotes a damaged schema.
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         text = str(error)
-        if any(word in text for word in _DAMAGED):
+        if isinstance(error, UnicodeDecodeError) or any(word in text for word in _DAMAGED):
             raise VerificationError(
                 f"{path}: the ledger's file is damaged ({text}); restore it from a copy that the "
                 "witness has seen, nothing was released"
@@ -145,7 +146,7 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
                 raise
             # No write-ahead log to read, and no right to make one: the file is all there is.
             database = sqlite3.connect(f"{uri}?mode=ro&immutable=1", uri=True)
-        except sqlite3.Error:
+        except (sqlite3.Error, UnicodeDecodeError):
             database.close()
             raise
     return database
