@@ -230,14 +230,19 @@ BUGS: dict[str, tuple[Plant, set[str]]] = {
 }
 
 
-def unclipped(schema: StatisticsSchema, x: Any, labels: Any, units: Any) -> Integers:
+def unclipped(
+    schema: StatisticsSchema, x: Any, labels: Any, units: Any, centre: Any = None
+) -> Integers:
     kept = [row for row, unit in enumerate(units) if unit not in units[:row]]
     q = np.trunc(x[kept] / schema.radius * schema.grid).astype(np.int64)
-    return exact._total(schema, q, labels[kept])
+    return exact._total(schema, q, labels[kept], centre)
 
 
-def two_records(schema: StatisticsSchema, x: Any, labels: Any, units: Any) -> Integers:
-    return exact.exact_statistics(dataclasses.replace(schema, unit_cap=2), x, labels, units)
+def two_records(
+    schema: StatisticsSchema, x: Any, labels: Any, units: Any, centre: Any = None
+) -> Integers:
+    two = dataclasses.replace(schema, unit_cap=2)
+    return exact.exact_statistics(two, x, labels, units, centre)
 
 
 MECHANISM: dict[str, Callable[..., Integers]] = {
@@ -311,9 +316,10 @@ def test_a_bug_that_files_hide_is_found_in_the_mechanism_for_every_seed(bug: str
             delta: float,
             rng: np.random.Generator = rng,
         ) -> Integers:
-            values = MECHANISM[bug](schema, x, labels, units)
-            return mechanism.release(
-                values,
+            return mechanism.release_statistics(
+                schema,
+                MECHANISM[bug](schema, x, labels, units),
+                lambda centre: MECHANISM[bug](schema, x, labels, units, centre),
                 sigma(schema, epsilon, delta),
                 lambda exact, scale: simulate_release(exact, scale, rng),
             )

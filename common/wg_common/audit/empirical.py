@@ -7,10 +7,10 @@ most as far apart as N(mu, 1) and N(0, 1) (Dong, Roth and Su 2022), so that a lo
 confidence bound on the distance that is above mu is evidence of a bug.
 
 The canaries are as bad as the schema allows: a privacy unit of two records, far outside of the
-clip ball, alone in its class and along its own axis. Each attains the sensitivity exactly, and they
-are orthogonal, so that many are tested by one release without disturbing each other (after
-Steinke, Nasr and Jagielski 2023). The blocks have equal shares, so that none can be forgotten
-unnoticed.
+clip ball, alone in its class and along its own axis. Each attains the sensitivity up to the
+rounding of the sums' weight, about whatever centre the release has, and they are orthogonal, so
+that many are tested by one release without disturbing each other (after Steinke, Nasr and
+Jagielski 2023). The blocks have equal shares, so that none can be forgotten unnoticed.
 
 *Not guaranteed*: that there is no bug. The audit looks for what its canaries show; ``detectable``
 says how large a violation had to be to be found with 99 % probability. Membership is drawn from
@@ -28,8 +28,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.errors import ConfigError
-from wg_common.privacy import calibration, mechanism
-from wg_common.privacy.exact import exact_statistics
+from wg_common.privacy import calibration, centring, mechanism
+from wg_common.privacy.centring import Centre
+from wg_common.privacy.exact import exact_statistics, quantise
 from wg_common.privacy.schema import StatisticsSchema, schema_with_shares
 
 Array = NDArray[np.float64]
@@ -160,7 +161,7 @@ def audit_schema() -> StatisticsSchema:
         labels=tuple(f"class-{number}" for number in range(CANARIES)),
         clip_radius=1.0,
         bits=14,
-        moments="diagonal",
+        moments="centre",
         shares=(third, third, third),
         unit_rule="cap",
         unit_cap=1,
@@ -228,18 +229,10 @@ def _scores(
     features *= 0.5 / np.linalg.norm(features, axis=1, keepdims=True)  # inside: never clipped
     labels = rng.integers(0, CANARIES, _BACKGROUND)
     units = [f"record-{number}" for number in range(_BACKGROUND)]
-    base = exact_statistics(schema, features, labels, units)
     canary = np.repeat(3.0 * np.eye(CANARIES), 2, axis=0)  # outside: always clipped
     canary_labels = np.repeat(np.arange(CANARIES), 2)
-    directions = np.stack(
-        [
-            exact_statistics(
-                schema, canary[2 * i : 2 * i + 2], canary_labels[2 * i : 2 * i + 2], "cc"
-            )
-            for i in range(CANARIES)
-        ]
-    ).astype(np.float64)
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True) * sigma
+    on_grid = quantise(canary[::2], schema.radius, schema.bits)
+    counts, _, moments = schema.blocks
 
     scores = np.empty((repetitions, CANARIES))
     chosen = rng.integers(0, 2, (repetitions, CANARIES)).astype(bool)
@@ -254,10 +247,28 @@ def _scores(
             epsilon,
             delta,
         )
+        first = noisy[: counts.size], noisy[moments.offset :]
+        centre = centring.centre(schema, *first, sigma)
+        directions = _directions(schema, on_grid, centre)
+        directions /= np.linalg.norm(directions, axis=1, keepdims=True) * sigma
+        base = exact_statistics(schema, features, labels, units, centre)
         scores[number] = directions @ (noisy - base)
         if on_repetition is not None:
             on_repetition(number + 1)
     return scores[chosen], scores[~chosen]
+
+
+def _directions(schema: StatisticsSchema, q: Integers, centre: Centre) -> Array:
+    """What each canary adds to the exact statistics about a centre, ``[CANARIES, L]``."""
+    counts, sums, moments = schema.blocks
+    rows = np.arange(len(q))
+    by_class = np.zeros((len(q), len(schema.labels), schema.dimension))
+    by_class[rows, rows] = centre.weight * centring.deviations(q, centre)
+    found = np.zeros((len(q), schema.length))
+    found[rows, counts.offset + rows] = counts.weight
+    found[:, sums.offset : moments.offset] = by_class.reshape(len(q), -1)
+    found[:, moments.offset :] = moments.weight * q
+    return found
 
 
 def _distance(members: Array, others: Array) -> float:
