@@ -17,7 +17,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from wg_common.auditor_record import BUDGET_UNKNOWN
-from wg_server import succession
+from wg_server import quarantine, succession
 from wg_server.queue import CampaignQueue
 from wg_server.store import Store
 
@@ -54,6 +54,7 @@ def render_metrics(store: Store, healthy: bool, online: int) -> str:
     totals = CampaignQueue(store.engine).totals()
     said = succession.of_sites(store.sites(), store.logs())
     unknown = sum(found == BUDGET_UNKNOWN for found in said.values())
+    quarantined = len(quarantine.notes(store, "quarantined"))
     lines = [
         *_gauge("up", "Whether the server works.", {"": int(healthy)}),
         *_gauge("nodes_online", "Nodes that are connected.", {"": online}),
@@ -64,6 +65,7 @@ def render_metrics(store: Store, healthy: bool, online: int) -> str:
         *_gauge("bytes_received", "Payload received.", {"": totals.bytes_received}),
         *_gauge("bytes_sent", "Payload sent.", {"": totals.bytes_sent}),
         *_gauge("budget_unknown", "Sites with an earlier ledger that is not named.", {"": unknown}),
+        *_gauge("quarantined", "Releases in quarantine.", {"": quarantined}),
         *_gauge("fork_evidence", "Ledgers caught with two stories.", {"": store.forks()}),
     ]
     return "\n".join(lines) + "\n"

@@ -78,7 +78,7 @@ def generate_from_file(
     Raises:
         ConfigError: A file is missing, or the site is not enrolled.
         DecodeError: ``source`` is not a statistics file.
-        VerificationError: It does not hold.
+        VerificationError: It does not hold, or is in quarantine.
         PolicyRefused: The generator's model card fails, and it is not accepted by name.
         WitnessRefused: The site's ledger contradicts what was seen of it before.
     """
@@ -92,13 +92,14 @@ def generate_from_file(
     with Store.open(home) as store:
         witness = Witness.of(home, store)
         own = intake.accept_file(store, data, encoder=encoder, witness=witness, now=time.time())
-        memory = store.memory(encoder=encoder, apart_from=own.site)
+        intake.check_used(own)
+        memory = intake.memory(store, encoder=encoder, apart_from=own.site)
         checkpoint = witness.attest(store.site(own.site))
     request_id = secrets.token_hex(16)
     package = make(
         home,
         intake.open_release(own),
-        [intake.open_release(release) for release in memory],
+        memory,
         request_id,
     )
     # Without the checkpoint the plant could not know that it was cosigned.

@@ -9,18 +9,11 @@ import click
 from wg_common import atomic, canonical, cli
 from wg_common.auditor_record import BUDGET_UNKNOWN
 from wg_server.home import ServerHome
-
-_home_option = click.option(
-    "--home",
-    "root",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="The server's home folder.",
-)
+from wg_server.options import home_option
 
 
 @click.command()
-@_home_option
+@home_option
 @click.argument("site")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The file to write.")
 @cli.json_option
@@ -44,7 +37,7 @@ def checkpoint(root: Path, site: str, out: Path | None, as_json: bool) -> None:
 
 
 @click.command()
-@_home_option
+@home_option
 @cli.json_option
 def keys(root: Path, as_json: bool) -> None:
     """Print the keys that plants, witnesses and auditors verify with. None is secret."""
@@ -64,7 +57,7 @@ def keys(root: Path, as_json: bool) -> None:
 
 
 @click.command()
-@_home_option
+@home_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),

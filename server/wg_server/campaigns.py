@@ -320,17 +320,8 @@ class CampaignWorker:
                 )
 
     def _everybody(self, encoder: str) -> Sequence[Release]:
-        """The newest release of every site, opened and verified once for all packages.
-
-        One that does not hold any more is left out, and named in the log.
-        """
-        opened = []
-        for stored in self._store.memory(encoder=encoder, apart_from=""):
-            try:
-                opened.append(intake.open_release(stored))
-            except WgError as error:
-                log.error("release %s of %s is left out: %s", stored.release_id, stored.site, error)
-        return opened
+        """The newest release of every site that is used, opened once for all packages."""
+        return intake.memory(self._store, encoder=encoder, apart_from="")
 
     def _package(
         self, campaign: Campaign, task: Task, everybody: Callable[[], Sequence[Release]]
@@ -339,7 +330,9 @@ class CampaignWorker:
         path = self._home.package(task.delivery_id)
         if path.is_file():
             return weights_file.sha256(path)
-        own = intake.open_release(self._store.release(task.release_id))
+        stored = self._store.release(task.release_id)
+        intake.check_used(stored)
+        own = intake.open_release(stored)
         memory = [release for release in everybody() if release.manifest.site != task.site]
         data = self._make_package(self._home, own, memory, task.delivery_id)
         atomic.write_bytes(path, data, mode=atomic.PRIVATE)
@@ -374,6 +367,7 @@ class _Collecting:
 
     def __init__(self, worker: CampaignWorker) -> None:
         self._queue = worker._queue
+        self._store = worker._store
         self._witness = worker._witness
 
     def until(self, campaign: Campaign) -> float:
@@ -403,13 +397,15 @@ class _Collecting:
         release = intake.accept(
             site, envelope.payload, asked, witness=self._witness, now=time.time()
         )
+        known = self._store.find_release(release.release_id)  # the operator may have had a word
+        used = release.used if known is None else known.used
         self._queue.update(
             campaign.id,
             task.site,
             release=release,
             bytes_received=len(envelope.payload),
-            state="released",
-            code="",
+            state="released" if used else "failed",
+            code="" if used else intake.QUARANTINED,
             release_id=release.release_id,
         )
         log.info("campaign %s: %s released %s", campaign.id, task.site, release.release_id)

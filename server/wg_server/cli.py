@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import importlib
 import logging
-import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from wg_common import canonical, cli, fleet, logs, numbers, protocol
 from wg_common.errors import ConfigError, DecodeError, PeerError
 from wg_server.home import ServerConfig, ServerHome
+from wg_server.options import Duration, home_option, when
 
 if TYPE_CHECKING:
     from wg_server.queue import Campaign
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _PORTS = 3
+_OWN_WORDS = {
+    "quarantined": "its release cannot be what it says, and enters nobody's weights;"
+    " see 'wg-server releases list'",
+}
+"""Why a site's part ended, where the word is this server's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,9 @@ _ELSEWHERE = {
     ),
     "export": _Lazy("wg_server.auditors_cli", "export", "Write all that an auditor needs."),
     "keys": _Lazy("wg_server.auditors_cli", "keys", "Print the keys that others verify with."),
+    "releases": _Lazy(
+        "wg_server.releases_cli", "releases", "List releases; accept or reject those in quarantine."
+    ),
     "train": _Lazy("wg_server.generator.cli", "train", "Train the generator on the zoo."),
 }
 
@@ -72,29 +79,6 @@ class _LazyGroup(click.Group):
             formatter.write_dl(rows)
 
 
-class _Duration(click.ParamType[float]):
-    """A span of time such as 90s, 30m, 12h or 7d, in seconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if isinstance(value, float):
-            return value
-        found = re.fullmatch(r"(\d{1,6})([smhd])", str(value))
-        if found is None or int(found[1]) == 0:
-            self.fail(f"{value!r}: expected a number and a unit, as in 90s, 30m, 12h or 7d")
-        return float(int(found[1]) * _UNITS[found[2]])
-
-
-_home_option = click.option(
-    "--home",
-    "root",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="The server's home folder.",
-)
-
-
 _accept_option = click.option(
     "--accept-generator",
     metavar="ID",
@@ -110,7 +94,7 @@ def main_group() -> None:
 
 
 @main_group.command()
-@_home_option
+@home_option
 @click.option("--name", default="weightgate", show_default=True, help="Name in signatures.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to bind.")
 @click.option("--advertise", default="", help="Host that plants are told, if not --host.")
@@ -149,9 +133,9 @@ def init(
 
 
 @main_group.command()
-@_home_option
+@home_option
 @click.argument("site")
-@click.option("--expires", type=_Duration(), default="1h", show_default=True, help="Token's life.")
+@click.option("--expires", type=Duration(), default="1h", show_default=True, help="Token's life.")
 @click.option("--replace", is_flag=True, help="Let an enrolled site enrol again with new keys.")
 @cli.json_option
 def enroll(root: Path, site: str, expires: float, replace: bool, as_json: bool) -> None:
@@ -167,23 +151,24 @@ def enroll(root: Path, site: str, expires: float, replace: bool, as_json: bool) 
         cli.emit({"site": site, "token": text, "expires": token.expires, "encoder": token.encoder})
     else:
         cli.say(text)
-        cli.note(f"good once, until {_when(token.expires)}")
+        cli.note(f"good once, until {when(token.expires)}")
         cli.note(f"encoder {token.encoder}: tell the plant's owner, who is asked for it")
 
 
 @main_group.command()
-@_home_option
+@home_option
 @cli.json_option
 def sites(root: Path, as_json: bool) -> None:
     """List the sites."""
     from wg_common.auditor_record import BUDGET_UNKNOWN
-    from wg_server import succession
+    from wg_server import quarantine, succession
     from wg_server.store import Store
 
     with Store.open(ServerHome(root)) as store:
         rows = [(site, store.certificate_expiry(site.name)) for site in store.sites()]
         forked = {origin for origin, *_ in store.evidence()}
         said = succession.of_sites(store.sites(), store.logs())
+        held = Counter(note.site for note in quarantine.notes(store, "quarantined"))
     if as_json:
         cli.emit(
             [
@@ -196,6 +181,7 @@ def sites(root: Path, as_json: bool) -> None:
                     "ledger_origin": site.ledger_origin,
                     "ledger_fork": site.ledger_origin in forked,
                     "ledger_succession": said.get(site.name),
+                    "quarantined": held[site.name],
                 }
                 for site, expiry in rows
             ]
@@ -204,9 +190,10 @@ def sites(root: Path, as_json: bool) -> None:
     for site, expiry in rows:
         fork = "  LEDGER FORK: evidence kept" if site.ledger_origin in forked else ""
         unknown = "  BUDGET UNKNOWN" if said.get(site.name) == BUDGET_UNKNOWN else ""
+        quarantined = f"  QUARANTINED: {held[site.name]}" if held[site.name] else ""
         cli.say(
-            f"{site.name:24} {site.state:9} seen {_when(site.last_seen)}"
-            f"  certificate until {_when(expiry or 0)}{fork}{unknown}"
+            f"{site.name:24} {site.state:9} seen {when(site.last_seen)}"
+            f"  certificate until {when(expiry or 0)}{fork}{unknown}{quarantined}"
         )
     if BUDGET_UNKNOWN in said.values():
         cli.note(
@@ -218,7 +205,7 @@ def sites(root: Path, as_json: bool) -> None:
 
 
 @main_group.command()
-@_home_option
+@home_option
 @click.argument("site")
 @cli.json_option
 def revoke(root: Path, site: str, as_json: bool) -> None:
@@ -231,7 +218,7 @@ def revoke(root: Path, site: str, as_json: bool) -> None:
 
 
 @main_group.command()
-@_home_option
+@home_option
 @cli.json_option
 def renew(root: Path, as_json: bool) -> None:
     """Make a fresh certificate for the listeners, under the same CA; takes effect at a restart."""
@@ -243,11 +230,11 @@ def renew(root: Path, as_json: bool) -> None:
     if as_json:
         cli.emit({"certificate_expires": expires})
     else:
-        cli.say(f"{home.tls_cert}: good until {_when(expires)}; restart the server")
+        cli.say(f"{home.tls_cert}: good until {when(expires)}; restart the server")
 
 
 @main_group.command("rotate-keys")
-@_home_option
+@home_option
 @cli.json_option
 def rotate_keys(root: Path, as_json: bool) -> None:
     """Make new keys for packages and cosignatures. Every plant must enrol again afterwards."""
@@ -263,7 +250,7 @@ def rotate_keys(root: Path, as_json: bool) -> None:
 
 
 @main_group.command()
-@_home_option
+@home_option
 @_accept_option
 @cli.log_option
 def serve(root: Path, accept_generator: str, log_format: str) -> None:
@@ -279,7 +266,7 @@ def serve(root: Path, accept_generator: str, log_format: str) -> None:
 
 
 @main_group.command()
-@_home_option
+@home_option
 @click.option(
     "--statistics",
     "source",
@@ -321,7 +308,7 @@ def generate(
 
 
 @main_group.command()
-@_home_option
+@home_option
 @click.option(
     "--statistics",
     "source",
@@ -353,13 +340,13 @@ def campaign() -> None:
 
 
 @campaign.command("start")
-@_home_option
+@home_option
 @click.option("--sites", "names", default="", help="Names with commas; all enrolled if not given.")
 @click.option("--epsilon", default="1", show_default=True, help="Epsilon asked of each site.")
 @click.option("--delta", default="1e-5", show_default=True, help="Delta asked of each site.")
 @click.option("--purpose", default="weights", show_default=True, help="Goes on the ledgers.")
-@click.option("--collect-for", type=_Duration(), help="How long sites may take to answer.")
-@click.option("--deliver-for", type=_Duration(), help="How long they may take to fetch.")
+@click.option("--collect-for", type=Duration(), help="How long sites may take to answer.")
+@click.option("--deliver-for", type=Duration(), help="How long they may take to fetch.")
 @click.option("--wait", is_flag=True, help="Return when it has ended.")
 @_accept_option
 @cli.json_option
@@ -407,7 +394,7 @@ def campaign_start(
 
 
 @campaign.command("list")
-@_home_option
+@home_option
 @cli.json_option
 def campaign_list(root: Path, as_json: bool) -> None:
     """List campaigns, newest first."""
@@ -423,12 +410,12 @@ def campaign_list(root: Path, as_json: bool) -> None:
         served = sum(task.state == "delivered" for task in each.tasks)
         cli.say(
             f"{each.id}  {each.state:10} {served}/{len(each.tasks)} served"
-            f"  epsilon {each.epsilon}  {_when(each.created)}  {each.purpose}"
+            f"  epsilon {each.epsilon}  {when(each.created)}  {each.purpose}"
         )
 
 
 @campaign.command("show")
-@_home_option
+@home_option
 @click.argument("campaign_id", metavar="ID")
 @cli.json_option
 def campaign_show(root: Path, campaign_id: str, as_json: bool) -> None:
@@ -442,7 +429,7 @@ def campaign_show(root: Path, campaign_id: str, as_json: bool) -> None:
 
 
 @campaign.command("cancel")
-@_home_option
+@home_option
 @click.argument("campaign_id", metavar="ID")
 @cli.json_option
 def campaign_cancel(root: Path, campaign_id: str, as_json: bool) -> None:
@@ -467,6 +454,7 @@ def _show(found: Campaign, as_json: bool) -> None:
     cli.say(f"campaign {found.id}: {found.state} {found.reason}".rstrip())
     for task in found.tasks:
         why = fleet.REFUSALS.get(task.code, fleet.MEANING.get(task.code, ""))
+        why = _OWN_WORDS.get(task.code, why)
         words = f"{task.code}: {why}" if why else task.code
         cli.say(f"  {task.site:24} {task.state:10} {words}".rstrip())
 
@@ -485,12 +473,6 @@ def _number(text: str, option: str) -> str:
     if value <= 0:
         raise ConfigError(f"{option}: {text}, expected above 0")
     return text
-
-
-def _when(seconds: float) -> str:
-    if not seconds:
-        return "never"
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 if __name__ == "__main__":  # torchrun -m wg_server.cli

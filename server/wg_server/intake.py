@@ -1,26 +1,37 @@
-"""Taking a release in: signature, ledger coverage, and whether it is what was asked for.
+"""Taking a release in: signature, ledger coverage, whether it is what was asked for, and plausible.
 
 The same function behind both paths. Over the network the checkpoint was cosigned before the
 release was sent. A file from a site without a network carries the consistency proof instead, and
 the checkpoint is cosigned here, by the same memory.
+
+A release that cannot be what it says (``plausibility``) was made and charged all the same: it is
+kept, in quarantine, where it enters nobody's weights until the operator says so.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from wg_common import numbers, signing, statistics_file
-from wg_common.errors import ConfigError, VerificationError
+from wg_common.errors import ConfigError, VerificationError, WgError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import proof, verify
 from wg_common.ledger.note import Note
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_common.statistics_file import CoveredStatistics, StatisticsManifest
+from wg_server import plausibility, quarantine
 from wg_server.fleet.endpoints import Witness
 from wg_server.home import WitnessPolicy
 from wg_server.store import Site, Store, StoredRelease
+
+log = logging.getLogger(__name__)
+
+QUARANTINED = "quarantined"
+"""Why a site's part of a campaign ended: its release is kept, and not used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +77,8 @@ def accept_file(
 ) -> StoredRelease:
     """Verify a release that came as a file, witness its ledger if nobody did, and keep it.
 
+    Whether it is ``used`` is for the caller to look at.
+
     Raises:
         ConfigError: The site is not enrolled.
         DecodeError: The bytes are not a covered release.
@@ -91,9 +104,7 @@ def accept_file(
         known = store.find_release(manifest.release_id)
         if known is None or known.data != data:
             witness.countersign_file(site, verify.witness_requests(covered))
-    release = _stored(site, data, found, now)
-    store.add_release(release)
-    return release
+    return store.add_release(_stored(site, data, found, now))
 
 
 def open_release(stored: StoredRelease) -> Release:
@@ -106,6 +117,36 @@ def open_release(stored: StoredRelease) -> Release:
     covered = statistics_file.decode_covered(stored.data)
     key = signing.public_from_bytes(bytes.fromhex(stored.signing_key))
     return Release(*statistics_file.decode_release(covered.release, key))
+
+
+def check_used(release: StoredRelease) -> None:
+    """Refuse a release that is not to be used.
+
+    Raises:
+        VerificationError: It is in quarantine, or was rejected.
+    """
+    if not release.used:
+        said = "; ".join(release.reasons.splitlines()) or "no reason is on record"
+        raise VerificationError(
+            f"release {release.release_id} of {release.site}: {release.standing}: {said}."
+            " 'wg-server releases accept' lets it be used"
+        )
+
+
+def memory(store: Store, *, encoder: str, apart_from: str) -> Sequence[Release]:
+    """Other sites' newest releases that are used, opened.
+
+    Releases that came before there was a test are tested first. One that cannot be opened any more
+    is left out, and named in the log.
+    """
+    quarantine.examine_untested(store, lambda stored: _reasons(open_release(stored)))
+    opened = []
+    for stored in store.memory(encoder=encoder, apart_from=apart_from):
+        try:
+            opened.append(open_release(stored))
+        except WgError as error:
+            log.error("release %s of %s is left out: %s", stored.release_id, stored.site, error)
+    return opened
 
 
 def _check_witnesses(site: Site, covered: CoveredStatistics, witness: Witness) -> None:
@@ -153,7 +194,14 @@ def _open(
     return found
 
 
+def _reasons(found: Release) -> str:
+    return "\n".join(plausibility.reasons(found.statistics))
+
+
 def _stored(site: Site, data: bytes, found: Release, now: float) -> StoredRelease:
+    said = _reasons(found)
+    if said:
+        log.error("release %s of %s: quarantined: %s", found.manifest.release_id, site.name, said)
     return StoredRelease(
         release_id=found.manifest.release_id,
         site=site.name,
@@ -163,4 +211,6 @@ def _stored(site: Site, data: bytes, found: Release, now: float) -> StoredReleas
         received=now,
         signing_key=site.signing_key,
         data=data,
+        standing="quarantined" if said else "plausible",
+        reasons=said,
     )

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from wg_common import protocol
 
-HEAD = "0002"
+HEAD = "0003"
 """Newest migration; a store with another one is upgraded when it is opened."""
 
 metadata = MetaData()
@@ -104,6 +104,8 @@ release = Table(
     Column("received", Float, nullable=False),
     Column("signing_key", String(64), nullable=False),
     Column("data", LargeBinary, nullable=False),
+    Column("standing", String(16), nullable=False),
+    Column("reasons", Text, nullable=False),
     Index("release_by_site", "site", "received"),
 )
 

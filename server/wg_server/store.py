@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import TracebackType
-from typing import Literal, Self, TypeVar
+from typing import Literal, Self, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -27,6 +27,9 @@ T = TypeVar("T")
 EVIDENCE_LIMIT = 16
 """Most pairs of contradicting checkpoints that are kept of one log."""
 SiteState = Literal["invited", "enrolled", "revoked"]
+Standing = Literal["untested", "plausible", "quarantined", "accepted", "rejected"]
+"""Of a release: ``plausible`` and ``accepted`` (by the operator) ones are used."""
+USED = ("plausible", "accepted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +62,7 @@ class StoredRelease:
     """One verified release; ``data`` is the covered ``.wgs`` file as it came.
 
     ``signing_key`` is the key, hex, that verified it: the site may have another one by now.
+    ``reasons`` says, a line each, why it is implausible, whatever its standing is by now.
     """
 
     release_id: str
@@ -69,6 +73,13 @@ class StoredRelease:
     received: float
     signing_key: str
     data: bytes
+    standing: Standing
+    reasons: str = ""
+
+    @property
+    def used(self) -> bool:
+        """Whether packages may be made from it."""
+        return self.standing in USED
 
 
 class Store:
@@ -377,14 +388,17 @@ class Store:
             rows = connection.execute(sa.select(schema.evidence).order_by(schema.evidence.c.id))
             return [(row.origin, row.received, row.earlier, row.later) for row in rows]
 
-    def add_release(self, release: StoredRelease) -> None:
+    def add_release(self, release: StoredRelease) -> StoredRelease:
         """Keep a verified release; one that is there already must be the same.
+
+        Returns:
+            The release as it is kept: with the standing that it has by now.
 
         Raises:
             VerificationError: Another release has this id.
         """
         with self.engine.begin() as connection:
-            put_release(connection, release)
+            return replace(release, standing=put_release(connection, release))
 
     def releases(self, site: str) -> Iterator[StoredRelease]:
         """All releases of a site, oldest first, one at a time."""
@@ -417,7 +431,10 @@ class Store:
         return found
 
     def memory(self, *, encoder: str, apart_from: str) -> Sequence[StoredRelease]:
-        """The newest release under an encoder of every other site that is not revoked."""
+        """The newest release that is used of every other site that is not revoked.
+
+        Under an encoder. A site whose newest one is in quarantine is remembered by the one before.
+        """
         releases, sites = schema.release, schema.site
         rank = sa.func.row_number().over(
             partition_by=releases.c.site,
@@ -429,6 +446,7 @@ class Store:
             .where(
                 releases.c.encoder == encoder,
                 releases.c.site != apart_from,
+                releases.c.standing.in_(USED),
                 sites.c.state != "revoked",
             )
             .subquery()
@@ -449,11 +467,11 @@ class Store:
             return int(connection.execute(count).scalar_one())
 
 
-def put_release(connection: Connection, release: StoredRelease) -> None:
-    """Insert a release within a transaction; see ``Store.add_release``."""
+def put_release(connection: Connection, release: StoredRelease) -> Standing:
+    """Insert a release within a transaction, and return its standing; see ``Store.add_release``."""
     table = schema.release
     row = connection.execute(
-        sa.select(table.c.site, table.c.data).where(table.c.release_id == release.release_id)
+        sa.select(table.c.site, table.c.standing).where(table.c.release_id == release.release_id)
     ).first()
     if row is None:
         connection.execute(
@@ -466,10 +484,14 @@ def put_release(connection: Connection, release: StoredRelease) -> None:
                 received=release.received,
                 signing_key=release.signing_key,
                 data=release.data,
+                standing=release.standing,
+                reasons=release.reasons,
             )
         )
-    elif row.site != release.site:
+        return release.standing
+    if row.site != release.site:
         raise VerificationError(f"release {release.release_id}: is one of another site")
+    return cast(Standing, row.standing)
 
 
 def _begin_log(

@@ -40,6 +40,7 @@ def keep_file(store: Store, data: bytes, received: float = 1.0) -> None:
             received=received,
             signing_key="k",
             data=data,
+            standing="plausible",
         )
     )
 

@@ -78,6 +78,7 @@ def stored(site: str, **values: Any) -> StoredRelease:
         received=time.time(),
         signing_key="",
         data=b"data",
+        standing="plausible",
     )
     return dataclasses.replace(release, **values)
 

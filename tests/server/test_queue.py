@@ -84,6 +84,7 @@ def test_a_release_and_its_task_are_stored_together_or_not_at_all(
         received=1.0,
         signing_key="k",
         data=b"",
+        standing="plausible",
     )
     with pytest.raises(Exception, match=r"(?i)foreign key"):
         queue.update(campaign.id, "a", release=release, state="released", release_id="r")

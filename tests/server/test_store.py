@@ -219,6 +219,7 @@ def test_memory_is_the_newest_release_of_every_other_site_in_good_standing(store
         received=1.0,
         signing_key="k",
         data=b"1",
+        standing="plausible",
     )
     store.add_release(one)
     store.add_release(one)  # the same again is fine

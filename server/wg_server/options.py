@@ -1,0 +1,42 @@
+"""What several commands of ``wg-server`` share: options, their types, and how times are shown."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+home_option = click.option(
+    "--home",
+    "root",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The server's home folder.",
+)
+
+
+class Duration(click.ParamType[float]):
+    """A span of time such as 90s, 30m, 12h or 7d, in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read it, or fail as a usage error."""
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"(\d{1,6})([smhd])", str(value))
+        if found is None or int(found[1]) == 0:
+            self.fail(f"{value!r}: expected a number and a unit, as in 90s, 30m, 12h or 7d")
+        return float(int(found[1]) * _UNITS[found[2]])
+
+
+def when(seconds: float) -> str:
+    """A time for a person."""
+    if not seconds:
+        return "never"
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

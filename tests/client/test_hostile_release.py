@@ -1,0 +1,49 @@
+"""A plant that signs and charges what it likes: the server keeps it, and uses it for nobody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wg_client.heads import LinearHead
+from wg_client.release import answer_query
+from wg_common.errors import VerificationError
+from wg_common.privacy.mechanism import Integers, opendp_sampler
+from wg_server import quarantine
+from wg_server.store import Store
+
+from .conftest import MakePlant
+from .test_cosigning import make_world
+
+
+class Largest:
+    """Noise as it should be on counts and the sum over all records; class sums of any size."""
+
+    def __init__(self) -> None:
+        self.parts = 0
+
+    def __call__(self, exact: Integers, sigma: float) -> Integers:
+        self.parts += 1
+        if self.parts == 1:
+            return opendp_sampler(exact, sigma)
+        return np.where(np.arange(len(exact)) % 2 == 0, 1 << 62, -(1 << 62)).astype(np.int64)
+
+
+def test_class_sums_of_two_to_the_62_are_charged_cosigned_and_used_for_nobody(
+    make_plant: MakePlant, good_head: LinearHead, tmp_path: Path
+) -> None:
+    world = make_world(make_plant, good_head, tmp_path)
+    query = world.plant.query(epsilon="1")
+    source = tmp_path / "hostile.wgs"
+    source.write_bytes(answer_query(world.plant.home, query, witness=None, sampler=Largest()))
+    with pytest.raises(VerificationError, match=r"plant-a: quarantined: class '.*': its sum is"):
+        world.generate(source)
+    assert world.cosign(source)  # the charge is on the ledger all the same
+    assert world.releases() == 0
+    with Store.open(world.server) as store:
+        (note,) = quarantine.notes(store, "quarantined")
+        quarantine.judge(store, note.release_id, "accepted")
+    assert world.generate(source)
+    assert world.releases() == 1
