@@ -7,6 +7,7 @@ first package is made, so that serving starts fast.
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 import time
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ from wg_common.weights_package import Candidate, WeightsManifest
 from wg_server.generator import clearance
 from wg_server.home import ServerHome
 from wg_server.intake import Release
+
+log = logging.getLogger(__name__)
 
 
 def make_package(
@@ -70,6 +73,8 @@ def make_package(
             heads, own.statistics, releases, labels, samples=samples, seed=seed
         )
         made_by, plan, wanted = heads.id, registry.HEAD_PLAN, heads.parts.architecture
+    for alarm in generated.report.alarms:
+        log.warning("package for %s: %s", own.manifest.site, alarm)
     tensors = weights_package.pack_tensors(
         {candidate.name: candidate.tensors for candidate in generated.candidates}
     )

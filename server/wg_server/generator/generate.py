@@ -23,7 +23,7 @@ from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_common.weights_package import KIN, POSTERIOR
 from wg_server.generator import batch as batches
-from wg_server.generator import blup, own_kinds, sampler
+from wg_server.generator import blup, influence, own_kinds, sampler
 from wg_server.generator import memory as zoo_memory
 from wg_server.generator.blup import Prediction
 from wg_server.generator.condition import Condition, condition
@@ -232,17 +232,24 @@ def read_releases(
                 f"statistics: of encoder {release.schema.encoder[:16]}, the generator's is"
                 f" {parts.encoder[:16]}"
             )
-    chosen = _choose(memory, labels)
     d = parts.denoiser.config.dimension
+    chosen = _choose([m for m in memory if m.statistics.schema.dimension == d], labels)
     first = nothing(len(labels), d) if own is None else site_evidence(own, labels)
-    sites = [first, *(site_evidence(m.statistics, labels) for m in chosen)]
+    read = [site_evidence(m.statistics, labels) for m in chosen]
+    weighed = influence.weighed(parts.priors, first, read)
+    sites = [first, *weighed.others]
     tokens, guess = condition(parts.knowledge, sites)
     known = np.max([site.present for site in sites], axis=0) > 1e-3
     alarms = []
     if not known.all():
         alarms.append(f"{int((~known).sum())} classes are known to no site: their rows are guesses")
+    alarms += [
+        f"site {chosen[odd].site}: its classes are other ones than those of these names elsewhere;"
+        " its release is left out"
+        for odd in weighed.odd
+    ]
     unseen = tuple(name for name, seen in zip(labels, known, strict=True) if not seen)
-    used = tuple(m.site for m in chosen)
+    used = tuple(chosen[number].site for number in weighed.used)
     return Evidence(tokens, guess, tuple(sites[1:]), used, unseen, tuple(alarms))
 
 
