@@ -6,8 +6,8 @@ a variance that the model does not know of. It is estimated, for each pair of si
 class deviations differ beyond what noise and model explain (DerSimonian and Laird 1986, *Controlled
 Clinical Trials* 7(3), with one study a class); of a site it is the lower median over all others,
 so that fewer than half of them cannot make a site look odd, or an odd one agree. It is added to the
-site's noise: the more a site disagrees with the others, the less it counts, and the product of both,
-its pull, is bounded (``docs/decisions/0120``).
+site's noise: the more a site disagrees with the others, the less it counts, and the product of
+both, its pull, is bounded (``docs/decisions/0120``).
 
 Nothing here looks at who a site is. Everything is post-processing of releases, and free.
 """
