@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+from tests.client.test_neighbours import TinyEncoder
 from tests.e2e.fleet_support import (
+    Plant,
     enrol_plant,
     finished,
     healthy,
@@ -17,6 +23,9 @@ from tests.e2e.fleet_support import (
     start_campaign,
     wait_until,
 )
+
+from wg_client import config as configuration
+from wg_client import freeze as freezing
 
 PROGRAMS = Path(sys.executable).parent
 
@@ -29,7 +38,7 @@ def start(program: str, log: Path, *words: object) -> subprocess.Popen[bytes]:
 
 def end(process: subprocess.Popen[bytes]) -> int:
     process.send_signal(signal.SIGTERM)
-    return process.wait(60)
+    return process.wait()
 
 
 def lines(log: Path) -> list[dict[str, Any]]:
@@ -38,21 +47,35 @@ def lines(log: Path) -> list[dict[str, Any]]:
     return found
 
 
+def freeze_one_picture(plant: Plant, folder: Path) -> None:
+    """Make a picture the plant's data set, by a small encoder in the place of the installed one."""
+    path = folder / "good" / "one.png"
+    path.parent.mkdir(parents=True)
+    Image.fromarray(np.arange(36, dtype=np.uint8).reshape(6, 6)).save(path)
+    config = configuration.load(plant.home)
+    data = dataclasses.replace(config.data, path=str(folder))
+    configuration.save(plant.home, dataclasses.replace(config, data=data))
+    freezing.freeze(plant.home, load=lambda package: TinyEncoder())
+
+
 def test_both_programs_log_one_object_a_line_and_end_cleanly(tmp_path: Path) -> None:
     home = make_home(tmp_path / "server")
     server_log, plant_log = tmp_path / "server.log", tmp_path / "plant.log"
     server = start("wg-server", server_log, "serve", "--home", home.root)
     try:
         wait_until(lambda: healthy(home), "the server")
-        plant = enrol_plant(home, tmp_path / "plant-a", "plant-a")  # its data set is nowhere
+        plant = enrol_plant(home, tmp_path / "plant-a", "plant-a")
+        freeze_one_picture(plant, tmp_path / "nowhere")
         node = start("wg-client", plant_log, "run", "--home", plant.home.root)
         try:
-            done = finished(home, start_campaign(home, ["plant-a"]))
+            wait_until(lambda: "online" in plant_log.read_text(), "the node")
+            shutil.rmtree(plant.home.snapshots)  # what it would answer from
+            done = finished(home, start_campaign(home, ["plant-a"], seconds=5.0))
         finally:
             assert end(node) == 0
     finally:
         assert end(server) == 0
-    assert (done.tasks[0].state, done.tasks[0].code) == ("refused", "data")
+    assert (done.tasks[0].state, done.tasks[0].code) == ("expired", "unavailable")
     about = [line for line in lines(server_log) if line.get("campaign") == done.id]
     assert any(line.get("site") == "plant-a" for line in about)
     assert any(line.get("request") == done.tasks[0].query_id for line in about)
