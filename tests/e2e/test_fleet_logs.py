@@ -75,7 +75,9 @@ def test_both_programs_log_one_object_a_line_and_end_cleanly(tmp_path: Path) -> 
             assert end(node) == 0
     finally:
         assert end(server) == 0
-    assert (done.tasks[0].state, done.tasks[0].code) == ("expired", "unavailable")
+    # Asked again until the deadline: what comes last depends on the machine's speed.
+    assert done.tasks[0].state in ("refused", "expired")
+    assert done.tasks[0].code == "unavailable"
     about = [line for line in lines(server_log) if line.get("campaign") == done.id]
     assert any(line.get("site") == "plant-a" for line in about)
     assert any(line.get("request") == done.tasks[0].query_id for line in about)
