@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -68,16 +67,12 @@ def test_both_programs_log_one_object_a_line_and_end_cleanly(tmp_path: Path) -> 
         freeze_one_picture(plant, tmp_path / "nowhere")
         node = start("wg-client", plant_log, "run", "--home", plant.home.root)
         try:
-            wait_until(lambda: "online" in plant_log.read_text(), "the node")
-            shutil.rmtree(plant.home.snapshots)  # what it would answer from
-            done = finished(home, start_campaign(home, ["plant-a"], seconds=5.0))
+            done = finished(home, start_campaign(home, ["plant-a"], epsilon="6"))  # too much
         finally:
             assert end(node) == 0
     finally:
         assert end(server) == 0
-    # Asked again until the deadline: what comes last depends on the machine's speed.
-    assert done.tasks[0].state in ("refused", "expired")
-    assert done.tasks[0].code == "unavailable"
+    assert (done.tasks[0].state, done.tasks[0].code) == ("refused", "policy")
     about = [line for line in lines(server_log) if line.get("campaign") == done.id]
     assert any(line.get("site") == "plant-a" for line in about)
     assert any(line.get("request") == done.tasks[0].query_id for line in about)
