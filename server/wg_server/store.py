@@ -1,7 +1,8 @@
 """What the server remembers of its plants: enrolment, certificates, ledgers seen, releases.
 
 Decisions ("is this token still good?", "does this checkpoint extend the last?") are taken and
-recorded in one transaction. Join tokens are kept as hashes only.
+recorded in one transaction. Join tokens are kept as hashes only. It is longer than 500 lines, since
+these transactions share their tables: in two modules a decision and its record would come apart.
 """
 
 from __future__ import annotations

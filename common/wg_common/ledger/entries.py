@@ -7,7 +7,8 @@ mechanism, implementation, use, state, assurance. Nothing here depends on privat
 of records, no clip rate, no plain hash of the data. Times are the site's own clock and prove
 nothing; order is by index.
 
-A field's meaning never changes: a new meaning is a new kind.
+A field's meaning never changes: a new meaning is a new kind. A little over 500 lines: one list of
+what can stand on a ledger.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@
 before it: index, hash chain, origin, key, lineage and its cap, arithmetic of the budget, one
 release for one charge. The writer applies an entry before it commits it, so it cannot write what
 a verifier would refuse. What ``apply`` does not do: convert budgets to epsilon (slow; see
-``LineageState.events`` and the callers), and check signatures of checkpoints.
+``LineageState.events`` and the callers), and check signatures of checkpoints. A little over 500
+lines: the rules of one fold, which writer and verifier must share.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ once sigma is many grid units (Canonne, Kamath and Steinke 2020), and here it is
 output of the first; their squared mu add up (docs/centred-release.md).
 
 Noise from numpy or torch is not private even with a secure generator: floating-point outputs tell
-neighbours apart by their last bits. The sampler is exact and draws from the operating system.
+neighbours apart by their last bits. The sampler is exact; its random bits come from OpenSSL's
+generator in the process, which the operating system seeds (docs/sharp_edges.md).
 It does not run in constant time: see ``timing``. The same release must never be sampled twice;
 that is the ledger's business.
 """
