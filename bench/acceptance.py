@@ -22,17 +22,17 @@ import torch
 from bench import plants
 from bench.plants import DATASETS, QUICK, Floats, Ints, Plants
 
-from wg_client import acceptance, contest
-from wg_client.config import AcceptanceConfig
-from wg_client.contest import GENERATED_FINETUNED, LOCAL, Outcome
-from wg_client.entrants import Offer
-from wg_client.heads import LinearHead, head_from_tensors
-from wg_client.trunks import Trunk
-from wg_common.class_means import from_tensors
-from wg_common.nets.encoder import load_encoder
-from wg_common.weights_package import POSTERIOR
-from wg_server.generator.generate import Generator, Memory, generate, load_generator
-from wg_server.home import ServerHome
+from wg_client.fitting.backbone import Trunk
+from wg_client.fitting.linear_head import LinearHead, head_from_tensors
+from wg_client.selection import checks, compare
+from wg_client.selection.compare import GENERATED_FINETUNED, LOCAL, Outcome
+from wg_client.selection.entrants import Offer
+from wg_client.site.config import AcceptanceConfig
+from wg_common.inference.posterior import from_tensors
+from wg_common.nets.encoder.module import load_encoder
+from wg_common.wire.weights_package import POSTERIOR
+from wg_server.generator.heads.generate import Generator, Memory, generate, load_generator
+from wg_server.site.home import ServerHome
 
 POLICY = AcceptanceConfig()
 
@@ -142,7 +142,7 @@ def judge(generator: Generator, cut: Plants, setting: Setting, seed: int) -> dic
     delivered = next(c.tensors for c in made.candidates if c.source == POSTERIOR)
     posterior = from_tensors(delivered, k, d)
     random = Offer("", "", trunk, LinearHead(rng.normal(size=(k, x.shape[1])), np.zeros(k)))
-    outcome = contest.hold(
+    outcome = compare.hold(
         trunk,
         y,
         None,
@@ -185,15 +185,15 @@ def _kept_before(outcome: Outcome, classes: int) -> str:
     from the other.
     """
     labels, local = outcome.labels, outcome.models[LOCAL]
-    mass = acceptance.unseen_mass(POLICY, declared=classes, seen=len(np.unique(labels)))
+    mass = checks.unseen_mass(POLICY, declared=classes, seen=len(np.unique(labels)))
     total = len(labels) + POLICY.prior_records
     best, kept = 0.0, LOCAL
     for item in outcome.evidence:
         model = outcome.models[item.name]
-        right = acceptance.correctness(model.predictions, labels)
-        right = right - acceptance.correctness(local.predictions, labels)
+        right = checks.correctness(model.predictions, labels)
+        right = right - checks.correctness(local.predictions, labels)
         nats = local.losses.mean(axis=0) - model.losses.mean(axis=0)
-        now = acceptance.ACCURACY_OF_NAT * nats
+        now = checks.ACCURACY_OF_NAT * nats
         gain = item.gain + (1 - mass) * float(right.sum() - now.sum()) / total
         scatter = len(right) * float(right.var() - now.var())
         variance = item.sd**2 + (1 - mass) ** 2 * scatter / total**2

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import torch
 
-from wg_common import canonical
-from wg_server.generator.networks import fidelity
+from wg_common.wire import canonical
+from wg_server.generator.evaluation import codec_fidelity
 from wg_server.generator.networks.entries import load_networks
 from wg_server.generator.networks.weight_plan import weight_plan
-from wg_server.generator.tasks import load_tasks
-from wg_server.home import ServerHome
+from wg_server.generator.prior.zoo_tasks import load_tasks
+from wg_server.site.home import ServerHome
 from wg_server.zoo import bases
 from wg_server.zoo.store import Zoo
 
@@ -43,19 +43,21 @@ def main() -> None:
     parts, tokens = [part.name for part in plan.parts], [n.tokens for n in networks]
     for latent in options.latent:
         started = time.process_time()
-        scores = fidelity.left_out(
+        scores = codec_fidelity.left_out(
             networks,
             plan,
             base,
-            fidelity.KINDS,
+            codec_fidelity.KINDS,
             latent=latent,
             seed=options.seed,
             most=len(networks),
         )
-        found = fidelity.summary(scores)
-        for name, fit in fidelity.KINDS.items():
+        found = codec_fidelity.summary(scores)
+        for name, fit in codec_fidelity.KINDS.items():
             codec = fit(parts, tokens, latent, options.seed)
-            own = fidelity.summary(fidelity.fitted(networks, plan, base, codec, len(networks)))
+            own = codec_fidelity.summary(
+                codec_fidelity.fitted(networks, plan, base, codec, len(networks))
+            )
             found[f"after_{name}, fitted on them"] = own[f"after_{name}"]
         print(f"latent {latent} ({time.process_time() - started:.0f} s of processor time)")
         for way, values in found.items():

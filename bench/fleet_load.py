@@ -38,15 +38,15 @@ from tests.e2e.fleet_support import (
 )
 from tests.server import postgres
 
-from wg_client.home import ClientHome
-from wg_client.node import Handlers, NodeOptions, run_node
+from wg_client.fleet.node import Handlers, NodeOptions, run_node
+from wg_client.site.home import ClientHome
 from wg_common import atomic, logs
 from wg_common.errors import PeerError
-from wg_common.protocol import QUERY_STATISTICS
-from wg_server.home import ServerHome
-from wg_server.queue import Campaign, CampaignQueue
-from wg_server.serve import serve, signals
-from wg_server.store import Store
+from wg_common.wire.protocol import QUERY_STATISTICS
+from wg_server.operation.serve import serve, signals
+from wg_server.site.home import ServerHome
+from wg_server.store.queue import Campaign, CampaignQueue
+from wg_server.store.sites import Store
 
 SECONDS = 600.0
 

@@ -26,8 +26,8 @@ from bench.measure import machine
 from bench.methods import cells
 from bench.plants import DATASETS, QUICK
 
-from wg_server.generator.generate import load_generator
-from wg_server.home import ServerHome
+from wg_server.generator.heads.generate import load_generator
+from wg_server.site.home import ServerHome
 
 VERSION = 7
 """Of the methods and cells; results of another version are not used."""

@@ -20,22 +20,22 @@ from bench.measure import machine, save
 from bench.reference.d2nwg import D2nwg
 from numpy.typing import NDArray
 
-from wg_common.nets import trunk, windows
-from wg_common.nets.encoder import fit_encoder, fit_window_encoder, load_encoder
+from wg_common.nets.encoder import image_trunk, window_trunk
+from wg_common.nets.encoder.module import fit_encoder, fit_window_encoder, load_encoder
 from wg_common.privacy import mechanism
 from wg_common.privacy.schema import default_schema
 from wg_common.privacy.simulate import simulate_statistics
 from wg_common.privacy.statistics import NoisyStatistics
-from wg_server.generator import batch as batches
-from wg_server.generator.condition import condition
-from wg_server.generator.evidence import site_evidence
-from wg_server.generator.generate import Generator, Memory, generate, load_generator
+from wg_server.generator.heads import batch as batches
+from wg_server.generator.heads.generate import Generator, Memory, generate, load_generator
 from wg_server.generator.networks.generate import (
     NetworkGenerator,
     generate_networks,
     load_networks,
 )
-from wg_server.home import ServerHome
+from wg_server.generator.prior.conditioning import condition
+from wg_server.generator.prior.site_statistics import site_evidence
+from wg_server.site.home import ServerHome
 from wg_server.zoo.procedural import families
 
 LABELS = tuple(f"c{i}" for i in range(10))
@@ -66,9 +66,9 @@ def encoding() -> dict[str, float]:
     """
     rng = np.random.default_rng(0)
     groups, labels = np.arange(2000) % 5, np.arange(2000) % 3
-    raw = rng.normal(size=(2000, trunk.WIDTH)).astype(np.float32)
+    raw = rng.normal(size=(2000, image_trunk.WIDTH)).astype(np.float32)
     images = load_encoder(fit_encoder(raw, groups))
-    raw = rng.normal(size=(2000, windows.WIDTH)).astype(np.float32)
+    raw = rng.normal(size=(2000, window_trunk.WIDTH)).astype(np.float32)
     signals = load_encoder(fit_window_encoder(raw, groups, labels))
     pictures = rng.integers(0, 256, (256, 64, 64, 3), dtype=np.uint8)
     waves = rng.normal(size=(32, 3, 2048)).astype(np.float32)

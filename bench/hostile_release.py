@@ -34,14 +34,14 @@ import numpy as np
 from bench import measure, plants
 from bench.plants import Floats, Images, Ints
 
-from wg_common import class_means
+from wg_common.inference import posterior as posteriors
 from wg_common.privacy.statistics import NoisyStatistics
-from wg_server import plausibility
-from wg_server.generator import blup, influence
-from wg_server.generator.blup import Priors
-from wg_server.generator.card import clustered
-from wg_server.generator.evidence import site_evidence
-from wg_server.generator.generate import MEMORY_LIMIT
+from wg_server.campaigns import plausibility
+from wg_server.generator.evaluation.head_card import clustered
+from wg_server.generator.heads.generate import MEMORY_LIMIT
+from wg_server.generator.prior import blup, influence
+from wg_server.generator.prior.blup import Priors
+from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.zoo.procedural import cameras, families
 
 HONEST = 9
@@ -212,31 +212,31 @@ def judge(
 
 def _accuracy(
     priors: Priors,
-    sites: Sequence[class_means.SiteEvidence],
+    sites: Sequence[posteriors.SiteEvidence],
     fleet: Fleet,
     plant: int,
-    alone: class_means.Posterior,
+    alone: posteriors.Posterior,
 ) -> dict[str, float]:
     tx, ty = fleet.tests[plant]
     x, y = fleet.own[plant]
     guess = blup.predict(priors, sites)
     others = blup.posterior(priors, sites[1:], len(fleet.labels))
     found = {"server": (guess.weight, guess.bias - guess.weight @ guess.centre)}
-    found["finished"] = class_means.complete(others, x, y)
+    found["finished"] = posteriors.complete(others, x, y)
     better = _loss(others, x, y) <= _loss(alone, x, y)
-    found["kept"] = found["finished"] if better else class_means.complete(alone, x, y)
+    found["kept"] = found["finished"] if better else posteriors.complete(alone, x, y)
     return {
         name: float(((tx @ weight.T + bias).argmax(axis=1) == ty).mean())
         for name, (weight, bias) in found.items()
     }
 
 
-def _loss(posterior: class_means.Posterior, x: Floats, y: Ints) -> float:
+def _loss(posterior: posteriors.Posterior, x: Floats, y: Ints) -> float:
     """Share of own records that a head finished without them gets wrong, over five parts."""
     wrong = 0
     for part in range(5):
         out = np.arange(len(y)) % 5 == part
-        weight, bias = class_means.complete(posterior, x[~out], y[~out])
+        weight, bias = posteriors.complete(posterior, x[~out], y[~out])
         wrong += int(((x[out] @ weight.T + bias).argmax(axis=1) != y[out]).sum())
     return wrong / len(y)
 

@@ -20,11 +20,11 @@ from bench.reference.d2nwg import D2nwg, d2nwg
 from bench.reference.deepsets import SetNetwork, set_network
 from bench.reference.ground import Course, course
 
-from wg_common.nets.encoder import Encoder, load_encoder
-from wg_server.generator import rivals
-from wg_server.generator.generate import Generator, load_generator
-from wg_server.generator.train import _episodes
-from wg_server.home import ServerHome
+from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_server.generator import baselines
+from wg_server.generator.heads.generate import Generator, load_generator
+from wg_server.generator.pipeline import _episodes
+from wg_server.site.home import ServerHome
 from wg_server.zoo.workers import pool
 
 Scores = dict[str, float]
@@ -110,13 +110,13 @@ class Bench:
         plants = self.plants(group.dataset, group.seed, group.cells[0].camera)
         return None if plants is None else judge(self._methods, plants, group.cells, group.seed)
 
-    def _metrics(self) -> rivals.Trained:
+    def _metrics(self) -> baselines.Trained:
         found, priors = self._course, self._generator.parts.priors
         plan = found.plan
 
         def train() -> dict[str, torch.Tensor]:
             ground = found.ground
-            trained = rivals.train_rivals(
+            trained = baselines.train_rivals(
                 priors,
                 [task for task in ground.tasks if task.family in set(ground.split.train)],
                 _episodes(ground.train, 4 * plan.episodes, (plan.seed, 19)),
@@ -128,8 +128,8 @@ class Bench:
             }
 
         kept = found.keep("meta", {"episodes": 4 * plan.episodes, "version": 2}, train)
-        return rivals.Trained(
-            rivals.Metric(kept["reptile"].numpy()), rivals.Metric(kept["meta_base"].numpy())
+        return baselines.Trained(
+            baselines.Metric(kept["reptile"].numpy()), baselines.Metric(kept["meta_base"].numpy())
         )
 
     def _sets(self) -> SetNetwork:

@@ -33,16 +33,16 @@ from tests.e2e.fleet_support import (
     start_campaign,
 )
 
-from wg_client import config as configuration
-from wg_client.home import ClientHome
-from wg_client.node import Handlers, run_node
-from wg_common import canonical, container, signing, weights_file, weights_package
-from wg_common.protocol import WEIGHTS_KIND
-from wg_common.weights_package import Candidate, WeightsManifest
-from wg_server.home import ServerHome
-from wg_server.queue import CampaignQueue
-from wg_server.serve import signals
-from wg_server.store import Store
+from wg_client.fleet.node import Handlers, run_node
+from wg_client.site import config as configuration
+from wg_client.site.home import ClientHome
+from wg_common.wire import canonical, container, signing, weights_file, weights_package
+from wg_common.wire.protocol import WEIGHTS_KIND
+from wg_common.wire.weights_package import Candidate, WeightsManifest
+from wg_server.operation.serve import signals
+from wg_server.site.home import ServerHome
+from wg_server.store.queue import CampaignQueue
+from wg_server.store.sites import Store
 
 SITE = "plant-a"
 TENSOR_BYTES = 16 << 20

@@ -22,7 +22,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from wg_common import signing
 from wg_common.ledger import charging, export, witness
 from wg_common.ledger.commitment import commit
 from wg_common.ledger.store import Accountant, DatasetRecord, Ledger
@@ -31,6 +30,7 @@ from wg_common.privacy import calibration
 from wg_common.privacy.events import MU_SQUARED_UNIT, PrivacyEvent
 from wg_common.privacy.mechanism import sigma_for
 from wg_common.privacy.schema import default_schema
+from wg_common.wire import signing
 
 DELTA = "1e-5"
 WITNESS = "bench.example/witness"

@@ -19,23 +19,23 @@ from bench.plants import Floats, Ints, Plants, release
 from bench.reference.d2nwg import D2nwg
 from bench.reference.deepsets import SetNetwork
 
-from wg_client import contest
-from wg_client.baseline import fit_local
-from wg_client.config import AcceptanceConfig
-from wg_client.delivered import fixed
-from wg_client.entrants import Offer
-from wg_client.finetune import fit_finetuned
-from wg_client.folds import stratified
-from wg_client.heads import LinearHead, head_from_tensors
-from wg_client.trunks import Trunk
-from wg_common.class_means import from_tensors, nothing
-from wg_common.weights_package import POSTERIOR
-from wg_server.generator import batch as batches
-from wg_server.generator import rivals
-from wg_server.generator.condition import condition
-from wg_server.generator.denoiser import Batch
-from wg_server.generator.evidence import site_evidence
-from wg_server.generator.generate import Generated, Generator, Memory, generate
+from wg_client.fitting.backbone import Trunk
+from wg_client.fitting.delivered import fixed
+from wg_client.fitting.finetune import fit_finetuned
+from wg_client.fitting.folds import stratified
+from wg_client.fitting.linear_head import LinearHead, head_from_tensors
+from wg_client.fitting.local_models import fit_local
+from wg_client.selection import compare
+from wg_client.selection.entrants import Offer
+from wg_client.site.config import AcceptanceConfig
+from wg_common.inference.posterior import from_tensors, nothing
+from wg_common.wire.weights_package import POSTERIOR
+from wg_server.generator import baselines
+from wg_server.generator.heads import batch as batches
+from wg_server.generator.heads.denoiser import Batch
+from wg_server.generator.heads.generate import Generated, Generator, Memory, generate
+from wg_server.generator.prior.conditioning import condition
+from wg_server.generator.prior.site_statistics import site_evidence
 
 SISTER_SHOTS = 60
 JUDGED = ("network", "sample-0", "sample-mean")
@@ -46,11 +46,11 @@ LOCAL = "local-only"
 SELECTOR = "selector"
 THEN_LOCAL = ", then local"
 _CONTEST = {
-    LOCAL: contest.LOCAL,
-    contest.COMPLETED: contest.COMPLETED,
-    contest.COMPLETED_FINETUNED: contest.COMPLETED_FINETUNED,
-    f"network{THEN_LOCAL}": contest.GENERATED_FINETUNED,
-    f"closed-form{THEN_LOCAL}": contest.CLOSED_FORM_FINETUNED,
+    LOCAL: compare.LOCAL,
+    compare.COMPLETED: compare.COMPLETED,
+    compare.COMPLETED_FINETUNED: compare.COMPLETED_FINETUNED,
+    f"network{THEN_LOCAL}": compare.GENERATED_FINETUNED,
+    f"closed-form{THEN_LOCAL}": compare.CLOSED_FORM_FINETUNED,
 }
 """Models of the plant's contest, by the name they have in tables."""
 
@@ -96,7 +96,7 @@ class Methods:
     """
 
     generator: Generator
-    trained: rivals.Trained
+    trained: baselines.Trained
     sets: SetNetwork
     reference: D2nwg
     tuned: Sequence[str] = TUNED
@@ -187,9 +187,9 @@ def _draw(methods: Methods, plants: Plants, cell: Cell, seed: int) -> _Drawn:
     sites = [nothing(k, d) if own is None else site_evidence(own, plants.labels)]
     sites += [site_evidence(m.statistics, plants.labels) for m in memory]
     tokens, guess = condition(parts.knowledge, sites)
-    context = rivals.Context(parts.priors, sites, guess, parts.memory, rng)
-    found: dict[str, rivals.Head] = {}
-    for name, rival in {**rivals.RIVALS, **methods.trained.rivals}.items():
+    context = baselines.Context(parts.priors, sites, guess, parts.memory, rng)
+    found: dict[str, baselines.Head] = {}
+    for name, rival in {**baselines.RIVALS, **methods.trained.rivals}.items():
         found[name] = rival(context)
     batch = batches.collate([tokens])
     with torch.inference_mode():
@@ -209,7 +209,7 @@ def _draw(methods: Methods, plants: Plants, cell: Cell, seed: int) -> _Drawn:
 
 def contested(
     made: Generated, trunk: Trunk, labels: Ints, dimension: int, noise: float, *, others: bool
-) -> contest.Outcome:
+) -> compare.Outcome:
     """The plant's contest over what was delivered, with the policy that plants start with.
 
     Args:
@@ -229,7 +229,7 @@ def contested(
     k = len(offers[0].head.bias)
     zero = LinearHead(np.zeros((k, width)), np.zeros(k))
     delivered = next(c.tensors for c in made.candidates if c.source == POSTERIOR)
-    return contest.hold(
+    return compare.hold(
         trunk,
         labels,
         None,
@@ -242,7 +242,7 @@ def contested(
     )
 
 
-def contest_heads(held: contest.Outcome) -> dict[str, LinearHead]:
+def contest_heads(held: compare.Outcome) -> dict[str, LinearHead]:
     """What the plant's selector keeps, and the models of the contest that tables show."""
     shown = {name: held.models[m].head for name, m in _CONTEST.items() if m in held.models}
     return {SELECTOR: held.models[held.kept].head, **shown}
@@ -297,13 +297,13 @@ def _mapped(methods: Methods, name: str, head: LinearHead, features: Floats) -> 
     return head.logits(features)
 
 
-def _map(metric: rivals.Metric, features: Floats) -> Floats:
+def _map(metric: baselines.Metric, features: Floats) -> Floats:
     """Local features ``[n, D]`` with the released ones, which come first, mapped."""
     d = len(metric.map)
     return np.hstack([features[:, :d] @ metric.map, features[:, d:]])
 
 
-def _double(weight: torch.Tensor, bias: torch.Tensor) -> rivals.Head:
+def _double(weight: torch.Tensor, bias: torch.Tensor) -> baselines.Head:
     return weight.numpy().astype(np.float64), bias.numpy().astype(np.float64)
 
 

@@ -38,27 +38,27 @@ from bench import plants
 from numpy.typing import NDArray
 from torch import nn
 
-from wg_client import contest
-from wg_client.baseline import fit_local
-from wg_client.delivered import delivered_loss, fixed
-from wg_client.entrants import Offer
-from wg_client.finetune import fit_finetuned
-from wg_client.folds import stratified
-from wg_client.heads import LinearHead, head_from_tensors
-from wg_client.network_tuning import fine_tune
-from wg_client.trunks import network_trunk
-from wg_common import canonical
-from wg_common.nets import whole
-from wg_common.nets.encoder import Encoder, Records, load_encoder
+from wg_client.fitting.backbone import network_trunk
+from wg_client.fitting.delivered import delivered_loss, fixed
+from wg_client.fitting.finetune import fit_finetuned
+from wg_client.fitting.folds import stratified
+from wg_client.fitting.linear_head import LinearHead, head_from_tensors
+from wg_client.fitting.local_models import fit_local
+from wg_client.fitting.network_tuning import fine_tune
+from wg_client.selection import compare
+from wg_client.selection.entrants import Offer
+from wg_common.nets import network
+from wg_common.nets.encoder.module import Encoder, Records, load_encoder
 from wg_common.privacy.statistics import NoisyStatistics
-from wg_server.generator.card import clustered
-from wg_server.generator.generate import GeneratedCandidate, Memory, load_generator
+from wg_common.wire import canonical
+from wg_server.generator.evaluation.head_card import clustered
+from wg_server.generator.heads.generate import GeneratedCandidate, Memory, load_generator
 from wg_server.generator.networks.generate import (
     NetworkGenerator,
     generate_networks,
     load_networks,
 )
-from wg_server.home import ServerHome
+from wg_server.site.home import ServerHome
 from wg_server.zoo.procedural import cameras
 
 STEPS = (0, 5, 20, 60, 200)
@@ -259,14 +259,14 @@ def judge(
         samples=4,
         seed=seed,
     )
-    own, test = (whole.prepared(architecture, x) for x in (records, data.test[0]))
+    own, test = (network.prepared(architecture, x) for x in (records, data.test[0]))
     folds = stratified(y, np.random.default_rng(5))
     local, new = (encoder.encode_local(x).astype(np.float64) for x in (records, data.test[0]))
     alone = fit_local(local, y, k, folds).head.logits(new)
     scores = {ENCODER: float((alone.argmax(axis=1) == data.test[1]).mean())}
     offers = [_offer(architecture, candidate, encoder, own) for candidate in made.candidates]
     losses = {o.name: delivered_loss(o.head, o.trunk.features, y) for o in offers}
-    chosen = contest.best(offers, losses, contest.GENERATED_SOURCES)
+    chosen = compare.best(offers, losses, compare.GENERATED_SOURCES)
     taken = "" if chosen is None or CHOSEN not in judged else chosen.name
     for offer in offers:
         if offer.name not in (*judged, taken, BASE):
@@ -275,7 +275,7 @@ def judge(
         if offer.name == BASE:
             fitted = fit_local(offer.trunk.features, y, k, folds)
         else:
-            trunk = whole.load_trunk(architecture, dict(offer.trunk.tensors))
+            trunk = network.load_trunk(architecture, dict(offer.trunk.tensors))
             found["delivered"] = _right(trunk, offer.head, test, data.test[1])
             fitted = fit_finetuned(
                 fixed(offer.head), offer.trunk.features, y, folds, unseen_mass=0.0
@@ -283,7 +283,7 @@ def judge(
         head = fitted.head.scaled(fitted.factor)
         stream = np.random.default_rng((seed, 64))
         for snapshot in fine_tune(architecture, offer.trunk.tensors, head, own, y, steps, stream):
-            after = whole.load_trunk(architecture, snapshot.trunk)
+            after = network.load_trunk(architecture, snapshot.trunk)
             found[str(snapshot.steps)] = _right(after, snapshot.head, test, data.test[1])
         if offer.name in (*judged, BASE):
             scores |= {f"{offer.name} {stop}": right for stop, right in found.items()}
@@ -293,10 +293,10 @@ def judge(
 
 
 def _offer(
-    architecture: str, candidate: GeneratedCandidate, encoder: Encoder, own: whole.Batch
+    architecture: str, candidate: GeneratedCandidate, encoder: Encoder, own: network.Batch
 ) -> Offer:
     """A candidate as the plant sees it."""
-    tensors = whole.complete(architecture, candidate.tensors, encoder)
+    tensors = network.complete(architecture, candidate.tensors, encoder)
     return Offer(
         candidate.name,
         candidate.source,
@@ -312,8 +312,8 @@ def labelled(data: Cut, cell: Cell) -> tuple[list[NDArray[Any]], Ints]:
     return [data.own[0][row] for row in rows], data.own[1][rows]
 
 
-def _right(trunk: nn.Module, head: LinearHead, batch: whole.Batch, labels: Ints) -> float:
-    logits = head.logits(whole.features(trunk, batch).astype(np.float64))
+def _right(trunk: nn.Module, head: LinearHead, batch: network.Batch, labels: Ints) -> float:
+    logits = head.logits(network.features(trunk, batch).astype(np.float64))
     return float((logits.argmax(axis=1) == labels).mean())
 
 

@@ -26,16 +26,21 @@ from bench import networks, plants
 from bench.methods import contested
 from bench.tables import Results, Row
 
-from wg_client import contest
-from wg_client.delivered import fixed
-from wg_client.finetune import fit_finetuned
-from wg_client.folds import stratified
-from wg_client.heads import LinearHead, head_from_tensors
-from wg_client.trunks import Trunk
-from wg_common.nets.encoder import Encoder, load_encoder
-from wg_common.weights_package import KIN
-from wg_server.generator.generate import GeneratedCandidate, Generator, generate, load_generator
-from wg_server.home import ServerHome
+from wg_client.fitting.backbone import Trunk
+from wg_client.fitting.delivered import fixed
+from wg_client.fitting.finetune import fit_finetuned
+from wg_client.fitting.folds import stratified
+from wg_client.fitting.linear_head import LinearHead, head_from_tensors
+from wg_client.selection import compare
+from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_common.wire.weights_package import KIN
+from wg_server.generator.heads.generate import (
+    GeneratedCandidate,
+    Generator,
+    generate,
+    load_generator,
+)
+from wg_server.site.home import ServerHome
 
 WITHOUT = ", no data of its kind"
 """Of the same generator without the operator's heads."""
@@ -155,10 +160,10 @@ def judge(
         scores[f"selector{end}"] = right(held.models[held.kept].head)
         if not end:
             scores["found"] = float(first.source == KIN)
-            if contest.LOCAL in held.models:
-                scores["local-only"] = right(held.models[contest.LOCAL].head)
+            if compare.LOCAL in held.models:
+                scores["local-only"] = right(held.models[compare.LOCAL].head)
                 scores["delivered, then local"] = right(
-                    held.models[contest.GENERATED_FINETUNED].head
+                    held.models[compare.GENERATED_FINETUNED].head
                 )
     closed = next(c for c in made.candidates if c.source == "closed-form")
     scores["closed-form"] = right(given(closed))

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common import canonical
 from wg_common.errors import DataError
-from wg_common.nets.encoder import Encoder
+from wg_common.nets.encoder.module import Encoder
 from wg_common.privacy import mechanism
 from wg_common.privacy.schema import Moments, default_schema
 from wg_common.privacy.simulate import simulate_statistics
 from wg_common.privacy.statistics import NoisyStatistics
+from wg_common.wire import canonical
 from wg_server.zoo.procedural import cameras
 
 DELTA = 1e-5

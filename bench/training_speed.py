@@ -21,13 +21,15 @@ import numpy as np
 import torch
 from bench.measure import machine, save
 
-from wg_common import canonical
-from wg_server.generator import ahead, compute, ranks, train
-from wg_server.generator.compute import Compute
-from wg_server.generator.denoiser import Denoiser, DenoiserConfig
+from wg_common.wire import canonical
+from wg_server.generator import pipeline
+from wg_server.generator.heads.denoiser import Denoiser, DenoiserConfig
 from wg_server.generator.plan import read_plan
-from wg_server.generator.tasks import load_tasks
-from wg_server.home import ServerHome
+from wg_server.generator.prior.zoo_tasks import load_tasks
+from wg_server.generator.simulation import prefetch
+from wg_server.generator.training import compute, distributed
+from wg_server.generator.training.compute import Compute
+from wg_server.site.home import ServerHome
 from wg_server.zoo.store import Zoo
 from wg_server.zoo.workers import threads
 
@@ -54,17 +56,17 @@ def main() -> None:
 
 def rank(home: Path, steps: int, device: str, precision: str) -> None:
     """Run as one of the ranks, and print one JSON line."""
-    plan, seat = read_plan(None), ranks.read_seat(os.environ)
+    plan, seat = read_plan(None), distributed.read_seat(os.environ)
     place, chosen = ServerHome(home), compute.choose_device(device, seat)
     with (
         threads(plan.threads),
         compute.reproducible(chosen),
-        ranks.joined(seat, chosen.type) as group,
+        distributed.joined(seat, chosen.type) as group,
     ):
         how = Compute(chosen, compute.choose_precision(precision, chosen), group)
         encoder = canonical.sha256_hex(place.encoder.read_bytes())
-        ground = train.prepare(load_tasks(Zoo(place.zoo), encoder), plan, encoder)
-        codec = train._codec(ground, plan, np.random.default_rng(1)).to(chosen)
+        ground = pipeline.prepare(load_tasks(Zoo(place.zoo), encoder), plan, encoder)
+        codec = pipeline._codec(ground, plan, np.random.default_rng(1)).to(chosen)
         dimension = codec.decode_matrix.shape[1] - 1
         model = Denoiser(
             DenoiserConfig(
@@ -74,14 +76,14 @@ def rank(home: Path, steps: int, device: str, precision: str) -> None:
         model.draw(torch.Generator().manual_seed(plan.seed))
         model.to(chosen)
         optimiser = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate)
-        draw = ahead.Draw(plan.seed, how.ranks.share(plan.batch))
+        draw = prefetch.Draw(plan.seed, how.ranks.share(plan.batch))
         how.ranks.check_same("the start", "")
         drawing, began, used = 0.0, time.monotonic(), time.process_time()
         for step in range(steps):
             before = time.process_time()
             episodes = draw.episodes(ground.train, step)
             drawing += time.process_time() - before
-            train._step(model, codec, episodes, plan, optimiser, step, how)
+            pipeline._step(model, codec, episodes, plan, optimiser, step, how)
         figures = {
             "rank": seat.rank,
             "clock_seconds": time.monotonic() - began,

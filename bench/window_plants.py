@@ -37,18 +37,18 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import RidgeClassifierCV
 
-from wg_client.baseline import fit_local
-from wg_client.folds import stratified
-from wg_client.heads import LinearHead, head_from_tensors
-from wg_client.trunks import encoder_trunk
-from wg_common.nets import encoder as encoders
-from wg_common.nets.encoder import Encoder, load_encoder
-from wg_common.weights_package import POSTERIOR
-from wg_server.generator import rivals
-from wg_server.generator.condition import condition
-from wg_server.generator.evidence import site_evidence
-from wg_server.generator.generate import Generator, Memory, generate, load_generator
-from wg_server.home import ServerHome
+from wg_client.fitting.backbone import encoder_trunk
+from wg_client.fitting.folds import stratified
+from wg_client.fitting.linear_head import LinearHead, head_from_tensors
+from wg_client.fitting.local_models import fit_local
+from wg_common.nets.encoder import module as encoders
+from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_common.wire.weights_package import POSTERIOR
+from wg_server.generator import baselines
+from wg_server.generator.heads.generate import Generator, Memory, generate, load_generator
+from wg_server.generator.prior.conditioning import condition
+from wg_server.generator.prior.site_statistics import site_evidence
+from wg_server.site.home import ServerHome
 from wg_server.zoo.procedural_windows import sensors
 
 VERSION = 4
@@ -267,8 +267,8 @@ def judge(generator: Generator, found: WindowPlants, cell: Cell, seed: int) -> d
     sites = [site_evidence(own, plants.labels)]
     sites += [site_evidence(m.statistics, plants.labels) for m in memory]
     _, guess = condition(parts.knowledge, sites)
-    context = rivals.Context(parts.priors, sites, guess, parts.memory, rng)
-    for name, rival in rivals.RIVALS.items():
+    context = baselines.Context(parts.priors, sites, guess, parts.memory, rng)
+    for name, rival in baselines.RIVALS.items():
         weight, bias = rival(context)
         heads[name] = LinearHead(weight, bias - weight @ guess.centre).padded(x.shape[1])
     trunk = encoder_trunk(x, d, found.scaled)

@@ -24,12 +24,14 @@ from rich.table import Table
 from demo import report
 from demo.plants import Plant, digit_plants, industrial_plants
 from demo.processes import CommandFailed, Processes, processes
-from wg_client import contest, model_store, predict
-from wg_client.home import ClientHome
-from wg_common import atomic, signing, statistics_file, weights_package
+from wg_client.models import predict, store
+from wg_client.selection import compare
+from wg_client.site.home import ClientHome
+from wg_common import atomic
 from wg_common.nets.registry import HEAD_WEIGHT
-from wg_server.generator.generate import generate, load_generator
-from wg_server.home import ServerHome
+from wg_common.wire import signing, statistics_file, weights_package
+from wg_server.generator.heads.generate import generate, load_generator
+from wg_server.site.home import ServerHome
 from wg_server.zoo.store import Zoo
 
 HERE = Path(__file__).parent
@@ -40,13 +42,13 @@ SEED = 20_260_101
 SHOWN_VERSIONS = ("weightgate", "torch", "flwr", "opendp", "dp-accounting", "numpy", "cryptography")
 
 MODEL_NAMES = {
-    "random_init": contest.RANDOM,
-    "local_only": contest.LOCAL,
-    "dp_closed_form": contest.CLOSED_FORM,
-    "generated": contest.GENERATED,
-    "generated_finetuned": contest.GENERATED_FINETUNED,
-    "completed": contest.COMPLETED,
-    "kept": model_store.KEPT,
+    "random_init": compare.RANDOM,
+    "local_only": compare.LOCAL,
+    "dp_closed_form": compare.CLOSED_FORM,
+    "generated": compare.GENERATED,
+    "generated_finetuned": compare.GENERATED_FINETUNED,
+    "completed": compare.COMPLETED,
+    "kept": store.KEPT,
 }
 
 SHORT_NAMES = {
@@ -203,7 +205,7 @@ class _Demo:
     def _evaluate(self, plant: Plant) -> dict[str, Any]:
         """Accuracy of every model on the plant's test file, which no command has read so far."""
         home = ClientHome(self._home(plant))
-        manifest, kept = model_store.current(home)
+        manifest, kept = store.current(home)
         records = predict.load_records(plant.test, plant.classes, split=None)
         features = predict.encode_records(home, manifest, records)
         right = {
@@ -211,8 +213,8 @@ class _Demo:
             == records.labels
             for entry in manifest.models
         }
-        right[model_store.KEPT] = right[kept]
-        gain = right[kept].astype(float) - right[contest.LOCAL]
+        right[store.KEPT] = right[kept]
+        gain = right[kept].astype(float) - right[compare.LOCAL]
         return {
             "name": plant.name,
             "title": plant.title,
@@ -272,8 +274,8 @@ class _Demo:
         generate(generator, own, (), plant.classes, samples=home.config().samples, seed=SEED)
         return time.monotonic() - start
 
-    def _models(self, plant: Plant) -> model_store.ModelsManifest:
-        return model_store.current(ClientHome(self._home(plant)))[0]
+    def _models(self, plant: Plant) -> store.ModelsManifest:
+        return store.current(ClientHome(self._home(plant)))[0]
 
     def _pictures(self, summary: dict[str, Any], plants: list[Plant]) -> dict[str, Figure]:
         zoo = Zoo(ServerHome(self._server).zoo)

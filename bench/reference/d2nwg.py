@@ -22,8 +22,8 @@ import torch.nn.functional as F
 from bench.reference.ground import Course
 from torch import Tensor, nn
 
-from wg_server.generator.denoiser import Batch
-from wg_server.generator.episodes import CLASS_LIMIT
+from wg_server.generator.heads.denoiser import Batch
+from wg_server.generator.simulation.episodes import CLASS_LIMIT
 
 LATENT = 128
 CONDITION = 128

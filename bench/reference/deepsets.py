@@ -14,11 +14,11 @@ import torch
 from bench.reference.ground import Course, pick
 from torch import Tensor, nn
 
-from wg_server.generator import batch as batches
-from wg_server.generator import condition as c
-from wg_server.generator.batch import Targets
-from wg_server.generator.denoiser import Batch
-from wg_server.generator.train import _per_episode
+from wg_server.generator.heads import batch as batches
+from wg_server.generator.heads.batch import Targets
+from wg_server.generator.heads.denoiser import Batch
+from wg_server.generator.pipeline import _per_episode
+from wg_server.generator.prior import conditioning as c
 
 _OWN = 3
 """Which class vector is the site's own noisy mean."""

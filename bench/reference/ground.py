@@ -18,16 +18,17 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from wg_common import atomic, canonical
+from wg_common import atomic
 from wg_common.errors import InternalError
-from wg_server.generator import batch as batches
-from wg_server.generator.batch import Targets
-from wg_server.generator.denoiser import Batch
-from wg_server.generator.episodes import Episode, Scenario
+from wg_common.wire import canonical
+from wg_server.generator.heads import batch as batches
+from wg_server.generator.heads.batch import Targets
+from wg_server.generator.heads.denoiser import Batch
+from wg_server.generator.pipeline import Ground, prepare
 from wg_server.generator.plan import GeneratorPlan
-from wg_server.generator.tasks import load_tasks
-from wg_server.generator.train import Ground, prepare
-from wg_server.home import ServerHome
+from wg_server.generator.prior.zoo_tasks import load_tasks
+from wg_server.generator.simulation.episodes import Episode, Scenario
+from wg_server.site.home import ServerHome
 from wg_server.zoo.store import Zoo
 
 _LIMIT = 1 << 30

@@ -13,14 +13,15 @@ from pathlib import Path
 
 import msgspec
 
-from wg_client import config as configuration
-from wg_client.home import ClientHome
-from wg_client.release import answer_query
-from wg_common import atomic, signing
+from wg_client.release.query import answer_query
+from wg_client.site import config as configuration
+from wg_client.site.home import ClientHome
+from wg_common import atomic
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import witness as witnesses
 from wg_common.ledger.witness import WitnessState
-from wg_common.protocol import StatisticsQuery
+from wg_common.wire import signing
+from wg_common.wire.protocol import StatisticsQuery
 
 
 def main() -> None:

@@ -16,19 +16,18 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
-from wg_client import config as configuration
-from wg_client import freeze as freezing
-from wg_client import identity
-from wg_client.config import ClientConfig, DataConfig, PrivacyConfig, ServerConfig
-from wg_client.freeze import Frozen
-from wg_client.heads import LinearHead
-from wg_client.home import ClientHome
-from wg_client.inspection import content_digest
-from wg_common import canonical, signing, weights_package
+from wg_client.data.inspection import content_digest
+from wg_client.fitting.linear_head import LinearHead
+from wg_client.release import freeze as freezing
+from wg_client.release.freeze import Frozen
+from wg_client.site import config as configuration
+from wg_client.site import identity
+from wg_client.site.config import ClientConfig, DataConfig, PrivacyConfig, ServerConfig
+from wg_client.site.home import ClientHome
 from wg_common.ledger import witness as witnesses
 from wg_common.ledger.store import Ledger
 from wg_common.ledger.witness import WitnessState
-from wg_common.nets.encoder import (
+from wg_common.nets.encoder.module import (
     Encoder,
     fit_encoder,
     fit_window_encoder,
@@ -36,8 +35,9 @@ from wg_common.nets.encoder import (
     raw_features,
     raw_window_features,
 )
-from wg_common.protocol import StatisticsQuery
-from wg_common.weights_package import Candidate, WeightsManifest
+from wg_common.wire import canonical, signing, weights_package
+from wg_common.wire.protocol import StatisticsQuery
+from wg_common.wire.weights_package import Candidate, WeightsManifest
 
 LABELS = ("bars", "dots", "rings")
 WITNESS = "test-witness"
@@ -226,7 +226,7 @@ def window_encoder() -> bytes:
 @pytest.fixture(scope="session")
 def good_head(encoder_package: bytes) -> LinearHead:
     """A head fitted on many records that no plant has: what a good server would send."""
-    from wg_client.heads import fit_lda, scaling
+    from wg_client.fitting.linear_head import fit_lda, scaling
 
     rng = np.random.default_rng(12)
     images = np.concatenate([pictures(rng, label, 60) for label in range(3)])

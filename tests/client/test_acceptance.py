@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wg_client.acceptance import (
+from wg_client.fitting.linear_head import Floats
+from wg_client.selection.checks import (
     ACCURACY_OF_NAT,
     PRIOR_VARIANCE,
     SHAPED,
@@ -17,8 +18,7 @@ from wg_client.acceptance import (
     trusted,
     unseen_mass,
 )
-from wg_client.config import AcceptanceConfig
-from wg_client.heads import Floats
+from wg_client.site.config import AcceptanceConfig
 
 CONFIG = AcceptanceConfig()
 NONE = np.zeros(0)

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from wg_client import model_store
-from wg_client.apply import apply_package
-from wg_client.config import AcceptanceConfig, PrivacyConfig
-from wg_client.contest import GENERATED
-from wg_client.heads import LinearHead
-from wg_common import protocol, signing
+from wg_client.fitting.linear_head import LinearHead
+from wg_client.models import store
+from wg_client.selection.apply import apply_package
+from wg_client.selection.compare import GENERATED
+from wg_client.site.config import AcceptanceConfig, PrivacyConfig
 from wg_common.errors import (
     ConfigError,
     DecodeError,
@@ -21,8 +20,9 @@ from wg_common.errors import (
     VerificationError,
     WgError,
 )
-from wg_common.nets.encoder import load_encoder
-from wg_common.weights_package import KIN
+from wg_common.nets.encoder.module import load_encoder
+from wg_common.wire import protocol, signing
+from wg_common.wire.weights_package import KIN
 
 from .conftest import MakePlant, TestPlant
 
@@ -36,7 +36,7 @@ Heads = dict[str, tuple[LinearHead, str]]
 
 
 def _nothing_was_made(plant: TestPlant) -> bool:
-    return not model_store.all_manifests(plant.home) and not plant.home.report.exists()
+    return not store.all_manifests(plant.home) and not plant.home.report.exists()
 
 
 def test_good_weights_leave_models_provenance_and_a_report(
@@ -45,11 +45,11 @@ def test_good_weights_leave_models_provenance_and_a_report(
     plant = make_plant({0: 4, 1: 4})
     applied = apply_package(plant.home, plant.package(heads, memory_releases=("aa" * 16,)))
     assert applied.accepted and not applied.already
-    manifest, model = model_store.current(plant.home)
+    manifest, model = store.current(plant.home)
     assert manifest == applied.manifest and model == manifest.kept
     assert manifest.memory_releases == ("aa" * 16,)
     for entry in manifest.models:
-        assert set(model_store.load_tensors(plant.home, manifest, entry.name)) == {
+        assert set(store.load_tensors(plant.home, manifest, entry.name)) == {
             "head.weight",
             "head.bias",
         }
@@ -174,10 +174,10 @@ def test_without_labels_the_policy_decides(make_plant: MakePlant, heads: Heads) 
 def test_a_model_file_that_was_changed_is_found(make_plant: MakePlant, heads: Heads) -> None:
     plant = make_plant({0: 4, 1: 4})
     manifest = apply_package(plant.home, plant.package(heads)).manifest
-    path = model_store.folder(plant.home, manifest.package_id) / "local-only.safetensors"
+    path = store.folder(plant.home, manifest.package_id) / "local-only.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1]))
     with pytest.raises(VerificationError, match="local-only"):
-        model_store.load_tensors(plant.home, manifest, "local-only")
+        store.load_tensors(plant.home, manifest, "local-only")
     with pytest.raises(ConfigError, match="has kept"):
         manifest.entry("best")
 
@@ -191,4 +191,4 @@ def test_a_later_package_that_helps_less_does_not_replace_an_earlier_one(
     bad = {"sample-0": (inverted, "diffusion")}
     second = apply_package(plant.home, plant.package(bad)).manifest
     assert second.gain < first.gain
-    assert model_store.current(plant.home)[0].package_id == first.package_id
+    assert store.current(plant.home)[0].package_id == first.package_id

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from wg_client.apply import apply_package
-from wg_client.heads import LinearHead
-from wg_common import protocol, weights_package
+from wg_client.fitting.linear_head import LinearHead
+from wg_client.selection.apply import apply_package
 from wg_common.errors import ConfigError, VerificationError
+from wg_common.wire import protocol, weights_package
 
 from .conftest import MakePlant
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wg_client.baseline import fit_local
-from wg_client.blend import blend
-from wg_client.completion import moving
-from wg_client.config import AcceptanceConfig
-from wg_client.contest import COMPLETED_FINETUNED, hold
-from wg_client.delivered import fixed
-from wg_client.entrants import Offer
-from wg_client.finetune import fit_finetuned
-from wg_client.folds import Folds, stratified
-from wg_client.heads import Floats, Ints, LinearHead, log_loss
-from wg_client.trunks import Trunk
-from wg_common.class_means import Posterior
+from wg_client.fitting.backbone import Trunk
+from wg_client.fitting.delivered import fixed
+from wg_client.fitting.finetune import fit_finetuned
+from wg_client.fitting.folds import Folds, stratified
+from wg_client.fitting.linear_head import Floats, Ints, LinearHead, log_loss
+from wg_client.fitting.local_models import fit_local
+from wg_client.methods.ensemble import blend
+from wg_client.methods.posterior_head import moving
+from wg_client.selection.compare import COMPLETED_FINETUNED, hold
+from wg_client.selection.entrants import Offer
+from wg_client.site.config import AcceptanceConfig
+from wg_common.inference.posterior import Posterior
 
 K, D = 4, 12
 

@@ -24,10 +24,10 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 from tests.client.conftest import remembering
 
-from wg_client import canary_audit, inspection, release
-from wg_client import freeze as freezing
-from wg_client import snapshot as snapshots
-from wg_common import statistics_file
+from wg_client.data import inspection
+from wg_client.data import snapshot as snapshots
+from wg_client.release import canary_audit, query
+from wg_client.release import freeze as freezing
 from wg_common.audit import cli, empirical
 from wg_common.audit.installed import audit as installed
 from wg_common.audit.installed.audit import InstalledReport, Size
@@ -35,6 +35,7 @@ from wg_common.errors import EXIT_VERIFICATION, VerificationError
 from wg_common.privacy import exact, mechanism
 from wg_common.privacy.schema import StatisticsSchema
 from wg_common.privacy.simulate import simulate_release
+from wg_common.wire import statistics_file
 
 Integers = NDArray[np.int64]
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -101,7 +102,7 @@ def forgets(block: str) -> Plant:
 
 def another_epsilon(patch: pytest.MonkeyPatch) -> None:
     original = mechanism.sigma_for
-    for module in (mechanism, release, statistics_file):
+    for module in (mechanism, query, statistics_file):
         patch.setattr(
             module, "sigma_for", lambda schema, epsilon, delta: original(schema, 2 * epsilon, delta)
         )
@@ -177,7 +178,7 @@ def one_noise_for_all(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_count_in_the_id(patch: pytest.MonkeyPatch) -> None:
-    original = release.make
+    original = query.make
 
     def make(config: Any, snapshot: Any, request: Any, **words: Any) -> bytes:
         count = len(snapshot.records().labels)
@@ -185,7 +186,7 @@ def a_count_in_the_id(patch: pytest.MonkeyPatch) -> None:
             config, snapshot, request, release_id=f"{count:08x}{secrets.token_hex(12)}", **words
         )
 
-    patch.setattr(release, "make", make)
+    patch.setattr(query, "make", make)
 
 
 def copies_count(patch: pytest.MonkeyPatch) -> None:
@@ -384,7 +385,7 @@ def test_the_client_is_what_the_command_finds() -> None:
 
 
 def test_a_made_up_encoder_has_public_dimensions() -> None:
-    from wg_common.nets.encoder import DIMENSION, load_encoder
+    from wg_common.nets.encoder.module import DIMENSION, load_encoder
 
     encoder = load_encoder(canary_audit.made_up_encoder())
     assert encoder.dimension == DIMENSION

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from wg_client import charts
+from wg_client.selection import charts
 
 LABELS = ("$\\frac{1}{2}$", "$\\nosuch", "5$ and 6$", "a<b>&c", "\\alpha")
 

@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wg_client import model_store, node
-from wg_client.apply import apply_package
-from wg_client.cli import group
-from wg_client.config import PrivacyConfig
-from wg_client.heads import LinearHead
-from wg_client.release import answer_query
-from wg_client.spend import read_spend
+from wg_client.cli.main import group
+from wg_client.fitting.linear_head import LinearHead
+from wg_client.fleet import node
+from wg_client.models import store
+from wg_client.release.budget import read_spend
+from wg_client.release.query import answer_query
+from wg_client.selection.apply import apply_package
+from wg_client.site.config import PrivacyConfig
 from wg_common import cli, errors, installed_code, logs
 from wg_common.ledger import charging
 from wg_common.ledger.store import Ledger
@@ -290,7 +291,7 @@ def test_predict_gives_a_label_a_probability_and_an_accuracy(
     assert len(result["predictions"]) == 18
     for row in result["predictions"]:
         assert row["label"] in LABELS and 1 / 3 <= row["probability"] <= 1
-    manifest, _ = model_store.current(applied.home)
+    manifest, _ = store.current(applied.home)
     accuracies = {row["model"]: row for row in result["evaluation"]}
     assert set(accuracies) == {entry.name for entry in manifest.models}
     truth = np.repeat(LABELS, 6)

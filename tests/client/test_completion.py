@@ -10,12 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from wg_client import contest
-from wg_client import plant as plants
-from wg_client.apply import apply_package
-from wg_client.completion import complete, fit_completed
-from wg_client.config import AcceptanceConfig
-from wg_client.contest import (
+from wg_client.data import plant as plants
+from wg_client.fitting.backbone import Trunk
+from wg_client.fitting.folds import stratified
+from wg_client.fitting.linear_head import Floats, Ints, LinearHead
+from wg_client.methods.posterior_head import complete, fit_completed
+from wg_client.models.store import load_tensors
+from wg_client.selection import compare
+from wg_client.selection.apply import apply_package
+from wg_client.selection.candidates import _least_noise
+from wg_client.selection.compare import (
     CLOSED_FORM,
     COMPLETED,
     COMPLETED_FINETUNED,
@@ -25,16 +29,12 @@ from wg_client.contest import (
     Outcome,
     hold,
 )
-from wg_client.entrants import Offer
-from wg_client.folds import stratified
-from wg_client.heads import Floats, Ints, LinearHead
-from wg_client.model_store import load_tensors
-from wg_client.offers import _least_noise
-from wg_client.trunks import Trunk
-from wg_common.class_means import Posterior
+from wg_client.selection.entrants import Offer
+from wg_client.site.config import AcceptanceConfig
 from wg_common.errors import DecodeError
+from wg_common.inference.posterior import Posterior
 from wg_common.privacy.mechanism import sigma_for
-from wg_common.weights_package import KIN
+from wg_common.wire.weights_package import KIN
 
 from .conftest import MakePlant
 
@@ -313,7 +313,7 @@ def test_the_check_knows_who_has_released(
         seen.update(kwargs)
         return hold(*args, **kwargs)
 
-    monkeypatch.setattr(contest, "hold", spy)
+    monkeypatch.setattr(compare, "hold", spy)
     plant = make_plant({0: 6, 1: 6, 2: 6})
     package = plant.package(
         {"network": (good_head, "network")}, own_release=own, memory_releases=memory

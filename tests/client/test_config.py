@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from wg_client import config as configuration
-from wg_client.config import ClientConfig, DataConfig, PrivacyConfig, ServerConfig
-from wg_client.home import ClientHome
+from wg_client.site import config as configuration
+from wg_client.site.config import ClientConfig, DataConfig, PrivacyConfig, ServerConfig
+from wg_client.site.home import ClientHome
 from wg_common.errors import ConfigError
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wg_client import contest
-from wg_client.config import AcceptanceConfig
-from wg_client.contest import GENERATED, GENERATED_FINETUNED, LOCAL, ORDER, Outcome, hold
-from wg_client.delivered import fixed, normalised
-from wg_client.entrants import Offer
-from wg_client.heads import Floats, Ints, LinearHead, fit_lda
-from wg_client.trunks import Trunk
+from wg_client.fitting.backbone import Trunk
+from wg_client.fitting.delivered import fixed, normalised
+from wg_client.fitting.linear_head import Floats, Ints, LinearHead, fit_lda
+from wg_client.selection import compare
+from wg_client.selection.compare import GENERATED, GENERATED_FINETUNED, LOCAL, ORDER, Outcome, hold
+from wg_client.selection.entrants import Offer
+from wg_client.site.config import AcceptanceConfig
 from wg_common.errors import NotAcceptedError
 
 K, D = 5, 16
@@ -80,7 +80,7 @@ def test_random_weights_do_no_harm(per_class: int) -> None:
             ("c", "closed-form", _random(200 + seed)),
         ]
         outcome = _hold(x, y, offers)
-        assert outcome.kept not in (GENERATED, contest.CLOSED_FORM)
+        assert outcome.kept not in (GENERATED, compare.CLOSED_FORM)
         differences.append(
             _accuracy(outcome, outcome.kept, means) - _accuracy(outcome, LOCAL, means)
         )

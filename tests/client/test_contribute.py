@@ -12,19 +12,20 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from wg_client import contribute as contributing
-from wg_client import dp_training
-from wg_client.cli import group
-from wg_client.config import PrivacyConfig
-from wg_client.contribute import ContributionRequest, contribute
-from wg_client.dp_training import DpCheckpoint
-from wg_client.release import answer_query
-from wg_common import canonical, cli, installed_code, signing
+from wg_client.cli.main import group
+from wg_client.release import contribution as contributing
+from wg_client.release import dp_training
+from wg_client.release.contribution import ContributionRequest, contribute
+from wg_client.release.dp_training import DpCheckpoint
+from wg_client.release.query import answer_query
+from wg_client.site.config import PrivacyConfig
+from wg_common import cli, installed_code
 from wg_common.audit.cli import group as audit_group
-from wg_common.contribution_file import decode_contribution, read_manifest
 from wg_common.errors import InternalError, PolicyRefused
 from wg_common.ledger import charging, entries
 from wg_common.ledger.store import Ledger
+from wg_common.wire import canonical, signing
+from wg_common.wire.contribution_file import decode_contribution, read_manifest
 
 from .conftest import LABELS, MakePlant, TestPlant
 
@@ -257,6 +258,6 @@ def test_the_code_digest_of_a_charge_covers_the_training_code(make_plant: MakePl
     assert isinstance(charge, entries.Charge)
     covered = {file.path: file.sha256 for file in installed_code.installed().files}
     code = Path(dp_training.__file__).read_bytes()
-    assert covered["wg_client/dp_training.py"] == canonical.sha256_hex(code)
+    assert covered["wg_client/release/dp_training.py"] == canonical.sha256_hex(code)
     assert charge.implementation.code_sha256 == charging.code_digest()
     assert {"opacus", "torch"} <= {one.name for one in charge.implementation.libraries}

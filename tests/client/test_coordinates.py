@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from wg_client.coordinates import coordinates
-from wg_client.heads import LinearHead
-from wg_client.trunks import encoder_trunk
+from wg_client.fitting.backbone import encoder_trunk
+from wg_client.fitting.feature_scaling import coordinates
+from wg_client.fitting.linear_head import LinearHead
 
 RELEASED, SCALED, WIDTH = 8, 40, 100
 

@@ -10,25 +10,27 @@ from pathlib import Path
 import click
 import pytest
 
-from wg_client import cosigning, identity
-from wg_client.apply import apply_package
-from wg_client.cli import group
-from wg_client.cosigning import NoRoom
-from wg_client.heads import LinearHead
-from wg_client.release import answer_query
-from wg_client.spend import read_spend
-from wg_common import canonical, cli, signing
+from wg_client.cli.main import group
+from wg_client.connection import cosigning
+from wg_client.connection.cosigning import NoRoom
+from wg_client.fitting.linear_head import LinearHead
+from wg_client.release.budget import read_spend
+from wg_client.release.query import answer_query
+from wg_client.selection.apply import apply_package
+from wg_client.site import identity
+from wg_common import cli
 from wg_common.errors import VerificationError
 from wg_common.ledger.store import Ledger
 from wg_common.ledger.witness import HANDED_OUT_LIMIT, WitnessFork, WitnessRefused
-from wg_common.protocol import EnrolmentRequest
-from wg_server import airgap
-from wg_server.cli import main_group
-from wg_server.enrolment import Enrolment, make_token
-from wg_server.home import ServerConfig, ServerHome
-from wg_server.initialise import initialise
-from wg_server.rotation import rotate_keys
-from wg_server.store import Store
+from wg_common.wire import canonical, signing
+from wg_common.wire.protocol import EnrolmentRequest
+from wg_server.campaigns import airgap
+from wg_server.cli.main import main_group
+from wg_server.fleet.enrolment import Enrolment, make_token
+from wg_server.operation.initialise import initialise
+from wg_server.operation.rotation import rotate_keys
+from wg_server.site.home import ServerConfig, ServerHome
+from wg_server.store.sites import Store
 
 from .conftest import MakePlant, TestPlant
 

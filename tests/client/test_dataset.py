@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wg_client.dataset import load_dataset
+from wg_client.data.dataset import load_dataset
 from wg_common.errors import DataError
 
 
@@ -187,7 +187,7 @@ def test_damaged_archives_are_named(tmp_path: Path) -> None:
 def test_an_archive_that_unpacks_to_too_much_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wg_client.npz_file.NPZ_LIMIT", 1 << 20)
+    monkeypatch.setattr("wg_client.data.npz_file.NPZ_LIMIT", 1 << 20)
     path = tmp_path / "bomb.npz"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x.npy", bytes(4 << 20))

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from wg_client import download
-from wg_client.download import fetch
-from wg_client.home import ClientHome
-from wg_client.inbox import Inbox
+from wg_client.fleet import download
+from wg_client.fleet.download import fetch
+from wg_client.fleet.inbox import Inbox
+from wg_client.site.home import ClientHome
 from wg_common.errors import ConfigError, DecodeError, PeerError, VerificationError
-from wg_common.protocol import PackageOffer
+from wg_common.wire.protocol import PackageOffer
 
 PACKAGE = bytes(range(256)) * 40
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
-from wg_client import dp_training as dp
+from wg_client.release import dp_training as dp
 from wg_common.errors import BudgetExceeded, ConfigError, DataError, InternalError, PolicyRefused
 from wg_common.privacy import accounting
 from wg_common.privacy.events import PrivacyEvent

@@ -17,16 +17,16 @@ import pytest
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from wg_client import contribute as contributing
-from wg_client import dp_training
-from wg_client import plant as plants
-from wg_client.contribute import ContributionRequest, contribute
-from wg_client.release import answer_query
-from wg_client.spend import read_spend
-from wg_common import signing
-from wg_common.nets import encoder_package
-from wg_common.nets.encoder import raw_features, raw_window_features
-from wg_common.statistics_file import decode_covered, decode_release
+from wg_client.data import plant as plants
+from wg_client.release import contribution as contributing
+from wg_client.release import dp_training
+from wg_client.release.budget import read_spend
+from wg_client.release.contribution import ContributionRequest, contribute
+from wg_client.release.query import answer_query
+from wg_common.nets.encoder import package as encoder_package
+from wg_common.nets.encoder.module import raw_features, raw_window_features
+from wg_common.wire import signing
+from wg_common.wire.statistics_file import decode_covered, decode_release
 
 from .conftest import LABELS, MakePlant, TestPlant, pictures
 

@@ -14,15 +14,17 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from wg_client import config as configuration
-from wg_client import encoder_pin, reenrolment, transport
-from wg_client import plant as plants
-from wg_client.cli import group
-from wg_client.config import ClientConfig, DataConfig, PrivacyConfig
-from wg_client.home import ClientHome
-from wg_client.initialise import DataChoice, initialise
-from wg_client.release import answer_query
-from wg_common import canonical, cli, protocol
+from wg_client.cli.main import group
+from wg_client.connection import transport
+from wg_client.data import plant as plants
+from wg_client.fleet import reenrolment
+from wg_client.fleet.initialise import DataChoice, initialise
+from wg_client.release.query import answer_query
+from wg_client.site import config as configuration
+from wg_client.site import encoder_pin
+from wg_client.site.config import ClientConfig, DataConfig, PrivacyConfig
+from wg_client.site.home import ClientHome
+from wg_common import cli
 from wg_common.errors import (
     ConfigError,
     DataError,
@@ -32,8 +34,9 @@ from wg_common.errors import (
     VerificationError,
     WgError,
 )
-from wg_common.nets import encoder_package as packages
-from wg_common.protocol import EnrolmentRequest
+from wg_common.nets.encoder import package as packages
+from wg_common.wire import canonical, protocol
+from wg_common.wire.protocol import EnrolmentRequest
 
 from .conftest import LABELS, MakePlant, write_npz
 from .test_enrolment import Server, certificate, pem

@@ -16,11 +16,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from wg_client import enrolment, identity, transport
-from wg_client.home import ClientHome
-from wg_common import canonical, key_files, protocol, signing
+from wg_client.connection import transport
+from wg_client.fleet import enrolment
+from wg_client.site import identity
+from wg_client.site.home import ClientHome
 from wg_common.errors import ConfigError, DecodeError, PeerError, VerificationError, WgError
-from wg_common.protocol import EnrolmentReply, JoinToken
+from wg_common.wire import canonical, key_files, protocol, signing
+from wg_common.wire.protocol import EnrolmentReply, JoinToken
 
 
 def certificate(

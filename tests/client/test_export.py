@@ -14,12 +14,12 @@ import safetensors
 import safetensors.torch
 import torch
 
-from wg_client import model_store, predict
-from wg_client.apply import apply_package
-from wg_client.export import SUFFIXES, export_model
-from wg_client.heads import LinearHead
+from wg_client.fitting.linear_head import LinearHead
+from wg_client.models import predict, store
+from wg_client.models.export import SUFFIXES, export_model
+from wg_client.selection.apply import apply_package
 from wg_common.errors import VerificationError
-from wg_common.nets.encoder import load_encoder
+from wg_common.nets.encoder.module import load_encoder
 from wg_common.nets.registry import build_model
 
 from .conftest import LABELS, MakePlant, TestPlant, pictures
@@ -39,7 +39,7 @@ def _images(count: int) -> Any:
 
 
 def test_onnx_agrees_with_the_plant_s_own_predictions(plant: TestPlant, tmp_path: Path) -> None:
-    manifest, name = model_store.current(plant.home)
+    manifest, name = store.current(plant.home)
     out = tmp_path / "model.onnx"
     export_model(plant.home, manifest, name, "onnx", out)
     onnx.checker.check_model(onnx.load(out))
@@ -57,9 +57,9 @@ def test_onnx_agrees_with_the_plant_s_own_predictions(plant: TestPlant, tmp_path
 
 
 def test_safetensors_and_torch_hold_the_whole_network(plant: TestPlant, tmp_path: Path) -> None:
-    manifest, name = model_store.current(plant.home)
+    manifest, name = store.current(plant.home)
     encoder = load_encoder(plant.home.encoder.read_bytes())
-    tensors = model_store.load_tensors(plant.home, manifest, name)
+    tensors = store.load_tensors(plant.home, manifest, name)
     model = build_model(manifest.architecture, encoder, tensors, LABELS)
     images = torch.from_numpy(_images(2))
     with torch.inference_mode():
@@ -80,7 +80,7 @@ def test_safetensors_and_torch_hold_the_whole_network(plant: TestPlant, tmp_path
 
 
 def test_another_encoder_is_refused(plant: TestPlant, tmp_path: Path) -> None:
-    manifest, name = model_store.current(plant.home)
+    manifest, name = store.current(plant.home)
     plant.home.encoder.write_bytes(plant.home.encoder.read_bytes() + b" ")
     with pytest.raises(VerificationError, match="encoder"):
         export_model(plant.home, manifest, name, "onnx", tmp_path / "x.onnx")

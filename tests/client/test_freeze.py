@@ -14,16 +14,16 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from wg_client import freeze as freezing
-from wg_client import overlap
-from wg_client import plant as plants
-from wg_client import snapshot as snapshots
-from wg_client.check import check
-from wg_client.config import PrivacyConfig
-from wg_client.images import read_image
-from wg_client.inspection import content_digest
-from wg_client.release import answer_query
-from wg_client.spend import read_spend
+from wg_client.data import plant as plants
+from wg_client.data import snapshot as snapshots
+from wg_client.data.images import read_image
+from wg_client.data.inspection import content_digest
+from wg_client.release import freeze as freezing
+from wg_client.release import overlap
+from wg_client.release.budget import read_spend
+from wg_client.release.preview import check
+from wg_client.release.query import answer_query
+from wg_client.site.config import PrivacyConfig
 from wg_common import atomic
 from wg_common.errors import BudgetExceeded, ConfigError, DataError, StorageError
 from wg_common.ledger import entries
@@ -165,7 +165,7 @@ def test_a_decoder_that_fails_in_an_unforeseen_way_is_a_named_problem(
     def fail(path: Path) -> NDArray[np.uint8]:
         raise RecursionError
 
-    monkeypatch.setattr("wg_client.images.read_image", fail)
+    monkeypatch.setattr("wg_client.data.images.read_image", fail)
     found = freezing.look(plant.home)
     assert len(found.problems) == 4 and "RecursionError" in found.problems[0].reason
 

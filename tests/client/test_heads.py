@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wg_client.heads import (
+from wg_client.fitting.linear_head import (
     NEVER,
     Floats,
     Ints,
@@ -18,7 +18,7 @@ from wg_client.heads import (
     scaling,
     spread,
 )
-from wg_client.logistic import fit_logistic
+from wg_client.fitting.logistic import fit_logistic
 
 
 def _blobs(

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wg_client.heads import LinearHead
-from wg_client.release import answer_query
+from wg_client.fitting.linear_head import LinearHead
+from wg_client.release.query import answer_query
 from wg_common.errors import VerificationError
 from wg_common.privacy.mechanism import Integers, opendp_sampler
-from wg_server import quarantine
-from wg_server.store import Store
+from wg_server.store import quarantine
+from wg_server.store.sites import Store
 
 from .conftest import MakePlant
 from .test_cosigning import make_world

@@ -8,10 +8,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from wg_client import identity
-from wg_client.home import ClientHome
-from wg_common import key_files, signing
+from wg_client.site import identity
+from wg_client.site.home import ClientHome
 from wg_common.errors import ConfigError
+from wg_common.wire import key_files, signing
 
 
 def test_keys_are_made_once_and_only_the_owner_reads_them(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wg_client.images import MAX_SIDE, ImageFiles, image_size, read_image
+from wg_client.data.images import MAX_SIDE, ImageFiles, image_size, read_image
 from wg_common.errors import DataError
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from wg_client import inbox as inboxes
-from wg_client.home import ClientHome
-from wg_client.inbox import Inbox
+from wg_client.fleet import inbox as inboxes
+from wg_client.fleet.inbox import Inbox
+from wg_client.site.home import ClientHome
 from wg_common.errors import DecodeError, VerificationError
-from wg_common.protocol import Delivery
+from wg_common.wire.protocol import Delivery
 
 PACKAGE = b"a package"
 

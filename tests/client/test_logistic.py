@@ -11,9 +11,9 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
 
-from wg_client import logistic
-from wg_client.heads import Floats, Ints, LinearHead, scaling
-from wg_client.logistic import fit_logistic, fit_logistics
+from wg_client.fitting import logistic
+from wg_client.fitting.linear_head import Floats, Ints, LinearHead, scaling
+from wg_client.fitting.logistic import fit_logistic, fit_logistics
 
 
 def _objective(

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from wg_client import model_store
-from wg_client.apply import apply_package
-from wg_client.heads import LinearHead
-from wg_client.model_store import KEPT, ModelsManifest
+from wg_client.fitting.linear_head import LinearHead
+from wg_client.models import store
+from wg_client.models.store import KEPT, ModelsManifest
+from wg_client.selection.apply import apply_package
 
 from .conftest import MakePlant, TestPlant
 
@@ -30,27 +30,27 @@ def plant(make_plant: MakePlant, good_head: LinearHead) -> TestPlant:
 
 
 def test_between_architectures_the_more_accurate_model_stays_in_use(plant: TestPlant) -> None:
-    first, _ = model_store.current(plant.home)
+    first, _ = store.current(plant.home)
     accuracy = first.entry(KEPT).accuracy
     assert accuracy is not None
-    model_store.write(plant.home, _later(first, 1, accuracy - 0.1), {})
-    assert model_store.current(plant.home)[0] == first
+    store.write(plant.home, _later(first, 1, accuracy - 0.1), {})
+    assert store.current(plant.home)[0] == first
     equal = _later(first, 2, accuracy)
-    model_store.write(plant.home, equal, {})
-    assert model_store.current(plant.home)[0] == equal
+    store.write(plant.home, equal, {})
+    assert store.current(plant.home)[0] == equal
     unchecked = _later(first, 3, None)
-    model_store.write(plant.home, unchecked, {})
-    assert model_store.current(plant.home)[0] == unchecked
+    store.write(plant.home, unchecked, {})
+    assert store.current(plant.home)[0] == unchecked
 
 
 def test_with_one_architecture_the_larger_gain_stays_in_use(plant: TestPlant) -> None:
-    first, _ = model_store.current(plant.home)
+    first, _ = store.current(plant.home)
     smaller = replace(first, package_id="1" * 32, gain=first.gain - 0.01)
     larger = replace(first, package_id="2" * 32, gain=first.gain + 0.01)
-    model_store.write(plant.home, smaller, {})
-    assert model_store.current(plant.home)[0] == first
-    model_store.write(plant.home, larger, {})
-    assert model_store.current(plant.home)[0] == larger
+    store.write(plant.home, smaller, {})
+    assert store.current(plant.home)[0] == first
+    store.write(plant.home, larger, {})
+    assert store.current(plant.home)[0] == larger
     other = replace(first, package_id="3" * 32, gain=-1.0, commitment="00" * 32)
-    model_store.write(plant.home, other, {})  # other records: gains cannot be compared
-    assert model_store.current(plant.home)[0] == other
+    store.write(plant.home, other, {})  # other records: gains cannot be compared
+    assert store.current(plant.home)[0] == other

@@ -22,19 +22,22 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from wg_client import config as configuration
-from wg_client import freeze as freezing
-from wg_client import identity, link, node, release
-from wg_client.config import ClientConfig, DataConfig, PrivacyConfig, ServerConfig
-from wg_client.dataset import Modality
-from wg_client.home import ClientHome
-from wg_client.node import Handlers, NodeOptions
-from wg_common import canonical, fleet, signing
-from wg_common.fleet import Envelope
+from wg_client.connection import link
+from wg_client.data.dataset import Modality
+from wg_client.fleet import node
+from wg_client.fleet.node import Handlers, NodeOptions
+from wg_client.release import freeze as freezing
+from wg_client.release import query as release_query
+from wg_client.site import config as configuration
+from wg_client.site import identity
+from wg_client.site.config import ClientConfig, DataConfig, PrivacyConfig, ServerConfig
+from wg_client.site.home import ClientHome
 from wg_common.ledger import entries, store
 from wg_common.ledger.store import Ledger
 from wg_common.privacy import mechanism, timing
-from wg_common.protocol import Refusal, StatisticsQuery
+from wg_common.wire import canonical, fleet, signing
+from wg_common.wire.fleet import Envelope
+from wg_common.wire.protocol import Refusal, StatisticsQuery
 
 from .conftest import WITNESS, TestWitness
 
@@ -297,7 +300,9 @@ class Outsider:
                 if name == stop_at:
                     raise KeyboardInterrupt
 
-            return release.answer_query(home, query, sampler=self._sampler, on_step=step, **words)
+            return release_query.answer_query(
+                home, query, sampler=self._sampler, on_step=step, **words
+            )
 
         running = node._Node(
             self.home,
@@ -427,7 +432,7 @@ def test_a_crash_and_a_freeze_say_the_same_whether_the_data_changed(
 
         def play(outsider: Outsider, changed: bool = changed, data: Path = data) -> None:
             with pytest.raises(KeyboardInterrupt):
-                outsider.ask(query(1), stop_at=release.CHARGED)
+                outsider.ask(query(1), stop_at=release_query.CHARGED)
             if changed:
                 change(data, np.random.default_rng(6))
             freeze(outsider.home)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from wg_client import network_tuning
-from wg_client.baseline import fit_local
-from wg_client.folds import Folds, stratified
-from wg_client.heads import NEVER, Ints, LinearHead, log_loss
-from wg_client.network_tuning import Snapshot, Tuner, fine_tune, lengths_for
-from wg_client.trunks import Tensors, network_trunk
-from wg_common.nets import whole
+from wg_client.fitting import network_tuning
+from wg_client.fitting.backbone import Tensors, network_trunk
+from wg_client.fitting.folds import Folds, stratified
+from wg_client.fitting.linear_head import NEVER, Ints, LinearHead, log_loss
+from wg_client.fitting.local_models import fit_local
+from wg_client.fitting.network_tuning import Snapshot, Tuner, fine_tune, lengths_for
+from wg_common.nets import network
 
 from .conftest import pictures
 
@@ -22,15 +22,17 @@ Records = tuple[NDArray[np.uint8], Ints]
 def _records(per_class: int, seed: int, classes: tuple[int, ...] = (0, 1, 2)) -> Records:
     rng = np.random.default_rng(seed)
     images = np.concatenate([pictures(rng, label, per_class) for label in classes])
-    return whole.prepared("cnn-s", images), np.repeat(np.array(classes, dtype=np.int64), per_class)
+    return network.prepared("cnn-s", images), np.repeat(
+        np.array(classes, dtype=np.int64), per_class
+    )
 
 
 def _base() -> Tensors:
-    return whole.draw_trunk("cnn-s", np.random.default_rng(3))
+    return network.draw_trunk("cnn-s", np.random.default_rng(3))
 
 
 def _head(classes: int = 3) -> LinearHead:
-    weight = np.random.default_rng(4).normal(size=(classes, whole.FEATURES)) / 8
+    weight = np.random.default_rng(4).normal(size=(classes, network.FEATURES)) / 8
     return LinearHead(weight, np.zeros(classes))
 
 

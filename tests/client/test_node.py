@@ -12,8 +12,7 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from flwr.proto.message_pb2 import ObjectTree
 
-from wg_client import node
-from wg_common import canonical, fleet
+from wg_client.fleet import node
 from wg_common.errors import (
     BudgetExceeded,
     ConfigError,
@@ -27,10 +26,11 @@ from wg_common.errors import (
     VerificationError,
     WgError,
 )
-from wg_common.fleet import Envelope
 from wg_common.ledger.witness import WitnessRefused
 from wg_common.privacy import timing
-from wg_common.protocol import MESSAGE_TYPES, Refusal
+from wg_common.wire import canonical, fleet
+from wg_common.wire.fleet import Envelope
+from wg_common.wire.protocol import MESSAGE_TYPES, Refusal
 
 REQUEST = "0" * 32
 

@@ -13,8 +13,10 @@ from flwr.proto.message_pb2 import Message as MessageProto
 from flwr.proto.message_pb2 import ObjectTree
 from flwr.proto.node_pb2 import Node
 
-from wg_client import freeze, link, node
-from wg_client.config import PrivacyConfig
+from wg_client.connection import link
+from wg_client.fleet import node
+from wg_client.release import freeze
+from wg_client.site.config import PrivacyConfig
 from wg_common.errors import ConfigError, PeerError
 
 from .conftest import MakePlant

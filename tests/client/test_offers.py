@@ -13,14 +13,15 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 
-from wg_client import model_store, network_tuning, predict
-from wg_client.apply import apply_package
-from wg_client.contest import LOCAL, RANDOM
-from wg_client.export import SUFFIXES, Format, export_model
-from wg_client.heads import LinearHead
-from wg_client.network_tuning import fine_tune
+from wg_client.fitting import network_tuning
+from wg_client.fitting.linear_head import LinearHead
+from wg_client.fitting.network_tuning import fine_tune
+from wg_client.models import predict, store
+from wg_client.models.export import SUFFIXES, Format, export_model
+from wg_client.selection.apply import apply_package
+from wg_client.selection.compare import LOCAL, RANDOM
 from wg_common.errors import DecodeError
-from wg_common.nets import registry, whole
+from wg_common.nets import network, registry
 
 from .conftest import LABELS, MakePlant, TestPlant, pictures
 
@@ -35,8 +36,8 @@ def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def base() -> Network:
-    trunk = whole.draw_trunk(NET, np.random.default_rng(1))
-    head = LinearHead(np.zeros((3, whole.FEATURES)), np.zeros(3))
+    trunk = network.draw_trunk(NET, np.random.default_rng(1))
+    head = LinearHead(np.zeros((3, network.FEATURES)), np.zeros(3))
     return {**trunk, **head.tensors()}
 
 
@@ -44,9 +45,9 @@ def base() -> Network:
 def good(base: Network) -> Network:
     """A network trained on many records that no plant has: what a good server would send."""
     rng = np.random.default_rng(2)
-    images = whole.prepared(NET, np.concatenate([pictures(rng, label, 60) for label in range(3)]))
+    images = network.prepared(NET, np.concatenate([pictures(rng, label, 60) for label in range(3)]))
     labels = np.repeat(np.arange(3), 60)
-    head = LinearHead(rng.normal(size=(3, whole.FEATURES)) / 8, np.zeros(3))
+    head = LinearHead(rng.normal(size=(3, network.FEATURES)) / 8, np.zeros(3))
     (end,) = fine_tune(NET, base, head, images, labels, (60,), rng)
     return {**end.trunk, **end.head.tensors()}
 
@@ -64,7 +65,7 @@ def weights(base: Network, good: Network) -> Weights:
     }
 
 
-def _apply(plant: TestPlant, weights: Weights) -> model_store.ModelsManifest:
+def _apply(plant: TestPlant, weights: Weights) -> store.ModelsManifest:
     data = plant.package(weights, architecture=NET, plan="whole")
     return apply_package(plant.home, data).manifest
 
@@ -77,7 +78,7 @@ def test_a_good_network_is_kept_and_every_model_is_a_whole_network(
     assert manifest.accepted and manifest.architecture == NET
     shapes = registry.tensor_shapes(NET, 3, 0)
     for entry in manifest.models:
-        tensors = model_store.load_tensors(plant.home, manifest, entry.name)
+        tensors = store.load_tensors(plant.home, manifest, entry.name)
         assert {name: value.shape for name, value in tensors.items()} == shapes
     page = plant.home.report.read_text(encoding="utf-8")
     assert "large public" in page and NET in page
@@ -100,8 +101,8 @@ def test_local_only_stands_on_the_public_base(
     monkeypatch.setattr(network_tuning, "LENGTHS", {0: 0.0})
     plant = make_plant({0: 3, 1: 3})
     manifest = _apply(plant, weights)
-    tensors = model_store.load_tensors(plant.home, manifest, LOCAL)
-    for name in whole.trunk_shapes(NET):
+    tensors = store.load_tensors(plant.home, manifest, LOCAL)
+    for name in network.trunk_shapes(NET):
         np.testing.assert_array_equal(tensors[name], base[name])
     assert manifest.entry(LOCAL).settings["steps"] == "0"
 
@@ -112,8 +113,8 @@ def test_a_delivered_trunk_is_left_alone_where_a_class_has_no_records(
     monkeypatch.setattr(network_tuning, "LENGTHS", {0: 0.0, 1: -1e6})  # training is wanted
     plant = make_plant({0: 3, 1: 3})
     manifest = _apply(plant, weights)
-    tuned = model_store.load_tensors(plant.home, manifest, "generated-finetuned")
-    for name in whole.trunk_shapes(NET):
+    tuned = store.load_tensors(plant.home, manifest, "generated-finetuned")
+    for name in network.trunk_shapes(NET):
         np.testing.assert_array_equal(tuned[name], good[name])
     assert manifest.entry(LOCAL).settings["steps"] == "1"  # it cannot predict that class anyway
 
@@ -123,7 +124,7 @@ def test_without_labels_the_delivered_network_is_kept_as_it_came(
 ) -> None:
     plant = make_plant({-1: 5})
     manifest = _apply(plant, weights)
-    tensors = model_store.load_tensors(plant.home, manifest, "kept")
+    tensors = store.load_tensors(plant.home, manifest, "kept")
     for name in good:
         np.testing.assert_array_equal(tensors[name], good[name])
 
@@ -137,7 +138,7 @@ def test_a_package_without_the_base_or_with_another_trunk_is_refused(
     wrong = {name: value for name, value in weights["base"][0].items() if "project" not in name}
     with pytest.raises(DecodeError, match="candidate sample-0"):
         _apply(plant, weights | {"sample-0": (wrong, "diffusion")})
-    assert not model_store.all_manifests(plant.home) and not plant.home.report.exists()
+    assert not store.all_manifests(plant.home) and not plant.home.report.exists()
 
 
 def test_a_whole_network_cannot_pass_for_a_head_of_kin(
@@ -153,10 +154,10 @@ def test_exports_agree_with_the_plant_s_own_predictions_and_need_no_encoder(
     plant = make_plant({0: 4, 1: 4, 2: 4})
     manifest = _apply(plant, weights)
     plant.home.encoder.unlink()
-    images = whole.prepared(NET, pictures(np.random.default_rng(5), 1, 4))
+    images = network.prepared(NET, pictures(np.random.default_rng(5), 1, 4))
     expected = predict.logits(plant.home, manifest, "kept", images)
     model = registry.build_model(
-        NET, None, model_store.load_tensors(plant.home, manifest, "kept"), LABELS
+        NET, None, store.load_tensors(plant.home, manifest, "kept"), LABELS
     )
     files: dict[Format, Path] = {form: tmp_path / f"m{end}" for form, end in SUFFIXES.items()}
     for form, out in files.items():

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from wg_client import policy
-from wg_client.config import ClientConfig, DataConfig, PrivacyConfig, ServerConfig
+from wg_client.site import policy
+from wg_client.site.config import ClientConfig, DataConfig, PrivacyConfig, ServerConfig
 from wg_common.errors import PolicyRefused
-from wg_common.protocol import QUERY_STATISTICS, TRAIN_FINETUNE, StatisticsQuery
+from wg_common.wire.protocol import QUERY_STATISTICS, TRAIN_FINETUNE, StatisticsQuery
 
 ENCODER = "ab" * 32
 NOW = 1_000_000.0

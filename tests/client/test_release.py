@@ -15,13 +15,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from wg_client import release
-from wg_client import snapshot as snapshots
-from wg_client.config import PrivacyConfig
-from wg_client.home import ClientHome
-from wg_client.release import CHARGED, COSIGNED, RECORDED, SAMPLED, STEPS, answer_query
-from wg_client.spend import read_spend
-from wg_common import signing
+from wg_client.data import snapshot as snapshots
+from wg_client.release import query as release_query
+from wg_client.release.budget import read_spend
+from wg_client.release.query import CHARGED, COSIGNED, RECORDED, SAMPLED, STEPS, answer_query
+from wg_client.site.config import PrivacyConfig
+from wg_client.site.home import ClientHome
 from wg_common.errors import (
     BudgetExceeded,
     ConfigError,
@@ -34,8 +33,9 @@ from wg_common.ledger import entries
 from wg_common.ledger.store import Ledger
 from wg_common.ledger.verify import verify_covered
 from wg_common.ledger.witness import WitnessRefused
-from wg_common.protocol import StatisticsQuery
-from wg_common.statistics_file import decode_covered, decode_release
+from wg_common.wire import signing
+from wg_common.wire.protocol import StatisticsQuery
+from wg_common.wire.statistics_file import decode_covered, decode_release
 
 from .conftest import LABELS, WITNESS, MakePlant, TestPlant, write_npz
 
@@ -236,7 +236,7 @@ def test_a_home_without_a_snapshot_is_told_to_freeze(make_plant: MakePlant) -> N
 def test_a_release_is_made_without_ledger_and_network(make_plant: MakePlant) -> None:
     plant = make_plant({0: 4, 1: 4})
     snapshot = snapshots.current(plant.home)
-    request, sigma = release.charge_request(
+    request, sigma = release_query.charge_request(
         plant.config,
         snapshot.manifest.schema,
         request_id="0" * 32,
@@ -246,7 +246,7 @@ def test_a_release_is_made_without_ledger_and_network(make_plant: MakePlant) -> 
     )
     key = signing.load(plant.home.signing_key)
     made = [
-        release.make(
+        release_query.make(
             plant.config,
             snapshot,
             request,
@@ -398,4 +398,4 @@ def test_an_open_charge_is_not_completed_for_other_data(make_plant: MakePlant) -
     ],
 )
 def test_numbers_have_one_spelling(number: str, expected: str) -> None:
-    assert release.plain(number) == expected
+    assert release_query.plain(number) == expected

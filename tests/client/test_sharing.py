@@ -11,20 +11,23 @@ from typing import Any
 
 import pytest
 
-from wg_client import config as configuration
-from wg_client import identity, initialise, link, reenrolment, rotation, sharing
-from wg_client.cli import group
-from wg_client.config import PrivacyConfig
-from wg_client.enrolment import Enrolment
-from wg_client.home import ClientHome
-from wg_client.release import alone, answer_query, open_ledger
-from wg_client.spend import read_spend
-from wg_common import cli, protocol, signing
+from wg_client.cli.main import group
+from wg_client.connection import link
+from wg_client.fleet import initialise, reenrolment, rotation
+from wg_client.fleet.enrolment import Enrolment
+from wg_client.release.budget import read_spend
+from wg_client.release.query import alone, answer_query, open_ledger
+from wg_client.site import config as configuration
+from wg_client.site import identity, sharing
+from wg_client.site.config import PrivacyConfig
+from wg_client.site.home import ClientHome
+from wg_common import cli
 from wg_common.audit import verification
 from wg_common.audit.cli import group as auditor
 from wg_common.errors import BudgetExceeded, ConfigError, DecodeError
 from wg_common.ledger import place
-from wg_common.protocol import EnrolmentReply, JoinToken
+from wg_common.wire import protocol, signing
+from wg_common.wire.protocol import EnrolmentReply, JoinToken
 
 from .conftest import LABELS, MakePlant, TestPlant, write_npz
 

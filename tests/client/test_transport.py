@@ -14,10 +14,11 @@ import httpx
 import pytest
 from tests.client.test_enrolment import certificate, pem
 
-from wg_client import enrolment, link, transport
-from wg_client.home import ClientHome
-from wg_common import protocol
+from wg_client.connection import link, transport
+from wg_client.fleet import enrolment
+from wg_client.site.home import ClientHome
 from wg_common.errors import PeerError
+from wg_common.wire import protocol
 
 Answer = Callable[[ssl.SSLSocket], None]
 

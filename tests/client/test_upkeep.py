@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from wg_client import audit as auditing
-from wg_client.cli import group
-from wg_client.release import answer_query
-from wg_client.upkeep import COMMANDS
-from wg_common import signing
+from wg_client.cli.main import group
+from wg_client.cli.upkeep import COMMANDS
+from wg_client.release import audit as auditing
+from wg_client.release.query import answer_query
 from wg_common.audit import empirical
 from wg_common.audit.installed import audit as installed
 from wg_common.audit.installed.audit import InstalledReport, Size
@@ -21,6 +20,7 @@ from wg_common.errors import EXIT_VERIFICATION, ConfigError, UsageError
 from wg_common.ledger import charging, entries
 from wg_common.ledger.store import Ledger
 from wg_common.privacy.calibration import EPSILON_LIMIT
+from wg_common.wire import signing
 
 from .conftest import MakePlant
 

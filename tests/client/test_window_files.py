@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wg_client.dataset import load_dataset
-from wg_client.window_files import WindowFiles, read_window, window_size
+from wg_client.data.dataset import load_dataset
+from wg_client.data.window_files import WindowFiles, read_window, window_size
 from wg_common.errors import DataError
 
 

@@ -11,16 +11,20 @@ import safetensors
 import safetensors.torch
 import torch
 
-from wg_client import contest, model_store, network_tuning, predict
-from wg_client.apply import apply_package
-from wg_client.check import check
-from wg_client.dataset import SiteData
-from wg_client.export import export_model
-from wg_client.heads import LinearHead, fit_lda, scaling
-from wg_client.network_tuning import fine_tune
+from wg_client.data.dataset import SiteData
+from wg_client.fitting import network_tuning
+from wg_client.fitting.linear_head import LinearHead, fit_lda, scaling
+from wg_client.fitting.network_tuning import fine_tune
+from wg_client.models import predict, store
+from wg_client.models.export import export_model
+from wg_client.release.preview import check
+from wg_client.selection import compare
+from wg_client.selection.apply import apply_package
 from wg_common.errors import DataError, DecodeError, VerificationError
-from wg_common.nets import registry, whole, windows
-from wg_common.nets.encoder import load_encoder
+from wg_common.nets import network as whole_networks
+from wg_common.nets import registry
+from wg_common.nets.encoder import window_trunk
+from wg_common.nets.encoder.module import load_encoder
 
 from .conftest import LABELS, MakePlant, TestPlant, waves
 
@@ -82,9 +86,7 @@ def test_a_package_is_applied_and_predicts_windows(
     np.savetxt(tmp_path / "new.csv", waves(rng, 2, 1)[0].T, delimiter=",")
     data = predict.load_records(tmp_path / "new.csv", LABELS, split=None)
     features = predict.encode_records(window_plant.home, applied.manifest, data)
-    (row,) = predict.predict(
-        window_plant.home, applied.manifest, model_store.KEPT, features, data.names
-    )
+    (row,) = predict.predict(window_plant.home, applied.manifest, store.KEPT, features, data.names)
     assert row.label == LABELS[2]
 
 
@@ -116,7 +118,7 @@ def test_exports_take_views_of_windows(
     metadata = export_model(
         window_plant.home,
         applied.manifest,
-        contest.LOCAL,
+        compare.LOCAL,
         form,  # type: ignore[arg-type]
         out,
     )
@@ -128,12 +130,12 @@ def test_exports_take_views_of_windows(
         return
     assert metadata["views"] == "n,2,2,128"
     found = waves(np.random.default_rng(7), 1, 5)
-    views = torch.cat([windows.prepare(window) for window in found])
+    views = torch.cat([window_trunk.prepare(window) for window in found])
     session = onnxruntime.InferenceSession(str(out))
     (got,) = session.run(None, {"windows": views.numpy()})
     features = load_encoder(window_plant.home.encoder.read_bytes()).encode_local(list(found))
     expected = predict.logits(
-        window_plant.home, applied.manifest, contest.LOCAL, features.astype(np.float64)
+        window_plant.home, applied.manifest, compare.LOCAL, features.astype(np.float64)
     )
     assert np.ptp(expected, axis=1).min() > 0.1
     np.testing.assert_allclose(got, expected, atol=2e-3, rtol=2e-3)
@@ -147,15 +149,17 @@ Network = dict[str, np.ndarray]
 def network() -> tuple[Network, Network]:
     """A random base, and what many windows that no plant has make of it."""
     rng = np.random.default_rng(8)
-    base = whole.draw_trunk(NET, rng)
-    batch = whole.prepared(NET, np.concatenate([waves(rng, label, 40) for label in range(3)]))
-    head = LinearHead(rng.normal(size=(3, whole.FEATURES)) / 8, np.zeros(3))
+    base = whole_networks.draw_trunk(NET, rng)
+    batch = whole_networks.prepared(
+        NET, np.concatenate([waves(rng, label, 40) for label in range(3)])
+    )
+    head = LinearHead(rng.normal(size=(3, whole_networks.FEATURES)) / 8, np.zeros(3))
     (end,) = fine_tune(NET, base, head, batch, np.repeat(np.arange(3), 40), (60,), rng)
-    nothing = LinearHead(np.zeros((3, whole.FEATURES)), np.zeros(3))
+    nothing = LinearHead(np.zeros((3, whole_networks.FEATURES)), np.zeros(3))
     return {**base, **nothing.tensors()}, {**end.trunk, **end.head.tensors()}
 
 
-def _delivered(plant: TestPlant, network: tuple[Network, Network]) -> model_store.ModelsManifest:
+def _delivered(plant: TestPlant, network: tuple[Network, Network]) -> store.ModelsManifest:
     base, good = network
     weights = {"sample-0": (good, "diffusion"), "base": (base, "base")}
     package = plant.package(weights, architecture=NET, plan="whole")
@@ -173,7 +177,7 @@ def test_a_whole_network_of_windows_is_kept_and_predicts_without_the_encoder(
     assert manifest.accepted and manifest.architecture == NET
     shapes = registry.tensor_shapes(NET, 3, 0)
     for entry in manifest.models:
-        tensors = model_store.load_tensors(window_plant.home, manifest, entry.name)
+        tensors = store.load_tensors(window_plant.home, manifest, entry.name)
         assert {name: value.shape for name, value in tensors.items()} == shapes
     window_plant.home.encoder.unlink()
     rng = np.random.default_rng(6)
@@ -181,7 +185,7 @@ def test_a_whole_network_of_windows_is_kept_and_predicts_without_the_encoder(
         np.save(tmp_path / f"{name}.npy", window)  # the second lacks a channel
         data = predict.load_records(tmp_path / f"{name}.npy", LABELS, split=None)
         inputs = predict.encode_records(window_plant.home, manifest, data)
-        (row,) = predict.predict(window_plant.home, manifest, model_store.KEPT, inputs, data.names)
+        (row,) = predict.predict(window_plant.home, manifest, store.KEPT, inputs, data.names)
         assert 0 < row.probability <= 1
         if name == "a":
             assert row.label == LABELS[2]
@@ -217,7 +221,7 @@ def test_exports_of_whole_networks_take_prepared_windows(
         out,
     )
     assert metadata["input"] == "windows" and "encoder" not in metadata
-    batch = whole.prepared(NET, waves(np.random.default_rng(7), 1, 5))
+    batch = whole_networks.prepared(NET, waves(np.random.default_rng(7), 1, 5))
     expected = predict.logits(window_plant.home, manifest, "kept", batch)
     if form == "onnx":
         assert metadata["views"] == "n," + ",".join(map(str, batch.shape[1:]))
@@ -245,4 +249,4 @@ def test_weights_for_images_are_refused_where_there_are_windows(
     package = window_plant.package({"s": (good, "diffusion")}, architecture=architecture)
     with pytest.raises(VerificationError, match="is for images, this plant has windows"):
         apply_package(window_plant.home, package)
-    assert not model_store.all_manifests(window_plant.home)
+    assert not store.all_manifests(window_plant.home)

@@ -22,24 +22,24 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from wg_client import config as configuration
-from wg_client import cosigning, http_witness
-from wg_client.cli import group
-from wg_client.config import WitnessConfig
-from wg_client.cosigning import TooFewWitnesses
-from wg_client.heads import LinearHead
-from wg_client.release import answer_query
-from wg_client.spend import read_spend
-from wg_common import canonical, signing, statistics_file
+from wg_client.cli.main import group
+from wg_client.connection import cosigning, http_witness
+from wg_client.connection.cosigning import TooFewWitnesses
+from wg_client.fitting.linear_head import LinearHead
+from wg_client.release.budget import read_spend
+from wg_client.release.query import answer_query
+from wg_client.site import config as configuration
+from wg_client.site.config import WitnessConfig
 from wg_common.errors import ConfigError, PeerError, VerificationError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import merkle, proof
 from wg_common.ledger import note as notes
 from wg_common.ledger.store import Ledger
 from wg_common.ledger.witness import WitnessRefused, decode_request
+from wg_common.wire import canonical, signing, statistics_file
 from wg_server.fleet.endpoints import Witness
-from wg_server.home import ServerConfig, WitnessPolicy, parse_config
-from wg_server.store import Store
+from wg_server.site.home import ServerConfig, WitnessPolicy, parse_config
+from wg_server.store.sites import Store
 
 from .conftest import MakePlant
 from .test_cosigning import NAME, World, grow, make_world, run

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from wg_common import auditor_record, canonical, signing
-from wg_common.auditor_record import LogRecord, ServerRecord, SiteRecord
 from wg_common.errors import ConfigError, DecodeError
+from wg_common.ledger import auditor_record
 from wg_common.ledger import checkpoint as checkpoints
+from wg_common.ledger.auditor_record import LogRecord, ServerRecord, SiteRecord
 from wg_common.ledger.checkpoint import Checkpoint
+from wg_common.wire import canonical, signing
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 ORIGIN = "weightgate/plant-a/0011"

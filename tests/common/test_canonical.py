@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wg_common import canonical
 from wg_common.errors import DecodeError
+from wg_common.wire import canonical
 
 
 @dataclass(frozen=True, slots=True)

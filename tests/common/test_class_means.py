@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from wg_common import class_means
-from wg_common.class_means import (
+from wg_common.errors import DecodeError, VerificationError
+from wg_common.inference import posterior as posteriors
+from wg_common.inference.posterior import (
     Posterior,
     complete,
     discriminant,
@@ -18,7 +19,6 @@ from wg_common.class_means import (
     own_share,
     solve,
 )
-from wg_common.errors import DecodeError, VerificationError
 
 K, D = 4, 6
 Floats = NDArray[np.float64]
@@ -120,7 +120,7 @@ def test_records_without_a_label_move_the_centre_and_nothing_private_is_needed()
 def test_logits_count_how_frequent_a_class_is_and_absent_ones_as_average(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(class_means, "PSEUDO_RECORDS", 1e12)  # the public covariance alone
+    monkeypatch.setattr(posteriors, "PSEUDO_RECORDS", 1e12)  # the public covariance alone
     posterior = _posterior()
     x, y = _records(5, (2, 9, 4, 0))
     means = solve(posterior, exact_evidence(x, y, K))

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wg_common import container
 from wg_common.errors import DecodeError
+from wg_common.wire import container
 
 NAMES = ("manifest", "body")
 

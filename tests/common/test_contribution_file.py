@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from wg_common import canonical, container, signing
-from wg_common import contribution_file as cf
 from wg_common.errors import DecodeError, VerificationError
 from wg_common.privacy.events import dp_sgd_event, gaussian_event
+from wg_common.wire import canonical, container, signing
+from wg_common.wire import contribution_file as cf
 
 KEY = signing.generate()
 PUBLIC = KEY.public_key()

@@ -110,7 +110,7 @@ def test_every_file_of_code_counts_and_nothing_else() -> None:
         assert installed_code.digest_of({**files, path: b""}).sha256 != whole.sha256
     for path in (
         "wg_client/__pycache__/plant.cpython-311.pyc",
-        "wg_server/cli.py",
+        "wg_server/cli/main.py",
         "wg_client/x.md",
     ):
         assert installed_code.digest_of({**files, path: b""}).sha256 == whole.sha256
@@ -138,8 +138,8 @@ def test_a_wheel_has_the_digest_of_its_installation(tmp_path: Path) -> None:
     [
         {"start.pth": b"import evil"},
         {"wg_client.py": b""},
-        {"weightgate-1.data/purelib/wg_client/plant.py": b""},
-        {"wg_client/../wg_client/plant.py": b""},
+        {"weightgate-1.data/purelib/wg_client/data/plant.py": b""},
+        {"wg_client/../wg_client/data/plant.py": b""},
         {"torch/__init__.py": b""},
         {"wg_client/big.md": bytes(2000)},
         {f"wg_client/{number}.md": b"" for number in range(30)},

@@ -8,8 +8,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from wg_common import signing
 from wg_common.errors import ConfigError, DecodeError, VerificationError
+from wg_common.wire import signing
 
 
 def test_a_signature_holds_for_its_message_context_and_key_only() -> None:

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wg_common import canonical, container, signing
-from wg_common import statistics_file as sf
 from wg_common.errors import DecodeError, VerificationError
 from wg_common.privacy.mechanism import sigma_for
 from wg_common.privacy.schema import default_schema
+from wg_common.wire import canonical, container, signing
+from wg_common.wire import statistics_file as sf
 
 KEY = signing.generate()
 PUBLIC = KEY.public_key()

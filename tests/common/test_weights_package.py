@@ -15,9 +15,9 @@ import pytest
 import safetensors.numpy
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from wg_common import container, signing, weights_file, weights_package
 from wg_common.errors import ConfigError, DecodeError, VerificationError
-from wg_common.weights_package import Candidate, Tensors, WeightsManifest
+from wg_common.wire import container, signing, weights_file, weights_package
+from wg_common.wire.weights_package import Candidate, Tensors, WeightsManifest
 
 KEY = signing.generate()
 ONE = np.ones(1, np.float32)

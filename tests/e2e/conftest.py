@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.e2e.fleet_support import Plant, enrol_plant, make_home, running
 
-from wg_server.home import ServerHome
+from wg_server.site.home import ServerHome
 
 
 @pytest.fixture(autouse=True)

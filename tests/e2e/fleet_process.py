@@ -19,13 +19,14 @@ from pathlib import Path
 
 from tests.e2e.fleet_support import FAST, answer_synthetic, base_package
 
-from wg_client import config as configuration
-from wg_client.home import ClientHome
-from wg_client.node import Handlers, Witness, run_node
-from wg_common import atomic, signing, weights_package
-from wg_common.protocol import StatisticsQuery
-from wg_server.home import ServerHome
-from wg_server.serve import serve, signals
+from wg_client.fleet.node import Handlers, Witness, run_node
+from wg_client.site import config as configuration
+from wg_client.site.home import ClientHome
+from wg_common import atomic
+from wg_common.wire import signing, weights_package
+from wg_common.wire.protocol import StatisticsQuery
+from wg_server.operation.serve import serve, signals
+from wg_server.site.home import ServerHome
 
 
 def main() -> None:

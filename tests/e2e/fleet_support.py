@@ -18,34 +18,35 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from wg_client import config as configuration
-from wg_client import enrolment, sharing
-from wg_client.config import ClientConfig, DataConfig, PrivacyConfig
-from wg_client.config import ServerConfig as Pinned
-from wg_client.home import ClientHome
-from wg_client.node import Handlers, NodeOptions, Witness, run_node
-from wg_common import canonical, protocol, signing, weights_package
+from wg_client.fleet import enrolment
+from wg_client.fleet.node import Handlers, NodeOptions, Witness, run_node
+from wg_client.site import config as configuration
+from wg_client.site import sharing
+from wg_client.site.config import ClientConfig, DataConfig, PrivacyConfig
+from wg_client.site.config import ServerConfig as Pinned
+from wg_client.site.home import ClientHome
 from wg_common.ledger.charging import statistics_request
 from wg_common.ledger.store import DatasetRecord, Ledger
 from wg_common.privacy.exact import exact_statistics
 from wg_common.privacy.mechanism import release_statistics, sigma_for
 from wg_common.privacy.schema import default_schema
-from wg_common.protocol import StatisticsQuery
-from wg_common.statistics_file import (
+from wg_common.wire import canonical, protocol, signing, weights_package
+from wg_common.wire.protocol import StatisticsQuery
+from wg_common.wire.statistics_file import (
     CoveredStatistics,
     StatisticsManifest,
     encode_covered,
     encode_release,
     integers_to_bytes,
 )
-from wg_common.weights_package import Candidate, WeightsManifest
-from wg_server.enrolment import make_token
-from wg_server.home import ServerConfig, ServerHome
-from wg_server.initialise import free_ports, initialise
-from wg_server.intake import Release
-from wg_server.queue import Campaign, CampaignQueue
-from wg_server.serve import serve
-from wg_server.store import Store
+from wg_common.wire.weights_package import Candidate, WeightsManifest
+from wg_server.campaigns.intake import Release
+from wg_server.fleet.enrolment import make_token
+from wg_server.operation.initialise import free_ports, initialise
+from wg_server.operation.serve import serve
+from wg_server.site.home import ServerConfig, ServerHome
+from wg_server.store.queue import Campaign, CampaignQueue
+from wg_server.store.sites import Store
 
 LABELS = ("good", "scratch", "pit")
 DIMENSION = 8

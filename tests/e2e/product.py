@@ -23,21 +23,23 @@ from tests.client.conftest import LABELS, pictures, write_npz
 from tests.e2e.fleet_support import healthy, make_home, running, wait_until
 from tests.server.generator.conftest import World
 
-from wg_client import model_store
-from wg_client.config import PrivacyConfig
-from wg_client.home import ClientHome
-from wg_client.initialise import DataChoice, initialise
-from wg_common import atomic, canonical, protocol, signing
+from wg_client.fleet.initialise import DataChoice, initialise
+from wg_client.models import store as model_store
+from wg_client.site.config import PrivacyConfig
+from wg_client.site.home import ClientHome
+from wg_common import atomic
 from wg_common.ledger.store import Ledger, Spent
-from wg_common.nets.encoder import fit_encoder, raw_features
-from wg_common.statistics_file import decode_covered
-from wg_server.enrolment import make_token
-from wg_server.generator import codec, memory, package
-from wg_server.generator.denoiser import Denoiser, DenoiserConfig
-from wg_server.generator.knowledge import crossfit
-from wg_server.generator.package import Parts
-from wg_server.home import ServerHome
-from wg_server.store import Store
+from wg_common.nets.encoder.module import fit_encoder, raw_features
+from wg_common.wire import canonical, protocol, signing
+from wg_common.wire.statistics_file import decode_covered
+from wg_server.fleet.enrolment import make_token
+from wg_server.generator.heads import codec, package
+from wg_server.generator.heads.denoiser import Denoiser, DenoiserConfig
+from wg_server.generator.heads.package import Parts
+from wg_server.generator.prior import retrieval
+from wg_server.generator.prior.fitted import crossfit
+from wg_server.site.home import ServerHome
+from wg_server.store.sites import Store
 
 ROOT = Path(__file__).parents[2]
 SEAMS = Path(__file__).parent / "seams"
@@ -69,7 +71,7 @@ def generator_package(encoder: bytes) -> bytes:
             denoiser=denoiser.eval(),
             codec=codec.fit_codec(draws, 8),
             priors=knowledge.priors,
-            memory=memory.measured(knowledge.memory),
+            memory=retrieval.measured(knowledge.memory),
         )
     )
 

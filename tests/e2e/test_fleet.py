@@ -18,8 +18,8 @@ from tests.e2e.fleet_support import (
     wait_until,
 )
 
-from wg_client.inbox import Inbox
-from wg_client.node import Handlers, run_node
+from wg_client.fleet.inbox import Inbox
+from wg_client.fleet.node import Handlers, run_node
 from wg_common.errors import (
     BudgetExceeded,
     ConfigError,
@@ -29,10 +29,10 @@ from wg_common.errors import (
     PolicyRefused,
     WgError,
 )
-from wg_server.home import ServerHome
-from wg_server.queue import CampaignQueue
-from wg_server.serve import serve
-from wg_server.store import Store
+from wg_server.operation.serve import serve
+from wg_server.site.home import ServerHome
+from wg_server.store.queue import CampaignQueue
+from wg_server.store.sites import Store
 
 
 def test_a_campaign_brings_statistics_in_and_packages_out(

@@ -12,7 +12,7 @@ from tests.e2e.fleet_support import (
     wait_until,
 )
 
-from wg_server.home import ServerHome
+from wg_server.site.home import ServerHome
 
 
 def test_a_plant_answers_while_a_package_is_applied(server: ServerHome, plant: Plant) -> None:

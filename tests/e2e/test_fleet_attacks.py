@@ -42,19 +42,20 @@ from tests.e2e.fleet_support import (
     wait_until,
 )
 
-from wg_client import config as configuration
-from wg_client import enrolment, link, transport
-from wg_client.home import ClientHome
-from wg_common import fleet, key_files, protocol, statistics_file
+from wg_client.connection import link, transport
+from wg_client.fleet import enrolment
+from wg_client.site import config as configuration
+from wg_client.site.home import ClientHome
 from wg_common.errors import ConfigError, PeerError, VerificationError
-from wg_common.protocol import WITNESS_PATH
-from wg_common.statistics_file import encode_covered
-from wg_server import campaigns
-from wg_server.enrolment import make_token
+from wg_common.wire import fleet, key_files, protocol, statistics_file
+from wg_common.wire.protocol import WITNESS_PATH
+from wg_common.wire.statistics_file import encode_covered
+from wg_server.campaigns import worker
 from wg_server.fleet import adapter, listener
+from wg_server.fleet.enrolment import make_token
 from wg_server.fleet.guards import BodyLimit
-from wg_server.home import ServerHome
-from wg_server.store import Store
+from wg_server.site.home import ServerHome
+from wg_server.store.sites import Store
 
 
 def node_client(plant: Plant, *, key_of: Plant | None = None) -> FleetHttpClient:
@@ -252,7 +253,7 @@ def test_a_node_declines_a_run_for_another_app(
 def test_a_node_declines_an_unknown_message_type(
     server: ServerHome, plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(campaigns._Collecting, "kind", "query.everything")
+    monkeypatch.setattr(worker._Collecting, "kind", "query.everything")
     with plant.running():
         done = finished(server, start_campaign(server, ["plant-a"]))
     (task,) = done.tasks

@@ -25,14 +25,15 @@ from tests.e2e.fleet_support import (
     start_campaign,
 )
 
-from wg_client import enrolment, link
-from wg_common import fleet, key_files
+from wg_client.connection import link
+from wg_client.fleet import enrolment
 from wg_common.errors import DecodeError
-from wg_common.protocol import StatisticsQuery
-from wg_server import airgap
-from wg_server.home import ServerHome
-from wg_server.queue import CampaignQueue
-from wg_server.store import Store
+from wg_common.wire import fleet, key_files
+from wg_common.wire.protocol import StatisticsQuery
+from wg_server.campaigns import airgap
+from wg_server.site.home import ServerHome
+from wg_server.store.queue import CampaignQueue
+from wg_server.store.sites import Store
 
 
 @contextmanager

@@ -40,21 +40,22 @@ from tests.e2e.fleet_support import (
 )
 from tests.e2e.test_fleet_processes import ROOT, answers, models, process
 
-from wg_client import config as configuration
-from wg_client import enrolment, inbox, link, transport
-from wg_client import node as nodes
-from wg_client.home import ClientHome
-from wg_client.node import Handlers, run_node
-from wg_client.policy import check_query
-from wg_common import fleet, protocol
+from wg_client.connection import link, transport
+from wg_client.fleet import enrolment, inbox
+from wg_client.fleet import node as nodes
+from wg_client.fleet.node import Handlers, run_node
+from wg_client.site import config as configuration
+from wg_client.site.home import ClientHome
+from wg_client.site.policy import check_query
 from wg_common.errors import ConfigError, DecodeError, PeerError, PolicyRefused, StorageError
-from wg_common.protocol import WITNESS_PATH
-from wg_server import schema
-from wg_server.database import open_engine
-from wg_server.enrolment import make_token
-from wg_server.home import ServerHome
-from wg_server.queue import Campaign, CampaignQueue
-from wg_server.store import Store
+from wg_common.wire import fleet, protocol
+from wg_common.wire.protocol import WITNESS_PATH
+from wg_server.fleet.enrolment import make_token
+from wg_server.site.home import ServerHome
+from wg_server.store import schema
+from wg_server.store.database import open_engine
+from wg_server.store.queue import Campaign, CampaignQueue
+from wg_server.store.sites import Store
 
 LIFE_SECONDS = 5
 """Life of a message in tests that outlast it; a busy machine must answer within it."""
@@ -395,7 +396,10 @@ def test_a_node_of_another_version_is_told_so_on_both_sides(
         done = finished(server, start_campaign(server, ["plant-a"]))
     assert (done.tasks[0].state, done.tasks[0].code) == ("refused", fleet.APP_MISMATCH)
     told = [record for record in caplog.records if "update the older side" in record.getMessage()]
-    assert {record.name for record in told} == {"wg_client.node", "wg_server.campaigns"}
+    assert {record.name for record in told} == {
+        "wg_client.fleet.node",
+        "wg_server.campaigns.worker",
+    }
     assert plant.steps == []
 
 

@@ -19,22 +19,24 @@ from tests.e2e.fleet_support import (
     wait_until,
 )
 
-from wg_client import config as configuration
-from wg_client import enrolment, link, reenrolment, rotation
-from wg_client.cli import group as client
-from wg_common import atomic, canonical, protocol, signing
+from wg_client.cli.main import group as client
+from wg_client.connection import link
+from wg_client.fleet import enrolment, reenrolment, rotation
+from wg_client.site import config as configuration
+from wg_common import atomic
 from wg_common.audit import verification
 from wg_common.errors import ConfigError, PeerError
 from wg_common.ledger import witness as witnesses
 from wg_common.ledger.anchors import Anchors, KnownWitness
 from wg_common.ledger.store import Ledger
-from wg_common.protocol import KeyRotation
-from wg_server.cli import main_group as operator
-from wg_server.enrolment import make_token
-from wg_server.home import ServerHome
-from wg_server.queue import Campaign
-from wg_server.rotation import rotate_keys
-from wg_server.store import Site, Store
+from wg_common.wire import canonical, protocol, signing
+from wg_common.wire.protocol import KeyRotation
+from wg_server.cli.main import main_group as operator
+from wg_server.fleet.enrolment import make_token
+from wg_server.operation.rotation import rotate_keys
+from wg_server.site.home import ServerHome
+from wg_server.store.queue import Campaign
+from wg_server.store.sites import Site, Store
 
 
 def run(group: Any, *words: object) -> Any:

@@ -23,8 +23,8 @@ from tests.e2e.fleet_support import (
     wait_until,
 )
 
-from wg_client import config as configuration
-from wg_client import freeze as freezing
+from wg_client.release import freeze as freezing
+from wg_client.site import config as configuration
 
 PROGRAMS = Path(sys.executable).parent
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from wg_client import node as nodes
+from wg_client.fleet import node as nodes
 from wg_common.errors import DataError
 from wg_common.privacy import timing
-from wg_server.home import ServerHome
+from wg_server.site.home import ServerHome
 
 from .fleet_support import Plant, finished, start_campaign, wait_until
 

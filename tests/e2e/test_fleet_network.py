@@ -30,10 +30,10 @@ from tests.e2e.product import (
     serving,
 )
 
-from wg_common import protocol
-from wg_server.enrolment import make_token
-from wg_server.home import ServerHome
-from wg_server.store import Store
+from wg_common.wire import protocol
+from wg_server.fleet.enrolment import make_token
+from wg_server.site.home import ServerHome
+from wg_server.store.sites import Store
 
 
 @pytest.fixture(scope="module")

@@ -19,14 +19,15 @@ from tests.e2e.fleet_support import (
     wait_until,
 )
 
-from wg_client import config as configuration
-from wg_client import download, link, transport
-from wg_client.config import LimitsConfig
-from wg_common import fleet, protocol
+from wg_client.connection import link, transport
+from wg_client.fleet import download
+from wg_client.site import config as configuration
+from wg_client.site.config import LimitsConfig
 from wg_common.errors import PeerError
-from wg_server.home import ServerHome
-from wg_server.queue import Campaign, CampaignQueue
-from wg_server.store import Store
+from wg_common.wire import fleet, protocol
+from wg_server.site.home import ServerHome
+from wg_server.store.queue import Campaign, CampaignQueue
+from wg_server.store.sites import Store
 
 
 @pytest.fixture

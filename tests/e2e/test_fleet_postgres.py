@@ -20,8 +20,8 @@ from tests.e2e.fleet_support import (
 from tests.server import postgres
 
 from wg_common.errors import ConfigError
-from wg_server.home import ServerHome
-from wg_server.serve import serve
+from wg_server.operation.serve import serve
+from wg_server.site.home import ServerHome
 
 CUT = sa.text(
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"

@@ -25,10 +25,10 @@ from tests.e2e.fleet_support import (
     wait_until,
 )
 
-from wg_common.statistics_file import decode_covered
-from wg_server.home import ServerHome
-from wg_server.queue import CampaignQueue
-from wg_server.store import Store
+from wg_common.wire.statistics_file import decode_covered
+from wg_server.site.home import ServerHome
+from wg_server.store.queue import CampaignQueue
+from wg_server.store.sites import Store
 
 ROOT = Path(__file__).parents[2]
 

@@ -33,15 +33,17 @@ from starlette.routing import Route
 from tests.e2e.fleet_support import Plant, enrol_plant, make_home, running
 from tests.e2e.test_fleet_attacks import activate, node_client
 
-from wg_client import enrolment, identity, link, transport
-from wg_client.home import ClientHome
-from wg_common import key_files, protocol
-from wg_server import pki
-from wg_server import serve as serving
-from wg_server.enrolment import CA_PATH, make_token
+from wg_client.connection import link, transport
+from wg_client.fleet import enrolment
+from wg_client.site import identity
+from wg_client.site.home import ClientHome
+from wg_common.wire import key_files, protocol
+from wg_server.fleet.enrolment import CA_PATH, make_token
 from wg_server.fleet.listener import Listener
-from wg_server.home import ServerHome
-from wg_server.store import Store
+from wg_server.operation import serve as serving
+from wg_server.site import pki
+from wg_server.site.home import ServerHome
+from wg_server.store.sites import Store
 
 LISTENING: dict[str, Any] = {}
 FLOWER = "/v1/fleet/"

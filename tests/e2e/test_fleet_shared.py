@@ -24,21 +24,21 @@ from tests.e2e.fleet_support import (
     wait_until,
 )
 
-from wg_client import config as configuration
-from wg_client import reenrolment
-from wg_client.cli import group as client
-from wg_client.release import open_ledger
-from wg_common import protocol, signing
+from wg_client.cli.main import group as client
+from wg_client.fleet import reenrolment
+from wg_client.release.query import open_ledger
+from wg_client.site import config as configuration
 from wg_common.audit import verification
 from wg_common.audit.cli import group as auditor
 from wg_common.errors import ConfigError
 from wg_common.ledger.anchors import Anchors, KnownWitness
 from wg_common.ledger.store import DatasetRecord
-from wg_server.cli import main_group as operator
-from wg_server.enrolment import make_token
-from wg_server.home import ServerHome
-from wg_server.queue import Campaign
-from wg_server.store import Store
+from wg_common.wire import protocol, signing
+from wg_server.cli.main import main_group as operator
+from wg_server.fleet.enrolment import make_token
+from wg_server.site.home import ServerHome
+from wg_server.store.queue import Campaign
+from wg_server.store.sites import Store
 
 ROOT = Path(__file__).parents[2]
 

@@ -32,12 +32,12 @@ from tests.e2e.fleet_support import (
 from tests.e2e.product import BIN, Command, seams
 from tests.e2e.test_fleet_contract import pump
 
-from wg_client import link
-from wg_common import key_files
-from wg_server import serve as serving
+from wg_client.connection import link
+from wg_common.wire import key_files
 from wg_server.fleet.adapter import FleetState
-from wg_server.home import ServerHome
-from wg_server.initialise import free_ports
+from wg_server.operation import serve as serving
+from wg_server.operation.initialise import free_ports
+from wg_server.site.home import ServerHome
 
 SUPERNODE = BIN / "flower-supernode"
 pytestmark = pytest.mark.skipif(not SUPERNODE.is_file(), reason="flower-supernode is not installed")

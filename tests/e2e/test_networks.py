@@ -10,24 +10,24 @@ import numpy as np
 import pytest
 from tests.e2e.fleet_support import make_home, running
 
-from wg_client import predict
-from wg_client.apply import apply_package
-from wg_client.config import PrivacyConfig
-from wg_client.home import ClientHome
-from wg_client.initialise import DataChoice, initialise
-from wg_client.release import answer_query
-from wg_common import protocol
+from wg_client.fleet.initialise import DataChoice, initialise
+from wg_client.models import predict
+from wg_client.release.query import answer_query
+from wg_client.selection.apply import apply_package
+from wg_client.site.config import PrivacyConfig
+from wg_client.site.home import ClientHome
 from wg_common.errors import PolicyRefused
-from wg_common.protocol import StatisticsQuery
-from wg_server.airgap import generate_from_file
-from wg_server.enrolment import make_token
-from wg_server.generator.generate import load_generator
+from wg_common.wire import protocol
+from wg_common.wire.protocol import StatisticsQuery
+from wg_server.campaigns.airgap import generate_from_file
+from wg_server.fleet.enrolment import make_token
+from wg_server.generator.heads.generate import load_generator
 from wg_server.generator.networks.generate import load_networks
 from wg_server.generator.networks.plan import NetworkTraining
+from wg_server.generator.pipeline import train
 from wg_server.generator.plan import GeneratorPlan
-from wg_server.generator.train import train
-from wg_server.home import ServerHome
-from wg_server.store import Store
+from wg_server.site.home import ServerHome
+from wg_server.store.sites import Store
 from wg_server.zoo.build import build
 from wg_server.zoo.plan import EncoderPlan, NetworksPlan, SourcePlan, ZooPlan
 from wg_server.zoo.procedural import families

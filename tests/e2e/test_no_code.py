@@ -47,20 +47,20 @@ from tests.e2e.fleet_support import (
     wait_until,
 )
 
-from wg_client import node as nodes
-from wg_client.config import PrivacyConfig
-from wg_client.home import ClientHome
-from wg_client.initialise import DataChoice, initialise
-from wg_common import fleet, key_files, protocol
+from wg_client.fleet import node as nodes
+from wg_client.fleet.initialise import DataChoice, initialise
+from wg_client.site.config import PrivacyConfig
+from wg_client.site.home import ClientHome
 from wg_common.errors import ConfigError, DecodeError
-from wg_common.nets.encoder import load_encoder
-from wg_server import serve as serving
-from wg_server.enrolment import make_token
+from wg_common.nets.encoder.module import load_encoder
+from wg_common.wire import fleet, key_files, protocol
 from wg_server.fleet import adapter
 from wg_server.fleet.adapter import FleetRun, FleetState
-from wg_server.home import ServerHome
-from wg_server.queue import CampaignQueue
-from wg_server.store import Store
+from wg_server.fleet.enrolment import make_token
+from wg_server.operation import serve as serving
+from wg_server.site.home import ServerHome
+from wg_server.store.queue import CampaignQueue
+from wg_server.store.sites import Store
 
 # ---------------------------------------------------------------------------------- by the source
 
@@ -147,7 +147,10 @@ def test_no_module_that_a_client_loads_can_turn_bytes_into_code() -> None:
                 assert words.get("allow_pickle") == "False", module
             if function == "torch.load":
                 # The trunk's weights, from an installed package, after their hash was compared.
-                assert module == "wg_common.nets.trunk" and words.get("weights_only") == "True"
+                assert (
+                    module == "wg_common.nets.encoder.image_trunk"
+                    and words.get("weights_only") == "True"
+                )
 
 
 def test_the_node_takes_from_flower_what_it_needs_and_no_loader_of_apps() -> None:
@@ -157,13 +160,15 @@ def test_the_node_takes_from_flower_what_it_needs_and_no_loader_of_apps() -> Non
         for module, tree in trees.items()
         if any(name.split(".")[0] == "flwr" for name, _ in imported(tree))
     }
-    assert users == {"wg_client.node"}
-    used = {name for name, _ in imported(trees["wg_client.node"]) if name.startswith("flwr")}
+    assert users == {"wg_client.fleet.node"}
+    used = {name for name, _ in imported(trees["wg_client.fleet.node"]) if name.startswith("flwr")}
     assert used <= _FLOWER, used - _FLOWER
-    names = {found.id for found in ast.walk(trees["wg_client.node"]) if isinstance(found, ast.Name)}
+    names = {
+        found.id for found in ast.walk(trees["wg_client.fleet.node"]) if isinstance(found, ast.Name)
+    }
     attributes = {
         found.attr
-        for found in ast.walk(trees["wg_client.node"])
+        for found in ast.walk(trees["wg_client.fleet.node"])
         if isinstance(found, ast.Attribute)
     }
     assert not (names | attributes) & {"GetFab", "GetFabRequest", "load_app", "install_from_fab"}

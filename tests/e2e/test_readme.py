@@ -14,9 +14,9 @@ import pytest
 from demo.processes import Processes, processes
 from PIL import Image
 
-from wg_client.cli import group as client
+from wg_client.cli.main import group as client
 from wg_common.audit.cli import group as auditor
-from wg_server.cli import main_group as operator
+from wg_server.cli.main import main_group as operator
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {"wg-client": client, "wg-server": operator, "wg-audit": auditor}

@@ -14,9 +14,9 @@ from tests.e2e.fleet_support import make_home
 from tests.e2e.test_networks import TRAINING, ZOO
 from tests.server.generator.ranked import ended, start
 
-from wg_common import canonical
-from wg_server.generator.train import train
-from wg_server.home import ServerHome
+from wg_common.wire import canonical
+from wg_server.generator.pipeline import train
+from wg_server.site.home import ServerHome
 from wg_server.zoo.build import build
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wg_common.ledger import merkle
 from wg_common.ledger.store import Ledger
-from wg_server.succession import Beginning
+from wg_server.store.succession import Beginning
 
 UNSEEN = Beginning(genesis="00" * 32, predecessor=None, cosign=lambda known: (b"0", 1, None))
 """Leaves a memory that is no checkpoint."""

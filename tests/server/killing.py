@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-_WORDS = "from wg_server.cli import main; main()"
+_WORDS = "from wg_server.cli.main import main; main()"
 _SECONDS = 240
 
 

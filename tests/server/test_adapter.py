@@ -7,8 +7,8 @@ import importlib.metadata
 import pytest
 from flwr.superlink.routers.fleet.router import router
 
-from wg_common import fleet
 from wg_common.errors import DecodeError
+from wg_common.wire import fleet
 from wg_server.fleet.adapter import FleetState
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import httpx
 from starlette.types import ASGIApp
 
-from wg_server.admin import admin_app, render_metrics
-from wg_server.store import Store
+from wg_server.console.admin import admin_app, render_metrics
+from wg_server.store.sites import Store
 
 
 def test_health_is_one_word_and_metrics_need_the_token(

@@ -9,17 +9,20 @@ import pytest
 from tests.server.test_cli import document, run
 from tests.server.test_succession import Central, grow, ledger_of
 
-from wg_common import auditor_record, cli, signing
+from wg_common import cli
 from wg_common.audit.cli import group as auditor
-from wg_common.auditor_record import BUDGET_UNKNOWN, FIRST
 from wg_common.errors import ConfigError, DecodeError
+from wg_common.ledger import auditor_record
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import export as exports
 from wg_common.ledger import note as notes
-from wg_server import auditors, schema
+from wg_common.ledger.auditor_record import BUDGET_UNKNOWN, FIRST
+from wg_common.wire import signing
+from wg_server.campaigns import auditors
 from wg_server.fleet import endpoints
-from wg_server.home import ServerHome
-from wg_server.store import Store, StoredRelease
+from wg_server.site.home import ServerHome
+from wg_server.store import schema
+from wg_server.store.sites import Store, StoredRelease
 
 SITE = "plant-a"
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from wg_common import cli, protocol
-from wg_server.cli import main_group
-from wg_server.home import ServerHome
+from wg_common import cli
+from wg_common.wire import protocol
+from wg_server.cli.main import main_group
+from wg_server.site.home import ServerHome
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
@@ -99,7 +100,7 @@ def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
     code = (
         "import sys\n"
         "from wg_common import cli\n"
-        "from wg_server.cli import main_group\n"
+        "from wg_server.cli.main import main_group\n"
         "try:\n"
         "    cli.run(main_group, ['--help'])\n"
         "finally:\n"

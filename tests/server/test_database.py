@@ -12,8 +12,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from wg_common.errors import ConfigError, WgError
-from wg_server import database, schema
-from wg_server.database import Holder, open_engine, reading
+from wg_server.store import database, schema
+from wg_server.store.database import Holder, open_engine, reading
 
 
 def test_migrations_make_exactly_the_declared_tables(database_url: str) -> None:

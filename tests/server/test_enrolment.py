@@ -11,17 +11,17 @@ import pytest
 from cryptography import x509
 from starlette.types import ASGIApp
 
-from wg_client import identity
-from wg_client.home import ClientHome
-from wg_common import canonical, protocol, signing
+from wg_client.site import identity
+from wg_client.site.home import ClientHome
 from wg_common.errors import ConfigError, DecodeError, RefusedError
 from wg_common.ledger.store import Ledger
-from wg_common.protocol import EnrolmentReply, EnrolmentRequest
-from wg_server import enrolment as enrolments
-from wg_server import pki
-from wg_server.enrolment import Enrolment, make_token
-from wg_server.home import ServerHome
-from wg_server.store import Store
+from wg_common.wire import canonical, protocol, signing
+from wg_common.wire.protocol import EnrolmentReply, EnrolmentRequest
+from wg_server.fleet import enrolment as enrolments
+from wg_server.fleet.enrolment import Enrolment, make_token
+from wg_server.site import pki
+from wg_server.site.home import ServerHome
+from wg_server.store.sites import Store
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.server.enrolling import UNSEEN
 
-from wg_common.protocol import EnrolmentRequest
+from wg_common.wire.protocol import EnrolmentRequest
 from wg_server.fleet.guards import (
     PEER_STATE,
     SITE_STATE,
@@ -18,7 +18,7 @@ from wg_server.fleet.guards import (
     Identify,
     RateLimit,
 )
-from wg_server.store import Site, Store
+from wg_server.store.sites import Site, Store
 
 Headers = Iterable[tuple[bytes, bytes]]
 

@@ -11,16 +11,18 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from wg_common import canonical, fleet, protocol, weights_file
 from wg_common.errors import DecodeError
-from wg_common.fleet import Envelope
-from wg_common.protocol import Delivery, Receipt, Refusal
-from wg_server import campaigns, intake, schema
-from wg_server.campaigns import CampaignWorker
+from wg_common.wire import canonical, fleet, protocol, weights_file
+from wg_common.wire.fleet import Envelope
+from wg_common.wire.protocol import Delivery, Receipt, Refusal
+from wg_server.campaigns import intake
+from wg_server.campaigns import worker as campaign_worker
+from wg_server.campaigns.worker import CampaignWorker
 from wg_server.fleet.adapter import FleetRun, Reply
-from wg_server.home import ServerHome
-from wg_server.queue import CampaignQueue
-from wg_server.store import Site, Store, StoredRelease
+from wg_server.site.home import ServerHome
+from wg_server.store import schema
+from wg_server.store.queue import CampaignQueue
+from wg_server.store.sites import Site, Store, StoredRelease
 
 SITES = ("plant-a", "plant-b", "plant-c")
 HOSTILE = "plant-b"
@@ -111,7 +113,7 @@ def campaign(
         collect_seconds=60.0,
         deliver_seconds=60.0,
     )
-    monkeypatch.setattr(campaigns, "TICK_SECONDS", 0.001)
+    monkeypatch.setattr(campaign_worker, "TICK_SECONDS", 0.001)
     monkeypatch.setattr(intake, "open_release", lambda release: None)
     monkeypatch.setattr(weights_file, "sha256", lambda path: "0" * 64)
     monkeypatch.setattr(CampaignWorker, "_everybody", lambda self, encoder: [])

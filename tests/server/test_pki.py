@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from wg_common.errors import ConfigError, DecodeError
-from wg_server import pki
-from wg_server.home import ServerHome
+from wg_server.site import pki
+from wg_server.site.home import ServerHome
 
 HOUR = datetime.timedelta(hours=1)
 

@@ -13,7 +13,7 @@ from wg_common.privacy.exact import exact_statistics
 from wg_common.privacy.schema import StatisticsSchema, default_schema
 from wg_common.privacy.simulate import simulate_statistics
 from wg_common.privacy.statistics import NoisyStatistics
-from wg_server import plausibility
+from wg_server.campaigns import plausibility
 
 D = 24
 ENCODER = "ab" * 32

@@ -12,12 +12,13 @@ from alembic import command
 from alembic.config import Config
 
 from wg_common.errors import DecodeError, VerificationError
-from wg_common.fleet import Envelope
-from wg_server import database, intake, plausibility, quarantine, schema
-from wg_server.admin import render_metrics
-from wg_server.home import ServerHome
-from wg_server.queue import CampaignQueue
-from wg_server.store import Store, StoredRelease
+from wg_common.wire.fleet import Envelope
+from wg_server.campaigns import intake, plausibility
+from wg_server.console.admin import render_metrics
+from wg_server.site.home import ServerHome
+from wg_server.store import database, quarantine, schema
+from wg_server.store.queue import CampaignQueue
+from wg_server.store.sites import Store, StoredRelease
 
 from .test_cli import document, run
 from .test_isolation import HOSTILE, campaign, stored

@@ -6,9 +6,9 @@ import pytest
 import sqlalchemy as sa
 
 from wg_common.errors import ConfigError
-from wg_server import schema
-from wg_server.queue import Campaign, CampaignQueue
-from wg_server.store import Store, StoredRelease
+from wg_server.store import schema
+from wg_server.store.queue import Campaign, CampaignQueue
+from wg_server.store.sites import Store, StoredRelease
 
 
 @pytest.fixture

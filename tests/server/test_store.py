@@ -10,9 +10,9 @@ import pytest
 from tests.server.enrolling import UNSEEN
 
 from wg_common.errors import ConfigError, RefusedError, VerificationError
-from wg_common.protocol import EnrolmentRequest
-from wg_server.database import open_engine
-from wg_server.store import Store, StoredRelease
+from wg_common.wire.protocol import EnrolmentRequest
+from wg_server.store.database import open_engine
+from wg_server.store.sites import Store, StoredRelease
 
 NOW = 1000.0
 

@@ -12,21 +12,21 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
-from wg_client import identity
-from wg_client.home import ClientHome
-from wg_common import canonical, signing
-from wg_common.auditor_record import BUDGET_UNKNOWN, FIRST, NAMES_PREDECESSOR
+from wg_client.site import identity
+from wg_client.site.home import ClientHome
 from wg_common.errors import RefusedError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import recovery
+from wg_common.ledger.auditor_record import BUDGET_UNKNOWN, FIRST, NAMES_PREDECESSOR
 from wg_common.ledger.entries import Predecessor
 from wg_common.ledger.store import Ledger
-from wg_common.protocol import EnrolmentReply, EnrolmentRequest
-from wg_server import database, succession
-from wg_server.enrolment import Enrolment, make_token
+from wg_common.wire import canonical, signing
+from wg_common.wire.protocol import EnrolmentReply, EnrolmentRequest
 from wg_server.fleet.endpoints import Witness
-from wg_server.home import ServerHome
-from wg_server.store import Store
+from wg_server.fleet.enrolment import Enrolment, make_token
+from wg_server.site.home import ServerHome
+from wg_server.store import database, succession
+from wg_server.store.sites import Store
 
 SITE = "plant-a"
 

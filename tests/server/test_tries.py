@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wg_server.tries import Tries, network_of
+from wg_server.fleet.tries import Tries, network_of
 
 
 def test_a_key_is_let_in_as_often_as_it_may_and_again_after_a_minute() -> None:

@@ -9,13 +9,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.server.enrolling import beginning
 
-from wg_common import signing
 from wg_common.ledger.store import DatasetRecord, Ledger
 from wg_common.ledger.witness import WitnessFork, WitnessRefused
-from wg_common.protocol import EnrolmentRequest
+from wg_common.wire import signing
+from wg_common.wire.protocol import EnrolmentRequest
 from wg_server.fleet.endpoints import Witness
-from wg_server.home import ServerHome
-from wg_server.store import EVIDENCE_LIMIT, Site, Store
+from wg_server.site.home import ServerHome
+from wg_server.store.sites import EVIDENCE_LIMIT, Site, Store
 
 ORIGIN = "weightgate/plant-a/0123456789abcdef"
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wg_common import atomic, signing
+from wg_common import atomic
 from wg_common.errors import VerificationError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import history as histories
@@ -22,6 +22,7 @@ from wg_common.ledger.anchors import KnownWitness
 from wg_common.ledger.checkpoint import Checkpoint
 from wg_common.ledger.history import History
 from wg_common.ledger.note import Note
+from wg_common.wire import signing
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,14 +16,15 @@ from typing import TypeVar
 import msgspec
 import rfc8785
 
-from wg_common import atomic, canonical, container, contribution_file, statistics_file, typed
+from wg_common import atomic, typed
 from wg_common.audit import rederive
 from wg_common.audit.rederive import Layout
 from wg_common.errors import DecodeError, VerificationError
 from wg_common.ledger import entries, merkle
 from wg_common.ledger.entries import BlockShare, Charge
 from wg_common.ledger.history import History
-from wg_common.protocol import STATISTICS_KIND, STATISTICS_LIMIT
+from wg_common.wire import canonical, container, contribution_file, statistics_file
+from wg_common.wire.protocol import STATISTICS_KIND, STATISTICS_LIMIT
 
 CONTRIBUTION_SUFFIX = ".wgc"
 SUFFIXES = (".wgs", CONTRIBUTION_SUFFIX)

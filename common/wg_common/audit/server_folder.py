@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wg_common import auditor_record
 from wg_common.audit import freshness, received
 from wg_common.audit.freshness import OutsideCheckpoint
-from wg_common.auditor_record import LogRecord, ServerRecord, SiteRecord
 from wg_common.errors import VerificationError
+from wg_common.ledger import auditor_record
 from wg_common.ledger.anchors import Anchors, KnownWitness
+from wg_common.ledger.auditor_record import LogRecord, ServerRecord, SiteRecord
 
 
 @dataclass(frozen=True, slots=True)

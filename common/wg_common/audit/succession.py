@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wg_common.audit.freshness import OutsideCheckpoint
-from wg_common.auditor_record import BUDGET_UNKNOWN, FIRST, NAMES_PREDECESSOR, LogRecord
 from wg_common.errors import VerificationError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import merkle
+from wg_common.ledger.auditor_record import BUDGET_UNKNOWN, FIRST, NAMES_PREDECESSOR, LogRecord
 from wg_common.ledger.checkpoint import Checkpoint
 from wg_common.ledger.entries import Predecessor
 from wg_common.ledger.history import History

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from wg_common import canonical
 from wg_common.audit import freshness, server_folder, succession
 from wg_common.audit.accounts import (
     AloneFigures,
@@ -28,6 +27,7 @@ from wg_common.ledger import history as histories
 from wg_common.ledger.anchors import NOTHING, Anchors
 from wg_common.ledger.entries import Charge
 from wg_common.ledger.history import History, Source
+from wg_common.wire import canonical
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from wg_common import __version__, canonical, installed_code
+from wg_common import __version__, installed_code
 from wg_common.errors import ConfigError
 from wg_common.ledger.entries import (
     Assurance,
@@ -24,6 +24,7 @@ from wg_common.ledger.entries import (
 )
 from wg_common.privacy import events
 from wg_common.privacy.events import PrivacyEvent
+from wg_common.wire import canonical
 
 if TYPE_CHECKING:
     from wg_common.privacy.schema import StatisticsSchema

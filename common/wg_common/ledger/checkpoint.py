@@ -18,11 +18,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PublicKey,
 )
 
-from wg_common import signing
 from wg_common.errors import DecodeError, VerificationError
 from wg_common.ledger import note as notes
 from wg_common.ledger.merkle import HASH_SIZE
 from wg_common.ledger.note import Note, SignatureLine
+from wg_common.wire import signing
 
 _TIMESTAMP = struct.Struct(">Q")
 _ED25519_SIZE = 64

@@ -20,9 +20,10 @@ from typing import Annotated
 
 import msgspec
 
-from wg_common import canonical, numbers, typed
+from wg_common import numbers, typed
 from wg_common.errors import DecodeError
 from wg_common.privacy.events import PrivacyEvent
+from wg_common.wire import canonical
 
 VERSION = 1
 ENTRY_LIMIT = 1 << 20

@@ -1,6 +1,6 @@
 """The ledger export (``.wgl``): everything a verifier needs, and nothing else.
 
-A container (``wg_common.container``) with five sections:
+A container (``wg_common.wire.container``) with five sections:
 
 ========= ===================================================================================
 manifest  canonical record: origin, site, size, root, keys, witnesses, caps
@@ -26,13 +26,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, Self, TypeVar
 
-from wg_common import canonical, container
-from wg_common.container import Section, Span
 from wg_common.errors import ConfigError, DecodeError, VerificationError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import database, entries, merkle
 from wg_common.ledger.state import LedgerState
-from wg_common.protocol import LEDGER_KIND, LEDGER_LIMIT
+from wg_common.wire import canonical, container
+from wg_common.wire.container import Section, Span
+from wg_common.wire.protocol import LEDGER_KIND, LEDGER_LIMIT
 
 VERSION = 1
 SECTIONS = ("manifest", "entries", "hashes", "heads", "proofs")

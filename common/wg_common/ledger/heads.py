@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from wg_common import signing
 from wg_common.errors import VerificationError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import note as notes
 from wg_common.ledger.note import Note, SignatureLine
 from wg_common.ledger.state import LedgerState
+from wg_common.wire import signing
 
 
 def check_head(state: LedgerState, data: bytes) -> Note:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from wg_common import canonical, numbers, signing
+from wg_common import numbers
 from wg_common.errors import DecodeError, VerificationError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import database, entries, merkle, place
@@ -31,6 +31,7 @@ from wg_common.ledger.heads import check_head
 from wg_common.ledger.note import Note
 from wg_common.ledger.state import LedgerState
 from wg_common.privacy.events import PrivacyEvent
+from wg_common.wire import canonical, signing
 
 
 class Source(Protocol):

@@ -25,7 +25,6 @@ from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from wg_common import signing
 from wg_common.errors import ConfigError, VerificationError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import database, entries, heads, merkle
@@ -37,6 +36,7 @@ from wg_common.ledger.note import Note
 from wg_common.ledger.proof import Proof
 from wg_common.ledger.state import ROTATION_CONTEXT, LedgerState
 from wg_common.ledger.witness import WitnessRefused, WitnessRequest
+from wg_common.wire import signing
 
 Step = Callable[[str], None]
 Clock = Callable[[], int]

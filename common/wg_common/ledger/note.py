@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PublicKey,
 )
 
-from wg_common import signing
 from wg_common.errors import DecodeError, VerificationError
+from wg_common.wire import signing
 
 ED25519 = 1
 """Signature type: Ed25519 over the text."""

@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from wg_common import atomic, canonical
+from wg_common import atomic
 from wg_common.errors import ConfigError, DecodeError
+from wg_common.wire import canonical
 
 LEDGER = "ledger.sqlite"
 BUDGET_OF = "budget-of.json"

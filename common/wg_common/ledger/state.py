@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from wg_common import numbers, signing
+from wg_common import numbers
 from wg_common.errors import DecodeError, VerificationError, WgError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import entries, merkle
@@ -35,6 +35,7 @@ from wg_common.privacy.events import (
     STEPS_LIMIT,
     PrivacyEvent,
 )
+from wg_common.wire import signing
 
 ROTATION_CONTEXT = "ledger-rotation"
 _RHO_TOLERANCE = 1e-9

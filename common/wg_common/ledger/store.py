@@ -16,7 +16,6 @@ from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from wg_common import canonical
 from wg_common.errors import BudgetExceeded, ConfigError, RefusedError, VerificationError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import database, entries
@@ -26,6 +25,7 @@ from wg_common.ledger.entries import Assurance, BudgetState, Dataset, Predecesso
 from wg_common.ledger.log import Clock, Log, Step
 from wg_common.ledger.state import ChargeState, LineageState
 from wg_common.privacy.events import PrivacyEvent
+from wg_common.wire import canonical
 
 Accountant = Callable[[Sequence[PrivacyEvent], float], float]
 

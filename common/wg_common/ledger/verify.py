@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from wg_common import canonical, container, numbers, signing
+from wg_common import numbers
 from wg_common.errors import DecodeError, VerificationError
 from wg_common.ledger import charging, entries, proof
 from wg_common.ledger import checkpoint as checkpoints
@@ -21,8 +21,9 @@ from wg_common.ledger.entries import Charge, Entry, Release, Rotation
 from wg_common.ledger.proof import Proof
 from wg_common.ledger.state import ROTATION_CONTEXT, check_mechanism, parse_sigma
 from wg_common.ledger.witness import WitnessRequest, requests_of
-from wg_common.protocol import STATISTICS_KIND, STATISTICS_LIMIT
-from wg_common.statistics_file import (
+from wg_common.wire import canonical, container, signing
+from wg_common.wire.protocol import STATISTICS_KIND, STATISTICS_LIMIT
+from wg_common.wire.statistics_file import (
     MANIFEST_LIMIT,
     VERSION,
     CoveredStatistics,

@@ -19,7 +19,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PublicKey,
 )
 
-from wg_common import signing
 from wg_common.errors import DecodeError, PeerError, VerificationError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import merkle
@@ -27,6 +26,7 @@ from wg_common.ledger import note as notes
 from wg_common.ledger.checkpoint import Checkpoint
 from wg_common.ledger.note import Note
 from wg_common.ledger.proof import Proof, decode_hashes
+from wg_common.wire import signing
 
 OK = 200
 BAD_REQUEST = 400

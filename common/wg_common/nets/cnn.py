@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wg_common.nets import trunk as trunks
+from wg_common.nets.encoder import image_trunk as trunks
 
 PIXELS = 64
 

@@ -8,7 +8,7 @@ which keep *which* channel did what (but for one pair of channels in 256, whose 
 channel that is not there adds nothing, so that windows of different channels share a batch.
 
 Shape is seen after standardisation. Level enters as the window encoder has it, as the phase of a
-logarithm, which is bounded whatever the unit (``wg_common.nets.windows.level``).
+logarithm, which is bounded whatever the unit (``wg_common.nets.encoder.window_trunk.level``).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wg_common.errors import DataError
-from wg_common.nets import windows as encoder_trunk
-from wg_common.nets.window_limits import check_window
+from wg_common.modalities.windows import check_window
+from wg_common.nets.encoder import window_trunk as encoder_trunk
 
 LENGTH = 512
 """Samples of a view."""

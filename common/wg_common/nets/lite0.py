@@ -34,8 +34,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wg_common.errors import ConfigError
-from wg_common.nets import encoder as encoders
-from wg_common.nets import trunk as trunks
+from wg_common.nets.encoder import image_trunk as trunks
+from wg_common.nets.encoder import module as encoders
 
 PIXELS = 64
 FIRST = 8

@@ -15,7 +15,7 @@
 A set of tensors of a whole network is always all of it, whatever part the weight plan generates;
 the rest is the public base's. The encoder has no part in running them, but for ``lite0``: its base
 is the encoder, and no set holds what is the encoder's. What is done with them without knowing their
-kind is in ``wg_common.nets.whole``.
+kind is in ``wg_common.nets.network``.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wg_common.errors import ConfigError, DecodeError
-from wg_common.nets import whole as networks
-from wg_common.nets.encoder import Encoder, EncoderModule
-from wg_common.nets.encoder_package import Modality
+from wg_common.nets import network as networks
+from wg_common.nets.encoder.module import Encoder, EncoderModule
+from wg_common.nets.encoder.package import Modality
 
 LITE0_HEAD = "lite0-head"
 WINDOW_HEAD = "window-head"

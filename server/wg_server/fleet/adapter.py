@@ -66,11 +66,11 @@ from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoin
 from starlette.requests import Request
 from starlette.responses import Response
 
-from wg_common import fleet, protocol
 from wg_common.errors import DecodeError, InternalError
-from wg_common.fleet import Envelope
+from wg_common.wire import fleet, protocol
+from wg_common.wire.fleet import Envelope
 from wg_server.fleet.guards import SITE_STATE
-from wg_server.store import Site
+from wg_server.store.sites import Site
 
 log = logging.getLogger(__name__)
 
@@ -87,8 +87,8 @@ class Reply:
     Attributes:
         message_id: Flower's id of the message that is answered.
         envelope: The answer's content, if it has one.
-        error: Else why not: a word of ``wg_common.fleet``, or ``lost`` (the node went away or the
-            message expired: ask again).
+        error: Else why not: a word of ``wg_common.wire.fleet``, or ``lost`` (the node went away or
+            the message expired: ask again).
     """
 
     message_id: str
@@ -235,7 +235,7 @@ class FleetRun:
 
         Args:
             site: The site; its node must have been online once.
-            kind: Message type, one of ``wg_common.protocol``.
+            kind: Message type, one of ``wg_common.wire.protocol``.
             envelope: The content.
             seconds: How long it is good for.
 

@@ -17,7 +17,6 @@ from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse, Response
 from starlette.concurrency import run_in_threadpool
 
-from wg_common import canonical, protocol, signing
 from wg_common.errors import ConfigError, DecodeError, RefusedError, VerificationError
 from wg_common.ledger import proof, verify
 from wg_common.ledger import witness as rules
@@ -27,11 +26,12 @@ from wg_common.ledger.witness import (
     WitnessRequest,
     WitnessState,
 )
-from wg_common.protocol import KeyRotation
-from wg_server.enrolment import Enrolment, witness_name
+from wg_common.wire import canonical, protocol, signing
+from wg_common.wire.protocol import KeyRotation
+from wg_server.fleet.enrolment import Enrolment, witness_name
 from wg_server.fleet.guards import SITE_STATE
-from wg_server.home import ServerHome, WitnessPolicy
-from wg_server.store import Site, Store
+from wg_server.site.home import ServerHome, WitnessPolicy
+from wg_server.store.sites import Site, Store
 
 log = logging.getLogger(__name__)
 

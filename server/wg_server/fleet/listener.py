@@ -15,7 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from wg_common.errors import ConfigError
 from wg_server.fleet.guards import PEER_STATE
-from wg_server.home import ServerHome
+from wg_server.site.home import ServerHome
 
 log = logging.getLogger(__name__)
 

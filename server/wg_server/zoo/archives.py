@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.errors import DataError
-from wg_common.nets.window_limits import check_window
+from wg_common.modalities.windows import check_window
 
 Pictures = NDArray[np.uint8]
 T = TypeVar("T")

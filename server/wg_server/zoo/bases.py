@@ -24,13 +24,14 @@ import safetensors.numpy
 import torch
 from numpy.typing import NDArray
 
-from wg_common import atomic, canonical
+from wg_common import atomic
 from wg_common.errors import ConfigError, DecodeError
-from wg_common.nets import trunk as trunks
-from wg_common.nets import whole
-from wg_common.nets.encoder import load_encoder
-from wg_common.nets.encoder_package import PACKAGE_LIMIT
-from wg_server.home import ENCODER
+from wg_common.nets import network
+from wg_common.nets.encoder import image_trunk as trunks
+from wg_common.nets.encoder.module import load_encoder
+from wg_common.nets.encoder.package import PACKAGE_LIMIT
+from wg_common.wire import canonical
+from wg_server.site.home import ENCODER
 from wg_server.zoo import sources
 from wg_server.zoo.plan import NetworksPlan
 from wg_server.zoo.store import Entry, Zoo
@@ -69,16 +70,16 @@ def read_base(zoo: Path, architecture: str) -> tuple[dict[str, Array], str]:
     except (safetensors.SafetensorError, ValueError) as error:
         raise DecodeError(f"{path}: not a safetensors file: {error}") from error
     found = {name: tuple(value.shape) for name, value in tensors.items()}
-    if found != whole.trunk_shapes(architecture):
+    if found != network.trunk_shapes(architecture):
         raise DecodeError(f"{path}: not the trunk of {architecture}")
-    if whole.on_encoder(architecture):
+    if network.on_encoder(architecture):
         _check_origin(path, data)
     return tensors, canonical.sha256_hex(data)
 
 
 def _public(architecture: str, package: bytes) -> bytes:
     """The file of a base that is an encoder's network."""
-    tensors = whole.public_base(architecture, load_encoder(package))
+    tensors = network.public_base(architecture, load_encoder(package))
     return safetensors.numpy.save(tensors, _origin(canonical.sha256_hex(package)))
 
 
@@ -126,7 +127,7 @@ def make_base(
     path = base_path(zoo.root, architecture)
     if path.is_file():
         return
-    if whole.on_encoder(architecture):
+    if network.on_encoder(architecture):
         atomic.write_bytes(path, _public(architecture, encoder))
         return
     if not entries:
@@ -135,27 +136,27 @@ def make_base(
     with threads(1):
         lessons = [_lesson(zoo, entries[index], architecture, plan.base_images) for index in chosen]
         dimension = lessons[0][1].shape[1]
-        if dimension != whole.FEATURES:
+        if dimension != network.FEATURES:
             raise ConfigError(
                 f"zoo: the encoder has {dimension} features, and whole networks are taught"
-                f" {whole.FEATURES}; fit an encoder of that dimension, or leave 'networks' out"
+                f" {network.FEATURES}; fit an encoder of that dimension, or leave 'networks' out"
             )
         steps = round(plan.base_steps * _STEPS.get(architecture, 1.0))
         tensors = _distil(lessons, architecture, steps, seed)
     atomic.write_bytes(path, safetensors.numpy.save(tensors))
 
 
-def _lesson(zoo: Zoo, entry: Entry, architecture: str, count: int) -> tuple[whole.Batch, Array]:
+def _lesson(zoo: Zoo, entry: Entry, architecture: str, count: int) -> tuple[network.Batch, Array]:
     """Some records of a task, and what the encoder makes of them."""
     task = sources.load(entry.task)
     rng = np.random.default_rng((entry.task.seed, entry.task.family, entry.task.site, 9))
     rows = rng.permutation(len(task.records))[:count]
-    batch = whole.prepared(architecture, [task.records[row] for row in rows])
+    batch = network.prepared(architecture, [task.records[row] for row in rows])
     return batch, zoo.read(entry).features[rows]
 
 
 def _distil(
-    lessons: Sequence[tuple[whole.Batch, Array]], architecture: str, steps: int, seed: int
+    lessons: Sequence[tuple[network.Batch, Array]], architecture: str, steps: int, seed: int
 ) -> dict[str, Array]:
     """Half of the loss is on features, half on their deviations from the task's mean.
 
@@ -166,7 +167,7 @@ def _distil(
     target = np.concatenate([features for _, features in lessons]).astype(np.float64)
     between = float(target.var(axis=0).mean())
     within = float(np.mean([features.var(axis=0).mean() for _, features in lessons]))
-    model = whole.load_trunk(architecture, whole.draw_trunk(architecture, rng)).train()
+    model = network.load_trunk(architecture, network.draw_trunk(architecture, rng)).train()
     model = trunks.channels_last(model)
     optimiser = torch.optim.AdamW(model.parameters(), lr=_RATE, weight_decay=0.01)
     tasks = min(_TASKS, len(lessons))
@@ -179,11 +180,11 @@ def _distil(
             rows = rng.choice(len(lessons[index][0]), _PER_TASK)
             batches.append(lessons[index][0][rows])
             features.append(lessons[index][1][rows])
-        found = whole.together(model, batches)
+        found = network.together(model, batches)
         error = (found - torch.from_numpy(np.concatenate(features))).view(tasks, _PER_TASK, -1)
         centred = error - error.mean(dim=1, keepdim=True)
         loss = error.square().mean() / between + centred.square().mean() / within
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-    return whole.trunk_tensors(model)
+    return network.trunk_tensors(model)

@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common import atomic, canonical
+from wg_common import atomic
 from wg_common.errors import ConfigError
-from wg_common.nets import encoder as encoders
-from wg_common.nets import encoder_package
-from wg_server.home import ServerHome
+from wg_common.nets.encoder import module as encoders
+from wg_common.nets.encoder import package
+from wg_common.wire import canonical
+from wg_server.site.home import ServerHome
 from wg_server.zoo import contributions, devices, executors, heads, networks, sources
 from wg_server.zoo.plan import TaskSpec, ZooPlan, network_steps, tasks
 from wg_server.zoo.store import Entry, Weights, Zoo, pack
@@ -167,7 +168,7 @@ def _encoder(
     """The home's encoder. One that is there is kept: plants hold it."""
     windows = plan.modality == "windows"
     if home.encoder.is_file():
-        data = atomic.read_bytes(home.encoder, limit=encoder_package.PACKAGE_LIMIT)
+        data = atomic.read_bytes(home.encoder, limit=package.PACKAGE_LIMIT)
         found = encoders.load_encoder(data).modality
         if found != plan.modality:
             raise ConfigError(

@@ -21,19 +21,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common import atomic, canonical, signing
-from wg_common.contribution_file import (
+from wg_common import atomic
+from wg_common.errors import ConfigError, DataError, VerificationError
+from wg_common.nets import registry
+from wg_common.nets.encoder import module as encoders
+from wg_common.privacy.events import PrivacyEvent
+from wg_common.wire import canonical, signing
+from wg_common.wire.contribution_file import (
     CONTRIBUTION_LIMIT,
     ContributionManifest,
     decode_contribution,
     read_manifest,
 )
-from wg_common.errors import ConfigError, DataError, VerificationError
-from wg_common.nets import encoder as encoders
-from wg_common.nets import registry
-from wg_common.privacy.events import PrivacyEvent
-from wg_server.home import ServerHome
-from wg_server.store import Store
+from wg_server.site.home import ServerHome
+from wg_server.store.sites import Store
 from wg_server.zoo.plan import CONTRIBUTIONS, SourcePlan, ZooPlan
 
 SUFFIX = ".wgc"

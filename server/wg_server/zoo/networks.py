@@ -27,11 +27,12 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from wg_common import atomic, canonical
+from wg_common import atomic
 from wg_common.errors import DecodeError, VerificationError
-from wg_common.nets import registry, whole
-from wg_common.nets import trunk as trunks
+from wg_common.nets import network, registry
+from wg_common.nets.encoder import image_trunk as trunks
 from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
+from wg_common.wire import canonical
 from wg_server.zoo import bases, heads, sources
 from wg_server.zoo.plan import NetworksPlan
 from wg_server.zoo.store import ENTRY_LIMIT, OBJECT_LIMIT, Entry, Zoo
@@ -94,7 +95,7 @@ class Network:
     tensors: dict[str, Array]
     base_features: Array
     held: NDArray[np.int64]
-    inputs: whole.Batch
+    inputs: network.Batch
     elsewhere: dict[str, Array]
 
 
@@ -134,7 +135,7 @@ def build(
         workers: Number of processes.
         encoder: Package of the encoder.
     """
-    by_cost = sorted(plan.architectures, key=lambda name: -whole.width(name))
+    by_cost = sorted(plan.architectures, key=lambda name: -network.width(name))
     jobs = [(zoo.root, list(entries), name, plan, seed, encoder) for name in by_cost]
     todo = [(a, e) for a, e in wanted(entries, plan) if not _record(zoo.root, e.key, a).is_file()]
     if workers == 1:
@@ -187,7 +188,7 @@ def read(zoo: Zoo, entry: NetworkEntry) -> Network:
 def fine_tune(
     architecture: str,
     base: dict[str, Array],
-    images: whole.Batch,
+    images: network.Batch,
     labels: NDArray[np.int64],
     classes: int,
     *,
@@ -208,11 +209,11 @@ def fine_tune(
     Returns:
         The whole network's tensors.
     """
-    trunk = whole.load_trunk(architecture, base)
-    before = whole.features(trunk, images)
+    trunk = network.load_trunk(architecture, base)
+    before = network.features(trunk, images)
     weight, bias = heads.fit_head(before, labels, classes, penalty=_PENALTY)
     head = torch.nn.Linear(before.shape[1], classes)
-    model = trunks.channels_last(whole.NetworkModel(trunk, head))
+    model = trunks.channels_last(network.NetworkModel(trunk, head))
     with torch.no_grad():
         model.head.weight.copy_(torch.from_numpy(weight))
         model.head.bias.copy_(torch.from_numpy(bias))
@@ -227,7 +228,7 @@ def fine_tune(
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-    found = whole.trunk_tensors(trunk)
+    found = network.trunk_tensors(trunk)
     found[HEAD_WEIGHT] = model.head.weight.detach().numpy().copy()
     found[HEAD_BIAS] = model.head.bias.detach().numpy().copy()
     return found
@@ -236,11 +237,11 @@ def fine_tune(
 def accuracy(
     architecture: str,
     tensors: dict[str, Array],
-    images: whole.Batch,
+    images: network.Batch,
     labels: NDArray[np.int64],
 ) -> float:
     """Share of records that a network gets right; NaN without records."""
-    found = whole.features(whole.load_trunk(architecture, tensors), images)
+    found = network.features(network.load_trunk(architecture, tensors), images)
     logits = found @ tensors[HEAD_WEIGHT].T + tensors[HEAD_BIAS]
     return float((logits.argmax(axis=1) == labels).mean()) if len(labels) else float("nan")
 
@@ -261,14 +262,14 @@ def _network(job: tuple[Path, Entry, str, int]) -> str:
 def _build_network(zoo: Zoo, entry: Entry, architecture: str, steps: int) -> None:
     base, base_id = bases.read_base(zoo.root, architecture)
     task = sources.load(entry.task)
-    images = whole.prepared(architecture, task.records)
+    images = network.prepared(architecture, task.records)
     labels, classes = task.labels, len(task.names)
     rng = np.random.default_rng((entry.task.seed, entry.task.family, entry.task.site, 10))
     order = rng.permutation(len(labels))
     count = min(len(order) // 5, HELD_LIMIT)
     held, train = np.sort(order[:count]), order[count:]
 
-    def tuned(views: Sequence[whole.Batch], steps: int) -> dict[str, Array]:
+    def tuned(views: Sequence[network.Batch], steps: int) -> dict[str, Array]:
         seen = np.concatenate([view[train] for view in views])
         y = np.tile(labels[train], len(views))
         return fine_tune(architecture, base, seen, y, classes, steps=steps, rng=rng)
@@ -277,15 +278,15 @@ def _build_network(zoo: Zoo, entry: Entry, architecture: str, steps: int) -> Non
     elsewhere: dict[str, Array] = {}
     if entry.task.own and registry.known(architecture).modality == "images":
         others = sources.other_views(task.records, rng)
-        views = [images, *(whole.prepared(architecture, seen) for seen in others)]
-        elsewhere = whole.own(architecture, tuned(views, _STEPS_ELSEWHERE * steps))
+        views = [images, *(network.prepared(architecture, seen) for seen in others)]
+        elsewhere = network.own(architecture, tuned(views, _STEPS_ELSEWHERE * steps))
     data = safetensors.numpy.save(
         {
-            **whole.own(architecture, tensors),
+            **network.own(architecture, tensors),
             **{_ELSEWHERE + name: tensor for name, tensor in elsewhere.items()},
-            "base_features": whole.features(whole.load_trunk(architecture, base), images).astype(
-                np.float16
-            ),
+            "base_features": network.features(
+                network.load_trunk(architecture, base), images
+            ).astype(np.float16),
             "held": held.astype(np.int32),
             _INPUTS: images[held],
         }

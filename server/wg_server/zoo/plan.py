@@ -9,10 +9,12 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from wg_common import atomic, canonical, settings, typed
+from wg_common import atomic, settings, typed
 from wg_common.errors import ConfigError
-from wg_common.nets import encoder as encoders
-from wg_common.nets import encoder_package, registry
+from wg_common.nets import registry
+from wg_common.nets.encoder import module as encoders
+from wg_common.nets.encoder import package as encoder_package
+from wg_common.wire import canonical
 
 PLAN_LIMIT = 256 << 10
 DEFAULT = "default"

@@ -22,8 +22,9 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from wg_common import atomic, canonical
+from wg_common import atomic
 from wg_common.errors import DecodeError, VerificationError
+from wg_common.wire import canonical
 from wg_server.zoo.plan import TaskSpec
 
 OBJECT_LIMIT = 1 << 30

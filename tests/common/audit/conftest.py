@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from wg_common import auditor_record, signing, statistics_file
-from wg_common.auditor_record import LogRecord, ServerRecord, SiteRecord, Succession
+from wg_common.ledger import auditor_record
+from wg_common.ledger.auditor_record import LogRecord, ServerRecord, SiteRecord, Succession
+from wg_common.wire import signing, statistics_file
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

@@ -47,7 +47,6 @@ from tests.common.audit.workshop import (
     write,
 )
 
-from wg_common import canonical, signing, statistics_file
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import entries, recovery
 from wg_common.ledger import note as notes
@@ -58,6 +57,7 @@ from wg_common.ledger.entries import Charge, Dataset, Entry, Genesis, Release
 from wg_common.ledger.state import LedgerState
 from wg_common.ledger.store import Ledger
 from wg_common.privacy.events import PrivacyEvent
+from wg_common.wire import canonical, signing, statistics_file
 
 Forge = Callable[[Truth], Forgery]
 FORGERIES: dict[str, Forge] = {}

@@ -13,12 +13,12 @@ import rfc8785
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wg_common import auditor_record, container, contribution_file, statistics_file
 from wg_common.audit import received
 from wg_common.errors import DecodeError, WgError
-from wg_common.ledger import entries
+from wg_common.ledger import auditor_record, entries
 from wg_common.ledger.entries import Charge
 from wg_common.ledger.store import Ledger
+from wg_common.wire import container, contribution_file, statistics_file
 
 if TYPE_CHECKING:
     from tests.common.audit.conftest import Exported

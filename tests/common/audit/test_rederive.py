@@ -14,10 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wg_common import canonical, contribution_file, statistics_file
 from wg_common.audit import received, rederive, verification
 from wg_common.audit.rederive import Layout
-from wg_common.contribution_file import Tensors
 from wg_common.errors import DecodeError, VerificationError
 from wg_common.ledger import charging, entries
 from wg_common.ledger.charging import ChargeRequest
@@ -25,6 +23,8 @@ from wg_common.ledger.entries import BlockShare
 from wg_common.ledger.store import Ledger
 from wg_common.privacy import events, mechanism
 from wg_common.privacy.schema import StatisticsSchema, default_schema
+from wg_common.wire import canonical, contribution_file, statistics_file
+from wg_common.wire.contribution_file import Tensors
 
 if TYPE_CHECKING:
     from tests.common.ledger.conftest import Site
@@ -384,7 +384,7 @@ def contribution_of(site: Site, run: ChargeRequest, tensors: bytes) -> bytes:
 
 
 def test_a_manifest_of_another_shape_is_no_manifest(site: Site, tmp_path: Path) -> None:
-    from wg_common import container
+    from wg_common.wire import container
 
     sections = {"manifest": b'{"a":' * 2000, "signature": b"", "integers": b""}
     for manifest in (sections["manifest"], b"{}", b'{"a" :1}'):

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from wg_common import signing
 from wg_common.audit import verification
 from wg_common.errors import ConfigError, VerificationError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import recovery
 from wg_common.ledger.anchors import Anchors, KnownWitness
 from wg_common.ledger.store import Ledger
+from wg_common.wire import signing
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

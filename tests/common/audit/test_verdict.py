@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from wg_common import signing
 from wg_common.audit import report, verification
 from wg_common.audit.cli import group
 from wg_common.audit.verdict import duration
-from wg_common.auditor_record import Succession
 from wg_common.errors import ConfigError, UsageError, VerificationError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import recovery
 from wg_common.ledger.anchors import Anchors, KnownWitness
+from wg_common.ledger.auditor_record import Succession
 from wg_common.ledger.store import Ledger
+from wg_common.wire import signing
 
 if TYPE_CHECKING:
     from tests.common.audit.conftest import Exported

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from wg_common import cli, statistics_file
+from wg_common import cli
 from wg_common.audit import figures, report, verdict, verification
 from wg_common.audit.cli import group
 from wg_common.errors import DecodeError, VerificationError
 from wg_common.ledger.store import Ledger
 from wg_common.privacy import accounting
 from wg_common.privacy.events import PrivacyEvent, dp_sgd_event
+from wg_common.wire import statistics_file
 
 if TYPE_CHECKING:
     from tests.common.ledger.conftest import Site

@@ -16,7 +16,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wg_common import canonical, container, signing, statistics_file
 from wg_common.ledger import charging, database, entries, merkle
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import export as exports
@@ -29,8 +28,9 @@ from wg_common.ledger.state import ROTATION_CONTEXT, LedgerState
 from wg_common.ledger.store import Ledger, rounded_up
 from wg_common.privacy import events
 from wg_common.privacy.events import PrivacyEvent
-from wg_common.protocol import LEDGER_KIND
-from wg_common.statistics_file import CoveredStatistics
+from wg_common.wire import canonical, container, signing, statistics_file
+from wg_common.wire.protocol import LEDGER_KIND
+from wg_common.wire.statistics_file import CoveredStatistics
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

@@ -21,23 +21,12 @@ import numpy as np
 import safetensors.numpy
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from wg_client import config as configuration
-from wg_client import dataset, images, window_files
-from wg_client.home import ClientHome
-from wg_common import (
-    auditor_record,
-    canonical,
-    container,
-    contribution_file,
-    numbers,
-    protocol,
-    settings,
-    signing,
-    statistics_file,
-    weights_file,
-    weights_package,
-)
+from wg_client.data import dataset, images, window_files
+from wg_client.site import config as configuration
+from wg_client.site.home import ClientHome
+from wg_common import numbers, settings
 from wg_common.ledger import (
+    auditor_record,
     checkpoint,
     entries,
     export,
@@ -49,9 +38,19 @@ from wg_common.ledger import (
     witness,
 )
 from wg_common.ledger.store import DatasetRecord, Ledger
-from wg_common.nets import encoder_package
-from wg_server import succession
-from wg_server.home import parse_config
+from wg_common.nets.encoder import package
+from wg_common.wire import (
+    canonical,
+    container,
+    contribution_file,
+    protocol,
+    signing,
+    statistics_file,
+    weights_file,
+    weights_package,
+)
+from wg_server.site.home import parse_config
+from wg_server.store import succession
 from wg_server.zoo import archives
 from wg_server.zoo import plan as plans
 
@@ -323,7 +322,7 @@ TARGETS: dict[str, Target] = {
     "enrolment": Target(_enrolment, (b"{}", b'{"version":1}', b'{"version":2}')),
     "sites": Target(_record(auditor_record.LogRecord, "log"), (b"{}",)),
     "encoder": Target(
-        encoder_package.unpack,
+        package.unpack,
         (
             _encoder('{"format":"weightgate-encoder"}'),
             _encoder("[" * 100_000),

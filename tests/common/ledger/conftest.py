@@ -12,8 +12,6 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from wg_common import canonical, contribution_file, signing, statistics_file
-from wg_common.contribution_file import ContributionManifest
 from wg_common.ledger import charging, witness
 from wg_common.ledger.charging import ChargeRequest
 from wg_common.ledger.commitment import commit
@@ -22,7 +20,9 @@ from wg_common.ledger.witness import WitnessState
 from wg_common.privacy import calibration, mechanism
 from wg_common.privacy.events import MU_SQUARED_UNIT, PrivacyEvent, dp_sgd_event
 from wg_common.privacy.schema import StatisticsSchema, default_schema
-from wg_common.statistics_file import CoveredStatistics, StatisticsManifest
+from wg_common.wire import canonical, contribution_file, signing, statistics_file
+from wg_common.wire.contribution_file import ContributionManifest
+from wg_common.wire.statistics_file import CoveredStatistics, StatisticsManifest
 
 DELTA = "1e-5"
 WITNESS = "server.example/witness"

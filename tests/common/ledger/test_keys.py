@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from wg_common import signing
 from wg_common.errors import BudgetExceeded, ConfigError, VerificationError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import entries, history, recovery
@@ -17,6 +16,7 @@ from wg_common.ledger import note as notes
 from wg_common.ledger.history import History
 from wg_common.ledger.state import ROTATION_CONTEXT
 from wg_common.ledger.store import Ledger
+from wg_common.wire import signing
 
 if TYPE_CHECKING:
     from tests.common.ledger.conftest import Site

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.common.ledger.conftest import key
 
-from wg_common import signing
 from wg_common.errors import DecodeError, VerificationError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import merkle, witness
@@ -23,6 +22,7 @@ from wg_common.ledger.witness import (
     WitnessRequest,
     WitnessState,
 )
+from wg_common.wire import signing
 
 if TYPE_CHECKING:
     from tests.common.ledger.conftest import Site

@@ -11,12 +11,12 @@ import re
 import pytest
 from tests.common.ledger.conftest import Site
 
-from wg_common import canonical
 from wg_common.errors import DecodeError, PolicyRefused, VerificationError, WgError
 from wg_common.ledger import entries, state
 from wg_common.ledger.store import Ledger
 from wg_common.privacy import accounting, events, independent
 from wg_common.privacy.events import PrivacyEvent, dp_sgd_event
+from wg_common.wire import canonical
 
 HOSTILE = ("1e30000000", "1e-30000000", "1/" + "7" * 5000, "9" * 5000, "0x1p+9999", "nan", "")
 NUMBERS = (

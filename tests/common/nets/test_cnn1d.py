@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from wg_common.errors import DataError
-from wg_common.nets import cnn1d, whole, windows
+from wg_common.nets import cnn1d, network
+from wg_common.nets.encoder import window_trunk
 
 VIEWS = slice(0, 2 * cnn1d.LENGTH)
 NAME = "cnn1d-s"
-TRUNK = whole.load_trunk(NAME, whole.draw_trunk(NAME, np.random.default_rng(2)))
+TRUNK = network.load_trunk(NAME, network.draw_trunk(NAME, np.random.default_rng(2)))
 few = settings(max_examples=20, deadline=None)
 
 
@@ -38,7 +39,7 @@ def test_any_channels_length_and_unit_give_bounded_numbers(
     batch = cnn1d.prepared([window])
     assert batch.shape == (1, channels, cnn1d.ROW)
     assert np.abs(batch.astype(np.float64)).max() <= 7  # asinh of the root of the length
-    assert np.isfinite(whole.features(TRUNK, batch)).all()
+    assert np.isfinite(network.features(TRUNK, batch)).all()
 
 
 @given(seed=st.integers(0, 1 << 30), gain=st.floats(-1, 3), offset=st.floats(-100, 100))
@@ -57,25 +58,25 @@ def test_channels_that_are_not_there_change_nothing(seed: int, more: int) -> Non
     wider = cnn1d.prepared([window, _window(seed, 3 + more, 60)])
     assert not wider[0, 3:].any()
     np.testing.assert_allclose(
-        whole.features(TRUNK, batch)[0], whole.features(TRUNK, wider)[0], atol=1e-5
+        network.features(TRUNK, batch)[0], network.features(TRUNK, wider)[0], atol=1e-5
     )
 
 
 @given(seed=st.integers(0, 1 << 30))
 @few
 def test_without_its_signs_a_network_does_not_see_the_order_of_channels(seed: int) -> None:
-    tensors = whole.draw_trunk(NAME, np.random.default_rng(seed))
+    tensors = network.draw_trunk(NAME, np.random.default_rng(seed))
     order = np.random.default_rng(seed).permutation(5)
     batch = cnn1d.prepared([_window(seed, 5, 80)])
     turned = batch[:, order]
-    trunk = whole.load_trunk(NAME, tensors)
-    signs = windows.channel_signs()[:5, : cnn1d.SIGNS]
+    trunk = network.load_trunk(NAME, tensors)
+    signs = window_trunk.channel_signs()[:5, : cnn1d.SIGNS]
     if not torch.equal(signs[order], signs):  # a pair of channels may have the same
-        assert not np.allclose(whole.features(trunk, batch), whole.features(trunk, turned))
+        assert not np.allclose(network.features(trunk, batch), network.features(trunk, turned))
     tensors["trunk.code.weight"][:] = 0
-    trunk = whole.load_trunk(NAME, tensors)
+    trunk = network.load_trunk(NAME, tensors)
     np.testing.assert_allclose(
-        whole.features(trunk, batch), whole.features(trunk, turned), atol=1e-5
+        network.features(trunk, batch), network.features(trunk, turned), atol=1e-5
     )
 
 
@@ -94,7 +95,7 @@ def test_a_dead_channel_is_zero_and_there() -> None:
     batch = cnn1d.prepared([np.full((1, 50), 3.0)])
     assert not batch[..., VIEWS].any()
     assert batch[0, 0, -1] == 1
-    assert np.isfinite(whole.features(TRUNK, batch)).all()
+    assert np.isfinite(network.features(TRUNK, batch)).all()
 
 
 def test_a_wrong_window_is_named() -> None:

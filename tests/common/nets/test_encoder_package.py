@@ -10,9 +10,10 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from wg_common.errors import VerificationError
-from wg_common.nets import encoder as encoders
-from wg_common.nets import encoder_package, trunk, windows
-from wg_common.nets.window_limits import MAX_VALUE
+from wg_common.modalities.windows import MAX_VALUE
+from wg_common.nets.encoder import image_trunk, window_trunk
+from wg_common.nets.encoder import module as encoders
+from wg_common.nets.encoder import package as encoder_package
 
 from .test_isolation import fitted
 
@@ -54,9 +55,9 @@ def test_one_number_out_of_range_is_refused(
 def test_many_numbers_that_overflow_together_only_are_refused(package: bytes) -> None:
     tensors = safetensors.numpy.load(package)
     tensors["projection"] = np.full_like(tensors["projection"], 1e9)
-    bounds: NDArray[np.float64] | float = windows.BOUND
-    if len(tensors["mean"]) == trunk.WIDTH:
-        bounds = trunk.Trunk(32).bounds()
+    bounds: NDArray[np.float64] | float = window_trunk.BOUND
+    if len(tensors["mean"]) == image_trunk.WIDTH:
+        bounds = image_trunk.Trunk(32).bounds()
     with pytest.raises(VerificationError, match="projection"):
         encoder_package.check_range(tensors, bounds)
     tensors["projection"] = np.full_like(tensors["projection"], 1e2)
@@ -77,7 +78,7 @@ def test_no_image_has_raw_features_beyond_the_bounds() -> None:
     found = [np.full((64, 64), value, np.uint8) for value in (0, 255)]
     found += [*stripes, *rng.integers(0, 256, (6, 64, 64, 3), dtype=np.uint8)]
     raw = np.abs(encoders.raw_features(found))
-    bounds = trunk.Trunk(64).bounds()
+    bounds = image_trunk.Trunk(64).bounds()
     assert (raw <= bounds).all()
     assert np.median(raw.max(axis=0) / bounds) > 0.001  # a bound that means something
 
@@ -92,4 +93,4 @@ def test_no_window_has_raw_features_beyond_the_bound(channels: int, time: int) -
     found = [impulse, MAX_VALUE * steps, 1e-38 * steps, np.full((channels, time), MAX_VALUE)]
     found += [np.sinh(20 * np.clip(noise, -1, 1)), noise * 1e-30, np.zeros((channels, time))]
     raw = encoders.raw_window_features(found)
-    assert np.isfinite(raw).all() and np.abs(raw).max() <= windows.BOUND / 2
+    assert np.isfinite(raw).all() and np.abs(raw).max() <= window_trunk.BOUND / 2

@@ -18,10 +18,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from wg_common.nets import encoder as encoders
-from wg_common.nets import isolation, trunk, windows
-from wg_common.nets.encoder import Encoder
-from wg_common.nets.encoder_package import Modality
+from wg_common.nets.encoder import image_trunk, isolation, window_trunk
+from wg_common.nets.encoder import module as encoders
+from wg_common.nets.encoder.module import Encoder
+from wg_common.nets.encoder.package import Modality
 from wg_common.privacy.exact import exact_statistics
 from wg_common.privacy.schema import default_schema
 
@@ -33,7 +33,7 @@ WITH_MKL_OF_AVX2 = {"MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AV
 def fitted(modality: Modality) -> bytes:
     """An encoder with weights of its own: what is tested is arithmetic, and not what it sees."""
     rng = np.random.default_rng(0)
-    width = trunk.WIDTH if modality == "images" else windows.WIDTH
+    width = image_trunk.WIDTH if modality == "images" else window_trunk.WIDTH
     raw = rng.normal(size=(200, width)).astype(np.float32)
     groups, labels = np.arange(200) % 5, np.arange(200) % 3
     if modality == "images":
@@ -91,8 +91,8 @@ def statements(package: bytes) -> dict[str, Any]:
 def _batches_depend_on_place() -> bool:
     """Whether this process multiplies matrices in the way that the test is there for."""
     rng = np.random.default_rng(2)
-    x = torch.from_numpy(rng.normal(size=(32, trunk.WIDTH)).astype(np.float32))
-    y = torch.from_numpy(rng.normal(size=(trunk.WIDTH, 64)).astype(np.float32))
+    x = torch.from_numpy(rng.normal(size=(32, image_trunk.WIDTH)).astype(np.float32))
+    y = torch.from_numpy(rng.normal(size=(image_trunk.WIDTH, 64)).astype(np.float32))
     rows = x[:1].repeat(32, 1) @ y
     return not bool((rows == rows[0]).all())
 

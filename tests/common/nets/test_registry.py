@@ -3,13 +3,14 @@ import pytest
 import torch
 
 from wg_common.errors import ConfigError, DecodeError
-from wg_common.nets import encoder as encoders
-from wg_common.nets import registry, trunk
+from wg_common.nets import registry
+from wg_common.nets.encoder import image_trunk
+from wg_common.nets.encoder import module as encoders
 
 
 @pytest.fixture(scope="module")
 def encoder() -> encoders.Encoder:
-    raw = np.random.default_rng(0).normal(size=(80, trunk.WIDTH)).astype(np.float32)
+    raw = np.random.default_rng(0).normal(size=(80, image_trunk.WIDTH)).astype(np.float32)
     return encoders.load_encoder(
         encoders.fit_encoder(raw, np.arange(80) % 4, dimension=8, pixels=32)
     )

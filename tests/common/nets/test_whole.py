@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from wg_common.errors import ConfigError, DataError, DecodeError
-from wg_common.nets import registry, whole
+from wg_common.nets import network, registry
 
 LABELS = ("a", "b", "c")
 SMALL = ("cnn-s", "cnn1d-s")
@@ -22,7 +22,7 @@ def _rng() -> np.random.Generator:
 def _records(architecture: str, count: int) -> list[Any]:
     """Records of several sizes."""
     rng = _rng()
-    if whole.KINDS[architecture].modality == "images":
+    if network.KINDS[architecture].modality == "images":
         return [rng.integers(0, 256, (40 + i, 64), dtype=np.uint8) for i in range(count)]
     return [rng.normal(size=(1 + i % 3, 40 + i)).astype(np.float32) for i in range(count)]
 
@@ -43,11 +43,11 @@ def test_sizes_are_those_of_the_registry(architecture: str, low: int, high: int)
     assert low < sum(int(np.prod(shape)) for shape in shapes.values()) < high
 
 
-@pytest.mark.parametrize("architecture", whole.KINDS)
+@pytest.mark.parametrize("architecture", network.KINDS)
 def test_tensors_survive_the_module(architecture: str) -> None:
-    tensors = whole.draw_trunk(architecture, _rng())
-    again = whole.trunk_tensors(whole.load_trunk(architecture, tensors))
-    assert list(again) == list(tensors) == list(whole.trunk_shapes(architecture))
+    tensors = network.draw_trunk(architecture, _rng())
+    again = network.trunk_tensors(network.load_trunk(architecture, tensors))
+    assert list(again) == list(tensors) == list(network.trunk_shapes(architecture))
     assert all(np.array_equal(again[name], tensors[name]) for name in tensors)
 
 
@@ -55,8 +55,8 @@ def test_tensors_survive_the_module(architecture: str) -> None:
 def test_model_is_head_on_features(architecture: str) -> None:
     tensors = registry.initial_tensors(architecture, 3, 64, _rng())
     model = registry.build_model(architecture, None, tensors, LABELS)
-    batch = whole.prepared(architecture, _records(architecture, 5))
-    features = whole.features(whole.load_trunk(architecture, tensors), batch)
+    batch = network.prepared(architecture, _records(architecture, 5))
+    features = network.features(network.load_trunk(architecture, tensors), batch)
     expected = features @ tensors["head.weight"].T + tensors["head.bias"]
     with torch.inference_mode():
         found = model(torch.from_numpy(batch)).numpy()
@@ -65,21 +65,21 @@ def test_model_is_head_on_features(architecture: str) -> None:
 
 @pytest.mark.parametrize("architecture", SMALL)
 def test_records_do_not_change_each_other(architecture: str) -> None:
-    trunk = whole.load_trunk(architecture, whole.draw_trunk(architecture, _rng()))
+    trunk = network.load_trunk(architecture, network.draw_trunk(architecture, _rng()))
     records = _records(architecture, 4)
-    together = whole.features(trunk, whole.prepared(architecture, records))
-    alone = whole.features(trunk, whole.prepared(architecture, records[:1]))
+    together = network.features(trunk, network.prepared(architecture, records))
+    alone = network.features(trunk, network.prepared(architecture, records[:1]))
     np.testing.assert_allclose(together[:1], alone, atol=1e-5)
 
 
 @pytest.mark.parametrize("architecture", SMALL)
 def test_batches_of_several_shapes_run_together_in_their_order(architecture: str) -> None:
-    trunk = whole.load_trunk(architecture, whole.draw_trunk(architecture, _rng()))
+    trunk = network.load_trunk(architecture, network.draw_trunk(architecture, _rng()))
     records = _records(architecture, 4)
-    parts = [whole.prepared(architecture, records[start : start + 1]) for start in range(4)]
+    parts = [network.prepared(architecture, records[start : start + 1]) for start in range(4)]
     with torch.inference_mode():
-        found = whole.together(trunk, parts).numpy()
-    each = np.concatenate([whole.features(trunk, part) for part in parts])
+        found = network.together(trunk, parts).numpy()
+    each = np.concatenate([network.features(trunk, part) for part in parts])
     np.testing.assert_allclose(found, each, atol=1e-5)
 
 
@@ -87,18 +87,18 @@ def test_batches_of_several_shapes_run_together_in_their_order(architecture: str
 def test_records_of_the_other_kind_are_refused(architecture: str) -> None:
     other = "cnn1d-s" if architecture == "cnn-s" else "cnn-s"
     with pytest.raises(DataError):
-        whole.prepared(architecture, _records(other, 2))
+        network.prepared(architecture, _records(other, 2))
 
 
 @pytest.mark.parametrize("architecture", SMALL)
 def test_no_records_are_an_empty_batch(architecture: str) -> None:
-    trunk = whole.load_trunk(architecture, whole.draw_trunk(architecture, _rng()))
-    assert whole.features(trunk, whole.prepared(architecture, [])).shape == (0, 64)
+    trunk = network.load_trunk(architecture, network.draw_trunk(architecture, _rng()))
+    assert network.features(trunk, network.prepared(architecture, [])).shape == (0, 64)
 
 
 def test_prepared_takes_images_of_any_size_and_colour() -> None:
     grey, colour = np.full((30, 50), 9, np.uint8), np.full((64, 64, 3), 200, np.uint8)
-    batch = whole.prepared("cnn-s", [grey, colour])
+    batch = network.prepared("cnn-s", [grey, colour])
     assert batch.shape == (2, 3, 64, 64)
     assert (batch[0] == 9).all()
     assert (batch[1] == 200).all()

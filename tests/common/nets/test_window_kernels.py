@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from wg_common.nets import encoder as encoders
-from wg_common.nets import window_kernels, windows
+from wg_common.nets.encoder import module as encoders
+from wg_common.nets.encoder import window_kernels, window_trunk
 
 QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
 
@@ -13,7 +13,7 @@ QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
 def _columns(window: np.ndarray) -> np.ndarray:
     """Columns of a window, ``[dilation, kernel, quantiles and size]``."""
     with torch.inference_mode():
-        found = window_kernels.WindowKernels()(windows.prepare(window))[0].numpy()
+        found = window_kernels.WindowKernels()(window_trunk.prepare(window))[0].numpy()
     return np.reshape(found, (len(window_kernels.DILATIONS), 84, len(QUANTILES) + 1))
 
 
@@ -90,7 +90,7 @@ def test_which_channels_go_together_is_pinned() -> None:
 
 def test_local_features_end_with_the_columns() -> None:
     rng = np.random.default_rng(0)
-    raw = rng.normal(size=(160, windows.WIDTH)).astype(np.float32)
+    raw = rng.normal(size=(160, window_trunk.WIDTH)).astype(np.float32)
     package = encoders.fit_window_encoder(raw, np.arange(160) % 5, np.arange(160) % 3, dimension=16)
     encoder = encoders.load_encoder(package)
     window = _window(2, 60)

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from wg_common.errors import DataError, DecodeError
-from wg_common.nets import encoder as encoders
-from wg_common.nets import encoder_package, projection, windows
+from wg_common.nets.encoder import fit, window_trunk
+from wg_common.nets.encoder import module as encoders
+from wg_common.nets.encoder import package as encoder_package
 
 SHAPES = ((1, 8), (3, 20), (2, 128), (1, 129), (1, 1024), (2, 1500), (5, 2500))
 
@@ -19,7 +20,7 @@ def _windows(count: int, channels: int = 2, time: int = 60) -> list[np.ndarray]:
 @pytest.fixture(scope="module")
 def package() -> bytes:
     rng = np.random.default_rng(0)
-    raw = rng.normal(size=(160, windows.WIDTH)).astype(np.float32)
+    raw = rng.normal(size=(160, window_trunk.WIDTH)).astype(np.float32)
     return encoders.fit_window_encoder(raw, np.arange(160) % 5, np.arange(160) % 3, dimension=16)
 
 
@@ -58,10 +59,10 @@ def test_features_do_not_depend_on_the_company(encoder: encoders.Encoder) -> Non
 
 def test_gain_moves_the_level_only() -> None:
     window = _windows(1, 2, 300)[0]
-    trunk = windows.WindowTrunk()
+    trunk = window_trunk.WindowTrunk()
     with torch.inference_mode():
-        one, two = (trunk(windows.prepare(window * gain))[0].numpy() for gain in (1.0, 8.0))
-    names = np.repeat(list(windows.BLOCKS), list(windows.BLOCKS.values()))
+        one, two = (trunk(window_trunk.prepare(window * gain))[0].numpy() for gain in (1.0, 8.0))
+    names = np.repeat(list(window_trunk.BLOCKS), list(window_trunk.BLOCKS.values()))
     level = np.isin(names, ["level-mean", "channels"])
     np.testing.assert_allclose(one[~level], two[~level], atol=2e-3)
     assert np.abs(one[level] - two[level]).max() > 0.1
@@ -69,21 +70,23 @@ def test_gain_moves_the_level_only() -> None:
 
 def test_which_channel_did_it_is_not_lost() -> None:
     window = np.random.default_rng(1).normal(size=(6, 64))
-    trunk = windows.WindowTrunk()
+    trunk = window_trunk.WindowTrunk()
     found = []
     for channel in (1, 4):
         moved = window.copy()
         moved[channel] += 6
         with torch.inference_mode():
-            found.append(trunk(windows.prepare(moved))[0].numpy())
-    names = np.repeat(list(windows.BLOCKS), list(windows.BLOCKS.values()))
+            found.append(trunk(window_trunk.prepare(moved))[0].numpy())
+    names = np.repeat(list(window_trunk.BLOCKS), list(window_trunk.BLOCKS.values()))
     assert np.abs((found[0] - found[1])[names == "channels"]).max() > 0.3
 
 
 def test_raw_features_are_those_of_the_module() -> None:
     found = encoders.raw_window_features(_windows(3))
-    assert found.shape == (3, windows.WIDTH)
-    assert sum(windows.BLOCKS.values()) == windows.WIDTH == len(windows.block_weights())
+    assert found.shape == (3, window_trunk.WIDTH)
+    assert (
+        sum(window_trunk.BLOCKS.values()) == window_trunk.WIDTH == len(window_trunk.block_weights())
+    )
 
 
 def test_no_windows_have_no_features(encoder: encoders.Encoder) -> None:
@@ -109,7 +112,7 @@ def test_what_is_no_window_is_refused(encoder: encoders.Encoder, window: np.ndar
 
 def test_fitting_is_deterministic_and_the_package_says_what_it_encodes(package: bytes) -> None:
     rng = np.random.default_rng(0)
-    raw = rng.normal(size=(160, windows.WIDTH)).astype(np.float32)
+    raw = rng.normal(size=(160, window_trunk.WIDTH)).astype(np.float32)
     again = encoders.fit_window_encoder(raw, np.arange(160) % 5, np.arange(160) % 3, dimension=16)
     assert again == package
     assert encoder_package.read_modality(package) == "windows"
@@ -117,7 +120,7 @@ def test_fitting_is_deterministic_and_the_package_says_what_it_encodes(package: 
 
 
 def test_a_package_of_another_trunk_or_damaged_is_refused(package: bytes) -> None:
-    other = package.replace(windows.digest().encode(), b"0" * 64)
+    other = package.replace(window_trunk.digest().encode(), b"0" * 64)
     with pytest.raises(DecodeError, match="trunk_sha256"):
         encoders.load_encoder(other)
     size = int.from_bytes(package[:8], "little")
@@ -133,6 +136,6 @@ def test_discriminant_directions_tell_classes_apart_and_not_records() -> None:
     classes = np.repeat(np.arange(6), 40)
     z = rng.normal(size=(240, 12)) * np.array([10.0] + [1.0] * 11)  # loud, and says nothing
     z[:, 5] += classes - classes.mean()
-    values, vectors = projection.discriminant(z - z.mean(axis=0), classes, 3, 0.01)
+    values, vectors = fit.discriminant(z - z.mean(axis=0), classes, 3, 0.01)
     assert np.abs(vectors[:, 0]).argmax() == 5
     assert (np.diff(values) <= 0).all()

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from wg_common import canonical
 from wg_common.errors import DecodeError
 from wg_common.privacy.exact import UNLABELLED, exact_statistics
 from wg_common.privacy.schema import (
@@ -23,6 +22,7 @@ from wg_common.privacy.schema import (
     default_schema,
     schema_with_shares,
 )
+from wg_common.wire import canonical
 
 Float = NDArray[np.float64]
 Data = tuple[Float, NDArray[np.int64], list[str] | None]

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from wg_common import canonical
 from wg_common.errors import DecodeError
 from wg_common.privacy.events import PrivacyEvent
 from wg_common.privacy.schema import StatisticsSchema
-from wg_common.statistics_file import StatisticsManifest
+from wg_common.wire import canonical
+from wg_common.wire.statistics_file import StatisticsManifest
 
 KINDS: dict[str, type[Any]] = {
     "privacy_event": PrivacyEvent,

@@ -12,13 +12,13 @@ from wg_common.privacy import mechanism
 from wg_common.privacy.schema import default_schema
 from wg_common.privacy.simulate import simulate_statistics
 from wg_common.privacy.statistics import NoisyStatistics
-from wg_server.generator import memory
-from wg_server.generator.codec import fit_codec
-from wg_server.generator.denoiser import Denoiser, DenoiserConfig
-from wg_server.generator.generate import Generator
-from wg_server.generator.knowledge import crossfit
-from wg_server.generator.package import Parts
-from wg_server.generator.tasks import ZooTask
+from wg_server.generator.heads.codec import fit_codec
+from wg_server.generator.heads.denoiser import Denoiser, DenoiserConfig
+from wg_server.generator.heads.generate import Generator
+from wg_server.generator.heads.package import Parts
+from wg_server.generator.prior import retrieval
+from wg_server.generator.prior.fitted import crossfit
+from wg_server.generator.prior.zoo_tasks import ZooTask
 from wg_server.zoo import heads
 
 DIMENSION = 16
@@ -103,6 +103,6 @@ def generator(zoo_tasks: list[ZooTask]) -> Generator:
         denoiser=denoiser.eval(),
         codec=codec,
         priors=knowledge.priors,
-        memory=memory.measured(knowledge.memory),
+        memory=retrieval.measured(knowledge.memory),
     )
     return Generator("cd" * 32, parts)

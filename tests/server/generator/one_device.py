@@ -9,7 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from wg_server.generator.compute import Compute
+from wg_server.generator.training.compute import Compute
 
 META = Compute(torch.device("meta"), "fp32")
 """A device that has shapes and no numbers. Alone it lets some operations take mixed tensors."""

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
-_WORDS = "from wg_server.cli import main; main()"
+_WORDS = "from wg_server.cli.main import main; main()"
 
 
 def free_port() -> int:

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from wg_common import class_means
-from wg_common.class_means import SiteEvidence, nothing
-from wg_server.generator import blup
-from wg_server.generator.evidence import site_evidence
-from wg_server.generator.knowledge import crossfit
-from wg_server.generator.tasks import ZooTask
+from wg_common.inference import posterior
+from wg_common.inference.posterior import SiteEvidence, nothing
+from wg_server.generator.prior import blup
+from wg_server.generator.prior.fitted import crossfit
+from wg_server.generator.prior.site_statistics import site_evidence
+from wg_server.generator.prior.zoo_tasks import ZooTask
 
 if TYPE_CHECKING:
     from tests.server.generator.conftest import World
@@ -106,7 +106,7 @@ def test_heads_are_blind_along_the_ways_that_sites_wander(priors: blup.Priors) -
     sites, way = _wandering_sites(priors)
     nowhere = nothing(4, len(way))
     found = blup.predict(priors, [nowhere, *sites])
-    plain, _ = class_means.discriminant(found.deviations, priors.whitener)
+    plain, _ = posterior.discriminant(found.deviations, priors.whitener)
     plain -= plain.mean(axis=0)
     plain /= np.sqrt(np.mean(np.sum(plain**2, axis=1)))
     # A plant far along that way is told apart like one that lies at the public mean.
@@ -121,7 +121,7 @@ def test_heads_are_blind_along_the_ways_that_sites_wander(priors: blup.Priors) -
 def test_a_plant_that_is_known_is_looked_at_along_every_way(priors: blup.Priors) -> None:
     sites, _ = _wandering_sites(priors)
     found = blup.predict(priors, [sites[0], sites[1]])
-    plain, _ = class_means.discriminant(found.deviations, priors.whitener)
+    plain, _ = posterior.discriminant(found.deviations, priors.whitener)
     plain -= plain.mean(axis=0)
     plain /= np.sqrt(np.mean(np.sum(plain**2, axis=1)))
     np.testing.assert_allclose(found.weight, plain, atol=0.02)
@@ -140,7 +140,7 @@ def test_what_is_unknown_of_a_mean_has_the_covariance_of_bayes(
     noise = priors.basis @ noise @ priors.basis.T
     left = prior - prior @ np.linalg.inv(prior + noise) @ prior
     whitener = np.asarray(np.linalg.inv(np.linalg.inv(priors.whitener) + left), np.float64)
-    weight, _ = class_means.discriminant(found.deviations, whitener)
+    weight, _ = posterior.discriminant(found.deviations, whitener)
     weight -= weight.mean(axis=0)
     weight /= np.sqrt(np.mean(np.sum(weight**2, axis=1)))
     np.testing.assert_allclose(found.weight, weight, atol=5e-3)

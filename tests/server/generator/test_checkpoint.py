@@ -8,8 +8,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from wg_server.generator import checkpoint
-from wg_server.generator.checkpoint import Place
+from wg_server.generator.training import checkpoint
+from wg_server.generator.training.checkpoint import Place
 
 
 def _trained() -> tuple[nn.Linear, torch.optim.AdamW]:

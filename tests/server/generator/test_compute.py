@@ -13,16 +13,18 @@ from tests.server.generator.one_device import META, OneDevice
 from tests.server.generator.test_train import PLAN, _fill, _plants, _silent
 
 from wg_common.errors import ConfigError
-from wg_server.generator import batch as batches
-from wg_server.generator import compute, noising, sampler
-from wg_server.generator import train as training
-from wg_server.generator.codec import fit_codec
-from wg_server.generator.compute import CPU, Compute
-from wg_server.generator.denoiser import Denoiser, DenoiserConfig
-from wg_server.generator.episodes import Episode, Scenario
-from wg_server.generator.ranks import Seat
-from wg_server.generator.tasks import ZooTask
-from wg_server.home import ServerHome
+from wg_server.generator import pipeline as training
+from wg_server.generator.heads import batch as batches
+from wg_server.generator.heads import sampler
+from wg_server.generator.heads.codec import fit_codec
+from wg_server.generator.heads.denoiser import Denoiser, DenoiserConfig
+from wg_server.generator.prior.zoo_tasks import ZooTask
+from wg_server.generator.simulation.episodes import Episode, Scenario
+from wg_server.generator.training import compute
+from wg_server.generator.training import noise as training_noise
+from wg_server.generator.training.compute import CPU, Compute
+from wg_server.generator.training.distributed import Seat
+from wg_server.site.home import ServerHome
 
 BF16 = Compute(torch.device("cpu"), "bf16")
 
@@ -87,7 +89,7 @@ def _loss(model: Denoiser, episodes: list[Episode], how: Compute) -> torch.Tenso
     codec = fit_codec(np.random.default_rng(0).normal(0, 0.3, (200, 17)), 8).to(how.device)
     batch, targets = batches.augment(*batches.collate_episodes(episodes), rngs)
     rows = [len(episode.labels) for episode in episodes]
-    noise = noising.draw(rngs, 0.4, rows, codec.latent)
+    noise = training_noise.draw(rngs, 0.4, rows, codec.latent)
     batch, targets = compute.on(batch, how.device), compute.on(targets, how.device)
     assert sampler.deterministic(model, batch).device == how.device
     return training.loss(model, codec, batch, targets, PLAN, compute.on(noise, how.device), how)

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from wg_client.delivered import fixed
-from wg_client.finetune import fit_finetuned
-from wg_client.folds import stratified
-from wg_client.heads import LinearHead
-from wg_common.class_means import nothing
+from wg_client.fitting.delivered import fixed
+from wg_client.fitting.finetune import fit_finetuned
+from wg_client.fitting.folds import stratified
+from wg_client.fitting.linear_head import LinearHead
+from wg_common.inference.posterior import nothing
 from wg_common.privacy.statistics import NoisyStatistics
-from wg_server.generator import blup, card
-from wg_server.generator.evidence import site_evidence
-from wg_server.generator.generate import Generator, Memory, generate
+from wg_server.generator.evaluation import head_card
+from wg_server.generator.heads.generate import Generator, Memory, generate
+from wg_server.generator.prior import blup
+from wg_server.generator.prior.site_statistics import site_evidence
 
 if TYPE_CHECKING:
     from tests.server.generator.conftest import World
@@ -149,6 +150,6 @@ def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
     confidence = rng.uniform(0.3, 1.0, 20_000)
     right = rng.random(20_000) < confidence
     # Binomial noise over fifteen bins is about .004; .02 fails with probability below 1e-6.
-    assert card.calibration_error(confidence, right) < 0.02
-    assert card.calibration_error(np.full(100, 0.9), np.zeros(100, bool)) == pytest.approx(0.9)
-    assert card.calibration_error(np.ones(10), np.ones(10, bool)) == 0
+    assert head_card.calibration_error(confidence, right) < 0.02
+    assert head_card.calibration_error(np.full(100, 0.9), np.zeros(100, bool)) == pytest.approx(0.9)
+    assert head_card.calibration_error(np.ones(10), np.ones(10, bool)) == 0

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from wg_common.privacy import mechanism
 from wg_common.privacy.schema import Moments, StatisticsSchema, default_schema
 from wg_common.privacy.simulate import simulate_statistics
-from wg_server.generator.evidence import site_evidence
+from wg_server.generator.prior.site_statistics import site_evidence
 
 D, K = 32, 5
 LABELS = tuple(f"c{i}" for i in range(K))

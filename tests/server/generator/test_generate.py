@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from wg_common import canonical
-from wg_common.class_means import complete, from_tensors
 from wg_common.errors import ConfigError, DataError, DecodeError, VerificationError
+from wg_common.inference.posterior import complete, from_tensors
 from wg_common.nets.registry import check_tensors
-from wg_common.weights_package import POSTERIOR
-from wg_server.generator import package
-from wg_server.generator.generate import (
+from wg_common.wire import canonical
+from wg_common.wire.weights_package import POSTERIOR
+from wg_server.generator.heads import package
+from wg_server.generator.heads.generate import (
     Generated,
     GeneratedCandidate,
     Generator,
@@ -237,6 +237,6 @@ def test_a_posterior_of_too_many_classes_is_left_out(
     generator: Generator, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = world.release(20, 0, epsilon=4.0, shots=10)
-    monkeypatch.setattr("wg_server.generator.generate.POSTERIOR_CLASSES", 3)
+    monkeypatch.setattr("wg_server.generator.heads.generate.POSTERIOR_CLASSES", 3)
     made = generate(generator, own, _memory(world), LABELS, samples=1, seed=1)
     assert POSTERIOR not in _by_name(made) and "network" in _by_name(made)

@@ -8,15 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from wg_common.class_means import SiteEvidence
+from wg_common.inference.posterior import SiteEvidence
 from wg_common.privacy import mechanism
 from wg_common.privacy.schema import default_schema
 from wg_common.privacy.simulate import simulate_statistics
 from wg_common.privacy.statistics import NoisyStatistics
-from wg_server.generator import blup, influence
-from wg_server.generator.blup import Priors
-from wg_server.generator.evidence import site_evidence
-from wg_server.generator.generate import Generator, Memory, read_releases
+from wg_server.generator.heads.generate import Generator, Memory, read_releases
+from wg_server.generator.prior import blup, influence
+from wg_server.generator.prior.blup import Priors
+from wg_server.generator.prior.site_statistics import site_evidence
 
 from .conftest import DIMENSION, ENCODER, World
 

@@ -11,9 +11,9 @@ from tests.server.generator.conftest import World
 from tests.server.generator.test_train import _fill
 from tests.server.killing import kill_at, kill_often
 
-from wg_server.generator import train as training
+from wg_server.generator import pipeline as training
 from wg_server.generator.plan import read_plan
-from wg_server.home import ServerHome
+from wg_server.site.home import ServerHome
 
 PLAN = """
 seed: 7

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from wg_server.generator import memorisation
-from wg_server.generator.generate import Generator, Memory, generate
-from wg_server.generator.memorisation import Calibration
-from wg_server.generator.tasks import ZooTask
+from wg_server.generator.evaluation import memorisation
+from wg_server.generator.evaluation.memorisation import Calibration
+from wg_server.generator.heads.generate import Generator, Memory, generate
+from wg_server.generator.prior.zoo_tasks import ZooTask
 
 if TYPE_CHECKING:
     from tests.server.generator.conftest import World

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wg_server.generator import memory as zoo_memory
-from wg_server.generator.generate import Generator
-from wg_server.generator.rivals import RIVALS, Context
-from wg_server.generator.tasks import ZooTask
+from wg_server.generator.baselines import RIVALS, Context
+from wg_server.generator.heads.generate import Generator
+from wg_server.generator.prior import retrieval as zoo_memory
+from wg_server.generator.prior.zoo_tasks import ZooTask
 
 
 def test_a_copy_is_found_and_new_weights_are_not(
@@ -43,8 +43,8 @@ def test_retrieval_of_a_zoo_entry_is_its_weights(
 
 
 def test_every_rival_answers_with_a_finite_head(generator: Generator) -> None:
-    from wg_common.class_means import nothing
-    from wg_server.generator.condition import condition
+    from wg_common.inference.posterior import nothing
+    from wg_server.generator.prior.conditioning import condition
 
     parts = generator.parts
     sites = [nothing(3, 16)]

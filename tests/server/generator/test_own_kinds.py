@@ -10,12 +10,13 @@ import pytest
 
 from wg_common.errors import DecodeError
 from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
-from wg_common.weights_package import KIN
-from wg_server.generator import own_kinds, package
-from wg_server.generator.generate import GeneratedCandidate, Generator, generate
-from wg_server.generator.kin import WORTH, find_kin
-from wg_server.generator.own_kinds import OwnKinds, collect
-from wg_server.generator.tasks import ZooTask
+from wg_common.wire.weights_package import KIN
+from wg_server.generator.families import heads
+from wg_server.generator.families.heads import OwnKinds, collect
+from wg_server.generator.families.match import WORTH, find_kin
+from wg_server.generator.heads import package
+from wg_server.generator.heads.generate import GeneratedCandidate, Generator, generate
+from wg_server.generator.prior.zoo_tasks import ZooTask
 
 if TYPE_CHECKING:
     from tests.server.generator.conftest import World
@@ -84,7 +85,7 @@ def _moved(monkeypatch: pytest.MonkeyPatch, probability: float) -> None:
         assert kin is not None
         return replace(kin, moved=probability)
 
-    monkeypatch.setattr(own_kinds, "find_kin", moved)
+    monkeypatch.setattr(heads, "find_kin", moved)
 
 
 def test_plants_of_rendered_kinds_and_strangers_get_none(owner: Generator, world: World) -> None:
@@ -140,4 +141,4 @@ def test_own_kinds_that_do_not_hold_together_are_refused(
     given |= wrong
     names, families = given.pop("names"), given.pop("families")
     with pytest.raises(DecodeError, match="own kinds"):
-        own_kinds.read(given, names, families)  # type: ignore[arg-type]
+        heads.read(given, names, families)  # type: ignore[arg-type]

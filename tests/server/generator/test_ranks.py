@@ -20,10 +20,10 @@ from tests.server.generator.ranked import ended, free_port, start
 from tests.server.generator.test_train import _fill
 
 from wg_common.errors import ConfigError, PeerError
-from wg_server.generator import ranks
-from wg_server.generator import train as training
+from wg_server.generator import pipeline as training
 from wg_server.generator.plan import read_plan
-from wg_server.home import ServerHome
+from wg_server.generator.training import distributed
+from wg_server.site.home import ServerHome
 
 # Five episodes for two ranks: their shares are not equal.
 PLAN = """
@@ -176,7 +176,7 @@ def test_ranks_with_other_plans_both_refuse(tmp_path: Path) -> None:
 
 def test_more_ranks_than_episodes_are_refused(tmp_path: Path) -> None:
     site = _site(tmp_path / "home")
-    seat = ranks.Seat(rank=1, world=6, local_rank=1, local_world=6, host="127.0.0.1", port=1)
+    seat = distributed.Seat(rank=1, world=6, local_rank=1, local_world=6, host="127.0.0.1", port=1)
     with pytest.raises(ConfigError, match="batch: 5 episodes a step for 6 processes"):
         training.train(
             site.home, read_plan(site.plan), progress=lambda _done, _detail: None, seat=seat
@@ -185,11 +185,11 @@ def test_more_ranks_than_episodes_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_rank_whose_others_do_not_come_gives_up(rank: int) -> None:
-    seat = ranks.Seat(
+    seat = distributed.Seat(
         rank=rank, world=2, local_rank=rank, local_world=2, host="127.0.0.1", port=free_port()
     )
     before = dict(os.environ)
-    with pytest.raises(PeerError, match="gone or hangs"), ranks.joined(seat, "cpu", 1.0):
+    with pytest.raises(PeerError, match="gone or hangs"), distributed.joined(seat, "cpu", 1.0):
         pytest.fail("nobody was there")
     assert dict(os.environ) == before
 
@@ -205,14 +205,18 @@ TORCHRUN = {
 
 
 def test_a_seat_is_read_from_the_environment() -> None:
-    assert ranks.read_seat({}) == ranks.read_seat({"WORLD_SIZE": "1", "RANK": "0"}) == ranks.Seat()
-    seat = ranks.Seat(
+    assert (
+        distributed.read_seat({})
+        == distributed.read_seat({"WORLD_SIZE": "1", "RANK": "0"})
+        == distributed.Seat()
+    )
+    seat = distributed.Seat(
         rank=1, world=4, local_rank=1, local_world=2, host="192.0.2.1", port=29500, hosted=False
     )
-    assert ranks.read_seat(TORCHRUN) == seat
+    assert distributed.read_seat(TORCHRUN) == seat
     hosted = {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "2"}
-    assert ranks.read_seat(TORCHRUN | hosted).hosted
-    assert ranks.read_seat(TORCHRUN | hosted).attempt == 2
+    assert distributed.read_seat(TORCHRUN | hosted).hosted
+    assert distributed.read_seat(TORCHRUN | hosted).attempt == 2
 
 
 @pytest.mark.parametrize(
@@ -224,21 +228,21 @@ def test_a_seat_is_read_from_the_environment() -> None:
 )
 def test_a_wrong_seat_is_refused_by_name(name: str, value: str) -> None:
     with pytest.raises(ConfigError, match=name):
-        ranks.read_seat(TORCHRUN | {name: value})
+        distributed.read_seat(TORCHRUN | {name: value})
 
 
 def test_shares_are_all_episodes_once() -> None:
     for world in (1, 2, 3, 7):
-        shares = [ranks.Ranks(rank, world).share(5) for rank in range(world)]
+        shares = [distributed.Ranks(rank, world).share(5) for rank in range(world)]
         assert sorted(number for share in shares for number in share) == list(range(5))
         assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
 def test_one_process_alone_adds_nothing() -> None:
     parameter = torch.nn.Parameter(torch.ones(2))
-    ranks.ALONE.add_gradients([parameter])
+    distributed.ALONE.add_gradients([parameter])
     assert parameter.grad is None
-    assert ranks.ALONE.from_first(b"same") == b"same"
+    assert distributed.ALONE.from_first(b"same") == b"same"
     document = {"a": (1, 2)}
-    assert ranks.ALONE.document_of_first(document) is document
-    ranks.ALONE.check_same("anything", "value")
+    assert distributed.ALONE.document_of_first(document) is document
+    distributed.ALONE.check_same("anything", "value")

@@ -9,24 +9,25 @@ import torch
 from click.testing import CliRunner
 from tests.server.generator.conftest import DIMENSION
 
-from wg_common import atomic, canonical
+from wg_common import atomic
 from wg_common.errors import ConfigError
-from wg_common.nets import encoder as encoders
-from wg_common.nets import trunk
-from wg_server.generator import batch as batches
-from wg_server.generator import train as training
-from wg_server.generator.ahead import Draw
-from wg_server.generator.ahead import batches as stream
-from wg_server.generator.card import GENERATED, SHUFFLED
-from wg_server.generator.cli import train as command
-from wg_server.generator.codec import fit_codec
-from wg_server.generator.episodes import Plants, Scenario
-from wg_server.generator.generate import load_generator
-from wg_server.generator.knowledge import crossfit, fit_knowledge
+from wg_common.nets.encoder import image_trunk
+from wg_common.nets.encoder import module as encoders
+from wg_common.wire import canonical
+from wg_server.cli.train import train as command
+from wg_server.generator import pipeline as training
+from wg_server.generator.baselines import RIVALS
+from wg_server.generator.evaluation.head_card import GENERATED, SHUFFLED
+from wg_server.generator.heads import batch as batches
+from wg_server.generator.heads.codec import fit_codec
+from wg_server.generator.heads.generate import load_generator
 from wg_server.generator.plan import GeneratorPlan, read_plan
-from wg_server.generator.rivals import RIVALS
-from wg_server.generator.tasks import ZooTask, split_families
-from wg_server.home import ServerHome
+from wg_server.generator.prior.fitted import crossfit, fit_knowledge
+from wg_server.generator.prior.zoo_tasks import ZooTask, split_families
+from wg_server.generator.simulation.episodes import Plants, Scenario
+from wg_server.generator.simulation.prefetch import Draw
+from wg_server.generator.simulation.prefetch import batches as stream
+from wg_server.site.home import ServerHome
 from wg_server.zoo.plan import TaskSpec
 from wg_server.zoo.store import Entry, Weights, Zoo, pack
 
@@ -48,7 +49,7 @@ def _silent(_done: int, _detail: str) -> None:
 
 
 def _fill(home: ServerHome, tasks: list[ZooTask]) -> None:
-    raw = np.random.default_rng(0).normal(size=(80, trunk.WIDTH)).astype(np.float32)
+    raw = np.random.default_rng(0).normal(size=(80, image_trunk.WIDTH)).astype(np.float32)
     package = encoders.fit_encoder(raw, np.arange(80) % 4, dimension=DIMENSION, pixels=32)
     atomic.write_bytes(home.encoder, package)
     encoder = canonical.sha256_hex(package)

@@ -13,17 +13,17 @@ from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.server.enrolling import UNSEEN
 
-from wg_common import canonical, signing
-from wg_common.contribution_file import ContributionManifest, encode_contribution, pack_tensors
 from wg_common.errors import ConfigError, DataError, DecodeError, VerificationError
 from wg_common.privacy.events import dp_sgd_event
-from wg_common.protocol import EnrolmentRequest
-from wg_server.home import ServerConfig, ServerHome
-from wg_server.initialise import initialise
-from wg_server.store import Store
+from wg_common.wire import canonical, signing
+from wg_common.wire.contribution_file import ContributionManifest, encode_contribution, pack_tensors
+from wg_common.wire.protocol import EnrolmentRequest
+from wg_server.cli.zoo import zoo as group
+from wg_server.operation.initialise import initialise
+from wg_server.site.home import ServerConfig, ServerHome
+from wg_server.store.sites import Store
 from wg_server.zoo import contributions
 from wg_server.zoo.build import build
-from wg_server.zoo.cli import zoo as group
 from wg_server.zoo.plan import ZooPlan, parse, tasks
 from wg_server.zoo.store import Zoo
 

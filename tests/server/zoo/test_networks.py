@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from wg_common.errors import ConfigError
-from wg_common.nets import whole
-from wg_common.nets.encoder import load_encoder
+from wg_common.nets import network as whole_networks
+from wg_common.nets.encoder.module import load_encoder
 from wg_common.nets.registry import known
 from wg_server.generator.networks.entries import load_networks
 from wg_server.generator.networks.weight_plan import weight_plan
-from wg_server.generator.tasks import ZooTask
-from wg_server.home import ServerHome
+from wg_server.generator.prior.zoo_tasks import ZooTask
+from wg_server.site.home import ServerHome
 from wg_server.zoo import bases, networks
 from wg_server.zoo.build import build
 from wg_server.zoo.plan import EncoderPlan, NetworksPlan, SourcePlan, ZooPlan
@@ -67,13 +67,15 @@ def test_objects_hold_the_network_and_the_records_held_out_of_it(built: ServerHo
     tasks = {entry.key: entry for entry in zoo.entries()}
     found = list(networks.networks(zoo, architecture, base_id))
     assert len(found) == 2
-    features = whole.feature_count(architecture)
-    own = whole.own(architecture, base)
+    features = whole_networks.feature_count(architecture)
+    own = whole_networks.own(architecture, base)
     for entry in found:
         network = networks.read(zoo, entry)
         assert len(network.inputs) == len(network.held) > 0
         assert network.base_features.shape == (tasks[entry.task].records, features)
-        again = whole.features(whole.load_trunk(architecture, base), network.inputs)
+        again = whole_networks.features(
+            whole_networks.load_trunk(architecture, base), network.inputs
+        )
         np.testing.assert_allclose(again, network.base_features[network.held], atol=2e-2)
         assert set(network.tensors) == {*own, "head.weight", "head.bias"}
         assert all(np.any(network.tensors[name] != value) for name, value in own.items())
@@ -88,7 +90,7 @@ def test_loaded_networks_are_base_and_delta_exactly(built: ServerHome) -> None:
     for entry in networks.networks(zoo, architecture, base_id):
         delta = plan.delta(loaded[entry.task].tokens)
         tensors = networks.read(zoo, entry).tensors
-        for name, value in whole.own(architecture, base).items():
+        for name, value in whole_networks.own(architecture, base).items():
             np.testing.assert_array_equal(delta[name], tensors[name] - value)
 
 
@@ -139,7 +141,7 @@ def test_the_base_of_lite0_is_the_encoder_s_network(tmp_path: Path) -> None:
     build(home, PLANS["lite0"], workers=1, progress=lambda *_: None)
     base, base_id = bases.read_base(home.zoo, "lite0")
     encoder = load_encoder(home.encoder.read_bytes())
-    expected = whole.public_base("lite0", encoder)
+    expected = whole_networks.public_base("lite0", encoder)
     assert all(np.array_equal(base[name], value) for name, value in expected.items())
     path = bases.base_path(home.zoo, "lite0")
     path.unlink()

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from wg_common.errors import ConfigError, DataError
-from wg_common.nets.window_limits import check_window
-from wg_server.home import ServerHome
+from wg_common.modalities.windows import check_window
+from wg_server.site.home import ServerHome
 from wg_server.zoo import build, sources
 from wg_server.zoo.plan import EncoderPlan, NetworksPlan, SourcePlan, ZooPlan, read_plan, tasks
 from wg_server.zoo.procedural_windows import families

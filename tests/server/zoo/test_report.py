@@ -13,25 +13,25 @@ from click.testing import CliRunner
 from PIL import Image
 from tests.server.enrolling import UNSEEN
 
-from wg_common import canonical, signing
-from wg_common import statistics_file as sf
 from wg_common.errors import ConfigError, DecodeError, VerificationError
 from wg_common.privacy.mechanism import sigma_for
 from wg_common.privacy.schema import default_schema
 from wg_common.privacy.simulate import simulate_statistics
 from wg_common.privacy.statistics import NoisyStatistics
-from wg_common.protocol import EnrolmentRequest
-from wg_server.home import ServerConfig, ServerHome
-from wg_server.initialise import initialise
-from wg_server.store import Store
+from wg_common.wire import canonical, signing
+from wg_common.wire import statistics_file as sf
+from wg_common.wire.protocol import EnrolmentRequest
+from wg_server.cli.zoo import zoo as group
+from wg_server.operation.initialise import initialise
+from wg_server.site.home import ServerConfig, ServerHome
+from wg_server.store.sites import Store
 from wg_server.zoo.build import build
-from wg_server.zoo.cli import zoo as group
 from wg_server.zoo.plan import ZooPlan, parse
-from wg_server.zoo.report import domains as points
-from wg_server.zoo.report import plants
-from wg_server.zoo.report.domains import Domain
-from wg_server.zoo.report.summary import summarise
 from wg_server.zoo.store import Zoo
+from wg_server.zoo_report import domains as points
+from wg_server.zoo_report import plants
+from wg_server.zoo_report.domains import Domain
+from wg_server.zoo_report.summary import summarise
 
 D = 8
 PLAN = b"""

@@ -7,11 +7,11 @@ import pytest
 from click.testing import CliRunner
 
 from wg_common.errors import ConfigError, DataError, VerificationError
-from wg_common.nets.encoder import load_encoder
-from wg_server.home import ServerHome
+from wg_common.nets.encoder.module import load_encoder
+from wg_server.cli.zoo import zoo as group
+from wg_server.site.home import ServerHome
 from wg_server.zoo import heads, sources
 from wg_server.zoo.build import build, build_task
-from wg_server.zoo.cli import zoo as group
 from wg_server.zoo.plan import (
     OWN_STEPS,
     NetworksPlan,

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from wg_common import canonical
 from wg_common.audit.installed.plant import Check, Frozen, Integers, Opened, check
+from wg_common.wire import canonical
 
 _OWN = frozenset({"release_id", "integers_sha256"})
 """Fields of a manifest that are new in each release, or follow from its noise."""

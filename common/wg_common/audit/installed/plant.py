@@ -11,11 +11,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common import numbers, statistics_file
+from wg_common import numbers
 from wg_common.errors import DecodeError, VerificationError
 from wg_common.ledger import entries
 from wg_common.ledger.entries import Charge
-from wg_common.statistics_file import StatisticsManifest
+from wg_common.wire import statistics_file
+from wg_common.wire.statistics_file import StatisticsManifest
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.class_means import discriminant
-from wg_server.generator.blup import Prediction
+from wg_common.inference.posterior import discriminant
 from wg_server.generator.networks.entries import ZooNetwork
+from wg_server.generator.prior.blup import Prediction
 
 Floats = NDArray[np.float64]
 _RIDGE = 2.0

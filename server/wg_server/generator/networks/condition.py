@@ -16,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wg_server.generator.blup import SITE_RATIO, Prediction, Priors
-from wg_server.generator.condition import Condition
-from wg_server.generator.kin import WORTH, Kin, Spread, find_kin
+from wg_server.generator.families.match import WORTH, Kin, Spread, find_kin
 from wg_server.generator.networks import neighbours
 from wg_server.generator.networks.bridge import Bridge
 from wg_server.generator.networks.neighbours import Found, Shelf
+from wg_server.generator.prior.blup import SITE_RATIO, Prediction, Priors
+from wg_server.generator.prior.conditioning import Condition
 
 SEEN = 8
 """Neighbours that the denoiser sees, one token each; ``neighbours.NEIGHBOURS`` are averaged."""

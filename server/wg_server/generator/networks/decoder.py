@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wg_common.nets import whole
+from wg_common.nets import network
 from wg_server.generator.networks.codec import Codec
 from wg_server.generator.networks.weight_plan import WeightPlan
 
@@ -42,7 +42,7 @@ class Decoder:
         """
         flat = self._flat(latents, more)
         weights = {
-            name.removeprefix(whole.TRUNK): torch.from_numpy(value)
+            name.removeprefix(network.TRUNK): torch.from_numpy(value)
             for name, value in self.base.items()
         }
         weights = {name: value.to(self.device) for name, value in weights.items()}
@@ -51,11 +51,11 @@ class Decoder:
             place = 0
             for name, shape in part.tensors:
                 size = int(np.prod(shape))
-                short = name.removeprefix(whole.TRUNK)
+                short = name.removeprefix(network.TRUNK)
                 weights[short] = weights[short] + flat[part.name][place : place + size].view(shape)
                 place += size
-        module = whole.build_trunk(self.plan.architecture).to(self.device)
-        batch = whole.as_input(images)
+        module = network.build_trunk(self.plan.architecture).to(self.device)
+        batch = network.as_input(images)
         found: Tensor = torch.func.functional_call(module, weights, (batch,))
         return found.cpu()
 

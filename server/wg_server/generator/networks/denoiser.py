@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wg_server.generator.denoiser import draw_linear, waves
+from wg_server.generator.heads.denoiser import draw_linear, waves
 from wg_server.generator.networks.condition import (
     CLASS_SCALARS,
     SEEN,

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.nets import whole
+from wg_common.nets import network as whole_networks
 from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
 from wg_server.generator.networks.weight_plan import WeightPlan
-from wg_server.generator.tasks import ZooTask
+from wg_server.generator.prior.zoo_tasks import ZooTask
 from wg_server.zoo import networks as zoo_networks
 from wg_server.zoo.store import Zoo
 
@@ -41,7 +41,7 @@ class ZooNetwork:
     rows: Array
     base_features: Array
     held: NDArray[np.int64]
-    inputs: whole.Batch
+    inputs: whole_networks.Batch
 
     @property
     def centre(self) -> Array:
@@ -59,7 +59,7 @@ def load_networks(
     """
     by_key = {task.key: task for task in tasks}
     found: tuple[list[ZooNetwork], list[ZooNetwork]] = [], []
-    mine = whole.own(plan.architecture, base)
+    mine = whole_networks.own(plan.architecture, base)
     for entry in zoo_networks.networks(zoo, plan.architecture, base_id):
         task = by_key.get(entry.task)
         if task is None:

@@ -15,9 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wg_common.nets import whole
-from wg_server.generator.condition import Condition
-from wg_server.generator.episodes import Episode, Plants, Scenario
+from wg_common.nets import network as whole_networks
 from wg_server.generator.networks.condition import (
     ROW_UNIT,
     NetworkCondition,
@@ -28,6 +26,8 @@ from wg_server.generator.networks.condition import (
 from wg_server.generator.networks.decoder import Decoder
 from wg_server.generator.networks.entries import ZooNetwork
 from wg_server.generator.networks.neighbours import Found
+from wg_server.generator.prior.conditioning import Condition
+from wg_server.generator.simulation.episodes import Episode, Plants, Scenario
 
 QUERIES = 24
 Array = NDArray[np.float32]
@@ -64,7 +64,7 @@ class NetworkEpisode:
     plant: Episode
     rows: Array
     latents: Array
-    inputs: whole.Batch
+    inputs: whole_networks.Batch
     answers: NDArray[np.int64]
     base_features: Array
 

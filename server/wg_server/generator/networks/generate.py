@@ -18,12 +18,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wg_common import atomic, canonical
+from wg_common import atomic
 from wg_common.errors import ConfigError, VerificationError
-from wg_common.nets import registry, whole
+from wg_common.nets import network as whole_networks
+from wg_common.nets import registry
 from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.privacy.statistics import NoisyStatistics
-from wg_server.generator.generate import (
+from wg_common.wire import canonical
+from wg_server.generator.heads.generate import (
     COLLAPSED,
     Generated,
     GeneratedCandidate,
@@ -179,7 +181,7 @@ def _candidate(
     unit = stock.knowledge.bridge.scale / ROW_UNIT
     weight = (rows[:, :-1] * unit).astype(np.float32)
     bias = (rows[:, -1] * unit - weight @ condition.centre).astype(np.float32)
-    tensors = whole.own(architecture, stock.decoder.trunk(network.latents, network.more))
+    tensors = whole_networks.own(architecture, stock.decoder.trunk(network.latents, network.more))
     tensors |= {HEAD_WEIGHT: weight, HEAD_BIAS: bias}
     registry.check_tensors(architecture, tensors, len(rows), weight.shape[1])
     return GeneratedCandidate(name, source, tensors, novelty(stock, latents))

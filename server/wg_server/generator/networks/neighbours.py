@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wg_server.generator.blup import Prediction, Priors
 from wg_server.generator.networks.codec import Codec
 from wg_server.generator.networks.entries import ZooNetwork
+from wg_server.generator.prior.blup import Prediction, Priors
 
 Floats = NDArray[np.float64]
 NEIGHBOURS = 5

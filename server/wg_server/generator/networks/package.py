@@ -18,11 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wg_common import canonical
 from wg_common.errors import DecodeError
-from wg_common.nets import registry, whole
-from wg_server.generator import kin
-from wg_server.generator.blup import Priors
+from wg_common.nets import network, registry
+from wg_common.wire import canonical
+from wg_server.generator.families import match
 from wg_server.generator.networks.bridge import Bridge
 from wg_server.generator.networks.codec import Codec, read_layer_codec
 from wg_server.generator.networks.condition import NetworkKnowledge
@@ -31,6 +30,7 @@ from wg_server.generator.networks.denoiser import NetworkDenoiser, NetworkDenois
 from wg_server.generator.networks.neighbours import Shelf
 from wg_server.generator.networks.vae import read_vae_codec
 from wg_server.generator.networks.weight_plan import weight_plan
+from wg_server.generator.prior.blup import Priors
 
 VERSION = 4
 FORMAT = "weightgate-networks"
@@ -157,7 +157,7 @@ def _stock(
 ) -> Stock:
     wanted = weight_plan(name, registry.known(name).widest(plan))
     base = {k: v.numpy() for k, v in _under(tensors, "base.").items()}
-    if {k: v.shape for k, v in base.items()} != whole.trunk_shapes(name):
+    if {k: v.shape for k, v in base.items()} != network.trunk_shapes(name):
         raise DecodeError(f"networks: the base of {name} is not its trunk")
     codec = _CODECS[str(row["codec"])](
         [part.name for part in wanted.parts],
@@ -179,7 +179,7 @@ def _stock(
     if not 0 <= trust <= 1:
         raise DecodeError(f"networks: {name} trusts neighbours by {trust}, expected 0 to 1")
     return Stock(
-        NetworkKnowledge(priors, bridge, shelf, kin.measure(shelf, priors), trust, elsewhere),
+        NetworkKnowledge(priors, bridge, shelf, match.measure(shelf, priors), trust, elsewhere),
         Decoder(wanted, codec, base),
         float(row["nearest"]),
     )

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
+from wg_server.generator.heads.sampler import STEPS, label_noise
 from wg_server.generator.networks.denoiser import (
     NetworkBatch,
     NetworkDenoiser,
     NetworkDenoiserConfig,
     Weights,
 )
-from wg_server.generator.sampler import STEPS, label_noise
 
 
 def deterministic(denoiser: NetworkDenoiser, batch: NetworkBatch) -> Weights:

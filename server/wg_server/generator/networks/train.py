@@ -24,10 +24,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wg_server.generator import checkpoint, compute, noising
-from wg_server.generator.card import clustered
-from wg_server.generator.compute import CPU, Compute
-from wg_server.generator.episodes import Plants, Scenario
+from wg_server.generator.evaluation.head_card import clustered
 from wg_server.generator.networks import sampler
 from wg_server.generator.networks.condition import settled
 from wg_server.generator.networks.denoiser import (
@@ -40,6 +37,10 @@ from wg_server.generator.networks.denoiser import (
 )
 from wg_server.generator.networks.episodes import NetworkEpisode, Zoo, draw, logits
 from wg_server.generator.networks.plan import NetworkTraining
+from wg_server.generator.simulation.episodes import Plants, Scenario
+from wg_server.generator.training import checkpoint, compute
+from wg_server.generator.training import noise as training_noise
+from wg_server.generator.training.compute import CPU, Compute
 
 log = logging.getLogger(__name__)
 
@@ -179,7 +180,7 @@ def loss(
     zoos: Mapping[str, Zoo],
     episodes: Sequence[NetworkEpisode],
     plan: NetworkTraining,
-    rngs: noising.Generators,
+    rngs: training_noise.Generators,
     how: Compute = CPU,
 ) -> Tensor:
     """Latent denoising loss of all episodes plus functional loss of the first few.
@@ -203,12 +204,12 @@ def loss(
         model.config,
     )
     clean = targets(episodes, batch)
-    fixed, times = noising.draw_times(rngs, plan.deterministic)
+    fixed, times = training_noise.draw_times(rngs, plan.deterministic)
     parts, latent = clean.latents.shape[1:]
     classes = [len(e.rows) for e in episodes]
     noise = Weights(
-        noising.draw_noise(rngs, fixed, classes, clean.rows.shape[2]),
-        noising.draw_noise(rngs, fixed, [parts] * len(rngs), latent),
+        training_noise.draw_noise(rngs, fixed, classes, clean.rows.shape[2]),
+        training_noise.draw_noise(rngs, fixed, [parts] * len(rngs), latent),
     )
     batch, clean = compute.on(batch, how.device), compute.on(clean, how.device)
     noise, times = compute.on(noise, how.device), times.to(how.device)

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.errors import ConfigError
-from wg_common.nets import registry, whole
+from wg_common.nets import network, registry
 
 RANK = 4
 Array = NDArray[np.float32]
@@ -74,7 +74,7 @@ class WeightPlan:
 
     def delta(self, tokens: Mapping[str, Array]) -> dict[str, Array]:
         """The delta of tokens: one array for each tensor of its own, zero where not planned."""
-        shapes = whole.own_shapes(self.architecture)
+        shapes = network.own_shapes(self.architecture)
         found = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
         for part in self.parts:
             place = 0
@@ -87,7 +87,7 @@ class WeightPlan:
 
     def _project(self, value: Array) -> Array:
         """The value itself, or for ``low-rank`` its nearest of rank ``RANK``."""
-        if self.name != "low-rank" or value.ndim < 2 or whole.on_encoder(self.architecture):
+        if self.name != "low-rank" or value.ndim < 2 or network.on_encoder(self.architecture):
             return value
         matrix = value.reshape(len(value), -1).astype(np.float64)
         if min(matrix.shape) <= RANK:
@@ -117,8 +117,8 @@ def weight_plan(architecture: str, name: str) -> WeightPlan:
 def _parts(architecture: str) -> list[Part]:
     """Tensors grouped by their layer."""
     grouped: dict[str, list[tuple[str, tuple[int, ...]]]] = {}
-    for full, shape in whole.own_shapes(architecture).items():
-        layer = full.removeprefix(whole.TRUNK).rpartition(".")[0]
+    for full, shape in network.own_shapes(architecture).items():
+        layer = full.removeprefix(network.TRUNK).rpartition(".")[0]
         grouped.setdefault(layer, []).append((full, shape))
     return [Part(name, tuple(tensors)) for name, tensors in grouped.items()]
 
@@ -127,5 +127,5 @@ def _planned(plan: str, part: str, architecture: str) -> bool:
     if plan in ("whole", "low-rank"):
         return True
     if plan == "layers":
-        return part.startswith(whole.KINDS[architecture].last)
+        return part.startswith(network.KINDS[architecture].last)
     return plan == "norm" and part.endswith("norm")

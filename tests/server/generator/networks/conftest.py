@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 from tests.server.generator.conftest import DIMENSION, ENCODER
 
-from wg_common.nets import registry, whole
-from wg_server.generator import kin
-from wg_server.generator.episodes import Plants
-from wg_server.generator.generate import Generator
-from wg_server.generator.knowledge import Knowledge
+from wg_common.nets import network, registry
+from wg_server.generator.families import match
+from wg_server.generator.heads.generate import Generator
 from wg_server.generator.networks import codec as codecs
 from wg_server.generator.networks.bridge import fit_bridge
 from wg_server.generator.networks.condition import NetworkKnowledge
@@ -24,7 +22,9 @@ from wg_server.generator.networks.generate import NetworkGenerator, median_neare
 from wg_server.generator.networks.neighbours import shelve
 from wg_server.generator.networks.package import NetworkParts, Stock
 from wg_server.generator.networks.weight_plan import WeightPlan, weight_plan
-from wg_server.generator.tasks import ZooTask
+from wg_server.generator.prior.fitted import Knowledge
+from wg_server.generator.prior.zoo_tasks import ZooTask
+from wg_server.generator.simulation.episodes import Plants
 from wg_server.zoo import heads
 
 LATENT = 4
@@ -35,7 +35,7 @@ def network_of(task: ZooTask, architecture: str) -> ZooNetwork:
     """A network whose delta belongs to the family, and whose features are the encoder's, mapped."""
     there = np.random.default_rng((3, int(task.key.split("-")[0])))
     own = np.random.default_rng([3, *map(int, task.key.split("-"))])
-    size = whole.feature_count(architecture)
+    size = network.feature_count(architecture)
     mapping = np.random.default_rng(4).normal(0, 0.3, (DIMENSION, size))
     features = task.features @ mapping + own.normal(0, 0.01, (len(task.y), size))
     weight, bias = heads.fit_head(features, task.y, len(task.labels))
@@ -53,7 +53,7 @@ def network_of(task: ZooTask, architecture: str) -> ZooNetwork:
         rows=rows.astype(np.float32),
         base_features=features.astype(np.float32),
         held=held,
-        inputs=whole.prepared(architecture, list(_records(architecture, len(held), own))),
+        inputs=network.prepared(architecture, list(_records(architecture, len(held), own))),
     )
 
 
@@ -89,8 +89,8 @@ def make_zoos(
         shelf, priors = shelve(networks, codec), generator.parts.priors
         found[architecture] = Zoo(
             networks,
-            NetworkKnowledge(priors, fit_bridge(networks), shelf, kin.measure(shelf, priors)),
-            Decoder(plan, codec, whole.draw_trunk(architecture, np.random.default_rng(5))),
+            NetworkKnowledge(priors, fit_bridge(networks), shelf, match.measure(shelf, priors)),
+            Decoder(plan, codec, network.draw_trunk(architecture, np.random.default_rng(5))),
         )
     return found
 

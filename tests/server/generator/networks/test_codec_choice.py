@@ -15,14 +15,16 @@ from tests.server.generator.networks.conftest import network_of
 from torch import Tensor
 
 from wg_common.errors import ConfigError
-from wg_common.nets import whole
-from wg_server.generator.knowledge import Knowledge
-from wg_server.generator.networks import fidelity, make, vae
+from wg_common.nets import network as whole_networks
+from wg_server.generator import networks_pipeline
+from wg_server.generator.evaluation import codec_fidelity
+from wg_server.generator.networks import vae
 from wg_server.generator.networks.codec import Array, Codec, fit_layer_codec
 from wg_server.generator.networks.entries import ZooNetwork
 from wg_server.generator.networks.plan import NetworkTraining
 from wg_server.generator.networks.weight_plan import weight_plan
-from wg_server.generator.tasks import ZooTask
+from wg_server.generator.prior.fitted import Knowledge
+from wg_server.generator.prior.zoo_tasks import ZooTask
 
 PLAN = weight_plan("cnn-s", "whole")
 PARTS = [part.name for part in PLAN.parts]
@@ -31,7 +33,7 @@ FAMILIES = frozenset(f"family-{i}" for i in range(10))
 
 @pytest.fixture(scope="module")
 def base() -> dict[str, Array]:
-    return whole.draw_trunk("cnn-s", np.random.default_rng(5))
+    return whole_networks.draw_trunk("cnn-s", np.random.default_rng(5))
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +44,8 @@ def networks(zoo_tasks: list[ZooTask], base: dict[str, Array]) -> list[ZooNetwor
         network = network_of(task, "cnn-s")
         network = replace(network, tokens={k: 8 * v for k, v in network.tokens.items()})
         delta = PLAN.delta(network.tokens)
-        trunk = whole.load_trunk("cnn-s", {k: v + delta[k] for k, v in base.items()})
-        features = whole.features(trunk, network.inputs)
+        trunk = whole_networks.load_trunk("cnn-s", {k: v + delta[k] for k, v in base.items()})
+        features = whole_networks.features(trunk, network.inputs)
         mean = features.mean(axis=0)
         rows = np.random.default_rng(6).normal(size=network.rows.shape).astype(np.float32)
         rows[:, -1] = rows[:, :-1] @ (network.centre - mean)
@@ -161,7 +163,7 @@ class Planted:
         return {}
 
 
-def _planted(share: float) -> fidelity.Fit:
+def _planted(share: float) -> codec_fidelity.Fit:
     def fit(
         parts: Sequence[str], tokens: Sequence[Mapping[str, Array]], latent: int, seed: int
     ) -> Codec:
@@ -179,8 +181,8 @@ def test_the_codec_whose_networks_answer_better_is_chosen(
     other: float,
     chosen: str,
 ) -> None:
-    monkeypatch.setattr(fidelity, "KINDS", {"pca": _planted(pca), "vae": _planted(other)})
-    codec, report = fidelity.fit_codec(
+    monkeypatch.setattr(codec_fidelity, "KINDS", {"pca": _planted(pca), "vae": _planted(other)})
+    codec, report = codec_fidelity.fit_codec(
         networks, PLAN, base, latent=1, kind="auto", deciding=FAMILIES, seed=1
     )
     assert report["chosen"] == chosen
@@ -195,8 +197,8 @@ def test_the_codec_whose_networks_answer_better_is_chosen(
 def test_codecs_that_do_the_same_leave_pca(
     networks: list[ZooNetwork], base: dict[str, Array], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fidelity, "KINDS", {"pca": _planted(0.5), "vae": _planted(0.5)})
-    _, report = fidelity.fit_codec(
+    monkeypatch.setattr(codec_fidelity, "KINDS", {"pca": _planted(0.5), "vae": _planted(0.5)})
+    _, report = codec_fidelity.fit_codec(
         networks, PLAN, base, latent=1, kind="auto", deciding=FAMILIES, seed=1
     )
     assert report["chosen"] == "pca"
@@ -227,7 +229,7 @@ def test_codecs_are_judged_on_families_that_they_were_not_fitted_on(
 
     some = sorted(FAMILIES)[:7]
     mine = [n for n in networks if n.task.family in some]
-    scores = fidelity.left_out(mine, PLAN, base, {"watched": fit}, latent=1, seed=1)
+    scores = codec_fidelity.left_out(mine, PLAN, base, {"watched": fit}, latent=1, seed=1)
     assert judged == dict.fromkeys(some, 1)
     assert sorted(scores.families) == some
 
@@ -235,7 +237,7 @@ def test_codecs_are_judged_on_families_that_they_were_not_fitted_on(
 def test_families_that_may_not_decide_are_only_fitted_on(
     networks: list[ZooNetwork], base: dict[str, Array]
 ) -> None:
-    _, report = fidelity.fit_codec(
+    _, report = codec_fidelity.fit_codec(
         networks,
         PLAN,
         base,
@@ -253,8 +255,8 @@ def test_families_that_may_not_decide_are_only_fitted_on(
 def test_too_few_families_decide_nothing(
     networks: list[ZooNetwork], base: dict[str, Array], monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(fidelity, "FOLDS", 99)
-    codec, report = fidelity.fit_codec(
+    monkeypatch.setattr(codec_fidelity, "FOLDS", 99)
+    codec, report = codec_fidelity.fit_codec(
         networks[:3], PLAN, base, latent=2, kind=kind, deciding=FAMILIES, seed=1
     )
     assert codec.kind == ("vae" if kind == "vae" else "pca")
@@ -264,11 +266,11 @@ def test_too_few_families_decide_nothing(
 def test_a_zoo_is_decoded_by_the_codec_of_the_plan(
     networks: list[ZooNetwork], base: dict[str, Array]
 ) -> None:
-    holdings = {"cnn-s": make._Holding(PLAN, base, networks)}
+    holdings = {"cnn-s": networks_pipeline._Holding(PLAN, base, networks)}
     dimension = networks[0].task.features.shape[1]
     priors = SimpleNamespace(basis=np.eye(dimension), between=np.ones(dimension))
     knowledge = cast("Knowledge", SimpleNamespace(priors=priors))
-    zoos, reports = make._zoos(
+    zoos, reports = networks_pipeline._zoos(
         holdings, NetworkTraining(codec="vae", latent=2), knowledge, FAMILIES, 1
     )
     zoo = zoos["cnn-s"]

@@ -10,7 +10,7 @@ from tests.server.generator.networks.conftest import LATENT, SIZES
 
 from wg_common.errors import ConfigError, DecodeError, VerificationError
 from wg_common.nets import registry
-from wg_server.generator.generate import Generated, Memory
+from wg_server.generator.heads.generate import Generated, Memory
 from wg_server.generator.networks import generate as generation
 from wg_server.generator.networks import package
 from wg_server.generator.networks.episodes import Zoo

@@ -11,15 +11,15 @@ import torch
 from numpy.typing import NDArray
 from tests.server.generator.conftest import World
 
-from wg_common.class_means import nothing
-from wg_server.generator import blup
-from wg_server.generator.condition import condition
-from wg_server.generator.evidence import site_evidence
-from wg_server.generator.generate import Generator
-from wg_server.generator.kin import WORTH, Kin, find_kin
+from wg_common.inference.posterior import nothing
+from wg_server.generator.families.match import WORTH, Kin, find_kin
+from wg_server.generator.heads.generate import Generator
 from wg_server.generator.networks.condition import NetworkKnowledge, network_condition, settled
 from wg_server.generator.networks.episodes import Zoo
 from wg_server.generator.networks.neighbours import shelve
+from wg_server.generator.prior import blup
+from wg_server.generator.prior.conditioning import condition
+from wg_server.generator.prior.site_statistics import site_evidence
 
 LABELS = ("c0", "c1", "c2", "c3")
 STRANGER = 40

@@ -9,16 +9,16 @@ import torch
 from tests.server.generator.conftest import World
 from tests.server.generator.networks.conftest import network_of, untrained
 
-from wg_server.generator import blup
-from wg_server.generator.episodes import Plants, Scenario
-from wg_server.generator.evidence import site_evidence
-from wg_server.generator.generate import Generator
+from wg_server.generator.evaluation.retrieval_trust import TRUSTS, choose, measure_trust
+from wg_server.generator.heads.generate import Generator
 from wg_server.generator.networks import codec as codecs
 from wg_server.generator.networks import neighbours, sampler
 from wg_server.generator.networks.denoiser import collate
 from wg_server.generator.networks.episodes import Zoo, draw
-from wg_server.generator.networks.trust import TRUSTS, choose, measure_trust
-from wg_server.generator.tasks import ZooTask
+from wg_server.generator.prior import blup
+from wg_server.generator.prior.site_statistics import site_evidence
+from wg_server.generator.prior.zoo_tasks import ZooTask
+from wg_server.generator.simulation.episodes import Plants, Scenario
 
 LABELS = ("c0", "c1", "c2", "c3")
 CLEAN = Scenario(

@@ -17,15 +17,15 @@ from tests.server.generator.networks.test_train import FAMILIES, PLAN
 from tests.server.generator.one_device import META, OneDevice
 from tests.server.generator.ranked import ended, environments
 
-from wg_server.generator import compute, ranks
-from wg_server.generator.compute import CPU, Compute
-from wg_server.generator.episodes import Plants, Scenario
 from wg_server.generator.networks import sampler
 from wg_server.generator.networks import train as training
 from wg_server.generator.networks.decoder import Decoder
 from wg_server.generator.networks.denoiser import collate
 from wg_server.generator.networks.episodes import Zoo, draw
 from wg_server.generator.networks.vae import fit_vae_codec
+from wg_server.generator.simulation.episodes import Plants, Scenario
+from wg_server.generator.training import compute, distributed
+from wg_server.generator.training.compute import CPU, Compute
 
 OUT = "WEIGHTGATE_TEST_RANK_OUT"
 UNEQUAL = replace(PLAN, batch=5, functional_episodes=3, learning_rate=0.01)
@@ -50,8 +50,8 @@ def _fit(zoos: dict[str, Zoo], plants: Plants, out: Path, how: Compute) -> None:
 
 @pytest.mark.skipif(OUT not in os.environ, reason="run as a rank by the test below")
 def test_one_rank(zoos: dict[str, Zoo], plants: Plants) -> None:
-    seat = ranks.read_seat(os.environ)
-    with ranks.joined(seat, "cpu", 60.0) as group:
+    seat = distributed.read_seat(os.environ)
+    with distributed.joined(seat, "cpu", 60.0) as group:
         _fit(zoos, plants, Path(os.environ[OUT]), Compute(torch.device("cpu"), "fp32", group))
 
 
@@ -86,7 +86,7 @@ def test_the_ranks_losses_add_up(zoos: dict[str, Zoo], plants: Plants) -> None:
     for world in (1, 5):
         total, grads = 0.0, None
         for rank in range(world):
-            how = Compute(torch.device("cpu"), "fp32", ranks.Ranks(rank, world))
+            how = Compute(torch.device("cpu"), "fp32", distributed.Ranks(rank, world))
             rngs = [np.random.default_rng((8, n)) for n in how.ranks.share(UNEQUAL.batch)]
             episodes = [draw(plants, zoos, FAMILIES[0], rng, Scenario()) for rng in rngs]
             model = untrained().train()

@@ -9,10 +9,10 @@ import pytest
 import torch
 from tests.server.generator.conftest import DIMENSION
 
-from wg_common.nets import registry, whole
-from wg_server.generator.episodes import Plants, Scenario
-from wg_server.generator.generate import Generator
-from wg_server.generator.networks import card, package, sampler
+from wg_common.nets import network, registry
+from wg_server.generator.evaluation import network_card
+from wg_server.generator.heads.generate import Generator
+from wg_server.generator.networks import package, sampler
 from wg_server.generator.networks import train as training
 from wg_server.generator.networks.denoiser import (
     NetworkDenoiser,
@@ -27,7 +27,8 @@ from wg_server.generator.networks.generate import (
 )
 from wg_server.generator.networks.package import NetworkParts, Stock
 from wg_server.generator.networks.plan import NetworkTraining
-from wg_server.generator.tasks import ZooTask
+from wg_server.generator.prior.zoo_tasks import ZooTask
+from wg_server.generator.simulation.episodes import Plants, Scenario
 
 from .conftest import LATENT, make_zoos
 
@@ -51,7 +52,7 @@ def denoiser(mixed: dict[str, Zoo]) -> NetworkDenoiser:
         parts=len(mixed["lite0"].decoder.codec.parts),
         latent=LATENT,
         architectures=2,
-        row=1 + whole.feature_count("lite0"),
+        row=1 + network.feature_count("lite0"),
         width=16,
         depth=2,
     )
@@ -79,7 +80,7 @@ def test_answers_are_zero_beyond_an_architecture_s_own(
     names = mixed[architecture].decoder.codec.parts
     labels = [str(number) for number in range(len(condition.bridged_rows))]
     noise = sampler.named_noise(labels, names, denoiser.config, 2, 1)
-    parts, row = len(names), 1 + whole.feature_count(architecture)
+    parts, row = len(names), 1 + network.feature_count(architecture)
     for found in (sampler.deterministic(denoiser, batch), sampler.sample(denoiser, batch, noise)):
         assert found.rows[:, :, :row].all() and not found.rows[:, :, row:].any()
         assert found.latents[:, :parts].all() and not found.latents[:, parts:].any()
@@ -107,8 +108,8 @@ def test_both_are_trained_judged_packed_and_generated(
     path = tmp_path / "c"
     model, figures = training.fit(PLAN, 1, mixed, both, FAMILIES, path, "i", lambda *_: None)
     assert figures["steps"] == 2 and np.isfinite(figures["validation_loss"])
-    document = card.evaluate(model, mixed, plants, FAMILIES[1], episodes=2, seed=1)
-    assert set(document["scenarios"]) == set(card.SCENARIOS)
+    document = network_card.evaluate(model, mixed, plants, FAMILIES[1], episodes=2, seed=1)
+    assert set(document["scenarios"]) == set(network_card.SCENARIOS)
     stocks = {
         name: Stock(zoo.knowledge, zoo.decoder, median_nearest(zoo.knowledge.shelf.latents))
         for name, zoo in mixed.items()
@@ -133,5 +134,5 @@ def test_both_are_trained_judged_packed_and_generated(
         assert all(np.array_equal(one.tensors[n], two.tensors[n]) for n in one.tensors)
     base = made[0].candidates[-1]
     assert base.source == "base"
-    for name, value in whole.own("lite0", mixed["lite0"].decoder.base).items():
+    for name, value in network.own("lite0", mixed["lite0"].decoder.base).items():
         np.testing.assert_array_equal(base.tensors[name], value)

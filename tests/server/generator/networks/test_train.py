@@ -8,13 +8,12 @@ import torch
 from tests.server.generator.networks.conftest import untrained
 
 from wg_common.errors import ConfigError
-from wg_server.generator import standards
-from wg_server.generator.episodes import Plants, Scenario
-from wg_server.generator.networks import card
+from wg_server.generator.evaluation import checks, network_card
 from wg_server.generator.networks import train as training
 from wg_server.generator.networks.denoiser import Weights, collate
 from wg_server.generator.networks.episodes import Zoo, draw
 from wg_server.generator.networks.plan import NetworkTraining
+from wg_server.generator.simulation.episodes import Plants, Scenario
 
 PLAN = NetworkTraining(
     steps=6,
@@ -70,20 +69,20 @@ def test_functional_loss_reaches_every_output(zoos: dict[str, Zoo], plants: Plan
 
 
 def test_card_scores_every_method_and_checks_bind(zoos: dict[str, Zoo], plants: Plants) -> None:
-    document = card.evaluate(untrained(), zoos, plants, FAMILIES[1], episodes=2, seed=1)
-    assert set(document["scenarios"]) == set(card.SCENARIOS)
+    document = network_card.evaluate(untrained(), zoos, plants, FAMILIES[1], episodes=2, seed=1)
+    assert set(document["scenarios"]) == set(network_card.SCENARIOS)
     methods = set(next(iter(document["scenarios"].values())))
     assert {"network", "closed-form", "retrieval-5nn", "shuffled-condition"} <= methods
     for rows in document["scenarios"].values():
         rows["closed-form"]["network_minus"] = -0.5
-    failed = [check.name for check in card.checks(document) if not check.passed]
+    failed = [check.name for check in network_card.checks(document) if not check.passed]
     assert "network minus the closed form, mean of scenarios" in failed
 
 
 def test_collapsed_samples_are_an_alarm() -> None:
-    assert not standards.alarms({"diversity": {"between_samples_median": 0.5}})
+    assert not checks.alarms({"diversity": {"between_samples_median": 0.5}})
     for distance in (0.0, float("nan")):
-        assert standards.alarms({"diversity": {"between_samples_median": distance}})
+        assert checks.alarms({"diversity": {"between_samples_median": distance}})
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wg_common.errors import ConfigError
-from wg_common.nets import lite0, registry, whole
+from wg_common.nets import lite0, network, registry
 from wg_server.generator.networks.weight_plan import RANK, weight_plan
 
 Arrays = dict[str, np.ndarray]
@@ -14,11 +14,11 @@ Arrays = dict[str, np.ndarray]
 
 def _delta(architecture: str, seed: int) -> Arrays:
     rng = np.random.default_rng(seed)
-    shapes = whole.own_shapes(architecture)
+    shapes = network.own_shapes(architecture)
     return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
 
 
-@pytest.mark.parametrize("architecture", whole.KINDS)
+@pytest.mark.parametrize("architecture", network.KINDS)
 @given(seed=st.integers(0, 1 << 30))
 @settings(max_examples=5, deadline=None)
 def test_widest_delta_round_trips_exactly(architecture: str, seed: int) -> None:
@@ -53,7 +53,7 @@ def test_what_is_not_planned_stays_the_base(architecture: str, name: str) -> Non
     assert all(value.any() == (tensor in planned) for tensor, value in delta.items())
 
 
-@pytest.mark.parametrize("architecture", [*whole.IMAGES.widths, *whole.WINDOWS.widths])
+@pytest.mark.parametrize("architecture", [*network.IMAGES.widths, *network.WINDOWS.widths])
 def test_plans_are_nested(architecture: str) -> None:
     def names(plan: str) -> set[str]:
         return {part.name for part in weight_plan(architecture, plan).parts}
@@ -114,8 +114,8 @@ def test_low_rank_deltas_have_low_rank() -> None:
     assert np.linalg.matrix_rank(matrix, tol=1e-3) == RANK
 
 
-@pytest.mark.parametrize("kind", [whole.IMAGES, whole.WINDOWS])
-def test_sizes_of_a_kind_share_their_parts(kind: whole.Kind) -> None:
+@pytest.mark.parametrize("kind", [network.IMAGES, network.WINDOWS])
+def test_sizes_of_a_kind_share_their_parts(kind: network.Kind) -> None:
     for name in registry.NETWORK_PLANS:
         found = {tuple(p.name for p in weight_plan(a, name).parts) for a in kind.widths}
         assert len(found) == 1

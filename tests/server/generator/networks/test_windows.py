@@ -10,10 +10,10 @@ import torch
 from tests.server.generator.conftest import DIMENSION, World
 from tests.server.generator.networks.conftest import LATENT, network_of
 
-from wg_common.nets import registry, whole
-from wg_server.generator import kin
-from wg_server.generator.episodes import Plants, Scenario
-from wg_server.generator.generate import Generator
+from wg_common.nets import network as whole_networks
+from wg_common.nets import registry
+from wg_server.generator.families import match
+from wg_server.generator.heads.generate import Generator
 from wg_server.generator.networks import codec as codecs
 from wg_server.generator.networks import package
 from wg_server.generator.networks.bridge import fit_bridge
@@ -25,7 +25,8 @@ from wg_server.generator.networks.episodes import Zoo, draw, logits
 from wg_server.generator.networks.generate import NetworkGenerator, generate_networks
 from wg_server.generator.networks.neighbours import shelve
 from wg_server.generator.networks.weight_plan import weight_plan
-from wg_server.generator.tasks import ZooTask
+from wg_server.generator.prior.zoo_tasks import ZooTask
+from wg_server.generator.simulation.episodes import Plants, Scenario
 
 NAME = "cnn1d-s"
 PLAN = weight_plan(NAME, "whole")
@@ -37,7 +38,7 @@ def _network(task: ZooTask) -> ZooNetwork:
     rng = np.random.default_rng([7, *map(int, task.key.split("-"))])
     channels = 1 + int(task.key.split("-")[0]) % 3
     windows = rng.normal(size=(len(network.held), channels, 40))
-    return replace(network, inputs=whole.prepared(NAME, windows))
+    return replace(network, inputs=whole_networks.prepared(NAME, windows))
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +47,9 @@ def zoo(zoo_tasks: list[ZooTask], generator: Generator) -> Zoo:
     codec = codecs.fit_layer_codec(
         [part.name for part in PLAN.parts], [n.tokens for n in networks], LATENT
     )
-    base = whole.draw_trunk(NAME, np.random.default_rng(5))
+    base = whole_networks.draw_trunk(NAME, np.random.default_rng(5))
     shelf, priors = shelve(networks, codec), generator.parts.priors
-    known = NetworkKnowledge(priors, fit_bridge(networks), shelf, kin.measure(shelf, priors))
+    known = NetworkKnowledge(priors, fit_bridge(networks), shelf, match.measure(shelf, priors))
     return Zoo(networks, known, Decoder(PLAN, codec, base))
 
 
@@ -77,8 +78,8 @@ def test_running_latents_is_running_the_network_that_they_decode_to(zoo: Zoo) ->
     for network in zoo.networks[:3]:
         latents = torch.from_numpy(zoo.decoder.codec.encode(network.tokens))
         found = zoo.decoder.features(latents, torch.from_numpy(network.inputs)).detach().numpy()
-        trunk = whole.load_trunk(NAME, zoo.decoder.trunk(latents))
-        np.testing.assert_allclose(found, whole.features(trunk, network.inputs), atol=1e-4)
+        trunk = whole_networks.load_trunk(NAME, zoo.decoder.trunk(latents))
+        np.testing.assert_allclose(found, whole_networks.features(trunk, network.inputs), atol=1e-4)
 
 
 def test_latent_zero_is_the_base(zoo: Zoo) -> None:
@@ -112,7 +113,7 @@ def test_classes_permute_and_candidates_are_whole_networks(
         for labels in (LABELS, LABELS[::-1])
     ]
     for one, two in zip(made[0].candidates, made[1].candidates, strict=True):
-        registry.check_tensors(NAME, one.tensors, 4, whole.FEATURES)
+        registry.check_tensors(NAME, one.tensors, 4, whole_networks.FEATURES)
         for name, value in one.tensors.items():
             turned = two.tensors[name][::-1] if name.startswith("head") else two.tensors[name]
             np.testing.assert_allclose(value, turned, atol=2e-4)

@@ -1,0 +1,1 @@
+"""The commands of ``wg-client``: one module for each group of commands."""

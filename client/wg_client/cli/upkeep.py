@@ -1,0 +1,184 @@
+"""Commands that keep a plant going for years: certificate, keys, compromise, audit of the code."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from wg_client.fleet.joining import join_options
+from wg_client.site.home import ClientHome
+from wg_common import errors
+from wg_common.cli import emit, json_option, progress, say
+
+home_option = click.option(
+    "--home",
+    "root",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The plant's home folder.",
+)
+
+
+@click.command()
+@home_option
+@json_option
+def renew(root: Path, as_json: bool) -> None:
+    """Get a fresh TLS certificate now. A running node does so by itself when it is due."""
+    from wg_client.fleet import enrolment
+    from wg_client.site import config as configuration
+
+    home = ClientHome(root)
+    config = configuration.load(home)
+    enrolment.renew(home, config.server.fleet_url, config.site)
+    expires = enrolment.certificate_expiry(home)
+    if as_json:
+        emit({"site": config.site, "certificate_expires": expires})
+    else:
+        say(f"{home.certificate}: good until {_when(expires)}")
+
+
+@click.command()
+@home_option
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+def cosigned(root: Path, file: Path, as_json: bool) -> None:
+    """Keep the server's cosignature that came in FILE, from 'wg-server witness'.
+
+    A weights package carries one too, and 'wg-client apply' keeps it.
+    """
+    from wg_client.connection import cosigning
+    from wg_common import atomic
+    from wg_common.ledger.note import NOTE_LIMIT
+
+    size = cosigning.keep(ClientHome(root), atomic.read_bytes(file, limit=NOTE_LIMIT))
+    if size is None:
+        raise errors.VerificationError(f"{file}: a checkpoint of another ledger than this home's")
+    if as_json:
+        emit({"size": size})
+    else:
+        say(f"cosigned up to entry {size - 1}")
+
+
+@click.command()
+@home_option
+@json_option
+def witnesses(root: Path, as_json: bool) -> None:
+    """Show who witnesses the ledger, and what a new witness's operator must be given."""
+    from wg_client.connection import cosigning
+    from wg_client.site import config as configuration
+
+    home = ClientHome(root)
+    config = configuration.load(home)
+    origin, vkey, size, rows = cosigning.status(home, config)
+    if as_json:
+        emit(
+            {
+                "ledger_origin": origin,
+                "ledger_vkey": vkey,
+                "entries": size,
+                "needed": config.witnesses_needed,
+                "witnesses": [
+                    {"name": name, "vkey": key, "cosigned": seen} for name, key, seen in rows
+                ],
+            }
+        )
+        return
+    say(f"origin        {origin}")
+    say(f"verifier key  {vkey}")
+    for name, _, seen in rows:
+        say(f"  {name:32} cosigned {seen} of {size} entries")
+    say(f"{config.witnesses_needed} of {len(rows)} must cosign before a release is sent")
+
+
+@click.command("rotate-key")
+@home_option
+@json_option
+def rotate_key(root: Path, as_json: bool) -> None:
+    """Sign the ledger with a new key; the old one signs for it, and the server learns it.
+
+    Run it again if it was cut off: it goes on where it stopped.
+    """
+    from wg_client.fleet import rotation
+
+    done = rotation.rotate_key(ClientHome(root))
+    if as_json:
+        emit({"entry": done.entry, "ledger_key": done.key})
+    else:
+        say(f"entry {done.entry}: signed by both keys, known to the server")
+        say(f"ledger key, for auditors: {done.key}")
+
+
+@click.command()
+@home_option
+@join_options
+@click.option("--reason", required=True, help="Why, in a few words; goes on the new ledger.")
+@click.option("--encoder", metavar="HASH", help="Where the encoder is to be another: its SHA-256.")
+@json_option
+def compromise(root: Path, token: str, reason: str, encoder: str | None, as_json: bool) -> None:
+    """Give up a ledger whose key was lost or stolen. All that was spent moves to a new one.
+
+    Stop the node first. Every key of the plant is made anew.
+    """
+    from wg_client.fleet import reenrolment
+    from wg_client.release.budget import read_spend
+
+    home = ClientHome(root)
+    config = reenrolment.compromise(home, token, reason, encoder=encoder)
+    spend = read_spend(home, config)
+    kept = [str(path) for path in sorted(root.glob("ledger-*.sqlite"))]
+    if as_json:
+        emit(
+            {
+                "site": config.site,
+                "old_ledgers": kept,
+                "epsilon_spent": spend.epsilon,
+                "cap_epsilon": spend.cap_epsilon,
+                "cap_delta": spend.cap_delta,
+            }
+        )
+        return
+    say(f"{config.site}: a new ledger and new keys, enrolled with {config.server.name}")
+    say(f"epsilon {spend.epsilon:.4g} of {spend.cap_epsilon} stays spent at {spend.cap_delta}")
+    say(f"for auditors: {', '.join(kept)}; wg-audit verify --previous")
+
+
+@click.command()
+@home_option
+@click.option("--epsilon", type=float, default=1.0, show_default=True, help="The claim to test.")
+@click.option("--delta", type=float, default=1e-5, show_default=True)
+@click.option("--repetitions", type=int, help="Releases to make; more find smaller violations.")
+@json_option
+def audit(root: Path, epsilon: float, delta: float, repetitions: int | None, as_json: bool) -> int:
+    """Try to catch the installed release code, and put the outcome on the ledger.
+
+    Made-up records only; costs no budget; about a minute. Ends with code 5 if the code gives less
+    privacy than it claims; that is recorded as well.
+    """
+    from wg_client.release.audit import audit as run
+    from wg_common.audit import words
+
+    with progress("releases", None) as bar:
+        found = run(
+            ClientHome(root),
+            epsilon,
+            delta,
+            repetitions=repetitions,
+            on_repetition=lambda done: bar.update(done, "of the mechanism"),
+            on_release=lambda done: bar.update(done, "of plants, from files"),
+        )
+    if as_json:
+        emit({"entry": found.entry, **words.document(found.kernel, found.installed)})
+    else:
+        for line in words.lines(found.kernel, found.installed):
+            say(line)
+        say(f"recorded as ledger entry {found.entry}")
+    return errors.EXIT_OK if found.passed else errors.EXIT_VERIFICATION
+
+
+COMMANDS = (renew, witnesses, cosigned, rotate_key, compromise, audit)
+
+
+def _when(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

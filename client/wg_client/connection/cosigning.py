@@ -1,0 +1,207 @@
+"""Cosignatures of the plant's ledger: from how many witnesses, and how they come and go in files.
+
+A release is sent when as many witnesses as ``client.yaml`` wants have cosigned the ledger that
+covers it. The server is one of them, and must be; others are asked over HTTPS
+(c2sp.org/tlog-witness). What a witness sees is a root, a size and a time: none depends on a record.
+
+A plant without a network hands its checkpoint out inside a statistics file, and learns that the
+server cosigned it when a weights package, or the note of ``wg-server witness``, comes back. Until
+then any checkpoint that left may be the last that the server saw, so a file leads there from each
+of them (``Log.inclusion_proof``). There is room for ``witness.HANDED_OUT_LIMIT``; what would need
+more is refused before anything is charged.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from wg_client.connection import http_witness
+from wg_client.connection.http_witness import Ask
+from wg_client.site import config as configuration
+from wg_client.site.config import ClientConfig, WitnessConfig
+from wg_client.site.home import ClientHome
+from wg_common import atomic
+from wg_common.errors import (
+    ConfigError,
+    DecodeError,
+    PeerError,
+    RefusedError,
+    VerificationError,
+)
+from wg_common.ledger import checkpoint as checkpoints
+from wg_common.ledger import note as notes
+from wg_common.ledger import proof
+from wg_common.ledger.store import Ledger
+from wg_common.ledger.witness import HANDED_OUT_LIMIT
+from wg_common.wire import protocol, signing, statistics_file, weights_package
+
+log = logging.getLogger(__name__)
+
+
+class NoRoom(RefusedError):
+    """Too many checkpoints left without a cosignature coming back."""
+
+    code = "witness"
+
+
+class TooFewWitnesses(PeerError):
+    """Not as many witnesses cosigned as the plant wants; it may pass."""
+
+    code = "witness"
+
+
+def enrol(ledger: Ledger, config: ClientConfig) -> None:
+    """Put the witnesses of ``client.yaml`` on the ledger, before anything is charged."""
+    for each in config.witnesses:
+        ledger.enrol_witness(each.name, each.public_key)
+
+
+def collect(
+    ledger: Ledger,
+    config: ClientConfig,
+    server: Ask | None,
+    *,
+    open_witness: Callable[[WitnessConfig], Ask] = http_witness.ask,
+) -> None:
+    """Get the newest checkpoint cosigned by as many witnesses as the plant wants.
+
+    Args:
+        ledger: The plant's ledger.
+        config: ``client.yaml``.
+        server: Asks the server. None over the air gap: nobody can use the file before the server
+            has cosigned it, so it counts as one that will.
+        open_witness: Makes what asks a witness; another one than HTTPS in tests only.
+
+    The server is asked first, and again where it was asked before: it waits for the end of the time
+    slot, so that when the others are asked says nothing of the work before.
+
+    Raises:
+        TooFewWitnesses: Too few answered, or their answers do not hold. What is released is kept.
+        WitnessRefused: The server refuses.
+        PeerError: The server cannot be reached.
+    """
+    if server is not None:
+        ledger.countersign(config.server.witness_name, server)
+    found, problems = 1, []
+    for each in config.witnesses:
+        try:
+            if not ledger.newest_cosigned_by(each.name):
+                ledger.countersign(each.name, open_witness(each))
+        except (PeerError, VerificationError, DecodeError, ConfigError) as error:
+            log.warning("witness %s: %s", each.name, error)
+            problems.append(f"{each.name}: {error}")
+        else:
+            found += 1
+    if found < config.witnesses_needed:
+        raise TooFewWitnesses(
+            f"{found} of {config.witnesses_needed} witnesses, {config.server.name} counted; the"
+            " release is kept, and is sent when it is asked for again. " + "; ".join(problems)
+        )
+
+
+def check_room(ledger: Ledger, config: ClientConfig) -> None:
+    """Refuse one more file while as many as a file can lead from wait for a cosignature.
+
+    Raises:
+        NoRoom: They do; the message says what to do.
+    """
+    sizes = ledger.unanswered(config.server.witness_name)
+    if len(sizes) >= HANDED_OUT_LIMIT:
+        raise NoRoom(
+            f"{len(sizes)} files left since {config.server.name} last cosigned the ledger, and no"
+            " more can be covered; nothing was charged. Apply a weights package that the server"
+            " made from one of them, or have its operator run 'wg-server witness --statistics FILE"
+            " --out NOTE' with the newest and run 'wg-client cosigned NOTE' here"
+        )
+
+
+def hand_out(ledger: Ledger, config: ClientConfig) -> None:
+    """Let the ledger's newest checkpoint leave in a file; again is free.
+
+    Raises:
+        NoRoom: As for ``check_room``.
+    """
+    if ledger.size not in ledger.unanswered(config.server.witness_name):
+        check_room(ledger, config)
+        ledger.hand_out()
+
+
+def leads_to(file: Path, size: int) -> bool:
+    """Whether a stored statistics file is for the ledger's checkpoint of this size."""
+    if not file.is_file():
+        return False
+    covered = statistics_file.decode_covered(
+        atomic.read_bytes(file, limit=protocol.STATISTICS_LIMIT)
+    )
+    return proof.decode(covered.release_proof).checkpoint.size == size
+
+
+def keep_from_package(home: ClientHome, source: bytes | Path) -> int | None:
+    """Keep the cosignature that a weights package may carry; see ``keep``.
+
+    Args:
+        home: The plant's home.
+        source: The package, verified otherwise: its bytes, or its file.
+    """
+    try:
+        with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
+            signed = weights_package.read_checkpoint(stream)
+    except OSError as error:
+        raise ConfigError(f"{source!s}: cannot be read: {error.strerror}") from error
+    return keep(home, signed) if signed else None
+
+
+def keep(home: ClientHome, signed: bytes) -> int | None:
+    """Keep the server's cosignature of one of this ledger's checkpoints.
+
+    Args:
+        home: The plant's home.
+        signed: The cosigned checkpoint, from a package or a note.
+
+    Returns:
+        The checkpoint's size; none if it is of another ledger, as in a package that was made
+        before this plant gave its old ledger up.
+
+    Raises:
+        DecodeError: It is no checkpoint.
+        VerificationError: The cosignature does not hold, or the server has seen more of this
+            ledger than it holds.
+    """
+    config = configuration.load(home)
+    head, note = checkpoints.decode(signed, what="cosigned checkpoint")
+    with Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
+        if head.origin != ledger.origin:
+            log.warning("cosigned checkpoint of another ledger, %s: not kept", head.origin)
+            return None
+        if head.size > ledger.size:
+            notes.verify(note, head.origin, signing.public_from_bytes(ledger.public_key))
+            raise VerificationError(
+                f"{ledger.path}: {config.server.name} has seen {head.size} entries, the ledger has"
+                f" {ledger.size}: it was rolled back or replaced by an older copy. Restore the"
+                " newest copy"
+            )
+        ledger.add_cosignature(signed, config.server.witness_name)
+    return head.size
+
+
+def status(
+    home: ClientHome, config: ClientConfig
+) -> tuple[str, str, int, list[tuple[str, str, int]]]:
+    """Origin and verifier key of the ledger, its size, and how far each witness cosigned it.
+
+    Returns:
+        Of each witness its name, its verifier key, and a number of entries.
+    """
+    rows = []
+    server = config.server
+    known = [(server.witness_name, bytes.fromhex(server.witness_key))]
+    known += [(each.name, each.public_key) for each in config.witnesses]
+    with Ledger.open(home.ledger) as ledger:
+        for name, key in known:
+            vkey = notes.vkey(name, notes.COSIGNATURE, key)
+            rows.append((name, vkey, ledger.cosigned_size(name, key)))
+        own = notes.vkey(ledger.origin, notes.ED25519, ledger.public_key)
+        return ledger.origin, own, ledger.size, rows

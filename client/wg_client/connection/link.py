@@ -1,0 +1,236 @@
+"""The plant's only way out: HTTPS to the one configured server, pinned CA, client certificate.
+
+Nothing is taken from the environment (``trust_env=False``): no proxy, no other certificate store,
+no netrc. Redirects are not followed. Messages say what to do; a wrong clock is called that.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import ssl
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from wg_client.connection import transport
+from wg_client.site.home import ClientHome
+from wg_common.errors import ConfigError, PeerError
+from wg_common.wire import protocol
+
+CLOCK_TOLERANCE_SECONDS = 5.0
+"""Flower refuses a request signed further in the future than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessReply:
+    """A witness's answer (C2SP tlog-witness): 200 cosignature, 409 its size, 422 bad proof."""
+
+    status: int
+    body: bytes
+
+
+class Link:
+    """A connection to the server's fleet listener as one enrolled site."""
+
+    def __init__(self, base_url: str, context: ssl.SSLContext) -> None:
+        self._client = transport.open_client(base_url, context, seconds=transport.TRANSFER_SECONDS)
+
+    @classmethod
+    def open(cls, home: ClientHome, fleet_url: str) -> Self:
+        """Open with the home's certificate and pinned CA."""
+        return cls(fleet_url, client_context(home))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def witness(self, request: bytes) -> WitnessReply:
+        """Ask the server to countersign a ledger checkpoint.
+
+        Args:
+            request: Body of a C2SP tlog-witness ``add-checkpoint`` request.
+
+        Raises:
+            PeerError: The server cannot be reached, or answers neither 200, 409 nor 422.
+        """
+        status, body = self._post(protocol.WITNESS_PATH, request)
+        if status not in (200, 409, 422):
+            raise PeerError(f"witness: the server answered {status}: {_words(body)}")
+        return WitnessReply(status, body)
+
+    def rotate(self, notice: bytes) -> WitnessReply:
+        """Tell the server of the ledger's new key; it cosigns under it.
+
+        Args:
+            notice: A canonical ``KeyRotation``.
+
+        Raises:
+            PeerError: The server cannot be reached, or answers neither 200, 409 nor 422.
+        """
+        status, body = self._post(protocol.ROTATE_PATH, notice)
+        if status not in (200, 409, 422):
+            raise PeerError(f"rotation: the server answered {status}: {_words(body)}")
+        return WitnessReply(status, body)
+
+    def renew(self, csr_pem: str) -> bytes:
+        """Trade a certificate request for a fresh TLS client certificate (PEM).
+
+        Raises:
+            PeerError: The server cannot be reached or refuses.
+        """
+        status, body = self._post(protocol.RENEW_PATH, csr_pem.encode("ascii"))
+        if status != 200:
+            raise PeerError(f"renewal: the server answered {status}: {_words(body)}")
+        return body
+
+    def package(self, request_id: str, start: int, stop: int) -> Iterator[bytes]:
+        """Fetch bytes ``[start, stop)`` of a package, in pieces; fewer if the line is cut.
+
+        Raises:
+            PeerError: The server cannot be reached, refuses, or answers for another range.
+        """
+        path = f"{protocol.PACKAGE_PATH}/{request_id}"
+        headers = {"range": f"bytes={start}-{stop - 1}"}
+        try:
+            with self._client.stream("GET", path, headers=headers) as response:
+                if response.status_code != 206:
+                    raise PeerError(f"package: {explain_status(response)}")
+                found = response.headers.get("content-range", "")
+                if not found.startswith(f"bytes {start}-"):
+                    raise PeerError(f"package: asked for bytes from {start}, got {found[:60]!r}")
+                yield from response.iter_raw()
+        except httpx.HTTPError as error:
+            raise PeerError(f"package: {describe(error)}") from error
+
+    def _post(self, path: str, body: bytes) -> tuple[int, bytes]:
+        return post(self._client, path, body)
+
+
+def post(client: httpx.Client, path: str, body: bytes) -> tuple[int, bytes]:
+    """Send one request and read a bounded reply: status and body.
+
+    Raises:
+        PeerError: The server cannot be reached, or the reply is too large.
+    """
+    headers = {"content-type": "application/octet-stream"}
+    try:
+        with client.stream("POST", path, content=body, headers=headers) as response:
+            return response.status_code, _read(response)
+    except httpx.HTTPError as error:
+        raise PeerError(f"{client.base_url.host}: {describe(error)}") from error
+
+
+def get(client: httpx.Client, path: str) -> tuple[int, bytes]:
+    """Fetch one small document: status and body.
+
+    Raises:
+        PeerError: The server cannot be reached, or the reply is too large.
+    """
+    try:
+        with client.stream("GET", path) as response:
+            return response.status_code, _read(response)
+    except httpx.HTTPError as error:
+        raise PeerError(f"{client.base_url.host}: {describe(error)}") from error
+
+
+def client_context(home: ClientHome) -> ssl.SSLContext:
+    """TLS 1.3 with the pinned CA and this site's certificate.
+
+    Raises:
+        ConfigError: A certificate or key is missing or damaged.
+    """
+    context = pinned_context(home.ca_certificate)
+    try:
+        context.load_cert_chain(home.certificate, home.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"{home.certificate}: the client certificate cannot be used: {error}"
+        ) from error
+    return context
+
+
+def pinned_context(ca_certificate: Path) -> ssl.SSLContext:
+    """TLS 1.3 that trusts one CA certificate and nothing else.
+
+    Raises:
+        ConfigError: The certificate is missing or damaged.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    try:
+        context.load_verify_locations(cafile=ca_certificate)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"{ca_certificate}: the CA certificate cannot be used: {error}"
+        ) from error
+    return context
+
+
+def describe(error: Exception) -> str:
+    """Say what went wrong on the way, for a person."""
+    text = str(error)
+    if "CERTIFICATE_REQUIRED" in text or "BAD_CERTIFICATE" in text or "UNKNOWN_CA" in text:
+        return "the server refused this site's certificate"
+    if "certificate has expired" in text or "CERTIFICATE_EXPIRED" in text:
+        return "a certificate has expired (or this machine's clock is wrong)"
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return f"the server's certificate does not verify against the pinned CA: {text}"
+    if isinstance(error, httpx.TimeoutException):
+        return "the server did not answer in time"
+    return f"cannot be reached: {text or type(error).__name__}"
+
+
+def clock_skew(response: httpx.Response, now: float | None = None) -> float | None:
+    """Seconds by which this machine's clock is ahead of the server's; none if it does not say."""
+    text = response.headers.get("date")
+    if not text:
+        return None
+    try:
+        then = email.utils.parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):  # whatever a server calls a date
+        return None
+    return (time.time() if now is None else now) - then
+
+
+def explain_status(response: httpx.Response, now: float | None = None) -> str:
+    """Say what an error status means; a 401 with a wrong clock is called a wrong clock."""
+    skew = clock_skew(response, now)
+    if response.status_code == 401 and skew is not None and abs(skew) > CLOCK_TOLERANCE_SECONDS:
+        where = "ahead of" if skew > 0 else "behind"
+        return f"this machine's clock is {abs(skew):.0f} s {where} the server's"
+    return {
+        401: "the server does not know this node (yet)",
+        404: "the server has no such thing for this site",
+        403: "the server refused this site: revoked, or the certificate belongs to another key; or"
+        " its campaign has ended",
+        413: "the server refused a message as too large",
+        426: "the server needs another version",
+        429: "the server asks for fewer requests",
+    }.get(response.status_code, f"the server answered {response.status_code}")
+
+
+def _read(response: httpx.Response) -> bytes:
+    body = bytearray()
+    for part in response.iter_bytes():  # uncompressed and bounded: see ``transport``
+        body += part
+    return bytes(body)
+
+
+def _words(body: bytes) -> str:
+    return body[:200].decode("utf-8", "replace").strip() or "(no text)"

@@ -1,0 +1,1 @@
+"""The plant's records: found, read strictly, inspected, and fixed in a snapshot."""

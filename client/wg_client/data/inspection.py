@@ -1,0 +1,175 @@
+"""Every record of a data set, decoded once: can it be, what is its content, and is it there twice?
+
+The content of a record is its decoded values; two files with the same pixels have the same
+content. With the unit rule ``record`` a content is one privacy unit, however many files hold it:
+it is kept once. The rules below look at the files of one content alone, so that one record more
+or less changes nothing about any other:
+
+* the same content under two labels: none of its files is kept, and all are problems;
+* the same content, also without a label: the labelled one counts;
+* the same content under one label, within one unit: it counts once, and is named.
+
+With units of several records a content in two units is a problem of the data set as a whole, and
+stays one (``shared``): joining the units, or leaving the content out of both, would let one unit
+more change what another unit adds to the statistics, and the sensitivity would not hold.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_client.data.dataset import UNLABELLED, Problem, SiteData, Survey
+from wg_common.errors import DataError
+
+_STEP = 64
+
+Stage = Callable[[str, int, int], None]
+"""Called with (what is done, records done, records in all)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duplicate:
+    """A record that does not count, since another one of the same content does."""
+
+    name: str
+    same_as: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Inspection:
+    """What of a data set can be frozen.
+
+    Attributes:
+        data: The records that count.
+        digests: SHA-256 of each one's content, in their order.
+        shapes: int64 ``[n, 2]``: height and width of each image, channels and samples of a window.
+        problems: What cannot be used, and why; all of it.
+        duplicates: What counts once with another record.
+        shared: Contents that are in two privacy units; nothing is frozen while there are any.
+    """
+
+    data: SiteData
+    digests: tuple[bytes, ...]
+    shapes: NDArray[np.int64]
+    problems: tuple[Problem, ...]
+    duplicates: tuple[Duplicate, ...]
+    shared: tuple[Problem, ...]
+
+
+def inspect(survey: Survey, *, units: bool, stage: Stage | None = None) -> Inspection:
+    """Decode and hash every record of a survey.
+
+    Args:
+        survey: What was found.
+        units: Whether the unit column says what a privacy unit is; else each content is one.
+        stage: Told how far it is.
+    """
+    data = survey.data
+    problems = [*survey.problems, *survey.strays]
+    digests: dict[int, bytes] = {}
+    shapes: dict[int, tuple[int, int]] = {}
+    for row in range(len(data)):
+        try:
+            record = decode(data, row)
+        except DataError as error:
+            problems.append(Problem(name=data.names[row], reason=_without_path(data, row, error)))
+        else:
+            digests[row] = content_digest(record)
+            shapes[row] = record.shape[0], record.shape[1]
+        if stage is not None and ((row + 1) % _STEP == 0 or row + 1 == len(data)):
+            stage("read", row + 1, len(data))
+    groups: dict[bytes, list[int]] = {}
+    for row, digest in digests.items():
+        groups.setdefault(digest, []).append(row)
+    kept: list[int] = []
+    duplicates: list[Duplicate] = []
+    shared: list[Problem] = []
+    for rows in groups.values():
+        _settle(data, rows, units, kept, problems, duplicates, shared)
+    kept.sort()
+    return Inspection(
+        data=data.take(kept),
+        digests=tuple(digests[row] for row in kept),
+        shapes=np.array([shapes[row] for row in kept], dtype=np.int64).reshape(-1, 2),
+        problems=tuple(problems),
+        duplicates=tuple(duplicates),
+        shared=tuple(shared),
+    )
+
+
+def decode(data: SiteData, row: int) -> NDArray[Any]:
+    """One record's values.
+
+    Raises:
+        DataError: It cannot be decoded, for whatever reason.
+    """
+    try:
+        return data.records[row]
+    except DataError:
+        raise
+    except Exception as error:  # a decoder of other people's may fail in any way on a hostile file
+        raise DataError(f"{data.names[row]}: cannot be decoded: {type(error).__name__}") from error
+
+
+def content_digest(record: NDArray[Any]) -> bytes:
+    """SHA-256 of a record's decoded values, with their type and shape."""
+    code = hashlib.sha256(record.dtype.str.encode("ascii"))
+    code.update(struct.pack(f">{1 + record.ndim}I", record.ndim, *record.shape))
+    code.update(np.ascontiguousarray(record).tobytes())
+    return code.digest()
+
+
+def _settle(
+    data: SiteData,
+    rows: list[int],
+    units: bool,
+    kept: list[int],
+    problems: list[Problem],
+    duplicates: list[Duplicate],
+    shared: list[Problem],
+) -> None:
+    """Decide which files of one content count."""
+    if len(rows) == 1:
+        kept.append(rows[0])
+        return
+    names = [data.names[row] for row in rows]
+    if units and data.units is not None:
+        found = sorted({data.units[row] for row in rows})
+        if len(found) > 1:
+            shared += [
+                Problem(name=name, reason=f"the same content is in units {', '.join(found[:5])}")
+                for name in names
+            ]
+            return
+    labels = sorted({int(data.labels[row]) for row in rows} - {UNLABELLED})
+    if len(labels) > 1:
+        words = ", ".join(repr(data.label_names[label]) for label in labels)
+        problems += [
+            Problem(name=name, reason=f"the same content has labels {words}") for name in names
+        ]
+        return
+    first = min(
+        (row for row in rows if not labels or data.labels[row] != UNLABELLED),
+        key=lambda row: data.names[row],
+    )
+    kept.append(first)
+    duplicates += [
+        Duplicate(name=data.names[row], same_as=data.names[first]) for row in rows if row != first
+    ]
+
+
+def _without_path(data: SiteData, row: int, error: DataError) -> str:
+    """A decoder's words without the file's name, which stands beside them."""
+    text = str(error)
+    paths = getattr(data.records, "paths", None)
+    for prefix in (f"{paths[row]}: " if paths else "", f"{data.names[row]}: "):
+        if prefix:
+            text = text.removeprefix(prefix)
+    return text

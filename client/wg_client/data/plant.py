@@ -1,0 +1,280 @@
+"""The plant, opened: configuration and the snapshot that its models learn from.
+
+Everything here comes from the snapshot (``snapshot``), never from the data folder, but for the
+records themselves, which whole networks learn from: they are read from their files, and each is
+checked against its content digest when it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_client.data import snapshot as snapshots
+from wg_client.data.dataset import Modality, SiteData
+from wg_client.data.images import read_image
+from wg_client.data.inspection import content_digest
+from wg_client.data.npz_file import read_npz
+from wg_client.data.snapshot import FrozenRecords, Listing, Snapshot
+from wg_client.data.window_files import read_window
+from wg_client.site import config as configuration
+from wg_client.site import encoder_pin
+from wg_client.site.config import ClientConfig
+from wg_client.site.home import ClientHome
+from wg_common.errors import ConfigError, DataError, VerificationError
+from wg_common.privacy.schema import StatisticsSchema, default_schema
+from wg_common.wire import canonical
+
+if TYPE_CHECKING:
+    from wg_common.nets.encoder.module import Encoder
+
+
+Progress = Callable[[int, int], None]
+"""Called with (steps done, steps in all)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Features:
+    """Encoded records.
+
+    Attributes:
+        local: Local features, float32 ``[n, D]``; they never leave the plant.
+        dimension: Number d of them that are released.
+        scaled: Number of them that have a public scale.
+        clip_radius: Public clip radius of the encoder, feature units.
+    """
+
+    local: NDArray[np.float32]
+    dimension: int
+    scaled: int
+    clip_radius: float
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        """The features that are released, ``[n, d]``."""
+        return self.local[:, : self.dimension]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Plant:
+    """A plant with its snapshot.
+
+    Attributes:
+        config: ``client.yaml``.
+        snapshot: The snapshot in use.
+        data: The records that it holds; ``units`` are keyed digests, in hex.
+        features: Their features.
+        encoder: Id of the encoder that the plant holds, hex.
+        encoder_package: Its bytes.
+    """
+
+    config: ClientConfig
+    snapshot: Snapshot
+    data: SiteData
+    features: Features
+    encoder: str
+    encoder_package: bytes
+
+    @property
+    def commitment(self) -> str:
+        """Commitment to this version of the data set, hex."""
+        return self.snapshot.manifest.commitment
+
+
+def load_encoder_package(home: ClientHome) -> bytes:
+    """Bytes of the encoder package; their SHA-256 is the encoder's id.
+
+    Raises:
+        ConfigError: The home is not initialised, or ``client.yaml`` is wrong.
+        VerificationError: It is not the encoder that the owner confirmed.
+    """
+    return encoder_pin.load(home, configuration.load(home))
+
+
+def open_plant(home: ClientHome) -> Plant:
+    """Read configuration, snapshot and encoder package.
+
+    Raises:
+        ConfigError: The home is not initialised, ``client.yaml`` is wrong, or there is no snapshot
+            that fits it.
+        VerificationError: The snapshot is damaged.
+    """
+    config = configuration.load(home)
+    package = encoder_pin.load(home, config)
+    encoder = canonical.sha256_hex(package)
+    snapshot = snapshots.current(home)
+    check_snapshot(config, snapshot, encoder=encoder)
+    records, listing, manifest = snapshot.records(), snapshot.listing(), snapshot.manifest
+    frozen = StoredRecords(listing, records, manifest.modality, home.load_secret())
+    return Plant(
+        config=config,
+        snapshot=snapshot,
+        data=SiteData(
+            records=frozen,
+            modality=manifest.modality,
+            labels=records.labels,
+            label_names=config.data.labels,
+            names=listing.names,
+            units=tuple(bytes(row).hex() for row in records.units)
+            if manifest.unit_column
+            else None,
+        ),
+        features=Features(
+            local=np.asarray(snapshot.features()),
+            dimension=manifest.schema.dimension,
+            scaled=manifest.scaled,
+            clip_radius=manifest.schema.radius,
+        ),
+        encoder=encoder,
+        encoder_package=package,
+    )
+
+
+def ready_snapshot(home: ClientHome) -> Snapshot:
+    """The snapshot in use, if releases can be made from it under today's settings.
+
+    Raises:
+        ConfigError: There is none, or it was made under other settings; says what to do.
+    """
+    config = configuration.load(home)
+    snapshot = snapshots.current(home)
+    package = encoder_pin.load(home, config)
+    check_snapshot(config, snapshot, encoder=canonical.sha256_hex(package))
+    return snapshot
+
+
+def schema_for(
+    config: ClientConfig, *, encoder: str, dimension: int, clip_radius: float
+) -> StatisticsSchema:
+    """Layout of this plant's releases: its public label domain, the encoder, fixed shares."""
+    privacy = config.privacy
+    return default_schema(
+        encoder=encoder,
+        dimension=dimension,
+        labels=config.data.labels,
+        clip_radius=clip_radius,
+        unit_rule=privacy.unit_rule,
+        unit_cap=privacy.unit_cap,
+    )
+
+
+def check_snapshot(config: ClientConfig, snapshot: Snapshot, *, encoder: str) -> None:
+    """Refuse a snapshot that was made under other settings than today's.
+
+    Raises:
+        ConfigError: It was; what differs is named.
+    """
+    manifest = snapshot.manifest
+    schema = manifest.schema
+    today = schema_for(
+        config, encoder=encoder, dimension=schema.dimension, clip_radius=schema.radius
+    )
+    for what, got, want in (
+        ("data.name", manifest.dataset, config.data.name),
+        ("data.labels", schema.labels, config.data.labels),
+        ("data.unit_column", manifest.unit_column, config.data.unit_column or ""),
+        ("the encoder", schema.encoder, encoder),
+        ("privacy.unit_rule", schema.unit_rule, config.privacy.unit_rule),
+        ("the schema of releases", schema, today),
+    ):
+        if got != want:
+            raise ConfigError(
+                f"{snapshot.folder}: snapshot {manifest.number} was made before {what} changed; run"
+                f" 'wg-client freeze --home {snapshot.folder.parent.parent}'"
+            )
+
+
+def pinned_encoder(home: ClientHome, wanted: str) -> Encoder:
+    """The home's encoder, if it is the one that models stand on.
+
+    Args:
+        home: The plant's home.
+        wanted: Id of the encoder that the models were made for, hex.
+
+    Raises:
+        VerificationError: The home holds another one.
+    """
+    from wg_common.nets.encoder.module import (
+        load_encoder,  # torch: seconds to import, only when needed
+    )
+
+    package = load_encoder_package(home)
+    found = canonical.sha256_hex(package)
+    if found != wanted:
+        raise VerificationError(
+            f"{home.encoder}: encoder {found[:16]}, the model was made for {wanted[:16]}"
+        )
+    return load_encoder(package)
+
+
+def statistics_schema(plant: Plant) -> StatisticsSchema:
+    """Layout of this plant's releases."""
+    return schema_for(
+        plant.config,
+        encoder=plant.encoder,
+        dimension=plant.features.dimension,
+        clip_radius=plant.features.clip_radius,
+    )
+
+
+def privacy_units(plant: Plant) -> tuple[str, ...] | None:
+    """Privacy unit of each record, as the schema's unit rule needs it."""
+    return None if plant.config.privacy.unit_rule == "record" else plant.data.units
+
+
+class StoredRecords(Sequence[NDArray[Any]]):
+    """The records of a snapshot, each read from its file when it is asked for, and checked."""
+
+    def __init__(
+        self, listing: Listing, records: FrozenRecords, modality: Modality, secret: bytes
+    ) -> None:
+        self._root = Path(listing.path)
+        self._names = listing.names
+        self._records = records
+        self._modality = modality
+        self._secret = secret
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @overload
+    def __getitem__(self, index: int) -> NDArray[Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[NDArray[Any]]: ...
+    def __getitem__(self, index: int | slice) -> NDArray[Any] | Sequence[NDArray[Any]]:
+        if isinstance(index, slice):
+            return [self[row] for row in range(*index.indices(len(self)))]
+        record = self._read(range(len(self))[index])
+        keyed = snapshots.keyed_content(self._secret, content_digest(record))
+        if keyed != bytes(self._records.contents[index]):
+            raise DataError(
+                f"{self._root}: {self._names[index]}: changed since it was frozen; run 'wg-client"
+                " freeze'"
+            )
+        return record
+
+    def _read(self, index: int) -> NDArray[Any]:
+        row = int(self._records.rows[index])
+        if row >= 0:
+            return self._archive(row)
+        path = self._root / self._names[index]
+        return read_window(path) if self._modality == "windows" else read_image(path)
+
+    def _archive(self, row: int) -> NDArray[Any]:
+        if row >= len(self._array):
+            raise DataError(f"{self._root}: has no row {row}; it changed since it was frozen")
+        found: NDArray[Any] = self._array[row]
+        return found
+
+    @cached_property
+    def _array(self) -> NDArray[Any]:
+        arrays = read_npz(self._root, {"x"})
+        if "x" not in arrays:
+            raise DataError(f"{self._root}: array x: missing; it changed since it was frozen")
+        return arrays["x"]

@@ -1,0 +1,1 @@
+"""Fitting models on labelled records at the plant. Nothing here chooses between models."""

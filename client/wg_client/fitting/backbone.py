@@ -1,0 +1,57 @@
+"""What stands before a head at a plant: the shared encoder, or a whole network's own trunk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_client.fitting.feature_scaling import Coordinates, coordinates
+from wg_client.fitting.linear_head import Floats, LinearHead
+
+Tensors = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trunk:
+    """A trunk, seen through the plant's records.
+
+    Attributes:
+        features: float64 ``[n, d]`` of all local records.
+        tensors: ``trunk.*``; empty for the frozen encoder, which is no part of a model's tensors.
+        coordinates: Where ``features`` are coordinates of the encoder's local features.
+    """
+
+    features: Floats
+    tensors: Tensors = field(default_factory=dict)
+    coordinates: Coordinates | None = None
+
+    def outward(self, head: LinearHead) -> LinearHead:
+        """A head on ``features`` as one on what the trunk gives of any record."""
+        return head if self.coordinates is None else self.coordinates.outward(head)
+
+
+def encoder_trunk(local: NDArray[np.floating], released: int, scaled: int) -> Trunk:
+    """The encoder's trunk; arguments as of ``coordinates.coordinates``."""
+    found = coordinates(local, released, scaled)
+    if found is None:
+        return Trunk(local.astype(np.float64))
+    return Trunk(found.apply(local), coordinates=found)
+
+
+def network_trunk(architecture: str, tensors: Tensors, batch: NDArray[Any]) -> Trunk:
+    """The trunk of a whole network.
+
+    Args:
+        architecture: Name in the registry.
+        tensors: The network's tensors; those of its head are left out.
+        batch: All local records, from ``whole.prepared``.
+    """
+    from wg_common.nets import network  # torch: seconds to import, only when needed
+
+    own = {name: value for name, value in tensors.items() if name.startswith(network.TRUNK)}
+    values = network.features(network.load_trunk(architecture, own), batch)
+    return Trunk(values.astype(np.float64), own)

@@ -1,0 +1,227 @@
+"""LP-FT: after a head is fitted on a fixed trunk, train trunk and head together, a little.
+
+Kumar et al., *Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution*,
+ICLR 2022: full fine-tuning from a fitted head (linear probing, then fine-tuning) moves the trunk
+less than from a random one. Here: AdamW, a linear warm-up, cross-entropy at temperature 1 from a
+head whose logits are brought to that temperature first; without both the first steps undo the head.
+
+How long to train is chosen by cross-validation with a prior, and not at all is among the choices:
+from a trunk that was made for the plant, steps on a handful of labels can lose more than they win.
+One run a fold serves every length: its network is looked at on the way.
+
+Pure: tensors, records, labels and a seed in, tensors out; the same on every run, on one thread.
+Not guaranteed: that the chosen length is the best on future records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from wg_client.fitting.backbone import Tensors, network_trunk
+from wg_client.fitting.folds import Folds, select
+from wg_client.fitting.linear_head import NEVER, Floats, Ints, LinearHead
+from wg_client.fitting.local_models import Fitted
+from wg_common.nets import network
+from wg_common.nets.encoder import isolation
+
+LENGTHS: Mapping[int, float] = {0: 0.0, 20: 0.0, 60: 0.0, 100: 1.0}
+"""Steps that are tried, with the nats of evidence that each must show; more for many records."""
+LEARNING_RATE = 5e-4
+BATCH = 32
+_WARM_UP = 30
+_WEIGHT_DECAY = 1e-4
+_RECORDS = 400
+"""Beyond so many labelled records lengths grow in proportion, up to four times."""
+
+Progress = Callable[[int, int], None]
+"""Called with (steps done, steps in all)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """A network on its way.
+
+    Attributes:
+        steps: Steps trained.
+        trunk: Its ``trunk.*`` tensors.
+        head: Its head.
+    """
+
+    steps: int
+    trunk: Tensors
+    head: LinearHead
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tuned:
+    """A network after fine-tuning.
+
+    Attributes:
+        trunk: Its ``trunk.*`` tensors.
+        fitted: The head, and out-of-fold predictions ``[1, n]`` of the labelled records.
+    """
+
+    trunk: Tensors
+    fitted: Fitted
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Tuner:
+    """Fine-tunes networks on one plant's records.
+
+    Attributes:
+        architecture: Name in the registry.
+        inputs: All local records, n of them, from ``whole.prepared``.
+        labels: int64 ``[n]``, -1 = unlabelled.
+        seed: Of the order of records.
+        progress: Told of the steps.
+    """
+
+    architecture: str
+    inputs: network.Batch
+    labels: Ints
+    seed: int
+    progress: Progress | None = None
+
+    def tune(self, trunk: Tensors, fitted: Fitted, folds: Folds) -> Tuned:
+        """Fine-tune a trunk and the head that was fitted on it.
+
+        Args:
+            trunk: ``trunk.*`` tensors to start from.
+            fitted: The head on them, fitted on the labelled records.
+            folds: Of the labelled records; the first repeat is used.
+
+        Returns:
+            The network after the chosen number of steps, its logits scaled to the least
+            out-of-fold loss. Rows of classes without records are not trained.
+        """
+        if fitted.held_out is None or not folds.usable:
+            return Tuned(trunk, fitted)
+        known = self.labels >= 0
+        inputs, labels = self.inputs[known], self.labels[known]
+        lengths = lengths_for(len(labels))
+        first = Folds(folds.assignment[:1], folds.count)
+        unseen = np.setdiff1d(np.arange(len(fitted.head.bias)), labels)
+        counter = _Counter(self.progress, lengths[-1], folds.count)
+        held_out = fitted.held_out
+
+        def predict(train: NDArray[np.intp], held: NDArray[np.intp]) -> list[Floats]:
+            fold = int(first.assignment[0, held[0]])
+            head = held_out(0, fold)
+            found = []
+            for snapshot in self._run(trunk, head, inputs[train], labels[train], lengths, fold):
+                counter.at(fold, snapshot.steps)
+                features = network_trunk(self.architecture, snapshot.trunk, inputs[held]).features
+                logits = snapshot.head.logits(features)
+                logits[:, unseen] = NEVER
+                found.append(logits)
+            return found
+
+        with isolation.one_thread():  # the order of sums must not depend on the machine
+            selection = select(predict, labels, first, np.array(list(LENGTHS.values())))
+            steps = lengths[selection.chosen]
+            start = fitted.head.scaled(fitted.factor)
+            end = next(self._run(trunk, start, inputs, labels, (steps,), folds.count))
+        counter.at(folds.count, lengths[-1])
+        return Tuned(
+            end.trunk,
+            Fitted(
+                end.head.scaled(float(selection.factors[selection.chosen])),
+                selection.predictions,
+                selection.record_losses,
+                fitted.settings | {"steps": str(steps)},
+            ),
+        )
+
+    def _run(
+        self,
+        trunk: Tensors,
+        head: LinearHead,
+        inputs: network.Batch,
+        labels: Ints,
+        stops: Sequence[int],
+        stream: int,
+    ) -> Iterator[Snapshot]:
+        rng = np.random.default_rng((self.seed, stream))
+        return fine_tune(self.architecture, trunk, head, inputs, labels, stops, rng)
+
+
+def lengths_for(records: int) -> tuple[int, ...]:
+    """Numbers of steps that are tried with so many labelled records."""
+    factor = min(max(records / _RECORDS, 1.0), 4.0)
+    return tuple(round(steps * factor) for steps in LENGTHS)
+
+
+def fine_tune(
+    architecture: str,
+    trunk: Tensors,
+    head: LinearHead,
+    inputs: network.Batch,
+    labels: Ints,
+    stops: Sequence[int],
+    rng: np.random.Generator,
+) -> Iterator[Snapshot]:
+    """Train trunk and head together; yields the network at each stop.
+
+    Args:
+        architecture: Name in the registry.
+        trunk: ``trunk.*`` tensors to start from.
+        head: Over K classes, at temperature 1. Rows of classes that do not occur are left alone,
+            and have no part in the loss.
+        inputs: From ``whole.prepared``, n records, at least 1.
+        labels: ``[n]`` in 0..K-1.
+        stops: Numbers of steps, rising; 0 is the start itself.
+        rng: Orders the records.
+    """
+    rows, dense = np.unique(labels, return_inverse=True)
+    module = network.load_trunk(architecture, trunk).train()
+    weight = torch.from_numpy(head.weight[rows].astype(np.float32)).requires_grad_()
+    bias = torch.from_numpy(head.bias[rows].astype(np.float32)).requires_grad_()
+    parameters = [*module.parameters(), weight, bias]
+    optimiser = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
+    targets = torch.from_numpy(dense.astype(np.int64))
+    size = min(BATCH, len(labels))
+    order = np.zeros(0, dtype=np.intp)
+    steps = 0
+    for stop in stops:
+        while steps < stop:
+            if len(order) < size:
+                order = np.concatenate([order, rng.permutation(len(labels))])
+            chosen, order = order[:size], order[size:]
+            for group in optimiser.param_groups:
+                group["lr"] = LEARNING_RATE * min(1.0, (steps + 1) / _WARM_UP)
+            logits = module(torch.from_numpy(inputs[chosen]).float()) @ weight.T + bias  # [b, k]
+            loss = F.cross_entropy(logits, targets[torch.from_numpy(chosen)])
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            steps += 1
+        yield Snapshot(steps, network.trunk_tensors(module), _replaced(head, rows, weight, bias))
+
+
+def _replaced(
+    head: LinearHead, rows: NDArray[np.intp], weight: torch.Tensor, bias: torch.Tensor
+) -> LinearHead:
+    found = LinearHead(head.weight.copy(), head.bias.copy())
+    found.weight[rows] = weight.detach().numpy()
+    found.bias[rows] = bias.detach().numpy()
+    return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Counter:
+    """Tells of steps: ``folds`` runs of ``each`` steps, and a last one on all records."""
+
+    progress: Progress | None
+    each: int
+    folds: int
+
+    def at(self, fold: int, steps: int) -> None:
+        if self.progress is not None:
+            self.progress(fold * self.each + steps, (self.folds + 1) * self.each)

@@ -1,0 +1,1 @@
+"""The plant as a member of a fleet: enrolment, the node that answers, keys, packages."""

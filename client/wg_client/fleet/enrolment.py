@@ -1,0 +1,254 @@
+"""Enrolment: a one-time join token for a certificate, with keys made on site.
+
+The token carries the SHA-256 of the server's CA certificate. The certificate itself is fetched
+first, unauthenticated, and used only if it has that hash; everything secret (the token's secret)
+goes over a second connection that trusts this CA alone. So nobody in the middle sees the secret,
+and nobody but the token's server can answer. The token carries the SHA-256 of the encoder as well:
+the server can hand out that one and no other (``encoder_pin``).
+
+The plant's ledger exists before it enrols: the request shows its first entry, so that the server
+knows how this log began, and which log it replaces, if any.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ssl
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+
+from wg_client.connection import link, transport
+from wg_client.site import identity, sharing
+from wg_client.site.home import ClientHome
+from wg_common import atomic
+from wg_common.errors import ConfigError, DecodeError, PeerError, VerificationError
+from wg_common.ledger.entries import Predecessor
+from wg_common.ledger.store import Ledger
+from wg_common.wire import canonical, key_files, protocol, signing
+from wg_common.wire.protocol import EnrolmentReply, EnrolmentRequest, JoinToken
+
+CA_PATH = "/wg/v1/ca"
+CA_LIMIT = 64 << 10
+"""Largest answer to the request for the CA certificate, in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """What a successful enrolment leaves.
+
+    Attributes:
+        site: The site's name.
+        ledger_origin: Origin of the plant's ledger.
+        reply: The server's answer; certificate, CA and encoder are already in the home.
+        encoder: The public encoder package.
+    """
+
+    site: str
+    ledger_origin: str
+    reply: EnrolmentReply
+    encoder: bytes
+
+
+def enrol(
+    home: ClientHome,
+    token_text: str,
+    *,
+    ledger: Path | None = None,
+    predecessor: Predecessor | None = None,
+    confirm: Callable[[bytes], None] | None = None,
+) -> Enrolment:
+    """Enrol this home with a join token, and write certificate, CA and encoder into it.
+
+    The ledger knows the server as its witness afterwards.
+
+    Args:
+        home: The home; keys and a ledger that are not there are made.
+        token_text: The token.
+        ledger: The plant's ledger, if it is not the home's own.
+        predecessor: The ledger that a new one replaces after a compromise.
+        confirm: Called with the encoder package before anything that came is written; raises
+            where it is not wanted.
+
+    Raises:
+        DecodeError: The token or the reply is damaged.
+        ConfigError: The token has expired, or the ledger is shared with a server of the same name.
+        VerificationError: The server, or the encoder, is not the one that the token names.
+        PeerError: The server cannot be reached or refuses.
+    """
+    token = protocol.decode_token(token_text.strip())
+    if token.expires <= time.time():
+        raise ConfigError("join token: expired; ask the operator for a new one")
+    ca_pem = _fetch_ca(token)
+    public = identity.create(home, token.site)
+    with _open_ledger(home, ledger, token.site, predecessor) as opened:
+        first = opened.first_checkpoint()
+        request = EnrolmentRequest(
+            site=token.site,
+            secret=token.secret,
+            csr_pem=public.csr_pem,
+            node_public_key=public.node_public_key,
+            signing_key=public.signing_key,
+            ledger_origin=opened.origin,
+            ledger_key=public.ledger_key,
+            genesis=opened.entry(0).decode(),
+            checkpoint=first.decode(),
+        )
+        reply = _exchange(token, ca_pem, request)
+        certificate, encoder = _check_reply(reply, token, home)
+        if confirm is not None:
+            confirm(encoder)
+        sharing.check_witness(home, reply.witness_name, reply.witness_key)
+        opened.enrol_witness(reply.witness_name, bytes.fromhex(reply.witness_key))
+        if reply.cosignature:
+            opened.add_cosignature(first + reply.cosignature.encode(), reply.witness_name)
+    atomic.write_bytes(home.ca_certificate, ca_pem)
+    atomic.write_bytes(home.certificate, certificate)
+    atomic.write_bytes(home.encoder, encoder)
+    return Enrolment(token.site, request.ledger_origin, reply, encoder)
+
+
+def renew(home: ClientHome, fleet_url: str, site: str) -> None:
+    """Replace the TLS client certificate by a fresh one for the same key.
+
+    Raises:
+        PeerError: The server cannot be reached or refuses.
+        VerificationError: What came back is no certificate for this key.
+    """
+    with link.Link.open(home, fleet_url) as connection:
+        pem = connection.renew(identity.csr(home, site))
+    atomic.write_bytes(home.certificate, _check_certificate(pem, home))
+
+
+def certificate_expiry(home: ClientHome) -> float:
+    """When the TLS client certificate expires, Unix seconds."""
+    certificate = _load_certificate(atomic.read_bytes(home.certificate, limit=1 << 16))
+    return certificate.not_valid_after_utc.timestamp()
+
+
+def renewal_due(home: ClientHome, now: float) -> bool:
+    """Whether two thirds of the certificate's life are over."""
+    certificate = _load_certificate(atomic.read_bytes(home.certificate, limit=1 << 16))
+    start = certificate.not_valid_before_utc.timestamp()
+    end = certificate.not_valid_after_utc.timestamp()
+    return now > start + (end - start) * 2 / 3
+
+
+def _open_ledger(
+    home: ClientHome, ledger: Path | None, site: str, predecessor: Predecessor | None
+) -> Ledger:
+    """The ledger to enrol with: the one given, the home's, or a new one in the home."""
+    key = signing.load(home.ledger_key)
+    if ledger is not None:
+        return Ledger.open(ledger, key)
+    origin = identity.ledger_origin(site, signing.public_bytes(key))
+    if home.ledger.exists():
+        found = Ledger.open(home.ledger, key)
+        if found.origin == origin:
+            return found
+        size, other = found.size, found.origin
+        found.close()
+        if size > 1:
+            raise VerificationError(f"{home.ledger}: origin {other!r}, expected {origin!r}")
+        for path in home.root.glob("ledger.sqlite*"):  # left by a try for another site
+            path.unlink()
+    return Ledger.create(home.ledger, origin=origin, key=key, site=site, predecessor=predecessor)
+
+
+def _fetch_ca(token: JoinToken) -> bytes:
+    """Fetch the CA certificate without trust, and trust it only by its hash."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # only a public certificate is read, checked by its hash
+    with transport.open_client(token.enrol_url, context, limit=CA_LIMIT) as client:
+        status, body = link.get(client, CA_PATH)
+    if status != 200:
+        raise PeerError(f"enrolment: the server answered {status} to a request for its CA")
+    der = _one_certificate(body)
+    found = canonical.sha256_hex(der)
+    if found != token.ca_sha256:
+        raise VerificationError(
+            f"enrolment: {token.enrol_url} presents CA {found[:16]}…, the join token names"
+            f" {token.ca_sha256[:16]}…: this is not the server that made the token"
+        )
+    pem = ssl.DER_cert_to_PEM_cert(der).encode("ascii")
+    _load_certificate(pem)
+    return pem
+
+
+def _one_certificate(pem: bytes) -> bytes:
+    """The DER bytes of a PEM text that holds one certificate and nothing else.
+
+    A second certificate in it would be trusted like the first, and only the first has a hash in
+    the token: somebody in the middle could add his own.
+    """
+    try:
+        text = pem.decode("ascii").strip()
+        if text.count("-----BEGIN") != 1 or not text.startswith("-----BEGIN CERTIFICATE-----"):
+            raise DecodeError("enrolment: the server's CA is not one PEM certificate")
+        return ssl.PEM_cert_to_DER_cert(text)
+    except ValueError as error:  # binascii.Error and UnicodeDecodeError are two
+        raise DecodeError("enrolment: the server's CA is not a PEM certificate") from error
+
+
+def _exchange(token: JoinToken, ca_pem: bytes, request: EnrolmentRequest) -> EnrolmentReply:
+    with tempfile.TemporaryDirectory(prefix="wg-enrol-") as folder:
+        path = Path(folder) / "ca.pem"
+        path.write_bytes(ca_pem)
+        context = link.pinned_context(path)
+    with transport.open_client(token.enrol_url, context) as client:
+        status, body = link.post(client, protocol.ENROL_PATH, canonical.encode(request))
+    if status != 200:
+        words = body[:200].decode("utf-8", "replace").strip()
+        raise PeerError(f"enrolment: the server refused ({status}): {words}")
+    return protocol.decode_enrolment(
+        EnrolmentReply, body, what="enrolment reply", limit=transport.REPLY_LIMIT
+    )
+
+
+def _check_reply(reply: EnrolmentReply, token: JoinToken, home: ClientHome) -> tuple[bytes, bytes]:
+    """The client certificate (PEM, nothing beside it) and the encoder."""
+    ca = _load_certificate(reply.ca_pem.encode("ascii", "replace"))
+    if ca.fingerprint(hashes.SHA256()).hex() != token.ca_sha256:
+        raise VerificationError("enrolment reply: another CA than the join token names")
+    certificate = _check_certificate(reply.certificate_pem.encode("ascii", "replace"), home)
+    for field in ("server_key", "witness_key"):
+        try:
+            signing.public_from_bytes(bytes.fromhex(getattr(reply, field)))
+        except ValueError as error:
+            raise DecodeError(f"enrolment reply: {field}: not hex") from error
+    try:
+        encoder = base64.b64decode(reply.encoder, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise DecodeError("enrolment reply: encoder: not base64") from error
+    found = canonical.sha256_hex(encoder)
+    if found != token.encoder:
+        raise VerificationError(
+            f"enrolment reply: encoder {found}, the join token names {token.encoder}: this is not"
+            " the encoder that the operator promised; ask for a new token"
+        )
+    return certificate, encoder
+
+
+def _check_certificate(pem: bytes, home: ClientHome) -> bytes:
+    """The certificate alone, as PEM, if it is for this home's key."""
+    certificate = _load_certificate(pem)
+    kind = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    own = key_files.load_ec(home.tls_key).public_key().public_bytes(*kind)
+    if certificate.public_key().public_bytes(*kind) != own:
+        raise VerificationError("the server returned a certificate for another key")
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _load_certificate(pem: bytes) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(pem)
+    except ValueError as error:
+        raise DecodeError("not a PEM certificate") from error

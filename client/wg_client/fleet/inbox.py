@@ -1,0 +1,126 @@
+"""Weights packages that arrived but were not applied yet, and receipts for those that were.
+
+A package is on disk before its receipt is sent, and it is applied after that; so a plant that
+dies in between applies it when it starts again, and a repeated delivery is answered with the same
+receipt and applied once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from wg_client.site.home import ClientHome
+from wg_common import atomic
+from wg_common.errors import VerificationError
+from wg_common.wire import canonical, fleet, protocol
+from wg_common.wire.protocol import Delivery, PackageOffer, Receipt
+
+REJECTED_LIMIT = 8
+"""Most rejected packages that are kept for a person to look at; the oldest go."""
+REJECTED_BYTES = 4 << 30
+"""Most bytes of rejected packages that are kept; the newest is, whatever its size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inbox:
+    """The two folders under ``packages/``: what waits, and what was received."""
+
+    home: ClientHome
+
+    @property
+    def _waiting(self) -> Path:
+        return self.home.packages / "waiting"
+
+    @property
+    def _received(self) -> Path:
+        return self.home.packages / "received"
+
+    def receive(self, delivery: Delivery, payload: bytes) -> Receipt:
+        """Put a package on disk, once, and return its receipt.
+
+        Raises:
+            DecodeError: The request id is none.
+            VerificationError: The payload is not the one that the delivery names, or the same
+                request delivered another package before.
+        """
+        earlier = self._earlier(delivery)
+        if earlier is not None:
+            return earlier
+        found = hashlib.sha256(payload).hexdigest()
+        if found != delivery.package_sha256:
+            raise VerificationError("delivery: the package does not match the hash beside it")
+        atomic.write_bytes(
+            self._waiting / f"{delivery.request_id}.wgw", payload, mode=atomic.PRIVATE
+        )
+        return self._give_receipt(delivery)
+
+    def receive_file(self, offer: PackageOffer, fetch: Callable[[Path], Path]) -> Receipt:
+        """Let ``fetch`` bring a large package, once, and return its receipt.
+
+        Args:
+            offer: The offer.
+            fetch: Brings the package into a folder of this disk, and verifies it.
+
+        Raises:
+            DecodeError: The request id is none.
+            VerificationError: The same request delivered another package before, or as ``fetch``.
+        """
+        earlier = self._earlier(offer)
+        if earlier is not None:
+            return earlier
+        found = fetch(self.home.packages / "incoming")
+        atomic.move(found, self._waiting / f"{offer.request_id}.wgw")
+        return self._give_receipt(offer)
+
+    def receipt(self, request_id: str) -> Receipt | None:
+        """The receipt of a request that was delivered, if it was."""
+        path = self._received / fleet.check_request_id(request_id)
+        if not path.is_file():
+            return None
+        data = atomic.read_bytes(path, limit=protocol.MESSAGE_LIMIT)
+        return canonical.decode(Receipt, data, what=str(path))
+
+    def waiting(self) -> list[Path]:
+        """Packages that wait to be applied, oldest first."""
+        found = [path for path in self._waiting.glob("*.wgw") if self._has_receipt(path)]
+        return sorted(found, key=lambda path: path.stat().st_mtime_ns)
+
+    def done(self, path: Path) -> None:
+        """Forget a package that was applied; the home keeps its own copy."""
+        path.unlink(missing_ok=True)
+
+    def reject(self, path: Path) -> Path:
+        """Set a package that could not be applied aside, for a person to look at."""
+        target = self.home.packages / "rejected" / path.name
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.replace(target)
+        self._forget_rejected(target)
+        return target
+
+    def _forget_rejected(self, newest: Path) -> None:
+        """Keep the newest rejected packages, few enough that a server cannot fill the disk."""
+        found = [(path.stat(), path) for path in newest.parent.glob("*.wgw") if path != newest]
+        found.sort(key=lambda one: one[0].st_mtime_ns, reverse=True)
+        size = newest.stat().st_size
+        for number, (status, path) in enumerate(found, 1):
+            size += status.st_size
+            if number >= REJECTED_LIMIT or size > REJECTED_BYTES:
+                path.unlink(missing_ok=True)
+
+    def _earlier(self, delivery: Delivery | PackageOffer) -> Receipt | None:
+        fleet.check_request_id(delivery.request_id)
+        earlier = self.receipt(delivery.request_id)
+        if earlier is not None and earlier.package_sha256 != delivery.package_sha256:
+            raise VerificationError("delivery: another package under a request id seen before")
+        return earlier
+
+    def _give_receipt(self, delivery: Delivery | PackageOffer) -> Receipt:
+        receipt = Receipt(request_id=delivery.request_id, package_sha256=delivery.package_sha256)
+        atomic.write_bytes(self._received / delivery.request_id, canonical.encode(receipt))
+        return receipt
+
+    def _has_receipt(self, path: Path) -> bool:
+        return (self._received / path.stem).is_file()

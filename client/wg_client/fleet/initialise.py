@@ -1,0 +1,200 @@
+"""``wg-client init``: make the ledger, enrol, write ``client.yaml``, freeze; in a repeatable order.
+
+The data set is read first, so that a wrong path or a damaged file does not use up the join token;
+``client.yaml`` is written when all that enrolment gives is there, and the data set is frozen last.
+A home whose freeze was cut off is complete but for that: ``wg-client freeze``.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from wg_client.data.dataset import check_modality, survey
+from wg_client.data.inspection import Inspection, Stage, inspect
+from wg_client.fleet.enrolment import Enrolment, enrol
+from wg_client.release import freeze as freezing
+from wg_client.release.freeze import Frozen
+from wg_client.site import config as configuration
+from wg_client.site import encoder_pin, sharing
+from wg_client.site.config import (
+    AcceptanceConfig,
+    ClientConfig,
+    DataConfig,
+    PrivacyConfig,
+    ServerConfig,
+)
+from wg_client.site.encoder_pin import Confirm
+from wg_client.site.home import ClientHome
+from wg_common.errors import ConfigError
+from wg_common.ledger import place
+from wg_common.nets.encoder.module import load_encoder
+from wg_common.wire import canonical, protocol
+from wg_common.wire.protocol import EnrolmentReply
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataChoice:
+    """What the plant says about its data set; see ``config.DataConfig``.
+
+    Attributes:
+        set_aside: Leave out what cannot be used.
+        allow_empty: Go on without a record; needs declared labels.
+        budget_of: The home whose budget it draws on; None: the new home has its own.
+    """
+
+    path: Path
+    labels: tuple[str, ...] | None = None
+    unit_column: str | None = None
+    name: str | None = None
+    set_aside: bool = False
+    allow_empty: bool = False
+    budget_of: Path | None = None
+
+
+def check_new(home: ClientHome) -> None:
+    """Refuse a home that is initialised.
+
+    Raises:
+        ConfigError: It is.
+    """
+    if home.config.exists():
+        raise ConfigError(f"{home.config}: this home is initialised; --replace enrols it again")
+
+
+def look(choice: DataChoice, privacy: PrivacyConfig, stage: Stage | None = None) -> Inspection:
+    """Decode and hash every record of a data set, before anything is enrolled.
+
+    Raises:
+        ConfigError: The unit that is named is not what the rule protects.
+        DataError: The data set as a whole cannot be read.
+    """
+    configuration.check_unit(choice.unit_column, privacy.unit_rule)
+    found = survey(choice.path, choice.labels, unit_column=choice.unit_column)
+    return inspect(found, units=privacy.unit_rule != "record", stage=stage)
+
+
+def initialise(
+    home: ClientHome,
+    token: str,
+    choice: DataChoice,
+    privacy: PrivacyConfig,
+    *,
+    encoder: str | None = None,
+    confirm: Confirm | None = None,
+    found: Inspection | None = None,
+    stage: Stage | None = None,
+) -> tuple[ClientConfig, Frozen]:
+    """Make a plant's home.
+
+    Args:
+        home: Where; must not hold a ``client.yaml``.
+        token: The join token.
+        choice: The data set.
+        privacy: Caps and policy.
+        encoder: Hash of the encoder that the owner wants, or 16 or more of its first hex digits;
+            None: that of the token.
+        confirm: Asks the owner, before anything of the encoder is kept; None: nobody is asked.
+        found: From ``look``; None: look now.
+        stage: Told how far reading and encoding are.
+
+    Raises:
+        ConfigError: The home is initialised already, or an option is wrong.
+        UsageError: ``encoder`` is no hash.
+        DataError: The data set cannot be used.
+        DecodeError, PeerError, VerificationError: Enrolment failed; see ``enrolment``.
+    """
+    check_new(home)
+    found = found or look(choice, privacy, stage)
+    refused = freezing.why_not(
+        found,
+        set_aside=choice.set_aside,
+        allow_empty=choice.allow_empty and choice.labels is not None,
+        source=choice.path,
+    )
+    if refused is not None:
+        raise refused
+    # Refuse what client.yaml would refuse, before the one-time token is spent.
+    settings = DataConfig(
+        name=choice.name or "data",
+        path=str(choice.path.resolve()),
+        labels=found.data.label_names,
+        unit_column=choice.unit_column,
+    )
+    named = protocol.decode_token(token.strip())
+    encoder_pin.check_named(encoder, named.encoder)
+    shared = share(home, choice, privacy, named.site)
+    seen = found
+
+    def see(package: bytes) -> None:
+        modality = load_encoder(package).modality  # its range is checked there
+        if len(seen.data):
+            check_modality(modality, seen.data.modality, choice.path)
+        if confirm is not None:
+            confirm(encoder_pin.about(package))
+
+    enrolment = enrol(home, token, ledger=home.ledger if shared else None, confirm=see)
+    config = _config(enrolment, settings, privacy, choice.name)
+    configuration.save(home, config)
+    frozen = freezing.freeze(
+        home, found, set_aside=choice.set_aside, allow_empty=choice.allow_empty, stage=stage
+    )
+    return config, frozen
+
+
+def share(home: ClientHome, choice: DataChoice, privacy: PrivacyConfig, site: str) -> bool:
+    """Let a new home draw on another's budget, if that is wanted.
+
+    Args:
+        home: The new home.
+        choice: Names the other one.
+        privacy: Holds the cap.
+        site: Name of the site that the token is for.
+
+    Returns:
+        Whether the home has no ledger of its own.
+
+    Raises:
+        ConfigError: It cannot be; see ``sharing``.
+    """
+    if choice.budget_of is None:
+        if place.read(home.root) is not None:
+            raise ConfigError(f"{home.root}: draws on another home's budget; name it (--budget-of)")
+        return False
+    other = configuration.load(ClientHome(choice.budget_of))
+    cap = (privacy.cap_epsilon, privacy.cap_delta)
+    sharing.check_new(other, site=site, name=choice.name or site, cap=cap)
+    sharing.join(home, choice.budget_of)
+    return True
+
+
+def pinned_server(reply: EnrolmentReply) -> ServerConfig:
+    """What ``client.yaml`` holds of the server that answered."""
+    return ServerConfig(
+        fleet_url=reply.fleet_url,
+        name=reply.server_name,
+        signing_key=reply.server_key,
+        witness_name=reply.witness_name,
+        witness_key=reply.witness_key,
+    )
+
+
+def _config(
+    enrolment: Enrolment, data: DataConfig, privacy: PrivacyConfig, name: str | None
+) -> ClientConfig:
+    return ClientConfig(
+        site=enrolment.site,
+        server=pinned_server(enrolment.reply),
+        data=DataConfig(
+            name=name or enrolment.site,
+            path=data.path,
+            labels=data.labels,
+            unit_column=data.unit_column,
+            encoder=canonical.sha256_hex(enrolment.encoder),
+        ),
+        privacy=privacy,
+        acceptance=AcceptanceConfig(),
+    )

@@ -1,0 +1,68 @@
+"""Where a join token comes from: standard input or a file; or, with a warning, the command line.
+
+Everybody on a machine can read every command line (``ps``), and shells keep a history. A join
+token is a one-time right to enrol as this site, so it should be neither.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wg_common import atomic
+from wg_common.cli import note
+from wg_common.errors import DecodeError, UsageError
+from wg_common.wire import protocol
+
+STDIN = "-"
+WARNING = (
+    "warning: the join token is on the command line, where everybody on this machine can read it"
+    " (ps) and the shell keeps it; use --join - or --join-file"
+)
+
+
+def join_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command ``--join`` and ``--join-file``; it is called with ``token``."""
+
+    @click.option(
+        "--join",
+        metavar="TOKEN",
+        help="Join token from 'wg-server enroll'; '-' reads it from standard input.",
+    )
+    @click.option(
+        "--join-file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="File with the join token and nothing else.",
+    )
+    @functools.wraps(command)
+    def with_token(*words: Any, join: str | None, join_file: Path | None, **options: Any) -> Any:
+        return command(*words, token=read_token(join, join_file), **options)
+
+    return with_token
+
+
+def read_token(join: str | None, join_file: Path | None) -> str:
+    """The token's text.
+
+    Raises:
+        UsageError: Neither option or both are given.
+        ConfigError: The file cannot be read.
+        DecodeError: What was read is too long for a token.
+    """
+    if (join is None) == (join_file is None):
+        raise UsageError("a join token: give --join - (standard input) or --join-file FILE")
+    if join_file is not None:
+        data = atomic.read_bytes(join_file, limit=protocol.TOKEN_LIMIT)
+    elif join == STDIN:
+        data = sys.stdin.buffer.read(protocol.TOKEN_LIMIT + 1)
+        if len(data) > protocol.TOKEN_LIMIT:
+            raise DecodeError(f"join token: more than {protocol.TOKEN_LIMIT} bytes were given")
+    else:
+        note(WARNING)
+        return join or ""
+    return data.decode("ascii", "replace").strip()

@@ -1,0 +1,192 @@
+"""Enrolling a home again: with the same ledger, or with a successor after a compromise.
+
+All that is new is made in ``successor/`` below the home, complete with its ``client.yaml``, before
+anything of the home changes. Then each piece takes its place, ``client.yaml`` last: a command that
+was cut off after the token was spent is finished by running it again, with any token.
+
+*What changes.* ``replace``: TLS and node keys, certificate, and what the server says of itself.
+Statistics key, ledger and its key stay: releases that were made stay good. ``compromise``: all
+keys, and the ledger: a new log under a new origin, whose first entry holds the old one's last
+checkpoint and all that was spent (decision 0028). Data set, policy and the secret of the data
+commitment stay, and so does the encoder, unless the owner names another. The old log is kept as
+``ledger-ORIGIN.sqlite`` for auditors. A home that shares the ledger of another one (``sharing``) is
+replaced only: its server learns that ledger as it is now.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from wg_client.fleet import enrolment
+from wg_client.fleet.enrolment import Enrolment
+from wg_client.fleet.initialise import pinned_server
+from wg_client.release.query import alone
+from wg_client.site import config as configuration
+from wg_client.site import encoder_pin, sharing
+from wg_client.site.config import ClientConfig
+from wg_client.site.home import ClientHome
+from wg_client.site.locks import only_node
+from wg_common import atomic
+from wg_common.errors import ConfigError
+from wg_common.ledger import place, recovery
+from wg_common.ledger.store import DatasetRecord, Ledger
+from wg_common.wire import canonical, protocol, signing
+
+log = logging.getLogger(__name__)
+
+_KEY_LIMIT = 16 << 10
+
+
+def replace(home: ClientHome, token: str, *, encoder: str | None = None) -> ClientConfig:
+    """Enrol an initialised home again: new transport keys, the same ledger and budget.
+
+    Args:
+        home: The home.
+        token: The join token.
+        encoder: Hash of the encoder that the owner wants, where it is to be another one than the
+            home's; see ``encoder_pin``.
+
+    Raises:
+        ConfigError: The home is not initialised, its node runs, or the token is of another site.
+        VerificationError: The token is for another encoder than the owner confirmed or named.
+        DecodeError, PeerError, VerificationError: Enrolment failed; see ``enrolment``.
+    """
+    config = configuration.load(home)
+    stage = _stage(home)
+    with only_node(home), alone(home):
+        if not stage.config.exists():
+            look = _checked(home, config, token, encoder)
+            _fresh(stage)
+            shared = sharing.pass_on(home, stage)
+            for name in ("signing_key",) if shared else ("signing_key", "ledger_key"):
+                _copy_key(getattr(home, name), getattr(stage, name))
+            done = enrolment.enrol(stage, token, ledger=home.ledger, confirm=look)
+            configuration.save(stage, _pinned(config, done))
+        return _install(home, stage)
+
+
+def compromise(
+    home: ClientHome, token: str, reason: str, *, encoder: str | None = None
+) -> ClientConfig:
+    """Give up a ledger whose key was lost or stolen; the spend moves to a new one.
+
+    Arguments as of ``replace``; ``reason`` goes on the new ledger.
+
+    Raises:
+        ConfigError: The home is not initialised, its node runs, or the token is of another site.
+        VerificationError: The token is for another encoder than the owner confirmed or named.
+        DecodeError, PeerError, VerificationError: Enrolment failed, or the old ledger does not
+            hold: then put the newest copy or export that does in its place.
+    """
+    sharing.check_holds(home, "giving up a ledger", then="init --replace")
+    config = configuration.load(home)
+    stage = _stage(home)
+    with only_node(home), alone(home):
+        if not stage.config.exists():
+            look = _checked(home, config, token, encoder)
+            predecessor = recovery.predecessor(home.ledger, reason)
+            with Ledger.open(home.ledger) as old:
+                commitment = old.commitment(config.data.name)
+            if commitment is None:
+                raise ConfigError(f"{home.ledger}: data set {config.data.name!r} is not on it")
+            _fresh(stage)
+            done = enrolment.enrol(stage, token, predecessor=predecessor, confirm=look)
+            with Ledger.open(stage.ledger, signing.load(stage.ledger_key)) as ledger:
+                ledger.register_dataset(
+                    DatasetRecord(
+                        name=config.data.name,
+                        commitment=commitment,
+                        cap_epsilon=config.privacy.cap_epsilon,
+                        cap_delta=config.privacy.cap_delta,
+                    )
+                )
+            configuration.save(stage, _pinned(config, done))
+        return _install(home, stage)
+
+
+def _install(home: ClientHome, stage: ClientHome) -> ClientConfig:
+    """Put what is new in its place, piece by piece; ``client.yaml`` last."""
+    shared = place.read(home.root) is not None
+    _set_aside(home, stage)
+    if not shared and (stage.ledger.exists() or not home.ledger.exists()):
+        if home.ledger.exists():
+            _keep_old(home)
+        for path in stage.root.glob("ledger.sqlite*"):
+            atomic.move(path, home.root / path.name)
+    for path in sorted(stage.root.glob("*/*.pem")):
+        atomic.move(path, home.root / path.relative_to(stage.root))
+    if stage.encoder.exists():
+        atomic.move(stage.encoder, home.encoder)
+    if place.read(stage.root) is not None:
+        atomic.move(stage.root / place.BUDGET_OF, home.root / place.BUDGET_OF)
+    atomic.move(stage.config, home.config)
+    shutil.rmtree(stage.root)
+    return configuration.load(home)
+
+
+def _keep_old(home: ClientHome) -> None:
+    with Ledger.open(home.ledger) as old:
+        name = f"ledger-{old.origin.rpartition('/')[2]}.sqlite"
+    for path in home.root.glob("ledger.sqlite*"):
+        atomic.move(path, home.root / path.name.replace("ledger.sqlite", name))
+    log.info("the old ledger is kept as %s", name)
+
+
+def _set_aside(home: ClientHome, stage: ClientHome) -> None:
+    """Covered files bear the old witness's or ledger's signature: they are made anew when asked.
+
+    The released bytes themselves are on the ledger.
+    """
+    key = configuration.load(stage).server.witness_key
+    told = place.read(stage.root)
+    ledger = stage.ledger.exists() if told is None else told != place.read(home.root)
+    if key == configuration.load(home).server.witness_key and not ledger:
+        return
+    for path in home.outbox.glob("*.wgs"):
+        atomic.move(path, home.outbox / f"before-witness-{key[:16]}" / path.name)
+
+
+def _pinned(config: ClientConfig, done: Enrolment) -> ClientConfig:
+    data = dataclasses.replace(config.data, encoder=canonical.sha256_hex(done.encoder))
+    return dataclasses.replace(config, server=pinned_server(done.reply), data=data)
+
+
+def _checked(
+    home: ClientHome, config: ClientConfig, token: str, encoder: str | None
+) -> Callable[[bytes], None]:
+    """Check a token before it is spent; what is returned checks the encoder that comes."""
+    found = protocol.decode_token(token.strip())
+    if found.site != config.site:
+        raise ConfigError(f"join token: for site {found.site!r}, this home is {config.site!r}")
+    kept = encoder_pin.confirmed(home, config)
+    encoder_pin.check_same(kept, found.encoder, encoder)
+
+    def look(package: bytes) -> None:
+        if found.encoder != kept:  # enrolment has held the package against the token
+            from wg_common.nets.encoder.module import load_encoder  # torch: seconds to import
+
+            load_encoder(package)
+
+    return look
+
+
+def _stage(home: ClientHome) -> ClientHome:
+    return ClientHome(home.root / "successor")
+
+
+def _fresh(stage: ClientHome) -> None:
+    """An empty folder: what a try left that spent no token, or came to nothing, goes."""
+    try:
+        if stage.root.exists():
+            shutil.rmtree(stage.root)
+        stage.root.mkdir(mode=0o700)
+    except OSError as error:
+        raise ConfigError(f"{stage.root}: cannot be made: {error.strerror}") from error
+
+
+def _copy_key(source: Path, target: Path) -> None:
+    atomic.write_bytes(target, atomic.read_bytes(source, limit=_KEY_LIMIT), mode=atomic.PRIVATE)

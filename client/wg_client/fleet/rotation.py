@@ -1,0 +1,146 @@
+"""A new key for the ledger: the old key signs for it, and the server learns it. Repeatable.
+
+The order is fixed, and ``keys/ledger.next.pem`` is there from the first step to the last, so that
+a command that was cut off is finished by running it again:
+
+1. the server cosigns the ledger as it is: it is there, and knows the key of today;
+2. the new key is saved beside the old one;
+3. the ledger gets its ROTATION entry, signed by both keys;
+4. the new key takes the old one's place;
+5. the server is told, checks both signatures, and cosigns under the new key;
+6. covered files that hold proofs under the old key are set aside: they are made anew when asked
+   for, from the same released bytes.
+
+A home that shares another home's ledger changes no key: it tells its own server of the change that
+was made there (steps 5 and 6).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from wg_client.connection import link
+from wg_client.release.query import alone
+from wg_client.site import config as configuration
+from wg_client.site import sharing
+from wg_client.site.config import ClientConfig
+from wg_client.site.home import ClientHome
+from wg_common import atomic
+from wg_common.errors import PeerError, VerificationError
+from wg_common.ledger import place
+from wg_common.ledger import witness as witnesses
+from wg_common.ledger.place import BudgetOf
+from wg_common.ledger.store import Ledger
+from wg_common.wire import canonical, signing
+from wg_common.wire.protocol import KeyRotation
+
+log = logging.getLogger(__name__)
+
+_KEY_LIMIT = 16 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """What a rotation did: index of its entry, and the key that signs now, hex."""
+
+    entry: int
+    key: str
+
+
+def rotate_key(home: ClientHome, *, on_step: Callable[[str], None] = lambda step: None) -> Rotated:
+    """Change the ledger's signing key, or finish a change that was cut off.
+
+    Args:
+        home: The plant's home.
+        on_step: Called with the name of each step; for tests.
+
+    Raises:
+        PeerError: The server cannot be reached or refuses; run it again later.
+        VerificationError: The ledger, or an answer of the server, does not hold.
+    """
+    config = configuration.load(home)
+    name = config.server.witness_name
+    budget = place.read(home.root)
+    if budget is not None:
+        return _tell_of_shared(home, config, budget)
+    coming = home.next_ledger_key
+    with alone(home), link.Link.open(home, config.server.fleet_url) as connection:
+        if not coming.exists():
+            with Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
+                ledger.countersign(name, _asker(connection))
+            signing.save(coming, signing.generate())
+            on_step("saved")
+        new = signing.load(coming)
+        with Ledger.open(home.ledger) as ledger:
+            rotated = ledger.public_key == signing.public_bytes(new)
+        if not rotated:
+            with Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
+                ledger.rotate(new)
+            on_step("rotated")
+        atomic.write_bytes(
+            home.ledger_key, atomic.read_bytes(coming, limit=_KEY_LIMIT), mode=atomic.PRIVATE
+        )
+        on_step("installed")
+        with Ledger.open(home.ledger, new) as ledger:
+            entry = _tell(ledger, connection, name)
+        on_step("told")
+        _set_aside(home.outbox, entry)
+        coming.unlink()
+    log.info("ledger entry %d: another key signs from here", entry)
+    return Rotated(entry, signing.public_bytes(new).hex())
+
+
+def _tell_of_shared(home: ClientHome, config: ClientConfig, budget: BudgetOf) -> Rotated:
+    """Tell this home's server of the key that the shared ledger got at its own home."""
+    with (
+        alone(home),
+        link.Link.open(home, config.server.fleet_url) as connection,
+        Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger,
+    ):
+        if ledger.origin != budget.origin:
+            sharing.check_told(home, ledger)
+        if ledger.public_key.hex() == budget.ledger_key:
+            sharing.check_holds(home, "a change of the ledger's key", then="rotate-key")
+        entry = _tell(ledger, connection, config.server.witness_name)
+        sharing.told(home, ledger)
+        _set_aside(home.outbox, entry)
+        return Rotated(entry, ledger.public_key.hex())
+
+
+def _tell(ledger: Ledger, connection: link.Link, witness: str) -> int:
+    """Let the server learn the key, and keep its cosignature."""
+    seq = ledger.rotation
+    if seq is None:
+        raise VerificationError(f"{ledger.path}: holds no rotation")
+    size: int | None = None
+    for _ in range(2):
+        proof = ledger.newest_proof(seq, witness=witness, old_size=size)
+        notice = KeyRotation(entry=ledger.entry(seq).decode(), proof=proof.decode())
+        reply = connection.rotate(canonical.encode(notice))
+        try:
+            line = witnesses.read_reply(reply.status, reply.body)
+        except witnesses.WitnessRefused as refused:
+            if refused.size is None:
+                raise
+            size = refused.size  # it cosigned more than this home remembers
+            continue
+        ledger.add_cosignature(ledger.checkpoint() + line, witness)
+        return seq
+    raise PeerError("rotation: the server changes its mind about what it cosigned last")
+
+
+def _set_aside(outbox: Path, entry: int) -> None:
+    kept = outbox / f"before-entry-{entry}"
+    for path in outbox.glob("*.wgs"):
+        atomic.move(path, kept / path.name)
+
+
+def _asker(connection: link.Link) -> Callable[[bytes], bytes]:
+    def ask(request: bytes) -> bytes:
+        reply = connection.witness(request)
+        return witnesses.read_reply(reply.status, reply.body)
+
+    return ask

@@ -1,0 +1,1 @@
+"""Kept models: stored, used for prediction, exported."""

@@ -1,0 +1,158 @@
+"""Models as files for other programs: safetensors, ONNX, torch.
+
+All three hold the *whole* network, records in and logits out: the frozen encoder and the head, or a
+whole network's own trunk and head. ``lite0`` is a plain EfficientNet-Lite0, its parts in its
+convolutions. The input is a batch ``[n, 3, p, p]`` of pixel values 0 to 255,
+gray images with their one channel repeated; labels, p and provenance stand in the metadata.
+
+A head for sensor windows has views ``[n, C, 1 + S, L]`` for input, as
+``wg_common.nets.encoder.window_trunk.prepare`` makes them of a window; a whole network has ``[n, C,
+D]``, from ``wg_common.nets.cnn1d.prepared``. In ONNX only n is free; the other sizes are those of
+the plant's first window, and stand in the metadata.
+
+========= =============================================== ===================================
+format    content                                         reading it
+========= =============================================== ===================================
+safetensors  tensors and metadata                         no code can be in it
+onnx      graph and tensors, batch size free              no code can be in it
+torch     a state dict of plain tensors (a zip that uses  ``torch.load(F, weights_only=True)``,
+          pickle inside)                                  which builds nothing but tensors;
+                                                          never load one from elsewhere without
+========= =============================================== ===================================
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import nn
+
+from wg_client.data import plant as plants
+from wg_client.data import snapshot as snapshots
+from wg_client.models import store
+from wg_client.models.store import ModelsManifest
+from wg_client.site.home import ClientHome
+from wg_common import atomic
+from wg_common.errors import DataError, VerificationError
+from wg_common.nets import cnn, network
+from wg_common.nets.encoder import window_trunk
+from wg_common.nets.registry import Architecture, build_model, known
+from wg_common.wire import canonical
+
+Format = Literal["safetensors", "onnx", "torch"]
+SUFFIXES: dict[Format, str] = {"safetensors": ".safetensors", "onnx": ".onnx", "torch": ".pt"}
+
+
+def export_model(
+    home: ClientHome, manifest: ModelsManifest, name: str, form: Format, out: Path
+) -> dict[str, str]:
+    """Write one model as one file; returns the metadata that it carries.
+
+    Raises:
+        ConfigError: No such model, or ``out`` cannot be written.
+        VerificationError: The encoder or the model is not the one that the manifest names.
+    """
+    architecture = known(manifest.architecture)
+    encoder = None
+    if not architecture.whole or network.on_encoder(architecture.name):
+        encoder = plants.pinned_encoder(home, manifest.encoder)
+    pixels = cnn.PIXELS if encoder is None else encoder.pixels
+    pixels = pixels if architecture.modality == "images" else 0
+    entry = manifest.entry(name)
+    tensors = store.load_tensors(home, manifest, name)
+    model = build_model(manifest.architecture, encoder, tensors, manifest.labels)
+    metadata = {
+        "format": "weightgate-model",
+        "architecture": manifest.architecture,
+        "model": entry.name,
+        "labels": json.dumps(list(manifest.labels), ensure_ascii=False),
+        **({"pixels": str(pixels)} if pixels else {"input": "windows"}),
+        **({} if encoder is None else {"encoder": encoder.id}),
+        "package": manifest.package_id,
+        "generator": manifest.generator,
+    }
+    example = torch.zeros((2, 3, pixels, pixels))
+    if form == "onnx" and not pixels:
+        example = _views(home, architecture)
+        metadata["views"] = "n," + ",".join(map(str, example.shape[1:]))
+    atomic.write_bytes(out, _encode(model, example, form, metadata), mode=atomic.PRIVATE)
+    return metadata
+
+
+def _views(home: ClientHome, architecture: Architecture) -> torch.Tensor:
+    """A made-up window of the size of the plant's first, twice, as the network takes it.
+
+    Raises:
+        DataError: The plant's snapshot has no record.
+    """
+    snapshot = snapshots.current(home)
+    shapes = snapshot.records().shapes
+    if not len(shapes):
+        raise DataError(f"{snapshot.folder}: no record, so the size of a window is not known")
+    window = np.random.default_rng(0).normal(size=shapes[0]).astype(np.float32)
+    if architecture.whole:
+        return torch.from_numpy(network.prepared(architecture.name, [window] * 2)).float()
+    return window_trunk.prepare(window).repeat(2, 1, 1, 1)
+
+
+def _encode(
+    model: nn.Module, example: torch.Tensor, form: Format, metadata: dict[str, str]
+) -> bytes:
+    if form == "onnx":
+        return _onnx(model, example, metadata)
+    state = {name: value.contiguous() for name, value in model.state_dict().items()}
+    if form == "safetensors":
+        return safetensors.torch.save(
+            state, metadata={"model": canonical.encode(metadata).decode()}
+        )
+    buffer = io.BytesIO()
+    torch.save({"state_dict": state, "metadata": metadata}, buffer)
+    return buffer.getvalue()
+
+
+def _onnx(model: nn.Module, example: torch.Tensor, metadata: dict[str, str]) -> bytes:
+    """The model as ONNX, by torch's exporter; the batch size stays free."""
+    with _quiet("torch.onnx", "onnxscript", "onnx_ir"):
+        program = torch.onnx.export(
+            model,
+            (example,),
+            input_names=["windows" if "views" in metadata else "images"],
+            output_names=["logits"],
+            dynamic_shapes=({0: torch.export.Dim("n", min=1, max=1 << 20)},),
+            dynamo=True,
+            verbose=False,
+        )
+    if program is None:
+        raise VerificationError("onnx: torch's exporter gave no program")
+    program.model.metadata_props.update(metadata)
+    with tempfile.TemporaryDirectory(prefix="wg-onnx-") as folder:
+        path = Path(folder) / "model.onnx"
+        program.save(path)
+        return path.read_bytes()
+
+
+@contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    """The exporter tells every step, and warns of its own deprecations: neither is for a plant."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

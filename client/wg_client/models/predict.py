@@ -1,0 +1,181 @@
+"""Predictions with a plant's models: labels and probabilities for records and folders of them.
+
+Heads share the encoder's features. Whole networks see the records themselves, and need no encoder,
+unless their base is the encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from wg_client.data import plant as plants
+from wg_client.data.dataset import (
+    RECORDS_CSV,
+    UNLABELLED,
+    SiteData,
+    is_record,
+    load_dataset,
+    records_of,
+)
+from wg_client.fitting.backbone import Tensors, network_trunk
+from wg_client.fitting.linear_head import Floats, head_from_tensors
+from wg_client.models import store
+from wg_client.models.store import ModelsManifest
+from wg_client.site.home import ClientHome
+from wg_common.errors import DataError
+
+_CHUNK = 64
+
+Inputs = NDArray[Any]
+"""What models see: local features, float64 ``[n, D]``, or records from ``whole.prepared``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """One record's prediction."""
+
+    name: str
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
+    """A model on labelled records: share right, its standard error, and their number."""
+
+    model: str
+    accuracy: float
+    error: float
+    records: int
+
+
+def load_records(path: Path, labels: Sequence[str], *, split: int | None) -> SiteData:
+    """Records to predict: an image or window, a ``.npz`` file, a class folder, a folder of files.
+
+    Raises:
+        DataError: There is nothing to predict, or it cannot be read.
+    """
+    if path.is_file() and is_record(path):
+        return _unlabelled(path, [path], labels)
+    if path.is_dir() and not _has_classes(path, labels):
+        found = sorted(entry for entry in path.rglob("*") if entry.is_file() and is_record(entry))
+        if not found:
+            raise DataError(f"{path}: no images or windows found")
+        return _unlabelled(path, found, labels)
+    return load_dataset(path, labels, split=split)
+
+
+def encode_records(home: ClientHome, manifest: ModelsManifest, data: SiteData) -> Inputs:
+    """What the models of a package see of records.
+
+    Raises:
+        VerificationError: The models stand on the encoder, and the home holds another one.
+        DataError: A record is damaged, or is not what the models take.
+    """
+    from wg_common.nets import network, registry  # torch: seconds to import, only when needed
+
+    architecture = registry.known(manifest.architecture)
+    if architecture.modality != data.modality:
+        raise DataError(
+            f"{data.names[0]}: of {data.modality}, and the model, {architecture.name}, is for"
+            f" {architecture.modality}"
+        )
+    if architecture.whole:
+        return network.prepared(architecture.name, data.records)
+    encoder = plants.pinned_encoder(home, manifest.encoder)
+    parts = [np.zeros((0, encoder.local_dimension), dtype=np.float32)]
+    for start in range(0, len(data), _CHUNK):
+        rows = range(start, min(start + _CHUNK, len(data)))
+        parts.append(encoder.encode_batched([data.records[row] for row in rows]))
+    return np.concatenate(parts).astype(np.float64)
+
+
+def logits(home: ClientHome, manifest: ModelsManifest, name: str, inputs: Inputs) -> Floats:
+    """Logits ``[n, K]`` of a model.
+
+    Args:
+        home: The plant's home.
+        manifest: The package's models.
+        name: The model, or ``model_store.KEPT``.
+        inputs: From ``encode_records`` with the same manifest.
+
+    Raises:
+        VerificationError: The model's file is not the one that was written, or the model stands on
+            the encoder, and the home holds another one.
+    """
+    from wg_common.nets import network, registry
+
+    tensors: Tensors = store.load_tensors(home, manifest, name)
+    if registry.known(manifest.architecture).whole:
+        if network.on_encoder(manifest.architecture):
+            encoder = plants.pinned_encoder(home, manifest.encoder)
+            tensors = network.complete(manifest.architecture, tensors, encoder)
+        inputs = network_trunk(manifest.architecture, tensors, inputs).features
+    return head_from_tensors(tensors).logits(inputs)
+
+
+def predict(
+    home: ClientHome,
+    manifest: ModelsManifest,
+    name: str,
+    inputs: Inputs,
+    names: Sequence[str],
+) -> list[Prediction]:
+    """Most likely label of each record and its probability."""
+    chances = softmax(logits(home, manifest, name, inputs), axis=1)
+    best = chances.argmax(axis=1)
+    return [
+        Prediction(
+            name=names[row], label=manifest.labels[index], probability=float(chances[row, index])
+        )
+        for row, index in enumerate(best)
+    ]
+
+
+def evaluate(
+    home: ClientHome, manifest: ModelsManifest, inputs: Inputs, data: SiteData
+) -> list[Accuracy]:
+    """Accuracy of every model of a package on labelled records.
+
+    Raises:
+        DataError: No record has a label.
+    """
+    known = data.labels != UNLABELLED
+    count = int(known.sum())
+    if not count:
+        raise DataError("evaluate: no record has a label; use class folders or a .npz with y")
+    results = []
+    for entry in manifest.models:
+        found = logits(home, manifest, entry.name, inputs[known])
+        right = found.argmax(axis=1) == data.labels[known]
+        results.append(
+            Accuracy(
+                model=entry.name,
+                accuracy=float(right.mean()),
+                error=float(right.std() / np.sqrt(count)),
+                records=count,
+            )
+        )
+    return results
+
+
+def _has_classes(path: Path, labels: Sequence[str]) -> bool:
+    return (path / RECORDS_CSV).is_file() or any((path / label).is_dir() for label in labels)
+
+
+def _unlabelled(path: Path, paths: Sequence[Path], labels: Sequence[str]) -> SiteData:
+    records, modality = records_of(path, paths)
+    return SiteData(
+        records=records,
+        modality=modality,
+        labels=np.full(len(paths), UNLABELLED, dtype=np.int64),
+        label_names=tuple(labels),
+        names=tuple(str(path) for path in paths),
+    )

@@ -1,0 +1,271 @@
+"""Models on the plant's disk: one folder for each package, written whole or not at all.
+
+::
+
+    models/PACKAGE/manifest.json          provenance, evidence, what was kept and why
+    models/PACKAGE/MODEL.safetensors      weights of each model
+    models/current.json                   the package and model in use
+
+Everything here is private to the plant: accuracies and evidence come from its records.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from wg_client.site.home import ClientHome
+from wg_common import atomic
+from wg_common.errors import ConfigError, DecodeError, StorageError, VerificationError
+from wg_common.wire import canonical
+
+VERSION = 1
+MANIFEST = "manifest.json"
+CURRENT = "current.json"
+KEPT = "kept"
+"""In place of a model's name: the model that was kept."""
+_PACKAGE_ID = re.compile(r"[0-9a-f]{16,128}")
+_MANIFEST_LIMIT = 16 << 20
+_TENSORS_LIMIT = 4 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelEntry:
+    """One model.
+
+    Attributes:
+        name: See ``wg_client.selection.compare.ORDER``.
+        sha256: Of its safetensors file, hex.
+        origin: Name of the delivered candidate that it is or started from, or empty.
+        source: How that candidate came about, or empty.
+        settings: What cross-validation chose.
+        accuracy: Out-of-fold accuracy, or null without labels.
+        error: Its standard error, or null.
+    """
+
+    name: str
+    sha256: str
+    origin: str
+    source: str
+    settings: dict[str, str]
+    accuracy: float | None
+    error: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceEntry:
+    """A challenger against local-only; see ``wg_client.selection.checks.Evidence``."""
+
+    name: str
+    gain: float
+    sd: float
+    lower: float
+    accepted: bool
+    nats: float
+    unseen_recall: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelsManifest:
+    """Provenance of the models of one package.
+
+    Attributes:
+        package_id: The package's id, hex.
+        package_sha256: Hash of its bytes, hex.
+        request_id: The request that it answered.
+        architecture: Name in ``wg_common.nets``.
+        plan: Which parts were generated.
+        encoder: Encoder id, hex.
+        generator: Generator id, hex.
+        labels: Label domain, in the order of class rows.
+        own_release: Release of this site that conditioned the package, or empty.
+        memory_releases: Releases of other sites that did.
+        commitment: Keyed commitment to the records that chose and trained, hex.
+        applied: Unix time, seconds.
+        kept: Name of the model kept.
+        reason: Why.
+        gain: Estimated gain of the kept model over local-only; 0 for local-only itself.
+        models: The models.
+        evidence: Challengers against local-only.
+        nearest_zoo_distances: Of each delivered candidate, as the package says.
+    """
+
+    version: int = VERSION
+    package_id: str
+    package_sha256: str
+    request_id: str
+    architecture: str
+    plan: str
+    encoder: str
+    generator: str
+    labels: tuple[str, ...]
+    own_release: str
+    memory_releases: tuple[str, ...]
+    commitment: str
+    applied: int
+    kept: str
+    reason: str
+    gain: float
+    models: tuple[ModelEntry, ...]
+    evidence: tuple[EvidenceEntry, ...]
+    nearest_zoo_distances: dict[str, str]
+
+    @property
+    def accepted(self) -> bool:
+        """Whether delivered weights were kept, in any form."""
+        return self.kept != "local-only"
+
+    def entry(self, name: str) -> ModelEntry:
+        """A model by name, or the kept one.
+
+        Raises:
+            ConfigError: There is none of this name.
+        """
+        wanted = self.kept if name == KEPT else name
+        for model in self.models:
+            if model.name == wanted:
+                return model
+        known = ", ".join([KEPT, *(model.name for model in self.models)])
+        raise ConfigError(f"model {name!r}: package {self.package_id[:16]} has {known}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Current:
+    """The package and the model in use."""
+
+    package_id: str
+    model: str
+
+
+def folder(home: ClientHome, package_id: str) -> Path:
+    """Folder of a package's models."""
+    return home.models / check_package_id(package_id)
+
+
+def check_package_id(text: str) -> str:
+    """Return a package id, which becomes a folder's name, if it is hex.
+
+    Raises:
+        DecodeError: It is not.
+    """
+    if not _PACKAGE_ID.fullmatch(text):
+        raise DecodeError(f"package id {text[:40]!r}: expected 16 to 128 lower-case hex digits")
+    return text
+
+
+def write(
+    home: ClientHome, manifest: ModelsManifest, tensors: dict[str, dict[str, NDArray[np.float32]]]
+) -> None:
+    """Write a package's models in one step, and make its kept model current if it is the best.
+
+    An earlier package's model stays current if its estimated gain, on the same records, is larger;
+    between architectures, if its out-of-fold accuracy is.
+    """
+    target = folder(home, manifest.package_id)
+    home.models.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=home.models))
+    try:
+        for name, values in tensors.items():
+            atomic.write_bytes(draft / f"{name}.safetensors", pack(values), mode=atomic.PRIVATE)
+        atomic.write_bytes(draft / MANIFEST, canonical.encode(manifest), mode=atomic.PRIVATE)
+        try:
+            draft.rename(target)
+        except OSError as error:
+            if not (target / MANIFEST).is_file():
+                raise StorageError(f"{target}: cannot be written: {error.strerror}") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    _update_current(home, manifest)
+
+
+def pack(tensors: dict[str, NDArray[np.float32]]) -> bytes:
+    """The one safetensors encoding of a model's tensors."""
+    return safetensors.numpy.save(
+        {name: np.ascontiguousarray(value) for name, value in sorted(tensors.items())}
+    )
+
+
+def read_manifest(home: ClientHome, package_id: str) -> ModelsManifest | None:
+    """Manifest of a package's models, or None if it was not applied."""
+    path = folder(home, package_id) / MANIFEST
+    if not path.is_file():
+        return None
+    data = atomic.read_bytes(path, limit=_MANIFEST_LIMIT)
+    return canonical.decode(ModelsManifest, data, what=str(path), limit=_MANIFEST_LIMIT)
+
+
+def all_manifests(home: ClientHome) -> list[ModelsManifest]:
+    """Manifests of all applied packages, oldest first."""
+    found = []
+    for path in home.models.glob(f"*/{MANIFEST}"):
+        manifest = read_manifest(home, path.parent.name) if path.parent.name[0] != "." else None
+        if manifest is not None:
+            found.append(manifest)
+    return sorted(found, key=lambda manifest: (manifest.applied, manifest.package_id))
+
+
+def current(home: ClientHome) -> tuple[ModelsManifest, str]:
+    """The package and model in use.
+
+    Raises:
+        ConfigError: No package was applied yet.
+    """
+    path = home.models / CURRENT
+    if not path.is_file():
+        raise ConfigError(f"{home.models}: no models yet; 'wg-client run' or 'apply' makes them")
+    found = canonical.decode(
+        Current, atomic.read_bytes(path, limit=_MANIFEST_LIMIT), what=str(path)
+    )
+    manifest = read_manifest(home, found.package_id)
+    if manifest is None:
+        raise ConfigError(f"{path}: names package {found.package_id[:16]}, which is not here")
+    return manifest, found.model
+
+
+def load_tensors(
+    home: ClientHome, manifest: ModelsManifest, name: str
+) -> dict[str, NDArray[np.float32]]:
+    """Tensors of a model, checked against the manifest's hash.
+
+    Raises:
+        VerificationError: The file is not the one that was written.
+    """
+    entry = manifest.entry(name)
+    path = folder(home, manifest.package_id) / f"{entry.name}.safetensors"
+    data = atomic.read_bytes(path, limit=_TENSORS_LIMIT)
+    if canonical.sha256_hex(data) != entry.sha256:
+        raise VerificationError(f"{path}: does not match its hash in {MANIFEST}")
+    try:
+        return dict(safetensors.numpy.load(data))
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise DecodeError(f"{path}: not a safetensors file: {error}") from error
+
+
+def _update_current(home: ClientHome, new: ModelsManifest) -> None:
+    path = home.models / CURRENT
+    if path.is_file():
+        old, _ = current(home)
+        if old.package_id != new.package_id and not _replaces(new, old):
+            return
+    record = Current(package_id=new.package_id, model=new.kept)
+    atomic.write_bytes(path, canonical.encode(record), mode=atomic.PRIVATE)
+
+
+def _replaces(new: ModelsManifest, old: ModelsManifest) -> bool:
+    """Whether the kept model of a later package is used in place of an earlier one's."""
+    about = [(m.commitment, m.labels, m.encoder) for m in (old, new)]
+    if about[0] != about[1]:
+        return True
+    if old.architecture == new.architecture:
+        return new.gain >= old.gain
+    # A gain is over local labels with the same architecture; accuracy compares across them.
+    before, after = old.entry(KEPT).accuracy, new.entry(KEPT).accuracy
+    return before is None or after is None or after >= before

@@ -1,0 +1,186 @@
+"""Plants for the audit of the installed path: made-up pictures, and the client's own code.
+
+Each is a home of its own in a temporary folder: keys, ledger, configuration, and an encoder that is
+fitted on drawn pictures unless a home's encoder is given. Freezing and releasing are those of a
+real plant; a witness of the audit's own cosigns. Nothing of a real plant is read but its encoder.
+"""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from PIL import Image
+
+from wg_client.release import freeze as freezing
+from wg_client.release import query as release_query
+from wg_client.release.freeze import LoadEncoder, RecordEncoder
+from wg_client.site import config as configuration
+from wg_client.site import identity
+from wg_client.site.config import (
+    UNLABELLED_FOLDER,
+    ClientConfig,
+    DataConfig,
+    PrivacyConfig,
+    ServerConfig,
+)
+from wg_client.site.home import ClientHome
+from wg_common import atomic
+from wg_common.audit.installed.plant import AuditedPlant, Fresh, Question, Record, Sampler
+from wg_common.ledger import witness as witnesses
+from wg_common.ledger.store import Ledger
+from wg_common.ledger.witness import WitnessState
+from wg_common.privacy.mechanism import opendp_sampler
+from wg_common.wire import canonical, signing
+from wg_common.wire.protocol import StatisticsQuery
+
+SITE = "canary-audit"
+WITNESS = "canary-audit/witness"
+NOW = 1_700_000_000
+"""Unix time at which everything happens; the clock shows nothing."""
+
+_CAP = "100000"
+_ASKED = "10"
+_PICTURES = 160
+_GROUPS = 4
+_SIDE = 32
+
+
+def plants(encoder: bytes | None = None, *, load: LoadEncoder | None = None) -> Fresh:
+    """Makes plants that run the installed code.
+
+    Args:
+        encoder: Encoder package; None: one is fitted on drawn pictures.
+        load: Loads it; another one than the installed loader in tests only.
+    """
+    package = made_up_encoder() if encoder is None else encoder
+    once = functools.cache(load or _load)
+
+    def fresh(labels: tuple[str, ...]) -> AbstractContextManager[AuditedPlant]:
+        return _plant(labels, package, once)
+
+    return fresh
+
+
+def _load(package: bytes) -> RecordEncoder:
+    from wg_common.nets.encoder.module import load_encoder  # torch: seconds to import
+
+    return load_encoder(package)
+
+
+def made_up_encoder() -> bytes:
+    """An encoder that is fitted on noise of four grains; public, like everything here."""
+    from wg_common.nets.encoder.module import fit_encoder, raw_features  # torch: seconds to import
+
+    rng = np.random.default_rng(0)
+    pictures = []
+    for number in range(_PICTURES):
+        size = _SIDE >> number % _GROUPS
+        coarse = Image.fromarray(rng.integers(0, 256, (size, size), dtype=np.uint8))
+        pictures.append(np.array(coarse.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)))
+    return fit_encoder(raw_features(pictures), np.arange(_PICTURES) % _GROUPS)
+
+
+@contextmanager
+def _plant(labels: tuple[str, ...], encoder: bytes, load: LoadEncoder) -> Iterator[CanaryPlant]:
+    with tempfile.TemporaryDirectory(prefix="wg-canary-") as folder:
+        home = ClientHome(Path(folder) / "home")
+        data = Path(folder) / "data"
+        data.mkdir()
+        home.root.mkdir(mode=0o700)
+        atomic.write_bytes(home.encoder, encoder)
+        public = identity.create(home, SITE)
+        witness = signing.generate()
+        raw = signing.public_bytes(witness)
+        config = ClientConfig(
+            site=SITE,
+            server=ServerConfig(
+                fleet_url="https://127.0.0.1:1",
+                name="canary-audit",
+                signing_key=raw.hex(),
+                witness_name=WITNESS,
+                witness_key=raw.hex(),
+            ),
+            data=DataConfig(name=SITE, path=str(data), labels=labels),
+            privacy=PrivacyConfig(cap_epsilon=_CAP, max_request_epsilon=_ASKED),
+        )
+        ledger_key = signing.load(home.ledger_key)
+        with Ledger.create(
+            home.ledger,
+            origin=public.ledger_origin,
+            key=ledger_key,
+            site=SITE,
+            clock=lambda: NOW,
+        ) as ledger:
+            ledger.enrol_witness(WITNESS, raw)
+        configuration.save(home, config)
+        memory = _Witness(public.ledger_origin, ledger_key.public_key(), witness)
+        yield CanaryPlant(home.root, home, data, memory, canonical.sha256_hex(encoder), load)
+
+
+@dataclass(slots=True)
+class CanaryPlant:
+    """One plant of the audit; see ``wg_common.audit.installed.plant.AuditedPlant``."""
+
+    home: Path
+    _home: ClientHome
+    _data: Path
+    _witness: Callable[[bytes], bytes]
+    _encoder: str
+    _load: LoadEncoder
+
+    def freeze(self, records: Sequence[Record]) -> None:
+        """Write the records as class folders of PNG files, and freeze them."""
+        for record in records:
+            path = self._data / (record.label or UNLABELLED_FOLDER) / f"{record.name}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(record.pixels).save(path)
+        freezing.freeze(self._home, load=self._load, now=lambda: NOW)
+
+    def release(self, question: Question, sampler: Sampler | None) -> bytes:
+        """Answer a question as a plant answers its server."""
+        query = StatisticsQuery(
+            request_id=question.request_id,
+            site=SITE,
+            encoder=self._encoder,
+            epsilon=question.epsilon,
+            delta=question.delta,
+            purpose="canary audit",
+            expires=NOW + 1,
+        )
+        return release_query.answer_query(
+            self._home,
+            query,
+            witness=self._witness,
+            sampler=sampler or opendp_sampler,
+            now=lambda: NOW,
+        )
+
+
+@dataclass(slots=True)
+class _Witness:
+    """A witness with a memory of its own."""
+
+    _origin: str
+    _log_key: Ed25519PublicKey
+    _key: Ed25519PrivateKey
+    _state: WitnessState | None = field(default=None)
+
+    def __call__(self, body: bytes) -> bytes:
+        signed = witnesses.countersign(
+            self._state,
+            body,
+            origin=self._origin,
+            log_key=self._log_key,
+            witness_name=WITNESS,
+            witness_key=self._key,
+            now=NOW,
+        )
+        self._state = signed.state
+        return signed.line

@@ -1,0 +1,251 @@
+"""Contributing to the zoo: a head that is trained privately on site, signed, and written to a file.
+
+The order is that of a statistics release (``wg_client.release.query``): policy and snapshot first,
+then the charge, then training (``wg_client.release.dp_training``: Opacus' per-record gradients,
+Poisson sampling that is verified before a checkpoint exists), then the RELEASE entry with the exact
+bytes.
+
+*Guarantee.* A charge is on disk before a record is trained on; it covers one checkpoint; an equal
+request gets the stored bytes and charges nothing; a charge whose training was cut short is
+completed by the same request. Records without a label are left out. *Edge case*: a data set
+without labels is trained on all the same, and gives noise: a refusal would tell.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from wg_client.data import plant as plants
+from wg_client.data.plant import Features, Plant
+from wg_client.release import dp_training
+from wg_client.release.dp_training import DpTrainingPlan, plan_for
+from wg_client.release.query import alone, current_snapshot, open_ledger, plain
+from wg_client.site import config as configuration
+from wg_client.site.home import ClientHome
+from wg_client.site.policy import check_release
+from wg_common.errors import InternalError, VerificationError
+from wg_common.ledger.charging import ChargeRequest, DpSgdMechanism, dp_sgd_request
+from wg_common.ledger.store import Charged, Ledger
+from wg_common.nets.registry import HEADS
+from wg_common.privacy import mechanism
+from wg_common.privacy.events import PrivacyEvent
+from wg_common.wire import canonical, signing
+from wg_common.wire.contribution_file import ContributionManifest, encode_contribution, pack_tensors
+
+log = logging.getLogger(__name__)
+
+PLAN = "head"
+CONTRIBUTE = "contribute"
+"""Lock under which one process of a plant trains; answers go on meanwhile."""
+PURPOSE = "contribution to the zoo"
+
+Trainer = Callable[..., dp_training.DpCheckpoint]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContributionRequest:
+    """What to train, at which price. All of it is public.
+
+    Attributes:
+        epsilon: Epsilon of the run alone, decimal string.
+        delta: Its delta, decimal string.
+        steps: Number of steps.
+        sampling_probability: Probability with which a privacy unit enters a step.
+        units: A public guess of the number of privacy units, never their count: it scales the
+            step, and nothing else.
+        clip_norm: L2 norm to which a unit's gradient is clipped.
+        learning_rate: Of plain SGD on the noisy mean gradient.
+        purpose: What the checkpoint may be used for.
+    """
+
+    epsilon: str
+    delta: str
+    steps: int = 60
+    sampling_probability: float = 0.25
+    units: float = 200.0
+    clip_norm: float = 1.0
+    learning_rate: float = 2.0
+    purpose: str = PURPOSE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contribution:
+    """A contribution as it stands in the outbox.
+
+    Attributes:
+        data: The ``.wgc`` file.
+        request_id: The request under which it was charged.
+        charged: Whether it was charged now; if not, it was made or charged before.
+        event: What it was charged as.
+    """
+
+    data: bytes
+    request_id: str
+    charged: bool
+    event: PrivacyEvent
+
+
+def contribute(
+    home: ClientHome,
+    request: ContributionRequest,
+    *,
+    train: Trainer = dp_training.train,
+    sampler: mechanism.Sampler = mechanism.opendp_sampler,
+    now: Callable[[], float] = time.time,
+) -> Contribution:
+    """Train a head privately and sign it for the zoo.
+
+    Args:
+        home: The plant's home.
+        request: What to train, at which price.
+        train: Trains; another one than ``dp_training.train`` in tests only.
+        sampler: Adds the noise; another one than OpenDP's in tests only.
+        now: Unix time, seconds. Charge and release bear the time at which the command began: how
+            long training took says how many records there are.
+
+    Raises:
+        PolicyRefused: The plant's policy forbids it; nothing was charged.
+        BudgetExceeded: The cap forbids it; nothing was charged.
+        ConfigError: The plan cannot be, or no snapshot fits ``client.yaml``; nothing was charged.
+        InternalError: Sampling was not as charged; the charge stands, and nothing was released.
+    """
+    config = configuration.load(home)
+    check_release(
+        config,
+        epsilon=request.epsilon,
+        delta=request.delta,
+        purpose=request.purpose,
+        what="contribution",
+    )
+    plan = plan_for(
+        float(request.epsilon),
+        float(request.delta),
+        sampling_probability=request.sampling_probability,
+        steps=request.steps,
+        expected_batch=request.sampling_probability * request.units,
+        clip_norm=request.clip_norm,
+        learning_rate=request.learning_rate,
+    )
+    with (
+        alone(home, CONTRIBUTE),
+        ExitStack() as until_charged,
+        open_ledger(home, at=now()) as ledger,
+    ):
+        until_charged.enter_context(alone(home))
+        plant = plants.open_plant(home)
+        current_snapshot(home, config, ledger, encoder=plant.encoder)
+        features = plant.features
+        asked = _charge_request(plant, features, request, plan)
+        charged = ledger.find(config.data.name, fingerprint=asked.fingerprint(plant.commitment))
+        new = charged is None
+        if charged is None or charged.open:
+            # How long training takes depends on the records: no answer waits for it.
+            pay = partial(_charge, ledger, asked, until_charged.close)
+            charged = _make(home, ledger, plant, features, asked, plan, train, sampler, pay)
+        else:
+            log.info("contribution: an equal one was made before")
+        data = ledger.outbox(charged.seq)
+        if data is None:
+            raise VerificationError(f"{home.ledger}: charge {charged.seq} has no release")
+        return Contribution(data=data, request_id=charged.request_id, charged=new, event=plan.event)
+
+
+def _charge_request(
+    plant: Plant, features: Features, request: ContributionRequest, plan: DpTrainingPlan
+) -> ChargeRequest:
+    config = plant.config
+    run = DpSgdMechanism(
+        event=plan.event,
+        encoder=plant.encoder,
+        dimension=features.dimension,
+        labels=config.data.labels,
+        clip_norm=plan.clip_norm,
+        bits=dp_training.GRID_BITS,
+        recipe=(
+            f"learning rate {plan.learning_rate!r}, expected batch {plan.expected_batch!r}, "
+            "from zeros, mean of the second half of iterates"
+        ),
+        sampler=dp_training.SAMPLER,
+        unit_rule=config.privacy.unit_rule,
+    )
+    return dp_sgd_request(
+        run,
+        request_id=secrets.token_hex(16),
+        dataset=config.data.name,
+        epsilon=plain(request.epsilon),
+        delta=plain(request.delta),
+        purpose=request.purpose,
+        recipient=config.server.name,
+        unit=config.data.unit_column or "record",
+    )
+
+
+def _charge(
+    ledger: Ledger, asked: ChargeRequest, then: Callable[[], None], event: PrivacyEvent
+) -> Charged:
+    if event != asked.event:
+        raise InternalError("contribution: the run to be trained is not the one to be charged")
+    charged = ledger.charge(asked)
+    then()
+    return charged
+
+
+def _make(
+    home: ClientHome,
+    ledger: Ledger,
+    plant: Plant,
+    features: Features,
+    asked: ChargeRequest,
+    plan: DpTrainingPlan,
+    train: Trainer,
+    sampler: mechanism.Sampler,
+    pay: Callable[[PrivacyEvent], Charged],
+) -> Charged:
+    """Charge, train, sign and record."""
+    charges: list[Charged] = []
+
+    def charge(event: PrivacyEvent) -> None:
+        charges.append(pay(event))
+
+    rows = np.flatnonzero(plant.data.labels >= 0)
+    units = plants.privacy_units(plant)
+    checkpoint = train(
+        plan,
+        features.values[rows],
+        plant.data.labels[rows],
+        len(plant.config.data.labels),
+        charge=charge,
+        units=None if units is None else [units[row] for row in rows],
+        sampler=sampler,
+    )
+    if len(charges) != 1 or not charges[0].open:
+        raise InternalError("contribution: training did not charge its one open charge")
+    (charged,) = charges
+    tensors = pack_tensors(checkpoint.tensors)
+    manifest = ContributionManifest(
+        site=plant.config.site,
+        dataset=plant.config.data.name,
+        request_id=charged.request_id,
+        contribution_id=secrets.token_hex(16),
+        architecture=HEADS[plant.data.modality],
+        plan=PLAN,
+        encoder=plant.encoder,
+        labels=plant.config.data.labels,
+        event=checkpoint.event,
+        sampler=checkpoint.log.sampler,
+        epsilon=asked.epsilon,
+        delta=asked.delta,
+        purpose=asked.use.purpose,
+        tensors_sha256=canonical.sha256_hex(tensors),
+    )
+    payload = encode_contribution(manifest, tensors, signing.load(home.signing_key))
+    ledger.record_release(charged.seq, payload)
+    return charged

@@ -1,0 +1,292 @@
+"""``wg-client check``: what the client sees, what would leave, what it would cost.
+
+Reads the snapshot and, read-only, the ledger, and looks how the data folder differs from the
+snapshot by now. Sends nothing, charges nothing, writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from wg_client.data import plant as plants
+from wg_client.data.dataset import survey
+from wg_client.data.plant import Plant
+from wg_client.release.freeze import file_stamp
+from wg_client.release.query import charge_request, plain
+from wg_client.site.home import ClientHome
+from wg_common.errors import DataError
+from wg_common.ledger.store import Ledger
+from wg_common.privacy import accounting
+from wg_common.privacy.schema import StatisticsSchema
+from wg_common.privacy.statistics import NoisyStatistics
+
+BYTES_PER_INTEGER = 8
+NEVER_LEAVES = (
+    "images and sensor windows",
+    "features of a record",
+    "labels of a record",
+    "exact counts",
+    "file names",
+    "accuracies",
+    "whether weights were accepted",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """How the data folder differs from the snapshot, by names, sizes and dates.
+
+    Attributes:
+        more: Files or rows that are there now, and not in the snapshot.
+        gone: Those in the snapshot that are not there now.
+        touched: Files of another size or date than when they were frozen.
+        unreadable: Why the folder could not be looked through, or empty.
+    """
+
+    more: int = 0
+    gone: int = 0
+    touched: int = 0
+    unreadable: str = ""
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a difference."""
+        return bool(self.more or self.gone or self.touched or self.unreadable)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotSight:
+    """The snapshot that a release would be made from.
+
+    Attributes:
+        number: Version of the data set.
+        created: Unix time, seconds.
+        set_aside: Files or records that were left out when it was frozen.
+        duplicates: Records that count once with another one.
+        change: How the folder differs by now.
+    """
+
+    number: int
+    created: int
+    set_aside: int
+    duplicates: int
+    change: Change
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """The snapshot's records as the client sees them. Private; printed at the plant only."""
+
+    path: str
+    records: int
+    unlabelled: int
+    per_label: dict[str, int]
+    modality: str
+    record_sizes: dict[str, int]
+    units: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockSight:
+    """One block of the release: shape, noise, in natural units."""
+
+    name: str
+    shape: tuple[int, ...]
+    integers: int
+    noise_std: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Departure:
+    """What one release would be."""
+
+    integers: int
+    payload_bytes: int
+    blocks: tuple[BlockSight, ...]
+    encoder: str
+    clip_radius: str
+    unit: str
+    unit_rule: str
+    never_leaves: tuple[str, ...] = NEVER_LEAVES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostSight:
+    """What one release would cost.
+
+    Attributes:
+        epsilon: Asked for.
+        delta: Asked for.
+        alone: Composed epsilon of this release by itself, at the cap's delta.
+        spent: Composed epsilon of all releases so far.
+        after: Composed epsilon with this release.
+        cap_epsilon: The cap.
+        cap_delta: Its delta.
+        allowed: Whether cap and policy allow it.
+        refused_by: ``budget``, ``policy`` or an empty string.
+        releases_left: How many releases of this kind still fit under the cap.
+    """
+
+    epsilon: str
+    delta: str
+    alone: float
+    spent: float
+    after: float
+    cap_epsilon: str
+    cap_delta: str
+    allowed: bool
+    refused_by: str
+    releases_left: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """All that ``check`` says."""
+
+    site: str
+    dataset: str
+    snapshot: SnapshotSight
+    data: Sight
+    would_leave: Departure
+    cost: CostSight
+
+
+def check(
+    home: ClientHome,
+    *,
+    epsilon: str | None = None,
+    delta: str | None = None,
+) -> Check:
+    """Look at everything a release would need, and make none.
+
+    Args:
+        home: The plant's home.
+        epsilon: Epsilon of the release looked at; None: the largest that the policy allows.
+        delta: Its delta; None: the largest that the policy allows.
+
+    Raises:
+        ConfigError, VerificationError: What a release would fail with, too.
+        PolicyRefused: The noise would be too small to protect anything.
+    """
+    plant = plants.open_plant(home)
+    schema = plants.statistics_schema(plant)
+    privacy = plant.config.privacy
+    asked = plain(epsilon or privacy.max_request_epsilon)
+    asked_delta = plain(delta or privacy.max_request_delta)
+    request, sigma = charge_request(
+        plant.config, schema, request_id="0" * 32, epsilon=asked, delta=asked_delta, purpose="check"
+    )
+    with Ledger.open(home.ledger) as ledger:
+        spent = ledger.spent(plant.config.data.name)
+    cap, cap_delta = float(spent.cap_epsilon), float(spent.cap_delta)
+    cost = accounting.cost(spent.events, request.event, cap_delta)
+    left = accounting.releases_left(spent.events, request.event, cap * (1 + 1e-6), cap_delta)
+    over = float(asked) > float(privacy.max_request_epsilon) or float(asked_delta) > float(
+        privacy.max_request_delta
+    )
+    refused = "policy" if over else "budget" if left == 0 else ""
+    return Check(
+        site=plant.config.site,
+        dataset=plant.config.data.name,
+        snapshot=_snapshot(plant),
+        data=_sight(plant),
+        would_leave=_departure(plant, schema, sigma),
+        cost=CostSight(
+            epsilon=asked,
+            delta=asked_delta,
+            alone=cost.alone,
+            spent=cost.before,
+            after=cost.after,
+            cap_epsilon=spent.cap_epsilon,
+            cap_delta=spent.cap_delta,
+            allowed=not refused,
+            refused_by=refused,
+            releases_left=left,
+        ),
+    )
+
+
+def _sight(plant: Plant) -> Sight:
+    data = plant.data
+    counts = Counter(int(label) for label in data.labels)
+    return Sight(
+        path=plant.snapshot.listing().path,
+        records=len(data),
+        unlabelled=counts.get(-1, 0),
+        per_label={name: counts.get(index, 0) for index, name in enumerate(data.label_names)},
+        modality=data.modality,
+        record_sizes=_sizes(plant),
+        units=len(data) if data.units is None else len(set(data.units)),
+    )
+
+
+def _snapshot(plant: Plant) -> SnapshotSight:
+    manifest, listing = plant.snapshot.manifest, plant.snapshot.listing()
+    return SnapshotSight(
+        number=manifest.number,
+        created=manifest.created,
+        set_aside=len(listing.set_aside),
+        duplicates=len(listing.duplicates),
+        change=change(plant),
+    )
+
+
+def change(plant: Plant) -> Change:
+    """How the data folder differs from the snapshot, without decoding a record."""
+    config, listing = plant.config.data, plant.snapshot.listing()
+    path = Path(config.path)
+    try:
+        found = survey(
+            path, config.labels, unit_column=config.unit_column, modality=plant.data.modality
+        )
+    except DataError as error:
+        return Change(unreadable=str(error))
+    known = {*listing.names}
+    left_out = {one.name for one in listing.set_aside} | {one.name for one in listing.duplicates}
+    there = {*found.data.names, *(one.name for one in (*found.problems, *found.strays))}
+    stamps = plant.snapshot.records().stamps
+    touched = sum(
+        file_stamp(path / name if path.is_dir() else path) != (int(size), int(when))
+        for name, (size, when) in zip(listing.names, stamps, strict=True)
+        if name in there
+    )
+    return Change(more=len(there - known - left_out), gone=len(known - there), touched=touched)
+
+
+def _sizes(plant: Plant) -> dict[str, int]:
+    """How many records of which size: images ``WIDTHxHEIGHT``, windows ``CHANNELSxSAMPLES``."""
+    images = plant.data.modality == "images"
+    sizes = Counter(
+        f"{two}x{one}" if images else f"{one}x{two}"
+        for one, two in plant.snapshot.records().shapes.tolist()
+    )
+    return dict(sorted(sizes.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _departure(plant: Plant, schema: StatisticsSchema, sigma: float) -> Departure:
+    empty = NoisyStatistics(schema, np.zeros(schema.length, dtype=np.int64), sigma)
+    noise = {
+        "counts": f"{empty.count_std:.3g} records",
+        "sums": f"at most {empty.sum_std:.3g} feature units an entry",
+        "moments": f"{float(np.max(empty.moment_std, initial=0)):.3g} feature units an entry",
+    }
+    blocks = tuple(
+        BlockSight(
+            name=block.name, shape=block.shape, integers=block.size, noise_std=noise[block.name]
+        )
+        for block in schema.blocks
+    )
+    privacy = plant.config.privacy
+    return Departure(
+        integers=schema.length,
+        payload_bytes=BYTES_PER_INTEGER * schema.length,
+        blocks=blocks,
+        encoder=plant.encoder,
+        clip_radius=schema.clip_radius,
+        unit=plant.config.data.unit_column or "record",
+        unit_rule=privacy.unit_rule,
+    )

@@ -1,0 +1,341 @@
+"""Answering a statistics query: charge, sample, record, countersign, and only then hand out.
+
+A release is made from the plant's snapshot (``snapshot``) and nothing else: no data folder is
+opened, so the outcome of an answer depends on none. Everything that can fail without a charge fails
+first: policy, snapshot, encoder, schema. From the charge on the order is fixed (design: privacy,
+"Ledger"), and each step has a name that tests stop a process at:
+
+========== ==================================================================================
+step       what is on disk, and what a crash right after it means
+========== ==================================================================================
+charged    a CHARGE entry. The same request completes it: nothing was written or sent.
+sampled    nothing more; the noisy integers of both parts die with the process, and are drawn anew.
+recorded   RELEASE entry and the exact bytes. These are sent, whatever happens.
+cosigned   the witness's cosignature. The same bytes are sent.
+========== ==================================================================================
+
+*Guarantee.* A charge is on disk before noise is drawn; one charge covers one release; a repeated
+request, or an equal one under another id, gets the stored bytes and charges nothing. A lock keeps
+two processes of one plant from sampling for one charge. Entries bear the time at which the question
+came, not that at which the work was done.
+
+``make`` is the step from a snapshot to a release's bytes by itself: no ledger, witness, network or
+clock; an audit of what is installed calls it with snapshots of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from wg_client.connection import cosigning
+from wg_client.data import plant as plants
+from wg_client.data import snapshot as snapshots
+from wg_client.data.snapshot import Snapshot
+from wg_client.release import overlap
+from wg_client.site import config as configuration
+from wg_client.site import encoder_pin, sharing
+from wg_client.site.config import ClientConfig
+from wg_client.site.home import ClientHome
+from wg_client.site.policy import check_message_type, check_query
+from wg_common import atomic, numbers
+from wg_common.errors import ConfigError, InternalError, VerificationError
+from wg_common.ledger.charging import ChargeRequest, statistics_request
+from wg_common.ledger.store import Charged, Ledger
+from wg_common.privacy.mechanism import (
+    Sampler,
+    opendp_sampler,
+    release_statistics,
+    sigma_for,
+)
+from wg_common.privacy.schema import StatisticsSchema
+from wg_common.wire import canonical, protocol, signing
+from wg_common.wire.protocol import StatisticsQuery
+from wg_common.wire.statistics_file import (
+    CoveredStatistics,
+    StatisticsManifest,
+    encode_covered,
+    encode_release,
+    integers_to_bytes,
+)
+
+log = logging.getLogger(__name__)
+
+Witness = Callable[[bytes], bytes]
+"""Takes an ``add-checkpoint`` body and returns cosignature lines, or raises ``WitnessRefused``."""
+Step = Callable[[str], None]
+
+CHARGED = "charged"
+SAMPLED = "sampled"
+RECORDED = "recorded"
+COSIGNED = "cosigned"
+STEPS = (CHARGED, SAMPLED, RECORDED, COSIGNED)
+
+
+def answer_query(
+    home: ClientHome,
+    query: StatisticsQuery,
+    *,
+    witness: Witness | None,
+    on_step: Step | None = None,
+    sampler: Sampler = opendp_sampler,
+    now: Callable[[], float] = time.time,
+) -> bytes:
+    """Answer a query with a covered statistics file (``.wgs``).
+
+    Args:
+        home: The plant's home.
+        query: What the server asks.
+        witness: Gets the ledger's checkpoint cosigned. None over the air gap: whoever gets the
+            file then countersigns the checkpoint that is in it.
+        on_step: Called after each of ``STEPS``; for tests.
+        sampler: Adds the noise; another one than OpenDP's in tests only.
+        now: Unix time, seconds, at which the question came; entries of the ledger bear it.
+
+    Raises:
+        PolicyRefused: The plant's policy forbids it; nothing was charged.
+        BudgetExceeded: The cap forbids it; nothing was charged.
+        ConfigError: There is no snapshot that fits ``client.yaml``; nothing was charged.
+        RefusedError: The request was charged for an earlier version of the data; it is burned.
+        WitnessRefused: The server does not cosign. The release is kept, and sent when asked again.
+        TooFewWitnesses: Others of ``client.yaml`` do not; the same.
+    """
+    step = on_step or _ignore
+    arrived = now()
+    config = configuration.load(home)
+    check_message_type(config, protocol.QUERY_STATISTICS)
+    encoder = canonical.sha256_hex(encoder_pin.load(home, config))
+    check_query(config, query, encoder=encoder, now=arrived)
+    with alone(home), open_ledger(home, at=arrived) as ledger:
+        cosigning.enrol(ledger, config)
+        charged = ledger.find(config.data.name, request_id=query.request_id)
+        if charged is None or charged.open:
+            if witness is None:
+                cosigning.check_room(ledger, config)
+            charged = _release(home, config, ledger, query, step, sampler, encoder)
+        return _cover(home, config, ledger, charged, witness, step)
+
+
+def open_ledger(home: ClientHome, *, at: float | None = None) -> Ledger:
+    """The plant's ledger, for writing. It is never made here: a missing ledger is an error.
+
+    Args:
+        home: The plant's home.
+        at: Unix time, seconds, that its entries shall bear; None: each its own.
+
+    Raises:
+        ConfigError: It is another home's, and not as this home's server knows it.
+    """
+    clock = None if at is None else lambda: int(at)
+    ledger = Ledger.open(home.ledger, signing.load(home.ledger_key), clock=clock)
+    try:
+        sharing.check_told(home, ledger)
+    except ConfigError:
+        ledger.close()
+        raise
+    return ledger
+
+
+def current_snapshot(
+    home: ClientHome, config: ClientConfig, ledger: Ledger, *, encoder: str
+) -> Snapshot:
+    """The snapshot to release from; the ledger knows it afterwards, if a crash kept it from it.
+
+    Raises:
+        ConfigError: There is none that fits ``client.yaml`` and the encoder.
+    """
+    snapshot = snapshots.current(home)
+    plants.check_snapshot(config, snapshot, encoder=encoder)
+    overlap.register(ledger, config, snapshot.manifest.commitment)
+    return snapshot
+
+
+def charge_request(
+    config: ClientConfig,
+    schema: StatisticsSchema,
+    *,
+    request_id: str,
+    epsilon: str,
+    delta: str,
+    purpose: str,
+) -> tuple[ChargeRequest, float]:
+    """What a release would be charged as, and its noise scale in grid units.
+
+    Raises:
+        PolicyRefused: The noise would be too small to protect anything.
+    """
+    sigma = sigma_for(schema, float(epsilon), float(delta))
+    request = statistics_request(
+        schema,
+        sigma,
+        request_id=request_id,
+        dataset=config.data.name,
+        epsilon=epsilon,
+        delta=delta,
+        purpose=purpose,
+        recipient=config.server.name,
+        unit=config.data.unit_column or "record",
+    )
+    return request, sigma
+
+
+def make(
+    config: ClientConfig,
+    snapshot: Snapshot,
+    request: ChargeRequest,
+    *,
+    key: Ed25519PrivateKey,
+    sampler: Sampler = opendp_sampler,
+    release_id: str | None = None,
+) -> bytes:
+    """One release's bytes from a snapshot: statistics, noise, signature. Charges nothing.
+
+    To be called once for each charge; whoever calls it has charged ``request``, or has made-up
+    data.
+
+    Args:
+        config: The plant's configuration.
+        snapshot: What is released.
+        request: What it is charged as, from ``charge_request`` with the snapshot's schema.
+        key: Signs the release.
+        sampler: Adds the noise; another one than OpenDP's in tests and audits only.
+        release_id: Public id of the release; None: random.
+
+    Raises:
+        InternalError: The request is not for the snapshot's schema.
+        VerificationError: The snapshot is damaged.
+    """
+    schema = snapshot.manifest.schema
+    sigma = numbers.hex_float(request.mechanism.sigma, what="charge: sigma")
+    if request.mechanism.sensitivity_squared != str(schema.sensitivity_squared()):
+        raise InternalError("release: the charge is not for the schema of the snapshot")
+    integers = release_statistics(
+        schema, snapshot.statistics(), snapshot.statistics_about, sigma, sampler
+    )
+    manifest = StatisticsManifest(
+        schema=schema,
+        site=config.site,
+        dataset=config.data.name,
+        request_id=request.request_id,
+        release_id=release_id or secrets.token_hex(16),
+        epsilon=request.epsilon,
+        delta=request.delta,
+        sigma=sigma.hex(),
+        sensitivity_squared=str(schema.sensitivity_squared()),
+        purpose=request.use.purpose,
+        integers_sha256=canonical.sha256_hex(integers_to_bytes(integers)),
+    )
+    return encode_release(manifest, integers, key)
+
+
+def _release(
+    home: ClientHome,
+    config: ClientConfig,
+    ledger: Ledger,
+    query: StatisticsQuery,
+    step: Step,
+    sampler: Sampler,
+    encoder: str,
+) -> Charged:
+    """Charge and make the release, unless an equal one was made before."""
+    snapshot = current_snapshot(home, config, ledger, encoder=encoder)
+    snapshot.check()  # a damaged one is found before it costs anything
+    request, _ = charge_request(
+        config,
+        snapshot.manifest.schema,
+        request_id=query.request_id,
+        epsilon=plain(query.epsilon),
+        delta=plain(query.delta),
+        purpose=query.purpose,
+    )
+    assurance = ledger.assurance(request.implementation.code_sha256)
+    charged = ledger.charge(dataclasses.replace(request, assurance=assurance))
+    if not charged.open:
+        log.info("request %s: an equal release was made before", query.request_id)
+        return charged
+    step(CHARGED)
+    request = dataclasses.replace(request, request_id=charged.request_id)
+    payload = make(config, snapshot, request, key=signing.load(home.signing_key), sampler=sampler)
+    step(SAMPLED)
+    ledger.record_release(charged.seq, payload)
+    step(RECORDED)
+    return charged
+
+
+def _cover(
+    home: ClientHome,
+    config: ClientConfig,
+    ledger: Ledger,
+    charged: Charged,
+    witness: Witness | None,
+    step: Step,
+) -> bytes:
+    """The covered file of a release: stored, or made once and stored."""
+    name = config.server.witness_name
+    cosigned = home.outbox / f"{charged.request_id}.wgs"
+    waiting = home.outbox / f"{charged.request_id}.air.wgs"
+    if cosigned.is_file():
+        return atomic.read_bytes(cosigned, limit=protocol.STATISTICS_LIMIT)
+    payload = ledger.outbox(charged.seq)
+    released = ledger.release_of(charged.seq)
+    if payload is None or released is None:
+        raise VerificationError(f"{home.ledger}: charge {charged.seq} has no release to send")
+    stored = cosigned
+    cosigning.collect(ledger, config, witness)
+    if witness is not None:
+        step(COSIGNED)
+    elif not ledger.covered_by(released.seq, name):
+        stored = waiting
+        if cosigning.leads_to(waiting, ledger.size):
+            return atomic.read_bytes(waiting, limit=protocol.STATISTICS_LIMIT)
+        cosigning.hand_out(ledger, config)
+    covered = CoveredStatistics(
+        release=payload,
+        charge_entry=ledger.entry(charged.seq),
+        release_entry=ledger.entry(released.seq),
+        charge_proof=ledger.inclusion_proof(charged.seq, witness=name),
+        release_proof=ledger.inclusion_proof(released.seq, witness=name),
+    )
+    data = encode_covered(covered)
+    atomic.write_bytes(stored, data, mode=atomic.PRIVATE)
+    return data
+
+
+def plain(number: str) -> str:
+    """One spelling for one number, so that "1" and "1.0", or "1e-5" and "0.00001", are equal."""
+    value = configuration.positive_decimal(number, "number").normalize()
+    return format(value, "f") if value.adjusted() > -4 else format(value, "e")
+
+
+@contextmanager
+def alone(home: ClientHome, work: str = "release") -> Iterator[None]:
+    """The lock under which one process of this plant answers; freed when the process ends.
+
+    It lies beside the ledger: homes that share one answer one after the other.
+
+    Args:
+        home: The plant's home.
+        work: What is done alone; other work has another lock.
+    """
+    lock = home.budget / f".{work}.lock"
+    try:
+        handle = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(f"{lock}: cannot be written: {error.strerror}") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _ignore(step: str) -> None:
+    del step

@@ -1,0 +1,229 @@
+"""A weights package arrives: verify it, hold the contest, write models and report. Once each.
+
+Nothing of a package is used before its signature, hashes, recipient, encoder and labels hold. A
+package that was applied before is not trained again: its stored result is returned, also after it
+expired. A crash before the models' folder is in place leaves nothing; afterwards, a complete one.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_client.connection import cosigning
+from wg_client.data import plant as plants
+from wg_client.data.plant import Plant, Progress
+from wg_client.models import store
+from wg_client.models.store import EvidenceEntry, ModelEntry, ModelsManifest
+from wg_client.selection.candidates import hold_contest
+from wg_client.selection.compare import Outcome
+from wg_client.site.home import ClientHome
+from wg_client.site.policy import check_message_type
+from wg_common import atomic
+from wg_common.errors import ConfigError, DecodeError, VerificationError
+from wg_common.wire import canonical, protocol, signing, weights_file, weights_package
+from wg_common.wire.weights_package import Tensors, WeightsManifest
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedModel:
+    """What came of a package.
+
+    Attributes:
+        manifest: Provenance, evidence, what was kept.
+        already: Whether the package had been applied before.
+    """
+
+    manifest: ModelsManifest
+    already: bool
+
+    @property
+    def accepted(self) -> bool:
+        """Whether delivered weights were kept, in any form."""
+        return self.manifest.accepted
+
+
+def apply_package(
+    home: ClientHome,
+    source: bytes | Path,
+    *,
+    now: Callable[[], float] = time.time,
+    progress: Progress | None = None,
+) -> AppliedModel:
+    """Verify a package and make models of it.
+
+    Args:
+        home: The plant's home.
+        source: The ``.wgw``: its bytes, or its file. A file above ``protocol.INLINE_LIMIT`` is
+            never held in memory as a whole.
+        now: Unix time, seconds.
+        progress: Told of the fine-tuning of whole networks.
+
+    Raises:
+        DecodeError: Not a weights package, or not of an architecture that is known here.
+        VerificationError: Signature, hash, recipient, encoder or labels do not hold, or expired.
+        NotAcceptedError: There are no labels to check it, and the policy wants them.
+        PolicyRefused: The plant does not accept packages.
+    """
+    plant = plants.open_plant(home)
+    check_message_type(plant.config, protocol.TRAIN_FINETUNE)
+    source = _small(source)
+    package, tensors = verify(plant, source)
+    cosigning.keep_from_package(home, source)
+    digest = (
+        weights_file.sha256(source) if isinstance(source, Path) else canonical.sha256_hex(source)
+    )
+    found = store.read_manifest(home, package.package_id)
+    if found is not None:
+        if found.package_sha256 != digest:
+            raise VerificationError(f"package {package.package_id[:16]}: other bytes than before")
+        return AppliedModel(manifest=found, already=True)
+    if now() >= package.expires:
+        raise VerificationError(
+            f"package {package.package_id[:16]}: expired at {package.expires}, it is {now():.0f}"
+        )
+    path = home.packages / f"{package.package_id}.wgw"
+    if isinstance(source, Path):
+        atomic.copy(source, path, mode=atomic.PRIVATE)
+    else:
+        atomic.write_bytes(path, source, mode=atomic.PRIVATE)
+    outcome = hold_contest(plant, package, tensors, progress)
+    manifest, files = _record(plant, package, digest, outcome, int(now()))
+    store.write(home, manifest, files)
+    _write_report(home, plant, manifest, outcome)
+    log.info("package %s: kept %s", package.package_id[:16], manifest.kept)
+    return AppliedModel(manifest=manifest, already=False)
+
+
+def _small(source: bytes | Path) -> bytes | Path:
+    """The bytes of a file that is small enough, else the file."""
+    if isinstance(source, bytes):
+        return source
+    try:
+        large = source.stat().st_size > protocol.INLINE_LIMIT
+    except OSError as error:
+        raise ConfigError(f"{source}: cannot be read: {error.strerror}") from error
+    return source if large else atomic.read_bytes(source, limit=protocol.INLINE_LIMIT)
+
+
+def verify(plant: Plant, source: bytes | Path) -> tuple[WeightsManifest, Mapping[str, Tensors]]:
+    """Check everything about a package that does not depend on the clock.
+
+    Raises:
+        DecodeError: Not a weights package, or not of an architecture that is known here.
+        VerificationError: Signature, hash, recipient, encoder or labels do not hold, or the
+            architecture is for other records.
+    """
+    try:
+        raw = bytes.fromhex(plant.config.server.signing_key)
+    except ValueError as error:
+        raise ConfigError("server.signing_key: not hex") from error
+    key = signing.public_from_bytes(raw)
+    package, tensors = (
+        weights_file.read(source, key)
+        if isinstance(source, Path)
+        else weights_package.decode(source, key)
+    )
+    short = package.package_id[:16]
+    for what, got, want in (
+        ("site", package.site, plant.config.site),
+        ("encoder", package.encoder, plant.encoder),
+        ("labels", package.labels, plant.config.data.labels),
+    ):
+        if got != want:
+            raise VerificationError(f"package {short}: {what} is {got!r}, this plant has {want!r}")
+    from wg_common.nets.registry import ARCHITECTURES  # torch: seconds to import, only when needed
+
+    if package.architecture not in ARCHITECTURES:
+        raise DecodeError(
+            f"package {short}: architecture {package.architecture!r}, this program knows"
+            f" {', '.join(ARCHITECTURES)}"
+        )
+    modality = ARCHITECTURES[package.architecture].modality
+    if modality != plant.data.modality:
+        raise VerificationError(
+            f"package {short}: architecture {package.architecture} is for {modality}, this plant"
+            f" has {plant.data.modality}"
+        )
+    store.check_package_id(package.package_id)
+    return package, tensors
+
+
+def _record(
+    plant: Plant, package: WeightsManifest, digest: str, outcome: Outcome, applied: int
+) -> tuple[ModelsManifest, dict[str, dict[str, NDArray[np.float32]]]]:
+    from wg_common.nets import network, registry
+
+    sources = {candidate.name: candidate.source for candidate in package.candidates}
+    files = {name: model.tensors() for name, model in outcome.models.items()}
+    if registry.known(package.architecture).whole:
+        files = {name: network.own(package.architecture, file) for name, file in files.items()}
+    models = tuple(
+        ModelEntry(
+            name=model.name,
+            sha256=canonical.sha256_hex(store.pack(files[model.name])),
+            origin=model.origin,
+            source=sources.get(model.origin, ""),
+            settings=model.settings,
+            accuracy=_finite(model.accuracy),
+            error=_finite(model.error),
+        )
+        for model in outcome.models.values()
+    )
+    evidence = tuple(
+        EvidenceEntry(
+            name=item.name,
+            gain=item.gain,
+            sd=item.sd,
+            lower=item.lower,
+            accepted=item.accepted,
+            nats=item.nats,
+            unseen_recall=item.unseen_recall,
+        )
+        for item in outcome.evidence
+    )
+    gains = {item.name: item.gain for item in outcome.evidence}
+    manifest = ModelsManifest(
+        package_id=package.package_id,
+        package_sha256=digest,
+        request_id=package.request_id,
+        architecture=package.architecture,
+        plan=package.plan,
+        encoder=package.encoder,
+        generator=package.generator,
+        labels=package.labels,
+        own_release=package.own_release,
+        memory_releases=package.memory_releases,
+        commitment=plant.commitment,
+        applied=applied,
+        kept=outcome.kept,
+        reason=outcome.reason,
+        gain=gains.get(outcome.kept, 0.0),
+        models=models,
+        evidence=evidence,
+        nearest_zoo_distances={
+            candidate.name: candidate.nearest_zoo_distance for candidate in package.candidates
+        },
+    )
+    return manifest, files
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _write_report(
+    home: ClientHome, plant: Plant, manifest: ModelsManifest, outcome: Outcome
+) -> None:
+    from wg_client.selection.report import write_report  # matplotlib: seconds to import, only here
+
+    write_report(home, plant, manifest, outcome)

@@ -1,0 +1,138 @@
+"""The encoder that a plant's owner confirmed, by its hash.
+
+The server makes the encoder, and the encoder sees every record before noise is on anything. So it
+is the owner who says which one: its SHA-256 is in the join token, which the operator hands over
+outside the network; ``init`` shows it, or takes it as an option; ``client.yaml`` keeps it
+(``data.encoder``), and the file is checked against it at every use. Enrolling again brings another
+encoder only where the owner names it (docs/decisions/0102).
+
+Not guaranteed: that a confirmed encoder is a good one. Its range is bounded
+(``wg_common.nets.encoder.package``), and its features are clipped and noised like any other's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from wg_client.site.config import ClientConfig
+from wg_client.site.home import ClientHome
+from wg_common import atomic
+from wg_common.errors import UsageError, VerificationError
+from wg_common.wire import canonical
+
+ENCODER_LIMIT = 256 << 20
+DIGITS = 16
+"""Fewest hex digits of a hash that confirm it: 64 bits, too many to search for another encoder."""
+
+_HASH = re.compile(rf"[0-9a-f]{{{DIGITS},64}}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderAbout:
+    """What an owner sees of an encoder.
+
+    Attributes:
+        encoder: SHA-256 of the package, hex.
+        modality: What it encodes.
+        sources: Names of the public data that it was fitted on, as the package has them.
+    """
+
+    encoder: str
+    modality: str
+    sources: tuple[str, ...]
+
+
+Confirm = Callable[[EncoderAbout], None]
+"""Called before anything of an encoder is kept; raises where the owner does not want it."""
+
+
+def about(package: bytes) -> EncoderAbout:
+    """What a package says of itself.
+
+    Raises:
+        DecodeError: The bytes are no encoder package of this version.
+    """
+    from wg_common.nets.encoder import (
+        package as encoder_package,  # torch: seconds to import, only when needed
+    )
+
+    modality, sources = encoder_package.read_about(package)
+    return EncoderAbout(encoder=canonical.sha256_hex(package), modality=modality, sources=sources)
+
+
+def check_named(named: str | None, encoder: str) -> None:
+    """Check an encoder against the hash that the owner gave, if one was given.
+
+    Args:
+        named: The hash, or its first ``DIGITS`` or more hex digits.
+        encoder: SHA-256 of the encoder that a join token names, hex.
+
+    Raises:
+        UsageError: That is no hash.
+        VerificationError: It is another encoder's.
+    """
+    if named is None:
+        return
+    if not _HASH.fullmatch(named):
+        raise UsageError(f"--encoder: {named!r}, expected {DIGITS} to 64 lower-case hex digits")
+    if not encoder.startswith(named):
+        raise VerificationError(
+            f"join token: encoder {encoder}, --encoder names {named}; nothing was sent, and the"
+            " token is not spent"
+        )
+
+
+def check_same(confirmed: str, encoder: str, named: str | None) -> None:
+    """Check that enrolling again brings the encoder that the owner confirmed, or one named now.
+
+    Raises:
+        UsageError, VerificationError: As of ``check_named``, or it is another one and not named.
+    """
+    check_named(named, encoder)
+    if named is None and encoder != confirmed:
+        raise VerificationError(
+            f"join token: encoder {encoder}, this home's owner confirmed {confirmed}. Another"
+            " encoder asks your records anew; if you want that, compare the hash with the"
+            f" operator's and give --encoder {encoder}. Nothing was sent; the token is not spent"
+        )
+
+
+def confirmed(home: ClientHome, config: ClientConfig) -> str:
+    """Hash that the owner confirmed, hex; in a home of before there was one, its encoder's."""
+    return config.data.encoder or canonical.sha256_hex(_read(home))
+
+
+def load(home: ClientHome, config: ClientConfig) -> bytes:
+    """Bytes of the home's encoder package; their SHA-256 is the encoder's id.
+
+    Raises:
+        VerificationError: It is not the encoder that the owner confirmed.
+    """
+    package = _read(home)
+    found = canonical.sha256_hex(package)
+    if config.data.encoder not in ("", found):
+        raise VerificationError(
+            f"{home.encoder}: encoder {found}, {home.config.name} has {config.data.encoder} as"
+            " confirmed (data.encoder): bring the file back, or enrol again"
+        )
+    return package
+
+
+def reminder(home: ClientHome, config: ClientConfig) -> str | None:
+    """What to tell the owner of a home of before hashes were confirmed; None where one is.
+
+    Such a home goes on with the encoder that it has: that came over the connection that the
+    owner's join token vouched for. ``client.yaml`` is the owner's to write.
+    """
+    if config.data.encoder:
+        return None
+    return (
+        f"{home.config}: this home was made before encoders were confirmed. Compare its hash with"
+        f" the operator's, and write it under data: encoder: {confirmed(home, config)}"
+    )
+
+
+def _read(home: ClientHome) -> bytes:
+    return atomic.read_bytes(home.encoder, limit=ENCODER_LIMIT)

@@ -1,0 +1,88 @@
+"""The plant's policy: what it answers at all. Decided before any record is looked at.
+
+Every refusal here depends on the request, the configuration and the clock only, never on the
+data: a refusal must not be a side channel.
+"""
+
+from __future__ import annotations
+
+from wg_client.site.config import ANY_PURPOSE, ClientConfig, positive_decimal
+from wg_common.errors import ConfigError, DecodeError, PolicyRefused
+from wg_common.wire import fleet
+from wg_common.wire.protocol import PROTOCOL_VERSION, StatisticsQuery
+
+PURPOSE_LIMIT = 1000
+
+
+def check_message_type(config: ClientConfig, message_type: str) -> None:
+    """Refuse a message type that the plant does not answer.
+
+    Raises:
+        PolicyRefused: It is not allowed.
+    """
+    if message_type not in config.privacy.message_types:
+        raise PolicyRefused(
+            f"message type {message_type!r}: this plant answers"
+            f" {', '.join(config.privacy.message_types) or 'none'}"
+        )
+
+
+def check_query(config: ClientConfig, query: StatisticsQuery, *, encoder: str, now: float) -> None:
+    """Refuse a query that the plant's policy does not cover.
+
+    Args:
+        config: The plant's configuration.
+        query: What the server asks.
+        encoder: Id of the encoder that the plant holds, hex.
+        now: Unix time, seconds.
+
+    Raises:
+        PolicyRefused: Wrong version, site, encoder or form, expired, or more than is allowed.
+    """
+    if query.version != PROTOCOL_VERSION:
+        raise PolicyRefused(f"query: version {query.version}, expected {PROTOCOL_VERSION}")
+    if query.site != config.site:
+        raise PolicyRefused(f"query: for site {query.site!r}, this is {config.site!r}")
+    try:
+        fleet.check_request_id(query.request_id)
+    except DecodeError as error:
+        raise PolicyRefused(str(error)) from error
+    if now >= query.expires:
+        raise PolicyRefused(f"query {query.request_id}: expired at {query.expires}")
+    if query.encoder != encoder:
+        raise PolicyRefused(
+            f"query {query.request_id}: encoder {query.encoder[:16]}, this plant holds"
+            f" {encoder[:16]}"
+        )
+    check_release(
+        config,
+        epsilon=query.epsilon,
+        delta=query.delta,
+        purpose=query.purpose,
+        what=f"query {query.request_id}",
+    )
+
+
+def check_release(
+    config: ClientConfig, *, epsilon: str, delta: str, purpose: str, what: str
+) -> None:
+    """Refuse a release of any kind that costs more than is allowed, or is for something else.
+
+    Raises:
+        PolicyRefused: It does; the message begins with ``what``.
+    """
+    privacy = config.privacy
+    for name, asked, most in (
+        ("epsilon", epsilon, privacy.max_request_epsilon),
+        ("delta", delta, privacy.max_request_delta),
+    ):
+        try:
+            value = positive_decimal(asked, name)
+        except ConfigError as error:
+            raise PolicyRefused(f"{what}: {error}") from error
+        if value > positive_decimal(most, f"privacy.max_request_{name}"):
+            raise PolicyRefused(f"{what}: {name} {asked}, this plant allows {most} a request")
+    if len(purpose) > PURPOSE_LIMIT or not purpose.isprintable():
+        raise PolicyRefused(f"{what}: purpose is too long or not printable")
+    if ANY_PURPOSE not in privacy.purposes and purpose not in privacy.purposes:
+        raise PolicyRefused(f"{what}: this plant does not allow its purpose")

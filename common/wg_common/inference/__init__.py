@@ -1,0 +1,1 @@
+"""Statistics that both sides compute from released numbers."""

@@ -1,0 +1,1 @@
+"""Kinds of records: what is accepted as one, and how it is read."""

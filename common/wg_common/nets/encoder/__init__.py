@@ -1,0 +1,1 @@
+"""The public encoder: fixed trunks, a projection fitted on public data, and its package."""

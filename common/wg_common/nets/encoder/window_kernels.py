@@ -1,0 +1,110 @@
+"""Kernels over mixed channels: what a window says to its own plant, and never leaves it.
+
+The 84 kernels of MiniRocket (Dempster et al. 2021, arXiv 2012.08791) at seven dilations, each over
+a few channels added up in their own units. MiniRocket pools a response by shares above thresholds
+that it takes from training data. Here it is pooled by quantiles in units of its root mean square,
+and by the logarithm of that, so that nothing is fitted: the columns are one public function for
+every plant, whatever its units (docs/decisions/0086). Level is seen at the ends of a window, where
+zeros follow.
+
+Columns have no scale in common, since units have none: a plant scales each by how much its own
+records vary (``wg_client.fitting.feature_scaling``).
+
+Nothing here is random or learnt: which channels go together is read from bits of a hash.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from wg_common.modalities.windows import MAX_CHANNELS
+
+DILATIONS = (1, 2, 4, 8, 16, 32, 64)
+_SHORT_DILATIONS = 4
+"""Of these, those that the short grid of 128 samples has room for."""
+_KERNELS = 84
+_PLACES = 128
+"""Places of a window at which a kernel responds."""
+_QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
+_MIXED = 9
+"""Most channels that one kernel sees."""
+
+WIDTH = len(DILATIONS) * _KERNELS * (len(_QUANTILES) + 1)
+"""Number of columns."""
+
+
+class WindowKernels(nn.Module):
+    """Views ``[n, C, 1 + S, L]`` of ``windows.prepare`` to columns ``[n, WIDTH]``.
+
+    Columns of dilations that the short grid has no room for are zero.
+    """
+
+    kernels: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("kernels", minirocket(), persistent=False)
+
+    def forward(self, views: Tensor) -> Tensor:
+        """Columns ``[n, WIDTH]``: of each piece, and their mean over pieces."""
+        pieces = views[:, :, 1:]
+        length = pieces.shape[-1]
+        shown = DILATIONS if length > _PLACES else DILATIONS[:_SHORT_DILATIONS]
+        mix = torch.from_numpy(mixes(pieces.shape[1])).clone().to(pieces.device)
+        at = [round(q * (_PLACES - 1)) for q in _QUANTILES]
+        found = []
+        for number, dilation in enumerate(shown):
+            padded = F.pad(pieces, (4 * dilation, 4 * dilation))
+            near = padded.unfold(-1, 8 * dilation + 1, length // _PLACES)[..., ::dilation]
+            each = near @ self.kernels.T  # [n, C, S, places, 84]
+            response = torch.einsum("ncspj,jc->nsjp", each, mix[number])
+            size = response.square().mean(dim=-1, keepdim=True).sqrt() + 1e-9
+            quantiles = response.sort(dim=-1).values[..., at] / size
+            found.append(torch.cat([quantiles, torch.log10(size)], dim=-1).mean(dim=1))
+        columns = torch.stack(found, dim=1).flatten(1)
+        return F.pad(columns, (0, WIDTH - columns.shape[1]))
+
+
+def minirocket() -> Tensor:
+    """The 84 kernels of MiniRocket, ``[84, 9]``, of unit norm."""
+    found = torch.full((_KERNELS, 9), -1.0)
+    for row, places in enumerate(itertools.combinations(range(9), 3)):
+        found[row, list(places)] = 2.0
+    return found / math.sqrt(18)
+
+
+@functools.lru_cache(maxsize=8)
+def mixes(channels: int) -> NDArray[np.float32]:
+    """Which of C channels each kernel adds up, 0 or 1, ``[7, 84, C]``.
+
+    Their number is drawn log-uniformly from 1 to 9, or to C where that is less.
+    """
+    keys = _keys()
+    count = (min(channels, _MIXED) + 1) ** (keys[..., :1] / 2.0**32)
+    order = keys[..., 1 : channels + 1].argsort(axis=-1, kind="stable").argsort(axis=-1)
+    return np.asarray(order < np.floor(count), dtype=np.float32)
+
+
+def digest() -> str:
+    """SHA-256 of all that is fixed in the columns, hex."""
+    code = hashlib.sha256(f"kernels-1 {DILATIONS} {_PLACES} {_QUANTILES} {_MIXED}".encode())
+    code.update(minirocket().numpy().tobytes())
+    code.update(_keys().tobytes())
+    return code.hexdigest()
+
+
+@functools.cache
+def _keys() -> NDArray[np.uint32]:
+    """Bits of a hash, ``[7, 84, 1 + MAX_CHANNELS]``: how many channels, and in which order."""
+    shape = len(DILATIONS), _KERNELS, 1 + MAX_CHANNELS
+    bits = hashlib.shake_256(b"weightgate window mixes").digest(4 * math.prod(shape))
+    return np.frombuffer(bits, "<u4").reshape(shape)

@@ -1,0 +1,309 @@
+"""The trunk of the window encoder: fixed features of sensor windows, whatever their shape.
+
+A window ``[C, T]`` becomes views of 1,024 samples (128 for short ones): the whole window, and
+pieces at its own sampling rate where it is longer. Each channel of a view is described by its
+spectrum in logarithmic bands, the spectrum of its envelope in three bands (Randall and Antoni 2011,
+MSSP 25(2)), moments, quantiles and autocorrelation, its course, the responses to the 84 kernels of
+MiniRocket (Dempster et al. 2021, arXiv 2012.08791) on a pyramid of scales, and its level. Channels
+are pooled by mean, standard deviation and maximum (kernels by mean); which channel did what is kept
+by sums under fixed signs.
+
+Sites differ in gain and unit: shape is described after standardisation, and size by the *phase* of
+its logarithm, which is bounded and moves alike for like ratios.
+
+Nothing here is random or learnt. A window's features are computed by itself, on tensors that hold
+nothing else, so that they depend on it alone to the last bit.
+
+Not guaranteed: equal bits across machines or versions of torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from wg_common.modalities.windows import MAX_CHANNELS, check_window
+from wg_common.nets.encoder import window_kernels
+
+NAME = "windows-2"
+LENGTH = 1024
+SHORT = 128
+"""Grid of windows of up to as many samples: finer lines would hold nothing."""
+PIECES = 4
+
+_BANDS = 24
+_ENVELOPE_BANDS = 16
+_ENVELOPES = ((24, 96), (96, 224), (224, 513))
+_SHORT_ENVELOPES = 1
+"""Of these, those that the short grid has lines in."""
+_LAGS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+_QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+_COURSE = 32
+_SCALES = 5
+_THRESHOLDS = (-0.6, 0.0, 0.6)
+_PERIODS = (2.0, 0.5, 0.12)
+_CODES = 24
+
+_DESCRIBED = {
+    "spectrum": 2 * _BANDS,
+    "envelope": len(_ENVELOPES) * (_ENVELOPE_BANDS + 2),
+    "moments": 2 + 2 * len(_QUANTILES) + 2 + len(_LAGS),
+    "course": _COURSE,
+}
+LEVEL = 2 + 4 * len(_PERIODS)
+"""Numbers that say a channel's size and resting value."""
+_CODED = LEVEL + 6 + 8
+
+BLOCKS: Mapping[str, int] = {
+    **{f"{name}-{pool}": n for name, n in _DESCRIBED.items() for pool in ("mean", "std", "max")},
+    "kernels-mean": 84 * _SCALES * (len(_THRESHOLDS) + 1),
+    "level-mean": LEVEL,
+    "channels": _CODED * _CODES,
+    "together": 8,
+}
+"""Names and sizes of the blocks of raw features, in their order."""
+WIDTH = sum(BLOCKS.values())
+BOUND = 1e3
+"""No raw feature of an accepted window is larger, by how each is made. A standardised sample is at
+most sqrt(1024) = 32, and so are courses. Logarithms have floors of 1e-12 or more and arguments of
+at most 3e12 (an envelope of at most 46 over a floor of 1e-9): at most 29. Everything else is a
+share, a sine, a mean product of standardised signals or an inverse hyperbolic sine of one: below
+32. Sums over channels under signs, over the root of their number, are at most sqrt(128) = 11.4
+times that: 363. Values of at most 1e15 keep squares and their sums finite (``window_limits``)."""
+
+Windows = Sequence[NDArray[np.floating]] | NDArray[np.floating]
+
+
+class WindowTrunk(nn.Module):
+    """Views ``[n, C, 1 + S, L]`` of windows to raw features ``[n, WIDTH]``; L is 1024 or 128.
+
+    What a short grid cannot show has a constant in its place.
+    """
+
+    kernels: Tensor
+    signs: Tensor
+    bands: Tensor
+    envelope_bands: Tensor
+    masks: Tensor
+    blank: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("kernels", window_kernels.minirocket(), persistent=False)
+        self.register_buffer("signs", channel_signs(), persistent=False)
+        self.register_buffer("bands", _band_matrix(LENGTH // 2 + 1, _BANDS), persistent=False)
+        envelope = _band_matrix(LENGTH // 2 + 1, _ENVELOPE_BANDS)
+        self.register_buffer("envelope_bands", envelope, persistent=False)
+        self.register_buffer("masks", _masks(), persistent=False)
+        silent = [math.log(1e-4)] * _ENVELOPE_BANDS + [math.log(1e-3), 0.0]
+        self.register_buffer("blank", torch.tensor(silent), persistent=False)
+
+    def forward(self, views: Tensor) -> Tensor:
+        """Raw features ``[n, WIDTH]``."""
+        mean = views.mean(dim=-1, keepdim=True)
+        centred = views - mean
+        std = centred.square().mean(dim=-1, keepdim=True).sqrt()
+        floor = 1e-6 * mean.abs() + 1e-12
+        x = centred / (std + floor)  # [n, C, 1 + S, L]
+        whole, pieces = x[:, :, 0], x[:, :, 1:]
+        course = F.adaptive_avg_pool1d(whole, _COURSE)
+        power = _power(x) @ self.bands[: x.shape[-1] // 2 + 1]  # [n, C, 1 + S, B]
+        log_power = torch.log(power + 1e-4)
+        spectrum = torch.cat([log_power[:, :, 1:].mean(dim=2), log_power[:, :, 0]], dim=-1)
+        size = level(mean[:, :, 0, 0], std[:, :, 0, 0])
+        described = (
+            spectrum,
+            self._envelope(pieces).mean(dim=2),
+            _moments(pieces).mean(dim=2),
+            course,
+        )
+        found = []
+        for block in described:
+            centre = block.mean(dim=1)
+            away = (block - centre.unsqueeze(1)).square().mean(dim=1)
+            found += [centre, (away + 1e-12).sqrt(), block.amax(dim=1)]
+        found.append(self._respond(pieces).mean(dim=(1, 2)))
+        short = F.adaptive_avg_pool1d(log_power[:, :, 0], 6)
+        coded = torch.cat([size, short, F.adaptive_avg_pool1d(course, 8)], dim=-1)  # [n, C, D]
+        signs = self.signs[: views.shape[1]]  # [C, Q]
+        sums = torch.einsum("ncd,cq->ndq", coded, signs) / math.sqrt(views.shape[1])
+        found += [size.mean(dim=1), sums.flatten(1), _together(whole)]
+        return torch.cat(found, dim=1)
+
+    def _envelope(self, x: Tensor) -> Tensor:
+        """Spectrum and moments of the envelope in three bands, ``[..., 54]``."""
+        line = torch.view_as_real(torch.fft.rfft(x))  # [..., L / 2 + 1, 2]
+        shown = len(_ENVELOPES) if x.shape[-1] == LENGTH else _SHORT_ENVELOPES
+        masks = self.masks[:shown, : line.shape[-2], None]
+        banded = line.unsqueeze(-3) * masks  # [..., shown, F, 2]
+        total = line.square().sum(dim=(-1, -2)).unsqueeze(-1) + 1e-9
+        share = banded.square().sum(dim=(-1, -2)) / total
+        full = F.pad(banded, (0, 0, 0, x.shape[-1] - banded.shape[-2]))
+        analytic = torch.fft.ifft(torch.view_as_complex(2 * full))
+        size = torch.view_as_real(analytic).square().sum(dim=-1).add(1e-18).sqrt()  # [..., b, L]
+        mean = size.mean(dim=-1, keepdim=True)
+        away = size - mean
+        variance = away.square().mean(dim=-1, keepdim=True)
+        power = _power(away / (variance.sqrt() + 1e-3 * mean + 1e-6))
+        power = power @ self.envelope_bands[: power.shape[-1]]
+        swing = torch.log(variance.squeeze(-1) / (mean.squeeze(-1).square() + 1e-9) + 1e-3)
+        found = torch.cat(
+            [torch.log(power + 1e-4), swing.unsqueeze(-1), share.sqrt().unsqueeze(-1)], dim=-1
+        )
+        if shown < len(_ENVELOPES):  # a silent band, as the formulas above would give it
+            blank = self.blank.expand(*found.shape[:-2], len(_ENVELOPES) - shown, -1)
+            found = torch.cat([found, blank], dim=-2)
+        return found.flatten(-2)
+
+    def _respond(self, x: Tensor) -> Tensor:
+        """Soft positive shares above three thresholds and the log size of kernel responses."""
+        rows = x.flatten(0, -2)  # [m, L]
+        missing = int(math.log2(LENGTH // x.shape[-1]))
+        found = [rows.new_zeros(rows.shape[0], 84 * (len(_THRESHOLDS) + 1) * missing)]
+        for scale in range(missing, _SCALES):
+            # Unfold and multiply: five times as fast as a convolution with one input channel.
+            stride = 2 if scale == 0 else 1
+            near = F.pad(rows, (4, 4)).unfold(-1, 9, stride)  # [m, l, 9]
+            answer = self.kernels @ near.transpose(1, 2)  # [m, 84, l]
+            std = answer.square().mean(dim=-1, keepdim=True).sqrt()
+            scaled = answer.mul_(4 / (std + 1e-4))
+            found += [scaled.clamp(4 * b - 1, 4 * b + 1).mean(dim=-1) - 4 * b for b in _THRESHOLDS]
+            found.append(torch.log(std.squeeze(-1) + 1e-2))
+            rows = F.avg_pool1d(rows, 2)
+        return torch.cat(found, dim=1).reshape(*x.shape[:-1], -1)
+
+
+def prepare(window: NDArray[np.floating]) -> Tensor:
+    """Views ``[1, C, 1 + S, L]`` of a window ``[C, T]``: the whole, and S pieces of it.
+
+    L is 128 where T is at most that, else 1024. The whole is interpolated linearly to L, or
+    averaged where T is larger. Pieces are taken at the window's own rate, S = min(4, T // 1024),
+    spread evenly; a window of up to 1024 samples is its only piece.
+
+    Raises:
+        DataError: It is not a finite float array of a shape that is accepted.
+    """
+    check_window(window)
+    x = torch.from_numpy(np.ascontiguousarray(window, dtype=np.float32))
+    x = x.clone().unsqueeze(0)  # [1, C, T], in aligned memory
+    time = x.shape[-1]
+    if time <= LENGTH:
+        length = SHORT if time <= SHORT else LENGTH
+        whole = F.interpolate(x, length, mode="linear", align_corners=True)
+        return torch.stack([whole, whole], dim=2)
+    count = min(PIECES, time // LENGTH)
+    starts = [round(i * (time - LENGTH) / max(count - 1, 1)) for i in range(count)]
+    pieces = [x[..., start : start + LENGTH] for start in starts]
+    return torch.stack([F.adaptive_avg_pool1d(x, LENGTH), *pieces], dim=2)
+
+
+def digest() -> str:
+    """SHA-256 of all that is fixed in raw features and kernels, hex; packages are pinned to it."""
+    code = hashlib.sha256(f"{NAME} {BLOCKS} {_ENVELOPES} {_LAGS} {_PERIODS}".encode())
+    for tensor in (window_kernels.minirocket(), channel_signs(), _masks()):
+        code.update(tensor.numpy().tobytes())
+    code.update(window_kernels.digest().encode())
+    return code.hexdigest()
+
+
+def block_weights() -> NDArray[np.float64]:
+    """Weight of each raw feature for the projection: each block counts alike."""
+    return np.concatenate([np.full(size, size**-0.5) for size in BLOCKS.values()])
+
+
+def _power(x: Tensor) -> Tensor:
+    """Share of each line in the power of standardised signals, ``[..., L / 2 + 1]``."""
+    # Real pairs rather than complex numbers: exporters know these.
+    power = torch.view_as_real(torch.fft.rfft(x)).square().sum(dim=-1)
+    return power / (power.sum(dim=-1, keepdim=True) + 1e-9)
+
+
+def level(mean: Tensor, std: Tensor) -> Tensor:
+    """Size and resting value of each channel, bounded; ``[n, C, 14]``."""
+    rms = (mean.square() + std.square() + 1e-24).sqrt()
+    found = [mean / rms, torch.log10(std / rms + 1e-4) / 4]
+    for value in (std, mean.abs()):
+        decades = torch.log10(value + 1e-9)
+        for period in _PERIODS:
+            turn = 2 * math.pi / period * decades
+            found += [turn.sin(), turn.cos()]
+    return torch.stack(found, dim=-1)
+
+
+def _moments(x: Tensor) -> Tensor:
+    """Moments, quantiles, rates of change and autocorrelation of standardised signals."""
+    skew = x.pow(3).mean(dim=-1)
+    kurtosis = x.pow(4).mean(dim=-1)
+    step = x[..., 1:] - x[..., :-1]
+    size = step.square().mean(dim=-1, keepdim=True).sqrt()
+    ordered = x.sort(dim=-1).values
+    moved = (step / (size + 1e-4)).abs().sort(dim=-1).values
+    length = x.shape[-1]
+    at = [round(q * (length - 1)) for q in _QUANTILES]
+    at_step = [round(q * (length - 2)) for q in _QUANTILES]
+    lags = [lag * length // LENGTH for lag in _LAGS]
+    crossings = (x[..., 1:] * x[..., :-1] < 0).float().mean(dim=-1)
+    lagged = [(x[..., lag:] * x[..., : length - lag]).mean(dim=-1) for lag in lags]
+    found = [
+        torch.asinh(skew),
+        torch.log(kurtosis + 1e-2),
+        torch.log(size.squeeze(-1) + 1e-3),
+        torch.log(crossings + 1e-3),
+        *lagged,
+    ]
+    rest = [torch.asinh(ordered[..., at]), torch.asinh(moved[..., at_step])]
+    return torch.cat([torch.stack(found, dim=-1), *rest], dim=-1)
+
+
+def _together(whole: Tensor) -> Tensor:
+    """How channels go together: leading shares of their correlation's spectrum, ``[n, 8]``."""
+    c = whole.shape[1]
+    coarse = F.adaptive_avg_pool1d(whole, 128)
+    coarse = coarse - coarse.mean(dim=-1, keepdim=True)
+    coarse = coarse / (coarse.square().sum(dim=-1, keepdim=True).sqrt() + 1e-6)
+    matrix = coarse @ coarse.transpose(1, 2)  # [n, C, C]
+    # Power sums are smooth and need no eigenvalues: tr(R^2), tr(R^4), ... over their bounds.
+    found = []
+    power = matrix
+    for _ in range(4):
+        power = power @ power / c
+        found.append(power.diagonal(dim1=1, dim2=2).sum(dim=1).clamp(min=1e-12).log() / 8)
+    size = matrix.abs()
+    found += [size.mean(dim=(1, 2)), size.amin(dim=(1, 2)), matrix.mean(dim=(1, 2))]
+    found.append(torch.full_like(found[0], math.log(c) / 4))
+    return torch.stack(found, dim=1)
+
+
+def channel_signs() -> Tensor:
+    """Fixed signs of channels, ``[128, 24]``: bits of a hash, whatever the library."""
+    rows = []
+    for channel in range(MAX_CHANNELS):
+        digest = hashlib.sha256(f"weightgate window channel {channel}".encode()).digest()
+        bits = np.unpackbits(np.frombuffer(digest, np.uint8))[:_CODES]
+        rows.append(1.0 - 2.0 * bits.astype(np.float32))
+    return torch.from_numpy(np.stack(rows))
+
+
+def _band_matrix(lines: int, bands: int) -> Tensor:
+    """Sums of spectral lines in bands of equal ratio, ``[lines, bands]``; line 0 is left out."""
+    edges = np.geomspace(1, lines, bands + 1)
+    edges = np.maximum(edges, np.arange(1, bands + 2))  # low bands hold a line at least
+    found = np.zeros((lines, bands), np.float32)
+    for band in range(bands):
+        found[int(edges[band]) : max(int(edges[band + 1]), int(edges[band]) + 1), band] = 1
+    return torch.from_numpy(found)
+
+
+def _masks() -> Tensor:
+    """Pass bands of the envelopes, ``[3, lines]``."""
+    found = torch.zeros(len(_ENVELOPES), LENGTH // 2 + 1)
+    for row, (low, high) in enumerate(_ENVELOPES):
+        found[row, low:high] = 1
+    return found

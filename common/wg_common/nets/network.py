@@ -1,0 +1,276 @@
+"""Whole networks: what every kind of them has in common, whatever records it is for.
+
+A *kind* says how records become one batch of arrays, and builds a trunk of a given width; here are
+the sizes by name, and all that is done with a trunk without knowing its kind. A head of one row a
+class stands on its F features.
+
+Tensors: ``trunk.*`` as the kind's module names them, ``head.weight`` ``[K, F]`` and ``head.bias``
+``[K]``. A batch has one record in each row of its first axis, so that rows can be chosen from it.
+
+A kind may stand on the encoder: some of its trunk's tensors are the encoder package's, which every
+plant holds. They are never trained, generated, sent or stored with a network (``own``), and are put
+back where one is run (``complete``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from wg_common.errors import ConfigError
+from wg_common.nets import cnn, cnn1d, lite0
+from wg_common.nets.encoder.module import LOCAL, Encoder, Records
+from wg_common.nets.encoder.package import Modality
+
+FEATURES = 64
+"""Number of features of the small networks: as many as those of the encoder that teaches them."""
+TRUNK = "trunk."
+"""Prefix of the trunk's tensors."""
+_BATCH = 64
+
+Batch = NDArray[Any]
+"""Records as ``prepared`` gives them: uint8 ``[n, 3, 64, 64]``, float16 ``[n, C, ROW]``, or
+float32 ``[n, D]``."""
+Tensors = Mapping[str, NDArray[np.float32]]
+T = TypeVar("T")
+
+
+class NetworkModel(nn.Module):
+    """A prepared batch to logits: trunk and head."""
+
+    def __init__(self, trunk: nn.Module, head: nn.Linear) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.head = head
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Logits ``[n, K]``."""
+        logits: Tensor = self.head(self.trunk(batch.float()))
+        return logits
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of whole networks.
+
+    Attributes:
+        modality: What records it takes.
+        widths: Channels of the first convolution, by architecture.
+        trunk: From a width and a number of features to a module; it takes a batch as float32.
+        prepare: Records of any sizes as one batch; raises ``DataError``.
+        last: How the names of layers of the last stage begin.
+        features: Number F of features.
+        plans: Names of the weight plans that it can be generated under, the widest last.
+        deployed: From a trunk and a head to the network that is exported; it takes a batch, or
+            images as ``cnn.prepared`` gives them.
+        base: From the encoder to the public base; None for a base that the zoo trains.
+        borrowed: Layer whose tensors are the encoder's, where there is a ``base``.
+    """
+
+    modality: Modality
+    widths: Mapping[str, int]
+    trunk: Callable[[int, int], nn.Module]
+    prepare: Callable[[Records], Batch]
+    last: tuple[str, ...]
+    features: int = FEATURES
+    plans: tuple[str, ...] = ("head", "norm", "low-rank", "layers", "whole")
+    deployed: Callable[[nn.Module, nn.Linear], nn.Module] = NetworkModel
+    base: Callable[[Encoder], Tensors] | None = None
+    borrowed: str = ""
+
+
+IMAGES = Kind(
+    "images",
+    {"cnn-s": 8, "cnn-m": 16, "cnn-l": 40},
+    cnn.Cnn,
+    cnn.prepared,
+    ("blocks.3.", "blocks.4.", "project"),
+)
+"""24, 82 and 476 thousand parameters."""
+WINDOWS = Kind(
+    "windows",
+    {"cnn1d-s": 8, "cnn1d-m": 16},
+    cnn1d.Cnn1d,
+    cnn1d.prepared,
+    ("blocks.3.", "blocks.4.", "code", "project"),
+)
+"""39 and 82 thousand parameters."""
+LITE0 = Kind(
+    "images",
+    {"lite0": 32},
+    lambda _, features: lite0.Lite0(features),
+    lite0.prepared,
+    (),
+    features=LOCAL,
+    plans=("head", "norm", "low-rank"),
+    deployed=lite0.Deployed,
+    base=lite0.base,
+    borrowed=lite0.PROJECT,
+)
+"""3.4 million parameters, of which 51 thousand are parts; the rest is the public base's."""
+KINDS: Mapping[str, Kind] = {
+    name: kind for kind in (IMAGES, WINDOWS, LITE0) for name in kind.widths
+}
+"""The kind of each architecture."""
+
+
+def width(architecture: str) -> int:
+    """Channels of the first convolution; larger networks have more."""
+    return KINDS[architecture].widths[architecture]
+
+
+def feature_count(architecture: str) -> int:
+    """Number F of features that a head stands on."""
+    return KINDS[architecture].features
+
+
+def on_encoder(architecture: str) -> bool:
+    """Whether some of the trunk's tensors are the encoder's."""
+    return KINDS[architecture].base is not None
+
+
+def own(architecture: str, tensors: Mapping[str, T]) -> dict[str, T]:
+    """What belongs to tensors that are not the encoder's, by name."""
+    if not on_encoder(architecture):
+        return dict(tensors)
+    taken = f"{TRUNK}{KINDS[architecture].borrowed}."
+    return {name: value for name, value in tensors.items() if not name.startswith(taken)}
+
+
+def public_base(architecture: str, encoder: Encoder) -> dict[str, NDArray[np.float32]]:
+    """The public base's trunk tensors, of a kind that stands on the encoder.
+
+    Raises:
+        ConfigError: The kind does not, or the encoder is not one that it can stand on.
+    """
+    make = KINDS[architecture].base
+    if make is None:
+        raise ConfigError(f"{architecture}: its base is trained by the zoo")
+    return {TRUNK + name: np.asarray(value) for name, value in make(encoder).items()}
+
+
+def complete(
+    architecture: str, tensors: Tensors, encoder: Encoder | None
+) -> dict[str, NDArray[np.float32]]:
+    """A network's own tensors, and those that are the encoder's.
+
+    Args:
+        architecture: Name in the registry.
+        tensors: From ``own``.
+        encoder: May be None for a kind that does not stand on it.
+
+    Raises:
+        ConfigError: There is no encoder, or not one that the kind can stand on.
+    """
+    if not on_encoder(architecture):
+        return dict(tensors)
+    if encoder is None:
+        raise ConfigError(f"{architecture}: needs the encoder")
+    base = public_base(architecture, encoder)
+    mine = own(architecture, base)
+    return {**{n: v for n, v in base.items() if n not in mine}, **tensors}
+
+
+def prepared(architecture: str, records: Records) -> Batch:
+    """Records of any sizes as one batch.
+
+    Raises:
+        DataError: A record has another type or shape.
+    """
+    return KINDS[architecture].prepare(records)
+
+
+def as_input(batch: Tensor) -> Tensor:
+    """A batch as a trunk takes it, in the layout that is fast: channels last for images."""
+    found = batch.float()
+    return found.contiguous(memory_format=torch.channels_last) if found.ndim == 4 else found
+
+
+def build_trunk(architecture: str) -> nn.Module:
+    """A trunk of whatever weights torch gives it."""
+    return KINDS[architecture].trunk(width(architecture), feature_count(architecture))
+
+
+def trunk_shapes(architecture: str) -> dict[str, tuple[int, ...]]:
+    """Names (with prefix) and shapes of the trunk's tensors, in the network's order."""
+    with torch.device("meta"):
+        state = build_trunk(architecture).state_dict()
+    return {TRUNK + name: tuple(value.shape) for name, value in state.items()}
+
+
+def own_shapes(architecture: str) -> dict[str, tuple[int, ...]]:
+    """``trunk_shapes`` without the tensors that are the encoder's."""
+    shapes = trunk_shapes(architecture)
+    return {name: shapes[name] for name in own(architecture, shapes)}
+
+
+def load_trunk(architecture: str, tensors: Tensors) -> nn.Module:
+    """A trunk with the ``trunk.*`` tensors given; others are ignored. In evaluation mode."""
+    module = build_trunk(architecture)
+    module.load_state_dict(
+        {
+            name.removeprefix(TRUNK): torch.from_numpy(np.array(value))
+            for name, value in tensors.items()
+            if name.startswith(TRUNK)
+        }
+    )
+    return module.eval()
+
+
+def build(architecture: str, tensors: Tensors) -> nn.Module:
+    """The network as it is exported, from all its tensors; in evaluation mode."""
+    head = nn.Linear(*reversed(tensors["head.weight"].shape))
+    state = {
+        name: torch.from_numpy(np.array(tensors[f"head.{name}"])) for name in ("weight", "bias")
+    }
+    head.load_state_dict(state)
+    return KINDS[architecture].deployed(load_trunk(architecture, tensors), head).eval()
+
+
+def trunk_tensors(trunk: nn.Module) -> dict[str, NDArray[np.float32]]:
+    """A trunk's tensors, with their prefix, copied."""
+    return {TRUNK + name: value.numpy().copy() for name, value in trunk.state_dict().items()}
+
+
+def draw_trunk(architecture: str, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
+    """A random trunk: matrices scaled by their inputs, norms at rest."""
+    found = {}
+    for name, shape in trunk_shapes(architecture).items():
+        if len(shape) == 1:
+            value = np.ones(shape) if name.endswith("norm.weight") else np.zeros(shape)
+        else:
+            value = rng.normal(0, float(np.prod(shape[1:])) ** -0.5, shape)
+        found[name] = value.astype(np.float32)
+    return found
+
+
+def features(trunk: nn.Module, batch: Batch) -> NDArray[np.float32]:
+    """Features ``[n, F]`` of a batch from ``prepared``."""
+    found = []
+    with torch.inference_mode():
+        for start in range(0, max(len(batch), 1), _BATCH):
+            found.append(trunk(as_input(torch.from_numpy(batch[start : start + _BATCH]))).numpy())
+    return np.concatenate(found)
+
+
+def together(trunk: nn.Module, batches: Sequence[Batch]) -> Tensor:
+    """Features of all records of several batches, in their order; differentiable.
+
+    Batches whose records are of one shape run as one, and none is padded to another's shape.
+    """
+    shapes: dict[tuple[int, ...], list[int]] = {}
+    for number, batch in enumerate(batches):
+        shapes.setdefault(batch.shape[1:], []).append(number)
+    found: dict[int, Tensor] = {}
+    for numbers in shapes.values():
+        joined = np.concatenate([batches[number] for number in numbers])
+        out = trunk(as_input(torch.from_numpy(joined)))
+        sizes = [len(batches[number]) for number in numbers]
+        found.update(zip(numbers, out.split(sizes), strict=True))
+    return torch.cat([found[number] for number in range(len(batches))])

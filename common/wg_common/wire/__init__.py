@@ -1,0 +1,1 @@
+"""What crosses a trust boundary: encodings, signatures, files and messages."""

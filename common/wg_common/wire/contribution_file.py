@@ -1,0 +1,209 @@
+"""The contribution file (``.wgc``): a checkpoint that a plant trained with DP-SGD, for the zoo.
+
+A container (``wg_common.wire.container``) of a canonical manifest, the site's signature of it, and
+one safetensors file. The manifest says what was charged; decoding recomputes what that costs, and
+refuses a file that claims less. Like a release, its bytes are made once and stand in the ledger's
+outbox. Whether the ledger covers them is checked in ``wg_common.ledger``.
+
+*Not guaranteed*: that training was done as the event says. That is the site's word, as it is for
+a release; the site's own code checks it (``wg_client.release.dp_training``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
+from numpy.typing import NDArray
+
+from wg_common import __version__, numbers
+from wg_common.errors import DecodeError, VerificationError, WgError
+from wg_common.privacy import accounting
+from wg_common.privacy.events import PrivacyEvent
+from wg_common.wire import canonical, container, signing
+from wg_common.wire.protocol import check_site_name
+
+VERSION = 1
+CONTRIBUTION_KIND = "wgc"
+CONTRIBUTION_LIMIT = 256 << 20
+MANIFEST_LIMIT = 1 << 20
+SIGNATURE_CONTEXT = "contribution"
+SOFTWARE = f"weightgate/{__version__}"
+
+_SECTIONS = ("manifest", "signature", "tensors")
+_TEXT_LIMIT = 4096
+
+Tensors = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContributionManifest:
+    """What the checkpoint is, and what it cost.
+
+    Attributes:
+        site: The site that trained it.
+        dataset: Public name of the data set.
+        request_id: The request under which it was charged.
+        contribution_id: Random identifier, hex.
+        architecture: Name of the architecture.
+        plan: Name of the weight plan: which parts the tensors are.
+        encoder: SHA-256 of the public encoder, hex.
+        labels: Public label domain, in the order of class rows.
+        event: The DP-SGD run, as charged.
+        sampler: How batches were drawn.
+        epsilon: Epsilon of the run alone, decimal string.
+        delta: Delta of the run alone, decimal string.
+        purpose: What the checkpoint may be used for.
+        tensors_sha256: SHA-256 of the safetensors file, hex.
+        software: Name and version of the software that made it.
+    """
+
+    version: int = VERSION
+    site: str
+    dataset: str
+    request_id: str
+    contribution_id: str
+    architecture: str
+    plan: str
+    encoder: str
+    labels: tuple[str, ...]
+    event: PrivacyEvent
+    sampler: str
+    epsilon: str
+    delta: str
+    purpose: str
+    tensors_sha256: str
+    software: str = SOFTWARE
+
+    def __post_init__(self) -> None:
+        _require(self.version == VERSION, "version", self.version, str(VERSION))
+        check_site_name(self.site)
+        for name in (
+            "dataset",
+            "request_id",
+            "contribution_id",
+            "architecture",
+            "plan",
+            "encoder",
+            "sampler",
+            "software",
+        ):
+            value = getattr(self, name)
+            _require(0 < len(value) <= _TEXT_LIMIT, name, value[:80], "a text that is not empty")
+        _require(len(self.purpose) <= _TEXT_LIMIT, "purpose", "longer", f"at most {_TEXT_LIMIT}")
+        unique = len(set(self.labels)) == len(self.labels) > 0
+        _require(unique, "labels", self.labels, "unique names, at least one")
+        _require(self.event.mechanism == "dp-sgd", "event", self.event.mechanism, "dp-sgd")
+        for name in ("epsilon", "delta"):
+            try:
+                numbers.decimal(getattr(self, name))
+            except DecodeError as error:
+                raise DecodeError(f"contribution manifest: {name}: {error}") from error
+
+
+def pack_tensors(tensors: Tensors) -> bytes:
+    """One safetensors file."""
+    return safetensors.numpy.save(
+        {name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}
+    )
+
+
+def encode_contribution(
+    manifest: ContributionManifest, tensors: bytes, key: Ed25519PrivateKey
+) -> bytes:
+    """Sign and pack.
+
+    Raises:
+        VerificationError: ``tensors`` are not those the manifest names, or the event costs more
+            than the manifest claims.
+    """
+    _check_tensors(manifest, tensors)
+    _check_cost(manifest)
+    text = canonical.encode(manifest)
+    signature = signing.sign(key, SIGNATURE_CONTEXT, text)
+    sections = dict(zip(_SECTIONS, (text, signature, tensors), strict=True))
+    return container.encode(CONTRIBUTION_KIND, VERSION, sections)
+
+
+def decode_contribution(
+    data: bytes, key: Ed25519PublicKey
+) -> tuple[ContributionManifest, dict[str, NDArray[np.float32]]]:
+    """Verify and unpack: manifest, and tensors by name.
+
+    Raises:
+        DecodeError: The bytes are not a contribution.
+        VerificationError: The signature or a hash does not hold, or the event costs more than the
+            manifest claims.
+    """
+    sections = container.decode(
+        data, kind=CONTRIBUTION_KIND, version=VERSION, names=_SECTIONS, limit=CONTRIBUTION_LIMIT
+    )
+    text = sections["manifest"]
+    signing.verify(key, SIGNATURE_CONTEXT, text, sections["signature"])
+    manifest = canonical.decode(
+        ContributionManifest, text, what="contribution manifest", limit=MANIFEST_LIMIT
+    )
+    _check_tensors(manifest, sections["tensors"])
+    _check_cost(manifest)
+    try:
+        tensors = safetensors.numpy.load(sections["tensors"])
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise DecodeError(f"contribution: not a safetensors file: {error}") from error
+    for name, value in tensors.items():
+        if value.dtype != np.float32 or not np.isfinite(value).all():
+            raise DecodeError(f"contribution: tensor {name!r} is not finite float32")
+    if not tensors:
+        raise DecodeError("contribution: no tensors")
+    return manifest, tensors
+
+
+def read_manifest(data: bytes) -> ContributionManifest:
+    """The manifest as it stands there, *not verified*: to learn whose key is to verify it.
+
+    Raises:
+        DecodeError: The bytes are not a contribution.
+    """
+    sections = container.decode(
+        data, kind=CONTRIBUTION_KIND, version=VERSION, names=_SECTIONS, limit=CONTRIBUTION_LIMIT
+    )
+    return canonical.decode(
+        ContributionManifest,
+        sections["manifest"],
+        what="contribution manifest",
+        limit=MANIFEST_LIMIT,
+    )
+
+
+_TOLERANCE = 1e-9
+
+
+def _check_tensors(manifest: ContributionManifest, tensors: bytes) -> None:
+    found = canonical.sha256_hex(tensors)
+    if found != manifest.tensors_sha256:
+        raise VerificationError(
+            f"contribution: tensors hash to {found}, the manifest says {manifest.tensors_sha256}"
+        )
+
+
+def _check_cost(manifest: ContributionManifest) -> None:
+    claimed = numbers.decimal(manifest.epsilon)
+    try:
+        found = accounting.epsilon([manifest.event], numbers.decimal(manifest.delta))
+    except WgError as error:
+        raise VerificationError(f"contribution: its event has no cost: {error}") from error
+    if found > claimed * (1 + _TOLERANCE):
+        raise VerificationError(
+            f"contribution: the event costs epsilon {found:.6g}, the manifest claims {claimed:.6g}"
+        )
+
+
+def _require(good: bool, field: str, found: object, expected: str) -> None:
+    if not good:
+        raise DecodeError(f"contribution manifest: {field} is {found!r}, expected {expected}")

@@ -1,0 +1,240 @@
+"""The statistics file (``.wgs``): one release of a site, and the proofs that it was charged.
+
+Two containers (``wg_common.wire.container``), one inside the other:
+
+* the *release*: a canonical manifest, the site's signature of it, and the noisy integers. These
+  bytes are made once, stand in the ledger's outbox, and their SHA-256 in its RELEASE entry.
+* the *covered release*, which is what travels: the release, its two ledger entries, and for each
+  a C2SP ``tlog-proof`` of its place in a checkpoint that the witness has cosigned.
+
+Decoding a release checks its signature and that what it claims is consistent: the noise matches
+schema and (epsilon, delta). Whether the ledger covers it is checked in ``wg_common.ledger``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
+from numpy.typing import NDArray
+
+from wg_common import __version__, numbers
+from wg_common.errors import ConfigError, DecodeError, RefusedError, VerificationError
+from wg_common.privacy.mechanism import sigma_for
+from wg_common.privacy.schema import StatisticsSchema
+from wg_common.privacy.statistics import NoisyStatistics
+from wg_common.wire import canonical, container, signing
+from wg_common.wire.protocol import (
+    STATISTICS_KIND,
+    STATISTICS_LIMIT,
+    check_number_length,
+    check_release_id,
+    check_site_name,
+)
+
+VERSION = 1
+COVERED_KIND = "wgs-covered"
+MANIFEST_LIMIT = 4 << 20
+SOFTWARE = f"weightgate/{__version__}"
+
+_SECTIONS = ("manifest", "signature", "integers")
+_COVERED_SECTIONS = (
+    "release",
+    "charge_entry",
+    "release_entry",
+    "charge_proof",
+    "release_proof",
+)
+_TEXT_LIMIT = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatisticsManifest:
+    """What the release is, and what it cost.
+
+    Attributes:
+        schema: Layout, grid, weights and privacy unit.
+        site: The site that released it.
+        dataset: Public name of the data set.
+        request_id: The request that it answers.
+        release_id: Random identifier, hex.
+        epsilon: Epsilon of this release alone, decimal string.
+        delta: Delta of this release alone, decimal string.
+        sigma: Standard deviation of the noise, grid units, as ``float.hex`` (exact).
+        sensitivity_squared: Squared add/remove sensitivity, squared grid units, decimal string.
+        purpose: What the release is for.
+        integers_sha256: SHA-256 of the integers' bytes, hex.
+        software: Name and version of the software that made it.
+    """
+
+    version: int = VERSION
+    schema: StatisticsSchema
+    site: str
+    dataset: str
+    request_id: str
+    release_id: str
+    epsilon: str
+    delta: str
+    sigma: str
+    sensitivity_squared: str
+    purpose: str
+    integers_sha256: str
+    software: str = SOFTWARE
+
+    def __post_init__(self) -> None:
+        _require(self.version == VERSION, "version", self.version, str(VERSION))
+        check_site_name(self.site)
+        for name in ("dataset", "request_id", "release_id", "software"):
+            value = getattr(self, name)
+            _require(0 < len(value) <= _TEXT_LIMIT, name, value, "a text that is not empty")
+        check_release_id(self.release_id)
+        for name in ("epsilon", "delta"):
+            check_number_length(getattr(self, name), f"statistics manifest: {name}")
+        _require(len(self.purpose) <= _TEXT_LIMIT, "purpose", "longer", f"at most {_TEXT_LIMIT}")
+        try:
+            sigma = numbers.hex_float(self.sigma)
+            epsilon, delta = numbers.decimal(self.epsilon), numbers.decimal(self.delta)
+            least = sigma_for(self.schema, epsilon, delta)
+        except (ConfigError, DecodeError, RefusedError) as error:
+            raise DecodeError(f"statistics manifest: epsilon, delta or sigma: {error}") from error
+        # Another libm may calibrate to another last digit; a weaker guarantee is no last digit.
+        _require(
+            least * (1 - _TOLERANCE) <= sigma <= least * (1 + _TOLERANCE),
+            "sigma",
+            self.sigma,
+            f"{least.hex()} for epsilon {self.epsilon} and delta {self.delta}",
+        )
+        sensitivity = str(self.schema.sensitivity_squared())
+        _require(
+            self.sensitivity_squared == sensitivity,
+            "sensitivity_squared",
+            self.sensitivity_squared,
+            f"{sensitivity} from the schema",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CoveredStatistics:
+    """A release with its ledger entries and proofs, as raw bytes.
+
+    Attributes:
+        release: Bytes of the release, as in the outbox.
+        charge_entry: Canonical bytes of the CHARGE entry.
+        release_entry: Canonical bytes of the RELEASE entry.
+        charge_proof: C2SP ``tlog-proof`` of the CHARGE entry.
+        release_proof: C2SP ``tlog-proof`` of the RELEASE entry.
+    """
+
+    release: bytes
+    charge_entry: bytes
+    release_entry: bytes
+    charge_proof: bytes
+    release_proof: bytes
+
+
+def integers_to_bytes(integers: NDArray[np.int64]) -> bytes:
+    """Little-endian 64-bit two's complement, in order."""
+    return np.ascontiguousarray(integers, dtype="<i8").tobytes()
+
+
+def encode_release(
+    manifest: StatisticsManifest, integers: NDArray[np.int64], key: Ed25519PrivateKey
+) -> bytes:
+    """Sign and pack a release.
+
+    Raises:
+        VerificationError: ``integers`` are not those the manifest names.
+        DecodeError: Their number is not the schema's.
+    """
+    body = integers_to_bytes(integers)
+    _check_integers(manifest, body)
+    text = canonical.encode(manifest)
+    signature = signing.sign(key, signing.STATISTICS, text)
+    sections = dict(zip(_SECTIONS, (text, signature, body), strict=True))
+    return container.encode(STATISTICS_KIND, VERSION, sections)
+
+
+def decode_release(
+    data: bytes, public_key: Ed25519PublicKey
+) -> tuple[StatisticsManifest, NoisyStatistics]:
+    """Verify and unpack a release.
+
+    Raises:
+        DecodeError: The bytes are not a release, or it contradicts itself.
+        VerificationError: The signature or the integers' hash does not hold.
+    """
+    sections = container.decode(
+        data, kind=STATISTICS_KIND, version=VERSION, names=_SECTIONS, limit=STATISTICS_LIMIT
+    )
+    signing.verify(public_key, signing.STATISTICS, sections["manifest"], sections["signature"])
+    manifest, integers = read_unverified(data)
+    statistics = NoisyStatistics(manifest.schema, integers, numbers.hex_float(manifest.sigma))
+    return manifest, statistics
+
+
+def read_unverified(data: bytes) -> tuple[StatisticsManifest, NDArray[np.int64]]:
+    """Manifest and integers of a release whose signature is checked elsewhere.
+
+    Raises:
+        DecodeError: The bytes are not a release, or it contradicts itself.
+        VerificationError: The integers' hash does not hold.
+    """
+    sections = container.decode(
+        data, kind=STATISTICS_KIND, version=VERSION, names=_SECTIONS, limit=STATISTICS_LIMIT
+    )
+    manifest = canonical.decode(
+        StatisticsManifest, sections["manifest"], what="statistics manifest", limit=MANIFEST_LIMIT
+    )
+    _check_integers(manifest, sections["integers"])
+    integers = np.frombuffer(sections["integers"], dtype="<i8").astype(np.int64)
+    integers.setflags(write=False)
+    return manifest, integers
+
+
+def encode_covered(covered: CoveredStatistics) -> bytes:
+    """Pack what travels."""
+    parts = (
+        covered.release,
+        covered.charge_entry,
+        covered.release_entry,
+        covered.charge_proof,
+        covered.release_proof,
+    )
+    sections = dict(zip(_COVERED_SECTIONS, parts, strict=True))
+    return container.encode(COVERED_KIND, VERSION, sections)
+
+
+def decode_covered(data: bytes) -> CoveredStatistics:
+    """Unpack what travels. Nothing is verified yet but the container's own hashes.
+
+    Raises:
+        DecodeError: The bytes are not a covered release.
+    """
+    sections = container.decode(
+        data, kind=COVERED_KIND, version=VERSION, names=_COVERED_SECTIONS, limit=STATISTICS_LIMIT
+    )
+    return CoveredStatistics(**sections)
+
+
+_TOLERANCE = 1e-9
+
+
+def _check_integers(manifest: StatisticsManifest, body: bytes) -> None:
+    expected = 8 * manifest.schema.length
+    if len(body) != expected:
+        raise DecodeError(f"statistics file: {len(body)} bytes of integers, expected {expected}")
+    found = canonical.sha256_hex(body)
+    if found != manifest.integers_sha256:
+        raise VerificationError(
+            f"statistics file: integers hash to {found}, "
+            f"the manifest says {manifest.integers_sha256}"
+        )
+
+
+def _require(good: bool, field: str, found: object, expected: str) -> None:
+    if not good:
+        raise DecodeError(f"statistics manifest: {field} is {found!r}, expected {expected}")

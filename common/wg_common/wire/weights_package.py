@@ -1,0 +1,243 @@
+"""The weights package (``.wgw``): candidate weights for one site, signed by the server.
+
+A container (``wg_common.wire.container``) of a canonical manifest, the server's signature of it,
+and one safetensors file in which tensor ``T`` of candidate ``C`` is named ``C/T``. The manifest
+names each candidate, the releases that it was made from and the tensors' hash. Nothing in it is
+code.
+
+A package for a site without a network (version 2 of the container) has a fourth section: the
+newest checkpoint of the site's ledger that the server cosigned. It bears its own signatures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import BinaryIO, Literal, TypeVar
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
+from numpy.typing import NDArray
+
+from wg_common.errors import DecodeError, VerificationError
+from wg_common.ledger.note import NOTE_LIMIT
+from wg_common.wire import canonical, container, signing
+from wg_common.wire.protocol import WEIGHTS_KIND, WEIGHTS_LIMIT
+
+VERSION = 1
+MANIFEST_LIMIT = 4 << 20
+COSIGNED_VERSION = 2
+"""Version of the container that holds a cosigned checkpoint as well."""
+SECTIONS = ("manifest", "signature", "tensors")
+COSIGNED_SECTIONS = (*SECTIONS, "checkpoint")
+
+POSTERIOR: Literal["posterior"] = "posterior"
+"""Source of what a plant finishes with its own records, rather than of weights."""
+
+KIN: Literal["kin"] = "kin"
+"""Source of a head on all local features: the server knows the kind of the plant."""
+
+Tensors = Mapping[str, NDArray[np.float32]]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One set of weights on offer.
+
+    Attributes:
+        name: Unique in the package; prefix of its tensors.
+        source: How it came about: ``diffusion`` (a sample, or a mean of samples), ``network``
+            (deterministic head of the generator), ``closed-form`` (from noisy statistics by
+            formula), ``retrieval`` (from nearest zoo entries), ``base`` (the public base),
+            ``kin`` (a head on all local features, from records of the server's operator of this
+            kind of plant) or ``posterior`` (no weights: a
+            ``wg_common.inference.posterior.Posterior``).
+        nearest_zoo_distance: Distance to the nearest zoo entry over the zoo's median
+            nearest-neighbour distance, decimal string.
+    """
+
+    name: str
+    source: Literal["diffusion", "network", "closed-form", "retrieval", "base", "posterior", "kin"]
+    nearest_zoo_distance: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsManifest:
+    """What the package is, for whom, and what it was made from.
+
+    Attributes:
+        package_id: Random identifier, hex.
+        request_id: The request that it answers.
+        site: The site that it is made for.
+        architecture: Name in the registry ``wg_common.nets``.
+        plan: Which parts are generated: name of the weight plan.
+        encoder: SHA-256 of the encoder package, hex.
+        generator: SHA-256 of the generator package, hex.
+        labels: Label domain, in the order of class rows.
+        own_release: Release of the site itself that conditioned it, or an empty string.
+        memory_releases: Releases of other sites that conditioned it.
+        candidates: In the order in which the server would try them.
+        tensors_sha256: SHA-256 of the safetensors file, hex.
+        created: Unix time, seconds.
+        expires: Unix time, seconds.
+    """
+
+    version: int = VERSION
+    package_id: str
+    request_id: str
+    site: str
+    architecture: str
+    plan: str
+    encoder: str
+    generator: str
+    labels: tuple[str, ...]
+    own_release: str
+    memory_releases: tuple[str, ...]
+    candidates: tuple[Candidate, ...]
+    tensors_sha256: str
+    created: int
+    expires: int
+
+    def __post_init__(self) -> None:
+        if self.version != VERSION:
+            raise DecodeError(f"weights manifest: version {self.version}, expected {VERSION}")
+        names = [candidate.name for candidate in self.candidates]
+        if not names or len(set(names)) != len(names):
+            raise DecodeError("weights manifest: candidates must be there and have unique names")
+        if any(not name or "/" in name for name in names):
+            raise DecodeError("weights manifest: a candidate's name is empty or has a slash")
+
+
+def pack_tensors(candidates: Mapping[str, Tensors]) -> bytes:
+    """One safetensors file of all candidates' tensors."""
+    return safetensors.numpy.save(
+        {
+            f"{name}/{key}": np.ascontiguousarray(value, dtype=np.float32)
+            for name, tensors in candidates.items()
+            for key, value in tensors.items()
+        }
+    )
+
+
+def encode(manifest: WeightsManifest, tensors: bytes, key: Ed25519PrivateKey) -> bytes:
+    """Sign and pack.
+
+    Raises:
+        VerificationError: ``tensors`` are not those the manifest names.
+    """
+    _check_tensors(manifest, tensors)
+    text = canonical.encode(manifest)
+    signature = signing.sign(key, signing.WEIGHTS, text)
+    sections = dict(zip(SECTIONS, (text, signature, tensors), strict=True))
+    return container.encode(WEIGHTS_KIND, VERSION, sections)
+
+
+def decode(
+    data: bytes, key: Ed25519PublicKey, *, limit: int = WEIGHTS_LIMIT
+) -> tuple[WeightsManifest, dict[str, dict[str, NDArray[np.float32]]]]:
+    """Verify and unpack: manifest, and tensors by candidate and name.
+
+    A large package is better read from its file, see ``weights_file``.
+
+    Raises:
+        DecodeError: The bytes are not a weights package.
+        VerificationError: The signature or a hash does not hold.
+    """
+    version, names = layout_of(io.BytesIO(data))
+    sections = container.decode(data, kind=WEIGHTS_KIND, version=version, names=names, limit=limit)
+    text = sections["manifest"]
+    signing.verify(key, signing.WEIGHTS, text, sections["signature"])
+    manifest = canonical.decode(
+        WeightsManifest, text, what="weights manifest", limit=MANIFEST_LIMIT
+    )
+    _check_tensors(manifest, sections["tensors"])
+    try:
+        flat = safetensors.numpy.load(sections["tensors"])
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise DecodeError(f"weights package: not a safetensors file: {error}") from error
+    for name, value in flat.items():
+        if value.dtype != np.float32 or not np.isfinite(value).all():
+            raise DecodeError(f"weights package: tensor {name!r} is not finite float32")
+    return manifest, by_candidate(manifest, flat)
+
+
+def with_checkpoint(data: bytes, checkpoint: bytes) -> bytes:
+    """A package with the newest checkpoint of the site's ledger that the server cosigned.
+
+    Raises:
+        DecodeError: ``data`` is not a package, or has a checkpoint already.
+    """
+    sections = container.decode(
+        data, kind=WEIGHTS_KIND, version=VERSION, names=SECTIONS, limit=WEIGHTS_LIMIT
+    )
+    return container.encode(WEIGHTS_KIND, COSIGNED_VERSION, {**sections, "checkpoint": checkpoint})
+
+
+def read_checkpoint(stream: BinaryIO) -> bytes:
+    """The cosigned checkpoint in an open package, or nothing; whether it holds is not checked.
+
+    Raises:
+        DecodeError: The file is not a weights package, or the section is damaged.
+    """
+    version, names = layout_of(stream)
+    if version == VERSION:
+        return b""
+    span = container.layout(
+        stream, kind=WEIGHTS_KIND, version=version, names=names, limit=WEIGHTS_LIMIT
+    )[-1]
+    if span.size > NOTE_LIMIT:
+        raise DecodeError(f"weights package: checkpoint of {span.size} bytes")
+    stream.seek(span.offset)
+    data = stream.read(span.size)
+    if canonical.sha256_hex(data) != span.sha256:
+        raise DecodeError(f"wgw file: section {span.name!r} does not match its hash")
+    return data
+
+
+def layout_of(stream: BinaryIO) -> tuple[int, tuple[str, ...]]:
+    """Version of an open package, and the sections that it must have.
+
+    Raises:
+        DecodeError: The file is not a weights package of a known version.
+    """
+    version = container.read_version(stream, kind=WEIGHTS_KIND)
+    known = {VERSION: SECTIONS, COSIGNED_VERSION: COSIGNED_SECTIONS}
+    if version not in known:
+        raise DecodeError(
+            f"wgw file: version {version}, this program reads {VERSION} and {COSIGNED_VERSION}"
+        )
+    return version, known[version]
+
+
+def by_candidate(manifest: WeightsManifest, flat: Mapping[str, T]) -> dict[str, dict[str, T]]:
+    """Sort what belongs to tensor ``C/T`` under candidate ``C`` and name ``T``.
+
+    Raises:
+        DecodeError: A tensor belongs to no candidate, or a candidate has none.
+    """
+    found: dict[str, dict[str, T]] = {candidate.name: {} for candidate in manifest.candidates}
+    for name, value in flat.items():
+        candidate, slash, key_name = name.partition("/")
+        if not slash or candidate not in found:
+            raise DecodeError(f"weights package: tensor {name!r} belongs to no candidate")
+        found[candidate][key_name] = value
+    empty = [name for name, tensors in found.items() if not tensors]
+    if empty:
+        raise DecodeError(f"weights package: candidates without tensors: {', '.join(empty)}")
+    return found
+
+
+def _check_tensors(manifest: WeightsManifest, tensors: bytes) -> None:
+    found = hashlib.sha256(tensors).hexdigest()
+    if found != manifest.tensors_sha256:
+        raise VerificationError(
+            f"weights package: tensors hash to {found}, the manifest says {manifest.tensors_sha256}"
+        )

@@ -1,0 +1,1 @@
+"""Campaigns: statistics are collected, packages are made and delivered."""

@@ -1,0 +1,115 @@
+"""Statistics file in, weights package or cosignature out: for one site without a network."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from wg_common import atomic
+from wg_common.ledger.witness import WitnessState
+from wg_common.wire import protocol, weights_package
+from wg_server.campaigns import intake, packaging
+from wg_server.campaigns.worker import MakePackage
+from wg_server.fleet.endpoints import Witness
+from wg_server.generator.evaluation import gate
+from wg_server.site.home import ServerHome
+from wg_server.store.sites import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What was made: for whom, from which release and how many of others, and its size."""
+
+    site: str
+    request_id: str
+    release_id: str
+    memory: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witnessed:
+    """A release was taken in, and the site's ledger cosigned: up to which size, in what note."""
+
+    site: str
+    release_id: str
+    size: int
+    checkpoint: str
+
+
+def witness_file(home: ServerHome, source: Path, out: Path) -> Witnessed:
+    """Verify and keep the release in ``source``; write the site's cosigned checkpoint to ``out``.
+
+    Raises:
+        ConfigError: A file is missing, or the site is not enrolled.
+        DecodeError: ``source`` is not a statistics file.
+        VerificationError: It does not hold.
+        WitnessRefused: The site's ledger contradicts what was seen of it before.
+    """
+    data = atomic.read_bytes(source, limit=protocol.STATISTICS_LIMIT)
+    with Store.open(home) as store:
+        witness = Witness.of(home, store)
+        own = intake.accept_file(
+            store, data, encoder=home.encoder_id(), witness=witness, now=time.time()
+        )
+        checkpoint = witness.attest(store.site(own.site))
+    atomic.write_bytes(out, checkpoint)
+    return Witnessed(
+        site=own.site,
+        release_id=own.release_id,
+        size=WitnessState(checkpoint).head.size,
+        checkpoint=checkpoint.decode(),
+    )
+
+
+def generate_from_file(
+    home: ServerHome,
+    source: Path,
+    out: Path,
+    *,
+    make_package: MakePackage | None = None,
+    accept_generator: str = "",
+    architecture: str = "",
+) -> Made:
+    """Verify and keep the release in ``source``, and write a package for its site to ``out``.
+
+    Raises:
+        ConfigError: A file is missing, or the site is not enrolled.
+        DecodeError: ``source`` is not a statistics file.
+        VerificationError: It does not hold, or is in quarantine.
+        PolicyRefused: The generator's model card fails, and it is not accepted by name.
+        WitnessRefused: The site's ledger contradicts what was seen of it before.
+    """
+    make = make_package or partial(
+        packaging.make_package, accept_generator=accept_generator, architecture=architecture
+    )
+    if make_package is None:  # before the release is taken in
+        gate.clear(home, accept=accept_generator, architecture=architecture)
+    data = atomic.read_bytes(source, limit=protocol.STATISTICS_LIMIT)
+    encoder = home.encoder_id()
+    with Store.open(home) as store:
+        witness = Witness.of(home, store)
+        own = intake.accept_file(store, data, encoder=encoder, witness=witness, now=time.time())
+        intake.check_used(own)
+        memory = intake.memory(store, encoder=encoder, apart_from=own.site)
+        checkpoint = witness.attest(store.site(own.site))
+    request_id = secrets.token_hex(16)
+    package = make(
+        home,
+        intake.open_release(own),
+        memory,
+        request_id,
+    )
+    # Without the checkpoint the plant could not know that it was cosigned.
+    package = weights_package.with_checkpoint(package, checkpoint)
+    atomic.write_bytes(out, package)
+    return Made(
+        site=own.site,
+        request_id=request_id,
+        release_id=own.release_id,
+        memory=len(memory),
+        bytes=len(package),
+    )

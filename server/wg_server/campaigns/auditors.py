@@ -1,0 +1,219 @@
+"""What a server tells auditors: its keys, the newest checkpoints, and every file that it received.
+
+An auditor of a plant's ledger needs something that the plant cannot choose: how far the ledger went
+(a cosigned checkpoint), what arrived here (the files), and which ledgers the site had. All of it is
+the server's word; checkpoints and files bear the plant's signatures as well.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wg_common import atomic
+from wg_common.errors import ConfigError
+from wg_common.ledger import auditor_record
+from wg_common.ledger import note as notes
+from wg_common.ledger.auditor_record import LogRecord, ServerRecord, SiteRecord
+from wg_common.wire import canonical, signing
+from wg_server.fleet.endpoints import Witness
+from wg_server.fleet.enrolment import witness_name
+from wg_server.site import pki
+from wg_server.site.home import ServerHome
+from wg_server.store import succession
+from wg_server.store.sites import Site, Store
+from wg_server.store.succession import SeenLog
+from wg_server.zoo import contributions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteKey:
+    """A site's ledger: name of the site, origin, key in hex, and the same as a verifier key."""
+
+    site: str
+    state: str
+    ledger_origin: str
+    ledger_key: str
+    ledger_vkey: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerKeys:
+    """Public halves that others verify with; all but names in hex.
+
+    Attributes:
+        server: The server's name.
+        ca_sha256: SHA-256 of the certificate authority's certificate (DER).
+        signing_key: Signs weights packages.
+        witness_name: Key name of the server as a witness.
+        witness_key: Cosigns ledgers.
+        witness_vkey: The same, as a verifier key (c2sp.org/signed-note).
+        encoder: SHA-256 of the public encoder package; empty before ``zoo build``.
+        sites: Of every site that enrolled.
+    """
+
+    server: str
+    ca_sha256: str
+    signing_key: str
+    witness_name: str
+    witness_key: str
+    witness_vkey: str
+    encoder: str
+    sites: tuple[SiteKey, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """What an export holds of one site.
+
+    Attributes:
+        site: Its name.
+        files: How many files came from it.
+        logs: How many ledgers it had.
+        succession: What is said of the one in use.
+        checkpoint_size: How many of its entries were cosigned; zero if it never was.
+    """
+
+    site: str
+    files: int
+    logs: int
+    succession: str
+    checkpoint_size: int
+
+
+def server_keys(home: ServerHome) -> ServerKeys:
+    """The keys of a home.
+
+    Raises:
+        ConfigError: The home is not initialised.
+    """
+    config = home.config()
+    name = witness_name(config)
+    witness = signing.public_bytes(signing.load(home.witness_key))
+    with Store.open(home) as store:
+        sites = [site for site in store.sites() if site.ledger_origin]
+    return ServerKeys(
+        server=config.name,
+        ca_sha256=pki.fingerprint(pki.load_certificate(home.ca_cert)),
+        signing_key=signing.public_bytes(signing.load(home.signing_key)).hex(),
+        witness_name=name,
+        witness_key=witness.hex(),
+        witness_vkey=notes.vkey(name, notes.COSIGNATURE, witness),
+        encoder=home.encoder_id() if home.encoder.is_file() else "",
+        sites=tuple(
+            SiteKey(
+                site=site.name,
+                state=site.state,
+                ledger_origin=site.ledger_origin,
+                ledger_key=site.ledger_key,
+                ledger_vkey=notes.vkey(
+                    site.ledger_origin, notes.ED25519, bytes.fromhex(site.ledger_key)
+                ),
+            )
+            for site in sites
+        ),
+    )
+
+
+def newest_checkpoint(home: ServerHome, site: str) -> bytes:
+    """The newest checkpoint of a site's ledger, cosigned as of now: no larger one was seen.
+
+    Raises:
+        ConfigError: There is no such site, or its ledger was never cosigned.
+    """
+    with Store.open(home) as store:
+        return Witness.of(home, store).attest(store.site(site))
+
+
+def export(home: ServerHome, out: Path, names: Sequence[str] = ()) -> list[Exported]:
+    """Write a folder for auditors; see ``wg_common.ledger.auditor_record``.
+
+    Args:
+        home: The server's home.
+        out: The folder; must be empty or missing.
+        names: Sites; all that enrolled if none is named.
+
+    Raises:
+        ConfigError: The folder holds something, or a site is not known or never enrolled.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"{out}: expected an empty folder, or none")
+    config = home.config()
+    done, records = [], []
+    with Store.open(home) as store:
+        witness = Witness.of(home, store)
+        sites = [store.site(name) for name in sorted(set(names))] or store.sites()
+        logs = store.logs()
+        for site in sites:
+            if site.name not in logs:
+                if names:
+                    raise ConfigError(f"site {site.name}: {site.state}, it never enrolled")
+                continue
+            folder = out / site.name
+            size = 0
+            if store.witnessed(site.ledger_origin) is not None:
+                checkpoint = witness.attest(site)
+                atomic.write_bytes(folder / auditor_record.CHECKPOINT_FILE, checkpoint)
+                size = succession.size_of(checkpoint)
+            record = _record(site, logs[site.name])
+            records.append(record)
+            done.append(
+                Exported(
+                    site=site.name,
+                    files=_write_files(home, store, site, folder),
+                    logs=len(record.logs),
+                    succession=record.logs[-1].succession,
+                    checkpoint_size=size,
+                )
+            )
+    whole = ServerRecord(
+        server=config.name,
+        made=int(time.time()),
+        witness_name=witness.name,
+        witness_key=signing.public_bytes(witness.public_key).hex(),
+        sites=tuple(records),
+    )
+    atomic.write_bytes(out / auditor_record.SITES_FILE, auditor_record.encode(whole))
+    return done
+
+
+def _record(site: Site, logs: Sequence[SeenLog]) -> SiteRecord:
+    """Logs of a site, the one in use last. One on which nothing was released says nothing."""
+    in_use = [seen for seen in logs if seen.origin == site.ledger_origin]
+    earlier = [seen for seen in logs if seen not in in_use and succession.released(seen)]
+    rows = [
+        (seen, succession.judge(seen.origin, [*earlier[: index + 1]]))
+        for index, seen in enumerate(earlier)
+    ]
+    rows += [(seen, succession.judge(seen.origin, logs)) for seen in in_use]
+    return SiteRecord(
+        site=site.name,
+        state=site.state,
+        logs=tuple(
+            LogRecord(
+                origin=seen.origin,
+                key=seen.key,
+                checkpoint=(seen.checkpoint or b"").decode(),
+                first_seen=int(seen.first_seen),
+                succession=said,
+            )
+            for seen, said in rows
+        ),
+    )
+
+
+def _write_files(home: ServerHome, store: Store, site: Site, folder: Path) -> int:
+    """Statistics files and contributions of a site, as they came."""
+    count = 0
+    for release in store.releases(site.name):
+        name = canonical.sha256_hex(release.data)[:32]
+        atomic.write_bytes(folder / f"{name}.wgs", release.data)
+        count += 1
+    for record in contributions.stored(home.zoo):
+        if record.site == site.name:
+            data = contributions.file(home.zoo, record)
+            atomic.write_bytes(folder / f"{record.sha256[:32]}{contributions.SUFFIX}", data)
+            count += 1
+    return count

@@ -1,0 +1,218 @@
+"""Taking a release in: signature, ledger coverage, whether it is what was asked for, and plausible.
+
+The same function behind both paths. Over the network the checkpoint was cosigned before the
+release was sent. A file from a site without a network carries the consistency proof instead, and
+the checkpoint is cosigned here, by the same memory.
+
+A release that cannot be what it says (``plausibility``) was made and charged all the same: it is
+kept, in quarantine, where it enters nobody's weights until the operator says so.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from wg_common import numbers
+from wg_common.errors import ConfigError, VerificationError, WgError
+from wg_common.ledger import checkpoint as checkpoints
+from wg_common.ledger import proof, verify
+from wg_common.ledger.note import Note
+from wg_common.privacy.statistics import NoisyStatistics
+from wg_common.wire import signing, statistics_file
+from wg_common.wire.statistics_file import CoveredStatistics, StatisticsManifest
+from wg_server.campaigns import plausibility
+from wg_server.fleet.endpoints import Witness
+from wg_server.site.home import WitnessPolicy
+from wg_server.store import quarantine
+from wg_server.store.sites import Site, Store, StoredRelease
+
+log = logging.getLogger(__name__)
+
+QUARANTINED = "quarantined"
+"""Why a site's part of a campaign ended: its release is kept, and not used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a release must be under: an encoder and a privacy guarantee."""
+
+    encoder: str
+    epsilon: str
+    delta: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A release, opened."""
+
+    manifest: StatisticsManifest
+    statistics: NoisyStatistics
+
+
+def accept(site: Site, data: bytes, asked: Asked, *, witness: Witness, now: float) -> StoredRelease:
+    """Verify a covered release of a site against what it was asked.
+
+    Raises:
+        DecodeError: The bytes are not a covered release.
+        VerificationError: It is not signed, not covered by a witnessed ledger, or not what was
+            asked for.
+    """
+    covered = statistics_file.decode_covered(data)
+    found = _open(site, covered, witness.name, witness.public_key)
+    _check_witnesses(site, covered, witness)
+    for field, got, want in (
+        ("encoder", found.manifest.schema.encoder, asked.encoder),
+        ("epsilon", numbers.exact(found.manifest.epsilon), numbers.exact(asked.epsilon)),
+        ("delta", numbers.exact(found.manifest.delta), numbers.exact(asked.delta)),
+    ):
+        if got != want:
+            raise VerificationError(f"release of {site.name}: {field} is {got}, asked was {want}")
+    return _stored(site, data, found, now)
+
+
+def accept_file(
+    store: Store, data: bytes, *, encoder: str, witness: Witness, now: float
+) -> StoredRelease:
+    """Verify a release that came as a file, witness its ledger if nobody did, and keep it.
+
+    Whether it is ``used`` is for the caller to look at.
+
+    Raises:
+        ConfigError: The site is not enrolled.
+        DecodeError: The bytes are not a covered release.
+        VerificationError: It does not hold, or is of another encoder.
+        WitnessRefused: The site's ledger contradicts what was seen of it before.
+    """
+    covered = statistics_file.decode_covered(data)
+    manifest = verify.read_manifest(covered.release)
+    site = store.site(manifest.site)
+    if site.state != "enrolled":
+        raise ConfigError(f"site {site.name}: {site.state}, expected enrolled")
+    if manifest.schema.encoder != encoder:
+        raise VerificationError(
+            f"release of {site.name}: encoder {manifest.schema.encoder[:16]}…, this server's is"
+            f" {encoder[:16]}…"
+        )
+    if verify.is_cosigned(covered, witness.name, witness.public_key):
+        found = _open(site, covered, witness.name, witness.public_key)
+        _check_witnesses(site, covered, witness)
+    else:
+        found = _open(site, covered, None, None)
+        _check_witnesses(site, covered, witness)
+        known = store.find_release(manifest.release_id)
+        if known is None or known.data != data:
+            witness.countersign_file(site, verify.witness_requests(covered))
+    return store.add_release(_stored(site, data, found, now))
+
+
+def open_release(stored: StoredRelease) -> Release:
+    """Open a release that was verified when it came.
+
+    Raises:
+        DecodeError: The store is damaged.
+        VerificationError: The store is damaged.
+    """
+    covered = statistics_file.decode_covered(stored.data)
+    key = signing.public_from_bytes(bytes.fromhex(stored.signing_key))
+    return Release(*statistics_file.decode_release(covered.release, key))
+
+
+def check_used(release: StoredRelease) -> None:
+    """Refuse a release that is not to be used.
+
+    Raises:
+        VerificationError: It is in quarantine, or was rejected.
+    """
+    if not release.used:
+        said = "; ".join(release.reasons.splitlines()) or "no reason is on record"
+        raise VerificationError(
+            f"release {release.release_id} of {release.site}: {release.standing}: {said}."
+            " 'wg-server releases accept' lets it be used"
+        )
+
+
+def memory(store: Store, *, encoder: str, apart_from: str) -> Sequence[Release]:
+    """Other sites' newest releases that are used, opened.
+
+    Releases that came before there was a test are tested first. One that cannot be opened any more
+    is left out, and named in the log.
+    """
+    quarantine.examine_untested(store, lambda stored: _reasons(open_release(stored)))
+    opened = []
+    for stored in store.memory(encoder=encoder, apart_from=apart_from):
+        try:
+            opened.append(open_release(stored))
+        except WgError as error:
+            log.error("release %s of %s is left out: %s", stored.release_id, stored.site, error)
+    return opened
+
+
+def _check_witnesses(site: Site, covered: CoveredStatistics, witness: Witness) -> None:
+    """Whether as many witnesses cosigned as ``server.yaml`` wants, this server counted as one.
+
+    Raises:
+        VerificationError: They did not.
+    """
+    for text in (covered.charge_proof, covered.release_proof):
+        note = proof.decode(text, what="proof").note
+        found = 1 + sum(_cosigned(note, each) for each in witness.others)
+        if found < witness.quorum:
+            raise VerificationError(
+                f"release of {site.name}: its ledger is cosigned by {found} known witnesses,"
+                f" expected {witness.quorum}"
+            )
+
+
+def _cosigned(note: Note, witness: WitnessPolicy) -> bool:
+    key = signing.public_from_bytes(bytes.fromhex(witness.key))
+    try:
+        checkpoints.verify_cosignature(note, witness.name, key)
+    except VerificationError:
+        return False
+    return True
+
+
+def _open(
+    site: Site,
+    covered: CoveredStatistics,
+    witness_name: str | None,
+    witness_key: Ed25519PublicKey | None,
+) -> Release:
+    key = signing.public_from_bytes(bytes.fromhex(site.signing_key))
+    found = Release(*statistics_file.decode_release(covered.release, key))
+    if found.manifest.site != site.name:
+        raise VerificationError(f"release of {site.name}: it names site {found.manifest.site!r}")
+    verify.verify_covered(
+        covered,
+        ledger_origin=site.ledger_origin,
+        ledger_key=signing.public_from_bytes(bytes.fromhex(site.ledger_key)),
+        witness_name=witness_name,
+        witness_key=witness_key,
+    )
+    return found
+
+
+def _reasons(found: Release) -> str:
+    return "\n".join(plausibility.reasons(found.statistics))
+
+
+def _stored(site: Site, data: bytes, found: Release, now: float) -> StoredRelease:
+    said = _reasons(found)
+    if said:
+        log.error("release %s of %s: quarantined: %s", found.manifest.release_id, site.name, said)
+    return StoredRelease(
+        release_id=found.manifest.release_id,
+        site=site.name,
+        encoder=found.manifest.schema.encoder,
+        epsilon=found.manifest.epsilon,
+        delta=found.manifest.delta,
+        received=now,
+        signing_key=site.signing_key,
+        data=data,
+        standing="quarantined" if said else "plausible",
+        reasons=said,
+    )

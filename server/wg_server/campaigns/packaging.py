@@ -1,0 +1,105 @@
+"""Making a weights package for one site: generate, fill in the manifest, sign.
+
+The only place of the server, beside zoo and training, that needs torch; it is imported when the
+first package is made, so that serving starts fast.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+import time
+from collections.abc import Sequence
+
+from wg_common.errors import ConfigError
+from wg_common.wire import signing, weights_package
+from wg_common.wire.weights_package import Candidate, WeightsManifest
+from wg_server.campaigns.intake import Release
+from wg_server.generator.evaluation import gate
+from wg_server.site.home import ServerHome
+
+log = logging.getLogger(__name__)
+
+
+def make_package(
+    home: ServerHome,
+    own: Release,
+    memory: Sequence[Release],
+    request_id: str,
+    *,
+    accept_generator: str = "",
+    architecture: str = "",
+) -> bytes:
+    """Generate candidates for the site of ``own`` and pack them, signed.
+
+    Args:
+        home: The server's home, with a trained generator.
+        own: The site's own release.
+        memory: Releases of other sites; free post-processing of what they released.
+        request_id: Logical id of the delivery; also the seed, so that the same request over the
+            same releases gives the same weights.
+        accept_generator: Id of a generator that the operator accepts whatever its card says.
+        architecture: Of the weights; empty for what ``server.yaml`` says, or else a head.
+
+    Raises:
+        ConfigError: There is no trained generator of this architecture.
+        PolicyRefused: Its model card fails, and it is not accepted by name.
+        VerificationError: The model card is another generator's.
+    """
+    from wg_common.nets import registry
+    from wg_server.generator.heads import generate as generation  # torch is slow to import
+    from wg_server.generator.networks import generate as networks
+
+    config = home.config()
+    wanted = architecture or config.architecture
+    gate.clear(home, accept=accept_generator, architecture=wanted)
+    heads = generation.load_generator(home.generator)
+    labels = own.manifest.schema.labels
+    releases = [generation.Memory(release.manifest.site, release.statistics) for release in memory]
+    seed, samples = int(request_id[:8], 16), config.samples
+    if gate.is_whole(wanted):
+        generator = networks.load_networks(home.networks, heads)
+        generated = networks.generate_networks(
+            generator, wanted, own.statistics, releases, labels, samples=samples, seed=seed
+        )
+        made_by, plan = generator.id, registry.known(wanted).widest(generator.parts.weight_plan)
+    else:
+        if wanted not in ("", heads.parts.architecture):
+            raise ConfigError(
+                f"architecture {wanted}: the home's generator makes {heads.parts.architecture}"
+            )
+        generated = generation.generate(
+            heads, own.statistics, releases, labels, samples=samples, seed=seed
+        )
+        made_by, plan, wanted = heads.id, registry.HEAD_PLAN, heads.parts.architecture
+    for alarm in generated.report.alarms:
+        log.warning("package for %s: %s", own.manifest.site, alarm)
+    tensors = weights_package.pack_tensors(
+        {candidate.name: candidate.tensors for candidate in generated.candidates}
+    )
+    now = int(time.time())
+    manifest = WeightsManifest(
+        package_id=secrets.token_hex(16),
+        request_id=request_id,
+        site=own.manifest.site,
+        architecture=wanted,
+        plan=plan,
+        encoder=own.manifest.schema.encoder,
+        generator=made_by,
+        labels=labels,
+        own_release=own.manifest.release_id,
+        memory_releases=tuple(release.manifest.release_id for release in memory),
+        candidates=tuple(
+            Candidate(
+                name=candidate.name,
+                source=candidate.source,
+                nearest_zoo_distance=str(candidate.nearest_zoo_distance),
+            )
+            for candidate in generated.candidates
+        ),
+        tensors_sha256=hashlib.sha256(tensors).hexdigest(),
+        created=now,
+        expires=now + config.package_days * 86400,
+    )
+    return weights_package.encode(manifest, tensors, signing.load(home.signing_key))

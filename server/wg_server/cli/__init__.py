@@ -1,0 +1,1 @@
+"""The commands of ``wg-server``: one module for each group of commands."""

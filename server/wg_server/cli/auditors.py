@@ -1,0 +1,88 @@
+"""``wg-server checkpoint``, ``keys`` and ``export``: for auditors. A server may run meanwhile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from wg_common import atomic, cli
+from wg_common.ledger.auditor_record import BUDGET_UNKNOWN
+from wg_common.wire import canonical
+from wg_server.cli.options import home_option
+from wg_server.site.home import ServerHome
+
+
+@click.command()
+@home_option
+@click.argument("site")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The file to write.")
+@cli.json_option
+def checkpoint(root: Path, site: str, out: Path | None, as_json: bool) -> None:
+    """Print the newest checkpoint of SITE's ledger, cosigned as of now.
+
+    An auditor gives it to 'wg-audit verify --checkpoint': a ledger that is older is found out.
+    """
+    from wg_server.campaigns import auditors
+    from wg_server.store import succession
+
+    found = auditors.newest_checkpoint(ServerHome(root), site)
+    if out is not None:
+        atomic.write_bytes(out, found)
+    size = succession.size_of(found)
+    if as_json:
+        cli.emit({"site": site, "size": size, "checkpoint": found.decode()})
+    elif out is None:
+        cli.say(found.decode().rstrip("\n"))
+    else:
+        cli.say(f"{out}: ledger of {site} up to entry {size - 1}")
+
+
+@click.command()
+@home_option
+@cli.json_option
+def keys(root: Path, as_json: bool) -> None:
+    """Print the keys that plants, witnesses and auditors verify with. None is secret."""
+    from wg_server.campaigns import auditors
+
+    found = auditors.server_keys(ServerHome(root))
+    if as_json:
+        cli.emit(canonical.to_builtins(found))
+        return
+    cli.say(f"server       {found.server}")
+    cli.say(f"CA           {found.ca_sha256}")
+    cli.say(f"packages     {found.signing_key}")
+    cli.say(f"encoder      {found.encoder or 'none yet'}")
+    cli.say(f"witness      --witness-key {found.witness_name}={found.witness_key}")
+    for site in found.sites:
+        cli.say(f"{site.site:12} --ledger-key {site.ledger_key}  ({site.ledger_origin})")
+
+
+@click.command()
+@home_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="The folder to write; empty or new.",
+)
+@click.argument("sites", nargs=-1)
+@cli.json_option
+def export(root: Path, out: Path, sites: tuple[str, ...], as_json: bool) -> None:
+    """Write what an auditor needs of SITES (default: all): keys, checkpoints, received files.
+
+    An auditor gives the folder to 'wg-audit verify --server'.
+    """
+    from wg_server.campaigns import auditors
+
+    done = auditors.export(ServerHome(root), out, sites)
+    if as_json:
+        cli.emit(canonical.to_builtins(done))
+        return
+    for each in done:
+        unknown = "  BUDGET UNKNOWN" if each.succession == BUDGET_UNKNOWN else ""
+        cli.say(
+            f"{each.site:24} {each.checkpoint_size} ledger entries cosigned, {each.files} files,"
+            f" {each.logs} ledgers{unknown}"
+        )
+    cli.say(f"{out}: {len(done)} sites")

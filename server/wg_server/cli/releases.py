@@ -1,0 +1,73 @@
+"""``wg-server releases``: what is in quarantine, why, and the operator's word on it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from wg_common import cli
+from wg_server.cli.options import home_option, when
+from wg_server.site.home import ServerHome
+
+if TYPE_CHECKING:
+    from wg_server.store.sites import Standing
+
+
+@click.group()
+def releases() -> None:
+    """List releases; accept or reject those in quarantine."""
+
+
+@releases.command("list")
+@home_option
+@click.option("--all", "everything", is_flag=True, help="Those that are used, too.")
+@cli.json_option
+def list_releases(root: Path, everything: bool, as_json: bool) -> None:
+    """List releases that are not used, newest first, and why."""
+    from wg_server.store import quarantine
+    from wg_server.store.sites import Store
+
+    standings: tuple[Standing, ...] = () if everything else ("untested", "quarantined", "rejected")
+    with Store.open(ServerHome(root)) as store:
+        found = quarantine.notes(store, *standings)
+    if as_json:
+        cli.emit([asdict(note) | {"reasons": note.reasons.splitlines()} for note in found])
+        return
+    for note in found:
+        cli.say(f"{note.release_id}  {note.site:24} {note.standing:11} {when(note.received)}")
+        for reason in note.reasons.splitlines():
+            cli.say(f"  {cli.printable(reason)}")
+
+
+@releases.command()
+@home_option
+@click.argument("release_id", metavar="ID")
+@cli.json_option
+def accept(root: Path, release_id: str, as_json: bool) -> None:
+    """Let a release be used, whatever was found in it."""
+    _judge(root, release_id, "accepted", as_json)
+
+
+@releases.command()
+@home_option
+@click.argument("release_id", metavar="ID")
+@cli.json_option
+def reject(root: Path, release_id: str, as_json: bool) -> None:
+    """Let a release be used for nobody. Packages that are made already are not taken back."""
+    _judge(root, release_id, "rejected", as_json)
+
+
+def _judge(root: Path, release_id: str, standing: Standing, as_json: bool) -> None:
+    from wg_server.store import quarantine
+    from wg_server.store.sites import Store
+
+    with Store.open(ServerHome(root)) as store:
+        quarantine.judge(store, release_id, standing)
+        site = store.release(release_id).site
+    if as_json:
+        cli.emit({"release_id": release_id, "site": site, "standing": standing})
+    else:
+        cli.say(f"release {release_id} of {site}: {standing}")

@@ -1,0 +1,110 @@
+"""``wg-server train``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wg_common import cli
+from wg_server.generator.pipeline import train as run_training
+from wg_server.generator.plan import read_plan
+from wg_server.generator.training import compute, distributed
+from wg_server.site.home import ServerHome
+from wg_server.zoo import devices
+
+
+@click.command()
+@click.option(
+    "--home", type=click.Path(path_type=Path), required=True, help="The server's home folder."
+)
+@click.option(
+    "--plan",
+    type=click.Path(path_type=Path),
+    help="Plan file, or the name of a packaged plan: default, demo.",
+)
+@click.option(
+    "--device",
+    type=click.Choice(devices.NAMES),
+    default="auto",
+    help="What trains; auto is CUDA where there is a card.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(compute.PRECISIONS),
+    default="auto",
+    help="Of the network's forward pass; auto is bf16 on a card that has it, fp32 elsewhere.",
+)
+@click.option(
+    "--rank-timeout",
+    "wait",
+    type=click.FloatRange(1, 86400),
+    default=distributed.SECONDS,
+    show_default=True,
+    help="Seconds that a process waits for the others at a step, under torchrun.",
+)
+@cli.json_option
+def train(
+    home: Path, plan: Path | None, device: str, precision: str, wait: float, as_json: bool
+) -> None:
+    """Train the generator on the zoo; interrupted, it goes on where it stopped.
+
+    Under torchrun several processes train together; the first one writes and speaks.
+    """
+    wanted = read_plan(plan)
+    place = ServerHome(home)
+    seat = distributed.read_seat(os.environ)
+    speaks = seat.rank == 0
+    with contextlib.ExitStack() as shown:
+        bar = shown.enter_context(cli.progress("train", wanted.steps)) if speaks else None
+        card = run_training(
+            place,
+            wanted,
+            progress=bar.update if bar is not None else _nothing,
+            device=device,
+            precision=precision,
+            seat=seat,
+            wait=wait,
+        )
+    if not speaks:
+        return
+    if as_json:
+        cli.emit(card)
+        return
+    cli.say(f"generator {card['generator']}")
+    for line in _table(card):
+        cli.say(line)
+    cli.say(f"model card {place.model_card}")
+    if card["networks"] is not None:
+        cli.say(f"whole networks {card['networks']['generator']}")
+        for line in _table(card["networks"]):
+            cli.say(line)
+        cli.say(f"model card {place.networks_card}")
+
+
+def _nothing(_done: int, _detail: str) -> None:
+    """Progress of a process that does not speak."""
+
+
+def _table(card: dict[str, Any]) -> list[str]:
+    lines = []
+    for name, rows in card["scenarios"].items():
+        lines.append(f"{name} (families never seen):")
+        for method, row in sorted(rows.items(), key=lambda item: -item[1]["accuracy"]):
+            lines.append(f"  {method:20} {row['accuracy']:.3f} +- {row['error']:.3f}")
+    lines += [f"loses: {line}" for line in card["loses"]] or ["loses nowhere by over a point"]
+    lines += [f"alarm: {line}" for line in card["alarms"]]
+    for check in card["checks"]:
+        lines.append(
+            f"{'passes' if check['passed'] else 'FAILS'}: {check['name']}: {check['value']:.4g},"
+            f" required {check['relation']} {check['bound']:g}"
+        )
+    if not card["passes"]:
+        lines.append(
+            "the card fails: serve, campaign and generate refuse this generator, unless it is"
+            f" accepted by name: --accept-generator {card['generator'][:16]}"
+        )
+    return lines

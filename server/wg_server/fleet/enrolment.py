@@ -1,0 +1,215 @@
+"""The enrolment listener: two routes, open to anybody, that lead nowhere without a join token.
+
+``GET /wg/v1/ca`` gives the CA certificate, which the plant trusts only by the hash in its token.
+``POST /wg/v1/enrol`` spends the token: one certificate for keys that were made at the plant.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import logging
+import secrets
+import time
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from wg_common import typed
+from wg_common.errors import DecodeError, RefusedError
+from wg_common.ledger import witness
+from wg_common.ledger.witness import WitnessFork, WitnessRefused, WitnessRequest, WitnessState
+from wg_common.wire import canonical, protocol, signing
+from wg_common.wire.protocol import EnrolmentReply, EnrolmentRequest, JoinToken
+from wg_server.fleet.guards import BodyLimit
+from wg_server.fleet.tries import Tries, network_of
+from wg_server.site import pki
+from wg_server.site.home import ServerConfig, ServerHome
+from wg_server.store import succession
+from wg_server.store.sites import Site, Store, hash_secret
+from wg_server.store.succession import Beginning
+
+log = logging.getLogger(__name__)
+
+CA_PATH = "/wg/v1/ca"
+TRIES_AN_ADDRESS = 60
+"""Most enrolment requests of one address (IPv6: of one /64) in a minute."""
+TRIES_A_TOKEN = 10
+"""Most enrolment requests with one token in a minute, from wherever. Its secret has 256 bits: this
+bounds work, not guessing."""
+ADDRESSES_LIMIT = 4096
+"""Most addresses whose tries are remembered."""
+_PEM = "application/x-pem-file"
+
+
+def make_token(
+    home: ServerHome, store: Store, site: str, seconds: float, *, replace: bool = False
+) -> JoinToken:
+    """Make a one-time join token for a site; only its hash is kept.
+
+    Raises:
+        DecodeError: The site's name is none.
+        ConfigError: The site is enrolled and is not to be replaced, or there is no encoder yet.
+    """
+    protocol.check_site_name(site)
+    encoder = home.encoder_id()  # no encoder: better said now than when the plant comes
+    token = JoinToken(
+        site=site,
+        enrol_url=home.config().enrol_url,
+        ca_sha256=pki.fingerprint(pki.load_certificate(home.ca_cert)),
+        encoder=encoder,
+        secret=secrets.token_hex(32),
+        expires=int(time.time() + seconds),
+    )
+    store.invite(site, token.secret, token.expires, replace=replace)
+    return token
+
+
+class Enrolment:
+    """Enrols sites and renews their certificates."""
+
+    def __init__(self, home: ServerHome, config: ServerConfig, store: Store) -> None:
+        self._home = home
+        self._config = config
+        self._store = store
+        self._life = datetime.timedelta(hours=config.certificate_hours)
+
+    def enrol(self, data: bytes) -> EnrolmentReply:
+        """Answer one enrolment request.
+
+        Raises:
+            DecodeError: A field is not what it claims to be.
+            RefusedError: The token is not good for this.
+        """
+        request = protocol.decode_enrolment(
+            EnrolmentRequest, data, what="enrolment request", limit=protocol.ENROLMENT_LIMIT
+        )
+        protocol.check_site_name(request.site)
+        node_key = pki.check_node_key(request.node_public_key).decode("ascii")
+        for field in ("signing_key", "ledger_key"):
+            try:
+                signing.public_from_bytes(bytes.fromhex(getattr(request, field)))
+            except ValueError as error:
+                raise DecodeError(f"enrolment request: {field}: not hex") from error
+        genesis, predecessor, first = succession.read_first_entry(request)
+
+        def issue() -> tuple[str, float, str]:
+            certificate = pki.issue_client(self._home, request.site, request.csr_pem, self._life)
+            expires = certificate.not_valid_after_utc.timestamp()
+            return pki.fingerprint(certificate), expires, pki.to_pem(certificate)
+
+        witness_key = signing.load(self._home.witness_key)
+        lines: list[bytes] = []
+
+        def cosign(known: bytes | None) -> tuple[bytes, int, None]:
+            state = None if known is None else WitnessState(known)
+            size = state.head.size if state else 0
+            if state and size > 1:
+                return state.checkpoint, size, None
+            signed = witness.countersign(
+                state,
+                WitnessRequest(old_size=size, path=(), note=first).encode(),
+                origin=request.ledger_origin,
+                log_key=signing.public_from_bytes(bytes.fromhex(request.ledger_key)),
+                witness_name=witness_name(self._config),
+                witness_key=witness_key,
+                now=int(now),
+            )
+            lines.append(signed.line)
+            return signed.state.checkpoint, signed.state.head.size, None
+
+        now = time.time()
+        try:
+            certificate_pem = self._store.enrol(
+                request,
+                node_key,
+                now,
+                issue,
+                Beginning(genesis=genesis, predecessor=predecessor, cosign=cosign),
+            )
+        except WitnessRefused as error:
+            if isinstance(error, WitnessFork):
+                found = error.evidence
+                self._store.keep_evidence(request.ledger_origin, found.earlier, found.later, now)
+            raise RefusedError(f"enrolment: ledger: {error}") from error
+        log.info("enrolled %s", request.site)
+        server_key = signing.public_bytes(signing.load(self._home.signing_key))
+        encoder = self._home.read_encoder()
+        return EnrolmentReply(
+            certificate_pem=certificate_pem,
+            ca_pem=pki.to_pem(pki.load_certificate(self._home.ca_cert)),
+            fleet_url=self._config.fleet_url,
+            server_name=self._config.name,
+            server_key=server_key.hex(),
+            witness_name=witness_name(self._config),
+            witness_key=signing.public_bytes(witness_key).hex(),
+            encoder=base64.b64encode(encoder).decode("ascii"),
+            cosignature=b"".join(lines).decode(),
+        )
+
+    def renew(self, site: Site, csr_pem: str) -> str:
+        """A fresh certificate (PEM) for an enrolled site.
+
+        Raises:
+            DecodeError: The request is damaged.
+        """
+        certificate = pki.issue_client(self._home, site.name, csr_pem, self._life)
+        expires = certificate.not_valid_after_utc.timestamp()
+        self._store.add_certificate(site.name, pki.fingerprint(certificate), expires)
+        log.info("renewed the certificate of %s", site.name)
+        return pki.to_pem(certificate)
+
+    def app(self) -> Starlette:
+        """The enrolment listener's application."""
+        of_address = Tries(TRIES_AN_ADDRESS, ADDRESSES_LIMIT)
+        of_token = Tries(TRIES_A_TOKEN, ADDRESSES_LIMIT)
+
+        async def ca(request: Request) -> Response:
+            return Response(self._home.ca_cert.read_bytes(), media_type=_PEM)
+
+        async def enrol(request: Request) -> Response:
+            host = request.client.host if request.client else ""
+            if not of_address.allow(network_of(host)):
+                return PlainTextResponse("too many requests\n", 429)
+            body = await request.body()
+            if not of_token.allow(_secret_of(body)):
+                return PlainTextResponse("too many requests\n", 429)
+            try:
+                reply = await run_in_threadpool(self.enrol, body)
+            except RefusedError as error:
+                log.warning("enrolment refused: %s", error)
+                return PlainTextResponse(f"{error}\n", 403)
+            except DecodeError as error:
+                return PlainTextResponse(f"{error}\n", 400)
+            return Response(canonical.encode(reply), media_type="application/json")
+
+        return Starlette(
+            routes=[
+                Route(CA_PATH, ca, methods=["GET"]),
+                Route(protocol.ENROL_PATH, enrol, methods=["POST"]),
+            ],
+            middleware=[Middleware(BodyLimit, limit=protocol.ENROLMENT_LIMIT, seconds=20.0)],
+        )
+
+
+class _Secret(msgspec.Struct):
+    secret: str = ""
+
+
+def _secret_of(body: bytes) -> str:
+    """A hash of the token's secret in a request, to count its tries by; equal for what is none."""
+    try:
+        secret = typed.decode_json(body, _Secret).secret
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        secret = ""
+    return hash_secret(secret)
+
+
+def witness_name(config: ServerConfig) -> str:
+    """Key name of the server's witness in cosignatures."""
+    return f"{config.name}/witness"

@@ -1,0 +1,39 @@
+"""What a rival may use, and what it answers with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_common.inference.posterior import SiteEvidence
+from wg_server.generator.prior.blup import Prediction, Priors
+from wg_server.generator.prior.retrieval import Memory
+
+Floats = NDArray[np.float64]
+Head = tuple[Floats, Floats]
+"""Weight ``[K, d]`` and bias ``[K]`` of ``features - centre``."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Context:
+    """What a rival may use.
+
+    Attributes:
+        priors: Public second moments.
+        sites: Evidence, own site first.
+        guess: T-BLUP of all sites.
+        memory: The zoo.
+        rng: For rivals that draw.
+    """
+
+    priors: Priors
+    sites: Sequence[SiteEvidence]
+    guess: Prediction
+    memory: Memory
+    rng: np.random.Generator
+
+
+Rival = Callable[[Context], Head]

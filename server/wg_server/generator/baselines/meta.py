@@ -1,0 +1,119 @@
+"""Meta-learned bases: what few-shot learning would deliver in place of generated weights.
+
+For heads over classes with arbitrary names every class is alike before any evidence, so that a
+meta-learned initial head is the base. What can be learnt on the zoo is the space in which a head
+starts and adapts: a linear map of the features, in two ways.
+
+- *Reptile* (Nichol et al., 2018): a map trained together with a fresh head on a few labels of a
+  task; the start moves towards where that ends.
+- *Functional meta-base*: a metric for class deviations, trained through the cross-entropy of
+  held-out records over simulated plants with noise, as the generator is (what MetaOptNet and R2-D2
+  have apart from a solver: Lee et al., CVPR 2019; Bertinetto et al., ICLR 2019).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.special import softmax
+
+from wg_server.generator.baselines.context import Context, Floats, Head
+from wg_server.generator.prior.blup import Priors
+from wg_server.generator.prior.zoo_tasks import ZooTask
+from wg_server.generator.simulation.episodes import Episode
+
+_ROUNDS = 4
+_BATCH = 16
+_INNER = 12
+_OUTER = 0.1
+_SHOTS = (2, 5, 10, 20)
+_SHARPNESS = 12.0
+_HEAD_RATE = 0.2
+_MAP_RATE = 0.02
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Metric:
+    """Prototypes in a learnt metric.
+
+    Attributes:
+        matrix: Symmetric, positive, ``[d, d]``.
+    """
+
+    matrix: Floats
+
+    def __call__(self, context: Context) -> Head:
+        """Rows ``A delta`` and biases ``-delta' A delta / 2`` of T-BLUP's class deviations."""
+        deviations = context.guess.deviations
+        weight = deviations @ self.matrix
+        bias = -0.5 * np.einsum("kd,kd->k", weight, deviations)
+        weight = weight - weight.mean(axis=0)
+        size = float(np.sqrt(np.mean(np.sum(weight**2, axis=1)))) + 1e-12
+        return weight / size, (bias - bias.mean()) / size
+
+    @property
+    def map(self) -> Floats:
+        """The linear map of features whose inner products the metric is, ``[d, d]``."""
+        values, vectors = np.linalg.eigh(self.matrix)
+        return np.asarray(vectors * np.sqrt(np.maximum(values, 0)))
+
+
+def functional_metric(
+    priors: Priors, episodes: Sequence[Episode], rng: np.random.Generator
+) -> Metric:
+    """Train the metric on simulated plants, from the public whitener on."""
+    start = np.linalg.cholesky(priors.whitener / np.trace(priors.whitener) * len(priors.whitener))
+    root = torch.tensor(start, dtype=torch.float32, requires_grad=True)
+    sharpness = torch.tensor(float(np.log(_SHARPNESS)), requires_grad=True)
+    optimiser = torch.optim.Adam([root, sharpness], lr=0.01)
+    steps = _ROUNDS * max(1, len(episodes) // _BATCH)
+    for step in range(steps):
+        optimiser.param_groups[0]["lr"] = 0.01 * (1 - step / steps)
+        matrix = root @ root.T
+        losses = []
+        for index in rng.integers(0, len(episodes), _BATCH):
+            episode = episodes[int(index)]
+            deviations = torch.tensor(episode.guess.deviations, dtype=torch.float32)
+            weight = deviations @ matrix
+            bias = -0.5 * (weight * deviations).sum(dim=1)
+            # Without any evidence deviations are 0: no gradient may come from their length.
+            size = ((weight - weight.mean(dim=0)).square().sum(dim=1).mean() + 1e-9).sqrt()
+            queries = torch.from_numpy(episode.queries - episode.condition.centre)
+            logits = (queries @ weight.T + bias) / size * sharpness.exp()
+            losses.append(F.cross_entropy(logits, torch.from_numpy(episode.answers)))
+        optimiser.zero_grad(set_to_none=True)
+        torch.stack(losses).mean().backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    with torch.no_grad():
+        return Metric((root @ root.T).numpy().astype(np.float64))
+
+
+def reptile(tasks: Sequence[ZooTask], rounds: int, rng: np.random.Generator) -> Metric:
+    """Train the map that heads start from, by Reptile over zoo tasks; plain gradient steps."""
+    d = tasks[0].features.shape[1]
+    start = np.eye(d)
+    for turn in range(rounds):
+        task = tasks[int(rng.integers(len(tasks)))]
+        shots = _SHOTS[int(rng.integers(len(_SHOTS)))]
+        rows = np.concatenate(
+            [
+                rng.permutation(np.flatnonzero(task.y == label))[:shots]
+                for label in range(len(task.labels))
+            ]
+        )
+        x = task.features[rows].astype(np.float64)
+        x = _SHARPNESS * (x - x.mean(axis=0))
+        hot = np.eye(len(task.labels))[task.y[rows]]
+        fast, head = start.copy(), np.zeros((len(task.labels), d))
+        for _ in range(_INNER):
+            seen = x @ fast
+            error = (softmax(seen @ head.T, axis=1) - hot) / len(x)
+            moved = head - _HEAD_RATE * error.T @ seen
+            fast -= _MAP_RATE * x.T @ error @ head
+            head = moved
+        start = start + _OUTER * (1 - turn / rounds) * (fast - start)
+    return Metric(start @ start.T)

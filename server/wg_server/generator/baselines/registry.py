@@ -1,0 +1,70 @@
+"""All rivals by the names that tables use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from wg_server.generator.baselines import closed, meta, prototypes, zoo_rows
+from wg_server.generator.baselines.context import Rival
+from wg_server.generator.prior.blup import Priors
+from wg_server.generator.prior.zoo_tasks import ZooTask
+from wg_server.generator.simulation.episodes import Episode
+
+REPTILE_ROUNDS = 400
+
+RIVALS: Mapping[str, Rival] = {
+    "random": closed.random,
+    "base": closed.base,
+    "closed-form-own": closed.closed_form_own,
+    "closed-form": closed.closed_form,
+    "blend": closed.blend,
+    "cosine-no-counts": prototypes.cosine_without_counts,
+    "pooled-cosine": prototypes.pooled_cosine,
+    "pooled-moved": prototypes.pooled_moved,
+    "retrieval-5nn": zoo_rows.retrieval,
+    "average-weights": zoo_rows.average_weights,
+    "weights-plus-noise": zoo_rows.weights_plus_noise,
+}
+"""Those that need no training."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """Rivals trained on the families that the generator is trained on.
+
+    Attributes:
+        reptile: The map that heads start from.
+        meta_base: The metric of the functional meta-base.
+    """
+
+    reptile: meta.Metric
+    meta_base: meta.Metric
+
+    @property
+    def rivals(self) -> Mapping[str, Rival]:
+        """By name."""
+        return {"reptile": self.reptile, "meta-base": self.meta_base}
+
+
+def train_rivals(
+    priors: Priors,
+    tasks: Sequence[ZooTask],
+    episodes: Sequence[Episode],
+    *,
+    seed: int,
+    rounds: int = REPTILE_ROUNDS,
+) -> Trained:
+    """Train what is to be trained.
+
+    Args:
+        priors: Public second moments.
+        tasks: Zoo tasks of training families.
+        episodes: Simulated plants of training families, with cross-fitted evidence.
+        seed: Of everything random.
+        rounds: Tasks that Reptile sees.
+    """
+    rng = np.random.default_rng((seed, 31))
+    return Trained(meta.reptile(tasks, rounds, rng), meta.functional_metric(priors, episodes, rng))

@@ -1,0 +1,105 @@
+"""Whether a generator may be used: its model card must be its own, and pass its own checks.
+
+The operator may overrule that for one generator, by its id: ``--accept-generator ID``, or
+``accept_generator: ID`` in ``server.yaml``. A card names the hash of the package that it is about,
+so that the card of a better generator does not clear a worse one. It is no protection against an
+operator who edits both: the card is theirs. Needs neither torch nor the package's content.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from wg_common import atomic
+from wg_common.errors import ConfigError, DecodeError, PolicyRefused, VerificationError
+from wg_common.wire import canonical
+from wg_server.generator.evaluation.checks import read_checks
+from wg_server.site.home import ServerHome
+
+log = logging.getLogger(__name__)
+
+CARD_LIMIT = 4 << 20
+PACKAGE_LIMIT = 2 << 30
+ID_LENGTH = 16
+"""Shortest prefix of a generator's id that names it."""
+
+
+def check_acceptance(name: str) -> None:
+    """Check what the operator wrote as a generator's id.
+
+    Raises:
+        ConfigError: It is neither empty nor at least 16 hexadecimal digits.
+    """
+    if name and not (ID_LENGTH <= len(name) <= 64 and set(name) <= set("0123456789abcdef")):
+        raise ConfigError(
+            f"accept_generator: {name!r}, expected {ID_LENGTH} to 64 hexadecimal digits of a"
+            " generator's id"
+        )
+
+
+def is_whole(architecture: str) -> bool:
+    """Whether a generator of whole networks makes it. The registry would need torch."""
+    return bool(architecture) and not architecture.endswith("-head")
+
+
+def clear(home: ServerHome, *, accept: str = "", architecture: str = "") -> str:
+    """Check the home's generator against its model card.
+
+    Args:
+        home: The server's home.
+        accept: Id of a generator that the operator accepts whatever its card says; wins over
+            ``accept_generator`` in ``server.yaml``.
+        architecture: That it is to make; empty for what ``server.yaml`` says, or else a head.
+
+    Returns:
+        The generator's id.
+
+    Raises:
+        ConfigError: There is no generator.
+        PolicyRefused: It has no card, or its card does not pass, and it is not accepted by name.
+        VerificationError: The card is another generator's.
+    """
+    name = accept or home.config().accept_generator
+    check_acceptance(name)
+    whole = is_whole(architecture or home.config().architecture)
+    path = home.networks if whole else home.generator
+    card_path = home.networks_card if whole else home.model_card
+    if not path.is_file():
+        raise ConfigError(f"{path}: no trained generator yet; run 'wg-server train'")
+    identity = canonical.sha256_hex(atomic.read_bytes(path, limit=PACKAGE_LIMIT))
+    if name and identity.startswith(name):
+        log.warning("generator %s: accepted by the operator, whatever its model card says", name)
+        return identity
+    card = _card(card_path, identity)
+    if card.get("generator") != identity:
+        raise VerificationError(
+            f"{card_path}: of generator {str(card.get('generator'))[:16]}, the package is"
+            f" {identity[:16]}"
+        )
+    failed = [str(check) for check in read_checks(card) if not check.passed]
+    if failed:
+        raise PolicyRefused(_refusal(identity, "its model card fails: " + "; ".join(failed)))
+    return identity
+
+
+def _card(path: Path, identity: str) -> dict[str, Any]:
+    if not path.is_file():
+        raise PolicyRefused(_refusal(identity, f"there is no {path}"))
+    data = atomic.read_bytes(path, limit=CARD_LIMIT)
+    try:
+        card = json.loads(data)
+    except ValueError as error:
+        raise DecodeError(f"{path}: not JSON: {error}") from error
+    if not isinstance(card, dict):
+        raise DecodeError(f"{path}: {type(card).__name__}, expected an object")
+    return card
+
+
+def _refusal(identity: str, why: str) -> str:
+    return (
+        f"generator {identity[:16]}: {why}. Train on a larger zoo, or accept it by name:"
+        f" --accept-generator {identity[:16]}"
+    )

@@ -1,0 +1,308 @@
+"""The model card: what a generator is worth on families that it has never seen. Honest by design.
+
+Every method sees the same simulated plants. Accuracies are means over families, errors are
+standard errors clustered by family, and differences are paired. Where the generator loses to a
+rival, the card says so in a list of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from wg_common.inference.posterior import nothing
+from wg_server.generator import baselines
+from wg_server.generator.evaluation import memorisation
+from wg_server.generator.heads import batch as batches
+from wg_server.generator.heads import sampler
+from wg_server.generator.heads.codec import Codec
+from wg_server.generator.heads.denoiser import Batch
+from wg_server.generator.heads.package import Parts
+from wg_server.generator.prior import blup
+from wg_server.generator.prior import retrieval as zoo_memory
+from wg_server.generator.prior.site_statistics import site_evidence
+from wg_server.generator.prior.zoo_tasks import ZooTask
+from wg_server.generator.simulation.episodes import Episode, Plants, Scenario
+
+SCENARIOS: Mapping[str, Scenario] = {
+    "few labels, sisters in memory, epsilon 4": Scenario(
+        epsilon=4.0, shots=5, missing=0, unlabelled=0, silent=0, sister_shots=60, strangers=0
+    ),
+    "few labels, sisters in memory, epsilon 1": Scenario(
+        epsilon=1.0, shots=20, missing=0, unlabelled=0, silent=0, sister_shots=100, strangers=0
+    ),
+    "classes never seen, epsilon 4": Scenario(
+        epsilon=4.0, shots=20, missing=1, unlabelled=0, silent=0, sister_shots=60, strangers=0
+    ),
+    "no labels, epsilon 4": Scenario(
+        epsilon=4.0, shots=20, missing=0, unlabelled=1, silent=0, sister_shots=60, strangers=0
+    ),
+    "alone, epsilon 4": Scenario(
+        epsilon=4.0, shots=20, missing=0, unlabelled=0, silent=0, sisters=0, strangers=0
+    ),
+    "mixed": Scenario(),
+}
+GENERATED = ("network", "sample", "sample-mean")
+SHUFFLED = ("another-plant", "permuted-classes", "shuffled-tokens")
+"""What a condition that is not the plant's own is worth.
+
+``another-plant``: the whole condition, skeleton included, is that of a plant of another family.
+``permuted-classes``: the whole condition with its classes in another order; permuting the classes
+permutes the rows exactly (a test), so that these are the rows in that order.
+``shuffled-tokens``: only the network's tokens are permuted, the skeleton is right.
+"""
+LOSS_MARGIN = 0.01
+_BINS = 15
+
+Head = tuple[NDArray[np.floating], NDArray[np.floating]]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Elsewhere:
+    """Weights made for another plant."""
+
+    family: str
+    head: Head
+    centre: Floats
+
+
+def accuracy(episode: Episode, head: Head) -> float:
+    """Share of an episode's held-out records that a head on ``features - centre`` gets right."""
+    return float((_logits(episode, head).argmax(axis=1) == episode.answers).mean())
+
+
+def heads(
+    parts: Parts, trained: Mapping[str, baselines.Rival], episode: Episode, rng: np.random.Generator
+) -> dict[str, Head]:
+    """Heads of all methods for one episode."""
+    k, d = len(episode.labels), parts.denoiser.config.dimension
+    sites = [
+        nothing(k, d) if release is None else site_evidence(release, episode.labels)
+        for release in episode.releases
+    ]
+    context = baselines.Context(parts.priors, sites, episode.guess, parts.memory, rng)
+    methods = {**baselines.RIVALS, **trained}
+    found: dict[str, Head] = {name: rival(context) for name, rival in methods.items()}
+    batch = batches.collate([episode.condition])
+    many = batches.collate([episode.condition] * 8)
+    with torch.inference_mode():
+        found["network"] = _first(parts, batch, sampler.deterministic(parts.denoiser, batch))
+        noise = sampler.label_noise(episode.labels, parts.codec.latent, 8, 1)
+        latent = sampler.sample(parts.denoiser, many, noise)
+        found["sample"] = _first(parts, batch, latent[:1])
+        found["sample-mean"] = _first(parts, batch, latent.mean(dim=0, keepdim=True))
+        turned = _shuffle(batch, rng)
+        found["shuffled-tokens"] = _first(
+            parts, batch, sampler.deterministic(parts.denoiser, turned)
+        )
+    weight, bias = found["network"]
+    order = np.roll(np.arange(k), int(rng.integers(1, k)))
+    found["permuted-classes"] = weight[order], bias[order]
+    return found
+
+
+def evaluate(
+    parts: Parts,
+    trained: Mapping[str, baselines.Rival],
+    plants: Plants,
+    *,
+    episodes: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Scores of all methods in all scenarios, with calibration and the list of losses."""
+    table: dict[str, Any] = {}
+    calibration: dict[str, float] = {}
+    losses: list[str] = []
+    for number, (name, scenario) in enumerate(SCENARIOS.items()):
+        rng = np.random.default_rng((seed, 21, number))
+        scores: dict[str, list[float]] = {}
+        families: list[str] = []
+        chances: list[tuple[Floats, NDArray[np.bool_]]] = []
+        # One plant ahead, so that the first too has another plant.
+        last = _elsewhere(parts, plants.draw(rng, scenario))
+        elsewhere = {last.family: last}
+        for _ in range(episodes):
+            episode = plants.draw(rng, scenario)
+            families.append(episode.family)
+            found = heads(parts, trained, episode, rng)
+            others = [o for family, o in elsewhere.items() if family != episode.family]
+            if others:
+                chosen = others[int(rng.integers(len(others)))]
+                found["another-plant"] = _transplant(chosen, episode)
+            else:
+                found["another-plant"] = found["permuted-classes"]
+            elsewhere[episode.family] = _Elsewhere(
+                episode.family, found["network"], episode.guess.centre
+            )
+            for method, head in found.items():
+                scores.setdefault(method, []).append(accuracy(episode, head))
+            chances.append(_confidence(parts, episode, found["network"]))
+        rows = {method: _row(np.array(values), families) for method, values in scores.items()}
+        reference = np.array(scores["network"])
+        for method, values in scores.items():
+            gain, error = clustered(reference - np.array(values), families)
+            rows[method] |= {"network_minus": gain, "network_minus_error": error}
+            if (method in baselines.RIVALS or method in trained) and gain < -LOSS_MARGIN:
+                losses.append(f"{name}: {-gain:.3f} +- {error:.3f} below {method}")
+        table[name] = rows
+        calibration[name] = calibration_error(
+            np.concatenate([c for c, _ in chances]), np.concatenate([r for _, r in chances])
+        )
+    return {"scenarios": table, "calibration": calibration, "loses": losses}
+
+
+def calibration_error(confidence: Floats, right: NDArray[np.bool_]) -> float:
+    """Expected calibration error over fifteen even bins (Guo et al., ICML 2017).
+
+    Args:
+        confidence: Largest probability of each record, ``[n]``.
+        right: Whether that class was right, ``[n]``.
+    """
+    bins = np.minimum((confidence * _BINS).astype(np.int64), _BINS - 1)
+    count = np.bincount(bins, minlength=_BINS)
+    gap = np.bincount(bins, confidence - right, minlength=_BINS)
+    return float(np.abs(gap).sum() / count.sum())
+
+
+def copies(
+    parts: Parts,
+    tasks: Sequence[ZooTask],
+    episodes: Sequence[Episode],
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    """The copy test on generated heads, on rivals, and on a planted memoriser.
+
+    Args:
+        parts: The generator.
+        tasks: The zoo tasks that it remembers.
+        episodes: Simulated plants of families left out.
+        rng: Of noise.
+    """
+    calibration = memorisation.calibrate(parts.memory, tasks, rng)
+    groups: dict[str, list[Floats]] = {}
+    for episode in episodes:
+        found = heads(parts, {}, episode, rng)
+        made = [np.asarray(found[name][0], dtype=np.float64) for name in GENERATED]
+        groups.setdefault("generated", []).extend(made)
+        for name in ("weights-plus-noise", "closed-form", "blend"):
+            groups.setdefault(name, []).append(np.asarray(found[name][0], dtype=np.float64))
+        groups.setdefault("planted_memoriser", []).append(
+            memorisation.memorise(parts.memory, episode.guess.deviations, calibration.noise, rng)
+        )
+        groups.setdefault("trained_weights", []).append(
+            np.asarray(episode.target_weight, dtype=np.float64)
+        )
+    document: dict[str, Any] = {"calibration": asdict(calibration)}
+    for name, group in groups.items():
+        document[name] = asdict(memorisation.examine(parts.memory, calibration, group))
+    return document
+
+
+def diversity(parts: Parts, episodes: Sequence[Episode]) -> dict[str, float]:
+    """Novelty of samples against the zoo, and their distance from each other."""
+    second = parts.memory.second.numpy().astype(np.float64)
+    novel, between = [], []
+    for episode in episodes:
+        many = batches.collate([episode.condition] * 4)
+        with torch.inference_mode():
+            noise = sampler.label_noise(episode.labels, parts.codec.latent, 4, 2)
+            weight, _ = sampler.decode(
+                parts.codec, many, sampler.sample(parts.denoiser, many, noise)
+            )
+        drawn = weight.numpy().astype(np.float64)
+        novel += [zoo_memory.novelty(parts.memory, w) for w in drawn]
+        between += [
+            zoo_memory.distance(second, drawn[i], drawn[j]) for i in range(4) for j in range(i)
+        ]
+    return {
+        "nearest_zoo_distance_median": float(np.median(novel)),
+        "nearest_zoo_distance_minimum": float(np.min(novel)),
+        "between_samples_median": float(np.median(between)) / parts.memory.nearest,
+        "zoo_median_neighbour_distance": parts.memory.nearest,
+    }
+
+
+def codec_fidelity(codec: Codec, episodes: Sequence[Episode]) -> dict[str, float]:
+    """What the codec keeps of the function: accuracy of trained weights before and after."""
+    before, after = [], []
+    for episode in episodes:
+        k = episode.condition
+        weight = torch.from_numpy(episode.target_weight - k.weight)
+        bias = torch.from_numpy(episode.target_bias - k.bias)
+        w, b = codec.decode(codec.encode(weight, bias))
+        before.append(accuracy(episode, (episode.target_weight, episode.target_bias)))
+        after.append(accuracy(episode, (k.weight + w.numpy(), k.bias + b.numpy())))
+    return {
+        "trained_weights": float(np.mean(before)),
+        "after_codec": float(np.mean(after)),
+        "latent": float(codec.latent),
+    }
+
+
+def clustered(values: NDArray[np.floating], clusters: Sequence[str]) -> tuple[float, float]:
+    """Mean over clusters' means, and its standard error."""
+    names, index = np.unique(np.array(clusters), return_inverse=True)
+    means = np.bincount(index, values) / np.bincount(index)
+    error = means.std(ddof=1) / np.sqrt(len(names)) if len(names) > 1 else float("nan")
+    return float(means.mean()), float(error)
+
+
+def _logits(episode: Episode, head: Head) -> Floats:
+    weight, bias = head
+    return np.asarray((episode.queries - episode.guess.centre) @ weight.T + bias)
+
+
+def _confidence(parts: Parts, episode: Episode, head: Head) -> tuple[Floats, NDArray[np.bool_]]:
+    """Largest probability of each held-out record as delivered, and whether it is right."""
+    scale = math.exp(float(parts.denoiser.log_temperature.detach()))
+    logits = scale * blup.confidence(parts.priors, episode.guess) * _logits(episode, head)
+    chances = softmax(logits, axis=1)
+    return chances.max(axis=1), chances.argmax(axis=1) == episode.answers
+
+
+def _elsewhere(parts: Parts, episode: Episode) -> _Elsewhere:
+    batch = batches.collate([episode.condition])
+    with torch.inference_mode():
+        head = _first(parts, batch, sampler.deterministic(parts.denoiser, batch))
+    return _Elsewhere(episode.family, head, episode.guess.centre)
+
+
+def _transplant(other: _Elsewhere, episode: Episode) -> Head:
+    """Another plant's weights as a head on this one's features; rows are cycled where too few."""
+    rows = np.resize(np.arange(len(other.head[1])), len(episode.labels))
+    weight, bias = other.head[0][rows], other.head[1][rows]
+    return weight, bias + weight @ (episode.guess.centre - other.centre)
+
+
+def _row(values: NDArray[np.floating], families: Sequence[str]) -> dict[str, float]:
+    mean, error = clustered(values, families)
+    return {"accuracy": mean, "error": error}
+
+
+def _first(parts: Parts, batch: Batch, latent: torch.Tensor) -> Head:
+    weight, bias = sampler.decode(parts.codec, batch, latent)
+    return weight[0].numpy().astype(np.float64), bias[0].numpy().astype(np.float64)
+
+
+def _shuffle(batch: Batch, rng: np.random.Generator) -> Batch:
+    """Give each class the tokens of another; the skeleton stays."""
+    k = batch.bias.shape[1]
+    order = torch.from_numpy(np.roll(np.arange(k), int(rng.integers(1, k)))) if k > 1 else None
+    if order is None:
+        return batch
+    return replace(
+        batch,
+        class_vectors=batch.class_vectors[:, order],
+        class_scalars=batch.class_scalars[:, order],
+        memory_vectors=batch.memory_vectors[:, :, order],
+        memory_scalars=batch.memory_scalars[:, :, order],
+        memory_mask=batch.memory_mask[:, :, order],
+    )

@@ -1,0 +1,213 @@
+"""Copies or new weights: a test after Zeng et al. (CVPR 2026), with thresholds that are calibrated.
+
+They found that generated checkpoints lie nearer to training checkpoints than these lie to each
+other, and are no better than a training checkpoint with noise. So two populations are measured
+first, in the function distance of ``memory``:
+
+- *copies*: training weights with as much noise as costs them a point of accuracy, but at most a
+  fifth of their length: easy tasks bear noise that leaves little of a copy;
+- *others*: each training entry against all other entries, its sister sites among them.
+
+The threshold is where balanced error between the two is least. Weights below it are counted as
+copies. The same is done for single class rows, since a head may be put together from rows of many
+entries. A planted memoriser, which answers with the whole nearest entry, has to be found.
+
+It does not show that weights hold no trace of a zoo entry; an average of many rows is new by this
+test. Zoo entries are public or rendered: copying is a defect of a generator, not a leak of a plant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_server.generator.prior import retrieval as zoo_memory
+from wg_server.generator.prior.retrieval import Memory
+from wg_server.generator.prior.zoo_tasks import ZooTask
+
+Floats = NDArray[np.float64]
+
+ACCURACY_LOST = 0.01
+"""Accuracy that the noise on a copy may cost."""
+
+_LEVELS = np.geomspace(0.02, 0.2, 11)
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """One calibrated border, in distances from 0 to about 1.
+
+    Attributes:
+        value: Below it weights are counted as copies.
+        copies: Median distance of copies.
+        others: Median distance of training weights to their nearest other entry.
+        copies_found: Share of copies below it.
+        others_found: Share of others below it: the test's false alarms.
+    """
+
+    value: float
+    copies: float
+    others: float
+    copies_found: float
+    others_found: float
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Borders for heads and for rows, and the noise of the copies.
+
+    Attributes:
+        heads: For whole heads.
+        rows: For single class rows.
+        noise: Length of the noise over the length of the rows.
+    """
+
+    heads: Threshold
+    rows: Threshold
+    noise: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What the test says of some generated heads.
+
+    Attributes:
+        heads_copied: Share of heads below the threshold.
+        rows_copied: Share of rows below theirs.
+        heads_median: Median distance of a head to the nearest entry.
+        rows_median: Median distance of a row to the nearest row.
+    """
+
+    heads_copied: float
+    rows_copied: float
+    heads_median: float
+    rows_median: float
+
+
+def calibrate(
+    memory: Memory, tasks: Sequence[ZooTask], rng: np.random.Generator, *, most: int = 80
+) -> Calibration:
+    """Measure copies and others on the zoo, and set thresholds.
+
+    Args:
+        memory: The zoo as the generator keeps it.
+        tasks: Zoo tasks that are in it, for accuracy; the noise is matched on these.
+        rng: Of the noise, and of the choice of at most ``most`` tasks.
+        most: Entries measured.
+    """
+    chosen = [tasks[i] for i in rng.permutation(len(tasks))[:most]]
+    noise = matched_noise(chosen, rng)
+    copies = [add_noise(task.weight, noise, rng) for task in chosen]
+    entries = np.sort(rng.permutation(len(memory.norms))[:most])
+    number = memory.task.numpy()
+    weights = memory.weights.numpy().astype(np.float64)
+    heads_other = [zoo_memory.nearest(memory, weights[number == i], skip=int(i)) for i in entries]
+    rows_other = np.concatenate(
+        [nearest_rows(memory, weights[number == i], skip=int(i)) for i in entries]
+    )
+    heads_copy = [zoo_memory.nearest(memory, copy) for copy in copies]
+    rows_copy = np.concatenate([nearest_rows(memory, copy) for copy in copies])
+    return Calibration(
+        _border(np.array(heads_copy), np.array(heads_other)),
+        _border(rows_copy, rows_other),
+        noise,
+    )
+
+
+def examine(memory: Memory, calibration: Calibration, heads: Sequence[Floats]) -> Finding:
+    """Test generated heads ``[K, d]`` for copies."""
+    whole = np.array([zoo_memory.nearest(memory, head) for head in heads])
+    rows = np.concatenate([nearest_rows(memory, head) for head in heads])
+    return Finding(
+        float((whole < calibration.heads.value).mean()),
+        float((rows < calibration.rows.value).mean()),
+        float(np.median(whole)),
+        float(np.median(rows)),
+    )
+
+
+def memorise(memory: Memory, deviations: Floats, noise: float, rng: np.random.Generator) -> Floats:
+    """The planted memoriser: the whole entry whose classes are most like those asked for, noisy.
+
+    Args:
+        memory: The zoo.
+        deviations: Class deviations wanted, ``[K, d]``.
+        noise: Length of the noise over the length of the rows.
+        rng: Of the noise.
+    """
+    rows = memory.rows.numpy().astype(np.float64)
+    rows = rows / (np.linalg.norm(rows, axis=1, keepdims=True) + 1e-12)
+    wanted = deviations / (np.linalg.norm(deviations, axis=1, keepdims=True) + 1e-12)
+    number = memory.task.numpy()
+    likeness = (rows @ wanted.T).max(axis=1)  # [R]
+    score = np.bincount(number, likeness) / np.bincount(number)
+    best = int(np.argmax(score))
+    return add_noise(memory.weights.numpy()[number == best], noise, rng)
+
+
+def matched_noise(tasks: Sequence[ZooTask], rng: np.random.Generator) -> float:
+    """The most noise that costs the tasks' heads ``ACCURACY_LOST`` on average, at most a fifth."""
+    seed = int(rng.integers(2**32))
+    right = np.mean([_accuracy(task, task.weight) for task in tasks])
+    found = float(_LEVELS[0])
+    for level in _LEVELS:
+        draw = np.random.default_rng(seed)
+        noisy = [_accuracy(t, add_noise(t.weight, float(level), draw)) for t in tasks]
+        if right - np.mean(noisy) > ACCURACY_LOST:
+            break
+        found = float(level)
+    return found
+
+
+def add_noise(weight: NDArray[np.floating], level: float, rng: np.random.Generator) -> Floats:
+    """Gaussian noise whose length is ``level`` times that of the centred rows, on average."""
+    w = np.asarray(weight, dtype=np.float64)
+    away = w - w.mean(axis=0)
+    size = np.sqrt(np.mean(away**2))
+    return np.asarray(w + rng.normal(0, level * size, w.shape))
+
+
+def nearest_rows(memory: Memory, weight: NDArray[np.floating], skip: int | None = None) -> Floats:
+    """One minus the cosine of each row ``[K, d]`` with the nearest zoo row, in typical features.
+
+    Args:
+        memory: The zoo.
+        weight: A head; its rows are centred first.
+        skip: An entry that does not count.
+    """
+    second = memory.second.numpy().astype(np.float64)
+    w = np.asarray(weight, dtype=np.float64)
+    w = w - w.mean(axis=0)
+    known = memory.weights.numpy().astype(np.float64)
+    mapped = known @ second  # [R, d]
+    lengths = np.sqrt(np.maximum(np.einsum("rd,rd->r", mapped, known), 1e-30))
+    own = np.sqrt(np.maximum(np.einsum("kd,de,ke->k", w, second, w), 1e-30))
+    cosine = w @ mapped.T / own[:, None] / lengths
+    if skip is not None:
+        cosine[:, memory.task.numpy() == skip] = -np.inf
+    return np.asarray(1 - cosine.max(axis=1))
+
+
+def _border(copies: Floats, others: Floats) -> Threshold:
+    """The border with the least balanced error, in the middle where several are as good."""
+    tried = np.unique(np.concatenate([copies, others]))
+    middle = np.concatenate([(tried[1:] + tried[:-1]) / 2, tried[-1:] * 1.01])
+    errors = (copies[None] >= middle[:, None]).mean(axis=1)
+    errors = errors + (others[None] < middle[:, None]).mean(axis=1)
+    best = middle[errors <= errors.min() + 1e-12]
+    value = float(np.median(best))
+    return Threshold(
+        value,
+        float(np.median(copies)),
+        float(np.median(others)),
+        float((copies < value).mean()),
+        float((others < value).mean()),
+    )
+
+
+def _accuracy(task: ZooTask, weight: NDArray[np.floating]) -> float:
+    logits = task.features @ np.asarray(weight).T + task.bias
+    return float((logits.argmax(axis=1) == task.y).mean())

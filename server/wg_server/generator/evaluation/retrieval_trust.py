@@ -1,0 +1,83 @@
+"""How far the zoo's neighbours are trusted as a skeleton, measured on the zoo itself.
+
+The mean of similar zoo networks helps where families resemble each other, as rendered images do. It
+harms where they do not: kinds of machines share little, and a mean of their networks is worse than
+the base (docs/decisions/0087). Plants of families that the zoo lacks decide: others get the
+networks of their kin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_server.generator.evaluation import network_card
+from wg_server.generator.evaluation.head_card import clustered
+from wg_server.generator.networks.episodes import Zoo, draw
+from wg_server.generator.simulation.episodes import Plants, Scenario
+
+TRUSTS = (1.0, 0.5, 0.0)
+
+
+def measure_trust(
+    zoo: Zoo,
+    architecture: str,
+    plants: Plants,
+    families: frozenset[str],
+    scenario: Scenario,
+    *,
+    episodes: int,
+    seed: int,
+) -> tuple[float, dict[str, float]]:
+    """The trust whose blend of skeletons gets most right: full, unless less is clearly better.
+
+    Args:
+        zoo: Of the architecture; its trust is 1.
+        architecture: Its name.
+        plants: To draw from.
+        families: That may decide.
+        scenario: What is varied of the releases.
+        episodes: Number of simulated plants.
+        seed: Of these.
+
+    Returns:
+        The trust, and the accuracy of each that was tried, for the card.
+    """
+    rng = np.random.default_rng((seed, 54))
+    scores, names = [], []
+    for _ in range(episodes):
+        episode = draw(plants, {architecture: zoo}, families, rng, scenario, sisters=False)
+        names.append(episode.plant.family)
+        whole = episode.condition
+        tried = [
+            replace(whole, trust=trust, bridge_share=1 - trust * (1 - whole.bridge_share))
+            for trust in TRUSTS
+        ]
+        scores.append(
+            [
+                network_card.accuracy(zoo, episode, network_card.blend(one), on_base=False)
+                for one in tried
+            ]
+        )
+    found = np.array(scores)
+    means = found.mean(axis=0)
+    return choose(found, names), {repr(t): float(a) for t, a in zip(TRUSTS, means, strict=True)}
+
+
+def choose(scores: NDArray[np.float64], families: Sequence[str]) -> float:
+    """The trust to take.
+
+    Args:
+        scores: Accuracy of each plant under each of ``TRUSTS``, ``[n, 3]``.
+        families: Of the plants.
+
+    Returns:
+        The best on average, if it is ahead of full trust by more than one standard error, clustered
+        by family; else 1.
+    """
+    best = int(np.argmax(scores.mean(axis=0)))
+    gain, error = clustered(scores[:, best] - scores[:, 0], families)
+    return TRUSTS[best] if gain > error else TRUSTS[0]

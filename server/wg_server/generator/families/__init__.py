@@ -1,0 +1,1 @@
+"""What the operator's own records say of a kind of plant."""

@@ -1,0 +1,1 @@
+"""The generator of linear heads on the shared encoder."""

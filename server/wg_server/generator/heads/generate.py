@@ -1,0 +1,308 @@
+"""Generation: from releases to candidate weights. Deterministic for a seed.
+
+The server holds no data, so nothing here measures accuracy. Candidates come in the order in which
+the server would try them; the plant chooses among them on its own records.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from wg_common import atomic
+from wg_common.errors import DataError, VerificationError
+from wg_common.inference.posterior import SiteEvidence, nothing
+from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
+from wg_common.privacy.statistics import NoisyStatistics
+from wg_common.wire import canonical
+from wg_common.wire.weights_package import KIN, POSTERIOR
+from wg_server.generator.families import heads as operator_heads
+from wg_server.generator.heads import batch as batches
+from wg_server.generator.heads import sampler
+from wg_server.generator.heads.package import PACKAGE_LIMIT, Parts, unpack
+from wg_server.generator.prior import blup, influence
+from wg_server.generator.prior import retrieval as zoo_memory
+from wg_server.generator.prior.blup import Prediction
+from wg_server.generator.prior.conditioning import Condition, condition
+from wg_server.generator.prior.site_statistics import site_evidence
+
+MEMORY_LIMIT = 8
+"""Other sites that condition one generation; those with most labels in common come first."""
+
+LENGTH_BOUND = 10.0
+"""Longest row of generated weights, over the skeleton's mean length."""
+
+POSTERIOR_CLASSES = 256
+"""Most classes of a posterior that is sent: its tensors grow with their square (17 MB here)."""
+
+COLLAPSED = "samples are nearly the same: the diffusion has collapsed"
+
+Source = Literal["diffusion", "network", "closed-form", "retrieval", "base", "posterior", "kin"]
+Tensors = dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Generator:
+    """A loaded generator.
+
+    Attributes:
+        id: SHA-256 of its package, hex.
+        parts: What it consists of.
+    """
+
+    id: str
+    parts: Parts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Memory:
+    """Another site's release, kept by the server. Using it again is post-processing, and free.
+
+    Attributes:
+        site: Name of the site.
+        statistics: What it released.
+    """
+
+    site: str
+    statistics: NoisyStatistics
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GeneratedCandidate:
+    """One set of weights.
+
+    Attributes:
+        name: Unique among the candidates.
+        source: As in ``wg_common.wire.weights_package.Candidate``.
+        tensors: Of the architecture ``lite0-head``; of source ``kin``: of a head on all local
+            features; of source ``posterior``: of a ``wg_common.inference.posterior.Posterior``,
+            which a plant finishes with its own records.
+        nearest_zoo_distance: Over the zoo's median distance between neighbours; 0 is a copy.
+    """
+
+    name: str
+    source: Source
+    tensors: Tensors
+    nearest_zoo_distance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the server can say of a generation without data.
+
+    Attributes:
+        memory_sites: Sites whose releases were used.
+        unseen_labels: Labels of which neither the site nor memory knows anything.
+        diversity: Mean distance between samples, over the zoo's median between neighbours.
+        alarms: Sentences on what looks wrong; empty when nothing does.
+    """
+
+    memory_sites: tuple[str, ...]
+    unseen_labels: tuple[str, ...]
+    diversity: float
+    alarms: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """What the releases come to.
+
+    Attributes:
+        condition: Tokens.
+        guess: T-BLUP's prediction.
+        others: Evidence of the other sites that were used.
+        sites: Other sites whose releases were used.
+        unseen: Labels of which no site knows anything.
+        alarms: Sentences on what is amiss with the evidence.
+    """
+
+    condition: Condition
+    guess: Prediction
+    others: tuple[SiteEvidence, ...]
+    sites: tuple[str, ...]
+    unseen: tuple[str, ...]
+    alarms: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Generated:
+    """Candidates, and what is known of them."""
+
+    candidates: tuple[GeneratedCandidate, ...]
+    report: Report
+
+
+def load_generator(path: Path) -> Generator:
+    """Read a generator package.
+
+    Raises:
+        ConfigError: The file is missing; run ``wg-server train``.
+        DecodeError: It is no generator package.
+    """
+    data = atomic.read_bytes(path, limit=PACKAGE_LIMIT)
+    return Generator(canonical.sha256_hex(data), unpack(data))
+
+
+def generate(
+    generator: Generator,
+    own: NoisyStatistics | None,
+    memory: Sequence[Memory],
+    labels: tuple[str, ...],
+    *,
+    samples: int,
+    seed: int,
+) -> Generated:
+    """Make candidates for one site.
+
+    Args:
+        generator: From ``load_generator``.
+        own: The site's release, if it made one.
+        memory: Other sites' releases; classes are matched by label name.
+        labels: The site's label domain, in the order of class rows.
+        samples: Number of diffusion samples.
+        seed: Of the samples.
+
+    Raises:
+        DataError: No labels, or statistics of another encoder.
+        VerificationError: Weights came out that are not finite, or out of bounds.
+    """
+    parts = generator.parts
+    evidence = read_releases(parts, own, memory, labels)
+    tokens, guess = evidence.condition, evidence.guess
+    d = parts.denoiser.config.dimension
+    batch = batches.collate([tokens])
+    many = batches.collate([tokens] * max(samples, 1))
+    with torch.inference_mode():
+        fixed = sampler.decode(parts.codec, batch, sampler.deterministic(parts.denoiser, batch))
+        noise = sampler.label_noise(labels, parts.codec.latent, max(samples, 1), seed)
+        drawn = sampler.decode(parts.codec, many, sampler.sample(parts.denoiser, many, noise))
+        scale = math.exp(float(parts.denoiser.log_temperature))
+        scale *= blup.confidence(parts.priors, guess)
+    heads = [(fixed[0][0].numpy(), fixed[1][0].numpy())]
+    for weight, bias in zip(drawn[0].numpy(), drawn[1].numpy(), strict=True):
+        heads.append((weight, bias))
+    mean = np.mean([h[0] for h in heads[1:]], axis=0), np.mean([h[1] for h in heads[1:]], axis=0)
+    found: list[tuple[str, Source, NDArray[np.floating], NDArray[np.floating]]] = [
+        ("network", "network", *heads[0]),
+        ("sample-mean", "diffusion", *mean),
+        ("blend", "retrieval", tokens.weight, tokens.bias),
+        ("closed-form", "closed-form", guess.weight, guess.bias),
+    ]
+    found += [(f"sample-{i}", "diffusion", *head) for i, head in enumerate(heads[1:])][:samples]
+    retrieved = zoo_memory.retrieve(parts.memory, parts.priors, guess.deviations)
+    found.append(("retrieval", "retrieval", *retrieved))
+    found.append(("base", "base", np.zeros((len(labels), d)), np.zeros(len(labels))))
+    candidates = [
+        _candidate(parts, name, source, weight, bias, guess.centre, scale)
+        for name, source, weight, bias in found
+    ]
+    if parts.own_kinds is not None:
+        handed = operator_heads.heads_for(parts.own_kinds, parts.priors, guess, labels)
+        candidates[:0] = [
+            GeneratedCandidate(f"{KIN}-{i}", KIN, {HEAD_WEIGHT: weight, HEAD_BIAS: bias}, 0.0)
+            for i, (weight, bias) in enumerate(handed)
+        ]
+    if len(labels) <= POSTERIOR_CLASSES:
+        others = blup.posterior(parts.priors, evidence.others, len(labels))
+        distance = zoo_memory.novelty(parts.memory, guess.weight)
+        candidates.append(GeneratedCandidate(POSTERIOR, POSTERIOR, others.tensors(), distance))
+    return Generated(tuple(candidates), _report(parts, evidence, heads[1:]))
+
+
+def read_releases(
+    parts: Parts,
+    own: NoisyStatistics | None,
+    memory: Sequence[Memory],
+    labels: tuple[str, ...],
+) -> Evidence:
+    """Turn releases into the condition of a generation.
+
+    Raises:
+        DataError: No labels, or statistics of another encoder.
+    """
+    if len(labels) < 2 or len(set(labels)) != len(labels):
+        raise DataError(f"labels: {len(labels)} names, expected at least two different ones")
+    for release in ([own] if own is not None else []) + [m.statistics for m in memory]:
+        if release.schema.encoder != parts.encoder:
+            raise DataError(
+                f"statistics: of encoder {release.schema.encoder[:16]}, the generator's is"
+                f" {parts.encoder[:16]}"
+            )
+    d = parts.denoiser.config.dimension
+    chosen = _choose([m for m in memory if m.statistics.schema.dimension == d], labels)
+    first = nothing(len(labels), d) if own is None else site_evidence(own, labels)
+    read = [site_evidence(m.statistics, labels) for m in chosen]
+    weighed = influence.weighed(parts.priors, first, read)
+    sites = [first, *weighed.others]
+    tokens, guess = condition(parts.knowledge, sites)
+    known = np.max([site.present for site in sites], axis=0) > 1e-3
+    alarms = []
+    if not known.all():
+        alarms.append(f"{int((~known).sum())} classes are known to no site: their rows are guesses")
+    alarms += [
+        f"site {chosen[odd].site}: its classes are other ones than those of these names elsewhere;"
+        " its release is left out"
+        for odd in weighed.odd
+    ]
+    unseen = tuple(name for name, seen in zip(labels, known, strict=True) if not seen)
+    used = tuple(chosen[number].site for number in weighed.used)
+    return Evidence(tokens, guess, tuple(sites[1:]), used, unseen, tuple(alarms))
+
+
+def _choose(memory: Sequence[Memory], labels: tuple[str, ...]) -> list[Memory]:
+    common = [(len(set(m.statistics.schema.labels) & set(labels)), m) for m in memory]
+    useful = [pair for pair in common if pair[0] > 0]
+    useful.sort(key=lambda pair: (-pair[0], pair[1].statistics.sigma, pair[1].site))
+    return [m for _, m in useful[:MEMORY_LIMIT]]
+
+
+def _candidate(
+    parts: Parts,
+    name: str,
+    source: Source,
+    weight: NDArray[np.floating],
+    bias: NDArray[np.floating],
+    centre: NDArray[np.floating],
+    scale: float,
+) -> GeneratedCandidate:
+    w = np.asarray(weight, dtype=np.float64)
+    b = np.asarray(bias, dtype=np.float64)
+    if not (np.isfinite(w).all() and np.isfinite(b).all()):
+        raise VerificationError(f"generator: candidate {name} is not finite")
+    longest = float(np.linalg.norm(w, axis=1).max())
+    if longest > LENGTH_BOUND:
+        raise VerificationError(
+            f"generator: candidate {name} has a row of length {longest:.3g}, at most"
+            f" {LENGTH_BOUND} is allowed"
+        )
+    far = 1 / parts.memory.nearest if not w.any() else zoo_memory.novelty(parts.memory, w)
+    tensors = {
+        HEAD_WEIGHT: (scale * w).astype(np.float32),
+        HEAD_BIAS: (scale * (b - w @ centre)).astype(np.float32),
+    }
+    return GeneratedCandidate(name, source, tensors, far)
+
+
+def _report(
+    parts: Parts,
+    evidence: Evidence,
+    heads: Sequence[tuple[NDArray[np.floating], NDArray[np.floating]]],
+) -> Report:
+    second = parts.memory.second.numpy().astype(np.float64)
+    pairs = [
+        zoo_memory.distance(second, one[0], two[0])
+        for i, one in enumerate(heads)
+        for two in heads[i + 1 :]
+    ]
+    diversity = float(np.mean(pairs)) / parts.memory.nearest if pairs else 0.0
+    alarms = list(evidence.alarms)
+    if pairs and diversity < 1e-3:
+        alarms.append(COLLAPSED)
+    return Report(evidence.sites, evidence.unseen, diversity, tuple(alarms))

@@ -1,0 +1,147 @@
+"""The generator package: one safetensors file with everything that generation needs.
+
+Network (the moving average), codec, priors, of the zoo what novelty and retrieval are measured
+against, and heads of the operator's own kinds of plants if it has any. Its SHA-256 is the
+generator's id. The model card lies beside it as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from wg_common.errors import DecodeError
+from wg_common.wire import canonical
+from wg_server.generator.families import heads as own_kinds
+from wg_server.generator.families.heads import OwnKinds
+from wg_server.generator.heads.codec import Codec
+from wg_server.generator.heads.denoiser import Denoiser, DenoiserConfig
+from wg_server.generator.prior.blup import Priors
+from wg_server.generator.prior.fitted import Knowledge
+from wg_server.generator.prior.retrieval import Memory
+
+VERSION = 3
+PACKAGE_LIMIT = 512 << 20
+FORMAT = "weightgate-generator"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """The content of a package."""
+
+    encoder: str
+    architecture: str
+    denoiser: Denoiser
+    codec: Codec
+    priors: Priors
+    memory: Memory
+    own_kinds: OwnKinds | None = None
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """What conditions and skeletons are made with."""
+        return Knowledge(self.priors, self.memory)
+
+
+def pack(parts: Parts) -> bytes:
+    """The package's bytes."""
+    tensors = {f"denoiser.{k}": v.contiguous() for k, v in parts.denoiser.state_dict().items()}
+    tensors["codec.encode"] = parts.codec.encode_matrix.contiguous()
+    tensors["codec.decode"] = parts.codec.decode_matrix.contiguous()
+    for name in _PRIORS:
+        tensors[f"priors.{name}"] = torch.tensor(getattr(parts.priors, name), dtype=torch.float64)
+    for name in _MEMORY:
+        tensors[f"memory.{name}"] = getattr(parts.memory, name).contiguous()
+    config = parts.denoiser.config
+    document: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "encoder": parts.encoder,
+        "architecture": parts.architecture,
+        "dimension": config.dimension,
+        "latent": config.latent,
+        "width": config.width,
+        "depth": config.depth,
+        "heads": config.heads,
+        "scale": repr(parts.priors.scale),
+        "nearest": repr(parts.memory.nearest),
+    }
+    if parts.own_kinds is not None:
+        arrays = parts.own_kinds.arrays()
+        tensors |= {f"{_OWN}.{k}": torch.from_numpy(v).contiguous() for k, v in arrays.items()}
+        document[_OWN] = {k: list(getattr(parts.own_kinds, k)) for k in _NAMES}
+    return safetensors.torch.save(
+        tensors, metadata={"generator": canonical.encode(document).decode()}
+    )
+
+
+def unpack(data: bytes) -> Parts:
+    """Read a package.
+
+    Raises:
+        DecodeError: The bytes are no generator package of this version.
+    """
+    if len(data) > PACKAGE_LIMIT:
+        raise DecodeError(f"generator: {len(data)} bytes, at most {PACKAGE_LIMIT} are accepted")
+    try:
+        tensors = safetensors.torch.load(data)
+        size = int.from_bytes(data[:8], "little")
+        document = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["generator"])
+        if document["format"] != FORMAT or document["version"] != VERSION:
+            raise DecodeError(
+                f"generator: {document['format']} version {document['version']}, this program"
+                f" reads {FORMAT} version {VERSION}"
+            )
+        if not all(bool(torch.isfinite(t).all()) for t in tensors.values()):
+            raise DecodeError("generator: a tensor is not finite")
+        denoiser = Denoiser(
+            DenoiserConfig(
+                **{k: int(document[k]) for k in ("dimension", "latent", "width", "depth", "heads")}
+            )
+        )
+        state = {
+            k.removeprefix("denoiser."): v for k, v in tensors.items() if k.startswith("denoiser.")
+        }
+        denoiser.load_state_dict(state)
+        priors = Priors(
+            **{name: _numpy(tensors[f"priors.{name}"]) for name in _PRIORS},
+            scale=float(document["scale"]),
+        )
+        memory = Memory(
+            **{name: tensors[f"memory.{name}"] for name in _MEMORY},
+            nearest=float(document["nearest"]),
+        )
+        return Parts(
+            encoder=str(document["encoder"]),
+            architecture=str(document["architecture"]),
+            denoiser=denoiser.eval(),
+            codec=Codec(tensors["codec.encode"], tensors["codec.decode"]),
+            priors=priors,
+            memory=memory,
+            own_kinds=_own_kinds(tensors, document[_OWN]) if _OWN in document else None,
+        )
+    except (safetensors.SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise DecodeError(f"generator: not a generator package: {error}") from error
+
+
+def _own_kinds(tensors: Mapping[str, Tensor], named: Mapping[str, Any]) -> OwnKinds:
+    arrays = {name: tensors[f"{_OWN}.{name}"].numpy() for name in own_kinds.ARRAYS}
+    return own_kinds.read(arrays, *(tuple(map(str, named[k])) for k in _NAMES))
+
+
+_OWN = "own_kinds"
+_NAMES = ("names", "families")
+_PRIORS = ("basis", "between", "within", "site", "whitener")
+_MEMORY = ("rows", "weights", "biases", "task", "second", "norms")
+
+
+def _numpy(tensor: Tensor) -> np.ndarray:
+    return tensor.to(torch.float64).numpy()

@@ -1,0 +1,1 @@
+"""What is known of a plant before any network runs: statistics, fitted priors, retrieval."""

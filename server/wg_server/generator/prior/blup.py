@@ -1,0 +1,228 @@
+"""T-BLUP: the best linear prediction of class means from the noisy statistics of several sites.
+
+The model and its equations stand in ``wg_common.inference.posterior``, since a plant finishes them
+too, with its own exact records. Here are the public second moments that they start from, and the
+server's side: all other sites eliminated, then the plant's own noisy release. A class that the
+plant has never seen is filled from the other sites.
+
+Where a plant lies in feature space is known badly from few noisy records, and not at all without
+any. The error moves all its records alike, and so is spread within its classes as far as a head can
+tell: the covariance of the error is added to theirs. Along which directions sites of a kind wander
+is read off the other sites (docs/decisions/0092).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_common.inference import posterior as posteriors
+from wg_common.inference.posterior import Means, Posterior, SiteEvidence
+
+Floats = NDArray[np.float64]
+
+SITE_RATIO = 0.15
+"""Variance of a class at a site over that of the class (docs/decisions/0070)."""
+
+_EIGENVALUE_FLOOR = 0.25
+_RIDGE = 2.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Priors:
+    """Second moments of public data, fitted without the families that they are used on.
+
+    Attributes:
+        basis: Eigenvectors of T in columns, ``[d, d]``.
+        between: Its eigenvalues, raised and with the trace kept, ``[d]``.
+        within: Within-class variance along each eigenvector, ``[d]``.
+        site: Variance of sites' means along each eigenvector, ``[d]``.
+        whitener: Inverse of the ridged within-class covariance, ``[d, d]``.
+        scale: Typical length of a discriminant row, by which heads are normalised.
+    """
+
+    basis: Floats
+    between: Floats
+    within: Floats
+    site: Floats
+    whitener: Floats
+    scale: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """What T-BLUP makes of the evidence.
+
+    Attributes:
+        centre: The site's own mean, ``[d]``.
+        deviations: Class deviations from it, ``[K, d]``, before lengths are evened.
+        variance: Mean posterior variance of their entries, ``[K]``.
+        weight: Rows of the head, ``[K, d]``, centred over classes, mean length 1.
+        bias: Of ``features - centre``, ``[K]``.
+        spread: Posterior variance of deviations along each eigenvector, ``[K, d]``.
+        centre_spread: That of the site's mean, ``[d]``.
+    """
+
+    centre: Floats
+    deviations: Floats
+    variance: Floats
+    weight: Floats
+    bias: Floats
+    spread: Floats
+    centre_spread: Floats
+
+
+def fit_priors(
+    features: Sequence[NDArray[np.floating]], labels: Sequence[NDArray[np.int64]]
+) -> Priors:
+    """Fit priors on public tasks.
+
+    Args:
+        features: One ``[n, d]`` a task.
+        labels: One ``[n]`` a task.
+    """
+    within, between, centres = [], [], []
+    for x, y in zip(features, labels, strict=True):
+        classes = int(y.max()) + 1
+        hot = np.eye(classes)[y]
+        means = hot.T @ x / hot.sum(axis=0)[:, None]
+        rest = x - means[y]
+        centre = means.mean(axis=0)
+        away = means - centre
+        within.append(rest.T @ rest / max(len(x) - classes, 1))
+        between.append(away.T @ away / max(classes - 1, 1))
+        centres.append(centre)
+    sw, t = np.mean(within, axis=0), np.mean(between, axis=0)
+    values, basis = np.linalg.eigh(t)
+    raised = np.maximum(values, _EIGENVALUE_FLOOR * values.mean())
+    raised *= values.sum() / raised.sum()
+    d = len(sw)
+    whitener = np.linalg.inv(sw + _RIDGE * np.trace(sw) / d * np.eye(d))
+    lengths = np.sqrt(np.trace(whitener @ t @ whitener))
+    return Priors(
+        basis=basis,
+        between=raised,
+        within=np.einsum("ij,ik,kj->j", basis, sw, basis),
+        site=np.square(np.array(centres) @ basis).mean(axis=0),
+        whitener=whitener,
+        scale=float(lengths),
+    )
+
+
+def posterior(priors: Priors, others: Sequence[SiteEvidence], classes: int) -> Posterior:
+    """What other sites say of a plant, before its own statistics.
+
+    The other sites' own means are eliminated by the Schur complement of their block, which is
+    diagonal: sites only meet through the classes.
+
+    Args:
+        priors: Public second moments.
+        others: Evidence of the other sites; may be empty.
+        classes: K.
+    """
+    d, count = len(priors.between), len(others)
+    ratio = SITE_RATIO * priors.between
+    size = count + classes
+    system, right = np.zeros((d, size, size)), np.zeros((d, size))
+    inner = np.arange(count, size)
+    system[:, inner, inner] = 1 / priors.between[:, None]
+    for row, site in enumerate(others):
+        means = site.means @ priors.basis
+        precision, _ = posteriors.observation(priors.within, ratio, site)  # [K, d]
+        system[:, row, row] += precision.sum(axis=0) + 1 / priors.site
+        system[:, inner, inner] += precision.T
+        system[:, row, count:] += precision.T
+        system[:, count:, row] += precision.T
+        right[:, row] += (precision * means).sum(axis=0)
+        right[:, count:] += (precision * means).T
+        if np.isfinite(site.domain_noise):
+            posteriors.observe_domain(
+                system, right, priors.basis, priors.within, priors.between, site, row
+            )
+    precision = np.zeros((d, 1 + classes, 1 + classes))
+    weighted = np.zeros((d, 1 + classes))
+    precision[:, 0, 0] = 1 / priors.site
+    alone = np.diagonal(system, axis1=1, axis2=2)[:, :count]  # [d, M]
+    cross = system[:, count:, :count]  # [d, K, M]
+    gain = cross / alone[:, None, :]
+    precision[:, 1:, 1:] = system[:, count:, count:] - gain @ cross.transpose(0, 2, 1)
+    weighted[:, 1:] = right[:, count:] - np.einsum("dkm,dm->dk", gain, right[:, :count])
+    return Posterior(
+        basis=priors.basis,
+        within=priors.within,
+        ratio=ratio,
+        between=priors.between,
+        covariance=np.asarray(np.linalg.inv(priors.whitener)),
+        precision=precision,
+        weighted=weighted,
+    )
+
+
+def predict(priors: Priors, sites: Sequence[SiteEvidence]) -> Prediction:
+    """Predict the head of the first site from the evidence of all.
+
+    Args:
+        priors: Public second moments.
+        sites: The site itself, then the others.
+    """
+    own = sites[0]
+    found = posteriors.solve(posterior(priors, sites[1:], len(own.counts)), own)
+    whitener = priors.whitener
+    if len(sites) > 1:
+        unsure = _wandering(priors, sites[1:], found)
+        whitener = np.asarray(np.linalg.inv(np.linalg.inv(whitener) + unsure), dtype=np.float64)
+    weight, bias = posteriors.discriminant(found.deviations, whitener)
+    weight, bias = weight - weight.mean(axis=0), bias - bias.mean()
+    size = float(np.sqrt(np.mean(np.sum(weight**2, axis=1)))) + 1e-12
+    return Prediction(
+        centre=found.centre,
+        deviations=found.deviations,
+        variance=found.spread.mean(axis=1),
+        weight=weight / size,
+        bias=bias / size,
+        spread=found.spread,
+        centre_spread=found.centre_spread,
+    )
+
+
+def _wandering(priors: Priors, others: Sequence[SiteEvidence], found: Means) -> Floats:
+    """Covariance of what is still unknown of a plant's mean, ``[d, d]``.
+
+    Before its own records, the mean is taken to be one like those of the other sites: as far from
+    the public mean, in one of these directions or a mixture of them.
+
+    Args:
+        priors: Public second moments.
+        others: Evidence of the other sites, at least one.
+        found: The plant's mean and deviations.
+    """
+    turned = found.deviations @ priors.basis  # [K, d]
+    centres = np.empty((len(others), len(priors.site)))
+    for row, site in enumerate(others):
+        precision, _ = posteriors.observation(priors.within, SITE_RATIO * priors.between, site)
+        away = site.means @ priors.basis - turned
+        weight, total = 1 / priors.site + precision.sum(axis=0), (precision * away).sum(axis=0)
+        if np.isfinite(site.domain_noise):
+            sure = posteriors.domain_precision(priors.within, priors.between, site)
+            weight += sure
+            total += sure * (site.domain @ priors.basis - turned.mean(axis=0))
+        centres[row] = total / weight
+    centres /= np.sqrt(len(others))
+    known = np.maximum(1 / found.centre_spread - 1 / priors.site, 0.0)  # by its own records
+    inner = np.eye(len(others)) + (centres * known) @ centres.T
+    rows = centres @ priors.basis.T
+    return np.asarray(rows.T @ np.linalg.solve(inner, rows), dtype=np.float64)
+
+
+def confidence(priors: Priors, guess: Prediction) -> float:
+    """How much the evidence says of the classes: 0 is nothing, 1 is all.
+
+    The root of the share of the prior variance of class deviations that the evidence explains. A
+    head is scaled by it, so that weights made from nothing prefer no class.
+    """
+    prior = float(priors.between.mean()) * (1 + SITE_RATIO)
+    explained = 1 - float(guess.variance.mean()) / prior
+    return float(np.sqrt(min(max(explained, 0.0), 1.0)))

@@ -1,0 +1,180 @@
+"""The condition of one generation: tokens for classes, memory and domains, and the skeleton.
+
+Vectors are in feature space, so that an orthogonal change of basis acts on all of them alike (used
+as augmentation); scalars say how noisy each of them is. Class tokens carry no position: permuting
+the classes permutes rows, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_common.inference.posterior import SiteEvidence
+from wg_server.generator.prior import blup
+from wg_server.generator.prior import retrieval as zoo_memory
+from wg_server.generator.prior.blup import Prediction
+from wg_server.generator.prior.fitted import Knowledge
+
+Array = NDArray[np.float32]
+
+ZOO_SHARE = 0.2
+"""Share of the zoo in the skeleton (docs/decisions/0034, 0092)."""
+
+CLASS_VECTORS = 4
+CLASS_SCALARS = 5
+MEMORY_VECTORS = 2
+MEMORY_SCALARS = 4
+DOMAIN_VECTORS = 1
+DOMAIN_SCALARS = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Condition:
+    """Numbers for the network. K classes, M other sites, d features.
+
+    Attributes:
+        weight: Skeleton rows, mean length 1, ``[K, d]``.
+        bias: Skeleton bias of ``features - centre``, ``[K]``.
+        centre: The site's mean, ``[d]``.
+        class_vectors: Deviation, T-BLUP's row, the skeleton's, own mean: ``[K, 4, d]``.
+        class_scalars: ``[K, 5]``.
+        memory_vectors: Class mean at another site, and that site's distance: ``[M, K, 2, d]``.
+        memory_scalars: ``[M, K, 4]``.
+        memory_mask: Whether the other site has the class, bool ``[M, K]``.
+        domain_vectors: Own site first, ``[1 + M, 1, d]``.
+        domain_scalars: ``[1 + M, 4]``.
+    """
+
+    weight: Array
+    bias: Array
+    centre: Array
+    class_vectors: Array
+    class_scalars: Array
+    memory_vectors: Array
+    memory_scalars: Array
+    memory_mask: NDArray[np.bool_]
+    domain_vectors: Array
+    domain_scalars: Array
+
+
+def condition(knowledge: Knowledge, sites: Sequence[SiteEvidence]) -> tuple[Condition, Prediction]:
+    """Turn evidence into tokens; the first site is the one that weights are made for."""
+    priors = knowledge.priors
+    guess = blup.predict(priors, sites)
+    weight, bias = blend(knowledge, guess)
+    d = len(guess.centre)
+    energy = float(priors.between.mean())
+    unit = 1 / np.sqrt(energy * d)
+    own, others = sites[0], sites[1:]
+    keep = _keep(own, energy, d)
+    class_vectors = np.stack(
+        [
+            guess.deviations * unit,
+            guess.weight,
+            weight,
+            (own.means - guess.centre) * (keep * unit)[:, None],
+        ],
+        axis=1,
+    )
+    class_scalars = np.stack(
+        [
+            _log(guess.variance / energy),
+            keep,
+            own.present,
+            _log(own.noise / energy) * own.present,
+            np.log(own.counts) / 3 * own.present,
+        ],
+        axis=1,
+    )
+    memory_vectors = np.zeros((len(others), len(guess.bias), MEMORY_VECTORS, d))
+    memory_scalars = np.zeros((len(others), len(guess.bias), MEMORY_SCALARS))
+    memory_mask = np.zeros((len(others), len(guess.bias)), dtype=bool)
+    for row, site in enumerate(others):
+        keep = _keep(site, energy, d)
+        centre = _centre(site)
+        memory_vectors[row, :, 0] = (site.means - centre) * (keep * unit)[:, None]
+        memory_vectors[row, :, 1] = (centre - guess.centre) * unit
+        memory_scalars[row] = np.stack(
+            [keep, site.present, _log(site.noise / energy), np.log(site.counts) / 3], axis=1
+        )
+        memory_mask[row] = site.present > 1e-3
+    domain_vectors = np.stack([guess.centre, *(_centre(site) for site in others)])[:, None]
+    domain_scalars = np.stack([_domain_scalars(site, energy) for site in sites])
+    return (
+        Condition(
+            weight=_single(weight),
+            bias=_single(bias),
+            centre=_single(guess.centre),
+            class_vectors=_single(class_vectors),
+            class_scalars=_single(class_scalars),
+            memory_vectors=_single(memory_vectors),
+            memory_scalars=_single(memory_scalars),
+            memory_mask=memory_mask,
+            domain_vectors=_single(domain_vectors),
+            domain_scalars=_single(domain_scalars),
+        ),
+        guess,
+    )
+
+
+def blend(
+    knowledge: Knowledge, guess: Prediction
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The skeleton: T-BLUP, and to a share the mean of the nearest zoo rows of each class.
+
+    T-BLUP knows this plant; the zoo knows how trained rows differ from discriminants. Their errors
+    have little in common (docs/decisions/0034).
+
+    Returns:
+        Weight ``[K, d]``, centred, mean length 1, and bias ``[K]`` of ``features - centre``.
+    """
+    near = zoo_memory.retrieve(
+        knowledge.memory, knowledge.priors, guess.deviations, zoo_memory.NEIGHBOURS
+    )
+    weight = (1 - ZOO_SHARE) * guess.weight + ZOO_SHARE * near[0]
+    bias = (1 - ZOO_SHARE) * guess.bias + ZOO_SHARE * near[1]
+    size = float(np.sqrt(np.mean(np.sum(weight**2, axis=1)))) + 1e-12
+    return weight / size, bias / size
+
+
+def _single(values: NDArray[np.float64]) -> Array:
+    return np.asarray(values, dtype=np.float32)
+
+
+def _keep(site: SiteEvidence, energy: float, d: int) -> NDArray[np.float64]:
+    """Share of signal in a class mean, ``[K]``: bounded whatever the noise."""
+    return site.present * energy * 2 / (energy * 2 + site.noise + 0.5 / (d * site.counts))
+
+
+def _centre(site: SiteEvidence) -> NDArray[np.float64]:
+    weight = site.present / (site.noise + 1e-6)
+    total = float(weight.sum())
+    if total > 0:
+        classes = (site.means * weight[:, None]).sum(axis=0) / total
+        noise = 1 / total
+    else:
+        classes, noise = np.zeros_like(site.domain), np.inf
+    if np.isfinite(site.domain_noise) and site.domain_noise < noise:
+        classes, noise = site.domain, site.domain_noise
+    return np.asarray(classes * (0.01 / (0.01 + noise) if np.isfinite(noise) else 0.0))
+
+
+def _domain_scalars(site: SiteEvidence, energy: float) -> NDArray[np.float64]:
+    known = float(np.isfinite(site.domain_noise))
+    noise = site.domain_noise if known else 1.0
+    return np.array(
+        [
+            known,
+            known * float(_log(np.array(noise / energy))),
+            float(np.mean(site.present)),
+            float(np.log(site.domain_count)) / 5,
+        ]
+    )
+
+
+def _log(value: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.log(np.maximum(value, 1e-4)) / 5)

@@ -1,0 +1,159 @@
+"""What a generator keeps of its zoo: for retrieval, and to tell new weights from copies.
+
+The distance of two heads compares functions, not tables: the class-by-class products of rows in
+the metric of typical features, ``G = W S W'`` for one head, and for two ``1 - |W S V'|^2 /
+(|W S W'| |V S V'|)``. That is one minus linear CKA of their logits (Kornblith et al., ICML 2019);
+it neither depends on the order nor on the number of classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from wg_server.generator.prior.blup import Priors
+from wg_server.generator.prior.zoo_tasks import ZooTask
+
+NEIGHBOURS = 100
+"""Zoo rows averaged for a class by the blend: the more the better up to about 200."""
+
+_TEMPERATURE = 0.05
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Memory:
+    """What the generator keeps of its zoo.
+
+    Attributes:
+        rows: Class deviations of all tasks from their sites' means, ``[R, d]``.
+        weights: Trained head rows, mean length 1 a task, ``[R, d]``.
+        biases: ``[R]``.
+        task: Number of the task of each row, ``[R]``, ascending.
+        second: Second moment of features about sites' means, for distances, ``[d, d]``.
+        norms: Length of each task's head in that metric, ``[T]``.
+        nearest: Median distance of a task to its nearest other task.
+    """
+
+    rows: Tensor
+    weights: Tensor
+    biases: Tensor
+    task: Tensor
+    second: Tensor
+    norms: Tensor
+    nearest: float
+
+
+def remember(tasks: Sequence[ZooTask]) -> Memory:
+    """Collect a zoo's heads and class deviations. ``nearest`` is left at 1: see ``measured``."""
+    rows, weights, biases, number = [], [], [], []
+    d = tasks[0].features.shape[1]
+    second = np.zeros((d, d))
+    for index, task in enumerate(tasks):
+        classes = len(task.labels)
+        centre, deviations = task.moments()
+        weight = task.weight - task.weight.mean(axis=0)
+        size = np.sqrt(np.mean(np.sum(weight**2, axis=1))) + 1e-12
+        bias = task.bias + task.weight @ centre
+        rows.append(deviations)
+        weights.append(weight / size)
+        biases.append((bias - bias.mean()) / size)
+        number += [index] * classes
+        rest = task.features - centre
+        second += rest.T @ rest / len(rest) / len(tasks)
+    norms = [np.linalg.norm(w @ second @ w.T) for w in weights]
+    return Memory(
+        rows=_tensor(np.concatenate(rows)),
+        weights=_tensor(np.concatenate(weights)),
+        biases=_tensor(np.concatenate(biases)),
+        task=torch.tensor(number),
+        second=_tensor(second),
+        norms=_tensor(np.array(norms)),
+        nearest=1.0,
+    )
+
+
+def measured(memory: Memory) -> Memory:
+    """The memory with the median distance of its tasks to their nearest other task."""
+    weights, task = memory.weights.numpy(), memory.task.numpy()
+    found = [_distances(memory, weights[task == i], skip=i).min() for i in range(len(memory.norms))]
+    return replace(memory, nearest=max(float(np.median(found)), 1e-6))
+
+
+def novelty(memory: Memory, weight: NDArray[np.floating]) -> float:
+    """Distance of a head ``[K, d]`` to the nearest zoo entry, over the zoo's own median."""
+    return nearest(memory, weight) / memory.nearest
+
+
+def nearest(memory: Memory, weight: NDArray[np.floating], skip: int | None = None) -> float:
+    """Distance of a head ``[K, d]`` to the nearest zoo entry, entry ``skip`` apart."""
+    return float(_distances(memory, weight, skip).min())
+
+
+def retrieve(
+    memory: Memory, priors: Priors, deviations: NDArray[np.floating], neighbours: int = 5
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A head from the zoo rows whose class deviations are nearest, class by class.
+
+    Args:
+        memory: The zoo.
+        priors: For the metric.
+        deviations: Class deviations wanted, ``[K, d]``.
+        neighbours: Rows averaged for each class.
+
+    Returns:
+        Weight ``[K, d]`` and bias ``[K]`` of ``features - centre``, centred, mean length 1.
+    """
+    values, vectors = np.linalg.eigh(priors.whitener)
+    root = (vectors * np.sqrt(values)) @ vectors.T
+    wanted, known = _unit(deviations @ root), _unit(memory.rows.numpy() @ root)
+    likeness = wanted @ known.T  # [K, R]
+    count = min(neighbours, likeness.shape[1])
+    best = np.argpartition(-likeness, count - 1, axis=1)[:, :count]
+    close = np.take_along_axis(likeness, best, axis=1)
+    share = np.exp((close - close.max(axis=1, keepdims=True)) / _TEMPERATURE)
+    share /= share.sum(axis=1, keepdims=True)
+    weight = np.einsum("kn,knd->kd", share, memory.weights.numpy()[best].astype(np.float64))
+    weight = weight - weight.mean(axis=0)
+    bias = -0.5 * np.einsum("kd,kd->k", weight, deviations)
+    size = float(np.sqrt(np.mean(np.sum(weight**2, axis=1)))) + 1e-12
+    return weight / size, (bias - bias.mean()) / size
+
+
+def distance(
+    second: NDArray[np.floating], one: NDArray[np.floating], two: NDArray[np.floating]
+) -> float:
+    """Distance of two heads, 0 to 1."""
+    cross = np.square(one @ second @ two.T).sum()
+    own = np.linalg.norm(one @ second @ one.T) * np.linalg.norm(two @ second @ two.T)
+    return float(1 - cross / (own + 1e-30))
+
+
+def _distances(
+    memory: Memory, weight: NDArray[np.floating], skip: int | None = None
+) -> NDArray[np.float64]:
+    """Distance to each task, ``[T]``."""
+    second = memory.second.numpy().astype(np.float64)
+    w = np.asarray(weight, dtype=np.float64)
+    w = w - w.mean(axis=0)
+    mapped = memory.weights.numpy() @ second  # [R, d]
+    norms = memory.norms.numpy().astype(np.float64)
+    cross = np.bincount(
+        memory.task.numpy(), np.square(mapped @ w.T).sum(axis=1), minlength=len(norms)
+    )
+    found = 1 - cross / (np.linalg.norm(w @ second @ w.T) * norms + 1e-30)
+    if skip is not None:
+        found[skip] = np.inf
+    return np.asarray(found)
+
+
+def _unit(rows: NDArray[np.floating]) -> NDArray[np.float64]:
+    return np.asarray(rows / (np.linalg.norm(rows, axis=1, keepdims=True) + 1e-12))
+
+
+def _tensor(values: NDArray[np.floating]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32)

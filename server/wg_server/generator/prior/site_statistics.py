@@ -1,0 +1,159 @@
+"""What noisy statistics say about class means, with the noise that is known to be on them.
+
+Noisy counts are worth little when a class has few records (at epsilon 1 their standard deviation
+is about 40), so a site's records per class are inferred from counts and from the energy of the
+class sums together, and whether a class is there at all is a probability. In a centred release the
+energy is that of the sum over all records, and a class mean is the centre plus the mean deviation
+from it: the centre is known to the last digit, so that its noise is on no class mean
+(docs/decisions/0111).
+
+Everything is post-processing: free, and deterministic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_common.inference.posterior import SiteEvidence, nothing
+from wg_common.privacy import centring
+from wg_common.privacy.statistics import NoisyStatistics
+
+Floats = NDArray[np.float64]
+
+_NORM_SQUARED = 0.6
+"""Typical squared norm of a class mean, in squared clip radii, over the zoo."""
+_DEVIATION_SQUARED = 0.3
+"""Typical squared deviation of a class mean from the centre, in squared radii of the sums."""
+_GRID = np.exp(np.linspace(0.0, np.log(3000.0), 60))
+_PRESENT_LOG_ODDS = 2.0
+_SPREAD = 0.6
+"""Relative spread of a site's class counts about their typical value."""
+
+
+def site_evidence(statistics: NoisyStatistics, labels: Sequence[str]) -> SiteEvidence:
+    """Read a release for the classes asked for, matched by label name.
+
+    Args:
+        statistics: One release; its schema may have other labels, in another order.
+        labels: Target classes.
+    """
+    schema = statistics.schema
+    result = nothing(len(labels), schema.dimension)
+    where = {name: row for row, name in enumerate(schema.labels)}
+    rows = np.array([where.get(name, -1) for name in labels])
+    known = rows >= 0
+    counts, sums = statistics.counts(), statistics.sums()
+    typical = _typical_count(statistics) if len(schema.labels) else 1.0
+    if known.any():
+        weight = _shrinkage(typical, statistics.count_std)
+        n = np.maximum(typical + weight * (counts - typical), 0.1 * typical)
+        n = np.maximum(n, 1.0)
+        present = _presence(n, typical, statistics)
+        n, present, chosen = n[rows[known]], present[rows[known]], sums[rows[known]]
+        result.means[known] = statistics.centre() + chosen / n[:, None]
+        result.noise[known] = (statistics.sum_std / n) ** 2
+        result.counts[known] = n
+        result.present[known] = present
+    same = set(schema.labels) == set(labels)
+    domain, noise, total = _domain(statistics, typical * max(len(schema.labels), 1))
+    # A mean over other classes than those asked for says nothing of the site's centre.
+    return SiteEvidence(
+        result.means,
+        result.noise,
+        result.counts,
+        result.present,
+        domain,
+        noise if same or not known.any() else np.inf,
+        total,
+    )
+
+
+def _shrinkage(typical: float, count_std: float) -> float:
+    prior = (_SPREAD * typical) ** 2
+    return prior / (prior + count_std**2)
+
+
+def _typical_count(statistics: NoisyStatistics) -> float:
+    """Records of a class, by their posterior mean on a log scale over a grid.
+
+    Two things tell of them: the mean count, and the energy of what is known of where records lie.
+    """
+    counts = statistics.counts()
+    if statistics.sigma == 0:
+        seen = counts[counts > 0]
+        return float(seen.mean()) if len(seen) else 1.0
+    k, count_std = len(counts), statistics.count_std
+    energy, noise, expected, doubt = _energy(statistics)
+    spread = noise + (doubt * expected) ** 2
+    log_weight = -((energy - expected) ** 2) / (2 * spread) - np.log(spread) / 2
+    log_weight -= (counts.mean() - _GRID) ** 2 / (2 * (count_std**2 / k + (0.2 * _GRID) ** 2))
+    log_weight -= np.log(count_std**2 / k + (0.2 * _GRID) ** 2) / 2
+    weight = np.exp(log_weight - log_weight.max())
+    return float(np.exp((weight * np.log(_GRID)).sum() / weight.sum()))
+
+
+def _energy(statistics: NoisyStatistics) -> tuple[float, Floats, Floats, float]:
+    """What the squared length of the sums says of counts.
+
+    Returns:
+        The energy less that of the noise; for each count of the grid the variance of its noise and
+        what it would be; and the relative spread of that between sites.
+    """
+    schema, k = statistics.schema, len(statistics.schema.labels)
+    if schema.centred:
+        total, std = statistics.moments(), float(statistics.moment_std[0])
+        size = schema.dimension
+        records = k * _GRID + _extra(statistics)
+        expected = (records * float(centring.TYPICAL) * schema.radius) ** 2
+        doubt = 2 * float(centring.TYPICAL_VARIANCE) ** 0.5
+    else:
+        total, std = statistics.sums(), statistics.sum_std
+        size = k * schema.dimension
+        expected = k * _GRID**2 * _NORM_SQUARED * schema.radius**2
+        doubt = 0.6
+    noise = 2 * size * std**4 + 4 * std**2 * expected
+    return float(np.square(total).sum()) - size * std**2, noise, expected, doubt
+
+
+def _extra(statistics: NoisyStatistics) -> float:
+    """Records without a label, if there is more of them than noise."""
+    found = statistics.unlabelled()
+    return found if found > 3 * statistics.count_std else 0.0
+
+
+def _presence(n: Floats, typical: float, statistics: NoisyStatistics) -> Floats:
+    """Posterior probability that a class has records, from its count and its sum's energy.
+
+    A class that is there has about as many as is typical: ``n`` is small where none were seen.
+    """
+    counts, sums = statistics.counts(), statistics.sums()
+    if statistics.sigma == 0:
+        return (counts > 0.5).astype(np.float64)
+    d = sums.shape[1]
+    var, count_var = statistics.sum_std**2, statistics.count_std**2
+    share = _DEVIATION_SQUARED if statistics.schema.centred else _NORM_SQUARED
+    signal = np.maximum(n, typical / 2) ** 2 * share * statistics.sum_radius**2 / d
+    energy = (sums**2).sum(axis=1)
+    gain = energy / 2 * (1 / var - 1 / (var + signal)) - d / 2 * np.log1p(signal / var)
+    spread = count_var + (_SPREAD * typical) ** 2
+    gain = gain + counts**2 / (2 * count_var) - (counts - typical) ** 2 / (2 * spread)
+    gain = gain - np.log(spread / count_var) / 2 + _PRESENT_LOG_ODDS
+    return np.asarray(1 / (1 + np.exp(-np.clip(gain, -30, 30))))
+
+
+def _domain(statistics: NoisyStatistics, total: float) -> tuple[Floats, float, float]:
+    """Mean over all records, its noise variance, and the number of records."""
+    schema = statistics.schema
+    if schema.moments not in ("mean", "centre", "diagonal"):
+        return np.zeros(schema.dimension), np.inf, 1.0
+    moments, std = statistics.moments(), statistics.moment_std
+    first = moments[0] if schema.moments == "diagonal" else moments
+    noise = float(np.asarray(std).ravel()[0])
+    unlabelled = statistics.unlabelled()
+    prior = max(total, 1.0) ** 2
+    extra = max(0.0, unlabelled) * prior / (prior + statistics.count_std**2)
+    n = max(total + extra if schema.labels else unlabelled, 1.0)
+    return first / n, (noise / n) ** 2, n

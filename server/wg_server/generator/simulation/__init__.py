@@ -1,0 +1,1 @@
+"""Simulated plants, drawn from the zoo, to train and to measure on."""

@@ -1,0 +1,128 @@
+"""Checkpoints of training: network, moving average, optimiser and place, in one safetensors file.
+
+A checkpoint names what it belongs to (plan, encoder, zoo); one of another training is not used.
+Where and how it was computed is not part of that: a training may go on elsewhere, and remembers it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from wg_common import atomic
+from wg_common.wire import canonical
+from wg_server.generator.training.distributed import ALONE, Ranks
+
+log = logging.getLogger(__name__)
+
+_LIMIT = 1 << 30
+
+
+@dataclass(slots=True)
+class Place:
+    """Where training stands.
+
+    Attributes:
+        step: Steps done.
+        best: Lowest validation loss so far.
+        stale: Evaluations since then.
+        seconds: Time spent.
+        computed: Steps by where and how they were computed, in the order of their beginnings.
+    """
+
+    step: int = 0
+    best: float = float("inf")
+    stale: int = 0
+    seconds: float = 0.0
+    computed: dict[str, int] = field(default_factory=dict)
+
+    def done(self, how: str) -> None:
+        """Count a step."""
+        self.step += 1
+        self.computed[how] = self.computed.get(how, 0) + 1
+
+
+def save(
+    path: Path,
+    identity: str,
+    place: Place,
+    model: nn.Module,
+    states: dict[str, dict[str, Tensor]],
+    optimiser: torch.optim.AdamW,
+) -> None:
+    """Write a checkpoint atomically."""
+    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
+    for name, state in states.items():
+        tensors |= {f"{name}.{k}": v for k, v in state.items()}
+    for index, parameter in enumerate(model.parameters()):
+        for key, value in optimiser.state[parameter].items():
+            tensors[f"optimiser.{index}.{key}"] = value
+    document = {
+        "identity": identity,
+        "step": place.step,
+        "best": repr(place.best),
+        "stale": place.stale,
+        "seconds": repr(place.seconds),
+        "computed": [[name, steps] for name, steps in place.computed.items()],
+    }
+    data = safetensors.torch.save(
+        {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()},
+        metadata={"checkpoint": canonical.encode(document).decode()},
+    )
+    atomic.write_bytes(path, data)
+
+
+def load(
+    path: Path,
+    identity: str,
+    model: nn.Module,
+    states: dict[str, dict[str, Tensor]],
+    optimiser: torch.optim.AdamW,
+    ranks: Ranks = ALONE,
+) -> Place:
+    """Restore a checkpoint in place, if there is one of this training; the first rank's, on all."""
+    there = ranks.first and path.is_file()
+    data = ranks.from_first(atomic.read_bytes(path, limit=_LIMIT) if there else b"")
+    if not data:
+        return Place()
+    try:
+        tensors = safetensors.torch.load(data)
+        size = int.from_bytes(data[:8], "little")
+        document = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["checkpoint"])
+        place = Place(
+            int(document["step"]),
+            float(document["best"]),
+            int(document["stale"]),
+            float(document["seconds"]),
+            {name: int(steps) for name, steps in document["computed"]},
+        )
+        mine = document["identity"] == identity
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        log.warning("%s: damaged or of an older version, training starts anew: %s", path, error)
+        return Place()
+    if not mine:
+        log.info("%s: of another plan or zoo; training starts anew", path)
+        return Place()
+    device = next(model.parameters()).device
+    model.load_state_dict(_part(tensors, "model."))
+    for name, state in states.items():
+        state.update({k: v.to(device) for k, v in _part(tensors, f"{name}.").items()})
+    for index, parameter in enumerate(model.parameters()):
+        found = _part(tensors, f"optimiser.{index}.")
+        if found:
+            # AdamW counts steps on the CPU.
+            optimiser.state[parameter] = {
+                k: v if k == "step" else v.to(device) for k, v in found.items()
+            }
+    return place
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -1,0 +1,160 @@
+"""One process that serves a home: three listeners and the campaign worker, started and ended.
+
+SIGTERM and SIGINT drain: the worker stops at its next step, requests at hand are finished, ports
+are closed. A campaign that was running goes on at the next start. One process serves a home at a
+time; a lock file held by the kernel says so, and is free again however the process ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+
+from wg_common import atomic
+from wg_common.errors import ConfigError
+from wg_server.campaigns import packaging
+from wg_server.campaigns.worker import CampaignWorker, MakePackage
+from wg_server.console.admin import admin_app
+from wg_server.fleet.adapter import FleetState
+from wg_server.fleet.endpoints import Witness, routes
+from wg_server.fleet.enrolment import Enrolment
+from wg_server.fleet.guards import BodyBudget, BodyLimit, Identify, RateLimit
+from wg_server.fleet.listener import Listener, server_context
+from wg_server.fleet.packages import package_routes
+from wg_server.generator.evaluation import gate
+from wg_server.site.home import ServerHome
+from wg_server.store.database import Holder
+from wg_server.store.queue import CampaignQueue
+from wg_server.store.sites import Store
+
+log = logging.getLogger(__name__)
+
+BODIES_LIMIT = 128 << 20
+"""Most bytes of request bodies that the fleet listener holds at once, or twice the largest body."""
+
+READY = "ready"
+"""The log line that says that all ports are open."""
+
+
+def serve(
+    home: ServerHome,
+    *,
+    stop: threading.Event,
+    make_package: MakePackage | None = None,
+    accept_generator: str = "",
+) -> None:
+    """Serve until ``stop``.
+
+    Raises:
+        ConfigError: The home is not initialised, is served already, or a port is taken.
+        PolicyRefused: The generator's model card fails, and it is not accepted by name.
+        VerificationError: The model card is another generator's.
+    """
+    config = home.config()
+    if home.generator.is_file():
+        gate.clear(home, accept=accept_generator)
+    make = make_package or partial(packaging.make_package, accept_generator=accept_generator)
+    with ExitStack() as stack:
+        stack.enter_context(only_one(home))
+        store = stack.enter_context(Store.open(home))
+        holder = stack.enter_context(Holder(store.engine))
+        witness = Witness.of(home, store)
+        enrolment = Enrolment(home, config, store)
+        state = FleetState()
+        worker = CampaignWorker(home, config, store, state, witness, make, holder)
+        token = atomic.read_bytes(home.admin_token, limit=1 << 10).decode("ascii").strip()
+        admin = admin_app(
+            store, token, lambda: worker.alive, lambda: len(state.online(store.sites()))
+        )
+        plain = server_context(home, client_certificates=False)
+        mutual = server_context(home, client_certificates=True)
+        fleet = fleet_app(home, store, state, witness, enrolment)
+        listeners = (
+            Listener("admin", admin, config.admin_host, config.admin_port, None),
+            Listener("enrolment", enrolment.app(), config.host, config.enrol_port, plain),
+            Listener("fleet", fleet, config.host, config.fleet_port, mutual),
+        )
+        for listener in listeners:
+            listener.start()
+            stack.callback(listener.stop)
+        worker.start()
+        stack.callback(worker.stop)
+        log.info("%s: %s on %s", READY, config.name, config.fleet_url)
+        stop.wait()
+        log.info("stopping")
+        for listener in listeners:
+            listener.drain()
+    log.info("stopped")
+
+
+def fleet_app(
+    home: ServerHome,
+    store: Store,
+    state: FleetState,
+    witness: Witness,
+    enrolment: Enrolment,
+) -> FastAPI:
+    """The fleet listener's application: guards, then Flower's Fleet API and our own routes."""
+    config = home.config()
+    app = FastAPI(
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        middleware=[
+            Middleware(BodyLimit, limit=config.body_limit),
+            Middleware(Identify, store=store),
+            Middleware(RateLimit, rate=config.requests_per_second),
+            Middleware(
+                BodyBudget,
+                site_bytes=config.body_limit,
+                total_bytes=max(BODIES_LIMIT, 2 * config.body_limit),
+            ),
+            *state.middleware(),
+        ],
+    )
+    state.mount(app)
+    app.include_router(routes(witness, enrolment))
+    app.include_router(package_routes(home, CampaignQueue(store.engine)))
+    return app
+
+
+@contextmanager
+def signals(stop: threading.Event) -> Iterator[None]:
+    """Let SIGTERM and SIGINT set ``stop`` while this is entered; main thread only."""
+
+    def end(number: int, frame: object) -> None:
+        stop.set()
+
+    before = {each: signal.signal(each, end) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+@contextmanager
+def only_one(home: ServerHome) -> Iterator[None]:
+    """The lock of the one process that serves a home.
+
+    Raises:
+        ConfigError: Another process has it.
+    """
+    handle = os.open(home.lock, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigError(f"{home.root}: another process serves this home") from error
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,1 @@
+"""The server's home folder, its configuration and its certificate authority."""

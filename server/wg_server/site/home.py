@@ -1,0 +1,311 @@
+"""The server's home folder: where each thing lies, and its configuration ``server.yaml``.
+
+One place for every path and every default of the server. Nothing here makes keys or opens a
+database; ``wg_server.site.pki`` and ``wg_server.store.sites`` do.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import msgspec
+import yaml
+
+from wg_common import atomic, settings, typed
+from wg_common.errors import ConfigError, DecodeError
+from wg_common.ledger import note as notes
+from wg_common.wire import canonical, protocol, signing
+
+ENCODER = "encoder.safetensors"
+"""Name of the encoder package in the zoo's folder."""
+
+CONFIG_LIMIT = 64 << 10
+ENCODER_LIMIT = 8 << 20
+_HOST = re.compile(r"[A-Za-z0-9:.\-]{1,253}")
+
+
+class WitnessPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A witness beside this server, whose cosignatures count for ``witness_quorum``.
+
+    Attributes:
+        name: Key name of its cosignatures.
+        key: Its Ed25519 key, 64 hex digits.
+    """
+
+    name: str
+    key: str
+
+    def __post_init__(self) -> None:
+        try:
+            raw = bytes.fromhex(self.key)
+            signing.public_from_bytes(raw)
+            notes.vkey(self.name, notes.COSIGNATURE, raw)
+        except (DecodeError, ValueError) as error:
+            raise ConfigError(f"witnesses: {self.name}: {error}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """What ``server.yaml`` says. Every field has a default but the ports.
+
+    Attributes:
+        name: The server's name in signatures and certificates; a DNS label.
+        host: Address that the fleet and enrolment listeners bind.
+        advertise: Address that plants are told to use; ``host`` when empty.
+        fleet_port: Port of the fleet listener (client certificates required).
+        enrol_port: Port of the enrolment listener (join tokens).
+        admin_host: Address of the admin listener; loopback unless told otherwise.
+        admin_port: Port of the admin listener.
+        database: SQLAlchemy URL; a SQLite file in the home folder when empty.
+        certificate_hours: Life of a plant's TLS certificate.
+        body_limit: Largest request body that the fleet listener reads, bytes.
+        inline_bytes: Packages up to this size travel in a message; larger ones are offered, and
+            fetched in ranges.
+        chunk_bytes: Size of the ranges that nodes are told to ask for.
+        requests_per_second: Sustained requests a node may make; the burst is ten times that.
+        message_seconds: Life of one message to a node. A node that died after pulling it gets it
+            again when it comes back; this is for one that lives and never answers.
+        campaign_hours: Default deadline of a campaign.
+        package_days: Life of a weights package.
+        samples: Candidates that diffusion draws for each package.
+        threads: Threads for generation.
+        architecture: Of the weights that campaigns deliver: a name of ``wg_common.nets.registry``;
+            heads when empty.
+        accept_generator: Id of a generator whose weights are handed out whatever its model card
+            says; at least its first 16 digits.
+        witnesses: Witnesses of plants' ledgers beside this server.
+        witness_quorum: How many of all, this server counted as one, must have cosigned the ledger
+            of a release that is taken in. One: nothing is asked of the others.
+    """
+
+    name: str = "weightgate"
+    host: str = "127.0.0.1"
+    advertise: str = ""
+    fleet_port: int
+    enrol_port: int
+    admin_host: str = "127.0.0.1"
+    admin_port: int
+    database: str = ""
+    certificate_hours: int = 168
+    body_limit: int = 16 << 20
+    inline_bytes: int = protocol.INLINE_LIMIT
+    chunk_bytes: int = 4 << 20
+    requests_per_second: int = 50
+    message_seconds: int = 600
+    campaign_hours: int = 24
+    package_days: int = 30
+    samples: int = 4
+    threads: int = 1
+    architecture: str = ""
+    accept_generator: str = ""
+    witnesses: tuple[WitnessPolicy, ...] = ()
+    witness_quorum: int = 1
+
+    def __post_init__(self) -> None:
+        if len({each.key for each in self.witnesses}) != len(self.witnesses):
+            raise ConfigError("witnesses: a key stands there twice")
+        if not 1 <= self.witness_quorum <= 1 + len(self.witnesses):
+            raise ConfigError(
+                f"witness_quorum: {self.witness_quorum}, expected 1 to {1 + len(self.witnesses)}"
+            )
+        try:
+            protocol.check_site_name(self.name)
+        except DecodeError as error:
+            raise ConfigError(f"name: {error}") from error
+        for field in ("host", "admin_host", *(("advertise",) if self.advertise else ())):
+            if not _HOST.fullmatch(getattr(self, field)):
+                raise ConfigError(f"{field}: {getattr(self, field)!r}, expected a host or address")
+        ports = (self.fleet_port, self.enrol_port, self.admin_port)
+        if any(not 0 < port < 65536 for port in ports) or len(set(ports)) != len(ports):
+            raise ConfigError(f"ports {ports}: expected three different ones from 1 to 65535")
+        for field in (
+            "certificate_hours",
+            "body_limit",
+            "inline_bytes",
+            "chunk_bytes",
+            "requests_per_second",
+            "message_seconds",
+            "campaign_hours",
+            "package_days",
+            "samples",
+            "threads",
+        ):
+            if getattr(self, field) < 1:
+                raise ConfigError(f"{field}: {getattr(self, field)}, expected at least 1")
+        if self.inline_bytes > protocol.INLINE_LIMIT:
+            raise ConfigError(
+                f"inline_bytes: {self.inline_bytes}, expected at most {protocol.INLINE_LIMIT}"
+            )
+
+    @property
+    def fleet_url(self) -> str:
+        """Address of the fleet listener, as plants see it."""
+        return _url(self.advertise or self.host, self.fleet_port)
+
+    @property
+    def enrol_url(self) -> str:
+        """Address of the enrolment listener, as plants see it."""
+        return _url(self.advertise or self.host, self.enrol_port)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerHome:
+    """Paths under one home folder."""
+
+    root: Path
+
+    @property
+    def config_file(self) -> Path:
+        """``server.yaml``."""
+        return self.root / "server.yaml"
+
+    @property
+    def ca_key(self) -> Path:
+        """Private key of the certificate authority."""
+        return self.root / "pki" / "ca.key"
+
+    @property
+    def ca_cert(self) -> Path:
+        """Certificate of the certificate authority."""
+        return self.root / "pki" / "ca.pem"
+
+    @property
+    def tls_key(self) -> Path:
+        """Private key of the listeners."""
+        return self.root / "pki" / "server.key"
+
+    @property
+    def tls_cert(self) -> Path:
+        """Certificate of the listeners."""
+        return self.root / "pki" / "server.pem"
+
+    @property
+    def signing_key(self) -> Path:
+        """Ed25519 key that signs weights packages."""
+        return self.root / "keys" / "signing.key"
+
+    @property
+    def witness_key(self) -> Path:
+        """Ed25519 key that countersigns ledger checkpoints."""
+        return self.root / "keys" / "witness.key"
+
+    @property
+    def admin_token(self) -> Path:
+        """Bearer token of the admin listener."""
+        return self.root / "keys" / "admin.token"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one process that serves this home."""
+        return self.root / "serve.lock"
+
+    @property
+    def database(self) -> Path:
+        """SQLite database of sites, campaigns and releases, unless the configuration has a URL."""
+        return self.root / "server.sqlite"
+
+    @property
+    def zoo(self) -> Path:
+        """Folder of the zoo."""
+        return self.root / "zoo"
+
+    @property
+    def encoder(self) -> Path:
+        """The public encoder package, made by ``zoo build``."""
+        return self.zoo / ENCODER
+
+    @property
+    def generator(self) -> Path:
+        """The trained generator; its model card lies beside it."""
+        return self.root / "generator" / "generator.safetensors"
+
+    @property
+    def model_card(self) -> Path:
+        """What the generator is worth, as its training measured it."""
+        return self.generator.with_name("model-card.json")
+
+    @property
+    def networks(self) -> Path:
+        """The generator of whole networks; it stands on ``generator``."""
+        return self.generator.with_name("networks.safetensors")
+
+    @property
+    def networks_card(self) -> Path:
+        """Its model card."""
+        return self.generator.with_name("networks-card.json")
+
+    @property
+    def packages(self) -> Path:
+        """Weights packages, by request."""
+        return self.root / "packages"
+
+    def package(self, delivery_id: str) -> Path:
+        """The weights package of a delivery."""
+        return self.packages / f"{delivery_id}.wgw"
+
+    def config(self) -> ServerConfig:
+        """Read ``server.yaml``.
+
+        Raises:
+            ConfigError: It is missing, damaged, or a field is wrong; the message names it.
+        """
+        path = self.config_file
+        if not path.is_file():
+            raise ConfigError(f"{self.root}: not a server's home (no server.yaml); run init first")
+        return parse_config(atomic.read_bytes(path, limit=CONFIG_LIMIT), what=str(path))
+
+    def write_config(self, config: ServerConfig) -> None:
+        """Write ``server.yaml``."""
+        text = yaml.safe_dump(msgspec.to_builtins(config), sort_keys=False)
+        atomic.write_bytes(self.config_file, text.encode())
+
+    def encoder_id(self) -> str:
+        """SHA-256 of the public encoder package, hex.
+
+        Raises:
+            ConfigError: There is none yet.
+        """
+        return canonical.sha256_hex(self.read_encoder())
+
+    def read_encoder(self) -> bytes:
+        """The public encoder package.
+
+        Raises:
+            ConfigError: There is none yet.
+        """
+        if not self.encoder.is_file():
+            raise ConfigError(
+                f"{self.encoder}: no public encoder yet, and plants need it;"
+                " run 'wg-server zoo build'"
+            )
+        return atomic.read_bytes(self.encoder, limit=ENCODER_LIMIT)
+
+    @property
+    def database_url(self) -> str:
+        """SQLAlchemy URL of the store."""
+        return self.config().database or f"sqlite:///{self.database}"
+
+
+def parse_config(data: bytes, *, what: str) -> ServerConfig:
+    """Read a configuration strictly.
+
+    Raises:
+        ConfigError: Not YAML, an unknown or missing field, or a wrong type or value.
+    """
+    document = settings.read_yaml(data, what=what)
+    if not isinstance(document, dict):
+        raise ConfigError(f"{what}: found {type(document).__name__}, expected fields and values")
+    known = {field.name for field in fields(ServerConfig)}
+    unknown = sorted(str(key) for key in document if key not in known)
+    if unknown:
+        raise ConfigError(f"{what}: unknown field {', '.join(unknown)}")
+    try:
+        return typed.convert(document, ServerConfig)
+    except (msgspec.ValidationError, ConfigError) as error:
+        raise ConfigError(f"{what}: {error}") from error
+
+
+def _url(host: str, port: int) -> str:
+    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"

@@ -1,0 +1,210 @@
+"""The server's own certificate authority: one CA, one server certificate, short client ones.
+
+Elliptic curve P-256 throughout, X.509 v3 (RFC 5280). A client certificate is made from a request
+whose key was made at the plant; the subject in the request is ignored, the name is the one that
+the join token was bound to. Revocation is not in the certificate: the server asks its store at
+every request, see ``wg_server.fleet.guards``.
+"""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from wg_common import atomic
+from wg_common.errors import ConfigError, DecodeError
+from wg_common.wire import key_files
+from wg_server.site.home import ServerConfig, ServerHome
+
+CA_YEARS = 10
+SERVER_DAYS = 825
+CLOCK_SLACK = datetime.timedelta(minutes=10)
+CSR_LIMIT = 16 << 10
+_PEM_LIMIT = 64 << 10
+_CURVES = (ec.SECP256R1, ec.SECP384R1)
+
+
+def create(home: ServerHome, config: ServerConfig) -> None:
+    """Make the CA and the server's certificate.
+
+    Raises:
+        ConfigError: There is a CA already: making another would cut every plant off.
+    """
+    if home.ca_key.exists():
+        raise ConfigError(f"{home.ca_key}: there is a certificate authority already")
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = _name(f"{config.name} CA")
+    now = _now()
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - CLOCK_SLACK)
+        .not_valid_after(now + datetime.timedelta(days=365 * CA_YEARS))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(sign_certificates=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    _save_key(home.ca_key, key)
+    _save_certificate(home.ca_cert, certificate)
+    renew_server(home, config)
+
+
+def renew_server(home: ServerHome, config: ServerConfig) -> None:
+    """Make a fresh key and certificate for the listeners, under the same CA."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    hosts = dict.fromkeys((config.advertise or config.host, config.host, "localhost", "127.0.0.1"))
+    names = x509.SubjectAlternativeName([_host(host) for host in hosts])
+    certificate = (
+        _leaf(home, config.name, key.public_key(), datetime.timedelta(days=SERVER_DAYS))
+        .add_extension(names, critical=False)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .sign(key_files.load_ec(home.ca_key), hashes.SHA256())
+    )
+    _save_key(home.tls_key, key)
+    _save_certificate(home.tls_cert, certificate)
+
+
+def issue_client(
+    home: ServerHome, site: str, csr_pem: str, life: datetime.timedelta
+) -> x509.Certificate:
+    """Make a client certificate for a site from a request made on site.
+
+    Args:
+        home: Home of the CA.
+        site: Name that the certificate gets, whatever the request says.
+        csr_pem: PKCS #10 request, PEM.
+        life: How long the certificate is valid.
+
+    Raises:
+        DecodeError: The request is damaged, not signed by its own key, or of another kind of key.
+    """
+    if len(csr_pem) > CSR_LIMIT:
+        raise DecodeError(f"certificate request: {len(csr_pem)} bytes, at most {CSR_LIMIT}")
+    try:
+        request = x509.load_pem_x509_csr(csr_pem.encode("ascii"))
+        signed = request.is_signature_valid
+    except (ValueError, TypeError, InvalidSignature) as error:
+        raise DecodeError("certificate request: not a PKCS #10 request in PEM") from error
+    public = request.public_key()
+    if not signed:
+        raise DecodeError("certificate request: not signed by its own key")
+    if not isinstance(public, ec.EllipticCurvePublicKey) or not isinstance(public.curve, _CURVES):
+        raise DecodeError("certificate request: expected a key on P-256 or P-384")
+    uri = x509.UniformResourceIdentifier(f"weightgate:site:{site}")
+    return (
+        _leaf(home, site, public, life)
+        .add_extension(x509.SubjectAlternativeName([uri]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        .sign(key_files.load_ec(home.ca_key), hashes.SHA256())
+    )
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """SHA-256 of a certificate in DER, hex."""
+    return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def to_pem(certificate: x509.Certificate) -> str:
+    """A certificate as PEM text."""
+    return certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")
+
+
+def load_certificate(path: Path) -> x509.Certificate:
+    """Read a certificate.
+
+    Raises:
+        ConfigError: It is missing or damaged.
+    """
+    try:
+        return x509.load_pem_x509_certificate(atomic.read_bytes(path, limit=_PEM_LIMIT))
+    except ValueError as error:
+        raise ConfigError(f"{path}: not a PEM certificate") from error
+
+
+def check_node_key(pem: str) -> bytes:
+    """A Flower node key in the encoding that Flower uses as its name, or refuse it.
+
+    Raises:
+        DecodeError: It is no public key on a NIST curve.
+    """
+    try:
+        key = serialization.load_pem_public_key(pem.encode("ascii"))
+    except (ValueError, TypeError) as error:
+        raise DecodeError("node key: not a PEM public key") from error
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, _CURVES):
+        raise DecodeError("node key: expected a key on P-256 or P-384")
+    return key.public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+
+
+def _leaf(
+    home: ServerHome, name: str, public: ec.EllipticCurvePublicKey, life: datetime.timedelta
+) -> x509.CertificateBuilder:
+    ca = load_certificate(home.ca_cert)
+    issuer = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    now = _now()
+    return (
+        x509.CertificateBuilder()
+        .subject_name(_name(name))
+        .issuer_name(ca.subject)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - CLOCK_SLACK)
+        .not_valid_after(min(now + life, ca.not_valid_after_utc))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(sign_certificates=False), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer), critical=False
+        )
+    )
+
+
+def _usage(*, sign_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not sign_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=sign_certificates,
+        crl_sign=sign_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _host(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+
+
+def _save_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
+    key_files.save(path, key)
+    path.parent.chmod(0o700)
+
+
+def _save_certificate(path: Path, certificate: x509.Certificate) -> None:
+    atomic.write_bytes(path, certificate.public_bytes(serialization.Encoding.PEM))

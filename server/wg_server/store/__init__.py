@@ -1,0 +1,1 @@
+"""What the server remembers: the database, sites and their logs, the queue of campaigns."""

@@ -1,0 +1,196 @@
+"""Opening the store: SQLite in the home folder, or PostgreSQL by URL; migrated on the way in.
+
+On SQLite every writing transaction takes the write lock when it begins (``BEGIN IMMEDIATE``), so
+"read, decide, write" cannot interleave; WAL keeps readers out of its way, and each commit is
+durable (``synchronous=FULL``). PostgreSQL gets row locks where a decision is made, a table lock
+where it is about all rows, and an advisory lock for "one process serves a store at a time".
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from wg_common.errors import ConfigError
+from wg_server.store import schema
+
+_READ = "wg_read_only"
+_SQLITE_WAIT_S = 30
+"""Longest wait of one connection for the locks of another."""
+_MIGRATING = 0x7767_6D69
+"""Advisory lock (PostgreSQL) of a transaction that migrates."""
+_SERVING = 0x7767_7365
+"""Advisory lock (PostgreSQL) of the one process that serves the store."""
+
+
+def open_engine(url: str) -> Engine:
+    """Connect, and bring the schema up to date.
+
+    Raises:
+        ConfigError: The database cannot be opened, or was written by a newer program.
+    """
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise ConfigError(f"database: {url!r} is no database URL") from error
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    shown = parsed.render_as_string(hide_password=True)
+    try:
+        engine = sa.create_engine(parsed, pool_pre_ping=parsed.get_backend_name() != "sqlite")
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"database {shown}: {error}; PostgreSQL needs the extra 'weightgate[postgres]'"
+        ) from error
+    except sa.exc.ArgumentError as error:
+        raise ConfigError(f"database {shown}: {error}") from error
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", _prepare_sqlite)
+        sa.event.listen(engine, "begin", _begin_sqlite)
+    try:
+        _migrate(engine)
+    except BaseException as error:
+        engine.dispose()
+        if not isinstance(error, sa.exc.OperationalError):
+            raise
+        raise ConfigError(f"database {shown}: cannot be opened: {error.orig}") from error
+    return engine
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection that only reads; on SQLite it takes no write lock."""
+    with engine.connect().execution_options(**{_READ: True}) as connection:
+        yield connection
+
+
+def lock_table(connection: Connection, table: sa.Table) -> None:
+    """Keep every other writer out of a table until the transaction ends.
+
+    SQLite needs no word for it: a writing transaction is alone from its beginning.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.text(f"LOCK TABLE {table.name} IN SHARE ROW EXCLUSIVE MODE"))
+
+
+class Holder:
+    """The right to serve a store, held by one process; PostgreSQL drops it with the connection.
+
+    On SQLite it means nothing: there the lock file in the home does the same.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+
+    def __enter__(self) -> Self:
+        """Take it.
+
+        Raises:
+            ConfigError: Another process has it.
+        """
+        if not self.holds():
+            raise ConfigError("database: another process serves this store")
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._close()
+
+    def holds(self) -> bool:
+        """Whether this process has the right; one that was lost is taken again if it is free."""
+        if self._engine.dialect.name != "postgresql":
+            return True
+        if self._connection is not None:
+            try:
+                self._connection.execute(sa.text("SELECT 1"))
+                return True
+            except sa.exc.DBAPIError:
+                self._close()
+        try:
+            connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        except sa.exc.DBAPIError:
+            return False
+        taken = connection.execute(sa.text(f"SELECT pg_try_advisory_lock({_SERVING})")).scalar()
+        if taken:
+            self._connection = connection
+        else:
+            connection.close()
+        return bool(taken)
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.invalidate()  # ends the session, and with it the lock
+            self._connection.close()
+            self._connection = None
+
+
+def _prepare_sqlite(connection: Any, record: object) -> None:
+    connection.isolation_level = None  # transactions are begun below, not by the driver
+    for pragma in (f"busy_timeout={_SQLITE_WAIT_S * 1000}", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}").close()
+    _write_ahead(connection)
+
+
+def _write_ahead(connection: Any) -> None:
+    """Turn the write-ahead log on.
+
+    Where two connections do so on a new file at once, SQLite refuses one of them without waiting,
+    whatever its busy timeout (a wait could be a deadlock): it tries again here.
+    """
+    deadline = time.monotonic() + _SQLITE_WAIT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    only_read = connection.get_execution_options().get(_READ, False)
+    connection.exec_driver_sql("BEGIN" if only_read else "BEGIN IMMEDIATE")
+
+
+def _migrate(engine: Engine) -> None:
+    with reading(engine) as connection:
+        found = _version(connection)
+    if found == schema.HEAD:
+        return
+    from alembic import command  # slow to import, and rarely needed
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option(
+        "script_location", str(Path(__file__).parent / "migrations").replace("%", "%%")
+    )
+    config.set_main_option("path_separator", "os")
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if found is not None and found not in known:
+        raise ConfigError(
+            f"database: schema {found}, this program knows up to {schema.HEAD}:"
+            " it was written by a newer weightgate"
+        )
+    with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_MIGRATING})"))
+        if _version(connection) == schema.HEAD:
+            return  # another process did it meanwhile
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _version(connection: Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    row = connection.execute(sa.text("SELECT version_num FROM alembic_version")).first()
+    return None if row is None else str(row[0])

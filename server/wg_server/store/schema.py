@@ -1,0 +1,143 @@
+"""Tables of the server's store. Times are Unix seconds; hashes and ids are lower-case hex.
+
+What plants write into bounded columns is bounded by the same constants where it is decoded: SQLite
+would take more, PostgreSQL fails. A change here needs a migration in
+``wg_server.store.migrations``; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+from wg_common.wire import protocol
+
+HEAD = "0003"
+"""Newest migration; a store with another one is upgraded when it is opened."""
+
+metadata = MetaData()
+
+site = Table(
+    "site",
+    metadata,
+    Column("name", String(63), primary_key=True),
+    Column("state", String(16), nullable=False),  # invited, enrolled, revoked
+    Column("node_key", Text, nullable=False),
+    Column("signing_key", String(64), nullable=False),
+    Column("ledger_origin", Text, nullable=False),
+    Column("ledger_key", String(64), nullable=False),
+    Column("enrolled", Float, nullable=False),
+    Column("last_seen", Float, nullable=False),
+)
+
+join_token = Table(
+    "join_token",
+    metadata,
+    Column("secret_sha256", String(64), primary_key=True),
+    Column("site", String(63), ForeignKey("site.name"), nullable=False),
+    Column("expires", Float, nullable=False),
+    Column("used", Float),
+)
+
+certificate = Table(
+    "certificate",
+    metadata,
+    Column("fingerprint", String(64), primary_key=True),
+    Column("site", String(63), ForeignKey("site.name"), nullable=False),
+    Column("expires", Float, nullable=False),
+    Column("revoked", Float),
+    Index("certificate_by_site", "site"),
+)
+
+witness = Table(
+    "witness",
+    metadata,
+    Column("origin", String(protocol.ORIGIN_LIMIT), primary_key=True),
+    Column("site", String(63), ForeignKey("site.name"), nullable=False),
+    Column("checkpoint", LargeBinary, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("updated", Float, nullable=False),
+)
+
+log = Table(
+    "log",
+    metadata,
+    Column("origin", String(protocol.ORIGIN_LIMIT), primary_key=True),
+    Column("site", String(63), ForeignKey("site.name"), nullable=False),
+    Column("key", String(64), nullable=False),
+    Column("genesis", String(64), nullable=False),
+    Column("predecessor", Text, nullable=False),
+    Column("predecessor_checkpoint", Text, nullable=False),
+    Column("first_seen", Float, nullable=False),
+    Index("log_by_site", "site", "first_seen"),
+)
+
+evidence = Table(
+    "evidence",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("origin", String(protocol.ORIGIN_LIMIT), nullable=False),
+    Column("received", Float, nullable=False),
+    Column("earlier", LargeBinary, nullable=False),
+    Column("later", LargeBinary, nullable=False),
+)
+
+release = Table(
+    "release",
+    metadata,
+    Column("release_id", String(protocol.RELEASE_ID_LIMIT), primary_key=True),
+    Column("site", String(63), ForeignKey("site.name"), nullable=False),
+    Column("encoder", String(64), nullable=False),
+    Column("epsilon", String(protocol.NUMBER_LIMIT), nullable=False),
+    Column("delta", String(protocol.NUMBER_LIMIT), nullable=False),
+    Column("received", Float, nullable=False),
+    Column("signing_key", String(64), nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Column("standing", String(16), nullable=False),
+    Column("reasons", Text, nullable=False),
+    Index("release_by_site", "site", "received"),
+)
+
+campaign = Table(
+    "campaign",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("created", Float, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("epsilon", String(protocol.NUMBER_LIMIT), nullable=False),
+    Column("delta", String(protocol.NUMBER_LIMIT), nullable=False),
+    Column("encoder", String(64), nullable=False),
+    Column("collect_until", Float, nullable=False),
+    Column("deliver_until", Float, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("finished", Float),
+)
+
+task = Table(
+    "task",
+    metadata,
+    Column("campaign", String(32), ForeignKey("campaign.id"), primary_key=True),
+    Column("site", String(63), ForeignKey("site.name"), primary_key=True),
+    Column("query_id", String(32), nullable=False, unique=True),
+    Column("delivery_id", String(32), nullable=False, unique=True),
+    Column("state", String(16), nullable=False),
+    Column("code", String(protocol.CODE_LIMIT), nullable=False),
+    Column("release_id", String(protocol.RELEASE_ID_LIMIT), nullable=False),
+    Column("package_sha256", String(64), nullable=False),
+    Column("messages", Integer, nullable=False),
+    Column("bytes_received", BigInteger, nullable=False),
+    Column("bytes_sent", BigInteger, nullable=False),
+    Column("updated", Float, nullable=False),
+)

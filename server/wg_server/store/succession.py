@@ -1,0 +1,169 @@
+"""Which log of a site came before which, and whether all that was spent is on account.
+
+A site's ledger carries its budget. A home that is made anew has a ledger without a past: unless its
+first entry names the last checkpoint of the log before it, what that one spent is on no account.
+So the server keeps every log that a site enrolled with, and says of the one in use:
+
+========================== =====================================================================
+first                      the site never had another that released anything
+names its predecessor      each other log of the site is named, directly or through others, at a
+                           checkpoint that is the last one cosigned here or a later one
+budget unknown             some other log of the site is not
+========================== =====================================================================
+
+Not guaranteed: that the spend which a first entry carries over is right; that needs the old log,
+and is what ``wg-audit verify --previous`` checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wg_common.errors import DecodeError, VerificationError
+from wg_common.ledger import checkpoint as checkpoints
+from wg_common.ledger import merkle
+from wg_common.ledger.auditor_record import BUDGET_UNKNOWN, FIRST, NAMES_PREDECESSOR, Succession
+from wg_common.ledger.entries import Predecessor
+from wg_common.ledger.note import Note
+from wg_common.ledger.state import LedgerState
+from wg_common.wire import protocol, signing
+from wg_common.wire.protocol import EnrolmentRequest
+
+if TYPE_CHECKING:
+    from wg_server.store.sites import Site
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenLog:
+    """One log that a site enrolled with.
+
+    Attributes:
+        origin: Origin of its checkpoints.
+        site: The site.
+        key: Its signing key as known last, hex; empty if it was replaced before logs were kept.
+        genesis: Leaf hash of its first entry, hex; empty if it enrolled before that was asked.
+        predecessor: Origin of the log that its first entry names, or empty.
+        predecessor_checkpoint: The checkpoint that it names, or empty.
+        first_seen: When the site enrolled with it, Unix time.
+        checkpoint: Newest checkpoint that the server cosigned, or none.
+    """
+
+    origin: str
+    site: str
+    key: str
+    genesis: str
+    predecessor: str
+    predecessor_checkpoint: str
+    first_seen: float
+    checkpoint: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beginning:
+    """How a log begins, as its site says when it enrols.
+
+    Attributes:
+        genesis: Leaf hash of the first entry, hex.
+        predecessor: The log that it replaces, if any.
+        cosign: Takes the checkpoint of this log that the server remembers, and returns what to
+            remember with its size; raises where the log cannot have begun like this.
+    """
+
+    genesis: str
+    predecessor: Predecessor | None
+    cosign: Callable[[bytes | None], tuple[bytes, int, None]]
+
+
+def read_first_entry(request: EnrolmentRequest) -> tuple[str, Predecessor | None, Note]:
+    """Check the first entry of the ledger that a site enrols with, and its checkpoint.
+
+    Returns:
+        Leaf hash of the entry, hex; the log that it replaces; the signed checkpoint of size 1.
+
+    Raises:
+        DecodeError: They are not what they claim to be, or not of this site, log and key.
+    """
+    what = "enrolment request"
+    if not 0 < len(request.ledger_origin) <= protocol.ORIGIN_LIMIT:
+        raise DecodeError(
+            f"{what}: ledger_origin: expected 1 to {protocol.ORIGIN_LIMIT} characters"
+        )
+    data = request.genesis.encode()
+    state = LedgerState()
+    try:
+        state.apply(data)
+        head, note = checkpoints.decode(request.checkpoint.encode(), what=f"{what}: checkpoint")
+        key = signing.public_from_bytes(bytes.fromhex(request.ledger_key))
+        checkpoints.verify(note, request.ledger_origin, key)
+    except (VerificationError, ValueError) as error:
+        raise DecodeError(f"{what}: ledger: {error}") from error
+    for field, got, want in (
+        ("origin", state.origin, request.ledger_origin),
+        ("site", state.site, request.site),
+        ("size of the checkpoint", head.size, 1),
+        ("root of the checkpoint", head.root.hex(), merkle.leaf_hash(data).hex()),
+    ):
+        if got != want:
+            raise DecodeError(f"{what}: ledger: {field} is {got!r}, expected {want!r}")
+    predecessor = state.genesis.predecessor if state.genesis else None
+    return merkle.leaf_hash(data).hex(), predecessor, note
+
+
+def judge(origin: str, logs: Sequence[SeenLog]) -> Succession:
+    """What is to be said of the log in use, given every log of its site.
+
+    Args:
+        origin: Origin of the log in use.
+        logs: All logs of the site, that one among them.
+    """
+    by_origin = {log.origin: log for log in logs if log.origin == origin or released(log)}
+    named = {origin}
+    log = by_origin[origin]
+    while (before := by_origin.get(log.predecessor)) is not None and before.origin not in named:
+        if not _names_the_end(log, before):
+            break
+        named.add(before.origin)
+        log = before
+    if log.predecessor and log.predecessor not in named:
+        return BUDGET_UNKNOWN  # a log that was never seen here, or not at its end
+    if set(by_origin) - named:
+        return BUDGET_UNKNOWN
+    return FIRST if len(named) == 1 else NAMES_PREDECESSOR
+
+
+def of_sites(sites: Sequence[Site], logs: Mapping[str, Sequence[SeenLog]]) -> dict[str, Succession]:
+    """What is to be said of the log in use of each site that enrolled; by name."""
+    return {
+        site.name: judge(site.ledger_origin, logs[site.name]) for site in sites if site.name in logs
+    }
+
+
+def released(log: SeenLog) -> bool:
+    """Whether anything can have been released on a log: a release needs a cosignature after it."""
+    return log.checkpoint is not None and size_of(log.checkpoint) > 1
+
+
+def size_of(checkpoint: bytes) -> int:
+    """Number of entries that a checkpoint covers."""
+    return checkpoints.decode(checkpoint)[0].size
+
+
+def _names_the_end(log: SeenLog, before: SeenLog) -> bool:
+    """Whether the checkpoint that ``log`` names is the last one seen of ``before``, or later."""
+    try:
+        named, note = checkpoints.decode(log.predecessor_checkpoint.encode())
+        if named.origin != before.origin:
+            return False
+        last = checkpoints.decode(before.checkpoint or b"")[0]
+        if named.size == last.size:
+            return named.root == last.root
+        if named.size < last.size or not before.key:
+            return False
+        checkpoints.verify(
+            note, before.origin, signing.public_from_bytes(bytes.fromhex(before.key))
+        )
+    except (DecodeError, VerificationError, ValueError):
+        return False
+    return True
