@@ -37,11 +37,11 @@ from bench.plants import Floats, Images, Ints
 from wg_common.inference import posterior as posteriors
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_server.campaigns import plausibility
-from wg_server.generator.evaluation.head_card import clustered
 from wg_server.generator.heads.generate import MEMORY_LIMIT
 from wg_server.generator.prior import blup, influence
 from wg_server.generator.prior.blup import Priors
 from wg_server.generator.prior.site_statistics import site_evidence
+from wg_server.generator.statistics import clustered
 from wg_server.zoo.procedural import cameras, families
 
 HONEST = 9

@@ -51,13 +51,13 @@ from wg_common.nets import network
 from wg_common.nets.encoder.module import Encoder, Records, load_encoder
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_common.wire import canonical
-from wg_server.generator.evaluation.head_card import clustered
 from wg_server.generator.heads.generate import GeneratedCandidate, Memory, load_generator
 from wg_server.generator.networks.generate import (
     NetworkGenerator,
     generate_networks,
     load_networks,
 )
+from wg_server.generator.statistics import clustered
 from wg_server.site.home import ServerHome
 from wg_server.zoo.procedural import cameras
 

@@ -36,10 +36,10 @@ from bench.tables import Paired
 from wg_client.fitting.linear_head import head_from_tensors
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.privacy.statistics import NoisyStatistics
-from wg_server.generator.evaluation.head_card import clustered
 from wg_server.generator.heads.generate import Generator, Memory, generate, load_generator
 from wg_server.generator.prior import blup
 from wg_server.generator.prior.site_statistics import site_evidence
+from wg_server.generator.statistics import clustered
 from wg_server.site.home import ServerHome
 
 SISTER_SHOTS = 60

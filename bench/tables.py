@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wg_server.generator.evaluation.head_card import clustered
+from wg_server.generator.statistics import clustered
 
 Row = dict[str, object]
 """``key``, ``dataset``, ``cell``, and ``scores``: accuracy by method."""

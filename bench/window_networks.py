@@ -31,9 +31,9 @@ from wg_client.fitting.local_models import fit_local
 from wg_common.nets import network
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.wire import canonical
-from wg_server.generator.evaluation.head_card import clustered
 from wg_server.generator.heads.generate import load_generator
 from wg_server.generator.networks.generate import load_networks
+from wg_server.generator.statistics import clustered
 from wg_server.site.home import ServerHome
 from wg_server.zoo.procedural_windows import sensors
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wg_client.fitting.leave_class_out import SHAPED
 from wg_client.fitting.linear_head import Floats
 from wg_client.selection.checks import (
     ACCURACY_OF_NAT,
     PRIOR_VARIANCE,
-    SHAPED,
     Evidence,
     compare,
     keep,

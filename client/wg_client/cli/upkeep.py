@@ -50,7 +50,7 @@ def cosigned(root: Path, file: Path, as_json: bool) -> None:
     """
     from wg_client.connection import cosigning
     from wg_common import atomic
-    from wg_common.ledger.note import NOTE_LIMIT
+    from wg_common.wire.protocol import NOTE_LIMIT
 
     size = cosigning.keep(ClientHome(root), atomic.read_bytes(file, limit=NOTE_LIMIT))
     if size is None:

@@ -17,7 +17,7 @@ from wg_client.connection import link, transport
 from wg_client.site.config import WitnessConfig
 from wg_common.errors import PeerError
 from wg_common.ledger import witness as rules
-from wg_common.ledger.note import NOTE_LIMIT
+from wg_common.wire.protocol import NOTE_LIMIT
 
 ADD_CHECKPOINT = "/add-checkpoint"
 

@@ -25,10 +25,9 @@ from numpy.typing import NDArray
 
 from wg_client.fitting.delivered import RECIPES, Origin, Recipe, local_parts, normalised
 from wg_client.fitting.folds import Folds, select
-from wg_client.fitting.leave_class_out import LeftOut, as_delivered, leave_out
+from wg_client.fitting.leave_class_out import SHAPED, LeftOut, as_delivered, leave_out
 from wg_client.fitting.linear_head import NEVER, Floats, Ints, LinearHead
 from wg_client.fitting.local_models import Fitted
-from wg_client.selection.checks import SHAPED
 
 
 @dataclass(frozen=True, slots=True, eq=False)

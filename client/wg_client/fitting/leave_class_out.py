@@ -21,6 +21,9 @@ from wg_client.fitting.delivered import Origin, Recipe, local_parts
 from wg_client.fitting.folds import Folds
 from wg_client.fitting.linear_head import Floats, Ints
 
+SHAPED = 0.7
+"""Share h of the recall of left-out classes that counts, but for what is completed at the plant."""
+
 _BIASES = np.concatenate([[-50.0], np.linspace(-10, 10, 81)])
 """Biases of unseen classes that are tried; the first means that they are never predicted."""
 _SMALL = 500

@@ -47,13 +47,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wg_client.fitting.leave_class_out import SHAPED
 from wg_client.fitting.linear_head import Floats, Ints
 from wg_client.site.config import AcceptanceConfig
 
 ACCURACY_OF_NAT = 0.4
 """Gain in accuracy for a nat of log loss less, on average over data sets, plants and releases."""
-SHAPED = 0.7
-"""Share h of the recall of left-out classes that counts, but for what is completed at the plant."""
 TRUSTED_RECALL = 0.8
 """Recall of a class never seen where other sites' classes are the plant's."""
 _BEFORE, _LIKELIER, _COUNTED = 4.0, 0.85 / 0.15, 5

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from wg_client.fitting.backbone import Trunk
 from wg_client.fitting.finetune import Finetuned
+from wg_client.fitting.leave_class_out import SHAPED
 from wg_client.fitting.linear_head import Ints
 from wg_client.fitting.local_models import Fitted
 from wg_client.selection import checks
@@ -214,7 +215,7 @@ def _weigh(
 ) -> Evidence:
     model = models[name]
     recalls: NDArray[np.float64] = np.zeros(0)
-    lost, counts = 0.0, checks.SHAPED
+    lost, counts = 0.0, SHAPED
     if name in tuned:
         found = tuned[name]
         recalls, lost, counts = found.recalls, found.lost, found.counts

@@ -23,6 +23,7 @@ from wg_common.ledger.checkpoint import Checkpoint
 from wg_common.ledger.history import History
 from wg_common.ledger.note import Note
 from wg_common.wire import signing
+from wg_common.wire.protocol import NOTE_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def read_checkpoint(path: Path, source: str = "") -> OutsideCheckpoint:
         ConfigError: The file cannot be read.
         DecodeError: It is no checkpoint.
     """
-    return decode_checkpoint(atomic.read_bytes(path, limit=notes.NOTE_LIMIT), source or path.name)
+    return decode_checkpoint(atomic.read_bytes(path, limit=NOTE_LIMIT), source or path.name)
 
 
 def decode_checkpoint(data: bytes, source: str) -> OutsideCheckpoint:

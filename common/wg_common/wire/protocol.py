@@ -36,6 +36,7 @@ INLINE_LIMIT = 32 << 20
 """Largest package that travels in a message; a larger one is offered, and fetched in ranges."""
 LEDGER_LIMIT = 1 << 30
 MESSAGE_LIMIT = 64 << 10
+NOTE_LIMIT = 64 << 10
 ROTATION_LIMIT = 256 << 10
 ENROLMENT_LIMIT = 256 << 10
 """A first entry may hold what every lineage of an earlier ledger had spent."""

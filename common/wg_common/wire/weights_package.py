@@ -27,9 +27,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
 from numpy.typing import NDArray
 
 from wg_common.errors import DecodeError, VerificationError
-from wg_common.ledger.note import NOTE_LIMIT
 from wg_common.wire import canonical, container, signing
-from wg_common.wire.protocol import WEIGHTS_KIND, WEIGHTS_LIMIT
+from wg_common.wire.protocol import NOTE_LIMIT, WEIGHTS_KIND, WEIGHTS_LIMIT
 
 VERSION = 1
 MANIFEST_LIMIT = 4 << 20

@@ -18,12 +18,12 @@ import torch
 from numpy.typing import NDArray
 
 from wg_common.nets import network as whole_networks
-from wg_server.generator.evaluation.head_card import clustered
 from wg_server.generator.networks.codec import Array, Codec, fit_layer_codec
 from wg_server.generator.networks.decoder import Decoder
 from wg_server.generator.networks.entries import ZooNetwork
 from wg_server.generator.networks.vae import fit_vae_codec
 from wg_server.generator.networks.weight_plan import WeightPlan
+from wg_server.generator.statistics import clustered
 
 FOLDS = 3
 MOST = 60

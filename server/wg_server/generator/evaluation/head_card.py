@@ -30,6 +30,7 @@ from wg_server.generator.prior import retrieval as zoo_memory
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.prior.zoo_tasks import ZooTask
 from wg_server.generator.simulation.episodes import Episode, Plants, Scenario
+from wg_server.generator.statistics import clustered
 
 SCENARIOS: Mapping[str, Scenario] = {
     "few labels, sisters in memory, epsilon 4": Scenario(
@@ -245,14 +246,6 @@ def codec_fidelity(codec: Codec, episodes: Sequence[Episode]) -> dict[str, float
         "after_codec": float(np.mean(after)),
         "latent": float(codec.latent),
     }
-
-
-def clustered(values: NDArray[np.floating], clusters: Sequence[str]) -> tuple[float, float]:
-    """Mean over clusters' means, and its standard error."""
-    names, index = np.unique(np.array(clusters), return_inverse=True)
-    means = np.bincount(index, values) / np.bincount(index)
-    error = means.std(ddof=1) / np.sqrt(len(names)) if len(names) > 1 else float("nan")
-    return float(means.mean()), float(error)
 
 
 def _logits(episode: Episode, head: Head) -> Floats:

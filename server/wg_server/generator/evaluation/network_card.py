@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wg_server.generator.evaluation.checks import Check
-from wg_server.generator.evaluation.head_card import clustered
 from wg_server.generator.networks import sampler
 from wg_server.generator.networks.condition import (
     ROW_UNIT,
@@ -28,6 +27,7 @@ from wg_server.generator.networks.condition import (
 from wg_server.generator.networks.denoiser import KEPT_SHARE, NetworkDenoiser, collate
 from wg_server.generator.networks.episodes import NetworkEpisode, Zoo, draw, logits
 from wg_server.generator.simulation.episodes import Plants, Scenario
+from wg_server.generator.statistics import clustered
 
 LOSS_MARGIN = 0.01
 SCENARIOS: Mapping[str, tuple[Scenario, bool]] = {

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_server.generator.evaluation import network_card
-from wg_server.generator.evaluation.head_card import clustered
 from wg_server.generator.networks.episodes import Zoo, draw
 from wg_server.generator.simulation.episodes import Plants, Scenario
+from wg_server.generator.statistics import clustered
 
 TRUSTS = (1.0, 0.5, 0.0)
 

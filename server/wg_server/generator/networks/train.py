@@ -24,7 +24,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wg_server.generator.evaluation.head_card import clustered
 from wg_server.generator.networks import sampler
 from wg_server.generator.networks.condition import settled
 from wg_server.generator.networks.denoiser import (
@@ -38,6 +37,7 @@ from wg_server.generator.networks.denoiser import (
 from wg_server.generator.networks.episodes import NetworkEpisode, Zoo, draw, logits
 from wg_server.generator.networks.plan import NetworkTraining
 from wg_server.generator.simulation.episodes import Plants, Scenario
+from wg_server.generator.statistics import clustered
 from wg_server.generator.training import checkpoint, compute
 from wg_server.generator.training import noise as training_noise
 from wg_server.generator.training.compute import CPU, Compute
