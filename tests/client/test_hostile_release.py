@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.client.conftest import MakePlant
+from tests.client.connection.test_cosigning import make_world
 
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.release.query import answer_query
@@ -13,9 +15,6 @@ from wg_common.errors import VerificationError
 from wg_common.privacy.mechanism import Integers, opendp_sampler
 from wg_server.store import quarantine
 from wg_server.store.sites import Store
-
-from .conftest import MakePlant
-from .test_cosigning import make_world
 
 
 class Largest:

@@ -79,7 +79,7 @@ def test_coreutils_compute_the_same_digest() -> None:
 
 def test_a_client_that_was_changed_before_the_noise_has_another_digest(copy: Path) -> None:
     assert _digest_at(copy) == charging.code_digest()  # the place does not matter
-    changed = copy / "wg_client" / "plant.py"
+    changed = copy / "wg_client" / "data" / "plant.py"
     original = changed.read_text(encoding="utf-8")
     try:
         changed.write_text(original + "\n# subtract the site's own mean\n", encoding="utf-8")

@@ -435,7 +435,9 @@ def test_enrolment_between_versions_says_which_side_to_update(
 def earlier_revisions() -> list[str]:
     """Every schema that a store may have, but the newest."""
     config = Config()
-    config.set_main_option("script_location", str(ROOT / "server" / "wg_server" / "migrations"))
+    config.set_main_option(
+        "script_location", str(ROOT / "server" / "wg_server" / "store" / "migrations")
+    )
     config.set_main_option("path_separator", "os")
     found = [each.revision for each in ScriptDirectory.from_config(config).walk_revisions()]
     assert found[0] == schema.HEAD
@@ -453,7 +455,9 @@ def test_a_store_of_an_earlier_version_serves_after_an_upgrade_at_the_start(
     engine = sa.create_engine(url)
     if revision != "none":
         config = Config()
-        config.set_main_option("script_location", str(ROOT / "server" / "wg_server" / "migrations"))
+        config.set_main_option(
+            "script_location", str(ROOT / "server" / "wg_server" / "store" / "migrations")
+        )
         config.set_main_option("path_separator", "os")
         with engine.begin() as connection:
             config.attributes["connection"] = connection

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from tests.client.test_neighbours import TinyEncoder
+from tests.client.release.test_neighbours import TinyEncoder
 from tests.e2e.fleet_support import (
     Plant,
     enrol_plant,

@@ -6,13 +6,12 @@ import threading
 from typing import Any
 
 import pytest
+from tests.e2e.fleet_support import Plant, finished, start_campaign, wait_until
 
 from wg_client.fleet import node as nodes
 from wg_common.errors import DataError
 from wg_common.privacy import timing
 from wg_server.site.home import ServerHome
-
-from .fleet_support import Plant, finished, start_campaign, wait_until
 
 
 def test_polling_and_answering_go_on_while_a_package_is_applied(

@@ -11,14 +11,13 @@ import httpx
 import pytest
 import sqlalchemy as sa
 from starlette.types import ASGIApp
+from tests.server import postgres
 
 from wg_server.fleet.listener import Listener
 from wg_server.operation.initialise import free_ports, initialise
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.store.database import open_engine
 from wg_server.store.sites import Store
-
-from . import postgres
 
 
 @pytest.fixture

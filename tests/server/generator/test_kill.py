@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.server.generator.conftest import World
-from tests.server.generator.test_train import _fill
+from tests.server.generator.test_pipeline import _fill
 from tests.server.killing import kill_at, kill_often
 
 from wg_server.generator import pipeline as training

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from tests.server.generator.conftest import DIMENSION
+from tests.server.generator.networks.conftest import LATENT, make_zoos
 
 from wg_common.nets import network, registry
 from wg_server.generator.evaluation import network_card
@@ -29,8 +30,6 @@ from wg_server.generator.networks.package import NetworkParts, Stock
 from wg_server.generator.networks.plan import NetworkTraining
 from wg_server.generator.prior.zoo_tasks import ZooTask
 from wg_server.generator.simulation.episodes import Plants, Scenario
-
-from .conftest import LATENT, make_zoos
 
 SIZES = ("cnn-s", "lite0")
 FAMILIES = frozenset([f"family-{number}" for number in range(8)]), frozenset(["family-9"])

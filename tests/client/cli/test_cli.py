@@ -1,0 +1,313 @@
+"""``wg-client`` as a plant engineer meets it: real processes, exit codes, pure ``--json``."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures, write_npz
+
+from wg_client.cli.main import group
+from wg_client.fitting.linear_head import LinearHead
+from wg_client.fleet import node
+from wg_client.models import store
+from wg_client.release.budget import read_spend
+from wg_client.release.query import answer_query
+from wg_client.selection.apply import apply_package
+from wg_client.site.config import PrivacyConfig
+from wg_common import cli, errors, installed_code, logs
+from wg_common.ledger import charging
+from wg_common.ledger.store import Ledger
+
+Finished = subprocess.CompletedProcess[str]
+Json = Callable[..., Any]
+SMALL_BUDGET = PrivacyConfig(cap_epsilon="1.5", max_request_epsilon="1.5")
+
+
+@pytest.fixture
+def here(capfd: pytest.CaptureFixture[str]) -> Json:
+    """As ``_json``, in this process: what needs torch need not import it once for each call."""
+
+    def run(*words: object, code: int = 0) -> Any:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            cli.run(group, [*map(str, words), "--json"])
+        assert caught.value.code == code
+        return json.loads(capfd.readouterr().out)
+
+    return run
+
+
+def _run(*words: object) -> Finished:
+    """Run the installed command as a shell would."""
+    command = Path(sys.executable).with_name("wg-client")
+    return subprocess.run(
+        [str(command), *map(str, words)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def _json(*words: object, code: int = 0) -> Any:
+    """Run with ``--json``: standard output must be one document and nothing else."""
+    done = _run(*words, "--json")
+    assert done.returncode == code, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def applied(make_plant: MakePlant, good_head: LinearHead) -> TestPlant:
+    plant = make_plant({0: 4, 1: 4})
+    apply_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
+    return plant
+
+
+def test_help_names_every_command_of_the_contract() -> None:
+    done = _run("--help")
+    assert done.returncode == 0
+    for name in ("init", "check", "run", "statistics", "apply", "budget", "models", "predict"):
+        assert f"  {name} " in done.stdout
+    assert "export" in _run("models", "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["check"], errors.EXIT_USAGE),
+        (["nonsense"], errors.EXIT_USAGE),
+        (["models", "export", "--home", "x", "--format", "pickle"], errors.EXIT_USAGE),
+        (["check", "--home", "nowhere"], errors.EXIT_CONFIG),
+        (["budget", "--home", "nowhere"], errors.EXIT_CONFIG),
+        (["models", "list", "--home", "nowhere"], errors.EXIT_CONFIG),
+        (["predict", "--home", "nowhere", "x.png"], errors.EXIT_CONFIG),
+    ],
+)
+def test_wrong_calls_have_their_code_and_one_json_document(
+    tmp_path: Path, words: list[str], code: int
+) -> None:
+    words = [str(tmp_path / word) if word == "nowhere" else word for word in words]
+    found = _json(*words, code=code)
+    assert found["error"]["exit_code"] == code
+    assert _run(*words).stdout == ""
+
+
+def test_init_reads_the_data_before_it_spends_the_token(tmp_path: Path) -> None:
+    done = _run("init", "--home", tmp_path / "h", "--join", "x", "--data", tmp_path / "none")
+    assert done.returncode == errors.EXIT_CONFIG and "none: not there" in done.stderr
+    data = write_npz(tmp_path / "d.npz", {0: 2, 1: 2}, seed=1, labels=LABELS)
+    done = _run("init", "--home", tmp_path / "h", "--join", "x", "--data", data)
+    assert done.returncode == errors.EXIT_CONFIG and "join token" in done.stderr
+    assert not (tmp_path / "h" / "client.yaml").exists()
+
+
+def test_check_shows_what_would_leave_and_changes_nothing(make_plant: MakePlant) -> None:
+    plant = make_plant({0: 4, 2: 3})
+    before = plant.home.ledger.read_bytes()
+    found = _json("check", "--home", plant.home.root, "--epsilon", "1")
+    assert plant.home.ledger.read_bytes() == before
+    assert not plant.home.outbox.exists()
+    assert found["data"]["per_label"] == {"bars": 4, "dots": 0, "rings": 3}
+    leaves = found["would_leave"]
+    assert sum(block["integers"] for block in leaves["blocks"]) == leaves["integers"]
+    assert leaves["payload_bytes"] == 8 * leaves["integers"]
+    cost = found["cost"]
+    assert cost["alone"] == pytest.approx(1, rel=1e-3) and cost["spent"] == 0
+    assert cost["allowed"] and cost["releases_left"] > 10
+    text = _run("check", "--home", plant.home.root).stdout
+    assert "nothing was sent, nothing was charged" in text and "dots" in text
+
+
+def test_check_says_by_what_a_release_would_be_refused(make_plant: MakePlant, here: Json) -> None:
+    plant = make_plant({0: 4, 1: 4}, privacy=SMALL_BUDGET)
+    answer_query(plant.home, plant.query(epsilon="1"), witness=plant.witness)
+    assert here("check", "--home", plant.home.root)["cost"]["refused_by"] == "budget"
+    found = here("check", "--home", plant.home.root, "--epsilon", "5")
+    assert found["cost"]["refused_by"] == "policy" and not found["cost"]["allowed"]
+
+
+def test_init_refuses_a_unit_that_is_named_and_not_protected(tmp_path: Path, here: Json) -> None:
+    words = ["--join", "x", "--data", tmp_path, "--unit-column", "part", "--unit-rule", "record"]
+    found = here("init", "--home", tmp_path / "home", *words, code=errors.EXIT_CONFIG)
+    assert "not all records of one 'part'" in found["error"]["message"]
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_node_states_the_digest_of_the_code_that_it_began_with(
+    make_plant: MakePlant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant = make_plant({0: 4, 1: 4})
+    began: list[str] = []
+    before = charging.code_digest()
+    installed_code.installed.cache_clear()
+
+    def serve(*words: object, **named: object) -> None:
+        upgrade = installed_code.digest_of({"wg_client/new.py": b""})
+        monkeypatch.setattr(installed_code, "digest_of", lambda files: upgrade)
+        began.append(charging.code_digest())
+
+    monkeypatch.setattr(node, "run_node", serve)
+    monkeypatch.setattr(logs, "use", lambda *words, **named: None)
+    monkeypatch.setattr(signal, "signal", lambda *words: None)
+    with pytest.raises(SystemExit):
+        cli.run(group, ["run", "--home", str(plant.home.root)])
+    installed_code.installed.cache_clear()
+    assert began == [before]
+
+
+def test_statistics_go_to_a_file_once_and_the_budget_knows(
+    make_plant: MakePlant, tmp_path: Path, here: Json
+) -> None:
+    plant = make_plant({0: 4, 1: 4}, privacy=SMALL_BUDGET)
+    words = ["statistics", "--home", plant.home.root, "--epsilon", "1", "--out"]
+    first = here(*words, tmp_path / "a.wgs")
+    again = here(*words, tmp_path / "b.wgs")
+    assert first["charged"] and not again["charged"]
+    assert (tmp_path / "a.wgs").read_bytes() == (tmp_path / "b.wgs").read_bytes()
+    words[4] = "1.2"
+    refused = here(*words, tmp_path / "c.wgs", code=errors.EXIT_REFUSED)
+    assert refused["error"]["code"] == "budget" and not (tmp_path / "c.wgs").exists()
+    words[4] = "9"
+    refused = here(*words, tmp_path / "c.wgs", code=errors.EXIT_REFUSED)
+    assert refused["error"]["code"] == "policy"
+    budget = here("budget", "--home", plant.home.root)
+    assert budget["charges"] == 1 and len(budget["releases"]) == 1
+    assert budget["epsilon_spent"] == pytest.approx(1, rel=1e-3)
+    assert budget["releases"][0]["size"] > 0
+
+
+def test_freeze_names_all_that_is_wrong_and_changes_nothing(
+    make_plant: MakePlant, tmp_path: Path, here: Json
+) -> None:
+    plant = make_plant({0: 4})
+    folder = tmp_path / "folder"
+    for number, label in enumerate(LABELS):
+        (folder / label).mkdir(parents=True)
+        picture = pictures(np.random.default_rng(number), number, 1)[0]
+        Image.fromarray(picture).save(folder / label / "a.png")
+    (folder / "dots" / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n garbage")
+    (folder / "dots" / "notes.txt").write_text("x")
+    (folder / "crack").mkdir()
+    text = plant.home.config.read_text().replace(str(plant.config.data.path), str(folder))
+    plant.home.config.write_text(text)
+    home = ("--home", plant.home.root)
+    found = here("freeze", *home, code=errors.EXIT_CONFIG)
+    assert not found["frozen"] and found["error"]["code"] == "data"
+    assert [one["name"] for one in found["problems"]] == ["crack", "dots/notes.txt", "dots/bad.png"]
+    shown = here("check", *home)["snapshot"]
+    assert shown["number"] == 1 and shown["change"]["gone"] == 4 and shown["change"]["more"] == 6
+    done = here("freeze", *home, "--set-aside")
+    assert done["frozen"] and (done["version"], done["records"]) == (2, 3)
+    assert done["set_aside"] == found["problems"]
+    shown = here("check", *home)
+    assert shown["data"]["per_label"] == dict.fromkeys(LABELS, 1)
+    assert shown["snapshot"]["set_aside"] == 3
+    assert not any(shown["snapshot"]["change"].values())
+    assert read_spend(plant.home, plant.config).charges == 0
+
+
+@pytest.mark.parametrize("command", ["check", "run", "statistics", "contribute", "apply"])
+def test_a_home_without_a_snapshot_is_told_what_to_do(
+    make_plant: MakePlant, good_head: LinearHead, tmp_path: Path, command: str
+) -> None:
+    plant = make_plant({0: 4}, frozen=False)
+    package = tmp_path / "p.wgw"
+    package.write_bytes(plant.package({"s": (good_head, "diffusion")}))
+    options: dict[str, list[object]] = {
+        "statistics": ["--out", tmp_path / "o"],
+        "contribute": ["--out", tmp_path / "o", "--steps", 2],
+        "apply": [package],
+    }
+    more = options.get(command, [])
+    with pytest.raises(SystemExit) as caught:
+        cli.run(group, [command, "--home", str(plant.home.root), *map(str, more)])
+    assert caught.value.code == errors.EXIT_CONFIG
+    with Ledger.open(plant.home.ledger) as ledger:
+        assert ledger.size == 2  # genesis and witness
+
+
+def test_apply_ends_with_0_5_or_6(
+    make_plant: MakePlant, good_head: LinearHead, tmp_path: Path, here: Json
+) -> None:
+    plant = make_plant({0: 4, 1: 4})
+    good = plant.package({"s": (good_head, "diffusion")})
+    (tmp_path / "good.wgw").write_bytes(good)
+    (tmp_path / "bad.wgw").write_bytes(plant.package({"s": (good_head, "diffusion")}, site="x"))
+    plant.configure(acceptance=plant.config.acceptance.__class__(caution=0.0))
+    found = _json("apply", "--home", plant.home.root, tmp_path / "good.wgw")
+    assert found["accepted"] and not found["already_applied"]
+    assert here("apply", "--home", plant.home.root, tmp_path / "good.wgw")["already_applied"]
+    refused = here(
+        "apply", "--home", plant.home.root, tmp_path / "bad.wgw", code=errors.EXIT_VERIFICATION
+    )
+    assert refused["error"]["code"] == "verification"
+    plant.configure(acceptance=plant.config.acceptance.__class__(caution=10.0))
+    (tmp_path / "useless.wgw").write_bytes(
+        plant.package({"s": (LinearHead(-good_head.weight, -good_head.bias), "diffusion")})
+    )
+    words = ["apply", "--home", plant.home.root, tmp_path / "useless.wgw"]
+    found = here(*words, code=errors.EXIT_NOT_ACCEPTED)
+    assert found["kept"] == "local-only" and not found["accepted"]
+
+
+def test_models_are_listed_shown_and_exported(
+    applied: TestPlant, tmp_path: Path, here: Json
+) -> None:
+    home = applied.home.root
+    rows = here("models", "list", "--home", home)["models"]
+    assert sum(row["current"] for row in rows) == 1
+    shown = here("models", "show", "--home", home)
+    assert shown["kept"] in {row["model"] for row in rows}
+    out = tmp_path / "m.safetensors"
+    found = here("models", "export", "--home", home, "--model", "local-only", "--out", out)
+    assert found["model"] == "local-only" and out.stat().st_size == found["bytes"]
+    words = ["models", "export", "--home", home, "--model", "best", "--out", out]
+    wrong = here(*words, code=errors.EXIT_CONFIG)
+    assert "local-only" in wrong["error"]["message"]
+
+
+def test_predict_gives_a_label_a_probability_and_an_accuracy(
+    applied: TestPlant, tmp_path: Path, here: Json
+) -> None:
+    home = applied.home.root
+    test = write_npz(tmp_path / "t.npz", {0: 6, 1: 6, 2: 6}, seed=77, labels=LABELS)
+    single = tmp_path / "one.png"
+    Image.fromarray(pictures(np.random.default_rng(3), 0, 1)[0]).save(single)
+    found = here("predict", "--home", home, test, single, "--evaluate", code=errors.EXIT_CONFIG)
+    assert "no record has a label" in found["error"]["message"]
+    found = here("predict", "--home", home, test, "--evaluate")
+    (result,) = found["results"]
+    assert len(result["predictions"]) == 18
+    for row in result["predictions"]:
+        assert row["label"] in LABELS and 1 / 3 <= row["probability"] <= 1
+    manifest, _ = store.current(applied.home)
+    accuracies = {row["model"]: row for row in result["evaluation"]}
+    assert set(accuracies) == {entry.name for entry in manifest.models}
+    truth = np.repeat(LABELS, 6)
+    right = np.mean([row["label"] for row in result["predictions"]] == truth)
+    assert accuracies[found["model"]]["accuracy"] == pytest.approx(right)
+    folder = here("predict", "--home", home, tmp_path, "--model", "local-only")
+    assert folder["model"] == "local-only" and len(folder["results"][0]["predictions"]) == 1
+
+
+def test_hostile_files_to_predict_are_named(applied: TestPlant, tmp_path: Path, here: Json) -> None:
+    bad: dict[str, Callable[[Path], object]] = {
+        "object.npz": lambda path: np.savez(path, x=np.array([{}], dtype=object)),
+        "cut.png": lambda path: path.write_bytes(b"\x89PNG\r\n"),
+        "none.png": lambda path: None,
+        "text.txt": lambda path: path.write_text("x"),
+    }
+    for name, write in bad.items():
+        write(tmp_path / name)
+        words = ["predict", "--home", applied.home.root, tmp_path / name]
+        assert name in here(*words, code=errors.EXIT_CONFIG)["error"]["message"]

@@ -1,0 +1,143 @@
+"""The audit that goes on the ledger, and the words of commands that change keys."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from tests.client.conftest import MakePlant
+
+from wg_client.cli.main import group
+from wg_client.cli.upkeep import COMMANDS
+from wg_client.release import audit as auditing
+from wg_client.release.query import answer_query
+from wg_common.audit import empirical
+from wg_common.audit.installed import audit as installed
+from wg_common.audit.installed.audit import InstalledReport, Size
+from wg_common.audit.installed.plant import Check
+from wg_common.errors import EXIT_VERIFICATION, ConfigError, UsageError
+from wg_common.ledger import charging, entries
+from wg_common.ledger.store import Ledger
+from wg_common.privacy.calibration import EPSILON_LIMIT
+from wg_common.wire import signing
+
+TINY = Size(classes=8, folders=2)
+
+
+def found_of_the_path(*, passed: bool = True) -> InstalledReport:
+    """What an audit of the path might find."""
+    return InstalledReport(
+        epsilon=4.0,
+        delta=1e-5,
+        releases=1,
+        canaries=8,
+        checks=(Check(name="noise", passed=passed, found="as it is"),),
+        scores=(),
+        epsilon_lower=0.0,
+        passed=passed,
+    )
+
+
+@pytest.fixture
+def quick_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The audit of the path takes no time; it has tests of its own."""
+    monkeypatch.setattr(installed, "audit", lambda *words, **named: found_of_the_path())
+
+
+def test_an_audit_is_an_entry_of_the_ledger_and_costs_nothing(make_plant: MakePlant) -> None:
+    plant = make_plant()
+    found = auditing.audit(plant.home, 1.0, 1e-5, repetitions=50, size=TINY)
+    with Ledger.open(plant.home.ledger) as ledger:
+        recorded = entries.decode(ledger.entry(found.entry))
+        assert ledger.spent(plant.config.data.name).charges == 0
+    assert isinstance(recorded, entries.Audit)
+    assert recorded.code_sha256 == charging.code_digest()
+    assert recorded.canaries == found.kernel.canaries + found.installed.canaries
+    assert float(recorded.claimed_epsilon) == 1.0
+
+
+@pytest.mark.usefixtures("quick_path")
+def test_a_charge_names_the_audit_of_the_code_that_makes_it(make_plant: MakePlant) -> None:
+    plant = make_plant()
+    found = auditing.audit(plant.home, 1.0, 1e-5, repetitions=50)
+    answer_query(plant.home, plant.query(), witness=plant.witness)
+    with Ledger.open(plant.home.ledger) as ledger:
+        charges = [entries.decode(ledger.entry(seq)) for seq in range(ledger.size)]
+        (charge,) = [each for each in charges if isinstance(each, entries.Charge)]
+        assert charge.assurance.audit_run == str(found.entry)
+        assert float(charge.assurance.empirical_lower_bound) == pytest.approx(
+            found.kernel.clopper_pearson, rel=1e-5
+        )
+        assert ledger.assurance("0" * 64) == entries.Assurance()  # other code was not audited
+
+
+def test_a_path_that_fails_without_noise_is_recorded_as_without_any_guarantee(
+    make_plant: MakePlant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant = make_plant()
+    monkeypatch.setattr(installed, "audit", lambda *words, **named: found_of_the_path(passed=False))
+    found = auditing.audit(plant.home, 1.0, 1e-5, repetitions=50)
+    assert not found.passed
+    with Ledger.open(plant.home.ledger) as ledger:
+        recorded = entries.decode(ledger.entry(found.entry))
+    assert isinstance(recorded, entries.Audit)
+    assert float(recorded.lower_bound) == EPSILON_LIMIT
+
+
+@pytest.mark.usefixtures("quick_path")
+def test_a_failed_audit_is_recorded_and_ends_with_its_code(
+    make_plant: MakePlant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant = make_plant()
+    original = empirical.audit
+
+    def caught(*words: object, **named: object) -> empirical.EmpiricalReport:
+        found = original(1.0, 1e-5, repetitions=50)
+        return dataclasses.replace(found, passed=False)
+
+    monkeypatch.setattr(empirical, "audit", caught)
+    with Ledger.open(plant.home.ledger) as ledger:
+        size = ledger.size
+    words = ["audit", "--home", str(plant.home.root), "--repetitions", "50", "--json"]
+    done = CliRunner().invoke(group, words, standalone_mode=False)
+    assert done.return_value == EXIT_VERIFICATION
+    with Ledger.open(plant.home.ledger) as ledger:
+        assert ledger.size == size + 1
+
+
+def test_an_audit_without_a_ledger_says_so_before_it_starts(
+    make_plant: MakePlant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant = make_plant()
+    plant.home.ledger.unlink()
+    monkeypatch.setattr(empirical, "audit", lambda *words, **named: pytest.fail("started"))
+    with pytest.raises(ConfigError, match="ledger"):
+        auditing.audit(plant.home, 1.0, 1e-5)
+
+
+@pytest.mark.parametrize("more", [[], ["--replace", "--data", "x"]])
+def test_a_home_is_made_from_data_and_enrolled_again_without(
+    tmp_path: Path, more: list[str]
+) -> None:
+    words = ["init", "--home", str(tmp_path / "h"), "--join", "x", *more]
+    with pytest.raises(UsageError, match="--data"):
+        CliRunner().invoke(group, words, standalone_mode=False, catch_exceptions=False)
+
+
+def test_every_command_is_there_and_says_what_it_does() -> None:
+    for command in COMMANDS:
+        assert group.commands[command.name or ""] is command
+        assert command.help
+
+
+def test_keys_of_a_ledger_are_not_mixed_up_by_a_half_done_rotation(make_plant: MakePlant) -> None:
+    plant = make_plant()
+    key, new = signing.load(plant.home.ledger_key), signing.generate()
+    with Ledger.open(plant.home.ledger, key) as ledger:
+        before = ledger.rotation
+        seq = ledger.rotate(new)
+        after = ledger.rotation
+        assert (before, after) == (None, seq)
+        assert ledger.public_key == signing.public_bytes(new)

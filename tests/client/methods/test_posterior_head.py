@@ -1,0 +1,336 @@
+"""What a plant completes: judged out of fold, kept where it helps, used without labels."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.client.conftest import MakePlant
+
+from wg_client.data import plant as plants
+from wg_client.fitting.backbone import Trunk
+from wg_client.fitting.folds import stratified
+from wg_client.fitting.linear_head import Floats, Ints, LinearHead
+from wg_client.methods.posterior_head import complete, fit_completed
+from wg_client.models.store import load_tensors
+from wg_client.selection import compare
+from wg_client.selection.apply import apply_package
+from wg_client.selection.candidates import _least_noise
+from wg_client.selection.compare import (
+    CLOSED_FORM,
+    COMPLETED,
+    COMPLETED_FINETUNED,
+    GENERATED,
+    GENERATED_FINETUNED,
+    LOCAL,
+    Outcome,
+    hold,
+)
+from wg_client.selection.entrants import Offer
+from wg_client.site.config import AcceptanceConfig
+from wg_common.errors import DecodeError
+from wg_common.inference.posterior import Posterior
+from wg_common.privacy.mechanism import sigma_for
+from wg_common.wire.weights_package import KIN
+
+K, D = 5, 16
+
+
+def _means(seed: int) -> Floats:
+    return np.random.default_rng(seed).normal(size=(K, D)) * 0.9
+
+
+def _posterior(means: Floats, weight: float) -> Posterior:
+    """Other sites know these class means, as if from ``weight`` records of each."""
+    deviations = means - means.mean(axis=0)
+    precision = np.zeros((D, K + 1, K + 1))
+    precision[:, 0, 0] = 0.1
+    inner = np.arange(1, K + 1)
+    precision[:, inner, inner] = 1 + weight
+    weighted = np.concatenate([np.zeros((D, 1)), weight * deviations.T], axis=1)
+    ones = np.ones(D)
+    return Posterior(np.eye(D), ones, 0.1 * ones, ones, np.eye(D), precision, weighted)
+
+
+def _draw(means: Floats, counts: list[int], seed: int) -> tuple[Floats, Ints]:
+    rng = np.random.default_rng(seed)
+    y = np.repeat(np.arange(K), counts)
+    return means[y] + rng.normal(size=(len(y), D)), y
+
+
+def _hold(x: Floats, y: Ints, posterior: Posterior, offers: Sequence[Offer] = ()) -> Outcome:
+    trunk = Trunk(x)
+    zero = Offer("", "", trunk, LinearHead(np.zeros((K, D)), np.zeros(K)))
+    return hold(trunk, y, None, offers, zero, AcceptanceConfig(), posterior=posterior)
+
+
+def _accuracy(head: LinearHead, means: Floats) -> float:
+    x, y = _draw(means, [200] * K, 77)
+    return float((head.logits(x).argmax(axis=1) == y).mean())
+
+
+def test_what_others_know_is_kept_and_helps() -> None:
+    means = _means(1)
+    x, y = _draw(means, [3] * K, 2)
+    outcome = _hold(x, y, _posterior(means, 20.0))
+    assert outcome.kept in (COMPLETED, COMPLETED_FINETUNED)
+    assert _accuracy(outcome.models[outcome.kept].head, means) > 0.5
+    local = _accuracy(outcome.models[LOCAL].head, means)
+    assert _accuracy(outcome.models[COMPLETED].head, means) > local + 0.05
+
+
+def test_wrong_knowledge_does_no_harm() -> None:
+    differences = []
+    for seed in range(4):
+        means = _means(seed)
+        x, y = _draw(means, [8] * K, 10 + seed)
+        outcome = _hold(x, y, _posterior(_means(50 + seed), 20.0))
+        kept = outcome.models[outcome.kept].head
+        differences.append(_accuracy(kept, means) - _accuracy(outcome.models[LOCAL].head, means))
+    assert np.mean(differences) > -0.01
+
+
+def test_a_class_never_seen_is_recognised_and_weighed_by_leaving_classes_out() -> None:
+    means = _means(3)
+    x, y = _draw(means, [8, 8, 8, 8, 0], 4)
+    outcome = _hold(x, y, _posterior(means, 20.0))
+    assert outcome.kept == COMPLETED
+    evidence = next(item for item in outcome.evidence if item.name == COMPLETED)
+    assert evidence.unseen_recall > 0.3
+    tx, ty = _draw(means, [0, 0, 0, 0, 200], 5)
+    assert (outcome.models[COMPLETED].head.logits(tx).argmax(axis=1) == ty).mean() > 0.5
+
+
+def test_what_is_trained_on_beside_others_classes_knows_a_class_never_seen() -> None:
+    means = _means(3)
+    x, y = _draw(means + 2.0, [8, 8, 8, 8, 0], 4)
+    outcome = _hold(x, y, _posterior(means, 20.0))
+    evidence = next(item for item in outcome.evidence if item.name == COMPLETED_FINETUNED)
+    assert evidence.unseen_recall > 0.5
+    head = outcome.models[COMPLETED_FINETUNED].head
+    assert _accuracy(head, means + 2.0) > _accuracy(outcome.models[LOCAL].head, means + 2.0) + 0.1
+    tx, ty = _draw(means + 2.0, [0, 0, 0, 0, 200], 5)
+    assert (head.logits(tx).argmax(axis=1) == ty).mean() > 0.5
+
+
+def test_a_moved_head_does_not_vouch_for_itself_by_its_one_seen_class() -> None:
+    """Sisters who call good bad: a head around the good records would know them by that alone."""
+    means = _means(3)[:2]
+    rng = np.random.default_rng(4)
+    x = means[0] + rng.normal(size=(20, D))
+    y = np.zeros(20, dtype=np.int64)
+    trunk = Trunk(x)
+    zero = Offer("", "", trunk, LinearHead(np.zeros((2, D)), np.zeros(2)))
+    recalls = []
+    for said in (means, means[::-1]):
+        deviations = said - means.mean(axis=0)
+        precision = np.tile(np.diag([5.0, 21.0, 21.0]), (D, 1, 1))
+        centre = 5.0 * means.mean(axis=0)[:, None]
+        weighted = np.concatenate([centre, 20.0 * deviations.T], axis=1)
+        ones = np.ones(D)
+        known = Posterior(np.eye(D), ones, 0.1 * ones, ones, np.eye(D), precision, weighted)
+        outcome = hold(trunk, y, None, [], zero, AcceptanceConfig(), posterior=known)
+        found = {item.name: item for item in outcome.evidence}
+        recalls.append([found[n].unseen_recall for n in (COMPLETED, COMPLETED_FINETUNED)])
+        assert (outcome.kept == LOCAL) == (said is not means)
+    assert min(recalls[0]) > 0.7 > 0.3 > max(recalls[1])
+
+
+def test_without_noise_delivered_weights_pay_for_having_seen_the_records() -> None:
+    """A closed form that holds the plant's exact records, and others who know nothing of it."""
+    charged: list[float] = []
+    paid: list[float] = []
+    for seed in range(4):
+        means, wrong = _means(seed), _posterior(_means(40 + seed), 1.0)
+        x, y = _draw(means, [4] * K, 20 + seed)
+        seen = complete(wrong, x, y)
+        offers = [Offer(s, s, Trunk(x), seen) for s in ("network", "closed-form")]
+        trunk = Trunk(x)
+        zero = Offer("", "", trunk, LinearHead(np.zeros((K, D)), np.zeros(K)))
+        for noise, kept in ((0.0, charged), (math.inf, paid)):
+            outcome = hold(
+                trunk, y, None, offers, zero, AcceptanceConfig(), posterior=wrong, noise=noise
+            )
+            nats = {item.name: item.nats for item in outcome.evidence}
+            kept.append(nats[GENERATED])
+            if not noise:
+                assert nats[GENERATED] <= nats[COMPLETED] + 1e-9
+                assert nats[GENERATED_FINETUNED] <= nats[COMPLETED_FINETUNED] + 1e-9
+            else:
+                assert nats[GENERATED] > nats[COMPLETED]
+    assert np.mean(charged) < np.mean(paid) - 1
+
+
+def test_where_no_other_site_has_released_noise_excuses_nothing() -> None:
+    """All that a closed form knows is then public, or of the records that check it."""
+    means, wrong = _means(3), _posterior(_means(43), 1.0)
+    x, y = _draw(means, [4] * K, 23)
+    trunk = Trunk(x)
+    closed = Offer("c", "closed-form", trunk, complete(wrong, x, y))
+    zero = Offer("", "", trunk, LinearHead(np.zeros((K, D)), np.zeros(K)))
+    nats = []
+    for others in (False, True):
+        outcome = hold(
+            trunk,
+            y,
+            None,
+            [closed],
+            zero,
+            AcceptanceConfig(),
+            posterior=wrong,
+            noise=100.0,
+            others=others,
+        )
+        nats.append({item.name: item.nats for item in outcome.evidence})
+    alone, among = nats
+    assert alone[CLOSED_FORM] <= alone[COMPLETED] + 1e-9
+    assert among[CLOSED_FORM] > among[COMPLETED]
+
+
+def test_heads_of_the_plant_s_kind_pay_nothing() -> None:
+    means = _means(2)
+    x, y = _draw(means, [4] * K, 21)
+    trunk, posterior = Trunk(x), _posterior(_means(9), 1.0)
+    closed = Offer("c", "closed-form", trunk, complete(posterior, x, y))
+    kin = Offer("k", KIN, trunk, LinearHead(means, -0.5 * (means**2).sum(axis=1)))
+    nats = [
+        {
+            item.name: item.nats
+            for item in hold(
+                trunk,
+                y,
+                None,
+                [kin, closed],
+                closed,
+                AcceptanceConfig(),
+                posterior=posterior,
+                noise=noise,
+            ).evidence
+        }
+        for noise in (0.0, math.inf)
+    ]
+    assert nats[0][GENERATED] == nats[1][GENERATED]
+    assert nats[0][CLOSED_FORM] < nats[1][CLOSED_FORM]
+
+
+def test_a_plant_without_any_record_takes_what_was_generated() -> None:
+    means = _means(4)
+    nothing = np.zeros((0, D)), np.zeros(0, dtype=np.int64)
+    offer = Offer("s", "network", Trunk(nothing[0]), LinearHead(means, np.zeros(K)))
+    assert _hold(*nothing, _posterior(means, 20.0), [offer]).kept == GENERATED
+
+
+def test_without_labels_the_completed_head_is_taken() -> None:
+    means = _means(4)
+    x, _ = _draw(means + 3.0, [20] * K, 6)
+    outcome = _hold(x, np.full(len(x), -1), _posterior(means, 20.0))
+    assert outcome.kept == COMPLETED
+    assert _accuracy(outcome.models[COMPLETED].head, means + 3.0) > 0.6
+
+
+@pytest.mark.parametrize(("source", "kept"), [(KIN, GENERATED), ("diffusion", COMPLETED)])
+def test_without_labels_a_head_of_the_plant_s_kind_goes_first(source: str, kept: str) -> None:
+    means = _means(4)
+    x, _ = _draw(means, [20] * K, 6)
+    offer = Offer("s", source, Trunk(x), LinearHead(means, np.zeros(K)))
+    outcome = _hold(x, np.full(len(x), -1), _posterior(means, 20.0), [offer])
+    assert {COMPLETED, GENERATED} <= set(outcome.models)
+    assert outcome.kept == kept
+
+
+def test_a_record_has_no_part_in_its_own_prediction() -> None:
+    means = _means(5)
+    x, y = _draw(means, [4] * K, 7)
+    folds = stratified(y, np.random.default_rng(5))
+    posterior = _posterior(means, 5.0)
+    one = fit_completed(posterior, x, y, folds, unseen=False).fitted
+    changed = y.copy()
+    held = folds.assignment[0] == 0
+    changed[held] = (y[held] + 1) % K
+    two = fit_completed(posterior, x, changed, folds, unseen=False).fitted
+    assert np.array_equal(one.predictions[0, held], two.predictions[0, held])
+    assert not np.array_equal(one.head.weight, two.head.weight)
+
+
+def test_records_without_labels_count_at_every_fold() -> None:
+    means = _means(6)
+    x, y = _draw(means + 3.0, [4] * K, 8)
+    bare, _ = _draw(means + 3.0, [40] * K, 9)
+    both = np.concatenate([x, bare]), np.concatenate([y, np.full(len(bare), -1)])
+    posterior = _posterior(means, 5.0)
+    alone, together = complete(posterior, x, y), complete(posterior, *both)
+    assert not np.allclose(alone.bias, together.bias)
+    assert _hold(*both, posterior).models[COMPLETED].predictions.shape[1] == len(y)
+
+
+def test_a_package_with_class_means_is_applied_and_a_damaged_one_refused(
+    make_plant: MakePlant, good_head: LinearHead
+) -> None:
+    plant = make_plant({0: 6, 1: 6, 2: 6})
+    k, d = good_head.weight.shape
+    ones = np.ones(d)
+    flat = Posterior(
+        np.eye(d),
+        ones,
+        ones,
+        ones,
+        np.eye(d),
+        np.tile(np.eye(k + 1), (d, 1, 1)),
+        np.zeros((d, k + 1)),
+    )
+    weights: dict[str, tuple[Any, str]] = {
+        "network": (good_head, "network"),
+        "posterior": (flat.tensors(), "posterior"),
+    }
+    manifest = apply_package(plant.home, plant.package(weights)).manifest
+    assert COMPLETED in [entry.name for entry in manifest.models]
+    heads = {e.name: load_tensors(plant.home, manifest, e.name) for e in manifest.models}
+    # What was delivered uses released features only; what learnt here uses all.
+    assert not heads[COMPLETED]["head.weight"][:, d:].any()
+    assert heads[LOCAL]["head.weight"][:, d:].any()
+    broken = dataclasses.replace(flat, precision=-flat.precision)
+    weights["posterior"] = (broken.tensors(), "posterior")
+    with pytest.raises(DecodeError, match=r"posterior.*precision"):
+        apply_package(plant.home, plant.package(weights))
+
+
+@pytest.mark.parametrize(("own", "memory"), [("", ()), ("cd" * 16, ("aa" * 16,))])
+def test_the_check_knows_who_has_released(
+    make_plant: MakePlant,
+    good_head: LinearHead,
+    monkeypatch: pytest.MonkeyPatch,
+    own: str,
+    memory: tuple[str, ...],
+) -> None:
+    seen: dict[str, Any] = {}
+
+    def spy(*args: Any, **kwargs: Any) -> Outcome:
+        seen.update(kwargs)
+        return hold(*args, **kwargs)
+
+    monkeypatch.setattr(compare, "hold", spy)
+    plant = make_plant({0: 6, 1: 6, 2: 6})
+    package = plant.package(
+        {"network": (good_head, "network")}, own_release=own, memory_releases=memory
+    )
+    apply_package(plant.home, package)
+    assert seen["others"] == bool(memory)
+    if own:
+        loud = dataclasses.replace(plant.config.privacy, max_request_epsilon="1")
+        quiet = float(seen["noise"])
+        assert 0 < quiet < math.inf
+        here = plants.open_plant(plant.home)
+        louder = dataclasses.replace(here, config=dataclasses.replace(here.config, privacy=loud))
+        assert _least_noise(louder) > 2 * quiet
+        # About the mean of the records there is less of it than about the origin.
+        schema = here.snapshot.manifest.schema
+        sigma = sigma_for(schema, float(here.config.privacy.max_request_epsilon), 1e-5)
+        plain = sigma * schema.radius / (schema.sum_weight * schema.grid)
+        length = float(np.linalg.norm(here.features.values.mean(axis=0)))
+        assert quiet == pytest.approx(plain * math.sqrt(1 - min(length, 15 / 16) ** 2), rel=0.02)
+    else:
+        assert seen["noise"] == math.inf

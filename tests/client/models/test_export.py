@@ -1,0 +1,88 @@
+"""Exported files say what the model says: images in, logits out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import safetensors
+import safetensors.torch
+import torch
+from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures
+
+from wg_client.fitting.linear_head import LinearHead
+from wg_client.models import predict, store
+from wg_client.models.export import SUFFIXES, export_model
+from wg_client.selection.apply import apply_package
+from wg_common.errors import VerificationError
+from wg_common.nets.encoder.module import load_encoder
+from wg_common.nets.registry import build_model
+
+
+@pytest.fixture
+def plant(make_plant: MakePlant, good_head: LinearHead) -> TestPlant:
+    plant = make_plant({0: 4, 1: 4})
+    apply_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
+    return plant
+
+
+def _images(count: int) -> Any:
+    gray = np.concatenate([pictures(np.random.default_rng(5), label, count) for label in range(3)])
+    large = np.kron(gray, np.ones((1, 2, 2), np.uint8))
+    return np.repeat(large[:, None], 3, axis=1)
+
+
+def test_onnx_agrees_with_the_plant_s_own_predictions(plant: TestPlant, tmp_path: Path) -> None:
+    manifest, name = store.current(plant.home)
+    out = tmp_path / "model.onnx"
+    export_model(plant.home, manifest, name, "onnx", out)
+    onnx.checker.check_model(onnx.load(out))
+    session = onnxruntime.InferenceSession(str(out))
+    encoder = load_encoder(plant.home.encoder.read_bytes())
+    for count in (1, 4):  # the batch size is free
+        images = _images(count)
+        (got,) = session.run(None, {"images": images.astype(np.float32)})
+        features = encoder.encode_local(list(images.transpose(0, 2, 3, 1)))
+        expected = predict.logits(plant.home, manifest, name, features.astype(np.float64))
+        np.testing.assert_allclose(got, expected, atol=1e-3, rtol=1e-3)
+        assert (got.argmax(axis=1) == expected.argmax(axis=1)).all()
+    found = {item.key: item.value for item in onnx.load(out).metadata_props}
+    assert json.loads(found["labels"]) == list(LABELS)
+
+
+def test_safetensors_and_torch_hold_the_whole_network(plant: TestPlant, tmp_path: Path) -> None:
+    manifest, name = store.current(plant.home)
+    encoder = load_encoder(plant.home.encoder.read_bytes())
+    tensors = store.load_tensors(plant.home, manifest, name)
+    model = build_model(manifest.architecture, encoder, tensors, LABELS)
+    images = torch.from_numpy(_images(2))
+    with torch.inference_mode():
+        expected = model(images)
+    for form in ("safetensors", "torch"):
+        out = tmp_path / f"model{SUFFIXES[form]}"
+        export_model(plant.home, manifest, name, form, out)
+        state = (
+            safetensors.torch.load_file(out)
+            if form == "safetensors"
+            else torch.load(out, weights_only=True)["state_dict"]
+        )
+        for parameter in model.state_dict().values():
+            parameter.zero_()
+        model.load_state_dict(state)
+        with torch.inference_mode():
+            torch.testing.assert_close(model(images), expected)
+
+
+def test_another_encoder_is_refused(plant: TestPlant, tmp_path: Path) -> None:
+    manifest, name = store.current(plant.home)
+    plant.home.encoder.write_bytes(plant.home.encoder.read_bytes() + b" ")
+    with pytest.raises(VerificationError, match="encoder"):
+        export_model(plant.home, manifest, name, "onnx", tmp_path / "x.onnx")
+    data = predict.load_records(Path(plant.config.data.path), LABELS, split=None)
+    with pytest.raises(VerificationError, match="encoder"):
+        predict.encode_records(plant.home, manifest, data)

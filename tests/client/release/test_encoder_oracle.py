@@ -1,0 +1,134 @@
+"""An encoder that was made to fail on one record does not tell whether a plant holds that record.
+
+Whoever sends the encoder knows the record that is asked about, and computes from it where the
+projection must overflow. The answers of two plants that differ in that record alone must not be
+told apart but by what was charged: same kind, same size, and sums that differ by that record.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from numpy.typing import NDArray
+from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures
+
+from wg_client.data import plant as plants
+from wg_client.release import contribution as contributing
+from wg_client.release import dp_training
+from wg_client.release.budget import read_spend
+from wg_client.release.contribution import ContributionRequest, contribute
+from wg_client.release.query import answer_query
+from wg_common.nets.encoder import package as encoder_package
+from wg_common.nets.encoder.module import raw_features, raw_window_features
+from wg_common.wire import signing
+from wg_common.wire.statistics_file import decode_covered, decode_release
+
+Raw = Callable[[Any], NDArray[np.float32]]
+Records = list[NDArray[Any]]
+
+
+def _images() -> tuple[Records, NDArray[Any]]:
+    rng = np.random.default_rng(21)
+    return [*pictures(rng, 0, 4), *pictures(rng, 1, 4)], pictures(rng, 2, 1)[0]
+
+
+def _windows() -> tuple[Records, NDArray[Any]]:
+    rng = np.random.default_rng(22)
+    found = rng.normal(size=(9, 2, 64)).astype(np.float32)
+    return list(found[:8]), found[8]
+
+
+def _hostile(package: bytes, raw: NDArray[np.float32]) -> bytes:
+    """The package, with tensors that overflow on the last row of raw features alone."""
+    tensors = safetensors.numpy.load(package)
+    away = np.abs(raw - raw[:-1].mean(axis=0))
+    column = int((away[-1] - 2 * away[:-1].max(axis=0)).argmax())
+    assert away[-1, column] > 1.5 * away[:-1, column].max()
+    tensors["mean"] = raw[:-1].mean(axis=0)
+    large = 1.2 * float(np.finfo(np.float32).max) / float(away[-1, column])
+    for name in ("projection", "local"):
+        tensors[name] = np.zeros_like(tensors[name])
+        tensors[name][column] = large
+    size = int.from_bytes(package[:8], "little")
+    metadata = json.loads(package[8 : 8 + size])["__metadata__"]
+    return safetensors.numpy.save(tensors, metadata=metadata)
+
+
+def _write(plant: TestPlant, records: Records) -> None:
+    # One class for all, so that the record that is asked about is in the class of others.
+    np.savez(
+        Path(plant.config.data.path),
+        x=np.stack(records),
+        y=np.zeros(len(records), np.int64),
+        classes=np.array(LABELS),
+    )
+
+
+@pytest.fixture(autouse=True)
+def any_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such an encoder is not even loaded; here the wall behind that one is tested."""
+    monkeypatch.setattr(encoder_package, "RANGE", np.inf)
+
+
+@pytest.fixture(params=["images", "windows"])
+def pair(
+    request: pytest.FixtureRequest, make_plant: MakePlant, encoder_package: bytes
+) -> tuple[TestPlant, TestPlant]:
+    """Two plants that hold the hostile encoder; the second has the record that it fails on."""
+    found: list[TestPlant] = []
+    raw: Raw
+    if request.param == "images":
+        (others, target), raw, package = _images(), raw_features, encoder_package
+    else:
+        (others, target), raw = _windows(), raw_window_features
+        package = request.getfixturevalue("window_encoder")
+    encoder = _hostile(package, raw([*others, target]))
+    for name, records in (("plant-a", others), ("plant-b", [*others, target])):
+        plant = make_plant(name=name, frozen=False)
+        plant.home.encoder.write_bytes(encoder)
+        _write(plant, records)
+        plant.freeze()
+        found.append(plant)
+    return found[0], found[1]
+
+
+def test_answers_differ_by_the_record_alone(pair: tuple[TestPlant, TestPlant]) -> None:
+    sizes, counts, sums, spent = [], [], [], []
+    for plant in pair:
+        data = answer_query(
+            plant.home, plant.query(), witness=plant.witness, sampler=lambda exact, _: exact
+        )
+        _, statistics = decode_release(
+            decode_covered(data).release, signing.load(plant.home.signing_key).public_key()
+        )
+        sizes.append((len(data), plant.witness.asked))
+        counts.append(statistics.counts())
+        sums.append(statistics.sums())
+        spent.append(read_spend(plant.home, plant.config).charges)
+    assert sizes[0] == sizes[1] and spent == [1, 1]
+    np.testing.assert_array_equal(counts[1] - counts[0], [1, 0, 0])
+    np.testing.assert_array_equal(sums[1], sums[0])  # the record overflowed, and counts as zeros
+
+
+def test_contributions_are_made_all_the_same(
+    pair: tuple[TestPlant, TestPlant], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = dp_training.plan_for(2.0, 1e-5, sampling_probability=0.5, steps=2, expected_batch=4.0)
+    monkeypatch.setattr(contributing, "plan_for", lambda *_, **__: plan)
+    request = ContributionRequest(
+        epsilon="2", delta="1e-5", steps=2, sampling_probability=0.5, units=8
+    )
+    sizes = [len(contribute(plant.home, request).data) for plant in pair]
+    assert sizes[0] == sizes[1]
+    assert [read_spend(plant.home, plant.config).charges for plant in pair] == [1, 1]
+
+
+def test_local_features_are_finite_too(pair: tuple[TestPlant, TestPlant]) -> None:
+    for plant in pair:
+        assert np.isfinite(plants.open_plant(plant.home).features.local).all()

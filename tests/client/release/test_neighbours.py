@@ -1,0 +1,465 @@
+"""Folders that differ in one record are alike to everybody outside: a property test over pairs.
+
+Each pair goes the whole way: files, freeze with ``--set-aside``, questions to the node, answers
+with real noise, ledger, witness. What an outsider can see of the two members must be equal: words,
+sizes, number of messages and entries, and times, on a clock on which work takes as long as it
+likes. What the answers hold differs by noise, and by what was charged for.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from tests.client.conftest import WITNESS, TestWitness
+
+from wg_client.connection import link
+from wg_client.data.dataset import Modality
+from wg_client.fleet import node
+from wg_client.fleet.node import Handlers, NodeOptions
+from wg_client.release import freeze as freezing
+from wg_client.release import query as release_query
+from wg_client.site import config as configuration
+from wg_client.site import identity
+from wg_client.site.config import ClientConfig, DataConfig, PrivacyConfig, ServerConfig
+from wg_client.site.home import ClientHome
+from wg_common.ledger import entries, store
+from wg_common.ledger.store import Ledger
+from wg_common.privacy import mechanism, timing
+from wg_common.wire import canonical, fleet, signing
+from wg_common.wire.fleet import Envelope
+from wg_common.wire.protocol import Refusal, StatisticsQuery
+
+PAIRS = 208
+LABELS = ("bars", "dots", "rings")
+SLOT = 2.0
+START = 1_800_000_000.25
+
+Write = Callable[[Path, np.random.Generator], None]
+
+
+@dataclass(frozen=True)
+class TinyEncoder:
+    """Features of a record by itself, without torch: eight numbers of its pixels."""
+
+    modality: Modality = "images"
+    dimension: int = 8
+    scaled_dimension: int = 8
+    local_dimension: int = 8
+    clip_radius: float = 1.0
+
+    def encode_local(self, records: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+        rows = [np.resize(record.astype(np.float32).ravel(), 8) / 255 for record in records]
+        return np.stack(rows)
+
+
+def picture(path: Path, rng: np.random.Generator, side: int = 6) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(rng.integers(0, 256, (side, side), dtype=np.uint8)).save(path)
+
+
+def _added(root: Path, rng: np.random.Generator) -> None:
+    picture(root / LABELS[rng.integers(3)] / "zz.png", rng)
+
+
+def _removed(root: Path, rng: np.random.Generator) -> None:
+    found = sorted(root.rglob("*.png"))
+    if found:
+        found[rng.integers(len(found))].unlink()
+
+
+def _corrupt(root: Path, rng: np.random.Generator) -> None:
+    path = root / LABELS[rng.integers(3)] / "torn.png"
+    picture(path, rng)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(rng.integers(0, len(data)))])
+
+
+def _garbage(root: Path, rng: np.random.Generator) -> None:
+    (root / LABELS[0]).mkdir(parents=True, exist_ok=True)
+    (root / LABELS[0] / "zz.tif").write_bytes(rng.bytes(100))
+
+
+def _renamed(root: Path, rng: np.random.Generator) -> None:
+    found = sorted(root.rglob("*.png"))
+    if found:
+        path = found[rng.integers(len(found))]
+        path.rename(path.with_name("a much longer name " * 5 + ".png"))
+
+
+def _huge(root: Path, rng: np.random.Generator) -> None:
+    picture(root / LABELS[rng.integers(3)] / "huge.png", rng, side=1100)
+
+
+def _too_large(root: Path, rng: np.random.Generator) -> None:
+    path = root / LABELS[rng.integers(3)] / "bomb.ppm"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"P6 100000 100000 255\n")
+
+
+def _float_tiff(root: Path, rng: np.random.Generator) -> None:
+    path = root / LABELS[rng.integers(3)] / "float.tif"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(rng.normal(size=(6, 6)).astype(np.float32)).save(path)
+
+
+def _duplicate(root: Path, rng: np.random.Generator) -> None:
+    found = sorted(root.rglob("*.png"))
+    if found:
+        path = found[rng.integers(len(found))]
+        shutil.copy(path, path.with_name(f"copy-{path.name}"))
+
+
+def _other_label(root: Path, rng: np.random.Generator) -> None:
+    found = sorted(root.rglob("*.png"))
+    if found:
+        path = found[rng.integers(len(found))]
+        target = root / LABELS[rng.integers(3)] / f"relabelled-{path.name}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+
+
+def _undeclared(root: Path, rng: np.random.Generator) -> None:
+    picture(root / "cracks" / "0.png", rng)
+
+
+def _stray(root: Path, rng: np.random.Generator) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "notes.txt").write_bytes(rng.bytes(1000))
+
+
+def _window(root: Path, rng: np.random.Generator) -> None:
+    (root / LABELS[0]).mkdir(parents=True, exist_ok=True)
+    np.save(root / LABELS[0] / "window.npy", rng.normal(size=(2, 64)))
+
+
+CHANGES: tuple[Write, ...] = (
+    _added,
+    _removed,
+    _corrupt,
+    _garbage,
+    _renamed,
+    _huge,
+    _too_large,
+    _float_tiff,
+    _duplicate,
+    _other_label,
+    _undeclared,
+    _stray,
+    _window,
+)
+
+
+def folder(root: Path, rng: np.random.Generator) -> None:
+    """A data set of up to nine records, with or without faults of its own."""
+    root.mkdir(parents=True)
+    for number in range(int(rng.integers(0, 10))):
+        picture(root / LABELS[rng.integers(3)] / f"{number}.png", rng)
+    for change in CHANGES:
+        if rng.random() < 0.1:
+            change(root, rng)
+
+
+class Clock:
+    """Time that goes by when somebody works or waits."""
+
+    def __init__(self) -> None:
+        self.passed = 0.0
+
+    def time(self) -> float:
+        return START + self.passed
+
+    def monotonic(self) -> float:
+        return 1000.0 + self.passed
+
+    def wait(self, seconds: float | None = None) -> bool:
+        self.passed += seconds or 0.0
+        return False
+
+    def is_set(self) -> bool:
+        return False
+
+
+@dataclass
+class World:
+    """A home that was never asked anything, to be copied for each member of a pair."""
+
+    template: ClientHome
+    witness: TestWitness
+    config: ClientConfig
+
+    def member(self, root: Path, data: Path) -> ClientHome:
+        shutil.copytree(self.template.root, root)
+        home = ClientHome(root)
+        data_config = replace(self.config.data, path=str(data))
+        configuration.save(home, replace(self.config, data=data_config))
+        return home
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    home = ClientHome(tmp_path_factory.mktemp("world") / "home")
+    home.root.mkdir()
+    home.encoder.write_bytes(b"a tiny encoder")
+    public = identity.create(home, "plant-a")
+    key, witness = signing.load(home.ledger_key), signing.generate()
+    with Ledger.create(
+        home.ledger,
+        origin=public.ledger_origin,
+        key=key,
+        site="plant-a",
+        clock=lambda: int(START) - 1000,
+    ) as ledger:
+        ledger.enrol_witness(WITNESS, signing.public_bytes(witness))
+    home.load_secret()
+    config = ClientConfig(
+        site="plant-a",
+        server=ServerConfig(
+            fleet_url="https://127.0.0.1:1",
+            name="test-server",
+            signing_key="00" * 32,
+            witness_name=WITNESS,
+            witness_key=signing.public_bytes(witness).hex(),
+        ),
+        data=DataConfig(name="line-1", path="nowhere", labels=LABELS),
+        privacy=PrivacyConfig(
+            answer_slot_seconds=SLOT, cap_epsilon="1.5", max_request_epsilon="1.5"
+        ),
+    )
+    configuration.save(home, config)
+    raw = signing.public_bytes(key)
+    return World(home, TestWitness(public.ledger_origin, raw, witness), config)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same few compositions in every home: each is computed once."""
+    configs: dict[bytes, ClientConfig] = {}
+    load = configuration.load
+
+    def read_once(home: ClientHome) -> ClientConfig:
+        key = home.config.read_bytes()
+        if key not in configs:
+            configs[key] = load(home)
+        return configs[key]
+
+    monkeypatch.setattr(configuration, "load", read_once)
+    known: dict[Any, float] = {}
+    original = store._dp_accounting
+
+    def remembered(events: Sequence[Any], delta: float) -> float:
+        key = (tuple(events), delta)
+        if key not in known:
+            known[key] = original(events, delta)
+        return known[key]
+
+    monkeypatch.setattr(store, "_dp_accounting", remembered)
+
+
+def query(number: int, **changes: Any) -> StatisticsQuery:
+    fields: dict[str, Any] = {
+        "request_id": f"{number:032x}",
+        "site": "plant-a",
+        "encoder": canonical.sha256_hex(b"a tiny encoder"),
+        "epsilon": "1",
+        "delta": "1e-5",
+        "purpose": "test",
+        "expires": int(START) + 100_000,
+    }
+    return StatisticsQuery(**{**fields, **changes})
+
+
+@dataclass
+class Outsider:
+    """A server that asks, and writes down everything it sees."""
+
+    home: ClientHome
+    witness: TestWitness
+    clock: Clock
+    rng: np.random.Generator
+    seen: list[Any]
+
+    def _sampler(self, exact: NDArray[np.int64], sigma: float) -> NDArray[np.int64]:
+        self.clock.passed += float(self.rng.uniform(0, 0.4 * SLOT))  # what data take, for each part
+        return mechanism.opendp_sampler(exact, sigma)
+
+    def ask(self, asked: StatisticsQuery, *, stop_at: str = "") -> None:
+        def answer(home: ClientHome, query: StatisticsQuery, **words: Any) -> bytes:
+            def step(name: str) -> None:
+                if name == stop_at:
+                    raise KeyboardInterrupt
+
+            return release_query.answer_query(
+                home, query, sampler=self._sampler, on_step=step, **words
+            )
+
+        running = node._Node(
+            self.home,
+            Handlers(answer_query=answer, apply_package=lambda *_: None),
+            self.clock,  # type: ignore[arg-type]  # a clock that one can wait on
+            NodeOptions(),
+        )
+        running._slot = running._new_slot()
+        reply = running._statistics(Envelope("query", canonical.encode(asked)))
+        running._slot.end()
+        word = ""
+        if reply.kind == "refusal":
+            word = canonical.decode(Refusal, reply.record, what="refusal").code
+        self.seen.append(
+            (reply.kind, word, len(reply.record), len(reply.payload), round(self.clock.passed, 6))
+        )
+        self.clock.passed += 10.0 - SLOT
+
+    def witness_seen(self, body: bytes) -> bytes:
+        self.seen.append(("witness", len(body), round(self.clock.passed, 6)))
+        return self.witness(body)
+
+    def look_at_ledger(self) -> None:
+        with Ledger.open(self.home.ledger) as ledger:
+            for seq in range(ledger.size):
+                raw = ledger.entry(seq)
+                head = entries.decode(raw).head
+                self.seen.append(("entry", head.kind, len(raw), head.time))
+
+
+@contextmanager
+def patched(monkeypatch: pytest.MonkeyPatch, outsider: Outsider) -> Iterator[None]:
+    class Connection:
+        def witness(self, body: bytes) -> SimpleNamespace:
+            return SimpleNamespace(status=200, body=outsider.witness_seen(body))
+
+    @contextmanager
+    def connect(*_: object) -> Iterator[Connection]:
+        yield Connection()
+
+    hold = timing.hold
+    with monkeypatch.context() as patch:
+        patch.setattr(link.Link, "open", connect)
+        patch.setattr(time, "time", outsider.clock.time)
+        patch.setattr(time, "monotonic", outsider.clock.monotonic)
+        patch.setattr(
+            timing, "hold", lambda *a, **k: hold(*a, **{**k, "now": outsider.clock.monotonic})
+        )
+        yield
+
+
+def outside(
+    world: World,
+    root: Path,
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    seed: int,
+    play: Callable[[Outsider], None],
+) -> list[Any]:
+    """What an outsider sees of a plant with this data folder."""
+    home = world.member(root, data)
+    witness = replace(world.witness, state=None, asked=0)
+    outsider = Outsider(home, witness, Clock(), np.random.default_rng(seed), [])
+    with patched(monkeypatch, outsider):
+        frozen = freeze(home)
+        assert frozen.snapshot.manifest.number == 1
+        play(outsider)
+        outsider.look_at_ledger()
+    return outsider.seen
+
+
+def freeze(home: ClientHome) -> freezing.Frozen:
+    return freezing.freeze(
+        home,
+        set_aside=True,
+        allow_empty=True,
+        load=lambda _: TinyEncoder(),
+        now=lambda: START - 500,
+    )
+
+
+def campaign(outsider: Outsider) -> None:
+    """Answers, repetitions, refusals."""
+    outsider.ask(query(1))
+    outsider.ask(query(1))
+    outsider.ask(query(2))  # equal, under another id
+    outsider.ask(query(3, epsilon="9"))  # policy
+    outsider.ask(query(4, epsilon="1.4"))  # budget
+
+
+def test_folders_that_differ_in_one_thing_look_alike(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = set()
+    for pair in range(PAIRS):
+        rng = np.random.default_rng(1000 + pair)
+        one, two = tmp_path / f"{pair}" / "one", tmp_path / f"{pair}" / "two"
+        folder(one, rng)
+        shutil.copytree(one, two)
+        change = CHANGES[pair % len(CHANGES)]
+        change(two, rng)
+        seen = [
+            outside(world, data.with_name(f"home-{data.name}"), data, monkeypatch, seed, campaign)
+            for seed, data in enumerate((one, two))
+        ]
+        assert seen[0] == seen[1], change.__name__
+        words |= {item[1] for item in seen[0] if item[0] == "refusal"}
+        times = [item[-1] % 10.0 for item in seen[0] if item[0] in ("statistics", "witness")]
+        assert times and set(times) == {SLOT}
+        shutil.rmtree(tmp_path / f"{pair}")
+    assert words == {"policy", "budget"}
+
+
+@pytest.mark.parametrize(
+    "change", [_added, _removed, _corrupt, _undeclared], ids=lambda f: f.__name__
+)
+def test_a_crash_and_a_freeze_say_the_same_whether_the_data_changed(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Write
+) -> None:
+    seen = []
+    for changed in (False, True):
+        data = tmp_path / f"data-{changed}"
+        rng = np.random.default_rng(5)
+        data.mkdir()
+        for number in range(4):
+            picture(data / LABELS[number % 3] / f"{number}.png", rng)
+
+        def play(outsider: Outsider, changed: bool = changed, data: Path = data) -> None:
+            with pytest.raises(KeyboardInterrupt):
+                outsider.ask(query(1), stop_at=release_query.CHARGED)
+            if changed:
+                change(data, np.random.default_rng(6))
+            freeze(outsider.home)
+            outsider.ask(query(1))
+
+        seen.append(
+            outside(world, tmp_path / f"home-{changed}", data, monkeypatch, int(changed), play)
+        )
+    assert seen[0] == seen[1]
+    assert [item[1] for item in seen[0] if item[0] == "refusal"] == [fleet.UNAVAILABLE]
+
+
+def test_whatever_happens_to_the_folder_without_a_freeze_changes_nothing(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    for number, change in enumerate(
+        (lambda *_: None, *CHANGES, lambda path, _: shutil.rmtree(path))
+    ):
+        data = tmp_path / f"data-{number}"
+        rng = np.random.default_rng(7)
+        data.mkdir()
+        picture(data / "dots" / "0.png", rng)
+        picture(data / "dots" / "1.png", rng)
+
+        def play(outsider: Outsider, change: Write = change, data: Path = data) -> None:
+            change(data, np.random.default_rng(8))
+            campaign(outsider)
+
+        seen.append(outside(world, tmp_path / f"home-{number}", data, monkeypatch, number, play))
+    assert all(each == seen[0] for each in seen)

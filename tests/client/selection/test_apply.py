@@ -1,0 +1,193 @@
+"""A package is used only if everything about it holds, and only once."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from tests.client.conftest import MakePlant, TestPlant
+
+from wg_client.fitting.linear_head import LinearHead
+from wg_client.models import store
+from wg_client.selection.apply import apply_package
+from wg_client.selection.compare import GENERATED
+from wg_client.site.config import AcceptanceConfig, PrivacyConfig
+from wg_common.errors import (
+    ConfigError,
+    DecodeError,
+    NotAcceptedError,
+    PolicyRefused,
+    VerificationError,
+    WgError,
+)
+from wg_common.nets.encoder.module import load_encoder
+from wg_common.wire import protocol, signing
+from wg_common.wire.weights_package import KIN
+
+
+@pytest.fixture
+def heads(good_head: LinearHead) -> dict[str, tuple[LinearHead, str]]:
+    return {"sample-0": (good_head, "diffusion"), "closed-form": (good_head, "closed-form")}
+
+
+Heads = dict[str, tuple[LinearHead, str]]
+
+
+def _nothing_was_made(plant: TestPlant) -> bool:
+    return not store.all_manifests(plant.home) and not plant.home.report.exists()
+
+
+def test_good_weights_leave_models_provenance_and_a_report(
+    make_plant: MakePlant, heads: Heads
+) -> None:
+    plant = make_plant({0: 4, 1: 4})
+    applied = apply_package(plant.home, plant.package(heads, memory_releases=("aa" * 16,)))
+    assert applied.accepted and not applied.already
+    manifest, model = store.current(plant.home)
+    assert manifest == applied.manifest and model == manifest.kept
+    assert manifest.memory_releases == ("aa" * 16,)
+    for entry in manifest.models:
+        assert set(store.load_tensors(plant.home, manifest, entry.name)) == {
+            "head.weight",
+            "head.bias",
+        }
+    page = plant.home.report.read_text(encoding="utf-8")
+    assert "local-only" in page and "<svg" in page and "http-equiv" not in page
+    assert plant.home.report.stat().st_mode & 0o077 == 0
+
+
+def test_the_report_loads_nothing_from_anywhere(make_plant: MakePlant, heads: Heads) -> None:
+    plant = make_plant()
+    apply_package(plant.home, plant.package(heads))
+    page = plant.home.report.read_text(encoding="utf-8")
+    for word in ("<script", "<link", "<img", "@import", 'src="', "url(http"):
+        assert word not in page
+
+
+def test_a_head_of_the_plant_s_kind_stands_on_all_local_features(
+    make_plant: MakePlant, heads: Heads, encoder_package: bytes, good_head: LinearHead
+) -> None:
+    wide = good_head.padded(load_encoder(encoder_package).local_dimension)
+    assert wide.weight.shape[1] > good_head.weight.shape[1]
+    plant = make_plant({0: 4, 1: 4})
+    applied = apply_package(plant.home, plant.package({"kin-0": (wide, KIN), **heads}))
+    models = {entry.name: entry for entry in applied.manifest.models}
+    assert (models[GENERATED].origin, models[GENERATED].source) == ("kin-0", KIN)
+
+
+@pytest.mark.parametrize("name", ["kin-0", "sample-0"])
+def test_a_head_on_other_features_than_its_source_says_is_refused(
+    make_plant: MakePlant, heads: Heads, encoder_package: bytes, good_head: LinearHead, name: str
+) -> None:
+    wide = good_head.padded(load_encoder(encoder_package).local_dimension)
+    wrong = {"kin-0": (good_head, KIN), "sample-0": (wide, "diffusion")}[name]
+    plant = make_plant({0: 4, 1: 4})
+    with pytest.raises(DecodeError, match=f"candidate {name}"):
+        apply_package(plant.home, plant.package({**heads, name: wrong}))
+    assert _nothing_was_made(plant)
+
+
+def test_a_package_is_applied_once(make_plant: MakePlant, heads: Heads) -> None:
+    plant = make_plant({0: 4, 1: 4})
+    data = plant.package(heads)
+    first = apply_package(plant.home, data)
+    again = apply_package(plant.home, data)
+    assert again.already and again.manifest == first.manifest
+    late = apply_package(plant.home, data, now=lambda: time.time() + 1e6)
+    assert late.already  # what was applied stays applied after it expired
+    with pytest.raises(VerificationError, match="other bytes"):
+        apply_package(plant.home, plant.package(heads, package_id=first.manifest.package_id))
+
+
+def test_a_flipped_byte_anywhere_is_refused(make_plant: MakePlant, heads: Heads) -> None:
+    plant = make_plant()
+    data = plant.package(heads)
+    for position in range(0, len(data), 97):
+        broken = data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :]
+        with pytest.raises((DecodeError, VerificationError)):
+            apply_package(plant.home, broken)
+    with pytest.raises(DecodeError):
+        apply_package(plant.home, data[:-1])
+    assert _nothing_was_made(plant)
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"site": "plant-b"}, VerificationError),
+        ({"encoder": "00" * 32}, VerificationError),
+        ({"labels": ("bars", "rings", "dots")}, VerificationError),
+        ({"labels": ("bars", "dots")}, VerificationError),
+        ({"expires": 1}, VerificationError),
+        ({"architecture": "transformer"}, DecodeError),
+        ({"package_id": "../../etc/passwd"}, DecodeError),
+        ({"package_id": ""}, DecodeError),
+    ],
+)
+def test_a_package_for_another_plant_time_or_model_is_refused(
+    make_plant: MakePlant, heads: Heads, change: dict[str, Any], error: type[WgError]
+) -> None:
+    plant = make_plant()
+    with pytest.raises(error):
+        apply_package(plant.home, plant.package(heads, **change))
+    assert _nothing_was_made(plant)
+
+
+def test_another_signer_is_refused(make_plant: MakePlant, heads: Heads) -> None:
+    plant = make_plant()
+    with pytest.raises(VerificationError, match="signature"):
+        apply_package(plant.home, plant.package(heads, key=signing.generate()))
+    assert _nothing_was_made(plant)
+
+
+def test_tensors_of_another_shape_are_refused(make_plant: MakePlant, good_head: LinearHead) -> None:
+    plant = make_plant()
+    wrong = LinearHead(good_head.weight[:, :-1], good_head.bias)
+    with pytest.raises(DecodeError, match="candidate sample-0"):
+        apply_package(plant.home, plant.package({"sample-0": (wrong, "diffusion")}))
+    assert _nothing_was_made(plant)
+
+
+def test_a_plant_that_takes_no_packages_says_so(make_plant: MakePlant, heads: Heads) -> None:
+    plant = make_plant(
+        privacy=PrivacyConfig(message_types=(protocol.QUERY_STATISTICS,), answer_slot_seconds=0.05)
+    )
+    with pytest.raises(PolicyRefused):
+        apply_package(plant.home, plant.package(heads))
+
+
+def test_without_labels_the_policy_decides(make_plant: MakePlant, heads: Heads) -> None:
+    plant = make_plant({-1: 9})
+    plant.configure(acceptance=AcceptanceConfig(without_labels=False))
+    data = plant.package(heads)
+    with pytest.raises(NotAcceptedError):
+        apply_package(plant.home, data)
+    plant.configure(acceptance=AcceptanceConfig())
+    applied = apply_package(plant.home, data)
+    assert applied.manifest.kept == "generated"
+    assert applied.manifest.entry("kept").accuracy is None
+    assert "nothing was checked" in plant.home.report.read_text(encoding="utf-8")
+
+
+def test_a_model_file_that_was_changed_is_found(make_plant: MakePlant, heads: Heads) -> None:
+    plant = make_plant({0: 4, 1: 4})
+    manifest = apply_package(plant.home, plant.package(heads)).manifest
+    path = store.folder(plant.home, manifest.package_id) / "local-only.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1]))
+    with pytest.raises(VerificationError, match="local-only"):
+        store.load_tensors(plant.home, manifest, "local-only")
+    with pytest.raises(ConfigError, match="has kept"):
+        manifest.entry("best")
+
+
+def test_a_later_package_that_helps_less_does_not_replace_an_earlier_one(
+    make_plant: MakePlant, heads: Heads, good_head: LinearHead
+) -> None:
+    plant = make_plant({0: 4, 1: 4})
+    first = apply_package(plant.home, plant.package(heads)).manifest
+    inverted = LinearHead(-good_head.weight, -good_head.bias)
+    bad = {"sample-0": (inverted, "diffusion")}
+    second = apply_package(plant.home, plant.package(bad)).manifest
+    assert second.gain < first.gain
+    assert store.current(plant.home)[0].package_id == first.package_id

@@ -1,0 +1,251 @@
+"""A plant of sensor windows does everything that a plant of images does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import safetensors
+import safetensors.torch
+import torch
+from tests.client.conftest import LABELS, MakePlant, TestPlant, waves
+
+from wg_client.data.dataset import SiteData
+from wg_client.fitting import network_tuning
+from wg_client.fitting.linear_head import LinearHead, fit_lda, scaling
+from wg_client.fitting.network_tuning import fine_tune
+from wg_client.models import predict, store
+from wg_client.models.export import export_model
+from wg_client.release.preview import check
+from wg_client.selection import compare
+from wg_client.selection.apply import apply_package
+from wg_common.errors import DataError, DecodeError, VerificationError
+from wg_common.nets import network as whole_networks
+from wg_common.nets import registry
+from wg_common.nets.encoder import window_trunk
+from wg_common.nets.encoder.module import load_encoder
+
+
+@pytest.fixture
+def window_plant(make_plant: MakePlant, window_encoder: bytes) -> TestPlant:
+    """The images of a test plant, replaced by windows in class folders, before anything is read."""
+    plant = make_plant(name="plant-w", frozen=False)
+    plant.home.encoder.write_bytes(window_encoder)
+    rng = np.random.default_rng(4)
+    folder = plant.home.root / "data"
+    for label, name in enumerate(LABELS):
+        (folder / name).mkdir(parents=True)
+        for number, window in enumerate(waves(rng, label, 6)):
+            if number % 2:
+                np.save(folder / name / f"{number}.npy", window)
+            else:
+                np.savetxt(
+                    folder / name / f"{number}.csv",
+                    window.T,
+                    delimiter=",",
+                    header="a,b",
+                    comments="",
+                )
+    plant.configure(data=_replaced(plant, folder))
+    plant.freeze()
+    return plant
+
+
+def _replaced(plant: TestPlant, folder: Path) -> object:
+    from dataclasses import replace
+
+    return replace(plant.config.data, name="windows", path=str(folder))
+
+
+@pytest.fixture
+def good(window_encoder: bytes) -> LinearHead:
+    rng = np.random.default_rng(5)
+    found = np.concatenate([waves(rng, label, 40) for label in range(3)])
+    features = load_encoder(window_encoder).encode(list(found)).astype(np.float64)
+    scale = scaling(features)
+    labels = np.repeat(np.arange(3), 40)
+    return scale.unscale(fit_lda(scale.apply(features), labels, 3, 0.5))
+
+
+def test_check_names_the_records_for_what_they_are(window_plant: TestPlant) -> None:
+    found = check(window_plant.home)
+    assert found.data.modality == "windows"
+    assert found.data.record_sizes == {"2x64": 18}
+
+
+def test_a_package_is_applied_and_predicts_windows(
+    window_plant: TestPlant, good: LinearHead, tmp_path: Path
+) -> None:
+    package = window_plant.package({"s": (good, "diffusion")}, architecture="window-head")
+    applied = apply_package(window_plant.home, package)
+    assert applied.manifest.architecture == "window-head"
+    rng = np.random.default_rng(6)
+    np.savetxt(tmp_path / "new.csv", waves(rng, 2, 1)[0].T, delimiter=",")
+    data = predict.load_records(tmp_path / "new.csv", LABELS, split=None)
+    features = predict.encode_records(window_plant.home, applied.manifest, data)
+    (row,) = predict.predict(window_plant.home, applied.manifest, store.KEPT, features, data.names)
+    assert row.label == LABELS[2]
+
+
+def test_a_head_of_kin_is_refused_since_the_plant_turns_local_features_by_its_own_records(
+    window_plant: TestPlant, good: LinearHead
+) -> None:
+    columns = load_encoder(window_plant.home.encoder.read_bytes()).local_dimension
+    wide = {"k": (good.padded(columns), "kin")}
+    with pytest.raises(DecodeError, match="candidate k: source 'kin'"):
+        apply_package(window_plant.home, window_plant.package(wide, architecture="window-head"))
+
+
+def test_images_are_refused_where_the_encoder_is_for_windows(
+    make_plant: MakePlant, window_encoder: bytes
+) -> None:
+    plant = make_plant(frozen=False)
+    plant.home.encoder.write_bytes(window_encoder)
+    with pytest.raises(DataError, match="is for sensor windows; join a server"):
+        plant.freeze()
+
+
+@pytest.mark.parametrize("form", ["safetensors", pytest.param("onnx", marks=pytest.mark.slow)])
+def test_exports_take_views_of_windows(
+    window_plant: TestPlant, good: LinearHead, tmp_path: Path, form: str
+) -> None:
+    package = window_plant.package({"s": (good, "diffusion")}, architecture="window-head")
+    applied = apply_package(window_plant.home, package)
+    out = tmp_path / "model"
+    metadata = export_model(
+        window_plant.home,
+        applied.manifest,
+        compare.LOCAL,
+        form,  # type: ignore[arg-type]
+        out,
+    )
+    assert metadata["input"] == "windows"
+    assert "pixels" not in metadata
+    if form == "safetensors":
+        with safetensors.safe_open(out, framework="pt") as file:
+            assert {"encoder.mean", "encoder.projection", "head.weight"} <= set(file.keys())
+        return
+    assert metadata["views"] == "n,2,2,128"
+    found = waves(np.random.default_rng(7), 1, 5)
+    views = torch.cat([window_trunk.prepare(window) for window in found])
+    session = onnxruntime.InferenceSession(str(out))
+    (got,) = session.run(None, {"windows": views.numpy()})
+    features = load_encoder(window_plant.home.encoder.read_bytes()).encode_local(list(found))
+    expected = predict.logits(
+        window_plant.home, applied.manifest, compare.LOCAL, features.astype(np.float64)
+    )
+    assert np.ptp(expected, axis=1).min() > 0.1
+    np.testing.assert_allclose(got, expected, atol=2e-3, rtol=2e-3)
+
+
+NET = "cnn1d-s"
+Network = dict[str, np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def network() -> tuple[Network, Network]:
+    """A random base, and what many windows that no plant has make of it."""
+    rng = np.random.default_rng(8)
+    base = whole_networks.draw_trunk(NET, rng)
+    batch = whole_networks.prepared(
+        NET, np.concatenate([waves(rng, label, 40) for label in range(3)])
+    )
+    head = LinearHead(rng.normal(size=(3, whole_networks.FEATURES)) / 8, np.zeros(3))
+    (end,) = fine_tune(NET, base, head, batch, np.repeat(np.arange(3), 40), (60,), rng)
+    nothing = LinearHead(np.zeros((3, whole_networks.FEATURES)), np.zeros(3))
+    return {**base, **nothing.tensors()}, {**end.trunk, **end.head.tensors()}
+
+
+def _delivered(plant: TestPlant, network: tuple[Network, Network]) -> store.ModelsManifest:
+    base, good = network
+    weights = {"sample-0": (good, "diffusion"), "base": (base, "base")}
+    package = plant.package(weights, architecture=NET, plan="whole")
+    return apply_package(plant.home, package).manifest
+
+
+def test_a_whole_network_of_windows_is_kept_and_predicts_without_the_encoder(
+    window_plant: TestPlant,
+    network: tuple[Network, Network],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(network_tuning, "LENGTHS", {0: 0.0, 3: 0.0})
+    manifest = _delivered(window_plant, network)
+    assert manifest.accepted and manifest.architecture == NET
+    shapes = registry.tensor_shapes(NET, 3, 0)
+    for entry in manifest.models:
+        tensors = store.load_tensors(window_plant.home, manifest, entry.name)
+        assert {name: value.shape for name, value in tensors.items()} == shapes
+    window_plant.home.encoder.unlink()
+    rng = np.random.default_rng(6)
+    for name, window in {"a": waves(rng, 2, 1)[0], "b": waves(rng, 2, 1)[0, :1]}.items():
+        np.save(tmp_path / f"{name}.npy", window)  # the second lacks a channel
+        data = predict.load_records(tmp_path / f"{name}.npy", LABELS, split=None)
+        inputs = predict.encode_records(window_plant.home, manifest, data)
+        (row,) = predict.predict(window_plant.home, manifest, store.KEPT, inputs, data.names)
+        assert 0 < row.probability <= 1
+        if name == "a":
+            assert row.label == LABELS[2]
+    images = SiteData(
+        records=[np.zeros((9, 9), np.uint8)],
+        labels=np.array([-1]),
+        label_names=LABELS,
+        names=("x.png",),
+    )
+    with pytest.raises(DataError, match=f"x.png: of images, and the model, {NET}, is for windows"):
+        predict.encode_records(window_plant.home, manifest, images)
+
+
+@pytest.mark.parametrize(
+    "form", ["safetensors", "torch", pytest.param("onnx", marks=pytest.mark.slow)]
+)
+def test_exports_of_whole_networks_take_prepared_windows(
+    window_plant: TestPlant,
+    network: tuple[Network, Network],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    form: str,
+) -> None:
+    monkeypatch.setattr(network_tuning, "LENGTHS", {0: 0.0})
+    manifest = _delivered(window_plant, network)
+    window_plant.home.encoder.unlink()
+    out = tmp_path / "model"
+    metadata = export_model(
+        window_plant.home,
+        manifest,
+        "kept",
+        form,  # type: ignore[arg-type]
+        out,
+    )
+    assert metadata["input"] == "windows" and "encoder" not in metadata
+    batch = whole_networks.prepared(NET, waves(np.random.default_rng(7), 1, 5))
+    expected = predict.logits(window_plant.home, manifest, "kept", batch)
+    if form == "onnx":
+        assert metadata["views"] == "n," + ",".join(map(str, batch.shape[1:]))
+        session = onnxruntime.InferenceSession(str(out))
+        for count in (1, 5):  # the batch size is free
+            (got,) = session.run(None, {"windows": batch[:count].astype(np.float32)})
+            np.testing.assert_allclose(got, expected[:count], atol=1e-3, rtol=1e-3)
+        return
+    state = (
+        safetensors.torch.load_file(out)
+        if form == "safetensors"
+        else torch.load(out, weights_only=True)["state_dict"]
+    )
+    model = registry.build_model(NET, None, network[0], LABELS)
+    model.load_state_dict(state)
+    with torch.inference_mode():
+        got = model(torch.from_numpy(batch)).numpy()
+    np.testing.assert_allclose(got, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("architecture", ["cnn-s", "lite0-head"])
+def test_weights_for_images_are_refused_where_there_are_windows(
+    window_plant: TestPlant, good: LinearHead, architecture: str
+) -> None:
+    package = window_plant.package({"s": (good, "diffusion")}, architecture=architecture)
+    with pytest.raises(VerificationError, match="is for images, this plant has windows"):
+        apply_package(window_plant.home, package)
+    assert not store.all_manifests(window_plant.home)

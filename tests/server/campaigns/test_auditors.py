@@ -1,0 +1,228 @@
+"""What auditors get from a server: keys, checkpoints, and a folder of everything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from tests.server.cli.test_cli import document, run
+from tests.server.store.test_succession import Central, grow, ledger_of
+
+from wg_common import cli
+from wg_common.audit.cli import group as auditor
+from wg_common.errors import ConfigError, DecodeError
+from wg_common.ledger import auditor_record
+from wg_common.ledger import checkpoint as checkpoints
+from wg_common.ledger import export as exports
+from wg_common.ledger import note as notes
+from wg_common.ledger.auditor_record import BUDGET_UNKNOWN, FIRST
+from wg_common.wire import signing
+from wg_server.campaigns import auditors
+from wg_server.fleet import endpoints
+from wg_server.site.home import ServerHome
+from wg_server.store import schema
+from wg_server.store.sites import Store, StoredRelease
+
+SITE = "plant-a"
+
+
+@pytest.fixture
+def central(home: ServerHome, store: Store, tmp_path: Path) -> Central:
+    return Central(home, store, tmp_path)
+
+
+def keep_file(store: Store, data: bytes, received: float = 1.0) -> None:
+    store.add_release(
+        StoredRelease(
+            release_id=data.decode(),
+            site=SITE,
+            encoder="e",
+            epsilon="1",
+            delta="1e-5",
+            received=received,
+            signing_key="k",
+            data=data,
+            standing="plausible",
+        )
+    )
+
+
+def test_a_checkpoint_says_how_far_the_ledger_went_and_that_it_is_so_now(
+    central: Central,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plant = central.plant("one")
+    central.enrol(plant)
+    central.work(plant)
+    words = ("checkpoint", "--home", central.home.root, SITE)
+    found = document(capsys, *words)
+    with ledger_of(plant) as ledger:
+        assert found["size"] == ledger.size
+    keys = document(capsys, "keys", "--home", central.home.root)
+    _, note = checkpoints.decode(found["checkpoint"].encode())
+    witness = signing.public_from_bytes(bytes.fromhex(keys["witness_key"]))
+    cosigned = checkpoints.verify_cosignature(note, keys["witness_name"], witness)
+    log_key = signing.public_from_bytes(bytes.fromhex(keys["sites"][0]["ledger_key"]))
+    assert checkpoints.verify(note, keys["sites"][0]["ledger_origin"], log_key).size > 1
+    assert len(note.signatures) == 2
+    monkeypatch.setattr(endpoints, "time", SimpleNamespace(time=lambda: cosigned.time + 86_400.0))
+    code, out, _ = run(capsys, *words, "--out", tmp_path / "note")
+    assert code == 0 and f"up to entry {found['size'] - 1}" in out
+    again = checkpoints.decode((tmp_path / "note").read_bytes())[1]
+    later = checkpoints.verify_cosignature(again, keys["witness_name"], witness)
+    assert later.time == cosigned.time + 86_400
+
+
+def test_a_site_that_never_enrolled_has_no_checkpoint(
+    central: Central, capsys: pytest.CaptureFixture[str]
+) -> None:
+    central.store.invite(SITE, "s", 2e9)
+    code, _, err = run(capsys, "checkpoint", "--home", central.home.root, SITE)
+    assert code == 3 and "no checkpoint" in err
+    with pytest.raises(ConfigError, match="never enrolled"):
+        auditors.export(central.home, central.folder / "out", [SITE])
+    assert auditors.export(central.home, central.folder / "other") == []
+
+
+def test_keys_are_printed_as_the_auditor_takes_them(
+    central: Central, capsys: pytest.CaptureFixture[str]
+) -> None:
+    central.enrol(central.plant("one"))
+    found = auditors.server_keys(central.home)
+    code, out, _ = run(capsys, "keys", "--home", central.home.root)
+    assert code == 0
+    assert f"--witness-key {found.witness_name}={found.witness_key}" in out
+    assert f"--ledger-key {found.sites[0].ledger_key}" in out
+    name, kind, raw = notes.decode_vkey(found.witness_vkey)
+    assert (name, kind, raw.hex()) == (found.witness_name, notes.COSIGNATURE, found.witness_key)
+
+
+def test_an_export_holds_checkpoints_and_every_file_as_it_came(central: Central) -> None:
+    plant = central.plant("one")
+    central.enrol(plant)
+    central.work(plant)
+    files = [b"first", b"second"]
+    for received, data in enumerate(files):
+        keep_file(central.store, data, float(received))
+    out = central.folder / "out"
+    (done,) = auditors.export(central.home, out)
+    assert (done.site, done.files, done.logs, done.succession) == (SITE, 2, 1, FIRST)
+    assert sorted(path.read_bytes() for path in (out / SITE).glob("*.wgs")) == sorted(files)
+    record = auditor_record.read(out)
+    found = record.site(SITE)
+    assert found is not None
+    (log,) = found.logs
+    note = (out / SITE / auditor_record.CHECKPOINT_FILE).read_text()
+    assert checkpoints.decode(note.encode())[0] == checkpoints.decode(log.checkpoint.encode())[0]
+    with ledger_of(plant) as ledger:
+        assert (log.origin, log.key) == (ledger.origin, ledger.public_key.hex())
+        assert done.checkpoint_size == ledger.size
+    with pytest.raises(ConfigError, match="empty folder"):
+        auditors.export(central.home, out)
+
+
+def test_an_export_names_the_earlier_ledger_and_that_its_budget_is_unknown(
+    central: Central, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, idle, new = (central.plant(name) for name in ("one", "two", "three"))
+    central.enrol(old)
+    central.work(old)
+    central.enrol(idle)
+    central.enrol(new)
+    out = central.folder / "out"
+    code, text, _ = run(capsys, "export", "--home", central.home.root, "--out", out, SITE)
+    assert code == 0 and "BUDGET UNKNOWN" in text
+    found = auditor_record.read(out).site(SITE)
+    assert found is not None
+    said = [(log.origin, log.succession) for log in found.logs]
+    with ledger_of(old) as one, ledger_of(new) as three:
+        assert said == [(one.origin, FIRST), (three.origin, BUDGET_UNKNOWN)]
+    rows = document(capsys, "sites", "--home", central.home.root)
+    assert rows[0]["ledger_succession"] == BUDGET_UNKNOWN
+    code, text, err = run(capsys, "sites", "--home", central.home.root)
+    assert "BUDGET UNKNOWN" in text and "wg-client compromise" in err
+
+
+def test_a_site_of_before_that_was_never_cosigned_is_exported_without_a_checkpoint(
+    central: Central,
+) -> None:
+    central.enrol(central.plant("one"))
+    with central.store.engine.begin() as connection:
+        connection.execute(schema.witness.delete())
+    (done,) = auditors.export(central.home, central.folder / "out")
+    assert (done.checkpoint_size, done.succession) == (0, FIRST)
+    assert not (central.folder / "out" / SITE).exists()
+    found = auditor_record.read(central.folder / "out").site(SITE)
+    assert found is not None and found.logs[0].checkpoint == ""
+
+
+def test_an_attested_checkpoint_is_no_new_one(central: Central) -> None:
+    """Cosigning what is remembered anew must not move what the witness remembers."""
+    plant = central.plant("one")
+    central.enrol(plant)
+    central.work(plant)
+    before = auditors.newest_checkpoint(central.home, SITE)
+    after = auditors.newest_checkpoint(central.home, SITE)
+    assert checkpoints.decode(before)[0] == checkpoints.decode(after)[0]
+    with ledger_of(plant) as ledger:
+        grow(ledger)
+    central.work(plant)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a+b", "n+00000000+AQ==", "n+zz+!!", "a b+00000000+AA==", "n+00000000+"]
+)
+def test_what_is_no_verifier_key_is_refused(text: str) -> None:
+    with pytest.raises(DecodeError, match="key"):
+        notes.decode_vkey(text)
+
+
+def test_a_verifier_key_is_bound_to_its_name() -> None:
+    text = notes.vkey("one", notes.ED25519, signing.public_bytes(signing.generate()))
+    with pytest.raises(DecodeError, match="of another key"):
+        notes.decode_vkey(text.replace("one+", "two+"))
+
+
+def test_the_auditor_reads_what_the_server_exports(
+    central: Central, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Freshness and successors, from the operator's command to the auditor's verdict."""
+    plant = central.plant("one")
+    central.enrol(plant)
+    central.work(plant)
+    old = central.folder / "old.wgl"
+    exports.write(plant.ledger, old)
+    central.work(plant)
+    new = central.folder / "new.wgl"
+    exports.write(plant.ledger, new)
+    evidence, note = central.folder / "evidence", central.folder / "note"
+    assert run(capsys, "export", "--home", central.home.root, "--out", evidence)[0] == 0
+    assert run(capsys, "checkpoint", "--home", central.home.root, SITE, "--out", note)[0] == 0
+    code, text, _ = audit(capsys, new, "--server", evidence, "--max-age", "1d")
+    assert code == 0 and text.startswith("verified")
+    keys = auditors.server_keys(central.home)
+    given = ["--ledger-key", keys.sites[0].ledger_key]
+    given += ["--witness-key", f"{keys.witness_name}={keys.witness_key}", "--checkpoint", str(note)]
+    assert audit(capsys, new, *given)[0] == 0
+    for words in (("--server", evidence), given):
+        code, _, err = audit(capsys, old, *words)
+        assert code == 5 and "older" in err
+
+    fresh = central.plant("two")
+    central.enrol(fresh)
+    central.work(fresh)
+    later = central.folder / "later"
+    assert run(capsys, "export", "--home", central.home.root, "--out", later)[0] == 0
+    code, text, _ = audit(capsys, fresh.ledger, "--server", later)
+    assert code == 5 and text.startswith("budget unknown")
+
+
+def audit(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as caught:
+        cli.run(auditor, ["verify", *map(str, words)])
+    shown = capsys.readouterr()
+    assert isinstance(caught.value.code, int)
+    return caught.value.code, shown.out, shown.err

@@ -1,0 +1,139 @@
+"""What one site's release does to the weights of another is bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.server.generator.conftest import DIMENSION, ENCODER, World
+
+from wg_common.inference.posterior import SiteEvidence
+from wg_common.privacy import mechanism
+from wg_common.privacy.schema import default_schema
+from wg_common.privacy.simulate import simulate_statistics
+from wg_common.privacy.statistics import NoisyStatistics
+from wg_server.generator.heads.generate import Generator, Memory, read_releases
+from wg_server.generator.prior import blup, influence
+from wg_server.generator.prior.blup import Priors
+from wg_server.generator.prior.site_statistics import site_evidence
+
+LABELS = ("c0", "c1", "c2", "c3")
+MOVED = ("c1", "c2", "c3", "c0")
+FAMILY = 3
+
+
+def evidence(world: World, site: int, labels: tuple[str, ...] = LABELS) -> SiteEvidence:
+    """A site of 200 records of each class at epsilon 4; with other labels they are exchanged."""
+    found = world.release(FAMILY, site, epsilon=4.0, shots=200, labels=labels)
+    return site_evidence(found, LABELS)
+
+
+def error(world: World, priors: Priors, sites: Sequence[SiteEvidence]) -> float:
+    """Share of the first site's records that its head gets wrong."""
+    x, y = world.records(FAMILY, 0, len(LABELS), 200, 5)
+    guess = blup.predict(priors, sites)
+    return float((((x - guess.centre) @ guess.weight.T + guess.bias).argmax(axis=1) != y).mean())
+
+
+def little(world: World) -> SiteEvidence:
+    return site_evidence(world.release(FAMILY, 0, epsilon=1.0, shots=3), LABELS)
+
+
+def test_a_site_with_exchanged_labels_is_left_out_and_the_others_are_not(
+    world: World, generator: Generator
+) -> None:
+    priors, own = generator.parts.priors, little(world)
+    honest = [evidence(world, site) for site in range(1, 6)]
+    found = influence.weighed(priors, own, [*honest, evidence(world, 6, MOVED)])
+    assert found.odd == (5,) and found.used == (0, 1, 2, 3, 4)
+    assert influence.weighed(priors, own, honest).odd == ()
+
+
+def test_two_of_five_who_agree_do_not_make_the_others_look_odd(
+    world: World, generator: Generator
+) -> None:
+    honest = [evidence(world, site) for site in range(1, 5)]
+    sybils = [evidence(world, site, MOVED) for site in (5, 6)]
+    found = influence.weighed(generator.parts.priors, little(world), [*sybils, *honest])
+    assert found.odd == (0, 1)
+
+
+def test_of_two_others_the_one_that_the_plant_agrees_with_is_kept(
+    world: World, generator: Generator
+) -> None:
+    own = site_evidence(world.release(FAMILY, 0, epsilon=4.0, shots=200), LABELS)
+    others = [evidence(world, 1, MOVED), evidence(world, 2)]
+    assert influence.weighed(generator.parts.priors, own, others).odd == (0,)
+
+
+def test_exchanged_labels_cost_the_others_no_accuracy(world: World, generator: Generator) -> None:
+    priors, own = generator.parts.priors, little(world)
+    honest = [evidence(world, site) for site in (1, 2, 3)]
+    hostile = [
+        replace(evidence(world, site, MOVED), noise=np.zeros(4), counts=np.full(4, 1e6))
+        for site in (4, 5)
+    ]
+    quiet = error(world, priors, [own, *honest])
+    unbound = error(world, priors, [own, *hostile, *honest])
+    bound = error(world, priors, [own, *influence.weighed(priors, own, [*hostile, *honest]).others])
+    assert bound <= quiet + 0.01 < unbound
+
+
+def test_the_pull_of_one_site_is_bounded_however_far_away_and_sure_it_is(
+    world: World, generator: Generator
+) -> None:
+    """Beyond some distance it has none; before it, the pull is less than the model's own spread."""
+    priors, own = generator.parts.priors, little(world)
+    honest = [evidence(world, site) for site in (1, 2, 3, 4)]
+    sure = replace(evidence(world, 5), noise=np.zeros(4), counts=np.full(4, 1e6))
+    away = np.array([1.0, -1.0, 1.0, -1.0])[:, None] * np.ones(DIMENSION) / DIMENSION**0.5
+    before = blup.predict(
+        priors, [own, *influence.weighed(priors, own, [sure, *honest]).others]
+    ).deviations
+    spread = float(np.sqrt(priors.between.sum()))
+    moved = []
+    for distance in np.geomspace(0.01, 1e6, 30):
+        far = replace(sure, means=sure.means + distance * away)
+        others = influence.weighed(priors, own, [far, *honest]).others
+        change = blup.predict(priors, [own, *others]).deviations - before
+        moved.append(float(np.linalg.norm(change, axis=1).max()))
+    assert max(moved) < spread
+    assert moved[-1] == pytest.approx(moved[-2])
+    raw = blup.predict(priors, [own, far, *honest]).deviations - before
+    assert np.linalg.norm(raw, axis=1).max() > 1e3 * spread
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_fewer_than_three_sites_say_nothing_of_who_is_odd(
+    world: World, generator: Generator, count: int
+) -> None:
+    others = [evidence(world, 1, MOVED)][:count]
+    found = influence.weighed(generator.parts.priors, little(world), others)
+    assert found.used == tuple(range(count)) and list(found.others) == others
+
+
+def test_the_odd_site_is_named_in_the_report(world: World, generator: Generator) -> None:
+    memory = [
+        Memory(f"plant-{i}", world.release(FAMILY, i, epsilon=4.0, shots=200)) for i in range(1, 6)
+    ]
+    odd = world.release(FAMILY, 6, epsilon=4.0, shots=200, labels=MOVED)
+    own = world.release(FAMILY, 0, epsilon=1.0, shots=20)
+    found = read_releases(generator.parts, own, [Memory("plant-x", odd), *memory], LABELS)
+    assert "plant-x" not in found.sites and len(found.sites) == 5
+    assert [text.split(":")[0] for text in found.alarms] == ["site plant-x"]
+
+
+def test_a_release_of_another_dimension_fails_nobody_else(
+    world: World, generator: Generator
+) -> None:
+    schema = default_schema(encoder=ENCODER, dimension=5, labels=LABELS, clip_radius=1.0)
+    sigma = mechanism.sigma_for(schema, 1.0, 1e-5)
+    other: NoisyStatistics = simulate_statistics(
+        schema, np.zeros((0, 5)), np.zeros(0, dtype=np.int64), sigma, np.random.default_rng(1)
+    )
+    own = world.release(FAMILY, 0, epsilon=1.0, shots=20)
+    honest = Memory("plant-a", world.release(FAMILY, 1, epsilon=1.0, shots=20))
+    found = read_releases(generator.parts, own, [Memory("plant-x", other), honest], LABELS)
+    assert found.sites == ("plant-a",)

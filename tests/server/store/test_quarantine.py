@@ -1,0 +1,170 @@
+"""What is implausible is kept, named, and used for nobody until the operator says so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from tests.server.campaigns.test_isolation import HOSTILE, campaign, stored
+from tests.server.cli.test_cli import document, run
+
+from wg_common.errors import DecodeError, VerificationError
+from wg_common.wire.fleet import Envelope
+from wg_server.campaigns import intake, plausibility
+from wg_server.console.admin import render_metrics
+from wg_server.site.home import ServerHome
+from wg_server.store import database, quarantine, schema
+from wg_server.store.queue import CampaignQueue
+from wg_server.store.sites import Store, StoredRelease
+
+REASONS = "class 'dent': its sum is 4e+09 times as long\nthe sum over all records"
+
+
+def held(site: str = HOSTILE, **values: Any) -> StoredRelease:
+    return replace(stored(site), **({"standing": "quarantined", "reasons": REASONS} | values))
+
+
+def add_site(store: Store, name: str) -> None:
+    with store.engine.begin() as connection:
+        connection.execute(
+            schema.site.insert().values(
+                name=name,
+                state="enrolled",
+                node_key="",
+                signing_key="",
+                ledger_origin=name,
+                ledger_key="",
+                enrolled=0.0,
+                last_seen=0.0,
+            )
+        )
+
+
+def memory(store: Store) -> list[str]:
+    return [each.site for each in store.memory(encoder="e", apart_from="")]
+
+
+def test_a_quarantined_answer_ends_its_own_part_and_the_others_are_served(
+    home: ServerHome,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(
+        intake,
+        "accept",
+        lambda site, *rest, **more: held() if site.name == HOSTILE else stored(site.name),
+    )
+    found = campaign(home, store, Envelope("statistics", b"", b"x"), monkeypatch)
+    assert found[HOSTILE] == ("failed", "quarantined")
+    assert found["plant-a"] == found["plant-c"] == ("delivered", "")
+    assert memory(store) == ["plant-a", "plant-c"]
+    (ended,) = CampaignQueue(store.engine).all()
+    _, out, _ = run(capsys, "campaign", "show", "--home", home.root, ended.id)
+    assert "quarantined: its release cannot be what it says" in out and "releases list" in out
+
+
+def test_a_release_in_quarantine_is_shown_with_site_and_reasons(
+    home: ServerHome, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("plant-a", HOSTILE):
+        add_site(store, name)
+    store.add_release(stored("plant-a"))
+    store.add_release(held())
+    (row,) = document(capsys, "releases", "list", "--home", home.root)
+    assert row["site"] == HOSTILE and row["reasons"] == REASONS.splitlines()
+    _, out, _ = run(capsys, "releases", "list", "--home", home.root)
+    assert all(text in out for text in (HOSTILE, "quarantined", *REASONS.splitlines()))
+    assert len(document(capsys, "releases", "list", "--all", "--home", home.root)) == 2
+    rows = {each["site"]: each for each in document(capsys, "sites", "--home", home.root)}
+    assert rows[HOSTILE]["quarantined"] == 1 and rows["plant-a"]["quarantined"] == 0
+    _, out, _ = run(capsys, "sites", "--home", home.root)
+    assert [HOSTILE in line for line in out.splitlines() if "QUARANTINED: 1" in line] == [True]
+    assert "weightgate_quarantined 1\n" in render_metrics(store, healthy=True, online=0)
+
+
+def test_the_operator_frees_or_rejects(
+    home: ServerHome, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_site(store, HOSTILE)
+    release = held()
+    store.add_release(release)
+    with pytest.raises(VerificationError, match=r"plant-b: quarantined: class 'dent'.*accept"):
+        intake.check_used(release)
+    said = document(capsys, "releases", "accept", "--home", home.root, release.release_id)
+    assert said["site"] == HOSTILE
+    assert memory(store) == [HOSTILE]
+    again = store.add_release(release)  # the plant sends it again, which changes no word
+    intake.check_used(again)
+    document(capsys, "releases", "reject", "--home", home.root, release.release_id)
+    assert memory(store) == []
+    (row,) = document(capsys, "releases", "list", "--home", home.root)
+    assert row["standing"] == "rejected" and row["reasons"] == REASONS.splitlines()
+    code, _, err = run(capsys, "releases", "accept", "--home", home.root, "nothing")
+    assert code == 3 and "unknown" in err
+
+
+def test_a_site_whose_newest_release_is_held_is_remembered_by_the_one_before(store: Store) -> None:
+    add_site(store, HOSTILE)
+    store.add_release(stored(HOSTILE, received=1.0))
+    store.add_release(held(release_id="later", received=2.0))
+    assert [each.received for each in store.memory(encoder="e", apart_from="")] == [1.0]
+
+
+def test_releases_of_a_store_of_before_are_looked_at_before_they_are_used(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three old releases one is plausible, one is not, and one is damaged."""
+    store_of_before(database_url)
+
+    def reasons(found: str) -> tuple[str, ...]:
+        return ("too long",) if found == "implausible" else ()
+
+    def opened(release: StoredRelease) -> Any:
+        if release.data == b"damaged":
+            raise DecodeError("not a release")
+        return intake.Release(None, release.data.decode())  # type: ignore[arg-type]
+
+    monkeypatch.setattr(intake, "open_release", opened)
+    monkeypatch.setattr(plausibility, "reasons", reasons)
+    with Store(database.open_engine(database_url)) as store:
+        assert {note.standing for note in quarantine.notes(store)} == {"untested"}
+        assert memory(store) == []
+        found = intake.memory(store, encoder="e", apart_from="")
+        assert [str(each.statistics) for each in found] == ["plausible"]
+        notes = {note.site: (note.standing, note.reasons) for note in quarantine.notes(store)}
+    assert notes == {
+        "plausible": ("plausible", ""),
+        "implausible": ("quarantined", "too long"),
+        "damaged": ("quarantined", "cannot be opened: not a release"),
+    }
+
+
+def store_of_before(url: str) -> None:
+    """A store as the schema before made it, with a release of three sites."""
+    config = Config()
+    folder = Path(database.__file__).parent / "migrations"
+    config.set_main_option("script_location", str(folder))
+    config.set_main_option("path_separator", "os")
+    engine = sa.create_engine(sa.make_url(url.replace("postgresql://", "postgresql+psycopg://")))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+        for name in ("plausible", "implausible", "damaged"):
+            values = {"name": name, "data": name.encode()}
+            connection.execute(
+                sa.text("INSERT INTO site VALUES (:name, 'enrolled', '', '', '', '', 0.0, 0.0)"),
+                values,
+            )
+            connection.execute(
+                sa.text(
+                    "INSERT INTO release VALUES (:name, :name, 'e', '1', '1e-5', 1.0, 'k', :data)"
+                ),
+                values,
+            )
+    engine.dispose()
