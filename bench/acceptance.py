@@ -31,7 +31,7 @@ from wg_client.site.config import AcceptanceConfig
 from wg_common.inference.posterior import from_tensors
 from wg_common.nets.encoder.module import load_encoder
 from wg_common.wire.weights_package import POSTERIOR
-from wg_server.generator.heads.generate import Generator, Memory, generate, load_generator
+from wg_server.generator.heads.generate import Generator, SiteRelease, generate, load_generator
 from wg_server.site.home import ServerHome
 
 POLICY = AcceptanceConfig()
@@ -131,7 +131,7 @@ def judge(generator: Generator, cut: Plants, setting: Setting, seed: int) -> dic
         release = plants.release(
             generator.parts.encoder, sx[:, :d], said, cut.labels, setting.epsilon, rng
         )
-        memory.append(Memory(f"sister-{number}", release))
+        memory.append(SiteRelease(f"sister-{number}", release))
     made = generate(generator, own, memory, cut.labels, samples=4, seed=seed)
     trunk = Trunk(x)
     offers = [

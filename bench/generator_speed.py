@@ -27,7 +27,7 @@ from wg_common.privacy.schema import default_schema
 from wg_common.privacy.simulate import simulate_statistics
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_server.generator.heads import batch as batches
-from wg_server.generator.heads.generate import Generator, Memory, generate, load_generator
+from wg_server.generator.heads.generate import Generator, SiteRelease, generate, load_generator
 from wg_server.generator.networks.generate import (
     NetworkGenerator,
     generate_networks,
@@ -119,7 +119,7 @@ def generation(generator: Generator) -> dict[str, float]:
     }
     print(f"generation: 16 candidates in {found['sixteen_candidates_seconds']:.3f} s")
     sites = [site_evidence(s, LABELS) for s in (own, *(m.statistics for m in memory))]
-    batch = batches.collate([condition(generator.parts.knowledge, sites)[0]])
+    batch = batches.collate([condition(generator.parts.fitted_priors, sites)[0]])
     model = D2nwg(own.schema.dimension).eval()  # untrained: the time is the same
     found["reference_seconds"] = _least(lambda: model.sample([batch], 16, 1))
     ratio = found["reference_seconds"] / found["sixteen_candidates_seconds"]
@@ -143,7 +143,7 @@ def whole_networks(generator: NetworkGenerator, reference: float) -> dict[str, f
     return {"sixteen_networks_seconds": seconds}
 
 
-def _releases(generator: Generator) -> tuple[NoisyStatistics, list[Memory]]:
+def _releases(generator: Generator) -> tuple[NoisyStatistics, list[SiteRelease]]:
     """A plant's release of twenty records a class at epsilon 4, and those of three other sites."""
     rng = np.random.default_rng(0)
     schema = default_schema(
@@ -158,7 +158,7 @@ def _releases(generator: Generator) -> tuple[NoisyStatistics, list[Memory]]:
         x = rng.normal(0, 0.1, (200, schema.dimension))
         return simulate_statistics(schema, x, np.arange(200) % 10, sigma, rng)
 
-    memory = [Memory(f"site-{i}", release()) for i in range(3)]
+    memory = [SiteRelease(f"site-{i}", release()) for i in range(3)]
     return release(), memory
 
 

@@ -219,9 +219,9 @@ def _accuracy(
 ) -> dict[str, float]:
     tx, ty = fleet.tests[plant]
     x, y = fleet.own[plant]
-    guess = blup.predict(priors, sites)
+    estimate = blup.predict(priors, sites)
     others = blup.posterior(priors, sites[1:], len(fleet.labels))
-    found = {"server": (guess.weight, guess.bias - guess.weight @ guess.centre)}
+    found = {"server": (estimate.weight, estimate.bias - estimate.weight @ estimate.centre)}
     found["finished"] = posteriors.complete(others, x, y)
     better = _loss(others, x, y) <= _loss(alone, x, y)
     found["kept"] = found["finished"] if better else posteriors.complete(alone, x, y)

@@ -33,11 +33,11 @@ from wg_common.wire.weights_package import POSTERIOR
 from wg_server.generator import baselines
 from wg_server.generator.heads import batch as batches
 from wg_server.generator.heads.denoiser import Batch
-from wg_server.generator.heads.generate import Generated, Generator, Memory, generate
+from wg_server.generator.heads.generate import Generated, Generator, SiteRelease, generate
 from wg_server.generator.prior.conditioning import condition
 from wg_server.generator.prior.site_statistics import site_evidence
 
-SISTER_SHOTS = 60
+SAME_FAMILY_SHOTS = 60
 JUDGED = ("network", "sample-0", "sample-mean")
 TUNED = ("closed-form-others", "deepsets", "d2nwg-mean", "retrieval-5nn")
 TUNED_QUICK = ("closed-form-others",)
@@ -179,15 +179,15 @@ def _draw(methods: Methods, plants: Plants, cell: Cell, seed: int) -> _Drawn:
         own = release(parts.encoder, x[:, :d], said, plants.labels, cell.epsilon, rng)
     memory = []
     for number, (sx, sy) in enumerate(plants.sisters[: cell.sisters]):
-        keep = np.concatenate([np.flatnonzero(sy == c)[:SISTER_SHOTS] for c in range(k)])
+        keep = np.concatenate([np.flatnonzero(sy == c)[:SAME_FAMILY_SHOTS] for c in range(k)])
         other = release(parts.encoder, sx[keep][:, :d], sy[keep], plants.labels, cell.epsilon, rng)
-        memory.append(Memory(f"sister-{number}", other))
+        memory.append(SiteRelease(f"sister-{number}", other))
     made = generate(generator, own, memory, plants.labels, samples=8, seed=seed)
     heads = {c.name: head_from_tensors(c.tensors) for c in made.candidates if c.name in JUDGED}
     sites = [nothing(k, d) if own is None else site_evidence(own, plants.labels)]
     sites += [site_evidence(m.statistics, plants.labels) for m in memory]
-    tokens, guess = condition(parts.knowledge, sites)
-    context = baselines.Context(parts.priors, sites, guess, parts.memory, rng)
+    tokens, estimate = condition(parts.fitted_priors, sites)
+    context = baselines.Context(parts.priors, sites, estimate, parts.memory, rng)
     found: dict[str, baselines.Head] = {}
     for name, rival in {**baselines.RIVALS, **methods.trained.rivals}.items():
         found[name] = rival(context)
@@ -196,15 +196,16 @@ def _draw(methods: Methods, plants: Plants, cell: Cell, seed: int) -> _Drawn:
         weight, bias = methods.sets(batch)
         found["deepsets"] = _double(weight[0], bias[0])
     if cell.sisters and cell.shots:
-        _, other_guess = condition(parts.knowledge, [nothing(k, d), *sites[1:]])
+        _, other_estimate = condition(parts.fitted_priors, [nothing(k, d), *sites[1:]])
         heads["closed-form-others"] = LinearHead(
-            other_guess.weight, other_guess.bias - other_guess.weight @ other_guess.centre
+            other_estimate.weight,
+            other_estimate.bias - other_estimate.weight @ other_estimate.centre,
         )
     for name, (w, b) in found.items():
-        heads[name] = LinearHead(w, b - w @ guess.centre)
+        heads[name] = LinearHead(w, b - w @ estimate.centre)
     heads = {name: head.padded(x.shape[1]) for name, head in heads.items()}
     noise = math.inf if own is None else own.sum_std
-    return _Drawn(x, said, gone, made, heads, batch, guess.centre, noise)
+    return _Drawn(x, said, gone, made, heads, batch, estimate.centre, noise)
 
 
 def contested(

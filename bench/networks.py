@@ -51,7 +51,7 @@ from wg_common.nets import network
 from wg_common.nets.encoder.module import Encoder, Records, load_encoder
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_common.wire import canonical
-from wg_server.generator.heads.generate import GeneratedCandidate, Memory, load_generator
+from wg_server.generator.heads.generate import GeneratedCandidate, SiteRelease, load_generator
 from wg_server.generator.networks.generate import (
     NetworkGenerator,
     generate_networks,
@@ -188,7 +188,7 @@ def _job(
 
 
 def _families(generator: NetworkGenerator, architecture: str) -> tuple[str, ...]:
-    return generator.parts.stocks[architecture].knowledge.shelf.families
+    return generator.parts.bundles[architecture].fitted_priors.retrieval_index.families
 
 
 def cut(root: Path, name: str, seed: int, cell: Cell) -> Cut:
@@ -254,7 +254,7 @@ def judge(
         generator,
         architecture,
         release(records, y),
-        [Memory(f"sister-{i}", release(*sister)) for i, sister in enumerate(data.sisters)],
+        [SiteRelease(f"sister-{i}", release(*sister)) for i, sister in enumerate(data.sisters)],
         data.labels,
         samples=4,
         seed=seed,

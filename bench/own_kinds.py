@@ -33,7 +33,7 @@ from wg_client.fitting.folds import stratified
 from wg_client.fitting.linear_head import LinearHead, head_from_tensors
 from wg_client.selection import compare
 from wg_common.nets.encoder.module import Encoder, load_encoder
-from wg_common.wire.weights_package import KIN
+from wg_common.wire.weights_package import SAME_FAMILY
 from wg_server.generator.heads.generate import (
     GeneratedCandidate,
     Generator,
@@ -119,7 +119,7 @@ def _job(job: tuple[str, Path, Path, str, int, Cell]) -> Row:
         return row
     home = ServerHome(folder)
     generator = load_generator(home.generator)
-    own = generator.parts.own_kinds
+    own = generator.parts.operator_families
     if own is None or not any(family.startswith(name) for family in own.families):
         return row  # the operator has none of this kind
     data = networks.cut(datasets, name, seed, cell)
@@ -151,7 +151,7 @@ def judge(
 
     for end, parts in (
         ("", generator.parts),
-        (WITHOUT, replace(generator.parts, own_kinds=None)),
+        (WITHOUT, replace(generator.parts, operator_families=None)),
     ):
         made = generate(Generator("", parts), release, [], data.labels, samples=4, seed=seed)
         first = made.candidates[0]
@@ -159,7 +159,7 @@ def judge(
         held = contested(made, trunk, y, d, release.sum_std, others=False)
         scores[f"selector{end}"] = right(held.models[held.kept].head)
         if not end:
-            scores["found"] = float(first.source == KIN)
+            scores["found"] = float(first.source == SAME_FAMILY)
             if compare.LOCAL in held.models:
                 scores["local-only"] = right(held.models[compare.LOCAL].head)
                 scores["delivered, then local"] = right(

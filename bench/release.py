@@ -36,13 +36,13 @@ from bench.tables import Paired
 from wg_client.fitting.linear_head import head_from_tensors
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.privacy.statistics import NoisyStatistics
-from wg_server.generator.heads.generate import Generator, Memory, generate, load_generator
+from wg_server.generator.heads.generate import Generator, SiteRelease, generate, load_generator
 from wg_server.generator.prior import blup
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.statistics import clustered
 from wg_server.site.home import ServerHome
 
-SISTER_SHOTS = 60
+SAME_FAMILY_SHOTS = 60
 EPSILONS = (0.5, 1.0, 4.0)
 SHOTS = (5, 20, 100)
 HEADS = ("T-BLUP", "T-BLUP, sisters", "generated", "generated, sisters")
@@ -203,7 +203,7 @@ def _releases(
     for sx, sy in plants.sisters:
         if not len(sy):
             continue
-        kept = np.concatenate([np.flatnonzero(sy == c)[:SISTER_SHOTS] for c in np.unique(sy)])
+        kept = np.concatenate([np.flatnonzero(sy == c)[:SAME_FAMILY_SHOTS] for c in np.unique(sy)])
         sites.append((sx[kept], sy[kept]))
     for sx, sy in sites:
         moments = _MOMENTS[kind]
@@ -232,11 +232,11 @@ def _heads(
     found = {}
     for suffix, sisters in (("", ()), (", sisters", tuple(others))):
         sites = [site_evidence(s, plants.labels) for s in (own, *sisters)]
-        guess = blup.predict(generator.parts.priors, sites)
-        logits = (tx - guess.centre) @ guess.weight.T + guess.bias
+        estimate = blup.predict(generator.parts.priors, sites)
+        logits = (tx - estimate.centre) @ estimate.weight.T + estimate.bias
         found[f"T-BLUP{suffix}"] = float((logits.argmax(axis=1) == ty).mean())
         if generated:
-            memory = [Memory(f"sister-{i}", s) for i, s in enumerate(sisters)]
+            memory = [SiteRelease(f"sister-{i}", s) for i, s in enumerate(sisters)]
             made = generate(generator, own, memory, plants.labels, samples=1, seed=seed)
             head = next(
                 head_from_tensors(c.tensors) for c in made.candidates if c.name == "network"

@@ -46,7 +46,7 @@ def main() -> None:
         rank(options.home, options.steps, options.device, options.precision[0])
         return
     found = []
-    for world in options.ranks:
+    for world in options.process_group:
         for precision in options.precision:
             for row in _started(options, world, precision):
                 found.append(row | {"precision": precision, "processes": world})
@@ -56,12 +56,12 @@ def main() -> None:
 
 def rank(home: Path, steps: int, device: str, precision: str) -> None:
     """Run as one of the ranks, and print one JSON line."""
-    plan, seat = read_plan(None), distributed.read_seat(os.environ)
-    place, chosen = ServerHome(home), compute.choose_device(device, seat)
+    plan, rank_info = read_plan(None), distributed.read_rank_info(os.environ)
+    place, chosen = ServerHome(home), compute.choose_device(device, rank_info)
     with (
         threads(plan.threads),
         compute.reproducible(chosen),
-        distributed.joined(seat, chosen.type) as group,
+        distributed.joined(rank_info, chosen.type) as group,
     ):
         how = Compute(chosen, compute.choose_precision(precision, chosen), group)
         encoder = canonical.sha256_hex(place.encoder.read_bytes())
@@ -76,8 +76,8 @@ def rank(home: Path, steps: int, device: str, precision: str) -> None:
         model.draw(torch.Generator().manual_seed(plan.seed))
         model.to(chosen)
         optimiser = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate)
-        draw = prefetch.Draw(plan.seed, how.ranks.share(plan.batch))
-        how.ranks.check_same("the start", "")
+        draw = prefetch.Draw(plan.seed, how.process_group.share(plan.batch))
+        how.process_group.check_same("the start", "")
         drawing, began, used = 0.0, time.monotonic(), time.process_time()
         for step in range(steps):
             before = time.process_time()
@@ -85,7 +85,7 @@ def rank(home: Path, steps: int, device: str, precision: str) -> None:
             drawing += time.process_time() - before
             pipeline._step(model, codec, episodes, plan, optimiser, step, how)
         figures = {
-            "rank": seat.rank,
+            "rank": rank_info.rank,
             "clock_seconds": time.monotonic() - began,
             "processor_seconds": time.process_time() - used,
             "of_which_drawing": drawing,

@@ -99,7 +99,7 @@ def _run(home: ServerHome, sister: bool, options: argparse.Namespace, done: dict
     generator = load_networks(home.networks, load_generator(home.generator))
     encoder = load_encoder(home.read_encoder())
     prefix = f"{made_by} {options.architecture} "
-    known = generator.parts.stocks[options.architecture].knowledge.shelf.families
+    known = generator.parts.bundles[options.architecture].fitted_priors.retrieval_index.families
     cells = [c for c in CELLS if c.sister == sister and options.cells in c.name]
     for seed in range(options.seeds):
         for name in options.only:
@@ -159,7 +159,7 @@ def _alone(encoder: Encoder, data: Cut, cell: Cell, seed: int) -> dict[str, floa
     guessed = window_plants.ridge(rocket.features(own), y, rocket.features(test))
     logits = head.logits(encoder.encode_local(list(test)).astype(np.float64))
     found = zip(ALONE, (logits.argmax(axis=1), guessed), strict=True)
-    return {name: float((guess == data.test[1]).mean()) for name, guess in found}
+    return {name: float((estimate == data.test[1]).mean()) for name, estimate in found}
 
 
 def _tables(rows: Sequence[Row]) -> list[str]:

@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from bench import tables
 from bench.generator import _read
 from bench.measure import machine
-from bench.methods import JUDGED, LOCAL, SISTER_SHOTS, Cell, contest_heads, contested
+from bench.methods import JUDGED, LOCAL, SAME_FAMILY_SHOTS, Cell, contest_heads, contested
 from bench.plants import CLASSES, SISTERS, Floats, Ints, Plants, release
 from bench.plants import parts as cut_by_groups
 from numpy.typing import NDArray
@@ -45,7 +45,7 @@ from wg_common.nets.encoder import module as encoders
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.wire.weights_package import POSTERIOR
 from wg_server.generator import baselines
-from wg_server.generator.heads.generate import Generator, Memory, generate, load_generator
+from wg_server.generator.heads.generate import Generator, SiteRelease, generate, load_generator
 from wg_server.generator.prior.conditioning import condition
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.site.home import ServerHome
@@ -254,9 +254,9 @@ def judge(generator: Generator, found: WindowPlants, cell: Cell, seed: int) -> d
     own = release(parts.encoder, x[:, :d], said, plants.labels, cell.epsilon, rng)
     memory = []
     for number, (sx, sy) in enumerate(plants.sisters[: cell.sisters]):
-        keep = np.concatenate([np.flatnonzero(sy == c)[:SISTER_SHOTS] for c in range(k)])
+        keep = np.concatenate([np.flatnonzero(sy == c)[:SAME_FAMILY_SHOTS] for c in range(k)])
         other = release(parts.encoder, sx[keep][:, :d], sy[keep], plants.labels, cell.epsilon, rng)
-        memory.append(Memory(f"sister-{number}", other))
+        memory.append(SiteRelease(f"sister-{number}", other))
     made = generate(generator, own, memory, plants.labels, samples=4, seed=seed)
     offered = {
         c.name: head_from_tensors(c.tensors).padded(x.shape[1])
@@ -266,11 +266,11 @@ def judge(generator: Generator, found: WindowPlants, cell: Cell, seed: int) -> d
     heads = {name: head for name, head in offered.items() if name in JUDGED}
     sites = [site_evidence(own, plants.labels)]
     sites += [site_evidence(m.statistics, plants.labels) for m in memory]
-    _, guess = condition(parts.knowledge, sites)
-    context = baselines.Context(parts.priors, sites, guess, parts.memory, rng)
+    _, estimate = condition(parts.fitted_priors, sites)
+    context = baselines.Context(parts.priors, sites, estimate, parts.memory, rng)
     for name, rival in baselines.RIVALS.items():
         weight, bias = rival(context)
-        heads[name] = LinearHead(weight, bias - weight @ guess.centre).padded(x.shape[1])
+        heads[name] = LinearHead(weight, bias - weight @ estimate.centre).padded(x.shape[1])
     trunk = encoder_trunk(x, d, found.scaled)
     held = contested(made, trunk, said, d, own.sum_std, others=bool(memory))
     heads |= contest_heads(held)
@@ -311,7 +311,7 @@ def _alone(found: WindowPlants, cell: Cell, seed: int) -> dict[str, float]:
         ridge(train, y, test),
         head.logits(asked).argmax(axis=1),
     )
-    return {n: float((guess == ty).mean()) for n, guess in zip(ALONE, guesses, strict=True)}
+    return {n: float((estimate == ty).mean()) for n, estimate in zip(ALONE, guesses, strict=True)}
 
 
 def _spanned(train: Floats, test: Floats, count: int) -> tuple[Floats, Floats]:

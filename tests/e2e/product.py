@@ -57,7 +57,7 @@ def generator_package(encoder: bytes) -> bytes:
     """A generator for an encoder, from invented tasks; its last layer is random."""
     world = World(7)
     tasks = [world.task(family, site) for family in range(6) for site in range(2)]
-    _, knowledge = crossfit(tasks, sorted({task.family for task in tasks}), 2)
+    _, fitted_priors = crossfit(tasks, sorted({task.family for task in tasks}), 2)
     draws = np.random.default_rng(0).normal(0, 0.3, (200, DIMENSION + 1))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -70,8 +70,8 @@ def generator_package(encoder: bytes) -> bytes:
             architecture="lite0-head",
             denoiser=denoiser.eval(),
             codec=codec.fit_codec(draws, 8),
-            priors=knowledge.priors,
-            memory=retrieval.measured(knowledge.memory),
+            priors=fitted_priors.priors,
+            memory=retrieval.measured(fitted_priors.memory),
         )
     )
 

@@ -158,13 +158,13 @@ def test_a_stock_supernode_joins_pulls_and_gets_no_code(tmp_path: Path, watched:
         context = link.client_context(plant.home)
         with (
             forwarder(home, context) as port,
-            supernode(tmp_path, home, port, key) as stock,
+            supernode(tmp_path, home, port, key) as bundle,
         ):
             wait_until(watched.online, "the SuperNode")
             campaign = start_campaign(home, ["plant-a"], seconds=20.0)
             wait_until(lambda: bool(watched.of("get-fab")), "a question for the app")
             done = finished(home, campaign)
-            assert stock.running(), stock.said()
+            assert bundle.running(), bundle.said()
         # It interoperates where it should ...
         for path in ("activate-node", "pull-messages", "get-run"):
             assert 200 in watched.of(path), path
@@ -207,6 +207,6 @@ def test_a_stock_supernode_without_a_certificate_does_not_get_past_tls(
     with running(home):
         plant = enrol_plant(home, tmp_path / "plant-a", "plant-a")
         key = key_files.load_ec(plant.home.node_key)
-        with supernode(tmp_path, home, home.config().fleet_port, key) as stock:
-            assert stock.wait(240) != 0
+        with supernode(tmp_path, home, home.config().fleet_port, key) as bundle:
+            assert bundle.wait(240) != 0
         assert watched.answers == [] and not watched.online()

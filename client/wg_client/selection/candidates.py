@@ -19,7 +19,7 @@ from wg_common.inference import posterior as posteriors
 from wg_common.inference.posterior import Posterior
 from wg_common.privacy import centring
 from wg_common.privacy.mechanism import sigma_for
-from wg_common.wire.weights_package import KIN, POSTERIOR, WeightsManifest
+from wg_common.wire.weights_package import POSTERIOR, SAME_FAMILY, WeightsManifest
 
 BASE = "base"
 """Source of the candidate that holds the public base: of a whole network, local-only's start."""
@@ -63,10 +63,12 @@ def hold_contest(
                 posterior = posteriors.from_tensors(values, classes, dimension)
                 continue
             columns = dimension
-            if sources[name] == KIN:
+            if sources[name] == SAME_FAMILY:
                 columns = features.local.shape[1]
                 if whole or features.scaled < columns:
-                    raise DecodeError(f"source {KIN!r} is of heads that all plants can stand on")
+                    raise DecodeError(
+                        f"source {SAME_FAMILY!r} is of heads that all plants can stand on"
+                    )
             registry.check_tensors(package.architecture, values, classes, columns)
         except DecodeError as error:
             raise DecodeError(f"candidate {name}: {error}") from error

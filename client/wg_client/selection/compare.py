@@ -33,7 +33,7 @@ from wg_client.selection.entrants import Ground, Model, Offer, Tuner
 from wg_client.site.config import AcceptanceConfig
 from wg_common.errors import NotAcceptedError
 from wg_common.inference.posterior import Posterior, own_share
-from wg_common.wire.weights_package import KIN
+from wg_common.wire.weights_package import SAME_FAMILY
 
 RANDOM = "random-init"
 LOCAL = "local-only"
@@ -60,7 +60,7 @@ _TWINS = (
 )
 """A closed form that the plant's release conditioned, its twin made here, what pays as it does."""
 
-GENERATED_SOURCES = frozenset({"diffusion", "network", "retrieval", KIN})
+GENERATED_SOURCES = frozenset({"diffusion", "network", "retrieval", SAME_FAMILY})
 CLOSED_FORM_SOURCE = "closed-form"
 _RANK_PRIOR = 1.0
 """Nats of evidence per unit of log rank: a candidate late in the server's order must show more."""
@@ -152,8 +152,8 @@ def hold(
             tuned[name], models[name] = ground.moved(name, posterior, public, folds, alone)
     models[RANDOM] = ground.delivered(RANDOM, reference)
     models = {name: models[name] for name in ORDER if name in models}
-    kin = generated is not None and generated.source == KIN
-    leaks = _leaks(models, y, posterior, noise, kin=kin, others=others)
+    family_match = generated is not None and generated.source == SAME_FAMILY
+    leaks = _leaks(models, y, posterior, noise, family_match=family_match, others=others)
     free = replace(config, caution=0.0)
     blended = {name for name, found in tuned.items() if found.blended and others}
     evidence = tuple(
@@ -169,7 +169,7 @@ def hold(
         for name in ORDER[2:]
         if name in models and folds is not None and folds.usable
     )
-    first = kin or not len(labels)
+    first = family_match or not len(labels)
     kept, reason = _decide(models, evidence, config, labelled=len(y), generated_first=first)
     mean_losses = {offer.name: losses[offer.name] / max(len(y), 1) for offer in offers}
     return Outcome(
@@ -246,7 +246,7 @@ def _leaks(
     posterior: Posterior | None,
     noise: float,
     *,
-    kin: bool,
+    family_match: bool,
     others: bool,
 ) -> dict[str, float]:
     """Nats a record that models owe to having been conditioned on the records that check them.
@@ -265,7 +265,7 @@ def _leaks(
     for closed, twin, generated in _TWINS:
         if closed in models and twin in models:
             claim = float(models[twin].losses.mean() - models[closed].losses.mean())
-            for name in (closed,) if kin else (closed, generated):
+            for name in (closed,) if family_match else (closed, generated):
                 leaks[name] = share * max(0.0, claim)
     return leaks
 

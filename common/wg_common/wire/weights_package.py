@@ -40,7 +40,7 @@ COSIGNED_SECTIONS = (*SECTIONS, "checkpoint")
 POSTERIOR: Literal["posterior"] = "posterior"
 """Source of what a plant finishes with its own records, rather than of weights."""
 
-KIN: Literal["kin"] = "kin"
+SAME_FAMILY: Literal["kin"] = "kin"
 """Source of a head on all local features: the server knows the kind of the plant."""
 
 Tensors = Mapping[str, NDArray[np.float32]]

@@ -87,7 +87,7 @@ def generate_from_file(
         packaging.make_package, accept_generator=accept_generator, architecture=architecture
     )
     if make_package is None:  # before the release is taken in
-        gate.clear(home, accept=accept_generator, architecture=architecture)
+        gate.check(home, accept=accept_generator, architecture=architecture)
     data = atomic.read_bytes(source, limit=protocol.STATISTICS_LIMIT)
     encoder = home.encoder_id()
     with Store.open(home) as store:

@@ -53,10 +53,12 @@ def make_package(
 
     config = home.config()
     wanted = architecture or config.architecture
-    gate.clear(home, accept=accept_generator, architecture=wanted)
+    gate.check(home, accept=accept_generator, architecture=wanted)
     heads = generation.load_generator(home.generator)
     labels = own.manifest.schema.labels
-    releases = [generation.Memory(release.manifest.site, release.statistics) for release in memory]
+    releases = [
+        generation.SiteRelease(release.manifest.site, release.statistics) for release in memory
+    ]
     seed, samples = int(request_id[:8], 16), config.samples
     if gate.is_whole(wanted):
         generator = networks.load_networks(home.networks, heads)

@@ -370,7 +370,7 @@ def campaign_start(
 
     home = ServerHome(root)
     if home.generator.is_file():
-        gate.clear(home, accept=accept_generator)
+        gate.check(home, accept=accept_generator)
     default = home.config().campaign_hours * 3600.0
     with Store.open(home) as store:
         wanted = [name.strip() for name in names.split(",") if name.strip()]

@@ -56,8 +56,8 @@ def train(
     """
     wanted = read_plan(plan)
     place = ServerHome(home)
-    seat = distributed.read_seat(os.environ)
-    speaks = seat.rank == 0
+    rank_info = distributed.read_rank_info(os.environ)
+    speaks = rank_info.rank == 0
     with contextlib.ExitStack() as shown:
         bar = shown.enter_context(cli.progress("train", wanted.steps)) if speaks else None
         card = run_training(
@@ -66,7 +66,7 @@ def train(
             progress=bar.update if bar is not None else _nothing,
             device=device,
             precision=precision,
-            seat=seat,
+            rank_info=rank_info,
             wait=wait,
         )
     if not speaks:

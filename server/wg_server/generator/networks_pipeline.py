@@ -19,17 +19,17 @@ from wg_server.generator.evaluation import checks, codec_fidelity, network_card
 from wg_server.generator.evaluation.retrieval_trust import measure_trust
 from wg_server.generator.families import match
 from wg_server.generator.networks import package, sampler, train
-from wg_server.generator.networks.bridge import fit_bridge
-from wg_server.generator.networks.condition import NetworkKnowledge
+from wg_server.generator.networks.condition import NetworkPriors
 from wg_server.generator.networks.decoder import Decoder
 from wg_server.generator.networks.denoiser import NetworkDenoiser, collate
 from wg_server.generator.networks.entries import ZooNetwork, load_networks
 from wg_server.generator.networks.episodes import Zoo, draw
+from wg_server.generator.networks.feature_regression import fit_regression
 from wg_server.generator.networks.generate import median_nearest, novelty
-from wg_server.generator.networks.neighbours import shelve
+from wg_server.generator.networks.neighbours import build_index
 from wg_server.generator.networks.plan import NetworkTraining
 from wg_server.generator.networks.weight_plan import WeightPlan, weight_plan
-from wg_server.generator.prior.fitted import Knowledge
+from wg_server.generator.prior.fitted import FittedPriors
 from wg_server.generator.prior.zoo_tasks import Split, ZooTask
 from wg_server.generator.simulation.episodes import Plants, Scenario
 from wg_server.generator.training.compute import CPU, Compute
@@ -48,7 +48,7 @@ def make(
     seed: int,
     tasks: Sequence[ZooTask],
     split: Split,
-    knowledge: Knowledge,
+    fitted_priors: FittedPriors,
     encoder: str,
     heads: str,
     progress: train.Progress,
@@ -62,7 +62,7 @@ def make(
         seed: Of everything random.
         tasks: The zoo's tasks.
         split: The families' split that the generator of heads was trained on.
-        knowledge: What it knows.
+        fitted_priors: What it knows.
         encoder: Id of the encoder.
         heads: Id of the generator of heads.
         progress: Called by the first rank with steps done and a few words.
@@ -70,19 +70,21 @@ def make(
     """
     holdings = _holdings(home, plan, tasks)
     if not holdings:
-        if how.ranks.first:
+        if how.process_group.first:
             home.networks.unlink(missing_ok=True)
         return None
     have = {n.task.family for holding in holdings.values() for n in holding.networks}
     groups = [frozenset(set(names) & have) for names in (split.train, split.validation, split.test)]
     if not all(groups):
         groups = _cut(sorted(have), seed)
-    if how.ranks.first:
+    if how.process_group.first:
         progress(0, "fitting the codec of whole networks")
     deciding = groups[0] | groups[1]
-    zoos, codecs = _zoos(holdings, plan, knowledge, deciding, seed)
+    zoos, codecs = _zoos(holdings, plan, fitted_priors, deciding, seed)
     plants = [
-        Plants(tasks, dict.fromkeys(sorted(names), knowledge), encoder, encoder_package.CLIP_RADIUS)
+        Plants(
+            tasks, dict.fromkeys(sorted(names), fitted_priors), encoder, encoder_package.CLIP_RADIUS
+        )
         for names in (*groups, deciding)
     ]
     trusts = {}
@@ -90,19 +92,21 @@ def make(
         trust, trusts[name] = measure_trust(
             zoo, name, plants[3], deciding, train.SCENARIO, episodes=2 * plan.episodes, seed=seed
         )
-        zoos[name] = replace(zoo, knowledge=replace(zoo.knowledge, trust=trust))
+        zoos[name] = replace(zoo, fitted_priors=replace(zoo.fitted_priors, trust=trust))
     identity = canonical.sha256_hex(
         canonical.encode(
             {
                 "plan": {k: str(v) for k, v in canonical.to_builtins(plan).items()},
                 "heads": heads,
-                "networks": {name: list(zoo.knowledge.shelf.keys) for name, zoo in zoos.items()},
-                "trust": {name: repr(zoo.knowledge.trust) for name, zoo in zoos.items()},
+                "networks": {
+                    name: list(zoo.fitted_priors.retrieval_index.keys) for name, zoo in zoos.items()
+                },
+                "trust": {name: repr(zoo.fitted_priors.trust) for name, zoo in zoos.items()},
             }
         )
     )
-    kinds = {n: (zoo.decoder.codec.kind, zoo.knowledge.trust) for n, zoo in zoos.items()}
-    how.ranks.check_same("networks of the zoo, codecs or trust", f"{identity} {kinds}")
+    kinds = {n: (zoo.decoder.codec.kind, zoo.fitted_priors.trust) for n, zoo in zoos.items()}
+    how.process_group.check_same("networks of the zoo, codecs or trust", f"{identity} {kinds}")
     model, figures = train.fit(
         plan,
         seed,
@@ -114,13 +118,17 @@ def make(
         progress,
         how,
     )
-    if not how.ranks.first:
+    if not how.process_group.first:
         return None
-    stocks = {
-        name: package.Stock(zoo.knowledge, zoo.decoder, median_nearest(zoo.knowledge.shelf.latents))
+    bundles = {
+        name: package.ArchitectureBundle(
+            zoo.fitted_priors,
+            zoo.decoder,
+            median_nearest(zoo.fitted_priors.retrieval_index.latents),
+        )
         for name, zoo in zoos.items()
     }
-    packed = package.pack(package.NetworkParts(heads, plan.weight_plan, model, stocks))
+    packed = package.pack(package.NetworkParts(heads, plan.weight_plan, model, bundles))
     progress(plan.steps, "writing the card of whole networks")
     document: dict[str, Any] = {
         "generator": canonical.sha256_hex(packed),
@@ -132,10 +140,10 @@ def make(
         "training": figures,
         "codec": codecs,
         "trust": {
-            name: {"chosen": zoo.knowledge.trust, "accuracy": trusts[name]}
+            name: {"chosen": zoo.fitted_priors.trust, "accuracy": trusts[name]}
             for name, zoo in zoos.items()
         },
-        "diversity": _diversity(model, zoos, stocks, plants[2], groups[2], seed),
+        "diversity": _diversity(model, zoos, bundles, plants[2], groups[2], seed),
         **network_card.evaluate(
             model, zoos, plants[2], groups[2], episodes=2 * plan.episodes // 3, seed=seed
         ),
@@ -179,7 +187,7 @@ def _holdings(
 def _zoos(
     holdings: Mapping[str, _Holding],
     plan: NetworkTraining,
-    knowledge: Knowledge,
+    fitted_priors: FittedPriors,
     deciding: frozenset[str],
     seed: int,
 ) -> tuple[dict[str, Zoo], dict[str, Any]]:
@@ -195,13 +203,13 @@ def _zoos(
             deciding=deciding,
             seed=seed,
         )
-        shelf = shelve(own.networks, codec)
-        known = NetworkKnowledge(
-            knowledge.priors,
-            fit_bridge(own.networks),
-            shelf,
-            match.measure(shelf, knowledge.priors),
-            elsewhere=shelve(own.elsewhere, codec) if own.elsewhere else None,
+        retrieval_index = build_index(own.networks, codec)
+        known = NetworkPriors(
+            fitted_priors.priors,
+            fit_regression(own.networks),
+            retrieval_index,
+            match.measure(retrieval_index, fitted_priors.priors),
+            elsewhere=build_index(own.elsewhere, codec) if own.elsewhere else None,
         )
         found[name] = Zoo(own.networks, known, Decoder(own.plan, codec, own.base))
     return found, reports
@@ -221,7 +229,7 @@ def _cut(families: Sequence[str], seed: int) -> list[frozenset[str]]:
 def _diversity(
     model: NetworkDenoiser,
     zoos: dict[str, Zoo],
-    stocks: dict[str, package.Stock],
+    bundles: dict[str, package.ArchitectureBundle],
     plants: Plants,
     families: frozenset[str],
     seed: int,
@@ -232,18 +240,18 @@ def _diversity(
     names = sorted(zoos)
     for _ in range(12):
         episode = draw(plants, zoos, families, rng, Scenario())
-        stock = stocks[episode.architecture]
+        bundle = bundles[episode.architecture]
         number = names.index(episode.architecture)
         noise = sampler.named_noise(
-            episode.plant.labels, stock.decoder.codec.parts, model.config, 3, 2
+            episode.plant.labels, bundle.decoder.codec.parts, model.config, 3, 2
         )
         batch = collate([episode.condition] * 3, [number] * 3, model.config)
         with torch.inference_mode():
             drawn = sampler.sample(model, batch, noise)
-        flat = drawn.latents[:, : len(stock.decoder.codec.parts)].numpy()
-        novel += [novelty(stock, one) for one in flat]
+        flat = drawn.latents[:, : len(bundle.decoder.codec.parts)].numpy()
+        novel += [novelty(bundle, one) for one in flat]
         between += [
-            float(np.linalg.norm(flat[i] - flat[j])) / stock.nearest
+            float(np.linalg.norm(flat[i] - flat[j])) / bundle.nearest
             for i in range(3)
             for j in range(i)
         ]

@@ -43,7 +43,7 @@ from wg_server.generator.heads.package import Parts, pack
 from wg_server.generator.plan import GeneratorPlan
 from wg_server.generator.prior import blup, retrieval
 from wg_server.generator.prior.blup import Priors
-from wg_server.generator.prior.fitted import Knowledge, crossfit
+from wg_server.generator.prior.fitted import FittedPriors, crossfit
 from wg_server.generator.prior.zoo_tasks import Split, ZooTask, load_tasks, split_families
 from wg_server.generator.simulation import prefetch
 from wg_server.generator.simulation.episodes import Episode, Plants, Scenario
@@ -72,7 +72,7 @@ class Ground:
 
     tasks: Sequence[ZooTask]
     split: Split
-    knowledge: Knowledge
+    fitted_priors: FittedPriors
     train: Plants
     validation: Plants
     test: Plants
@@ -86,7 +86,7 @@ def train(
     progress: Progress,
     device: str = "cpu",
     precision: str = "auto",
-    seat: distributed.Seat = distributed.Seat(),  # noqa: B008 - frozen
+    rank_info: distributed.RankInfo = distributed.RankInfo(),  # noqa: B008 - frozen
     wait: float = distributed.SECONDS,
 ) -> dict[str, Any]:
     """Train a generator on the home's zoo, write its package, and return its model card.
@@ -97,22 +97,22 @@ def train(
         progress: Called by the first rank with steps done and a few words.
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: ``auto``, ``fp32`` or ``bf16``.
-        seat: This process's place among those that train together.
+        rank_info: This process's place among those that train together.
         wait: Seconds that a rank waits for the others at a step.
 
     Raises:
         ConfigError: There is no zoo, or too small a one; or no such device.
         PeerError: Another rank is gone or hangs.
     """
-    chosen = compute.choose_device(device, seat)
+    chosen = compute.choose_device(device, rank_info)
     kind = compute.choose_precision(precision, chosen)
     for name, batch in (("batch", plan.batch), ("networks.batch", plan.networks.batch)):
-        if batch < seat.world:
-            raise ConfigError(f"{name}: {batch} episodes a step for {seat.world} processes")
+        if batch < rank_info.world:
+            raise ConfigError(f"{name}: {batch} episodes a step for {rank_info.world} processes")
     with (
         threads(plan.threads),
         compute.reproducible(chosen),
-        distributed.joined(seat, chosen.type, wait) as group,
+        distributed.joined(rank_info, chosen.type, wait) as group,
     ):
         return _train(home, plan, progress, Compute(chosen, kind, group))
 
@@ -120,7 +120,7 @@ def train(
 def _train(
     home: ServerHome, plan: GeneratorPlan, progress: Progress, how: Compute
 ) -> dict[str, Any]:
-    first = how.ranks.first
+    first = how.process_group.first
     data = atomic.read_bytes(home.encoder, limit=package.PACKAGE_LIMIT)
     encoder, modality = canonical.sha256_hex(data), package.read_modality(data)
     tasks = load_tasks(Zoo(home.zoo), encoder)
@@ -133,7 +133,7 @@ def _train(
     )
     model.draw(torch.Generator().manual_seed(plan.seed))
     identity = _identity(plan, encoder, tasks)
-    how.ranks.check_same(
+    how.process_group.check_same(
         "plan, zoo, precision or version", f"{identity} {how.precision} {__version__}"
     )
     place, best = _fit(home, plan, ground, codec, model, identity, progress, how)
@@ -141,14 +141,14 @@ def _train(
     if first:
         model.load_state_dict(best)
         document = _finish(home, plan, ground, codec, model, place, HEADS[modality], progress)
-    heads = how.ranks.from_first(document.get("generator", "").encode()).decode()
+    heads = how.process_group.from_first(document.get("generator", "").encode()).decode()
     document["networks"] = networks.make(
         home,
         plan.networks,
         seed=plan.seed,
         tasks=tasks,
         split=ground.split,
-        knowledge=ground.knowledge,
+        fitted_priors=ground.fitted_priors,
         encoder=encoder,
         heads=heads,
         progress=progress,
@@ -157,7 +157,7 @@ def _train(
     if first:
         # Not before: a training that is killed while it learns networks does not learn heads again.
         home.generator.with_name(CHECKPOINT).unlink(missing_ok=True)
-    return how.ranks.document_of_first(document)
+    return how.process_group.document_of_first(document)
 
 
 def _finish(
@@ -176,15 +176,15 @@ def _finish(
     known = _episodes(ground.validation, 4 * plan.episodes, (plan.seed, 18))
     gate = _gate(model, codec, known)
     shrunk = Codec(codec.encode_matrix, gate * codec.decode_matrix)
-    _set_temperature(model, shrunk, ground.knowledge.priors, known)
+    _set_temperature(model, shrunk, ground.fitted_priors.priors, known)
     parts = Parts(
         encoder=ground.encoder,
         architecture=architecture,
         denoiser=model,
         codec=shrunk,
-        priors=ground.knowledge.priors,
-        memory=retrieval.measured(ground.knowledge.memory),
-        own_kinds=operator_heads.collect(ground.tasks),
+        priors=ground.fitted_priors.priors,
+        memory=retrieval.measured(ground.fitted_priors.memory),
+        operator_families=operator_heads.collect(ground.tasks),
     )
     packed = pack(parts)
     document = _card(plan, ground, parts, place, canonical.sha256_hex(packed))
@@ -205,18 +205,18 @@ def _finish(
 def prepare(tasks: Sequence[ZooTask], plan: GeneratorPlan, encoder: str) -> Ground:
     """Split families, cross-fit what is known, and set up plants of each split."""
     split = split_families(tasks, np.random.default_rng((plan.seed, 13)))
-    blind, knowledge = crossfit(tasks, split.train, plan.folds)
+    blind, fitted_priors = crossfit(tasks, split.train, plan.folds)
 
-    def plants(known: Mapping[str, Knowledge]) -> Plants:
+    def plants(known: Mapping[str, FittedPriors]) -> Plants:
         return Plants(tasks, known, encoder, package.CLIP_RADIUS)
 
     return Ground(
         tasks,
         split,
-        knowledge,
+        fitted_priors,
         plants(blind),
-        plants(dict.fromkeys(split.validation, knowledge)),
-        plants(dict.fromkeys(split.test, knowledge)),
+        plants(dict.fromkeys(split.validation, fitted_priors)),
+        plants(dict.fromkeys(split.test, fitted_priors)),
         encoder,
     )
 
@@ -288,7 +288,7 @@ def _fit(
     how: Compute,
 ) -> tuple[checkpoint.Place, dict[str, Tensor]]:
     """Train; the place, and on the first rank the best moving average, on the CPU."""
-    first, device, means = how.ranks.first, how.device, how.name()
+    first, device, means = how.process_group.first, how.device, how.name()
     model.to(device)
     codec = codec.to(device)
     optimiser = torch.optim.AdamW(
@@ -298,13 +298,13 @@ def _fit(
     best = {k: v.clone() for k, v in average.items()}
     states = {"average": average, "best": best}
     path = home.generator.with_name(CHECKPOINT)
-    place = checkpoint.load(path, identity, model, states, optimiser, how.ranks)
+    place = checkpoint.load(path, identity, model, states, optimiser, how.process_group)
     fixed = _episodes(ground.validation, plan.episodes, (plan.seed, 14)) if first else []
     watch = Denoiser(model.config).to(device)
     started = time.monotonic() - place.seconds
     if first and place.step == 0:
-        progress(0, f"skeleton {_skeleton(fixed):.3f} on left-out families")
-    draw = prefetch.Draw(plan.seed, how.ranks.share(plan.batch))
+        progress(0, f"skeleton {_prior_head(fixed):.3f} on left-out families")
+    draw = prefetch.Draw(plan.seed, how.process_group.share(plan.batch))
     left = range(place.step, plan.steps)
     stream = prefetch.batches(ground.train, draw, left, plan.workers)
     with contextlib.closing(stream):
@@ -329,7 +329,7 @@ def _fit(
                 place.seconds = time.monotonic() - started
                 checkpoint.save(path, identity, place, model, states, optimiser)
                 progress(place.step, f"loss {value:.4f}, {right:.3f} on left-out families")
-            place.stale = int(how.ranks.from_first(b"%d" % place.stale))
+            place.stale = int(how.process_group.from_first(b"%d" % place.stale))
     model.cpu()
     return place, {k: v.cpu() for k, v in best.items()}
 
@@ -343,7 +343,7 @@ def _step(
     step: int,
     how: Compute = CPU,
 ) -> None:
-    numbers = how.ranks.share(plan.batch)
+    numbers = how.process_group.share(plan.batch)
     rngs = [np.random.default_rng((plan.seed, 17, step, number)) for number in numbers]
     batch, targets = batches.augment(*batches.collate_episodes(episodes), rngs)
     rows = [len(episode.labels) for episode in episodes]
@@ -358,7 +358,7 @@ def _step(
     value = loss(model, codec, batch, targets, plan, noise, how)
     # The share of the step's mean that is this rank's: shares are not equal.
     (value * (len(episodes) / plan.batch)).backward()  # type: ignore[no-untyped-call]
-    how.ranks.add_gradients(list(model.parameters()))
+    how.process_group.add_gradients(list(model.parameters()))
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimiser.step()
 
@@ -417,14 +417,14 @@ def _set_temperature(
         batch, targets = batches.collate_episodes(part)
         weight, bias = sampler.decode(codec, batch, sampler.deterministic(model, batch))
         logits = torch.einsum("bqd,bkd->bqk", targets.queries, weight) + bias.unsqueeze(1)
-        known = torch.tensor([blup.confidence(priors, e.guess) for e in part])
+        known = torch.tensor([blup.confidence(priors, e.estimate) for e in part])
         logits = logits * known.to(logits.dtype)[:, None, None]
         logits = logits.masked_fill(~batch.class_mask.unsqueeze(1), -1e9)
         total += [float(_per_episode(logits * t, targets).sum()) for t in _DELIVERED]
     model.log_temperature.fill_(math.log(_DELIVERED[int(np.argmin(total))]))
 
 
-def _skeleton(episodes: Sequence[Episode]) -> float:
+def _prior_head(episodes: Sequence[Episode]) -> float:
     return float(
         np.mean([head_card.accuracy(e, (e.condition.weight, e.condition.bias)) for e in episodes])
     )

@@ -61,7 +61,7 @@ def serve(
     """
     config = home.config()
     if home.generator.is_file():
-        gate.clear(home, accept=accept_generator)
+        gate.check(home, accept=accept_generator)
     make = make_package or partial(packaging.make_package, accept_generator=accept_generator)
     with ExitStack() as stack:
         stack.enter_context(only_one(home))

@@ -35,7 +35,7 @@ from wg_client.site.config import AcceptanceConfig
 from wg_common.errors import DecodeError
 from wg_common.inference.posterior import Posterior
 from wg_common.privacy.mechanism import sigma_for
-from wg_common.wire.weights_package import KIN
+from wg_common.wire.weights_package import SAME_FAMILY
 
 K, D = 5, 16
 
@@ -196,7 +196,7 @@ def test_heads_of_the_plant_s_kind_pay_nothing() -> None:
     x, y = _draw(means, [4] * K, 21)
     trunk, posterior = Trunk(x), _posterior(_means(9), 1.0)
     closed = Offer("c", "closed-form", trunk, complete(posterior, x, y))
-    kin = Offer("k", KIN, trunk, LinearHead(means, -0.5 * (means**2).sum(axis=1)))
+    kin = Offer("k", SAME_FAMILY, trunk, LinearHead(means, -0.5 * (means**2).sum(axis=1)))
     nats = [
         {
             item.name: item.nats
@@ -232,7 +232,7 @@ def test_without_labels_the_completed_head_is_taken() -> None:
     assert _accuracy(outcome.models[COMPLETED].head, means + 3.0) > 0.6
 
 
-@pytest.mark.parametrize(("source", "kept"), [(KIN, GENERATED), ("diffusion", COMPLETED)])
+@pytest.mark.parametrize(("source", "kept"), [(SAME_FAMILY, GENERATED), ("diffusion", COMPLETED)])
 def test_without_labels_a_head_of_the_plant_s_kind_goes_first(source: str, kept: str) -> None:
     means = _means(4)
     x, _ = _draw(means, [20] * K, 6)

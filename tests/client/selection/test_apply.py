@@ -23,7 +23,7 @@ from wg_common.errors import (
 )
 from wg_common.nets.encoder.module import load_encoder
 from wg_common.wire import protocol, signing
-from wg_common.wire.weights_package import KIN
+from wg_common.wire.weights_package import SAME_FAMILY
 
 
 @pytest.fixture
@@ -71,9 +71,9 @@ def test_a_head_of_the_plant_s_kind_stands_on_all_local_features(
     wide = good_head.padded(load_encoder(encoder_package).local_dimension)
     assert wide.weight.shape[1] > good_head.weight.shape[1]
     plant = make_plant({0: 4, 1: 4})
-    applied = apply_package(plant.home, plant.package({"kin-0": (wide, KIN), **heads}))
+    applied = apply_package(plant.home, plant.package({"kin-0": (wide, SAME_FAMILY), **heads}))
     models = {entry.name: entry for entry in applied.manifest.models}
-    assert (models[GENERATED].origin, models[GENERATED].source) == ("kin-0", KIN)
+    assert (models[GENERATED].origin, models[GENERATED].source) == ("kin-0", SAME_FAMILY)
 
 
 @pytest.mark.parametrize("name", ["kin-0", "sample-0"])
@@ -81,7 +81,7 @@ def test_a_head_on_other_features_than_its_source_says_is_refused(
     make_plant: MakePlant, heads: Heads, encoder_package: bytes, good_head: LinearHead, name: str
 ) -> None:
     wide = good_head.padded(load_encoder(encoder_package).local_dimension)
-    wrong = {"kin-0": (good_head, KIN), "sample-0": (wide, "diffusion")}[name]
+    wrong = {"kin-0": (good_head, SAME_FAMILY), "sample-0": (wide, "diffusion")}[name]
     plant = make_plant({0: 4, 1: 4})
     with pytest.raises(DecodeError, match=f"candidate {name}"):
         apply_package(plant.home, plant.package({**heads, name: wrong}))

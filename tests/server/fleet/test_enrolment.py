@@ -124,9 +124,9 @@ def test_the_listener_answers_two_routes_and_no_other(
     client = client_of(enrolment.app())
     assert client.get(enrolments.CA_PATH).content == home.ca_cert.read_bytes()
     body = canonical.encode(request_)
-    stranger = canonical.encode(replace(request_, secret="0" * 64))
+    out_of_family = canonical.encode(replace(request_, secret="0" * 64))
     assert client.post(protocol.ENROL_PATH, content=b"{}").status_code == 400
-    assert client.post(protocol.ENROL_PATH, content=stranger).status_code == 403
+    assert client.post(protocol.ENROL_PATH, content=out_of_family).status_code == 403
     done = client.post(protocol.ENROL_PATH, content=body)
     assert done.status_code == 200
     canonical.decode(EnrolmentReply, done.content, what="reply")

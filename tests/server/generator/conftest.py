@@ -89,7 +89,7 @@ def zoo_tasks(world: World) -> list[ZooTask]:
 def generator(zoo_tasks: list[ZooTask]) -> Generator:
     """A generator whose last layer is random: every path of the network counts."""
     families = sorted({task.family for task in zoo_tasks})
-    _, knowledge = crossfit(zoo_tasks, families, 2)
+    _, fitted_priors = crossfit(zoo_tasks, families, 2)
     rng = np.random.default_rng(0)
     codec = fit_codec(rng.normal(0, 0.3, (200, DIMENSION + 1)), 8)
     with torch.random.fork_rng(devices=[]):
@@ -102,7 +102,7 @@ def generator(zoo_tasks: list[ZooTask]) -> Generator:
         architecture="lite0-head",
         denoiser=denoiser.eval(),
         codec=codec,
-        priors=knowledge.priors,
-        memory=retrieval.measured(knowledge.memory),
+        priors=fitted_priors.priors,
+        memory=retrieval.measured(fitted_priors.memory),
     )
     return Generator("cd" * 32, parts)

@@ -22,7 +22,7 @@ from wg_server.generator.heads import batch as batches
 from wg_server.generator.heads.codec import fit_codec
 from wg_server.generator.heads.generate import load_generator
 from wg_server.generator.plan import GeneratorPlan, read_plan
-from wg_server.generator.prior.fitted import crossfit, fit_knowledge
+from wg_server.generator.prior.fitted import crossfit, fit_public_priors
 from wg_server.generator.prior.zoo_tasks import ZooTask, split_families
 from wg_server.generator.simulation.episodes import Plants, Scenario
 from wg_server.generator.simulation.prefetch import Draw
@@ -165,7 +165,7 @@ def test_nothing_known_of_a_family_was_fitted_on_it(zoo_tasks: list[ZooTask]) ->
     blind, _ = crossfit(zoo_tasks, families, 3)
     for number, name in enumerate(families):
         others = {f for n, f in enumerate(families) if n % 3 != number % 3}
-        expected = fit_knowledge([t for t in zoo_tasks if t.family in others])
+        expected = fit_public_priors([t for t in zoo_tasks if t.family in others])
         np.testing.assert_array_equal(blind[name].priors.between, expected.priors.between)
         assert torch.equal(blind[name].memory.rows, expected.memory.rows)
 

@@ -203,8 +203,8 @@ def test_a_forged_checkpoint_of_the_predecessor_is_a_budget_unknown(central: Cen
 
 
 def test_a_predecessor_that_was_never_seen_here_is_a_budget_unknown(central: Central) -> None:
-    stranger = central.plant("stranger")
-    central.enrol(central.plant("one", recovery.predecessor(stranger.ledger, "moved")))
+    out_of_family = central.plant("stranger")
+    central.enrol(central.plant("one", recovery.predecessor(out_of_family.ledger, "moved")))
     assert central.said() == BUDGET_UNKNOWN
 
 

@@ -6,12 +6,12 @@ import numpy as np
 
 from wg_server.generator.baselines.context import Context, Head
 from wg_server.generator.prior import blup, conditioning
-from wg_server.generator.prior.fitted import Knowledge
+from wg_server.generator.prior.fitted import FittedPriors
 
 
 def random(context: Context) -> Head:
     """A random head."""
-    shape = context.guess.weight.shape
+    shape = context.estimate.weight.shape
     return context.rng.normal(size=shape), np.zeros(shape[0])
 
 
@@ -21,21 +21,21 @@ def base(context: Context) -> Head:
     What local training makes of it (LP-FT; Kumar et al., ICLR 2022) is a method of the local
     comparison: for a linear head the probe and the fine-tuning are one convex problem.
     """
-    shape = context.guess.weight.shape
+    shape = context.estimate.weight.shape
     return np.zeros(shape), np.zeros(shape[0])
 
 
 def closed_form(context: Context) -> Head:
     """T-BLUP with the memory of other sites."""
-    return context.guess.weight, context.guess.bias
+    return context.estimate.weight, context.estimate.bias
 
 
 def blend(context: Context) -> Head:
     """T-BLUP and the nearest zoo rows: the generator's own skeleton."""
-    return conditioning.blend(Knowledge(context.priors, context.memory), context.guess)
+    return conditioning.blend(FittedPriors(context.priors, context.memory), context.estimate)
 
 
 def closed_form_own(context: Context) -> Head:
     """T-BLUP of the site's own release only."""
     own = blup.predict(context.priors, context.sites[:1])
-    return own.weight, own.bias + own.weight @ (context.guess.centre - own.centre)
+    return own.weight, own.bias + own.weight @ (context.estimate.centre - own.centre)

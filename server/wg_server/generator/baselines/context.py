@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from wg_common.inference.posterior import SiteEvidence
 from wg_server.generator.prior.blup import Prediction, Priors
-from wg_server.generator.prior.retrieval import Memory
+from wg_server.generator.prior.retrieval import ZooIndex
 
 Floats = NDArray[np.float64]
 Head = tuple[Floats, Floats]
@@ -24,15 +24,15 @@ class Context:
     Attributes:
         priors: Public second moments.
         sites: Evidence, own site first.
-        guess: T-BLUP of all sites.
+        estimate: T-BLUP of all sites.
         memory: The zoo.
         rng: For rivals that draw.
     """
 
     priors: Priors
     sites: Sequence[SiteEvidence]
-    guess: Prediction
-    memory: Memory
+    estimate: Prediction
+    memory: ZooIndex
     rng: np.random.Generator
 
 

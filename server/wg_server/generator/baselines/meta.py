@@ -48,7 +48,7 @@ class Metric:
 
     def __call__(self, context: Context) -> Head:
         """Rows ``A delta`` and biases ``-delta' A delta / 2`` of T-BLUP's class deviations."""
-        deviations = context.guess.deviations
+        deviations = context.estimate.deviations
         weight = deviations @ self.matrix
         bias = -0.5 * np.einsum("kd,kd->k", weight, deviations)
         weight = weight - weight.mean(axis=0)
@@ -77,7 +77,7 @@ def functional_metric(
         losses = []
         for index in rng.integers(0, len(episodes), _BATCH):
             episode = episodes[int(index)]
-            deviations = torch.tensor(episode.guess.deviations, dtype=torch.float32)
+            deviations = torch.tensor(episode.estimate.deviations, dtype=torch.float32)
             weight = deviations @ matrix
             bias = -0.5 * (weight * deviations).sum(dim=1)
             # Without any evidence deviations are 0: no gradient may come from their length.

@@ -10,7 +10,7 @@ from wg_server.generator.baselines.context import Context, Floats, Head
 def pooled_cosine(context: Context) -> Head:
     """Cosine prototypes of all sites' class sums pooled, weighted by inferred counts."""
     rows, centre = _pooled(context)
-    return rows, rows @ (context.guess.centre - centre)
+    return rows, rows @ (context.estimate.centre - centre)
 
 
 def pooled_moved(context: Context) -> Head:
@@ -19,7 +19,7 @@ def pooled_moved(context: Context) -> Head:
     own = context.sites[0]
     if np.isfinite(own.domain_noise):
         centre = own.domain
-    return rows, rows @ (context.guess.centre - centre)
+    return rows, rows @ (context.estimate.centre - centre)
 
 
 def cosine_without_counts(context: Context) -> Head:
@@ -27,7 +27,7 @@ def cosine_without_counts(context: Context) -> Head:
 
     Sums are brought to the site's own mean sum before their directions are added up.
     """
-    shape = context.guess.weight.shape
+    shape = context.estimate.weight.shape
     total = np.zeros(shape)
     for site in context.sites:
         sums = site.means * site.counts[:, None]

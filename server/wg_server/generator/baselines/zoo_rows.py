@@ -13,7 +13,7 @@ NOISE = 0.1
 
 def retrieval(context: Context) -> Head:
     """The five nearest zoo rows of each class."""
-    return zoo_memory.retrieve(context.memory, context.priors, context.guess.deviations)
+    return zoo_memory.retrieve(context.memory, context.priors, context.estimate.deviations)
 
 
 def weights_plus_noise(context: Context) -> Head:
@@ -22,7 +22,7 @@ def weights_plus_noise(context: Context) -> Head:
     Zeng et al. (CVPR 2026): a generator that cannot beat this has learnt to copy.
     """
     weight, bias = zoo_memory.retrieve(
-        context.memory, context.priors, context.guess.deviations, neighbours=1
+        context.memory, context.priors, context.estimate.deviations, neighbours=1
     )
     noise = context.rng.normal(0, NOISE / np.sqrt(weight.shape[1]), weight.shape)
     return weight + noise, bias
@@ -31,5 +31,5 @@ def weights_plus_noise(context: Context) -> Head:
 def average_weights(context: Context) -> Head:
     """The mean of the fifty nearest zoo rows of each class: averaging without selection."""
     return zoo_memory.retrieve(
-        context.memory, context.priors, context.guess.deviations, neighbours=50
+        context.memory, context.priors, context.estimate.deviations, neighbours=50
     )

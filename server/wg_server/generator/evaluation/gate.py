@@ -45,7 +45,7 @@ def is_whole(architecture: str) -> bool:
     return bool(architecture) and not architecture.endswith("-head")
 
 
-def clear(home: ServerHome, *, accept: str = "", architecture: str = "") -> str:
+def check(home: ServerHome, *, accept: str = "", architecture: str = "") -> str:
     """Check the home's generator against its model card.
 
     Args:

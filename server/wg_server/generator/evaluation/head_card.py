@@ -34,19 +34,43 @@ from wg_server.generator.statistics import clustered
 
 SCENARIOS: Mapping[str, Scenario] = {
     "few labels, sisters in memory, epsilon 4": Scenario(
-        epsilon=4.0, shots=5, missing=0, unlabelled=0, silent=0, sister_shots=60, strangers=0
+        epsilon=4.0,
+        shots=5,
+        missing=0,
+        unlabelled=0,
+        silent=0,
+        same_family_shots=60,
+        out_of_family=0,
     ),
     "few labels, sisters in memory, epsilon 1": Scenario(
-        epsilon=1.0, shots=20, missing=0, unlabelled=0, silent=0, sister_shots=100, strangers=0
+        epsilon=1.0,
+        shots=20,
+        missing=0,
+        unlabelled=0,
+        silent=0,
+        same_family_shots=100,
+        out_of_family=0,
     ),
     "classes never seen, epsilon 4": Scenario(
-        epsilon=4.0, shots=20, missing=1, unlabelled=0, silent=0, sister_shots=60, strangers=0
+        epsilon=4.0,
+        shots=20,
+        missing=1,
+        unlabelled=0,
+        silent=0,
+        same_family_shots=60,
+        out_of_family=0,
     ),
     "no labels, epsilon 4": Scenario(
-        epsilon=4.0, shots=20, missing=0, unlabelled=1, silent=0, sister_shots=60, strangers=0
+        epsilon=4.0,
+        shots=20,
+        missing=0,
+        unlabelled=1,
+        silent=0,
+        same_family_shots=60,
+        out_of_family=0,
     ),
     "alone, epsilon 4": Scenario(
-        epsilon=4.0, shots=20, missing=0, unlabelled=0, silent=0, sisters=0, strangers=0
+        epsilon=4.0, shots=20, missing=0, unlabelled=0, silent=0, sisters=0, out_of_family=0
     ),
     "mixed": Scenario(),
 }
@@ -89,7 +113,7 @@ def heads(
         nothing(k, d) if release is None else site_evidence(release, episode.labels)
         for release in episode.releases
     ]
-    context = baselines.Context(parts.priors, sites, episode.guess, parts.memory, rng)
+    context = baselines.Context(parts.priors, sites, episode.estimate, parts.memory, rng)
     methods = {**baselines.RIVALS, **trained}
     found: dict[str, Head] = {name: rival(context) for name, rival in methods.items()}
     batch = batches.collate([episode.condition])
@@ -141,7 +165,7 @@ def evaluate(
             else:
                 found["another-plant"] = found["permuted-classes"]
             elsewhere[episode.family] = _Elsewhere(
-                episode.family, found["network"], episode.guess.centre
+                episode.family, found["network"], episode.estimate.centre
             )
             for method, head in found.items():
                 scores.setdefault(method, []).append(accuracy(episode, head))
@@ -196,7 +220,7 @@ def copies(
         for name in ("weights-plus-noise", "closed-form", "blend"):
             groups.setdefault(name, []).append(np.asarray(found[name][0], dtype=np.float64))
         groups.setdefault("planted_memoriser", []).append(
-            memorisation.memorise(parts.memory, episode.guess.deviations, calibration.noise, rng)
+            memorisation.memorise(parts.memory, episode.estimate.deviations, calibration.noise, rng)
         )
         groups.setdefault("trained_weights", []).append(
             np.asarray(episode.target_weight, dtype=np.float64)
@@ -250,13 +274,13 @@ def codec_fidelity(codec: Codec, episodes: Sequence[Episode]) -> dict[str, float
 
 def _logits(episode: Episode, head: Head) -> Floats:
     weight, bias = head
-    return np.asarray((episode.queries - episode.guess.centre) @ weight.T + bias)
+    return np.asarray((episode.queries - episode.estimate.centre) @ weight.T + bias)
 
 
 def _confidence(parts: Parts, episode: Episode, head: Head) -> tuple[Floats, NDArray[np.bool_]]:
     """Largest probability of each held-out record as delivered, and whether it is right."""
     scale = math.exp(float(parts.denoiser.log_temperature.detach()))
-    logits = scale * blup.confidence(parts.priors, episode.guess) * _logits(episode, head)
+    logits = scale * blup.confidence(parts.priors, episode.estimate) * _logits(episode, head)
     chances = softmax(logits, axis=1)
     return chances.max(axis=1), chances.argmax(axis=1) == episode.answers
 
@@ -265,14 +289,14 @@ def _elsewhere(parts: Parts, episode: Episode) -> _Elsewhere:
     batch = batches.collate([episode.condition])
     with torch.inference_mode():
         head = _first(parts, batch, sampler.deterministic(parts.denoiser, batch))
-    return _Elsewhere(episode.family, head, episode.guess.centre)
+    return _Elsewhere(episode.family, head, episode.estimate.centre)
 
 
 def _transplant(other: _Elsewhere, episode: Episode) -> Head:
     """Another plant's weights as a head on this one's features; rows are cycled where too few."""
     rows = np.resize(np.arange(len(other.head[1])), len(episode.labels))
     weight, bias = other.head[0][rows], other.head[1][rows]
-    return weight, bias + weight @ (episode.guess.centre - other.centre)
+    return weight, bias + weight @ (episode.estimate.centre - other.centre)
 
 
 def _row(values: NDArray[np.floating], families: Sequence[str]) -> dict[str, float]:

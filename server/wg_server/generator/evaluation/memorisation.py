@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_server.generator.prior import retrieval as zoo_memory
-from wg_server.generator.prior.retrieval import Memory
+from wg_server.generator.prior.retrieval import ZooIndex
 from wg_server.generator.prior.zoo_tasks import ZooTask
 
 Floats = NDArray[np.float64]
@@ -88,7 +88,7 @@ class Finding:
 
 
 def calibrate(
-    memory: Memory, tasks: Sequence[ZooTask], rng: np.random.Generator, *, most: int = 80
+    memory: ZooIndex, tasks: Sequence[ZooTask], rng: np.random.Generator, *, most: int = 80
 ) -> Calibration:
     """Measure copies and others on the zoo, and set thresholds.
 
@@ -117,7 +117,7 @@ def calibrate(
     )
 
 
-def examine(memory: Memory, calibration: Calibration, heads: Sequence[Floats]) -> Finding:
+def examine(memory: ZooIndex, calibration: Calibration, heads: Sequence[Floats]) -> Finding:
     """Test generated heads ``[K, d]`` for copies."""
     whole = np.array([zoo_memory.nearest(memory, head) for head in heads])
     rows = np.concatenate([nearest_rows(memory, head) for head in heads])
@@ -129,7 +129,9 @@ def examine(memory: Memory, calibration: Calibration, heads: Sequence[Floats]) -
     )
 
 
-def memorise(memory: Memory, deviations: Floats, noise: float, rng: np.random.Generator) -> Floats:
+def memorise(
+    memory: ZooIndex, deviations: Floats, noise: float, rng: np.random.Generator
+) -> Floats:
     """The planted memoriser: the whole entry whose classes are most like those asked for, noisy.
 
     Args:
@@ -170,7 +172,7 @@ def add_noise(weight: NDArray[np.floating], level: float, rng: np.random.Generat
     return np.asarray(w + rng.normal(0, level * size, w.shape))
 
 
-def nearest_rows(memory: Memory, weight: NDArray[np.floating], skip: int | None = None) -> Floats:
+def nearest_rows(memory: ZooIndex, weight: NDArray[np.floating], skip: int | None = None) -> Floats:
     """One minus the cosine of each row ``[K, d]`` with the nearest zoo row, in typical features.
 
     Args:

@@ -34,10 +34,16 @@ SCENARIOS: Mapping[str, tuple[Scenario, bool]] = {
     f"{name}, {'sister' if sisters else 'unseen'}": (scenario, sisters)
     for name, scenario in {
         "few labels, epsilon 4": Scenario(
-            epsilon=4.0, shots=5, missing=0, unlabelled=0, silent=0, sister_shots=60, strangers=0
+            epsilon=4.0,
+            shots=5,
+            missing=0,
+            unlabelled=0,
+            silent=0,
+            same_family_shots=60,
+            out_of_family=0,
         ),
         "alone, epsilon 1": Scenario(
-            epsilon=1.0, shots=20, missing=0, unlabelled=0, silent=0, sisters=0, strangers=0
+            epsilon=1.0, shots=20, missing=0, unlabelled=0, silent=0, sisters=0, out_of_family=0
         ),
         "mixed": Scenario(),
     }.items()
@@ -130,7 +136,7 @@ def methods(
             "random": (Settled(noise_rows, nothing), True),
             "zoo-network": (Settled(unit(episode.rows), unit(episode.latents)), False),
         }
-        scale = ROW_UNIT / zoos[episode.architecture].knowledge.bridge.scale
+        scale = ROW_UNIT / zoos[episode.architecture].fitted_priors.regression.scale
         for name, count in (("retrieval-1nn", 1), ("average-weights", len(found.entries))):
             rows, latents = found.mean(count)
             result[name] = (Settled(_single(scale * rows), _single(latents)), False)
@@ -146,7 +152,7 @@ def methods(
 
 def blend(condition: NetworkCondition) -> Settled:
     """The skeletons alone: what an untrained denoiser answers."""
-    rows = torch.from_numpy(condition.skeleton_rows)
+    rows = torch.from_numpy(condition.prior_head_rows)
     latents = torch.from_numpy(condition.trust * KEPT_SHARE * condition.retrieved_latents)
     return settled(condition, rows, latents)
 

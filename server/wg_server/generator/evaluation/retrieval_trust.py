@@ -53,7 +53,7 @@ def measure_trust(
         names.append(episode.plant.family)
         whole = episode.condition
         tried = [
-            replace(whole, trust=trust, bridge_share=1 - trust * (1 - whole.bridge_share))
+            replace(whole, trust=trust, regression_share=1 - trust * (1 - whole.regression_share))
             for trust in TRUSTS
         ]
         scores.append(

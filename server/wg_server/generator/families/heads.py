@@ -2,7 +2,7 @@
 
 A plant releases 64 numbers of a record and learns on many more, which stay with it. Records of the
 operator's own need no noise and no release: a head that is fitted to *all* local features of them
-goes to plants of this kind, which are found as ``kin`` says (docs/decisions/0088).
+goes to plants of this kind, which are found as ``family_match`` says (docs/decisions/0088).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.errors import DecodeError
-from wg_server.generator.families.match import WORTH, find_kin, measure
+from wg_server.generator.families.match import WORTH, match_family, measure
 from wg_server.generator.prior.blup import Prediction, Priors
 from wg_server.generator.prior.zoo_tasks import ZooTask
 
@@ -24,12 +24,12 @@ Array = NDArray[np.float32]
 
 LIKELY = 0.5
 """Probability of a kind above which a plant is taken to be of it."""
-_STRANGER = -1
+_OUT_OF_FAMILY = -1
 """In place of the number of a head: the task has none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class OwnKinds:
+class OperatorFamilies:
     """All tasks of the zoo, and heads of the operator's own ones.
 
     E tasks, R classes of all of them, H rows of heads.
@@ -60,10 +60,10 @@ class OwnKinds:
         return {name: getattr(self, name) for name in ARRAYS}
 
 
-ARRAYS = tuple(f.name for f in fields(OwnKinds) if f.name not in ("names", "families"))
+ARRAYS = tuple(f.name for f in fields(OperatorFamilies) if f.name not in ("names", "families"))
 
 
-def collect(tasks: Sequence[ZooTask]) -> OwnKinds | None:
+def collect(tasks: Sequence[ZooTask]) -> OperatorFamilies | None:
     """Own kinds of a zoo; None if all of its tasks are rendered."""
     if all(task.local is None for task in tasks):
         return None
@@ -76,12 +76,12 @@ def collect(tasks: Sequence[ZooTask]) -> OwnKinds | None:
         deviations.append(away)
         first = sum(part.shape[1] for part in weights)
         if task.local is None:
-            numbers.append(np.full(len(task.labels), _STRANGER))
+            numbers.append(np.full(len(task.labels), _OUT_OF_FAMILY))
         else:
             numbers.append(first + np.arange(len(task.labels)))
             weights.append(task.local[0])
             biases.append(task.local[1])
-    return OwnKinds(
+    return OperatorFamilies(
         deviations=np.concatenate(deviations),
         entry=np.repeat(np.arange(len(tasks)), [len(task.labels) for task in tasks]),
         names=tuple(name for task in tasks for name in task.labels),
@@ -95,13 +95,13 @@ def collect(tasks: Sequence[ZooTask]) -> OwnKinds | None:
 
 def read(
     arrays: Mapping[str, NDArray[Any]], names: Sequence[str], families: Sequence[str]
-) -> OwnKinds:
-    """From ``OwnKinds.arrays`` and what goes beside them.
+) -> OperatorFamilies:
+    """From ``OperatorFamilies.arrays`` and what goes beside them.
 
     Raises:
         DecodeError: They do not hold together.
     """
-    found = OwnKinds(names=tuple(names), families=tuple(families), **arrays)
+    found = OperatorFamilies(names=tuple(names), families=tuple(families), **arrays)
     if found.weight.ndim != 3 or len(found.weight) != 2:
         raise DecodeError("generator: its own kinds have other heads than two")
     rows, heads, entries = len(found.deviations), found.weight.shape[1], len(found.centres)
@@ -109,7 +109,7 @@ def read(
         len(found.names) == len(found.entry) == len(found.head) == rows
         and len(found.families) == entries
         and found.bias.shape == (2, heads)
-        and ((found.head >= _STRANGER) & (found.head < heads)).all()
+        and ((found.head >= _OUT_OF_FAMILY) & (found.head < heads)).all()
         and np.array_equal(np.unique(found.entry), np.arange(entries))
         and (np.diff(found.entry) >= 0).all()
     ):
@@ -118,31 +118,34 @@ def read(
 
 
 def heads_for(
-    own: OwnKinds, priors: Priors, guess: Prediction, labels: Sequence[str]
+    own: OperatorFamilies, priors: Priors, estimate: Prediction, labels: Sequence[str]
 ) -> list[tuple[Array, Array]]:
     """The heads of the plant's kind, the more promising first, if the operator likely has it.
 
     Args:
         own: From ``collect``.
         priors: Of the generator.
-        guess: T-BLUP's prediction for the plant.
+        estimate: T-BLUP's prediction for the plant.
         labels: The plant's class names, K.
 
     Returns:
         Weight ``[K, D]`` and bias ``[K]`` of each, on local features as they are; none if no kind
         of the operator's is likely. That of the records as they are comes first unless a camera
-        that moves a site's mean is as likely as ``kin.WORTH``.
+        that moves a site's mean is as likely as ``family_match.WORTH``.
     """
-    kin = find_kin(own, measure(own, priors), priors, guess, labels)
-    if kin is None or kin.share < LIKELY:
+    family_match = match_family(own, measure(own, priors), priors, estimate, labels)
+    if family_match is None or family_match.share < LIKELY:
         return []
-    rows = own.head[kin.matched]  # [E, K]
-    if (rows == _STRANGER).any():
+    rows = own.head[family_match.matched]  # [E, K]
+    if (rows == _OUT_OF_FAMILY).any():
         return []
     found = []
     for weight, bias in zip(own.weight, own.bias, strict=True):
-        mean = kin.mean(bias[rows])
+        mean = family_match.mean(bias[rows])
         found.append(
-            (kin.mean(weight[rows]).astype(np.float32), (mean - mean.mean()).astype(np.float32))
+            (
+                family_match.mean(weight[rows]).astype(np.float32),
+                (mean - mean.mean()).astype(np.float32),
+            )
         )
-    return found[::-1] if kin.moved > WORTH else found
+    return found[::-1] if family_match.moved > WORTH else found

@@ -1,11 +1,11 @@
-"""Kin: the family of the zoo that a plant is of, if the operator has data of this kind of plant.
+"""The family of the zoo that a plant is of, if the operator has data of this kind of plant.
 
 Bayes' rule over families and "none of them". What speaks for a family are the site's mean and its
 class deviations, each against how far sister sites of one family lie apart in the zoo and against
 what any plant may look like, with the known noise of the releases; and the class names. A new
 camera can move a site's mean anywhere, so evidence against a family is bounded.
 
-Of whole networks, a clear match lets the family's networks carry all (``Kin.share`` near 1):
+Of whole networks, a clear match lets the family's networks carry all (``share`` near 1):
 networks of one base and one family average well, those of different families do not. Not
 guaranteed: that a family found by its names and its light is the right one; the plant tests what it
 gets on its own records.
@@ -47,7 +47,7 @@ _RELATED = 0.5
 _SAME = 1e3
 
 
-class Shelf(Protocol):
+class RetrievalIndex(Protocol):
     """Tasks of the zoo among which kin is looked for. E entries, R classes of all of them."""
 
     @property
@@ -89,7 +89,7 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Kin:
+class FamilyMatch:
     """The family that a plant is most likely of. E entries of it.
 
     Attributes:
@@ -111,17 +111,20 @@ class Kin:
         return np.asarray(np.tensordot(self.weights, values.astype(np.float64), axes=1))
 
 
-def measure(shelf: Shelf, priors: Priors) -> Spread:
+def measure(retrieval_index: RetrievalIndex, priors: Priors) -> Spread:
     """How far sister sites of the zoo lie apart; where it has none, a share of all variance."""
-    centres, deviations = shelf.centres @ priors.basis, shelf.deviations @ priors.basis
+    centres, deviations = (
+        retrieval_index.centres @ priors.basis,
+        retrieval_index.deviations @ priors.basis,
+    )
     within, classes = [], []
-    starts = np.searchsorted(shelf.entry, np.arange(len(centres) + 1))
+    starts = np.searchsorted(retrieval_index.entry, np.arange(len(centres) + 1))
     sites: dict[str, list[int]] = {}
-    for number, family in enumerate(shelf.families):
+    for number, family in enumerate(retrieval_index.families):
         sites.setdefault(family, []).append(number)
     for numbers in sites.values():
-        first = shelf.names[starts[numbers[0]] : starts[numbers[0] + 1]]
-        same = [n for n in numbers if shelf.names[starts[n] : starts[n + 1]] == first]
+        first = retrieval_index.names[starts[numbers[0]] : starts[numbers[0] + 1]]
+        same = [n for n in numbers if retrieval_index.names[starts[n] : starts[n + 1]] == first]
         if len(same) > 1:
             within.append(centres[same].var(axis=0, ddof=1))
             stacked = np.stack([deviations[starts[n] : starts[n + 1]] for n in same])
@@ -135,51 +138,55 @@ def measure(shelf: Shelf, priors: Priors) -> Spread:
     )
 
 
-def find_kin(
-    shelf: Shelf,
+def match_family(
+    retrieval_index: RetrievalIndex,
     spread: Spread,
     priors: Priors,
-    guess: Prediction,
+    estimate: Prediction,
     labels: Sequence[str],
     *,
     without: Collection[int] = (),
-) -> Kin | None:
+) -> FamilyMatch | None:
     """The family that a plant is most likely of; None where the shelf has nothing to offer.
 
     Args:
-        shelf: Where to look.
+        retrieval_index: Where to look.
         spread: Of this shelf.
         priors: Of class deviations, and the coordinates.
-        guess: T-BLUP's prediction for the plant.
+        estimate: T-BLUP's prediction for the plant.
         labels: The plant's class names, K.
         without: Numbers of entries that may not be found.
     """
     usual = priors.between * (1 + SITE_RATIO)
-    seen, noise = _observed(guess.deviations @ priors.basis, guess.spread, usual)
-    centre, centre_noise = _observed(guess.centre @ priors.basis, guess.centre_spread, priors.site)
-    rows = shelf.deviations @ priors.basis
+    seen, noise = _observed(estimate.deviations @ priors.basis, estimate.spread, usual)
+    centre, centre_noise = _observed(
+        estimate.centre @ priors.basis, estimate.centre_spread, priors.site
+    )
+    rows = retrieval_index.deviations @ priors.basis
     pairs = _pairs(seen, noise, rows, spread.classes, usual)  # [K, R]
     place: dict[str, list[int]] = {name: [] for name in labels}
-    for number, name in enumerate(shelf.names):
+    for number, name in enumerate(retrieval_index.names):
         if name in place:
             place[name].append(number)
     same = np.zeros(pairs.shape, dtype=bool)
     for row, name in enumerate(labels):
         same[row, place[name]] = True
-    starts = np.searchsorted(shelf.entry, np.arange(len(shelf.centres) + 1))
-    centres = shelf.centres @ priors.basis
+    starts = np.searchsorted(retrieval_index.entry, np.arange(len(retrieval_index.centres) + 1))
+    centres = retrieval_index.centres @ priors.basis
     gone = set(without)
     rough = _TEMPER * np.maximum.reduceat(pairs, starts[:-1], axis=1).sum(axis=0)
     rough = np.maximum(rough, np.log(_TURNED))
     rough += np.maximum(_TEMPER * _odds(centre, centre_noise, centres, spread), np.log(_MOVED))
-    names = _names(shelf, np.maximum.reduceat(same, starts[:-1], axis=1).mean(axis=0), gone)
+    names = _names(
+        retrieval_index, np.maximum.reduceat(same, starts[:-1], axis=1).mean(axis=0), gone
+    )
     rough += names
     rough[sorted(gone)] = -np.inf
     chosen = [n for n in np.argsort(-rough, kind="stable")[:LOOKED_AT] if n not in gone]
     if not chosen:
         return None
-    family_of = {shelf.families[n] for n in chosen}
-    chosen = [n for n, f in enumerate(shelf.families) if f in family_of and n not in gone]
+    family_of = {retrieval_index.families[n] for n in chosen}
+    chosen = [n for n, f in enumerate(retrieval_index.families) if f in family_of and n not in gone]
     scores, matched, moves = [], [], []
     for number in chosen:
         mine = np.arange(starts[number], starts[number + 1])
@@ -200,13 +207,15 @@ def find_kin(
         either = float(np.logaddexp(there, elsewhere))
         moves.append(float(np.exp(elsewhere - either)))
         scores.append(either + float(names[number]))
-    return _choose(shelf, np.array(chosen), np.array(scores), np.array(matched), moves, gone)
+    return _choose(
+        retrieval_index, np.array(chosen), np.array(scores), np.array(matched), moves, gone
+    )
 
 
-def _names(shelf: Shelf, share: Floats, gone: set[int]) -> Floats:
+def _names(retrieval_index: RetrievalIndex, share: Floats, gone: set[int]) -> Floats:
     """Nats ``[E]`` for a share of the plant's class names: few where many families have them."""
     best: dict[str, float] = {}
-    for number, family in enumerate(shelf.families):
+    for number, family in enumerate(retrieval_index.families):
         if number not in gone:
             best[family] = max(best.get(family, 0.0), float(share[number]))
     all_shares = np.array(list(best.values()))
@@ -216,24 +225,24 @@ def _names(shelf: Shelf, share: Floats, gone: set[int]) -> Floats:
 
 
 def _choose(
-    shelf: Shelf,
+    retrieval_index: RetrievalIndex,
     chosen: NDArray[np.int64],
     scores: Floats,
     matched: NDArray[np.int64],
     moves: Sequence[float],
     gone: set[int],
-) -> Kin:
+) -> FamilyMatch:
     """The family with the largest probability: the mean over its sites of their likelihood."""
-    of = np.array([shelf.families[n] for n in chosen])
+    of = np.array([retrieval_index.families[n] for n in chosen])
     names = sorted(set(of.tolist()))
-    total = len({f for n, f in enumerate(shelf.families) if n not in gone})
+    total = len({f for n, f in enumerate(retrieval_index.families) if n not in gone})
     top = max(float(scores.max()), 0.0)
     mass = np.array([np.exp(scores[of == name] - top).mean() for name in names])
     none = np.exp(-top) * total * (1 - _RELATED) / _RELATED
     best = int(np.argmax(mass))
     mine = of == names[best]
     weights = np.exp(scores[mine] - scores[mine].max())
-    return Kin(
+    return FamilyMatch(
         share=float(mass[best] / (mass.sum() + none)),
         moved=float(weights @ np.array(moves)[mine] / weights.sum()),
         entries=chosen[mine],

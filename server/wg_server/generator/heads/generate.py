@@ -22,7 +22,7 @@ from wg_common.inference.posterior import SiteEvidence, nothing
 from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_common.wire import canonical
-from wg_common.wire.weights_package import KIN, POSTERIOR
+from wg_common.wire.weights_package import POSTERIOR, SAME_FAMILY
 from wg_server.generator.families import heads as operator_heads
 from wg_server.generator.heads import batch as batches
 from wg_server.generator.heads import sampler
@@ -62,7 +62,7 @@ class Generator:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Memory:
+class SiteRelease:
     """Another site's release, kept by the server. Using it again is post-processing, and free.
 
     Attributes:
@@ -116,7 +116,7 @@ class Evidence:
 
     Attributes:
         condition: Tokens.
-        guess: T-BLUP's prediction.
+        estimate: T-BLUP's prediction.
         others: Evidence of the other sites that were used.
         sites: Other sites whose releases were used.
         unseen: Labels of which no site knows anything.
@@ -124,7 +124,7 @@ class Evidence:
     """
 
     condition: Condition
-    guess: Prediction
+    estimate: Prediction
     others: tuple[SiteEvidence, ...]
     sites: tuple[str, ...]
     unseen: tuple[str, ...]
@@ -153,7 +153,7 @@ def load_generator(path: Path) -> Generator:
 def generate(
     generator: Generator,
     own: NoisyStatistics | None,
-    memory: Sequence[Memory],
+    memory: Sequence[SiteRelease],
     labels: tuple[str, ...],
     *,
     samples: int,
@@ -175,7 +175,7 @@ def generate(
     """
     parts = generator.parts
     evidence = read_releases(parts, own, memory, labels)
-    tokens, guess = evidence.condition, evidence.guess
+    tokens, estimate = evidence.condition, evidence.estimate
     d = parts.denoiser.config.dimension
     batch = batches.collate([tokens])
     many = batches.collate([tokens] * max(samples, 1))
@@ -184,7 +184,7 @@ def generate(
         noise = sampler.label_noise(labels, parts.codec.latent, max(samples, 1), seed)
         drawn = sampler.decode(parts.codec, many, sampler.sample(parts.denoiser, many, noise))
         scale = math.exp(float(parts.denoiser.log_temperature))
-        scale *= blup.confidence(parts.priors, guess)
+        scale *= blup.confidence(parts.priors, estimate)
     heads = [(fixed[0][0].numpy(), fixed[1][0].numpy())]
     for weight, bias in zip(drawn[0].numpy(), drawn[1].numpy(), strict=True):
         heads.append((weight, bias))
@@ -193,25 +193,27 @@ def generate(
         ("network", "network", *heads[0]),
         ("sample-mean", "diffusion", *mean),
         ("blend", "retrieval", tokens.weight, tokens.bias),
-        ("closed-form", "closed-form", guess.weight, guess.bias),
+        ("closed-form", "closed-form", estimate.weight, estimate.bias),
     ]
     found += [(f"sample-{i}", "diffusion", *head) for i, head in enumerate(heads[1:])][:samples]
-    retrieved = zoo_memory.retrieve(parts.memory, parts.priors, guess.deviations)
+    retrieved = zoo_memory.retrieve(parts.memory, parts.priors, estimate.deviations)
     found.append(("retrieval", "retrieval", *retrieved))
     found.append(("base", "base", np.zeros((len(labels), d)), np.zeros(len(labels))))
     candidates = [
-        _candidate(parts, name, source, weight, bias, guess.centre, scale)
+        _candidate(parts, name, source, weight, bias, estimate.centre, scale)
         for name, source, weight, bias in found
     ]
-    if parts.own_kinds is not None:
-        handed = operator_heads.heads_for(parts.own_kinds, parts.priors, guess, labels)
+    if parts.operator_families is not None:
+        handed = operator_heads.heads_for(parts.operator_families, parts.priors, estimate, labels)
         candidates[:0] = [
-            GeneratedCandidate(f"{KIN}-{i}", KIN, {HEAD_WEIGHT: weight, HEAD_BIAS: bias}, 0.0)
+            GeneratedCandidate(
+                f"{SAME_FAMILY}-{i}", SAME_FAMILY, {HEAD_WEIGHT: weight, HEAD_BIAS: bias}, 0.0
+            )
             for i, (weight, bias) in enumerate(handed)
         ]
     if len(labels) <= POSTERIOR_CLASSES:
         others = blup.posterior(parts.priors, evidence.others, len(labels))
-        distance = zoo_memory.novelty(parts.memory, guess.weight)
+        distance = zoo_memory.novelty(parts.memory, estimate.weight)
         candidates.append(GeneratedCandidate(POSTERIOR, POSTERIOR, others.tensors(), distance))
     return Generated(tuple(candidates), _report(parts, evidence, heads[1:]))
 
@@ -219,7 +221,7 @@ def generate(
 def read_releases(
     parts: Parts,
     own: NoisyStatistics | None,
-    memory: Sequence[Memory],
+    memory: Sequence[SiteRelease],
     labels: tuple[str, ...],
 ) -> Evidence:
     """Turn releases into the condition of a generation.
@@ -241,7 +243,7 @@ def read_releases(
     read = [site_evidence(m.statistics, labels) for m in chosen]
     weighed = influence.weighed(parts.priors, first, read)
     sites = [first, *weighed.others]
-    tokens, guess = condition(parts.knowledge, sites)
+    tokens, estimate = condition(parts.fitted_priors, sites)
     known = np.max([site.present for site in sites], axis=0) > 1e-3
     alarms = []
     if not known.all():
@@ -253,10 +255,10 @@ def read_releases(
     ]
     unseen = tuple(name for name, seen in zip(labels, known, strict=True) if not seen)
     used = tuple(chosen[number].site for number in weighed.used)
-    return Evidence(tokens, guess, tuple(sites[1:]), used, unseen, tuple(alarms))
+    return Evidence(tokens, estimate, tuple(sites[1:]), used, unseen, tuple(alarms))
 
 
-def _choose(memory: Sequence[Memory], labels: tuple[str, ...]) -> list[Memory]:
+def _choose(memory: Sequence[SiteRelease], labels: tuple[str, ...]) -> list[SiteRelease]:
     common = [(len(set(m.statistics.schema.labels) & set(labels)), m) for m in memory]
     useful = [pair for pair in common if pair[0] > 0]
     useful.sort(key=lambda pair: (-pair[0], pair[1].statistics.sigma, pair[1].site))

@@ -20,13 +20,13 @@ from torch import Tensor
 
 from wg_common.errors import DecodeError
 from wg_common.wire import canonical
-from wg_server.generator.families import heads as own_kinds
-from wg_server.generator.families.heads import OwnKinds
+from wg_server.generator.families import heads as operator_families
+from wg_server.generator.families.heads import OperatorFamilies
 from wg_server.generator.heads.codec import Codec
 from wg_server.generator.heads.denoiser import Denoiser, DenoiserConfig
 from wg_server.generator.prior.blup import Priors
-from wg_server.generator.prior.fitted import Knowledge
-from wg_server.generator.prior.retrieval import Memory
+from wg_server.generator.prior.fitted import FittedPriors
+from wg_server.generator.prior.retrieval import ZooIndex
 
 VERSION = 3
 PACKAGE_LIMIT = 512 << 20
@@ -42,13 +42,13 @@ class Parts:
     denoiser: Denoiser
     codec: Codec
     priors: Priors
-    memory: Memory
-    own_kinds: OwnKinds | None = None
+    memory: ZooIndex
+    operator_families: OperatorFamilies | None = None
 
     @property
-    def knowledge(self) -> Knowledge:
+    def fitted_priors(self) -> FittedPriors:
         """What conditions and skeletons are made with."""
-        return Knowledge(self.priors, self.memory)
+        return FittedPriors(self.priors, self.memory)
 
 
 def pack(parts: Parts) -> bytes:
@@ -74,10 +74,10 @@ def pack(parts: Parts) -> bytes:
         "scale": repr(parts.priors.scale),
         "nearest": repr(parts.memory.nearest),
     }
-    if parts.own_kinds is not None:
-        arrays = parts.own_kinds.arrays()
+    if parts.operator_families is not None:
+        arrays = parts.operator_families.arrays()
         tensors |= {f"{_OWN}.{k}": torch.from_numpy(v).contiguous() for k, v in arrays.items()}
-        document[_OWN] = {k: list(getattr(parts.own_kinds, k)) for k in _NAMES}
+        document[_OWN] = {k: list(getattr(parts.operator_families, k)) for k in _NAMES}
     return safetensors.torch.save(
         tensors, metadata={"generator": canonical.encode(document).decode()}
     )
@@ -115,7 +115,7 @@ def unpack(data: bytes) -> Parts:
             **{name: _numpy(tensors[f"priors.{name}"]) for name in _PRIORS},
             scale=float(document["scale"]),
         )
-        memory = Memory(
+        memory = ZooIndex(
             **{name: tensors[f"memory.{name}"] for name in _MEMORY},
             nearest=float(document["nearest"]),
         )
@@ -126,15 +126,17 @@ def unpack(data: bytes) -> Parts:
             codec=Codec(tensors["codec.encode"], tensors["codec.decode"]),
             priors=priors,
             memory=memory,
-            own_kinds=_own_kinds(tensors, document[_OWN]) if _OWN in document else None,
+            operator_families=_operator_families(tensors, document[_OWN])
+            if _OWN in document
+            else None,
         )
     except (safetensors.SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise DecodeError(f"generator: not a generator package: {error}") from error
 
 
-def _own_kinds(tensors: Mapping[str, Tensor], named: Mapping[str, Any]) -> OwnKinds:
-    arrays = {name: tensors[f"{_OWN}.{name}"].numpy() for name in own_kinds.ARRAYS}
-    return own_kinds.read(arrays, *(tuple(map(str, named[k])) for k in _NAMES))
+def _operator_families(tensors: Mapping[str, Tensor], named: Mapping[str, Any]) -> OperatorFamilies:
+    arrays = {name: tensors[f"{_OWN}.{name}"].numpy() for name in operator_families.ARRAYS}
+    return operator_families.read(arrays, *(tuple(map(str, named[k])) for k in _NAMES))
 
 
 _OWN = "own_kinds"

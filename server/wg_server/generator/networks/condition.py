@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wg_server.generator.families.match import WORTH, Kin, Spread, find_kin
+from wg_server.generator.families.match import WORTH, FamilyMatch, Spread, match_family
 from wg_server.generator.networks import neighbours
-from wg_server.generator.networks.bridge import Bridge
-from wg_server.generator.networks.neighbours import Found, Shelf
+from wg_server.generator.networks.feature_regression import FeatureRegression
+from wg_server.generator.networks.neighbours import Found, RetrievalIndex
 from wg_server.generator.prior.blup import SITE_RATIO, Prediction, Priors
 from wg_server.generator.prior.conditioning import Condition
 
@@ -32,7 +32,7 @@ ROW_UNIT = 8.0
 SIMILAR = 5
 CLASS_SCALARS = 5 + SIMILAR
 
-_STRANGER = 0.02
+_OUT_OF_FAMILY = 0.02
 """Share of kin below which nothing is taken over."""
 Array = NDArray[np.float32]
 
@@ -61,7 +61,7 @@ class NetworkCondition:
     Attributes:
         retrieved_rows: Mean head rows of the neighbours, ``[K, F + 1]``, in row units.
         bridged_rows: The closed form's, ``[K, F + 1]``, likewise.
-        bridge_share: Share of the closed form in each row of the skeleton, ``[K]``: where
+        regression_share: Share of the closed form in each row of the skeleton, ``[K]``: where
             neighbours are trusted 0 to a half, by how much of a class's prior variance the evidence
             explains; else more, up to 1.
         trust: In neighbours, 0 to 1.
@@ -72,14 +72,14 @@ class NetworkCondition:
         likeness: Of the neighbours, ``[M]``.
         domain: The site's predicted mean, ``[d]``.
         centre: The base's predicted mean feature, ``[F]``.
-        kin: What the family that the plant is most likely of offers; None for a stranger.
+        family_match: What the family that the plant is most likely of offers; None for a stranger.
         other: What the same family offers for the case that the plant's camera is not what it seems
             to be; None if the family has one kind of networks only.
     """
 
     retrieved_rows: Array
     bridged_rows: Array
-    bridge_share: Array
+    regression_share: Array
     trust: float
     retrieved_latents: Array
     class_vectors: Array
@@ -88,13 +88,13 @@ class NetworkCondition:
     likeness: Array
     domain: Array
     centre: Array
-    kin: Inheritance | None = None
+    family_match: Inheritance | None = None
     other: Inheritance | None = None
 
     @property
-    def skeleton_rows(self) -> Array:
+    def prior_head_rows(self) -> Array:
         """Head rows that the denoiser starts from, ``[K, F + 1]``."""
-        share = self.bridge_share[:, None]
+        share = self.regression_share[:, None]
         return np.asarray((1 - share) * self.retrieved_rows + share * self.bridged_rows)
 
 
@@ -114,13 +114,13 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class NetworkKnowledge:
+class NetworkPriors:
     """What conditions are made with, for one architecture.
 
     Attributes:
         priors: Of the generator of heads.
-        bridge: To heads on the base.
-        shelf: Networks of the zoo.
+        regression: To heads on the base.
+        retrieval_index: Networks of the zoo.
         spread: How sister sites on the shelf differ.
         trust: In neighbours of plants without kin, 0 to 1: at 0 the skeleton is the closed form on
             the base.
@@ -129,17 +129,17 @@ class NetworkKnowledge:
     """
 
     priors: Priors
-    bridge: Bridge
-    shelf: Shelf
+    regression: FeatureRegression
+    retrieval_index: RetrievalIndex
     spread: Spread
     trust: float = 1.0
-    elsewhere: Shelf | None = None
+    elsewhere: RetrievalIndex | None = None
 
 
 def network_condition(
-    knowledge: NetworkKnowledge,
+    fitted_priors: NetworkPriors,
     heads: Condition,
-    guess: Prediction,
+    estimate: Prediction,
     labels: Sequence[str],
     *,
     without: Collection[int] = (),
@@ -147,17 +147,22 @@ def network_condition(
     """Make the condition of one plant.
 
     Args:
-        knowledge: Of the architecture wanted.
+        fitted_priors: Of the architecture wanted.
         heads: The condition of heads on the encoder, from the same evidence.
-        guess: T-BLUP's prediction, from the same evidence.
+        estimate: T-BLUP's prediction, from the same evidence.
         labels: The plant's class names.
         without: Entries of the shelf that may not be found.
     """
     found = neighbours.find(
-        knowledge.shelf, knowledge.priors, guess, labels, count=SEEN, without=without
+        fitted_priors.retrieval_index,
+        fitted_priors.priors,
+        estimate,
+        labels,
+        count=SEEN,
+        without=without,
     )
-    unit = knowledge.bridge.scale / ROW_UNIT
-    kin, other = _inherited(knowledge, guess, labels, without)
+    unit = fitted_priors.regression.scale / ROW_UNIT
+    family_match, other = _inherited(fitted_priors, estimate, labels, without)
     rows, latents = found.mean()
     matched = np.zeros((len(labels), SIMILAR))
     best = found.matched[:SIMILAR].T
@@ -165,19 +170,19 @@ def network_condition(
     return (
         NetworkCondition(
             retrieved_rows=_single(rows / unit),
-            bridged_rows=_single(knowledge.bridge.rows(guess) / unit),
-            bridge_share=_single(
-                1 - knowledge.trust * (1 - _bridge_share(knowledge.priors, guess))
+            bridged_rows=_single(fitted_priors.regression.rows(estimate) / unit),
+            regression_share=_single(
+                1 - fitted_priors.trust * (1 - _regression_share(fitted_priors.priors, estimate))
             ),
-            trust=knowledge.trust,
+            trust=fitted_priors.trust,
             retrieved_latents=_single(latents),
             class_vectors=heads.class_vectors[:, [1, 0]],
             class_scalars=_single(np.concatenate([heads.class_scalars, matched], axis=1)),
             neighbour_latents=_single(found.latents),
             likeness=_single(found.likeness),
             domain=heads.centre,
-            centre=_single(knowledge.bridge.centre_of(guess)),
-            kin=kin,
+            centre=_single(fitted_priors.regression.centre_of(estimate)),
+            family_match=family_match,
             other=other,
         ),
         found,
@@ -194,58 +199,73 @@ def settled(condition: NetworkCondition, rows: Tensor, latents: Tensor) -> Settl
     """
     rows = rows[:, : condition.bridged_rows.shape[1]]
     latents = latents[: len(condition.retrieved_latents)]
-    kin = condition.kin
-    if kin is None:
+    family_match = condition.family_match
+    if family_match is None:
         return Settled(rows, latents, None)
-    own = 1 - kin.share
+    own = 1 - family_match.share
     return Settled(
-        own * rows + kin.share * torch.from_numpy(kin.rows),
-        own * latents + kin.share * torch.from_numpy(kin.latents),
-        kin.share * torch.from_numpy(kin.more),
+        own * rows + family_match.share * torch.from_numpy(family_match.rows),
+        own * latents + family_match.share * torch.from_numpy(family_match.latents),
+        family_match.share * torch.from_numpy(family_match.more),
     )
 
 
 def _inherited(
-    knowledge: NetworkKnowledge, guess: Prediction, labels: Sequence[str], without: Collection[int]
+    fitted_priors: NetworkPriors,
+    estimate: Prediction,
+    labels: Sequence[str],
+    without: Collection[int],
 ) -> tuple[Inheritance | None, Inheritance | None]:
     """What the plant's family offers: the likelier kind of its networks, and the other kind."""
-    shelf, elsewhere = knowledge.shelf, knowledge.elsewhere
-    kin = find_kin(shelf, knowledge.spread, knowledge.priors, guess, labels, without=without)
-    if kin is None or kin.share < _STRANGER:
+    retrieval_index, elsewhere = fitted_priors.retrieval_index, fitted_priors.elsewhere
+    family_match = match_family(
+        retrieval_index,
+        fitted_priors.spread,
+        fitted_priors.priors,
+        estimate,
+        labels,
+        without=without,
+    )
+    if family_match is None or family_match.share < _OUT_OF_FAMILY:
         return None, None
-    as_is = _offered(knowledge.bridge, shelf, kin, guess)
-    keys = [shelf.keys[entry] for entry in kin.entries]
+    as_is = _offered(fitted_priors.regression, retrieval_index, family_match, estimate)
+    keys = [retrieval_index.keys[entry] for entry in family_match.entries]
     if elsewhere is None or not set(keys) <= set(elsewhere.keys):
         return as_is, None
     entries = np.array([elsewhere.keys.index(key) for key in keys])
-    step = elsewhere.starts[entries] - shelf.starts[kin.entries]
-    there = replace(kin, entries=entries, matched=kin.matched + step[:, None])
-    moved = _offered(knowledge.bridge, elsewhere, there, guess)
-    return (moved, as_is) if kin.moved > WORTH else (as_is, moved)
+    step = elsewhere.starts[entries] - retrieval_index.starts[family_match.entries]
+    there = replace(family_match, entries=entries, matched=family_match.matched + step[:, None])
+    moved = _offered(fitted_priors.regression, elsewhere, there, estimate)
+    return (moved, as_is) if family_match.moved > WORTH else (as_is, moved)
 
 
-def _offered(bridge: Bridge, shelf: Shelf, kin: Kin, guess: Prediction) -> Inheritance:
-    rows = shelf.rows[kin.matched].copy()  # [E, K, F + 1]
-    away = bridge.centre_of(guess) - shelf.origins[kin.entries]  # [E, F]
+def _offered(
+    regression: FeatureRegression,
+    retrieval_index: RetrievalIndex,
+    family_match: FamilyMatch,
+    estimate: Prediction,
+) -> Inheritance:
+    rows = retrieval_index.rows[family_match.matched].copy()  # [E, K, F + 1]
+    away = regression.centre_of(estimate) - retrieval_index.origins[family_match.entries]  # [E, F]
     rows[:, :, -1] += np.einsum("ekd,ed->ek", rows[:, :, :-1], away)
-    mean = kin.mean(rows)
-    unit = bridge.scale / ROW_UNIT
-    more = [shelf.lost(int(entry)) for entry in kin.entries]
+    mean = family_match.mean(rows)
+    unit = regression.scale / ROW_UNIT
+    more = [retrieval_index.lost(int(entry)) for entry in family_match.entries]
     return Inheritance(
-        share=kin.share,
+        share=family_match.share,
         rows=_single((mean - mean.mean(axis=0)) / unit),
-        latents=_single(kin.mean(shelf.latents[kin.entries])),
-        more=_single(kin.mean(np.array(more))),
+        latents=_single(family_match.mean(retrieval_index.latents[family_match.entries])),
+        more=_single(family_match.mean(np.array(more))),
     )
 
 
-def _bridge_share(priors: Priors, guess: Prediction) -> NDArray[np.float64]:
+def _regression_share(priors: Priors, estimate: Prediction) -> NDArray[np.float64]:
     """Half of the share of prior variance that is explained; the other half is the neighbours'.
 
     Without evidence the closed form is noise, while neighbours still match by class names.
     """
     prior = float(priors.between.mean()) * (1 + SITE_RATIO)
-    return np.asarray(0.5 * np.clip(1 - guess.variance / prior, 0.0, 1.0))
+    return np.asarray(0.5 * np.clip(1 - estimate.variance / prior, 0.0, 1.0))
 
 
 def _single(values: NDArray[np.float64]) -> Array:

@@ -65,7 +65,7 @@ class NetworkBatch:
     architecture: Tensor  # [B] int64
     retrieved_rows: Tensor  # [B, K, R]
     bridged_rows: Tensor  # [B, K, R]
-    bridge_share: Tensor  # [B, K]
+    regression_share: Tensor  # [B, K]
     trust: Tensor  # [B]
     retrieved_latents: Tensor  # [B, P, l]
     class_vectors: Tensor  # [B, K, 2, d]
@@ -172,7 +172,7 @@ class NetworkDenoiser(nn.Module):
         x = self.last_norm(x) * (1 + scale) + shift
         of_class, of_part = x[:, :classes], x[:, classes : classes + parts]
         both = torch.stack([batch.retrieved_rows, batch.bridged_rows], dim=-2)
-        start = torch.stack([1 - batch.bridge_share, batch.bridge_share], dim=-1)
+        start = torch.stack([1 - batch.regression_share, batch.regression_share], dim=-1)
         share = start + self.gate * (torch.sigmoid(self.row_share(of_class)) - 0.5)
         rows = (share.unsqueeze(-1) * both).sum(dim=-2) + self.gate * self.row_out(of_class)
         kept = torch.sigmoid(self.latent_share(of_part) + _KEPT)
@@ -233,7 +233,7 @@ def collate(
         architecture=torch.tensor(list(architectures)),
         retrieved_rows=pad([c.retrieved_rows for c in conditions], classes, row),
         bridged_rows=pad([c.bridged_rows for c in conditions], classes, row),
-        bridge_share=pad([c.bridge_share for c in conditions], classes),
+        regression_share=pad([c.regression_share for c in conditions], classes),
         trust=torch.tensor([c.trust for c in conditions], dtype=torch.float32),
         retrieved_latents=pad([c.retrieved_latents for c in conditions], parts),
         class_vectors=pad([c.class_vectors for c in conditions], classes),

@@ -19,7 +19,7 @@ from wg_common.nets import network as whole_networks
 from wg_server.generator.networks.condition import (
     ROW_UNIT,
     NetworkCondition,
-    NetworkKnowledge,
+    NetworkPriors,
     Settled,
     network_condition,
 )
@@ -38,7 +38,7 @@ class Zoo:
     """One architecture's networks and what is known from them."""
 
     networks: Sequence[ZooNetwork]
-    knowledge: NetworkKnowledge
+    fitted_priors: NetworkPriors
     decoder: Decoder
 
 
@@ -100,21 +100,21 @@ def draw(
     number = mine[int(rng.integers(len(mine)))]
     network = zoo.networks[number]
     known = bool(rng.random() < 0.5) if sisters is None else sisters
-    shelf = zoo.knowledge.shelf
+    retrieval_index = zoo.fitted_priors.retrieval_index
     without = [
         i
-        for i, f in enumerate(shelf.families)
+        for i, f in enumerate(retrieval_index.families)
         if i == number or (not known and f == network.task.family)
     ]
     plant = plants.draw(rng, scenario, target=network.task, held=network.held)
     condition, found = network_condition(
-        zoo.knowledge, plant.condition, plant.guess, plant.labels, without=without
+        zoo.fitted_priors, plant.condition, plant.estimate, plant.labels, without=without
     )
     rows = network.rows[plant.classes]
     weight = rows[:, :-1] - rows[:, :-1].mean(axis=0)
     bias = rows[:, -1] + weight @ (condition.centre - network.centre)
     place = np.searchsorted(network.held, plant.rows)[:QUERIES]
-    unit = zoo.knowledge.bridge.scale / ROW_UNIT
+    unit = zoo.fitted_priors.regression.scale / ROW_UNIT
     return NetworkEpisode(
         architecture=architecture,
         condition=condition,
@@ -123,7 +123,7 @@ def draw(
         rows=(np.concatenate([weight, (bias - bias.mean())[:, None]], axis=1) / unit).astype(
             np.float32
         ),
-        latents=shelf.latents[number].astype(np.float32),
+        latents=retrieval_index.latents[number].astype(np.float32),
         inputs=network.inputs[place],
         answers=plant.answers[:QUERIES],
         base_features=network.base_features[plant.rows[:QUERIES]],
@@ -139,7 +139,7 @@ def logits(zoo: Zoo, episode: NetworkEpisode, network: Settled, *, on_base: bool
         network: Its rows and trunk.
         on_base: The base's trunk is put under the rows instead.
     """
-    unit = zoo.knowledge.bridge.scale / ROW_UNIT
+    unit = zoo.fitted_priors.regression.scale / ROW_UNIT
     rows = network.rows
     if on_base:
         features = torch.from_numpy(episode.base_features)

@@ -30,8 +30,8 @@ from wg_server.generator.heads.generate import (
     Generated,
     GeneratedCandidate,
     Generator,
-    Memory,
     Report,
+    SiteRelease,
     Source,
     read_releases,
 )
@@ -44,7 +44,12 @@ from wg_server.generator.networks.condition import (
     settled,
 )
 from wg_server.generator.networks.denoiser import Weights, collate
-from wg_server.generator.networks.package import PACKAGE_LIMIT, NetworkParts, Stock, unpack
+from wg_server.generator.networks.package import (
+    PACKAGE_LIMIT,
+    ArchitectureBundle,
+    NetworkParts,
+    unpack,
+)
 
 LENGTH_BOUND = 20.0
 """Longest head row or part latent of a generated network, in the zoo's typical lengths."""
@@ -91,7 +96,7 @@ def generate_networks(
     generator: NetworkGenerator,
     architecture: str,
     own: NoisyStatistics | None,
-    memory: Sequence[Memory],
+    memory: Sequence[SiteRelease],
     labels: tuple[str, ...],
     *,
     samples: int,
@@ -113,17 +118,19 @@ def generate_networks(
         DataError: No labels, or statistics of another encoder.
         VerificationError: Weights came out that are not finite, or out of bounds.
     """
-    stocks = generator.parts.stocks
-    if architecture not in stocks:
+    bundles = generator.parts.bundles
+    if architecture not in bundles:
         raise ConfigError(
-            f"architecture {architecture!r}: the generator has {', '.join(sorted(stocks))}"
+            f"architecture {architecture!r}: the generator has {', '.join(sorted(bundles))}"
         )
-    stock = stocks[architecture]
+    bundle = bundles[architecture]
     evidence = read_releases(generator.heads.parts, own, memory, labels)
-    condition, _ = network_condition(stock.knowledge, evidence.condition, evidence.guess, labels)
-    number = sorted(stocks).index(architecture)
+    condition, _ = network_condition(
+        bundle.fitted_priors, evidence.condition, evidence.estimate, labels
+    )
+    number = sorted(bundles).index(architecture)
     denoiser, count = generator.parts.denoiser, max(samples, 1)
-    parts, config = stock.decoder.codec.parts, denoiser.config
+    parts, config = bundle.decoder.codec.parts, denoiser.config
     with torch.inference_mode():
         one = sampler.deterministic(denoiser, collate([condition], [number], config))
         noise = sampler.named_noise(labels, parts, config, count, seed)
@@ -137,7 +144,7 @@ def generate_networks(
     mean = drawn.rows.mean(dim=0), drawn.latents.mean(dim=0)
     found: list[tuple[str, Source, Settled]] = [("network", "network", settled(condition, *single))]
     if condition.other is not None:
-        otherwise = replace(condition, kin=condition.other)
+        otherwise = replace(condition, family_match=condition.other)
         found.append(("network-other-view", "network", settled(otherwise, *single)))
     found.append(("sample-mean", "diffusion", settled(condition, *mean)))
     found.append(("closed-form", "closed-form", Settled(bridged, nothing)))
@@ -149,9 +156,9 @@ def generate_networks(
     found.append(("retrieval", "retrieval", Settled(retrieved, latents)))
     found.append(("base", "base", Settled(torch.zeros_like(bridged), nothing)))
     candidates = tuple(
-        _candidate(architecture, stock, condition, *candidate) for candidate in found
+        _candidate(architecture, bundle, condition, *candidate) for candidate in found
     )
-    diversity = _diversity(stock, drawn)
+    diversity = _diversity(bundle, drawn)
     alarms = list(evidence.alarms)
     if samples > 1 and diversity < 1e-3:
         alarms.append(COLLAPSED)
@@ -160,7 +167,7 @@ def generate_networks(
 
 def _candidate(
     architecture: str,
-    stock: Stock,
+    bundle: ArchitectureBundle,
     condition: NetworkCondition,
     name: str,
     source: Source,
@@ -178,22 +185,22 @@ def _candidate(
             f"generator: candidate {name} is {longest:.3g} times as long as the zoo's networks, at"
             f" most {LENGTH_BOUND} is allowed"
         )
-    unit = stock.knowledge.bridge.scale / ROW_UNIT
+    unit = bundle.fitted_priors.regression.scale / ROW_UNIT
     weight = (rows[:, :-1] * unit).astype(np.float32)
     bias = (rows[:, -1] * unit - weight @ condition.centre).astype(np.float32)
-    tensors = whole_networks.own(architecture, stock.decoder.trunk(network.latents, network.more))
+    tensors = whole_networks.own(architecture, bundle.decoder.trunk(network.latents, network.more))
     tensors |= {HEAD_WEIGHT: weight, HEAD_BIAS: bias}
     registry.check_tensors(architecture, tensors, len(rows), weight.shape[1])
-    return GeneratedCandidate(name, source, tensors, novelty(stock, latents))
+    return GeneratedCandidate(name, source, tensors, novelty(bundle, latents))
 
 
-def novelty(stock: Stock, latents: NDArray[np.floating]) -> float:
+def novelty(bundle: ArchitectureBundle, latents: NDArray[np.floating]) -> float:
     """Distance of latents ``[P, l]`` to the nearest zoo network's, over the zoo's own median."""
-    known, elsewhere = stock.knowledge.shelf.latents, stock.knowledge.elsewhere
+    known, elsewhere = bundle.fitted_priors.retrieval_index.latents, bundle.fitted_priors.elsewhere
     if elsewhere is not None:
         known = np.concatenate([known, elsewhere.latents])
     away = np.sqrt(((known - latents) ** 2).sum(axis=(1, 2)))
-    return float(away.min()) / stock.nearest
+    return float(away.min()) / bundle.nearest
 
 
 def median_nearest(latents: NDArray[np.floating]) -> float:
@@ -204,8 +211,8 @@ def median_nearest(latents: NDArray[np.floating]) -> float:
     return max(float(np.median(away.min(axis=1))), 1e-6) if len(flat) > 1 else 1.0
 
 
-def _diversity(stock: Stock, drawn: Weights) -> float:
+def _diversity(bundle: ArchitectureBundle, drawn: Weights) -> float:
     """Mean distance between samples' trunks, over the zoo's median between neighbours."""
     flat = drawn.latents.flatten(1).numpy()
     pairs = [np.linalg.norm(a - b) for i, a in enumerate(flat) for b in flat[i + 1 :]]
-    return float(np.mean(pairs)) / stock.nearest if pairs else 0.0
+    return float(np.mean(pairs)) / bundle.nearest if pairs else 0.0

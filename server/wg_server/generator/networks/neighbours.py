@@ -28,7 +28,7 @@ _STEPS = 127
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shelf:
+class RetrievalIndex:
     """What retrieval keeps of one architecture's networks. E entries, R classes of all of them.
 
     Attributes:
@@ -98,7 +98,7 @@ class Found:
         return self.rows[:count].mean(axis=0), self.latents[:count].mean(axis=0)
 
 
-def shelve(networks: Sequence[ZooNetwork], codec: Codec) -> Shelf:
+def build_index(networks: Sequence[ZooNetwork], codec: Codec) -> RetrievalIndex:
     """Collect networks, their latents and what these lose."""
     deviations, centres, left, units = [], [], [], []
     latents = np.stack([codec.encode(network.tokens) for network in networks])
@@ -112,7 +112,7 @@ def shelve(networks: Sequence[ZooNetwork], codec: Codec) -> Shelf:
         centres.append(centre)
         deviations.append(away)
     sizes = [len(part) for part in deviations]
-    return Shelf(
+    return RetrievalIndex(
         deviations=np.concatenate(deviations),
         rows=np.concatenate([network.rows for network in networks]).astype(np.float64),
         entry=np.repeat(np.arange(len(networks)), sizes),
@@ -129,9 +129,9 @@ def shelve(networks: Sequence[ZooNetwork], codec: Codec) -> Shelf:
 
 
 def find(
-    shelf: Shelf,
+    retrieval_index: RetrievalIndex,
     priors: Priors,
-    guess: Prediction,
+    estimate: Prediction,
     labels: Sequence[str],
     *,
     count: int,
@@ -140,31 +140,35 @@ def find(
     """The most similar entries.
 
     Args:
-        shelf: Where to look.
+        retrieval_index: Where to look.
         priors: For the metric.
-        guess: T-BLUP's prediction for the plant.
+        estimate: T-BLUP's prediction for the plant.
         labels: The plant's class names, K.
         count: Number M wanted.
         without: Numbers of entries that may not be found, for training and tests.
     """
     values, vectors = np.linalg.eigh(priors.whitener)
     root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
-    likeness = _unit(guess.deviations @ root) @ _unit(shelf.deviations @ root).T  # [K, R]
-    same = np.array([[one == two for two in shelf.names] for one in labels])
+    likeness = (
+        _unit(estimate.deviations @ root) @ _unit(retrieval_index.deviations @ root).T
+    )  # [K, R]
+    same = np.array([[one == two for two in retrieval_index.names] for one in labels])
     likeness = likeness + _NAME_BONUS * same
-    entries = len(shelf.centres)
-    best = np.maximum.reduceat(likeness, shelf.starts, axis=1)  # [K, E]
-    away = _unit((guess.centre @ root)[None]) @ _unit(shelf.centres @ root).T
+    entries = len(retrieval_index.centres)
+    best = np.maximum.reduceat(likeness, retrieval_index.starts, axis=1)  # [K, E]
+    away = _unit((estimate.centre @ root)[None]) @ _unit(retrieval_index.centres @ root).T
     total = best.mean(axis=0) + _DOMAIN * away[0]
     total[list(without)] = -np.inf
     order = np.argsort(-total, kind="stable")[: min(count, entries - len(without))]
     rows, matched = [], []
     for number in order:
-        mine = np.flatnonzero(shelf.entry == number)
+        mine = np.flatnonzero(retrieval_index.entry == number)
         chosen = likeness[:, mine].argmax(axis=1)
-        rows.append(shelf.rows[mine[chosen]])
+        rows.append(retrieval_index.rows[mine[chosen]])
         matched.append(likeness[np.arange(len(labels)), mine[chosen]])
-    return Found(order, total[order], np.array(matched), np.array(rows), shelf.latents[order])
+    return Found(
+        order, total[order], np.array(matched), np.array(rows), retrieval_index.latents[order]
+    )
 
 
 def _unit(rows: Floats) -> Floats:

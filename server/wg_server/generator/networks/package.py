@@ -22,12 +22,12 @@ from wg_common.errors import DecodeError
 from wg_common.nets import network, registry
 from wg_common.wire import canonical
 from wg_server.generator.families import match
-from wg_server.generator.networks.bridge import Bridge
 from wg_server.generator.networks.codec import Codec, read_layer_codec
-from wg_server.generator.networks.condition import NetworkKnowledge
+from wg_server.generator.networks.condition import NetworkPriors
 from wg_server.generator.networks.decoder import Decoder
 from wg_server.generator.networks.denoiser import NetworkDenoiser, NetworkDenoiserConfig
-from wg_server.generator.networks.neighbours import Shelf
+from wg_server.generator.networks.feature_regression import FeatureRegression
+from wg_server.generator.networks.neighbours import RetrievalIndex
 from wg_server.generator.networks.vae import read_vae_codec
 from wg_server.generator.networks.weight_plan import weight_plan
 from wg_server.generator.prior.blup import Priors
@@ -38,16 +38,16 @@ PACKAGE_LIMIT = 2 << 30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Stock:
+class ArchitectureBundle:
     """What the generator has of one architecture.
 
     Attributes:
-        knowledge: For conditions.
+        fitted_priors: For conditions.
         decoder: From latents to networks.
         nearest: Median distance of a zoo network to its nearest other, in latents.
     """
 
-    knowledge: NetworkKnowledge
+    fitted_priors: NetworkPriors
     decoder: Decoder
     nearest: float
 
@@ -60,40 +60,43 @@ class NetworkParts:
         heads: Id of the generator of heads.
         weight_plan: Name of the plan.
         denoiser: The moving average.
-        stocks: By architecture.
+        bundles: By architecture.
     """
 
     heads: str
     weight_plan: str
     denoiser: NetworkDenoiser
-    stocks: Mapping[str, Stock]
+    bundles: Mapping[str, ArchitectureBundle]
 
 
 def pack(parts: NetworkParts) -> bytes:
     """The package's bytes."""
     tensors = {f"denoiser.{k}": v for k, v in parts.denoiser.state_dict().items()}
-    stocks: dict[str, Any] = {}
-    for name, stock in parts.stocks.items():
-        bridge, shelf = stock.knowledge.bridge, stock.knowledge.shelf
-        arrays = {f"base.{k}": v for k, v in stock.decoder.base.items()}
-        arrays |= {f"bridge.{k}": getattr(bridge, k) for k in _BRIDGE}
-        arrays |= _shelf_arrays(_SHELF, shelf)
-        if stock.knowledge.elsewhere is not None:
-            arrays |= _shelf_arrays(_ELSEWHERE, stock.knowledge.elsewhere)
+    bundles: dict[str, Any] = {}
+    for name, bundle in parts.bundles.items():
+        regression, retrieval_index = (
+            bundle.fitted_priors.regression,
+            bundle.fitted_priors.retrieval_index,
+        )
+        arrays = {f"base.{k}": v for k, v in bundle.decoder.base.items()}
+        arrays |= {f"bridge.{k}": getattr(regression, k) for k in _REGRESSION}
+        arrays |= _index_arrays(_INDEX, retrieval_index)
+        if bundle.fitted_priors.elsewhere is not None:
+            arrays |= _index_arrays(_ELSEWHERE, bundle.fitted_priors.elsewhere)
         tensors |= {
             f"{name}/{k}": torch.from_numpy(np.ascontiguousarray(v)) for k, v in arrays.items()
         }
-        codec = stock.decoder.codec
+        codec = bundle.decoder.codec
         tensors |= {f"{name}/codec.{k}": v for k, v in codec.tensors().items()}
-        stocks[name] = {
+        bundles[name] = {
             "codec": codec.kind,
-            "scale": repr(bridge.scale),
-            "trust": repr(stock.knowledge.trust),
-            "nearest": repr(stock.nearest),
-            **_shelf_names(shelf),
+            "scale": repr(regression.scale),
+            "trust": repr(bundle.fitted_priors.trust),
+            "nearest": repr(bundle.nearest),
+            **_index_names(retrieval_index),
         }
-        if stock.knowledge.elsewhere is not None:
-            stocks[name][_ELSEWHERE] = _shelf_names(stock.knowledge.elsewhere)
+        if bundle.fitted_priors.elsewhere is not None:
+            bundles[name][_ELSEWHERE] = _index_names(bundle.fitted_priors.elsewhere)
     config = parts.denoiser.config
     document = {
         "format": FORMAT,
@@ -101,7 +104,7 @@ def pack(parts: NetworkParts) -> bytes:
         "heads": parts.heads,
         "weight_plan": parts.weight_plan,
         "config": {k: getattr(config, k) for k in _CONFIG},
-        "stocks": stocks,
+        "stocks": bundles,
     }
     return safetensors.torch.save(
         {k: v.contiguous() for k, v in tensors.items()},
@@ -136,11 +139,11 @@ def unpack(data: bytes, priors: Priors) -> NetworkParts:
         denoiser = NetworkDenoiser(config)
         denoiser.load_state_dict(_under(tensors, "denoiser."))
         plan = str(document["weight_plan"])
-        stocks = {
-            name: _stock(name, plan, _under(tensors, f"{name}/"), row, priors)
+        bundles = {
+            name: _bundle(name, plan, _under(tensors, f"{name}/"), row, priors)
             for name, row in sorted(document["stocks"].items())
         }
-        return NetworkParts(str(document["heads"]), plan, denoiser.eval(), stocks)
+        return NetworkParts(str(document["heads"]), plan, denoiser.eval(), bundles)
     except (
         safetensors.SafetensorError,
         AttributeError,
@@ -152,9 +155,9 @@ def unpack(data: bytes, priors: Priors) -> NetworkParts:
         raise DecodeError(f"networks: not a package of networks: {error}") from error
 
 
-def _stock(
+def _bundle(
     name: str, plan: str, tensors: dict[str, Tensor], row: dict[str, Any], priors: Priors
-) -> Stock:
+) -> ArchitectureBundle:
     wanted = weight_plan(name, registry.known(name).widest(plan))
     base = {k: v.numpy() for k, v in _under(tensors, "base.").items()}
     if {k: v.shape for k, v in base.items()} != network.trunk_shapes(name):
@@ -164,50 +167,67 @@ def _stock(
         [part.size for part in wanted.parts],
         _under(tensors, "codec."),
     )
-    bridge = Bridge(
-        **{k: tensors[f"bridge.{k}"].numpy() for k in _BRIDGE}, scale=float(row["scale"])
+    regression = FeatureRegression(
+        **{k: tensors[f"bridge.{k}"].numpy() for k in _REGRESSION}, scale=float(row["scale"])
     )
     sizes = [part.size for part in wanted.parts]
-    shelf = _shelf(_under(tensors, f"{_SHELF}."), row, sizes, name)
+    retrieval_index = _retrieval_index(_under(tensors, f"{_INDEX}."), row, sizes, name)
     elsewhere = None
     if _ELSEWHERE in row:
-        elsewhere = _shelf(_under(tensors, f"{_ELSEWHERE}."), row[_ELSEWHERE], sizes, name)
-        classes = shelf.classes()
+        elsewhere = _retrieval_index(
+            _under(tensors, f"{_ELSEWHERE}."), row[_ELSEWHERE], sizes, name
+        )
+        classes = retrieval_index.classes()
         if any(classes.get(key) != names for key, names in elsewhere.classes().items()):
             raise DecodeError(f"networks: the two shelves of {name} do not hold together")
     trust = float(row["trust"])
     if not 0 <= trust <= 1:
         raise DecodeError(f"networks: {name} trusts neighbours by {trust}, expected 0 to 1")
-    return Stock(
-        NetworkKnowledge(priors, bridge, shelf, match.measure(shelf, priors), trust, elsewhere),
+    return ArchitectureBundle(
+        NetworkPriors(
+            priors,
+            regression,
+            retrieval_index,
+            match.measure(retrieval_index, priors),
+            trust,
+            elsewhere,
+        ),
         Decoder(wanted, codec, base),
         float(row["nearest"]),
     )
 
 
-def _shelf_arrays(prefix: str, shelf: Shelf) -> dict[str, NDArray[Any]]:
-    return {f"{prefix}.{k}": getattr(shelf, k) for k in _ARRAYS}
+def _index_arrays(prefix: str, retrieval_index: RetrievalIndex) -> dict[str, NDArray[Any]]:
+    return {f"{prefix}.{k}": getattr(retrieval_index, k) for k in _ARRAYS}
 
 
-def _shelf_names(shelf: Shelf) -> dict[str, list[str]]:
-    return {k: list(getattr(shelf, k)) for k in _NAMES}
+def _index_names(retrieval_index: RetrievalIndex) -> dict[str, list[str]]:
+    return {k: list(getattr(retrieval_index, k)) for k in _NAMES}
 
 
-def _shelf(tensors: dict[str, Tensor], row: dict[str, Any], sizes: list[int], name: str) -> Shelf:
+def _retrieval_index(
+    tensors: dict[str, Tensor], row: dict[str, Any], sizes: list[int], name: str
+) -> RetrievalIndex:
     parts: dict[str, Any] = {k: tensors[k].numpy() for k in _ARRAYS}
     parts |= {k: tuple(map(str, row[k])) for k in _NAMES}
-    shelf = Shelf(**parts)
-    entries = len(shelf.latents)
+    retrieval_index = RetrievalIndex(**parts)
+    entries = len(retrieval_index.latents)
     if (
-        shelf.left.shape != (entries, sum(sizes))
-        or shelf.sizes.tolist() != sizes
-        or not len(shelf.names) == len(shelf.entry) == len(shelf.rows) == len(shelf.deviations)
-        or not len(shelf.families) == len(shelf.keys) == len(shelf.centres) == entries
-        or not np.array_equal(np.unique(shelf.entry), np.arange(entries))
-        or (np.diff(shelf.entry) < 0).any()
+        retrieval_index.left.shape != (entries, sum(sizes))
+        or retrieval_index.sizes.tolist() != sizes
+        or not len(retrieval_index.names)
+        == len(retrieval_index.entry)
+        == len(retrieval_index.rows)
+        == len(retrieval_index.deviations)
+        or not len(retrieval_index.families)
+        == len(retrieval_index.keys)
+        == len(retrieval_index.centres)
+        == entries
+        or not np.array_equal(np.unique(retrieval_index.entry), np.arange(entries))
+        or (np.diff(retrieval_index.entry) < 0).any()
     ):
         raise DecodeError(f"networks: the shelf of {name} does not hold together")
-    return shelf
+    return retrieval_index
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -218,8 +238,8 @@ _CODECS: Mapping[str, Callable[[Sequence[str], Sequence[int], Mapping[str, Tenso
     "pca": read_layer_codec,
     "vae": read_vae_codec,
 }
-_BRIDGE = ("deviations", "centre", "whitener")
-_SHELF, _ELSEWHERE = "shelf", "elsewhere"
+_REGRESSION = ("deviations", "centre", "whitener")
+_INDEX, _ELSEWHERE = "shelf", "elsewhere"
 _NAMES = ("names", "families", "keys")
 _ARRAYS = ("deviations", "rows", "entry", "centres", "origins", "latents", "left", "units", "sizes")
 _CONFIG = ("dimension", "parts", "latent", "architectures", "row", "width", "depth", "heads")

@@ -80,40 +80,40 @@ def fit(
         The best moving average, in evaluation mode, and figures of the training; both of use on
         the first rank alone.
     """
-    shelves = [zoo.knowledge.shelf for zoo in zoos.values()]
+    indexes = [zoo.fitted_priors.retrieval_index for zoo in zoos.values()]
     model = NetworkDenoiser(
         NetworkDenoiserConfig(
-            dimension=shelves[0].deviations.shape[1],
-            parts=max(shelf.latents.shape[1] for shelf in shelves),
-            latent=shelves[0].latents.shape[2],
+            dimension=indexes[0].deviations.shape[1],
+            parts=max(retrieval_index.latents.shape[1] for retrieval_index in indexes),
+            latent=indexes[0].latents.shape[2],
             architectures=len(zoos),
-            row=max(shelf.rows.shape[1] for shelf in shelves),
+            row=max(retrieval_index.rows.shape[1] for retrieval_index in indexes),
             width=plan.width,
             depth=plan.depth,
         )
     )
     model.draw(torch.Generator().manual_seed(seed))
     model.to(how.device)
-    ranks, means = how.ranks, how.name()
+    process_group, means = how.process_group, how.name()
     there = moved(zoos, how)
     optimiser = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, weight_decay=0.02)
     average = {k: v.detach().clone() for k, v in model.state_dict().items()}
     best = {k: v.clone() for k, v in average.items()}
     states = {"average": average, "best": best}
-    place = checkpoint.load(path, identity, model, states, optimiser, ranks)
+    place = checkpoint.load(path, identity, model, states, optimiser, process_group)
     rng = np.random.default_rng((seed, 44))
     fixed = [
         draw(plants[1], zoos, families[1], rng, SCENARIO)
-        for _ in range(plan.episodes if ranks.first else 0)
+        for _ in range(plan.episodes if process_group.first else 0)
     ]
     watch = NetworkDenoiser(model.config).eval().to(how.device)
     started = time.monotonic() - place.seconds
-    if ranks.first and place.step == 0:
+    if process_group.first and place.step == 0:
         watch.load_state_dict(average)
         place.best, right = validate(watch, there, fixed)
         progress(0, f"skeletons {right:.3f} on left-out families")
     while place.step < plan.steps and place.stale < plan.patience:
-        numbers = ranks.share(plan.batch)
+        numbers = process_group.share(plan.batch)
         rngs = [np.random.default_rng((seed, 45, place.step, number)) for number in numbers]
         episodes = [draw(plants[0], zoos, families[0], rng, SCENARIO) for rng in rngs]
         rate = plan.learning_rate * min(1.0, (place.step + 1) / 50)
@@ -122,16 +122,16 @@ def fit(
         optimiser.zero_grad(set_to_none=True)
         value = loss(model, there, episodes, plan, rngs, how)
         value.backward()  # type: ignore[no-untyped-call]
-        ranks.add_gradients(list(model.parameters()))
+        process_group.add_gradients(list(model.parameters()))
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         place.done(means)
         decay = min(plan.average, (1 + place.step) / (10 + place.step))
-        for name, tensor in model.state_dict().items() if ranks.first else ():
+        for name, tensor in model.state_dict().items() if process_group.first else ():
             average[name].lerp_(tensor, 1 - decay)
         if place.step % plan.evaluate_every and place.step != plan.steps:
             continue
-        if ranks.first:
+        if process_group.first:
             watch.load_state_dict(average)
             lost, right = validate(watch, there, fixed)
             place.stale += 1
@@ -141,10 +141,10 @@ def fit(
             place.seconds = time.monotonic() - started
             checkpoint.save(path, identity, place, model, states, optimiser)
             progress(place.step, f"{right:.3f} on left-out families")
-        place.stale = int(ranks.from_first(b"%d" % place.stale))
+        place.stale = int(process_group.from_first(b"%d" % place.stale))
     model.load_state_dict(best)
     model.eval().cpu()
-    if not ranks.first:
+    if not process_group.first:
         return model, {}
     model.gate.fill_(_gate(model, zoos, fixed))
     figures = {
@@ -196,7 +196,7 @@ def loss(
     Returns:
         This rank's part: the sum over ranks is the step's loss.
     """
-    numbers = how.ranks.share(plan.batch)
+    numbers = how.process_group.share(plan.batch)
     names = sorted(zoos)
     batch = collate(
         [e.condition for e in episodes],

@@ -217,12 +217,12 @@ def _wandering(priors: Priors, others: Sequence[SiteEvidence], found: Means) -> 
     return np.asarray(rows.T @ np.linalg.solve(inner, rows), dtype=np.float64)
 
 
-def confidence(priors: Priors, guess: Prediction) -> float:
+def confidence(priors: Priors, estimate: Prediction) -> float:
     """How much the evidence says of the classes: 0 is nothing, 1 is all.
 
     The root of the share of the prior variance of class deviations that the evidence explains. A
     head is scaled by it, so that weights made from nothing prefer no class.
     """
     prior = float(priors.between.mean()) * (1 + SITE_RATIO)
-    explained = 1 - float(guess.variance.mean()) / prior
+    explained = 1 - float(estimate.variance.mean()) / prior
     return float(np.sqrt(min(max(explained, 0.0), 1.0)))

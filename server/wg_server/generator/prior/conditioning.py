@@ -17,7 +17,7 @@ from wg_common.inference.posterior import SiteEvidence
 from wg_server.generator.prior import blup
 from wg_server.generator.prior import retrieval as zoo_memory
 from wg_server.generator.prior.blup import Prediction
-from wg_server.generator.prior.fitted import Knowledge
+from wg_server.generator.prior.fitted import FittedPriors
 
 Array = NDArray[np.float32]
 
@@ -61,28 +61,30 @@ class Condition:
     domain_scalars: Array
 
 
-def condition(knowledge: Knowledge, sites: Sequence[SiteEvidence]) -> tuple[Condition, Prediction]:
+def condition(
+    fitted_priors: FittedPriors, sites: Sequence[SiteEvidence]
+) -> tuple[Condition, Prediction]:
     """Turn evidence into tokens; the first site is the one that weights are made for."""
-    priors = knowledge.priors
-    guess = blup.predict(priors, sites)
-    weight, bias = blend(knowledge, guess)
-    d = len(guess.centre)
+    priors = fitted_priors.priors
+    estimate = blup.predict(priors, sites)
+    weight, bias = blend(fitted_priors, estimate)
+    d = len(estimate.centre)
     energy = float(priors.between.mean())
     unit = 1 / np.sqrt(energy * d)
     own, others = sites[0], sites[1:]
     keep = _keep(own, energy, d)
     class_vectors = np.stack(
         [
-            guess.deviations * unit,
-            guess.weight,
+            estimate.deviations * unit,
+            estimate.weight,
             weight,
-            (own.means - guess.centre) * (keep * unit)[:, None],
+            (own.means - estimate.centre) * (keep * unit)[:, None],
         ],
         axis=1,
     )
     class_scalars = np.stack(
         [
-            _log(guess.variance / energy),
+            _log(estimate.variance / energy),
             keep,
             own.present,
             _log(own.noise / energy) * own.present,
@@ -90,25 +92,25 @@ def condition(knowledge: Knowledge, sites: Sequence[SiteEvidence]) -> tuple[Cond
         ],
         axis=1,
     )
-    memory_vectors = np.zeros((len(others), len(guess.bias), MEMORY_VECTORS, d))
-    memory_scalars = np.zeros((len(others), len(guess.bias), MEMORY_SCALARS))
-    memory_mask = np.zeros((len(others), len(guess.bias)), dtype=bool)
+    memory_vectors = np.zeros((len(others), len(estimate.bias), MEMORY_VECTORS, d))
+    memory_scalars = np.zeros((len(others), len(estimate.bias), MEMORY_SCALARS))
+    memory_mask = np.zeros((len(others), len(estimate.bias)), dtype=bool)
     for row, site in enumerate(others):
         keep = _keep(site, energy, d)
         centre = _centre(site)
         memory_vectors[row, :, 0] = (site.means - centre) * (keep * unit)[:, None]
-        memory_vectors[row, :, 1] = (centre - guess.centre) * unit
+        memory_vectors[row, :, 1] = (centre - estimate.centre) * unit
         memory_scalars[row] = np.stack(
             [keep, site.present, _log(site.noise / energy), np.log(site.counts) / 3], axis=1
         )
         memory_mask[row] = site.present > 1e-3
-    domain_vectors = np.stack([guess.centre, *(_centre(site) for site in others)])[:, None]
+    domain_vectors = np.stack([estimate.centre, *(_centre(site) for site in others)])[:, None]
     domain_scalars = np.stack([_domain_scalars(site, energy) for site in sites])
     return (
         Condition(
             weight=_single(weight),
             bias=_single(bias),
-            centre=_single(guess.centre),
+            centre=_single(estimate.centre),
             class_vectors=_single(class_vectors),
             class_scalars=_single(class_scalars),
             memory_vectors=_single(memory_vectors),
@@ -117,12 +119,12 @@ def condition(knowledge: Knowledge, sites: Sequence[SiteEvidence]) -> tuple[Cond
             domain_vectors=_single(domain_vectors),
             domain_scalars=_single(domain_scalars),
         ),
-        guess,
+        estimate,
     )
 
 
 def blend(
-    knowledge: Knowledge, guess: Prediction
+    fitted_priors: FittedPriors, estimate: Prediction
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The skeleton: T-BLUP, and to a share the mean of the nearest zoo rows of each class.
 
@@ -133,10 +135,10 @@ def blend(
         Weight ``[K, d]``, centred, mean length 1, and bias ``[K]`` of ``features - centre``.
     """
     near = zoo_memory.retrieve(
-        knowledge.memory, knowledge.priors, guess.deviations, zoo_memory.NEIGHBOURS
+        fitted_priors.memory, fitted_priors.priors, estimate.deviations, zoo_memory.NEIGHBOURS
     )
-    weight = (1 - ZOO_SHARE) * guess.weight + ZOO_SHARE * near[0]
-    bias = (1 - ZOO_SHARE) * guess.bias + ZOO_SHARE * near[1]
+    weight = (1 - ZOO_SHARE) * estimate.weight + ZOO_SHARE * near[0]
+    bias = (1 - ZOO_SHARE) * estimate.bias + ZOO_SHARE * near[1]
     size = float(np.sqrt(np.mean(np.sum(weight**2, axis=1)))) + 1e-12
     return weight / size, bias / size
 

@@ -12,27 +12,27 @@ from dataclasses import dataclass
 from wg_server.generator.prior import blup
 from wg_server.generator.prior import retrieval as memory
 from wg_server.generator.prior.blup import Priors
-from wg_server.generator.prior.retrieval import Memory
+from wg_server.generator.prior.retrieval import ZooIndex
 from wg_server.generator.prior.zoo_tasks import ZooTask
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Knowledge:
+class FittedPriors:
     """Priors and zoo rows of the same families."""
 
     priors: Priors
-    memory: Memory
+    memory: ZooIndex
 
 
-def fit_knowledge(tasks: Sequence[ZooTask]) -> Knowledge:
+def fit_public_priors(tasks: Sequence[ZooTask]) -> FittedPriors:
     """Everything that is known from some tasks."""
     priors = blup.fit_priors([t.features for t in tasks], [t.y for t in tasks])
-    return Knowledge(priors, memory.remember(tasks))
+    return FittedPriors(priors, memory.remember(tasks))
 
 
 def crossfit(
     tasks: Sequence[ZooTask], families: Sequence[str], folds: int
-) -> tuple[dict[str, Knowledge], Knowledge]:
+) -> tuple[dict[str, FittedPriors], FittedPriors]:
     """Knowledge for each family that has not seen it, and knowledge from them all.
 
     Args:
@@ -43,7 +43,7 @@ def crossfit(
     fold_of = {name: number % folds for number, name in enumerate(families)}
     chosen = [task for task in tasks if task.family in fold_of]
     crossed = [
-        fit_knowledge([task for task in chosen if fold_of[task.family] != fold])
+        fit_public_priors([task for task in chosen if fold_of[task.family] != fold])
         for fold in range(folds)
     ]
-    return {name: crossed[fold] for name, fold in fold_of.items()}, fit_knowledge(chosen)
+    return {name: crossed[fold] for name, fold in fold_of.items()}, fit_public_priors(chosen)

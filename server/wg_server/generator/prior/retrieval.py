@@ -26,7 +26,7 @@ _TEMPERATURE = 0.05
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Memory:
+class ZooIndex:
     """What the generator keeps of its zoo.
 
     Attributes:
@@ -48,7 +48,7 @@ class Memory:
     nearest: float
 
 
-def remember(tasks: Sequence[ZooTask]) -> Memory:
+def remember(tasks: Sequence[ZooTask]) -> ZooIndex:
     """Collect a zoo's heads and class deviations. ``nearest`` is left at 1: see ``measured``."""
     rows, weights, biases, number = [], [], [], []
     d = tasks[0].features.shape[1]
@@ -66,7 +66,7 @@ def remember(tasks: Sequence[ZooTask]) -> Memory:
         rest = task.features - centre
         second += rest.T @ rest / len(rest) / len(tasks)
     norms = [np.linalg.norm(w @ second @ w.T) for w in weights]
-    return Memory(
+    return ZooIndex(
         rows=_tensor(np.concatenate(rows)),
         weights=_tensor(np.concatenate(weights)),
         biases=_tensor(np.concatenate(biases)),
@@ -77,25 +77,25 @@ def remember(tasks: Sequence[ZooTask]) -> Memory:
     )
 
 
-def measured(memory: Memory) -> Memory:
+def measured(memory: ZooIndex) -> ZooIndex:
     """The memory with the median distance of its tasks to their nearest other task."""
     weights, task = memory.weights.numpy(), memory.task.numpy()
     found = [_distances(memory, weights[task == i], skip=i).min() for i in range(len(memory.norms))]
     return replace(memory, nearest=max(float(np.median(found)), 1e-6))
 
 
-def novelty(memory: Memory, weight: NDArray[np.floating]) -> float:
+def novelty(memory: ZooIndex, weight: NDArray[np.floating]) -> float:
     """Distance of a head ``[K, d]`` to the nearest zoo entry, over the zoo's own median."""
     return nearest(memory, weight) / memory.nearest
 
 
-def nearest(memory: Memory, weight: NDArray[np.floating], skip: int | None = None) -> float:
+def nearest(memory: ZooIndex, weight: NDArray[np.floating], skip: int | None = None) -> float:
     """Distance of a head ``[K, d]`` to the nearest zoo entry, entry ``skip`` apart."""
     return float(_distances(memory, weight, skip).min())
 
 
 def retrieve(
-    memory: Memory, priors: Priors, deviations: NDArray[np.floating], neighbours: int = 5
+    memory: ZooIndex, priors: Priors, deviations: NDArray[np.floating], neighbours: int = 5
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """A head from the zoo rows whose class deviations are nearest, class by class.
 
@@ -134,7 +134,7 @@ def distance(
 
 
 def _distances(
-    memory: Memory, weight: NDArray[np.floating], skip: int | None = None
+    memory: ZooIndex, weight: NDArray[np.floating], skip: int | None = None
 ) -> NDArray[np.float64]:
     """Distance to each task, ``[T]``."""
     second = memory.second.numpy().astype(np.float64)

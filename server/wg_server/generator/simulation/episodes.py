@@ -21,7 +21,7 @@ from wg_common.privacy.simulate import simulate_statistics
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_server.generator.prior.blup import Prediction
 from wg_server.generator.prior.conditioning import Condition, condition
-from wg_server.generator.prior.fitted import Knowledge
+from wg_server.generator.prior.fitted import FittedPriors
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.prior.zoo_tasks import ZooTask
 
@@ -43,8 +43,8 @@ class Scenario:
         unlabelled: Share of episodes in which it has no labels at all.
         silent: Share of episodes in which it has released nothing.
         sisters: Largest number of sister sites with releases.
-        sister_shots: Labels of a class at a sister; None draws a number.
-        strangers: Probability of a release of another family under the same label names.
+        same_family_shots: Labels of a class at a sister; None draws a number.
+        out_of_family: Probability of a release of another family under the same label names.
     """
 
     epsilon: float | None = None
@@ -53,8 +53,8 @@ class Scenario:
     unlabelled: float = 0.1
     silent: float = 0.1
     sisters: int = 3
-    sister_shots: int | None = None
-    strangers: float = 0.15
+    same_family_shots: int | None = None
+    out_of_family: float = 0.15
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +63,7 @@ class Episode:
 
     Attributes:
         condition: Tokens of the evidence.
-        guess: T-BLUP's prediction.
+        estimate: T-BLUP's prediction.
         target_weight: Rows of the zoo's trained head, centred, mean length 1, ``[K, d]``.
         target_bias: Its bias of ``features - centre``, ``[K]``.
         queries: Features of held-out records, ``[q, d]``.
@@ -78,7 +78,7 @@ class Episode:
     """
 
     condition: Condition
-    guess: Prediction
+    estimate: Prediction
     target_weight: NDArray[np.float32]
     target_bias: NDArray[np.float32]
     queries: NDArray[np.float32]
@@ -98,15 +98,15 @@ class Plants:
     def __init__(
         self,
         tasks: Sequence[ZooTask],
-        knowledge: Mapping[str, Knowledge],
+        fitted_priors: Mapping[str, FittedPriors],
         encoder: str,
         radius: float,
     ) -> None:
         """Keep the tasks of the families named, each with knowledge that is blind to it."""
-        self._knowledge = knowledge
+        self._fitted_priors = fitted_priors
         self._families: dict[str, list[ZooTask]] = {}
         for task in tasks:
-            if task.family in knowledge:
+            if task.family in fitted_priors:
                 self._families.setdefault(task.family, []).append(task)
         self._names = sorted(self._families)
         self._encoder = encoder
@@ -146,21 +146,21 @@ class Plants:
         for index in order[1 : 1 + count]:
             kept = chosen if rng.random() < 0.7 else _drop_some(chosen, rng)
             releases.append(self._release(sites[index], kept, rng, scenario))
-        if rng.random() < scenario.strangers:
-            releases.append(self._stranger(family, labels, rng, scenario))
+        if rng.random() < scenario.out_of_family:
+            releases.append(self._out_of_family(family, labels, rng, scenario))
         evidence = [
             nothing(len(labels), target.features.shape[1])
             if r is None
             else site_evidence(r, labels)
             for r in releases
         ]
-        tokens, guess = condition(self._knowledge[family], evidence)
+        tokens, estimate = condition(self._fitted_priors[family], evidence)
         rows = query[rng.permutation(len(query))[:QUERIES]]
-        weight, bias = normalise(target.weight[chosen], target.bias[chosen], guess.centre)
+        weight, bias = normalise(target.weight[chosen], target.bias[chosen], estimate.centre)
         lookup = {old: new for new, old in enumerate(chosen)}
         return Episode(
             condition=tokens,
-            guess=guess,
+            estimate=estimate,
             target_weight=weight,
             target_bias=bias,
             queries=target.features[rows],
@@ -205,12 +205,12 @@ class Plants:
         names: Sequence[str] | None = None,
     ) -> NoisyStatistics:
         rows = np.flatnonzero(np.isin(task.y, classes))
-        rows = _subset(task.y, rows, _shots(rng, scenario.sister_shots, 5, 200), rng)
+        rows = _subset(task.y, rows, _shots(rng, scenario.same_family_shots, 5, 200), rng)
         y = np.searchsorted(classes, task.y[rows])
         labels = tuple(task.labels[c] for c in classes) if names is None else tuple(names)
         return self._make(task.features[rows], y, labels, rng, scenario.epsilon)
 
-    def _stranger(
+    def _out_of_family(
         self, family: str, labels: tuple[str, ...], rng: np.random.Generator, scenario: Scenario
     ) -> NoisyStatistics:
         others = [name for name in self._names if name != family] or [family]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from wg_common import atomic
 from wg_common.wire import canonical
-from wg_server.generator.training.distributed import ALONE, Ranks
+from wg_server.generator.training.distributed import ALONE, ProcessGroup
 
 log = logging.getLogger(__name__)
 
@@ -85,11 +85,11 @@ def load(
     model: nn.Module,
     states: dict[str, dict[str, Tensor]],
     optimiser: torch.optim.AdamW,
-    ranks: Ranks = ALONE,
+    process_group: ProcessGroup = ALONE,
 ) -> Place:
     """Restore a checkpoint in place, if there is one of this training; the first rank's, on all."""
-    there = ranks.first and path.is_file()
-    data = ranks.from_first(atomic.read_bytes(path, limit=_LIMIT) if there else b"")
+    there = process_group.first and path.is_file()
+    data = process_group.from_first(atomic.read_bytes(path, limit=_LIMIT) if there else b"")
     if not data:
         return Place()
     try:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 
 from wg_common.errors import ConfigError
-from wg_server.generator.training.distributed import ALONE, Ranks, Seat, environment
+from wg_server.generator.training.distributed import ALONE, ProcessGroup, RankInfo, environment
 from wg_server.zoo import devices
 
 if TYPE_CHECKING:
@@ -37,12 +37,12 @@ class Compute:
     Attributes:
         device: Of this process.
         precision: ``fp32`` or ``bf16``.
-        ranks: The processes that train together.
+        process_group: The processes that train together.
     """
 
     device: torch.device
     precision: str = "fp32"
-    ranks: Ranks = ALONE
+    process_group: ProcessGroup = ALONE
 
     def autocast(self) -> AbstractContextManager[object]:
         """For the denoiser's forward pass."""
@@ -55,14 +55,14 @@ class Compute:
         kind = self.device.type
         if kind == "cuda":
             kind = f"cuda ({torch.cuda.get_device_name(self.device)})"
-        world = self.ranks.world
+        world = self.process_group.world
         return f"{kind}, {self.precision}, {world} process{'es' if world > 1 else ''}"
 
 
 CPU = Compute(torch.device("cpu"))
 
 
-def choose_device(name: str, seat: Seat) -> torch.device:
+def choose_device(name: str, rank_info: RankInfo) -> torch.device:
     """This process's device: ranks of one machine take one graphics card each.
 
     Raises:
@@ -72,12 +72,12 @@ def choose_device(name: str, seat: Seat) -> torch.device:
     if kind == "cpu":
         return torch.device("cpu")
     cards = torch.cuda.device_count()
-    if seat.local_world > cards:
+    if rank_info.local_world > cards:
         raise ConfigError(
-            f"device: {seat.local_world} processes on this machine and {cards} graphics cards;"
+            f"device: {rank_info.local_world} processes on this machine and {cards} graphics cards;"
             " each process needs its own"
         )
-    return torch.device("cuda", seat.local_rank)
+    return torch.device("cuda", rank_info.local_rank)
 
 
 def choose_precision(name: str, device: torch.device) -> str:

@@ -41,7 +41,7 @@ _LOOPBACK = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seat:
+class RankInfo:
     """A process's place among those that train together, as its starter gave it.
 
     Attributes:
@@ -73,21 +73,21 @@ class Seat:
                 raise ConfigError(f"{name}: {mine}, expected 0 to {of - 1}")
 
 
-def read_seat(environment: Mapping[str, str]) -> Seat:
+def read_rank_info(environment: Mapping[str, str]) -> RankInfo:
     """The seat that ``torchrun`` describes; one process alone if nothing is said.
 
     Raises:
         ConfigError: A variable is missing or no number; the message names it.
     """
     if "RANK" not in environment and "WORLD_SIZE" not in environment:
-        return Seat()
+        return RankInfo()
     world = _number(environment, "WORLD_SIZE", 1, 1 << 16)
     if world == 1:
-        return Seat()
+        return RankInfo()
     host = environment.get("MASTER_ADDR", "")
     if not host:
         raise ConfigError("MASTER_ADDR: missing; start several processes with torchrun")
-    return Seat(
+    return RankInfo(
         rank=_number(environment, "RANK", 0, world - 1),
         world=world,
         local_rank=_number(environment, "LOCAL_RANK", 0, world - 1),
@@ -115,7 +115,7 @@ def _number(environment: Mapping[str, str], name: str, low: int, high: int) -> i
 
 
 @dataclass(frozen=True, slots=True)
-class Ranks:
+class ProcessGroup:
     """All processes of a training, seen from one of them.
 
     Attributes:
@@ -218,15 +218,15 @@ class Ranks:
             ) from error
 
 
-ALONE = Ranks()
+ALONE = ProcessGroup()
 
 
 @contextlib.contextmanager
-def joined(seat: Seat, device: str, seconds: float = SECONDS) -> Iterator[Ranks]:
+def joined(rank_info: RankInfo, device: str, seconds: float = SECONDS) -> Iterator[ProcessGroup]:
     """Meet the other ranks, for the length of a block.
 
     Args:
-        seat: This process's place.
+        rank_info: This process's place.
         device: ``cpu`` or ``cuda``: where gradients are.
         seconds: How long to wait for the others, here and at each step.
 
@@ -234,53 +234,55 @@ def joined(seat: Seat, device: str, seconds: float = SECONDS) -> Iterator[Ranks]
         ConfigError: This torch cannot do it.
         PeerError: The others do not come.
     """
-    if seat.world == 1:
+    if rank_info.world == 1:
         yield ALONE
         return
     if not (dist.is_available() and dist.is_gloo_available()):
         raise ConfigError("several processes: this torch has no gloo")
     if device == "cuda" and not dist.is_nccl_available():
         raise ConfigError("several processes on graphics cards: this torch has no NCCL")
-    alone = Ranks(seat.rank, seat.world)
+    alone = ProcessGroup(rank_info.rank, rank_info.world)
     # NCCL would otherwise end the process by itself, without a word of ours.
     ours = {"TORCH_NCCL_BLOCKING_WAIT": "1"} if device == "cuda" else {}
-    with environment(_interfaces(seat) | ours):
+    with environment(_interfaces(rank_info) | ours):
         with alone._watched():
-            group = _join(seat, device, timedelta(seconds=seconds))
-        yield Ranks(seat.rank, seat.world, group)
+            group = _join(rank_info, device, timedelta(seconds=seconds))
+        yield ProcessGroup(rank_info.rank, rank_info.world, group)
         # Not after an error: NCCL would wait for a rank that is gone.
         dist.destroy_process_group()
 
 
-def _join(seat: Seat, device: str, wait: timedelta) -> Any:
+def _join(rank_info: RankInfo, device: str, wait: timedelta) -> Any:
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if device == "cuda" else "cpu:gloo",
-        store=_meet(seat, wait),
-        rank=seat.rank,
-        world_size=seat.world,
+        store=_meet(rank_info, wait),
+        rank=rank_info.rank,
+        world_size=rank_info.world,
         timeout=wait,
     )
     return dist.new_group(backend="gloo", timeout=_LONGER * wait)
 
 
-def _meet(seat: Seat, wait: timedelta) -> Any:
+def _meet(rank_info: RankInfo, wait: timedelta) -> Any:
     """Where ranks exchange addresses. Rank 0's listens on the one address given, not on all."""
-    serves = seat.rank == 0 and not seat.hosted
+    serves = rank_info.rank == 0 and not rank_info.hosted
     try:
-        listener = _listen(seat.host, seat.port) if serves else None
+        listener = _listen(rank_info.host, rank_info.port) if serves else None
     except OSError as error:
-        raise PeerError(f"rank 0 cannot listen on {seat.host}:{seat.port}: {error}") from error
+        raise PeerError(
+            f"rank 0 cannot listen on {rank_info.host}:{rank_info.port}: {error}"
+        ) from error
     # Both are public, but torch's types do not say so.
     store = dist.TCPStore(  # type: ignore[attr-defined]
-        seat.host,
-        seat.port,
-        seat.world,
+        rank_info.host,
+        rank_info.port,
+        rank_info.world,
         serves,
         wait,
         wait_for_workers=False,
         master_listen_fd=listener,
     )
-    return dist.PrefixStore(f"weightgate/{seat.attempt}", store)  # type: ignore[attr-defined]
+    return dist.PrefixStore(f"weightgate/{rank_info.attempt}", store)  # type: ignore[attr-defined]
 
 
 def _listen(host: str, port: int) -> int:
@@ -288,9 +290,9 @@ def _listen(host: str, port: int) -> int:
     return socket.create_server(address[:2], family=family).detach()
 
 
-def _interfaces(seat: Seat) -> dict[str, str]:
+def _interfaces(rank_info: RankInfo) -> dict[str, str]:
     """Loopback for ranks that are all on this machine."""
-    if seat.local_world != seat.world and not _is_loopback(seat.host):
+    if rank_info.local_world != rank_info.world and not _is_loopback(rank_info.host):
         return {}
     names = [name for _, name in socket.if_nameindex() if name in ("lo", "lo0")]
     return dict.fromkeys(_LOOPBACK, names[0]) if names else {}

@@ -41,13 +41,13 @@ def write(home: ServerHome, document: Mapping[str, Any] | bytes | None) -> None:
 
 def test_a_card_that_passes_clears(home: ServerHome) -> None:
     write(home, card(GOOD))
-    assert gate.clear(home) == IDENTITY
+    assert gate.check(home) == IDENTITY
 
 
 def test_a_card_that_fails_is_refused_and_the_message_says_why_and_how(home: ServerHome) -> None:
     write(home, card(GOOD, BAD))
     with pytest.raises(PolicyRefused, match=r"copies: 0\.9, required <= 0\.1") as refused:
-        gate.clear(home)
+        gate.check(home)
     assert "novelty" not in str(refused.value)
     assert f"--accept-generator {IDENTITY[:16]}" in str(refused.value)
     assert refused.value.exit_code == 4
@@ -58,49 +58,49 @@ def test_what_a_card_says_of_itself_does_not_count(home: ServerHome) -> None:
     lying["checks"][0]["passed"] = True
     write(home, lying)
     with pytest.raises(PolicyRefused):
-        gate.clear(home)
+        gate.check(home)
 
 
 @pytest.mark.parametrize("length", [16, 40, 64])
 def test_the_operator_accepts_by_name(home: ServerHome, length: int) -> None:
     write(home, card(BAD))
-    assert gate.clear(home, accept=IDENTITY[:length]) == IDENTITY
+    assert gate.check(home, accept=IDENTITY[:length]) == IDENTITY
     home.write_config(replace(home.config(), accept_generator=IDENTITY[:length]))
-    assert gate.clear(home) == IDENTITY
+    assert gate.check(home) == IDENTITY
 
 
 def test_accepting_one_generator_accepts_no_other(home: ServerHome) -> None:
     write(home, card(BAD))
     with pytest.raises(PolicyRefused):
-        gate.clear(home, accept="0" * 64)
+        gate.check(home, accept="0" * 64)
     home.write_config(replace(home.config(), accept_generator="0" * 16))
     with pytest.raises(PolicyRefused):
-        gate.clear(home)
+        gate.check(home)
 
 
 @pytest.mark.parametrize("name", ["yes", IDENTITY[:15], IDENTITY + "0", "G" * 20])
 def test_a_name_is_at_least_sixteen_digits_of_an_id(home: ServerHome, name: str) -> None:
     write(home, card(GOOD))
     with pytest.raises(ConfigError, match="accept_generator"):
-        gate.clear(home, accept=name)
+        gate.check(home, accept=name)
 
 
 def test_the_card_of_another_generator_clears_nothing(home: ServerHome) -> None:
     write(home, card(GOOD, generator="ab" * 32))
     with pytest.raises(VerificationError, match="of generator abab") as found:
-        gate.clear(home)
+        gate.check(home)
     assert found.value.exit_code == 5
 
 
 def test_without_a_card_a_generator_is_refused(home: ServerHome) -> None:
     write(home, None)
     with pytest.raises(PolicyRefused, match="there is no"):
-        gate.clear(home)
+        gate.check(home)
 
 
 def test_without_a_generator_the_message_says_what_to_do(home: ServerHome) -> None:
     with pytest.raises(ConfigError, match="wg-server train"):
-        gate.clear(home)
+        gate.check(home)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_without_a_generator_the_message_says_what_to_do(home: ServerHome) -> No
 def test_a_damaged_card_clears_nothing(home: ServerHome, document: bytes | dict[str, Any]) -> None:
     write(home, document)
     with pytest.raises(DecodeError):
-        gate.clear(home)
+        gate.check(home)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])

@@ -9,7 +9,7 @@ import pytest
 
 from wg_server.generator.evaluation import memorisation
 from wg_server.generator.evaluation.memorisation import Calibration
-from wg_server.generator.heads.generate import Generator, Memory, generate
+from wg_server.generator.heads.generate import Generator, SiteRelease, generate
 from wg_server.generator.prior.zoo_tasks import ZooTask
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def test_generated_weights_are_new(
     heads = []
     for family in range(40, 46):
         own = world.release(family, 0, epsilon=4.0, shots=40)
-        memory = [Memory("sister", world.release(family, 1, epsilon=4.0, shots=80))]
+        memory = [SiteRelease("sister", world.release(family, 1, epsilon=4.0, shots=80))]
         made = generate(generator, own, memory, LABELS, samples=2, seed=1)
         heads += [
             c.tensors["head.weight"].astype(np.float64)

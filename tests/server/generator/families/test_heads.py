@@ -10,10 +10,10 @@ import pytest
 
 from wg_common.errors import DecodeError
 from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
-from wg_common.wire.weights_package import KIN
+from wg_common.wire.weights_package import SAME_FAMILY
 from wg_server.generator.families import heads
-from wg_server.generator.families.heads import OwnKinds, collect
-from wg_server.generator.families.match import WORTH, find_kin
+from wg_server.generator.families.heads import OperatorFamilies, collect
+from wg_server.generator.families.match import WORTH, match_family
 from wg_server.generator.heads import package
 from wg_server.generator.heads.generate import GeneratedCandidate, Generator, generate
 from wg_server.generator.prior.zoo_tasks import ZooTask
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LOCAL = 24
 LABELS = ("c0", "c1", "c2", "c3")
 OWN = ("family-2", "family-5")
-STRANGER = 40
+OUT_OF_FAMILY = 40
 
 
 def _names(family: str) -> tuple[str, ...]:
@@ -49,15 +49,15 @@ def tasks(zoo_tasks: list[ZooTask]) -> list[ZooTask]:
 
 @pytest.fixture(scope="module")
 def owner(generator: Generator, tasks: list[ZooTask]) -> Generator:
-    return Generator(generator.id, replace(generator.parts, own_kinds=collect(tasks)))
+    return Generator(generator.id, replace(generator.parts, operator_families=collect(tasks)))
 
 
-def _kin(
+def _family_match(
     generator: Generator, world: World, family: int, names: tuple[str, ...]
 ) -> list[GeneratedCandidate]:
     release = world.release(family, 2, epsilon=4.0, shots=40, labels=names)
     made = generate(generator, release, [], names, samples=1, seed=1)
-    found = [c for c in made.candidates if c.source == KIN]
+    found = [c for c in made.candidates if c.source == SAME_FAMILY]
     assert list(made.candidates[: len(found)]) == found  # the server would try them first
     return found
 
@@ -68,7 +68,7 @@ def test_a_plant_of_an_own_kind_gets_its_heads_row_by_row(
 ) -> None:
     _moved(monkeypatch, WORTH / 2)
     names = _names(f"family-{family}")[::-1]
-    here, elsewhere = _kin(owner, world, family, names)
+    here, elsewhere = _family_match(owner, world, family, names)
     assert here.tensors[HEAD_WEIGHT].shape == (4, LOCAL)
     rows = family + np.arange(4)[::-1] / 10
     np.testing.assert_allclose(here.tensors[HEAD_WEIGHT][:, 0], rows, rtol=1e-5)
@@ -78,26 +78,26 @@ def test_a_plant_of_an_own_kind_gets_its_heads_row_by_row(
 
 def _moved(monkeypatch: pytest.MonkeyPatch, probability: float) -> None:
     """Make kin as likely to stand under another camera."""
-    found = find_kin
+    found = match_family
 
     def moved(*given: object, **more: object) -> object:
-        kin = found(*given, **more)  # type: ignore[arg-type]
-        assert kin is not None
-        return replace(kin, moved=probability)
+        family_match = found(*given, **more)  # type: ignore[arg-type]
+        assert family_match is not None
+        return replace(family_match, moved=probability)
 
     monkeypatch.setattr(heads, "find_kin", moved)
 
 
 def test_plants_of_rendered_kinds_and_strangers_get_none(owner: Generator, world: World) -> None:
-    assert _kin(owner, world, 3, _names("family-3")) == []
-    assert _kin(owner, world, STRANGER, _names("stranger")) == []
+    assert _family_match(owner, world, 3, _names("family-3")) == []
+    assert _family_match(owner, world, OUT_OF_FAMILY, _names("stranger")) == []
 
 
 def test_a_moved_mean_puts_the_head_of_many_cameras_first(
     owner: Generator, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _moved(monkeypatch, 2 * WORTH)
-    first, second = _kin(owner, world, 2, _names("family-2"))
+    first, second = _family_match(owner, world, 2, _names("family-2"))
     assert first.tensors[HEAD_WEIGHT][0, 0] > 100 > second.tensors[HEAD_WEIGHT][0, 0]
 
 
@@ -106,12 +106,12 @@ def test_a_zoo_of_rendered_tasks_has_none_and_its_package_says_nothing(
 ) -> None:
     assert collect(zoo_tasks) is None
     assert b"own_kinds" not in package.pack(generator.parts)
-    assert _kin(generator, world, 2, LABELS) == []
+    assert _family_match(generator, world, 2, LABELS) == []
 
 
 def test_own_kinds_go_through_the_package(owner: Generator) -> None:
-    again = package.unpack(package.pack(owner.parts)).own_kinds
-    before = owner.parts.own_kinds
+    again = package.unpack(package.pack(owner.parts)).operator_families
+    before = owner.parts.operator_families
     assert again is not None
     assert before is not None
     assert (again.names, again.families) == (before.names, before.families)
@@ -136,7 +136,7 @@ def test_own_kinds_that_do_not_hold_together_are_refused(
     tasks: list[ZooTask], wrong: dict[str, object]
 ) -> None:
     good = collect(tasks)
-    assert isinstance(good, OwnKinds)
+    assert isinstance(good, OperatorFamilies)
     given: dict[str, object] = {**good.arrays(), "names": good.names, "families": good.families}
     given |= wrong
     names, families = given.pop("names"), given.pop("families")

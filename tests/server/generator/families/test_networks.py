@@ -12,26 +12,26 @@ from numpy.typing import NDArray
 from tests.server.generator.conftest import World
 
 from wg_common.inference.posterior import nothing
-from wg_server.generator.families.match import WORTH, Kin, find_kin
+from wg_server.generator.families.match import WORTH, FamilyMatch, match_family
 from wg_server.generator.heads.generate import Generator
-from wg_server.generator.networks.condition import NetworkKnowledge, network_condition, settled
+from wg_server.generator.networks.condition import NetworkPriors, network_condition, settled
 from wg_server.generator.networks.episodes import Zoo
-from wg_server.generator.networks.neighbours import shelve
+from wg_server.generator.networks.neighbours import build_index
 from wg_server.generator.prior import blup
 from wg_server.generator.prior.conditioning import condition
 from wg_server.generator.prior.site_statistics import site_evidence
 
 LABELS = ("c0", "c1", "c2", "c3")
-STRANGER = 40
+OUT_OF_FAMILY = 40
 
 
 @pytest.fixture(scope="module")
-def known(zoos: dict[str, Zoo]) -> NetworkKnowledge:
-    return zoos["cnn-s"].knowledge
+def known(zoos: dict[str, Zoo]) -> NetworkPriors:
+    return zoos["cnn-s"].fitted_priors
 
 
-def _guess(
-    known: NetworkKnowledge, world: World, family: int, labels: tuple[str, ...] = LABELS
+def _estimate(
+    known: NetworkPriors, world: World, family: int, labels: tuple[str, ...] = LABELS
 ) -> blup.Prediction:
     release = world.release(family, 2, epsilon=None, shots=30)
     order = tuple(name for name in labels if name in LABELS)
@@ -39,99 +39,111 @@ def _guess(
     return blup.predict(known.priors, sites)
 
 
-def _kin(known: NetworkKnowledge, guess: blup.Prediction, labels: tuple[str, ...] = LABELS) -> Kin:
-    found = find_kin(known.shelf, known.spread, known.priors, guess, labels)
+def _family_match(
+    known: NetworkPriors, estimate: blup.Prediction, labels: tuple[str, ...] = LABELS
+) -> FamilyMatch:
+    found = match_family(known.retrieval_index, known.spread, known.priors, estimate, labels)
     assert found is not None
     return found
 
 
 def test_families_of_the_zoo_are_found_and_strangers_are_not(
-    known: NetworkKnowledge, world: World
+    known: NetworkPriors, world: World
 ) -> None:
     right, shares = [], []
     for family in range(10):
-        kin = _kin(known, _guess(known, world, family))
-        right.append(known.shelf.families[kin.entries[0]] == f"family-{family}")
-        shares.append(kin.share)
-        assert kin.weights.sum() == pytest.approx(1)
-        assert len({known.shelf.families[n] for n in kin.entries}) == 1
-    strange = [_kin(known, _guess(known, world, STRANGER + i)).share for i in range(10)]
+        family_match = _family_match(known, _estimate(known, world, family))
+        right.append(known.retrieval_index.families[family_match.entries[0]] == f"family-{family}")
+        shares.append(family_match.share)
+        assert family_match.weights.sum() == pytest.approx(1)
+        assert len({known.retrieval_index.families[n] for n in family_match.entries}) == 1
+    strange = [
+        _family_match(known, _estimate(known, world, OUT_OF_FAMILY + i)).share for i in range(10)
+    ]
     assert np.mean(right) > 0.8  # a tenth is chance
     assert np.mean(shares) > 0.7
     assert np.mean(strange) < 0.3
 
 
-def test_nothing_known_makes_nobody_kin(known: NetworkKnowledge) -> None:
-    guess = blup.predict(known.priors, [nothing(4, 16)])
-    assert _kin(known, guess, ("w", "x", "y", "z")).share < 0.1
-    assert _kin(known, guess).share < 0.2  # all ten families have these names
+def test_nothing_known_makes_nobody_kin(known: NetworkPriors) -> None:
+    estimate = blup.predict(known.priors, [nothing(4, 16)])
+    assert _family_match(known, estimate, ("w", "x", "y", "z")).share < 0.1
+    assert _family_match(known, estimate).share < 0.2  # all ten families have these names
 
 
 def test_names_of_one_family_count_and_names_of_many_do_not(
-    known: NetworkKnowledge, world: World
+    known: NetworkPriors, world: World
 ) -> None:
-    guess = blup.predict(known.priors, [nothing(4, 16)])
-    rows = known.shelf.entry == 3
+    estimate = blup.predict(known.priors, [nothing(4, 16)])
+    rows = known.retrieval_index.entry == 3
     names = tuple(
-        f"own-{name}" if mine else name for name, mine in zip(known.shelf.names, rows, strict=True)
+        f"own-{name}" if mine else name
+        for name, mine in zip(known.retrieval_index.names, rows, strict=True)
     )
-    special = replace(known, shelf=replace(known.shelf, names=names))
-    kin = _kin(special, guess, tuple(f"own-{name}" for name in LABELS))
-    assert 3 in kin.entries
-    assert kin.share > 0.9
+    special = replace(known, retrieval_index=replace(known.retrieval_index, names=names))
+    family_match = _family_match(special, estimate, tuple(f"own-{name}" for name in LABELS))
+    assert 3 in family_match.entries
+    assert family_match.share > 0.9
 
 
-def test_likeness_of_classes_alone_makes_nobody_kin(known: NetworkKnowledge, world: World) -> None:
+def test_likeness_of_classes_alone_makes_nobody_kin(known: NetworkPriors, world: World) -> None:
     own = ("w", "x", "y", "z")
     for family in range(4):
         release = world.release(family, 2, epsilon=None, shots=30, labels=own)
-        guess = blup.predict(known.priors, [site_evidence(release, own)])
+        estimate = blup.predict(known.priors, [site_evidence(release, own)])
         # No evidence on the site's mean: the spread of what is known of it is the prior's.
-        blind = replace(guess, centre=0 * guess.centre, centre_spread=known.priors.site)
-        assert _kin(known, blind, own).share < 0.2
+        blind = replace(estimate, centre=0 * estimate.centre, centre_spread=known.priors.site)
+        assert _family_match(known, blind, own).share < 0.2
 
 
-def test_permuting_labels_permutes_matches(known: NetworkKnowledge, world: World) -> None:
+def test_permuting_labels_permutes_matches(known: NetworkPriors, world: World) -> None:
     order = (2, 0, 3, 1)
     turned = tuple(LABELS[i] for i in order)
-    one = _kin(known, _guess(known, world, 4))
-    two = _kin(known, _guess(known, world, 4, turned), turned)
+    one = _family_match(known, _estimate(known, world, 4))
+    two = _family_match(known, _estimate(known, world, 4, turned), turned)
     np.testing.assert_array_equal(one.matched[:, list(order)], two.matched)
     assert one.share == pytest.approx(two.share)
 
 
-def test_what_may_not_be_found_is_not(known: NetworkKnowledge, world: World) -> None:
-    guess, shelf = _guess(known, world, 4), known.shelf
-    gone = [n for n, family in enumerate(shelf.families) if family == "family-4"]
-    kin = find_kin(shelf, known.spread, known.priors, guess, LABELS, without=gone)
-    assert kin is not None
-    assert shelf.families[kin.entries[0]] != "family-4"
-    everything = range(len(shelf.families))
-    assert find_kin(shelf, known.spread, known.priors, guess, LABELS, without=everything) is None
+def test_what_may_not_be_found_is_not(known: NetworkPriors, world: World) -> None:
+    estimate, retrieval_index = _estimate(known, world, 4), known.retrieval_index
+    gone = [n for n, family in enumerate(retrieval_index.families) if family == "family-4"]
+    family_match = match_family(
+        retrieval_index, known.spread, known.priors, estimate, LABELS, without=gone
+    )
+    assert family_match is not None
+    assert retrieval_index.families[family_match.entries[0]] != "family-4"
+    everything = range(len(retrieval_index.families))
+    assert (
+        match_family(
+            retrieval_index, known.spread, known.priors, estimate, LABELS, without=everything
+        )
+        is None
+    )
 
 
 def test_a_sure_match_hands_on_the_networks_as_they_were_trained(
     zoos: dict[str, Zoo], generator: Generator, world: World
 ) -> None:
     zoo = zoos["cnn-s"]
-    known, shelf = zoo.knowledge, zoo.knowledge.shelf
+    known, retrieval_index = zoo.fitted_priors, zoo.fitted_priors.retrieval_index
     site = site_evidence(world.release(6, 2, epsilon=None, shots=30), LABELS)
-    tokens, guess = condition(generator.parts.knowledge, [site])
-    kin = _kin(known, guess)
-    found, _ = network_condition(known, tokens, guess, LABELS)
-    assert found.kin is not None
-    sure = replace(found, kin=replace(found.kin, share=1.0))
-    wild = torch.full((4, 65), 9.0), torch.full(shelf.latents.shape[1:], 9.0)
+    tokens, estimate = condition(generator.parts.fitted_priors, [site])
+    family_match = _family_match(known, estimate)
+    found, _ = network_condition(known, tokens, estimate, LABELS)
+    assert found.family_match is not None
+    sure = replace(found, family_match=replace(found.family_match, share=1.0))
+    wild = torch.full((4, 65), 9.0), torch.full(retrieval_index.latents.shape[1:], 9.0)
     network = settled(sure, *wild)
     trunk = zoo.decoder.trunk(network.latents, network.more)
-    deltas = [zoo.decoder.plan.delta(zoo.networks[n].tokens) for n in kin.entries]
+    deltas = [zoo.decoder.plan.delta(zoo.networks[n].tokens) for n in family_match.entries]
     for name, base in zoo.decoder.base.items():
-        mean = np.tensordot(kin.weights, np.stack([d[name] for d in deltas]), axes=1)
+        mean = np.tensordot(family_match.weights, np.stack([d[name] for d in deltas]), axes=1)
         np.testing.assert_allclose(trunk[name], base + mean, atol=2e-3)
     assert found.other is None  # the zoo has networks of one kind
-    stranger = settled(replace(found, kin=None), *wild)
-    assert stranger.more is None
-    assert torch.equal(stranger.rows, wild[0])
+    out_of_family = settled(replace(found, family_match=None), *wild)
+    assert out_of_family.more is None
+    assert torch.equal(out_of_family.rows, wild[0])
 
 
 def test_a_moved_camera_decides_which_of_a_family_s_networks_comes_first(
@@ -141,33 +153,35 @@ def test_a_moved_camera_decides_which_of_a_family_s_networks_comes_first(
     codec = zoo.decoder.codec
     mine = [n for n in zoo.networks if n.task.family in ("family-3", "family-6")]
     others = [replace(n, rows=n.rows + 1, tokens=_doubled(n.tokens)) for n in reversed(mine)]
-    known = replace(zoo.knowledge, elsewhere=shelve(others, codec))
+    known = replace(zoo.fitted_priors, elsewhere=build_index(others, codec))
     site = site_evidence(world.release(6, 2, epsilon=None, shots=30), LABELS)
-    tokens, guess = condition(generator.parts.knowledge, [site])
-    centres = known.shelf.centres[[f == "family-6" for f in known.shelf.families]]
-    guess = replace(guess, centre=centres[0], centre_spread=0 * guess.centre_spread)
-    assert _kin(known, guess).moved < WORTH
-    found, _ = network_condition(known, tokens, guess, LABELS)
-    assert found.kin is not None
+    tokens, estimate = condition(generator.parts.fitted_priors, [site])
+    centres = known.retrieval_index.centres[
+        [f == "family-6" for f in known.retrieval_index.families]
+    ]
+    estimate = replace(estimate, centre=centres[0], centre_spread=0 * estimate.centre_spread)
+    assert _family_match(known, estimate).moved < WORTH
+    found, _ = network_condition(known, tokens, estimate, LABELS)
+    assert found.family_match is not None
     assert found.other is not None
-    np.testing.assert_allclose(found.other.latents, 2 * found.kin.latents, atol=1e-4)
+    np.testing.assert_allclose(found.other.latents, 2 * found.family_match.latents, atol=1e-4)
     whole, doubled = (
         zoo.decoder.trunk(torch.from_numpy(one.latents), torch.from_numpy(one.more))
-        for one in (found.kin, found.other)
+        for one in (found.family_match, found.other)
     )
     for name, base in zoo.decoder.base.items():
         np.testing.assert_allclose(doubled[name] - base, 2 * (whole[name] - base), atol=4e-3)
-    away = replace(guess, centre=guess.centre + 3.0, centre_spread=0 * guess.centre_spread)
-    assert _kin(known, away).moved > WORTH
+    away = replace(estimate, centre=estimate.centre + 3.0, centre_spread=0 * estimate.centre_spread)
+    assert _family_match(known, away).moved > WORTH
     turned, _ = network_condition(known, tokens, away, LABELS)
-    assert turned.kin is not None
+    assert turned.family_match is not None
     assert turned.other is not None
-    np.testing.assert_allclose(turned.kin.latents, 2 * turned.other.latents, atol=1e-4)
+    np.testing.assert_allclose(turned.family_match.latents, 2 * turned.other.latents, atol=1e-4)
     # A family without such networks offers one kind.
     site = site_evidence(world.release(1, 2, epsilon=None, shots=30), LABELS)
-    tokens, guess = condition(generator.parts.knowledge, [site])
-    single, _ = network_condition(known, tokens, guess, LABELS)
-    assert single.kin is not None
+    tokens, estimate = condition(generator.parts.fitted_priors, [site])
+    single, _ = network_condition(known, tokens, estimate, LABELS)
+    assert single.family_match is not None
     assert single.other is None
 
 

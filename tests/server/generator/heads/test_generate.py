@@ -18,7 +18,7 @@ from wg_server.generator.heads.generate import (
     Generated,
     GeneratedCandidate,
     Generator,
-    Memory,
+    SiteRelease,
     generate,
     load_generator,
 )
@@ -33,8 +33,10 @@ def _by_name(generated: Generated) -> dict[str, GeneratedCandidate]:
     return {candidate.name: candidate for candidate in generated.candidates}
 
 
-def _memory(world: World, epsilon: float | None = 4.0) -> list[Memory]:
-    return [Memory(f"site-{s}", world.release(20, s, epsilon=epsilon, shots=80)) for s in (1, 2, 3)]
+def _memory(world: World, epsilon: float | None = 4.0) -> list[SiteRelease]:
+    return [
+        SiteRelease(f"site-{s}", world.release(20, s, epsilon=epsilon, shots=80)) for s in (1, 2, 3)
+    ]
 
 
 def test_the_documented_candidates_are_there_and_fit_the_architecture(
@@ -71,7 +73,8 @@ def test_completing_beats_the_delivered_head_on_the_plants_own_kind(
     for family in (20, 21, 22, 23):
         own = world.release(family, 0, epsilon=1.0, shots=5)
         memory = [
-            Memory(f"site-{s}", world.release(family, s, epsilon=1.0, shots=40)) for s in (1, 2)
+            SiteRelease(f"site-{s}", world.release(family, s, epsilon=1.0, shots=40))
+            for s in (1, 2)
         ]
         made = _by_name(generate(generator, own, memory, LABELS, samples=1, seed=1))
         x, y = world.records(family, 0, 4, 5, 3)
@@ -113,7 +116,7 @@ def test_a_class_never_seen_is_filled_from_memory(generator: Generator, world: W
     x, y = world.records(20, 0, 4, 50, 2)
     unseen = y == 1
 
-    def recall(memory: list[Memory]) -> float:
+    def recall(memory: list[SiteRelease]) -> float:
         made = _by_name(generate(generator, own, memory, LABELS, samples=1, seed=1))
         tensors = made["closed-form"].tensors
         logits = x @ tensors["head.weight"].T + tensors["head.bias"]
@@ -127,7 +130,7 @@ def test_memory_is_matched_by_label_name(generator: Generator, world: World) -> 
     memory = _memory(world)
     release = memory[0].statistics
     renamed = replace(release, schema=replace(release.schema, labels=("w", "x", "y", "z")))
-    made = generate(generator, None, [Memory("other", renamed)], LABELS, samples=1, seed=1)
+    made = generate(generator, None, [SiteRelease("other", renamed)], LABELS, samples=1, seed=1)
     assert made.report.memory_sites == ()
     made = generate(generator, None, memory, LABELS, samples=1, seed=1)
     assert set(made.report.memory_sites) == {"site-1", "site-2", "site-3"}

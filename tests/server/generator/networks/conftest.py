@@ -12,17 +12,17 @@ from wg_common.nets import network, registry
 from wg_server.generator.families import match
 from wg_server.generator.heads.generate import Generator
 from wg_server.generator.networks import codec as codecs
-from wg_server.generator.networks.bridge import fit_bridge
-from wg_server.generator.networks.condition import NetworkKnowledge
+from wg_server.generator.networks.condition import NetworkPriors
 from wg_server.generator.networks.decoder import Decoder
 from wg_server.generator.networks.denoiser import NetworkDenoiser, NetworkDenoiserConfig
 from wg_server.generator.networks.entries import ZooNetwork
 from wg_server.generator.networks.episodes import Zoo
+from wg_server.generator.networks.feature_regression import fit_regression
 from wg_server.generator.networks.generate import NetworkGenerator, median_nearest
-from wg_server.generator.networks.neighbours import shelve
-from wg_server.generator.networks.package import NetworkParts, Stock
+from wg_server.generator.networks.neighbours import build_index
+from wg_server.generator.networks.package import ArchitectureBundle, NetworkParts
 from wg_server.generator.networks.weight_plan import WeightPlan, weight_plan
-from wg_server.generator.prior.fitted import Knowledge
+from wg_server.generator.prior.fitted import FittedPriors
 from wg_server.generator.prior.zoo_tasks import ZooTask
 from wg_server.generator.simulation.episodes import Plants
 from wg_server.zoo import heads
@@ -86,10 +86,15 @@ def make_zoos(
         codec = codecs.fit_layer_codec(
             [part.name for part in plan.parts], [n.tokens for n in networks], LATENT
         )
-        shelf, priors = shelve(networks, codec), generator.parts.priors
+        retrieval_index, priors = build_index(networks, codec), generator.parts.priors
         found[architecture] = Zoo(
             networks,
-            NetworkKnowledge(priors, fit_bridge(networks), shelf, match.measure(shelf, priors)),
+            NetworkPriors(
+                priors,
+                fit_regression(networks),
+                retrieval_index,
+                match.measure(retrieval_index, priors),
+            ),
             Decoder(plan, codec, network.draw_trunk(architecture, np.random.default_rng(5))),
         )
     return found
@@ -97,7 +102,7 @@ def make_zoos(
 
 @pytest.fixture(scope="session")
 def plants(zoo_tasks: list[ZooTask], generator: Generator) -> Plants:
-    known = Knowledge(generator.parts.priors, generator.parts.memory)
+    known = FittedPriors(generator.parts.priors, generator.parts.memory)
     names = sorted({task.family for task in zoo_tasks})
     return Plants(zoo_tasks, dict.fromkeys(names, known), ENCODER, 1.0)
 
@@ -123,10 +128,14 @@ def network_generator(zoos: dict[str, Zoo], generator: Generator) -> NetworkGene
         torch.manual_seed(0)
         for layer in (denoiser.row_out, denoiser.latent_out, denoiser.row_share):
             torch.nn.init.normal_(layer.weight, std=0.1)
-    stocks = {
-        name: Stock(zoo.knowledge, zoo.decoder, median_nearest(zoo.knowledge.shelf.latents))
+    bundles = {
+        name: ArchitectureBundle(
+            zoo.fitted_priors,
+            zoo.decoder,
+            median_nearest(zoo.fitted_priors.retrieval_index.latents),
+        )
         for name, zoo in zoos.items()
     }
     return NetworkGenerator(
-        "ef" * 32, NetworkParts(generator.id, "whole", denoiser, stocks), generator
+        "ef" * 32, NetworkParts(generator.id, "whole", denoiser, bundles), generator
     )

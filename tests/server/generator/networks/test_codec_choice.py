@@ -23,7 +23,7 @@ from wg_server.generator.networks.codec import Array, Codec, fit_layer_codec
 from wg_server.generator.networks.entries import ZooNetwork
 from wg_server.generator.networks.plan import NetworkTraining
 from wg_server.generator.networks.weight_plan import weight_plan
-from wg_server.generator.prior.fitted import Knowledge
+from wg_server.generator.prior.fitted import FittedPriors
 from wg_server.generator.prior.zoo_tasks import ZooTask
 
 PLAN = weight_plan("cnn-s", "whole")
@@ -269,13 +269,13 @@ def test_a_zoo_is_decoded_by_the_codec_of_the_plan(
     holdings = {"cnn-s": networks_pipeline._Holding(PLAN, base, networks)}
     dimension = networks[0].task.features.shape[1]
     priors = SimpleNamespace(basis=np.eye(dimension), between=np.ones(dimension))
-    knowledge = cast("Knowledge", SimpleNamespace(priors=priors))
+    fitted_priors = cast("FittedPriors", SimpleNamespace(priors=priors))
     zoos, reports = networks_pipeline._zoos(
-        holdings, NetworkTraining(codec="vae", latent=2), knowledge, FAMILIES, 1
+        holdings, NetworkTraining(codec="vae", latent=2), fitted_priors, FAMILIES, 1
     )
     zoo = zoos["cnn-s"]
     assert zoo.decoder.codec.kind == reports["cnn-s"]["chosen"] == "vae"
-    latents = zoo.knowledge.shelf.latents
+    latents = zoo.fitted_priors.retrieval_index.latents
     np.testing.assert_array_equal(latents[0], zoo.decoder.codec.encode(networks[0].tokens))
 
 

@@ -43,15 +43,15 @@ def _fit(zoos: dict[str, Zoo], plants: Plants, out: Path, how: Compute) -> None:
         lambda _done, _detail: None,
         how,
     )
-    if how.ranks.first:
+    if how.process_group.first:
         state = {name: value.numpy() for name, value in model.state_dict().items()}
         safetensors.numpy.save_file(state, out)
 
 
 @pytest.mark.skipif(OUT not in os.environ, reason="run as a rank by the test below")
 def test_one_rank(zoos: dict[str, Zoo], plants: Plants) -> None:
-    seat = distributed.read_seat(os.environ)
-    with distributed.joined(seat, "cpu", 60.0) as group:
+    rank_info = distributed.read_rank_info(os.environ)
+    with distributed.joined(rank_info, "cpu", 60.0) as group:
         _fit(zoos, plants, Path(os.environ[OUT]), Compute(torch.device("cpu"), "fp32", group))
 
 
@@ -86,8 +86,8 @@ def test_the_ranks_losses_add_up(zoos: dict[str, Zoo], plants: Plants) -> None:
     for world in (1, 5):
         total, grads = 0.0, None
         for rank in range(world):
-            how = Compute(torch.device("cpu"), "fp32", distributed.Ranks(rank, world))
-            rngs = [np.random.default_rng((8, n)) for n in how.ranks.share(UNEQUAL.batch)]
+            how = Compute(torch.device("cpu"), "fp32", distributed.ProcessGroup(rank, world))
+            rngs = [np.random.default_rng((8, n)) for n in how.process_group.share(UNEQUAL.batch)]
             episodes = [draw(plants, zoos, FAMILIES[0], rng, Scenario()) for rng in rngs]
             model = untrained().train()
             value = training.loss(model, zoos, episodes, UNEQUAL, rngs, how)

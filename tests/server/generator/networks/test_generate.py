@@ -10,17 +10,17 @@ from tests.server.generator.networks.conftest import LATENT, SIZES
 
 from wg_common.errors import ConfigError, DecodeError, VerificationError
 from wg_common.nets import registry
-from wg_server.generator.heads.generate import Generated, Memory
+from wg_server.generator.heads.generate import Generated, SiteRelease
 from wg_server.generator.networks import generate as generation
 from wg_server.generator.networks import package
 from wg_server.generator.networks.episodes import Zoo
 from wg_server.generator.networks.generate import NetworkGenerator, generate_networks
-from wg_server.generator.networks.neighbours import shelve
-from wg_server.generator.networks.package import Stock
+from wg_server.generator.networks.neighbours import build_index
+from wg_server.generator.networks.package import ArchitectureBundle
 from wg_server.generator.networks.vae import fit_vae_codec
 
 LABELS = ("c0", "c1", "c2", "c3")
-STRANGER = 40
+OUT_OF_FAMILY = 40
 """A family that is not in the zoo."""
 
 
@@ -34,7 +34,9 @@ def _make(
     memory: bool = True,
 ) -> Generated:
     own = world.release(family, 0, epsilon=4.0, shots=20)
-    others = [Memory("other", world.release(family, 1, epsilon=4.0, shots=40))] if memory else []
+    others = (
+        [SiteRelease("other", world.release(family, 1, epsilon=4.0, shots=40))] if memory else []
+    )
     return generate_networks(generator, architecture, own, others, labels, samples=3, seed=5)
 
 
@@ -70,7 +72,7 @@ def test_base_is_the_base_without_a_preference(
     network_generator: NetworkGenerator, world: World
 ) -> None:
     made = _make(network_generator, world)
-    base = network_generator.parts.stocks["cnn-s"].decoder.base
+    base = network_generator.parts.bundles["cnn-s"].decoder.base
     found = _tensors(made, "base")
     assert all(np.array_equal(found[name], value) for name, value in base.items())
     assert not found["head.weight"].any()
@@ -82,9 +84,9 @@ def test_base_is_the_base_without_a_preference(
 def test_condition_decides_what_is_generated(
     network_generator: NetworkGenerator, world: World
 ) -> None:
-    one = _tensors(_make(network_generator, world, family=STRANGER), "network")
+    one = _tensors(_make(network_generator, world, family=OUT_OF_FAMILY), "network")
     two = _tensors(_make(network_generator, world, family=2), "network")
-    three = _tensors(_make(network_generator, world, family=STRANGER, memory=False), "network")
+    three = _tensors(_make(network_generator, world, family=OUT_OF_FAMILY, memory=False), "network")
     for other in (two, three):
         assert not np.allclose(one["head.weight"], other["head.weight"], atol=1e-3)
         assert not np.allclose(
@@ -109,15 +111,15 @@ def test_a_site_that_released_nothing_gets_networks(
 def test_copies_of_the_zoo_are_told_from_new_networks(
     network_generator: NetworkGenerator, world: World
 ) -> None:
-    stock = network_generator.parts.stocks["cnn-s"]
-    shelf = stock.knowledge.shelf
-    planted = [generation.novelty(stock, latents) for latents in shelf.latents]
+    bundle = network_generator.parts.bundles["cnn-s"]
+    retrieval_index = bundle.fitted_priors.retrieval_index
+    planted = [generation.novelty(bundle, latents) for latents in retrieval_index.latents]
     assert max(planted) < 1e-6
-    made = _make(network_generator, world, family=STRANGER)
+    made = _make(network_generator, world, family=OUT_OF_FAMILY)
     new = [c.nearest_zoo_distance for c in made.candidates if c.source == "diffusion"]
     assert min(new) > 0.1
-    kin = _make(network_generator, world)
-    taken = {c.name: c.nearest_zoo_distance for c in kin.candidates}
+    family_match = _make(network_generator, world)
+    taken = {c.name: c.nearest_zoo_distance for c in family_match.candidates}
     assert taken["network"] < 0.1  # a zoo's network, and the report says so
 
 
@@ -130,10 +132,10 @@ def test_weights_out_of_bounds_are_refused(
         wild.latent_out.bias.fill_(1e3)
     broken = replace(network_generator, parts=replace(parts, denoiser=wild))
     with pytest.raises(VerificationError, match="times as long"):
-        _make(broken, world, family=STRANGER)
+        _make(broken, world, family=OUT_OF_FAMILY)
     with torch.no_grad():
         wild.latent_out.bias.fill_(float("nan"))
-    for family in (1, STRANGER):
+    for family in (1, OUT_OF_FAMILY):
         with pytest.raises(VerificationError, match="not finite"):
             _make(broken, world, family=family)
 
@@ -149,11 +151,11 @@ def test_package_round_trips(
 ) -> None:
     parts = network_generator.parts
     if kind == "vae":
-        stocks = {name: _with_vae(stock, zoos[name]) for name, stock in parts.stocks.items()}
-        parts = replace(parts, stocks=stocks)
+        bundles = {name: _with_vae(bundle, zoos[name]) for name, bundle in parts.bundles.items()}
+        parts = replace(parts, bundles=bundles)
     data = package.pack(parts)
     again = package.unpack(data, network_generator.heads.parts.priors)
-    assert {stock.decoder.codec.kind for stock in again.stocks.values()} == {kind}
+    assert {bundle.decoder.codec.kind for bundle in again.bundles.values()} == {kind}
     assert package.pack(again) == data
     made = [_make(replace(network_generator, parts=p), world) for p in (parts, again)]
     for one, two in zip(made[0].candidates, made[1].candidates, strict=True):
@@ -163,10 +165,12 @@ def test_package_round_trips(
 def test_networks_of_other_views_are_packed_and_offered(
     network_generator: NetworkGenerator, world: World, zoos: dict[str, Zoo]
 ) -> None:
-    stock, zoo = network_generator.parts.stocks["cnn-s"], zoos["cnn-s"]
+    bundle, zoo = network_generator.parts.bundles["cnn-s"], zoos["cnn-s"]
     mine = [replace(n, rows=-n.rows) for n in zoo.networks if n.task.family == "family-1"]
-    knowledge = replace(stock.knowledge, elsewhere=shelve(mine, stock.decoder.codec))
-    parts = replace(network_generator.parts, stocks={"cnn-s": replace(stock, knowledge=knowledge)})
+    fitted_priors = replace(bundle.fitted_priors, elsewhere=build_index(mine, bundle.decoder.codec))
+    parts = replace(
+        network_generator.parts, bundles={"cnn-s": replace(bundle, fitted_priors=fitted_priors)}
+    )
     data = package.pack(parts)
     again = package.unpack(data, network_generator.heads.parts.priors)
     assert package.pack(again) == data
@@ -174,8 +178,8 @@ def test_networks_of_other_views_are_packed_and_offered(
     assert [c.name for c in made.candidates[:3]] == ["network", "network-other-view", "sample-mean"]
     first, second = (_tensors(made, name) for name in ("network", "network-other-view"))
     assert np.corrcoef(first["head.weight"].ravel(), second["head.weight"].ravel())[0, 1] < -0.5
-    stranger = _make(replace(network_generator, parts=again), world, family=2)
-    assert "network-other-view" not in [c.name for c in stranger.candidates]
+    out_of_family = _make(replace(network_generator, parts=again), world, family=2)
+    assert "network-other-view" not in [c.name for c in out_of_family.candidates]
 
 
 @pytest.mark.parametrize(
@@ -190,28 +194,32 @@ def test_networks_of_other_views_are_packed_and_offered(
 def test_shelves_that_do_not_hold_together_are_refused(
     network_generator: NetworkGenerator, zoos: dict[str, Zoo], wrong: dict[str, object]
 ) -> None:
-    stock, zoo = network_generator.parts.stocks["cnn-s"], zoos["cnn-s"]
-    shelf = shelve(zoo.networks[:1], stock.decoder.codec)
-    knowledge = replace(stock.knowledge, elsewhere=replace(shelf, **wrong))  # type: ignore[arg-type]
-    parts = replace(network_generator.parts, stocks={"cnn-s": replace(stock, knowledge=knowledge)})
+    bundle, zoo = network_generator.parts.bundles["cnn-s"], zoos["cnn-s"]
+    retrieval_index = build_index(zoo.networks[:1], bundle.decoder.codec)
+    fitted_priors = replace(bundle.fitted_priors, elsewhere=replace(retrieval_index, **wrong))  # type: ignore[arg-type]
+    parts = replace(
+        network_generator.parts, bundles={"cnn-s": replace(bundle, fitted_priors=fitted_priors)}
+    )
     with pytest.raises(DecodeError, match="not hold together"):
         package.unpack(package.pack(parts), network_generator.heads.parts.priors)
 
 
-def _with_vae(stock: Stock, zoo: Zoo) -> Stock:
+def _with_vae(bundle: ArchitectureBundle, zoo: Zoo) -> ArchitectureBundle:
     tokens = [network.tokens for network in zoo.networks]
-    codec = fit_vae_codec(stock.decoder.codec.parts, tokens, LATENT, 1, steps=3)
-    knowledge = replace(stock.knowledge, shelf=shelve(zoo.networks, codec))
-    return replace(stock, knowledge=knowledge, decoder=replace(stock.decoder, codec=codec))
+    codec = fit_vae_codec(bundle.decoder.codec.parts, tokens, LATENT, 1, steps=3)
+    fitted_priors = replace(bundle.fitted_priors, retrieval_index=build_index(zoo.networks, codec))
+    return replace(
+        bundle, fitted_priors=fitted_priors, decoder=replace(bundle.decoder, codec=codec)
+    )
 
 
 def test_the_base_is_the_base_under_a_vae(
     network_generator: NetworkGenerator, world: World, zoos: dict[str, Zoo]
 ) -> None:
-    stock = _with_vae(network_generator.parts.stocks["cnn-s"], zoos["cnn-s"])
-    parts = replace(network_generator.parts, stocks={"cnn-s": stock})
+    bundle = _with_vae(network_generator.parts.bundles["cnn-s"], zoos["cnn-s"])
+    parts = replace(network_generator.parts, bundles={"cnn-s": bundle})
     found = _tensors(_make(replace(network_generator, parts=parts), world), "base")
-    assert all(np.array_equal(found[name], value) for name, value in stock.decoder.base.items())
+    assert all(np.array_equal(found[name], value) for name, value in bundle.decoder.base.items())
 
 
 def test_codecs_of_other_parts_or_kinds_are_refused(network_generator: NetworkGenerator) -> None:

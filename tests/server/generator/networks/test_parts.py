@@ -22,7 +22,7 @@ from wg_server.generator.simulation.episodes import Plants, Scenario
 
 LABELS = ("c0", "c1", "c2", "c3")
 CLEAN = Scenario(
-    epsilon=float("inf"), shots=20, missing=0, unlabelled=0, silent=0, sisters=0, strangers=0
+    epsilon=float("inf"), shots=20, missing=0, unlabelled=0, silent=0, sisters=0, out_of_family=0
 )
 
 
@@ -51,7 +51,7 @@ def test_codec_with_fewer_networks_than_directions_pads_with_nothing(
     assert not codec.encode(tokens[0])[:, 2:].any()
 
 
-def _guess(generator: Generator, world: World, family: int) -> blup.Prediction:
+def _estimate(generator: Generator, world: World, family: int) -> blup.Prediction:
     release = world.release(family, 2, epsilon=None, shots=30)
     return blup.predict(generator.parts.priors, [site_evidence(release, LABELS)])
 
@@ -62,7 +62,7 @@ def test_bridge_carries_class_means_to_another_space(
     zoo = zoos["cnn-s"]
     right = []
     for family in range(10):
-        rows = zoo.knowledge.bridge.rows(_guess(generator, world, family))
+        rows = zoo.fitted_priors.regression.rows(_estimate(generator, world, family))
         network = next(n for n in zoo.networks if n.task.key == f"{family}-1")
         logits = (network.base_features - network.centre) @ rows[:, :-1].T + rows[:, -1]
         right.append((logits.argmax(axis=1) == network.task.y).mean())
@@ -72,21 +72,23 @@ def test_bridge_carries_class_means_to_another_space(
 def test_retrieval_finds_sisters_first(
     zoos: dict[str, Zoo], generator: Generator, world: World
 ) -> None:
-    shelf, priors = zoos["cnn-s"].knowledge.shelf, generator.parts.priors
+    retrieval_index, priors = zoos["cnn-s"].fitted_priors.retrieval_index, generator.parts.priors
     hits = []
     for family in range(10):
-        found = neighbours.find(shelf, priors, _guess(generator, world, family), LABELS, count=2)
-        hits += [shelf.families[number] == f"family-{family}" for number in found.entries]
+        found = neighbours.find(
+            retrieval_index, priors, _estimate(generator, world, family), LABELS, count=2
+        )
+        hits += [retrieval_index.families[number] == f"family-{family}" for number in found.entries]
     assert np.mean(hits) > 0.7  # a tenth is chance
 
 
 def test_retrieval_leaves_out_what_it_is_told(
     zoos: dict[str, Zoo], generator: Generator, world: World
 ) -> None:
-    shelf, priors = zoos["cnn-s"].knowledge.shelf, generator.parts.priors
+    retrieval_index, priors = zoos["cnn-s"].fitted_priors.retrieval_index, generator.parts.priors
     gone = set(range(15))
     found = neighbours.find(
-        shelf, priors, _guess(generator, world, 1), LABELS, count=8, without=gone
+        retrieval_index, priors, _estimate(generator, world, 1), LABELS, count=8, without=gone
     )
     assert len(found.entries) == 5
     assert not gone & set(found.entries.tolist())
@@ -95,10 +97,10 @@ def test_retrieval_leaves_out_what_it_is_told(
 def test_rows_follow_their_class_names_where_deviations_cannot_tell(
     zoos: dict[str, Zoo], generator: Generator, world: World
 ) -> None:
-    shelf, priors = zoos["cnn-s"].knowledge.shelf, generator.parts.priors
-    guess = _guess(generator, world, 3)
-    straight = neighbours.find(shelf, priors, guess, LABELS, count=4)
-    hidden = neighbours.find(shelf, priors, guess, ("w", "x", "y", "z"), count=4)
+    retrieval_index, priors = zoos["cnn-s"].fitted_priors.retrieval_index, generator.parts.priors
+    estimate = _estimate(generator, world, 3)
+    straight = neighbours.find(retrieval_index, priors, estimate, LABELS, count=4)
+    hidden = neighbours.find(retrieval_index, priors, estimate, ("w", "x", "y", "z"), count=4)
     assert straight.likeness.min() >= hidden.likeness.min()
 
 
@@ -109,7 +111,7 @@ def test_an_untrained_denoiser_is_the_blend_of_its_skeletons(
     episode = draw(plants, zoos, frozenset(["family-1"]), rng, CLEAN)
     model = untrained()
     found = sampler.deterministic(model, collate([episode.condition], [0], model.config))
-    expected = episode.condition.skeleton_rows
+    expected = episode.condition.prior_head_rows
     np.testing.assert_allclose(found.rows[0].detach().numpy(), expected, atol=1e-5)
 
 
@@ -117,7 +119,9 @@ def test_without_trust_in_neighbours_the_skeleton_is_the_closed_form_on_the_base
     zoos: dict[str, Zoo], plants: Plants
 ) -> None:
     rng = np.random.default_rng(1)
-    wary = {n: replace(z, knowledge=replace(z.knowledge, trust=0.0)) for n, z in zoos.items()}
+    wary = {
+        n: replace(z, fitted_priors=replace(z.fitted_priors, trust=0.0)) for n, z in zoos.items()
+    }
     condition = draw(plants, wary, frozenset(["family-1"]), rng, CLEAN).condition
     model = untrained()
     found = sampler.deterministic(model, collate([condition], [0], model.config))
@@ -128,7 +132,7 @@ def test_without_trust_in_neighbours_the_skeleton_is_the_closed_form_on_the_base
 
 def test_trust_is_measured_alike_on_every_run(zoos: dict[str, Zoo], plants: Plants) -> None:
     zoo = zoos["cnn-s"]
-    families = frozenset(zoo.knowledge.shelf.families)
+    families = frozenset(zoo.fitted_priors.retrieval_index.families)
     found = [
         measure_trust(zoo, "cnn-s", plants, families, CLEAN, episodes=12, seed=1) for _ in range(2)
     ]
@@ -154,8 +158,8 @@ def test_the_closed_form_has_no_share_without_evidence(
 ) -> None:
     rng = np.random.default_rng(4)
     silent = replace(CLEAN, silent=1.0)
-    nothing = draw(plants, zoos, frozenset(["family-1"]), rng, silent).condition.bridge_share
-    clean = draw(plants, zoos, frozenset(["family-1"]), rng, CLEAN).condition.bridge_share
+    nothing = draw(plants, zoos, frozenset(["family-1"]), rng, silent).condition.regression_share
+    clean = draw(plants, zoos, frozenset(["family-1"]), rng, CLEAN).condition.regression_share
     assert nothing.max() < 0.05
     assert clean.min() > 0.3
 
@@ -168,11 +172,11 @@ def test_episodes_keep_the_plant_out_of_its_neighbours(
     for sisters in (True, False):
         for _ in range(10):
             episode = draw(plants, zoos, families, rng, CLEAN, sisters=sisters)
-            shelf = zoos[episode.architecture].knowledge.shelf
-            found = [shelf.keys[n] for n in episode.found.entries]
+            retrieval_index = zoos[episode.architecture].fitted_priors.retrieval_index
+            found = [retrieval_index.keys[n] for n in episode.found.entries]
             assert episode.plant.task not in found
             if not sisters:
-                near = {shelf.families[n] for n in episode.found.entries}
+                near = {retrieval_index.families[n] for n in episode.found.entries}
                 assert episode.plant.family not in near
 
 

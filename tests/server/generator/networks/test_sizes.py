@@ -26,7 +26,7 @@ from wg_server.generator.networks.generate import (
     generate_networks,
     median_nearest,
 )
-from wg_server.generator.networks.package import NetworkParts, Stock
+from wg_server.generator.networks.package import ArchitectureBundle, NetworkParts
 from wg_server.generator.networks.plan import NetworkTraining
 from wg_server.generator.prior.zoo_tasks import ZooTask
 from wg_server.generator.simulation.episodes import Plants, Scenario
@@ -109,13 +109,17 @@ def test_both_are_trained_judged_packed_and_generated(
     assert figures["steps"] == 2 and np.isfinite(figures["validation_loss"])
     document = network_card.evaluate(model, mixed, plants, FAMILIES[1], episodes=2, seed=1)
     assert set(document["scenarios"]) == set(network_card.SCENARIOS)
-    stocks = {
-        name: Stock(zoo.knowledge, zoo.decoder, median_nearest(zoo.knowledge.shelf.latents))
+    bundles = {
+        name: ArchitectureBundle(
+            zoo.fitted_priors,
+            zoo.decoder,
+            median_nearest(zoo.fitted_priors.retrieval_index.latents),
+        )
         for name, zoo in mixed.items()
     }
-    parts = NetworkParts(generator.id, "whole", model, stocks)
+    parts = NetworkParts(generator.id, "whole", model, bundles)
     again = package.unpack(package.pack(parts), generator.parts.priors)
-    assert again.stocks["lite0"].decoder.plan.name == "low-rank"
+    assert again.bundles["lite0"].decoder.plan.name == "low-rank"
     made = [
         generate_networks(
             NetworkGenerator("ef" * 32, each, generator),

@@ -16,14 +16,14 @@ from wg_server.generator.families import match
 from wg_server.generator.heads.generate import Generator
 from wg_server.generator.networks import codec as codecs
 from wg_server.generator.networks import package
-from wg_server.generator.networks.bridge import fit_bridge
-from wg_server.generator.networks.condition import NetworkKnowledge, settled
+from wg_server.generator.networks.condition import NetworkPriors, settled
 from wg_server.generator.networks.decoder import Decoder
 from wg_server.generator.networks.denoiser import NetworkDenoiser, NetworkDenoiserConfig
 from wg_server.generator.networks.entries import ZooNetwork
 from wg_server.generator.networks.episodes import Zoo, draw, logits
+from wg_server.generator.networks.feature_regression import fit_regression
 from wg_server.generator.networks.generate import NetworkGenerator, generate_networks
-from wg_server.generator.networks.neighbours import shelve
+from wg_server.generator.networks.neighbours import build_index
 from wg_server.generator.networks.weight_plan import weight_plan
 from wg_server.generator.prior.zoo_tasks import ZooTask
 from wg_server.generator.simulation.episodes import Plants, Scenario
@@ -48,8 +48,10 @@ def zoo(zoo_tasks: list[ZooTask], generator: Generator) -> Zoo:
         [part.name for part in PLAN.parts], [n.tokens for n in networks], LATENT
     )
     base = whole_networks.draw_trunk(NAME, np.random.default_rng(5))
-    shelf, priors = shelve(networks, codec), generator.parts.priors
-    known = NetworkKnowledge(priors, fit_bridge(networks), shelf, match.measure(shelf, priors))
+    retrieval_index, priors = build_index(networks, codec), generator.parts.priors
+    known = NetworkPriors(
+        priors, fit_regression(networks), retrieval_index, match.measure(retrieval_index, priors)
+    )
     return Zoo(networks, known, Decoder(PLAN, codec, base))
 
 
@@ -69,8 +71,8 @@ def networks(zoo: Zoo, generator: Generator) -> NetworkGenerator:
         torch.manual_seed(0)
         for layer in (denoiser.row_out, denoiser.latent_out):
             torch.nn.init.normal_(layer.weight, std=0.1)
-    stock = package.Stock(zoo.knowledge, zoo.decoder, 1.0)
-    parts = package.NetworkParts(generator.id, "whole", denoiser.eval(), {NAME: stock})
+    bundle = package.ArchitectureBundle(zoo.fitted_priors, zoo.decoder, 1.0)
+    parts = package.NetworkParts(generator.id, "whole", denoiser.eval(), {NAME: bundle})
     return NetworkGenerator("ef" * 32, parts, generator)
 
 

@@ -15,7 +15,7 @@ from wg_client.fitting.linear_head import LinearHead
 from wg_common.inference.posterior import nothing
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_server.generator.evaluation import head_card
-from wg_server.generator.heads.generate import Generator, Memory, generate
+from wg_server.generator.heads.generate import Generator, SiteRelease, generate
 from wg_server.generator.prior import blup
 from wg_server.generator.prior.site_statistics import site_evidence
 
@@ -27,7 +27,7 @@ CONDITIONED = ("network", "sample-mean", "blend", "closed-form", "sample-0", "re
 
 
 def _heads(
-    generator: Generator, own: NoisyStatistics | None, memory: list[Memory]
+    generator: Generator, own: NoisyStatistics | None, memory: list[SiteRelease]
 ) -> dict[str, LinearHead]:
     made = generate(generator, own, memory, LABELS, samples=1, seed=3)
     return {
@@ -51,8 +51,10 @@ def _right(world: World, family: int, head: LinearHead) -> float:
     return float((head.logits(x).argmax(axis=1) == y).mean())
 
 
-def _memory(world: World, family: int) -> list[Memory]:
-    return [Memory(f"site-{s}", world.release(family, s, epsilon=4.0, shots=80)) for s in (1, 2, 3)]
+def _memory(world: World, family: int) -> list[SiteRelease]:
+    return [
+        SiteRelease(f"site-{s}", world.release(family, s, epsilon=4.0, shots=80)) for s in (1, 2, 3)
+    ]
 
 
 @pytest.mark.parametrize("name", ["network", "sample-mean", "blend"])
@@ -76,7 +78,9 @@ def test_the_condition_of_another_plant_or_of_permuted_classes_loses(
 def test_without_memory_only_the_own_release_counts(generator: Generator, world: World) -> None:
     own = world.release(20, 0, epsilon=4.0, shots=40)
     alone = _heads(generator, own, [])
-    silent = Memory("silent", replace(own, schema=replace(own.schema, labels=("w", "x", "y", "z"))))
+    silent = SiteRelease(
+        "silent", replace(own, schema=replace(own.schema, labels=("w", "x", "y", "z")))
+    )
     for name, head in _heads(generator, own, [silent]).items():
         np.testing.assert_array_equal(head.weight, alone[name].weight)
     assert any(

@@ -14,7 +14,7 @@ from wg_common.privacy import mechanism
 from wg_common.privacy.schema import default_schema
 from wg_common.privacy.simulate import simulate_statistics
 from wg_common.privacy.statistics import NoisyStatistics
-from wg_server.generator.heads.generate import Generator, Memory, read_releases
+from wg_server.generator.heads.generate import Generator, SiteRelease, read_releases
 from wg_server.generator.prior import blup, influence
 from wg_server.generator.prior.blup import Priors
 from wg_server.generator.prior.site_statistics import site_evidence
@@ -33,8 +33,10 @@ def evidence(world: World, site: int, labels: tuple[str, ...] = LABELS) -> SiteE
 def error(world: World, priors: Priors, sites: Sequence[SiteEvidence]) -> float:
     """Share of the first site's records that its head gets wrong."""
     x, y = world.records(FAMILY, 0, len(LABELS), 200, 5)
-    guess = blup.predict(priors, sites)
-    return float((((x - guess.centre) @ guess.weight.T + guess.bias).argmax(axis=1) != y).mean())
+    estimate = blup.predict(priors, sites)
+    return float(
+        (((x - estimate.centre) @ estimate.weight.T + estimate.bias).argmax(axis=1) != y).mean()
+    )
 
 
 def little(world: World) -> SiteEvidence:
@@ -116,11 +118,12 @@ def test_fewer_than_three_sites_say_nothing_of_who_is_odd(
 
 def test_the_odd_site_is_named_in_the_report(world: World, generator: Generator) -> None:
     memory = [
-        Memory(f"plant-{i}", world.release(FAMILY, i, epsilon=4.0, shots=200)) for i in range(1, 6)
+        SiteRelease(f"plant-{i}", world.release(FAMILY, i, epsilon=4.0, shots=200))
+        for i in range(1, 6)
     ]
     odd = world.release(FAMILY, 6, epsilon=4.0, shots=200, labels=MOVED)
     own = world.release(FAMILY, 0, epsilon=1.0, shots=20)
-    found = read_releases(generator.parts, own, [Memory("plant-x", odd), *memory], LABELS)
+    found = read_releases(generator.parts, own, [SiteRelease("plant-x", odd), *memory], LABELS)
     assert "plant-x" not in found.sites and len(found.sites) == 5
     assert [text.split(":")[0] for text in found.alarms] == ["site plant-x"]
 
@@ -134,6 +137,6 @@ def test_a_release_of_another_dimension_fails_nobody_else(
         schema, np.zeros((0, 5)), np.zeros(0, dtype=np.int64), sigma, np.random.default_rng(1)
     )
     own = world.release(FAMILY, 0, epsilon=1.0, shots=20)
-    honest = Memory("plant-a", world.release(FAMILY, 1, epsilon=1.0, shots=20))
-    found = read_releases(generator.parts, own, [Memory("plant-x", other), honest], LABELS)
+    honest = SiteRelease("plant-a", world.release(FAMILY, 1, epsilon=1.0, shots=20))
+    found = read_releases(generator.parts, own, [SiteRelease("plant-x", other), honest], LABELS)
     assert found.sites == ("plant-a",)

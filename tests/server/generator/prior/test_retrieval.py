@@ -48,8 +48,8 @@ def test_every_rival_answers_with_a_finite_head(generator: Generator) -> None:
 
     parts = generator.parts
     sites = [nothing(3, 16)]
-    guess = condition(parts.knowledge, sites)[1]
-    context = Context(parts.priors, sites, guess, parts.memory, np.random.default_rng(0))
+    estimate = condition(parts.fitted_priors, sites)[1]
+    context = Context(parts.priors, sites, estimate, parts.memory, np.random.default_rng(0))
     for rival in RIVALS.values():
         weight, bias = rival(context)
         assert weight.shape == (3, 16)

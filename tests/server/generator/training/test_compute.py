@@ -23,7 +23,7 @@ from wg_server.generator.simulation.episodes import Episode, Scenario
 from wg_server.generator.training import compute
 from wg_server.generator.training import noise as training_noise
 from wg_server.generator.training.compute import CPU, Compute
-from wg_server.generator.training.distributed import Seat
+from wg_server.generator.training.distributed import RankInfo
 from wg_server.site.home import ServerHome
 
 BF16 = Compute(torch.device("cpu"), "bf16")
@@ -31,20 +31,20 @@ BF16 = Compute(torch.device("cpu"), "bf16")
 
 def test_a_card_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert compute.choose_device("auto", Seat()).type == "cpu"
+    assert compute.choose_device("auto", RankInfo()).type == "cpu"
     with pytest.raises(ConfigError, match="torch finds none"):
-        compute.choose_device("cuda", Seat())
+        compute.choose_device("cuda", RankInfo())
     with pytest.raises(ConfigError, match="expected one of"):
-        compute.choose_device("tpu", Seat())
+        compute.choose_device("tpu", RankInfo())
 
 
 def test_each_rank_of_a_machine_has_its_own_card(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    seat = Seat(rank=3, world=4, local_rank=1, local_world=2)
-    assert compute.choose_device("auto", seat) == torch.device("cuda", 1)
+    rank_info = RankInfo(rank=3, world=4, local_rank=1, local_world=2)
+    assert compute.choose_device("auto", rank_info) == torch.device("cuda", 1)
     with pytest.raises(ConfigError, match="3 processes on this machine and 2 graphics cards"):
-        compute.choose_device("cuda", Seat(rank=0, world=3, local_rank=0, local_world=3))
+        compute.choose_device("cuda", RankInfo(rank=0, world=3, local_rank=0, local_world=3))
 
 
 def test_precision_follows_the_device(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -176,20 +176,25 @@ def test_ranks_with_other_plans_both_refuse(tmp_path: Path) -> None:
 
 def test_more_ranks_than_episodes_are_refused(tmp_path: Path) -> None:
     site = _site(tmp_path / "home")
-    seat = distributed.Seat(rank=1, world=6, local_rank=1, local_world=6, host="127.0.0.1", port=1)
+    rank_info = distributed.RankInfo(
+        rank=1, world=6, local_rank=1, local_world=6, host="127.0.0.1", port=1
+    )
     with pytest.raises(ConfigError, match="batch: 5 episodes a step for 6 processes"):
         training.train(
-            site.home, read_plan(site.plan), progress=lambda _done, _detail: None, seat=seat
+            site.home,
+            read_plan(site.plan),
+            progress=lambda _done, _detail: None,
+            rank_info=rank_info,
         )
 
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_rank_whose_others_do_not_come_gives_up(rank: int) -> None:
-    seat = distributed.Seat(
+    rank_info = distributed.RankInfo(
         rank=rank, world=2, local_rank=rank, local_world=2, host="127.0.0.1", port=free_port()
     )
     before = dict(os.environ)
-    with pytest.raises(PeerError, match="gone or hangs"), distributed.joined(seat, "cpu", 1.0):
+    with pytest.raises(PeerError, match="gone or hangs"), distributed.joined(rank_info, "cpu", 1.0):
         pytest.fail("nobody was there")
     assert dict(os.environ) == before
 
@@ -206,17 +211,17 @@ TORCHRUN = {
 
 def test_a_seat_is_read_from_the_environment() -> None:
     assert (
-        distributed.read_seat({})
-        == distributed.read_seat({"WORLD_SIZE": "1", "RANK": "0"})
-        == distributed.Seat()
+        distributed.read_rank_info({})
+        == distributed.read_rank_info({"WORLD_SIZE": "1", "RANK": "0"})
+        == distributed.RankInfo()
     )
-    seat = distributed.Seat(
+    rank_info = distributed.RankInfo(
         rank=1, world=4, local_rank=1, local_world=2, host="192.0.2.1", port=29500, hosted=False
     )
-    assert distributed.read_seat(TORCHRUN) == seat
+    assert distributed.read_rank_info(TORCHRUN) == rank_info
     hosted = {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "2"}
-    assert distributed.read_seat(TORCHRUN | hosted).hosted
-    assert distributed.read_seat(TORCHRUN | hosted).attempt == 2
+    assert distributed.read_rank_info(TORCHRUN | hosted).hosted
+    assert distributed.read_rank_info(TORCHRUN | hosted).attempt == 2
 
 
 @pytest.mark.parametrize(
@@ -228,12 +233,12 @@ def test_a_seat_is_read_from_the_environment() -> None:
 )
 def test_a_wrong_seat_is_refused_by_name(name: str, value: str) -> None:
     with pytest.raises(ConfigError, match=name):
-        distributed.read_seat(TORCHRUN | {name: value})
+        distributed.read_rank_info(TORCHRUN | {name: value})
 
 
 def test_shares_are_all_episodes_once() -> None:
     for world in (1, 2, 3, 7):
-        shares = [distributed.Ranks(rank, world).share(5) for rank in range(world)]
+        shares = [distributed.ProcessGroup(rank, world).share(5) for rank in range(world)]
         assert sorted(number for share in shares for number in share) == list(range(5))
         assert max(map(len, shares)) - min(map(len, shares)) <= 1
 

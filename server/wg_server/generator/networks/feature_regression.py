@@ -23,7 +23,7 @@ _RIDGE = 2.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Bridge:
+class FeatureRegression:
     """Linear maps between two feature spaces, with what they leave open.
 
     Attributes:
@@ -38,20 +38,20 @@ class Bridge:
     whitener: Floats
     scale: float
 
-    def centre_of(self, guess: Prediction) -> Floats:
+    def centre_of(self, estimate: Prediction) -> Floats:
         """The base's mean feature at a site, ``[F]``."""
-        return np.asarray(guess.centre @ self.centre[:-1] + self.centre[-1])
+        return np.asarray(estimate.centre @ self.centre[:-1] + self.centre[-1])
 
-    def rows(self, guess: Prediction) -> Floats:
+    def rows(self, estimate: Prediction) -> Floats:
         """Head rows and, last, biases on centred features, ``[K, F + 1]``."""
-        away = guess.deviations @ self.deviations
+        away = estimate.deviations @ self.deviations
         weight, bias = discriminant(away, self.whitener)
         weight, bias = weight - weight.mean(axis=0), bias - bias.mean()
         size = float(np.sqrt(np.mean(np.sum(weight**2, axis=1)))) + 1e-12
         return np.concatenate([weight, bias[:, None]], axis=1) * (self.scale / size)
 
 
-def fit_bridge(networks: Sequence[ZooNetwork]) -> Bridge:
+def fit_regression(networks: Sequence[ZooNetwork]) -> FeatureRegression:
     """Fit on the zoo's tasks."""
     inputs, outputs, centres, targets, within = [], [], [], [], []
     for network in networks:
@@ -75,7 +75,7 @@ def fit_bridge(networks: Sequence[ZooNetwork]) -> Bridge:
     whitener = np.linalg.inv(covariance + _RIDGE * np.trace(covariance) / d * np.eye(d))
     padded = np.concatenate([np.array(centres), np.ones((len(centres), 1))], axis=1)
     lengths = [np.sqrt(np.mean(np.sum(n.rows[:, :-1] ** 2, axis=1))) for n in networks]
-    return Bridge(
+    return FeatureRegression(
         deviations, _ridge(padded, np.array(targets), 0.1), whitener, float(np.median(lengths))
     )
 
