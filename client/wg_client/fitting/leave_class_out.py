@@ -5,7 +5,7 @@ keeps its delivered row. A common bias, and the loss of a mixture of m left-out 
 others at that bias, follow; ``finetune`` says what they are for.
 
 With fewer than three seen classes none can be left out. Then the recall of the seen ones by the
-head *as delivered* stands in (docs/decisions/0058).
+head *as delivered* stands in (docs/decisions/0090).
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ The leak: delivered weights were conditioned on noisy statistics of the records 
 ``contest`` charges them for it, ``l = g * max(0, mean_i b_i)``: b_i by how many nats the
 closed-form head claims more on record i than its twin that is made at the plant, out of fold, and
 g the share of a release that speaks of records and not of noise, or 1 where no other site has
-released (docs/decisions/0091, 0093).
+released (docs/decisions/0091).
 
 Not guaranteed: that the kept model is better on every future record.
 """

@@ -2,7 +2,7 @@
 
 A plant releases 64 numbers of a record and learns on many more, which stay with it. Records of the
 operator's own need no noise and no release: a head that is fitted to *all* local features of them
-goes to plants of this kind, which are found as ``family_match`` says (docs/decisions/0088).
+goes to plants of this kind, which are found as ``family_match`` says (docs/decisions/0089).
 """
 
 from __future__ import annotations
