@@ -181,8 +181,8 @@ def _labelled(cut: Plants, setting: Setting, rng: np.random.Generator) -> tuple[
 def _kept_before(outcome: Outcome, classes: int) -> str:
     """What the rule before docs/decisions/0056 would have kept, by right answers.
 
-    It also asked for a nat of log loss where all classes are seen. The two rules differ in the seen classes' part of gain and variance only, so that one follows
-    from the other.
+    It also asked for a nat of log loss where all classes are seen. The two rules differ in the seen
+    classes' part of gain and variance only, so that one follows from the other.
     """
     labels, local = outcome.labels, outcome.models[LOCAL]
     mass = checks.unseen_mass(POLICY, declared=classes, seen=len(np.unique(labels)))
