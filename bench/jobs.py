@@ -20,7 +20,9 @@ from bench.reference.d2nwg import D2nwg, d2nwg
 from bench.reference.deepsets import SetNetwork, set_network
 from bench.reference.ground import Course, course
 
+from wg_common import streams
 from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_common.streams import Stream
 from wg_server.generator import baselines
 from wg_server.generator.heads.generate import Generator, load_generator
 from wg_server.generator.pipeline import _episodes
@@ -119,7 +121,9 @@ class Bench:
             trained = baselines.train_rivals(
                 priors,
                 [task for task in ground.tasks if task.family in set(ground.split.train)],
-                _episodes(ground.train, 4 * plan.episodes, (plan.seed, 19)),
+                _episodes(
+                    ground.train, 4 * plan.episodes, streams.rng(Stream.RIVAL_EPISODES, plan.seed)
+                ),
                 seed=plan.seed,
             )
             return {

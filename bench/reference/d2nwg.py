@@ -22,6 +22,8 @@ import torch.nn.functional as F
 from bench.reference.ground import Course
 from torch import Tensor, nn
 
+from wg_common import streams
+from wg_common.streams import Stream
 from wg_server.generator.heads.denoiser import Batch
 from wg_server.generator.simulation.episodes import CLASS_LIMIT
 
@@ -115,7 +117,7 @@ def d2nwg(course: Course, *, episodes: int, steps: int) -> D2nwg:
 
 def _train(course: Course, model: D2nwg, episodes: int, steps: int) -> dict[str, Tensor]:
     batch, targets = course.episodes(episodes)
-    rng = np.random.default_rng((course.plan.seed, 43))
+    rng = streams.rng(Stream.BENCH_REFERENCE, course.plan.seed)
     generator = torch.Generator().manual_seed(course.plan.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(course.plan.seed)

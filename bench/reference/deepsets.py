@@ -14,6 +14,8 @@ import torch
 from bench.reference.ground import Course, pick
 from torch import Tensor, nn
 
+from wg_common import streams
+from wg_common.streams import Stream
 from wg_server.generator.heads import batch as batches
 from wg_server.generator.heads.batch import Targets
 from wg_server.generator.heads.denoiser import Batch
@@ -78,7 +80,7 @@ def set_network(course: Course, *, episodes: int, steps: int) -> SetNetwork:
 
 def _train(course: Course, model: SetNetwork, episodes: int, steps: int) -> dict[str, Tensor]:
     batch, targets = course.episodes(episodes)
-    rng = np.random.default_rng((course.plan.seed, 42))
+    rng = streams.rng(Stream.BENCH_SET_NETWORK, course.plan.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(course.plan.seed)
         for layer in model.modules():

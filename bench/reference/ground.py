@@ -18,8 +18,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from wg_common import atomic
+from wg_common import atomic, streams
 from wg_common.errors import InternalError
+from wg_common.streams import Stream
 from wg_common.wire import canonical
 from wg_server.generator.heads import batch as batches
 from wg_server.generator.heads.batch import Targets
@@ -55,7 +56,7 @@ class Course:
         """Simulated plants of training families, padded to one size; drawn once."""
 
         def draw() -> dict[str, Tensor]:
-            rng = np.random.default_rng((self.plan.seed, 41))
+            rng = streams.rng(Stream.BENCH_EPISODES, self.plan.seed)
             found: list[Episode] = [self.ground.train.draw(rng, Scenario()) for _ in range(count)]
             batch, targets = batches.collate_episodes(found)
             tensors = {f"batch.{f.name}": getattr(batch, f.name) for f in fields(Batch)}

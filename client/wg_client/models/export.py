@@ -43,11 +43,12 @@ from wg_client.data import snapshot as snapshots
 from wg_client.models import store
 from wg_client.models.store import ModelsManifest
 from wg_client.site.home import ClientHome
-from wg_common import atomic
+from wg_common import atomic, streams
 from wg_common.errors import DataError, VerificationError
 from wg_common.nets import cnn, network
 from wg_common.nets.encoder import window_trunk
 from wg_common.nets.registry import Architecture, build_model, known
+from wg_common.streams import Stream
 from wg_common.wire import canonical
 
 Format = Literal["safetensors", "onnx", "torch"]
@@ -100,7 +101,7 @@ def _views(home: ClientHome, architecture: Architecture) -> torch.Tensor:
     shapes = snapshot.records().shapes
     if not len(shapes):
         raise DataError(f"{snapshot.folder}: no record, so the size of a window is not known")
-    window = np.random.default_rng(0).normal(size=shapes[0]).astype(np.float32)
+    window = streams.rng(Stream.EXPORT_WINDOW).normal(size=shapes[0]).astype(np.float32)
     if architecture.whole:
         return torch.from_numpy(network.prepared(architecture.name, [window] * 2)).float()
     return window_trunk.prepare(window).repeat(2, 1, 1, 1)

@@ -31,12 +31,13 @@ from wg_client.site.config import (
     ServerConfig,
 )
 from wg_client.site.home import ClientHome
-from wg_common import atomic
+from wg_common import atomic, streams
 from wg_common.audit.installed.plant import AuditedPlant, Fresh, Question, Record, Sampler
 from wg_common.ledger import witness as witnesses
 from wg_common.ledger.store import Ledger
 from wg_common.ledger.witness import WitnessState
 from wg_common.privacy.mechanism import opendp_sampler
+from wg_common.streams import Stream
 from wg_common.wire import canonical, signing
 from wg_common.wire.protocol import StatisticsQuery
 
@@ -78,7 +79,7 @@ def made_up_encoder() -> bytes:
     """An encoder that is fitted on noise of four grains; public, like everything here."""
     from wg_common.nets.encoder.module import fit_encoder, raw_features  # torch: seconds to import
 
-    rng = np.random.default_rng(0)
+    rng = streams.rng(Stream.AUDIT_PICTURES)
     pictures = []
     for number in range(_PICTURES):
         size = _SIDE >> number % _GROUPS

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-import numpy as np
-
 from wg_client.data import plant as plants
 from wg_client.data.plant import Plant, Progress
 from wg_client.fitting.backbone import Tensors, Trunk, encoder_trunk, network_trunk
@@ -14,16 +12,17 @@ from wg_client.fitting.linear_head import head_from_tensors
 from wg_client.selection import compare
 from wg_client.selection.compare import Outcome
 from wg_client.selection.entrants import Offer, Tuner
+from wg_common import streams
 from wg_common.errors import DecodeError
 from wg_common.inference import posterior as posteriors
 from wg_common.inference.posterior import Posterior
 from wg_common.privacy import centring
 from wg_common.privacy.mechanism import sigma_for
+from wg_common.streams import Stream
 from wg_common.wire.weights_package import POSTERIOR, SAME_FAMILY, WeightsManifest
 
 BASE = "base"
 """Source of the candidate that holds the public base: of a whole network, local-only's start."""
-_SEED = 7
 
 View = Callable[[Tensors], Trunk]
 """A network's tensors -> its trunk, seen through the plant's records."""
@@ -91,7 +90,7 @@ def hold_contest(
             )
         public = base.trunk
     random = registry.initial_tensors(
-        package.architecture, classes, dimension, np.random.default_rng(_SEED)
+        package.architecture, classes, dimension, streams.rng(Stream.RANDOM_START)
     )
     return compare.hold(
         public,
@@ -131,7 +130,7 @@ def _whole(architecture: str, plant: Plant, progress: Progress | None) -> tuple[
         architecture=architecture,
         inputs=batch,
         labels=plant.data.labels,
-        seed=_SEED,
+        seed=streams.NUMBERS[Stream.FINE_TUNING],
         progress=progress,
     )
 

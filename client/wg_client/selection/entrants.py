@@ -19,10 +19,10 @@ from wg_client.methods.ensemble import blend
 from wg_client.methods.posterior_head import complete, fit_completed, moving
 from wg_client.selection import checks
 from wg_client.site.config import AcceptanceConfig
+from wg_common import streams
 from wg_common.inference.posterior import Posterior
+from wg_common.streams import Stream
 from wg_common.wire.weights_package import POSTERIOR
-
-_SEED = 20240501
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,7 +115,7 @@ class Ground:
             index = np.unique(names, return_inverse=True)[1]
         self.folds: Folds | None = None
         if len(self.labels):
-            self.folds = stratified(self.labels, np.random.default_rng(_SEED), index)
+            self.folds = stratified(self.labels, streams.rng(Stream.SELECTION_FOLDS), index)
 
     def delivered_loss(self, offer: Offer) -> float:
         """Log loss of a candidate as delivered, nats over all labelled records."""

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wg_common import atomic
+from wg_common import atomic, streams
 from wg_common.nets import network, registry
 from wg_common.nets.encoder import package as encoder_package
+from wg_common.streams import Stream
 from wg_common.wire import canonical
 from wg_server.generator.evaluation import checks, codec_fidelity, network_card
 from wg_server.generator.evaluation.retrieval_trust import measure_trust
@@ -217,7 +218,9 @@ def _zoos(
 
 def _cut(families: Sequence[str], seed: int) -> list[frozenset[str]]:
     """A split of families with networks, where the heads' split leaves a part without any."""
-    order = [families[i] for i in np.random.default_rng((seed, 52)).permutation(len(families))]
+    order = [
+        families[i] for i in streams.rng(Stream.NETWORK_SPLIT, seed).permutation(len(families))
+    ]
     held = max(1, len(order) // 6)
     return [
         frozenset(order[2 * held :] or order),
@@ -235,7 +238,7 @@ def _diversity(
     seed: int,
 ) -> dict[str, float]:
     """Novelty of sampled trunks, and their distance from each other."""
-    rng = np.random.default_rng((seed, 53))
+    rng = streams.rng(Stream.NETWORK_DIVERSITY, seed)
     novel, between = [], []
     names = sorted(zoos)
     for _ in range(12):

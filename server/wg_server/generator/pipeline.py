@@ -24,10 +24,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wg_common import __version__, atomic
+from wg_common import __version__, atomic, streams
 from wg_common.errors import ConfigError
 from wg_common.nets.encoder import package
 from wg_common.nets.registry import HEADS
+from wg_common.streams import Stream
 from wg_common.wire import canonical
 from wg_server.generator import baselines
 from wg_server.generator import networks_pipeline as networks
@@ -126,7 +127,7 @@ def _train(
     tasks = load_tasks(Zoo(home.zoo), encoder)
     dimension = tasks[0].features.shape[1]
     ground = prepare(tasks, plan, encoder)
-    rng = np.random.default_rng((plan.seed, 12))
+    rng = streams.rng(Stream.CODEC_EPISODES, plan.seed)
     codec = _codec(ground, plan, rng)
     model = Denoiser(
         DenoiserConfig(dimension=dimension, latent=codec.latent, width=plan.width, depth=plan.depth)
@@ -173,7 +174,9 @@ def _finish(
     """Write the package of a trained denoiser and its model card, and return the card."""
     model.eval()
     progress(plan.steps, "writing the model card")
-    known = _episodes(ground.validation, 4 * plan.episodes, (plan.seed, 18))
+    known = _episodes(
+        ground.validation, 4 * plan.episodes, streams.rng(Stream.GATE_EPISODES, plan.seed)
+    )
     gate = _gate(model, codec, known)
     shrunk = Codec(codec.encode_matrix, gate * codec.decode_matrix)
     _set_temperature(model, shrunk, ground.fitted_priors.priors, known)
@@ -190,7 +193,7 @@ def _finish(
     document = _card(plan, ground, parts, place, canonical.sha256_hex(packed))
     document["training"]["gate"] = gate
     document["codec"] = head_card.codec_fidelity(
-        codec, _episodes(ground.test, plan.episodes, (plan.seed, 16))
+        codec, _episodes(ground.test, plan.episodes, streams.rng(Stream.TEST_EPISODES, plan.seed))
     )
     checks = card_checks.head_checks(document)
     document["checks"] = [check.document() for check in checks]
@@ -204,7 +207,7 @@ def _finish(
 
 def prepare(tasks: Sequence[ZooTask], plan: GeneratorPlan, encoder: str) -> Ground:
     """Split families, cross-fit what is known, and set up plants of each split."""
-    split = split_families(tasks, np.random.default_rng((plan.seed, 13)))
+    split = split_families(tasks, streams.rng(Stream.FAMILY_SPLIT, plan.seed))
     blind, fitted_priors = crossfit(tasks, split.train, plan.folds)
 
     def plants(known: Mapping[str, FittedPriors]) -> Plants:
@@ -299,7 +302,13 @@ def _fit(
     states = {"average": average, "best": best}
     path = home.generator.with_name(CHECKPOINT)
     place = checkpoint.load(path, identity, model, states, optimiser, how.process_group)
-    fixed = _episodes(ground.validation, plan.episodes, (plan.seed, 14)) if first else []
+    fixed = (
+        _episodes(
+            ground.validation, plan.episodes, streams.rng(Stream.VALIDATION_EPISODES, plan.seed)
+        )
+        if first
+        else []
+    )
     watch = Denoiser(model.config).to(device)
     started = time.monotonic() - place.seconds
     if first and place.step == 0:
@@ -344,7 +353,7 @@ def _step(
     how: Compute = CPU,
 ) -> None:
     numbers = how.process_group.share(plan.batch)
-    rngs = [np.random.default_rng((plan.seed, 17, step, number)) for number in numbers]
+    rngs = [streams.rng(Stream.STEP, plan.seed, then=(step, number)) for number in numbers]
     batch, targets = batches.augment(*batches.collate_episodes(episodes), rngs)
     rows = [len(episode.labels) for episode in episodes]
     noise = training_noise.draw(rngs, plan.deterministic, rows, codec.latent)
@@ -363,8 +372,7 @@ def _step(
     optimiser.step()
 
 
-def _episodes(plants: Plants, count: int, seed: tuple[int, ...]) -> list[Episode]:
-    rng = np.random.default_rng(seed)
+def _episodes(plants: Plants, count: int, rng: np.random.Generator) -> list[Episode]:
     return [plants.draw(rng, Scenario()) for _ in range(count)]
 
 
@@ -447,18 +455,18 @@ def _codec(ground: Ground, plan: GeneratorPlan, rng: np.random.Generator) -> Cod
 def _card(
     plan: GeneratorPlan, ground: Ground, parts: Parts, place: checkpoint.Place, name: str
 ) -> dict[str, Any]:
-    fixed = _episodes(ground.test, plan.episodes, (plan.seed, 16))
+    fixed = _episodes(ground.test, plan.episodes, streams.rng(Stream.TEST_EPISODES, plan.seed))
     remembered = [task for task in ground.tasks if task.family in set(ground.split.train)]
     trained = baselines.train_rivals(
         parts.priors,
         remembered,
-        _episodes(ground.train, 4 * plan.episodes, (plan.seed, 19)),
+        _episodes(ground.train, 4 * plan.episodes, streams.rng(Stream.RIVAL_EPISODES, plan.seed)),
         seed=plan.seed,
     )
     scores = head_card.evaluate(
         parts, trained.rivals, ground.test, episodes=2 * plan.episodes, seed=plan.seed
     )
-    rng = np.random.default_rng((plan.seed, 20))
+    rng = streams.rng(Stream.COPY_TEST, plan.seed)
     return {
         "generator": name,
         "encoder": ground.encoder,

@@ -24,12 +24,13 @@ import safetensors.numpy
 import torch
 from numpy.typing import NDArray
 
-from wg_common import atomic
+from wg_common import atomic, streams
 from wg_common.errors import ConfigError, DecodeError
 from wg_common.nets import network
 from wg_common.nets.encoder import image_trunk as trunks
 from wg_common.nets.encoder.module import load_encoder
 from wg_common.nets.encoder.package import PACKAGE_LIMIT
+from wg_common.streams import Stream
 from wg_common.wire import canonical
 from wg_server.site.home import ENCODER
 from wg_server.zoo import sources
@@ -149,7 +150,7 @@ def make_base(
 def _lesson(zoo: Zoo, entry: Entry, architecture: str, count: int) -> tuple[network.Batch, Array]:
     """Some records of a task, and what the encoder makes of them."""
     task = sources.load(entry.task)
-    rng = np.random.default_rng((entry.task.seed, entry.task.family, entry.task.site, 9))
+    rng = streams.rng(Stream.BASE_RECORDS, entry.task.seed, entry.task.family, entry.task.site)
     rows = rng.permutation(len(task.records))[:count]
     batch = network.prepared(architecture, [task.records[row] for row in rows])
     return batch, zoo.read(entry).features[rows]
@@ -163,7 +164,7 @@ def _distil(
     Classes differ within a task, and by a third of what tasks differ by; without the second half a
     small network spends itself on light and camera, or on gain and unit.
     """
-    rng = np.random.default_rng((seed, 31))
+    rng = streams.rng(Stream.BASE, seed)
     target = np.concatenate([features for _, features in lessons]).astype(np.float64)
     between = float(target.var(axis=0).mean())
     within = float(np.mean([features.var(axis=0).mean() for _, features in lessons]))

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common import atomic
+from wg_common import atomic, streams
 from wg_common.errors import ConfigError
 from wg_common.nets.encoder import module as encoders
 from wg_common.nets.encoder import package
+from wg_common.streams import Stream
 from wg_common.wire import canonical
 from wg_server.site.home import ServerHome
 from wg_server.zoo import contributions, devices, executors, heads, networks, sources
@@ -121,7 +122,7 @@ def build_task(architecture: str, encoder: encoders.Encoder, spec: TaskSpec) -> 
     local = encoder.encode_batched(task.records)
     features = local[:, : encoder.dimension]
     labels, classes = task.labels, len(task.names)
-    rng = np.random.default_rng((spec.seed, spec.family, spec.site, 7))
+    rng = streams.rng(Stream.HEAD_HELD_OUT, spec.seed, spec.family, spec.site)
     order = rng.permutation(len(labels))
     held, train = order[: len(order) // 5], order[len(order) // 5 :]
     weight, bias = heads.fit_head(features[train], labels[train], classes)
@@ -150,7 +151,7 @@ def _local_heads(
     encoder: encoders.Encoder, spec: TaskSpec, task: sources.Task, local: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Heads on all local features: of the records as they are, and with views of other sites."""
-    rng = np.random.default_rng((spec.seed, spec.family, spec.site, 9))
+    rng = streams.rng(Stream.LOCAL_HEAD_VIEWS, spec.seed, spec.family, spec.site)
     others = sources.other_views(task.records, rng)
     views = [local, *(encoder.encode_batched(seen) for seen in others)]
     fits = []
@@ -211,7 +212,7 @@ def _raw(
     labels = []
     for spec in specs:
         task = sources.load(spec)
-        rng = np.random.default_rng((spec.seed, spec.family, spec.site, 8))
+        rng = streams.rng(Stream.ENCODER_RECORDS, spec.seed, spec.family, spec.site)
         rows = rng.permutation(len(task.records))[:share]
         records += [task.records[row] for row in rows]
         labels.append(task.labels[rows])

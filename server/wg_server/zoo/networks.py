@@ -27,11 +27,12 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from wg_common import atomic
+from wg_common import atomic, streams
 from wg_common.errors import DecodeError, VerificationError
 from wg_common.nets import network, registry
 from wg_common.nets.encoder import image_trunk as trunks
 from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
+from wg_common.streams import Stream
 from wg_common.wire import canonical
 from wg_server.zoo import bases, heads, sources
 from wg_server.zoo.plan import NetworksPlan
@@ -264,7 +265,7 @@ def _build_network(zoo: Zoo, entry: Entry, architecture: str, steps: int) -> Non
     task = sources.load(entry.task)
     images = network.prepared(architecture, task.records)
     labels, classes = task.labels, len(task.names)
-    rng = np.random.default_rng((entry.task.seed, entry.task.family, entry.task.site, 10))
+    rng = streams.rng(Stream.NETWORK, entry.task.seed, entry.task.family, entry.task.site)
     order = rng.permutation(len(labels))
     count = min(len(order) // 5, HELD_LIMIT)
     held, train = np.sort(order[:count]), order[count:]

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common import atomic
+from wg_common import atomic, streams
+from wg_common.streams import Stream
 from wg_server.zoo.plan import SourcePlan, ZooPlan
 from wg_server.zoo.procedural import families
 
@@ -59,7 +60,7 @@ def sheet(found: list[tuple[families.Family, float]], columns: int = COLUMNS) ->
         for number in range(2):
             weak = 0.3 if number == 0 else 1.0
             site = families.draw_site(family, number, strength=weak * strength)
-            rng = np.random.default_rng((*family.seed, number, 9))
+            rng = streams.rng(Stream.SHEET, *family.seed, number)
             pictures = families.render(family, site, shown, rng)
             if pictures.ndim == 3:
                 pictures = np.repeat(pictures[..., None], 3, axis=3)

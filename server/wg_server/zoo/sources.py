@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wg_common import streams
 from wg_common.errors import ConfigError, DataError
+from wg_common.streams import Stream
 from wg_server.zoo import archives, packed, torchvision_sets
 from wg_server.zoo.plan import SourcePlan, TaskSpec, ZooPlan
 from wg_server.zoo.procedural import cameras, families
@@ -157,7 +159,7 @@ def _procedural(spec: TaskSpec) -> Task:
     strength = 0.3 * float(spec.strength) if spec.site == 0 else float(spec.strength)
     site = families.draw_site(family, spec.site, strength=strength)
     labels = np.repeat(np.arange(len(family.classes)), spec.per_class)
-    rng = np.random.default_rng((spec.seed, spec.family, spec.site, 4))
+    rng = streams.rng(Stream.RECORDS, spec.seed, spec.family, spec.site)
     images = families.render(family, site, labels, rng)
     return Task(list(images), labels, family.labels, family.name, "none (rendered)")
 
@@ -170,14 +172,14 @@ def _procedural_windows(spec: TaskSpec) -> Task:
     strength = 0.3 * float(spec.strength) if spec.site == 0 else float(spec.strength)
     site = window_families.draw_site(family, spec.site, strength=strength)
     labels = np.repeat(np.arange(len(family.labels)), spec.per_class)
-    rng = np.random.default_rng((spec.seed, spec.family, spec.site, 4))
+    rng = streams.rng(Stream.RECORDS, spec.seed, spec.family, spec.site)
     windows = window_families.render(family, site, labels, rng)
     return Task(list(windows), labels, family.labels, family.name, "none (rendered)")
 
 
 def _cut(spec: TaskSpec, archive: archives.Archive, licence: str) -> Task:
     """One family's class subset, one site's records, one camera."""
-    rng = np.random.default_rng((spec.seed, spec.family, 5))
+    rng = streams.rng(Stream.CLASS_SUBSET, spec.seed, spec.family)
     total = len(archive.names)
     size = total if spec.family == 0 else int(rng.integers(min(3, total), total + 1))
     classes = np.sort(rng.permutation(total)[:size])
@@ -193,7 +195,7 @@ def _cut(spec: TaskSpec, archive: archives.Archive, licence: str) -> Task:
             )
         records += [archive.images[row] for row in chosen]
         labels += [new] * len(chosen)
-    site_rng = np.random.default_rng((spec.seed, spec.family, spec.site, 6))
+    site_rng = streams.rng(Stream.CAMERA, spec.seed, spec.family, spec.site)
     strength = float(spec.strength)
     if spec.site > 0 and archive.modality == "windows":
         channels = len(records[0])

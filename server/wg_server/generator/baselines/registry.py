@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from wg_common import streams
+from wg_common.streams import Stream
 from wg_server.generator.baselines import closed, meta, prototypes, zoo_rows
 from wg_server.generator.baselines.context import Rival
 from wg_server.generator.prior.blup import Priors
@@ -66,5 +66,5 @@ def train_rivals(
         seed: Of everything random.
         rounds: Tasks that Reptile sees.
     """
-    rng = np.random.default_rng((seed, 31))
+    rng = streams.rng(Stream.RIVAL_TRAINING, seed)
     return Trained(meta.reptile(tasks, rounds, rng), meta.functional_metric(priors, episodes, rng))

@@ -17,7 +17,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from wg_common import streams
 from wg_common.nets import network as whole_networks
+from wg_common.streams import Stream
 from wg_server.generator.networks.codec import Array, Codec, fit_layer_codec
 from wg_server.generator.networks.decoder import Decoder
 from wg_server.generator.networks.entries import ZooNetwork
@@ -132,7 +134,7 @@ def left_out(
     families = sorted({network.task.family for network in networks})
     if len(families) < FOLDS or not plan.parts:
         return scores
-    order = np.random.default_rng((seed, 54)).permutation(len(families))
+    order = streams.rng(Stream.CODEC_FOLDS, seed).permutation(len(families))
     every = -(-len(networks) // most)
     for fold in range(FOLDS):
         gone = {families[number] for number in order[fold::FOLDS]}

@@ -17,7 +17,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from wg_common import streams
 from wg_common.inference.posterior import nothing
+from wg_common.streams import Stream
 from wg_server.generator import baselines
 from wg_server.generator.evaluation import memorisation
 from wg_server.generator.heads import batch as batches
@@ -147,7 +149,7 @@ def evaluate(
     calibration: dict[str, float] = {}
     losses: list[str] = []
     for number, (name, scenario) in enumerate(SCENARIOS.items()):
-        rng = np.random.default_rng((seed, 21, number))
+        rng = streams.rng(Stream.HEAD_SCENARIO, seed, then=(number,))
         scores: dict[str, list[float]] = {}
         families: list[str] = []
         chances: list[tuple[Floats, NDArray[np.bool_]]] = []

@@ -16,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wg_common import streams
+from wg_common.streams import Stream
 from wg_server.generator.evaluation.checks import Check
 from wg_server.generator.networks import sampler
 from wg_server.generator.networks.condition import (
@@ -66,7 +68,7 @@ def evaluate(
     table: dict[str, Any] = {}
     losses: list[str] = []
     for number, (name, (scenario, sisters)) in enumerate(SCENARIOS.items()):
-        rng = np.random.default_rng((seed, 51, number))
+        rng = streams.rng(Stream.NETWORK_SCENARIO, seed, then=(number,))
         scores: dict[str, list[float]] = {}
         names: list[str] = []
         for _ in range(episodes):

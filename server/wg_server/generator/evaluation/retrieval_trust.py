@@ -14,6 +14,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from wg_common import streams
+from wg_common.streams import Stream
 from wg_server.generator.evaluation import network_card
 from wg_server.generator.networks.episodes import Zoo, draw
 from wg_server.generator.simulation.episodes import Plants, Scenario
@@ -46,7 +48,7 @@ def measure_trust(
     Returns:
         The trust, and the accuracy of each that was tried, for the card.
     """
-    rng = np.random.default_rng((seed, 54))
+    rng = streams.rng(Stream.RETRIEVAL_WEIGHT, seed)
     scores, names = [], []
     for _ in range(episodes):
         episode = draw(plants, {architecture: zoo}, families, rng, scenario, sisters=False)

@@ -24,6 +24,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wg_common import streams
+from wg_common.streams import Stream
 from wg_server.generator.networks import sampler
 from wg_server.generator.networks.condition import settled
 from wg_server.generator.networks.denoiser import (
@@ -101,7 +103,7 @@ def fit(
     best = {k: v.clone() for k, v in average.items()}
     states = {"average": average, "best": best}
     place = checkpoint.load(path, identity, model, states, optimiser, process_group)
-    rng = np.random.default_rng((seed, 44))
+    rng = streams.rng(Stream.NETWORK_VALIDATION, seed)
     fixed = [
         draw(plants[1], zoos, families[1], rng, SCENARIO)
         for _ in range(plan.episodes if process_group.first else 0)
@@ -114,7 +116,9 @@ def fit(
         progress(0, f"skeletons {right:.3f} on left-out families")
     while place.step < plan.steps and place.stale < plan.patience:
         numbers = process_group.share(plan.batch)
-        rngs = [np.random.default_rng((seed, 45, place.step, number)) for number in numbers]
+        rngs = [
+            streams.rng(Stream.NETWORK_STEP, seed, then=(place.step, number)) for number in numbers
+        ]
         episodes = [draw(plants[0], zoos, families[0], rng, SCENARIO) for rng in rngs]
         rate = plan.learning_rate * min(1.0, (place.step + 1) / 50)
         for group in optimiser.param_groups:

@@ -7,8 +7,8 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-import numpy as np
-
+from wg_common import streams
+from wg_common.streams import Stream
 from wg_server.generator.simulation.episodes import Episode, Plants, Scenario
 from wg_server.zoo.workers import pool
 
@@ -28,7 +28,7 @@ class Draw:
     def episodes(self, plants: Plants, step: int) -> list[Episode]:
         """The episodes of one step."""
         return [
-            plants.draw(np.random.default_rng((self.seed, 15, step, number)), Scenario())
+            plants.draw(streams.rng(Stream.EPISODE, self.seed, then=(step, number)), Scenario())
             for number in self.numbers
         ]
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from wg_common import streams
+from wg_common.streams import Stream
 from wg_server.zoo.procedural import boards, cameras, defects, glyphs, surfaces
 from wg_server.zoo.procedural.fields import Field
 
@@ -64,7 +66,7 @@ class Site:
 
 def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
     """The family of a seed."""
-    rng = np.random.default_rng((*seed, 1))
+    rng = streams.rng(Stream.FAMILY, *seed)
     chosen = kind or str(rng.choice(KINDS, p=_ODDS))
     recipe = surfaces.draw_recipe(rng, "plain" if chosen == "boards" else None)
     style = _style(rng)
@@ -87,7 +89,7 @@ def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
 
 def draw_site(family: Family, number: int, *, strength: float) -> Site:
     """Site ``number`` of a family; its camera differs from a clean one by ``strength``, 0 to 1."""
-    rng = np.random.default_rng((*family.seed, 2, number))
+    rng = streams.rng(Stream.SITE, *family.seed, then=(number,))
     mounted = family.kind in ("defects", "boards", "materials")
     camera = cameras.draw_camera(rng, strength=strength, mounted=mounted)
     return Site(surfaces.sheet(rng, family.recipe), camera)
@@ -133,7 +135,9 @@ def _scenes(family: Family, site: Site, kind: Class, count: int, rng: np.random.
         if kind.recipe is None:
             return ground
         # A material's sheet depends on the site's own, hence on the site alone.
-        own = np.random.default_rng((*family.seed, 3, int(site.sheet[0, 0] * 1e6) & 0xFFFF))
+        own = streams.rng(
+            Stream.MATERIAL, *family.seed, then=(int(site.sheet[0, 0] * 1e6) & 0xFFFF,)
+        )
         return surfaces.crops(rng, surfaces.sheet(own, kind.recipe), count, SIZE)
     mask, height = glyphs.silhouette(rng, np.array(kind.style[:5], np.float32), count, SIZE)
     return np.asarray(

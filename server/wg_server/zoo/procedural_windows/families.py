@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from wg_common import streams
+from wg_common.streams import Stream
 from wg_server.zoo.procedural_windows import electrical, motion, process, rotating, sensors, shapes
 from wg_server.zoo.procedural_windows.machine import Floats, Machine
 
@@ -76,7 +78,7 @@ class Site:
 
 def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
     """The family of a seed."""
-    rng = np.random.default_rng((*seed, 1))
+    rng = streams.rng(Stream.FAMILY, *seed)
     chosen = kind or str(rng.choice(list(KINDS), p=_ODDS))
     machine = KINDS[chosen](rng)
     if chosen in _DIRECT:
@@ -97,7 +99,7 @@ def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
 
 def draw_site(family: Family, number: int, *, strength: float) -> Site:
     """Site ``number`` of a family, ``strength`` (0 to 1) away from the nominal one."""
-    rng = np.random.default_rng((*family.seed, 2, number))
+    rng = streams.rng(Stream.SITE, *family.seed, then=(number,))
     machine = family.machine.elsewhere(rng, strength)
     direct = family.kind in _DIRECT
     chain = sensors.draw(rng, family.mixing, family.unit, strength, direct=direct)

@@ -1,0 +1,138 @@
+"""Random streams by name: the one place where a name maps to the integers that seed it.
+
+Whatever is drawn at random comes from a stream of its own, so that a change in how much one part
+draws moves no other part. A stream is seeded by ``(*seed, number, *then)``: whose seed it is under,
+the stream's own number, and which of several it is. NumPy's ``SeedSequence`` mixes such keys so
+that streams are independent. It pads short keys with zeros: ``(s, n)`` and ``(s, n, 0)`` are one
+stream. Denoisers draw their initial weights with torch, from the plan's seed itself.
+
+The numbers are as they have always been, for the same zoo and the same weights as before; new
+streams take numbers that are free in their group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+
+import numpy as np
+
+
+class Stream(StrEnum):
+    """What is drawn. The part before the dot says under which seed, see ``NUMBERS``."""
+
+    # Of a generator's plan: (seed, number, ...).
+    CODEC_EPISODES = "generator.codec-episodes"
+    FAMILY_SPLIT = "generator.family-split"
+    VALIDATION_EPISODES = "generator.validation-episodes"
+    EPISODE = "generator.episode"
+    TEST_EPISODES = "generator.test-episodes"
+    STEP = "generator.step"
+    GATE_EPISODES = "generator.gate-episodes"
+    RIVAL_EPISODES = "generator.rival-episodes"
+    COPY_TEST = "generator.copy-test"
+    HEAD_SCENARIO = "generator.head-scenario"
+    RIVAL_TRAINING = "generator.rival-training"
+    BENCH_EPISODES = "generator.bench-episodes"
+    BENCH_SET_NETWORK = "generator.bench-set-network"
+    BENCH_REFERENCE = "generator.bench-reference"
+    NETWORK_VALIDATION = "generator.network-validation"
+    NETWORK_STEP = "generator.network-step"
+    NETWORK_SCENARIO = "generator.network-scenario"
+    NETWORK_SPLIT = "generator.network-split"
+    NETWORK_DIVERSITY = "generator.network-diversity"
+    CODEC_FOLDS = "generator.codec-folds"
+    RETRIEVAL_WEIGHT = "generator.retrieval-weight"
+    # Of a rendered family: (seed, family, number, ...).
+    FAMILY = "family.family"
+    SITE = "family.site"
+    MATERIAL = "family.material"
+    CLASS_SUBSET = "family.class-subset"
+    # Of a zoo task: (seed, family, site, number).
+    RECORDS = "task.records"
+    CAMERA = "task.camera"
+    HEAD_HELD_OUT = "task.head-held-out"
+    ENCODER_RECORDS = "task.encoder-records"
+    LOCAL_HEAD_VIEWS = "task.local-head-views"
+    BASE_RECORDS = "task.base-records"
+    NETWORK = "task.network"
+    SHEET = "task.sheet"
+    # Of a zoo's plan: (seed, number).
+    BASE = "zoo.base"
+    # Of a plant: fixed seeds, so that a plant gets the same model each time.
+    SELECTION_FOLDS = "plant.selection-folds"
+    RANDOM_START = "plant.random-start"
+    FINE_TUNING = "plant.fine-tuning"
+    AUDIT_PICTURES = "audit.pictures"
+    EXPORT_WINDOW = "export.window"
+
+
+NUMBERS: Mapping[Stream, int] = {
+    Stream.CODEC_EPISODES: 12,
+    Stream.FAMILY_SPLIT: 13,
+    Stream.VALIDATION_EPISODES: 14,
+    Stream.EPISODE: 15,
+    Stream.TEST_EPISODES: 16,
+    Stream.STEP: 17,
+    Stream.GATE_EPISODES: 18,
+    Stream.RIVAL_EPISODES: 19,
+    Stream.COPY_TEST: 20,
+    Stream.HEAD_SCENARIO: 21,
+    Stream.RIVAL_TRAINING: 31,
+    Stream.BENCH_EPISODES: 41,
+    Stream.BENCH_SET_NETWORK: 42,
+    Stream.BENCH_REFERENCE: 43,
+    Stream.NETWORK_VALIDATION: 44,
+    Stream.NETWORK_STEP: 45,
+    Stream.NETWORK_SCENARIO: 51,
+    Stream.NETWORK_SPLIT: 52,
+    Stream.NETWORK_DIVERSITY: 53,
+    Stream.CODEC_FOLDS: 54,
+    Stream.RETRIEVAL_WEIGHT: 55,
+    Stream.FAMILY: 1,
+    Stream.SITE: 2,
+    Stream.MATERIAL: 3,
+    Stream.CLASS_SUBSET: 5,
+    Stream.RECORDS: 4,
+    Stream.CAMERA: 6,
+    Stream.HEAD_HELD_OUT: 7,
+    Stream.ENCODER_RECORDS: 8,
+    Stream.LOCAL_HEAD_VIEWS: 9,
+    Stream.BASE_RECORDS: 9,
+    Stream.NETWORK: 10,
+    Stream.SHEET: 11,
+    Stream.BASE: 31,
+    Stream.SELECTION_FOLDS: 20240501,
+    Stream.RANDOM_START: 7,
+    Stream.FINE_TUNING: 7,
+    Stream.AUDIT_PICTURES: 0,
+    Stream.EXPORT_WINDOW: 0,
+}
+SAME_KEY = frozenset(
+    {
+        frozenset({Stream.LOCAL_HEAD_VIEWS, Stream.BASE_RECORDS}),
+        frozenset({Stream.RANDOM_START, Stream.FINE_TUNING}),
+    }
+)
+"""Streams of one group with one number, left so for the same bits as before.
+
+One draws cameras and the other permutes records; one draws a head and the other orders batches. No
+number that is drawn from one is compared with the other's. Between groups, ``family.site`` of site
+4 and ``task.records`` of site 2 are one stream too, as likewise harmless.
+"""
+
+
+def key(stream: Stream, *seed: int, then: Sequence[int] = ()) -> tuple[int, ...]:
+    """The integers of a stream.
+
+    Args:
+        stream: Its name.
+        seed: Of whom the stream's group says: a plan's seed, or a task's with family and site.
+        then: Which of several streams of this name: a step and an episode's number, a scenario's.
+    """
+    return (*seed, NUMBERS[stream], *then)
+
+
+def rng(stream: Stream, *seed: int, then: Sequence[int] = ()) -> np.random.Generator:
+    """A generator at the stream's beginning; the arguments are those of ``key``."""
+    return np.random.default_rng(key(stream, *seed, then=then))
