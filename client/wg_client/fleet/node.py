@@ -69,8 +69,8 @@ from wg_client.connection import link, transport
 from wg_client.fleet import download, enrolment
 from wg_client.fleet.inbox import Inbox
 from wg_client.site import config as configuration
+from wg_client.site import locks
 from wg_client.site.home import ClientHome
-from wg_client.site.locks import only_node
 from wg_common import logs
 from wg_common.errors import (
     DecodeError,
@@ -171,7 +171,7 @@ def run_node(
     stop = stop or threading.Event()
     options = options or NodeOptions()
     node = _Node(home, handlers, stop, options)
-    with only_node(home), logs.about(site=node.site):
+    with locks.node(home), logs.about(site=node.site):
         applier = _Applier(home, handlers.apply_package, stop, options, once=once)
         with applier:
             while not stop.is_set():

@@ -24,12 +24,10 @@ from pathlib import Path
 from wg_client.fleet import enrolment
 from wg_client.fleet.enrolment import Enrolment
 from wg_client.fleet.initialise import pinned_server
-from wg_client.release.query import alone
 from wg_client.site import config as configuration
-from wg_client.site import encoder_pin, sharing
+from wg_client.site import encoder_pin, locks, sharing
 from wg_client.site.config import ClientConfig
 from wg_client.site.home import ClientHome
-from wg_client.site.locks import only_node
 from wg_common import atomic
 from wg_common.errors import ConfigError
 from wg_common.ledger import place, recovery
@@ -57,7 +55,7 @@ def replace(home: ClientHome, token: str, *, encoder: str | None = None) -> Clie
     """
     config = configuration.load(home)
     stage = _stage(home)
-    with only_node(home), alone(home):
+    with locks.node(home), locks.release(home):
         if not stage.config.exists():
             look = _checked(home, config, token, encoder)
             _fresh(stage)
@@ -85,7 +83,7 @@ def compromise(
     sharing.check_holds(home, "giving up a ledger", then="init --replace")
     config = configuration.load(home)
     stage = _stage(home)
-    with only_node(home), alone(home):
+    with locks.node(home), locks.release(home):
         if not stage.config.exists():
             look = _checked(home, config, token, encoder)
             predecessor = recovery.predecessor(home.ledger, reason)

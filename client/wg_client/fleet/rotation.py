@@ -23,9 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wg_client.connection import link
-from wg_client.release.query import alone
 from wg_client.site import config as configuration
-from wg_client.site import sharing
+from wg_client.site import locks, sharing
 from wg_client.site.config import ClientConfig
 from wg_client.site.home import ClientHome
 from wg_common import atomic
@@ -67,7 +66,7 @@ def rotate_key(home: ClientHome, *, on_step: Callable[[str], None] = lambda step
     if budget is not None:
         return _tell_of_shared(home, config, budget)
     coming = home.next_ledger_key
-    with alone(home), link.Link.open(home, config.server.fleet_url) as connection:
+    with locks.release(home), link.Link.open(home, config.server.fleet_url) as connection:
         if not coming.exists():
             with Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
                 ledger.countersign(name, _asker(connection))
@@ -96,7 +95,7 @@ def rotate_key(home: ClientHome, *, on_step: Callable[[str], None] = lambda step
 def _tell_of_shared(home: ClientHome, config: ClientConfig, budget: BudgetOf) -> Rotated:
     """Tell this home's server of the key that the shared ledger got at its own home."""
     with (
-        alone(home),
+        locks.release(home),
         link.Link.open(home, config.server.fleet_url) as connection,
         Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger,
     ):

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from wg_client.data.plant import load_encoder_package
 from wg_client.release import canary_audit
-from wg_client.release.query import alone, open_ledger
+from wg_client.release.query import open_ledger
+from wg_client.site import locks
 from wg_client.site.home import ClientHome
 from wg_common.audit import empirical
 from wg_common.audit.empirical import EmpiricalReport
@@ -72,7 +73,7 @@ def audit(
         canary_audit.plants(load_encoder_package(home)), size=size, on_release=on_release
     )
     sound = all(check.passed for check in path.checks)
-    with alone(home), open_ledger(home) as ledger:
+    with locks.release(home), open_ledger(home) as ledger:
         entry = ledger.record_audit(
             code_sha256=code,
             claimed_epsilon=_decimal(kernel.epsilon),

@@ -27,8 +27,9 @@ from wg_client.data import plant as plants
 from wg_client.data.plant import Features, Plant
 from wg_client.release import dp_training
 from wg_client.release.dp_training import DpTrainingPlan, plan_for
-from wg_client.release.query import alone, current_snapshot, open_ledger, plain
+from wg_client.release.query import current_snapshot, open_ledger, plain
 from wg_client.site import config as configuration
+from wg_client.site import locks
 from wg_client.site.home import ClientHome
 from wg_client.site.policy import check_release
 from wg_common.errors import InternalError, VerificationError
@@ -43,8 +44,6 @@ from wg_common.wire.contribution_file import ContributionManifest, encode_contri
 log = logging.getLogger(__name__)
 
 PLAN = "head"
-CONTRIBUTE = "contribute"
-"""Lock under which one process of a plant trains; answers go on meanwhile."""
 PURPOSE = "contribution to the zoo"
 
 Trainer = Callable[..., dp_training.DpCheckpoint]
@@ -135,11 +134,11 @@ def contribute(
         learning_rate=request.learning_rate,
     )
     with (
-        alone(home, CONTRIBUTE),
+        locks.training(home),
         ExitStack() as until_charged,
         open_ledger(home, at=now()) as ledger,
     ):
-        until_charged.enter_context(alone(home))
+        until_charged.enter_context(locks.release(home))
         plant = plants.open_plant(home)
         current_snapshot(home, config, ledger, encoder=plant.encoder)
         features = plant.features

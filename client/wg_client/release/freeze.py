@@ -34,9 +34,9 @@ from wg_client.data.dataset import Modality, SiteData, survey
 from wg_client.data.inspection import Inspection, Stage, content_digest, decode, inspect
 from wg_client.data.snapshot import FrozenRecords, Listing, Snapshot, SnapshotManifest
 from wg_client.release import overlap
-from wg_client.release.query import alone, open_ledger
+from wg_client.release.query import open_ledger
 from wg_client.site import config as configuration
-from wg_client.site import encoder_pin
+from wg_client.site import encoder_pin, locks
 from wg_client.site.config import ClientConfig
 from wg_client.site.home import ClientHome
 from wg_common import atomic
@@ -241,7 +241,10 @@ def freeze(
     check_slot(config, len(found.data), encoder.local_dimension)
     secret = home.load_secret()
     records = _records(config, found, secret)
-    with alone(home), open_ledger(home) as ledger:  # before the long work, and once more after it
+    with (
+        locks.release(home),
+        open_ledger(home) as ledger,
+    ):  # before the long work, and once more after it
         overlap.check(home, config, _past(home, ledger), records)
     salt = entropy(snapshots.SALT_BYTES)
     listing = Listing(
@@ -259,7 +262,7 @@ def freeze(
         features = _encode(temporary, encoder, found, stage)
         exact = _exact(schema, features, found.data, config)
         hashes = _write_parts(temporary, exact, records, listing)
-        with alone(home), open_ledger(home) as ledger:
+        with locks.release(home), open_ledger(home) as ledger:
             overlap.check(home, config, _past(home, ledger), records)
             number = _next_number(home)
             manifest = SnapshotManifest(

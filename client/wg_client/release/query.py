@@ -26,13 +26,10 @@ clock; an audit of what is installed calls it with snapshots of its own.
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import logging
-import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -42,7 +39,7 @@ from wg_client.data import snapshot as snapshots
 from wg_client.data.snapshot import Snapshot
 from wg_client.release import overlap
 from wg_client.site import config as configuration
-from wg_client.site import encoder_pin, sharing
+from wg_client.site import encoder_pin, locks, sharing
 from wg_client.site.config import ClientConfig
 from wg_client.site.home import ClientHome
 from wg_client.site.policy import check_message_type, check_query
@@ -114,7 +111,7 @@ def answer_query(
     check_message_type(config, protocol.QUERY_STATISTICS)
     encoder = canonical.sha256_hex(encoder_pin.load(home, config))
     check_query(config, query, encoder=encoder, now=arrived)
-    with alone(home), open_ledger(home, at=arrived) as ledger:
+    with locks.release(home), open_ledger(home, at=arrived) as ledger:
         cosigning.enrol(ledger, config)
         charged = ledger.find(config.data.name, request_id=query.request_id)
         if charged is None or charged.open:
@@ -313,28 +310,6 @@ def plain(number: str) -> str:
     """One spelling for one number, so that "1" and "1.0", or "1e-5" and "0.00001", are equal."""
     value = configuration.positive_decimal(number, "number").normalize()
     return format(value, "f") if value.adjusted() > -4 else format(value, "e")
-
-
-@contextmanager
-def alone(home: ClientHome, work: str = "release") -> Iterator[None]:
-    """The lock under which one process of this plant answers; freed when the process ends.
-
-    It lies beside the ledger: homes that share one answer one after the other.
-
-    Args:
-        home: The plant's home.
-        work: What is done alone; other work has another lock.
-    """
-    lock = home.budget / f".{work}.lock"
-    try:
-        handle = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise ConfigError(f"{lock}: cannot be written: {error.strerror}") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _ignore(step: str) -> None:

@@ -1,33 +1,37 @@
-"""Locks of a plant's home, held by the kernel: free again however a process ends."""
+"""The locks of a plant's home."""
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from wg_client.site.home import ClientHome
-from wg_common.errors import ConfigError, StorageError
+from wg_common import locks
 
 
-@contextmanager
-def only_node(home: ClientHome) -> Iterator[None]:
-    """The lock under which one process runs this plant's node, or changes its identity.
+def node(home: ClientHome) -> AbstractContextManager[None]:
+    """One process runs this plant's node, or changes its identity; a second one is refused.
 
     Raises:
-        ConfigError: Another process has it.
-        StorageError: The home cannot be written.
+        ConfigError: Another process has the lock, or the home cannot be written.
     """
-    try:
-        handle = os.open(home.root / ".node.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StorageError(f"{home.root}: cannot be written: {error.strerror}") from error
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ConfigError(f"{home.root}: another process runs this plant's node") from error
-        yield
-    finally:
-        os.close(handle)
+    return locks.hold(home.root / ".node.lock", busy="another process runs this plant's node")
+
+
+def release(home: ClientHome) -> AbstractContextManager[None]:
+    """One process of this plant makes a release or writes the ledger; a second one waits.
+
+    The file lies beside the ledger: homes that share one answer one after the other.
+
+    Raises:
+        ConfigError: The home cannot be written.
+    """
+    return locks.hold(home.budget / ".release.lock")
+
+
+def training(home: ClientHome) -> AbstractContextManager[None]:
+    """One process of this plant trains a contribution; answers go on meanwhile.
+
+    Raises:
+        ConfigError: The home cannot be written.
+    """
+    return locks.hold(home.budget / ".contribute.lock")

@@ -7,20 +7,17 @@ time; a lock file held by the kernel says so, and is free again however the proc
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from wg_common import atomic
-from wg_common.errors import ConfigError
+from wg_common import atomic, locks
 from wg_server.campaigns import packaging
 from wg_server.campaigns.worker import CampaignWorker, MakePackage
 from wg_server.console.admin import admin_app
@@ -142,19 +139,10 @@ def signals(stop: threading.Event) -> Iterator[None]:
             signal.signal(each, handler)
 
 
-@contextmanager
-def only_one(home: ServerHome) -> Iterator[None]:
+def only_one(home: ServerHome) -> AbstractContextManager[None]:
     """The lock of the one process that serves a home.
 
     Raises:
         ConfigError: Another process has it.
     """
-    handle = os.open(home.lock, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ConfigError(f"{home.root}: another process serves this home") from error
-        yield
-    finally:
-        os.close(handle)
+    return locks.hold(home.lock, busy="another process serves this home")

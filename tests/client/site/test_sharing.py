@@ -17,9 +17,9 @@ from wg_client.connection import link
 from wg_client.fleet import initialise, reenrolment, rotation
 from wg_client.fleet.enrolment import Enrolment
 from wg_client.release.budget import read_spend
-from wg_client.release.query import alone, answer_query, open_ledger
+from wg_client.release.query import answer_query, open_ledger
 from wg_client.site import config as configuration
-from wg_client.site import identity, sharing
+from wg_client.site import identity, locks, sharing
 from wg_client.site.config import PrivacyConfig
 from wg_client.site.home import ClientHome
 from wg_common import cli
@@ -105,7 +105,7 @@ def test_homes_that_share_a_ledger_answer_one_after_the_other(
     first: TestPlant, second: TestPlant
 ) -> None:
     with (
-        alone(second.home),
+        locks.release(second.home),
         (first.home.root / ".release.lock").open() as other,
         pytest.raises(BlockingIOError),
     ):
