@@ -11,17 +11,15 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from wg_common import errors, logs
-
-T = TypeVar("T")
 
 PRIVATE_UMASK = 0o077
 """What our commands write is for their user alone, whatever the shell's umask says."""
@@ -109,14 +107,6 @@ def progress(title: str, total: int | None) -> Iterator[Bar]:
             yield Bar(lambda done, detail: shown.update(task, completed=done, detail=detail))
     else:
         yield Bar(_plain(title, total))
-
-
-def track(items: Iterable[T], title: str, total: int) -> Iterator[T]:
-    """Yield items under a progress bar."""
-    with progress(title, total) as bar:
-        for count, item in enumerate(items, 1):
-            yield item
-            bar.update(count)
 
 
 class Bar:

@@ -25,7 +25,7 @@ FIELDS = ("node", "site", "campaign", "request")
 """What a line can be about; in a line they stand in this order."""
 
 _ABOUT: contextvars.ContextVar[Mapping[str, str]] = contextvars.ContextVar("wg_log_about")
-_TOKEN = re.compile(r"wgj1\.[A-Za-z0-9_\-]+")
+_TOKEN = re.compile(r"wgj[0-9]+\.[A-Za-z0-9_\-]+")
 
 
 @contextmanager

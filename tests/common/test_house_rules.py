@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+MODULE_LINES = 500
+FUNCTION_LINES = 60
+LONG = re.compile(r"# long: \w+")
+"""Why something is longer than that: on a line of its own in a module, on a function's ``def``."""
 SOURCES = sorted(
     path for part in ("common", "server", "client") for path in (ROOT / part).rglob("*.py")
 )
@@ -16,6 +21,41 @@ FLOWER_ADAPTERS = {"server/wg_server/fleet/adapter.py", "client/wg_client/fleet/
 CODE_FROM_DATA = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 # Functions of numpy.random and torch that read or write hidden global state.
 GENERATORS = {"Generator", "default_rng", "SeedSequence", "PCG64", "BitGenerator"}
+
+TODAY = {
+    "client/wg_client/cli/main.py",
+    "client/wg_client/fitting/finetune.py",
+    "client/wg_client/fleet/initialise.py",
+    "client/wg_client/fleet/node.py",
+    "client/wg_client/release/contribution.py",
+    "client/wg_client/release/freeze.py",
+    "client/wg_client/selection/candidates.py",
+    "client/wg_client/selection/compare.py",
+    "common/wg_common/audit/verification.py",
+    "common/wg_common/ledger/charging.py",
+    "common/wg_common/ledger/entries.py",
+    "common/wg_common/ledger/log.py",
+    "common/wg_common/ledger/state.py",
+    "common/wg_common/ledger/store.py",
+    "common/wg_common/ledger/witness.py",
+    "server/wg_server/campaigns/packaging.py",
+    "server/wg_server/fleet/enrolment.py",
+    "server/wg_server/generator/evaluation/checks.py",
+    "server/wg_server/generator/families/match.py",
+    "server/wg_server/generator/heads/generate.py",
+    "server/wg_server/generator/networks/generate.py",
+    "server/wg_server/generator/networks/train.py",
+    "server/wg_server/generator/networks_pipeline.py",
+    "server/wg_server/generator/simulation/episodes.py",
+    "server/wg_server/store/queue.py",
+    "server/wg_server/store/sites.py",
+    "tests/common/audit/forgeries.py",
+    "tests/common/audit/test_verdict.py",
+    "tests/e2e/fleet_support.py",
+    "tests/e2e/test_fleet_faults.py",
+    "tests/e2e/test_no_code.py",
+}
+"""Files that are being split: the list only shrinks."""
 
 
 def name(path: Path) -> str:
@@ -130,3 +170,38 @@ def test_records_are_built_in_one_place(trees: dict[str, ast.AST]) -> None:
         n for n, tree in trees.items() if any(function in builders for _, function in calls(tree))
     }
     assert users == {"common/wg_common/typed.py"}
+
+
+def too_long(text: str) -> Iterator[str]:
+    """What is longer than it may be, and gives no reason."""
+    lines = text.splitlines()
+    if len(lines) > MODULE_LINES and not any(LONG.match(line) for line in lines):
+        yield f"{len(lines)} lines"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            if length > FUNCTION_LINES and not LONG.search(lines[node.lineno - 1]):
+                yield f"{node.name} has {length} lines"
+
+
+def test_no_module_and_no_function_is_long_without_a_reason() -> None:
+    everything = (ROOT / part for part in ("common", "server", "client", "demo", "bench", "tests"))
+    paths = [path for part in everything for path in part.rglob("*.py")]
+    found = [
+        f"{name(path)}: {each}"
+        for path in paths
+        if name(path) not in TODAY
+        for each in too_long(path.read_text("utf-8"))
+    ]
+    assert found == []
+
+
+def test_a_reason_stands_where_the_length_is() -> None:
+    body = "    x = 1\n" * FUNCTION_LINES
+    assert list(too_long(f"def f():\n{body}")) == ["f has 61 lines"]
+    assert not list(too_long(f"def f():  # long: one table of formats\n{body}"))
+    assert not list(too_long(f"def f():\n{body[10:]}"))
+    many = "x = 1\n" * (MODULE_LINES + 1)
+    assert list(too_long(many)) == ["501 lines"]
+    assert not list(too_long(f"# long: one list of all records\n{many}"))
+    assert list(too_long(f"{many}# long:\n")) == ["502 lines"]

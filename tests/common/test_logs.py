@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from wg_common import logs
 from wg_common.logs import JsonFormatter
+from wg_common.wire import protocol
 
 
 def record(message: str, *words: object, error: BaseException | None = None) -> logging.LogRecord:
@@ -71,12 +72,13 @@ def test_an_error_keeps_its_trace_on_one_line() -> None:
     assert found["trace"].splitlines()[-1] == "ValueError: broken"
 
 
-def test_tokens_and_paths_of_records_are_taken_out() -> None:
+@pytest.mark.parametrize("prefix", [protocol.TOKEN_PREFIX, "wgj1."])
+def test_tokens_and_paths_of_records_are_taken_out(prefix: str) -> None:
     try:
         raise ValueError("/plant/data/line 7/img.png")
     except ValueError as error:
         found = line(
-            record("/plant/data/good/bolt-7.png: damaged; wgj1.abc_-9 in /etc/x", error=error),
+            record(f"/plant/data/good/bolt-7.png: damaged; {prefix}abc_-9 in /etc/x", error=error),
             "/plant/data",
         )
     assert found["message"] == "[data]: damaged; [join token] in /etc/x"

@@ -46,11 +46,6 @@ class Succession:
     stated: str = ""
     unnamed: tuple[str, ...] = ()
 
-    @property
-    def budget_known(self) -> bool:
-        """Whether no log of the site is known that this one leaves out."""
-        return not self.unnamed
-
 
 def judge(
     history: History,

@@ -41,14 +41,6 @@ class Checkpoint:
         return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode('ascii')}\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Cosignature:
-    """A cosignature that holds: by whom, and when by the cosigner's clock (Unix seconds)."""
-
-    name: str
-    time: int
-
-
 def sign(checkpoint: Checkpoint, keys: Iterable[Ed25519PrivateKey]) -> Note:
     """Sign a checkpoint with the log's key, or with the old and the new one at a rotation."""
     text = checkpoint.text()
@@ -103,8 +95,11 @@ def cosign(note: Note, name: str, key: Ed25519PrivateKey, time: int) -> Signatur
     return SignatureLine(name, identifier, _TIMESTAMP.pack(time) + signature)
 
 
-def verify_cosignature(note: Note, name: str, key: Ed25519PublicKey) -> Cosignature:
-    """Check that a cosigner signed this checkpoint; of several, the latest counts.
+def verify_cosignature(note: Note, name: str, key: Ed25519PublicKey) -> int:
+    """Check that a cosigner signed this checkpoint.
+
+    Returns:
+        When, by the cosigner's clock (Unix seconds); of several signatures, the latest.
 
     Raises:
         VerificationError: There is no cosignature of this key, or one does not hold.
@@ -113,7 +108,7 @@ def verify_cosignature(note: Note, name: str, key: Ed25519PublicKey) -> Cosignat
     found = notes.signatures_of(note, name, identifier)
     if not found:
         raise VerificationError(f"checkpoint: no cosignature of {name} with {identifier.hex()}")
-    times = []
+    times: list[int] = []
     for line in found:
         if len(line.signature) != _TIMESTAMP.size + _ED25519_SIZE:
             raise VerificationError(f"checkpoint: the cosignature of {name} has a wrong size")
@@ -125,7 +120,7 @@ def verify_cosignature(note: Note, name: str, key: Ed25519PublicKey) -> Cosignat
                 f"checkpoint: the cosignature of {name} does not hold"
             ) from error
         times.append(time)
-    return Cosignature(name, max(times))
+    return max(times)
 
 
 def _cosigned_message(text: str, time: int) -> bytes:

@@ -10,7 +10,7 @@ from wg_common.ledger.state import LedgerState
 from wg_common.wire import signing
 
 
-def check_head(state: LedgerState, data: bytes) -> Note:
+def check_head(state: LedgerState, data: bytes) -> None:
     """Check a stored checkpoint against the entries of its size.
 
     Raises:
@@ -31,7 +31,7 @@ def check_head(state: LedgerState, data: bytes) -> Note:
         except VerificationError as error:
             errors.append(str(error))
         else:
-            return note
+            return
     raise VerificationError(f"checkpoint of size {state.size}: {'; '.join(errors)}")
 
 

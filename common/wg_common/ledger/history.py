@@ -302,7 +302,7 @@ def _cosignatures(note: Note, known: _KeyIds) -> list[tuple[KnownWitness, int]]:
     for claimed in dict.fromkeys((line.name, line.key_id) for line in note.signatures):
         for witness in known.get(claimed, ()):
             key = signing.public_from_bytes(witness.public_key)
-            found.append((witness, checkpoints.verify_cosignature(note, witness.name, key).time))
+            found.append((witness, checkpoints.verify_cosignature(note, witness.name, key)))
     return found
 
 

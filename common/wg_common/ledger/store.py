@@ -194,11 +194,6 @@ class Ledger(Log):
             cap_delta=lineage.cap_delta,
         )
 
-    def preview(self, request: ChargeRequest) -> tuple[float, float]:
-        """Composed epsilon before and after a request, which is not charged."""
-        lineage = self._state.lineage(self._dataset(request.dataset).lineage)
-        return self._cost(lineage, request.event)
-
     def outbox(self, charge: int | str) -> bytes | None:
         """Released bytes of a charge, by its index or its request.
 

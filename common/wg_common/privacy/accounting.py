@@ -173,24 +173,6 @@ def releases_left(
     return low
 
 
-def burn_rate(
-    events: Sequence[PrivacyEvent], delta: float, *, points: int = 32
-) -> tuple[tuple[int, float], ...]:
-    """How epsilon grew: the curve under a cap.
-
-    Args:
-        events: In the order in which they were charged.
-        delta: In (0, 1).
-        points: Most points of the curve.
-
-    Returns:
-        Pairs of a number of events and their composed epsilon, evenly spread; the last is all.
-    """
-    total, points = len(events), max(1, min(points, len(events)))
-    counts = sorted({math.ceil(total * (number + 1) / points) for number in range(points)} - {0})
-    return tuple((count, epsilon(events[:count], delta)) for count in counts)
-
-
 def repeated(event: PrivacyEvent, count: int) -> list[PrivacyEvent]:
     """One event that stands for ``count`` times ``event``, as a list."""
     if event.mechanism == "gaussian":

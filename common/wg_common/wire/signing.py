@@ -16,8 +16,6 @@ from wg_common.wire import key_files
 
 STATISTICS = "statistics"
 WEIGHTS = "weights"
-LEDGER_EXPORT = "ledger-export"
-ENROLMENT = "enrolment"
 
 
 def generate() -> Ed25519PrivateKey:

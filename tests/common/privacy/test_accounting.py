@@ -133,20 +133,6 @@ def test_one_event_stands_for_many(event: PrivacyEvent) -> None:
     assert accounting.collapse(accounting.repeated(event, 9)) == accounting.collapse([event] * 9)
 
 
-def test_the_burn_rate_ends_at_the_composed_figure_and_never_falls() -> None:
-    events = mixed(6)
-    curve = accounting.burn_rate(events, DELTA)
-    assert [count for count, _ in curve] == [1, 2, 3, 4, 5, 6]
-    assert list(curve) == sorted(curve, key=lambda point: point[1])
-    assert curve[-1][1] == accounting.epsilon(events, DELTA)
-
-
-def test_the_burn_rate_of_many_events_has_few_points_and_of_none_has_none() -> None:
-    curve = accounting.burn_rate([gaussian(0.1)] * 1000, DELTA, points=4)
-    assert [count for count, _ in curve] == [250, 500, 750, 1000]
-    assert accounting.burn_rate([], DELTA) == ()
-
-
 @pytest.mark.parametrize(
     "event",
     [gaussian_event(10**12, 1e3), dp_sgd_event(1.0, 0.1, 10**6), gaussian_event(10**80, 1.0)],

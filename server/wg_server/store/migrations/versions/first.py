@@ -11,7 +11,7 @@ branch_labels = None
 depends_on = None
 
 
-def upgrade() -> None:
+def upgrade() -> None:  # long: a migration, as it was
     """Make the tables."""
     op.create_table(
         "site",
