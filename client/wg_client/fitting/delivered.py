@@ -18,6 +18,7 @@ from wg_client.fitting.linear_head import (
     scaling,
 )
 from wg_client.fitting.logistic import fit_logistics
+from wg_common.inference.discriminants import centred
 
 RowIndex = NDArray[np.intp]
 
@@ -39,7 +40,7 @@ def normalised(origin: Origin) -> Origin:
 
     def scaled(features: Floats, labels: Ints) -> LinearHead:
         head = origin(features, labels)
-        weight, bias = head.weight - head.weight.mean(axis=0), head.bias - head.bias.mean()
+        weight, bias = centred(head.weight, head.bias)
         size = float(np.sqrt(np.mean((features @ weight.T + bias) ** 2)))
         return LinearHead(weight, bias).scaled(1.0 / size if size > 1e-9 else 0.0)
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.fitting.linear_head import Floats, LinearHead
-from wg_common.nets.encoder.fit import principal
+from wg_common.inference.discriminants import principal
 
 _RECORDS = 2000
 """Directions are those of as many records at most, spread evenly."""

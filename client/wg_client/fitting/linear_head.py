@@ -2,8 +2,6 @@
 
 A learner is given only classes that occur, and the head that it returns covers those; ``spread``
 places it in the declared label domain.
-
-Reference: regularised discriminant analysis, Friedman (1989), JASA 84(405).
 """
 
 from __future__ import annotations
@@ -13,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from wg_common.inference import discriminants
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -88,27 +88,8 @@ def scaling(features: Floats) -> Scaling:
 
 
 def fit_lda(features: Floats, labels: Ints, classes: int, shrinkage: float) -> LinearHead:
-    """Linear discriminants with one shrunk covariance.
-
-    Args:
-        features: Scaled, ``[n, d]``.
-        labels: ``[n]`` in 0..classes-1, each class at least once.
-        classes: Number of classes K.
-        shrinkage: Share of the isotropic part, 0 to 1.
-    """
-    n, d = features.shape
-    counts = np.bincount(labels, minlength=classes).astype(np.float64)
-    hot = np.eye(classes)[labels]
-    means = (hot.T @ features) / counts[:, None]
-    within = features - means[labels]
-    # d pseudo-observations of unit variance keep the estimate proper when n is about K.
-    trace = (np.sum(within**2) + d) / (max(n - classes, 0) + 1.0) / d
-    covariance = within.T @ within / (max(n - classes, 0) + 1.0)
-    shrunk = (1 - shrinkage) * covariance + shrinkage * trace * np.eye(d)
-    shrunk += 1e-6 * trace * np.eye(d)
-    weight = np.linalg.solve(shrunk, means.T).T
-    prior = np.log((counts + 1) / (n + classes))
-    return LinearHead(weight, prior - 0.5 * np.sum(weight * means, axis=1))
+    """Linear discriminants with one shrunk covariance: see ``discriminants.fit_lda``."""
+    return LinearHead(*discriminants.fit_lda(features, labels, classes, shrinkage))
 
 
 def fit_ridge(features: Floats, labels: Ints, classes: int, penalty: float) -> LinearHead:

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.errors import DecodeError, VerificationError
+from wg_common.inference.discriminants import centred, lda
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -303,8 +304,7 @@ def discriminant(
     typical = float(np.sqrt(np.mean(length**2))) + 1e-12
     if np.isfinite(even):
         deviations = deviations / (length + even * typical)[:, None] * typical
-    weight = deviations @ whitener
-    return weight, -0.5 * np.einsum("kd,kd->k", deviations, weight)
+    return lda(deviations, whitener)
 
 
 def complete(posterior: Posterior, features: Floats, labels: Ints) -> tuple[Floats, Floats]:
@@ -372,5 +372,5 @@ def _inverse(matrix: Floats) -> Floats:
 
 def _around(weight: Floats, bias: Floats, centre: Floats) -> tuple[Floats, Floats]:
     """Discriminants of features from those of their distance to a centre."""
-    weight, bias = weight - weight.mean(axis=0), bias - bias.mean()
+    weight, bias = centred(weight, bias)
     return weight, bias - weight @ centre

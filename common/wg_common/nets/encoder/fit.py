@@ -29,19 +29,6 @@ def means(x: Floats, index: Index) -> Floats:
     return np.asarray(sums / np.bincount(index)[:, None])
 
 
-def principal(z: Floats, count: int) -> tuple[Floats, Floats]:
-    """Leading eigenvalues ``[count]`` and eigenvectors ``[D, count]`` of ``z' z / n``."""
-    n, d = z.shape
-    small = z @ z.T if n < d else z.T @ z
-    order = len(small)
-    values, vectors = scipy.linalg.eigh(small / n, subset_by_index=(order - count, order - 1))
-    values, vectors = values[::-1], vectors[:, ::-1]
-    if n < d:
-        vectors = z.T @ vectors
-        vectors = vectors / (np.linalg.norm(vectors, axis=0) + 1e-300)
-    return values, vectors
-
-
 def discriminant(z: Floats, classes: Index, count: int, ridge: float) -> tuple[Floats, Floats]:
     """Directions in which classes differ most, over how much records of a class do.
 

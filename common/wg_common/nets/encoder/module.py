@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wg_common.errors import DataError
+from wg_common.inference.discriminants import principal
 from wg_common.nets.encoder import fit as fitting
 from wg_common.nets.encoder import image_trunk as trunks
 from wg_common.nets.encoder import isolation, window_kernels
@@ -260,7 +261,7 @@ def fit_encoder(
     std = within.std(axis=0)
     scale = _stage_weights() / (std + 1e-2 * float(std.mean()))
     size = max(dimension, min(LOCAL, len(x) // 4))
-    values, vectors = fitting.principal(within * scale, size)
+    values, vectors = principal(within * scale, size)
     values = np.maximum(values, values[0] * 1e-9)
     local = scale[:, None] * vectors * values**-_WHITENING
     projection = local[:, :dimension]
@@ -313,7 +314,7 @@ def fit_window_encoder(
     scale = window_trunks.block_weights() / (std + 1e-2 * float(std.mean()))
     z = within * scale
     size = max(dimension, min(_PRINCIPAL, len(x) // 4))
-    spread, vectors = fitting.principal(z, size)
+    spread, vectors = principal(z, size)
     spread = np.maximum(spread, spread[0] * 1e-9)
     local = scale[:, None] * vectors * spread**-_WHITENING
     values, found = fitting.discriminant(z @ vectors, classes.ravel(), dimension, _RIDGE)

@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from scipy.special import softmax
 
+from wg_common.inference.discriminants import centred, lda, scaled
 from wg_server.generator.baselines.context import Context, Floats, Head
 from wg_server.generator.prior.blup import Priors
 from wg_server.generator.prior.zoo_tasks import ZooTask
@@ -49,11 +50,7 @@ class Metric:
     def __call__(self, context: Context) -> Head:
         """Rows ``A delta`` and biases ``-delta' A delta / 2`` of T-BLUP's class deviations."""
         deviations = context.estimate.deviations
-        weight = deviations @ self.matrix
-        bias = -0.5 * np.einsum("kd,kd->k", weight, deviations)
-        weight = weight - weight.mean(axis=0)
-        size = float(np.sqrt(np.mean(np.sum(weight**2, axis=1)))) + 1e-12
-        return weight / size, (bias - bias.mean()) / size
+        return scaled(*centred(*lda(deviations, self.matrix)))
 
     @property
     def map(self) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from wg_common.inference.discriminants import unit_rows
 from wg_server.generator.baselines.context import Context, Floats, Head
 
 
@@ -36,7 +37,7 @@ def cosine_without_counts(context: Context) -> Head:
             continue
         away = np.where(known[:, None], sums - sums[known].mean(axis=0), 0.0)
         total += away / (np.linalg.norm(away) + 1e-12)
-    rows = total / (np.linalg.norm(total, axis=1, keepdims=True) + 1e-12)
+    rows = unit_rows(total)
     return rows, np.zeros(shape[0])
 
 
@@ -50,4 +51,4 @@ def _pooled(context: Context) -> tuple[Floats, Floats]:
     known = np.asarray(total) > 0
     centre = means[known].mean(axis=0) if known.any() else np.zeros(means.shape[1])
     away = np.where(known[:, None], means - centre, 0.0)
-    return away / (np.linalg.norm(away, axis=1, keepdims=True) + 1e-12), centre
+    return unit_rows(away), centre

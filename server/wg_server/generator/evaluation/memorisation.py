@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from wg_common.inference.discriminants import unit_rows
 from wg_server.generator.prior import retrieval as zoo_memory
 from wg_server.generator.prior.retrieval import ZooIndex
 from wg_server.generator.prior.zoo_tasks import ZooTask
@@ -141,10 +142,8 @@ def memorise(
         rng: Of the noise.
     """
     rows = memory.rows.numpy().astype(np.float64)
-    rows = rows / (np.linalg.norm(rows, axis=1, keepdims=True) + 1e-12)
-    wanted = deviations / (np.linalg.norm(deviations, axis=1, keepdims=True) + 1e-12)
     number = memory.task.numpy()
-    likeness = (rows @ wanted.T).max(axis=1)  # [R]
+    likeness = (unit_rows(rows) @ unit_rows(deviations).T).max(axis=1)  # [R]
     score = np.bincount(number, likeness) / np.bincount(number)
     best = int(np.argmax(score))
     return add_noise(memory.weights.numpy()[number == best], noise, rng)

@@ -17,13 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wg_common.inference.discriminants import principal_scores
+
 Array = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Tokens = Mapping[str, Array]
 """Flat deltas from the base by part: one network."""
-
-_NOTHING = 1e-9
-"""Share of a part's largest mean square below which a direction is rounding."""
 
 
 class Codec(Protocol):
@@ -114,7 +113,7 @@ def fit_layer_codec(parts: Sequence[str], tokens: Sequence[Tokens], latent: int)
     """
     encode, decode = [], []
     for name in parts:
-        directions, spread = principal(np.stack([t[name] for t in tokens]), latent)
+        directions, spread = principal_scores(np.stack([t[name] for t in tokens]), latent)
         inward = directions * inverse(spread)
         encode.append(torch.tensor(inward, dtype=torch.float32))
         decode.append(
@@ -145,28 +144,6 @@ def read_layer_codec(
         if inward.ndim != 2 or inward.shape != outward.T.shape or len(inward) != size:
             raise ValueError(f"the codec of {name} has the wrong shape")
     return codec
-
-
-def principal(rows: NDArray[np.floating], count: int) -> tuple[Floats, Floats]:
-    """Uncentred principal directions, by the Gram matrix: parts are wide and networks few.
-
-    Args:
-        rows: ``[N, size]``.
-        count: Directions r wanted.
-
-    Returns:
-        Directions ``[size, r]``, orthonormal, and the root mean square of scores on them ``[r]``;
-        both zero where the rows have no further direction.
-    """
-    wide = rows.astype(np.float64)
-    values, vectors = np.linalg.eigh(wide @ wide.T)
-    values, vectors = values[::-1][:count], vectors[:, ::-1][:, :count]
-    kept = values > _NOTHING * max(float(values[0]), 1e-300)
-    values, vectors = values[kept], vectors[:, kept]
-    directions, spread = np.zeros((wide.shape[1], count)), np.zeros(count)
-    directions[:, : len(values)] = wide.T @ vectors / np.sqrt(values)
-    spread[: len(values)] = np.sqrt(values / len(wide))
-    return directions, spread
 
 
 def inverse(spread: Floats) -> Floats:

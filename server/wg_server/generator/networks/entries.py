@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from wg_common.inference.discriminants import centred
 from wg_common.nets import network as whole_networks
 from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
 from wg_server.generator.networks.weight_plan import WeightPlan
@@ -71,7 +72,7 @@ def load_networks(
                 continue
             delta = {name: tensors[name] - value for name, value in mine.items()}
             weight, bias = tensors[HEAD_WEIGHT], tensors[HEAD_BIAS]
-            weight, bias = weight - weight.mean(axis=0), bias - bias.mean()
+            weight, bias = centred(weight, bias)
             rows = np.concatenate([weight, (bias + weight @ centre)[:, None]], axis=1)
             kept.append(
                 ZooNetwork(

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from wg_common.inference.discriminants import centred, class_means, ridged_inverse, row_length
 from wg_common.inference.posterior import discriminant
 from wg_server.generator.networks.entries import ZooNetwork
-from wg_server.generator.prior.blup import Prediction
+from wg_server.generator.prior.blup import RIDGE, Prediction
 
 Floats = NDArray[np.float64]
-_RIDGE = 2.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,9 +46,9 @@ class FeatureRegression:
         """Head rows and, last, biases on centred features, ``[K, F + 1]``."""
         away = estimate.deviations @ self.deviations
         weight, bias = discriminant(away, self.whitener)
-        weight, bias = weight - weight.mean(axis=0), bias - bias.mean()
-        size = float(np.sqrt(np.mean(np.sum(weight**2, axis=1)))) + 1e-12
-        return np.concatenate([weight, bias[:, None]], axis=1) * (self.scale / size)
+        weight, bias = centred(weight, bias)
+        rows: Floats = np.concatenate([weight, bias[:, None]], axis=1)
+        return rows * (self.scale / float(row_length(weight)))
 
 
 def fit_regression(networks: Sequence[ZooNetwork]) -> FeatureRegression:
@@ -56,11 +56,9 @@ def fit_regression(networks: Sequence[ZooNetwork]) -> FeatureRegression:
     inputs, outputs, centres, targets, within = [], [], [], [], []
     for network in networks:
         y, classes = network.task.y, len(network.task.labels)
-        hot = np.eye(classes)[y]
-        count = np.maximum(hot.sum(axis=0), 1)[:, None]
-        means = hot.T @ network.task.features.astype(np.float64) / count
+        means = class_means(network.task.features, y, classes)
         base = network.base_features.astype(np.float64)
-        base_means = hot.T @ base / count
+        base_means = class_means(base, y, classes)
         inputs.append(means - means.mean(axis=0))
         outputs.append(base_means - base_means.mean(axis=0))
         centres.append(means.mean(axis=0))
@@ -71,8 +69,7 @@ def fit_regression(networks: Sequence[ZooNetwork]) -> FeatureRegression:
     deviations = _ridge(x, z, 0.1)
     left = z - x @ deviations
     covariance = np.mean(within, axis=0) + left.T @ left / len(left)
-    d = len(covariance)
-    whitener = np.linalg.inv(covariance + _RIDGE * np.trace(covariance) / d * np.eye(d))
+    whitener = ridged_inverse(covariance, RIDGE)
     padded = np.concatenate([np.array(centres), np.ones((len(centres), 1))], axis=1)
     lengths = [np.sqrt(np.mean(np.sum(n.rows[:, :-1] ** 2, axis=1))) for n in networks]
     return FeatureRegression(

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from wg_common.inference.discriminants import unit_rows
 from wg_server.generator.networks.codec import Codec
 from wg_server.generator.networks.entries import ZooNetwork
 from wg_server.generator.prior.blup import Prediction, Priors
@@ -150,13 +151,13 @@ def find(
     values, vectors = np.linalg.eigh(priors.whitener)
     root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
     likeness = (
-        _unit(estimate.deviations @ root) @ _unit(retrieval_index.deviations @ root).T
+        unit_rows(estimate.deviations @ root) @ unit_rows(retrieval_index.deviations @ root).T
     )  # [K, R]
     same = np.array([[one == two for two in retrieval_index.names] for one in labels])
     likeness = likeness + _NAME_BONUS * same
     entries = len(retrieval_index.centres)
     best = np.maximum.reduceat(likeness, retrieval_index.starts, axis=1)  # [K, E]
-    away = _unit((estimate.centre @ root)[None]) @ _unit(retrieval_index.centres @ root).T
+    away = unit_rows((estimate.centre @ root)[None]) @ unit_rows(retrieval_index.centres @ root).T
     total = best.mean(axis=0) + _DOMAIN * away[0]
     total[list(without)] = -np.inf
     order = np.argsort(-total, kind="stable")[: min(count, entries - len(without))]
@@ -169,7 +170,3 @@ def find(
     return Found(
         order, total[order], np.array(matched), np.array(rows), retrieval_index.latents[order]
     )
-
-
-def _unit(rows: Floats) -> Floats:
-    return np.asarray(rows / (np.linalg.norm(rows, axis=-1, keepdims=True) + 1e-12))

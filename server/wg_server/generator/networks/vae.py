@@ -22,7 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wg_server.generator.networks.codec import Array, Tokens, inverse, numbered, principal
+from wg_common.inference.discriminants import principal_scores
+from wg_server.generator.networks.codec import Array, Tokens, inverse, numbered
 
 RANK = 48
 """PCA directions that the VAE reads and writes, unless twice the latent size is more."""
@@ -152,7 +153,7 @@ def fit_vae_codec(
     directions, spreads, scores = [], [], []
     for name in parts:
         rows = np.stack([t[name] for t in tokens])
-        matrix, own = principal(rows, rank)
+        matrix, own = principal_scores(rows, rank)
         directions.append(torch.tensor(matrix, dtype=torch.float32))
         spreads.append(own)
         scores.append(rows @ matrix * inverse(own))

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.inference import posterior as posteriors
+from wg_common.inference.discriminants import centred, class_means, ridged_inverse, scaled
 from wg_common.inference.posterior import Means, Posterior, SiteEvidence
 
 Floats = NDArray[np.float64]
@@ -28,7 +29,8 @@ SITE_RATIO = 0.15
 """Variance of a class at a site over that of the class (docs/decisions/0070)."""
 
 _EIGENVALUE_FLOOR = 0.25
-_RIDGE = 2.0
+RIDGE = 2.0
+"""Share of the mean variance added to within-class covariances before they are inverted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,8 +89,7 @@ def fit_priors(
     within, between, centres = [], [], []
     for x, y in zip(features, labels, strict=True):
         classes = int(y.max()) + 1
-        hot = np.eye(classes)[y]
-        means = hot.T @ x / hot.sum(axis=0)[:, None]
+        means = class_means(x, y, classes)
         rest = x - means[y]
         centre = means.mean(axis=0)
         away = means - centre
@@ -99,8 +100,7 @@ def fit_priors(
     values, basis = np.linalg.eigh(t)
     raised = np.maximum(values, _EIGENVALUE_FLOOR * values.mean())
     raised *= values.sum() / raised.sum()
-    d = len(sw)
-    whitener = np.linalg.inv(sw + _RIDGE * np.trace(sw) / d * np.eye(d))
+    whitener = ridged_inverse(sw, RIDGE)
     lengths = np.sqrt(np.trace(whitener @ t @ whitener))
     return Priors(
         basis=basis,
@@ -175,14 +175,13 @@ def predict(priors: Priors, sites: Sequence[SiteEvidence]) -> Prediction:
         unsure = _wandering(priors, sites[1:], found)
         whitener = np.asarray(np.linalg.inv(np.linalg.inv(whitener) + unsure), dtype=np.float64)
     weight, bias = posteriors.discriminant(found.deviations, whitener)
-    weight, bias = weight - weight.mean(axis=0), bias - bias.mean()
-    size = float(np.sqrt(np.mean(np.sum(weight**2, axis=1)))) + 1e-12
+    weight, bias = scaled(*centred(weight, bias))
     return Prediction(
         centre=found.centre,
         deviations=found.deviations,
         variance=found.spread.mean(axis=1),
-        weight=weight / size,
-        bias=bias / size,
+        weight=weight,
+        bias=bias,
         spread=found.spread,
         centre_spread=found.centre_spread,
     )

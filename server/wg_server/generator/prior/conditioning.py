@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from wg_common.inference.discriminants import scaled
 from wg_common.inference.posterior import SiteEvidence
 from wg_server.generator.prior import blup
 from wg_server.generator.prior import retrieval as zoo_memory
@@ -139,8 +140,7 @@ def blend(
     )
     weight = (1 - ZOO_SHARE) * estimate.weight + ZOO_SHARE * near[0]
     bias = (1 - ZOO_SHARE) * estimate.bias + ZOO_SHARE * near[1]
-    size = float(np.sqrt(np.mean(np.sum(weight**2, axis=1)))) + 1e-12
-    return weight / size, bias / size
+    return scaled(weight, bias)
 
 
 def _single(values: NDArray[np.float64]) -> Array:

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wg_common.inference.discriminants import row_length, scaled, unit_rows
 from wg_server.generator.prior.blup import Priors
 from wg_server.generator.prior.zoo_tasks import ZooTask
 
@@ -57,7 +58,7 @@ def remember(tasks: Sequence[ZooTask]) -> ZooIndex:
         classes = len(task.labels)
         centre, deviations = task.moments()
         weight = task.weight - task.weight.mean(axis=0)
-        size = np.sqrt(np.mean(np.sum(weight**2, axis=1))) + 1e-12
+        size = row_length(weight)
         bias = task.bias + task.weight @ centre
         rows.append(deviations)
         weights.append(weight / size)
@@ -110,7 +111,7 @@ def retrieve(
     """
     values, vectors = np.linalg.eigh(priors.whitener)
     root = (vectors * np.sqrt(values)) @ vectors.T
-    wanted, known = _unit(deviations @ root), _unit(memory.rows.numpy() @ root)
+    wanted, known = unit_rows(deviations @ root), unit_rows(memory.rows.numpy() @ root)
     likeness = wanted @ known.T  # [K, R]
     count = min(neighbours, likeness.shape[1])
     best = np.argpartition(-likeness, count - 1, axis=1)[:, :count]
@@ -120,8 +121,7 @@ def retrieve(
     weight = np.einsum("kn,knd->kd", share, memory.weights.numpy()[best].astype(np.float64))
     weight = weight - weight.mean(axis=0)
     bias = -0.5 * np.einsum("kd,kd->k", weight, deviations)
-    size = float(np.sqrt(np.mean(np.sum(weight**2, axis=1)))) + 1e-12
-    return weight / size, (bias - bias.mean()) / size
+    return scaled(weight, bias - bias.mean())
 
 
 def distance(
@@ -149,10 +149,6 @@ def _distances(
     if skip is not None:
         found[skip] = np.inf
     return np.asarray(found)
-
-
-def _unit(rows: NDArray[np.floating]) -> NDArray[np.float64]:
-    return np.asarray(rows / (np.linalg.norm(rows, axis=1, keepdims=True) + 1e-12))
 
 
 def _tensor(values: NDArray[np.floating]) -> Tensor:

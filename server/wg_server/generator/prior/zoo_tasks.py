@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.errors import ConfigError
+from wg_common.inference.discriminants import class_means
 from wg_server.zoo.store import Zoo
 
 
@@ -39,8 +40,7 @@ class ZooTask:
 
     def moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean of the class means, ``[d]``, and each class's deviation from it, ``[K, d]``."""
-        hot = np.eye(len(self.labels))[self.y]
-        means = hot.T @ self.features / np.maximum(hot.sum(axis=0), 1)[:, None]
+        means = class_means(self.features, self.y, len(self.labels))
         centre = means.mean(axis=0)
         return centre, means - centre
 

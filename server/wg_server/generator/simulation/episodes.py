@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from wg_common.inference.discriminants import scaled
 from wg_common.inference.posterior import nothing
 from wg_common.privacy import mechanism
 from wg_common.privacy.schema import StatisticsSchema, default_schema
@@ -248,9 +249,8 @@ def normalise(
     w = np.asarray(weight, dtype=np.float64)
     w = w - w.mean(axis=0)
     b = np.asarray(bias, dtype=np.float64) + w @ centre
-    b = b - b.mean()
-    size = float(np.sqrt(np.mean(np.sum(w**2, axis=1)))) + 1e-12
-    return (w / size).astype(np.float32), (b / size).astype(np.float32)
+    w, b = scaled(w, b - b.mean())
+    return w.astype(np.float32), b.astype(np.float32)
 
 
 @functools.lru_cache(maxsize=256)

@@ -1,0 +1,96 @@
+"""Discriminants and principal directions against slow references."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from wg_common.inference.discriminants import (
+    centred,
+    class_means,
+    fit_lda,
+    lda,
+    principal,
+    principal_scores,
+    ridged_inverse,
+    row_length,
+    scaled,
+    unit_rows,
+)
+
+
+def _records(n: int, d: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(n + d)
+    y = np.concatenate([np.arange(k), rng.integers(0, k, n - k)])
+    return rng.normal(size=(n, d)) + 2 * rng.normal(size=(k, d))[y], y
+
+
+def test_class_means_are_means_and_zero_where_a_class_is_absent() -> None:
+    x, y = _records(50, 4, 3)
+    found = class_means(x, y, 4)
+    for label in range(3):
+        assert np.allclose(found[label], x[y == label].mean(axis=0))
+    assert not found[3].any()
+
+
+def test_discriminants_are_log_likelihood_ratios() -> None:
+    x, y = _records(60, 5, 4)
+    means = class_means(x, y, 4)
+    covariance = np.cov((x - means[y]).T)
+    precision = np.linalg.inv(covariance)
+    weight, bias = lda(means, precision)
+    logits = x @ weight.T + bias
+    for record, row in zip(x, logits, strict=True):
+        away = record - means
+        density = -0.5 * np.array([one @ precision @ one for one in away])
+        assert np.allclose(row - row[0], density - density[0])
+
+
+@pytest.mark.parametrize("shrinkage", [0.1, 0.5, 1.0])
+def test_fitted_discriminants_count_frequent_classes_as_likelier(shrinkage: float) -> None:
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], [90, 10])
+    x = rng.normal(size=(100, 3))
+    weight, bias = fit_lda(x, y, 2, shrinkage)
+    assert ((x @ weight.T + bias).argmax(axis=1) == 0).mean() > 0.8
+    x[y == 1] += 8
+    weight, bias = fit_lda(x, y, 2, shrinkage)
+    assert ((x @ weight.T + bias).argmax(axis=1) == y).all()
+
+
+def test_the_normal_form_decides_as_the_head_does() -> None:
+    x, y = _records(80, 6, 5)
+    weight, bias = fit_lda(x, y, 5, 0.5)
+    w, b = scaled(*centred(weight, bias))
+    assert ((x @ w.T + b).argmax(axis=1) == (x @ weight.T + bias).argmax(axis=1)).all()
+    assert np.allclose(w.sum(axis=0), 0)
+    assert row_length(w) == pytest.approx(1)
+
+
+def test_heads_and_rows_of_zeros_stay_finite() -> None:
+    zeros = np.zeros((3, 4))
+    assert not scaled(zeros, np.zeros(3))[0].any()
+    assert not unit_rows(zeros).any()
+
+
+def test_a_ridge_is_in_units_of_the_mean_variance() -> None:
+    assert np.allclose(ridged_inverse(4 * np.eye(3), 1.0), np.eye(3) / 8)
+
+
+@pytest.mark.parametrize(("n", "d"), [(9, 30), (30, 9)])
+def test_principal_directions_are_those_of_the_covariance(n: int, d: int) -> None:
+    rows = np.random.default_rng(n).normal(size=(n, d)) * np.geomspace(1, 0.1, d)
+    values, vectors = principal(rows, 4)
+    wanted = np.linalg.svd(rows, full_matrices=False)
+    assert np.allclose(values, wanted[1][:4] ** 2 / n)
+    assert np.allclose(np.abs(wanted[2][:4] @ vectors), np.eye(4), atol=1e-6)
+    directions, spread = principal_scores(rows, 4)
+    assert np.allclose(np.abs(directions.T @ vectors), np.eye(4), atol=1e-6)
+    assert np.allclose(spread, np.sqrt(np.mean((rows @ directions) ** 2, axis=0)))
+
+
+def test_directions_beyond_the_rank_are_zero() -> None:
+    rows = np.outer(np.arange(1.0, 6), np.ones(8))
+    directions, spread = principal_scores(rows, 3)
+    assert np.count_nonzero(spread) == 1
+    assert not directions[:, 1:].any()
