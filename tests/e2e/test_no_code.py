@@ -110,8 +110,11 @@ def reachable() -> dict[str, ast.Module]:
     """Our modules that the client can import: its package, and all of ours that these import."""
     package = source_of("wg_client")
     assert package is not None
-    waiting = {f"wg_client.{path.stem}" for path in package.parent.glob("*.py")}
-    assert not [path for path in package.parent.rglob("*.py") if path.parent != package.parent]
+    root = package.parent.parent
+    waiting = {
+        ".".join(path.relative_to(root).with_suffix("").parts)
+        for path in package.parent.rglob("*.py")
+    }
     trees: dict[str, ast.Module] = {}
     while waiting:
         module = waiting.pop()
