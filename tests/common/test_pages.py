@@ -16,6 +16,10 @@ PAGES = sorted(
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+FILE = re.compile(r"`((?:[\w.]+/)*\w+\.(?:py|j2))`")
+DOTTED = re.compile(r"`(wg_(?:common|server|client)(?:\.\w+)+)`")
+TEST = re.compile(r"`((?:\w+/)*test_\w+\.py)?(?:::)?(test_\w+)?`")
+ENDS = (".py", "/__init__.py")
 TARGET = re.compile(r"\bmake ([a-z][a-z-]*)")
 
 
@@ -47,6 +51,45 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_links_are_found() -> None:
     assert sum(1 for page in PAGES for _ in links(page)) > 300
+
+
+def test_files_and_modules_that_pages_name_are_there() -> None:
+    """Decision records and the change log name what was there when they were written."""
+    sources = {
+        f"/{path.relative_to(ROOT).as_posix()}"
+        for part in ("common", "server", "client", "tests", "bench", "demo")
+        for path in (ROOT / part).rglob("*.*")
+    }
+    found = 0
+    for page in PAGES:
+        if page.parent.name == "decisions" or page.name == "CHANGELOG.md":
+            continue
+        text = page.read_text("utf-8")
+        for file in FILE.findall(text):
+            assert any(source.endswith(f"/{file}") for source in sources), f"{page.name}: {file}"
+            found += 1
+        for name in DOTTED.findall(text):
+            path = name.replace(".", "/")
+            ends = [f"/{one}{end}" for one in (path, path.rpartition("/")[0]) for end in ENDS]
+            assert any(source.endswith(tuple(ends)) for source in sources), f"{page.name}: {name}"
+            found += 1
+    assert found > 40
+
+
+def test_tests_that_pages_name_are_there() -> None:
+    where: dict[str, list[str]] = {}
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        for test in re.findall(r"^ *(?:async )?def (test_\w+)", path.read_text("utf-8"), re.M):
+            where.setdefault(test, []).append(f"/{path.relative_to(ROOT).as_posix()}")
+    files = {file for named in where.values() for file in named}
+    found = 0
+    for page in (ROOT / "docs").glob("*.md"):
+        for file, test in TEST.findall(page.read_text("utf-8")):
+            assert not test or test in where, f"{page.name}: {test}"
+            places = where[test] if test else files
+            assert not file or any(place.endswith(f"/{file}") for place in places), file
+            found += 1
+    assert found > 80
 
 
 def test_make_targets_that_contributors_are_told_are_there() -> None:
