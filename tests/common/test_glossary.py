@@ -44,6 +44,14 @@ def test_every_term_has_its_japanese_word() -> None:
         assert re.search(r"[぀-ヿ一-鿿]", japanese), term
 
 
+def test_a_word_in_italics_has_its_own_line() -> None:
+    terms = {term.strip() for row in rows(TERMS) for term in row[0].split(", ")}
+    words = [word for row in rows(TERMS) for word in re.findall(r"\*([^*]+)\*", row[2])]
+    assert len(words) > 10
+    for word in words:
+        assert {word, word.removesuffix("s")} & terms, word
+
+
 def test_old_words_stand_only_where_files_keep_them() -> None:
     words = set(re.findall(r"[a-z]+", TERMS.lower()))
     assert not words & OLD
