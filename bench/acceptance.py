@@ -125,14 +125,14 @@ def judge(generator: Generator, cut: Plants, setting: Setting, seed: int) -> dic
     x, y = _labelled(cut, setting, rng)
     d = cut.dimension
     own = plants.release(generator.parts.encoder, x[:, :d], y, cut.labels, setting.epsilon, rng)
-    memory = []
+    others = []
     for number, (sx, sy) in enumerate(cut.sisters[: setting.sisters]):
         said = np.random.default_rng((seed, 5)).permutation(k)[sy] if setting.wrong else sy
         release = plants.release(
             generator.parts.encoder, sx[:, :d], said, cut.labels, setting.epsilon, rng
         )
-        memory.append(SiteRelease(f"sister-{number}", release))
-    made = generate(generator, own, memory, cut.labels, samples=4, seed=seed)
+        others.append(SiteRelease(f"sister-{number}", release))
+    made = generate(generator, own, others, cut.labels, samples=4, seed=seed)
     trunk = Trunk(x)
     offers = [
         Offer(c.name, c.source, trunk, head_from_tensors(c.tensors).padded(x.shape[1]))
@@ -151,7 +151,7 @@ def judge(generator: Generator, cut: Plants, setting: Setting, seed: int) -> dic
         POLICY,
         posterior=posterior,
         noise=own.sum_std,
-        others=bool(memory),
+        others=bool(others),
     )
     tx, ty = cut.test
     right = {

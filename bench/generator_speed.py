@@ -107,18 +107,18 @@ def rendering() -> float:
 
 
 def generation(generator: Generator) -> dict[str, float]:
-    """Seconds for sixteen candidates of ten classes with three sites in memory.
+    """Seconds for sixteen candidates of ten classes with three other sites.
 
     The least of three, since other work on the machine only adds.
     """
-    own, memory = _releases(generator)
+    own, others = _releases(generator)
     found = {
         "sixteen_candidates_seconds": _least(
-            lambda: generate(generator, own, memory, LABELS, samples=16, seed=1)
+            lambda: generate(generator, own, others, LABELS, samples=16, seed=1)
         )
     }
     print(f"generation: 16 candidates in {found['sixteen_candidates_seconds']:.3f} s")
-    sites = [site_evidence(s, LABELS) for s in (own, *(m.statistics for m in memory))]
+    sites = [site_evidence(s, LABELS) for s in (own, *(m.statistics for m in others))]
     batch = batches.collate([condition(generator.parts.fitted_priors, sites)[0]])
     model = D2nwg(own.schema.dimension).eval()  # untrained: the time is the same
     found["reference_seconds"] = _least(lambda: model.sample([batch], 16, 1))
@@ -128,13 +128,13 @@ def generation(generator: Generator) -> dict[str, float]:
 
 
 def whole_networks(generator: NetworkGenerator, reference: float) -> dict[str, float]:
-    """Seconds for sixteen samples of the middle network, ten classes, three sites in memory.
+    """Seconds for sixteen samples of the middle network, ten classes, three other sites.
 
     The reference makes heads only: for whole networks it would take longer.
     """
-    own, memory = _releases(generator.heads)
+    own, others = _releases(generator.heads)
     seconds = _least(
-        lambda: generate_networks(generator, MIDDLE, own, memory, LABELS, samples=16, seed=1)
+        lambda: generate_networks(generator, MIDDLE, own, others, LABELS, samples=16, seed=1)
     )
     print(
         f"whole networks: 16 candidates of {MIDDLE} in {seconds:.3f} s; the reference's 16 heads"
@@ -158,8 +158,8 @@ def _releases(generator: Generator) -> tuple[NoisyStatistics, list[SiteRelease]]
         x = rng.normal(0, 0.1, (200, schema.dimension))
         return simulate_statistics(schema, x, np.arange(200) % 10, sigma, rng)
 
-    memory = [SiteRelease(f"site-{i}", release()) for i in range(3)]
-    return release(), memory
+    others = [SiteRelease(f"site-{i}", release()) for i in range(3)]
+    return release(), others
 
 
 def _least(work: Callable[[], object]) -> float:

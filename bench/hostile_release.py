@@ -37,7 +37,7 @@ from bench.plants import Floats, Images, Ints
 from wg_common.inference import posterior as posteriors
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_server.campaigns import plausibility
-from wg_server.generator.heads.generate import MEMORY_LIMIT
+from wg_server.generator.heads.generate import OTHER_SITES_LIMIT
 from wg_server.generator.prior import blup, influence
 from wg_server.generator.prior.blup import Priors
 from wg_server.generator.prior.site_statistics import site_evidence
@@ -199,7 +199,7 @@ def judge(
                 bad = hostile[attack]
                 if defence != "none":
                     bad = [each for each in bad if not plausibility.reasons(each)]
-                others = (bad + fellow)[:MEMORY_LIMIT]
+                others = (bad + fellow)[:OTHER_SITES_LIMIT]
                 sites = [site_evidence(each, fleet.labels) for each in (honest[plant], *others)]
                 if defence == "bounded":
                     sites[1:] = influence.weighed(priors, sites[0], sites[1:]).others

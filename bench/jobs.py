@@ -118,7 +118,7 @@ class Bench:
 
         def train() -> dict[str, torch.Tensor]:
             ground = found.ground
-            trained = baselines.train_rivals(
+            trained = baselines.train_baselines(
                 priors,
                 [task for task in ground.tasks if task.family in set(ground.split.train)],
                 _episodes(

@@ -28,7 +28,7 @@ from wg_client.fitting.local_models import fit_local
 from wg_client.selection import compare
 from wg_client.selection.entrants import Offer
 from wg_client.site.config import AcceptanceConfig
-from wg_common.inference.posterior import from_tensors, nothing
+from wg_common.inference.posterior import from_tensors, no_evidence
 from wg_common.wire.weights_package import POSTERIOR
 from wg_server.generator import baselines
 from wg_server.generator.heads import batch as batches
@@ -177,26 +177,26 @@ def _draw(methods: Methods, plants: Plants, cell: Cell, seed: int) -> _Drawn:
     own = None
     if cell.shots:
         own = release(parts.encoder, x[:, :d], said, plants.labels, cell.epsilon, rng)
-    memory = []
+    others = []
     for number, (sx, sy) in enumerate(plants.sisters[: cell.sisters]):
         keep = np.concatenate([np.flatnonzero(sy == c)[:SAME_FAMILY_SHOTS] for c in range(k)])
         other = release(parts.encoder, sx[keep][:, :d], sy[keep], plants.labels, cell.epsilon, rng)
-        memory.append(SiteRelease(f"sister-{number}", other))
-    made = generate(generator, own, memory, plants.labels, samples=8, seed=seed)
+        others.append(SiteRelease(f"sister-{number}", other))
+    made = generate(generator, own, others, plants.labels, samples=8, seed=seed)
     heads = {c.name: head_from_tensors(c.tensors) for c in made.candidates if c.name in JUDGED}
-    sites = [nothing(k, d) if own is None else site_evidence(own, plants.labels)]
-    sites += [site_evidence(m.statistics, plants.labels) for m in memory]
+    sites = [no_evidence(k, d) if own is None else site_evidence(own, plants.labels)]
+    sites += [site_evidence(m.statistics, plants.labels) for m in others]
     tokens, estimate = condition(parts.fitted_priors, sites)
-    context = baselines.Context(parts.priors, sites, estimate, parts.memory, rng)
+    context = baselines.Context(parts.priors, sites, estimate, parts.zoo_index, rng)
     found: dict[str, baselines.Head] = {}
-    for name, rival in {**baselines.RIVALS, **methods.trained.rivals}.items():
+    for name, rival in {**baselines.BASELINES, **methods.trained.baselines}.items():
         found[name] = rival(context)
     batch = batches.collate([tokens])
     with torch.inference_mode():
         weight, bias = methods.sets(batch)
         found["deepsets"] = _double(weight[0], bias[0])
     if cell.sisters and cell.shots:
-        _, other_estimate = condition(parts.fitted_priors, [nothing(k, d), *sites[1:]])
+        _, other_estimate = condition(parts.fitted_priors, [no_evidence(k, d), *sites[1:]])
         heads["closed-form-others"] = LinearHead(
             other_estimate.weight,
             other_estimate.bias - other_estimate.weight @ other_estimate.centre,

@@ -236,8 +236,8 @@ def _heads(
         logits = (tx - estimate.centre) @ estimate.weight.T + estimate.bias
         found[f"T-BLUP{suffix}"] = float((logits.argmax(axis=1) == ty).mean())
         if generated:
-            memory = [SiteRelease(f"sister-{i}", s) for i, s in enumerate(sisters)]
-            made = generate(generator, own, memory, plants.labels, samples=1, seed=seed)
+            others = [SiteRelease(f"sister-{i}", s) for i, s in enumerate(sisters)]
+            made = generate(generator, own, others, plants.labels, samples=1, seed=seed)
             head = next(
                 head_from_tensors(c.tensors) for c in made.candidates if c.name == "network"
             )

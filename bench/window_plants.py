@@ -252,12 +252,12 @@ def judge(generator: Generator, found: WindowPlants, cell: Cell, seed: int) -> d
     said = y if cell.labelled else np.full(len(y), -1)
     d = plants.dimension
     own = release(parts.encoder, x[:, :d], said, plants.labels, cell.epsilon, rng)
-    memory = []
+    others = []
     for number, (sx, sy) in enumerate(plants.sisters[: cell.sisters]):
         keep = np.concatenate([np.flatnonzero(sy == c)[:SAME_FAMILY_SHOTS] for c in range(k)])
         other = release(parts.encoder, sx[keep][:, :d], sy[keep], plants.labels, cell.epsilon, rng)
-        memory.append(SiteRelease(f"sister-{number}", other))
-    made = generate(generator, own, memory, plants.labels, samples=4, seed=seed)
+        others.append(SiteRelease(f"sister-{number}", other))
+    made = generate(generator, own, others, plants.labels, samples=4, seed=seed)
     offered = {
         c.name: head_from_tensors(c.tensors).padded(x.shape[1])
         for c in made.candidates
@@ -265,14 +265,14 @@ def judge(generator: Generator, found: WindowPlants, cell: Cell, seed: int) -> d
     }
     heads = {name: head for name, head in offered.items() if name in JUDGED}
     sites = [site_evidence(own, plants.labels)]
-    sites += [site_evidence(m.statistics, plants.labels) for m in memory]
+    sites += [site_evidence(m.statistics, plants.labels) for m in others]
     _, estimate = condition(parts.fitted_priors, sites)
-    context = baselines.Context(parts.priors, sites, estimate, parts.memory, rng)
-    for name, rival in baselines.RIVALS.items():
+    context = baselines.Context(parts.priors, sites, estimate, parts.zoo_index, rng)
+    for name, rival in baselines.BASELINES.items():
         weight, bias = rival(context)
         heads[name] = LinearHead(weight, bias - weight @ estimate.centre).padded(x.shape[1])
     trunk = encoder_trunk(x, d, found.scaled)
-    held = contested(made, trunk, said, d, own.sum_std, others=bool(memory))
+    held = contested(made, trunk, said, d, own.sum_std, others=bool(others))
     heads |= contest_heads(held)
     tx, ty = plants.test
     unseen = np.isin(ty, gone)

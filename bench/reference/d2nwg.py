@@ -58,9 +58,9 @@ class D2nwg(nn.Module):
         """Embedding of what plants released, ``[B, CONDITION]``."""
         d = self.dimension
         mine = batch.class_vectors[:, :, _OWN]
-        there = batch.memory_mask.unsqueeze(-1).to(mine.dtype)
+        there = batch.other_mask.unsqueeze(-1).to(mine.dtype)
         count = there.sum(dim=1)
-        others = (batch.memory_vectors[:, :, :, 0] * there).sum(dim=1) / count.clamp(min=1)
+        others = (batch.other_vectors[:, :, :, 0] * there).sum(dim=1) / count.clamp(min=1)
         facts = torch.cat([batch.class_scalars[..., 1:2], count / 3], dim=-1)
         tokens = torch.cat([mine * d**0.5, others * d**0.5, facts], dim=-1)
         return self.dataset(_slots(tokens).flatten(1))  # type: ignore[no-any-return]

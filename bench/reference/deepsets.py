@@ -34,9 +34,9 @@ class SetNetwork(nn.Module):
         super().__init__()
         d, own = dimension, c.CLASS_SCALARS - 1
         self.own = _mlp(d + own, width, width)
-        self.other = _mlp(2 * d + c.MEMORY_SCALARS, width, width)
+        self.other = _mlp(2 * d + c.OTHER_SCALARS, width, width)
         self.own_share = _mlp(own, 16, 1)
-        self.other_share = _mlp(c.MEMORY_SCALARS, 16, 1)
+        self.other_share = _mlp(c.OTHER_SCALARS, 16, 1)
         self.turn = nn.Parameter(torch.eye(d))
         self.rows = _mlp(3 * width, 2 * width, d + 1)
         nn.init.zeros_(self.rows[-1].weight)  # type: ignore[arg-type]
@@ -47,9 +47,9 @@ class SetNetwork(nn.Module):
         d = batch.weight.shape[2]
         mine = batch.class_vectors[:, :, _OWN]  # [B, K, d]
         facts = batch.class_scalars[..., 1:]
-        vectors = batch.memory_vectors.transpose(1, 2)  # [B, K, M, 2, d]
-        scalars = batch.memory_scalars.transpose(1, 2)
-        there = batch.memory_mask.transpose(1, 2).unsqueeze(-1).to(mine.dtype)
+        vectors = batch.other_vectors.transpose(1, 2)  # [B, K, M, 2, d]
+        scalars = batch.other_scalars.transpose(1, 2)
+        there = batch.other_mask.transpose(1, 2).unsqueeze(-1).to(mine.dtype)
         size = d**0.5
         token = self.own(torch.cat([mine * size, facts], dim=-1))
         others = self.other(torch.cat([vectors.flatten(-2) * size, scalars], dim=-1))

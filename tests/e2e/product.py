@@ -71,7 +71,7 @@ def generator_package(encoder: bytes) -> bytes:
             denoiser=denoiser.eval(),
             codec=codec.fit_codec(draws, 8),
             priors=fitted_priors.priors,
-            memory=retrieval.measured(fitted_priors.memory),
+            zoo_index=retrieval.with_neighbour_distance(fitted_priors.zoo_index),
         )
     )
 

@@ -158,7 +158,7 @@ def from_tensors(
     return Posterior(**values)
 
 
-def nothing(classes: int, dimension: int) -> SiteEvidence:
+def no_evidence(classes: int, dimension: int) -> SiteEvidence:
     """The evidence of a site that has released nothing."""
     return SiteEvidence(
         np.zeros((classes, dimension)),
@@ -348,7 +348,7 @@ def mover(posterior: Posterior) -> Callable[[Floats, Ints], tuple[Floats, Floats
         knows nothing but where they lie, so that they can be trained on beside it, and judge it.
     """
     classes = posterior.classes
-    others = solve(posterior, nothing(classes, len(posterior.within))).deviations
+    others = solve(posterior, no_evidence(classes, len(posterior.within))).deviations
     weight, bias = discriminant(others, _inverse(posterior.covariance))
 
     def move(features: Floats, labels: Ints) -> tuple[Floats, Floats]:

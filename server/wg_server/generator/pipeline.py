@@ -186,7 +186,7 @@ def _finish(
         denoiser=model,
         codec=shrunk,
         priors=ground.fitted_priors.priors,
-        memory=retrieval.measured(ground.fitted_priors.memory),
+        zoo_index=retrieval.with_neighbour_distance(ground.fitted_priors.zoo_index),
         operator_families=operator_heads.collect(ground.tasks),
     )
     packed = pack(parts)
@@ -457,14 +457,14 @@ def _card(
 ) -> dict[str, Any]:
     fixed = _episodes(ground.test, plan.episodes, streams.rng(Stream.TEST_EPISODES, plan.seed))
     remembered = [task for task in ground.tasks if task.family in set(ground.split.train)]
-    trained = baselines.train_rivals(
+    trained = baselines.train_baselines(
         parts.priors,
         remembered,
         _episodes(ground.train, 4 * plan.episodes, streams.rng(Stream.RIVAL_EPISODES, plan.seed)),
         seed=plan.seed,
     )
     scores = head_card.evaluate(
-        parts, trained.rivals, ground.test, episodes=2 * plan.episodes, seed=plan.seed
+        parts, trained.baselines, ground.test, episodes=2 * plan.episodes, seed=plan.seed
     )
     rng = streams.rng(Stream.COPY_TEST, plan.seed)
     return {

@@ -15,7 +15,7 @@ from wg_common.inference.posterior import (
     exact_evidence,
     from_tensors,
     mover,
-    nothing,
+    no_evidence,
     own_share,
     solve,
 )
@@ -79,7 +79,7 @@ def test_exact_records_are_conditioned_on_by_bayes_rule() -> None:
 
 def test_without_own_records_the_posterior_speaks() -> None:
     posterior = _posterior()
-    found = solve(posterior, nothing(K, D))
+    found = solve(posterior, no_evidence(K, D))
     expected = np.linalg.solve(posterior.precision, posterior.weighted[..., None])[..., 0]
     np.testing.assert_allclose(found.deviations @ posterior.basis, expected[:, 1:].T)
     np.testing.assert_allclose(found.centre @ posterior.basis, expected[:, 0])
@@ -112,7 +112,7 @@ def test_records_without_a_label_move_the_centre_and_nothing_private_is_needed()
     posterior = _posterior()
     x, _ = _records(4, (20,) * K)
     found = solve(posterior, exact_evidence(x, np.full(len(x), -1), K))
-    before = np.linalg.norm(solve(posterior, nothing(K, D)).centre - x.mean(axis=0))
+    before = np.linalg.norm(solve(posterior, no_evidence(K, D)).centre - x.mean(axis=0))
     moved = found.centre + found.deviations.mean(axis=0)
     assert np.linalg.norm(moved - x.mean(axis=0)) < 0.5 * before
 
@@ -212,6 +212,6 @@ def test_a_singular_posterior_is_an_error_of_ours() -> None:
     good = _posterior()
     singular = dataclasses.replace(good, precision=np.zeros_like(good.precision))
     with pytest.raises(VerificationError, match="singular"):
-        solve(singular, nothing(K, D))
+        solve(singular, no_evidence(K, D))
     with pytest.raises(VerificationError, match="singular"):
         mover(dataclasses.replace(good, covariance=np.zeros((D, D))))

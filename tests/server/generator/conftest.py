@@ -103,6 +103,6 @@ def generator(zoo_tasks: list[ZooTask]) -> Generator:
         denoiser=denoiser.eval(),
         codec=codec,
         priors=fitted_priors.priors,
-        memory=retrieval.measured(fitted_priors.memory),
+        zoo_index=retrieval.with_neighbour_distance(fitted_priors.zoo_index),
     )
     return Generator("cd" * 32, parts)

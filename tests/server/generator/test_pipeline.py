@@ -16,7 +16,7 @@ from wg_common.nets.encoder import module as encoders
 from wg_common.wire import canonical
 from wg_server.cli.train import train as command
 from wg_server.generator import pipeline as training
-from wg_server.generator.baselines import RIVALS
+from wg_server.generator.baselines import BASELINES
 from wg_server.generator.evaluation.head_card import GENERATED, SHUFFLED
 from wg_server.generator.heads import batch as batches
 from wg_server.generator.heads.codec import fit_codec
@@ -108,9 +108,9 @@ def test_the_card_scores_every_rival_on_families_held_out(card: dict[str, object
     scenarios = card["scenarios"]
     assert isinstance(scenarios, dict)
     for rows in scenarios.values():
-        assert {*RIVALS, *GENERATED, *SHUFFLED, "reptile", "meta-base"} == set(rows)
+        assert {*BASELINES, *GENERATED, *SHUFFLED, "reptile", "meta-base"} == set(rows)
         assert all(0 <= row["accuracy"] <= 1 for row in rows.values())
-        # A rival whose weights are not finite would silently answer with the first class.
+        # A baseline whose weights are not finite would silently answer with the first class.
         assert rows["meta-base"]["accuracy"] > rows["base"]["accuracy"]
     assert isinstance(card["loses"], list)
 
@@ -167,7 +167,7 @@ def test_nothing_known_of_a_family_was_fitted_on_it(zoo_tasks: list[ZooTask]) ->
         others = {f for n, f in enumerate(families) if n % 3 != number % 3}
         expected = fit_public_priors([t for t in zoo_tasks if t.family in others])
         np.testing.assert_array_equal(blind[name].priors.between, expected.priors.between)
-        assert torch.equal(blind[name].memory.rows, expected.memory.rows)
+        assert torch.equal(blind[name].zoo_index.rows, expected.zoo_index.rows)
 
 
 def test_splits_share_no_family(zoo_tasks: list[ZooTask]) -> None:

@@ -1,4 +1,4 @@
-"""Rivals without any learning: a coin, the base, and closed forms from the releases."""
+"""Baselines without any learning: a coin, the base, and closed forms from the releases."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def base(context: Context) -> Head:
 
 
 def closed_form(context: Context) -> Head:
-    """T-BLUP with the memory of other sites."""
+    """T-BLUP of the plant and the other sites."""
     return context.estimate.weight, context.estimate.bias
 
 
 def blend(context: Context) -> Head:
     """T-BLUP and the nearest zoo rows: the generator's own skeleton."""
-    return conditioning.blend(FittedPriors(context.priors, context.memory), context.estimate)
+    return conditioning.blend(FittedPriors(context.priors, context.zoo_index), context.estimate)
 
 
 def closed_form_own(context: Context) -> Head:

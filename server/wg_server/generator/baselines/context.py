@@ -1,4 +1,4 @@
-"""What a rival may use, and what it answers with."""
+"""What a baseline may use, and what it answers with."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ Head = tuple[Floats, Floats]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Context:
-    """What a rival may use.
+    """What a baseline may use.
 
     Attributes:
         priors: Public second moments.
         sites: Evidence, own site first.
         estimate: T-BLUP of all sites.
-        memory: The zoo.
-        rng: For rivals that draw.
+        zoo_index: Heads and class deviations of the zoo.
+        rng: For baselines that draw.
     """
 
     priors: Priors
     sites: Sequence[SiteEvidence]
     estimate: Prediction
-    memory: ZooIndex
+    zoo_index: ZooIndex
     rng: np.random.Generator
 
 
-Rival = Callable[[Context], Head]
+Baseline = Callable[[Context], Head]

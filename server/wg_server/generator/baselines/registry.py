@@ -1,4 +1,4 @@
-"""All rivals by the names that tables use."""
+"""All baselines by the names that tables use."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from wg_common import streams
 from wg_common.streams import Stream
 from wg_server.generator.baselines import closed, meta, prototypes, zoo_rows
-from wg_server.generator.baselines.context import Rival
+from wg_server.generator.baselines.context import Baseline
 from wg_server.generator.prior.blup import Priors
 from wg_server.generator.prior.zoo_tasks import ZooTask
 from wg_server.generator.simulation.episodes import Episode
 
 REPTILE_ROUNDS = 400
 
-RIVALS: Mapping[str, Rival] = {
+BASELINES: Mapping[str, Baseline] = {
     "random": closed.random,
     "base": closed.base,
     "closed-form-own": closed.closed_form_own,
@@ -24,7 +24,7 @@ RIVALS: Mapping[str, Rival] = {
     "cosine-no-counts": prototypes.cosine_without_counts,
     "pooled-cosine": prototypes.pooled_cosine,
     "pooled-moved": prototypes.pooled_moved,
-    "retrieval-5nn": zoo_rows.retrieval,
+    "retrieval-5nn": zoo_rows.nearest_rows,
     "average-weights": zoo_rows.average_weights,
     "weights-plus-noise": zoo_rows.weights_plus_noise,
 }
@@ -33,7 +33,7 @@ RIVALS: Mapping[str, Rival] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trained:
-    """Rivals trained on the families that the generator is trained on.
+    """Baselines trained on the families that the generator is trained on.
 
     Attributes:
         reptile: The map that heads start from.
@@ -44,12 +44,12 @@ class Trained:
     meta_base: meta.Metric
 
     @property
-    def rivals(self) -> Mapping[str, Rival]:
+    def baselines(self) -> Mapping[str, Baseline]:
         """By name."""
         return {"reptile": self.reptile, "meta-base": self.meta_base}
 
 
-def train_rivals(
+def train_baselines(
     priors: Priors,
     tasks: Sequence[ZooTask],
     episodes: Sequence[Episode],

@@ -1,19 +1,19 @@
-"""Rivals made of zoo rows: retrieval, averages, and training weights with noise."""
+"""Baselines made of zoo rows: retrieval, averages, and training weights with noise."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from wg_server.generator.baselines.context import Context, Head
-from wg_server.generator.prior import retrieval as zoo_memory
+from wg_server.generator.prior import retrieval
 
 NOISE = 0.1
 """Length of the noise over the length of a row: training weights lose about a point to it."""
 
 
-def retrieval(context: Context) -> Head:
+def nearest_rows(context: Context) -> Head:
     """The five nearest zoo rows of each class."""
-    return zoo_memory.retrieve(context.memory, context.priors, context.estimate.deviations)
+    return retrieval.retrieve(context.zoo_index, context.priors, context.estimate.deviations)
 
 
 def weights_plus_noise(context: Context) -> Head:
@@ -21,8 +21,8 @@ def weights_plus_noise(context: Context) -> Head:
 
     Zeng et al. (CVPR 2026): a generator that cannot beat this has learnt to copy.
     """
-    weight, bias = zoo_memory.retrieve(
-        context.memory, context.priors, context.estimate.deviations, neighbours=1
+    weight, bias = retrieval.retrieve(
+        context.zoo_index, context.priors, context.estimate.deviations, neighbours=1
     )
     noise = context.rng.normal(0, NOISE / np.sqrt(weight.shape[1]), weight.shape)
     return weight + noise, bias
@@ -30,6 +30,6 @@ def weights_plus_noise(context: Context) -> Head:
 
 def average_weights(context: Context) -> Head:
     """The mean of the fifty nearest zoo rows of each class: averaging without selection."""
-    return zoo_memory.retrieve(
-        context.memory, context.priors, context.estimate.deviations, neighbours=50
+    return retrieval.retrieve(
+        context.zoo_index, context.priors, context.estimate.deviations, neighbours=50
     )

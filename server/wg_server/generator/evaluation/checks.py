@@ -70,8 +70,8 @@ def head_checks(card: Mapping[str, Any]) -> list[Check]:
     """The checks of a generator of heads, from the figures on its card."""
     scenarios = card["scenarios"].values()
 
-    def worst(rival: str) -> float:
-        return min(float(rows[rival]["network_minus"]) for rows in scenarios)
+    def worst(baseline: str) -> float:
+        return min(float(rows[baseline]["network_minus"]) for rows in scenarios)
 
     other = min(
         float(rows["another-plant"]["network_minus"])

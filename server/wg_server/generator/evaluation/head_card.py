@@ -2,7 +2,7 @@
 
 Every method sees the same simulated plants. Accuracies are means over families, errors are
 standard errors clustered by family, and differences are paired. Where the generator loses to a
-rival, the card says so in a list of its own.
+baseline, the card says so in a list of its own.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from wg_common import streams
-from wg_common.inference.posterior import nothing
+from wg_common.inference.posterior import no_evidence
 from wg_common.streams import Stream
 from wg_server.generator import baselines
 from wg_server.generator.evaluation import memorisation
@@ -27,8 +27,7 @@ from wg_server.generator.heads import sampler
 from wg_server.generator.heads.codec import Codec
 from wg_server.generator.heads.denoiser import Batch
 from wg_server.generator.heads.package import Parts
-from wg_server.generator.prior import blup
-from wg_server.generator.prior import retrieval as zoo_memory
+from wg_server.generator.prior import blup, retrieval
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.prior.zoo_tasks import ZooTask
 from wg_server.generator.simulation.episodes import Episode, Plants, Scenario
@@ -107,17 +106,20 @@ def accuracy(episode: Episode, head: Head) -> float:
 
 
 def heads(
-    parts: Parts, trained: Mapping[str, baselines.Rival], episode: Episode, rng: np.random.Generator
+    parts: Parts,
+    trained: Mapping[str, baselines.Baseline],
+    episode: Episode,
+    rng: np.random.Generator,
 ) -> dict[str, Head]:
     """Heads of all methods for one episode."""
     k, d = len(episode.labels), parts.denoiser.config.dimension
     sites = [
-        nothing(k, d) if release is None else site_evidence(release, episode.labels)
+        no_evidence(k, d) if release is None else site_evidence(release, episode.labels)
         for release in episode.releases
     ]
-    context = baselines.Context(parts.priors, sites, episode.estimate, parts.memory, rng)
-    methods = {**baselines.RIVALS, **trained}
-    found: dict[str, Head] = {name: rival(context) for name, rival in methods.items()}
+    context = baselines.Context(parts.priors, sites, episode.estimate, parts.zoo_index, rng)
+    methods = {**baselines.BASELINES, **trained}
+    found: dict[str, Head] = {name: baseline(context) for name, baseline in methods.items()}
     batch = batches.collate([episode.condition])
     many = batches.collate([episode.condition] * 8)
     with torch.inference_mode():
@@ -138,7 +140,7 @@ def heads(
 
 def evaluate(
     parts: Parts,
-    trained: Mapping[str, baselines.Rival],
+    trained: Mapping[str, baselines.Baseline],
     plants: Plants,
     *,
     episodes: int,
@@ -177,7 +179,7 @@ def evaluate(
         for method, values in scores.items():
             gain, error = clustered(reference - np.array(values), families)
             rows[method] |= {"network_minus": gain, "network_minus_error": error}
-            if (method in baselines.RIVALS or method in trained) and gain < -LOSS_MARGIN:
+            if (method in baselines.BASELINES or method in trained) and gain < -LOSS_MARGIN:
                 losses.append(f"{name}: {-gain:.3f} +- {error:.3f} below {method}")
         table[name] = rows
         calibration[name] = calibration_error(
@@ -205,7 +207,7 @@ def copies(
     episodes: Sequence[Episode],
     rng: np.random.Generator,
 ) -> dict[str, Any]:
-    """The copy test on generated heads, on rivals, and on a planted memoriser.
+    """The copy test on generated heads, on baselines, and on a planted memoriser.
 
     Args:
         parts: The generator.
@@ -213,7 +215,7 @@ def copies(
         episodes: Simulated plants of families left out.
         rng: Of noise.
     """
-    calibration = memorisation.calibrate(parts.memory, tasks, rng)
+    calibration = memorisation.calibrate(parts.zoo_index, tasks, rng)
     groups: dict[str, list[Floats]] = {}
     for episode in episodes:
         found = heads(parts, {}, episode, rng)
@@ -222,20 +224,22 @@ def copies(
         for name in ("weights-plus-noise", "closed-form", "blend"):
             groups.setdefault(name, []).append(np.asarray(found[name][0], dtype=np.float64))
         groups.setdefault("planted_memoriser", []).append(
-            memorisation.memorise(parts.memory, episode.estimate.deviations, calibration.noise, rng)
+            memorisation.memorise(
+                parts.zoo_index, episode.estimate.deviations, calibration.noise, rng
+            )
         )
         groups.setdefault("trained_weights", []).append(
             np.asarray(episode.target_weight, dtype=np.float64)
         )
     document: dict[str, Any] = {"calibration": asdict(calibration)}
     for name, group in groups.items():
-        document[name] = asdict(memorisation.examine(parts.memory, calibration, group))
+        document[name] = asdict(memorisation.examine(parts.zoo_index, calibration, group))
     return document
 
 
 def diversity(parts: Parts, episodes: Sequence[Episode]) -> dict[str, float]:
     """Novelty of samples against the zoo, and their distance from each other."""
-    second = parts.memory.second.numpy().astype(np.float64)
+    second = parts.zoo_index.second.numpy().astype(np.float64)
     novel, between = [], []
     for episode in episodes:
         many = batches.collate([episode.condition] * 4)
@@ -245,15 +249,15 @@ def diversity(parts: Parts, episodes: Sequence[Episode]) -> dict[str, float]:
                 parts.codec, many, sampler.sample(parts.denoiser, many, noise)
             )
         drawn = weight.numpy().astype(np.float64)
-        novel += [zoo_memory.novelty(parts.memory, w) for w in drawn]
+        novel += [retrieval.novelty(parts.zoo_index, w) for w in drawn]
         between += [
-            zoo_memory.distance(second, drawn[i], drawn[j]) for i in range(4) for j in range(i)
+            retrieval.distance(second, drawn[i], drawn[j]) for i in range(4) for j in range(i)
         ]
     return {
         "nearest_zoo_distance_median": float(np.median(novel)),
         "nearest_zoo_distance_minimum": float(np.min(novel)),
-        "between_samples_median": float(np.median(between)) / parts.memory.nearest,
-        "zoo_median_neighbour_distance": parts.memory.nearest,
+        "between_samples_median": float(np.median(between)) / parts.zoo_index.nearest,
+        "zoo_median_neighbour_distance": parts.zoo_index.nearest,
     }
 
 
@@ -321,7 +325,7 @@ def _shuffle(batch: Batch, rng: np.random.Generator) -> Batch:
         batch,
         class_vectors=batch.class_vectors[:, order],
         class_scalars=batch.class_scalars[:, order],
-        memory_vectors=batch.memory_vectors[:, :, order],
-        memory_scalars=batch.memory_scalars[:, :, order],
-        memory_mask=batch.memory_mask[:, :, order],
+        other_vectors=batch.other_vectors[:, :, order],
+        other_scalars=batch.other_scalars[:, :, order],
+        other_mask=batch.other_mask[:, :, order],
     )

@@ -2,7 +2,7 @@
 
 They found that generated checkpoints lie nearer to training checkpoints than these lie to each
 other, and are no better than a training checkpoint with noise. So two populations are measured
-first, in the function distance of ``memory``:
+first, in the function distance of ``index``:
 
 - *copies*: training weights with as much noise as costs them a point of accuracy, but at most a
   fifth of their length: easy tasks bear noise that leaves little of a copy;
@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.inference.discriminants import unit_rows
-from wg_server.generator.prior import retrieval as zoo_memory
+from wg_server.generator.prior import retrieval
 from wg_server.generator.prior.retrieval import ZooIndex
 from wg_server.generator.prior.zoo_tasks import ZooTask
 
@@ -89,12 +89,12 @@ class Finding:
 
 
 def calibrate(
-    memory: ZooIndex, tasks: Sequence[ZooTask], rng: np.random.Generator, *, most: int = 80
+    index: ZooIndex, tasks: Sequence[ZooTask], rng: np.random.Generator, *, most: int = 80
 ) -> Calibration:
     """Measure copies and others on the zoo, and set thresholds.
 
     Args:
-        memory: The zoo as the generator keeps it.
+        index: The zoo as the generator keeps it.
         tasks: Zoo tasks that are in it, for accuracy; the noise is matched on these.
         rng: Of the noise, and of the choice of at most ``most`` tasks.
         most: Entries measured.
@@ -102,15 +102,15 @@ def calibrate(
     chosen = [tasks[i] for i in rng.permutation(len(tasks))[:most]]
     noise = matched_noise(chosen, rng)
     copies = [add_noise(task.weight, noise, rng) for task in chosen]
-    entries = np.sort(rng.permutation(len(memory.norms))[:most])
-    number = memory.task.numpy()
-    weights = memory.weights.numpy().astype(np.float64)
-    heads_other = [zoo_memory.nearest(memory, weights[number == i], skip=int(i)) for i in entries]
+    entries = np.sort(rng.permutation(len(index.norms))[:most])
+    number = index.task.numpy()
+    weights = index.weights.numpy().astype(np.float64)
+    heads_other = [retrieval.nearest(index, weights[number == i], skip=int(i)) for i in entries]
     rows_other = np.concatenate(
-        [nearest_rows(memory, weights[number == i], skip=int(i)) for i in entries]
+        [nearest_rows(index, weights[number == i], skip=int(i)) for i in entries]
     )
-    heads_copy = [zoo_memory.nearest(memory, copy) for copy in copies]
-    rows_copy = np.concatenate([nearest_rows(memory, copy) for copy in copies])
+    heads_copy = [retrieval.nearest(index, copy) for copy in copies]
+    rows_copy = np.concatenate([nearest_rows(index, copy) for copy in copies])
     return Calibration(
         _border(np.array(heads_copy), np.array(heads_other)),
         _border(rows_copy, rows_other),
@@ -118,10 +118,10 @@ def calibrate(
     )
 
 
-def examine(memory: ZooIndex, calibration: Calibration, heads: Sequence[Floats]) -> Finding:
+def examine(index: ZooIndex, calibration: Calibration, heads: Sequence[Floats]) -> Finding:
     """Test generated heads ``[K, d]`` for copies."""
-    whole = np.array([zoo_memory.nearest(memory, head) for head in heads])
-    rows = np.concatenate([nearest_rows(memory, head) for head in heads])
+    whole = np.array([retrieval.nearest(index, head) for head in heads])
+    rows = np.concatenate([nearest_rows(index, head) for head in heads])
     return Finding(
         float((whole < calibration.heads.value).mean()),
         float((rows < calibration.rows.value).mean()),
@@ -130,23 +130,21 @@ def examine(memory: ZooIndex, calibration: Calibration, heads: Sequence[Floats])
     )
 
 
-def memorise(
-    memory: ZooIndex, deviations: Floats, noise: float, rng: np.random.Generator
-) -> Floats:
+def memorise(index: ZooIndex, deviations: Floats, noise: float, rng: np.random.Generator) -> Floats:
     """The planted memoriser: the whole entry whose classes are most like those asked for, noisy.
 
     Args:
-        memory: The zoo.
+        index: The zoo.
         deviations: Class deviations wanted, ``[K, d]``.
         noise: Length of the noise over the length of the rows.
         rng: Of the noise.
     """
-    rows = memory.rows.numpy().astype(np.float64)
-    number = memory.task.numpy()
+    rows = index.rows.numpy().astype(np.float64)
+    number = index.task.numpy()
     likeness = (unit_rows(rows) @ unit_rows(deviations).T).max(axis=1)  # [R]
     score = np.bincount(number, likeness) / np.bincount(number)
     best = int(np.argmax(score))
-    return add_noise(memory.weights.numpy()[number == best], noise, rng)
+    return add_noise(index.weights.numpy()[number == best], noise, rng)
 
 
 def matched_noise(tasks: Sequence[ZooTask], rng: np.random.Generator) -> float:
@@ -171,24 +169,24 @@ def add_noise(weight: NDArray[np.floating], level: float, rng: np.random.Generat
     return np.asarray(w + rng.normal(0, level * size, w.shape))
 
 
-def nearest_rows(memory: ZooIndex, weight: NDArray[np.floating], skip: int | None = None) -> Floats:
+def nearest_rows(index: ZooIndex, weight: NDArray[np.floating], skip: int | None = None) -> Floats:
     """One minus the cosine of each row ``[K, d]`` with the nearest zoo row, in typical features.
 
     Args:
-        memory: The zoo.
+        index: The zoo.
         weight: A head; its rows are centred first.
         skip: An entry that does not count.
     """
-    second = memory.second.numpy().astype(np.float64)
+    second = index.second.numpy().astype(np.float64)
     w = np.asarray(weight, dtype=np.float64)
     w = w - w.mean(axis=0)
-    known = memory.weights.numpy().astype(np.float64)
+    known = index.weights.numpy().astype(np.float64)
     mapped = known @ second  # [R, d]
     lengths = np.sqrt(np.maximum(np.einsum("rd,rd->r", mapped, known), 1e-30))
     own = np.sqrt(np.maximum(np.einsum("kd,de,ke->k", w, second, w), 1e-30))
     cosine = w @ mapped.T / own[:, None] / lengths
     if skip is not None:
-        cosine[:, memory.task.numpy() == skip] = -np.inf
+        cosine[:, index.task.numpy() == skip] = -np.inf
     return np.asarray(1 - cosine.max(axis=1))
 
 

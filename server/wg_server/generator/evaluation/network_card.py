@@ -170,9 +170,9 @@ def checks(card: Mapping[str, Any]) -> list[Check]:
     """What a generator of whole networks must reach before its networks are handed out."""
     scenarios = card["scenarios"].items()
 
-    def mean(rival: str) -> float:
+    def mean(baseline: str) -> float:
         # One family more or less changes a small zoo's scores: what counts is the mean.
-        return float(np.mean([rows[rival]["network_minus"] for _, rows in scenarios]))
+        return float(np.mean([rows[baseline]["network_minus"] for _, rows in scenarios]))
 
     return [
         Check(

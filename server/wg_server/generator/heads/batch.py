@@ -31,7 +31,7 @@ class Targets:
 def collate(conditions: Sequence[Condition]) -> Batch:
     """Pad conditions to the largest number of classes and of other sites."""
     classes = max(len(c.bias) for c in conditions)
-    memory = max(1, *(len(c.memory_mask) for c in conditions))
+    others = max(1, *(len(c.other_mask) for c in conditions))
     d = conditions[0].weight.shape[1]
 
     def pad(arrays: Sequence[NDArray[Any]], shape: tuple[int, ...]) -> Tensor:
@@ -42,7 +42,7 @@ def collate(conditions: Sequence[Condition]) -> Batch:
 
     first = conditions[0]
     c_v, c_s = first.class_vectors.shape[1], first.class_scalars.shape[1]
-    m_v, m_s = first.memory_vectors.shape[2], first.memory_scalars.shape[2]
+    m_v, m_s = first.other_vectors.shape[2], first.other_scalars.shape[2]
     d_v, d_s = first.domain_vectors.shape[1], first.domain_scalars.shape[1]
     ones = [np.ones(len(c.bias), dtype=bool) for c in conditions]
     domains = [np.ones(len(c.domain_scalars), dtype=bool) for c in conditions]
@@ -53,12 +53,12 @@ def collate(conditions: Sequence[Condition]) -> Batch:
         class_vectors=pad([c.class_vectors for c in conditions], (classes, c_v, d)),
         class_scalars=pad([c.class_scalars for c in conditions], (classes, c_s)),
         class_mask=pad(ones, (classes,)),
-        memory_vectors=pad([c.memory_vectors for c in conditions], (memory, classes, m_v, d)),
-        memory_scalars=pad([c.memory_scalars for c in conditions], (memory, classes, m_s)),
-        memory_mask=pad([c.memory_mask for c in conditions], (memory, classes)),
-        domain_vectors=pad([c.domain_vectors for c in conditions], (1 + memory, d_v, d)),
-        domain_scalars=pad([c.domain_scalars for c in conditions], (1 + memory, d_s)),
-        domain_mask=pad(domains, (1 + memory,)),
+        other_vectors=pad([c.other_vectors for c in conditions], (others, classes, m_v, d)),
+        other_scalars=pad([c.other_scalars for c in conditions], (others, classes, m_s)),
+        other_mask=pad([c.other_mask for c in conditions], (others, classes)),
+        domain_vectors=pad([c.domain_vectors for c in conditions], (1 + others, d_v, d)),
+        domain_scalars=pad([c.domain_scalars for c in conditions], (1 + others, d_s)),
+        domain_mask=pad(domains, (1 + others,)),
     )
 
 
@@ -109,7 +109,7 @@ def augment(
         weight=apply(batch.weight),
         centre=apply(batch.centre),
         class_vectors=apply(batch.class_vectors),
-        memory_vectors=apply(batch.memory_vectors),
+        other_vectors=apply(batch.other_vectors),
         domain_vectors=apply(batch.domain_vectors),
     )
     return turned, replace(targets, weight=apply(targets.weight), queries=apply(targets.queries))

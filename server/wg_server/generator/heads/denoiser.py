@@ -1,7 +1,7 @@
 """The denoiser: a diffusion transformer over class tokens.
 
 Self-attention among class and domain tokens, cross-attention from each class to its own rows in
-the memory of other sites, and adaptive layer norms driven by the diffusion time and the own domain
+tokens of other sites, and adaptive layer norms driven by the diffusion time and the own domain
 token (adaLN-Zero; Peebles and Xie, *DiT*, ICCV 2023). There are no positions, so permuting classes
 permutes outputs. The last layer starts at zero: an untrained denoiser is the T-BLUP skeleton.
 """
@@ -39,7 +39,7 @@ class DenoiserConfig:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Conditions padded to one size. B episodes, K classes, M memory sites."""
+    """Conditions padded to one size. B episodes, K classes, M other sites."""
 
     weight: Tensor  # [B, K, d]
     bias: Tensor  # [B, K]
@@ -47,9 +47,9 @@ class Batch:
     class_vectors: Tensor  # [B, K, 4, d]
     class_scalars: Tensor  # [B, K, 5]
     class_mask: Tensor  # [B, K] true where there is a class
-    memory_vectors: Tensor  # [B, M, K, 2, d]
-    memory_scalars: Tensor  # [B, M, K, 4]
-    memory_mask: Tensor  # [B, M, K]
+    other_vectors: Tensor  # [B, M, K, 2, d]
+    other_scalars: Tensor  # [B, M, K, 4]
+    other_mask: Tensor  # [B, M, K]
     domain_vectors: Tensor  # [B, 1 + M, 1, d]
     domain_scalars: Tensor  # [B, 1 + M, 4]
     domain_mask: Tensor  # [B, 1 + M]
@@ -63,7 +63,7 @@ class Denoiser(nn.Module):
         d, w = config.dimension, config.width
         self.config = config
         self.embed_class = nn.Linear(c.CLASS_VECTORS * d + c.CLASS_SCALARS, w)
-        self.embed_memory = nn.Linear(c.MEMORY_VECTORS * d + c.MEMORY_SCALARS, w)
+        self.embed_memory = nn.Linear(c.OTHER_VECTORS * d + c.OTHER_SCALARS, w)
         self.embed_domain = nn.Linear(c.DOMAIN_VECTORS * d + c.DOMAIN_SCALARS, w)
         self.embed_latent = nn.Linear(config.latent, w)
         self.embed_time = nn.Sequential(nn.Linear(32, w), nn.SiLU(), nn.Linear(w, w))
@@ -97,13 +97,13 @@ class Denoiser(nn.Module):
         tokens = tokens + self.embed_latent(latent)  # [B, K, w]
         domain = self.embed_domain(_join(batch.domain_vectors, batch.domain_scalars))
         drive = F.silu(self.embed_time(waves(time)) + domain[:, 0] + self.own)  # [B, w]
-        memory = self.embed_memory(_join(batch.memory_vectors, batch.memory_scalars))
-        memory = F.silu(memory).transpose(1, 2)  # [B, K, M, w]
-        memory_mask = batch.memory_mask.transpose(1, 2)  # [B, K, M]
+        others = self.embed_memory(_join(batch.other_vectors, batch.other_scalars))
+        others = F.silu(others).transpose(1, 2)  # [B, K, M, w]
+        other_mask = batch.other_mask.transpose(1, 2)  # [B, K, M]
         x = torch.cat([tokens, domain], dim=1)  # [B, K + 1 + M, w]
         mask = torch.cat([batch.class_mask, batch.domain_mask], dim=1)
         for block in self.blocks:
-            x = block(x, mask, memory, memory_mask, drive, classes)
+            x = block(x, mask, others, other_mask, drive, classes)
         shift, scale = self.last_modulation(drive).unsqueeze(1).chunk(2, dim=-1)
         out: Tensor = self.last(self.last_norm(x[:, :classes]) * (1 + scale) + shift)
         return out * batch.class_mask.unsqueeze(-1)
@@ -131,8 +131,8 @@ class _Block(nn.Module):
         self,
         x: Tensor,
         mask: Tensor,
-        memory: Tensor,
-        memory_mask: Tensor,
+        others: Tensor,
+        other_mask: Tensor,
         drive: Tensor,
         classes: int,
     ) -> Tensor:
@@ -143,16 +143,16 @@ class _Block(nn.Module):
         x = x + (1 + parts[2]) * self.out(_merge(seen))
         own = x[:, :classes]
         h = self.norms[1](own) * (1 + parts[3]) + parts[4]
-        own = own + (1 + parts[5]) * self.memory_out(self._look(h, memory, memory_mask))
+        own = own + (1 + parts[5]) * self.memory_out(self._look(h, others, other_mask))
         x = torch.cat([own, x[:, classes:]], dim=1)
         h = self.norms[2](x) * (1 + parts[6]) + parts[7]
         out: Tensor = x + (1 + parts[8]) * self.mlp(h)
         return out
 
-    def _look(self, h: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
-        """Each class looks at its own rows of memory, or at nothing. ``[B, K, w]``."""
+    def _look(self, h: Tensor, others: Tensor, mask: Tensor) -> Tensor:
+        """Each class looks at its own rows at other sites, or at nothing. ``[B, K, w]``."""
         b, k, _ = h.shape
-        kv = self.key_value(memory)  # [B, K, M, 2w]
+        kv = self.key_value(others)  # [B, K, M, 2w]
         kv = torch.cat([self.nothing.expand(b, k, 1, -1), kv], dim=2)
         key, value = (part.flatten(0, 1) for part in kv.chunk(2, dim=-1))
         query = self.query(h).reshape(b * k, 1, -1)

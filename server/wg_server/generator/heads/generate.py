@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from wg_common import atomic
 from wg_common.errors import DataError, VerificationError
-from wg_common.inference.posterior import SiteEvidence, nothing
+from wg_common.inference.posterior import SiteEvidence, no_evidence
 from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_common.wire import canonical
@@ -27,13 +27,12 @@ from wg_server.generator.families import heads as operator_heads
 from wg_server.generator.heads import batch as batches
 from wg_server.generator.heads import sampler
 from wg_server.generator.heads.package import PACKAGE_LIMIT, Parts, unpack
-from wg_server.generator.prior import blup, influence
-from wg_server.generator.prior import retrieval as zoo_memory
+from wg_server.generator.prior import blup, influence, retrieval
 from wg_server.generator.prior.blup import Prediction
 from wg_server.generator.prior.conditioning import Condition, condition
 from wg_server.generator.prior.site_statistics import site_evidence
 
-MEMORY_LIMIT = 8
+OTHER_SITES_LIMIT = 8
 """Other sites that condition one generation; those with most labels in common come first."""
 
 LENGTH_BOUND = 10.0
@@ -98,13 +97,13 @@ class Report:
     """What the server can say of a generation without data.
 
     Attributes:
-        memory_sites: Sites whose releases were used.
-        unseen_labels: Labels of which neither the site nor memory knows anything.
+        other_sites: Sites whose releases were used.
+        unseen_labels: Labels of which neither the site nor the others know anything.
         diversity: Mean distance between samples, over the zoo's median between neighbours.
         alarms: Sentences on what looks wrong; empty when nothing does.
     """
 
-    memory_sites: tuple[str, ...]
+    other_sites: tuple[str, ...]
     unseen_labels: tuple[str, ...]
     diversity: float
     alarms: tuple[str, ...]
@@ -153,7 +152,7 @@ def load_generator(path: Path) -> Generator:
 def generate(
     generator: Generator,
     own: NoisyStatistics | None,
-    memory: Sequence[SiteRelease],
+    others: Sequence[SiteRelease],
     labels: tuple[str, ...],
     *,
     samples: int,
@@ -164,7 +163,7 @@ def generate(
     Args:
         generator: From ``load_generator``.
         own: The site's release, if it made one.
-        memory: Other sites' releases; classes are matched by label name.
+        others: Other sites' releases; classes are matched by label name.
         labels: The site's label domain, in the order of class rows.
         samples: Number of diffusion samples.
         seed: Of the samples.
@@ -174,7 +173,7 @@ def generate(
         VerificationError: Weights came out that are not finite, or out of bounds.
     """
     parts = generator.parts
-    evidence = read_releases(parts, own, memory, labels)
+    evidence = read_releases(parts, own, others, labels)
     tokens, estimate = evidence.condition, evidence.estimate
     d = parts.denoiser.config.dimension
     batch = batches.collate([tokens])
@@ -196,7 +195,7 @@ def generate(
         ("closed-form", "closed-form", estimate.weight, estimate.bias),
     ]
     found += [(f"sample-{i}", "diffusion", *head) for i, head in enumerate(heads[1:])][:samples]
-    retrieved = zoo_memory.retrieve(parts.memory, parts.priors, estimate.deviations)
+    retrieved = retrieval.retrieve(parts.zoo_index, parts.priors, estimate.deviations)
     found.append(("retrieval", "retrieval", *retrieved))
     found.append(("base", "base", np.zeros((len(labels), d)), np.zeros(len(labels))))
     candidates = [
@@ -212,16 +211,16 @@ def generate(
             for i, (weight, bias) in enumerate(handed)
         ]
     if len(labels) <= POSTERIOR_CLASSES:
-        others = blup.posterior(parts.priors, evidence.others, len(labels))
-        distance = zoo_memory.novelty(parts.memory, estimate.weight)
-        candidates.append(GeneratedCandidate(POSTERIOR, POSTERIOR, others.tensors(), distance))
+        prior = blup.posterior(parts.priors, evidence.others, len(labels))
+        distance = retrieval.novelty(parts.zoo_index, estimate.weight)
+        candidates.append(GeneratedCandidate(POSTERIOR, POSTERIOR, prior.tensors(), distance))
     return Generated(tuple(candidates), _report(parts, evidence, heads[1:]))
 
 
 def read_releases(
     parts: Parts,
     own: NoisyStatistics | None,
-    memory: Sequence[SiteRelease],
+    others: Sequence[SiteRelease],
     labels: tuple[str, ...],
 ) -> Evidence:
     """Turn releases into the condition of a generation.
@@ -231,15 +230,15 @@ def read_releases(
     """
     if len(labels) < 2 or len(set(labels)) != len(labels):
         raise DataError(f"labels: {len(labels)} names, expected at least two different ones")
-    for release in ([own] if own is not None else []) + [m.statistics for m in memory]:
+    for release in ([own] if own is not None else []) + [m.statistics for m in others]:
         if release.schema.encoder != parts.encoder:
             raise DataError(
                 f"statistics: of encoder {release.schema.encoder[:16]}, the generator's is"
                 f" {parts.encoder[:16]}"
             )
     d = parts.denoiser.config.dimension
-    chosen = _choose([m for m in memory if m.statistics.schema.dimension == d], labels)
-    first = nothing(len(labels), d) if own is None else site_evidence(own, labels)
+    chosen = _choose([m for m in others if m.statistics.schema.dimension == d], labels)
+    first = no_evidence(len(labels), d) if own is None else site_evidence(own, labels)
     read = [site_evidence(m.statistics, labels) for m in chosen]
     weighed = influence.weighed(parts.priors, first, read)
     sites = [first, *weighed.others]
@@ -258,11 +257,11 @@ def read_releases(
     return Evidence(tokens, estimate, tuple(sites[1:]), used, unseen, tuple(alarms))
 
 
-def _choose(memory: Sequence[SiteRelease], labels: tuple[str, ...]) -> list[SiteRelease]:
-    common = [(len(set(m.statistics.schema.labels) & set(labels)), m) for m in memory]
+def _choose(others: Sequence[SiteRelease], labels: tuple[str, ...]) -> list[SiteRelease]:
+    common = [(len(set(m.statistics.schema.labels) & set(labels)), m) for m in others]
     useful = [pair for pair in common if pair[0] > 0]
     useful.sort(key=lambda pair: (-pair[0], pair[1].statistics.sigma, pair[1].site))
-    return [m for _, m in useful[:MEMORY_LIMIT]]
+    return [m for _, m in useful[:OTHER_SITES_LIMIT]]
 
 
 def _candidate(
@@ -284,7 +283,7 @@ def _candidate(
             f"generator: candidate {name} has a row of length {longest:.3g}, at most"
             f" {LENGTH_BOUND} is allowed"
         )
-    far = 1 / parts.memory.nearest if not w.any() else zoo_memory.novelty(parts.memory, w)
+    far = 1 / parts.zoo_index.nearest if not w.any() else retrieval.novelty(parts.zoo_index, w)
     tensors = {
         HEAD_WEIGHT: (scale * w).astype(np.float32),
         HEAD_BIAS: (scale * (b - w @ centre)).astype(np.float32),
@@ -297,13 +296,13 @@ def _report(
     evidence: Evidence,
     heads: Sequence[tuple[NDArray[np.floating], NDArray[np.floating]]],
 ) -> Report:
-    second = parts.memory.second.numpy().astype(np.float64)
+    second = parts.zoo_index.second.numpy().astype(np.float64)
     pairs = [
-        zoo_memory.distance(second, one[0], two[0])
+        retrieval.distance(second, one[0], two[0])
         for i, one in enumerate(heads)
         for two in heads[i + 1 :]
     ]
-    diversity = float(np.mean(pairs)) / parts.memory.nearest if pairs else 0.0
+    diversity = float(np.mean(pairs)) / parts.zoo_index.nearest if pairs else 0.0
     alarms = list(evidence.alarms)
     if pairs and diversity < 1e-3:
         alarms.append(COLLAPSED)

@@ -42,13 +42,13 @@ class Parts:
     denoiser: Denoiser
     codec: Codec
     priors: Priors
-    memory: ZooIndex
+    zoo_index: ZooIndex
     operator_families: OperatorFamilies | None = None
 
     @property
     def fitted_priors(self) -> FittedPriors:
         """What conditions and skeletons are made with."""
-        return FittedPriors(self.priors, self.memory)
+        return FittedPriors(self.priors, self.zoo_index)
 
 
 def pack(parts: Parts) -> bytes:
@@ -58,8 +58,8 @@ def pack(parts: Parts) -> bytes:
     tensors["codec.decode"] = parts.codec.decode_matrix.contiguous()
     for name in _PRIORS:
         tensors[f"priors.{name}"] = torch.tensor(getattr(parts.priors, name), dtype=torch.float64)
-    for name in _MEMORY:
-        tensors[f"memory.{name}"] = getattr(parts.memory, name).contiguous()
+    for name in _INDEX:
+        tensors[f"memory.{name}"] = getattr(parts.zoo_index, name).contiguous()
     config = parts.denoiser.config
     document: dict[str, Any] = {
         "format": FORMAT,
@@ -72,7 +72,7 @@ def pack(parts: Parts) -> bytes:
         "depth": config.depth,
         "heads": config.heads,
         "scale": repr(parts.priors.scale),
-        "nearest": repr(parts.memory.nearest),
+        "nearest": repr(parts.zoo_index.nearest),
     }
     if parts.operator_families is not None:
         arrays = parts.operator_families.arrays()
@@ -115,8 +115,8 @@ def unpack(data: bytes) -> Parts:
             **{name: _numpy(tensors[f"priors.{name}"]) for name in _PRIORS},
             scale=float(document["scale"]),
         )
-        memory = ZooIndex(
-            **{name: tensors[f"memory.{name}"] for name in _MEMORY},
+        zoo_index = ZooIndex(
+            **{name: tensors[f"memory.{name}"] for name in _INDEX},
             nearest=float(document["nearest"]),
         )
         return Parts(
@@ -125,7 +125,7 @@ def unpack(data: bytes) -> Parts:
             denoiser=denoiser.eval(),
             codec=Codec(tensors["codec.encode"], tensors["codec.decode"]),
             priors=priors,
-            memory=memory,
+            zoo_index=zoo_index,
             operator_families=_operator_families(tensors, document[_OWN])
             if _OWN in document
             else None,
@@ -142,7 +142,7 @@ def _operator_families(tensors: Mapping[str, Tensor], named: Mapping[str, Any]) 
 _OWN = "own_kinds"
 _NAMES = ("names", "families")
 _PRIORS = ("basis", "between", "within", "site", "whitener")
-_MEMORY = ("rows", "weights", "biases", "task", "second", "norms")
+_INDEX = ("rows", "weights", "biases", "task", "second", "norms")
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:

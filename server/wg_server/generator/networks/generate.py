@@ -96,7 +96,7 @@ def generate_networks(
     generator: NetworkGenerator,
     architecture: str,
     own: NoisyStatistics | None,
-    memory: Sequence[SiteRelease],
+    others: Sequence[SiteRelease],
     labels: tuple[str, ...],
     *,
     samples: int,
@@ -108,7 +108,7 @@ def generate_networks(
         generator: From ``load_networks``.
         architecture: One that it has.
         own: The site's release, if it made one.
-        memory: Other sites' releases; classes are matched by label name.
+        others: Other sites' releases; classes are matched by label name.
         labels: The site's label domain, in the order of class rows.
         samples: Number of diffusion samples.
         seed: Of the samples.
@@ -124,7 +124,7 @@ def generate_networks(
             f"architecture {architecture!r}: the generator has {', '.join(sorted(bundles))}"
         )
     bundle = bundles[architecture]
-    evidence = read_releases(generator.heads.parts, own, memory, labels)
+    evidence = read_releases(generator.heads.parts, own, others, labels)
     condition, _ = network_condition(
         bundle.fitted_priors, evidence.condition, evidence.estimate, labels
     )

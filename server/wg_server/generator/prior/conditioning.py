@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from wg_common.inference.discriminants import scaled
 from wg_common.inference.posterior import SiteEvidence
-from wg_server.generator.prior import blup
-from wg_server.generator.prior import retrieval as zoo_memory
+from wg_server.generator.prior import blup, retrieval
 from wg_server.generator.prior.blup import Prediction
 from wg_server.generator.prior.fitted import FittedPriors
 
@@ -27,8 +26,8 @@ ZOO_SHARE = 0.2
 
 CLASS_VECTORS = 4
 CLASS_SCALARS = 5
-MEMORY_VECTORS = 2
-MEMORY_SCALARS = 4
+OTHER_VECTORS = 2
+OTHER_SCALARS = 4
 DOMAIN_VECTORS = 1
 DOMAIN_SCALARS = 4
 
@@ -43,9 +42,9 @@ class Condition:
         centre: The site's mean, ``[d]``.
         class_vectors: Deviation, T-BLUP's row, the skeleton's, own mean: ``[K, 4, d]``.
         class_scalars: ``[K, 5]``.
-        memory_vectors: Class mean at another site, and that site's distance: ``[M, K, 2, d]``.
-        memory_scalars: ``[M, K, 4]``.
-        memory_mask: Whether the other site has the class, bool ``[M, K]``.
+        other_vectors: Class mean at another site, and that site's distance: ``[M, K, 2, d]``.
+        other_scalars: ``[M, K, 4]``.
+        other_mask: Whether the other site has the class, bool ``[M, K]``.
         domain_vectors: Own site first, ``[1 + M, 1, d]``.
         domain_scalars: ``[1 + M, 4]``.
     """
@@ -55,9 +54,9 @@ class Condition:
     centre: Array
     class_vectors: Array
     class_scalars: Array
-    memory_vectors: Array
-    memory_scalars: Array
-    memory_mask: NDArray[np.bool_]
+    other_vectors: Array
+    other_scalars: Array
+    other_mask: NDArray[np.bool_]
     domain_vectors: Array
     domain_scalars: Array
 
@@ -93,18 +92,18 @@ def condition(
         ],
         axis=1,
     )
-    memory_vectors = np.zeros((len(others), len(estimate.bias), MEMORY_VECTORS, d))
-    memory_scalars = np.zeros((len(others), len(estimate.bias), MEMORY_SCALARS))
-    memory_mask = np.zeros((len(others), len(estimate.bias)), dtype=bool)
+    other_vectors = np.zeros((len(others), len(estimate.bias), OTHER_VECTORS, d))
+    other_scalars = np.zeros((len(others), len(estimate.bias), OTHER_SCALARS))
+    other_mask = np.zeros((len(others), len(estimate.bias)), dtype=bool)
     for row, site in enumerate(others):
         keep = _keep(site, energy, d)
         centre = _centre(site)
-        memory_vectors[row, :, 0] = (site.means - centre) * (keep * unit)[:, None]
-        memory_vectors[row, :, 1] = (centre - estimate.centre) * unit
-        memory_scalars[row] = np.stack(
+        other_vectors[row, :, 0] = (site.means - centre) * (keep * unit)[:, None]
+        other_vectors[row, :, 1] = (centre - estimate.centre) * unit
+        other_scalars[row] = np.stack(
             [keep, site.present, _log(site.noise / energy), np.log(site.counts) / 3], axis=1
         )
-        memory_mask[row] = site.present > 1e-3
+        other_mask[row] = site.present > 1e-3
     domain_vectors = np.stack([estimate.centre, *(_centre(site) for site in others)])[:, None]
     domain_scalars = np.stack([_domain_scalars(site, energy) for site in sites])
     return (
@@ -114,9 +113,9 @@ def condition(
             centre=_single(estimate.centre),
             class_vectors=_single(class_vectors),
             class_scalars=_single(class_scalars),
-            memory_vectors=_single(memory_vectors),
-            memory_scalars=_single(memory_scalars),
-            memory_mask=memory_mask,
+            other_vectors=_single(other_vectors),
+            other_scalars=_single(other_scalars),
+            other_mask=other_mask,
             domain_vectors=_single(domain_vectors),
             domain_scalars=_single(domain_scalars),
         ),
@@ -135,8 +134,8 @@ def blend(
     Returns:
         Weight ``[K, d]``, centred, mean length 1, and bias ``[K]`` of ``features - centre``.
     """
-    near = zoo_memory.retrieve(
-        fitted_priors.memory, fitted_priors.priors, estimate.deviations, zoo_memory.NEIGHBOURS
+    near = retrieval.retrieve(
+        fitted_priors.zoo_index, fitted_priors.priors, estimate.deviations, retrieval.NEIGHBOURS
     )
     weight = (1 - ZOO_SHARE) * estimate.weight + ZOO_SHARE * near[0]
     bias = (1 - ZOO_SHARE) * estimate.bias + ZOO_SHARE * near[1]

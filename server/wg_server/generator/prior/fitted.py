@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from wg_server.generator.prior import blup
-from wg_server.generator.prior import retrieval as memory
+from wg_server.generator.prior import blup, retrieval
 from wg_server.generator.prior.blup import Priors
 from wg_server.generator.prior.retrieval import ZooIndex
 from wg_server.generator.prior.zoo_tasks import ZooTask
@@ -21,13 +20,13 @@ class FittedPriors:
     """Priors and zoo rows of the same families."""
 
     priors: Priors
-    memory: ZooIndex
+    zoo_index: ZooIndex
 
 
 def fit_public_priors(tasks: Sequence[ZooTask]) -> FittedPriors:
     """Everything that is known from some tasks."""
     priors = blup.fit_priors([t.features for t in tasks], [t.y for t in tasks])
-    return FittedPriors(priors, memory.remember(tasks))
+    return FittedPriors(priors, retrieval.build_index(tasks))
 
 
 def crossfit(

@@ -49,7 +49,7 @@ class ZooIndex:
     nearest: float
 
 
-def remember(tasks: Sequence[ZooTask]) -> ZooIndex:
+def build_index(tasks: Sequence[ZooTask]) -> ZooIndex:
     """Collect a zoo's heads and class deviations. ``nearest`` is left at 1: see ``measured``."""
     rows, weights, biases, number = [], [], [], []
     d = tasks[0].features.shape[1]
@@ -78,30 +78,30 @@ def remember(tasks: Sequence[ZooTask]) -> ZooIndex:
     )
 
 
-def measured(memory: ZooIndex) -> ZooIndex:
-    """The memory with the median distance of its tasks to their nearest other task."""
-    weights, task = memory.weights.numpy(), memory.task.numpy()
-    found = [_distances(memory, weights[task == i], skip=i).min() for i in range(len(memory.norms))]
-    return replace(memory, nearest=max(float(np.median(found)), 1e-6))
+def with_neighbour_distance(index: ZooIndex) -> ZooIndex:
+    """The index with the median distance of its tasks to their nearest other task."""
+    weights, task = index.weights.numpy(), index.task.numpy()
+    found = [_distances(index, weights[task == i], skip=i).min() for i in range(len(index.norms))]
+    return replace(index, nearest=max(float(np.median(found)), 1e-6))
 
 
-def novelty(memory: ZooIndex, weight: NDArray[np.floating]) -> float:
+def novelty(index: ZooIndex, weight: NDArray[np.floating]) -> float:
     """Distance of a head ``[K, d]`` to the nearest zoo entry, over the zoo's own median."""
-    return nearest(memory, weight) / memory.nearest
+    return nearest(index, weight) / index.nearest
 
 
-def nearest(memory: ZooIndex, weight: NDArray[np.floating], skip: int | None = None) -> float:
+def nearest(index: ZooIndex, weight: NDArray[np.floating], skip: int | None = None) -> float:
     """Distance of a head ``[K, d]`` to the nearest zoo entry, entry ``skip`` apart."""
-    return float(_distances(memory, weight, skip).min())
+    return float(_distances(index, weight, skip).min())
 
 
 def retrieve(
-    memory: ZooIndex, priors: Priors, deviations: NDArray[np.floating], neighbours: int = 5
+    index: ZooIndex, priors: Priors, deviations: NDArray[np.floating], neighbours: int = 5
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """A head from the zoo rows whose class deviations are nearest, class by class.
 
     Args:
-        memory: The zoo.
+        index: The zoo.
         priors: For the metric.
         deviations: Class deviations wanted, ``[K, d]``.
         neighbours: Rows averaged for each class.
@@ -111,14 +111,14 @@ def retrieve(
     """
     values, vectors = np.linalg.eigh(priors.whitener)
     root = (vectors * np.sqrt(values)) @ vectors.T
-    wanted, known = unit_rows(deviations @ root), unit_rows(memory.rows.numpy() @ root)
+    wanted, known = unit_rows(deviations @ root), unit_rows(index.rows.numpy() @ root)
     likeness = wanted @ known.T  # [K, R]
     count = min(neighbours, likeness.shape[1])
     best = np.argpartition(-likeness, count - 1, axis=1)[:, :count]
     close = np.take_along_axis(likeness, best, axis=1)
     share = np.exp((close - close.max(axis=1, keepdims=True)) / _TEMPERATURE)
     share /= share.sum(axis=1, keepdims=True)
-    weight = np.einsum("kn,knd->kd", share, memory.weights.numpy()[best].astype(np.float64))
+    weight = np.einsum("kn,knd->kd", share, index.weights.numpy()[best].astype(np.float64))
     weight = weight - weight.mean(axis=0)
     bias = -0.5 * np.einsum("kd,kd->k", weight, deviations)
     return scaled(weight, bias - bias.mean())
@@ -134,16 +134,16 @@ def distance(
 
 
 def _distances(
-    memory: ZooIndex, weight: NDArray[np.floating], skip: int | None = None
+    index: ZooIndex, weight: NDArray[np.floating], skip: int | None = None
 ) -> NDArray[np.float64]:
     """Distance to each task, ``[T]``."""
-    second = memory.second.numpy().astype(np.float64)
+    second = index.second.numpy().astype(np.float64)
     w = np.asarray(weight, dtype=np.float64)
     w = w - w.mean(axis=0)
-    mapped = memory.weights.numpy() @ second  # [R, d]
-    norms = memory.norms.numpy().astype(np.float64)
+    mapped = index.weights.numpy() @ second  # [R, d]
+    norms = index.norms.numpy().astype(np.float64)
     cross = np.bincount(
-        memory.task.numpy(), np.square(mapped @ w.T).sum(axis=1), minlength=len(norms)
+        index.task.numpy(), np.square(mapped @ w.T).sum(axis=1), minlength=len(norms)
     )
     found = 1 - cross / (np.linalg.norm(w @ second @ w.T) * norms + 1e-30)
     if skip is not None:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.inference.posterior import SiteEvidence, nothing
+from wg_common.inference.posterior import SiteEvidence, no_evidence
 from wg_common.privacy import centring
 from wg_common.privacy.statistics import NoisyStatistics
 
@@ -41,7 +41,7 @@ def site_evidence(statistics: NoisyStatistics, labels: Sequence[str]) -> SiteEvi
         labels: Target classes.
     """
     schema = statistics.schema
-    result = nothing(len(labels), schema.dimension)
+    result = no_evidence(len(labels), schema.dimension)
     where = {name: row for row, name in enumerate(schema.labels)}
     rows = np.array([where.get(name, -1) for name in labels])
     known = rows >= 0

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.inference.discriminants import scaled
-from wg_common.inference.posterior import nothing
+from wg_common.inference.posterior import no_evidence
 from wg_common.privacy import mechanism
 from wg_common.privacy.schema import StatisticsSchema, default_schema
 from wg_common.privacy.simulate import simulate_statistics
@@ -150,7 +150,7 @@ class Plants:
         if rng.random() < scenario.out_of_family:
             releases.append(self._out_of_family(family, labels, rng, scenario))
         evidence = [
-            nothing(len(labels), target.features.shape[1])
+            no_evidence(len(labels), target.features.shape[1])
             if r is None
             else site_evidence(r, labels)
             for r in releases

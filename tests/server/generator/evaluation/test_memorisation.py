@@ -20,7 +20,7 @@ LABELS = ("c0", "c1", "c2", "c3")
 
 @pytest.fixture(scope="module")
 def calibration(generator: Generator, zoo_tasks: list[ZooTask]) -> Calibration:
-    return memorisation.calibrate(generator.parts.memory, zoo_tasks, np.random.default_rng(0))
+    return memorisation.calibrate(generator.parts.zoo_index, zoo_tasks, np.random.default_rng(0))
 
 
 def test_the_calibration_separates_copies_from_neighbours(calibration: Calibration) -> None:
@@ -33,16 +33,16 @@ def test_the_calibration_separates_copies_from_neighbours(calibration: Calibrati
 def test_a_planted_memoriser_is_found(
     generator: Generator, zoo_tasks: list[ZooTask], calibration: Calibration
 ) -> None:
-    memory, rng = generator.parts.memory, np.random.default_rng(1)
+    index, rng = generator.parts.zoo_index, np.random.default_rng(1)
     made = [
-        memorisation.memorise(memory, rng.normal(size=(4, 16)), calibration.noise, rng)
+        memorisation.memorise(index, rng.normal(size=(4, 16)), calibration.noise, rng)
         for _ in range(30)
     ]
-    found = memorisation.examine(memory, calibration, made)
+    found = memorisation.examine(index, calibration, made)
     assert found.heads_copied > 0.9
     assert found.rows_copied > 0.9
-    exact = [memorisation.memorise(memory, rng.normal(size=(4, 16)), 0.0, rng) for _ in range(5)]
-    assert memorisation.examine(memory, calibration, exact).heads_median == pytest.approx(
+    exact = [memorisation.memorise(index, rng.normal(size=(4, 16)), 0.0, rng) for _ in range(5)]
+    assert memorisation.examine(index, calibration, exact).heads_median == pytest.approx(
         0, abs=1e-6
     )
 
@@ -50,9 +50,9 @@ def test_a_planted_memoriser_is_found(
 def test_weights_trained_on_families_outside_the_zoo_are_new(
     generator: Generator, world: World, calibration: Calibration
 ) -> None:
-    memory = generator.parts.memory
+    index = generator.parts.zoo_index
     trained = [world.task(family, 0).weight.astype(np.float64) for family in range(40, 60)]
-    found = memorisation.examine(memory, calibration, trained)
+    found = memorisation.examine(index, calibration, trained)
     assert found.heads_copied == 0
     assert found.rows_copied < 0.1
 
@@ -63,15 +63,15 @@ def test_generated_weights_are_new(
     heads = []
     for family in range(40, 46):
         own = world.release(family, 0, epsilon=4.0, shots=40)
-        memory = [SiteRelease("sister", world.release(family, 1, epsilon=4.0, shots=80))]
-        made = generate(generator, own, memory, LABELS, samples=2, seed=1)
+        index = [SiteRelease("sister", world.release(family, 1, epsilon=4.0, shots=80))]
+        made = generate(generator, own, index, LABELS, samples=2, seed=1)
         heads += [
             c.tensors["head.weight"].astype(np.float64)
             for c in made.candidates
             if c.source != "posterior"
             if c.source in ("network", "diffusion")
         ]
-    found = memorisation.examine(generator.parts.memory, calibration, heads)
+    found = memorisation.examine(generator.parts.zoo_index, calibration, heads)
     assert found.heads_copied < 0.1
     assert found.rows_copied < 0.1
 
@@ -79,10 +79,10 @@ def test_generated_weights_are_new(
 def test_rows_put_together_from_many_entries_are_found(
     generator: Generator, zoo_tasks: list[ZooTask], calibration: Calibration
 ) -> None:
-    memory, rng = generator.parts.memory, np.random.default_rng(2)
-    rows = memory.weights.numpy().astype(np.float64)
+    index, rng = generator.parts.zoo_index, np.random.default_rng(2)
+    rows = index.weights.numpy().astype(np.float64)
     mixed = [rows[rng.permutation(len(rows))[:4]] for _ in range(20)]
-    found = memorisation.examine(memory, calibration, [m - m.mean(axis=0) for m in mixed])
+    found = memorisation.examine(index, calibration, [m - m.mean(axis=0) for m in mixed])
     assert found.heads_copied < 0.5  # no whole entry is copied
     assert found.rows_median < calibration.rows.others
 
@@ -107,5 +107,5 @@ def test_noise_is_matched_to_a_point_of_accuracy(zoo_tasks: list[ZooTask]) -> No
 def test_the_same_generator_gives_the_same_calibration(
     generator: Generator, zoo_tasks: list[ZooTask], calibration: Calibration
 ) -> None:
-    again = memorisation.calibrate(generator.parts.memory, zoo_tasks, np.random.default_rng(0))
+    again = memorisation.calibrate(generator.parts.zoo_index, zoo_tasks, np.random.default_rng(0))
     assert again == calibration

@@ -77,7 +77,7 @@ def test_a_plant_of_an_own_kind_gets_its_heads_row_by_row(
 
 
 def _moved(monkeypatch: pytest.MonkeyPatch, probability: float) -> None:
-    """Make kin as likely to stand under another camera."""
+    """Make sites of the family as likely to stand under another camera."""
     found = match_family
 
     def moved(*given: object, **more: object) -> object:
@@ -85,7 +85,7 @@ def _moved(monkeypatch: pytest.MonkeyPatch, probability: float) -> None:
         assert family_match is not None
         return replace(family_match, moved=probability)
 
-    monkeypatch.setattr(heads, "find_kin", moved)
+    monkeypatch.setattr(heads, "match_family", moved)
 
 
 def test_plants_of_rendered_kinds_and_strangers_get_none(owner: Generator, world: World) -> None:

@@ -33,7 +33,7 @@ def _by_name(generated: Generated) -> dict[str, GeneratedCandidate]:
     return {candidate.name: candidate for candidate in generated.candidates}
 
 
-def _memory(world: World, epsilon: float | None = 4.0) -> list[SiteRelease]:
+def _others(world: World, epsilon: float | None = 4.0) -> list[SiteRelease]:
     return [
         SiteRelease(f"site-{s}", world.release(20, s, epsilon=epsilon, shots=80)) for s in (1, 2, 3)
     ]
@@ -43,7 +43,7 @@ def test_the_documented_candidates_are_there_and_fit_the_architecture(
     generator: Generator, world: World
 ) -> None:
     own = world.release(20, 0, epsilon=4.0, shots=10)
-    made = generate(generator, own, _memory(world), LABELS, samples=3, seed=1)
+    made = generate(generator, own, _others(world), LABELS, samples=3, seed=1)
     found = _by_name(made)
     wanted = {"closed-form", "sample-0", "sample-1", "sample-2", "sample-mean", "network"}
     assert wanted | {"retrieval", "base", "blend", POSTERIOR} == set(found)
@@ -59,7 +59,7 @@ def test_what_a_plant_completes_has_nothing_of_its_own_release(
     generator: Generator, world: World
 ) -> None:
     made = [
-        _by_name(generate(generator, own, _memory(world), LABELS, samples=1, seed=1))[POSTERIOR]
+        _by_name(generate(generator, own, _others(world), LABELS, samples=1, seed=1))[POSTERIOR]
         for own in (world.release(20, 0, epsilon=4.0, shots=10), None)
     ]
     for key, value in made[0].tensors.items():
@@ -72,11 +72,11 @@ def test_completing_beats_the_delivered_head_on_the_plants_own_kind(
     gains = []
     for family in (20, 21, 22, 23):
         own = world.release(family, 0, epsilon=1.0, shots=5)
-        memory = [
+        others = [
             SiteRelease(f"site-{s}", world.release(family, s, epsilon=1.0, shots=40))
             for s in (1, 2)
         ]
-        made = _by_name(generate(generator, own, memory, LABELS, samples=1, seed=1))
+        made = _by_name(generate(generator, own, others, LABELS, samples=1, seed=1))
         x, y = world.records(family, 0, 4, 5, 3)
         tx, ty = world.records(family, 0, 4, 50, 2)
         posterior = from_tensors(made[POSTERIOR].tensors, 4, 16)
@@ -91,9 +91,9 @@ def test_completing_beats_the_delivered_head_on_the_plants_own_kind(
 def test_permuting_the_labels_permutes_the_rows(generator: Generator, world: World) -> None:
     own = world.release(20, 0, epsilon=2.0, shots=10, missing=(2,))
     order = [2, 0, 3, 1]
-    one = _by_name(generate(generator, own, _memory(world), LABELS, samples=4, seed=5))
+    one = _by_name(generate(generator, own, _others(world), LABELS, samples=4, seed=5))
     turned = tuple(LABELS[i] for i in order)
-    two = _by_name(generate(generator, own, _memory(world), turned, samples=4, seed=5))
+    two = _by_name(generate(generator, own, _others(world), turned, samples=4, seed=5))
     for name, candidate in one.items():
         if name == POSTERIOR:  # its classes are turned in tests/common/inference/test_posterior.py
             continue
@@ -116,24 +116,24 @@ def test_a_class_never_seen_is_filled_from_memory(generator: Generator, world: W
     x, y = world.records(20, 0, 4, 50, 2)
     unseen = y == 1
 
-    def recall(memory: list[SiteRelease]) -> float:
-        made = _by_name(generate(generator, own, memory, LABELS, samples=1, seed=1))
+    def recall(others: list[SiteRelease]) -> float:
+        made = _by_name(generate(generator, own, others, LABELS, samples=1, seed=1))
         tensors = made["closed-form"].tensors
         logits = x @ tensors["head.weight"].T + tensors["head.bias"]
         return float((logits[unseen].argmax(axis=1) == 1).mean())
 
-    assert recall(_memory(world, None)) > 0.8
+    assert recall(_others(world, None)) > 0.8
     assert generate(generator, own, [], LABELS, samples=1, seed=1).report.unseen_labels == ("c1",)
 
 
 def test_memory_is_matched_by_label_name(generator: Generator, world: World) -> None:
-    memory = _memory(world)
-    release = memory[0].statistics
+    others = _others(world)
+    release = others[0].statistics
     renamed = replace(release, schema=replace(release.schema, labels=("w", "x", "y", "z")))
     made = generate(generator, None, [SiteRelease("other", renamed)], LABELS, samples=1, seed=1)
-    assert made.report.memory_sites == ()
-    made = generate(generator, None, memory, LABELS, samples=1, seed=1)
-    assert set(made.report.memory_sites) == {"site-1", "site-2", "site-3"}
+    assert made.report.other_sites == ()
+    made = generate(generator, None, others, LABELS, samples=1, seed=1)
+    assert set(made.report.other_sites) == {"site-1", "site-2", "site-3"}
 
 
 def test_a_site_without_a_release_and_without_memory_gets_finite_guesses(
@@ -152,7 +152,7 @@ def test_no_labels_still_move_the_centre(generator: Generator, world: World) -> 
         made = generate(
             generator,
             release,  # type: ignore[arg-type]
-            _memory(world, None),
+            _others(world, None),
             LABELS,
             samples=1,
             seed=1,
@@ -209,7 +209,7 @@ def test_a_package_survives_the_disk(generator: Generator, world: World, tmp_pat
     assert loaded.id == canonical.sha256_hex(data)
     own = world.release(20, 0, epsilon=4.0, shots=10)
     one, two = (
-        _by_name(generate(g, own, _memory(world), LABELS, samples=2, seed=3))
+        _by_name(generate(g, own, _others(world), LABELS, samples=2, seed=3))
         for g in (generator, loaded)
     )
     for name, candidate in one.items():
@@ -241,5 +241,5 @@ def test_a_posterior_of_too_many_classes_is_left_out(
 ) -> None:
     own = world.release(20, 0, epsilon=4.0, shots=10)
     monkeypatch.setattr("wg_server.generator.heads.generate.POSTERIOR_CLASSES", 3)
-    made = generate(generator, own, _memory(world), LABELS, samples=1, seed=1)
+    made = generate(generator, own, _others(world), LABELS, samples=1, seed=1)
     assert POSTERIOR not in _by_name(made) and "network" in _by_name(made)

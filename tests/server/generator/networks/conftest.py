@@ -102,7 +102,7 @@ def make_zoos(
 
 @pytest.fixture(scope="session")
 def plants(zoo_tasks: list[ZooTask], generator: Generator) -> Plants:
-    known = FittedPriors(generator.parts.priors, generator.parts.memory)
+    known = FittedPriors(generator.parts.priors, generator.parts.zoo_index)
     names = sorted({task.family for task in zoo_tasks})
     return Plants(zoo_tasks, dict.fromkeys(names, known), ENCODER, 1.0)
 

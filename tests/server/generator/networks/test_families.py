@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from tests.server.generator.conftest import World
 
-from wg_common.inference.posterior import nothing
+from wg_common.inference.posterior import no_evidence
 from wg_server.generator.families.match import WORTH, FamilyMatch, match_family
 from wg_server.generator.heads.generate import Generator
 from wg_server.generator.networks.condition import NetworkPriors, network_condition, settled
@@ -35,7 +35,7 @@ def _estimate(
 ) -> blup.Prediction:
     release = world.release(family, 2, epsilon=None, shots=30)
     order = tuple(name for name in labels if name in LABELS)
-    sites = [site_evidence(release, order)] if order else [nothing(len(labels), 16)]
+    sites = [site_evidence(release, order)] if order else [no_evidence(len(labels), 16)]
     return blup.predict(known.priors, sites)
 
 
@@ -66,7 +66,7 @@ def test_families_of_the_zoo_are_found_and_strangers_are_not(
 
 
 def test_nothing_known_makes_nobody_kin(known: NetworkPriors) -> None:
-    estimate = blup.predict(known.priors, [nothing(4, 16)])
+    estimate = blup.predict(known.priors, [no_evidence(4, 16)])
     assert _family_match(known, estimate, ("w", "x", "y", "z")).share < 0.1
     assert _family_match(known, estimate).share < 0.2  # all ten families have these names
 
@@ -74,7 +74,7 @@ def test_nothing_known_makes_nobody_kin(known: NetworkPriors) -> None:
 def test_names_of_one_family_count_and_names_of_many_do_not(
     known: NetworkPriors, world: World
 ) -> None:
-    estimate = blup.predict(known.priors, [nothing(4, 16)])
+    estimate = blup.predict(known.priors, [no_evidence(4, 16)])
     rows = known.retrieval_index.entry == 3
     names = tuple(
         f"own-{name}" if mine else name

@@ -31,13 +31,13 @@ def _make(
     architecture: str = "cnn-s",
     labels: tuple[str, ...] = LABELS,
     family: int = 1,
-    memory: bool = True,
+    others: bool = True,
 ) -> Generated:
     own = world.release(family, 0, epsilon=4.0, shots=20)
-    others = (
-        [SiteRelease("other", world.release(family, 1, epsilon=4.0, shots=40))] if memory else []
+    found = (
+        [SiteRelease("other", world.release(family, 1, epsilon=4.0, shots=40))] if others else []
     )
-    return generate_networks(generator, architecture, own, others, labels, samples=3, seed=5)
+    return generate_networks(generator, architecture, own, found, labels, samples=3, seed=5)
 
 
 def _tensors(made: Generated, name: str) -> dict[str, np.ndarray]:
@@ -86,7 +86,7 @@ def test_condition_decides_what_is_generated(
 ) -> None:
     one = _tensors(_make(network_generator, world, family=OUT_OF_FAMILY), "network")
     two = _tensors(_make(network_generator, world, family=2), "network")
-    three = _tensors(_make(network_generator, world, family=OUT_OF_FAMILY, memory=False), "network")
+    three = _tensors(_make(network_generator, world, family=OUT_OF_FAMILY, others=False), "network")
     for other in (two, three):
         assert not np.allclose(one["head.weight"], other["head.weight"], atol=1e-3)
         assert not np.allclose(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from wg_common.inference import posterior
-from wg_common.inference.posterior import SiteEvidence, nothing
+from wg_common.inference.posterior import SiteEvidence, no_evidence
 from wg_server.generator.prior import blup
 from wg_server.generator.prior.fitted import crossfit
 from wg_server.generator.prior.site_statistics import site_evidence
@@ -69,7 +69,7 @@ def test_prediction_is_the_conditional_mean(priors: blup.Priors, world: World) -
 
 
 def test_without_evidence_nothing_is_predicted(priors: blup.Priors) -> None:
-    found = blup.predict(priors, [nothing(3, 16)])
+    found = blup.predict(priors, [no_evidence(3, 16)])
     np.testing.assert_allclose(found.deviations, 0, atol=1e-12)
     np.testing.assert_allclose(found.centre, 0, atol=1e-12)
     assert np.isfinite(found.weight).all()
@@ -104,7 +104,7 @@ def _wandering_sites(priors: blup.Priors) -> tuple[list[SiteEvidence], np.ndarra
 
 def test_heads_are_blind_along_the_ways_that_sites_wander(priors: blup.Priors) -> None:
     sites, way = _wandering_sites(priors)
-    nowhere = nothing(4, len(way))
+    nowhere = no_evidence(4, len(way))
     found = blup.predict(priors, [nowhere, *sites])
     plain, _ = posterior.discriminant(found.deviations, priors.whitener)
     plain -= plain.mean(axis=0)

@@ -12,7 +12,7 @@ from wg_client.fitting.delivered import fixed
 from wg_client.fitting.finetune import fit_finetuned
 from wg_client.fitting.folds import stratified
 from wg_client.fitting.linear_head import LinearHead
-from wg_common.inference.posterior import nothing
+from wg_common.inference.posterior import no_evidence
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_server.generator.evaluation import head_card
 from wg_server.generator.heads.generate import Generator, SiteRelease, generate
@@ -27,9 +27,9 @@ CONDITIONED = ("network", "sample-mean", "blend", "closed-form", "sample-0", "re
 
 
 def _heads(
-    generator: Generator, own: NoisyStatistics | None, memory: list[SiteRelease]
+    generator: Generator, own: NoisyStatistics | None, others: list[SiteRelease]
 ) -> dict[str, LinearHead]:
-    made = generate(generator, own, memory, LABELS, samples=1, seed=3)
+    made = generate(generator, own, others, LABELS, samples=1, seed=3)
     return {
         c.name: LinearHead(
             c.tensors["head.weight"].astype(np.float64), c.tensors["head.bias"].astype(np.float64)
@@ -51,7 +51,7 @@ def _right(world: World, family: int, head: LinearHead) -> float:
     return float((head.logits(x).argmax(axis=1) == y).mean())
 
 
-def _memory(world: World, family: int) -> list[SiteRelease]:
+def _others(world: World, family: int) -> list[SiteRelease]:
     return [
         SiteRelease(f"site-{s}", world.release(family, s, epsilon=4.0, shots=80)) for s in (1, 2, 3)
     ]
@@ -64,7 +64,7 @@ def test_the_condition_of_another_plant_or_of_permuted_classes_loses(
     own, other, turned = [], [], []
     for family in range(20, 28):
         release = world.release(family, 0, epsilon=4.0, shots=40)
-        made = _heads(_quiet(generator), release, _memory(world, family))
+        made = _heads(_quiet(generator), release, _others(world, family))
         own.append(_right(world, family, made[name]))
         other.append(_right(world, family + 1 if family < 27 else 20, made[name]))
         order = np.roll(np.arange(4), 1)
@@ -85,7 +85,7 @@ def test_without_memory_only_the_own_release_counts(generator: Generator, world:
         np.testing.assert_array_equal(head.weight, alone[name].weight)
     assert any(
         not np.allclose(head.weight, alone[name].weight)
-        for name, head in _heads(generator, own, _memory(world, 20)).items()
+        for name, head in _heads(generator, own, _others(world, 20)).items()
     )
 
 
@@ -95,7 +95,7 @@ def test_memory_of_the_same_family_helps_and_its_loss_does_no_more_than_undo_tha
     gains = []
     for family in range(20, 28):
         own = world.release(family, 0, epsilon=1.0, shots=20)
-        one = _heads(_quiet(generator), own, _memory(world, family))["network"]
+        one = _heads(_quiet(generator), own, _others(world, family))["network"]
         two = _heads(_quiet(generator), own, [])["network"]
         gains.append(_right(world, family, one) - _right(world, family, two))
     assert np.mean(gains) > 0.05
@@ -122,7 +122,7 @@ def test_confidence_grows_with_evidence_from_nothing_to_at_most_one(
     def confidence(*sites: object) -> float:
         return blup.confidence(priors, blup.predict(priors, list(sites)))  # type: ignore[arg-type]
 
-    values = [confidence(nothing(4, 16))]
+    values = [confidence(no_evidence(4, 16))]
     for epsilon in (0.01, 0.3, 1.0, 4.0, 16.0, None):
         release = world.release(20, 0, epsilon=epsilon, shots=60)
         values.append(confidence(site_evidence(release, LABELS)))

@@ -117,13 +117,13 @@ def test_fewer_than_three_sites_say_nothing_of_who_is_odd(
 
 
 def test_the_odd_site_is_named_in_the_report(world: World, generator: Generator) -> None:
-    memory = [
+    others = [
         SiteRelease(f"plant-{i}", world.release(FAMILY, i, epsilon=4.0, shots=200))
         for i in range(1, 6)
     ]
     odd = world.release(FAMILY, 6, epsilon=4.0, shots=200, labels=MOVED)
     own = world.release(FAMILY, 0, epsilon=1.0, shots=20)
-    found = read_releases(generator.parts, own, [SiteRelease("plant-x", odd), *memory], LABELS)
+    found = read_releases(generator.parts, own, [SiteRelease("plant-x", odd), *others], LABELS)
     assert "plant-x" not in found.sites and len(found.sites) == 5
     assert [text.split(":")[0] for text in found.alarms] == ["site plant-x"]
 
