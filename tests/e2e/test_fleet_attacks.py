@@ -219,6 +219,53 @@ def raw_connection(server: ServerHome, plant: Plant) -> Iterator[ssl.SSLSocket]:
         yield connection
 
 
+def test_what_is_sent_on_after_a_refusal_is_not_read(server: ServerHome, plant: Plant) -> None:
+    size = 1 << 30
+    with raw_connection(server, plant) as connection:
+        head = f"POST {WITNESS_PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: {size}\r\n\r\n"
+        connection.sendall(head.encode())
+        assert connection.recv(64).startswith(b"HTTP/1.1 413 ")
+        sent, piece = 0, bytes(1 << 16)
+        with pytest.raises(OSError):
+            while sent < size:
+                connection.sendall(piece)
+                sent += len(piece)
+        assert sent < 32 << 20  # what buffers on the way hold
+
+
+def test_a_plant_gets_in_past_more_silent_connections_than_a_listener_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "CONNECTIONS", 8)
+    home = make_home(tmp_path / "server")
+    with running(home), contextlib.ExitStack() as stack:
+        plant = enrol_plant(home, tmp_path / "plant-a", "plant-a")
+        config = home.config()
+        for number in range(40):
+            stack.enter_context(
+                socket.create_connection(
+                    (config.host, config.fleet_port), 10, (f"127.0.0.{number + 2}", 0)
+                )
+            )
+        with plant.running():
+            assert finished(home, start_campaign(home, ["plant-a"])).state == "done"
+
+
+def test_a_reply_that_is_no_message_is_the_senders_error(server: ServerHome, plant: Plant) -> None:
+    with node_client(plant) as client:
+        node = activate(plant, client)
+        own = MessageProto(metadata=Metadata(src_node_id=node.node_id, message_type="no such"))
+        with pytest.raises(httpx.HTTPStatusError) as info:
+            client.PushMessages(
+                PushMessagesRequest(
+                    node=node,
+                    messages_list=[own],
+                    message_object_trees=[ObjectTree(object_id="0" * 64)],
+                )
+            )
+    assert info.value.response.status_code == 400
+
+
 def test_a_burst_of_requests_is_slowed_down(tmp_path: Path) -> None:
     home = make_home(tmp_path / "server", requests_per_second=2)
     with running(home):

@@ -27,6 +27,7 @@ from flwr.common.constant import (
     SUPERLINK_NODE_ID,
     SubStatus,
 )
+from flwr.common.serde import message_from_proto
 from flwr.proto.fab_pb2 import GetFabRequest
 from flwr.proto.fleet_pb2 import (
     ActivateNodeRequest,
@@ -370,6 +371,10 @@ def _check_push(request: PushMessagesRequest) -> None:
     )
     if sum(1 for _ in objects) > _REPLY_OBJECTS:
         raise HTTPException(413, "a reply of too many objects")
+    try:
+        message_from_proto(request.messages_list[0])
+    except (ValueError, KeyError, TypeError) as error:
+        raise HTTPException(400, "the reply is no message") from error
 
 
 def _error(head: Message) -> str:

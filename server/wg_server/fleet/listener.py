@@ -1,19 +1,28 @@
-"""TLS listeners on threads of this process: uvicorn with our certificate and our limits."""
+"""TLS listeners on threads of this process: uvicorn with our certificate and our limits.
+
+Connections are accepted here and not by uvicorn, so that each is counted (``door``) and has a
+deadline before TLS is done. A request that is answered before its body was sent (it is too large,
+or too many) ends its connection: what a peer goes on sending is not read.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
 import threading
 import time
+from collections.abc import Coroutine
 from typing import Any
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from wg_common.errors import ConfigError
+from wg_server.fleet.door import CONNECTIONS, Door, Visitor
 from wg_server.fleet.guards import PEER_STATE
 from wg_server.site.home import ServerHome
 
@@ -22,24 +31,43 @@ log = logging.getLogger(__name__)
 START_SECONDS = 30.0
 HEADER_SECONDS = 20.0
 KEEP_ALIVE_SECONDS = 75
-CONNECTIONS = 1000
+DISCARD_LIMIT = 1 << 20
+"""Most announced bytes of a body that is read to its end though its request is answered already."""
+_LINGER_SECONDS = 1.0
+"""How long a peer may read an answer that came before its body's end."""
+_ACCEPT_AGAIN_SECONDS = 0.1
+_BACKLOG = 1024
 
 
 class _Protocol(H11Protocol):
     """Hands the client's certificate to the application, and drops clients that never ask."""
 
     _deadline: asyncio.TimerHandle | None = None
+    _unread = False
+
+    def __init__(self, server: _Server, visitor: Visitor) -> None:
+        super().__init__(
+            config=server.config,
+            server_state=server.server_state,
+            app_state=server.lifespan.state,
+        )
+        self._door = server.door
+        self._visitor = visitor
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A connection is there: note whose, and give it a while to send a request."""
         super().connection_made(transport)
         tls = transport.get_extra_info("ssl_object")
         der = tls.getpeercert(binary_form=True) if tls is not None else None
+        if der is not None:  # signed by our authority, or TLS would have ended
+            self._door.recognise(self._visitor, _common_name(tls.getpeercert()))
         self.app_state = {**self.app_state, PEER_STATE: der}
         self._deadline = self.loop.call_later(HEADER_SECONDS, self._too_slow)
 
     def data_received(self, data: bytes) -> None:
         """Bytes are there: the first of a request start the clock, a complete head stops it."""
+        if self._unread:
+            return
         before = self.cycle
         if self._deadline is None and (before is None or before.response_complete):
             self._deadline = self.loop.call_later(HEADER_SECONDS, self._too_slow)
@@ -52,11 +80,74 @@ class _Protocol(H11Protocol):
         """The connection ended."""
         if self._deadline is not None:
             self._deadline.cancel()
+        self._door.leave(self._visitor)
         super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        """A request is answered: go on, unless much of its body would have to be read for it."""
+        if self.conn.their_state is h11.SEND_BODY and _announced(self.headers) > DISCARD_LIMIT:
+            self._unread = True
+            self.transport.pause_reading()
+            self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+            return
+        super().on_response_complete()
 
     def _too_slow(self) -> None:
         if not self.transport.is_closing():
             self.transport.abort()
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn's server behind a door of ours."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.door = Door(CONNECTIONS)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept connections from sockets that are bound already."""
+        await self.lifespan.startup()
+        self.servers = []
+        for each in sockets or []:
+            each.setblocking(False)
+            self._keep(self._accept(each))
+        self.started = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept no more, and finish what is at hand."""
+        for task in self._tasks:
+            task.cancel()
+        await super().shutdown(sockets)
+
+    def _keep(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                sock, address = await loop.sock_accept(listener)
+            except OSError as error:  # gone before it was accepted, or no descriptor is left
+                log.warning("a connection cannot be accepted: %s", error.strerror)
+                await asyncio.sleep(_ACCEPT_AGAIN_SECONDS)
+                continue
+            self._keep(self._welcome(sock, self.door.enter(sock, address[0])))
+
+    async def _welcome(self, sock: socket.socket, visitor: Visitor) -> None:
+        tls: dict[str, Any] = {}
+        if self.config.ssl is not None:
+            tls = {"ssl": self.config.ssl, "ssl_handshake_timeout": HEADER_SECONDS}
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: _Protocol(self, visitor), sock, **tls
+            )
+        except OSError as error:  # no TLS, a certificate of another authority, too slow
+            log.debug("a connection from %s ended before a request: %s", visitor.peer, error)
+            self.door.leave(visitor)
+            sock.close()
 
 
 class Listener:
@@ -66,11 +157,11 @@ class Listener:
         self, name: str, app: ASGIApp, host: str, port: int, tls: ssl.SSLContext | None
     ) -> None:
         self._name = name
-        self._where = f"{host}:{port}"
+        self._host, self._port = host, port
         options: dict[str, Any] = {}
         if tls is not None:
             options["ssl_context_factory"] = lambda config, default: tls
-        self._server = uvicorn.Server(
+        self._server = _Server(
             uvicorn.Config(
                 app,
                 host=host,
@@ -84,13 +175,12 @@ class Listener:
                 proxy_headers=False,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=5,
-                limit_concurrency=CONNECTIONS,
                 h11_max_incomplete_event_size=32 << 10,
                 **options,
             )
         )
+        self._sockets: list[socket.socket] = []
         self._thread = threading.Thread(target=self._run, name=f"wg-{name}", daemon=True)
-        self._failed = False
 
     def start(self) -> None:
         """Start, and return when the port is open.
@@ -98,13 +188,20 @@ class Listener:
         Raises:
             ConfigError: The address cannot be bound.
         """
+        where = f"{self._host}:{self._port}"
+        try:
+            self._sockets = _bind(self._host, self._port)
+        except OSError as error:
+            raise ConfigError(
+                f"{self._name} listener: {where} cannot be bound: {error.strerror}"
+            ) from error
         self._thread.start()
         limit = time.monotonic() + START_SECONDS
         while not self._server.started:
-            if self._failed or not self._thread.is_alive() or time.monotonic() > limit:
-                raise ConfigError(f"{self._name} listener: {self._where} cannot be bound")
+            if not self._thread.is_alive() or time.monotonic() > limit:
+                raise ConfigError(f"{self._name} listener: {where}: does not start")
             time.sleep(0.01)
-        log.info("%s listener on %s", self._name, self._where)
+        log.info("%s listener on %s", self._name, where)
 
     def drain(self) -> None:
         """Take no new connection from soon on; ``stop`` waits for it."""
@@ -116,10 +213,34 @@ class Listener:
         self._thread.join(10)
 
     def _run(self) -> None:
-        try:
-            self._server.run()
-        except (OSError, SystemExit):  # uvicorn exits when it cannot bind
-            self._failed = True
+        self._server.run(sockets=self._sockets)
+
+
+def _bind(host: str, port: int) -> list[socket.socket]:
+    """A listening socket for each address of ``host``."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    sockets: list[socket.socket] = []
+    try:
+        for family, where in sorted({(each[0], each[4][:2]) for each in found}):
+            sockets.append(socket.create_server(where, family=family, backlog=_BACKLOG))
+    except OSError:
+        for each in sockets:
+            each.close()
+        raise
+    return sockets
+
+
+def _announced(headers: list[tuple[bytes, bytes]]) -> float:
+    """Bytes of a body by its head; infinite if it does not say."""
+    length = dict(headers).get(b"content-length", b"")
+    return int(length) if length.isdigit() and len(length) <= 18 else float("inf")
+
+
+def _common_name(certificate: Any) -> str:
+    """The subject's common name, of a certificate as ``ssl`` reads it; a site's is its name."""
+    subject = (certificate or {}).get("subject", ())
+    names = [value for part in subject for name, value in part if name == "commonName"]
+    return names[0] if names else ""
 
 
 def server_context(home: ServerHome, *, client_certificates: bool) -> ssl.SSLContext:

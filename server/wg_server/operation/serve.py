@@ -8,6 +8,7 @@ time; a lock file held by the kernel says so, and is free again however the proc
 from __future__ import annotations
 
 import logging
+import resource
 import signal
 import threading
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from wg_server.campaigns import packaging
 from wg_server.campaigns.worker import CampaignWorker, MakePackage
 from wg_server.console.admin import admin_app
 from wg_server.fleet.adapter import FleetState
+from wg_server.fleet.door import CONNECTIONS
 from wg_server.fleet.endpoints import Witness, routes
 from wg_server.fleet.enrolment import Enrolment
 from wg_server.fleet.guards import BodyBudget, BodyLimit, Identify, RateLimit
@@ -37,6 +39,9 @@ log = logging.getLogger(__name__)
 
 BODIES_LIMIT = 128 << 20
 """Most bytes of request bodies that the fleet listener holds at once, or twice the largest body."""
+
+FILES_RESERVE = 256
+"""File descriptors beside those of connections: store, packages, logs."""
 
 READY = "ready"
 """The log line that says that all ports are open."""
@@ -57,6 +62,7 @@ def serve(
         VerificationError: The model card is another generator's.
     """
     config = home.config()
+    _raise_file_limit()
     if home.generator.is_file():
         gate.check(home, accept=accept_generator)
     make = make_package or partial(packaging.make_package, accept_generator=accept_generator)
@@ -91,6 +97,22 @@ def serve(
         for listener in listeners:
             listener.drain()
     log.info("stopped")
+
+
+def _raise_file_limit() -> None:
+    """Let three full listeners and the store have file descriptors, where the system allows it."""
+    wanted = 3 * CONNECTIONS + FILES_RESERVE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        log.warning(
+            "%d open files are allowed, %d may be needed: raise the limit (ulimit -n)",
+            allowed,
+            wanted,
+        )
 
 
 def fleet_app(
