@@ -38,7 +38,8 @@ from tests.e2e.fleet_support import (
 )
 from tests.server import postgres
 
-from wg_client.fleet.node import Handlers, NodeOptions, run_node
+from wg_client.fleet.interface import Handlers, NodeOptions
+from wg_client.fleet.node import run_node
 from wg_client.site.home import ClientHome
 from wg_common import atomic, logs
 from wg_common.errors import PeerError

@@ -33,7 +33,8 @@ from tests.e2e.fleet_support import (
     start_campaign,
 )
 
-from wg_client.fleet.node import Handlers, run_node
+from wg_client.fleet.interface import Handlers
+from wg_client.fleet.node import run_node
 from wg_client.site import config as configuration
 from wg_client.site.home import ClientHome
 from wg_common.wire import canonical, container, signing, weights_file, weights_package

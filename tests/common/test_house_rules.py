@@ -17,7 +17,7 @@ LONG = re.compile(r"# long: \w+")
 SOURCES = sorted(
     path for part in ("common", "server", "client") for path in (ROOT / part).rglob("*.py")
 )
-FLOWER_ADAPTERS = {"server/wg_server/fleet/adapter.py", "client/wg_client/fleet/node.py"}
+FLOWER_ADAPTERS = {"server/wg_server/fleet/adapter.py", "client/wg_client/fleet/flower.py"}
 CODE_FROM_DATA = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 # Functions of numpy.random and torch that read or write hidden global state.
 GENERATORS = {"Generator", "default_rng", "SeedSequence", "PCG64", "BitGenerator"}

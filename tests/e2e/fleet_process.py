@@ -19,7 +19,8 @@ from pathlib import Path
 
 from tests.e2e.fleet_support import FAST, answer_synthetic, base_package
 
-from wg_client.fleet.node import Handlers, Witness, run_node
+from wg_client.fleet.interface import Handlers, Witness
+from wg_client.fleet.node import run_node
 from wg_client.site import config as configuration
 from wg_client.site.home import ClientHome
 from wg_common import atomic

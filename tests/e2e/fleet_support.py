@@ -19,7 +19,8 @@ import httpx
 import numpy as np
 
 from wg_client.fleet import enrolment
-from wg_client.fleet.node import Handlers, NodeOptions, Witness, run_node
+from wg_client.fleet.interface import Handlers, NodeOptions, Witness
+from wg_client.fleet.node import run_node
 from wg_client.site import config as configuration
 from wg_client.site import sharing
 from wg_client.site.config import ClientConfig, DataConfig, PrivacyConfig

@@ -19,7 +19,8 @@ from tests.e2e.fleet_support import (
 )
 
 from wg_client.fleet.inbox import Inbox
-from wg_client.fleet.node import Handlers, run_node
+from wg_client.fleet.interface import Handlers
+from wg_client.fleet.node import run_node
 from wg_common.errors import (
     BudgetExceeded,
     ConfigError,

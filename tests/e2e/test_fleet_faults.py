@@ -41,9 +41,9 @@ from tests.e2e.fleet_support import (
 from tests.e2e.test_fleet_processes import ROOT, answers, models, process
 
 from wg_client.connection import link, transport
-from wg_client.fleet import enrolment, inbox
-from wg_client.fleet import node as nodes
-from wg_client.fleet.node import Handlers, run_node
+from wg_client.fleet import enrolment, flower, inbox
+from wg_client.fleet.interface import Handlers
+from wg_client.fleet.node import run_node
 from wg_client.site import config as configuration
 from wg_client.site.home import ClientHome
 from wg_client.site.policy import check_query
@@ -225,16 +225,16 @@ def test_a_node_killed_right_after_pulling_is_asked_again(server: ServerHome, pl
 def test_a_reply_that_is_sent_twice_or_after_the_end_changes_nothing(
     server: ServerHome, plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sent: list[tuple[nodes._Session, object]] = []
-    push = nodes._Session._push
+    sent: list[tuple[flower.Session, object]] = []
+    push = flower.Session._push
 
-    def twice(session: nodes._Session, reply: object) -> None:
+    def twice(session: flower.Session, reply: object) -> None:
         push(session, reply)  # type: ignore[arg-type]
         sent.append((session, reply))
         with suppress(httpx.HTTPStatusError):
             push(session, reply)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(nodes._Session, "_push", twice)
+    monkeypatch.setattr(flower.Session, "_push", twice)
     with plant.running():
         done = finished(server, start_campaign(server, ["plant-a"]))
         for session, reply in sent:  # the campaign is over, the connection is not
@@ -391,7 +391,7 @@ def test_a_node_of_another_version_is_told_so_on_both_sides(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     older = SimpleNamespace(**{**vars(fleet), "APP_HASH": "0" * 64})
-    monkeypatch.setattr(nodes, "fleet", older)
+    monkeypatch.setattr(flower, "fleet", older)
     with plant.running():
         done = finished(server, start_campaign(server, ["plant-a"]))
     assert (done.tasks[0].state, done.tasks[0].code) == ("refused", fleet.APP_MISMATCH)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.e2e.fleet_support import Plant, finished, start_campaign, wait_until
 
-from wg_client.fleet import node as nodes
+from wg_client.fleet import flower
 from wg_common.errors import DataError
 from wg_common.privacy import timing
 from wg_server.site.home import ServerHome
@@ -56,13 +56,13 @@ def test_no_reply_says_how_long_it_took(
     server: ServerHome, plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[float] = []
-    push = nodes._FleetClient.PushMessages
+    push = flower.FleetClient.PushMessages
 
     def watch(client: Any, request: Any, *words: Any) -> Any:
         sent.extend(request.clientapp_runtime_list)
         return push(client, request, *words)
 
-    monkeypatch.setattr(nodes._FleetClient, "PushMessages", watch)
+    monkeypatch.setattr(flower.FleetClient, "PushMessages", watch)
     with plant.running():
         assert finished(server, start_campaign(server, ["plant-a"])).state == "done"
     assert len(sent) >= 2 and set(sent) == {0.0}

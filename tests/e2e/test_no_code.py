@@ -47,8 +47,8 @@ from tests.e2e.fleet_support import (
     wait_until,
 )
 
-from wg_client.fleet import node as nodes
 from wg_client.fleet.initialise import DataChoice, initialise
+from wg_client.fleet.interface import NodeOptions
 from wg_client.site.config import PrivacyConfig
 from wg_client.site.home import ClientHome
 from wg_common.errors import ConfigError, DecodeError
@@ -78,11 +78,11 @@ _CALLS = {
     "torch.jit.load", "yaml.load", "yaml.unsafe_load", "yaml.full_load", "np.fromfile",
 }  # fmt: skip
 _FLOWER = {
-    "flwr.app", "flwr.app.message", "flwr.clientapp", "flwr.common.constant", "flwr.common.serde",
+    "flwr.app", "flwr.app.message", "flwr.common.constant", "flwr.common.serde",
     "flwr.proto.fleet_pb2", "flwr.proto.heartbeat_pb2", "flwr.proto.message_pb2",
     "flwr.proto.node_pb2", "flwr.proto.run_pb2", "flwr.supercore.inflatable.inflatable_object",
     "flwr.supercore.inflatable.inflatable_utils", "flwr.supercore.primitives.asymmetric",
-    "flwr.supercore.run", "flwr.supernode.fleet_http_client",
+    "flwr.supernode.fleet_http_client",
     "flwr.supernode.node_auth_http_interceptor",
 }  # fmt: skip
 
@@ -163,17 +163,12 @@ def test_the_node_takes_from_flower_what_it_needs_and_no_loader_of_apps() -> Non
         for module, tree in trees.items()
         if any(name.split(".")[0] == "flwr" for name, _ in imported(tree))
     }
-    assert users == {"wg_client.fleet.node"}
-    used = {name for name, _ in imported(trees["wg_client.fleet.node"]) if name.startswith("flwr")}
+    assert users == {"wg_client.fleet.flower"}
+    tree = trees["wg_client.fleet.flower"]
+    used = {name for name, _ in imported(tree) if name.startswith("flwr")}
     assert used <= _FLOWER, used - _FLOWER
-    names = {
-        found.id for found in ast.walk(trees["wg_client.fleet.node"]) if isinstance(found, ast.Name)
-    }
-    attributes = {
-        found.attr
-        for found in ast.walk(trees["wg_client.fleet.node"])
-        if isinstance(found, ast.Attribute)
-    }
+    names = {found.id for found in ast.walk(tree) if isinstance(found, ast.Name)}
+    attributes = {found.attr for found in ast.walk(tree) if isinstance(found, ast.Attribute)}
     assert not (names | attributes) & {"GetFab", "GetFabRequest", "load_app", "install_from_fab"}
 
 
@@ -502,6 +497,6 @@ def test_an_encoder_that_is_a_pickle_is_refused_at_enrolment(
 
 
 def test_options_of_the_node_bound_what_it_pulls() -> None:
-    assert nodes.NodeOptions().max_objects <= 64
-    assert nodes.NodeOptions().max_bytes <= 64 << 20
-    assert FAST.max_bytes == nodes.NodeOptions().max_bytes
+    assert NodeOptions().max_objects <= 64
+    assert NodeOptions().max_bytes <= 64 << 20
+    assert FAST.max_bytes == NodeOptions().max_bytes

@@ -254,7 +254,8 @@ def check(root: Path, epsilon: str | None, delta: str | None, as_json: bool) -> 
 def run(root: Path, once: bool, log_format: str) -> None:
     """Connect to the server and answer it, within the policy, until stopped."""
     from wg_client.data import plant as plants
-    from wg_client.fleet.node import Handlers, run_node
+    from wg_client.fleet.interface import Handlers
+    from wg_client.fleet.node import run_node
     from wg_client.release.query import answer_query
     from wg_client.selection.apply import apply_package
     from wg_client.site import config as configuration

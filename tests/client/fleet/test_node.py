@@ -6,13 +6,22 @@ import functools
 import logging
 import threading
 import time
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from flwr.proto.message_pb2 import ObjectTree
 
-from wg_client.fleet import node
+from wg_client.connection import link
+from wg_client.fleet import answers, flower, node
+from wg_client.fleet.interface import Declined, Handlers, NodeOptions
+from wg_client.fleet.slot import Slot, Stopped
+from wg_client.site import config as configuration
+from wg_client.site.config import ClientConfig, DataConfig, ServerConfig
+from wg_client.site.home import ClientHome
 from wg_common.errors import (
     BudgetExceeded,
     ConfigError,
@@ -28,16 +37,16 @@ from wg_common.errors import (
 )
 from wg_common.ledger.witness import WitnessRefused
 from wg_common.privacy import timing
-from wg_common.wire import canonical, fleet
+from wg_common.wire import canonical, fleet, protocol
 from wg_common.wire.fleet import Envelope
-from wg_common.wire.protocol import MESSAGE_TYPES, Refusal
+from wg_common.wire.protocol import MESSAGE_TYPES, PackageOffer, Refusal, StatisticsQuery
 
 REQUEST = "0" * 32
 
 
 def test_an_answer_goes_through() -> None:
     envelope = Envelope("statistics", b"", b"data")
-    assert node._guarded(REQUEST, lambda: envelope, fleet.ANSWER_WORDS) == envelope
+    assert answers.guarded(REQUEST, lambda: envelope, fleet.ANSWER_WORDS) == envelope
 
 
 @pytest.mark.parametrize(
@@ -78,7 +87,7 @@ def _word(error: Exception) -> str:
     def fail() -> Envelope:
         raise error
 
-    answer = node._guarded(REQUEST, fail, fleet.ANSWER_WORDS)
+    answer = answers.guarded(REQUEST, fail, fleet.ANSWER_WORDS)
     assert answer.kind == "refusal" and answer.payload == b""
     refusal = canonical.decode(Refusal, answer.record, what="refusal")
     assert refusal.request_id == REQUEST
@@ -109,37 +118,113 @@ def test_an_answer_takes_one_slot_however_often_its_end_is_waited_for(
     monkeypatch: pytest.MonkeyPatch, work: float
 ) -> None:
     clock = _Clock(monkeypatch)
-    slot = node._Slot(2.0, clock)  # type: ignore[arg-type]  # a clock that one can wait on
+    slot = Slot(2.0, clock)  # type: ignore[arg-type]  # a clock that one can wait on
     clock.now += work
-    slot.end()
+    slot.send(lambda: None)
     assert clock.now == 1002.0
     clock.now += 0.1  # the witness answers
-    slot.end()
+    assert slot.send(lambda: clock.now) == pytest.approx(1002.1)
     assert clock.now == pytest.approx(1002.1)
 
 
 def test_a_node_that_is_stopped_sends_nothing_before_the_slot_ends() -> None:
     stop = threading.Event()
     stop.set()
-    with pytest.raises(node._Stopped):
-        node._Slot(3600.0, stop).end()
+    with pytest.raises(Stopped):
+        Slot(3600.0, stop).send(lambda: pytest.fail("sent"))
 
 
-def test_the_witness_is_asked_only_when_the_slot_has_ended() -> None:
-    order: list[str] = []
-
-    class Slot:
-        def end(self) -> None:
-            order.append("slot")
+def test_the_witness_is_asked_only_when_the_slot_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = _Clock(monkeypatch)
+    asked: list[float] = []
 
     class Connection:
         def witness(self, body: bytes) -> Any:
-            order.append("witness")
+            asked.append(clock.now)
             raise PeerError("gone")
 
+    slot = Slot(2.0, clock)  # type: ignore[arg-type]
+    clock.now += 0.7
     with pytest.raises(PeerError):
-        node._witness(Connection(), Slot())(b"")  # type: ignore[arg-type]
-    assert order == ["slot", "witness"]
+        answers.server_witness(Connection(), slot)(b"")  # type: ignore[arg-type]
+    assert asked == [1002.0]
+
+
+@dataclass
+class _Server:
+    """One message, in the place of a session with a server; notes when what goes back leaves."""
+
+    clock: _Clock
+    kind: str
+    envelope: Envelope | None
+    seen: list[tuple[str, float]] = field(default_factory=list)
+
+    def pull(self) -> _Server:
+        return self
+
+    def read(self, message: _Server, allowed: frozenset[str]) -> Envelope:
+        if self.envelope is None:
+            raise Declined(fleet.MALFORMED)
+        return self.envelope
+
+    def answer(self, message: _Server, reply: Envelope) -> None:
+        self.seen.append((reply.kind, self.clock.now))
+
+    def decline(self, message: _Server, reason: str) -> None:
+        self.seen.append((reason, self.clock.now))
+
+
+QUERY = StatisticsQuery(
+    request_id=REQUEST, site="a", encoder="e", epsilon="1", delta="1e-5", purpose="p", expires=1
+)
+ASKED = Envelope("query", canonical.encode(QUERY))
+GARBAGE = Envelope("query", b"{}")
+OFFER = PackageOffer(request_id=REQUEST, site="b", package_sha256="0" * 64, size=1, chunk=1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "envelope", "outcome", "left"),
+    [
+        (protocol.QUERY_STATISTICS, ASKED, "statistics", 1002.0),
+        (protocol.QUERY_STATISTICS, ASKED, "refusal", 1002.0),
+        (protocol.QUERY_STATISTICS, GARBAGE, fleet.MALFORMED, 1002.0),
+        (protocol.QUERY_STATISTICS, None, fleet.MALFORMED, 1002.0),
+        (protocol.TRAIN_FINETUNE, Envelope("offer", canonical.encode(OFFER)), "refusal", 1000.0),
+        (protocol.TRAIN_FINETUNE, GARBAGE, fleet.MALFORMED, 1000.0),
+    ],
+)
+def test_whatever_goes_back_for_a_question_leaves_at_the_end_of_its_slot(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    envelope: Envelope | None,
+    outcome: str,
+    left: float,
+) -> None:
+    clock = _Clock(monkeypatch)
+    zeros = "00" * 32
+    server = ServerConfig(
+        fleet_url="https://127.0.0.1:1", name="s", signing_key=zeros, witness_name="w",
+        witness_key=zeros,
+    )  # fmt: skip
+    data = DataConfig(name="line", path="nowhere", labels=("good", "bad"))
+    config = ClientConfig(site="a", server=server, data=data)
+    monkeypatch.setattr(configuration, "load", lambda home: config)
+    monkeypatch.setattr(link.Link, "open", lambda *_: nullcontext())
+
+    def answer(*_: object, **__: object) -> bytes:
+        clock.now += 1.3
+        if outcome == "refusal":
+            raise DataError("/plant/broken.png")
+        return b"data"
+
+    handlers = Handlers(answer_query=answer, apply_package=lambda *_: None)
+    running = node.Node(ClientHome(tmp_path), handlers, clock, NodeOptions())  # type: ignore[arg-type]
+    line = _Server(clock, kind, envelope)
+    assert running.serve_one(line)  # type: ignore[arg-type]
+    assert line.seen == [(outcome, left)]
 
 
 def test_an_interrupt_is_not_swallowed() -> None:
@@ -147,12 +232,12 @@ def test_an_interrupt_is_not_swallowed() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        node._guarded(REQUEST, interrupt, fleet.ANSWER_WORDS)
+        answers.guarded(REQUEST, interrupt, fleet.ANSWER_WORDS)
 
 
 def test_a_request_id_that_is_no_file_name_never_reaches_a_handler() -> None:
     with pytest.raises(DecodeError):
-        node._guarded("../../x", lambda: pytest.fail("reached"), fleet.ANSWER_WORDS)
+        answers.guarded("../../x", lambda: pytest.fail("reached"), fleet.ANSWER_WORDS)
 
 
 def tree(count: int) -> ObjectTree:
@@ -162,21 +247,21 @@ def tree(count: int) -> ObjectTree:
 
 
 def test_objects_are_counted_before_they_are_fetched() -> None:
-    assert len(node._object_ids(tree(64), 64)) == 64
-    with pytest.raises(node._Declined, match=fleet.TOO_LARGE):
-        node._object_ids(tree(65), 64)
+    assert len(flower._object_ids(tree(64), 64)) == 64
+    with pytest.raises(Declined, match=fleet.TOO_LARGE):
+        flower._object_ids(tree(65), 64)
 
 
 def test_only_our_object_types_under_their_own_hash_are_unpacked() -> None:
     record = ConfigRecord({"kind": "query"})
-    node._check_object(record.object_id, record.deflate())
+    flower._check_object(record.object_id, record.deflate())
     content = RecordDict({"wg": record})
-    node._check_object(content.object_id, content.deflate())
-    with pytest.raises(node._Declined, match=fleet.MALFORMED):
-        node._check_object("0" * 64, record.deflate())
+    flower._check_object(content.object_id, content.deflate())
+    with pytest.raises(Declined, match=fleet.MALFORMED):
+        flower._check_object("0" * 64, record.deflate())
     arrays = ArrayRecord({"x": Array(dtype="float32", shape=(1,), stype="numpy", data=b"x")})
-    with pytest.raises(node._Declined, match=fleet.MALFORMED):
-        node._check_object(arrays.object_id, arrays.deflate())
+    with pytest.raises(Declined, match=fleet.MALFORMED):
+        flower._check_object(arrays.object_id, arrays.deflate())
 
 
 def test_the_installed_app_answers_known_types_only() -> None:
@@ -189,5 +274,5 @@ def test_the_node_logs_what_it_does_not_send(caplog: pytest.LogCaptureFixture) -
         raise WgError("what the plant's engineer should read")
 
     with caplog.at_level(logging.WARNING):
-        node._guarded(REQUEST, fail, fleet.ANSWER_WORDS)
+        answers.guarded(REQUEST, fail, fleet.ANSWER_WORDS)
     assert "engineer should read" in caplog.text

@@ -26,7 +26,7 @@ from tests.client.conftest import WITNESS, TestWitness
 from wg_client.connection import link
 from wg_client.data.dataset import Modality
 from wg_client.fleet import node
-from wg_client.fleet.node import Handlers, NodeOptions
+from wg_client.fleet.interface import Handlers, NodeOptions
 from wg_client.release import freeze as freezing
 from wg_client.release import query as release_query
 from wg_client.site import config as configuration
@@ -36,7 +36,7 @@ from wg_client.site.home import ClientHome
 from wg_common.ledger import entries, store
 from wg_common.ledger.store import Ledger
 from wg_common.privacy import mechanism, timing
-from wg_common.wire import canonical, fleet, signing
+from wg_common.wire import canonical, fleet, protocol, signing
 from wg_common.wire.fleet import Envelope
 from wg_common.wire.protocol import Refusal, StatisticsQuery
 
@@ -280,6 +280,25 @@ def query(number: int, **changes: Any) -> StatisticsQuery:
 
 
 @dataclass
+class Server:
+    """One question, and what becomes of it; in the place of a session with a server."""
+
+    envelope: Envelope
+    seen: Callable[[Envelope], None]
+    kind: str = protocol.QUERY_STATISTICS
+
+    def pull(self) -> Server:
+        return self
+
+    def read(self, message: Server, allowed: frozenset[str]) -> Envelope:
+        assert message.kind in allowed
+        return self.envelope
+
+    def answer(self, message: Server, reply: Envelope) -> None:
+        self.seen(reply)
+
+
+@dataclass
 class Outsider:
     """A server that asks, and writes down everything it sees."""
 
@@ -303,22 +322,23 @@ class Outsider:
                 home, query, sampler=self._sampler, on_step=step, **words
             )
 
-        running = node._Node(
+        running = node.Node(
             self.home,
             Handlers(answer_query=answer, apply_package=lambda *_: None),
             self.clock,  # type: ignore[arg-type]  # a clock that one can wait on
             NodeOptions(),
         )
-        running._slot = running._new_slot()
-        reply = running._statistics(Envelope("query", canonical.encode(asked)))
-        running._slot.end()
+        envelope = Envelope("query", canonical.encode(asked))
+        assert running.serve_one(Server(envelope, self._sees))  # type: ignore[arg-type]
+        self.clock.passed += 10.0 - SLOT
+
+    def _sees(self, reply: Envelope) -> None:
         word = ""
         if reply.kind == "refusal":
             word = canonical.decode(Refusal, reply.record, what="refusal").code
         self.seen.append(
             (reply.kind, word, len(reply.record), len(reply.payload), round(self.clock.passed, 6))
         )
-        self.clock.passed += 10.0 - SLOT
 
     def witness_seen(self, body: bytes) -> bytes:
         self.seen.append(("witness", len(body), round(self.clock.passed, 6)))

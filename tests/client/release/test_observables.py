@@ -15,7 +15,7 @@ from flwr.proto.node_pb2 import Node
 from tests.client.conftest import MakePlant
 
 from wg_client.connection import link
-from wg_client.fleet import node
+from wg_client.fleet import flower
 from wg_client.release import freeze
 from wg_client.site.config import PrivacyConfig
 from wg_common.errors import ConfigError, PeerError
@@ -78,10 +78,10 @@ def test_an_answer_does_not_say_how_long_it_took(monkeypatch: pytest.MonkeyPatch
         def has_content(self) -> bool:
             return False
 
-    monkeypatch.setattr(node, "get_all_nested_objects", lambda reply: {})
-    monkeypatch.setattr(node, "message_to_proto", lambda reply: MessageProto())
-    monkeypatch.setattr(node, "get_object_tree", lambda reply: ObjectTree())
-    session = object.__new__(node._Session)
+    monkeypatch.setattr(flower, "get_all_nested_objects", lambda reply: {})
+    monkeypatch.setattr(flower, "message_to_proto", lambda reply: MessageProto())
+    monkeypatch.setattr(flower, "get_object_tree", lambda reply: ObjectTree())
+    session = object.__new__(flower.Session)
     session._client = Server()  # type: ignore[assignment]
     session.node = Node(node_id=1)
     session._push(Reply())  # type: ignore[arg-type]

@@ -1,0 +1,78 @@
+"""What a node is given: handlers for the server's messages, bounds and speeds. And how it declines.
+
+The node itself knows neither data nor models, so that everything a server can reach through it is
+named here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from wg_client.site.home import ClientHome
+from wg_common.wire.protocol import StatisticsQuery
+
+Witness = Callable[[bytes], bytes]
+"""Takes an ``add-checkpoint`` body, returns cosignature lines; raises ``WitnessRefused``."""
+
+
+class AnswerQuery(Protocol):
+    """Answers a statistics query with the bytes of a covered ``.wgs``, or raises ``WgError``."""
+
+    def __call__(
+        self,
+        home: ClientHome,
+        query: StatisticsQuery,
+        *,
+        witness: Witness | None,
+        now: Callable[[], float],
+    ) -> bytes:
+        """Answer, or refuse by raising; ``now`` is when the question came."""
+        ...
+
+
+class ApplyPackage(Protocol):
+    """Verifies and applies a ``.wgw`` file, once for each package."""
+
+    def __call__(self, home: ClientHome, source: Path, /) -> object:
+        """Apply, or raise."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handlers:
+    """What the installed app does for each message type."""
+
+    answer_query: AnswerQuery
+    apply_package: ApplyPackage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeOptions:
+    """Bounds and speeds; none changes what is released.
+
+    Attributes:
+        poll_seconds: Pause between two questions for work.
+        backoff_seconds: First pause after an error; doubles up to ``backoff_limit_seconds``,
+            and up to as much again is added at random.
+        backoff_limit_seconds: See ``backoff_seconds``.
+        max_objects: Most Flower objects in one message.
+        max_bytes: Most bytes of one message, and of one answer of the server.
+        apply_again_seconds: Pause before a package that did not fit on the disk is tried again.
+    """
+
+    poll_seconds: float = 1.0
+    backoff_seconds: float = 0.5
+    backoff_limit_seconds: float = 60.0
+    max_objects: int = 64
+    max_bytes: int = 64 << 20
+    apply_again_seconds: float = 60.0
+
+
+class Declined(Exception):
+    """The node declines a message; the argument is one of the words in ``wg_common.wire.fleet``.
+
+    It says something about the message alone: nothing of the plant was looked at.
+    """
