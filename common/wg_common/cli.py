@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -84,6 +84,15 @@ _LAYOUT = "\n\t"
 def say(text: str) -> None:
     """Print one line for a person, on standard output."""
     click.echo(printable(text, _LAYOUT))
+
+
+def show(document: object, lines: Iterable[str], as_json: bool) -> None:
+    """Print what a command found: as one JSON document, or as lines for a person."""
+    if as_json:
+        emit(document)
+    else:
+        for line in lines:
+            say(line)
 
 
 def note(text: str) -> None:

@@ -23,10 +23,8 @@ CODE_FROM_DATA = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve"
 GENERATORS = {"Generator", "default_rng", "SeedSequence", "PCG64", "BitGenerator"}
 
 TODAY = {
-    "client/wg_client/cli/main.py",
     "client/wg_client/fitting/finetune.py",
     "client/wg_client/fleet/initialise.py",
-    "client/wg_client/fleet/node.py",
     "client/wg_client/release/contribution.py",
     "client/wg_client/release/freeze.py",
     "client/wg_client/selection/candidates.py",

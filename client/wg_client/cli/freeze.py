@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wg_client.cli.upkeep import home_option
+from wg_client.cli.options import allow_empty_option, home_option, set_aside_option
 from wg_client.site.home import ClientHome
 from wg_common import cli, errors
-from wg_common.cli import emit, json_option, note, printable, say
+from wg_common.cli import emit, json_option, note, printable, say, show
 from wg_common.wire import canonical
 
 if TYPE_CHECKING:
@@ -22,22 +22,13 @@ if TYPE_CHECKING:
 _SHOWN = 50
 """Lines for a person; ``--json`` has all."""
 
-set_aside_option = click.option(
-    "--set-aside",
-    is_flag=True,
-    help="Leave out what cannot be used, and freeze the rest.",
-)
-allow_empty_option = click.option(
-    "--allow-empty", is_flag=True, help="Go on without a single record; needs declared labels."
-)
 
-
-@click.command("freeze")
+@click.command()
 @home_option
 @set_aside_option
 @allow_empty_option
 @json_option
-def freeze_command(root: Path, set_aside: bool, allow_empty: bool, as_json: bool) -> int:
+def freeze(root: Path, set_aside: bool, allow_empty: bool, as_json: bool) -> int:
     """Check, encode and fix the data set; releases are made from this snapshot alone.
 
     Ends with code 3 and changes nothing if a record cannot be used, unless --set-aside. Each freeze
@@ -60,11 +51,8 @@ def freeze_command(root: Path, set_aside: bool, allow_empty: bool, as_json: bool
         frozen = freezing.freeze(
             home, found, set_aside=set_aside, allow_empty=allow_empty, stage=stage
         )
-    if as_json:
-        emit({"frozen": True, **freeze_document(frozen)})
-    else:
-        say_frozen(frozen)
-        say(f"next: wg-client check --home {root}")
+    lines = [*frozen_lines(frozen), f"next: wg-client check --home {root}"]
+    show({"frozen": True, **freeze_document(frozen)}, lines, as_json)
     return errors.EXIT_OK
 
 
@@ -107,7 +95,8 @@ def say_refusal(
             }
         )
     else:
-        _name("cannot be used", (*found.shared, *found.problems), lambda one: one.reason)
+        for line in _named("cannot be used", (*found.shared, *found.problems), "{0.reason}"):
+            say(line)
     note(f"error: {printable(str(refused))}")
     return refused.exit_code
 
@@ -124,20 +113,27 @@ def freeze_document(frozen: Frozen) -> dict[str, Any]:
     }
 
 
-def say_frozen(frozen: Frozen) -> None:
-    """Say what was frozen, and what was not."""
+def frozen_lines(frozen: Frozen) -> list[str]:
+    """What was frozen, and what was not."""
     listing, manifest = frozen.listing, frozen.snapshot.manifest
-    _name("left out", listing.set_aside, lambda one: one.reason)
-    _name("counts once", listing.duplicates, lambda one: f"the same content as {one.same_as}")
-    say(
+    return [
+        *_named("left out", listing.set_aside, "{0.reason}"),
+        *_named("counts once", listing.duplicates, "the same content as {0.same_as}"),
         f"{printable(listing.path)}: version {manifest.number} of data set {manifest.dataset},"
         f" {frozen.records} records, {len(listing.set_aside)} left out,"
-        f" {len(listing.duplicates)} duplicates"
-    )
+        f" {len(listing.duplicates)} duplicates",
+    ]
 
 
-def _name(title: str, items: tuple[Any, ...], words: Callable[[Any], str]) -> None:
-    for one in items[:_SHOWN]:
-        say(f"  {title}: {printable(one.name)}: {printable(words(one))}")
+def _named(title: str, items: tuple[Any, ...], words: str) -> list[str]:
+    """Lines that name some of ``items``; ``words`` is a format over one of them."""
+    lines = [
+        f"  {title}: {printable(one.name)}: {printable(words.format(one))}"
+        for one in items[:_SHOWN]
+    ]
     if len(items) > _SHOWN:
-        say(f"  {title}: {len(items) - _SHOWN} more; --json names all")
+        lines.append(f"  {title}: {len(items) - _SHOWN} more; --json names all")
+    return lines
+
+
+COMMANDS = (freeze,)

@@ -7,18 +7,10 @@ from pathlib import Path
 
 import click
 
-from wg_client.fleet.joining import join_options
+from wg_client.cli.options import home_option, join_options
 from wg_client.site.home import ClientHome
 from wg_common import errors
-from wg_common.cli import emit, json_option, progress, say
-
-home_option = click.option(
-    "--home",
-    "root",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="The plant's home folder.",
-)
+from wg_common.cli import json_option, progress, show
 
 
 @click.command()
@@ -33,10 +25,9 @@ def renew(root: Path, as_json: bool) -> None:
     config = configuration.load(home)
     enrolment.renew(home, config.server.fleet_url, config.site)
     expires = enrolment.certificate_expiry(home)
-    if as_json:
-        emit({"site": config.site, "certificate_expires": expires})
-    else:
-        say(f"{home.certificate}: good until {_when(expires)}")
+    when = datetime.fromtimestamp(expires, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    document = {"site": config.site, "certificate_expires": expires}
+    show(document, [f"{home.certificate}: good until {when}"], as_json)
 
 
 @click.command()
@@ -55,10 +46,7 @@ def cosigned(root: Path, file: Path, as_json: bool) -> None:
     size = cosigning.keep(ClientHome(root), atomic.read_bytes(file, limit=NOTE_LIMIT))
     if size is None:
         raise errors.VerificationError(f"{file}: a checkpoint of another ledger than this home's")
-    if as_json:
-        emit({"size": size})
-    else:
-        say(f"cosigned up to entry {size - 1}")
+    show({"size": size}, [f"cosigned up to entry {size - 1}"], as_json)
 
 
 @click.command()
@@ -72,24 +60,20 @@ def witnesses(root: Path, as_json: bool) -> None:
     home = ClientHome(root)
     config = configuration.load(home)
     origin, vkey, size, rows = cosigning.status(home, config)
-    if as_json:
-        emit(
-            {
-                "ledger_origin": origin,
-                "ledger_vkey": vkey,
-                "entries": size,
-                "needed": config.witnesses_needed,
-                "witnesses": [
-                    {"name": name, "vkey": key, "cosigned": seen} for name, key, seen in rows
-                ],
-            }
-        )
-        return
-    say(f"origin        {origin}")
-    say(f"verifier key  {vkey}")
-    for name, _, seen in rows:
-        say(f"  {name:32} cosigned {seen} of {size} entries")
-    say(f"{config.witnesses_needed} of {len(rows)} must cosign before a release is sent")
+    document = {
+        "ledger_origin": origin,
+        "ledger_vkey": vkey,
+        "entries": size,
+        "needed": config.witnesses_needed,
+        "witnesses": [{"name": name, "vkey": key, "cosigned": seen} for name, key, seen in rows],
+    }
+    lines = [
+        f"origin        {origin}",
+        f"verifier key  {vkey}",
+        *(f"  {name:32} cosigned {seen} of {size} entries" for name, _, seen in rows),
+        f"{config.witnesses_needed} of {len(rows)} must cosign before a release is sent",
+    ]
+    show(document, lines, as_json)
 
 
 @click.command("rotate-key")
@@ -103,11 +87,11 @@ def rotate_key(root: Path, as_json: bool) -> None:
     from wg_client.fleet import rotation
 
     done = rotation.rotate_key(ClientHome(root))
-    if as_json:
-        emit({"entry": done.entry, "ledger_key": done.key})
-    else:
-        say(f"entry {done.entry}: signed by both keys, known to the server")
-        say(f"ledger key, for auditors: {done.key}")
+    lines = [
+        f"entry {done.entry}: signed by both keys, known to the server",
+        f"ledger key, for auditors: {done.key}",
+    ]
+    show({"entry": done.entry, "ledger_key": done.key}, lines, as_json)
 
 
 @click.command()
@@ -128,20 +112,19 @@ def compromise(root: Path, token: str, reason: str, encoder: str | None, as_json
     config = reenrolment.compromise(home, token, reason, encoder=encoder)
     spend = read_spend(home, config)
     kept = [str(path) for path in sorted(root.glob("ledger-*.sqlite"))]
-    if as_json:
-        emit(
-            {
-                "site": config.site,
-                "old_ledgers": kept,
-                "epsilon_spent": spend.epsilon,
-                "cap_epsilon": spend.cap_epsilon,
-                "cap_delta": spend.cap_delta,
-            }
-        )
-        return
-    say(f"{config.site}: a new ledger and new keys, enrolled with {config.server.name}")
-    say(f"epsilon {spend.epsilon:.4g} of {spend.cap_epsilon} stays spent at {spend.cap_delta}")
-    say(f"for auditors: {', '.join(kept)}; wg-audit verify --previous")
+    document = {
+        "site": config.site,
+        "old_ledgers": kept,
+        "epsilon_spent": spend.epsilon,
+        "cap_epsilon": spend.cap_epsilon,
+        "cap_delta": spend.cap_delta,
+    }
+    lines = [
+        f"{config.site}: a new ledger and new keys, enrolled with {config.server.name}",
+        f"epsilon {spend.epsilon:.4g} of {spend.cap_epsilon} stays spent at {spend.cap_delta}",
+        f"for auditors: {', '.join(kept)}; wg-audit verify --previous",
+    ]
+    show(document, lines, as_json)
 
 
 @click.command()
@@ -168,17 +151,13 @@ def audit(root: Path, epsilon: float, delta: float, repetitions: int | None, as_
             on_repetition=lambda done: bar.update(done, "of the mechanism"),
             on_release=lambda done: bar.update(done, "of plants, from files"),
         )
-    if as_json:
-        emit({"entry": found.entry, **words.document(found.kernel, found.installed)})
-    else:
-        for line in words.lines(found.kernel, found.installed):
-            say(line)
-        say(f"recorded as ledger entry {found.entry}")
+    document = {"entry": found.entry, **words.document(found.kernel, found.installed)}
+    lines = [
+        *words.lines(found.kernel, found.installed),
+        f"recorded as ledger entry {found.entry}",
+    ]
+    show(document, lines, as_json)
     return errors.EXIT_OK if found.passed else errors.EXIT_VERIFICATION
 
 
 COMMANDS = (renew, witnesses, cosigned, rotate_key, compromise, audit)
-
-
-def _when(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -1,8 +1,4 @@
-"""Where a join token comes from: standard input or a file; or, with a warning, the command line.
-
-Everybody on a machine can read every command line (``ps``), and shells keep a history. A join
-token is a one-time right to enrol as this site, so it should be neither.
-"""
+"""Options that several commands share, and where a join token comes from."""
 
 from __future__ import annotations
 
@@ -24,6 +20,35 @@ WARNING = (
     "warning: the join token is on the command line, where everybody on this machine can read it"
     " (ps) and the shell keeps it; use --join - or --join-file"
 )
+
+home_option = click.option(
+    "--home",
+    "root",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The plant's home folder.",
+)
+epsilon_option = click.option(
+    "--epsilon", help="Epsilon of the release; default: the policy's most."
+)
+delta_option = click.option("--delta", help="Delta of the release; default: the policy's most.")
+package_option = click.option("--package", help="Package id; default: the one in use.")
+model_option = click.option(
+    "--model", "name", default="kept", show_default=True, help="Which model."
+)
+set_aside_option = click.option(
+    "--set-aside",
+    is_flag=True,
+    help="Leave out what cannot be used, and freeze the rest.",
+)
+allow_empty_option = click.option(
+    "--allow-empty", is_flag=True, help="Go on without a single record; needs declared labels."
+)
+
+
+def out_option(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """``--out``, the file that a command writes."""
+    return click.option("--out", type=click.Path(path_type=Path), required=True, help=what)
 
 
 def join_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -47,7 +72,10 @@ def join_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def read_token(join: str | None, join_file: Path | None) -> str:
-    """The token's text.
+    """The token's text: from standard input or a file; or, with a warning, the command line.
+
+    Everybody on a machine can read every command line (``ps``), and shells keep a history. A join
+    token is a one-time right to enrol as this site, so it should be neither.
 
     Raises:
         UsageError: Neither option or both are given.

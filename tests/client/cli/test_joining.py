@@ -8,7 +8,7 @@ import click
 from click.testing import CliRunner
 
 from wg_client.cli import main as commands
-from wg_client.fleet.joining import WARNING, join_options
+from wg_client.cli.options import WARNING, join_options
 from wg_common.errors import ConfigError, DecodeError, UsageError
 
 

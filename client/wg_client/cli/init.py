@@ -1,0 +1,237 @@
+"""``wg-client init``: make a home and enrol it, or enrol one again."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wg_client.cli.freeze import freeze_document, freezing_bar, frozen_lines, say_refusal
+from wg_client.cli.options import (
+    allow_empty_option,
+    home_option,
+    join_options,
+    set_aside_option,
+)
+from wg_client.site.config import ClientConfig, PrivacyConfig, default_request_epsilon
+from wg_client.site.home import ClientHome
+from wg_common import errors
+from wg_common.cli import json_option, note, say, show
+
+if TYPE_CHECKING:
+    from wg_client.release.freeze import Frozen
+    from wg_client.site.encoder_pin import EncoderAbout
+
+_DEFAULT = PrivacyConfig()
+_CONFIRMED = {
+    "option": "as --encoder names it",
+    "answer": "as you confirmed it",
+    "token": "as the join token names it: nobody was asked. Compare it with the operator's",
+}
+
+
+@click.command()
+@home_option
+@join_options
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="Enrol an initialised home again: new transport keys; data, policy and ledger stay.",
+)
+@click.option(
+    "--encoder",
+    metavar="HASH",
+    help="The encoder that you want: its SHA-256, or 16 or more of its first hex digits.",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Folder of class folders, folder with records.csv, or .npz file.",
+)
+@click.option("--labels", help="Label domain, a,b,c. It is public. Default: folder names.")
+@click.option("--unit-column", help="Column or array that names the privacy unit of a record.")
+@click.option(
+    "--unit-rule",
+    type=click.Choice(["record", "weight", "cap"]),
+    default=None,
+    help="How records of one unit count. Default: weight if there is a unit column.",
+)
+@click.option("--unit-cap", type=int, default=1, show_default=True, help="For --unit-rule cap.")
+@click.option("--name", help="Public name of the data set; default: the site's name.")
+@click.option(
+    "--budget-of",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="HOME",
+    help="Another home of this plant, at another server: both draw on its one budget and ledger.",
+)
+@click.option(
+    "--cap-epsilon",
+    help="Cap on what all releases of this data set cost together. Default: "
+    f"{_DEFAULT.cap_epsilon}, or that of --budget-of.",
+)
+@click.option(
+    "--max-epsilon",
+    help="Largest epsilon of one request. Default: "
+    f"{_DEFAULT.max_request_epsilon}, or the cap if that is smaller.",
+)
+@set_aside_option
+@allow_empty_option
+@json_option
+def init(
+    root: Path,
+    token: str,
+    replace: bool,
+    encoder: str | None,
+    data: Path | None,
+    labels: str | None,
+    unit_column: str | None,
+    name: str | None,
+    budget_of: Path | None,
+    set_aside: bool,
+    allow_empty: bool,
+    as_json: bool,
+    **privacy: Any,
+) -> int:
+    """Make keys on site, enrol with the server, write client.yaml, and freeze the data set.
+
+    The encoder, which sees every record, comes from the server. The join token names it by its
+    hash; on a terminal you are asked whether it is the one that the operator told you.
+    """
+    home = ClientHome(root)
+    if replace:
+        if budget_of is not None:
+            raise errors.UsageError("--budget-of: for a new home; a budget cannot be moved")
+        _enrol_again(home, token, encoder, data, as_json)
+        return errors.EXIT_OK
+    if data is None:
+        raise errors.UsageError("--data: needed, unless --replace enrols a home again")
+    from wg_client.fleet.initialise import DataChoice, check_new, initialise, look
+
+    check_new(home)
+    if allow_empty and labels is None:
+        raise errors.UsageError("--allow-empty: needs --labels")
+    choice = DataChoice(
+        path=data,
+        labels=None if labels is None else _words(labels),
+        unit_column=unit_column,
+        name=name,
+        set_aside=set_aside,
+        allow_empty=allow_empty,
+        budget_of=budget_of,
+    )
+    policy = _policy(budget_of, unit_column, **privacy)
+    with freezing_bar() as stage:
+        seen = look(choice, policy, stage)
+    if refused := say_refusal(seen, set_aside, allow_empty, data, as_json):
+        return refused
+    asked = encoder is None and not as_json and sys.stdin.isatty()
+    confirm = _ask_owner if asked else None
+    by = "option" if encoder is not None else "answer" if asked else "token"
+    with freezing_bar() as stage:
+        made = initialise(
+            home, token, choice, policy, encoder=encoder, confirm=confirm, found=seen, stage=stage
+        )
+    _say_made(home, *made, by, as_json)
+    return errors.EXIT_OK
+
+
+def _policy(
+    budget_of: Path | None,
+    unit_column: str | None,
+    *,
+    unit_rule: Any,
+    unit_cap: int,
+    cap_epsilon: str | None,
+    max_epsilon: str | None,
+) -> PrivacyConfig:
+    """What ``client.yaml`` is to hold of the policy: the options, or the defaults."""
+    from wg_client.site import config as configuration
+
+    default = _DEFAULT
+    if budget_of is not None:
+        default = configuration.load(ClientHome(budget_of)).privacy
+    cap = cap_epsilon or default.cap_epsilon
+    return PrivacyConfig(
+        cap_epsilon=cap,
+        cap_delta=default.cap_delta,
+        max_request_epsilon=max_epsilon or default_request_epsilon(cap),
+        max_request_delta=default.max_request_delta,
+        unit_rule=unit_rule or ("weight" if unit_column else "record"),
+        unit_cap=unit_cap,
+    )
+
+
+def _say_made(
+    home: ClientHome, config: ClientConfig, frozen: Frozen, by: str, as_json: bool
+) -> None:
+    data, privacy, server = config.data, config.privacy, config.server
+    show(
+        {
+            "site": config.site,
+            "home": str(home.root),
+            "config": str(home.config),
+            "records": frozen.records,
+            "labels": list(data.labels),
+            "cap_epsilon": privacy.cap_epsilon,
+            "server": server.fleet_url,
+            "encoder": data.encoder,
+            "encoder_confirmed_by": by,
+            "snapshot": freeze_document(frozen),
+        },
+        [
+            f"{config.site}: enrolled with {server.name} at {server.fleet_url}",
+            *frozen_lines(frozen),
+            f"public label domain: {', '.join(data.labels)}",
+            f"budget: epsilon {privacy.cap_epsilon} at delta {privacy.cap_delta}; policy in "
+            f"{home.config}",
+            f"encoder {data.encoder}, {_CONFIRMED[by]}",
+            f"next: wg-client check --home {home.root}",
+        ],
+        as_json,
+    )
+
+
+def _ask_owner(about: EncoderAbout) -> None:
+    """Show an encoder and ask whether it is wanted."""
+    say(f"encoder {about.encoder}")
+    sources = ", ".join(about.sources) or "nothing"
+    say(f"for {about.modality}; says that it was fitted on {sources}")
+    if not click.confirm("Is this the hash that the server's operator told you?", default=False):
+        raise errors.RefusedError(
+            "the encoder was not confirmed: nothing of it is kept. The join token is spent; ask"
+            " the operator for another ('wg-server enroll --replace') when that is settled"
+        )
+
+
+def _enrol_again(
+    home: ClientHome, token: str, encoder: str | None, data: Path | None, as_json: bool
+) -> None:
+    from wg_client.data import plant as plants
+    from wg_client.fleet import reenrolment
+
+    if data is not None:
+        raise errors.UsageError("--data: the data set of a home that is enrolled again stays")
+    config = reenrolment.replace(home, token, encoder=encoder)
+    try:
+        plants.ready_snapshot(home)
+    except errors.ConfigError as error:  # another encoder, or a home of before
+        note(str(error))
+    show(
+        {
+            "site": config.site,
+            "home": str(home.root),
+            "server": config.server.fleet_url,
+            "encoder": config.data.encoder,
+        },
+        [f"{config.site}: enrolled again with {config.server.name}; ledger and budget stay"],
+        as_json,
+    )
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+COMMANDS = (init,)

@@ -1,0 +1,170 @@
+"""What leaves by file, and what everything that left has cost."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wg_client.cli.options import delta_option, epsilon_option, home_option, out_option
+from wg_client.site.home import ClientHome
+from wg_common import atomic
+from wg_common.cli import json_option, show
+from wg_common.wire import canonical, protocol
+
+
+@click.command()
+@home_option
+@out_option("The .wgs file.")
+@click.option("--purpose", default="air-gapped release", show_default=True)
+@epsilon_option
+@delta_option
+@json_option
+def statistics(
+    root: Path, out: Path, purpose: str, epsilon: str | None, delta: str | None, as_json: bool
+) -> None:
+    """Charge and write one release to a file, for a server that is not connected."""
+    from wg_client.data import plant as plants
+    from wg_client.release.budget import read_spend
+    from wg_client.release.query import answer_query
+    from wg_client.site import config as configuration
+
+    home = ClientHome(root)
+    config = configuration.load(home)
+    plants.ready_snapshot(home)
+    query = protocol.StatisticsQuery(
+        request_id=secrets.token_hex(16),
+        site=config.site,
+        encoder=canonical.sha256_hex(plants.load_encoder_package(home)),
+        epsilon=epsilon or config.privacy.max_request_epsilon,
+        delta=delta or config.privacy.max_request_delta,
+        purpose=purpose,
+        expires=int(time.time()) + 3600,
+    )
+    before = read_spend(home, config).charges
+    data = answer_query(home, query, witness=None)
+    charged = read_spend(home, config).charges > before
+    paid = "charged" if charged else "made before, nothing charged"
+    _write(home, out, data, paid, {"charged": charged}, as_json)
+
+
+@click.command()
+@home_option
+@out_option("The .wgc file.")
+@click.option("--purpose", help="What the checkpoint may be used for.")
+@epsilon_option
+@delta_option
+@click.option("--steps", type=click.IntRange(1, 10_000), default=60, show_default=True)
+@click.option(
+    "--sampling-probability",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.25,
+    show_default=True,
+    help="Probability with which a privacy unit enters a step.",
+)
+@click.option(
+    "--units",
+    type=click.FloatRange(1),
+    default=200,
+    show_default=True,
+    help="Public guess of the number of privacy units, not their count; scales the step.",
+)
+@click.option("--clip-norm", type=click.FloatRange(0, min_open=True), default=1.0)
+@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=2.0)
+@json_option
+def contribute(
+    root: Path,
+    out: Path,
+    purpose: str | None,
+    epsilon: str | None,
+    delta: str | None,
+    as_json: bool,
+    **training: Any,
+) -> None:
+    """Charge, train a head with DP-SGD, and write it to a file for the server's zoo."""
+    from wg_client.release import contribution as contributing
+    from wg_client.site import config as configuration
+
+    home = ClientHome(root)
+    privacy = configuration.load(home).privacy
+    request = contributing.ContributionRequest(
+        epsilon=epsilon or privacy.max_request_epsilon,
+        delta=delta or privacy.max_request_delta,
+        purpose=purpose or contributing.PURPOSE,
+        **training,
+    )
+    done = contributing.contribute(home, request)
+    paid = "charged" if done.charged else "charged before, nothing charged now"
+    about = {
+        "request_id": done.request_id,
+        "charged": done.charged,
+        "event": canonical.to_builtins(done.event),
+    }
+    _write(home, out, done.data, paid, about, as_json)
+
+
+@click.command()
+@home_option
+@json_option
+def budget(root: Path, as_json: bool) -> None:
+    """Show what left, what it cost, and what is left of the budget."""
+    from wg_client.release.budget import read_spend
+    from wg_client.site import config as configuration
+
+    home = ClientHome(root)
+    config = configuration.load(home)
+    spend = read_spend(home, config)
+    lines = [
+        f"{config.data.name}: epsilon {spend.epsilon:.4g} of {spend.cap_epsilon} spent at delta "
+        f"{spend.cap_delta}; {spend.charges} charges, {spend.burned} without a release"
+    ]
+    for row in spend.releases:
+        when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(row.time))
+        size = "nothing left" if row.size is None else f"{row.size} bytes"
+        lines.append(
+            f"  {when}  {row.request_id[:12]}  epsilon {row.epsilon},"
+            f" {row.epsilon_after} composed, {size}, to {row.recipient}: {row.purpose}"
+        )
+    document = {
+        "site": config.site,
+        "dataset": config.data.name,
+        "epsilon_spent": spend.epsilon,
+        "cap_epsilon": spend.cap_epsilon,
+        "cap_delta": spend.cap_delta,
+        "charges": spend.charges,
+        "burned": spend.burned,
+        "ledger_entries": spend.entries,
+        "releases": canonical.to_builtins(spend.releases),
+    }
+    show(document, lines, as_json)
+
+
+def _write(
+    home: ClientHome, out: Path, data: bytes, paid: str, about: dict[str, Any], as_json: bool
+) -> None:
+    """Write the file of a release, and say what it is and what is spent now."""
+    from wg_client.release.budget import read_spend
+    from wg_client.site import config as configuration
+
+    atomic.write_bytes(out, data)
+    spend = read_spend(home, configuration.load(home))
+    document = {
+        "file": str(out),
+        "bytes": len(data),
+        "sha256": canonical.sha256_hex(data),
+        **about,
+        "epsilon_spent": spend.epsilon,
+        "cap_epsilon": spend.cap_epsilon,
+        "cap_delta": spend.cap_delta,
+    }
+    lines = [
+        f"{out}: {len(data)} bytes",
+        f"{paid}; epsilon {spend.epsilon:.4g} of {spend.cap_epsilon} spent at {spend.cap_delta}",
+    ]
+    show(document, lines, as_json)
+
+
+COMMANDS = (statistics, contribute, budget)
