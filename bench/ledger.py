@@ -24,7 +24,7 @@ from pathlib import Path
 
 from wg_common.ledger import charging, export, witness
 from wg_common.ledger.commitment import commit
-from wg_common.ledger.store import Accountant, DatasetRecord, Ledger
+from wg_common.ledger.store import DatasetRecord, Ledger
 from wg_common.ledger.witness import WitnessState
 from wg_common.privacy import calibration
 from wg_common.privacy.events import MU_SQUARED_UNIT, PrivacyEvent
@@ -43,10 +43,10 @@ def closed_form(events: Sequence[PrivacyEvent], delta: float) -> float:
     return calibration.gaussian_epsilon(math.sqrt(float(units * MU_SQUARED_UNIT)), delta)
 
 
-def create(path: Path, accountant: Accountant | None = None) -> tuple[Ledger, Callable[[], bytes]]:
+def create(path: Path) -> tuple[Ledger, Callable[[], bytes]]:
     """A ledger with a data set and a witness; the second value has it cosigned."""
     key, watcher = signing.generate(), signing.generate()
-    ledger = Ledger.create(path, origin="bench/1", key=key, site="bench", accountant=accountant)
+    ledger = Ledger.create(path, origin="bench/1", key=key, site="bench")
     ledger.enrol_witness(WITNESS, signing.public_bytes(watcher))
     ledger.register_dataset(
         DatasetRecord(
@@ -121,7 +121,8 @@ def timed_appends(folder: Path, count: int) -> dict[str, float]:
 def build(path: Path, entries: int) -> float:
     """A ledger of many charges and releases; returns seconds."""
     start = time.perf_counter()
-    ledger, cosign = create(path, accountant=closed_form)
+    ledger, cosign = create(path)
+    ledger.accountant = closed_form
     ledger._db.execute("pragma synchronous = off")
     template = request(0, 0.01)
     while ledger.size < entries:

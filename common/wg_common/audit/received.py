@@ -21,8 +21,9 @@ from wg_common.audit import rederive
 from wg_common.audit.rederive import Layout
 from wg_common.errors import DecodeError, VerificationError
 from wg_common.ledger import entries, merkle
-from wg_common.ledger.entries import BlockShare, Charge
+from wg_common.ledger.entries import Charge
 from wg_common.ledger.history import History
+from wg_common.ledger.statement import BlockShare
 from wg_common.wire import canonical, container, contribution_file, statistics_file
 from wg_common.wire.protocol import STATISTICS_KIND, STATISTICS_LIMIT
 

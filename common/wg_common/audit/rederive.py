@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from wg_common.errors import VerificationError
-from wg_common.ledger.entries import BlockShare, Charge
+from wg_common.ledger.entries import Charge
+from wg_common.ledger.statement import BlockShare
 
 UNITS = 40
 """mu^2 is counted in 2^-40 on a ledger, rounded up."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,8 +24,7 @@ from wg_common.audit import pyramid
 from wg_common.audit.accounts import LineageAccount, worst
 from wg_common.audit.verification import Finding
 from wg_common.errors import ConfigError, VerificationError
-from wg_common.ledger import entries
-from wg_common.ledger import history as histories
+from wg_common.ledger import entries, sources
 
 BY_A_PERSON = "[to be filled in by a person] "
 TIER = 3
@@ -100,11 +100,8 @@ def write(path: Path, finding: Finding) -> Entry:
     """
     if not finding.passed:
         raise VerificationError(f"{path}: {'; '.join(finding.verdict.problems)}")
-    source = histories.open_source(path)
-    try:
-        seen = _collect(histories.stored_entries(source))
-    finally:
-        source.close()
+    with closing(sources.open_source(path)) as source:
+        seen = _collect(sources.stored_entries(source))
     if seen.newest is None or seen.first_release is None:
         raise ConfigError(f"{path}: nothing was released on this log, so there is no deployment")
     date = _published(finding, seen.first_release)

@@ -7,6 +7,7 @@ image from outside. Times in it are the site's clock unless a witness's cosignat
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +18,9 @@ from wg_common.audit import figures, pyramid
 from wg_common.audit.figures import Line, Mark
 from wg_common.audit.verdict import utc
 from wg_common.audit.verification import Finding
-from wg_common.ledger import entries
-from wg_common.ledger import history as histories
+from wg_common.ledger import entries, sources
 from wg_common.ledger.entries import Charge, Entry
-from wg_common.ledger.state import parse_sigma
+from wg_common.ledger.price import parse_sigma
 
 DETAILS_LIMIT = 200
 """Most charges whose fields are written out; the newest ones."""
@@ -61,11 +61,8 @@ def render(
         path: A client's home, a ledger file or an export.
         finding: From ``verification.verify`` of that path.
     """
-    source = histories.open_source(path)
-    try:
-        charges, audits, datasets = _collect(finding, histories.stored_entries(source))
-    finally:
-        source.close()
+    with closing(sources.open_source(path)) as source:
+        charges, audits, datasets = _collect(finding, sources.stored_entries(source))
     state = finding.history.state
     heads = [head for head in finding.history.heads if head.cosignatures]
     return _template().render(

@@ -5,7 +5,6 @@ Keys, checkpoints and the history of logs in it are the server's word; the verdi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -101,14 +100,3 @@ def open_folder(path: Path, site: str, origin: str) -> ServerFolder:
             f"{path}: the server never saw log {origin} of site {site}; it saw {seen}"
         )
     return ServerFolder(path, record, known, log)
-
-
-def others(
-    outside: Iterable[OutsideCheckpoint], origin: str
-) -> tuple[list[OutsideCheckpoint], list[OutsideCheckpoint]]:
-    """Checkpoints of this log, and of other logs."""
-    found = list(outside)
-    return (
-        [x for x in found if x.head.origin == origin],
-        [x for x in found if x.head.origin != origin],
-    )

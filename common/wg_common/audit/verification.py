@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from wg_common.audit import freshness, server_folder, succession
 from wg_common.audit.accounts import (
@@ -24,9 +25,11 @@ from wg_common.audit.succession import Succession
 from wg_common.audit.verdict import Verdict, verdict
 from wg_common.errors import VerificationError
 from wg_common.ledger import history as histories
+from wg_common.ledger import sources
 from wg_common.ledger.anchors import NOTHING, Anchors
 from wg_common.ledger.entries import Charge
-from wg_common.ledger.history import History, Source
+from wg_common.ledger.history import History
+from wg_common.ledger.sources import Source
 from wg_common.wire import canonical
 
 
@@ -135,22 +138,10 @@ class Finding:
         }
 
 
-def verify(
-    path: Path,
-    anchors: Anchors = NOTHING,
-    *,
-    statistics: Iterable[Path] = (),
-    previous: Iterable[Path] = (),
-    checkpoints: Iterable[Path] = (),
-    server: Path | None = None,
-    max_age: int | None = None,
-    now: int | None = None,
-) -> Finding:
-    """Verify a client's home, a ledger file or an export.
+class Brought(TypedDict, total=False):
+    """What an auditor brings from elsewhere, beside keys.
 
-    Args:
-        path: Which.
-        anchors: Keys that are known from elsewhere.
+    Attributes:
         statistics: Files that the server received, or folders of them (``.wgs``, ``.wgc``): each
             must be covered by exactly one RELEASE entry, and be what its charge says.
         previous: The log that this one replaced, then the one before that, and so on: their
@@ -161,56 +152,109 @@ def verify(
             earlier logs of the site, by the server's word.
         max_age: Largest age of the newest cosignature, seconds.
         now: Unix time, seconds; this machine's clock if it is not given.
+    """
+
+    statistics: Iterable[Path]
+    previous: Iterable[Path]
+    checkpoints: Iterable[Path]
+    server: Path | None
+    max_age: int | None
+    now: int
+
+
+def verify(path: Path, anchors: Anchors = NOTHING, **brought: Unpack[Brought]) -> Finding:
+    """Verify a client's home, a ledger file or an export.
+
+    Args:
+        path: Which.
+        anchors: Keys that are known from elsewhere.
+        brought: All else that is.
 
     Raises:
         ConfigError: A path cannot be read.
         DecodeError: It is no log.
         VerificationError: Something does not hold; the message says which entry or proof.
     """
-    moment = int(time.time()) if now is None else now
-    source = histories.open_source(path)
-    try:
-        site, origin = histories.identity(source)
-        folder = None if server is None else server_folder.open_folder(server, site, origin)
-        known = anchors if folder is None else folder.anchors(anchors)
-        alone = AloneFigures()
-        history = histories.read(source, known, alone.add)
-        if (history.state.site, history.state.origin) != (site, origin):
+    with closing(sources.open_source(path)) as source:
+        site, origin = sources.identity(source)
+        server = brought.get("server")
+        folder = server_folder.open_folder(server, site, origin) if server else None
+        known = folder.anchors(anchors) if folder else anchors
+        others = {log.origin for log in folder.site.logs} - {origin} if folder else set()
+        paths = [*files(brought.get("statistics", ())), *(folder.files() if folder else [])]
+        log = _read(source, known, paths, others)
+        if (log.history.state.site, log.history.state.origin) != (site, origin):
             raise VerificationError(f"{path}: was changed while it was read")
-        logs = {log.origin for log in folder.site.logs} - {origin} if folder else set()
-        paths = [*files(statistics), *(folder.files() if folder else [])]
-        received, left = match(history, _charges(source), paths, others=logs)
-    finally:
-        source.close()
-    olds = []
-    for earlier in previous:
-        old, more, left = _read_previous(earlier, known, folder, left, logs)
-        logs -= {old.state.origin}
-        olds.append(old)
-        received += more
-    outside = [freshness.read_checkpoint(found) for found in checkpoints]
+    received, left = list(log.received), log.left
+    previous = []
+    for earlier in brought.get("previous", ()):
+        old = _read_previous(earlier, known, folder, left, others)
+        others -= {old.history.state.origin}
+        previous.append(old.history)
+        received += old.received
+        left = old.left
+    outside = [freshness.read_checkpoint(found) for found in brought.get("checkpoints", ())]
     if folder is not None:
-        _check_server_key(history, folder)
+        _check_server_key(log.history, folder)
         outside += folder.checkpoints()
-    own, others = server_folder.others(outside, origin)
-    fresh = freshness.judge(history, own, now=moment, max_age=max_age)
-    found = succession.judge(
-        history, logs=folder.logs if folder else None, others=others, previous=olds
+    fresh = freshness.judge(
+        log.history,
+        [x for x in outside if x.head.origin == origin],
+        now=brought.get("now", int(time.time())),
+        max_age=brought.get("max_age"),
     )
+    before = succession.judge(
+        log.history,
+        logs=folder.logs if folder else None,
+        others=[x for x in outside if x.head.origin != origin],
+        previous=previous,
+    )
+    return _finding(log, anchors, folder, (fresh, before), received, len(left))
+
+
+def _finding(
+    log: _ReadLog,
+    given: Anchors,
+    folder: ServerFolder | None,
+    judged: tuple[Freshness, Succession],
+    received: list[Received],
+    left: int,
+) -> Finding:
+    """What the log cost, and what it was compared with."""
+    history, (fresh, before) = log.history, judged
     figures = accounts(history)
-    unchecked = check_alone(alone) + check_stated(history)
+    unchecked = check_alone(log.alone) + check_stated(history)
     burned = [Burned(x.seq, x.request_id, x.dataset) for x in history.state.burned()]
     words = verdict(
         history,
-        given=anchors,
+        given=given,
         folder=folder,
         fresh=fresh,
-        succession=found,
+        succession=before,
         received=len(received),
-        left=len(left),
+        left=left,
         unchecked=unchecked,
     )
-    return Finding(history, figures, burned, received, unchecked, fresh, found, words)
+    return Finding(history, figures, burned, received, unchecked, fresh, before, words)
+
+
+@dataclass(frozen=True, slots=True)
+class _ReadLog:
+    """A log that holds, what its charges say for themselves, and files that it covers or not."""
+
+    history: History
+    alone: AloneFigures
+    received: list[Received]
+    left: list[Path]
+
+
+def _read(source: Source, anchors: Anchors, paths: list[Path], others: Collection[str]) -> _ReadLog:
+    alone = AloneFigures()
+    history = histories.read(source, anchors, alone.add)
+    received, left = match(
+        history, _charges(source), paths, others=set(others) - {history.state.origin}
+    )
+    return _ReadLog(history, alone, received, left)
 
 
 def _charges(source: Source) -> Callable[[int], Charge]:
@@ -221,7 +265,7 @@ def _charges(source: Source) -> Callable[[int], Charge]:
         if not kept:
             kept.update(
                 (entry.head.seq, entry)
-                for entry in histories.stored_entries(source)
+                for entry in sources.stored_entries(source)
                 if isinstance(entry, Charge)
             )
         return kept[seq]
@@ -235,22 +279,15 @@ def _read_previous(
     folder: ServerFolder | None,
     paths: list[Path],
     others: Collection[str],
-) -> tuple[History, list[Received], list[Path]]:
+) -> _ReadLog:
     """The log before: it, too, must be the one that the witnesses saw, under its own key."""
-    source = histories.open_source(path)
-    try:
-        _, origin = histories.identity(source)
+    with closing(sources.open_source(path)) as source:
+        _, origin = sources.identity(source)
         log = folder.site.log(origin) if folder else None
         key = (bytes.fromhex(log.key) or None) if log else None
-        alone = AloneFigures()
-        history = histories.read(source, replace(anchors, ledger_key=key), alone.add)
-        more, left = match(
-            history, _charges(source), paths, others=set(others) - {history.state.origin}
-        )
-    finally:
-        source.close()
-    check_alone(alone)
-    return history, more, left
+        found = _read(source, replace(anchors, ledger_key=key), paths, others)
+    check_alone(found.alone)
+    return found
 
 
 def _check_server_key(history: History, folder: ServerFolder) -> None:

@@ -12,18 +12,16 @@ Checkpoints in it are signed by the site's log, so the server cannot invent one.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal
-
-import msgspec
+from typing import Final, Literal
 
 from wg_common import atomic
 from wg_common.errors import ConfigError, DecodeError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.wire import canonical
-from wg_common.wire.protocol import check_site_name
+from wg_common.wire.canonical import Time
+from wg_common.wire.protocol import SHA256, check_site_name
 
 VERSION = 1
 SITES_FILE = "sites.json"
@@ -36,11 +34,7 @@ BUDGET_UNKNOWN: Final = "budget unknown"
 
 Succession = Literal["first", "names its predecessor", "budget unknown"]
 
-_KEY = re.compile(r"[0-9a-f]{64}")
 _TEXT_LIMIT = 4096
-_INTEGER_LIMIT = 1 << 53
-
-_Time = Annotated[int, msgspec.Meta(gt=-_INTEGER_LIMIT, lt=_INTEGER_LIMIT)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +56,7 @@ class LogRecord:
     origin: str
     key: str
     checkpoint: str
-    first_seen: _Time
+    first_seen: Time
     succession: Succession
 
     def __post_init__(self) -> None:
@@ -117,7 +111,7 @@ class ServerRecord:
 
     version: int = VERSION
     server: str
-    made: _Time
+    made: Time
     witness_name: str
     witness_key: str
     sites: tuple[SiteRecord, ...]
@@ -173,7 +167,7 @@ def _text(field: str, value: str) -> None:
 
 
 def _key(field: str, value: str) -> None:
-    if not _KEY.fullmatch(value):
+    if not SHA256.fullmatch(value):
         raise DecodeError(
             f"server record: {field} is {value[:80]!r}, expected 64 lower-case hex digits"
         )

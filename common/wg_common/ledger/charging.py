@@ -8,11 +8,11 @@ import math
 from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NotRequired, TypedDict, Unpack
 
 from wg_common import __version__, installed_code
 from wg_common.errors import ConfigError
-from wg_common.ledger.entries import (
+from wg_common.ledger.statement import (
     Assurance,
     BlockShare,
     Guarantee,
@@ -88,89 +88,27 @@ class ChargeRequest:
         )
 
 
-def statistics_request(
-    schema: StatisticsSchema,
-    sigma: float,
-    *,
-    request_id: str,
-    dataset: str,
-    epsilon: str,
-    delta: str,
-    purpose: str,
-    recipient: str,
-    unit: str = RECORD,
-    assurance: Assurance | None = None,
-) -> ChargeRequest:
-    """The request for one joint release of statistics.
+class Terms(TypedDict):
+    """Under which terms something is charged, whatever it is.
 
-    Args:
-        schema: What is released.
-        sigma: Standard deviation of its noise in grid units, from ``mechanism.sigma_for``.
+    Attributes:
         request_id: Logical request.
         dataset: Registered name of the data set.
-        epsilon: Epsilon of this release alone, decimal string.
+        epsilon: Epsilon of this charge alone, decimal string; at least what its event costs.
         delta: Its delta, decimal string.
         purpose: What the release is for.
         recipient: Who gets it.
         unit: What a privacy unit is, in the site's words: part, batch, shift; ``record`` where,
-            and only where, each record counts alone.
-        assurance: The last audit run, if any.
-
-    Raises:
-        ConfigError: The unit is not what the schema's rule protects.
+            and only where, each record counts alone, and if it is not given.
     """
-    sensitivity = math.ceil(schema.sensitivity_squared("add-remove"))
-    event = events.gaussian_event(sensitivity, sigma)
-    mechanism = Mechanism(
-        name="two discrete Gaussians over exact integers, sums about a centre from the first"
-        if schema.centred
-        else "joint discrete Gaussian over exact integers",
-        encoder=schema.encoder,
-        blocks=tuple(BlockShare(block.name, block.size, block.weight) for block in schema.blocks),
-        bits=schema.bits,
-        clip_radius=schema.clip_radius,
-        dimension=schema.dimension,
-        sensitivity_squared=str(sensitivity),
-        sigma=sigma.hex(),
-        rho=rho(Fraction(sensitivity), sigma),
-        accountant=f"dp-accounting {_version('dp-accounting')} PLD, add or remove one",
-        subsampling="none",
-    )
-    guarantee = Guarantee(
-        unit=protected_unit(schema.unit_rule, unit),
-        adjacency="add-remove",
-        variant="(epsilon, delta)-DP by Gaussian DP",
-        records_per_unit=records_per_unit(schema),
-        unprotected=(
-            "label domain",
-            "clip radius",
-            "encoder",
-            "feature projection",
-            _PARTICIPATION,
-        ),
-        labels=schema.labels,
-    )
-    return ChargeRequest(
-        request_id=request_id,
-        dataset=dataset,
-        event=event,
-        epsilon=epsilon,
-        delta=delta,
-        guarantee=guarantee,
-        mechanism=mechanism,
-        implementation=installed(),
-        use=Use(
-            purpose=purpose,
-            recipient=recipient,
-            post_processing="any; costs nothing (post-processing)",
-        ),
-        assurance=assurance or Assurance(),
-    )
 
-
-def records_per_unit(schema: StatisticsSchema) -> str:
-    """How the records of one unit count, in the words of a charge."""
-    return _RULES[schema.unit_rule].format(cap=schema.unit_cap)
+    request_id: str
+    dataset: str
+    epsilon: str
+    delta: str
+    purpose: str
+    recipient: str
+    unit: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,30 +138,59 @@ class DpSgdMechanism:
     unit_rule: str
 
 
-def dp_sgd_request(
-    run: DpSgdMechanism,
-    *,
-    request_id: str,
-    dataset: str,
-    epsilon: str,
-    delta: str,
-    purpose: str,
-    recipient: str,
-    unit: str = RECORD,
-    assurance: Assurance | None = None,
+def statistics_request(
+    schema: StatisticsSchema, sigma: float, **terms: Unpack[Terms]
 ) -> ChargeRequest:
+    """The request for one joint release of statistics.
+
+    Args:
+        schema: What is released.
+        sigma: Standard deviation of its noise in grid units, from ``mechanism.sigma_for``.
+        terms: See ``Terms``.
+
+    Raises:
+        ConfigError: The unit is not what the schema's rule protects.
+    """
+    sensitivity = math.ceil(schema.sensitivity_squared("add-remove"))
+    mechanism = Mechanism(
+        name="two discrete Gaussians over exact integers, sums about a centre from the first"
+        if schema.centred
+        else "joint discrete Gaussian over exact integers",
+        encoder=schema.encoder,
+        blocks=tuple(BlockShare(block.name, block.size, block.weight) for block in schema.blocks),
+        bits=schema.bits,
+        clip_radius=schema.clip_radius,
+        dimension=schema.dimension,
+        sensitivity_squared=str(sensitivity),
+        sigma=sigma.hex(),
+        rho=rho(Fraction(sensitivity), sigma),
+        accountant=_accountant(),
+        subsampling="none",
+    )
+    guarantee = Guarantee(
+        unit=protected_unit(schema.unit_rule, terms.get("unit", RECORD)),
+        adjacency="add-remove",
+        variant="(epsilon, delta)-DP by Gaussian DP",
+        records_per_unit=records_per_unit(schema),
+        unprotected=(
+            "label domain",
+            "clip radius",
+            "encoder",
+            "feature projection",
+            _PARTICIPATION,
+        ),
+        labels=schema.labels,
+    )
+    event = events.gaussian_event(sensitivity, sigma)
+    return _request(event, mechanism, guarantee, installed(), terms)
+
+
+def dp_sgd_request(run: DpSgdMechanism, **terms: Unpack[Terms]) -> ChargeRequest:
     """The request for one DP-SGD run, whose checkpoint may be published.
 
     Args:
         run: What is trained, and how.
-        request_id: Logical request.
-        dataset: Registered name of the data set.
-        epsilon: Epsilon of the run alone, decimal string; at least what its event costs.
-        delta: Its delta, decimal string.
-        purpose: What the checkpoint is for.
-        recipient: Who gets it.
-        unit: What a privacy unit is, in the site's words; see ``statistics_request``.
-        assurance: The last audit run, if any.
+        terms: See ``Terms``.
 
     Raises:
         ConfigError: The event is not that of a DP-SGD run, or the unit not what its rule protects.
@@ -231,7 +198,6 @@ def dp_sgd_request(
     event, classes = run.event, len(run.labels)
     if event.mechanism != "dp-sgd":
         raise ConfigError(f"charge: mechanism {event.mechanism!r}, expected dp-sgd")
-    sigma = float(event.noise_multiplier) * 2**run.bits
     mechanism = Mechanism(
         name=f"DP-SGD of a linear head on frozen features; {run.recipe}",
         encoder=run.encoder,
@@ -243,13 +209,13 @@ def dp_sgd_request(
         clip_radius=repr(run.clip_norm),
         dimension=run.dimension,
         sensitivity_squared=str(1 << 2 * run.bits),
-        sigma=sigma.hex(),
+        sigma=(float(event.noise_multiplier) * 2**run.bits).hex(),
         rho="",
-        accountant=f"dp-accounting {_version('dp-accounting')} PLD, add or remove one",
+        accountant=_accountant(),
         subsampling=f"{run.sampler}, q = {event.sampling_probability}, {event.steps} steps",
     )
     guarantee = Guarantee(
-        unit=protected_unit(run.unit_rule, unit),
+        unit=protected_unit(run.unit_rule, terms.get("unit", RECORD)),
         adjacency="add-remove",
         variant="(epsilon, delta)-DP by privacy loss distributions",
         records_per_unit=_TRAINING_RULES[run.unit_rule],
@@ -262,22 +228,12 @@ def dp_sgd_request(
         ),
         labels=run.labels,
     )
-    return ChargeRequest(
-        request_id=request_id,
-        dataset=dataset,
-        event=event,
-        epsilon=epsilon,
-        delta=delta,
-        guarantee=guarantee,
-        mechanism=mechanism,
-        implementation=_training_implementation(),
-        use=Use(
-            purpose=purpose,
-            recipient=recipient,
-            post_processing="any; costs nothing (post-processing)",
-        ),
-        assurance=assurance or Assurance(),
-    )
+    return _request(event, mechanism, guarantee, _training_implementation(), terms)
+
+
+def records_per_unit(schema: StatisticsSchema) -> str:
+    """How the records of one unit count, in the words of a charge."""
+    return _RULES[schema.unit_rule].format(cap=schema.unit_cap)
 
 
 def protected_unit(rule: str, unit: str) -> str:
@@ -299,13 +255,20 @@ def protected_unit(rule: str, unit: str) -> str:
 
 
 @functools.cache
+def installed() -> Implementation:
+    """The program that is installed here, and what it rests on."""
+    return _implementation(
+        _LIBRARIES,
+        randomness=_NOISE_SOURCE,
+        floating_point="exact integer statistics and an exact discrete sampler",
+        timing="answers in fixed time slots",
+    )
+
+
+@functools.cache
 def _training_implementation() -> Implementation:
-    return Implementation(
-        software=SOFTWARE,
-        code_sha256=code_digest(),
-        libraries=tuple(
-            Library(name, _version(name)) for name in (*_LIBRARIES, *_TRAINING_LIBRARIES)
-        ),
+    return _implementation(
+        (*_LIBRARIES, *_TRAINING_LIBRARIES),
         randomness=f"sampling coins: operating system; noise: {_NOISE_SOURCE}",
         floating_point="clipped sums on an integer grid and an exact discrete sampler",
         timing="made on the site's own request; nobody waits for an answer",
@@ -320,22 +283,46 @@ def rho(sensitivity_squared: Fraction, sigma: float) -> str:
         return format(Decimal(exact.numerator) / Decimal(exact.denominator), "f")
 
 
-@functools.cache
-def installed() -> Implementation:
-    """The program that is installed here, and what it rests on."""
-    return Implementation(
-        software=SOFTWARE,
-        code_sha256=code_digest(),
-        libraries=tuple(Library(name, _version(name)) for name in _LIBRARIES),
-        randomness=_NOISE_SOURCE,
-        floating_point="exact integer statistics and an exact discrete sampler",
-        timing="answers in fixed time slots",
-    )
-
-
 def code_digest() -> str:
     """SHA-256 over all installed code of client and common part; see ``installed_code``."""
     return installed_code.installed().sha256
+
+
+def _request(
+    event: PrivacyEvent,
+    mechanism: Mechanism,
+    guarantee: Guarantee,
+    implementation: Implementation,
+    terms: Terms,
+) -> ChargeRequest:
+    return ChargeRequest(
+        request_id=terms["request_id"],
+        dataset=terms["dataset"],
+        event=event,
+        epsilon=terms["epsilon"],
+        delta=terms["delta"],
+        guarantee=guarantee,
+        mechanism=mechanism,
+        implementation=implementation,
+        use=Use(
+            purpose=terms["purpose"],
+            recipient=terms["recipient"],
+            post_processing="any; costs nothing (post-processing)",
+        ),
+    )
+
+
+def _implementation(libraries: tuple[str, ...], **measures: str) -> Implementation:
+    return Implementation(
+        software=SOFTWARE,
+        code_sha256=code_digest(),
+        libraries=tuple(Library(name, _version(name)) for name in libraries),
+        **measures,
+    )
+
+
+def _accountant() -> str:
+    return f"dp-accounting {_version('dp-accounting')} PLD, add or remove one"
 
 
 def _version(name: str) -> str:

@@ -1,14 +1,11 @@
 """What stands on a ledger: one frozen record for each kind of entry, and their decoding.
 
 An entry is canonical JSON (RFC 8785) of one record. Every record begins with a ``Head``: its
-index, the leaf hash of the entry before it, the log's origin. Fields of a charge follow the
-OpenDP Deployments Registry schema and the layers of NIST SP 800-226: identity, guarantee,
-mechanism, implementation, use, state, assurance. Nothing here depends on private data: no count
-of records, no clip rate, no plain hash of the data. Times are the site's own clock and prove
-nothing; order is by index.
+index, the leaf hash of the entry before it, the log's origin. What a charge states is in
+``statement``. Nothing here depends on private data: no count of records, no clip rate, no plain
+hash of the data. Times are the site's own clock and prove nothing; order is by index.
 
-A field's meaning never changes: a new meaning is a new kind. A little over 500 lines: one list of
-what can stand on a ledger.
+A field's meaning never changes: a new meaning is a new kind.
 """
 
 from __future__ import annotations
@@ -16,14 +13,24 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import Annotated
 
 import msgspec
 
-from wg_common import numbers, typed
+from wg_common import typed
 from wg_common.errors import DecodeError
+from wg_common.ledger.statement import (
+    Assurance,
+    BudgetState,
+    Guarantee,
+    Implementation,
+    Mechanism,
+    Use,
+    check_cap,
+)
 from wg_common.privacy.events import PrivacyEvent
 from wg_common.wire import canonical
+from wg_common.wire.canonical import Count, Time
+from wg_common.wire.protocol import SHA256
 
 VERSION = 1
 ENTRY_LIMIT = 1 << 20
@@ -38,11 +45,7 @@ WITNESS = "witness"
 ROTATION = "rotation"
 AUDIT = "audit"
 
-_HASH = re.compile(r"[0-9a-f]{64}")
 _KEY_ID = re.compile(r"[0-9a-f]{8}")
-_INTEGER_LIMIT = 1 << 53
-
-_Count = Annotated[int, msgspec.Meta(ge=0, lt=_INTEGER_LIMIT)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,16 +64,16 @@ class Head:
 
     version: int = VERSION
     kind: str
-    seq: _Count
+    seq: Count
     prev: str
     origin: str
     key_id: str
-    time: Annotated[int, msgspec.Meta(gt=-_INTEGER_LIMIT, lt=_INTEGER_LIMIT)]
+    time: Time
 
     def __post_init__(self) -> None:
         if self.version != VERSION:
             raise DecodeError(f"entry: version {self.version}, this program reads {VERSION}")
-        if self.prev if self.seq == 0 else not _HASH.fullmatch(self.prev):
+        if self.prev if self.seq == 0 else not SHA256.fullmatch(self.prev):
             raise DecodeError(f"entry {self.seq}: prev {self.prev[:80]!r} is not a hash in hex")
         if not _KEY_ID.fullmatch(self.key_id):
             raise DecodeError(f"entry {self.seq}: key id {self.key_id[:40]!r}, expected 8 hex")
@@ -96,7 +99,7 @@ class InheritedSpend:
     cap_epsilon: str
     cap_delta: str
     events: tuple[PrivacyEvent, ...]
-    charges: _Count
+    charges: Count
 
     def __post_init__(self) -> None:
         check_cap(self.cap_epsilon, self.cap_delta)
@@ -168,162 +171,6 @@ class Dataset:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Guarantee:
-    """What is promised, about what.
-
-    Attributes:
-        unit: Privacy unit: what may be added or removed without being noticed.
-        adjacency: Neighbouring relation: ``add-remove`` or ``replace-one``.
-        variant: Variant of differential privacy.
-        records_per_unit: How units with several records are treated.
-        unprotected: Quantities that are taken as public.
-        labels: Public label domain.
-    """
-
-    unit: str
-    adjacency: str
-    variant: str
-    records_per_unit: str
-    unprotected: tuple[str, ...]
-    labels: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class BlockShare:
-    """One block of a joint release: name, number of integers, public weight."""
-
-    name: str
-    length: _Count
-    weight: _Count
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mechanism:
-    """How noise is added; everything that the guarantee's arithmetic needs.
-
-    Attributes:
-        name: Name of the mechanism.
-        encoder: SHA-256 of the public feature encoder, hex; empty if there is none.
-        blocks: Blocks and weights of a joint release.
-        bits: Grid: ``2^bits`` steps to a clip radius.
-        clip_radius: Clip radius R, decimal string.
-        dimension: Number of features.
-        sensitivity_squared: Squared L2 sensitivity in squared grid units, integer or fraction.
-        sigma: Standard deviation of the noise in grid units, decimal string.
-        rho: Zero-concentrated DP parameter ``mu^2 / 2``, decimal string; empty if not Gaussian.
-        accountant: Accountant and version that converted it to (epsilon, delta).
-        subsampling: ``none``, or the sampler.
-    """
-
-    name: str
-    encoder: str
-    blocks: tuple[BlockShare, ...]
-    bits: _Count
-    clip_radius: str
-    dimension: _Count
-    sensitivity_squared: str
-    sigma: str
-    rho: str
-    accountant: str
-    subsampling: str
-
-    def __post_init__(self) -> None:
-        numbers.decimal(self.clip_radius, what="mechanism: clip radius")
-        numbers.fraction(self.sensitivity_squared, what="mechanism: squared sensitivity")
-        numbers.either_float(self.sigma, what="mechanism: sigma")
-        if self.rho:
-            numbers.decimal(self.rho, what="mechanism: rho")
-
-
-@dataclass(frozen=True, slots=True)
-class Library:
-    """A library and its version."""
-
-    name: str
-    version: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Implementation:
-    """Which program did it.
-
-    Attributes:
-        software: Program and version.
-        code_sha256: SHA-256 over its installed code, hex, as ``wg-audit digest`` of that version
-            prints it.
-        libraries: Libraries that it rests on.
-        randomness: Source of randomness.
-        floating_point: Measure against floating-point attacks.
-        timing: Measure against timing attacks.
-    """
-
-    software: str
-    code_sha256: str
-    libraries: tuple[Library, ...]
-    randomness: str
-    floating_point: str
-    timing: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Use:
-    """What the release is for: purpose, recipient, and what is done with it afterwards."""
-
-    purpose: str
-    recipient: str
-    post_processing: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetState:
-    """The lineage's budget before and after a charge.
-
-    Attributes:
-        cap_epsilon: Cap on the composed epsilon, decimal string.
-        cap_delta: Reference delta, at which every epsilon here is given, decimal string.
-        refresh_rule: When the budget comes back.
-        charges_before: Number of charges before this one.
-        mu_squared_before: Sum of mu^2 of Gaussian charges before, units of 2^-40, integer string.
-        mu_squared_after: The same with this charge.
-        epsilon_before: Composed epsilon of all charges before, decimal string, rounded up.
-        epsilon_after: The same with this charge.
-        anchored_size: Size of the newest cosigned checkpoint; zero if there is none.
-        anchored_root: Its root, hex; empty if there is none.
-    """
-
-    cap_epsilon: str
-    cap_delta: str
-    refresh_rule: str
-    charges_before: _Count
-    mu_squared_before: str
-    mu_squared_after: str
-    epsilon_before: str
-    epsilon_after: str
-    anchored_size: _Count
-    anchored_root: str
-
-    def __post_init__(self) -> None:
-        check_cap(self.cap_epsilon, self.cap_delta)
-        for name in ("mu_squared_before", "mu_squared_after"):
-            numbers.integer(getattr(self, name), what=f"budget state: {name}")
-        for name in ("epsilon_before", "epsilon_after"):
-            numbers.decimal(getattr(self, name), what=f"budget state: {name}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Assurance:
-    """What was tested: the last audit run of this code, and the lower bound on epsilon it found.
-
-    Attributes:
-        audit_run: Where the run is recorded (index of an ``audit`` entry), or empty.
-        empirical_lower_bound: Lower bound on epsilon, decimal string, or empty.
-    """
-
-    audit_run: str = ""
-    empirical_lower_bound: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Charge:
     """The budget is charged, before anything is sampled. It covers exactly one release.
 
@@ -371,10 +218,10 @@ class Release:
     """
 
     head: Head
-    charge: _Count
+    charge: Count
     request_id: str
     payload_sha256: str
-    payload_size: _Count
+    payload_size: Count
 
     def __post_init__(self) -> None:
         check_hash(self.payload_sha256, "payload hash")
@@ -422,7 +269,7 @@ class Audit:
     claimed_epsilon: str
     lower_bound: str
     parametric_bound: str
-    canaries: _Count
+    canaries: Count
 
 
 Entry = Genesis | Dataset | Charge | Release | Witness | Rotation | Audit
@@ -498,21 +345,6 @@ def check_hash(text: str, what: str) -> str:
     Raises:
         DecodeError: It is none.
     """
-    if not _HASH.fullmatch(text):
+    if not SHA256.fullmatch(text):
         raise DecodeError(f"{what}: {text[:80]!r} is not 64 lower-case hex digits")
     return text
-
-
-def check_cap(epsilon: str, delta: str) -> tuple[float, float]:
-    """Return a cap's epsilon and delta as numbers, or refuse them.
-
-    Raises:
-        DecodeError: Not decimals, or outside ``0 < epsilon``, ``0 < delta < 1``.
-    """
-    found = (
-        numbers.decimal(epsilon, what="budget cap: epsilon"),
-        numbers.decimal(delta, what="budget cap: delta"),
-    )
-    if not (found[0] > 0 and 0 < found[1] < 1):
-        raise DecodeError(f"budget cap: epsilon {epsilon}, delta {delta} out of range")
-    return found

@@ -7,11 +7,13 @@ also what a thief may have added: that only makes the budget smaller.
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 from wg_common.errors import VerificationError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import history as histories
+from wg_common.ledger import sources
 from wg_common.ledger.entries import InheritedSpend, Predecessor
 from wg_common.ledger.history import History
 from wg_common.ledger.state import LedgerState
@@ -27,12 +29,9 @@ def predecessor(path: Path, reason: str) -> Predecessor:
     Raises:
         VerificationError: It does not hold. Then restore a copy that does, or the last export.
     """
-    source = histories.open_source(path)
-    try:
+    with closing(sources.open_source(path)) as source:
         history = histories.read(source)
         checkpoint = source.heads()[-1]
-    finally:
-        source.close()
     state = history.state
     return Predecessor(
         origin=state.origin,

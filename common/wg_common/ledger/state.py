@@ -4,16 +4,13 @@
 before it: index, hash chain, origin, key, lineage and its cap, arithmetic of the budget, one
 release for one charge. The writer applies an entry before it commits it, so it cannot write what
 a verifier would refuse. What ``apply`` does not do: convert budgets to epsilon (slow; see
-``LineageState.events`` and the callers), and check signatures of checkpoints. A little over 500
-lines: the rules of one fold, which writer and verifier must share.
+``LineageState.events`` and the callers), and check signatures of checkpoints.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from fractions import Fraction
+from dataclasses import dataclass
 
-from wg_common import numbers
 from wg_common.errors import DecodeError, VerificationError, WgError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import entries, merkle
@@ -29,16 +26,12 @@ from wg_common.ledger.entries import (
     Rotation,
     Witness,
 )
-from wg_common.privacy.events import (
-    MU_SQUARED_UNIT,
-    RUNS_LIMIT,
-    STEPS_LIMIT,
-    PrivacyEvent,
-)
+from wg_common.ledger.lineage import ChargeState, LineageState
+from wg_common.ledger.price import check_mechanism
+from wg_common.ledger.statement import check_cap
 from wg_common.wire import signing
 
 ROTATION_CONTEXT = "ledger-rotation"
-_RHO_TOLERANCE = 1e-9
 
 DATASETS_LIMIT = 1 << 14
 """Most DATASET entries of a log: each is compared with the names and contents before it."""
@@ -46,70 +39,6 @@ WITNESSES_LIMIT = 256
 """Most WITNESS entries of a log: every checkpoint is compared with each."""
 ROTATIONS_LIMIT = 1024
 """Most ROTATION entries of a log: every checkpoint is compared with each key."""
-
-
-@dataclass(slots=True)
-class LineageState:
-    """Budget of one lineage: cap, and all charges composed without loss."""
-
-    id: str
-    cap_epsilon: str
-    cap_delta: str
-    refresh_rule: str = entries.NEVER
-    names: list[str] = field(default_factory=list)
-    commitments: list[str] = field(default_factory=list)
-    charges: int = 0
-    mu_squared: int = 0
-    runs: dict[tuple[str, str], int] = field(default_factory=dict)
-
-    def add(self, event: PrivacyEvent) -> None:
-        """Charge one event.
-
-        Raises:
-            VerificationError: The lineage would hold more DP-SGD than an accountant can compose.
-        """
-        if event.mechanism == "gaussian":
-            self.mu_squared += int(event.mu_squared)
-        else:
-            key = event.sampling_probability, event.noise_multiplier
-            self.runs[key] = self.runs.get(key, 0) + event.steps
-            if self.runs[key] > STEPS_LIMIT or len(self.runs) > RUNS_LIMIT:
-                raise VerificationError(
-                    f"lineage {self.id}: {self.runs[key]} DP-SGD steps of one kind in"
-                    f" {len(self.runs)} kinds, at most {STEPS_LIMIT} in {RUNS_LIMIT}"
-                )
-
-    def events(self) -> tuple[PrivacyEvent, ...]:
-        """All charges as one Gaussian and one event for each (q, sigma)."""
-        gaussian = (
-            (PrivacyEvent(mechanism="gaussian", mu_squared=str(self.mu_squared)),)
-            if self.mu_squared
-            else ()
-        )
-        return gaussian + tuple(
-            PrivacyEvent(
-                mechanism="dp-sgd", sampling_probability=q, noise_multiplier=sigma, steps=steps
-            )
-            for (q, sigma), steps in sorted(self.runs.items())
-        )
-
-
-@dataclass(slots=True)
-class ChargeState:
-    """What later entries need to know of a charge."""
-
-    seq: int
-    request_id: str
-    dataset: str
-    lineage: str
-    fingerprint: str
-    release: int | None = None
-    payload_sha256: str = ""
-
-    @property
-    def open(self) -> bool:
-        """Whether the charge has no release: burned, unless the same request completes it."""
-        return self.release is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +208,7 @@ class LedgerState:
         self._check_predecessor(entry.predecessor)
         taken: set[str] = set()
         for spend in entry.predecessor.spends:
-            entries.check_cap(spend.cap_epsilon, spend.cap_delta)
+            check_cap(spend.cap_epsilon, spend.cap_delta)
             keys = {spend.lineage, *(f"name {name}" for name in spend.names), *spend.commitments}
             if taken & keys:
                 raise VerificationError(
@@ -429,60 +358,6 @@ class LedgerState:
             key = signing.public_from_bytes(raw)
             signing.verify(key, ROTATION_CONTEXT, statement, _unhex(signature, "signature"))
         self._add_key(self.size + 1, new)
-
-
-def check_mechanism(entry: Charge) -> None:
-    """Check that a charge pays for the mechanism it describes.
-
-    For a Gaussian release: ``mu^2 >= sensitivity^2 / sigma^2``, exactly, within one unit. For a
-    DP-SGD run: ``sigma = noise multiplier * sensitivity``, exactly.
-
-    Raises:
-        VerificationError: It pays less (or more), or figures do not fit together.
-    """
-    mechanism = entry.mechanism
-    sensitivity = numbers.fraction(
-        mechanism.sensitivity_squared, what="mechanism: squared sensitivity"
-    )
-    top, bottom = parse_sigma(mechanism.sigma).as_integer_ratio()
-    rho = (
-        numbers.decimal(mechanism.rho, what="mechanism: rho")
-        if entry.event.mechanism == "gaussian"
-        else 0.0
-    )
-    if sensitivity <= 0:
-        raise DecodeError(f"mechanism: squared sensitivity {sensitivity} is not positive")
-    if entry.event.mechanism == "dp-sgd":
-        multiplier = Fraction(float(entry.event.noise_multiplier))
-        if Fraction(top, bottom) ** 2 != multiplier**2 * sensitivity:
-            raise VerificationError(
-                f"charges a noise multiplier of {entry.event.noise_multiplier}, the mechanism's "
-                f"sigma is {mechanism.sigma} at squared sensitivity {mechanism.sensitivity_squared}"
-            )
-        return
-    # Integers instead of fractions: this runs once for each charge of a long log.
-    numerator = sensitivity.numerator * bottom**2 * MU_SQUARED_UNIT.denominator
-    denominator = sensitivity.denominator * top**2 * MU_SQUARED_UNIT.numerator
-    units = -(-numerator // denominator)
-    if int(entry.event.mu_squared) != units:
-        raise VerificationError(
-            f"charges mu^2 = {entry.event.mu_squared} units, the mechanism costs {units}"
-        )
-    expected = numerator / (denominator * 2 * MU_SQUARED_UNIT.denominator)
-    if not abs(rho - expected) <= expected * _RHO_TOLERANCE:
-        raise VerificationError(f"rho is {mechanism.rho}, expected {expected:.9g} (mu^2 / 2)")
-
-
-def parse_sigma(text: str) -> float:
-    """A standard deviation from ``float.hex`` or a decimal.
-
-    Raises:
-        DecodeError: It is neither, or zero.
-    """
-    value = numbers.either_float(text, what="mechanism: sigma")
-    if not value > 0:
-        raise DecodeError(f"mechanism: sigma {text!r} is not positive")
-    return value
 
 
 def _same(what: str, found: object, expected: object) -> None:

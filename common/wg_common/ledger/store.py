@@ -8,11 +8,11 @@ after the release sends the stored bytes again. A charge is never refunded.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context, Decimal
 from pathlib import Path
-from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -21,9 +21,11 @@ from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import database, entries
 from wg_common.ledger.charging import ChargeRequest
 from wg_common.ledger.checkpoint import Checkpoint
-from wg_common.ledger.entries import Assurance, BudgetState, Dataset, Predecessor, Release
-from wg_common.ledger.log import Clock, Log, Step
-from wg_common.ledger.state import ChargeState, LineageState
+from wg_common.ledger.cosigned import CosignedLog
+from wg_common.ledger.entries import Dataset, Release
+from wg_common.ledger.lineage import ChargeState, LineageState
+from wg_common.ledger.log import Clock, Step
+from wg_common.ledger.statement import Assurance, BudgetState
 from wg_common.privacy.events import PrivacyEvent
 from wg_common.wire import canonical
 
@@ -106,57 +108,21 @@ class Spent:
     cap_delta: str
 
 
-class Ledger(Log):
+class Ledger(CosignedLog):
     """An open ledger. A context manager; not to be shared between threads."""
 
-    _accountant: Accountant
-    _epsilons: dict[tuple[tuple[PrivacyEvent, ...], str], float]
-
-    @classmethod
-    def create(
-        cls,
+    def __init__(
+        self,
         path: Path,
-        *,
-        origin: str,
-        key: Ed25519PrivateKey,
-        site: str,
-        predecessor: Predecessor | None = None,
-        clock: Clock | None = None,
-        on_step: Step | None = None,
-        accountant: Accountant | None = None,
-    ) -> Self:
-        """Make a ledger; as ``Log.create``.
-
-        ``accountant`` composes events to epsilon at a delta: dp-accounting's by default.
-        """
-        self = super().create(
-            path,
-            origin=origin,
-            key=key,
-            site=site,
-            predecessor=predecessor,
-            clock=clock,
-            on_step=on_step,
-        )
-        return self._with(accountant)
-
-    @classmethod
-    def open(
-        cls,
-        path: Path,
-        key: Ed25519PrivateKey | None = None,
-        *,
-        clock: Clock | None = None,
-        on_step: Step | None = None,
-        accountant: Accountant | None = None,
-    ) -> Self:
-        """Open a ledger; as ``Log.open``."""
-        return super().open(path, key, clock=clock, on_step=on_step)._with(accountant)
-
-    def _with(self, accountant: Accountant | None) -> Self:
-        self._accountant = accountant or _dp_accounting
-        self._epsilons = {}
-        return self
+        connection: sqlite3.Connection,
+        key: Ed25519PrivateKey | None,
+        clock: Clock | None,
+        on_step: Step | None,
+    ) -> None:
+        super().__init__(path, connection, key, clock, on_step)
+        self.accountant: Accountant = _dp_accounting
+        """Composes events to epsilon at a delta."""
+        self._epsilons: dict[tuple[tuple[PrivacyEvent, ...], str], float] = {}
 
     def commitment(self, dataset: str) -> str | None:
         """Commitment of a registered data set, or nothing."""
@@ -283,7 +249,7 @@ class Ledger(Log):
             RefusedError: The request was charged for something else, and is burned.
             ConfigError: The data set is not registered, or the ledger cannot be written.
         """
-        self._accountant([], 0.5)  # loads the accountant before the lock is taken
+        self.accountant([], 0.5)  # loads the accountant before the lock is taken
         with self._writing() as state:
             dataset = self._dataset(request.dataset)
             fingerprint = request.fingerprint(dataset.commitment)
@@ -304,35 +270,7 @@ class Ledger(Log):
                     f"cap is {lineage.cap_epsilon} at delta {lineage.cap_delta} "
                     f"({before:.4g} is spent)"
                 )
-            anchor = self._anchor()
-            entry = entries.Charge(
-                head=self._head(entries.CHARGE),
-                request_id=request.request_id,
-                dataset=request.dataset,
-                commitment=dataset.commitment,
-                lineage=lineage.id,
-                fingerprint=fingerprint,
-                event=request.event,
-                epsilon=request.epsilon,
-                delta=request.delta,
-                guarantee=request.guarantee,
-                mechanism=request.mechanism,
-                implementation=request.implementation,
-                use=request.use,
-                state=BudgetState(
-                    cap_epsilon=lineage.cap_epsilon,
-                    cap_delta=lineage.cap_delta,
-                    refresh_rule=lineage.refresh_rule,
-                    charges_before=lineage.charges,
-                    mu_squared_before=str(lineage.mu_squared),
-                    mu_squared_after=str(lineage.mu_squared + int(request.event.mu_squared)),
-                    epsilon_before=rounded_up(before),
-                    epsilon_after=rounded_up(after),
-                    anchored_size=anchor.size if anchor else 0,
-                    anchored_root=anchor.root.hex() if anchor else "",
-                ),
-                assurance=request.assurance,
-            )
+            entry = self._charge_entry(request, dataset, lineage, (before, after))
             self._step("charge:begun")
             seq = self._append(entry)
             self._step("charge:inserted")
@@ -415,6 +353,44 @@ class Ledger(Log):
 
     # --- inside
 
+    def _charge_entry(
+        self,
+        request: ChargeRequest,
+        dataset: Dataset,
+        lineage: LineageState,
+        epsilons: tuple[float, float],
+    ) -> entries.Charge:
+        anchor = self._anchor()
+        before, after = map(rounded_up, epsilons)
+        return entries.Charge(
+            head=self._head(entries.CHARGE),
+            request_id=request.request_id,
+            dataset=request.dataset,
+            commitment=dataset.commitment,
+            lineage=lineage.id,
+            fingerprint=request.fingerprint(dataset.commitment),
+            event=request.event,
+            epsilon=request.epsilon,
+            delta=request.delta,
+            guarantee=request.guarantee,
+            mechanism=request.mechanism,
+            implementation=request.implementation,
+            use=request.use,
+            state=BudgetState(
+                cap_epsilon=lineage.cap_epsilon,
+                cap_delta=lineage.cap_delta,
+                refresh_rule=lineage.refresh_rule,
+                charges_before=lineage.charges,
+                mu_squared_before=str(lineage.mu_squared),
+                mu_squared_after=str(lineage.mu_squared + int(request.event.mu_squared)),
+                epsilon_before=before,
+                epsilon_after=after,
+                anchored_size=anchor.size if anchor else 0,
+                anchored_root=anchor.root.hex() if anchor else "",
+            ),
+            assurance=request.assurance,
+        )
+
     def _anchor(self) -> Checkpoint | None:
         row = self._db.execute(
             "select note from heads where cosigned & ? order by size desc limit 1",
@@ -435,7 +411,7 @@ class Ledger(Log):
         if key not in self._epsilons:
             while len(self._epsilons) >= _EPSILONS_KEPT:
                 self._epsilons.pop(next(iter(self._epsilons)))
-            self._epsilons[key] = self._accountant(events, float(delta))
+            self._epsilons[key] = self.accountant(events, float(delta))
         return self._epsilons[key]
 
     def _dataset(self, name: str) -> Dataset:

@@ -18,8 +18,9 @@ from wg_common.ledger import charging, entries, proof
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import note as notes
 from wg_common.ledger.entries import Charge, Entry, Release, Rotation
+from wg_common.ledger.price import check_mechanism, parse_sigma
 from wg_common.ledger.proof import Proof
-from wg_common.ledger.state import ROTATION_CONTEXT, check_mechanism, parse_sigma
+from wg_common.ledger.state import ROTATION_CONTEXT
 from wg_common.ledger.witness import WitnessRequest, requests_of
 from wg_common.wire import canonical, container, signing
 from wg_common.wire.protocol import STATISTICS_KIND, STATISTICS_LIMIT

@@ -190,19 +190,7 @@ def countersign(
         WitnessRefused: With the HTTP status to answer: 400, 403, 404, 409 or 422.
         WitnessFork: The refusal comes with evidence to keep.
     """
-    try:
-        asked = decode_request(request)
-    except DecodeError as error:
-        raise WitnessRefused(BAD_REQUEST, str(error)) from error
-    head = checkpoints.decode_text(asked.note.text)
-    if head.origin != origin:
-        raise WitnessRefused(NOT_FOUND, f"log {head.origin!r} is unknown, expected {origin!r}")
-    try:
-        notes.verify(asked.note, origin, log_key)
-    except VerificationError as error:
-        raise WitnessRefused(FORBIDDEN, str(error)) from error
-    if asked.old_size > head.size:
-        raise WitnessRefused(BAD_REQUEST, f"old size {asked.old_size} above new {head.size}")
+    asked, head = _read(request, origin, log_key)
     known = state.head if state else None
     size = known.size if known else 0
     if known and state and head.size == size and head.root != known.root:
@@ -227,6 +215,26 @@ def countersign(
     identifier = notes.key_id(origin, notes.ED25519, signing.public_bytes(log_key))
     own = Note(asked.note.text, tuple(notes.signatures_of(asked.note, origin, identifier)))
     return _signed(own, witness_name, witness_key, now)
+
+
+def _read(
+    request: bytes, origin: str, log_key: Ed25519PublicKey
+) -> tuple[WitnessRequest, Checkpoint]:
+    """A request, and the checkpoint that it is for, which the log has signed."""
+    try:
+        asked = decode_request(request)
+    except DecodeError as error:
+        raise WitnessRefused(BAD_REQUEST, str(error)) from error
+    head = checkpoints.decode_text(asked.note.text)
+    if head.origin != origin:
+        raise WitnessRefused(NOT_FOUND, f"log {head.origin!r} is unknown, expected {origin!r}")
+    try:
+        notes.verify(asked.note, origin, log_key)
+    except VerificationError as error:
+        raise WitnessRefused(FORBIDDEN, str(error)) from error
+    if asked.old_size > head.size:
+        raise WitnessRefused(BAD_REQUEST, f"old size {asked.old_size} above new {head.size}")
+    return asked, head
 
 
 def attest(

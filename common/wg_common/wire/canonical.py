@@ -12,7 +12,7 @@ Not guaranteed: that a record's values make sense; each record checks that in ``
 from __future__ import annotations
 
 import hashlib
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import rfc8785
@@ -22,6 +22,12 @@ from wg_common.errors import DecodeError
 
 T = TypeVar("T")
 
+INTEGER_LIMIT = 1 << 53
+"""Integers of a record are below this: a double holds them exactly (RFC 8785, section 3.2.2.3)."""
+Count = Annotated[int, msgspec.Meta(ge=0, lt=INTEGER_LIMIT)]
+"""A number of things, or an index."""
+Time = Annotated[int, msgspec.Meta(gt=-INTEGER_LIMIT, lt=INTEGER_LIMIT)]
+"""Unix time in seconds."""
 RECORD_LIMIT = 1 << 20
 """Largest record, in bytes, unless a caller names another limit."""
 

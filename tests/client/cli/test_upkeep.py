@@ -18,7 +18,7 @@ from wg_common.audit.installed import audit as installed
 from wg_common.audit.installed.audit import InstalledReport, Size
 from wg_common.audit.installed.plant import Check
 from wg_common.errors import EXIT_VERIFICATION, ConfigError, UsageError
-from wg_common.ledger import charging, entries
+from wg_common.ledger import charging, entries, statement
 from wg_common.ledger.store import Ledger
 from wg_common.privacy.calibration import EPSILON_LIMIT
 from wg_common.wire import signing
@@ -70,7 +70,7 @@ def test_a_charge_names_the_audit_of_the_code_that_makes_it(make_plant: MakePlan
         assert float(charge.assurance.empirical_lower_bound) == pytest.approx(
             found.kernel.clopper_pearson, rel=1e-5
         )
-        assert ledger.assurance("0" * 64) == entries.Assurance()  # other code was not audited
+        assert ledger.assurance("0" * 64) == statement.Assurance()  # other code was not audited
 
 
 def test_a_path_that_fails_without_noise_is_recorded_as_without_any_guarantee(

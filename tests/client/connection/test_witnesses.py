@@ -38,7 +38,7 @@ from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import merkle, proof
 from wg_common.ledger import note as notes
 from wg_common.ledger.store import Ledger
-from wg_common.ledger.witness import WitnessRefused, decode_request
+from wg_common.ledger.witness import WitnessRefused
 from wg_common.wire import canonical, signing, statistics_file
 from wg_server.fleet.endpoints import Witness
 from wg_server.site.home import ServerConfig, WitnessPolicy, parse_config
@@ -380,7 +380,7 @@ def test_a_witness_that_others_wrote_cosigns_again_and_again(foreign: Foreign) -
         key = signing.public_from_bytes(witness.public_key)
         assert checkpoints.verify_cosignature(note, witness.name, key) > 0
         assert ledger.newest_cosigned_by(witness.name)
-    post(ledger.witness_request(witness.name))  # the same once more
+    post(ledger.witness_request(witness.name).encode())  # the same once more
 
 
 def test_a_witness_that_others_wrote_says_what_it_saw_and_refuses_a_fork(
@@ -393,9 +393,9 @@ def test_a_witness_that_others_wrote_says_what_it_saw_and_refuses_a_fork(
     seen = ledger.size
     grow(ledger)
     with pytest.raises(WitnessRefused) as caught:
-        post(ledger.witness_request(witness.name, old_size=0))
+        post(ledger.witness_request(witness.name, old_size=0).encode())
     assert caught.value.size == seen
-    forged = decode_request(ledger.witness_request(witness.name))
+    forged = ledger.witness_request(witness.name)
     with pytest.raises(WitnessRefused, match="did not grow"):
         post(replace(forged, path=(bytes(32), *forged.path[1:])).encode())
     ledger.countersign(witness.name, post)
@@ -405,7 +405,7 @@ def test_a_witness_that_others_wrote_refuses_an_unknown_ledger(
     foreign: Foreign, world: World
 ) -> None:
     with world.ledger() as ledger, pytest.raises(WitnessRefused, match="not know this ledger"):
-        http_witness.ask(foreign.witness)(ledger.witness_request(NAME))
+        http_witness.ask(foreign.witness)(ledger.witness_request(NAME).encode())
 
 
 @contextmanager

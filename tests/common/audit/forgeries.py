@@ -742,7 +742,8 @@ def training(
     data = site.contribution(true)
     with mock.patch("wg_common.ledger.state.check_mechanism", lambda entry: None):
         site.create().close()
-        with Ledger.open(site.path, site.key, accountant=_free) as ledger:
+        with Ledger.open(site.path, site.key) as ledger:
+            ledger.accountant = _free
             seq = ledger.charge(change(true)).seq
             ledger.record_release(seq, data)
     path = site.folder / "t1.wgc"
@@ -785,7 +786,8 @@ def statistics_that_are_charged_as_training(t: Truth) -> Forgery:
     site.folder.mkdir()
     run = site.training("r1", "0.9")
     site.create().close()
-    with Ledger.open(site.path, site.key, accountant=_free) as ledger:
+    with Ledger.open(site.path, site.key) as ledger:
+        ledger.accountant = _free
         seq = ledger.charge(run).seq
         ledger.record_release(seq, site.payload(site.request("r1", "2.5")))
         data = statistics_file.encode_covered(covered(ledger, seq))

@@ -19,7 +19,7 @@ from wg_common.audit.rederive import Layout
 from wg_common.errors import DecodeError, VerificationError
 from wg_common.ledger import charging, entries
 from wg_common.ledger.charging import ChargeRequest
-from wg_common.ledger.entries import BlockShare
+from wg_common.ledger.statement import BlockShare
 from wg_common.ledger.store import Ledger
 from wg_common.privacy import events, mechanism
 from wg_common.privacy.schema import StatisticsSchema, default_schema

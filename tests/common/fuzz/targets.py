@@ -34,6 +34,7 @@ from wg_common.ledger import (
     merkle,
     note,
     proof,
+    sources,
     verify,
     witness,
 )
@@ -166,7 +167,7 @@ def _enrolment(data: bytes) -> Any:
 
 
 def _export(data: bytes) -> None:
-    source = history.open_source(_file("x.wgl", data))
+    source = sources.open_source(_file("x.wgl", data))
     try:
         history.read(source)
     finally:
@@ -174,7 +175,7 @@ def _export(data: bytes) -> None:
 
 
 def _ledger(data: bytes) -> None:
-    source = history.open_source(_file("ledger.sqlite", data))
+    source = sources.open_source(_file("ledger.sqlite", data))
     try:
         history.read(source)
     finally:

@@ -74,17 +74,17 @@ class Site:
             key=self.key,
             site="plant-a",
             clock=lambda: self.now,
-            accountant=closed_form,
             on_step=on_step,
         )
+        ledger.accountant = closed_form
         ledger.enrol_witness(WITNESS, signing.public_bytes(self.witness_key))
         self.register(ledger, "parts")
         return ledger
 
     def open(self, on_step: Callable[[str], None] | None = None) -> Ledger:
-        return Ledger.open(
-            self.path, self.key, clock=lambda: self.now, accountant=closed_form, on_step=on_step
-        )
+        ledger = Ledger.open(self.path, self.key, clock=lambda: self.now, on_step=on_step)
+        ledger.accountant = closed_form
+        return ledger
 
     def register(self, ledger: Ledger, name: str, data: bytes = b"data", lineage: str = "") -> int:
         return ledger.register_dataset(

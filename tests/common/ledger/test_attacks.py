@@ -14,7 +14,7 @@ import pytest
 from wg_common.audit import verification
 from wg_common.errors import ConfigError, VerificationError, WgError
 from wg_common.ledger import checkpoint as checkpoints
-from wg_common.ledger import entries, history, merkle
+from wg_common.ledger import entries, history, merkle, sources
 from wg_common.ledger.anchors import Anchors, KnownWitness
 from wg_common.ledger.store import Ledger
 
@@ -227,7 +227,7 @@ def test_a_clock_that_jumps_changes_nothing(site: Site, jump: int) -> None:
 
 def test_a_charge_that_states_less_than_it_spends_is_found(site: Site, ledger: Ledger) -> None:
     """An insider with the signing key and a patched accountant."""
-    ledger._accountant = lambda events, delta: 0.1 * len(events)
+    ledger.accountant = lambda events, delta: 0.1 * len(events)
     ledger.charge(site.request("r1", "2"))
     ledger.close()
     with pytest.raises(VerificationError, match=r"entry 3: states epsilon 0\.1"):
@@ -235,7 +235,7 @@ def test_a_charge_that_states_less_than_it_spends_is_found(site: Site, ledger: L
 
 
 def test_a_charge_over_the_cap_is_found(site: Site, ledger: Ledger) -> None:
-    ledger._accountant = lambda events, delta: 0.1 * len(events)
+    ledger.accountant = lambda events, delta: 0.1 * len(events)
     for number in range(6):
         ledger.charge(site.request(f"r{number}", str(2 + number / 10)))
     ledger.close()
@@ -263,7 +263,7 @@ def test_a_corrupted_page_is_an_error_or_harmless(site: Site) -> None:
             try:
                 with site.open() as ledger:
                     assert ledger.spent("parts") == expected
-                history.read(history.open_source(site.path))
+                history.read(sources.open_source(site.path))
             except WgError:
                 found += 1
     assert found > 0

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 
 from wg_common.errors import ConfigError
-from wg_common.ledger import charging, entries
+from wg_common.ledger import charging, statement
 from wg_common.ledger.charging import ChargeRequest, DpSgdMechanism
 from wg_common.privacy import events
 from wg_common.privacy.mechanism import sigma_for
@@ -70,5 +70,5 @@ def test_a_charge_names_the_unit_that_its_rule_protects(kind: Kind) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_charge_says_where_its_randomness_comes_from(kind: Kind) -> None:
     found = _request(kind, "record").implementation
-    assert isinstance(found, entries.Implementation)
+    assert isinstance(found, statement.Implementation)
     assert "user space" in found.randomness and "seeded by the operating system" in found.randomness

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wg_common.errors import DecodeError
-from wg_common.ledger import entries
+from wg_common.ledger import entries, statement
 from wg_common.ledger.commitment import commit
 from wg_common.privacy.events import STEPS_LIMIT, PrivacyEvent
 
@@ -211,7 +211,7 @@ def test_what_is_no_entry_is_refused(bad: bytes) -> None:
 )
 def test_what_is_no_cap_is_refused(cap: tuple[str, str]) -> None:
     with pytest.raises(DecodeError):
-        entries.check_cap(*cap)
+        statement.check_cap(*cap)
 
 
 def test_commitments_depend_on_secret_content_and_framing() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from wg_common.audit import verification
 from wg_common.errors import ConfigError, DecodeError, VerificationError
-from wg_common.ledger import export, history
+from wg_common.ledger import export, history, sources
 from wg_common.ledger.store import Ledger
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def exported(site: Site, ledger: Ledger) -> Path:
 
 
 def read(path: Path) -> history.History:
-    source = history.open_source(path)
+    source = sources.open_source(path)
     try:
         return history.read(source)
     finally:

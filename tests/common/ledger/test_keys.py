@@ -11,7 +11,7 @@ import pytest
 
 from wg_common.errors import BudgetExceeded, ConfigError, VerificationError
 from wg_common.ledger import checkpoint as checkpoints
-from wg_common.ledger import entries, history, recovery
+from wg_common.ledger import entries, history, recovery, sources
 from wg_common.ledger import note as notes
 from wg_common.ledger.history import History
 from wg_common.ledger.state import ROTATION_CONTEXT
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def read(path: Path) -> History:
-    source = history.open_source(path)
+    source = sources.open_source(path)
     try:
         return history.read(source)
     finally:

@@ -13,7 +13,8 @@ from wg_common.errors import BudgetExceeded, ConfigError, VerificationError
 from wg_common.ledger import entries, recovery
 from wg_common.ledger.commitment import commit
 from wg_common.ledger.entries import InheritedSpend
-from wg_common.ledger.state import LedgerState, LineageState
+from wg_common.ledger.lineage import LineageState
+from wg_common.ledger.state import LedgerState
 from wg_common.ledger.store import DatasetRecord, Ledger
 
 if TYPE_CHECKING:

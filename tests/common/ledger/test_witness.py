@@ -196,7 +196,7 @@ def test_a_checkpoint_that_is_cosigned_again_and_again_keeps_the_newest_line(
 def test_a_lost_answer_is_made_up_for(site: Site, ledger: Ledger) -> None:
     site.cosign(ledger)
     site.release(ledger)
-    site.call(ledger.witness_request(NAME))  # cosigned, but the answer never arrived
+    site.call(ledger.witness_request(NAME).encode())  # cosigned, but the answer never arrived
     site.release(ledger, "r2", "0.5")
     site.cosign(ledger)
     assert site.memory is not None and site.memory.head.size == ledger.size
@@ -263,7 +263,7 @@ def test_a_cosignature_of_another_log_or_root_is_refused(site: Site, ledger: Led
 
 
 def test_a_cosignature_that_arrives_late_is_kept(site: Site, ledger: Ledger) -> None:
-    body = ledger.witness_request(NAME)
+    body = ledger.witness_request(NAME).encode()
     line = site.call(body)
     site.release(ledger)
     note = witness.decode_request(body).note

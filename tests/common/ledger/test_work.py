@@ -12,7 +12,8 @@ import pytest
 from tests.common.ledger.conftest import Site
 
 from wg_common.errors import DecodeError, PolicyRefused, VerificationError, WgError
-from wg_common.ledger import entries, state
+from wg_common.ledger import entries, state, statement
+from wg_common.ledger.lineage import LineageState
 from wg_common.ledger.store import Ledger
 from wg_common.privacy import accounting, events, independent
 from wg_common.privacy.events import PrivacyEvent, dp_sgd_event
@@ -58,9 +59,9 @@ def test_every_number_of_a_charge_is_bounded_where_it_is_decoded(charge: bytes, 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_cap_is_bounded(text: str) -> None:
     with pytest.raises(DecodeError):
-        entries.check_cap(text, "1e-5")
+        statement.check_cap(text, "1e-5")
     with pytest.raises(DecodeError):
-        entries.check_cap("1", text)
+        statement.check_cap("1", text)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def runs(count: int, steps: int = 1) -> list[PrivacyEvent]:
 
 
 def test_a_lineage_holds_as_many_kinds_of_runs_as_can_be_composed() -> None:
-    lineage = state.LineageState("l", "3", "1e-5")
+    lineage = LineageState("l", "3", "1e-5")
     for event in runs(events.RUNS_LIMIT):
         lineage.add(event)
     with pytest.raises(VerificationError, match="at most"):
@@ -98,7 +99,7 @@ def test_a_lineage_holds_as_many_kinds_of_runs_as_can_be_composed() -> None:
 
 
 def test_a_lineage_holds_as_many_steps_as_can_be_composed() -> None:
-    lineage = state.LineageState("l", "3", "1e-5")
+    lineage = LineageState("l", "3", "1e-5")
     lineage.add(dp_sgd_event(0.01, 1, events.STEPS_LIMIT))
     with pytest.raises(VerificationError, match="at most"):
         lineage.add(dp_sgd_event(0.01, 1, 1))

@@ -83,7 +83,7 @@ def test_a_rolled_back_ledger_is_refused(
     witness: Witness, ledger: Ledger, site: Site, store: Store
 ) -> None:
     grow(ledger, "d0")
-    old = ledger.witness_request(witness.name)
+    old = ledger.witness_request(witness.name).encode()
     grow(ledger, "d1")
     ledger.countersign(witness.name, lambda body: witness.countersign(site, body))
     before = store.witnessed(ORIGIN)
@@ -112,7 +112,7 @@ def test_a_forked_ledger_is_refused_and_the_evidence_kept(
                 opened.countersign(witness.name, lambda body: witness.countersign(site, body))
             else:
                 with pytest.raises(WitnessFork):
-                    witness.countersign(site, opened.witness_request(witness.name))
+                    witness.countersign(site, opened.witness_request(witness.name).encode())
     ((origin, _, earlier, later),) = store.evidence()
     assert origin == ORIGIN and earlier != later
 
@@ -125,7 +125,7 @@ def test_another_sites_ledger_is_not_cosigned(
     )
     foreign.enrol_witness(witness.name, signing.public_bytes(witness.public_key))
     with pytest.raises(WitnessRefused) as info:
-        witness.countersign(site, foreign.witness_request(witness.name))
+        witness.countersign(site, foreign.witness_request(witness.name).encode())
     assert info.value.status == 404
     foreign.close()
 
