@@ -36,7 +36,8 @@ from wg_server.fleet.enrolment import make_token
 from wg_server.operation.rotation import rotate_keys
 from wg_server.site.home import ServerHome
 from wg_server.store.queue import Campaign
-from wg_server.store.sites import Site, Store
+from wg_server.store.site import Site
+from wg_server.store.sites import Store
 
 
 def run(group: Any, *words: object) -> Any:

@@ -23,7 +23,8 @@ from wg_server.fleet.enrolment import witness_name
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
 from wg_server.store import succession
-from wg_server.store.sites import Site, Store
+from wg_server.store.site import Site
+from wg_server.store.sites import Store
 from wg_server.store.succession import SeenLog
 from wg_server.zoo import contributions
 

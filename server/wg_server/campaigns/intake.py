@@ -28,7 +28,9 @@ from wg_server.campaigns import plausibility
 from wg_server.fleet.endpoints import Witness
 from wg_server.site.home import WitnessPolicy
 from wg_server.store import quarantine
-from wg_server.store.sites import Site, Store, StoredRelease
+from wg_server.store.releases import StoredRelease
+from wg_server.store.site import Site
+from wg_server.store.sites import Store
 
 log = logging.getLogger(__name__)
 

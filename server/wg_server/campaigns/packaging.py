@@ -6,18 +6,22 @@ first package is made, so that serving starts fast.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import secrets
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from wg_common.errors import ConfigError
-from wg_common.wire import signing, weights_package
+from wg_common.wire import canonical, signing, weights_package
 from wg_common.wire.weights_package import Candidate, WeightsManifest
 from wg_server.campaigns.intake import Release
 from wg_server.generator.evaluation import gate
 from wg_server.site.home import ServerHome
+
+if TYPE_CHECKING:
+    from wg_server.generator.heads.generate import Generated
 
 log = logging.getLogger(__name__)
 
@@ -47,49 +51,25 @@ def make_package(
         PolicyRefused: Its model card fails, and it is not accepted by name.
         VerificationError: The model card is another generator's.
     """
-    from wg_common.nets import registry
-    from wg_server.generator.heads import generate as generation  # torch is slow to import
-    from wg_server.generator.networks import generate as networks
-
     config = home.config()
     wanted = architecture or config.architecture
     gate.check(home, accept=accept_generator, architecture=wanted)
-    heads = generation.load_generator(home.generator)
-    labels = own.manifest.schema.labels
-    releases = [
-        generation.SiteRelease(release.manifest.site, release.statistics) for release in memory
-    ]
-    seed, samples = int(request_id[:8], 16), config.samples
-    if gate.is_whole(wanted):
-        generator = networks.load_networks(home.networks, heads)
-        generated = networks.generate_networks(
-            generator, wanted, own.statistics, releases, labels, samples=samples, seed=seed
-        )
-        made_by, plan = generator.id, registry.known(wanted).widest(generator.parts.weight_plan)
-    else:
-        if wanted not in ("", heads.parts.architecture):
-            raise ConfigError(
-                f"architecture {wanted}: the home's generator makes {heads.parts.architecture}"
-            )
-        generated = generation.generate(
-            heads, own.statistics, releases, labels, samples=samples, seed=seed
-        )
-        made_by, plan, wanted = heads.id, registry.HEAD_PLAN, heads.parts.architecture
-    for alarm in generated.report.alarms:
+    made = _generate(home, own, memory, wanted, seed=int(request_id[:8], 16))
+    for alarm in made.generated.report.alarms:
         log.warning("package for %s: %s", own.manifest.site, alarm)
     tensors = weights_package.pack_tensors(
-        {candidate.name: candidate.tensors for candidate in generated.candidates}
+        {candidate.name: candidate.tensors for candidate in made.generated.candidates}
     )
     now = int(time.time())
     manifest = WeightsManifest(
         package_id=secrets.token_hex(16),
         request_id=request_id,
         site=own.manifest.site,
-        architecture=wanted,
-        plan=plan,
+        architecture=made.architecture,
+        plan=made.plan,
         encoder=own.manifest.schema.encoder,
-        generator=made_by,
-        labels=labels,
+        generator=made.generator,
+        labels=own.manifest.schema.labels,
         own_release=own.manifest.release_id,
         memory_releases=tuple(release.manifest.release_id for release in memory),
         candidates=tuple(
@@ -98,10 +78,49 @@ def make_package(
                 source=candidate.source,
                 nearest_zoo_distance=str(candidate.nearest_zoo_distance),
             )
-            for candidate in generated.candidates
+            for candidate in made.generated.candidates
         ),
-        tensors_sha256=hashlib.sha256(tensors).hexdigest(),
+        tensors_sha256=canonical.sha256_hex(tensors),
         created=now,
         expires=now + config.package_days * 86400,
     )
     return weights_package.encode(manifest, tensors, signing.load(home.signing_key))
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What was generated, by which generator (SHA-256, hex), of which architecture and plan."""
+
+    generated: Generated
+    generator: str
+    architecture: str
+    plan: str
+
+
+def _generate(
+    home: ServerHome, own: Release, memory: Sequence[Release], wanted: str, *, seed: int
+) -> _Made:
+    from wg_common.nets import registry
+    from wg_server.generator.heads import generate as generation  # torch is slow to import
+    from wg_server.generator.networks import generate as networks
+
+    heads = generation.load_generator(home.generator)
+    labels, samples = own.manifest.schema.labels, home.config().samples
+    releases = [
+        generation.SiteRelease(release.manifest.site, release.statistics) for release in memory
+    ]
+    if gate.is_whole(wanted):
+        generator = networks.load_networks(home.networks, heads)
+        generated = networks.generate_networks(
+            generator, wanted, own.statistics, releases, labels, samples=samples, seed=seed
+        )
+        plan = registry.known(wanted).widest(generator.parts.weight_plan)
+        return _Made(generated, generator.id, wanted, plan)
+    if wanted not in ("", heads.parts.architecture):
+        raise ConfigError(
+            f"architecture {wanted}: the home's generator makes {heads.parts.architecture}"
+        )
+    generated = generation.generate(
+        heads, own.statistics, releases, labels, samples=samples, seed=seed
+    )
+    return _Made(generated, heads.id, heads.parts.architecture, registry.HEAD_PLAN)

@@ -40,7 +40,8 @@ from wg_server.fleet.endpoints import Witness
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.store.database import Holder
 from wg_server.store.queue import Campaign, CampaignQueue, Task
-from wg_server.store.sites import Site, Store
+from wg_server.store.site import Site
+from wg_server.store.sites import Store
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from wg_server.cli.options import home_option, when
 from wg_server.site.home import ServerHome
 
 if TYPE_CHECKING:
-    from wg_server.store.sites import Standing
+    from wg_server.store.releases import Standing
 
 
 @click.group()

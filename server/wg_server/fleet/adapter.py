@@ -71,7 +71,7 @@ from wg_common.errors import DecodeError, InternalError
 from wg_common.wire import fleet, protocol
 from wg_common.wire.fleet import Envelope
 from wg_server.fleet.guards import SITE_STATE
-from wg_server.store.sites import Site
+from wg_server.store.site import Site
 
 log = logging.getLogger(__name__)
 

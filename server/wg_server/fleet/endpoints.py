@@ -31,7 +31,8 @@ from wg_common.wire.protocol import KeyRotation
 from wg_server.fleet.enrolment import Enrolment, witness_name
 from wg_server.fleet.guards import SITE_STATE
 from wg_server.site.home import ServerHome, WitnessPolicy
-from wg_server.store.sites import Site, Store
+from wg_server.store.site import Site
+from wg_server.store.sites import Store
 
 log = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ import secrets
 import time
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
@@ -23,6 +24,7 @@ from starlette.routing import Route
 from wg_common import typed
 from wg_common.errors import DecodeError, RefusedError
 from wg_common.ledger import witness
+from wg_common.ledger.note import Note
 from wg_common.ledger.witness import WitnessFork, WitnessRefused, WitnessRequest, WitnessState
 from wg_common.wire import canonical, protocol, signing
 from wg_common.wire.protocol import EnrolmentReply, EnrolmentRequest, JoinToken
@@ -31,7 +33,8 @@ from wg_server.fleet.tries import Tries, network_of
 from wg_server.site import pki
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.store import succession
-from wg_server.store.sites import Site, Store, hash_secret
+from wg_server.store.site import Site
+from wg_server.store.sites import Store, hash_secret
 from wg_server.store.succession import Beginning
 
 log = logging.getLogger(__name__)
@@ -97,59 +100,45 @@ class Enrolment:
             except ValueError as error:
                 raise DecodeError(f"enrolment request: {field}: not hex") from error
         genesis, predecessor, first = succession.read_first_entry(request)
+        now = time.time()
+        first_cosignature = _FirstCosignature(
+            request,
+            first,
+            name=witness_name(self._config),
+            key=signing.load(self._home.witness_key),
+            now=int(now),
+        )
 
         def issue() -> tuple[str, float, str]:
             certificate = pki.issue_client(self._home, request.site, request.csr_pem, self._life)
             expires = certificate.not_valid_after_utc.timestamp()
             return pki.fingerprint(certificate), expires, pki.to_pem(certificate)
 
-        witness_key = signing.load(self._home.witness_key)
-        lines: list[bytes] = []
-
-        def cosign(known: bytes | None) -> tuple[bytes, int, None]:
-            state = None if known is None else WitnessState(known)
-            size = state.head.size if state else 0
-            if state and size > 1:
-                return state.checkpoint, size, None
-            signed = witness.countersign(
-                state,
-                WitnessRequest(old_size=size, path=(), note=first).encode(),
-                origin=request.ledger_origin,
-                log_key=signing.public_from_bytes(bytes.fromhex(request.ledger_key)),
-                witness_name=witness_name(self._config),
-                witness_key=witness_key,
-                now=int(now),
-            )
-            lines.append(signed.line)
-            return signed.state.checkpoint, signed.state.head.size, None
-
-        now = time.time()
+        beginning = Beginning(
+            genesis=genesis, predecessor=predecessor, cosign=first_cosignature.cosign
+        )
         try:
-            certificate_pem = self._store.enrol(
-                request,
-                node_key,
-                now,
-                issue,
-                Beginning(genesis=genesis, predecessor=predecessor, cosign=cosign),
-            )
+            certificate_pem = self._store.enrol(request, node_key, now, issue, beginning)
         except WitnessRefused as error:
             if isinstance(error, WitnessFork):
                 found = error.evidence
                 self._store.keep_evidence(request.ledger_origin, found.earlier, found.later, now)
             raise RefusedError(f"enrolment: ledger: {error}") from error
         log.info("enrolled %s", request.site)
+        return self._reply(certificate_pem, first_cosignature)
+
+    def _reply(self, certificate_pem: str, first: _FirstCosignature) -> EnrolmentReply:
         server_key = signing.public_bytes(signing.load(self._home.signing_key))
-        encoder = self._home.read_encoder()
         return EnrolmentReply(
             certificate_pem=certificate_pem,
             ca_pem=pki.to_pem(pki.load_certificate(self._home.ca_cert)),
             fleet_url=self._config.fleet_url,
             server_name=self._config.name,
             server_key=server_key.hex(),
-            witness_name=witness_name(self._config),
-            witness_key=signing.public_bytes(witness_key).hex(),
-            encoder=base64.b64encode(encoder).decode("ascii"),
-            cosignature=b"".join(lines).decode(),
+            witness_name=first.name,
+            witness_key=signing.public_bytes(first.key).hex(),
+            encoder=base64.b64encode(self._home.read_encoder()).decode("ascii"),
+            cosignature=first.line.decode(),
         )
 
     def renew(self, site: Site, csr_pem: str) -> str:
@@ -195,6 +184,44 @@ class Enrolment:
             ],
             middleware=[Middleware(BodyLimit, limit=protocol.ENROLMENT_LIMIT, seconds=20.0)],
         )
+
+
+class _FirstCosignature:
+    """Cosigns the first checkpoint of a ledger, unless a larger one was cosigned already."""
+
+    def __init__(
+        self,
+        request: EnrolmentRequest,
+        first: Note,
+        *,
+        name: str,
+        key: Ed25519PrivateKey,
+        now: int,
+    ) -> None:
+        self._request = request
+        self._first = first
+        self._now = now
+        self.name = name
+        self.key = key
+        self.line = b""
+
+    def cosign(self, known: bytes | None) -> tuple[bytes, int, None]:
+        """As ``Beginning.cosign``."""
+        state = None if known is None else WitnessState(known)
+        size = state.head.size if state else 0
+        if state and size > 1:
+            return state.checkpoint, size, None
+        signed = witness.countersign(
+            state,
+            WitnessRequest(old_size=size, path=(), note=self._first).encode(),
+            origin=self._request.ledger_origin,
+            log_key=signing.public_from_bytes(bytes.fromhex(self._request.ledger_key)),
+            witness_name=self.name,
+            witness_key=self.key,
+            now=self._now,
+        )
+        self.line = signed.line
+        return signed.state.checkpoint, signed.state.head.size, None
 
 
 class _Secret(msgspec.Struct):

@@ -19,7 +19,8 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wg_common import logs
-from wg_server.store.sites import Site, Store
+from wg_server.store.site import Site
+from wg_server.store.sites import Store
 
 log = logging.getLogger(__name__)
 

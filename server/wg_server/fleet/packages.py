@@ -21,7 +21,7 @@ from wg_common.wire import fleet, protocol
 from wg_server.fleet.guards import SITE_STATE
 from wg_server.site.home import ServerHome
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import Site
+from wg_server.store.site import Site
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from wg_common.errors import ConfigError, WgError
 from wg_server.store import database, schema
-from wg_server.store.sites import Standing, Store, StoredRelease
+from wg_server.store.releases import Standing, StoredRelease
+from wg_server.store.sites import Store
 
 log = logging.getLogger(__name__)
 

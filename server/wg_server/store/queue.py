@@ -21,7 +21,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from wg_common.errors import ConfigError
 from wg_server.store import database, schema
-from wg_server.store.sites import StoredRelease, put_release
+from wg_server.store.releases import StoredRelease, put_release
 
 CampaignState = Literal["queued", "running", "cancelling", "cancelled", "done", "partial", "failed"]
 TaskState = Literal[
@@ -156,23 +156,9 @@ class CampaignQueue:
                     reason="",
                 )
             )
-            for site in sites:
-                connection.execute(
-                    schema.task.insert().values(
-                        campaign=campaign_id,
-                        site=site,
-                        query_id=secrets.token_hex(16),
-                        delivery_id=secrets.token_hex(16),
-                        state="waiting",
-                        code="",
-                        release_id="",
-                        package_sha256="",
-                        messages=0,
-                        bytes_received=0,
-                        bytes_sent=0,
-                        updated=now,
-                    )
-                )
+            connection.execute(
+                schema.task.insert(), [_waiting(campaign_id, site, now) for site in sites]
+            )
             return _load(connection, campaign_id)
 
     def show(self, campaign_id: str) -> Campaign:
@@ -329,6 +315,24 @@ class CampaignQueue:
                     **values,
                 )
             )
+
+
+def _waiting(campaign_id: str, site: str, now: float) -> dict[str, object]:
+    """The row of a task whose site was not asked yet."""
+    return {
+        "campaign": campaign_id,
+        "site": site,
+        "query_id": secrets.token_hex(16),
+        "delivery_id": secrets.token_hex(16),
+        "state": "waiting",
+        "code": "",
+        "release_id": "",
+        "package_sha256": "",
+        "messages": 0,
+        "bytes_received": 0,
+        "bytes_sent": 0,
+        "updated": now,
+    }
 
 
 def _finish(connection: Connection, campaign_id: str, state: str, reason: str, now: float) -> None:

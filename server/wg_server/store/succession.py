@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from wg_common.errors import DecodeError, VerificationError
 from wg_common.ledger import checkpoint as checkpoints
@@ -30,9 +29,7 @@ from wg_common.ledger.note import Note
 from wg_common.ledger.state import LedgerState
 from wg_common.wire import protocol, signing
 from wg_common.wire.protocol import EnrolmentRequest
-
-if TYPE_CHECKING:
-    from wg_server.store.sites import Site
+from wg_server.store.site import Site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,8 @@ from wg_server.campaigns import auditors
 from wg_server.fleet import endpoints
 from wg_server.site.home import ServerHome
 from wg_server.store import schema
-from wg_server.store.sites import Store, StoredRelease
+from wg_server.store.releases import StoredRelease
+from wg_server.store.sites import Store
 
 SITE = "plant-a"
 

@@ -22,7 +22,9 @@ from wg_server.fleet.adapter import FleetRun, Reply
 from wg_server.site.home import ServerHome
 from wg_server.store import schema
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import Site, Store, StoredRelease
+from wg_server.store.releases import StoredRelease
+from wg_server.store.site import Site
+from wg_server.store.sites import Store
 
 SITES = ("plant-a", "plant-b", "plant-c")
 HOSTILE = "plant-b"

@@ -18,7 +18,8 @@ from wg_server.fleet.guards import (
     Identify,
     RateLimit,
 )
-from wg_server.store.sites import Site, Store
+from wg_server.store.site import Site
+from wg_server.store.sites import Store
 
 Headers = Iterable[tuple[bytes, bytes]]
 

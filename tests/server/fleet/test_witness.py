@@ -15,7 +15,9 @@ from wg_common.wire import signing
 from wg_common.wire.protocol import EnrolmentRequest
 from wg_server.fleet.endpoints import Witness
 from wg_server.site.home import ServerHome
-from wg_server.store.sites import EVIDENCE_LIMIT, Site, Store
+from wg_server.store.ledgers import EVIDENCE_LIMIT
+from wg_server.store.site import Site
+from wg_server.store.sites import Store
 
 ORIGIN = "weightgate/plant-a/0123456789abcdef"
 

@@ -20,7 +20,8 @@ from wg_server.console.admin import render_metrics
 from wg_server.site.home import ServerHome
 from wg_server.store import database, quarantine, schema
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import Store, StoredRelease
+from wg_server.store.releases import StoredRelease
+from wg_server.store.sites import Store
 
 REASONS = "class 'dent': its sum is 4e+09 times as long\nthe sum over all records"
 

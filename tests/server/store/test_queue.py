@@ -8,7 +8,8 @@ import sqlalchemy as sa
 from wg_common.errors import ConfigError
 from wg_server.store import schema
 from wg_server.store.queue import Campaign, CampaignQueue
-from wg_server.store.sites import Store, StoredRelease
+from wg_server.store.releases import StoredRelease
+from wg_server.store.sites import Store
 
 
 @pytest.fixture

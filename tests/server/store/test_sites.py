@@ -12,7 +12,8 @@ from tests.server.enrolling import UNSEEN
 from wg_common.errors import ConfigError, RefusedError, VerificationError
 from wg_common.wire.protocol import EnrolmentRequest
 from wg_server.store.database import open_engine
-from wg_server.store.sites import Store, StoredRelease
+from wg_server.store.releases import StoredRelease
+from wg_server.store.sites import Store
 
 NOW = 1000.0
 

@@ -1,0 +1,191 @@
+"""Ledgers of plants: which the server saw, how far it cosigned each, and evidence of forks.
+
+A decision ("does this checkpoint extend the last?") is taken and recorded in one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from wg_common.errors import RefusedError
+from wg_common.wire.protocol import EnrolmentRequest
+from wg_server.store import database, schema
+from wg_server.store.site import Site, find_site
+from wg_server.store.succession import Beginning, SeenLog
+
+T = TypeVar("T")
+
+EVIDENCE_LIMIT = 16
+"""Most pairs of contradicting checkpoints that are kept of one log."""
+
+
+class LedgerTable:
+    """Ledgers of sites in the store."""
+
+    engine: Engine
+
+    def witness(
+        self, site: Site, now: float, decide: Callable[[bytes | None], tuple[bytes, int, T]]
+    ) -> T:
+        """Let ``decide`` see the last checkpoint of a site's ledger, and store the new one.
+
+        Args:
+            site: The site.
+            now: Unix time.
+            decide: Takes the remembered checkpoint, returns the new one, its size and a result;
+                what it raises leaves the memory as it was.
+        """
+        with self.engine.begin() as connection:
+            find_site(connection, site.name, lock=True)  # there may be no checkpoint to lock yet
+            return cosign(connection, site, now, decide)
+
+    def rotate_ledger_key(
+        self,
+        site: Site,
+        new_key: str,
+        now: float,
+        decide: Callable[[str, bytes | None], tuple[bytes, int, T]],
+    ) -> T:
+        """Let ``decide`` see a site's ledger key and checkpoint, and store the new ones.
+
+        Args:
+            site: The site.
+            new_key: The new ledger key, hex.
+            now: Unix time.
+            decide: As for ``witness``, with the ledger key that is known before the checkpoint.
+
+        Raises:
+            RefusedError: Another site uses the key, or the site is not enrolled any more.
+        """
+        table = schema.site
+        with self.engine.begin() as connection:
+            database.lock_table(connection, table)
+            known = find_site(connection, site.name, lock=True)
+            taken = connection.execute(
+                sa.select(table.c.name).where(
+                    table.c.name != site.name, table.c.ledger_key == new_key
+                )
+            ).first()
+            if known is None or known.state != "enrolled" or taken is not None:
+                raise RefusedError("rotation: not enrolled, or another site uses this key")
+            result = cosign(connection, known, now, partial(decide, known.ledger_key))
+            connection.execute(
+                table.update().where(table.c.name == site.name).values(ledger_key=new_key)
+            )
+            connection.execute(
+                schema.log.update()
+                .where(schema.log.c.origin == known.ledger_origin)
+                .values(key=new_key)
+            )
+            return result
+
+    def logs(self) -> dict[str, list[SeenLog]]:
+        """Every ledger that a site enrolled with, by site, oldest first."""
+        logs, witness = schema.log, schema.witness
+        query = (
+            sa.select(logs, witness.c.checkpoint)
+            .outerjoin(witness, witness.c.origin == logs.c.origin)
+            .order_by(logs.c.site, logs.c.first_seen, logs.c.origin)
+        )
+        found: dict[str, list[SeenLog]] = {}
+        with database.reading(self.engine) as connection:
+            for row in connection.execute(query):
+                found.setdefault(row.site, []).append(SeenLog(**row._mapping))
+        return found
+
+    def witnessed(self, origin: str) -> bytes | None:
+        """The last checkpoint cosigned for a ledger."""
+        with database.reading(self.engine) as connection:
+            row = connection.execute(
+                sa.select(schema.witness.c.checkpoint).where(schema.witness.c.origin == origin)
+            ).first()
+        return None if row is None else bytes(row.checkpoint)
+
+    def keep_evidence(self, origin: str, earlier: bytes, later: bytes, now: float) -> None:
+        """Keep two signed checkpoints that contradict each other, if they are news.
+
+        One pair proves a fork. A site that goes on forking adds nothing: of one log at most
+        ``EVIDENCE_LIMIT`` pairs are kept, the first ones.
+        """
+        table = schema.evidence
+        with self.engine.begin() as connection:
+            database.lock_table(connection, table)
+            kept = connection.execute(
+                sa.select(table.c.earlier, table.c.later).where(table.c.origin == origin)
+            ).all()
+            pairs = {(bytes(row.earlier), bytes(row.later)) for row in kept}
+            if len(kept) >= EVIDENCE_LIMIT or (earlier, later) in pairs:
+                return
+            connection.execute(
+                table.insert().values(origin=origin, received=now, earlier=earlier, later=later)
+            )
+
+    def evidence(self) -> list[tuple[str, float, bytes, bytes]]:
+        """All evidence of forks: origin, time, earlier and later checkpoint."""
+        with database.reading(self.engine) as connection:
+            rows = connection.execute(sa.select(schema.evidence).order_by(schema.evidence.c.id))
+            return [(row.origin, row.received, row.earlier, row.later) for row in rows]
+
+    def forks(self) -> int:
+        """How many pieces of evidence of forks there are."""
+        with database.reading(self.engine) as connection:
+            count = sa.select(sa.func.count()).select_from(schema.evidence)
+            return int(connection.execute(count).scalar_one())
+
+
+def begin_log(
+    connection: Connection, request: EnrolmentRequest, beginning: Beginning, now: float
+) -> None:
+    """Remember the ledger that a site enrols with, unless it contradicts what is known of it."""
+    table = schema.log
+    origin = request.ledger_origin
+    known = connection.execute(sa.select(table).where(table.c.origin == origin)).first()
+    named = beginning.predecessor
+    values = {
+        "genesis": beginning.genesis,
+        "predecessor": named.origin if named else "",
+        "predecessor_checkpoint": named.checkpoint if named else "",
+    }
+    if known is None:
+        values |= {"site": request.site, "key": request.ledger_key}
+        connection.execute(table.insert().values(origin=origin, first_seen=now, **values))
+        return
+    if known.site != request.site:
+        raise RefusedError("enrolment: another site uses this ledger")
+    if known.key and known.key != request.ledger_key:
+        raise RefusedError(
+            "enrolment: this ledger is known with another key: finish 'wg-client rotate-key' first,"
+            " or give the ledger up with 'wg-client compromise'"
+        )
+    if known.genesis and known.genesis != beginning.genesis:
+        raise RefusedError("enrolment: this ledger is known with another beginning")
+    connection.execute(
+        table.update().where(table.c.origin == origin).values(key=request.ledger_key, **values)
+    )
+
+
+def cosign(
+    connection: Connection,
+    site: Site,
+    now: float,
+    decide: Callable[[bytes | None], tuple[bytes, int, T]],
+) -> T:
+    """Let ``decide`` see the last checkpoint, and store the new one; within a transaction."""
+    table = schema.witness
+    row = connection.execute(sa.select(table).where(table.c.origin == site.ledger_origin)).first()
+    checkpoint, size, result = decide(None if row is None else row.checkpoint)
+    values = {"checkpoint": checkpoint, "size": size, "updated": now}
+    if row is None:
+        connection.execute(
+            table.insert().values(origin=site.ledger_origin, site=site.name, **values)
+        )
+    else:
+        connection.execute(
+            table.update().where(table.c.origin == site.ledger_origin).values(**values)
+        )
+    return result

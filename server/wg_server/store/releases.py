@@ -1,0 +1,134 @@
+"""Releases that plants sent: kept as they came, each with the standing that it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Literal, cast
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from wg_common.errors import ConfigError, VerificationError
+from wg_server.store import database, schema
+
+Standing = Literal["untested", "plausible", "quarantined", "accepted", "rejected"]
+"""Of a release: ``plausible`` and ``accepted`` (by the operator) ones are used."""
+USED = ("plausible", "accepted")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRelease:
+    """One verified release; ``data`` is the covered ``.wgs`` file as it came.
+
+    ``signing_key`` is the key, hex, that verified it: the site may have another one by now.
+    ``reasons`` says, a line each, why it is implausible, whatever its standing is by now.
+    """
+
+    release_id: str
+    site: str
+    encoder: str
+    epsilon: str
+    delta: str
+    received: float
+    signing_key: str
+    data: bytes
+    standing: Standing
+    reasons: str = ""
+
+    @property
+    def used(self) -> bool:
+        """Whether packages may be made from it."""
+        return self.standing in USED
+
+
+class ReleaseTable:
+    """Releases in the store."""
+
+    engine: Engine
+
+    def add_release(self, release: StoredRelease) -> StoredRelease:
+        """Keep a verified release; one that is there already must be the same.
+
+        Returns:
+            The release as it is kept: with the standing that it has by now.
+
+        Raises:
+            VerificationError: Another release has this id.
+        """
+        with self.engine.begin() as connection:
+            return replace(release, standing=put_release(connection, release))
+
+    def releases(self, site: str) -> Iterator[StoredRelease]:
+        """All releases of a site, oldest first, one at a time."""
+        table = schema.release
+        query = sa.select(table).where(table.c.site == site)
+        with database.reading(self.engine) as connection:
+            rows = connection.execution_options(yield_per=1).execute(
+                query.order_by(table.c.received, table.c.release_id)
+            )
+            for row in rows:
+                yield StoredRelease(**row._mapping)
+
+    def find_release(self, release_id: str) -> StoredRelease | None:
+        """One release, if it is there."""
+        with database.reading(self.engine) as connection:
+            row = connection.execute(
+                sa.select(schema.release).where(schema.release.c.release_id == release_id)
+            ).first()
+        return None if row is None else StoredRelease(**row._mapping)
+
+    def release(self, release_id: str) -> StoredRelease:
+        """One release.
+
+        Raises:
+            ConfigError: There is none of this id.
+        """
+        found = self.find_release(release_id)
+        if found is None:
+            raise ConfigError(f"release {release_id}: unknown")
+        return found
+
+    def memory(self, *, encoder: str, apart_from: str) -> Sequence[StoredRelease]:
+        """The newest release that is used of every other site that is not revoked.
+
+        Under an encoder. A site whose newest one is in quarantine is remembered by the one before.
+        """
+        releases, sites = schema.release, schema.site
+        rank = sa.func.row_number().over(
+            partition_by=releases.c.site,
+            order_by=(releases.c.received.desc(), releases.c.release_id.desc()),
+        )
+        ranked = (
+            sa.select(releases.c.release_id, rank.label("rank"))
+            .join(sites, sites.c.name == releases.c.site)
+            .where(
+                releases.c.encoder == encoder,
+                releases.c.site != apart_from,
+                releases.c.standing.in_(USED),
+                sites.c.state != "revoked",
+            )
+            .subquery()
+        )
+        with database.reading(self.engine) as connection:
+            rows = connection.execute(
+                sa.select(releases)
+                .join(ranked, ranked.c.release_id == releases.c.release_id)
+                .where(ranked.c.rank == 1)
+                .order_by(releases.c.site)
+            )
+            return [StoredRelease(**row._mapping) for row in rows]
+
+
+def put_release(connection: Connection, release: StoredRelease) -> Standing:
+    """Insert a release within a transaction, and return its standing; see ``add_release``."""
+    table = schema.release
+    row = connection.execute(
+        sa.select(table.c.site, table.c.standing).where(table.c.release_id == release.release_id)
+    ).first()
+    if row is None:
+        connection.execute(table.insert().values(asdict(release)))
+        return release.standing
+    if row.site != release.site:
+        raise VerificationError(f"release {release.release_id}: is one of another site")
+    return cast(Standing, row.standing)

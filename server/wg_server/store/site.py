@@ -1,0 +1,58 @@
+"""A plant as the server knows it, and how its row is found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from wg_common.errors import ConfigError
+from wg_server.store import schema
+
+SiteState = Literal["invited", "enrolled", "revoked"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """One plant.
+
+    Attributes:
+        name: Its name.
+        state: ``invited`` (a token was made), ``enrolled`` or ``revoked``.
+        node_key: Flower node key, PEM; empty before enrolment.
+        signing_key: Statistics key, hex.
+        ledger_origin: Origin of its ledger.
+        ledger_key: Ledger checkpoint key, hex.
+        enrolled: When it enrolled; 0 before.
+        last_seen: When it last made a request that was let through; 0 before.
+    """
+
+    name: str
+    state: SiteState
+    node_key: str
+    signing_key: str
+    ledger_origin: str
+    ledger_key: str
+    enrolled: float
+    last_seen: float
+
+
+def known_site(connection: Connection, name: str) -> Site:
+    """One site.
+
+    Raises:
+        ConfigError: There is no such site.
+    """
+    found = find_site(connection, name, lock=False)
+    if found is None:
+        raise ConfigError(f"site {name}: unknown; see 'wg-server sites'")
+    return found
+
+
+def find_site(connection: Connection, name: str, *, lock: bool) -> Site | None:
+    """One site, if it is there; locked, nobody else changes it until the transaction ends."""
+    query = sa.select(schema.site).where(schema.site.c.name == name)
+    row = connection.execute(query.with_for_update() if lock else query).first()
+    return None if row is None else Site(**row._mapping)
