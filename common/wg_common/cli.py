@@ -100,6 +100,15 @@ def note(text: str) -> None:
     click.echo(printable(text, _LAYOUT), err=True)
 
 
+def answer(as_json: bool, document: object, *lines: str) -> None:
+    """Print what a command found: one JSON document, or lines for a person."""
+    if as_json:
+        emit(document)
+        return
+    for line in lines:
+        say(line)
+
+
 @contextmanager
 def progress(title: str, total: int | None) -> Iterator[Bar]:
     """A progress bar on a terminal; a plain line at each tenth elsewhere. Standard error."""

@@ -240,7 +240,7 @@ def enrol_plant(
     return Plant(site, home)
 
 
-def answer_synthetic(
+def answer_synthetic(  # long: the steps of a whole release, in their order
     home: ClientHome,
     query: StatisticsQuery,
     *,

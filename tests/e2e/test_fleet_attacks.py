@@ -50,7 +50,7 @@ from wg_common.errors import ConfigError, PeerError, VerificationError
 from wg_common.wire import fleet, key_files, protocol, statistics_file
 from wg_common.wire.protocol import WITNESS_PATH
 from wg_common.wire.statistics_file import encode_covered
-from wg_server.campaigns import worker
+from wg_server.campaigns import phases
 from wg_server.fleet import adapter, listener
 from wg_server.fleet.enrolment import make_token
 from wg_server.fleet.guards import BodyLimit
@@ -300,7 +300,8 @@ def test_a_node_declines_a_run_for_another_app(
 def test_a_node_declines_an_unknown_message_type(
     server: ServerHome, plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker._Collecting, "kind", "query.everything")
+    other = SimpleNamespace(**{**vars(protocol), "QUERY_STATISTICS": "query.everything"})
+    monkeypatch.setattr(phases, "protocol", other)
     with plant.running():
         done = finished(server, start_campaign(server, ["plant-a"]))
     (task,) = done.tasks

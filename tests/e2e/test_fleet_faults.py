@@ -4,6 +4,8 @@ applied, or with a clear refusal; and work goes on when the fault is over. Over 
 the faults share one fleet and its helpers.
 """
 
+# long: a case for each fault, on one set of fixtures
+
 from __future__ import annotations
 
 import resource
@@ -398,7 +400,7 @@ def test_a_node_of_another_version_is_told_so_on_both_sides(
     told = [record for record in caplog.records if "update the older side" in record.getMessage()]
     assert {record.name for record in told} == {
         "wg_client.fleet.node",
-        "wg_server.campaigns.worker",
+        "wg_server.campaigns.exchange",
     }
     assert plant.steps == []
 

@@ -4,6 +4,8 @@ The trials assume the worst: whoever runs the server holds its signing key, its 
 certificate authority. Every payload would make a file, the canary, if anything ran it.
 """
 
+# long: a case for each way in which code could arrive
+
 from __future__ import annotations
 
 import ast

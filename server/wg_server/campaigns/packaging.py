@@ -11,7 +11,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from wg_common.errors import ConfigError
 from wg_common.wire import canonical, signing, weights_package
@@ -24,6 +24,16 @@ if TYPE_CHECKING:
     from wg_server.generator.heads.generate import Generated
 
 log = logging.getLogger(__name__)
+
+
+class MakePackage(Protocol):
+    """Makes the signed bytes of a ``.wgw`` for the site of ``own``."""
+
+    def __call__(
+        self, home: ServerHome, own: Release, memory: Sequence[Release], request_id: str
+    ) -> bytes:
+        """Make it, or raise ``WgError``."""
+        ...
 
 
 def make_package(

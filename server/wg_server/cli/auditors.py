@@ -9,8 +9,10 @@ import click
 from wg_common import atomic, cli
 from wg_common.ledger.auditor_record import BUDGET_UNKNOWN
 from wg_common.wire import canonical
+from wg_server.campaigns import auditors
 from wg_server.cli.options import home_option
 from wg_server.site.home import ServerHome
+from wg_server.store import succession
 
 
 @click.command()
@@ -23,19 +25,15 @@ def checkpoint(root: Path, site: str, out: Path | None, as_json: bool) -> None:
 
     An auditor gives it to 'wg-audit verify --checkpoint': a ledger that is older is found out.
     """
-    from wg_server.campaigns import auditors
-    from wg_server.store import succession
-
     found = auditors.newest_checkpoint(ServerHome(root), site)
     if out is not None:
         atomic.write_bytes(out, found)
-    size = succession.size_of(found)
-    if as_json:
-        cli.emit({"site": site, "size": size, "checkpoint": found.decode()})
-    elif out is None:
-        cli.say(found.decode().rstrip("\n"))
-    else:
-        cli.say(f"{out}: ledger of {site} up to entry {size - 1}")
+    size, text = succession.size_of(found), found.decode()
+    cli.answer(
+        as_json,
+        {"site": site, "size": size, "checkpoint": text},
+        text.rstrip("\n") if out is None else f"{out}: ledger of {site} up to entry {size - 1}",
+    )
 
 
 @click.command()
@@ -43,19 +41,17 @@ def checkpoint(root: Path, site: str, out: Path | None, as_json: bool) -> None:
 @cli.json_option
 def keys(root: Path, as_json: bool) -> None:
     """Print the keys that plants, witnesses and auditors verify with. None is secret."""
-    from wg_server.campaigns import auditors
-
     found = auditors.server_keys(ServerHome(root))
-    if as_json:
-        cli.emit(canonical.to_builtins(found))
-        return
-    cli.say(f"server       {found.server}")
-    cli.say(f"CA           {found.ca_sha256}")
-    cli.say(f"packages     {found.signing_key}")
-    cli.say(f"encoder      {found.encoder or 'none yet'}")
-    cli.say(f"witness      --witness-key {found.witness_name}={found.witness_key}")
-    for site in found.sites:
-        cli.say(f"{site.site:12} --ledger-key {site.ledger_key}  ({site.ledger_origin})")
+    cli.answer(
+        as_json,
+        canonical.to_builtins(found),
+        f"server       {found.server}",
+        f"CA           {found.ca_sha256}",
+        f"packages     {found.signing_key}",
+        f"encoder      {found.encoder or 'none yet'}",
+        f"witness      --witness-key {found.witness_name}={found.witness_key}",
+        *(f"{x.site:12} --ledger-key {x.ledger_key}  ({x.ledger_origin})" for x in found.sites),
+    )
 
 
 @click.command()
@@ -73,8 +69,6 @@ def export(root: Path, out: Path, sites: tuple[str, ...], as_json: bool) -> None
 
     An auditor gives the folder to 'wg-audit verify --server'.
     """
-    from wg_server.campaigns import auditors
-
     done = auditors.export(ServerHome(root), out, sites)
     if as_json:
         cli.emit(canonical.to_builtins(done))

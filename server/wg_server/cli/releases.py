@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from wg_common import cli
 from wg_server.cli.options import home_option, when
 from wg_server.site.home import ServerHome
-
-if TYPE_CHECKING:
-    from wg_server.store.releases import Standing
+from wg_server.store import quarantine
+from wg_server.store.releases import Standing
+from wg_server.store.sites import Store
 
 
 @click.group()
@@ -27,9 +26,6 @@ def releases() -> None:
 @cli.json_option
 def list_releases(root: Path, everything: bool, as_json: bool) -> None:
     """List releases that are not used, newest first, and why."""
-    from wg_server.store import quarantine
-    from wg_server.store.sites import Store
-
     standings: tuple[Standing, ...] = () if everything else ("untested", "quarantined", "rejected")
     with Store.open(ServerHome(root)) as store:
         found = quarantine.notes(store, *standings)
@@ -61,13 +57,8 @@ def reject(root: Path, release_id: str, as_json: bool) -> None:
 
 
 def _judge(root: Path, release_id: str, standing: Standing, as_json: bool) -> None:
-    from wg_server.store import quarantine
-    from wg_server.store.sites import Store
-
     with Store.open(ServerHome(root)) as store:
         quarantine.judge(store, release_id, standing)
         site = store.release(release_id).site
-    if as_json:
-        cli.emit({"release_id": release_id, "site": site, "standing": standing})
-    else:
-        cli.say(f"release {release_id} of {site}: {standing}")
+    document = {"release_id": release_id, "site": site, "standing": standing}
+    cli.answer(as_json, document, f"release {release_id} of {site}: {standing}")

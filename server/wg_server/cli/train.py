@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from wg_common import cli
+from wg_server.cli.options import home_option, plan_option
 from wg_server.generator.pipeline import train as run_training
 from wg_server.generator.plan import read_plan
 from wg_server.generator.training import compute, distributed
@@ -18,14 +19,8 @@ from wg_server.zoo import devices
 
 
 @click.command()
-@click.option(
-    "--home", type=click.Path(path_type=Path), required=True, help="The server's home folder."
-)
-@click.option(
-    "--plan",
-    type=click.Path(path_type=Path),
-    help="Plan file, or the name of a packaged plan: default, demo.",
-)
+@home_option
+@plan_option
 @click.option(
     "--device",
     type=click.Choice(devices.NAMES),
@@ -48,14 +43,14 @@ from wg_server.zoo import devices
 )
 @cli.json_option
 def train(
-    home: Path, plan: Path | None, device: str, precision: str, wait: float, as_json: bool
+    root: Path, plan: Path | None, device: str, precision: str, wait: float, as_json: bool
 ) -> None:
     """Train the generator on the zoo; interrupted, it goes on where it stopped.
 
     Under torchrun several processes train together; the first one writes and speaks.
     """
     wanted = read_plan(plan)
-    place = ServerHome(home)
+    place = ServerHome(root)
     rank_info = distributed.read_rank_info(os.environ)
     speaks = rank_info.rank == 0
     with contextlib.ExitStack() as shown:
@@ -71,18 +66,11 @@ def train(
         )
     if not speaks:
         return
-    if as_json:
-        cli.emit(card)
-        return
-    cli.say(f"generator {card['generator']}")
-    for line in _table(card):
-        cli.say(line)
-    cli.say(f"model card {place.model_card}")
+    lines = [f"generator {card['generator']}", *_table(card), f"model card {place.model_card}"]
     if card["networks"] is not None:
-        cli.say(f"whole networks {card['networks']['generator']}")
-        for line in _table(card["networks"]):
-            cli.say(line)
-        cli.say(f"model card {place.networks_card}")
+        lines += [f"whole networks {card['networks']['generator']}", *_table(card["networks"])]
+        lines.append(f"model card {place.networks_card}")
+    cli.answer(as_json, card, *lines)
 
 
 def _nothing(_done: int, _detail: str) -> None:

@@ -20,7 +20,8 @@ from starlette.middleware import Middleware
 
 from wg_common import atomic, locks
 from wg_server.campaigns import packaging
-from wg_server.campaigns.worker import CampaignWorker, MakePackage
+from wg_server.campaigns.packaging import MakePackage
+from wg_server.campaigns.worker import CampaignWorker
 from wg_server.console.admin import admin_app
 from wg_server.fleet.adapter import FleetState
 from wg_server.fleet.door import CONNECTIONS

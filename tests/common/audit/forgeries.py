@@ -2,8 +2,10 @@
 
 ``Truth`` is what really happened; each forgery is a log (and sometimes files) that tells less of
 it. One that is marked ``alone`` holds perfectly by itself: only what came from elsewhere can refute
-it. It is more than 500 lines because it is one list: a reader sees at once what is missing.
+it.
 """
+
+# long: one list, so that a reader sees at once what is missing
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """The verdict: on whose word, how fresh, after which log; and what was not checked."""
 
+# long: a case for each line that a verdict can have
+
 from __future__ import annotations
 
 import dataclasses

@@ -15,8 +15,7 @@ from wg_common.errors import DecodeError
 from wg_common.wire import canonical, fleet, protocol, weights_file
 from wg_common.wire.fleet import Envelope
 from wg_common.wire.protocol import Delivery, Receipt, Refusal
-from wg_server.campaigns import intake
-from wg_server.campaigns import worker as campaign_worker
+from wg_server.campaigns import exchange, intake
 from wg_server.campaigns.worker import CampaignWorker
 from wg_server.fleet.adapter import FleetRun, Reply
 from wg_server.site.home import ServerHome
@@ -115,7 +114,7 @@ def campaign(
         collect_seconds=60.0,
         deliver_seconds=60.0,
     )
-    monkeypatch.setattr(campaign_worker, "TICK_SECONDS", 0.001)
+    monkeypatch.setattr(exchange, "TICK_SECONDS", 0.001)
     monkeypatch.setattr(intake, "open_release", lambda release: None)
     monkeypatch.setattr(weights_file, "sha256", lambda path: "0" * 64)
     monkeypatch.setattr(CampaignWorker, "_everybody", lambda self, encoder: [])

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from wg_common import cli
@@ -94,6 +95,13 @@ def test_a_folder_that_is_no_home_says_so(
     for words in (("sites",), ("serve",), ("campaign", "list"), ("renew",)):
         code, _, err = run(capsys, *words, "--home", tmp_path)
         assert code == 3 and "run init first" in err
+
+
+def test_every_command_that_is_listed_is_there() -> None:
+    context = click.Context(main_group)
+    for name in main_group.list_commands(context):
+        command = main_group.get_command(context, name)
+        assert command is not None and command.help, name
 
 
 def test_help_lists_every_command_and_imports_nothing_heavy() -> None:

@@ -1,0 +1,145 @@
+"""The two exchanges of a campaign with its sites: statistics are collected, packages delivered."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from wg_common import atomic
+from wg_common.errors import ConfigError, DecodeError, VerificationError
+from wg_common.wire import canonical, fleet, protocol
+from wg_common.wire.fleet import Envelope
+from wg_common.wire.protocol import Delivery, PackageOffer, Receipt, StatisticsQuery
+from wg_server.campaigns import intake
+from wg_server.campaigns.intake import Asked
+from wg_server.fleet.endpoints import Witness
+from wg_server.site.home import ServerConfig, ServerHome
+from wg_server.store.queue import Campaign, Task
+from wg_server.store.site import Site
+from wg_server.store.sites import Store
+
+log = logging.getLogger(__name__)
+
+_SLOWEST_BYTES_PER_SECOND = 1 << 17
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """One exchange: what is sent to a site, and what its answer means.
+
+    Attributes:
+        state: Of the tasks whose sites are asked.
+        kind: Message type, one of ``wg_common.wire.protocol``.
+        until: When it ends, Unix time.
+        request: Logical id of what a site is asked.
+        patience: Seconds that an answer may take beyond the life of a message.
+        envelope: The message to a site.
+        accept: Checks an answer, and says how the task goes on: for ``CampaignQueue.update``.
+    """
+
+    state: str
+    kind: str
+    until: Callable[[Campaign], float]
+    request: Callable[[Task], str]
+    patience: Callable[[Task], float]
+    envelope: Callable[[Campaign, Task], Envelope]
+    accept: Callable[[Campaign, Task, Site, Envelope], dict[str, Any]]
+
+
+def collecting(store: Store, witness: Witness) -> Phase:
+    """Statistics queries out, covered releases in."""
+
+    def envelope(campaign: Campaign, task: Task) -> Envelope:
+        query = StatisticsQuery(
+            request_id=task.query_id,
+            site=task.site,
+            encoder=campaign.encoder,
+            epsilon=campaign.epsilon,
+            delta=campaign.delta,
+            purpose=campaign.purpose,
+            expires=int(campaign.collect_until),
+        )
+        return Envelope("query", canonical.encode(query))
+
+    def accept(campaign: Campaign, task: Task, site: Site, answer: Envelope) -> dict[str, Any]:
+        _require(answer, "statistics")
+        asked = Asked(encoder=campaign.encoder, epsilon=campaign.epsilon, delta=campaign.delta)
+        release = intake.accept(site, answer.payload, asked, witness=witness, now=time.time())
+        known = store.find_release(release.release_id)  # the operator may have had a word
+        used = release.used if known is None else known.used
+        log.info("campaign %s: %s released %s", campaign.id, task.site, release.release_id)
+        return {
+            "release": release,
+            "bytes_received": len(answer.payload),
+            "state": "released" if used else "failed",
+            "code": "" if used else intake.QUARANTINED,
+            "release_id": release.release_id,
+        }
+
+    return Phase(
+        state="waiting",
+        kind=protocol.QUERY_STATISTICS,
+        until=lambda campaign: campaign.collect_until,
+        request=lambda task: task.query_id,
+        patience=lambda task: 0.0,
+        envelope=envelope,
+        accept=accept,
+    )
+
+
+def delivering(home: ServerHome, config: ServerConfig) -> Phase:
+    """Packages out, receipts in."""
+
+    def offered(task: Task) -> int:
+        """Size of a package that is offered and fetched; 0 for one that goes in a message."""
+        path = home.package(task.delivery_id)
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+        return size if size > config.inline_bytes else 0
+
+    def envelope(campaign: Campaign, task: Task) -> Envelope:
+        size = offered(task)
+        if size:
+            offer = PackageOffer(
+                request_id=task.delivery_id,
+                site=task.site,
+                package_sha256=task.package_sha256,
+                size=size,
+                chunk=min(config.chunk_bytes, size),
+            )
+            return Envelope("offer", canonical.encode(offer))
+        delivery = Delivery(
+            request_id=task.delivery_id, site=task.site, package_sha256=task.package_sha256
+        )
+        data = atomic.read_bytes(home.package(task.delivery_id), limit=config.inline_bytes)
+        return Envelope("delivery", canonical.encode(delivery), data)
+
+    def accept(campaign: Campaign, task: Task, site: Site, answer: Envelope) -> dict[str, Any]:
+        _require(answer, "receipt")
+        receipt = canonical.decode(Receipt, answer.record, what="receipt")
+        expected = Receipt(request_id=task.delivery_id, package_sha256=task.package_sha256)
+        if receipt != expected:
+            raise VerificationError("receipt: of another delivery")
+        log.info("campaign %s: delivered to %s", campaign.id, task.site)
+        # What went in a message was counted when it went.
+        return {"bytes_sent": offered(task), "state": "delivered", "code": ""}
+
+    return Phase(
+        state="packaged",
+        kind=protocol.TRAIN_FINETUNE,
+        until=lambda campaign: campaign.deliver_until,
+        request=lambda task: task.delivery_id,
+        patience=lambda task: offered(task) / _SLOWEST_BYTES_PER_SECOND,
+        envelope=envelope,
+        accept=accept,
+    )
+
+
+def _require(envelope: Envelope, kind: fleet.Kind) -> None:
+    if envelope.kind != kind:
+        raise DecodeError(f"reply: kind {envelope.kind!r}, expected {kind!r}")

@@ -1,0 +1,66 @@
+"""``wg-server generate`` and ``witness``: files of a site without a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from wg_common import cli
+from wg_common.wire import canonical
+from wg_server.campaigns import airgap
+from wg_server.cli.options import accept_option, home_option
+from wg_server.site.home import ServerHome
+
+_statistics_option = click.option(
+    "--statistics",
+    "source",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="A .wgs file, as 'wg-client statistics' writes it.",
+)
+
+
+@click.command()
+@home_option
+@_statistics_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The .wgw file to write.",
+)
+@click.option(
+    "--architecture",
+    default="",
+    help="Of the weights: lite0-head, cnn-s, cnn-m, cnn-l, lite0; in a home of sensor windows"
+    " window-head, cnn1d-s, cnn1d-m. What server.yaml says if not given.",
+)
+@accept_option
+@cli.json_option
+def generate(
+    root: Path, source: Path, out: Path, architecture: str, accept_generator: str, as_json: bool
+) -> None:
+    """Make a weights package from a statistics file, without a network."""
+    made = airgap.generate_from_file(
+        ServerHome(root), source, out, accept_generator=accept_generator, architecture=architecture
+    )
+    said = f"{out}: {made.bytes} bytes for {made.site}, from {made.memory} other releases"
+    cli.answer(as_json, canonical.to_builtins(made), said)
+
+
+@click.command()
+@home_option
+@_statistics_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The cosigned checkpoint, for 'wg-client cosigned'.",
+)
+@cli.json_option
+def witness(root: Path, source: Path, out: Path, as_json: bool) -> None:
+    """Take a statistics file in and cosign its ledger, without making weights."""
+    found = airgap.witness_file(ServerHome(root), source, out)
+    said = f"{out}: ledger of {found.site} cosigned up to entry {found.size - 1}"
+    cli.answer(as_json, canonical.to_builtins(found), said)

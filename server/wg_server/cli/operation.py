@@ -1,0 +1,98 @@
+"""``wg-server init``, ``serve``, ``renew`` and ``rotate-keys``: the server itself."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+
+import click
+
+from wg_common import cli, logs
+from wg_common.wire import canonical
+from wg_server.cli.options import accept_option, home_option, when
+from wg_server.operation.initialise import free_ports, initialise
+from wg_server.site import pki
+from wg_server.site.home import ServerConfig, ServerHome
+
+_PORTS = 3
+
+
+@click.command()
+@home_option
+@click.option("--name", default="weightgate", show_default=True, help="Name in signatures.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to bind.")
+@click.option("--advertise", default="", help="Host that plants are told, if not --host.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65533),
+    default=8443,
+    show_default=True,
+    help="Fleet port; enrolment and admin take free ones above it. 0: any free ports.",
+)
+@click.option("--database", default="", help="SQLAlchemy URL; SQLite in the home if not given.")
+@cli.json_option
+def init(
+    root: Path, name: str, host: str, advertise: str, port: int, database: str, as_json: bool
+) -> None:
+    """Make a home: certificate authority, keys, database, server.yaml."""
+    home = ServerHome(root)
+    ports = (port, port + 1, port + 2) if port else tuple(free_ports(host, _PORTS))
+    config = ServerConfig(
+        name=name,
+        host=host,
+        advertise=advertise,
+        fleet_port=ports[0],
+        enrol_port=ports[1],
+        admin_port=ports[2],
+        database=database,
+    )
+    initialise(home, config)
+    document = {"home": str(root), "fleet": config.fleet_url, "enrolment": config.enrol_url}
+    ready = f"{root}: ready for {config.fleet_url}; next: wg-server zoo build, train, serve"
+    cli.answer(as_json, document, ready)
+
+
+@click.command()
+@home_option
+@cli.json_option
+def renew(root: Path, as_json: bool) -> None:
+    """Make a fresh certificate for the listeners, under the same CA; takes effect at a restart."""
+    home = ServerHome(root)
+    pki.renew_server(home, home.config())
+    expires = pki.load_certificate(home.tls_cert).not_valid_after_utc.timestamp()
+    good = f"{home.tls_cert}: good until {when(expires)}; restart the server"
+    cli.answer(as_json, {"certificate_expires": expires}, good)
+
+
+@click.command("rotate-keys")
+@home_option
+@cli.json_option
+def rotate_keys(root: Path, as_json: bool) -> None:
+    """Make new keys for packages and cosignatures. Every plant must enrol again afterwards."""
+    from wg_server.operation import rotation
+
+    made = rotation.rotate_keys(ServerHome(root))
+    cli.answer(
+        as_json,
+        canonical.to_builtins(made),
+        f"signing key {made.signing_key}",
+        f"witness key {made.witness_key}",
+        "next, for each plant: wg-server enroll --replace, wg-client init --replace",
+    )
+
+
+@click.command()
+@home_option
+@accept_option
+@cli.log_option
+def serve(root: Path, accept_generator: str, log_format: str) -> None:
+    """Serve the fleet: listeners and campaign worker. SIGTERM ends it cleanly."""
+    from wg_server.operation import serve as serving  # Flower and FastAPI are slow to import
+
+    logs.use(log_format)
+    for name in ("alembic", "flwr", "uvicorn"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    stop = threading.Event()
+    with serving.signals(stop):
+        serving.serve(ServerHome(root), stop=stop, accept_generator=accept_generator)

@@ -1,0 +1,94 @@
+"""``wg-server enroll``, ``sites`` and ``revoke``: who may take part."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+
+import click
+
+from wg_common import cli
+from wg_common.ledger.auditor_record import BUDGET_UNKNOWN
+from wg_common.wire import protocol
+from wg_server.cli.options import Duration, home_option, when
+from wg_server.fleet.enrolment import make_token
+from wg_server.site.home import ServerHome
+from wg_server.store import quarantine, succession
+from wg_server.store.sites import Store
+
+
+@click.command()
+@home_option
+@click.argument("site")
+@click.option("--expires", type=Duration(), default="1h", show_default=True, help="Token's life.")
+@click.option("--replace", is_flag=True, help="Let an enrolled site enrol again with new keys.")
+@cli.json_option
+def enroll(root: Path, site: str, expires: float, replace: bool, as_json: bool) -> None:
+    """Print a one-time join token for SITE."""
+    home = ServerHome(root)
+    with Store.open(home) as store:
+        token = make_token(home, store, site, expires, replace=replace)
+    text = protocol.encode_token(token)
+    if as_json:
+        cli.emit({"site": site, "token": text, "expires": token.expires, "encoder": token.encoder})
+    else:
+        cli.say(text)
+        cli.note(f"good once, until {when(token.expires)}")
+        cli.note(f"encoder {token.encoder}: tell the plant's owner, who is asked for it")
+
+
+@click.command()
+@home_option
+@cli.json_option
+def sites(root: Path, as_json: bool) -> None:
+    """List the sites."""
+    with Store.open(ServerHome(root)) as store:
+        rows = [(site, store.certificate_expiry(site.name)) for site in store.sites()]
+        forked = {origin for origin, *_ in store.evidence()}
+        said = succession.of_sites(store.sites(), store.logs())
+        held = Counter(note.site for note in quarantine.notes(store, "quarantined"))
+    if as_json:
+        cli.emit(
+            [
+                {
+                    "site": site.name,
+                    "state": site.state,
+                    "enrolled": site.enrolled or None,
+                    "last_seen": site.last_seen or None,
+                    "certificate_expires": expiry,
+                    "ledger_origin": site.ledger_origin,
+                    "ledger_fork": site.ledger_origin in forked,
+                    "ledger_succession": said.get(site.name),
+                    "quarantined": held[site.name],
+                }
+                for site, expiry in rows
+            ]
+        )
+        return
+    for site, expiry in rows:
+        fork = "  LEDGER FORK: evidence kept" if site.ledger_origin in forked else ""
+        unknown = "  BUDGET UNKNOWN" if said.get(site.name) == BUDGET_UNKNOWN else ""
+        quarantined = f"  QUARANTINED: {held[site.name]}" if held[site.name] else ""
+        cli.say(
+            f"{site.name:24} {site.state:9} seen {when(site.last_seen)}"
+            f"  certificate until {when(expiry or 0)}{fork}{unknown}{quarantined}"
+        )
+    if BUDGET_UNKNOWN in said.values():
+        cli.note(
+            "budget unknown: the site released on an earlier ledger that the one in use does not"
+            " name. Ask the plant for the home that holds the newest of them: there, after"
+            " 'wg-server enroll --replace', 'wg-client compromise' carries the spend over. If it is"
+            " lost, count all that was released on every ledger: 'wg-server export'"
+        )
+
+
+@click.command()
+@home_option
+@click.argument("site")
+@cli.json_option
+def revoke(root: Path, site: str, as_json: bool) -> None:
+    """Shut SITE out, from its next request on."""
+    with Store.open(ServerHome(root)) as store:
+        store.revoke(site, time.time())
+    cli.answer(as_json, {"site": site, "state": "revoked"}, f"{site}: revoked")
