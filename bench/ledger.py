@@ -10,8 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -21,6 +19,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+from bench import measure
 
 from wg_common.ledger import charging, export, witness
 from wg_common.ledger.commitment import commit
@@ -169,12 +169,7 @@ def main() -> None:
         folder = Path(name)
         result: dict[str, object] = {
             "config": vars(options),
-            "machine": {
-                "python": platform.python_version(),
-                "cpus": os.cpu_count(),
-                "platform": platform.platform(),
-                "load_average": os.getloadavg(),
-            },
+            "machine": measure.machine(),
             "appends": timed_appends(folder, options.appends),
         }
         ledger = folder / "ledger.sqlite"

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from wg_common.errors import ConfigError, DecodeError, StorageError
 
@@ -14,8 +17,11 @@ PUBLIC = 0o644
 _PIECE = 1 << 20
 
 
-def write_bytes(path: Path, data: bytes, *, mode: int = PUBLIC) -> None:
-    """Write a file atomically and durably: temporary file, fsync, rename, fsync of the folder.
+@contextmanager
+def writing(path: Path, *, mode: int = PUBLIC) -> Iterator[BinaryIO]:
+    """A file to write that takes the place of ``path`` at the end, or vanishes.
+
+    Atomic and durable: temporary file, fsync, rename, fsync of the folder.
 
     Raises:
         StorageError: The folder cannot be written or the disk is full; the old file is untouched.
@@ -26,7 +32,7 @@ def write_bytes(path: Path, data: bytes, *, mode: int = PUBLIC) -> None:
         try:
             with os.fdopen(handle, "wb") as stream:
                 os.fchmod(stream.fileno(), mode)
-                stream.write(data)
+                yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
             Path(name).replace(path)
@@ -36,6 +42,12 @@ def write_bytes(path: Path, data: bytes, *, mode: int = PUBLIC) -> None:
         _settle(path.parent)
     except OSError as error:
         raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def write_bytes(path: Path, data: bytes, *, mode: int = PUBLIC) -> None:
+    """Write a file; as ``writing``."""
+    with writing(path, mode=mode) as stream:
+        stream.write(data)
 
 
 def move(source: Path, target: Path) -> None:
@@ -53,27 +65,9 @@ def move(source: Path, target: Path) -> None:
 
 
 def copy(source: Path, target: Path, *, mode: int = PUBLIC) -> None:
-    """Copy a file of any size atomically and durably, in constant memory.
-
-    Raises:
-        StorageError: It cannot be; an old target is untouched.
-    """
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        try:
-            with os.fdopen(handle, "wb") as stream, source.open("rb") as data:
-                os.fchmod(stream.fileno(), mode)
-                shutil.copyfileobj(data, stream, _PIECE)
-                stream.flush()
-                os.fsync(stream.fileno())
-            Path(name).replace(target)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-        _settle(target.parent)
-    except OSError as error:
-        raise StorageError(f"{target}: cannot be written: {error.strerror}") from error
+    """Copy a file of any size, in constant memory; as ``writing``."""
+    with writing(target, mode=mode) as stream, source.open("rb") as data:
+        shutil.copyfileobj(data, stream, _PIECE)
 
 
 def read_bytes(path: Path, *, limit: int) -> bytes:

@@ -13,7 +13,7 @@ import click
 
 from wg_common import __version__
 from wg_common.audit import evidence
-from wg_common.cli import emit, json_option, note, printable, run, say
+from wg_common.cli import answer, emit, json_option, note, printable, run, say
 from wg_common.errors import EXIT_OK, EXIT_VERIFICATION
 
 if TYPE_CHECKING:
@@ -82,10 +82,8 @@ def export(home: Path, out: Path, as_json: bool) -> None:
     from wg_common.ledger import place
 
     manifest = exports.write(place.ledger_file(home), out)
-    if as_json:
-        emit({"out": str(out), "origin": manifest.origin, "entries": manifest.entries})
-    else:
-        say(f"{out}: {manifest.entries} entries of {manifest.origin}")
+    document = {"out": str(out), "origin": manifest.origin, "entries": manifest.entries}
+    answer(as_json, document, f"{out}: {manifest.entries} entries of {manifest.origin}")
 
 
 @group.command()
@@ -99,12 +97,11 @@ def report(path: Path, out: Path, as_json: bool, **brought: Any) -> int:
     from wg_common.audit.report import render
 
     finding = evidence.verify(path, **brought)
-    page = render(path, finding)
-    atomic.write_bytes(out, page.encode())
-    if as_json:
-        emit({"out": str(out), "bytes": len(page.encode()), "verdict": finding.verdict.word})
-    else:
-        say(f"{out}: written ({finding.verdict.word})")
+    page = render(path, finding).encode()
+    atomic.write_bytes(out, page)
+    word = finding.verdict.word
+    document = {"out": str(out), "bytes": len(page), "verdict": word}
+    answer(as_json, document, f"{out}: written ({word})")
     return _exit_code(finding)
 
 
@@ -137,11 +134,7 @@ def empirical(
         with progress("releases of plants", None) as bar:
             path = installed.audit(plants.load()(), seed=seed, on_release=bar.update)
     found = words.document(kernel, path)
-    if as_json:
-        emit(found)
-    else:
-        for line in words.lines(kernel, path):
-            say(line)
+    answer(as_json, found, *words.lines(kernel, path))
     return 0 if found["passed"] else EXIT_VERIFICATION
 
 

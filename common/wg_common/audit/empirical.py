@@ -213,6 +213,25 @@ def lower_bound(members: Array, others: Array) -> tuple[float, float]:
     return measured, measured - _quantile(PARAMETRIC_CONFIDENCE) * error
 
 
+def directions(schema: StatisticsSchema, q: Integers, centre: Centre) -> Array:
+    """What canaries, one in each class, add to the exact statistics about a centre, ``[K, L]``.
+
+    Args:
+        schema: Of the release.
+        q: What each canary is on the grid, ``[K, d]``.
+        centre: What the sums are taken about.
+    """
+    counts, sums, moments = schema.blocks
+    rows = np.arange(len(q))
+    by_class = np.zeros((len(q), len(schema.labels), schema.dimension))
+    by_class[rows, rows] = centre.weight * centring.deviations(q, centre)
+    found = np.zeros((len(q), schema.length))
+    found[rows, counts.offset + rows] = counts.weight
+    found[:, sums.offset : moments.offset] = by_class.reshape(len(q), -1)
+    found[:, moments.offset :] = moments.weight * q
+    return found
+
+
 def _scores(
     epsilon: float,
     delta: float,
@@ -249,26 +268,13 @@ def _scores(
         )
         first = noisy[: counts.size], noisy[moments.offset :]
         centre = centring.centre(schema, *first, sigma)
-        directions = _directions(schema, on_grid, centre)
-        directions /= np.linalg.norm(directions, axis=1, keepdims=True) * sigma
+        towards = directions(schema, on_grid, centre)
+        towards /= np.linalg.norm(towards, axis=1, keepdims=True) * sigma
         base = exact_statistics(schema, features, labels, units, centre)
-        scores[number] = directions @ (noisy - base)
+        scores[number] = towards @ (noisy - base)
         if on_repetition is not None:
             on_repetition(number + 1)
     return scores[chosen], scores[~chosen]
-
-
-def _directions(schema: StatisticsSchema, q: Integers, centre: Centre) -> Array:
-    """What each canary adds to the exact statistics about a centre, ``[CANARIES, L]``."""
-    counts, sums, moments = schema.blocks
-    rows = np.arange(len(q))
-    by_class = np.zeros((len(q), len(schema.labels), schema.dimension))
-    by_class[rows, rows] = centre.weight * centring.deviations(q, centre)
-    found = np.zeros((len(q), schema.length))
-    found[rows, counts.offset + rows] = counts.weight
-    found[:, sums.offset : moments.offset] = by_class.reshape(len(q), -1)
-    found[:, moments.offset :] = moments.weight * q
-    return found
 
 
 def _distance(members: Array, others: Array) -> float:

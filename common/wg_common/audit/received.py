@@ -24,15 +24,13 @@ from wg_common.ledger import entries, merkle
 from wg_common.ledger.entries import Charge
 from wg_common.ledger.history import History
 from wg_common.ledger.statement import BlockShare
-from wg_common.wire import canonical, container, contribution_file, statistics_file
-from wg_common.wire.protocol import STATISTICS_KIND, STATISTICS_LIMIT
+from wg_common.wire import canonical, contribution_file, statistics_file
+from wg_common.wire.protocol import STATISTICS_LIMIT
 
 CONTRIBUTION_SUFFIX = ".wgc"
 SUFFIXES = (".wgs", CONTRIBUTION_SUFFIX)
 
 _SCHEMA_VERSIONS = (1, 2)
-_SECTIONS = ("manifest", "signature", "integers")
-_CONTRIBUTION_SECTIONS = ("manifest", "signature", "tensors")
 _HEADER_LIMIT = 1 << 16
 _NO_RECORD = (
     msgspec.MsgspecError,
@@ -215,13 +213,7 @@ def _origin(entry: bytes) -> str:
 
 
 def _check_statistics(payload: bytes, charge: Charge, site: str) -> None:
-    sections = container.decode(
-        payload,
-        kind=STATISTICS_KIND,
-        version=statistics_file.VERSION,
-        names=_SECTIONS,
-        limit=STATISTICS_LIMIT,
-    )
+    sections = statistics_file.read_sections(payload)
     manifest = _manifest(_Statistics, sections["manifest"], statistics_file.MANIFEST_LIMIT)
     schema, mechanism = manifest.schema, charge.mechanism
     if schema.version not in _SCHEMA_VERSIONS:
@@ -254,13 +246,7 @@ def _check_statistics(payload: bytes, charge: Charge, site: str) -> None:
 
 
 def _check_contribution(payload: bytes, charge: Charge, site: str) -> None:
-    sections = container.decode(
-        payload,
-        kind=contribution_file.CONTRIBUTION_KIND,
-        version=contribution_file.VERSION,
-        names=_CONTRIBUTION_SECTIONS,
-        limit=contribution_file.CONTRIBUTION_LIMIT,
-    )
+    sections = contribution_file.read_sections(payload)
     manifest = _manifest(_Contribution, sections["manifest"], contribution_file.MANIFEST_LIMIT)
     mechanism, event = charge.mechanism, charge.event
     run = f"{manifest.sampler}, q = {event.sampling_probability}, {event.steps} steps"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -63,28 +64,32 @@ class Entry:
 
 @dataclass(slots=True)
 class _Seen:
-    """Distinct values over all charges, in the order in which they came."""
+    """What charges and other entries say.
 
-    units: dict[str, None] = field(default_factory=dict)
-    unit_details: dict[str, None] = field(default_factory=dict)
-    labels: dict[str, None] = field(default_factory=dict)
-    unprotected: dict[str, None] = field(default_factory=dict)
-    variants: dict[str, None] = field(default_factory=dict)
-    mechanisms: dict[str, None] = field(default_factory=dict)
-    programs: dict[str, None] = field(default_factory=dict)
-    libraries: dict[str, None] = field(default_factory=dict)
-    measures: dict[str, None] = field(default_factory=dict)
-    prices: dict[str, None] = field(default_factory=dict)
-    purposes: dict[str, None] = field(default_factory=dict)
-    recipients: dict[str, None] = field(default_factory=dict)
-    afterwards: dict[str, None] = field(default_factory=dict)
+    Attributes:
+        words: Distinct values over all charges, by what they are about, in the order of coming.
+        trained: Whether there are DP-SGD runs.
+        counted: Whether there are releases of statistics.
+        versions: How often each data set was registered.
+        audits: The newest audit, if there is one.
+        newest: The newest charge.
+        first_release: The first release.
+    """
+
+    words: defaultdict[str, dict[str, None]] = field(default_factory=lambda: defaultdict(dict))
     trained: bool = False
     counted: bool = False
     versions: dict[str, int] = field(default_factory=dict)
-    refresh: dict[str, None] = field(default_factory=dict)
     audits: list[entries.Audit] = field(default_factory=list)
     newest: entries.Charge | None = None
     first_release: entries.Release | None = None
+
+    def add(self, what: str, *values: str) -> None:
+        """Take values in."""
+        self.words[what].update(dict.fromkeys(values))
+
+    def __getitem__(self, what: str) -> str:
+        return _list(self.words[what])
 
 
 def write(path: Path, finding: Finding) -> Entry:
@@ -121,7 +126,7 @@ def _collect(stored: Iterable[entries.Entry]) -> _Seen:
             seen.first_release = entry
         elif isinstance(entry, entries.Dataset):
             seen.versions[entry.name] = seen.versions.get(entry.name, 0) + 1
-            seen.refresh[entry.refresh_rule] = None
+            seen.add("refresh", entry.refresh_rule)
         elif isinstance(entry, entries.Audit):
             seen.audits = [entry]  # the newest one
     return seen
@@ -130,27 +135,30 @@ def _collect(stored: Iterable[entries.Entry]) -> _Seen:
 def _take(seen: _Seen, charge: entries.Charge) -> None:
     guarantee, mechanism, program = charge.guarantee, charge.mechanism, charge.implementation
     seen.newest = charge
-    seen.units[guarantee.unit] = None
-    seen.unit_details[
+    seen.add("units", guarantee.unit)
+    seen.add(
+        "unit_details",
         f"one {guarantee.unit} ({guarantee.records_per_unit}); neighbouring data sets differ in"
-        f" one such unit, relation {guarantee.adjacency}"
-    ] = None
-    seen.labels[", ".join(guarantee.labels)] = None
-    seen.unprotected.update(dict.fromkeys(guarantee.unprotected))
-    seen.variants[guarantee.variant] = None
-    seen.mechanisms[
-        f"{mechanism.name}; accountant {mechanism.accountant}; subsampling {mechanism.subsampling}"
-    ] = None
-    seen.programs[f"{program.software}, code digest {program.code_sha256}"] = None
-    seen.libraries.update(dict.fromkeys(f"{one.name} {one.version}" for one in program.libraries))
-    seen.measures[
+        f" one such unit, relation {guarantee.adjacency}",
+    )
+    seen.add("labels", ", ".join(guarantee.labels))
+    seen.add("unprotected", *guarantee.unprotected)
+    seen.add("variants", guarantee.variant)
+    seen.add(
+        "mechanisms",
+        f"{mechanism.name}; accountant {mechanism.accountant}; subsampling {mechanism.subsampling}",
+    )
+    seen.add("programs", f"{program.software}, code digest {program.code_sha256}")
+    seen.add("libraries", *(f"{one.name} {one.version}" for one in program.libraries))
+    seen.add(
+        "measures",
         f"randomness: {program.randomness}; floating point: {program.floating_point}; timing:"
-        f" {program.timing}"
-    ] = None
-    seen.prices[f"epsilon {charge.epsilon} at delta {charge.delta}"] = None
-    seen.purposes[charge.use.purpose] = None
-    seen.recipients[charge.use.recipient] = None
-    seen.afterwards[charge.use.post_processing] = None
+        f" {program.timing}",
+    )
+    seen.add("prices", f"epsilon {charge.epsilon} at delta {charge.delta}")
+    seen.add("purposes", charge.use.purpose)
+    seen.add("recipients", charge.use.recipient)
+    seen.add("afterwards", charge.use.post_processing)
     if charge.event.mechanism == "dp-sgd":
         seen.trained = True
     else:
@@ -167,7 +175,7 @@ def _document(finding: Finding, seen: _Seen, newest: entries.Charge, date: str) 
             "basic": {
                 "name": name,
                 "data_curators": [f"{BY_A_PERSON}legal name of the plant's owner"],
-                "intended_use": f"As stated on the charges: {_list(seen.purposes)}",
+                "intended_use": f"As stated on the charges: {seen['purposes']}",
                 "data_product_type": _STATISTICS if seen.counted else _MODEL,
                 "data_product_region": f"{BY_A_PERSON}where the plant is, and whose law applies",
                 "description": _description(seen),
@@ -178,19 +186,19 @@ def _document(finding: Finding, seen: _Seen, newest: entries.Charge, date: str) 
                 "data_domain": (
                     "Labelled images or sensor windows of one plant, as features of a public"
                     f" encoder (sha256 {newest.mechanism.encoder}). Public label domain:"
-                    f" {_list(seen.labels)}"
+                    f" {seen['labels']}"
                 ),
-                "unprotected_quantities": _list(seen.unprotected),
+                "unprotected_quantities": seen["unprotected"],
             },
             "privacy_loss": _privacy_loss(finding, seen),
             "deployment_model": _model(finding, seen),
             "accounting": {
-                "post_processing": _list(seen.afterwards),
+                "post_processing": seen["afterwards"],
                 "composition": (
                     "Adaptive sequential composition of all charges, also of those whose release"
                     " was never made: sum of squared Gaussian DP parameters, or composed privacy"
                     " loss distributions where DP-SGD runs are among them. Recomputed for this"
-                    f" entry by two code bases. As charged: {_list(seen.variants)}"
+                    f" entry by two code bases. As charged: {seen['variants']}"
                 ),
             },
             "implementation": {
@@ -200,8 +208,8 @@ def _document(finding: Finding, seen: _Seen, newest: entries.Charge, date: str) 
                     " noise, clip radius and block weights follow from public settings."
                 ),
                 "mechanisms": (
-                    f"{_list(seen.mechanisms)}. {_list(seen.measures)}."
-                    f" Programs: {_list(seen.programs)}. Libraries: {_list(seen.libraries)}"
+                    f"{seen['mechanisms']}. {seen['measures']}."
+                    f" Programs: {seen['programs']}. Libraries: {seen['libraries']}"
                 ),
                 "justification": (
                     f"{BY_A_PERSON}why this cap and this unit protect enough. The mechanism's own"
@@ -234,12 +242,12 @@ def _privacy_loss(finding: Finding, seen: _Seen) -> dict[str, Any]:
     if top is None:
         raise ConfigError("log: charges, but no budget")
     return {
-        "privacy_unit": _list(seen.units),
-        "privacy_unit_details": _list(seen.unit_details),
+        "privacy_unit": seen["units"],
+        "privacy_unit_details": seen["unit_details"],
         "privacy_parameters": {"epsilon": _up(top.primary), "delta": top.delta},
         "privacy_parameters_details": (
             f"Spent in all so far, of the lineage nearest its cap. {_lineages(finding.accounts)}"
-            f" Single charges: {_list(seen.prices)}."
+            f" Single charges: {seen['prices']}."
         ),
     }
 
@@ -270,14 +278,14 @@ def _model(finding: Finding, seen: _Seen) -> dict[str, Any]:
         ),
         "actors": (
             f"The plant (holds the data; runs the mechanism; signs the log). Recipient:"
-            f" {_list(seen.recipients)} (sees the releases; chooses when to ask, and at which"
+            f" {seen['recipients']} (sees the releases; chooses when to ask, and at which"
             f" epsilon within the plant's policy; not trusted). Witness: {witnesses} (sees hashes;"
             " trusted to remember). Other plants (get weights made from these releases; not"
             " trusted). Auditor (sees the log; trusts keys that it got elsewhere)."
         ),
         "release_type": "Many releases" if releases > 1 else "One release",
         "release_type_details": (
-            f"{releases} releases so far. A spent budget comes back: {_list(seen.refresh)}."
+            f"{releases} releases so far. A spent budget comes back: {seen['refresh']}."
             " Further requests are refused when the cap is reached."
         ),
         "data_source_type": "Dynamic" if changed else "Static",

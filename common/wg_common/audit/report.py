@@ -15,6 +15,7 @@ import jinja2
 
 from wg_common import __version__, numbers
 from wg_common.audit import figures, pyramid
+from wg_common.audit.accounts import LineageAccount
 from wg_common.audit.figures import Line, Mark
 from wg_common.audit.verdict import utc
 from wg_common.audit.verification import Finding
@@ -38,16 +39,9 @@ class ChargeRow:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Chart of one lineage."""
+    """What one lineage cost, and the chart of it."""
 
-    lineage: str
-    datasets: str
-    cap: float
-    delta: float
-    spent: float
-    independent: float
-    charges: int
-    burned: int
+    account: LineageAccount
     line: Line
 
 
@@ -126,19 +120,8 @@ def _budgets(finding: Finding, charges: list[ChargeRow]) -> list[Budget]:
             for row in mine
         ]
         first = numbers.decimal(mine[0].charge.state.epsilon_before) if mine else account.primary
-        budgets.append(
-            Budget(
-                account.lineage,
-                ", ".join(account.datasets),
-                account.cap_epsilon,
-                account.delta,
-                account.primary,
-                account.independent,
-                account.charges,
-                account.burned,
-                figures.steps(first, marks, state.size, account.cap_epsilon),
-            )
-        )
+        line = figures.steps(first, marks, state.size, account.cap_epsilon)
+        budgets.append(Budget(account, line))
     return budgets
 
 

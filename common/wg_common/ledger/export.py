@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import os
 import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -26,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, Self, TypeVar
 
+from wg_common import atomic
 from wg_common.errors import ConfigError, DecodeError, VerificationError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import database, entries, merkle
@@ -133,9 +133,9 @@ def write(ledger: Path, out: Path) -> ExportManifest:
     connection = database.connect_to_read(ledger)
     try:
         database.check_format(ledger, connection)
-        with database.explained(ledger), _replacing(out) as (target, folder):
+        with database.explained(ledger), atomic.writing(out) as target:
             connection.execute("begin")
-            return _write(connection, target, folder)
+            return _write(connection, target, out.parent)
     finally:
         connection.close()
 
@@ -317,34 +317,3 @@ def _blocks(part: IO[bytes] | bytes) -> Iterator[bytes]:
     part.seek(0)
     while block := part.read(_BLOCK):
         yield block
-
-
-class _replacing:
-    """A temporary file beside ``path`` that replaces it at the end, durably, or vanishes."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> tuple[IO[bytes], Path]:
-        folder = self._path.absolute().parent
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=f".{self._path.name}.", dir=folder)
-        except OSError as error:
-            raise ConfigError(f"{self._path}: cannot be written: {error.strerror}") from error
-        self._name = Path(name)
-        self._stream = os.fdopen(handle, "wb")
-        return self._stream, folder
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        try:
-            if kind is None:
-                self._stream.flush()
-                os.fsync(self._stream.fileno())
-                self._name.chmod(0o644)
-                self._name.replace(self._path)
-        except OSError as problem:
-            raise ConfigError(f"{self._path}: cannot be written: {problem.strerror}") from problem
-        finally:
-            self._stream.close()
-            self._name.unlink(missing_ok=True)

@@ -22,18 +22,14 @@ from wg_common.ledger.price import check_mechanism, parse_sigma
 from wg_common.ledger.proof import Proof
 from wg_common.ledger.state import ROTATION_CONTEXT
 from wg_common.ledger.witness import WitnessRequest, requests_of
-from wg_common.wire import canonical, container, signing
-from wg_common.wire.protocol import STATISTICS_KIND, STATISTICS_LIMIT
+from wg_common.wire import canonical, signing
 from wg_common.wire.statistics_file import (
-    MANIFEST_LIMIT,
-    VERSION,
     CoveredStatistics,
     StatisticsManifest,
+    read_manifest,
 )
 
 E = TypeVar("E", Charge, Release)
-
-_SECTIONS = ("manifest", "signature", "integers")
 
 
 def verify_covered(
@@ -154,23 +150,6 @@ def is_cosigned(covered: CoveredStatistics, name: str, key: Ed25519PublicKey) ->
     return all(
         notes.signatures_of(proof.decode(text, what="proof").note, name, identifier)
         for text in (covered.charge_proof, covered.release_proof)
-    )
-
-
-def read_manifest(release: bytes) -> StatisticsManifest:
-    """Manifest of a release, whose signature is checked elsewhere.
-
-    Raises:
-        DecodeError: The bytes are no release.
-    """
-    sections = container.decode(
-        release, kind=STATISTICS_KIND, version=VERSION, names=_SECTIONS, limit=STATISTICS_LIMIT
-    )
-    return canonical.decode(
-        StatisticsManifest,
-        sections["manifest"],
-        what="statistics manifest",
-        limit=MANIFEST_LIMIT,
     )
 
 

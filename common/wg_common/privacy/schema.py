@@ -42,10 +42,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from wg_common import numbers
 from wg_common.errors import DecodeError
@@ -73,14 +73,44 @@ _LENGTH_LIMIT = 1 << 22
 _WEIGHT_LIMIT = 1 << 53
 _HEX = re.compile(r"[0-9a-f]{2,128}")
 
-_SHARES: dict[Moments, tuple[Fraction, Fraction, Fraction]] = {
-    "none": (Fraction(1, 100), Fraction(99, 100), Fraction(0)),
-    "mean": (Fraction(1, 100), Fraction(94, 100), Fraction(5, 100)),
-    "centre": (Fraction(5, 100), Fraction(75, 100), Fraction(20, 100)),
-    "diagonal": (Fraction(1, 100), Fraction(89, 100), Fraction(10, 100)),
-    "second": (Fraction(1, 100), Fraction(69, 100), Fraction(30, 100)),
+
+class _Kind(NamedTuple):
+    """One kind of moments: a row of the table above, with ``s`` for S and ``d`` features.
+
+    Attributes:
+        shape: Of the block.
+        largest: Most that a record can add to an entry.
+        bound: M, the bound on ``|m(q)|^2``.
+        pair: (p, r) such that ``|m(q) - m(q')|^2 <= p |q - q'|^2 + r |q q^T - q' q'^T|_F^2``.
+        shares: Of the squared sensitivity, for counts, sums and moments, in percent.
+    """
+
+    shape: Callable[[int], tuple[int, ...]]
+    largest: Callable[[int], int]
+    bound: Callable[[int], int]
+    pair: Callable[[int], tuple[int, int]]
+    shares: tuple[int, int, int]
+
+
+def _linear(shares: tuple[int, int, int]) -> _Kind:
+    return _Kind(lambda d: (d,), lambda s: s, lambda s: s**2, lambda s: (1, 0), shares)
+
+
+_KINDS: dict[Moments, _Kind] = {
+    "none": _Kind(lambda d: (0,), lambda s: 0, lambda s: 0, lambda s: (0, 0), (1, 99, 0)),
+    "mean": _linear((1, 94, 5)),
+    "centre": _linear((5, 75, 20)),
+    "diagonal": _Kind(
+        lambda d: (2, d), lambda s: s**2, lambda s: 2 * s**4, lambda s: (s**2, 1), (1, 89, 10)
+    ),
+    "second": _Kind(
+        lambda d: (d * (d + 1) // 2,),
+        lambda s: SECOND_DIAGONAL * s**2,
+        lambda s: SECOND_DIAGONAL**2 * s**4,
+        lambda s: (0, SECOND_DIAGONAL**2),
+        (1, 69, 30),
+    ),
 }
-"""Shares of the squared sensitivity for (counts, sums, moments)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,13 +220,7 @@ class StatisticsSchema:
     def blocks(self) -> tuple[Block, Block, Block]:
         """The blocks of the released vector: counts, sums, moments."""
         classes, d = len(self.labels), self.dimension
-        shape: tuple[int, ...] = {
-            "none": (0,),
-            "mean": (d,),
-            "centre": (d,),
-            "diagonal": (2, d),
-            "second": (d * (d + 1) // 2,),
-        }[self.moments]
+        shape = _KINDS[self.moments].shape(d)
         counts = Block("counts", 0, (classes + 1,), self.count_weight)
         sums = Block("sums", counts.size, (classes, d), self.sum_weight)
         moments = Block("moments", counts.size + sums.size, shape, self.moment_weight)
@@ -211,17 +235,13 @@ class StatisticsSchema:
     def capacity(self) -> int:
         """How many records fit before an exact statistic could leave 64 bits."""
         s = self.grid
-        largest = {
-            "none": 0,
-            "mean": s,
-            "centre": s,
-            "diagonal": s * s,
-            "second": SECOND_DIAGONAL * s * s,
-        }
-        entry = max(
-            self.count_weight, self.sum_weight * s, self.moment_weight * largest[self.moments]
-        )
-        return COORDINATE_LIMIT // entry
+        moment = self.moment_weight * _KINDS[self.moments].largest(s)
+        return COORDINATE_LIMIT // max(self.count_weight, self.sum_weight * s, moment)
+
+    @property
+    def moment_bound(self) -> int:
+        """M: greatest squared length of one record's moments, without their weight."""
+        return _KINDS[self.moments].bound(self.grid)
 
     def sensitivity_squared(self, adjacency: Adjacency = "add-remove") -> int | Fraction:
         """Largest squared L2 change, in squared grid units, between neighbouring data sets.
@@ -241,18 +261,10 @@ class StatisticsSchema:
 
     def _record_squared(self) -> int:
         """Largest |v|^2 of one record: a^2 + b^2 S^2 + c^2 M."""
-        s2 = self.grid**2
-        bound = {
-            "none": 0,
-            "mean": s2,
-            "centre": s2,
-            "diagonal": 2 * s2**2,
-            "second": _W2 * s2**2,
-        }
         return (
             self.count_weight**2
-            + self.sum_weight**2 * s2
-            + self.moment_weight**2 * bound[self.moments]
+            + self.sum_weight**2 * self.grid**2
+            + self.moment_weight**2 * self.moment_bound
         )
 
     def _pair_squared(self) -> Fraction:
@@ -265,13 +277,7 @@ class StatisticsSchema:
         """
         s2 = self.grid**2
         b2, c2 = self.sum_weight**2, self.moment_weight**2
-        linear, quartic = {
-            "none": (0, 0),
-            "mean": (c2, 0),
-            "centre": (c2, 0),
-            "diagonal": (c2 * s2, c2),
-            "second": (0, c2 * _W2),
-        }[self.moments]
+        linear, quartic = (c2 * factor for factor in _KINDS[self.moments].pair(self.grid))
         same = _farthest(b2 + linear, quartic, s2)
         other = 2 * self.count_weight**2 + 2 * b2 * s2 + _farthest(linear, quartic, s2)
         return max(same, other)
@@ -303,7 +309,7 @@ def default_schema(
     Raises:
         DecodeError: An argument is out of its range.
     """
-    count_share, sum_share, moment_share = _SHARES[moments]
+    count_share, sum_share, moment_share = (Fraction(x, 100) for x in _KINDS[moments].shares)
     return schema_with_shares(
         encoder=encoder,
         dimension=dimension,
@@ -359,8 +365,7 @@ def schema_with_shares(
         total = (1 << 16) * s2 / sum_share if labels else Fraction(1 << 40)
     else:
         moment_weight = 256 if moments in ("mean", "centre") else 1
-        bound = {"mean": s2, "centre": s2, "diagonal": 2 * s2**2, "second": _W2 * s2**2}[moments]
-        total = moment_weight**2 * bound / moment_share
+        total = moment_weight**2 * _KINDS[moments].bound(1 << bits) / moment_share
     return StatisticsSchema(
         version=VERSION if moments == "centre" else 1,
         encoder=encoder,
@@ -375,9 +380,6 @@ def schema_with_shares(
         unit_rule=unit_rule,
         unit_cap=unit_cap,
     )
-
-
-_W2 = SECOND_DIAGONAL**2
 
 
 def _farthest(p: int, r: int, s2: int) -> Fraction:

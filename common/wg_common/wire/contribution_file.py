@@ -142,14 +142,9 @@ def decode_contribution(
         VerificationError: The signature or a hash does not hold, or the event costs more than the
             manifest claims.
     """
-    sections = container.decode(
-        data, kind=CONTRIBUTION_KIND, version=VERSION, names=_SECTIONS, limit=CONTRIBUTION_LIMIT
-    )
-    text = sections["manifest"]
-    signing.verify(key, SIGNATURE_CONTEXT, text, sections["signature"])
-    manifest = canonical.decode(
-        ContributionManifest, text, what="contribution manifest", limit=MANIFEST_LIMIT
-    )
+    sections = read_sections(data)
+    signing.verify(key, SIGNATURE_CONTEXT, sections["manifest"], sections["signature"])
+    manifest = read_manifest(data)
     _check_tensors(manifest, sections["tensors"])
     _check_cost(manifest)
     try:
@@ -170,14 +165,20 @@ def read_manifest(data: bytes) -> ContributionManifest:
     Raises:
         DecodeError: The bytes are not a contribution.
     """
-    sections = container.decode(
-        data, kind=CONTRIBUTION_KIND, version=VERSION, names=_SECTIONS, limit=CONTRIBUTION_LIMIT
-    )
+    text = read_sections(data)["manifest"]
     return canonical.decode(
-        ContributionManifest,
-        sections["manifest"],
-        what="contribution manifest",
-        limit=MANIFEST_LIMIT,
+        ContributionManifest, text, what="contribution manifest", limit=MANIFEST_LIMIT
+    )
+
+
+def read_sections(data: bytes) -> dict[str, bytes]:
+    """Manifest, signature and tensors of a contribution, as bytes.
+
+    Raises:
+        DecodeError: The bytes are not a contribution.
+    """
+    return container.decode(
+        data, kind=CONTRIBUTION_KIND, version=VERSION, names=_SECTIONS, limit=CONTRIBUTION_LIMIT
     )
 
 

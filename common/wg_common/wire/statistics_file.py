@@ -167,9 +167,7 @@ def decode_release(
         DecodeError: The bytes are not a release, or it contradicts itself.
         VerificationError: The signature or the integers' hash does not hold.
     """
-    sections = container.decode(
-        data, kind=STATISTICS_KIND, version=VERSION, names=_SECTIONS, limit=STATISTICS_LIMIT
-    )
+    sections = read_sections(data)
     signing.verify(public_key, signing.STATISTICS, sections["manifest"], sections["signature"])
     manifest, integers = read_unverified(data)
     statistics = NoisyStatistics(manifest.schema, integers, numbers.hex_float(manifest.sigma))
@@ -183,16 +181,32 @@ def read_unverified(data: bytes) -> tuple[StatisticsManifest, NDArray[np.int64]]
         DecodeError: The bytes are not a release, or it contradicts itself.
         VerificationError: The integers' hash does not hold.
     """
-    sections = container.decode(
-        data, kind=STATISTICS_KIND, version=VERSION, names=_SECTIONS, limit=STATISTICS_LIMIT
-    )
-    manifest = canonical.decode(
-        StatisticsManifest, sections["manifest"], what="statistics manifest", limit=MANIFEST_LIMIT
-    )
+    sections = read_sections(data)
+    manifest = _manifest(sections["manifest"])
     _check_integers(manifest, sections["integers"])
     integers = np.frombuffer(sections["integers"], dtype="<i8").astype(np.int64)
     integers.setflags(write=False)
     return manifest, integers
+
+
+def read_sections(release: bytes) -> dict[str, bytes]:
+    """Manifest, signature and integers of a release, as bytes.
+
+    Raises:
+        DecodeError: The bytes are no release.
+    """
+    return container.decode(
+        release, kind=STATISTICS_KIND, version=VERSION, names=_SECTIONS, limit=STATISTICS_LIMIT
+    )
+
+
+def read_manifest(release: bytes) -> StatisticsManifest:
+    """Manifest of a release, whose signature is checked elsewhere.
+
+    Raises:
+        DecodeError: The bytes are no release, or it contradicts itself.
+    """
+    return _manifest(read_sections(release)["manifest"])
 
 
 def encode_covered(covered: CoveredStatistics) -> bytes:
@@ -221,6 +235,12 @@ def decode_covered(data: bytes) -> CoveredStatistics:
 
 
 _TOLERANCE = 1e-9
+
+
+def _manifest(data: bytes) -> StatisticsManifest:
+    return canonical.decode(
+        StatisticsManifest, data, what="statistics manifest", limit=MANIFEST_LIMIT
+    )
 
 
 def _check_integers(manifest: StatisticsManifest, body: bytes) -> None:

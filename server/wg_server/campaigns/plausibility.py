@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from wg_common.nets.encoder.package import CLIP_RADIUS
 from wg_common.privacy import centring
-from wg_common.privacy.schema import SECOND_DIAGONAL, StatisticsSchema, default_schema
+from wg_common.privacy.schema import StatisticsSchema, default_schema
 from wg_common.privacy.statistics import NoisyStatistics
 
 FALSE_ALARMS = 1e-6
@@ -96,7 +96,7 @@ def reasons(statistics: NoisyStatistics, *, clip_radius: float = CLIP_RADIUS) ->
                 " allow"
             )
     if moments.size:
-        unit = schema.moment_weight * _moment_length(schema)
+        unit = schema.moment_weight * math.sqrt(schema.moment_bound)
         length = float(np.sqrt(np.square(values[moments.offset :]).sum()))
         most = float(_limit(unit * records.total, moments.size, sigma, x))
         if length > most:
@@ -161,18 +161,6 @@ def _limit(exact: Floats | float, entries: int, sigma: float, x: float) -> Float
     noise = sigma**2 * (entries + 2 * math.sqrt(entries * x) + 2 * x)
     whole = np.square(bound) + 2 * bound * sigma * math.sqrt(2 * x) + noise
     return np.asarray(np.sqrt(whole) * (1 + 1e-9))  # of rounding in floating point
-
-
-def _moment_length(schema: StatisticsSchema) -> float:
-    """Greatest length of one record's moments, grid units: the table of ``privacy.schema``."""
-    s = float(schema.grid)
-    lengths = {
-        "mean": s,
-        "centre": s,
-        "diagonal": math.sqrt(2) * s * s,
-        "second": SECOND_DIAGONAL * s * s,
-    }
-    return lengths[schema.moments]
 
 
 def _shown(label: str) -> str:

@@ -36,19 +36,30 @@ _LENGTH = re.compile(rb"[0-9]{1,18}")
 """A content length: Python's ``int`` raises from 4,300 digits on."""
 
 
-class BodyLimit:
+class _Guard:
+    """Middleware that judges HTTP requests, and lets everything else pass."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take one connection's scope."""
+        judge = self._judge if scope["type"] == "http" else self._app
+        await judge(scope, receive, send)
+
+    async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raise NotImplementedError
+
+
+class BodyLimit(_Guard):
     """Refuses a body that is too large, of unknown length, or too slow, without reading on."""
 
     def __init__(self, app: ASGIApp, limit: int, seconds: float = 60.0) -> None:
-        self._app = app
+        super().__init__(app)
         self._limit = limit
         self._seconds = seconds
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Judge one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+    async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         length = headers.get(b"content-length")
         if length is None and (scope["method"] != "GET" or b"transfer-encoding" in headers):
@@ -80,7 +91,7 @@ class BodyLimit:
         return timed
 
 
-class BodyBudget:
+class BodyBudget(_Guard):
     """Bounds the bodies that are held at once: of one site, and of all together.
 
     A body is counted by the length that it announces, from before its first byte is read until
@@ -89,16 +100,12 @@ class BodyBudget:
     """
 
     def __init__(self, app: ASGIApp, *, site_bytes: int, total_bytes: int) -> None:
-        self._app = app
+        super().__init__(app)
         self._site_bytes = site_bytes
         self._total_bytes = total_bytes
         self._held: dict[str, int] = {}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Judge one request, whose length and site are known."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+    async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
         site = scope["state"][SITE_STATE].name
         length = int(dict(scope["headers"]).get(b"content-length", b"0"))
         held = self._held.get(site, 0)
@@ -118,19 +125,15 @@ class BodyBudget:
                 self._held[site] = left
 
 
-class Identify:
+class Identify(_Guard):
     """Lets a request through if its certificate belongs to an enrolled site, and says which."""
 
     def __init__(self, app: ASGIApp, store: Store) -> None:
-        self._app = app
+        super().__init__(app)
         self._store = store
         self._seen: dict[str, float] = {}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Judge one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+    async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
         der = scope.get("state", {}).get(PEER_STATE)
         site = await run_in_threadpool(self._look_up, der) if der else None
         if site is None:
@@ -149,20 +152,19 @@ class Identify:
         return site
 
 
-class RateLimit:
+class RateLimit(_Guard):
     """A token bucket for each site: a burst of ten seconds' worth, then the sustained rate."""
 
     def __init__(
         self, app: ASGIApp, rate: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._app = app
+        super().__init__(app)
         self._rate = rate
         self._clock = clock
         self._buckets: dict[str, tuple[float, float]] = {}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Judge one request."""
-        if scope["type"] == "http" and not self._take(scope["state"][SITE_STATE].name):
+    async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._take(scope["state"][SITE_STATE].name):
             response = PlainTextResponse("too many requests\n", 429, {"retry-after": "1"})
             await response(scope, receive, send)
             return

@@ -150,96 +150,56 @@ class ServerConfig:
         return _url(self.advertise or self.host, self.enrol_port)
 
 
+class _Place:
+    """A path below a home's folder."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __get__(self, home: ServerHome, kind: type[ServerHome]) -> Path:
+        return home.root / self._path
+
+
 @dataclass(frozen=True, slots=True)
 class ServerHome:
     """Paths under one home folder."""
 
     root: Path
 
-    @property
-    def config_file(self) -> Path:
-        """``server.yaml``."""
-        return self.root / "server.yaml"
-
-    @property
-    def ca_key(self) -> Path:
-        """Private key of the certificate authority."""
-        return self.root / "pki" / "ca.key"
-
-    @property
-    def ca_cert(self) -> Path:
-        """Certificate of the certificate authority."""
-        return self.root / "pki" / "ca.pem"
-
-    @property
-    def tls_key(self) -> Path:
-        """Private key of the listeners."""
-        return self.root / "pki" / "server.key"
-
-    @property
-    def tls_cert(self) -> Path:
-        """Certificate of the listeners."""
-        return self.root / "pki" / "server.pem"
-
-    @property
-    def signing_key(self) -> Path:
-        """Ed25519 key that signs weights packages."""
-        return self.root / "keys" / "signing.key"
-
-    @property
-    def witness_key(self) -> Path:
-        """Ed25519 key that countersigns ledger checkpoints."""
-        return self.root / "keys" / "witness.key"
-
-    @property
-    def admin_token(self) -> Path:
-        """Bearer token of the admin listener."""
-        return self.root / "keys" / "admin.token"
-
-    @property
-    def lock(self) -> Path:
-        """Held by the one process that serves this home."""
-        return self.root / "serve.lock"
-
-    @property
-    def database(self) -> Path:
-        """SQLite database of sites, campaigns and releases, unless the configuration has a URL."""
-        return self.root / "server.sqlite"
-
-    @property
-    def zoo(self) -> Path:
-        """Folder of the zoo."""
-        return self.root / "zoo"
-
-    @property
-    def encoder(self) -> Path:
-        """The public encoder package, made by ``zoo build``."""
-        return self.zoo / ENCODER
-
-    @property
-    def generator(self) -> Path:
-        """The trained generator; its model card lies beside it."""
-        return self.root / "generator" / "generator.safetensors"
-
-    @property
-    def model_card(self) -> Path:
-        """What the generator is worth, as its training measured it."""
-        return self.generator.with_name("model-card.json")
-
-    @property
-    def networks(self) -> Path:
-        """The generator of whole networks; it stands on ``generator``."""
-        return self.generator.with_name("networks.safetensors")
-
-    @property
-    def networks_card(self) -> Path:
-        """Its model card."""
-        return self.generator.with_name("networks-card.json")
-
-    @property
-    def packages(self) -> Path:
-        """Weights packages, by request."""
-        return self.root / "packages"
+    config_file = _Place("server.yaml")
+    """``server.yaml``."""
+    ca_key = _Place("pki/ca.key")
+    """Private key of the certificate authority."""
+    ca_cert = _Place("pki/ca.pem")
+    """Certificate of the certificate authority."""
+    tls_key = _Place("pki/server.key")
+    """Private key of the listeners."""
+    tls_cert = _Place("pki/server.pem")
+    """Certificate of the listeners."""
+    signing_key = _Place("keys/signing.key")
+    """Ed25519 key that signs weights packages."""
+    witness_key = _Place("keys/witness.key")
+    """Ed25519 key that countersigns ledger checkpoints."""
+    admin_token = _Place("keys/admin.token")
+    """Bearer token of the admin listener."""
+    lock = _Place("serve.lock")
+    """Held by the one process that serves this home."""
+    database = _Place("server.sqlite")
+    """SQLite database of sites, campaigns and releases, unless the configuration has a URL."""
+    zoo = _Place("zoo")
+    """Folder of the zoo."""
+    encoder = _Place(f"zoo/{ENCODER}")
+    """The public encoder package, made by ``zoo build``."""
+    generator = _Place("generator/generator.safetensors")
+    """The trained generator; its model card lies beside it."""
+    model_card = _Place("generator/model-card.json")
+    """What the generator is worth, as its training measured it."""
+    networks = _Place("generator/networks.safetensors")
+    """The generator of whole networks; it stands on ``generator``."""
+    networks_card = _Place("generator/networks-card.json")
+    """Its model card."""
+    packages = _Place("packages")
+    """Weights packages, by request."""
 
     def package(self, delivery_id: str) -> Path:
         """The weights package of a delivery."""

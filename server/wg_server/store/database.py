@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -69,6 +69,18 @@ def reading(engine: Engine) -> Iterator[Connection]:
     """A connection that only reads; on SQLite it takes no write lock."""
     with engine.connect().execution_options(**{_READ: True}) as connection:
         yield connection
+
+
+def first(engine: Engine, query: sa.Select[Any]) -> sa.Row[Any] | None:
+    """The first row that a query finds, if any."""
+    with reading(engine) as connection:
+        return connection.execute(query).first()
+
+
+def rows(engine: Engine, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+    """All rows that a query finds."""
+    with reading(engine) as connection:
+        return connection.execute(query).all()
 
 
 def lock_table(connection: Connection, table: sa.Table) -> None:

@@ -93,17 +93,14 @@ class LedgerTable:
             .order_by(logs.c.site, logs.c.first_seen, logs.c.origin)
         )
         found: dict[str, list[SeenLog]] = {}
-        with database.reading(self.engine) as connection:
-            for row in connection.execute(query):
-                found.setdefault(row.site, []).append(SeenLog(**row._mapping))
+        for row in database.rows(self.engine, query):
+            found.setdefault(row.site, []).append(SeenLog(**row._mapping))
         return found
 
     def witnessed(self, origin: str) -> bytes | None:
         """The last checkpoint cosigned for a ledger."""
-        with database.reading(self.engine) as connection:
-            row = connection.execute(
-                sa.select(schema.witness.c.checkpoint).where(schema.witness.c.origin == origin)
-            ).first()
+        query = sa.select(schema.witness.c.checkpoint).where(schema.witness.c.origin == origin)
+        row = database.first(self.engine, query)
         return None if row is None else bytes(row.checkpoint)
 
     def keep_evidence(self, origin: str, earlier: bytes, later: bytes, now: float) -> None:
@@ -127,15 +124,13 @@ class LedgerTable:
 
     def evidence(self) -> list[tuple[str, float, bytes, bytes]]:
         """All evidence of forks: origin, time, earlier and later checkpoint."""
-        with database.reading(self.engine) as connection:
-            rows = connection.execute(sa.select(schema.evidence).order_by(schema.evidence.c.id))
-            return [(row.origin, row.received, row.earlier, row.later) for row in rows]
+        rows = database.rows(self.engine, sa.select(schema.evidence).order_by(schema.evidence.c.id))
+        return [(row.origin, row.received, row.earlier, row.later) for row in rows]
 
     def forks(self) -> int:
         """How many pieces of evidence of forks there are."""
-        with database.reading(self.engine) as connection:
-            count = sa.select(sa.func.count()).select_from(schema.evidence)
-            return int(connection.execute(count).scalar_one())
+        query = sa.select(sa.func.count().label("number")).select_from(schema.evidence)
+        return sum(row.number for row in database.rows(self.engine, query))
 
 
 def begin_log(

@@ -35,8 +35,7 @@ def notes(store: Store, *standings: Standing) -> list[ReleaseNote]:
     query = sa.select(*columns).order_by(table.c.received.desc(), table.c.release_id)
     if standings:
         query = query.where(table.c.standing.in_(standings))
-    with database.reading(store.engine) as connection:
-        return [ReleaseNote(**row._mapping) for row in connection.execute(query)]
+    return [ReleaseNote(**row._mapping) for row in database.rows(store.engine, query)]
 
 
 def judge(store: Store, release_id: str, standing: Standing) -> None:

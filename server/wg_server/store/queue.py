@@ -206,18 +206,17 @@ class CampaignQueue:
     def may_fetch(self, site: str, delivery_id: str) -> bool:
         """Whether a package was made for this site and waits to be fetched by it."""
         task, campaign = schema.task, schema.campaign
-        with database.reading(self._engine) as connection:
-            row = connection.execute(
-                sa.select(task.c.site)
-                .join(campaign, campaign.c.id == task.c.campaign)
-                .where(
-                    task.c.delivery_id == delivery_id,
-                    task.c.site == site,
-                    task.c.state == "packaged",
-                    campaign.c.state == "running",
-                )
-            ).first()
-        return row is not None
+        query = (
+            sa.select(task.c.site)
+            .join(campaign, campaign.c.id == task.c.campaign)
+            .where(
+                task.c.delivery_id == delivery_id,
+                task.c.site == site,
+                task.c.state == "packaged",
+                campaign.c.state == "running",
+            )
+        )
+        return database.first(self._engine, query) is not None
 
     def claim(self) -> Campaign | None:
         """The campaign to work on, running from here: one that was interrupted, else the oldest.

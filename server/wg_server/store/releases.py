@@ -72,10 +72,8 @@ class ReleaseTable:
 
     def find_release(self, release_id: str) -> StoredRelease | None:
         """One release, if it is there."""
-        with database.reading(self.engine) as connection:
-            row = connection.execute(
-                sa.select(schema.release).where(schema.release.c.release_id == release_id)
-            ).first()
+        query = sa.select(schema.release).where(schema.release.c.release_id == release_id)
+        row = database.first(self.engine, query)
         return None if row is None else StoredRelease(**row._mapping)
 
     def release(self, release_id: str) -> StoredRelease:
@@ -110,14 +108,13 @@ class ReleaseTable:
             )
             .subquery()
         )
-        with database.reading(self.engine) as connection:
-            rows = connection.execute(
-                sa.select(releases)
-                .join(ranked, ranked.c.release_id == releases.c.release_id)
-                .where(ranked.c.rank == 1)
-                .order_by(releases.c.site)
-            )
-            return [StoredRelease(**row._mapping) for row in rows]
+        query = (
+            sa.select(releases)
+            .join(ranked, ranked.c.release_id == releases.c.release_id)
+            .where(ranked.c.rank == 1)
+            .order_by(releases.c.site)
+        )
+        return [StoredRelease(**row._mapping) for row in database.rows(self.engine, query)]
 
 
 def put_release(connection: Connection, release: StoredRelease) -> Standing:

@@ -163,17 +163,17 @@ class Store(LedgerTable, ReleaseTable):
     def authenticate(self, fingerprint: str, now: float) -> Site | None:
         """The enrolled site that a client certificate belongs to, if it is good now."""
         sites, certificates = schema.site, schema.certificate
-        with database.reading(self.engine) as connection:
-            row = connection.execute(
-                sa.select(sites)
-                .join(certificates, certificates.c.site == sites.c.name)
-                .where(
-                    certificates.c.fingerprint == fingerprint,
-                    certificates.c.revoked.is_(None),
-                    certificates.c.expires > now,
-                    sites.c.state == "enrolled",
-                )
-            ).first()
+        query = (
+            sa.select(sites)
+            .join(certificates, certificates.c.site == sites.c.name)
+            .where(
+                certificates.c.fingerprint == fingerprint,
+                certificates.c.revoked.is_(None),
+                certificates.c.expires > now,
+                sites.c.state == "enrolled",
+            )
+        )
+        row = database.first(self.engine, query)
         return None if row is None else Site(**row._mapping)
 
     def saw(self, site: str, now: float) -> None:
@@ -194,20 +194,14 @@ class Store(LedgerTable, ReleaseTable):
 
     def sites(self) -> list[Site]:
         """All sites, by name."""
-        with database.reading(self.engine) as connection:
-            rows = connection.execute(sa.select(schema.site).order_by(schema.site.c.name))
-            return [Site(**row._mapping) for row in rows]
+        query = sa.select(schema.site).order_by(schema.site.c.name)
+        return [Site(**row._mapping) for row in database.rows(self.engine, query)]
 
     def certificate_expiry(self, site: str) -> float | None:
         """When the newest good certificate of a site expires."""
         table = schema.certificate
-        with database.reading(self.engine) as connection:
-            found = connection.execute(
-                sa.select(sa.func.max(table.c.expires)).where(
-                    table.c.site == site, table.c.revoked.is_(None)
-                )
-            ).scalar()
-        return None if found is None else float(found)
+        query = sa.select(table.c.expires).where(table.c.site == site, table.c.revoked.is_(None))
+        return max((float(row.expires) for row in database.rows(self.engine, query)), default=None)
 
 
 def _spend_token(connection: Connection, request: EnrolmentRequest, now: float) -> None:

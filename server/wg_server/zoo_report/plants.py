@@ -10,7 +10,6 @@ import numpy as np
 
 from wg_common import atomic
 from wg_common.errors import VerificationError
-from wg_common.ledger import verify
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_common.wire import protocol, signing, statistics_file
 from wg_server.generator.prior.site_statistics import site_evidence
@@ -70,7 +69,7 @@ def read(home: ServerHome, path: Path) -> tuple[str, str, NoisyStatistics]:
         atomic.read_bytes(path, limit=protocol.STATISTICS_LIMIT)
     )
     with Store.open(home) as store:
-        site = store.site(verify.read_manifest(covered.release).site)
+        site = store.site(statistics_file.read_manifest(covered.release).site)
     key = signing.public_from_bytes(bytes.fromhex(site.signing_key))
     manifest, statistics = statistics_file.decode_release(covered.release, key)
     if statistics.schema.encoder != home.encoder_id():

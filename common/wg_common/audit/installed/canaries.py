@@ -87,13 +87,4 @@ def _vectors(file: Opened, q: Integers) -> Floats:
     """What each canary adds to the exact integers of a release, ``[classes, L]``."""
     schema, blocks = file.manifest.schema, file.blocks()
     first = file.integers[blocks["counts"]], file.integers[blocks["moments"]]
-    centre = centring.centre(schema, *first, file.sigma)
-    classes, dimension = q.shape
-    rows = np.arange(classes)
-    sums = np.zeros((classes, classes, dimension))
-    sums[rows, rows] = centre.weight * centring.deviations(q, centre)
-    found = np.zeros((classes, schema.length))
-    found[rows, blocks["counts"].start + rows] = schema.count_weight
-    found[:, blocks["sums"]] = sums.reshape(classes, -1)
-    found[:, blocks["moments"]] = schema.moment_weight * q
-    return found
+    return empirical.directions(schema, q, centring.centre(schema, *first, file.sigma))
