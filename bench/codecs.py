@@ -1,8 +1,8 @@
-"""What codecs of whole networks keep. Run with ``python -m bench.codecs --home DIR``.
+"""What the codec of whole networks keeps. Run with ``python -m bench.codecs --home DIR``.
 
 For each latent size, the zoo's networks are decoded and run on the records held out of their
-training: by PCA and VAE fitted without their families, and by the same fitted on all networks. This
-is the measurement of the model card, on all families and all networks (docs/decisions/0066).
+training: by PCA fitted without their families, and fitted on all networks. This is the measurement
+of the model card, on all networks (docs/decisions/0126).
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import torch
 
 from wg_common.wire import canonical
 from wg_server.generator.evaluation import codec_fidelity
+from wg_server.generator.networks.codec import fit_layer_codec
+from wg_server.generator.networks.decoder import Decoder
 from wg_server.generator.networks.entries import load_networks
 from wg_server.generator.networks.weight_plan import weight_plan
 from wg_server.generator.prior.zoo_tasks import load_tasks
@@ -40,25 +42,14 @@ def main() -> None:
     networks, _ = load_networks(store, tasks, plan, base, base_id)
     families = {network.task.family for network in networks}
     print(f"{len(networks)} networks of {len(families)} families", flush=True)
-    parts, tokens = [part.name for part in plan.parts], [n.tokens for n in networks]
+    names, tokens = [part.name for part in plan.parts], [n.tokens for n in networks]
     for latent in options.latent:
         started = time.process_time()
-        scores = codec_fidelity.left_out(
-            networks,
-            plan,
-            base,
-            codec_fidelity.KINDS,
-            latent=latent,
-            seed=options.seed,
-            most=len(networks),
+        decoder = Decoder(plan, fit_layer_codec(names, tokens, latent), base)
+        found = codec_fidelity.report(
+            networks, decoder, latent=latent, seed=options.seed, most=len(networks)
         )
-        found = codec_fidelity.summary(scores)
-        for name, fit in codec_fidelity.KINDS.items():
-            codec = fit(parts, tokens, latent, options.seed)
-            own = codec_fidelity.summary(
-                codec_fidelity.fitted(networks, plan, base, codec, len(networks))
-            )
-            found[f"after_{name}, fitted on them"] = own[f"after_{name}"]
+        found["after_codec, fitted on them"] = found.pop("on_fitted")["after_codec"]
         print(f"latent {latent} ({time.process_time() - started:.0f} s of processor time)")
         for way, values in found.items():
             if isinstance(values, dict):

@@ -16,16 +16,15 @@ from pathlib import Path
 import torch
 from bench.methods import TUNED, TUNED_QUICK, Cell, Methods, judge
 from bench.plants import Plants, cut
+from bench.reference.course import Course, course
 from bench.reference.d2nwg import D2nwg, d2nwg
 from bench.reference.deepsets import SetNetwork, set_network
-from bench.reference.ground import Course, course
 
 from wg_common import streams
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.streams import Stream
 from wg_server.generator import baselines
 from wg_server.generator.heads.generate import Generator, load_generator
-from wg_server.generator.pipeline import _episodes
 from wg_server.site.home import ServerHome
 from wg_server.zoo.workers import pool
 
@@ -117,12 +116,12 @@ class Bench:
         plan = found.plan
 
         def train() -> dict[str, torch.Tensor]:
-            ground = found.ground
+            data = found.data
             trained = baselines.train_baselines(
                 priors,
-                [task for task in ground.tasks if task.family in set(ground.split.train)],
-                _episodes(
-                    ground.train, 4 * plan.episodes, streams.rng(Stream.RIVAL_EPISODES, plan.seed)
+                data.training_tasks,
+                data.train.draw_many(
+                    streams.rng(Stream.RIVAL_EPISODES, plan.seed), 4 * plan.episodes
                 ),
                 seed=plan.seed,
             )

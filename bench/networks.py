@@ -188,7 +188,7 @@ def _job(
 
 
 def _families(generator: NetworkGenerator, architecture: str) -> tuple[str, ...]:
-    return generator.parts.bundles[architecture].fitted_priors.retrieval_index.families
+    return generator.parts.bundles[architecture].fitted_priors.index.families
 
 
 def cut(root: Path, name: str, seed: int, cell: Cell) -> Cut:

@@ -14,24 +14,47 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import torch
 from bench.measure import machine, save
 
-from wg_common.wire import canonical
-from wg_server.generator import pipeline
-from wg_server.generator.heads.denoiser import Denoiser, DenoiserConfig
+from wg_server.generator.heads.denoiser import Denoiser
+from wg_server.generator.heads.objective import HeadObjective
 from wg_server.generator.plan import read_plan
 from wg_server.generator.prior.zoo_tasks import load_tasks
-from wg_server.generator.simulation import prefetch
-from wg_server.generator.training import compute, distributed
+from wg_server.generator.simulation.data import prepare
+from wg_server.generator.simulation.episodes import Episode
+from wg_server.generator.training import compute, distributed, loop
 from wg_server.generator.training.compute import Compute
+from wg_server.generator.training.objective import Evaluation
 from wg_server.site.home import ServerHome
 from wg_server.zoo.store import Zoo
 from wg_server.zoo.workers import threads
+
+
+class Timed(HeadObjective):
+    """Heads without validation; counts the processor's seconds that drawing episodes takes."""
+
+    drawing = 0.0
+
+    def batches(self, steps: range) -> Generator[list[Episode], None, None]:
+        """As for training."""
+        stream = super().batches(steps)
+        while True:
+            before = time.process_time()
+            episodes = next(stream, None)
+            self.drawing += time.process_time() - before
+            if episodes is None:
+                return
+            yield episodes
+
+    def evaluate(self, model: Denoiser) -> Evaluation:
+        """Nothing."""
+        return Evaluation(0.0, 0.0)
 
 
 def main() -> None:
@@ -46,7 +69,7 @@ def main() -> None:
         rank(options.home, options.steps, options.device, options.precision[0])
         return
     found = []
-    for world in options.process_group:
+    for world in options.ranks:
         for precision in options.precision:
             for row in _started(options, world, precision):
                 found.append(row | {"precision": precision, "processes": world})
@@ -57,40 +80,34 @@ def main() -> None:
 def rank(home: Path, steps: int, device: str, precision: str) -> None:
     """Run as one of the ranks, and print one JSON line."""
     plan, rank_info = read_plan(None), distributed.read_rank_info(os.environ)
+    plan = replace(plan, steps=steps, evaluate_every=steps + 1)
     place, chosen = ServerHome(home), compute.choose_device(device, rank_info)
     with (
         threads(plan.threads),
         compute.reproducible(chosen),
         distributed.joined(rank_info, chosen.type) as group,
+        tempfile.TemporaryDirectory() as folder,
     ):
         how = Compute(chosen, compute.choose_precision(precision, chosen), group)
-        encoder = canonical.sha256_hex(place.encoder.read_bytes())
-        ground = pipeline.prepare(load_tasks(Zoo(place.zoo), encoder), plan, encoder)
-        codec = pipeline._codec(ground, plan, np.random.default_rng(1)).to(chosen)
-        dimension = codec.decode_matrix.shape[1] - 1
-        model = Denoiser(
-            DenoiserConfig(
-                dimension=dimension, latent=codec.latent, width=plan.width, depth=plan.depth
-            )
+        encoder = place.encoder_id()
+        data = prepare(
+            load_tasks(Zoo(place.zoo), encoder), encoder, seed=plan.seed, folds=plan.folds
         )
-        model.draw(torch.Generator().manual_seed(plan.seed))
-        model.to(chosen)
-        optimiser = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate)
-        draw = prefetch.Draw(plan.seed, how.process_group.share(plan.batch))
-        how.process_group.check_same("the start", "")
-        drawing, began, used = 0.0, time.monotonic(), time.process_time()
-        for step in range(steps):
-            before = time.process_time()
-            episodes = draw.episodes(ground.train, step)
-            drawing += time.process_time() - before
-            pipeline._step(model, codec, episodes, plan, optimiser, step, how)
+        objective = Timed(data, plan, plan.seed, how=how)
+        group.check_same("the start", "")
+        began, used = time.monotonic(), time.process_time()
+        loop.train(objective, plan, Path(folder) / "checkpoint", "", _silent, how)
         figures = {
             "rank": rank_info.rank,
             "clock_seconds": time.monotonic() - began,
             "processor_seconds": time.process_time() - used,
-            "of_which_drawing": drawing,
+            "of_which_drawing": objective.drawing,
         }
         print(json.dumps({name: round(value, 2) for name, value in figures.items()}))
+
+
+def _silent(_done: int, _detail: str) -> None:
+    return None
 
 
 def _started(options: argparse.Namespace, world: int, precision: str) -> list[dict[str, float]]:

@@ -99,7 +99,7 @@ def _run(home: ServerHome, sister: bool, options: argparse.Namespace, done: dict
     generator = load_networks(home.networks, load_generator(home.generator))
     encoder = load_encoder(home.read_encoder())
     prefix = f"{made_by} {options.architecture} "
-    known = generator.parts.bundles[options.architecture].fitted_priors.retrieval_index.families
+    known = generator.parts.bundles[options.architecture].fitted_priors.index.families
     cells = [c for c in CELLS if c.sister == sister and options.cells in c.name]
     for seed in range(options.seeds):
         for name in options.only:

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
-from bench.reference.ground import Course
+from bench.reference.course import Course
 from torch import Tensor, nn
 
 from wg_common import streams
@@ -108,7 +108,7 @@ class D2nwg(nn.Module):
 
 def d2nwg(course: Course, *, episodes: int, steps: int) -> D2nwg:
     """A trained reference, or the one that was trained before."""
-    model = D2nwg(course.ground.tasks[0].features.shape[1])
+    model = D2nwg(course.data.tasks[0].features.shape[1])
     settings = {"episodes": episodes, "steps": steps, "version": 1}
     state = course.keep("d2nwg", settings, lambda: _train(course, model, episodes, steps))
     model.load_state_dict(state)

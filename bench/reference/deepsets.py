@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from bench.reference.ground import Course, pick
+from bench.reference.course import Course, pick
 from torch import Tensor, nn
 
 from wg_common import streams
@@ -19,12 +19,11 @@ from wg_common.streams import Stream
 from wg_server.generator.heads import batch as batches
 from wg_server.generator.heads.batch import Targets
 from wg_server.generator.heads.denoiser import Batch
-from wg_server.generator.pipeline import _per_episode
+from wg_server.generator.heads.objective import head_logits, task_loss
 from wg_server.generator.prior import conditioning as c
 
 _OWN = 3
 """Which class vector is the site's own noisy mean."""
-_TEMPERATURES = (1.0, 2.0, 4.0, 7.0, 12.0, 20.0, 35.0)
 
 
 class SetNetwork(nn.Module):
@@ -70,7 +69,7 @@ class SetNetwork(nn.Module):
 
 def set_network(course: Course, *, episodes: int, steps: int) -> SetNetwork:
     """A trained set network, or the one that was trained before."""
-    d = course.ground.tasks[0].features.shape[1]
+    d = course.data.tasks[0].features.shape[1]
     model = SetNetwork(d)
     settings = {"episodes": episodes, "steps": steps, "version": 2}
     state = course.keep("deepsets", settings, lambda: _train(course, model, episodes, steps))
@@ -103,13 +102,7 @@ def _train(course: Course, model: SetNetwork, episodes: int, steps: int) -> dict
 
 
 def _loss(model: SetNetwork, batch: Batch, targets: Targets) -> Tensor:
-    weight, bias = model(batch)
-    logits = torch.einsum("bqd,bkd->bqk", targets.queries, weight) + bias.unsqueeze(1)
-    logits = logits.masked_fill(~batch.class_mask.unsqueeze(1), -1e4)
-    with torch.no_grad():
-        tried = torch.stack([_per_episode(logits * t, targets) for t in _TEMPERATURES])
-        best = torch.tensor(_TEMPERATURES)[tried.argmin(dim=0)]
-    return _per_episode(logits * best[:, None, None], targets).mean()
+    return task_loss(head_logits(batch, targets, *model(batch)), targets)
 
 
 def _mlp(inside: int, width: int, out: int) -> nn.Sequential:

@@ -1,83 +1,58 @@
-"""Training the generator: latent denoising plus functional loss, on simulated plants.
+"""From a zoo to a generator package: all steps of ``wg-server train``, in order.
 
-Each step draws fresh episodes with fresh noise, each from a generator seeded by step and number, so
-a training that was interrupted goes on as if it had not been. The best moving average on left-out
-families is what is packed.
+1. The zoo's tasks are read, families are split, and priors are fitted (``simulation.data``).
+2. A denoiser of heads is trained on simulated plants (``heads.objective``), packed with its codec,
+   its priors and what is kept of the zoo, and measured on left-out families: the model card.
+3. If the zoo has whole networks, a second denoiser is trained for them on the same split
+   (``networks.objective``), packed and measured likewise; it names the package of heads that it
+   stands on.
 
-Of several processes each draws and computes its share of every step; the first one alone validates,
-writes and makes the model card.
+Both trainings are the same loop (``training.loop``). Of several processes each draws and computes
+its share of every step; the first one alone evaluates, writes and makes the model cards. The
+checkpoint of heads stays until networks are done: a training that is killed while it learns
+networks does not learn heads again.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
-import math
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
-
-import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from wg_common import __version__, atomic, streams
 from wg_common.errors import ConfigError
-from wg_common.nets.encoder import package
+from wg_common.nets.encoder import package as encoders
 from wg_common.nets.registry import HEADS
 from wg_common.streams import Stream
 from wg_common.wire import canonical
 from wg_server.generator import baselines
-from wg_server.generator import networks_pipeline as networks
 from wg_server.generator.evaluation import checks as card_checks
-from wg_server.generator.evaluation import head_card
+from wg_server.generator.evaluation import codec_fidelity, head_card, network_card
+from wg_server.generator.evaluation.retrieval_trust import measure_trust
 from wg_server.generator.families import heads as operator_heads
-from wg_server.generator.heads import batch as batches
-from wg_server.generator.heads import sampler
-from wg_server.generator.heads.batch import Targets
-from wg_server.generator.heads.codec import Codec, fit_codec
-from wg_server.generator.heads.denoiser import Batch, Denoiser, DenoiserConfig
+from wg_server.generator.heads.codec import Codec
+from wg_server.generator.heads.objective import HeadObjective
 from wg_server.generator.heads.package import Parts, pack
+from wg_server.generator.networks import package as network_package
+from wg_server.generator.networks.denoiser import NetworkDenoiser
+from wg_server.generator.networks.episodes import Zoo
+from wg_server.generator.networks.load import load_zoos
+from wg_server.generator.networks.objective import SCENARIO, NetworkObjective
 from wg_server.generator.plan import GeneratorPlan
-from wg_server.generator.prior import blup, retrieval
-from wg_server.generator.prior.blup import Priors
-from wg_server.generator.prior.fitted import FittedPriors, crossfit
-from wg_server.generator.prior.zoo_tasks import Split, ZooTask, load_tasks, split_families
-from wg_server.generator.simulation import prefetch
-from wg_server.generator.simulation.episodes import Episode, Plants, Scenario
-from wg_server.generator.training import checkpoint, compute, distributed
-from wg_server.generator.training import noise as training_noise
-from wg_server.generator.training.compute import CPU, Compute
-from wg_server.generator.training.noise import Noise
+from wg_server.generator.prior import retrieval
+from wg_server.generator.prior.zoo_tasks import load_tasks
+from wg_server.generator.simulation.data import TrainingData, prepare
+from wg_server.generator.training import compute, distributed, loop
+from wg_server.generator.training.compute import Compute
+from wg_server.generator.training.loop import Progress
+from wg_server.generator.training.plan import TrainingPlan
 from wg_server.site.home import ServerHome
-from wg_server.zoo.store import Zoo
+from wg_server.zoo.store import Zoo as Store
 from wg_server.zoo.workers import threads
 
-log = logging.getLogger(__name__)
-
 CHECKPOINT = "checkpoint.safetensors"
-_CODEC_EPISODES = 150
-_GATES = (0.25, 0.5, 0.75, 1.0)
-_FIXED_LATENT = 0.05
-_TEMPERATURES = (1.0, 2.0, 4.0, 7.0, 12.0, 20.0, 35.0)
-_DELIVERED = tuple(float(t) for t in np.geomspace(1.0, 60.0, 42))
-Progress = Callable[[int, str], None]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Ground:
-    """What a training stands on: tasks, their split, and plants to draw from."""
-
-    tasks: Sequence[ZooTask]
-    split: Split
-    fitted_priors: FittedPriors
-    train: Plants
-    validation: Plants
-    test: Plants
-    encoder: str
 
 
 def train(
@@ -107,394 +82,247 @@ def train(
     """
     chosen = compute.choose_device(device, rank_info)
     kind = compute.choose_precision(precision, chosen)
-    for name, batch in (("batch", plan.batch), ("networks.batch", plan.networks.batch)):
-        if batch < rank_info.world:
-            raise ConfigError(f"{name}: {batch} episodes a step for {rank_info.world} processes")
+    for each in (plan, plan.networks):
+        if each.batch < rank_info.world:
+            raise ConfigError(
+                f"{each.SECTION}batch: {each.batch} episodes a step for {rank_info.world} processes"
+            )
     with (
         threads(plan.threads),
         compute.reproducible(chosen),
         distributed.joined(rank_info, chosen.type, wait) as group,
     ):
-        return _train(home, plan, progress, Compute(chosen, kind, group))
+        return _Pipeline(home, plan, progress, Compute(chosen, kind, group)).run()
 
 
-def _train(
-    home: ServerHome, plan: GeneratorPlan, progress: Progress, how: Compute
-) -> dict[str, Any]:
-    first = how.process_group.first
-    data = atomic.read_bytes(home.encoder, limit=package.PACKAGE_LIMIT)
-    encoder, modality = canonical.sha256_hex(data), package.read_modality(data)
-    tasks = load_tasks(Zoo(home.zoo), encoder)
-    dimension = tasks[0].features.shape[1]
-    ground = prepare(tasks, plan, encoder)
-    rng = streams.rng(Stream.CODEC_EPISODES, plan.seed)
-    codec = _codec(ground, plan, rng)
-    model = Denoiser(
-        DenoiserConfig(dimension=dimension, latent=codec.latent, width=plan.width, depth=plan.depth)
-    )
-    model.draw(torch.Generator().manual_seed(plan.seed))
-    identity = _identity(plan, encoder, tasks)
-    how.process_group.check_same(
-        "plan, zoo, precision or version", f"{identity} {how.precision} {__version__}"
-    )
-    place, best = _fit(home, plan, ground, codec, model, identity, progress, how)
-    document: dict[str, Any] = {}
-    if first:
-        model.load_state_dict(best)
-        document = _finish(home, plan, ground, codec, model, place, HEADS[modality], progress)
-    heads = how.process_group.from_first(document.get("generator", "").encode()).decode()
-    document["networks"] = networks.make(
-        home,
-        plan.networks,
-        seed=plan.seed,
-        tasks=tasks,
-        split=ground.split,
-        fitted_priors=ground.fitted_priors,
-        encoder=encoder,
-        heads=heads,
-        progress=progress,
-        how=how,
-    )
-    if first:
-        # Not before: a training that is killed while it learns networks does not learn heads again.
-        home.generator.with_name(CHECKPOINT).unlink(missing_ok=True)
-    return how.process_group.document_of_first(document)
+@dataclass(frozen=True, slots=True)
+class _Pipeline:
+    """One training, as one of its processes sees it."""
 
+    home: ServerHome
+    plan: GeneratorPlan
+    progress: Progress
+    how: Compute
 
-def _finish(
-    home: ServerHome,
-    plan: GeneratorPlan,
-    ground: Ground,
-    codec: Codec,
-    model: Denoiser,
-    place: checkpoint.Place,
-    architecture: str,
-    progress: Progress,
-) -> dict[str, Any]:
-    """Write the package of a trained denoiser and its model card, and return the card."""
-    model.eval()
-    progress(plan.steps, "writing the model card")
-    known = _episodes(
-        ground.validation, 4 * plan.episodes, streams.rng(Stream.GATE_EPISODES, plan.seed)
-    )
-    gate = _gate(model, codec, known)
-    shrunk = Codec(codec.encode_matrix, gate * codec.decode_matrix)
-    _set_temperature(model, shrunk, ground.fitted_priors.priors, known)
-    parts = Parts(
-        encoder=ground.encoder,
-        architecture=architecture,
-        denoiser=model,
-        codec=shrunk,
-        priors=ground.fitted_priors.priors,
-        zoo_index=retrieval.with_neighbour_distance(ground.fitted_priors.zoo_index),
-        operator_families=operator_heads.collect(ground.tasks),
-    )
-    packed = pack(parts)
-    document = _card(plan, ground, parts, place, canonical.sha256_hex(packed))
-    document["training"]["gate"] = gate
-    document["codec"] = head_card.codec_fidelity(
-        codec, _episodes(ground.test, plan.episodes, streams.rng(Stream.TEST_EPISODES, plan.seed))
-    )
-    checks = card_checks.head_checks(document)
-    document["checks"] = [check.document() for check in checks]
-    document["passes"] = all(check.passed for check in checks)
-    document["alarms"] = card_checks.alarms(document)
-    atomic.write_bytes(home.generator, packed)
-    text = json.dumps(document, indent=2, sort_keys=True)
-    atomic.write_bytes(home.model_card, text.encode())
-    return document
+    def run(self) -> dict[str, Any]:
+        """Make both generators, and return the card of heads with that of networks in it."""
+        group = self.how.process_group
+        encoder = atomic.read_bytes(self.home.encoder, limit=encoders.PACKAGE_LIMIT)
+        identity = canonical.sha256_hex(encoder)
+        tasks = load_tasks(Store(self.home.zoo), identity)
+        data = prepare(tasks, identity, seed=self.plan.seed, folds=self.plan.folds)
+        checkpoint = self.home.generator.with_name(CHECKPOINT)
+        document = self._heads(data, HEADS[encoders.read_modality(encoder)], checkpoint)
+        heads = group.from_first(document.get("generator", "").encode()).decode()
+        document["networks"] = self._networks(data, heads)
+        if group.first:
+            checkpoint.unlink(missing_ok=True)
+        return group.document_of_first(document)
 
-
-def prepare(tasks: Sequence[ZooTask], plan: GeneratorPlan, encoder: str) -> Ground:
-    """Split families, cross-fit what is known, and set up plants of each split."""
-    split = split_families(tasks, streams.rng(Stream.FAMILY_SPLIT, plan.seed))
-    blind, fitted_priors = crossfit(tasks, split.train, plan.folds)
-
-    def plants(known: Mapping[str, FittedPriors]) -> Plants:
-        return Plants(tasks, known, encoder, package.CLIP_RADIUS)
-
-    return Ground(
-        tasks,
-        split,
-        fitted_priors,
-        plants(blind),
-        plants(dict.fromkeys(split.validation, fitted_priors)),
-        plants(dict.fromkeys(split.test, fitted_priors)),
-        encoder,
-    )
-
-
-def loss(
-    model: Denoiser,
-    codec: Codec,
-    batch: Batch,
-    targets: Targets,
-    plan: GeneratorPlan,
-    noise: Noise,
-    how: Compute = CPU,
-) -> Tensor:
-    """Latent denoising loss plus functional loss of one batch, the mean of its episodes."""
-    residual = targets.weight - batch.weight, targets.bias - batch.bias
-    clean = codec.encode(*residual)  # [B, K, latent]
-    time_ = noise.time[:, None, None]
-    noisy = clean * (1 - time_) + noise.latent * time_
-    with how.autocast():
-        found = model(noisy, noise.time, batch)
-    found = found.float()
-    mask = batch.class_mask.unsqueeze(-1)
-    error = ((found - clean).square() * mask).sum(dim=(1, 2)) / (mask.sum(dim=1) * clean.shape[2])[
-        :, 0
-    ]
-    # The deterministic head is for the task; only samples must follow the zoo's weights.
-    latent = (error * torch.where(noise.fixed, _FIXED_LATENT, 1.0)).mean()
-    total: Tensor = latent + plan.functional * functional(model, codec, batch, targets, found)
-    return total
-
-
-def functional(
-    model: Denoiser, codec: Codec, batch: Batch, targets: Targets, latent: Tensor
-) -> Tensor:
-    """Cross-entropy on held-out records of the weights that latents decode to.
-
-    Each episode is judged at its own best temperature: a plant sets that on its own records, and
-    otherwise most of the loss would be about confidence and not about classes. The generator's one
-    temperature learns beside, without moving the weights.
-    """
-    weight, bias = sampler.decode(codec, batch, latent)
-    logits = torch.einsum("bqd,bkd->bqk", targets.queries, weight) + bias.unsqueeze(1)
-    logits = logits.masked_fill(~batch.class_mask.unsqueeze(1), -1e4)
-    with torch.no_grad():
-        tried = torch.stack([_per_episode(logits * t, targets) for t in _TEMPERATURES])
-        best = logits.new_tensor(_TEMPERATURES)[tried.argmin(dim=0)]
-    value = _per_episode(logits * best[:, None, None], targets).mean()
-    fixed = _per_episode(logits.detach() * model.log_temperature.exp(), targets).mean()
-    return value + 0.1 * (fixed - fixed.detach())
-
-
-def _per_episode(logits: Tensor, targets: Targets) -> Tensor:
-    """Mean cross-entropy of each episode, ``[B]``."""
-    flat = F.cross_entropy(
-        logits.flatten(0, 1), targets.answers.flatten(), ignore_index=-1, reduction="none"
-    )
-    count = (targets.answers >= 0).sum(dim=1).clamp(min=1)
-    return flat.reshape(targets.answers.shape).sum(dim=1) / count
-
-
-def _fit(
-    home: ServerHome,
-    plan: GeneratorPlan,
-    ground: Ground,
-    codec: Codec,
-    model: Denoiser,
-    identity: str,
-    progress: Progress,
-    how: Compute,
-) -> tuple[checkpoint.Place, dict[str, Tensor]]:
-    """Train; the place, and on the first rank the best moving average, on the CPU."""
-    first, device, means = how.process_group.first, how.device, how.name()
-    model.to(device)
-    codec = codec.to(device)
-    optimiser = torch.optim.AdamW(
-        model.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay
-    )
-    average = {k: v.detach().clone() for k, v in model.state_dict().items()}
-    best = {k: v.clone() for k, v in average.items()}
-    states = {"average": average, "best": best}
-    path = home.generator.with_name(CHECKPOINT)
-    place = checkpoint.load(path, identity, model, states, optimiser, how.process_group)
-    fixed = (
-        _episodes(
-            ground.validation, plan.episodes, streams.rng(Stream.VALIDATION_EPISODES, plan.seed)
+    def _heads(self, data: TrainingData, architecture: str, checkpoint: Path) -> dict[str, Any]:
+        """Train and pack a generator of heads; its card on the first rank, else nothing."""
+        plan, how = self.plan, self.how
+        objective = HeadObjective(data, plan, plan.seed, workers=plan.workers, how=how)
+        identity = _identity(
+            plan, encoder=data.encoder, tasks=sorted(task.key for task in data.tasks)
         )
-        if first
-        else []
-    )
-    watch = Denoiser(model.config).to(device)
-    started = time.monotonic() - place.seconds
-    if first and place.step == 0:
-        progress(0, f"skeleton {_prior_head(fixed):.3f} on left-out families")
-    draw = prefetch.Draw(plan.seed, how.process_group.share(plan.batch))
-    left = range(place.step, plan.steps)
-    stream = prefetch.batches(ground.train, draw, left, plan.workers)
-    with contextlib.closing(stream):
-        while place.stale < plan.patience:
-            episodes = next(stream, None)
-            if episodes is None:
-                break
-            _step(model, codec, episodes, plan, optimiser, place.step, how)
-            place.done(means)
-            decay = min(plan.average, (1 + place.step) / (10 + place.step))
-            for name, value in model.state_dict().items() if first else ():
-                average[name].lerp_(value, 1 - decay)
-            if place.step % plan.evaluate_every and place.step != plan.steps:
-                continue
+        how.process_group.check_same(
+            "plan, zoo, precision or version", f"{identity} {how.precision} {__version__}"
+        )
+        place = loop.train(objective, plan, checkpoint, identity, self.progress, how)
+        if not how.process_group.first:
+            return {}
+        self.progress(plan.steps, "writing the model card")
+        codec, gate = objective.finish()
+        parts = Parts(
+            encoder=data.encoder,
+            architecture=architecture,
+            denoiser=objective.model,
+            codec=codec,
+            priors=data.fitted_priors.priors,
+            zoo_index=retrieval.with_neighbour_distance(data.fitted_priors.zoo_index),
+            operator_families=operator_heads.collect(data.tasks),
+        )
+        packed = pack(parts)
+        document = {
+            "generator": canonical.sha256_hex(packed),
+            "training": {**place.figures(), "plan": canonical.to_builtins(plan), "gate": gate},
+            **_head_figures(plan, data, parts, objective.codec),
+        }
+        checks = card_checks.head_checks(document)
+        _write(self.home.generator, packed, self.home.model_card, document, checks)
+        return document
+
+    def _networks(self, data: TrainingData, heads: str) -> dict[str, Any] | None:
+        """Train and pack a generator of networks; its card on the first rank, if there are any."""
+        plan, how, first = self.plan.networks, self.how, self.how.process_group.first
+        if first:
+            self.progress(0, "reading whole networks")
+        zoos = load_zoos(self.home.zoo, plan, data.tasks, data.fitted_priors.priors)
+        if not zoos:
             if first:
-                value, right = _validate(watch, average, codec, fixed)
-                if value < place.best - 1e-4:
-                    place.best, place.stale = value, 0
-                    best.update({k: v.clone() for k, v in average.items()})
-                else:
-                    place.stale += 1
-                place.seconds = time.monotonic() - started
-                checkpoint.save(path, identity, place, model, states, optimiser)
-                progress(place.step, f"loss {value:.4f}, {right:.3f} on left-out families")
-            place.stale = int(how.process_group.from_first(b"%d" % place.stale))
-    model.cpu()
-    return place, {k: v.cpu() for k, v in best.items()}
+                self.home.networks.unlink(missing_ok=True)
+            return None
+        groups = _family_groups(data, zoos, self.plan.seed)
+        weights = _weigh_retrieval(zoos, data, groups[0] | groups[1], plan, self.plan.seed)
+        zoos = {
+            name: replace(zoo, fitted_priors=replace(zoo.fitted_priors, trust=weights[name][0]))
+            for name, zoo in zoos.items()
+        }
+        identity = _identity(
+            plan,
+            heads=heads,
+            networks={name: list(zoo.fitted_priors.index.keys) for name, zoo in zoos.items()},
+            weights={name: repr(weight) for name, (weight, _) in weights.items()},
+        )
+        how.process_group.check_same("networks of the zoo, or their weights", identity)
+        plants = data.plants(groups[0]), data.plants(groups[1])
+        objective = NetworkObjective(
+            zoos, plants, (groups[0], groups[1]), plan, self.plan.seed, how=how
+        )
+        checkpoint = self.home.networks.with_suffix(".checkpoint")
+        place = loop.train(objective, plan, checkpoint, identity, self.progress, how)
+        if not first:
+            return None
+        self.progress(plan.steps, "writing the card of whole networks")
+        objective.finish()
+        bundles = {
+            name: network_package.ArchitectureBundle.measured(zoo.fitted_priors, zoo.decoder)
+            for name, zoo in zoos.items()
+        }
+        parts = network_package.NetworkParts(heads, plan.weight_plan, objective.model, bundles)
+        packed = network_package.pack(parts)
+        document = {
+            "generator": canonical.sha256_hex(packed),
+            "heads": heads,
+            "families": [len(names) for names in groups],
+            "training": {**place.figures(), "gate": float(objective.model.gate)},
+            "trust": {
+                name: {"chosen": weight, "accuracy": tried}
+                for name, (weight, tried) in weights.items()
+            },
+            **_network_figures(self.plan, data, zoos, objective.model, groups[2]),
+        }
+        checks = network_card.checks(document)
+        _write(self.home.networks, packed, self.home.networks_card, document, checks)
+        checkpoint.unlink(missing_ok=True)
+        return document
 
 
-def _step(
-    model: Denoiser,
-    codec: Codec,
-    episodes: Sequence[Episode],
-    plan: GeneratorPlan,
-    optimiser: torch.optim.AdamW,
-    step: int,
-    how: Compute = CPU,
-) -> None:
-    numbers = how.process_group.share(plan.batch)
-    rngs = [streams.rng(Stream.STEP, plan.seed, then=(step, number)) for number in numbers]
-    batch, targets = batches.augment(*batches.collate_episodes(episodes), rngs)
-    rows = [len(episode.labels) for episode in episodes]
-    noise = training_noise.draw(rngs, plan.deterministic, rows, codec.latent)
-    batch, targets = compute.on(batch, how.device), compute.on(targets, how.device)
-    noise = compute.on(noise, how.device)
-    warm = min(1.0, (step + 1) / 50)
-    rate = plan.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / plan.steps))
-    for group in optimiser.param_groups:
-        group["lr"] = rate
-    optimiser.zero_grad(set_to_none=True)
-    value = loss(model, codec, batch, targets, plan, noise, how)
-    # The share of the step's mean that is this rank's: shares are not equal.
-    (value * (len(episodes) / plan.batch)).backward()  # type: ignore[no-untyped-call]
-    how.process_group.add_gradients(list(model.parameters()))
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimiser.step()
-
-
-def _episodes(plants: Plants, count: int, rng: np.random.Generator) -> list[Episode]:
-    return [plants.draw(rng, Scenario()) for _ in range(count)]
-
-
-def _validate(
-    watch: Denoiser, average: dict[str, Tensor], codec: Codec, episodes: Sequence[Episode]
-) -> tuple[float, float]:
-    """Functional loss and accuracy of the deterministic head."""
-    watch.load_state_dict(average)
-    watch.eval()
-    total, right = 0.0, []
-    with torch.inference_mode():
-        for start in range(0, len(episodes), 30):
-            part = episodes[start : start + 30]
-            device = codec.decode_matrix.device
-            batch, targets = batches.collate_episodes(part)
-            batch, targets = compute.on(batch, device), compute.on(targets, device)
-            latent = sampler.deterministic(watch, batch)
-            total += float(functional(watch, codec, batch, targets, latent)) * len(part)
-            weight, bias = (each.cpu() for each in sampler.decode(codec, batch, latent))
-            for row, episode in enumerate(part):
-                k = len(episode.labels)
-                head = weight[row, :k].numpy(), bias[row, :k].numpy()
-                right.append(head_card.accuracy(episode, head))
-    return total / len(episodes), float(np.mean(right))
-
-
-def _gate(model: Denoiser, codec: Codec, episodes: Sequence[Episode]) -> float:
-    """Share of the predicted residual that is kept: the best on left-out families, at least .25.
-
-    A network that learnt little on a small zoo must not spoil a good skeleton.
-    """
-    scores = []
-    for gate in _GATES:
-        shrunk = Codec(codec.encode_matrix, gate * codec.decode_matrix)
-        scores.append(_validate(model, model.state_dict(), shrunk, episodes)[1])
-    return _GATES[int(np.argmax(scores))]
-
-
-@torch.no_grad()
-def _set_temperature(
-    model: Denoiser, codec: Codec, priors: Priors, episodes: Sequence[Episode]
-) -> None:
-    """Set the one temperature that heads are delivered at, beside the confidence of each.
-
-    The least cross-entropy on left-out families; it moves no argmax.
-    """
-    total = np.zeros(len(_DELIVERED))
-    for start in range(0, len(episodes), 30):
-        part = episodes[start : start + 30]
-        batch, targets = batches.collate_episodes(part)
-        weight, bias = sampler.decode(codec, batch, sampler.deterministic(model, batch))
-        logits = torch.einsum("bqd,bkd->bqk", targets.queries, weight) + bias.unsqueeze(1)
-        known = torch.tensor([blup.confidence(priors, e.estimate) for e in part])
-        logits = logits * known.to(logits.dtype)[:, None, None]
-        logits = logits.masked_fill(~batch.class_mask.unsqueeze(1), -1e9)
-        total += [float(_per_episode(logits * t, targets).sum()) for t in _DELIVERED]
-    model.log_temperature.fill_(math.log(_DELIVERED[int(np.argmin(total))]))
-
-
-def _prior_head(episodes: Sequence[Episode]) -> float:
-    return float(
-        np.mean([head_card.accuracy(e, (e.condition.weight, e.condition.bias)) for e in episodes])
-    )
-
-
-def _codec(ground: Ground, plan: GeneratorPlan, rng: np.random.Generator) -> Codec:
-    """Fit the codec on residuals, turned as training turns them."""
-    rows = []
-    episodes = [ground.train.draw(rng, Scenario()) for _ in range(_CODEC_EPISODES)]
-    for start in range(0, len(episodes), 30):
-        batch, targets = batches.collate_episodes(episodes[start : start + 30])
-        batch, targets = batches.augment(batch, targets, [rng] * len(batch.bias))
-        weight, bias = targets.weight - batch.weight, targets.bias - batch.bias
-        both = torch.cat([weight, bias.unsqueeze(-1)], dim=-1)[batch.class_mask]
-        rows.append(both.numpy().astype(np.float64))
-    found = np.concatenate(rows)
-    return fit_codec(found, min(plan.latent, found.shape[1]))
-
-
-def _card(
-    plan: GeneratorPlan, ground: Ground, parts: Parts, place: checkpoint.Place, name: str
+def _head_figures(
+    plan: GeneratorPlan, data: TrainingData, parts: Parts, codec: Codec
 ) -> dict[str, Any]:
-    fixed = _episodes(ground.test, plan.episodes, streams.rng(Stream.TEST_EPISODES, plan.seed))
-    remembered = [task for task in ground.tasks if task.family in set(ground.split.train)]
+    """What a model card says of packed heads, on families that no training saw."""
+    test = data.test.draw_many(streams.rng(Stream.TEST_EPISODES, plan.seed), plan.episodes)
     trained = baselines.train_baselines(
         parts.priors,
-        remembered,
-        _episodes(ground.train, 4 * plan.episodes, streams.rng(Stream.RIVAL_EPISODES, plan.seed)),
+        data.training_tasks,
+        data.train.draw_many(streams.rng(Stream.RIVAL_EPISODES, plan.seed), 4 * plan.episodes),
         seed=plan.seed,
-    )
-    scores = head_card.evaluate(
-        parts, trained.baselines, ground.test, episodes=2 * plan.episodes, seed=plan.seed
     )
     rng = streams.rng(Stream.COPY_TEST, plan.seed)
     return {
-        "generator": name,
-        "encoder": ground.encoder,
+        "encoder": data.encoder,
         "architecture": parts.architecture,
         "parameters": sum(p.numel() for p in parts.denoiser.parameters()),
         "zoo": {
-            "tasks": len(ground.tasks),
-            "train_families": len(ground.split.train),
-            "validation_families": list(ground.split.validation),
-            "test_families": list(ground.split.test),
+            "tasks": len(data.tasks),
+            "train_families": len(data.split.train),
+            "validation_families": list(data.split.validation),
+            "test_families": list(data.split.test),
         },
-        "training": {
-            "steps": place.step,
-            "seconds": place.seconds,
-            "computed": place.computed,
-            "validation_loss": place.best,
-            "plan": canonical.to_builtins(plan),
-        },
-        "diversity": head_card.diversity(parts, fixed[:20]),
-        "memorisation": head_card.copies(parts, remembered, fixed[:40], rng),
-        **scores,
+        "codec": head_card.codec_fidelity(codec, test),
+        "diversity": head_card.diversity(parts, test[:20]),
+        "memorisation": head_card.copies(parts, data.training_tasks, test[:40], rng),
+        **head_card.evaluate(
+            parts, trained.baselines, data.test, episodes=2 * plan.episodes, seed=plan.seed
+        ),
     }
 
 
-def _identity(plan: GeneratorPlan, encoder: str, tasks: Sequence[ZooTask]) -> str:
+def _network_figures(
+    plan: GeneratorPlan,
+    data: TrainingData,
+    zoos: Mapping[str, Zoo],
+    model: NetworkDenoiser,
+    families: frozenset[str],
+) -> dict[str, Any]:
+    """What a model card says of packed networks, on families that no training saw."""
+    plants, seed, sizes = data.plants(families), plan.seed, plan.networks
+    return {
+        "weight_plan": sizes.weight_plan,
+        "architectures": {name: len(zoo.networks) for name, zoo in zoos.items()},
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "codec": {
+            name: codec_fidelity.report(zoo.networks, zoo.decoder, latent=sizes.latent, seed=seed)
+            for name, zoo in zoos.items()
+        },
+        "diversity": network_card.diversity(model, zoos, plants, families, seed),
+        **network_card.evaluate(
+            model, zoos, plants, families, episodes=2 * sizes.episodes // 3, seed=seed
+        ),
+    }
+
+
+def _family_groups(
+    data: TrainingData, zoos: Mapping[str, Zoo], seed: int
+) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    """Families with networks, for training, validation and test.
+
+    The split is that of heads, unless it leaves a part without any.
+    """
+    have = frozenset(n.task.family for zoo in zoos.values() for n in zoo.networks)
+    train, validation, test = (
+        have & set(names) for names in (data.split.train, data.split.validation, data.split.test)
+    )
+    if train and validation and test:
+        return train, validation, test
+    names = sorted(have)
+    order = [names[i] for i in streams.rng(Stream.NETWORK_SPLIT, seed).permutation(len(names))]
+    held = max(1, len(order) // 6)
+    return (
+        frozenset(order[2 * held :] or order),
+        frozenset(order[:held]),
+        frozenset(order[held : 2 * held] or order),
+    )
+
+
+def _weigh_retrieval(
+    zoos: Mapping[str, Zoo],
+    data: TrainingData,
+    families: frozenset[str],
+    plan: TrainingPlan,
+    seed: int,
+) -> dict[str, tuple[float, dict[str, float]]]:
+    """Weight of neighbours in the prior of each architecture, and the accuracy of each tried."""
+    plants = data.plants(families)
+    return {
+        name: measure_trust(
+            zoo, name, plants, families, SCENARIO, episodes=2 * plan.episodes, seed=seed
+        )
+        for name, zoo in zoos.items()
+    }
+
+
+def _write(
+    path: Path,
+    packed: bytes,
+    card: Path,
+    document: dict[str, Any],
+    checks: Sequence[card_checks.Check],
+) -> None:
+    """Complete a card with its checks, and write package and card."""
+    document["checks"] = [check.document() for check in checks]
+    document["passes"] = all(check.passed for check in checks)
+    document["alarms"] = card_checks.alarms(document)
+    atomic.write_bytes(path, packed)
+    atomic.write_bytes(card, json.dumps(document, indent=2, sort_keys=True).encode())
+
+
+def _identity(plan: TrainingPlan, **others: Any) -> str:
+    """What a checkpoint belongs to."""
     document = {
-        "plan": {k: str(v) for k, v in canonical.to_builtins(plan).items()},
-        "encoder": encoder,
-        "tasks": sorted(task.key for task in tasks),
+        "plan": {key: str(value) for key, value in canonical.to_builtins(plan).items()},
+        **others,
     }
     return canonical.sha256_hex(canonical.encode(document))

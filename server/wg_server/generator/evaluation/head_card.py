@@ -21,6 +21,7 @@ from wg_common import streams
 from wg_common.inference.posterior import no_evidence
 from wg_common.streams import Stream
 from wg_server.generator import baselines
+from wg_server.generator.diffusion import flow
 from wg_server.generator.evaluation import memorisation
 from wg_server.generator.heads import batch as batches
 from wg_server.generator.heads import sampler
@@ -30,7 +31,7 @@ from wg_server.generator.heads.package import Parts
 from wg_server.generator.prior import blup, retrieval
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.prior.zoo_tasks import ZooTask
-from wg_server.generator.simulation.episodes import Episode, Plants, Scenario
+from wg_server.generator.simulation.episodes import Episode, Head, Plants, Scenario
 from wg_server.generator.statistics import clustered
 
 SCENARIOS: Mapping[str, Scenario] = {
@@ -87,7 +88,6 @@ permutes the rows exactly (a test), so that these are the rows in that order.
 LOSS_MARGIN = 0.01
 _BINS = 15
 
-Head = tuple[NDArray[np.floating], NDArray[np.floating]]
 Floats = NDArray[np.float64]
 
 
@@ -98,11 +98,6 @@ class _Elsewhere:
     family: str
     head: Head
     centre: Floats
-
-
-def accuracy(episode: Episode, head: Head) -> float:
-    """Share of an episode's held-out records that a head on ``features - centre`` gets right."""
-    return float((_logits(episode, head).argmax(axis=1) == episode.answers).mean())
 
 
 def heads(
@@ -124,7 +119,7 @@ def heads(
     many = batches.collate([episode.condition] * 8)
     with torch.inference_mode():
         found["network"] = _first(parts, batch, sampler.deterministic(parts.denoiser, batch))
-        noise = sampler.label_noise(episode.labels, parts.codec.latent, 8, 1)
+        noise = flow.named_noise(episode.labels, parts.codec.latent, 8, 1)
         latent = sampler.sample(parts.denoiser, many, noise)
         found["sample"] = _first(parts, batch, latent[:1])
         found["sample-mean"] = _first(parts, batch, latent.mean(dim=0, keepdim=True))
@@ -172,7 +167,7 @@ def evaluate(
                 episode.family, found["network"], episode.estimate.centre
             )
             for method, head in found.items():
-                scores.setdefault(method, []).append(accuracy(episode, head))
+                scores.setdefault(method, []).append(episode.accuracy(head))
             chances.append(_confidence(parts, episode, found["network"]))
         rows = {method: _row(np.array(values), families) for method, values in scores.items()}
         reference = np.array(scores["network"])
@@ -244,7 +239,7 @@ def diversity(parts: Parts, episodes: Sequence[Episode]) -> dict[str, float]:
     for episode in episodes:
         many = batches.collate([episode.condition] * 4)
         with torch.inference_mode():
-            noise = sampler.label_noise(episode.labels, parts.codec.latent, 4, 2)
+            noise = flow.named_noise(episode.labels, parts.codec.latent, 4, 2)
             weight, _ = sampler.decode(
                 parts.codec, many, sampler.sample(parts.denoiser, many, noise)
             )
@@ -269,8 +264,8 @@ def codec_fidelity(codec: Codec, episodes: Sequence[Episode]) -> dict[str, float
         weight = torch.from_numpy(episode.target_weight - k.weight)
         bias = torch.from_numpy(episode.target_bias - k.bias)
         w, b = codec.decode(codec.encode(weight, bias))
-        before.append(accuracy(episode, (episode.target_weight, episode.target_bias)))
-        after.append(accuracy(episode, (k.weight + w.numpy(), k.bias + b.numpy())))
+        before.append(episode.accuracy((episode.target_weight, episode.target_bias)))
+        after.append(episode.accuracy((k.weight + w.numpy(), k.bias + b.numpy())))
     return {
         "trained_weights": float(np.mean(before)),
         "after_codec": float(np.mean(after)),
@@ -278,15 +273,10 @@ def codec_fidelity(codec: Codec, episodes: Sequence[Episode]) -> dict[str, float
     }
 
 
-def _logits(episode: Episode, head: Head) -> Floats:
-    weight, bias = head
-    return np.asarray((episode.queries - episode.estimate.centre) @ weight.T + bias)
-
-
 def _confidence(parts: Parts, episode: Episode, head: Head) -> tuple[Floats, NDArray[np.bool_]]:
     """Largest probability of each held-out record as delivered, and whether it is right."""
     scale = math.exp(float(parts.denoiser.log_temperature.detach()))
-    logits = scale * blup.confidence(parts.priors, episode.estimate) * _logits(episode, head)
+    logits = scale * blup.confidence(parts.priors, episode.estimate) * episode.logits(head)
     chances = softmax(logits, axis=1)
     return chances.max(axis=1), chances.argmax(axis=1) == episode.answers
 

@@ -28,6 +28,7 @@ from wg_server.generator.networks.condition import (
 )
 from wg_server.generator.networks.denoiser import KEPT_SHARE, NetworkDenoiser, collate
 from wg_server.generator.networks.episodes import NetworkEpisode, Zoo, draw, logits
+from wg_server.generator.networks.package import ArchitectureBundle
 from wg_server.generator.simulation.episodes import Plants, Scenario
 from wg_server.generator.statistics import clustered
 
@@ -94,6 +95,37 @@ def evaluate(
                 losses.append(f"{name}: {-gain:.3f} +- {gain_error:.3f} below {method}")
         table[name] = rows_of
     return {"scenarios": table, "loses": losses}
+
+
+def diversity(
+    model: NetworkDenoiser,
+    zoos: Mapping[str, Zoo],
+    plants: Plants,
+    families: frozenset[str],
+    seed: int,
+) -> dict[str, float]:
+    """Novelty of sampled trunks, and their distance from each other."""
+    rng = streams.rng(Stream.NETWORK_DIVERSITY, seed)
+    bundles = {n: ArchitectureBundle.measured(z.fitted_priors, z.decoder) for n, z in zoos.items()}
+    novel, between = [], []
+    names = sorted(zoos)
+    for _ in range(12):
+        episode = draw(plants, zoos, families, rng, Scenario())
+        bundle, number = bundles[episode.architecture], names.index(episode.architecture)
+        parts = bundle.decoder.codec.parts
+        noise = sampler.named_noise(episode.plant.labels, parts, model.config, 3, 2)
+        batch = collate([episode.condition] * 3, [number] * 3, model.config)
+        with torch.inference_mode():
+            drawn = sampler.sample(model, batch, noise)
+        flat = drawn.latents[:, : len(parts)].numpy()
+        novel += [bundle.novelty(one) for one in flat]
+        pairs = [(i, j) for i in range(3) for j in range(i)]
+        between += [float(np.linalg.norm(flat[i] - flat[j])) / bundle.nearest for i, j in pairs]
+    return {
+        "nearest_zoo_distance_median": float(np.median(novel)),
+        "nearest_zoo_distance_minimum": float(np.min(novel)),
+        "between_samples_median": float(np.median(between)),
+    }
 
 
 def methods(

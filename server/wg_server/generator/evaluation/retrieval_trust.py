@@ -19,7 +19,7 @@ from wg_common.streams import Stream
 from wg_server.generator.evaluation import network_card
 from wg_server.generator.networks.episodes import Zoo, draw
 from wg_server.generator.simulation.episodes import Plants, Scenario
-from wg_server.generator.statistics import clustered
+from wg_server.generator.statistics import clearly_best
 
 TRUSTS = (1.0, 0.5, 0.0)
 
@@ -80,6 +80,4 @@ def choose(scores: NDArray[np.float64], families: Sequence[str]) -> float:
         The best on average, if it is ahead of full trust by more than one standard error, clustered
         by family; else 1.
     """
-    best = int(np.argmax(scores.mean(axis=0)))
-    gain, error = clustered(scores[:, best] - scores[:, 0], families)
-    return TRUSTS[best] if gain > error else TRUSTS[0]
+    return TRUSTS[clearly_best(scores.T, families)]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from wg_server.generator.diffusion.transformer import stacked
 from wg_server.generator.heads.denoiser import Batch
 from wg_server.generator.prior.conditioning import Condition
 from wg_server.generator.simulation.episodes import QUERIES, Episode
@@ -32,50 +31,34 @@ def collate(conditions: Sequence[Condition]) -> Batch:
     """Pad conditions to the largest number of classes and of other sites."""
     classes = max(len(c.bias) for c in conditions)
     others = max(1, *(len(c.other_mask) for c in conditions))
-    d = conditions[0].weight.shape[1]
-
-    def pad(arrays: Sequence[NDArray[Any]], shape: tuple[int, ...]) -> Tensor:
-        out = np.zeros((len(arrays), *shape), dtype=arrays[0].dtype)
-        for row, array in enumerate(arrays):
-            out[row][tuple(slice(0, n) for n in array.shape)] = array
-        return torch.from_numpy(out)
-
-    first = conditions[0]
-    c_v, c_s = first.class_vectors.shape[1], first.class_scalars.shape[1]
-    m_v, m_s = first.other_vectors.shape[2], first.other_scalars.shape[2]
-    d_v, d_s = first.domain_vectors.shape[1], first.domain_scalars.shape[1]
     ones = [np.ones(len(c.bias), dtype=bool) for c in conditions]
     domains = [np.ones(len(c.domain_scalars), dtype=bool) for c in conditions]
     return Batch(
-        weight=pad([c.weight for c in conditions], (classes, d)),
-        bias=pad([c.bias for c in conditions], (classes,)),
-        centre=pad([c.centre for c in conditions], (d,)),
-        class_vectors=pad([c.class_vectors for c in conditions], (classes, c_v, d)),
-        class_scalars=pad([c.class_scalars for c in conditions], (classes, c_s)),
-        class_mask=pad(ones, (classes,)),
-        other_vectors=pad([c.other_vectors for c in conditions], (others, classes, m_v, d)),
-        other_scalars=pad([c.other_scalars for c in conditions], (others, classes, m_s)),
-        other_mask=pad([c.other_mask for c in conditions], (others, classes)),
-        domain_vectors=pad([c.domain_vectors for c in conditions], (1 + others, d_v, d)),
-        domain_scalars=pad([c.domain_scalars for c in conditions], (1 + others, d_s)),
-        domain_mask=pad(domains, (1 + others,)),
+        weight=stacked([c.weight for c in conditions], classes),
+        bias=stacked([c.bias for c in conditions], classes),
+        centre=stacked([c.centre for c in conditions]),
+        class_vectors=stacked([c.class_vectors for c in conditions], classes),
+        class_scalars=stacked([c.class_scalars for c in conditions], classes),
+        class_mask=stacked(ones, classes),
+        other_vectors=stacked([c.other_vectors for c in conditions], others, classes),
+        other_scalars=stacked([c.other_scalars for c in conditions], others, classes),
+        other_mask=stacked([c.other_mask for c in conditions], others, classes),
+        domain_vectors=stacked([c.domain_vectors for c in conditions], 1 + others),
+        domain_scalars=stacked([c.domain_scalars for c in conditions], 1 + others),
+        domain_mask=stacked(domains, 1 + others),
     )
 
 
 def collate_episodes(episodes: Sequence[Episode]) -> tuple[Batch, Targets]:
     """Pad episodes."""
     batch = collate([e.condition for e in episodes])
-    b, classes, d = batch.weight.shape
-    weight, bias = torch.zeros(b, classes, d), torch.zeros(b, classes)
-    queries = torch.zeros(b, QUERIES, d)
-    answers = torch.full((b, QUERIES), -1, dtype=torch.int64)
-    for row, episode in enumerate(episodes):
-        k, q = len(episode.target_bias), len(episode.answers)
-        weight[row, :k] = torch.from_numpy(episode.target_weight)
-        bias[row, :k] = torch.from_numpy(episode.target_bias)
-        queries[row, :q] = torch.from_numpy(episode.queries - episode.condition.centre)
-        answers[row, :q] = torch.from_numpy(episode.answers)
-    return batch, Targets(weight, bias, queries, answers)
+    classes = batch.bias.shape[1]
+    return batch, Targets(
+        weight=stacked([e.target_weight for e in episodes], classes),
+        bias=stacked([e.target_bias for e in episodes], classes),
+        queries=stacked([e.queries - e.condition.centre for e in episodes], QUERIES),
+        answers=stacked([e.answers + 1 for e in episodes], QUERIES) - 1,
+    )
 
 
 def augment(

@@ -31,6 +31,10 @@ class Codec:
         """Size of a latent token."""
         return self.encode_matrix.shape[1]
 
+    def shrunk(self, share: float) -> Codec:
+        """The codec that decodes a share of each residual."""
+        return Codec(self.encode_matrix, share * self.decode_matrix)
+
     def to(self, device: torch.device) -> Codec:
         """The codec on a device."""
         return Codec(self.encode_matrix.to(device), self.decode_matrix.to(device))

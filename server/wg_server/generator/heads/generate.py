@@ -23,6 +23,7 @@ from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_common.wire import canonical
 from wg_common.wire.weights_package import POSTERIOR, SAME_FAMILY
+from wg_server.generator.diffusion import flow
 from wg_server.generator.families import heads as operator_heads
 from wg_server.generator.heads import batch as batches
 from wg_server.generator.heads import sampler
@@ -180,7 +181,7 @@ def generate(
     many = batches.collate([tokens] * max(samples, 1))
     with torch.inference_mode():
         fixed = sampler.decode(parts.codec, batch, sampler.deterministic(parts.denoiser, batch))
-        noise = sampler.label_noise(labels, parts.codec.latent, max(samples, 1), seed)
+        noise = flow.named_noise(labels, parts.codec.latent, max(samples, 1), seed)
         drawn = sampler.decode(parts.codec, many, sampler.sample(parts.denoiser, many, noise))
         scale = math.exp(float(parts.denoiser.log_temperature))
         scale *= blup.confidence(parts.priors, estimate)

@@ -1,25 +1,21 @@
 """The generator package: one safetensors file with everything that generation needs.
 
 Network (the moving average), codec, priors, of the zoo what novelty and retrieval are measured
-against, and heads of the operator's own kinds of plants if it has any. Its SHA-256 is the
-generator's id. The model card lies beside it as JSON.
+against, and heads of the operator's families if it has any. Its SHA-256 is the generator's id. The
+model card lies beside it as JSON. Names inside the file are older than those of this program.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
-from wg_common.errors import DecodeError
-from wg_common.wire import canonical
+from wg_server.generator import container
 from wg_server.generator.families import heads as operator_families
 from wg_server.generator.families.heads import OperatorFamilies
 from wg_server.generator.heads.codec import Codec
@@ -47,40 +43,34 @@ class Parts:
 
     @property
     def fitted_priors(self) -> FittedPriors:
-        """What conditions and skeletons are made with."""
+        """What conditions and prior heads are made with."""
         return FittedPriors(self.priors, self.zoo_index)
 
 
 def pack(parts: Parts) -> bytes:
     """The package's bytes."""
-    tensors = {f"denoiser.{k}": v.contiguous() for k, v in parts.denoiser.state_dict().items()}
-    tensors["codec.encode"] = parts.codec.encode_matrix.contiguous()
-    tensors["codec.decode"] = parts.codec.decode_matrix.contiguous()
+    tensors = {f"denoiser.{k}": v for k, v in parts.denoiser.state_dict().items()}
+    tensors["codec.encode"] = parts.codec.encode_matrix
+    tensors["codec.decode"] = parts.codec.decode_matrix
     for name in _PRIORS:
         tensors[f"priors.{name}"] = torch.tensor(getattr(parts.priors, name), dtype=torch.float64)
     for name in _INDEX:
-        tensors[f"memory.{name}"] = getattr(parts.zoo_index, name).contiguous()
+        tensors[f"memory.{name}"] = getattr(parts.zoo_index, name)
     config = parts.denoiser.config
     document: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
         "encoder": parts.encoder,
         "architecture": parts.architecture,
-        "dimension": config.dimension,
-        "latent": config.latent,
-        "width": config.width,
-        "depth": config.depth,
-        "heads": config.heads,
+        **{k: getattr(config, k) for k in _CONFIG},
         "scale": repr(parts.priors.scale),
         "nearest": repr(parts.zoo_index.nearest),
     }
     if parts.operator_families is not None:
         arrays = parts.operator_families.arrays()
-        tensors |= {f"{_OWN}.{k}": torch.from_numpy(v).contiguous() for k, v in arrays.items()}
+        tensors |= {f"{_OWN}.{k}": torch.from_numpy(v) for k, v in arrays.items()}
         document[_OWN] = {k: list(getattr(parts.operator_families, k)) for k in _NAMES}
-    return safetensors.torch.save(
-        tensors, metadata={"generator": canonical.encode(document).decode()}
-    )
+    return container.pack(tensors, _KEY, document)
 
 
 def unpack(data: bytes) -> Parts:
@@ -89,49 +79,29 @@ def unpack(data: bytes) -> Parts:
     Raises:
         DecodeError: The bytes are no generator package of this version.
     """
-    if len(data) > PACKAGE_LIMIT:
-        raise DecodeError(f"generator: {len(data)} bytes, at most {PACKAGE_LIMIT} are accepted")
-    try:
-        tensors = safetensors.torch.load(data)
-        size = int.from_bytes(data[:8], "little")
-        document = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["generator"])
-        if document["format"] != FORMAT or document["version"] != VERSION:
-            raise DecodeError(
-                f"generator: {document['format']} version {document['version']}, this program"
-                f" reads {FORMAT} version {VERSION}"
-            )
-        if not all(bool(torch.isfinite(t).all()) for t in tensors.values()):
-            raise DecodeError("generator: a tensor is not finite")
-        denoiser = Denoiser(
-            DenoiserConfig(
-                **{k: int(document[k]) for k in ("dimension", "latent", "width", "depth", "heads")}
-            )
-        )
-        state = {
-            k.removeprefix("denoiser."): v for k, v in tensors.items() if k.startswith("denoiser.")
-        }
-        denoiser.load_state_dict(state)
-        priors = Priors(
-            **{name: _numpy(tensors[f"priors.{name}"]) for name in _PRIORS},
-            scale=float(document["scale"]),
-        )
-        zoo_index = ZooIndex(
-            **{name: tensors[f"memory.{name}"] for name in _INDEX},
-            nearest=float(document["nearest"]),
-        )
+    tensors, document = container.unpack_package(
+        data, _KEY, form=FORMAT, version=VERSION, limit=PACKAGE_LIMIT
+    )
+    with container.decoding(_KEY):
+        denoiser = Denoiser(DenoiserConfig(**{k: int(document[k]) for k in _CONFIG}))
+        denoiser.load_state_dict(container.under(tensors, "denoiser."))
         return Parts(
             encoder=str(document["encoder"]),
             architecture=str(document["architecture"]),
             denoiser=denoiser.eval(),
             codec=Codec(tensors["codec.encode"], tensors["codec.decode"]),
-            priors=priors,
-            zoo_index=zoo_index,
+            priors=Priors(
+                **{name: _numpy(tensors[f"priors.{name}"]) for name in _PRIORS},
+                scale=float(document["scale"]),
+            ),
+            zoo_index=ZooIndex(
+                **{name: tensors[f"memory.{name}"] for name in _INDEX},
+                nearest=float(document["nearest"]),
+            ),
             operator_families=_operator_families(tensors, document[_OWN])
             if _OWN in document
             else None,
         )
-    except (safetensors.SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise DecodeError(f"generator: not a generator package: {error}") from error
 
 
 def _operator_families(tensors: Mapping[str, Tensor], named: Mapping[str, Any]) -> OperatorFamilies:
@@ -139,6 +109,8 @@ def _operator_families(tensors: Mapping[str, Tensor], named: Mapping[str, Any]) 
     return operator_families.read(arrays, *(tuple(map(str, named[k])) for k in _NAMES))
 
 
+_KEY = "generator"
+_CONFIG = ("dimension", "latent", "width", "depth", "heads")
 _OWN = "own_kinds"
 _NAMES = ("names", "families")
 _PRIORS = ("basis", "between", "within", "site", "whitener")

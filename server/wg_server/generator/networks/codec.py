@@ -1,16 +1,14 @@
-"""Latent codecs of layer parts: what all have in common, and PCA of deltas from the base.
+"""The codec of layer parts: PCA of deltas from the base, part by part (docs/decisions/0126).
 
-PCA goes part by part and is not centred: the latent zero is the base. Each direction is scaled to
-unit mean square, so that one diffusion serves parts and sizes of any scale. ``vae`` has the
-alternative; which of them keeps more of the *function* is measured by ``fidelity`` and stands on
-the model card.
+It is not centred: the latent zero is the base. Each direction is scaled to unit mean square, so
+that one diffusion serves parts and sizes of any scale. What it keeps of the *function* is measured
+(``evaluation.codec_fidelity``) and stands on the model card.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,39 +18,8 @@ from torch import Tensor
 from wg_common.inference.discriminants import principal_scores
 
 Array = NDArray[np.float32]
-Floats = NDArray[np.float64]
 Tokens = Mapping[str, Array]
 """Flat deltas from the base by part: one network."""
-
-
-class Codec(Protocol):
-    """Between a network's tokens and latents ``[P, l]`` of unit mean square; zero is the base."""
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """Names of the P parts, in order."""
-        ...
-
-    @property
-    def kind(self) -> str:
-        """``pca`` or ``vae``."""
-        ...
-
-    def encode(self, tokens: Tokens) -> Array:
-        """Latents ``[P, l]`` of flat deltas."""
-        ...
-
-    def decode(self, latents: Tensor) -> dict[str, Tensor]:
-        """Flat deltas of latents ``[P, l]``; differentiable."""
-        ...
-
-    def tensors(self) -> dict[str, Tensor]:
-        """What a package keeps of it."""
-        ...
-
-    def to(self, device: torch.device) -> Codec:
-        """The codec on a device, to decode there from latents of any; it encodes on the CPU."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,11 +36,6 @@ class LayerCodec:
     encode_matrices: tuple[Tensor, ...]
     decode_matrices: tuple[Tensor, ...]
 
-    @property
-    def kind(self) -> str:
-        """``pca``."""
-        return "pca"
-
     def encode(self, tokens: Tokens) -> Array:
         """Latents ``[P, l]`` of flat deltas."""
         rows = [
@@ -83,7 +45,7 @@ class LayerCodec:
         return np.stack(rows).astype(np.float32)
 
     def decode(self, latents: Tensor) -> dict[str, Tensor]:
-        """Flat deltas of latents ``[P, l]``."""
+        """Flat deltas of latents ``[P, l]`` of any device; differentiable."""
         device = self.decode_matrices[0].device if self.parts else latents.device
         return {
             name: row @ matrix
@@ -93,11 +55,16 @@ class LayerCodec:
         }
 
     def tensors(self) -> dict[str, Tensor]:
-        """``encode.NN`` and ``decode.NN``."""
-        return numbered("encode", self.encode_matrices) | numbered("decode", self.decode_matrices)
+        """What a package keeps of it: ``encode.NN`` and ``decode.NN``."""
+        both = {"encode": self.encode_matrices, "decode": self.decode_matrices}
+        return {
+            f"{kind}.{number:02}": matrix
+            for kind, matrices in both.items()
+            for number, matrix in enumerate(matrices)
+        }
 
     def to(self, device: torch.device) -> LayerCodec:
-        """See ``Codec.to``."""
+        """The codec on a device, to decode there; it encodes on the CPU."""
         both = self.encode_matrices, self.decode_matrices
         inward, outward = (tuple(matrix.to(device) for matrix in each) for each in both)
         return LayerCodec(self.parts, inward, outward)
@@ -114,8 +81,8 @@ def fit_layer_codec(parts: Sequence[str], tokens: Sequence[Tokens], latent: int)
     encode, decode = [], []
     for name in parts:
         directions, spread = principal_scores(np.stack([t[name] for t in tokens]), latent)
-        inward = directions * inverse(spread)
-        encode.append(torch.tensor(inward, dtype=torch.float32))
+        inverse = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
+        encode.append(torch.tensor(directions * inverse, dtype=torch.float32))
         decode.append(
             torch.tensor(np.ascontiguousarray((directions * spread).T), dtype=torch.float32)
         )
@@ -144,13 +111,3 @@ def read_layer_codec(
         if inward.ndim != 2 or inward.shape != outward.T.shape or len(inward) != size:
             raise ValueError(f"the codec of {name} has the wrong shape")
     return codec
-
-
-def inverse(spread: Floats) -> Floats:
-    """One over each, and zero of zero."""
-    return np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
-
-
-def numbered(name: str, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Tensors of the parts under one name each."""
-    return {f"{name}.{number:02}": tensor for number, tensor in enumerate(tensors)}

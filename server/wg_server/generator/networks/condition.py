@@ -120,7 +120,7 @@ class NetworkPriors:
     Attributes:
         priors: Of the generator of heads.
         regression: To heads on the base.
-        retrieval_index: Networks of the zoo.
+        index: Networks of the zoo.
         spread: How sister sites on the shelf differ.
         trust: In neighbours of plants without kin, 0 to 1: at 0 the skeleton is the closed form on
             the base.
@@ -130,7 +130,7 @@ class NetworkPriors:
 
     priors: Priors
     regression: FeatureRegression
-    retrieval_index: RetrievalIndex
+    index: RetrievalIndex
     spread: Spread
     trust: float = 1.0
     elsewhere: RetrievalIndex | None = None
@@ -154,7 +154,7 @@ def network_condition(
         without: Entries of the shelf that may not be found.
     """
     found = neighbours.find(
-        fitted_priors.retrieval_index,
+        fitted_priors.index,
         fitted_priors.priors,
         estimate,
         labels,
@@ -217,9 +217,9 @@ def _inherited(
     without: Collection[int],
 ) -> tuple[Inheritance | None, Inheritance | None]:
     """What the plant's family offers: the likelier kind of its networks, and the other kind."""
-    retrieval_index, elsewhere = fitted_priors.retrieval_index, fitted_priors.elsewhere
+    index, elsewhere = fitted_priors.index, fitted_priors.elsewhere
     family_match = match_family(
-        retrieval_index,
+        index,
         fitted_priors.spread,
         fitted_priors.priors,
         estimate,
@@ -228,12 +228,12 @@ def _inherited(
     )
     if family_match is None or family_match.share < _OUT_OF_FAMILY:
         return None, None
-    as_is = _offered(fitted_priors.regression, retrieval_index, family_match, estimate)
-    keys = [retrieval_index.keys[entry] for entry in family_match.entries]
+    as_is = _offered(fitted_priors.regression, index, family_match, estimate)
+    keys = [index.keys[entry] for entry in family_match.entries]
     if elsewhere is None or not set(keys) <= set(elsewhere.keys):
         return as_is, None
     entries = np.array([elsewhere.keys.index(key) for key in keys])
-    step = elsewhere.starts[entries] - retrieval_index.starts[family_match.entries]
+    step = elsewhere.starts[entries] - index.starts[family_match.entries]
     there = replace(family_match, entries=entries, matched=family_match.matched + step[:, None])
     moved = _offered(fitted_priors.regression, elsewhere, there, estimate)
     return (moved, as_is) if family_match.moved > WORTH else (as_is, moved)
@@ -241,20 +241,20 @@ def _inherited(
 
 def _offered(
     regression: FeatureRegression,
-    retrieval_index: RetrievalIndex,
+    index: RetrievalIndex,
     family_match: FamilyMatch,
     estimate: Prediction,
 ) -> Inheritance:
-    rows = retrieval_index.rows[family_match.matched].copy()  # [E, K, F + 1]
-    away = regression.centre_of(estimate) - retrieval_index.origins[family_match.entries]  # [E, F]
+    rows = index.rows[family_match.matched].copy()  # [E, K, F + 1]
+    away = regression.centre_of(estimate) - index.origins[family_match.entries]  # [E, F]
     rows[:, :, -1] += np.einsum("ekd,ed->ek", rows[:, :, :-1], away)
     mean = family_match.mean(rows)
     unit = regression.scale / ROW_UNIT
-    more = [retrieval_index.lost(int(entry)) for entry in family_match.entries]
+    more = [index.lost(int(entry)) for entry in family_match.entries]
     return Inheritance(
         share=family_match.share,
         rows=_single((mean - mean.mean(axis=0)) / unit),
-        latents=_single(family_match.mean(retrieval_index.latents[family_match.entries])),
+        latents=_single(family_match.mean(index.latents[family_match.entries])),
         more=_single(family_match.mean(np.array(more))),
     )
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wg_common.nets import network
-from wg_server.generator.networks.codec import Codec
+from wg_server.generator.networks.codec import LayerCodec
 from wg_server.generator.networks.weight_plan import WeightPlan
 
 Array = NDArray[np.float32]
@@ -30,7 +30,7 @@ class Decoder:
     """
 
     plan: WeightPlan
-    codec: Codec
+    codec: LayerCodec
     base: Mapping[str, Array]
     device: torch.device = torch.device("cpu")  # noqa: RUF009 - has no state
 

@@ -18,10 +18,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wg_server.generator.heads.denoiser import draw_linear, waves
+from wg_server.generator.diffusion import flow
+from wg_server.generator.diffusion.transformer import (
+    Block,
+    TimeEmbedding,
+    draw_linear,
+    stacked,
+    zeroed,
+)
 from wg_server.generator.networks.condition import (
     CLASS_SCALARS,
     SEEN,
@@ -88,9 +94,8 @@ class Weights:
 
     def mix(self, other: Weights, time: Tensor) -> Weights:
         """``(1 - t)`` of these and ``t`` of others, ``t`` being ``[B]``."""
-        t = time[:, None, None]
         return Weights(
-            (1 - t) * self.rows + t * other.rows, (1 - t) * self.latents + t * other.latents
+            flow.mix(self.rows, other.rows, time), flow.mix(self.latents, other.latents, time)
         )
 
 
@@ -108,9 +113,9 @@ class NetworkDenoiser(nn.Module):
         self.part = nn.Parameter(torch.zeros(config.parts, w))
         self.embed_neighbour = nn.Linear(config.parts * config.latent + 1, w)
         self.embed_domain = nn.Linear(d + SEEN, w)
-        self.embed_time = nn.Sequential(nn.Linear(32, w), nn.SiLU(), nn.Linear(w, w))
+        self.embed_time = TimeEmbedding(w)
         self.architecture = nn.Embedding(config.architectures, w)
-        self.blocks = nn.ModuleList(_Block(w, config.heads) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(Block(w, config.heads) for _ in range(config.depth))
         self.last_norm = nn.LayerNorm(w, elementwise_affine=False)
         self.last_modulation = nn.Linear(w, 2 * w)
         self.row_out = nn.Linear(w, config.row)
@@ -118,15 +123,8 @@ class NetworkDenoiser(nn.Module):
         self.latent_out = nn.Linear(w, config.latent)
         self.latent_share = nn.Linear(w, 1)
         self.register_buffer("gate", torch.ones(()))
-        for layer in (
-            self.row_out,
-            self.row_share,
-            self.latent_out,
-            self.latent_share,
-            self.last_modulation,
-        ):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        zeroed(self.row_out, self.row_share, self.latent_out, self.latent_share)
+        zeroed(self.last_modulation)
 
     @torch.no_grad()
     def draw(self, generator: torch.Generator) -> None:
@@ -150,9 +148,7 @@ class NetworkDenoiser(nn.Module):
             dim=-1,
         )
         domain = self.embed_domain(torch.cat([batch.domain * size, _seen(batch.likeness)], dim=1))
-        drive = F.silu(
-            self.embed_time(waves(time)) + domain + self.architecture(batch.architecture)
-        )
+        drive = F.silu(self.embed_time(time) + domain + self.architecture(batch.architecture))
         neighbours = torch.cat(
             [batch.neighbour_latents.flatten(2), batch.likeness.unsqueeze(-1)], dim=-1
         )
@@ -184,34 +180,6 @@ class NetworkDenoiser(nn.Module):
         )
 
 
-class _Block(nn.Module):
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norms = nn.ModuleList(nn.LayerNorm(width, elementwise_affine=False) for _ in range(2))
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, 3 * width), nn.GELU(), nn.Linear(3 * width, width)
-        )
-        self.modulation = nn.Linear(width, 6 * width)
-        nn.init.zeros_(self.modulation.weight)
-        nn.init.zeros_(self.modulation.bias)
-
-    def forward(self, x: Tensor, mask: Tensor, drive: Tensor) -> Tensor:
-        parts = self.modulation(drive).unsqueeze(1).chunk(6, dim=-1)
-        h = self.norms[0](x) * (1 + parts[0]) + parts[1]
-        q, k, v = (
-            part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for part in self.qkv(h).chunk(3, dim=-1)
-        )
-        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :])
-        x = x + (1 + parts[2]) * self.out(seen.transpose(1, 2).flatten(2))
-        h = self.norms[1](x) * (1 + parts[3]) + parts[4]
-        out: Tensor = x + (1 + parts[5]) * self.mlp(h)
-        return out
-
-
 def collate(
     conditions: Sequence[NetworkCondition],
     architectures: Sequence[int],
@@ -222,36 +190,26 @@ def collate(
     classes = max(len(c.bridged_rows) for c in conditions)
     seen = max(len(c.likeness) for c in conditions)
 
-    def pad(arrays: Sequence[NDArray[np.float32]], *sizes: int) -> Tensor:
-        whole = (*sizes, *arrays[0].shape[len(sizes) :])
-        return torch.from_numpy(np.stack([padded(array, *whole) for array in arrays]))
-
     def mask(counts: Sequence[int], length: int) -> Tensor:
         return torch.arange(length)[None] < torch.tensor(counts)[:, None]
 
     return NetworkBatch(
         architecture=torch.tensor(list(architectures)),
-        retrieved_rows=pad([c.retrieved_rows for c in conditions], classes, row),
-        bridged_rows=pad([c.bridged_rows for c in conditions], classes, row),
-        regression_share=pad([c.regression_share for c in conditions], classes),
+        retrieved_rows=stacked([c.retrieved_rows for c in conditions], classes, row),
+        bridged_rows=stacked([c.bridged_rows for c in conditions], classes, row),
+        regression_share=stacked([c.regression_share for c in conditions], classes),
         trust=torch.tensor([c.trust for c in conditions], dtype=torch.float32),
-        retrieved_latents=pad([c.retrieved_latents for c in conditions], parts),
-        class_vectors=pad([c.class_vectors for c in conditions], classes),
-        class_scalars=pad([c.class_scalars for c in conditions], classes),
+        retrieved_latents=stacked([c.retrieved_latents for c in conditions], parts),
+        class_vectors=stacked([c.class_vectors for c in conditions], classes),
+        class_scalars=stacked([c.class_scalars for c in conditions], classes),
         class_mask=mask([len(c.bridged_rows) for c in conditions], classes),
         row_mask=mask([c.bridged_rows.shape[1] for c in conditions], row),
         part_mask=mask([len(c.retrieved_latents) for c in conditions], parts),
-        neighbour_latents=pad([c.neighbour_latents for c in conditions], seen, parts),
-        likeness=pad([c.likeness for c in conditions], seen),
+        neighbour_latents=stacked([c.neighbour_latents for c in conditions], seen, parts),
+        likeness=stacked([c.likeness for c in conditions], seen),
         neighbour_mask=mask([len(c.likeness) for c in conditions], seen),
         domain=torch.from_numpy(np.stack([c.domain for c in conditions])),
     )
-
-
-def padded(array: NDArray[np.float32], *sizes: int) -> NDArray[np.float32]:
-    """An array with zeros after its own in each axis, up to ``sizes``."""
-    pairs = zip(sizes, array.shape, strict=True)
-    return np.pad(array, [(0, size - own) for size, own in pairs])
 
 
 def _seen(likeness: Tensor) -> Tensor:

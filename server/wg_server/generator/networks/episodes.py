@@ -100,10 +100,10 @@ def draw(
     number = mine[int(rng.integers(len(mine)))]
     network = zoo.networks[number]
     known = bool(rng.random() < 0.5) if sisters is None else sisters
-    retrieval_index = zoo.fitted_priors.retrieval_index
+    index = zoo.fitted_priors.index
     without = [
         i
-        for i, f in enumerate(retrieval_index.families)
+        for i, f in enumerate(index.families)
         if i == number or (not known and f == network.task.family)
     ]
     plant = plants.draw(rng, scenario, target=network.task, held=network.held)
@@ -123,7 +123,7 @@ def draw(
         rows=(np.concatenate([weight, (bias - bias.mean())[:, None]], axis=1) / unit).astype(
             np.float32
         ),
-        latents=retrieval_index.latents[number].astype(np.float32),
+        latents=index.latents[number].astype(np.float32),
         inputs=network.inputs[place],
         answers=plant.answers[:QUERIES],
         base_features=network.base_features[plant.rows[:QUERIES]],

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from wg_common import atomic
 from wg_common.errors import ConfigError, VerificationError
@@ -191,24 +190,7 @@ def _candidate(
     tensors = whole_networks.own(architecture, bundle.decoder.trunk(network.latents, network.more))
     tensors |= {HEAD_WEIGHT: weight, HEAD_BIAS: bias}
     registry.check_tensors(architecture, tensors, len(rows), weight.shape[1])
-    return GeneratedCandidate(name, source, tensors, novelty(bundle, latents))
-
-
-def novelty(bundle: ArchitectureBundle, latents: NDArray[np.floating]) -> float:
-    """Distance of latents ``[P, l]`` to the nearest zoo network's, over the zoo's own median."""
-    known, elsewhere = bundle.fitted_priors.retrieval_index.latents, bundle.fitted_priors.elsewhere
-    if elsewhere is not None:
-        known = np.concatenate([known, elsewhere.latents])
-    away = np.sqrt(((known - latents) ** 2).sum(axis=(1, 2)))
-    return float(away.min()) / bundle.nearest
-
-
-def median_nearest(latents: NDArray[np.floating]) -> float:
-    """Median distance of latents ``[E, P, l]`` to the nearest other."""
-    flat = latents.reshape(len(latents), -1)
-    away = np.sqrt(((flat[:, None] - flat[None]) ** 2).sum(axis=2))
-    np.fill_diagonal(away, np.inf)
-    return max(float(np.median(away.min(axis=1))), 1e-6) if len(flat) > 1 else 1.0
+    return GeneratedCandidate(name, source, tensors, bundle.novelty(latents))
 
 
 def _diversity(bundle: ArchitectureBundle, drawn: Weights) -> float:

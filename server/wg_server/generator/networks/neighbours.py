@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from wg_common.inference.discriminants import unit_rows
-from wg_server.generator.networks.codec import Codec
+from wg_server.generator.networks.codec import LayerCodec
 from wg_server.generator.networks.entries import ZooNetwork
 from wg_server.generator.prior.blup import Prediction, Priors
 
@@ -99,7 +99,7 @@ class Found:
         return self.rows[:count].mean(axis=0), self.latents[:count].mean(axis=0)
 
 
-def build_index(networks: Sequence[ZooNetwork], codec: Codec) -> RetrievalIndex:
+def build_index(networks: Sequence[ZooNetwork], codec: LayerCodec) -> RetrievalIndex:
     """Collect networks, their latents and what these lose."""
     deviations, centres, left, units = [], [], [], []
     latents = np.stack([codec.encode(network.tokens) for network in networks])
@@ -130,7 +130,7 @@ def build_index(networks: Sequence[ZooNetwork], codec: Codec) -> RetrievalIndex:
 
 
 def find(
-    retrieval_index: RetrievalIndex,
+    index: RetrievalIndex,
     priors: Priors,
     estimate: Prediction,
     labels: Sequence[str],
@@ -141,7 +141,7 @@ def find(
     """The most similar entries.
 
     Args:
-        retrieval_index: Where to look.
+        index: Where to look.
         priors: For the metric.
         estimate: T-BLUP's prediction for the plant.
         labels: The plant's class names, K.
@@ -151,22 +151,20 @@ def find(
     values, vectors = np.linalg.eigh(priors.whitener)
     root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
     likeness = (
-        unit_rows(estimate.deviations @ root) @ unit_rows(retrieval_index.deviations @ root).T
+        unit_rows(estimate.deviations @ root) @ unit_rows(index.deviations @ root).T
     )  # [K, R]
-    same = np.array([[one == two for two in retrieval_index.names] for one in labels])
+    same = np.array([[one == two for two in index.names] for one in labels])
     likeness = likeness + _NAME_BONUS * same
-    entries = len(retrieval_index.centres)
-    best = np.maximum.reduceat(likeness, retrieval_index.starts, axis=1)  # [K, E]
-    away = unit_rows((estimate.centre @ root)[None]) @ unit_rows(retrieval_index.centres @ root).T
+    entries = len(index.centres)
+    best = np.maximum.reduceat(likeness, index.starts, axis=1)  # [K, E]
+    away = unit_rows((estimate.centre @ root)[None]) @ unit_rows(index.centres @ root).T
     total = best.mean(axis=0) + _DOMAIN * away[0]
     total[list(without)] = -np.inf
     order = np.argsort(-total, kind="stable")[: min(count, entries - len(without))]
     rows, matched = [], []
     for number in order:
-        mine = np.flatnonzero(retrieval_index.entry == number)
+        mine = np.flatnonzero(index.entry == number)
         chosen = likeness[:, mine].argmax(axis=1)
-        rows.append(retrieval_index.rows[mine[chosen]])
+        rows.append(index.rows[mine[chosen]])
         matched.append(likeness[np.arange(len(labels)), mine[chosen]])
-    return Found(
-        order, total[order], np.array(matched), np.array(rows), retrieval_index.latents[order]
-    )
+    return Found(order, total[order], np.array(matched), np.array(rows), index.latents[order])

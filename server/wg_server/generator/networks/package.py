@@ -1,34 +1,31 @@
 """The package of the network generator: one safetensors file beside the generator of heads.
 
-It holds the denoiser and, for each architecture, base, codec of either kind, bridge and shelf. It
-names the generator of heads that it stands on: priors and conditions come from there.
+It holds the denoiser and, for each architecture, base, codec, feature-space regression and
+retrieval index. It names the generator of heads that it stands on: priors and conditions come from
+there. Names inside the file are older than those of this program, and stay.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from wg_common.errors import DecodeError
 from wg_common.nets import network, registry
-from wg_common.wire import canonical
+from wg_server.generator import container
 from wg_server.generator.families import match
-from wg_server.generator.networks.codec import Codec, read_layer_codec
+from wg_server.generator.networks.codec import read_layer_codec
 from wg_server.generator.networks.condition import NetworkPriors
 from wg_server.generator.networks.decoder import Decoder
 from wg_server.generator.networks.denoiser import NetworkDenoiser, NetworkDenoiserConfig
 from wg_server.generator.networks.feature_regression import FeatureRegression
 from wg_server.generator.networks.neighbours import RetrievalIndex
-from wg_server.generator.networks.vae import read_vae_codec
 from wg_server.generator.networks.weight_plan import weight_plan
 from wg_server.generator.prior.blup import Priors
 
@@ -50,6 +47,24 @@ class ArchitectureBundle:
     fitted_priors: NetworkPriors
     decoder: Decoder
     nearest: float
+
+    @classmethod
+    def measured(cls, fitted_priors: NetworkPriors, decoder: Decoder) -> ArchitectureBundle:
+        """A bundle with the distance between its networks."""
+        flat = fitted_priors.index.latents
+        flat = flat.reshape(len(flat), -1)
+        away = np.sqrt(((flat[:, None] - flat[None]) ** 2).sum(axis=2))
+        np.fill_diagonal(away, np.inf)
+        nearest = max(float(np.median(away.min(axis=1))), 1e-6) if len(flat) > 1 else 1.0
+        return cls(fitted_priors, decoder, nearest)
+
+    def novelty(self, latents: NDArray[np.floating]) -> float:
+        """Distance of latents ``[P, l]`` to the nearest zoo network's, over ``nearest``."""
+        known, elsewhere = self.fitted_priors.index.latents, self.fitted_priors.elsewhere
+        if elsewhere is not None:
+            known = np.concatenate([known, elsewhere.latents])
+        away = np.sqrt(((known - latents) ** 2).sum(axis=(1, 2)))
+        return float(away.min()) / self.nearest
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,13 +89,13 @@ def pack(parts: NetworkParts) -> bytes:
     tensors = {f"denoiser.{k}": v for k, v in parts.denoiser.state_dict().items()}
     bundles: dict[str, Any] = {}
     for name, bundle in parts.bundles.items():
-        regression, retrieval_index = (
+        regression, index = (
             bundle.fitted_priors.regression,
-            bundle.fitted_priors.retrieval_index,
+            bundle.fitted_priors.index,
         )
         arrays = {f"base.{k}": v for k, v in bundle.decoder.base.items()}
         arrays |= {f"bridge.{k}": getattr(regression, k) for k in _REGRESSION}
-        arrays |= _index_arrays(_INDEX, retrieval_index)
+        arrays |= _index_arrays(_INDEX, index)
         if bundle.fitted_priors.elsewhere is not None:
             arrays |= _index_arrays(_ELSEWHERE, bundle.fitted_priors.elsewhere)
         tensors |= {
@@ -89,11 +104,11 @@ def pack(parts: NetworkParts) -> bytes:
         codec = bundle.decoder.codec
         tensors |= {f"{name}/codec.{k}": v for k, v in codec.tensors().items()}
         bundles[name] = {
-            "codec": codec.kind,
+            "codec": _CODEC,
             "scale": repr(regression.scale),
             "trust": repr(bundle.fitted_priors.trust),
             "nearest": repr(bundle.nearest),
-            **_index_names(retrieval_index),
+            **_index_names(index),
         }
         if bundle.fitted_priors.elsewhere is not None:
             bundles[name][_ELSEWHERE] = _index_names(bundle.fitted_priors.elsewhere)
@@ -106,10 +121,7 @@ def pack(parts: NetworkParts) -> bytes:
         "config": {k: getattr(config, k) for k in _CONFIG},
         "stocks": bundles,
     }
-    return safetensors.torch.save(
-        {k: v.contiguous() for k, v in tensors.items()},
-        metadata={"networks": canonical.encode(document).decode()},
-    )
+    return container.pack(tensors, _KEY, document)
 
 
 def unpack(data: bytes, priors: Priors) -> NetworkParts:
@@ -122,64 +134,49 @@ def unpack(data: bytes, priors: Priors) -> NetworkParts:
     Raises:
         DecodeError: The bytes are no package of this version.
     """
-    if len(data) > PACKAGE_LIMIT:
-        raise DecodeError(f"networks: {len(data)} bytes, at most {PACKAGE_LIMIT} are accepted")
-    try:
-        tensors = safetensors.torch.load(data)
-        size = int.from_bytes(data[:8], "little")
-        document = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["networks"])
-        if document["format"] != FORMAT or document["version"] != VERSION:
-            raise DecodeError(
-                f"networks: {document['format']} version {document['version']}, this program reads"
-                f" {FORMAT} version {VERSION}"
-            )
-        if not all(bool(torch.isfinite(t).all()) for t in tensors.values()):
-            raise DecodeError("networks: a tensor is not finite")
+    tensors, document = container.unpack_package(
+        data, _KEY, form=FORMAT, version=VERSION, limit=PACKAGE_LIMIT
+    )
+    with container.decoding(_KEY):
         config = NetworkDenoiserConfig(**{k: int(document["config"][k]) for k in _CONFIG})
         denoiser = NetworkDenoiser(config)
-        denoiser.load_state_dict(_under(tensors, "denoiser."))
+        denoiser.load_state_dict(container.under(tensors, "denoiser."))
         plan = str(document["weight_plan"])
         bundles = {
-            name: _bundle(name, plan, _under(tensors, f"{name}/"), row, priors)
+            name: _bundle(name, plan, container.under(tensors, f"{name}/"), row, priors)
             for name, row in sorted(document["stocks"].items())
         }
         return NetworkParts(str(document["heads"]), plan, denoiser.eval(), bundles)
-    except (
-        safetensors.SafetensorError,
-        AttributeError,
-        KeyError,
-        ValueError,
-        TypeError,
-        RuntimeError,
-    ) as error:
-        raise DecodeError(f"networks: not a package of networks: {error}") from error
 
 
 def _bundle(
     name: str, plan: str, tensors: dict[str, Tensor], row: dict[str, Any], priors: Priors
 ) -> ArchitectureBundle:
     wanted = weight_plan(name, registry.known(name).widest(plan))
-    base = {k: v.numpy() for k, v in _under(tensors, "base.").items()}
+    base = {k: v.numpy() for k, v in container.under(tensors, "base.").items()}
     if {k: v.shape for k, v in base.items()} != network.trunk_shapes(name):
         raise DecodeError(f"networks: the base of {name} is not its trunk")
-    codec = _CODECS[str(row["codec"])](
-        [part.name for part in wanted.parts],
-        [part.size for part in wanted.parts],
-        _under(tensors, "codec."),
+    if row["codec"] != _CODEC:
+        raise DecodeError(
+            f"networks: {name} has the codec {row['codec']!r}, this program reads {_CODEC!r}; train"
+            " the generator anew"
+        )
+    sizes = [part.size for part in wanted.parts]
+    codec = read_layer_codec(
+        [part.name for part in wanted.parts], sizes, container.under(tensors, "codec.")
     )
     regression = FeatureRegression(
         **{k: tensors[f"bridge.{k}"].numpy() for k in _REGRESSION}, scale=float(row["scale"])
     )
-    sizes = [part.size for part in wanted.parts]
-    retrieval_index = _retrieval_index(_under(tensors, f"{_INDEX}."), row, sizes, name)
+    index = _read_index(container.under(tensors, f"{_INDEX}."), row, sizes, name)
     elsewhere = None
     if _ELSEWHERE in row:
-        elsewhere = _retrieval_index(
-            _under(tensors, f"{_ELSEWHERE}."), row[_ELSEWHERE], sizes, name
+        elsewhere = _read_index(
+            container.under(tensors, f"{_ELSEWHERE}."), row[_ELSEWHERE], sizes, name
         )
-        classes = retrieval_index.classes()
+        classes = index.classes()
         if any(classes.get(key) != names for key, names in elsewhere.classes().items()):
-            raise DecodeError(f"networks: the two shelves of {name} do not hold together")
+            raise DecodeError(f"networks: the two indexes of {name} do not hold together")
     trust = float(row["trust"])
     if not 0 <= trust <= 1:
         raise DecodeError(f"networks: {name} trusts neighbours by {trust}, expected 0 to 1")
@@ -187,8 +184,8 @@ def _bundle(
         NetworkPriors(
             priors,
             regression,
-            retrieval_index,
-            match.measure(retrieval_index, priors),
+            index,
+            match.measure(index, priors),
             trust,
             elsewhere,
         ),
@@ -197,47 +194,36 @@ def _bundle(
     )
 
 
-def _index_arrays(prefix: str, retrieval_index: RetrievalIndex) -> dict[str, NDArray[Any]]:
-    return {f"{prefix}.{k}": getattr(retrieval_index, k) for k in _ARRAYS}
+def _index_arrays(prefix: str, index: RetrievalIndex) -> dict[str, NDArray[Any]]:
+    return {f"{prefix}.{k}": getattr(index, k) for k in _ARRAYS}
 
 
-def _index_names(retrieval_index: RetrievalIndex) -> dict[str, list[str]]:
-    return {k: list(getattr(retrieval_index, k)) for k in _NAMES}
+def _index_names(index: RetrievalIndex) -> dict[str, list[str]]:
+    return {k: list(getattr(index, k)) for k in _NAMES}
 
 
-def _retrieval_index(
+def _read_index(
     tensors: dict[str, Tensor], row: dict[str, Any], sizes: list[int], name: str
 ) -> RetrievalIndex:
     parts: dict[str, Any] = {k: tensors[k].numpy() for k in _ARRAYS}
     parts |= {k: tuple(map(str, row[k])) for k in _NAMES}
-    retrieval_index = RetrievalIndex(**parts)
-    entries = len(retrieval_index.latents)
+    index = RetrievalIndex(**parts)
+    entries = len(index.latents)
     if (
-        retrieval_index.left.shape != (entries, sum(sizes))
-        or retrieval_index.sizes.tolist() != sizes
-        or not len(retrieval_index.names)
-        == len(retrieval_index.entry)
-        == len(retrieval_index.rows)
-        == len(retrieval_index.deviations)
-        or not len(retrieval_index.families)
-        == len(retrieval_index.keys)
-        == len(retrieval_index.centres)
-        == entries
-        or not np.array_equal(np.unique(retrieval_index.entry), np.arange(entries))
-        or (np.diff(retrieval_index.entry) < 0).any()
+        index.left.shape != (entries, sum(sizes))
+        or index.sizes.tolist() != sizes
+        or not len(index.names) == len(index.entry) == len(index.rows) == len(index.deviations)
+        or not len(index.families) == len(index.keys) == len(index.centres) == entries
+        or not np.array_equal(np.unique(index.entry), np.arange(entries))
+        or (np.diff(index.entry) < 0).any()
     ):
-        raise DecodeError(f"networks: the shelf of {name} does not hold together")
-    return retrieval_index
+        raise DecodeError(f"networks: the index of {name} does not hold together")
+    return index
 
 
-def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-_CODECS: Mapping[str, Callable[[Sequence[str], Sequence[int], Mapping[str, Tensor]], Codec]] = {
-    "pca": read_layer_codec,
-    "vae": read_vae_codec,
-}
+_KEY = "networks"
+_CODEC = "pca"
+"""The codec of a package of version 4; the other that there was is in decisions/0066."""
 _REGRESSION = ("deviations", "centre", "whitener")
 _INDEX, _ELSEWHERE = "shelf", "elsewhere"
 _NAMES = ("names", "families", "keys")

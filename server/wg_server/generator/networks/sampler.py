@@ -1,4 +1,4 @@
-"""Sampling whole networks: a few Euler steps of rectified flow, as for heads.
+"""Sampling whole networks.
 
 Noise of a head row belongs to its label's name and noise of a layer part to the part's name, so
 permuting labels permutes rows and changes nothing else.
@@ -6,13 +6,12 @@ permuting labels permutes rows and changes nothing else.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
+from torch import Tensor
 
-from wg_server.generator.heads.sampler import STEPS, label_noise
+from wg_server.generator.diffusion import flow
 from wg_server.generator.networks.denoiser import (
     NetworkBatch,
     NetworkDenoiser,
@@ -33,19 +32,14 @@ def deterministic(denoiser: NetworkDenoiser, batch: NetworkBatch) -> Weights:
     return found
 
 
-def sample(
-    denoiser: NetworkDenoiser, batch: NetworkBatch, noise: Weights, steps: int = STEPS
-) -> Weights:
+def sample(denoiser: NetworkDenoiser, batch: NetworkBatch, noise: Weights) -> Weights:
     """Weights sampled from noise."""
-    now = noise
-    for time, then in itertools.pairwise(torch.linspace(1, 0, steps + 1)):
-        clean: Weights = denoiser(now, time.expand(len(noise.rows)), batch)
-        ratio = then / time
-        now = Weights(
-            clean.rows + (now.rows - clean.rows) * ratio,
-            clean.latents + (now.latents - clean.latents) * ratio,
-        )
-    return now
+
+    def predict(noisy: flow.State, time: Tensor) -> flow.State:
+        clean: Weights = denoiser(Weights(*noisy), time, batch)
+        return clean.rows, clean.latents
+
+    return Weights(*flow.sample(predict, (noise.rows, noise.latents)))
 
 
 def named_noise(
@@ -56,8 +50,8 @@ def named_noise(
     seed: int,
 ) -> Weights:
     """Noise of ``samples`` networks, of a denoiser's sizes; none where a part is padded."""
-    own = label_noise([f"part:{part}" for part in parts], config.latent, samples, seed)
+    own = flow.named_noise([f"part:{part}" for part in parts], config.latent, samples, seed)
     return Weights(
-        label_noise([f"class:{label}" for label in labels], config.row, samples, seed),
+        flow.named_noise([f"class:{label}" for label in labels], config.row, samples, seed),
         F.pad(own, (0, 0, 0, config.parts - len(parts))),
     )

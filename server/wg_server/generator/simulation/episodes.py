@@ -1,8 +1,9 @@
 """Episodes: simulated plants, made from zoo tasks with the very code of a real release.
 
 An episode draws a family, a site of it, some of its classes, few labels (or none), perhaps classes
-that the site has never seen, up to four other sites' releases (sisters, and strangers that happen
-to use the same label names), and an epsilon for each release. Noise is drawn anew each time.
+that the site has never seen, up to four other sites' releases (of the same family, and of another
+that happens to use the same label names), and an epsilon for each release. Noise is drawn anew each
+time.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ EPSILONS = tuple(float(e) for e in np.geomspace(0.1, 16, 23))
 NO_NOISE = float("inf")
 CLASS_LIMIT = 12
 QUERIES = 48
+Head = tuple[NDArray[np.floating], NDArray[np.floating]]
+"""Rows ``[K, d]`` and biases ``[K]`` on ``features - centre``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +46,8 @@ class Scenario:
         missing: Share of episodes in which the site lacks some classes.
         unlabelled: Share of episodes in which it has no labels at all.
         silent: Share of episodes in which it has released nothing.
-        sisters: Largest number of sister sites with releases.
-        same_family_shots: Labels of a class at a sister; None draws a number.
+        sisters: Largest number of same-family sites with releases.
+        same_family_shots: Labels of a class at a same-family site; None draws a number.
         out_of_family: Probability of a release of another family under the same label names.
     """
 
@@ -92,6 +95,15 @@ class Episode:
     classes: NDArray[np.int64]
     rows: NDArray[np.int64]
 
+    def logits(self, head: Head) -> NDArray[np.float64]:
+        """Logits ``[q, K]`` of a head on ``features - centre``, on the held-out records."""
+        weight, bias = head
+        return np.asarray((self.queries - self.estimate.centre) @ weight.T + bias)
+
+    def accuracy(self, head: Head) -> float:
+        """Share of the held-out records that a head gets right."""
+        return float((self.logits(head).argmax(axis=1) == self.answers).mean())
+
 
 class Plants:
     """Draws episodes from zoo tasks."""
@@ -103,7 +115,7 @@ class Plants:
         encoder: str,
         radius: float,
     ) -> None:
-        """Keep the tasks of the families named, each with knowledge that is blind to it."""
+        """Keep the tasks of the families named, each with priors that were fitted without it."""
         self._fitted_priors = fitted_priors
         self._families: dict[str, list[ZooTask]] = {}
         for task in tasks:
@@ -112,6 +124,10 @@ class Plants:
         self._names = sorted(self._families)
         self._encoder = encoder
         self._radius = radius
+
+    def draw_many(self, rng: np.random.Generator, count: int) -> list[Episode]:
+        """Episodes of the usual scenario, one after another."""
+        return [self.draw(rng, Scenario()) for _ in range(count)]
 
     def draw(
         self,

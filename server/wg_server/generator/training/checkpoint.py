@@ -1,28 +1,29 @@
 """Checkpoints of training: network, moving average, optimiser and place, in one safetensors file.
 
-A checkpoint names what it belongs to (plan, encoder, zoo); one of another training is not used.
-Where and how it was computed is not part of that: a training may go on elsewhere, and remembers it.
+A checkpoint names what it belongs to (plan, encoder, zoo); one of another training is not used, and
+the training starts anew. Where and how it was computed is not part of that: a training may go on
+under another device or number of processes, and remembers it.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from wg_common import atomic
-from wg_common.wire import canonical
+from wg_common.errors import DecodeError
+from wg_server.generator import container
 from wg_server.generator.training.distributed import ALONE, ProcessGroup
 
 log = logging.getLogger(__name__)
 
 _LIMIT = 1 << 30
+_KEY = "checkpoint"
 
 
 @dataclass(slots=True)
@@ -48,6 +49,15 @@ class Place:
         self.step += 1
         self.computed[how] = self.computed.get(how, 0) + 1
 
+    def figures(self) -> dict[str, Any]:
+        """What a model card says of the training."""
+        return {
+            "steps": self.step,
+            "seconds": self.seconds,
+            "computed": self.computed,
+            "validation_loss": self.best,
+        }
+
 
 def save(
     path: Path,
@@ -72,11 +82,9 @@ def save(
         "seconds": repr(place.seconds),
         "computed": [[name, steps] for name, steps in place.computed.items()],
     }
-    data = safetensors.torch.save(
-        {k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()},
-        metadata={"checkpoint": canonical.encode(document).decode()},
-    )
-    atomic.write_bytes(path, data)
+    # Copies, since a state may share memory with the model.
+    copies = {name: value.detach().clone() for name, value in tensors.items()}
+    atomic.write_bytes(path, container.pack(copies, _KEY, document))
 
 
 def load(
@@ -93,36 +101,31 @@ def load(
     if not data:
         return Place()
     try:
-        tensors = safetensors.torch.load(data)
-        size = int.from_bytes(data[:8], "little")
-        document = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["checkpoint"])
-        place = Place(
-            int(document["step"]),
-            float(document["best"]),
-            int(document["stale"]),
-            float(document["seconds"]),
-            {name: int(steps) for name, steps in document["computed"]},
-        )
-        mine = document["identity"] == identity
-    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        tensors, document = container.unpack(data, _KEY)
+        with container.decoding(_KEY):
+            place = Place(
+                int(document["step"]),
+                float(document["best"]),
+                int(document["stale"]),
+                float(document["seconds"]),
+                {name: int(steps) for name, steps in document["computed"]},
+            )
+            mine = document["identity"] == identity
+    except DecodeError as error:
         log.warning("%s: damaged or of an older version, training starts anew: %s", path, error)
         return Place()
     if not mine:
         log.info("%s: of another plan or zoo; training starts anew", path)
         return Place()
     device = next(model.parameters()).device
-    model.load_state_dict(_part(tensors, "model."))
+    model.load_state_dict(container.under(tensors, "model."))
     for name, state in states.items():
-        state.update({k: v.to(device) for k, v in _part(tensors, f"{name}.").items()})
+        state.update({k: v.to(device) for k, v in container.under(tensors, f"{name}.").items()})
     for index, parameter in enumerate(model.parameters()):
-        found = _part(tensors, f"optimiser.{index}.")
+        found = container.under(tensors, f"optimiser.{index}.")
         if found:
             # AdamW counts steps on the CPU.
             optimiser.state[parameter] = {
                 k: v if k == "step" else v.to(device) for k, v in found.items()
             }
     return place
-
-
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -18,7 +18,7 @@ from wg_server.generator.networks.denoiser import NetworkDenoiser, NetworkDenois
 from wg_server.generator.networks.entries import ZooNetwork
 from wg_server.generator.networks.episodes import Zoo
 from wg_server.generator.networks.feature_regression import fit_regression
-from wg_server.generator.networks.generate import NetworkGenerator, median_nearest
+from wg_server.generator.networks.generate import NetworkGenerator
 from wg_server.generator.networks.neighbours import build_index
 from wg_server.generator.networks.package import ArchitectureBundle, NetworkParts
 from wg_server.generator.networks.weight_plan import WeightPlan, weight_plan
@@ -86,14 +86,14 @@ def make_zoos(
         codec = codecs.fit_layer_codec(
             [part.name for part in plan.parts], [n.tokens for n in networks], LATENT
         )
-        retrieval_index, priors = build_index(networks, codec), generator.parts.priors
+        index, priors = build_index(networks, codec), generator.parts.priors
         found[architecture] = Zoo(
             networks,
             NetworkPriors(
                 priors,
                 fit_regression(networks),
-                retrieval_index,
-                match.measure(retrieval_index, priors),
+                index,
+                match.measure(index, priors),
             ),
             Decoder(plan, codec, network.draw_trunk(architecture, np.random.default_rng(5))),
         )
@@ -129,11 +129,7 @@ def network_generator(zoos: dict[str, Zoo], generator: Generator) -> NetworkGene
         for layer in (denoiser.row_out, denoiser.latent_out, denoiser.row_share):
             torch.nn.init.normal_(layer.weight, std=0.1)
     bundles = {
-        name: ArchitectureBundle(
-            zoo.fitted_priors,
-            zoo.decoder,
-            median_nearest(zoo.fitted_priors.retrieval_index.latents),
-        )
+        name: ArchitectureBundle.measured(zoo.fitted_priors, zoo.decoder)
         for name, zoo in zoos.items()
     }
     return NetworkGenerator(

@@ -12,19 +12,17 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import torch
-from tests.server.generator.networks.conftest import LATENT, untrained
-from tests.server.generator.networks.test_train import FAMILIES, PLAN
+from tests.server.generator.networks.conftest import untrained
+from tests.server.generator.networks.test_objective import FAMILIES, PLAN
 from tests.server.generator.one_device import META, OneDevice
 from tests.server.generator.ranked import ended, environments
 
+from wg_server.generator.networks import objective as objectives
 from wg_server.generator.networks import sampler
-from wg_server.generator.networks import train as training
-from wg_server.generator.networks.decoder import Decoder
 from wg_server.generator.networks.denoiser import collate
 from wg_server.generator.networks.episodes import Zoo, draw
-from wg_server.generator.networks.vae import fit_vae_codec
 from wg_server.generator.simulation.episodes import Plants, Scenario
-from wg_server.generator.training import compute, distributed
+from wg_server.generator.training import compute, distributed, loop
 from wg_server.generator.training.compute import CPU, Compute
 
 OUT = "WEIGHTGATE_TEST_RANK_OUT"
@@ -32,19 +30,11 @@ UNEQUAL = replace(PLAN, batch=5, functional_episodes=3, learning_rate=0.01)
 
 
 def _fit(zoos: dict[str, Zoo], plants: Plants, out: Path, how: Compute) -> None:
-    model, _ = training.fit(
-        UNEQUAL,
-        1,
-        zoos,
-        (plants, plants),
-        FAMILIES,
-        out.with_suffix(".checkpoint"),
-        "mine",
-        lambda _done, _detail: None,
-        how,
-    )
+    objective = objectives.NetworkObjective(zoos, (plants, plants), FAMILIES, UNEQUAL, 1, how=how)
+    path = out.with_suffix(".checkpoint")
+    loop.train(objective, UNEQUAL, path, "mine", lambda _done, _detail: None, how)
     if how.process_group.first:
-        state = {name: value.numpy() for name, value in model.state_dict().items()}
+        state = {name: value.numpy() for name, value in objective.model.state_dict().items()}
         safetensors.numpy.save_file(state, out)
 
 
@@ -90,7 +80,7 @@ def test_the_ranks_losses_add_up(zoos: dict[str, Zoo], plants: Plants) -> None:
             rngs = [np.random.default_rng((8, n)) for n in how.process_group.share(UNEQUAL.batch)]
             episodes = [draw(plants, zoos, FAMILIES[0], rng, Scenario()) for rng in rngs]
             model = untrained().train()
-            value = training.loss(model, zoos, episodes, UNEQUAL, rngs, how)
+            value = objectives.loss(model, zoos, episodes, UNEQUAL, rngs, how)
             value.backward()  # type: ignore[no-untyped-call]
             flat = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
             total, grads = total + float(value.detach()), flat if grads is None else grads + flat
@@ -109,31 +99,20 @@ def test_bf16_changes_the_loss_by_rounding_alone(zoos: dict[str, Zoo], plants: P
         episodes = [draw(plants, zoos, FAMILIES[0], rng, Scenario()) for rng in rngs]
         with torch.no_grad():
             model.row_out.bias.fill_(0.1)
-            value = training.loss(model, zoos, episodes, UNEQUAL, rngs, how)
+            value = objectives.loss(model, zoos, episodes, UNEQUAL, rngs, how)
         assert value.dtype == torch.float32
         losses.append(float(value))
     assert 0 < abs(losses[0] - losses[1]) < 0.02 * losses[0]
 
 
-@pytest.mark.parametrize("kind", ["pca", "vae"])
-def test_every_tensor_of_a_step_is_on_its_device(
-    zoos: dict[str, Zoo], plants: Plants, kind: str
-) -> None:
-    if kind == "vae":
-        zoos = {name: replace(zoo, decoder=_vae(zoo)) for name, zoo in zoos.items()}
-    moved = training.moved(zoos, META)
+def test_every_tensor_of_a_step_is_on_its_device(zoos: dict[str, Zoo], plants: Plants) -> None:
+    moved = objectives.moved(zoos, META)
     rngs = [np.random.default_rng((8, n)) for n in range(UNEQUAL.batch)]
     episodes = [draw(plants, zoos, FAMILIES[0], rng, Scenario()) for rng in rngs]
     model = untrained().train().to(META.device)
     with OneDevice():  # type: ignore[no-untyped-call]
-        training.loss(model, moved, episodes, UNEQUAL, rngs, META).backward()  # type: ignore[no-untyped-call]
+        objectives.loss(model, moved, episodes, UNEQUAL, rngs, META).backward()  # type: ignore[no-untyped-call]
         condition = collate([episodes[0].condition], [0], model.config)
         found = sampler.deterministic(model, compute.on(condition, META.device))
     assert all(p.grad is not None and p.grad.is_meta for p in model.parameters())
     assert found.rows.is_meta and found.latents.is_meta
-
-
-def _vae(zoo: Zoo) -> Decoder:
-    parts = zoo.decoder.codec.parts
-    codec = fit_vae_codec(parts, [n.tokens for n in zoo.networks], LATENT, 1, steps=2)
-    return replace(zoo.decoder, codec=codec)

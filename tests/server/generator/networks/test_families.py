@@ -42,7 +42,7 @@ def _estimate(
 def _family_match(
     known: NetworkPriors, estimate: blup.Prediction, labels: tuple[str, ...] = LABELS
 ) -> FamilyMatch:
-    found = match_family(known.retrieval_index, known.spread, known.priors, estimate, labels)
+    found = match_family(known.index, known.spread, known.priors, estimate, labels)
     assert found is not None
     return found
 
@@ -53,10 +53,10 @@ def test_families_of_the_zoo_are_found_and_strangers_are_not(
     right, shares = [], []
     for family in range(10):
         family_match = _family_match(known, _estimate(known, world, family))
-        right.append(known.retrieval_index.families[family_match.entries[0]] == f"family-{family}")
+        right.append(known.index.families[family_match.entries[0]] == f"family-{family}")
         shares.append(family_match.share)
         assert family_match.weights.sum() == pytest.approx(1)
-        assert len({known.retrieval_index.families[n] for n in family_match.entries}) == 1
+        assert len({known.index.families[n] for n in family_match.entries}) == 1
     strange = [
         _family_match(known, _estimate(known, world, OUT_OF_FAMILY + i)).share for i in range(10)
     ]
@@ -75,12 +75,11 @@ def test_names_of_one_family_count_and_names_of_many_do_not(
     known: NetworkPriors, world: World
 ) -> None:
     estimate = blup.predict(known.priors, [no_evidence(4, 16)])
-    rows = known.retrieval_index.entry == 3
+    rows = known.index.entry == 3
     names = tuple(
-        f"own-{name}" if mine else name
-        for name, mine in zip(known.retrieval_index.names, rows, strict=True)
+        f"own-{name}" if mine else name for name, mine in zip(known.index.names, rows, strict=True)
     )
-    special = replace(known, retrieval_index=replace(known.retrieval_index, names=names))
+    special = replace(known, index=replace(known.index, names=names))
     family_match = _family_match(special, estimate, tuple(f"own-{name}" for name in LABELS))
     assert 3 in family_match.entries
     assert family_match.share > 0.9
@@ -106,18 +105,14 @@ def test_permuting_labels_permutes_matches(known: NetworkPriors, world: World) -
 
 
 def test_what_may_not_be_found_is_not(known: NetworkPriors, world: World) -> None:
-    estimate, retrieval_index = _estimate(known, world, 4), known.retrieval_index
-    gone = [n for n, family in enumerate(retrieval_index.families) if family == "family-4"]
-    family_match = match_family(
-        retrieval_index, known.spread, known.priors, estimate, LABELS, without=gone
-    )
+    estimate, index = _estimate(known, world, 4), known.index
+    gone = [n for n, family in enumerate(index.families) if family == "family-4"]
+    family_match = match_family(index, known.spread, known.priors, estimate, LABELS, without=gone)
     assert family_match is not None
-    assert retrieval_index.families[family_match.entries[0]] != "family-4"
-    everything = range(len(retrieval_index.families))
+    assert index.families[family_match.entries[0]] != "family-4"
+    everything = range(len(index.families))
     assert (
-        match_family(
-            retrieval_index, known.spread, known.priors, estimate, LABELS, without=everything
-        )
+        match_family(index, known.spread, known.priors, estimate, LABELS, without=everything)
         is None
     )
 
@@ -126,14 +121,14 @@ def test_a_sure_match_hands_on_the_networks_as_they_were_trained(
     zoos: dict[str, Zoo], generator: Generator, world: World
 ) -> None:
     zoo = zoos["cnn-s"]
-    known, retrieval_index = zoo.fitted_priors, zoo.fitted_priors.retrieval_index
+    known, index = zoo.fitted_priors, zoo.fitted_priors.index
     site = site_evidence(world.release(6, 2, epsilon=None, shots=30), LABELS)
     tokens, estimate = condition(generator.parts.fitted_priors, [site])
     family_match = _family_match(known, estimate)
     found, _ = network_condition(known, tokens, estimate, LABELS)
     assert found.family_match is not None
     sure = replace(found, family_match=replace(found.family_match, share=1.0))
-    wild = torch.full((4, 65), 9.0), torch.full(retrieval_index.latents.shape[1:], 9.0)
+    wild = torch.full((4, 65), 9.0), torch.full(index.latents.shape[1:], 9.0)
     network = settled(sure, *wild)
     trunk = zoo.decoder.trunk(network.latents, network.more)
     deltas = [zoo.decoder.plan.delta(zoo.networks[n].tokens) for n in family_match.entries]
@@ -156,9 +151,7 @@ def test_a_moved_camera_decides_which_of_a_family_s_networks_comes_first(
     known = replace(zoo.fitted_priors, elsewhere=build_index(others, codec))
     site = site_evidence(world.release(6, 2, epsilon=None, shots=30), LABELS)
     tokens, estimate = condition(generator.parts.fitted_priors, [site])
-    centres = known.retrieval_index.centres[
-        [f == "family-6" for f in known.retrieval_index.families]
-    ]
+    centres = known.index.centres[[f == "family-6" for f in known.index.families]]
     estimate = replace(estimate, centre=centres[0], centre_spread=0 * estimate.centre_spread)
     assert _family_match(known, estimate).moved < WORTH
     found, _ = network_condition(known, tokens, estimate, LABELS)

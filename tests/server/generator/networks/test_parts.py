@@ -72,23 +72,21 @@ def test_bridge_carries_class_means_to_another_space(
 def test_retrieval_finds_sisters_first(
     zoos: dict[str, Zoo], generator: Generator, world: World
 ) -> None:
-    retrieval_index, priors = zoos["cnn-s"].fitted_priors.retrieval_index, generator.parts.priors
+    index, priors = zoos["cnn-s"].fitted_priors.index, generator.parts.priors
     hits = []
     for family in range(10):
-        found = neighbours.find(
-            retrieval_index, priors, _estimate(generator, world, family), LABELS, count=2
-        )
-        hits += [retrieval_index.families[number] == f"family-{family}" for number in found.entries]
+        found = neighbours.find(index, priors, _estimate(generator, world, family), LABELS, count=2)
+        hits += [index.families[number] == f"family-{family}" for number in found.entries]
     assert np.mean(hits) > 0.7  # a tenth is chance
 
 
 def test_retrieval_leaves_out_what_it_is_told(
     zoos: dict[str, Zoo], generator: Generator, world: World
 ) -> None:
-    retrieval_index, priors = zoos["cnn-s"].fitted_priors.retrieval_index, generator.parts.priors
+    index, priors = zoos["cnn-s"].fitted_priors.index, generator.parts.priors
     gone = set(range(15))
     found = neighbours.find(
-        retrieval_index, priors, _estimate(generator, world, 1), LABELS, count=8, without=gone
+        index, priors, _estimate(generator, world, 1), LABELS, count=8, without=gone
     )
     assert len(found.entries) == 5
     assert not gone & set(found.entries.tolist())
@@ -97,10 +95,10 @@ def test_retrieval_leaves_out_what_it_is_told(
 def test_rows_follow_their_class_names_where_deviations_cannot_tell(
     zoos: dict[str, Zoo], generator: Generator, world: World
 ) -> None:
-    retrieval_index, priors = zoos["cnn-s"].fitted_priors.retrieval_index, generator.parts.priors
+    index, priors = zoos["cnn-s"].fitted_priors.index, generator.parts.priors
     estimate = _estimate(generator, world, 3)
-    straight = neighbours.find(retrieval_index, priors, estimate, LABELS, count=4)
-    hidden = neighbours.find(retrieval_index, priors, estimate, ("w", "x", "y", "z"), count=4)
+    straight = neighbours.find(index, priors, estimate, LABELS, count=4)
+    hidden = neighbours.find(index, priors, estimate, ("w", "x", "y", "z"), count=4)
     assert straight.likeness.min() >= hidden.likeness.min()
 
 
@@ -132,7 +130,7 @@ def test_without_trust_in_neighbours_the_skeleton_is_the_closed_form_on_the_base
 
 def test_trust_is_measured_alike_on_every_run(zoos: dict[str, Zoo], plants: Plants) -> None:
     zoo = zoos["cnn-s"]
-    families = frozenset(zoo.fitted_priors.retrieval_index.families)
+    families = frozenset(zoo.fitted_priors.index.families)
     found = [
         measure_trust(zoo, "cnn-s", plants, families, CLEAN, episodes=12, seed=1) for _ in range(2)
     ]
@@ -172,11 +170,11 @@ def test_episodes_keep_the_plant_out_of_its_neighbours(
     for sisters in (True, False):
         for _ in range(10):
             episode = draw(plants, zoos, families, rng, CLEAN, sisters=sisters)
-            retrieval_index = zoos[episode.architecture].fitted_priors.retrieval_index
-            found = [retrieval_index.keys[n] for n in episode.found.entries]
+            index = zoos[episode.architecture].fitted_priors.index
+            found = [index.keys[n] for n in episode.found.entries]
             assert episode.plant.task not in found
             if not sisters:
-                near = {retrieval_index.families[n] for n in episode.found.entries}
+                near = {index.families[n] for n in episode.found.entries}
                 assert episode.plant.family not in near
 
 

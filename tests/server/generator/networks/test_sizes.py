@@ -13,8 +13,8 @@ from tests.server.generator.networks.conftest import LATENT, make_zoos
 from wg_common.nets import network, registry
 from wg_server.generator.evaluation import network_card
 from wg_server.generator.heads.generate import Generator
+from wg_server.generator.networks import objective as objectives
 from wg_server.generator.networks import package, sampler
-from wg_server.generator.networks import train as training
 from wg_server.generator.networks.denoiser import (
     NetworkDenoiser,
     NetworkDenoiserConfig,
@@ -24,12 +24,12 @@ from wg_server.generator.networks.episodes import NetworkEpisode, Zoo, draw
 from wg_server.generator.networks.generate import (
     NetworkGenerator,
     generate_networks,
-    median_nearest,
 )
 from wg_server.generator.networks.package import ArchitectureBundle, NetworkParts
 from wg_server.generator.networks.plan import NetworkTraining
 from wg_server.generator.prior.zoo_tasks import ZooTask
 from wg_server.generator.simulation.episodes import Plants, Scenario
+from wg_server.generator.training import loop
 
 SIZES = ("cnn-s", "lite0")
 FAMILIES = frozenset([f"family-{number}" for number in range(8)]), frozenset(["family-9"])
@@ -103,18 +103,15 @@ def test_nobody_sees_padded_parts(
 def test_both_are_trained_judged_packed_and_generated(
     mixed: dict[str, Zoo], plants: Plants, generator: Generator, tmp_path: Path
 ) -> None:
-    both = (plants, plants)
-    path = tmp_path / "c"
-    model, figures = training.fit(PLAN, 1, mixed, both, FAMILIES, path, "i", lambda *_: None)
-    assert figures["steps"] == 2 and np.isfinite(figures["validation_loss"])
+    objective = objectives.NetworkObjective(mixed, (plants, plants), FAMILIES, PLAN, 1)
+    place = loop.train(objective, PLAN, tmp_path / "c", "i", lambda *_: None)
+    objective.finish()
+    assert place.step == 2 and np.isfinite(place.best)
+    model = objective.model
     document = network_card.evaluate(model, mixed, plants, FAMILIES[1], episodes=2, seed=1)
     assert set(document["scenarios"]) == set(network_card.SCENARIOS)
     bundles = {
-        name: ArchitectureBundle(
-            zoo.fitted_priors,
-            zoo.decoder,
-            median_nearest(zoo.fitted_priors.retrieval_index.latents),
-        )
+        name: ArchitectureBundle.measured(zoo.fitted_priors, zoo.decoder)
         for name, zoo in mixed.items()
     }
     parts = NetworkParts(generator.id, "whole", model, bundles)

@@ -48,10 +48,8 @@ def zoo(zoo_tasks: list[ZooTask], generator: Generator) -> Zoo:
         [part.name for part in PLAN.parts], [n.tokens for n in networks], LATENT
     )
     base = whole_networks.draw_trunk(NAME, np.random.default_rng(5))
-    retrieval_index, priors = build_index(networks, codec), generator.parts.priors
-    known = NetworkPriors(
-        priors, fit_regression(networks), retrieval_index, match.measure(retrieval_index, priors)
-    )
+    index, priors = build_index(networks, codec), generator.parts.priors
+    known = NetworkPriors(priors, fit_regression(networks), index, match.measure(index, priors))
     return Zoo(networks, known, Decoder(PLAN, codec, base))
 
 

@@ -14,14 +14,14 @@ from tests.server.generator.test_pipeline import PLAN, _fill, _plants, _silent
 
 from wg_common.errors import ConfigError
 from wg_server.generator import pipeline as training
+from wg_server.generator.diffusion import flow
 from wg_server.generator.heads import batch as batches
-from wg_server.generator.heads import sampler
+from wg_server.generator.heads import objective, sampler
 from wg_server.generator.heads.codec import fit_codec
 from wg_server.generator.heads.denoiser import Denoiser, DenoiserConfig
 from wg_server.generator.prior.zoo_tasks import ZooTask
 from wg_server.generator.simulation.episodes import Episode, Scenario
 from wg_server.generator.training import compute
-from wg_server.generator.training import noise as training_noise
 from wg_server.generator.training.compute import CPU, Compute
 from wg_server.generator.training.distributed import RankInfo
 from wg_server.site.home import ServerHome
@@ -89,10 +89,10 @@ def _loss(model: Denoiser, episodes: list[Episode], how: Compute) -> torch.Tenso
     codec = fit_codec(np.random.default_rng(0).normal(0, 0.3, (200, 17)), 8).to(how.device)
     batch, targets = batches.augment(*batches.collate_episodes(episodes), rngs)
     rows = [len(episode.labels) for episode in episodes]
-    noise = training_noise.draw(rngs, 0.4, rows, codec.latent)
+    noise = flow.draw(rngs, 0.4, rows, codec.latent)
     batch, targets = compute.on(batch, how.device), compute.on(targets, how.device)
     assert sampler.deterministic(model, batch).device == how.device
-    return training.loss(model, codec, batch, targets, PLAN, compute.on(noise, how.device), how)
+    return objective.loss(model, codec, batch, targets, 3.0, compute.on(noise, how.device), how)
 
 
 def test_bf16_changes_the_loss_by_rounding_alone(zoo_tasks: list[ZooTask]) -> None:

@@ -9,11 +9,12 @@ from tests.server.generator.networks.conftest import untrained
 
 from wg_common.errors import ConfigError
 from wg_server.generator.evaluation import checks, network_card
-from wg_server.generator.networks import train as training
+from wg_server.generator.networks import objective as objectives
 from wg_server.generator.networks.denoiser import Weights, collate
 from wg_server.generator.networks.episodes import Zoo, draw
 from wg_server.generator.networks.plan import NetworkTraining
 from wg_server.generator.simulation.episodes import Plants, Scenario
+from wg_server.generator.training import loop
 
 PLAN = NetworkTraining(
     steps=6,
@@ -38,8 +39,9 @@ def _fit(zoos: dict[str, Zoo], plants: Plants, path: Path, stop: int = -1) -> di
         if step == stop:
             raise Interrupted
 
-    model, _ = training.fit(PLAN, 1, zoos, (plants, plants), FAMILIES, path, "mine", progress)
-    return {name: value.numpy() for name, value in model.state_dict().items()}
+    objective = objectives.NetworkObjective(zoos, (plants, plants), FAMILIES, PLAN, 1)
+    loop.train(objective, PLAN, path, "mine", progress)
+    return {name: value.numpy() for name, value in objective.model.state_dict().items()}
 
 
 def test_interrupted_training_ends_with_the_same_weights(
@@ -62,7 +64,7 @@ def test_functional_loss_reaches_every_output(zoos: dict[str, Zoo], plants: Plan
     k = len(episode.plant.labels)
     nothing = Weights(torch.zeros(1, k, 65), torch.zeros(1, 11, 4))
     found = model(nothing, torch.ones(1), batch)
-    training.functional(zoos, episode, found, 0).backward()  # type: ignore[no-untyped-call]
+    objectives.functional(zoos, episode, found, 0).backward()  # type: ignore[no-untyped-call]
     for layer in (model.row_out, model.row_share, model.latent_out):
         assert layer.bias.grad is not None
         assert layer.bias.grad.abs().max() > 0

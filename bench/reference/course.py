@@ -25,10 +25,9 @@ from wg_common.wire import canonical
 from wg_server.generator.heads import batch as batches
 from wg_server.generator.heads.batch import Targets
 from wg_server.generator.heads.denoiser import Batch
-from wg_server.generator.pipeline import Ground, prepare
 from wg_server.generator.plan import GeneratorPlan
 from wg_server.generator.prior.zoo_tasks import load_tasks
-from wg_server.generator.simulation.episodes import Episode, Scenario
+from wg_server.generator.simulation.data import TrainingData, prepare
 from wg_server.site.home import ServerHome
 from wg_server.zoo.store import Zoo
 
@@ -41,13 +40,13 @@ class Course:
     """Training material.
 
     Attributes:
-        ground: Tasks and their split, as in the generator's training.
+        data: Tasks and their split, as in the generator's training.
         plan: The generator's plan.
         identity: Names zoo, split and plan, for caches.
         folder: Where results are kept.
     """
 
-    ground: Ground
+    data: TrainingData
     plan: GeneratorPlan
     identity: str
     folder: Path
@@ -57,8 +56,7 @@ class Course:
 
         def draw() -> dict[str, Tensor]:
             rng = streams.rng(Stream.BENCH_EPISODES, self.plan.seed)
-            found: list[Episode] = [self.ground.train.draw(rng, Scenario()) for _ in range(count)]
-            batch, targets = batches.collate_episodes(found)
+            batch, targets = batches.collate_episodes(self.data.train.draw_many(rng, count))
             tensors = {f"batch.{f.name}": getattr(batch, f.name) for f in fields(Batch)}
             return tensors | {
                 f"targets.{f.name}": getattr(targets, f.name) for f in fields(Targets)
@@ -93,10 +91,10 @@ def course(home: ServerHome, folder: Path) -> Course:
     plan = msgspec.convert(card["training"]["plan"], type=GeneratorPlan)
     encoder = home.encoder_id()
     tasks = load_tasks(Zoo(home.zoo), encoder)
-    ground = prepare(tasks, plan, encoder)
+    data = prepare(tasks, encoder, seed=plan.seed, folds=plan.folds)
     keys = canonical.encode({"tasks": sorted(t.key for t in tasks), "seed": plan.seed})
     folder.mkdir(parents=True, exist_ok=True)
-    return Course(ground, plan, canonical.sha256_hex(keys), folder)
+    return Course(data, plan, canonical.sha256_hex(keys), folder)
 
 
 def pick(batch: Batch, targets: Targets, rows: np.ndarray) -> tuple[Batch, Targets]:

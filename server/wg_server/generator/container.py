@@ -1,0 +1,84 @@
+"""Files of tensors with a JSON document in the header: generator packages and checkpoints.
+
+One safetensors file each; the document is canonical JSON under one key of the metadata.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from wg_common.errors import DecodeError
+from wg_common.wire import canonical
+
+Tensors = dict[str, Tensor]
+
+
+def pack(tensors: Mapping[str, Tensor], key: str, document: Mapping[str, Any]) -> bytes:
+    """The file's bytes."""
+    return safetensors.torch.save(
+        {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
+        metadata={key: canonical.encode(document).decode()},
+    )
+
+
+def unpack(data: bytes, key: str) -> tuple[Tensors, dict[str, Any]]:
+    """Tensors and document.
+
+    Raises:
+        DecodeError: The bytes are no such file.
+    """
+    with decoding(key):
+        tensors = safetensors.torch.load(data)
+        size = int.from_bytes(data[:8], "little")
+        document = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][key])
+        return tensors, document | {}
+
+
+def unpack_package(
+    data: bytes, key: str, *, form: str, version: int, limit: int
+) -> tuple[Tensors, dict[str, Any]]:
+    """Tensors and document of a package, whose document names its format and version.
+
+    Raises:
+        DecodeError: It is too large, of another format or version, or a number is not finite.
+    """
+    if len(data) > limit:
+        raise DecodeError(f"{key}: {len(data)} bytes, at most {limit} are accepted")
+    tensors, document = unpack(data, key)
+    found = document.get("format"), document.get("version")
+    if found != (form, version):
+        raise DecodeError(
+            f"{key}: {found[0]} version {found[1]}, this program reads {form} version {version}"
+        )
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+        raise DecodeError(f"{key}: a tensor is not finite")
+    return tensors, document
+
+
+@contextlib.contextmanager
+def decoding(what: str) -> Iterator[None]:
+    """Turn errors of content that does not hold together into ``DecodeError``."""
+    try:
+        yield
+    except (
+        safetensors.SafetensorError,
+        AttributeError,
+        KeyError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise DecodeError(f"{what}: the file does not hold together: {error}") from error
+
+
+def under(tensors: Mapping[str, Tensor], prefix: str) -> Tensors:
+    """The tensors whose names begin with a prefix, without it."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -1,0 +1,63 @@
+"""The zoo's whole networks, made ready for training: codec, regression and index of each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from wg_common.nets import network, registry
+from wg_server.generator.families import match
+from wg_server.generator.networks.codec import fit_layer_codec
+from wg_server.generator.networks.condition import NetworkPriors
+from wg_server.generator.networks.decoder import Decoder
+from wg_server.generator.networks.entries import load_networks
+from wg_server.generator.networks.episodes import Zoo
+from wg_server.generator.networks.feature_regression import fit_regression
+from wg_server.generator.networks.neighbours import build_index
+from wg_server.generator.networks.plan import NetworkTraining
+from wg_server.generator.networks.weight_plan import weight_plan
+from wg_server.generator.prior.blup import Priors
+from wg_server.generator.prior.zoo_tasks import ZooTask
+from wg_server.zoo import bases
+from wg_server.zoo import store as stores
+
+FEWEST = 8
+"""Networks of an architecture below which there is nothing to learn from."""
+
+
+def load_zoos(
+    root: Path, plan: NetworkTraining, tasks: Sequence[ZooTask], priors: Priors
+) -> dict[str, Zoo]:
+    """Architectures of which a zoo has enough networks, by name.
+
+    Args:
+        root: Of the zoo.
+        plan: Which parts are generated, and the size of their latents.
+        tasks: The zoo's.
+        priors: Of the generator of heads.
+
+    Raises:
+        ConfigError: An architecture has no such weight plan.
+        DecodeError: A stored base or network is damaged.
+    """
+    found = {}
+    for name in sorted(network.KINDS):
+        if not bases.base_path(root, name).is_file():
+            continue
+        base, base_id = bases.read_base(root, name)
+        parts = weight_plan(name, registry.known(name).widest(plan.weight_plan))
+        networks, elsewhere = load_networks(stores.Zoo(root), tasks, parts, base, base_id)
+        if len(networks) < FEWEST:
+            continue
+        names = [part.name for part in parts.parts]
+        codec = fit_layer_codec(names, [one.tokens for one in networks], plan.latent)
+        index = build_index(networks, codec)
+        known = NetworkPriors(
+            priors,
+            fit_regression(networks),
+            index,
+            match.measure(index, priors),
+            elsewhere=build_index(elsewhere, codec) if elsewhere else None,
+        )
+        found[name] = Zoo(networks, known, Decoder(parts, codec, base))
+    return found

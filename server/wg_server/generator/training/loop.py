@@ -1,0 +1,166 @@
+"""The one training loop: steps, the moving average, patience, checkpoints, several processes.
+
+A step has AdamW (Loshchilov and Hutter, ICLR 2019) with a linear warm-up, a cosine decay and a
+bound on the gradient's length. What is judged and kept is the exponential moving average of the
+weights. Batches depend on the step alone, so a training that was interrupted goes on as if it had
+not been. Of several processes each computes its share of every step, and the first one alone
+evaluates, writes and speaks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic
+
+import torch
+from torch import Tensor, nn
+
+from wg_server.generator.training import checkpoint
+from wg_server.generator.training.checkpoint import Place
+from wg_server.generator.training.compute import CPU, Compute
+from wg_server.generator.training.objective import B, M, Objective
+from wg_server.generator.training.plan import TrainingPlan
+
+WARM_UP = 50
+"""Steps until the learning rate is at its peak."""
+_LONGEST_GRADIENT = 1.0
+_BETTER = 1e-4
+"""Less loss that counts as better."""
+Progress = Callable[[int, str], None]
+"""Called by the first process with steps done and a few words."""
+
+
+def train(
+    objective: Objective[M, B],
+    plan: TrainingPlan,
+    path: Path,
+    identity: str,
+    progress: Progress,
+    how: Compute = CPU,
+) -> Place:
+    """Train an objective's module.
+
+    Args:
+        objective: What is trained. On the first process its module ends as the best moving average,
+            in evaluation mode on the CPU; on others it is of no use.
+        plan: Steps, rates and patience.
+        path: Of the checkpoint, the first process's; whoever keeps the result removes it.
+        identity: What a checkpoint must belong to.
+        progress: Told of evaluations.
+        how: Where it is computed.
+
+    Returns:
+        Where the training ended.
+
+    Raises:
+        PeerError: Another process is gone or hangs.
+    """
+    objective.model.to(how.device)
+    training = _Training(objective, plan, path, identity, progress, how)
+    training.run()
+    objective.model.load_state_dict(training.best)
+    objective.model.eval().cpu()
+    return training.place
+
+
+class _Training(Generic[M, B]):
+    """A training under way."""
+
+    def __init__(
+        self,
+        objective: Objective[M, B],
+        plan: TrainingPlan,
+        path: Path,
+        identity: str,
+        progress: Progress,
+        how: Compute,
+    ) -> None:
+        self._objective, self._plan, self._how = objective, plan, how
+        self._path, self._identity, self._progress = path, identity, progress
+        model = objective.model
+        self._optimiser = torch.optim.AdamW(
+            model.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay
+        )
+        self._watched = copy.deepcopy(model).eval()
+        self._states = {"average": _copy(model), "best": _copy(model)}
+        self.place = checkpoint.load(
+            path, identity, model, self._states, self._optimiser, how.process_group
+        )
+        self._began = time.monotonic() - self.place.seconds
+        self._means = how.name()
+
+    @property
+    def best(self) -> dict[str, Tensor]:
+        """The best moving average so far."""
+        return self._states["best"]
+
+    def run(self) -> None:
+        """Train until the steps or the patience end."""
+        place, plan, group = self.place, self._plan, self._how.process_group
+        if group.first and place.step == 0:
+            found = self._evaluate(keep=self._objective.keeps_initial)
+            self._progress(0, f"untrained {found:.3f} on left-out families")
+        with contextlib.closing(self._objective.batches(range(place.step, plan.steps))) as stream:
+            while place.stale < plan.patience:
+                batch = next(stream, None)
+                if batch is None:
+                    break
+                self._step(batch)
+                if place.step % plan.evaluate_every and place.step != plan.steps:
+                    continue
+                if group.first:
+                    found = self._evaluate()
+                    place.seconds = time.monotonic() - self._began
+                    checkpoint.save(
+                        self._path,
+                        self._identity,
+                        place,
+                        self._objective.model,
+                        self._states,
+                        self._optimiser,
+                    )
+                    self._progress(place.step, f"{found:.3f} on left-out families")
+                place.stale = int(group.from_first(b"%d" % place.stale))
+
+    def _step(self, batch: B) -> None:
+        """One step of the optimiser, and of the average on the first process."""
+        model, place, plan = self._objective.model, self.place, self._plan
+        warm = min(1.0, (place.step + 1) / WARM_UP)
+        decay = 0.5 * (1 + math.cos(math.pi * place.step / plan.steps))
+        for parameters in self._optimiser.param_groups:
+            parameters["lr"] = plan.learning_rate * warm * decay
+        self._optimiser.zero_grad(set_to_none=True)
+        loss = self._objective.loss(batch, place.step)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._how.process_group.add_gradients(list(model.parameters()))
+        torch.nn.utils.clip_grad_norm_(model.parameters(), _LONGEST_GRADIENT)
+        self._optimiser.step()
+        place.done(self._means)
+        if self._how.process_group.first:
+            share = min(plan.average, (1 + place.step) / (10 + place.step))
+            for name, value in model.state_dict().items():
+                self._states["average"][name].lerp_(value, 1 - share)
+
+    def _evaluate(self, *, keep: bool = True) -> float:
+        """Judge the average, keep it if it may be and is the best, and give its accuracy."""
+        self._watched.load_state_dict(self._states["average"])
+        with torch.inference_mode():
+            found = self._objective.evaluate(self._watched)
+        if not keep:
+            return found.accuracy
+        self.place.stale += 1
+        if found.loss < self.place.best - _BETTER:
+            self.place.best, self.place.stale = found.loss, 0
+            self._states["best"].update(
+                {name: value.clone() for name, value in self._states["average"].items()}
+            )
+        return found.accuracy
+
+
+def _copy(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
