@@ -29,7 +29,7 @@ from wg_client.selection import compare
 from wg_client.site.home import ClientHome
 from wg_common import atomic
 from wg_common.nets.registry import HEAD_WEIGHT
-from wg_common.wire import signing, statistics_file, weights_package
+from wg_common.wire import signing, statistics_file, weights_file
 from wg_server.generator.heads.generate import generate, load_generator
 from wg_server.site.home import ServerHome
 from wg_server.zoo.store import Zoo
@@ -284,7 +284,7 @@ class _Demo:
         generated = {}
         for plant in plants:
             [path] = ClientHome(self._home(plant)).packages.rglob("*.wgw")
-            _, found = weights_package.decode(path.read_bytes(), key)
+            _, found = weights_file.decode(path.read_bytes(), key)
             generated[plant.name] = np.concatenate(
                 [t[HEAD_WEIGHT] for name, t in found.items() if name.startswith("sample")]
             )

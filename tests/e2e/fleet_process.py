@@ -24,7 +24,7 @@ from wg_client.fleet.node import run_node
 from wg_client.site import config as configuration
 from wg_client.site.home import ClientHome
 from wg_common import atomic
-from wg_common.wire import signing, weights_package
+from wg_common.wire import signing, weights_file
 from wg_common.wire.protocol import StatisticsQuery
 from wg_server.operation.serve import serve, signals
 from wg_server.site.home import ServerHome
@@ -68,7 +68,7 @@ def node(home: ClientHome, once: bool, fatal: str, stop: threading.Event) -> Non
         step("received")
         data = source.read_bytes()
         key = bytes.fromhex(configuration.load(home).server.signing_key)
-        manifest, _ = weights_package.decode(data, signing.public_from_bytes(key))
+        manifest, _ = weights_file.decode(data, signing.public_from_bytes(key))
         atomic.write_bytes(home.models / manifest.package_id, data)  # applying twice is one model
         return manifest
 

@@ -31,7 +31,7 @@ from wg_common.ledger.store import DatasetRecord, Ledger
 from wg_common.privacy.exact import exact_statistics
 from wg_common.privacy.mechanism import release_statistics, sigma_for
 from wg_common.privacy.schema import default_schema
-from wg_common.wire import canonical, protocol, signing, weights_package
+from wg_common.wire import canonical, protocol, signing, weights_file, weights_package
 from wg_common.wire.protocol import StatisticsQuery
 from wg_common.wire.statistics_file import (
     CoveredStatistics,
@@ -170,7 +170,7 @@ class Plant:
     def apply(self, home: ClientHome, source: Path) -> object:
         self.before_apply()
         key = signing.public_from_bytes(bytes.fromhex(configuration.load(home).server.signing_key))
-        manifest, _ = weights_package.decode(source.read_bytes(), key)
+        manifest, _ = weights_file.decode(source.read_bytes(), key)
         self.applied.append(manifest.request_id)
         return manifest
 

@@ -39,7 +39,8 @@ from wg_common.nets.registry import HEADS
 from wg_common.privacy import mechanism
 from wg_common.privacy.events import PrivacyEvent
 from wg_common.wire import canonical, signing
-from wg_common.wire.contribution_file import ContributionManifest, encode_contribution, pack_tensors
+from wg_common.wire.contribution_file import ContributionManifest, encode_contribution
+from wg_common.wire.tensors import pack as pack_tensors
 
 log = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ from wg_client.site.home import ClientHome
 from wg_client.site.policy import check_message_type
 from wg_common import atomic
 from wg_common.errors import ConfigError, DecodeError, VerificationError
-from wg_common.wire import canonical, protocol, signing, weights_file, weights_package
+from wg_common.wire import canonical, protocol, signing, weights_file
 from wg_common.wire.weights_package import Tensors, WeightsManifest
 
 log = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ def verify(plant: Plant, source: bytes | Path) -> tuple[WeightsManifest, Mapping
     package, tensors = (
         weights_file.read(source, key)
         if isinstance(source, Path)
-        else weights_package.decode(source, key)
+        else weights_file.decode(source, key)
     )
     short = package.package_id[:16]
     for what, got, want in (

@@ -7,7 +7,7 @@ a larger sensitivity or for another purpose than its charge says, is refused.
 
 from __future__ import annotations
 
-import math
+import io
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,14 +24,13 @@ from wg_common.ledger import entries, merkle
 from wg_common.ledger.entries import Charge
 from wg_common.ledger.history import History
 from wg_common.ledger.statement import BlockShare
-from wg_common.wire import canonical, contribution_file, statistics_file
+from wg_common.wire import canonical, contribution_file, statistics_file, tensors
 from wg_common.wire.protocol import STATISTICS_LIMIT
 
 CONTRIBUTION_SUFFIX = ".wgc"
 SUFFIXES = (".wgs", CONTRIBUTION_SUFFIX)
 
 _SCHEMA_VERSIONS = (1, 2)
-_HEADER_LIMIT = 1 << 16
 _NO_RECORD = (
     msgspec.MsgspecError,
     rfc8785.CanonicalizationError,
@@ -83,11 +82,6 @@ class _Schema(msgspec.Struct):
             cap=self.unit_cap,
             moments=self.moments,
         )
-
-
-class _Tensor(msgspec.Struct):
-    dtype: str
-    shape: list[int]
 
 
 class _Statistics(msgspec.Struct):
@@ -263,25 +257,9 @@ def _check_contribution(payload: bytes, charge: Charge, site: str) -> None:
 
 
 def _tensors(data: bytes) -> dict[str, int]:
-    """Names of a safetensors file's tensors, and how many numbers each holds; no more is in it.
-
-    The format: 8 bytes with the length of a JSON header, the header, and the numbers.
-    """
-    size = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or size > min(_HEADER_LIMIT, len(data) - 8):
-        raise DecodeError(f"tensors: a header of {size} bytes in a file of {len(data)}")
-    try:
-        found = typed.decode_json(data[8 : 8 + size], dict[str, _Tensor])
-    except _NO_RECORD as error:
-        raise DecodeError(f"tensors: {error}") from error
-    lengths = {}
-    for name, tensor in found.items():
-        if tensor.dtype != "F32" or any(length < 0 for length in tensor.shape):
-            raise DecodeError(f"tensors: {name!r} is {tensor.dtype} of shape {tensor.shape}")
-        lengths[name] = math.prod(tensor.shape)
-    if len(data) != 8 + size + 4 * sum(lengths.values()):
-        raise DecodeError(f"tensors: {len(data)} bytes, {lengths} take another number")
-    return lengths
+    """Names of a safetensors file's tensors, and how many numbers each holds; no more is in it."""
+    found = tensors.places(io.BytesIO(data), 0, len(data), what="tensors")
+    return {name: place.count for name, place in found.items()}
 
 
 def _common(

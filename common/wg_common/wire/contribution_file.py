@@ -11,12 +11,10 @@ a release; the site's own code checks it (``wg_client.release.dp_training``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import io
 from dataclasses import dataclass
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PrivateKey,
     Ed25519PublicKey,
@@ -28,6 +26,7 @@ from wg_common.errors import DecodeError, VerificationError, WgError
 from wg_common.privacy import accounting
 from wg_common.privacy.events import PrivacyEvent
 from wg_common.wire import canonical, container, signing
+from wg_common.wire import tensors as tensors_files
 from wg_common.wire.protocol import check_site_name
 
 VERSION = 1
@@ -39,8 +38,6 @@ SOFTWARE = f"weightgate/{__version__}"
 
 _SECTIONS = ("manifest", "signature", "tensors")
 _TEXT_LIMIT = 4096
-
-Tensors = Mapping[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,13 +105,6 @@ class ContributionManifest:
                 raise DecodeError(f"contribution manifest: {name}: {error}") from error
 
 
-def pack_tensors(tensors: Tensors) -> bytes:
-    """One safetensors file."""
-    return safetensors.numpy.save(
-        {name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}
-    )
-
-
 def encode_contribution(
     manifest: ContributionManifest, tensors: bytes, key: Ed25519PrivateKey
 ) -> bytes:
@@ -147,15 +137,13 @@ def decode_contribution(
     manifest = read_manifest(data)
     _check_tensors(manifest, sections["tensors"])
     _check_cost(manifest)
-    try:
-        tensors = safetensors.numpy.load(sections["tensors"])
-    except (safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise DecodeError(f"contribution: not a safetensors file: {error}") from error
-    for name, value in tensors.items():
-        if value.dtype != np.float32 or not np.isfinite(value).all():
-            raise DecodeError(f"contribution: tensor {name!r} is not finite float32")
-    if not tensors:
+    body = sections["tensors"]
+    stream, what = io.BytesIO(body), "contribution"
+    places = tensors_files.places(stream, 0, len(body), what=what)
+    tensors_files.check_finite(stream, places, what=what)
+    if not places:
         raise DecodeError("contribution: no tensors")
+    tensors = {name: tensors_files.read(stream, place, what=what) for name, place in places.items()}
     return manifest, tensors
 
 

@@ -3,7 +3,7 @@
 A container (``wg_common.wire.container``) of a canonical manifest, the server's signature of it,
 and one safetensors file in which tensor ``T`` of candidate ``C`` is named ``C/T``. The manifest
 names each candidate, the releases that it was made from and the tensors' hash. Nothing in it is
-code.
+code. ``weights_file`` reads it.
 
 A package for a site without a network (version 2 of the container) has a fourth section: the
 newest checkpoint of the site's ledger that the server cosigned. It bears its own signatures.
@@ -11,23 +11,17 @@ newest checkpoint of the site's ledger that the server cosigned. It bears its ow
 
 from __future__ import annotations
 
-import hashlib
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, Literal, TypeVar
 
 import numpy as np
-import safetensors
-import safetensors.numpy
-from cryptography.hazmat.primitives.asymmetric.ed25519 import (
-    Ed25519PrivateKey,
-    Ed25519PublicKey,
-)
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
 from wg_common.errors import DecodeError, VerificationError
 from wg_common.wire import canonical, container, signing
+from wg_common.wire import tensors as tensors_files
 from wg_common.wire.protocol import NOTE_LIMIT, WEIGHTS_KIND, WEIGHTS_LIMIT
 
 VERSION = 1
@@ -117,9 +111,9 @@ class WeightsManifest:
 
 def pack_tensors(candidates: Mapping[str, Tensors]) -> bytes:
     """One safetensors file of all candidates' tensors."""
-    return safetensors.numpy.save(
+    return tensors_files.pack(
         {
-            f"{name}/{key}": np.ascontiguousarray(value, dtype=np.float32)
+            f"{name}/{key}": value
             for name, tensors in candidates.items()
             for key, value in tensors.items()
         }
@@ -137,35 +131,6 @@ def encode(manifest: WeightsManifest, tensors: bytes, key: Ed25519PrivateKey) ->
     signature = signing.sign(key, signing.WEIGHTS, text)
     sections = dict(zip(SECTIONS, (text, signature, tensors), strict=True))
     return container.encode(WEIGHTS_KIND, VERSION, sections)
-
-
-def decode(
-    data: bytes, key: Ed25519PublicKey, *, limit: int = WEIGHTS_LIMIT
-) -> tuple[WeightsManifest, dict[str, dict[str, NDArray[np.float32]]]]:
-    """Verify and unpack: manifest, and tensors by candidate and name.
-
-    A large package is better read from its file, see ``weights_file``.
-
-    Raises:
-        DecodeError: The bytes are not a weights package.
-        VerificationError: The signature or a hash does not hold.
-    """
-    version, names = layout_of(io.BytesIO(data))
-    sections = container.decode(data, kind=WEIGHTS_KIND, version=version, names=names, limit=limit)
-    text = sections["manifest"]
-    signing.verify(key, signing.WEIGHTS, text, sections["signature"])
-    manifest = canonical.decode(
-        WeightsManifest, text, what="weights manifest", limit=MANIFEST_LIMIT
-    )
-    _check_tensors(manifest, sections["tensors"])
-    try:
-        flat = safetensors.numpy.load(sections["tensors"])
-    except (safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise DecodeError(f"weights package: not a safetensors file: {error}") from error
-    for name, value in flat.items():
-        if value.dtype != np.float32 or not np.isfinite(value).all():
-            raise DecodeError(f"weights package: tensor {name!r} is not finite float32")
-    return manifest, by_candidate(manifest, flat)
 
 
 def with_checkpoint(data: bytes, checkpoint: bytes) -> bytes:
@@ -235,7 +200,7 @@ def by_candidate(manifest: WeightsManifest, flat: Mapping[str, T]) -> dict[str, 
 
 
 def _check_tensors(manifest: WeightsManifest, tensors: bytes) -> None:
-    found = hashlib.sha256(tensors).hexdigest()
+    found = canonical.sha256_hex(tensors)
     if found != manifest.tensors_sha256:
         raise VerificationError(
             f"weights package: tensors hash to {found}, the manifest says {manifest.tensors_sha256}"

@@ -24,7 +24,8 @@ from wg_common.ledger.store import Ledger
 from wg_common.privacy import events, mechanism
 from wg_common.privacy.schema import StatisticsSchema, default_schema
 from wg_common.wire import canonical, contribution_file, statistics_file
-from wg_common.wire.contribution_file import Tensors
+from wg_common.wire import tensors as tensors_files
+from wg_common.wire.weights_package import Tensors
 
 if TYPE_CHECKING:
     from tests.common.ledger.conftest import Site
@@ -347,7 +348,7 @@ def test_a_contribution_holds_the_charged_tensors_and_nothing_else(
         ({"head.weight": weight}, "tensors is"),
     ]
     for number, (tensors, error) in enumerate(forged):
-        data = contribution_of(site, run, contribution_file.pack_tensors(tensors))
+        data = contribution_of(site, run, tensors_files.pack(tensors))
         folder = dataclasses.replace(site, folder=tmp_path / str(number))
         folder.folder.mkdir()
         folder.create().close()

@@ -121,7 +121,7 @@ def _signed_contribution(data: bytes) -> Any:
 
 
 def _weights(data: bytes) -> Any:
-    return weights_package.decode(data, KEY.public_key())
+    return weights_file.decode(data, KEY.public_key())
 
 
 def _weights_in_a_file(data: bytes) -> Any:

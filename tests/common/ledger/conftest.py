@@ -21,6 +21,7 @@ from wg_common.privacy import calibration, mechanism
 from wg_common.privacy.events import MU_SQUARED_UNIT, PrivacyEvent, dp_sgd_event
 from wg_common.privacy.schema import StatisticsSchema, default_schema
 from wg_common.wire import canonical, contribution_file, signing, statistics_file
+from wg_common.wire import tensors as tensors_files
 from wg_common.wire.contribution_file import ContributionManifest
 from wg_common.wire.statistics_file import CoveredStatistics, StatisticsManifest
 
@@ -141,7 +142,7 @@ class Site:
 
     def contribution(self, request: ChargeRequest) -> bytes:
         """A signed contribution that fits the request."""
-        tensors = contribution_file.pack_tensors(
+        tensors = tensors_files.pack(
             {
                 "head.weight": np.zeros((2, 4), dtype=np.float32),
                 "head.bias": np.zeros(2, dtype=np.float32),

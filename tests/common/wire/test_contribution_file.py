@@ -12,6 +12,7 @@ from wg_common.errors import DecodeError, VerificationError
 from wg_common.privacy.events import dp_sgd_event, gaussian_event
 from wg_common.wire import canonical, container, signing
 from wg_common.wire import contribution_file as cf
+from wg_common.wire import tensors as tensors_files
 
 KEY = signing.generate()
 PUBLIC = KEY.public_key()
@@ -19,7 +20,7 @@ TENSORS = {
     "head.weight": np.arange(6, dtype=np.float32).reshape(2, 3),
     "head.bias": np.zeros(2, dtype=np.float32),
 }
-BODY = cf.pack_tensors(TENSORS)
+BODY = tensors_files.pack(TENSORS)
 
 
 def manifest(body: bytes = BODY, **changes: Any) -> cf.ContributionManifest:
@@ -56,7 +57,7 @@ def test_a_contribution_comes_back_as_it_was() -> None:
     assert found == manifest()
     assert tensors.keys() == TENSORS.keys()
     assert all(np.array_equal(tensors[name], TENSORS[name]) for name in TENSORS)
-    assert cf.encode_contribution(found, cf.pack_tensors(tensors), KEY) == data
+    assert cf.encode_contribution(found, tensors_files.pack(tensors), KEY) == data
 
 
 def test_every_flipped_byte_is_found() -> None:
@@ -75,7 +76,7 @@ def test_another_sites_signature_does_not_hold() -> None:
 
 
 def test_tensors_that_the_manifest_does_not_name_are_refused() -> None:
-    other = cf.pack_tensors({"x": np.ones(1, np.float32)})
+    other = tensors_files.pack({"x": np.ones(1, np.float32)})
     with pytest.raises(VerificationError, match="tensors"):
         cf.encode_contribution(manifest(), other, KEY)
     with pytest.raises(VerificationError, match="tensors"):

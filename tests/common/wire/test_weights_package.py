@@ -36,7 +36,7 @@ def read(request: pytest.FixtureRequest, tmp_path: Path) -> Read:
         path.write_bytes(data)
         return weights_file.read(path, key)
 
-    return weights_package.decode if request.param == "bytes" else from_file
+    return weights_file.decode if request.param == "bytes" else from_file
 
 
 def single(values: list[float]) -> np.ndarray:

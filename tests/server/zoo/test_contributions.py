@@ -16,8 +16,9 @@ from tests.server.enrolling import UNSEEN
 from wg_common.errors import ConfigError, DataError, DecodeError, VerificationError
 from wg_common.privacy.events import dp_sgd_event
 from wg_common.wire import canonical, signing
-from wg_common.wire.contribution_file import ContributionManifest, encode_contribution, pack_tensors
+from wg_common.wire.contribution_file import ContributionManifest, encode_contribution
 from wg_common.wire.protocol import EnrolmentRequest
+from wg_common.wire.tensors import pack as pack_tensors
 from wg_server.cli.zoo import zoo as group
 from wg_server.operation.initialise import initialise
 from wg_server.site.home import ServerConfig, ServerHome
