@@ -236,10 +236,10 @@ def be_server(home: ServerHome) -> None:
 
     from tests.e2e.fleet_support import base_package
 
-    def make(home: ServerHome, own: Release, memory: Sequence[Release], request_id: str) -> bytes:
+    def make(home: ServerHome, own: Release, others: Sequence[Release], request_id: str) -> bytes:
         import wg_server.generator.heads.generate  # noqa: F401 - with torch, as the real maker
 
-        return base_package(home, own, memory, request_id)
+        return base_package(home, own, others, request_id)
 
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     for name in ("alembic", "flwr", "uvicorn"):  # as wg-server does

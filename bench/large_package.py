@@ -4,7 +4,7 @@ Run ``python -m bench.large_package [--megabytes N]``. The server is a real ``wg
 the node is the product's node in a process of its own. Made up are the plant's features (the
 synthetic handler of ``tests/e2e/fleet_support``) and the package, which is signed by the server's
 key, laid where the generator lays packages, and full of random numbers. The node verifies it as
-``wg-client`` does before the contest, and reads each tensor once; no contest is held.
+``wg-client`` does before model selection, and reads each tensor once; no model is fitted.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def make_home(
 
 
 def base_package(
-    home: ServerHome, own: Release, memory: Sequence[Release], request_id: str
+    home: ServerHome, own: Release, others: Sequence[Release], request_id: str
 ) -> bytes:
     """A signed package that offers one candidate, the public base."""
     schema = own.manifest.schema
@@ -96,7 +96,7 @@ def base_package(
         generator="0" * 64,
         labels=schema.labels,
         own_release=own.manifest.release_id,
-        memory_releases=tuple(each.manifest.release_id for each in memory),
+        memory_releases=tuple(each.manifest.release_id for each in others),
         candidates=(Candidate(name="base", source="base", nearest_zoo_distance="0"),),
         tensors_sha256=hashlib.sha256(tensors).hexdigest(),
         created=now,

@@ -51,7 +51,7 @@ def test_a_campaign_brings_statistics_in_and_packages_out(
         with each.ledger() as ledger:
             assert ledger.spent("line-1").charges == 1
     with Store.open(server) as store:
-        releases = store.memory(encoder=done.encoder, apart_from="nobody")
+        releases = store.newest_of_others(encoder=done.encoder, apart_from="nobody")
         assert [release.site for release in releases] == ["plant-a", "plant-b"]
 
 

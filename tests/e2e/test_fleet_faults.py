@@ -152,7 +152,7 @@ def shown(home: ServerHome, campaign: Campaign) -> Campaign:
 
 def releases(home: ServerHome, encoder: str) -> list[str]:
     with Store.open(home) as store:
-        return [each.site for each in store.memory(encoder=encoder, apart_from="nobody")]
+        return [each.site for each in store.newest_of_others(encoder=encoder, apart_from="nobody")]
 
 
 def check_once(home: ServerHome, plant: Plant, done: Campaign) -> None:
@@ -328,7 +328,7 @@ def test_two_copies_of_one_plant_release_once(
         # Its ledger lacks what the witness has seen: nothing of it is cosigned or taken.
         assert second.tasks[0].state != "delivered" and second.tasks[0].release_id == ""
         with Store.open(server) as store:
-            kept = store.memory(encoder=done.encoder, apart_from="nobody")
+            kept = store.newest_of_others(encoder=done.encoder, apart_from="nobody")
         assert [each.release_id for each in kept] == [done.tasks[0].release_id]
 
 

@@ -97,7 +97,7 @@ def check_nothing_twice(fleet: Fleet, done: Campaign) -> None:
         assert site.applied() == [task.delivery_id], site
         assert verification.verify(site.home.ledger).accounts[0].charges == 1
     with Store.open(fleet.server) as store:
-        kept = store.memory(encoder=done.encoder, apart_from="nobody")
+        kept = store.newest_of_others(encoder=done.encoder, apart_from="nobody")
         assert [release.release_id for release in kept] == [t.release_id for t in done.tasks]
         assert store.evidence() == []
 

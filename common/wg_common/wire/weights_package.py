@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One set of weights on offer.
+    """One set of weights among which a plant chooses.
 
     Attributes:
         name: Unique in the package; prefix of its tensors.

@@ -94,13 +94,13 @@ def generate_from_file(
         witness = Witness.of(home, store)
         own = intake.accept_file(store, data, encoder=encoder, witness=witness, now=time.time())
         intake.check_used(own)
-        memory = intake.memory(store, encoder=encoder, apart_from=own.site)
+        others = intake.releases_of_others(store, encoder=encoder, apart_from=own.site)
         checkpoint = witness.attest(store.site(own.site))
     request_id = secrets.token_hex(16)
     package = make(
         home,
         intake.open_release(own),
-        memory,
+        others,
         request_id,
     )
     # Without the checkpoint the plant could not know that it was cosigned.
@@ -110,6 +110,6 @@ def generate_from_file(
         site=own.site,
         request_id=request_id,
         release_id=own.release_id,
-        memory=len(memory),
+        memory=len(others),
         bytes=len(package),
     )

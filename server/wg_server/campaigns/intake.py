@@ -137,7 +137,7 @@ def check_used(release: StoredRelease) -> None:
         )
 
 
-def memory(store: Store, *, encoder: str, apart_from: str) -> Sequence[Release]:
+def releases_of_others(store: Store, *, encoder: str, apart_from: str) -> Sequence[Release]:
     """Other sites' newest releases that are used, opened.
 
     Releases that came before there was a test are tested first. One that cannot be opened any more
@@ -145,7 +145,7 @@ def memory(store: Store, *, encoder: str, apart_from: str) -> Sequence[Release]:
     """
     quarantine.examine_untested(store, lambda stored: _reasons(open_release(stored)))
     opened = []
-    for stored in store.memory(encoder=encoder, apart_from=apart_from):
+    for stored in store.newest_of_others(encoder=encoder, apart_from=apart_from):
         try:
             opened.append(open_release(stored))
         except WgError as error:

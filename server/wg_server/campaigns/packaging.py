@@ -30,7 +30,7 @@ class MakePackage(Protocol):
     """Makes the signed bytes of a ``.wgw`` for the site of ``own``."""
 
     def __call__(
-        self, home: ServerHome, own: Release, memory: Sequence[Release], request_id: str
+        self, home: ServerHome, own: Release, others: Sequence[Release], request_id: str
     ) -> bytes:
         """Make it, or raise ``WgError``."""
         ...
@@ -39,7 +39,7 @@ class MakePackage(Protocol):
 def make_package(
     home: ServerHome,
     own: Release,
-    memory: Sequence[Release],
+    others: Sequence[Release],
     request_id: str,
     *,
     accept_generator: str = "",
@@ -50,7 +50,7 @@ def make_package(
     Args:
         home: The server's home, with a trained generator.
         own: The site's own release.
-        memory: Releases of other sites; free post-processing of what they released.
+        others: Releases of other sites; free post-processing of what they released.
         request_id: Logical id of the delivery; also the seed, so that the same request over the
             same releases gives the same weights.
         accept_generator: Id of a generator that the operator accepts whatever its card says.
@@ -64,7 +64,7 @@ def make_package(
     config = home.config()
     wanted = architecture or config.architecture
     gate.check(home, accept=accept_generator, architecture=wanted)
-    made = _generate(home, own, memory, wanted, seed=int(request_id[:8], 16))
+    made = _generate(home, own, others, wanted, seed=int(request_id[:8], 16))
     for alarm in made.generated.report.alarms:
         log.warning("package for %s: %s", own.manifest.site, alarm)
     tensors = weights_package.pack_tensors(
@@ -81,7 +81,7 @@ def make_package(
         generator=made.generator,
         labels=own.manifest.schema.labels,
         own_release=own.manifest.release_id,
-        memory_releases=tuple(release.manifest.release_id for release in memory),
+        memory_releases=tuple(release.manifest.release_id for release in others),
         candidates=tuple(
             Candidate(
                 name=candidate.name,
@@ -108,7 +108,7 @@ class _Made:
 
 
 def _generate(
-    home: ServerHome, own: Release, memory: Sequence[Release], wanted: str, *, seed: int
+    home: ServerHome, own: Release, others: Sequence[Release], wanted: str, *, seed: int
 ) -> _Made:
     from wg_common.nets import registry
     from wg_server.generator.heads import generate as generation  # torch is slow to import
@@ -117,7 +117,7 @@ def _generate(
     heads = generation.load_generator(home.generator)
     labels, samples = own.manifest.schema.labels, home.config().samples
     releases = [
-        generation.SiteRelease(release.manifest.site, release.statistics) for release in memory
+        generation.SiteRelease(release.manifest.site, release.statistics) for release in others
     ]
     if gate.is_whole(wanted):
         generator = networks.load_networks(home.networks, heads)

@@ -162,7 +162,7 @@ class CampaignWorker:
 
     def _everybody(self, encoder: str) -> Sequence[Release]:
         """The newest release of every site that is used, opened once for all packages."""
-        return intake.memory(self._store, encoder=encoder, apart_from="")
+        return intake.releases_of_others(self._store, encoder=encoder, apart_from="")
 
     def _package(
         self, campaign: Campaign, task: Task, everybody: Callable[[], Sequence[Release]]
@@ -174,8 +174,8 @@ class CampaignWorker:
         stored = self._store.release(task.release_id)
         intake.check_used(stored)
         own = intake.open_release(stored)
-        memory = [release for release in everybody() if release.manifest.site != task.site]
-        data = self._make_package(self._home, own, memory, task.delivery_id)
+        others = [release for release in everybody() if release.manifest.site != task.site]
+        data = self._make_package(self._home, own, others, task.delivery_id)
         atomic.write_bytes(path, data, mode=atomic.PRIVATE)
         log.info("campaign %s: package of %d bytes for %s", campaign.id, len(data), task.site)
         return canonical.sha256_hex(data)

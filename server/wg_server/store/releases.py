@@ -87,7 +87,7 @@ class ReleaseTable:
             raise ConfigError(f"release {release_id}: unknown")
         return found
 
-    def memory(self, *, encoder: str, apart_from: str) -> Sequence[StoredRelease]:
+    def newest_of_others(self, *, encoder: str, apart_from: str) -> Sequence[StoredRelease]:
         """The newest release that is used of every other site that is not revoked.
 
         Under an encoder. A site whose newest one is in quarantine is remembered by the one before.

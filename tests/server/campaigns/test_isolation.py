@@ -124,7 +124,7 @@ def campaign(
         store,
         Nodes(answer),  # type: ignore[arg-type]
         None,  # type: ignore[arg-type]
-        lambda home, own, memory, request_id: b"package",
+        lambda home, own, others, request_id: b"package",
         Held(),  # type: ignore[arg-type]
     )
     worker.start()

@@ -47,7 +47,7 @@ def add_site(store: Store, name: str) -> None:
 
 
 def memory(store: Store) -> list[str]:
-    return [each.site for each in store.memory(encoder="e", apart_from="")]
+    return [each.site for each in store.newest_of_others(encoder="e", apart_from="")]
 
 
 def test_a_quarantined_answer_ends_its_own_part_and_the_others_are_served(
@@ -114,7 +114,7 @@ def test_a_site_whose_newest_release_is_held_is_remembered_by_the_one_before(sto
     add_site(store, HOSTILE)
     store.add_release(stored(HOSTILE, received=1.0))
     store.add_release(held(release_id="later", received=2.0))
-    assert [each.received for each in store.memory(encoder="e", apart_from="")] == [1.0]
+    assert [each.received for each in store.newest_of_others(encoder="e", apart_from="")] == [1.0]
 
 
 def test_releases_of_a_store_of_before_are_looked_at_before_they_are_used(
@@ -136,7 +136,7 @@ def test_releases_of_a_store_of_before_are_looked_at_before_they_are_used(
     with Store(database.open_engine(database_url)) as store:
         assert {note.standing for note in quarantine.notes(store)} == {"untested"}
         assert memory(store) == []
-        found = intake.memory(store, encoder="e", apart_from="")
+        found = intake.releases_of_others(store, encoder="e", apart_from="")
         assert [str(each.statistics) for each in found] == ["plausible"]
         notes = {note.site: (note.standing, note.reasons) for note in quarantine.notes(store)}
     assert notes == {
