@@ -6,6 +6,7 @@ the server would try them; the plant chooses among them on its own records.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from wg_server.generator.prior import blup, influence, retrieval
 from wg_server.generator.prior.blup import Prediction
 from wg_server.generator.prior.conditioning import Condition, condition
 from wg_server.generator.prior.site_statistics import site_evidence
+from wg_server.generator.simulation.episodes import Head
 
 OTHER_SITES_LIMIT = 8
 """Other sites that condition one generation; those with most labels in common come first."""
@@ -42,6 +44,8 @@ LENGTH_BOUND = 10.0
 POSTERIOR_CLASSES = 256
 """Most classes of a posterior that is sent: its tensors grow with their square (17 MB here)."""
 
+COLLAPSE = 1e-3
+"""Mean distance between samples, over the zoo's, below which they are the same."""
 COLLAPSED = "samples are nearly the same: the diffusion has collapsed"
 
 Source = Literal["diffusion", "network", "closed-form", "retrieval", "base", "posterior", "kin"]
@@ -176,46 +180,64 @@ def generate(
     parts = generator.parts
     evidence = read_releases(parts, own, others, labels)
     tokens, estimate = evidence.condition, evidence.estimate
-    d = parts.denoiser.config.dimension
-    batch = batches.collate([tokens])
-    many = batches.collate([tokens] * max(samples, 1))
-    with torch.inference_mode():
-        fixed = sampler.decode(parts.codec, batch, sampler.deterministic(parts.denoiser, batch))
-        noise = flow.named_noise(labels, parts.codec.latent, max(samples, 1), seed)
-        drawn = sampler.decode(parts.codec, many, sampler.sample(parts.denoiser, many, noise))
-        scale = math.exp(float(parts.denoiser.log_temperature))
-        scale *= blup.confidence(parts.priors, estimate)
-    heads = [(fixed[0][0].numpy(), fixed[1][0].numpy())]
-    for weight, bias in zip(drawn[0].numpy(), drawn[1].numpy(), strict=True):
-        heads.append((weight, bias))
-    mean = np.mean([h[0] for h in heads[1:]], axis=0), np.mean([h[1] for h in heads[1:]], axis=0)
-    found: list[tuple[str, Source, NDArray[np.floating], NDArray[np.floating]]] = [
-        ("network", "network", *heads[0]),
-        ("sample-mean", "diffusion", *mean),
-        ("blend", "retrieval", tokens.weight, tokens.bias),
-        ("closed-form", "closed-form", estimate.weight, estimate.bias),
+    answer, drawn = _answers(parts, tokens, labels, max(samples, 1), seed)
+    found: list[tuple[str, Source, Head]] = [
+        ("network", "network", answer),
+        ("sample-mean", "diffusion", (drawn[0].mean(axis=0), drawn[1].mean(axis=0))),
+        ("blend", "retrieval", (tokens.weight, tokens.bias)),
+        ("closed-form", "closed-form", (estimate.weight, estimate.bias)),
     ]
-    found += [(f"sample-{i}", "diffusion", *head) for i, head in enumerate(heads[1:])][:samples]
+    for number, head in zip(range(samples), zip(*drawn, strict=True), strict=False):
+        found.append((f"sample-{number}", "diffusion", head))
     retrieved = retrieval.retrieve(parts.zoo_index, parts.priors, estimate.deviations)
-    found.append(("retrieval", "retrieval", *retrieved))
-    found.append(("base", "base", np.zeros((len(labels), d)), np.zeros(len(labels))))
-    candidates = [
-        _candidate(parts, name, source, weight, bias, estimate.centre, scale)
-        for name, source, weight, bias in found
+    nothing = np.zeros_like(tokens.weight), np.zeros_like(tokens.bias)
+    found += [("retrieval", "retrieval", retrieved), ("base", "base", nothing)]
+    scale = math.exp(float(parts.denoiser.log_temperature.detach()))
+    scale *= blup.confidence(parts.priors, estimate)
+    candidates = (
+        *_handed_on(parts, estimate, labels),
+        *(_candidate(parts, *each, estimate.centre, scale) for each in found),
+        *_posterior(parts, evidence, labels),
+    )
+    return Generated(candidates, _report(parts, evidence, drawn[0]))
+
+
+def _answers(
+    parts: Parts, tokens: Condition, labels: tuple[str, ...], count: int, seed: int
+) -> tuple[Head, Head]:
+    """The deterministic head, and ``count`` sampled ones: ``[count, K, d]`` and ``[count, K]``."""
+    one, many = batches.collate([tokens]), batches.collate([tokens] * count)
+    with torch.inference_mode():
+        fixed = sampler.decode(parts.codec, one, sampler.deterministic(parts.denoiser, one))
+        noise = flow.named_noise(labels, parts.codec.latent, count, seed)
+        drawn = sampler.decode(parts.codec, many, sampler.sample(parts.denoiser, many, noise))
+    return (fixed[0][0].numpy(), fixed[1][0].numpy()), (drawn[0].numpy(), drawn[1].numpy())
+
+
+def _handed_on(
+    parts: Parts, estimate: Prediction, labels: tuple[str, ...]
+) -> list[GeneratedCandidate]:
+    """The heads of the operator's family that the plant is of, if it is of one."""
+    if parts.operator_families is None:
+        return []
+    handed = operator_heads.heads_for(parts.operator_families, parts.priors, estimate, labels)
+    return [
+        GeneratedCandidate(
+            f"{SAME_FAMILY}-{number}", SAME_FAMILY, {HEAD_WEIGHT: weight, HEAD_BIAS: bias}, 0.0
+        )
+        for number, (weight, bias) in enumerate(handed)
     ]
-    if parts.operator_families is not None:
-        handed = operator_heads.heads_for(parts.operator_families, parts.priors, estimate, labels)
-        candidates[:0] = [
-            GeneratedCandidate(
-                f"{SAME_FAMILY}-{i}", SAME_FAMILY, {HEAD_WEIGHT: weight, HEAD_BIAS: bias}, 0.0
-            )
-            for i, (weight, bias) in enumerate(handed)
-        ]
-    if len(labels) <= POSTERIOR_CLASSES:
-        prior = blup.posterior(parts.priors, evidence.others, len(labels))
-        distance = retrieval.novelty(parts.zoo_index, estimate.weight)
-        candidates.append(GeneratedCandidate(POSTERIOR, POSTERIOR, prior.tensors(), distance))
-    return Generated(tuple(candidates), _report(parts, evidence, heads[1:]))
+
+
+def _posterior(
+    parts: Parts, evidence: Evidence, labels: tuple[str, ...]
+) -> list[GeneratedCandidate]:
+    """What other sites say of the classes, for the plant to finish, unless it is too large."""
+    if len(labels) > POSTERIOR_CLASSES:
+        return []
+    prior = blup.posterior(parts.priors, evidence.others, len(labels))
+    distance = retrieval.novelty(parts.zoo_index, evidence.estimate.weight)
+    return [GeneratedCandidate(POSTERIOR, POSTERIOR, prior.tensors(), distance)]
 
 
 def read_releases(
@@ -269,13 +291,11 @@ def _candidate(
     parts: Parts,
     name: str,
     source: Source,
-    weight: NDArray[np.floating],
-    bias: NDArray[np.floating],
+    head: Head,
     centre: NDArray[np.floating],
     scale: float,
 ) -> GeneratedCandidate:
-    w = np.asarray(weight, dtype=np.float64)
-    b = np.asarray(bias, dtype=np.float64)
+    w, b = (np.asarray(each, dtype=np.float64) for each in head)
     if not (np.isfinite(w).all() and np.isfinite(b).all()):
         raise VerificationError(f"generator: candidate {name} is not finite")
     longest = float(np.linalg.norm(w, axis=1).max())
@@ -292,19 +312,10 @@ def _candidate(
     return GeneratedCandidate(name, source, tensors, far)
 
 
-def _report(
-    parts: Parts,
-    evidence: Evidence,
-    heads: Sequence[tuple[NDArray[np.floating], NDArray[np.floating]]],
-) -> Report:
+def _report(parts: Parts, evidence: Evidence, drawn: NDArray[np.floating]) -> Report:
+    """What is known of a generation with samples ``[count, K, d]``."""
     second = parts.zoo_index.second.numpy().astype(np.float64)
-    pairs = [
-        retrieval.distance(second, one[0], two[0])
-        for i, one in enumerate(heads)
-        for two in heads[i + 1 :]
-    ]
+    pairs = [retrieval.distance(second, *pair) for pair in itertools.combinations(drawn, 2)]
     diversity = float(np.mean(pairs)) / parts.zoo_index.nearest if pairs else 0.0
-    alarms = list(evidence.alarms)
-    if pairs and diversity < 1e-3:
-        alarms.append(COLLAPSED)
-    return Report(evidence.sites, evidence.unseen, diversity, tuple(alarms))
+    collapsed = (COLLAPSED,) if pairs and diversity < COLLAPSE else ()
+    return Report(evidence.sites, evidence.unseen, diversity, (*evidence.alarms, *collapsed))

@@ -210,6 +210,19 @@ def settled(condition: NetworkCondition, rows: Tensor, latents: Tensor) -> Settl
     )
 
 
+def closed_form(condition: NetworkCondition) -> Settled:
+    """The head of the feature-space regression, on the base as it is."""
+    nothing = torch.zeros(condition.retrieved_latents.shape)
+    return Settled(torch.from_numpy(condition.bridged_rows), nothing)
+
+
+def retrieved(condition: NetworkCondition) -> Settled:
+    """The mean of the most similar zoo networks."""
+    return Settled(
+        torch.from_numpy(condition.retrieved_rows), torch.from_numpy(condition.retrieved_latents)
+    )
+
+
 def _inherited(
     fitted_priors: NetworkPriors,
     estimate: Prediction,

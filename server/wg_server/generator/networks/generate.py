@@ -10,12 +10,14 @@ head without a preference, from which the plant can always start alone).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from wg_common import atomic
 from wg_common.errors import ConfigError, VerificationError
@@ -25,6 +27,7 @@ from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_common.wire import canonical
 from wg_server.generator.heads.generate import (
+    COLLAPSE,
     COLLAPSED,
     Generated,
     GeneratedCandidate,
@@ -39,10 +42,12 @@ from wg_server.generator.networks.condition import (
     ROW_UNIT,
     NetworkCondition,
     Settled,
+    closed_form,
     network_condition,
+    retrieved,
     settled,
 )
-from wg_server.generator.networks.denoiser import Weights, collate
+from wg_server.generator.networks.denoiser import collate
 from wg_server.generator.networks.package import (
     PACKAGE_LIMIT,
     ArchitectureBundle,
@@ -127,41 +132,48 @@ def generate_networks(
     condition, _ = network_condition(
         bundle.fitted_priors, evidence.condition, evidence.estimate, labels
     )
-    number = sorted(bundles).index(architecture)
-    denoiser, count = generator.parts.denoiser, max(samples, 1)
-    parts, config = bundle.decoder.codec.parts, denoiser.config
-    with torch.inference_mode():
-        one = sampler.deterministic(denoiser, collate([condition], [number], config))
-        noise = sampler.named_noise(labels, parts, config, count, seed)
-        many = collate([condition] * count, [number] * count, config)
-        drawn = sampler.sample(denoiser, many, noise)
-    nothing = torch.zeros(condition.retrieved_latents.shape)
-    bridged, retrieved = (
-        torch.from_numpy(rows) for rows in (condition.bridged_rows, condition.retrieved_rows)
+    answer, drawn = _answers(
+        generator.parts, architecture, condition, labels, max(samples, 1), seed
     )
-    single = one.rows[0], one.latents[0]
-    mean = drawn.rows.mean(dim=0), drawn.latents.mean(dim=0)
-    found: list[tuple[str, Source, Settled]] = [("network", "network", settled(condition, *single))]
+    found: list[tuple[str, Source, Settled]] = [
+        ("network", "network", settled(condition, *answer)),
+        ("sample-mean", "diffusion", settled(condition, *(x.mean(dim=0) for x in drawn))),
+        ("closed-form", "closed-form", closed_form(condition)),
+    ]
     if condition.other is not None:
         otherwise = replace(condition, family_match=condition.other)
-        found.append(("network-other-view", "network", settled(otherwise, *single)))
-    found.append(("sample-mean", "diffusion", settled(condition, *mean)))
-    found.append(("closed-form", "closed-form", Settled(bridged, nothing)))
+        found.insert(1, ("network-other-view", "network", settled(otherwise, *answer)))
+    for number, weights in zip(range(samples), zip(*drawn, strict=True), strict=False):
+        found.append((f"sample-{number}", "diffusion", settled(condition, *weights)))
+    start = closed_form(condition)
     found += [
-        (f"sample-{i}", "diffusion", settled(condition, drawn.rows[i], drawn.latents[i]))
-        for i in range(samples)
+        ("retrieval", "retrieval", retrieved(condition)),
+        ("base", "base", replace(start, rows=torch.zeros_like(start.rows))),
     ]
-    latents = torch.from_numpy(condition.retrieved_latents)
-    found.append(("retrieval", "retrieval", Settled(retrieved, latents)))
-    found.append(("base", "base", Settled(torch.zeros_like(bridged), nothing)))
-    candidates = tuple(
-        _candidate(architecture, bundle, condition, *candidate) for candidate in found
-    )
-    diversity = _diversity(bundle, drawn)
-    alarms = list(evidence.alarms)
-    if samples > 1 and diversity < 1e-3:
-        alarms.append(COLLAPSED)
-    return Generated(candidates, Report(evidence.sites, evidence.unseen, diversity, tuple(alarms)))
+    candidates = tuple(_candidate(architecture, bundle, condition, *each) for each in found)
+    diversity = _diversity(bundle, drawn[1])
+    collapsed = (COLLAPSED,) if samples > 1 and diversity < COLLAPSE else ()
+    report = Report(evidence.sites, evidence.unseen, diversity, (*evidence.alarms, *collapsed))
+    return Generated(candidates, report)
+
+
+def _answers(
+    parts: NetworkParts,
+    architecture: str,
+    condition: NetworkCondition,
+    labels: tuple[str, ...],
+    count: int,
+    seed: int,
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Rows and latents of the deterministic network, and of ``count`` sampled ones."""
+    number, config = sorted(parts.bundles).index(architecture), parts.denoiser.config
+    names = parts.bundles[architecture].decoder.codec.parts
+    with torch.inference_mode():
+        one = sampler.deterministic(parts.denoiser, collate([condition], [number], config))
+        noise = sampler.named_noise(labels, names, config, count, seed)
+        many = collate([condition] * count, [number] * count, config)
+        drawn = sampler.sample(parts.denoiser, many, noise)
+    return (one.rows[0], one.latents[0]), (drawn.rows, drawn.latents)
 
 
 def _candidate(
@@ -193,8 +205,8 @@ def _candidate(
     return GeneratedCandidate(name, source, tensors, bundle.novelty(latents))
 
 
-def _diversity(bundle: ArchitectureBundle, drawn: Weights) -> float:
+def _diversity(bundle: ArchitectureBundle, latents: Tensor) -> float:
     """Mean distance between samples' trunks, over the zoo's median between neighbours."""
-    flat = drawn.latents.flatten(1).numpy()
-    pairs = [np.linalg.norm(a - b) for i, a in enumerate(flat) for b in flat[i + 1 :]]
-    return float(np.mean(pairs)) / bundle.nearest if pairs else 0.0
+    pairs = itertools.combinations(latents.flatten(1).numpy(), 2)
+    found = [np.linalg.norm(a - b) for a, b in pairs]
+    return float(np.mean(found)) / bundle.nearest if found else 0.0

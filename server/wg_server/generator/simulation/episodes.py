@@ -145,15 +145,8 @@ class Plants:
             target: The site to simulate, one of the tasks kept; None draws a family and a site.
             held: Its records that may be queries and nothing else; None draws half of each class.
         """
-        if target is None:
-            family = self._names[int(rng.integers(len(self._names)))]
-            sites = self._families[family]
-            order = rng.permutation(len(sites))
-            target = sites[order[0]]
-        else:
-            family, sites = target.family, self._families[target.family]
-            own = next(i for i, site in enumerate(sites) if site.key == target.key)
-            order = np.concatenate([[own], rng.permutation(np.delete(np.arange(len(sites)), own))])
+        target, sites, order = self._site(rng, target)
+        family = target.family
         chosen = _choose_classes(len(target.labels), rng)
         labels = tuple(target.labels[c] for c in chosen)
         support, query = _split(target, chosen, rng, held)
@@ -190,6 +183,19 @@ class Plants:
             classes=chosen,
             rows=rows,
         )
+
+    def _site(
+        self, rng: np.random.Generator, target: ZooTask | None
+    ) -> tuple[ZooTask, list[ZooTask], NDArray[np.int64]]:
+        """The site to simulate, those of its family, and an order of these that begins with it."""
+        if target is None:
+            sites = self._families[self._names[int(rng.integers(len(self._names)))]]
+            order = rng.permutation(len(sites))
+            return sites[order[0]], sites, order
+        sites = self._families[target.family]
+        own = next(i for i, site in enumerate(sites) if site.key == target.key)
+        order = rng.permutation(np.delete(np.arange(len(sites)), own))
+        return target, sites, np.concatenate([[own], order])
 
     def _own(
         self,
