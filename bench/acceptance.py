@@ -28,9 +28,9 @@ from wg_client.selection import checks, compare
 from wg_client.selection.compare import GENERATED_FINETUNED, LOCAL, Outcome
 from wg_client.selection.entrants import Offer
 from wg_client.site.config import AcceptanceConfig
+from wg_common.catalogue import POSTERIOR
 from wg_common.inference.posterior import from_tensors
 from wg_common.nets.encoder.module import load_encoder
-from wg_common.wire.weights_package import POSTERIOR
 from wg_server.generator.heads.generate import Generator, SiteRelease, generate, load_generator
 from wg_server.site.home import ServerHome
 

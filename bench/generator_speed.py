@@ -21,7 +21,7 @@ from bench.reference.d2nwg import D2nwg
 from numpy.typing import NDArray
 
 from wg_common.nets.encoder import image_trunk, window_trunk
-from wg_common.nets.encoder.module import fit_encoder, fit_window_encoder, load_encoder
+from wg_common.nets.encoder.module import fit_encoder, load_encoder
 from wg_common.privacy import mechanism
 from wg_common.privacy.schema import default_schema
 from wg_common.privacy.simulate import simulate_statistics
@@ -69,7 +69,7 @@ def encoding() -> dict[str, float]:
     raw = rng.normal(size=(2000, image_trunk.WIDTH)).astype(np.float32)
     images = load_encoder(fit_encoder(raw, groups))
     raw = rng.normal(size=(2000, window_trunk.WIDTH)).astype(np.float32)
-    signals = load_encoder(fit_window_encoder(raw, groups, labels))
+    signals = load_encoder(fit_encoder(raw, groups, labels, modality="windows"))
     pictures = rng.integers(0, 256, (256, 64, 64, 3), dtype=np.uint8)
     waves = rng.normal(size=(32, 3, 2048)).astype(np.float32)
     found = {

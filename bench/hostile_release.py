@@ -35,6 +35,7 @@ from bench import measure, plants
 from bench.plants import Floats, Images, Ints
 
 from wg_common.inference import posterior as posteriors
+from wg_common.modalities import cameras
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_server.campaigns import plausibility
 from wg_server.generator.heads.generate import OTHER_SITES_LIMIT
@@ -42,7 +43,7 @@ from wg_server.generator.prior import blup, influence
 from wg_server.generator.prior.blup import Priors
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.statistics import clustered
-from wg_server.zoo.procedural import cameras, families
+from wg_server.zoo.procedural import families
 
 HONEST = 9
 SHOTS = 10

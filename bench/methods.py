@@ -28,8 +28,8 @@ from wg_client.fitting.local_models import fit_local
 from wg_client.selection import compare
 from wg_client.selection.entrants import Offer
 from wg_client.site.config import AcceptanceConfig
+from wg_common.catalogue import POSTERIOR
 from wg_common.inference.posterior import from_tensors, no_evidence
-from wg_common.wire.weights_package import POSTERIOR
 from wg_server.generator import baselines
 from wg_server.generator.heads import batch as batches
 from wg_server.generator.heads.denoiser import Batch

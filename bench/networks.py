@@ -47,6 +47,8 @@ from wg_client.fitting.local_models import fit_local
 from wg_client.fitting.network_tuning import fine_tune
 from wg_client.selection import compare
 from wg_client.selection.entrants import Offer
+from wg_common.catalogue import GENERATED_SOURCES
+from wg_common.modalities import cameras
 from wg_common.nets import network
 from wg_common.nets.encoder.module import Encoder, Records, load_encoder
 from wg_common.privacy.statistics import NoisyStatistics
@@ -59,7 +61,6 @@ from wg_server.generator.networks.generate import (
 )
 from wg_server.generator.statistics import clustered
 from wg_server.site.home import ServerHome
-from wg_server.zoo.procedural import cameras
 
 STEPS = (0, 5, 20, 60, 200)
 CHOSEN = "chosen"
@@ -266,7 +267,7 @@ def judge(
     scores = {ENCODER: float((alone.argmax(axis=1) == data.test[1]).mean())}
     offers = [_offer(architecture, candidate, encoder, own) for candidate in made.candidates]
     losses = {o.name: delivered_loss(o.head, o.trunk.features, y) for o in offers}
-    chosen = compare.best(offers, losses, compare.GENERATED_SOURCES)
+    chosen = compare.best(offers, losses, GENERATED_SOURCES)
     taken = "" if chosen is None or CHOSEN not in judged else chosen.name
     for offer in offers:
         if offer.name not in (*judged, taken, BASE):

@@ -32,8 +32,8 @@ from wg_client.fitting.finetune import fit_finetuned
 from wg_client.fitting.folds import stratified
 from wg_client.fitting.linear_head import LinearHead, head_from_tensors
 from wg_client.selection import compare
+from wg_common.catalogue import SAME_FAMILY
 from wg_common.nets.encoder.module import Encoder, load_encoder
-from wg_common.wire.weights_package import SAME_FAMILY
 from wg_server.generator.heads.generate import (
     GeneratedCandidate,
     Generator,

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.errors import DataError
+from wg_common.modalities import cameras
 from wg_common.nets.encoder.module import Encoder
 from wg_common.privacy import mechanism
 from wg_common.privacy.schema import Moments, default_schema
 from wg_common.privacy.simulate import simulate_statistics
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_common.wire import canonical
-from wg_server.zoo.procedural import cameras
 
 DELTA = 1e-5
 CLASSES = 10

@@ -28,14 +28,13 @@ from bench.networks import Cell, Cut
 from wg_client.fitting.backbone import encoder_trunk
 from wg_client.fitting.folds import stratified
 from wg_client.fitting.local_models import fit_local
-from wg_common.nets import network
+from wg_common.modalities import sensors
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.wire import canonical
 from wg_server.generator.heads.generate import load_generator
 from wg_server.generator.networks.generate import load_networks
 from wg_server.generator.statistics import clustered
 from wg_server.site.home import ServerHome
-from wg_server.zoo.procedural_windows import sensors
 
 STEPS = (0, 20, 60)
 SISTER_STEPS = (0, 20, 60, 200)
@@ -69,7 +68,7 @@ def main() -> None:
     parser.add_argument("--home", type=Path, help="zoo of rendered windows only")
     parser.add_argument("--sister-home", type=Path, help="zoo that has the sets' training part")
     parser.add_argument("--sister-sets", type=Path, help="folder of bench.sister_sets")
-    parser.add_argument("--architecture", choices=list(network.WINDOWS.widths), default="cnn1d-m")
+    parser.add_argument("--architecture", choices=["cnn1d-s", "cnn1d-m"], default="cnn1d-m")
     parser.add_argument("--datasets", type=Path, default=Path("../shared/datasets"))
     parser.add_argument("--results", type=Path, default=Path("bench/results/window_networks.jsonl"))
     parser.add_argument("--table", type=Path, help="markdown file to write")

@@ -41,15 +41,15 @@ from wg_client.fitting.backbone import encoder_trunk
 from wg_client.fitting.folds import stratified
 from wg_client.fitting.linear_head import LinearHead, head_from_tensors
 from wg_client.fitting.local_models import fit_local
+from wg_common.catalogue import POSTERIOR
+from wg_common.modalities import sensors
 from wg_common.nets.encoder import module as encoders
 from wg_common.nets.encoder.module import Encoder, load_encoder
-from wg_common.wire.weights_package import POSTERIOR
 from wg_server.generator import baselines
 from wg_server.generator.heads.generate import Generator, SiteRelease, generate, load_generator
 from wg_server.generator.prior.conditioning import condition
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.site.home import ServerHome
-from wg_server.zoo.procedural_windows import sensors
 
 VERSION = 4
 DATASETS = (
@@ -181,7 +181,10 @@ def cut(encoder: Encoder, root: Path, name: str, seed: int, strength: float) -> 
         return None
     names, parts = found
     encoded = [(encoder.encode_local(list(own)).astype(np.float64), y) for own, y in parts]
-    raw = [encoders.raw_window_features(list(own)).astype(np.float64) for own, _ in parts[:2]]
+    raw = [
+        encoders.raw_features(list(own), modality="windows").astype(np.float64)
+        for own, _ in parts[:2]
+    ]
     plants = Plants(names, encoder.dimension, encoded[1], tuple(encoded[2:]), encoded[0])
     return WindowPlants(
         plants, encoder.scaled_dimension, parts[1][0], parts[0][0], (raw[1], raw[0])

@@ -28,7 +28,7 @@ from wg_client.models import predict, store
 from wg_client.selection import compare
 from wg_client.site.home import ClientHome
 from wg_common import atomic
-from wg_common.nets.registry import HEAD_WEIGHT
+from wg_common.catalogue import HEAD_WEIGHT
 from wg_common.wire import signing, statistics_file, weights_file
 from wg_server.generator.heads.generate import generate, load_generator
 from wg_server.site.home import ServerHome

@@ -16,7 +16,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
-from wg_client.data.inspection import content_digest
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.release import freeze as freezing
 from wg_client.release.freeze import Frozen
@@ -27,13 +26,12 @@ from wg_client.site.home import ClientHome
 from wg_common.ledger import witness as witnesses
 from wg_common.ledger.store import Ledger
 from wg_common.ledger.witness import WitnessState
+from wg_common.modalities.base import content_digest
 from wg_common.nets.encoder.module import (
     Encoder,
     fit_encoder,
-    fit_window_encoder,
     load_encoder,
     raw_features,
-    raw_window_features,
 )
 from wg_common.wire import canonical, signing, weights_package
 from wg_common.wire.protocol import StatisticsQuery
@@ -220,7 +218,9 @@ def window_encoder() -> bytes:
     found = np.concatenate([waves(rng, label, 40) for label in range(3)])
     labels = np.repeat(np.arange(3), 40)
     groups = np.arange(120) % 2
-    return fit_window_encoder(raw_window_features(found), groups, labels, dimension=16)
+    return fit_encoder(
+        raw_features(found, modality="windows"), groups, labels, dimension=16, modality="windows"
+    )
 
 
 @pytest.fixture(scope="session")

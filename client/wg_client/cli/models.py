@@ -155,7 +155,7 @@ def predict(
     split: int | None,
     as_json: bool,
 ) -> None:
-    """Predict labels of images or windows, folders of them, or .npz files."""
+    """Predict labels of record files, folders of them, or .npz files."""
     from wg_client.models import predict as predicting
 
     home = ClientHome(root)

@@ -1,9 +1,9 @@
 """The plant's data set, from a folder or a ``.npz`` file, looked through before anything uses it.
 
-Records are images, or sensor windows: a data set has one modality. Folder layouts::
+A data set has one modality (``wg_common.modalities``). Folder layouts::
 
     DIR/CLASS/**/image.png           label = name of the first folder; "_unlabelled" has none
-    DIR/CLASS/**/window.csv          the same for windows, ``.csv`` or ``.npy``
+    DIR/CLASS/**/window.csv          the same for another modality
     DIR/records.csv + files          columns file, label and, if named, the unit column
     DIR/image.png                    no labels at all
 
@@ -22,27 +22,23 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.data.images import ImageFiles, is_image
-from wg_client.data.window_files import WindowFiles, is_window
+from wg_client.data.record_files import RecordFiles
 from wg_client.site.config import UNLABELLED_FOLDER
 from wg_common import atomic
 from wg_common.errors import DataError
+from wg_common.modalities import registry
+from wg_common.modalities.base import Record
+from wg_common.modalities.images import Images
+from wg_common.modalities.registry import modality as modality_of
 
 RECORD_LIMIT = 1_000_000
 CSV_LIMIT = 256 << 20
 RECORDS_CSV = "records.csv"
 UNLABELLED = -1
-
-Modality = Literal["images", "windows"]
-Records = Sequence[NDArray[Any]]
-
-KINDS: dict[Modality, str] = {"images": "images", "windows": "sensor windows"}
-"""Each modality in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,9 +46,8 @@ class SiteData:
     """Records of one plant.
 
     Attributes:
-        records: n images, uint8 ``[H, W]`` or ``[H, W, 3]``, or n sensor windows, float
-            ``[channels, time]``; sizes may differ.
-        modality: Which of the two.
+        records: n records of one modality; sizes may differ.
+        modality: Its name.
         labels: int64 ``[n]``, index into ``label_names``; -1 = unlabelled.
         label_names: The declared label domain.
         names: A name for each record, for messages and predictions.
@@ -60,8 +55,8 @@ class SiteData:
         rows: Row of each record in its ``.npz`` file; None: each record is a file.
     """
 
-    records: Records
-    modality: Modality = "images"
+    records: Sequence[Record]
+    modality: str
     labels: NDArray[np.int64]
     label_names: tuple[str, ...]
     names: tuple[str, ...]
@@ -79,16 +74,12 @@ class SiteData:
 
     def take(self, kept: Sequence[int]) -> SiteData:
         """Some of the records, in the order given."""
-        records: Records
-        if isinstance(self.records, ImageFiles):
-            records = ImageFiles([self.records.paths[index] for index in kept])
-        elif isinstance(self.records, WindowFiles):
-            records = WindowFiles([self.records.paths[index] for index in kept])
-        else:
-            records = [self.records[index] for index in kept]
+        files = self.records
         return replace(
             self,
-            records=records,
+            records=files.take(kept)
+            if isinstance(files, RecordFiles)
+            else [files[index] for index in kept],
             labels=self.labels[list(kept)],
             names=tuple(self.names[index] for index in kept),
             units=None if self.units is None else tuple(self.units[index] for index in kept),
@@ -143,7 +134,7 @@ def load_dataset(
         place = path / problem.name if path.is_dir() else path.parent / problem.name
         raise DataError(f"{place}: {problem.reason}")
     if not len(found.data):
-        raise DataError(f"{path}: no images or windows found")
+        raise DataError(f"{path}: no {registry.listed('name', 'or')} found")
     return found.data
 
 
@@ -153,7 +144,7 @@ def survey(
     *,
     unit_column: str | None = None,
     split: int | None = 0,
-    modality: Modality | None = None,
+    modality: str | None = None,
 ) -> Survey:
     """Look a data set through, without decoding a record.
 
@@ -185,47 +176,52 @@ def survey(
     raise DataError(f"{path}: expected a folder or a .npz file")
 
 
-def records_of(path: Path, files: Sequence[Path]) -> tuple[ImageFiles | WindowFiles, Modality]:
+def records_of(path: Path, files: Sequence[Path]) -> RecordFiles:
     """Files as records of the one modality that their names say.
 
     Args:
         path: Where they were found, for messages.
-        files: Each an image or a window.
+        files: Each a record; none counts as images.
 
     Raises:
-        DataError: There are images and windows.
+        DataError: They are of several modalities.
     """
-    windows = [entry for entry in files if is_window(entry)]
-    if not windows:
-        return ImageFiles(files), "images"
-    if len(windows) < len(files):
-        other = next(entry for entry in files if not is_window(entry))
-        raise DataError(
-            f"{path}: images and sensor windows, such as {other} and {windows[0]}; a data set has"
-            " one kind of records"
-        )
-    return WindowFiles(files), "windows"
+    first: dict[str, Path] = {}
+    for entry in files:
+        first.setdefault(_modality(entry), entry)
+    names = [name for name in registry.MODALITIES if name in first]
+    if len(names) > 1:
+        titles = " and ".join(modality_of(name).title for name in names)
+        examples = " and ".join(str(first[name]) for name in names)
+        raise DataError(f"{path}: {titles}, such as {examples}; a data set has one kind of records")
+    return RecordFiles(modality_of(names[0] if names else Images.name), files)
 
 
 def is_record(entry: Path) -> bool:
-    """Whether a file's name says that it is an image or a window."""
-    return is_image(entry) or (is_window(entry) and entry.name != RECORDS_CSV)
+    """Whether a file's name says that it holds a record."""
+    return entry.name != RECORDS_CSV and registry.of_file(entry.name) is not None
 
 
-def check_modality(wanted: Modality, found: Modality, path: str | Path) -> None:
+def _modality(entry: Path) -> str:
+    found = registry.of_file(entry.name)
+    return "" if found is None else found.name
+
+
+def check_modality(wanted: str, found: str, path: str | Path) -> None:
     """Refuse records that the encoder is not made for.
 
     Raises:
-        DataError: Images for an encoder of sensor windows, or the other way round.
+        DataError: They are of another modality.
     """
     if wanted != found:
         raise DataError(f"{path}: {_other_kind(wanted, found)}")
 
 
-def _other_kind(wanted: Modality, found: Modality) -> str:
+def _other_kind(wanted: str, found: str) -> str:
+    title = modality_of(found).title
     return (
-        f"holds {KINDS[found]}, but this home's encoder, which came from the server, is for"
-        f" {KINDS[wanted]}; join a server whose zoo is of {KINDS[found]}"
+        f"holds {title}, but this home's encoder, which came from the server, is for"
+        f" {modality_of(wanted).title}; join a server whose zoo is of {title}"
     )
 
 
@@ -270,39 +266,35 @@ def _finish(
     root: Path,
     found: _Found,
     domain: Sequence[str],
-    modality: Modality | None,
+    modality: str | None,
     *,
     with_units: bool,
 ) -> Survey:
     check_count(root, len(found.paths))
+    records = (
+        records_of(root, found.paths)
+        if modality is None
+        else RecordFiles(modality_of(modality), found.paths)
+    )
     data = SiteData(
-        records=ImageFiles(found.paths),
-        modality=modality or "images",
+        records=records,
+        modality=records.modality.name,
         labels=np.asarray(found.labels, dtype=np.int64),
         label_names=tuple(domain),
         names=tuple(str(entry.relative_to(root)) for entry in found.paths),
         units=tuple(found.units) if with_units else None,
     )
-    if modality is None:
-        records, kind = records_of(root, found.paths)
-        return Survey(
-            data=replace(data, records=records, modality=kind),
-            problems=tuple(found.problems),
-            strays=tuple(found.strays),
-        )
-    kinds: list[Modality] = ["windows" if is_window(path) else "images" for path in found.paths]
-    kept = [row for row, kind in enumerate(kinds) if kind == modality]
+    kinds = [_modality(path) for path in found.paths]
+    kept = [row for row, kind in enumerate(kinds) if kind == data.modality]
     problems = found.problems + [
-        Problem(name=data.names[row], reason=_other_kind(modality, kind))
+        Problem(name=data.names[row], reason=_other_kind(data.modality, kind))
         for row, kind in enumerate(kinds)
-        if kind != modality
+        if kind != data.modality
     ]
-    if modality == "windows":
-        data = replace(data, records=WindowFiles(found.paths))
     return Survey(data=data.take(kept), problems=tuple(problems), strays=tuple(found.strays))
 
 
-def _from_folder(path: Path, labels: Sequence[str] | None, modality: Modality | None) -> Survey:
+def _from_folder(path: Path, labels: Sequence[str] | None, modality: str | None) -> Survey:
     entries = _listing(path)
     folders = [entry for entry in entries if entry.is_dir()]
     named = [folder.name for folder in folders if folder.name != UNLABELLED_FOLDER]
@@ -339,7 +331,9 @@ def _sort_in(root: Path, entry: Path, label: int, found: _Found) -> None:
     elif not entry.is_file():
         found.strays.append(Problem(name=name, reason="not a file"))
     elif not is_record(entry):
-        found.strays.append(Problem(name=name, reason="neither an image nor a sensor window"))
+        found.strays.append(
+            Problem(name=name, reason=f"no file of {registry.listed('title', 'or')}")
+        )
     else:
         found.paths.append(entry)
         found.labels.append(label)
@@ -369,7 +363,7 @@ def _inside(root: Path, entry: Path) -> bool:
 
 
 def _from_csv(
-    path: Path, labels: Sequence[str] | None, unit_column: str | None, modality: Modality | None
+    path: Path, labels: Sequence[str] | None, unit_column: str | None, modality: str | None
 ) -> Survey:
     table = path / RECORDS_CSV
     try:
@@ -418,7 +412,9 @@ def _row_problem(
     except (OSError, ValueError):  # a name that is too long, or has a NUL
         good = False
     if not good:
-        return f"{row['file'][:200]!r} is no image or window in this folder"
+        return (
+            f"{row['file'][:200]!r} is no file of {registry.listed('title', 'or')} in this folder"
+        )
     if row["label"] and row["label"] not in index:
         return undeclared(row["label"], labels)
     return ""

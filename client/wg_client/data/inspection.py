@@ -1,9 +1,9 @@
 """Every record of a data set, decoded once: can it be, what is its content, and is it there twice?
 
-The content of a record is its decoded values; two files with the same pixels have the same
-content. With the unit rule ``record`` a content is one privacy unit, however many files hold it:
-it is kept once. The rules below look at the files of one content alone, so that one record more
-or less changes nothing about any other:
+The content of a record is its decoded values, whatever file they came from. With the unit rule
+``record`` a content is one privacy unit, however many files hold it: it is kept once. The rules
+below look at the files of one content alone, so that one record more or less changes nothing about
+any other:
 
 * the same content under two labels: none of its files is kept, and all are problems;
 * the same content, also without a label: the labelled one counts;
@@ -16,17 +16,15 @@ more change what another unit adds to the statistics, and the sensitivity would 
 
 from __future__ import annotations
 
-import hashlib
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data.dataset import UNLABELLED, Problem, SiteData, Survey
 from wg_common.errors import DataError
+from wg_common.modalities.base import Record, content_digest
 
 _STEP = 64
 
@@ -49,7 +47,7 @@ class Inspection:
     Attributes:
         data: The records that count.
         digests: SHA-256 of each one's content, in their order.
-        shapes: int64 ``[n, 2]``: height and width of each image, channels and samples of a window.
+        shapes: int64 ``[n, 2]``: first two sides of each record, 0 where it has one only.
         problems: What cannot be used, and why; all of it.
         duplicates: What counts once with another record.
         shared: Contents that are in two privacy units; nothing is frozen while there are any.
@@ -82,7 +80,8 @@ def inspect(survey: Survey, *, units: bool, stage: Stage | None = None) -> Inspe
             problems.append(Problem(name=data.names[row], reason=_without_path(data, row, error)))
         else:
             digests[row] = content_digest(record)
-            shapes[row] = record.shape[0], record.shape[1]
+            one, two, *_ = *record.shape, 0, 0
+            shapes[row] = one, two
         if stage is not None and ((row + 1) % _STEP == 0 or row + 1 == len(data)):
             stage("read", row + 1, len(data))
     groups: dict[bytes, list[int]] = {}
@@ -104,7 +103,7 @@ def inspect(survey: Survey, *, units: bool, stage: Stage | None = None) -> Inspe
     )
 
 
-def decode(data: SiteData, row: int) -> NDArray[Any]:
+def decode(data: SiteData, row: int) -> Record:
     """One record's values.
 
     Raises:
@@ -116,14 +115,6 @@ def decode(data: SiteData, row: int) -> NDArray[Any]:
         raise
     except Exception as error:  # a decoder of other people's may fail in any way on a hostile file
         raise DataError(f"{data.names[row]}: cannot be decoded: {type(error).__name__}") from error
-
-
-def content_digest(record: NDArray[Any]) -> bytes:
-    """SHA-256 of a record's decoded values, with their type and shape."""
-    code = hashlib.sha256(record.dtype.str.encode("ascii"))
-    code.update(struct.pack(f">{1 + record.ndim}I", record.ndim, *record.shape))
-    code.update(np.ascontiguousarray(record).tobytes())
-    return code.digest()
 
 
 def _settle(

@@ -1,26 +1,19 @@
 """A data set in one ``.npz`` file, read strictly.
 
-It has ``x`` uint8 ``[n, H, W]`` or ``[n, H, W, 3]``, or float ``[n, channels, time]``, and may
-have ``y`` (index into ``classes``, -1 for none), ``classes``, ``split`` (0 = the plant's, 1 = held
-out) and a unit array. Object arrays, and with them pickle, are never loaded.
+It has ``x``, records of one modality one a row, and may have ``y`` (index into ``classes``, -1 for
+none), ``classes``, ``split`` (0 = the plant's, 1 = held out) and a unit array.
 """
 
 from __future__ import annotations
 
-import lzma
-import struct
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data.dataset import (
     UNLABELLED,
-    Modality,
     Problem,
     SiteData,
     Survey,
@@ -29,12 +22,10 @@ from wg_client.data.dataset import (
     label_index,
     undeclared,
 )
-from wg_client.data.window_files import NPY_DAMAGE
 from wg_common.errors import DataError
-from wg_common.modalities.windows import check_window
-
-NPZ_LIMIT = 8 << 30
-"""Largest sum of a ``.npz`` file's arrays, unpacked, in bytes."""
+from wg_common.modalities import registry
+from wg_common.modalities.arrays import read_arrays
+from wg_common.modalities.base import Modality, Record
 
 
 def survey_npz(
@@ -42,7 +33,7 @@ def survey_npz(
     labels: Sequence[str] | None,
     unit_column: str | None,
     split: int | None,
-    modality: Modality | None,
+    modality: str | None,
 ) -> Survey:
     """Look a file through; arguments as of ``dataset.survey``.
 
@@ -50,10 +41,10 @@ def survey_npz(
         DataError: The file as a whole cannot be used.
     """
     wanted = {"x", "y", "classes", "split", *([unit_column] if unit_column else [])}
-    arrays = read_npz(path, wanted)
+    arrays = read_arrays(path, wanted)
     x, kind = _npz_records(path, arrays.get("x"))
     if modality is not None:
-        check_modality(modality, kind, path)
+        check_modality(modality, kind.name, path)
     n = len(x)
     for name in wanted - {"x", "classes"}:
         if name in arrays and arrays[name].shape != (n,):
@@ -72,14 +63,13 @@ def survey_npz(
     keep: NDArray[np.int64] = np.arange(n, dtype=np.int64)
     if split is not None and "split" in arrays:
         keep = np.flatnonzero(arrays["split"] == split).astype(np.int64)
-    if kind == "windows":
-        _check_windows(x, keep, reasons)
+    _check_records(x, kind, keep, reasons)
     good = np.array([row for row in keep if int(row) not in reasons], dtype=np.int64)
     check_count(path, len(good))
     return Survey(
         data=SiteData(
             records=[x[row] for row in good],
-            modality=kind,
+            modality=kind.name,
             labels=y[good],
             label_names=domain,
             names=tuple(f"{path.name}[{row}]" for row in good),
@@ -94,30 +84,26 @@ def survey_npz(
     )
 
 
-def _npz_records(path: Path, x: NDArray[Any] | None) -> tuple[NDArray[Any], Modality]:
-    if x is not None and x.dtype == np.uint8 and (x.ndim == 3 or x.shape[3:] == (3,)):
-        if len(x) and 0 in x.shape[1:]:
-            raise DataError(f"{path}: array x: empty images {list(x.shape)}")
-        return x, "images"
-    if x is None or x.dtype.kind != "f" or x.ndim != 3:
+def _npz_records(path: Path, x: Record | None) -> tuple[Record, Modality]:
+    kind = None if x is None else registry.of_array(x)
+    if x is None or kind is None:
         found = "missing" if x is None else f"{x.dtype} {list(x.shape)}"
-        raise DataError(
-            f"{path}: array x: {found}, expected uint8 [n, H, W] or [n, H, W, 3] (images), or"
-            " float [n, channels, time] (sensor windows)"
-        )
-    return x, "windows"
+        raise DataError(f"{path}: array x: {found}, expected {registry.listed('layout', 'or')}")
+    return x, kind
 
 
-def _check_windows(x: NDArray[Any], keep: NDArray[np.int64], reasons: dict[int, str]) -> None:
+def _check_records(
+    x: Record, kind: Modality, keep: NDArray[np.int64], reasons: dict[int, str]
+) -> None:
     for row in keep:
         try:
-            check_window(x[row])
+            kind.check(x[row])
         except DataError as error:
-            reasons.setdefault(int(row), f"array x: window {row}: {error}")
+            reasons.setdefault(int(row), f"array x: {kind.one} {row}: {error}")
 
 
 def _classes(
-    path: Path, arrays: dict[str, NDArray[Any]], labels: Sequence[str] | None
+    path: Path, arrays: dict[str, Record], labels: Sequence[str] | None
 ) -> tuple[str, ...]:
     if "classes" in arrays:
         if arrays["classes"].ndim != 1:
@@ -133,7 +119,7 @@ def _classes(
 
 def _npz_labels(
     path: Path,
-    arrays: dict[str, NDArray[Any]],
+    arrays: dict[str, Record],
     classes: tuple[str, ...],
     domain: tuple[str, ...],
     n: int,
@@ -157,35 +143,3 @@ def _npz_labels(
             reasons[int(row)] = f"array y: {undeclared(classes[y[row]], domain)}"
     table = [*(index.get(name, UNLABELLED) for name in classes), UNLABELLED]
     return np.take(np.array(table, dtype=np.int64), y), reasons
-
-
-_ZIP_DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    RuntimeError,  # a member that is encrypted, or packed in a way that is not known
-)
-
-
-def read_npz(path: Path, wanted: set[str]) -> dict[str, NDArray[Any]]:
-    """Arrays of these names, as far as they are there.
-
-    Raises:
-        DataError: It cannot be read, unpacks to too much, or holds anything but plain arrays.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(item.file_size for item in archive.infolist())
-        if size > NPZ_LIMIT:
-            raise DataError(f"{path}: {size} bytes unpacked, at most {NPZ_LIMIT} are read")
-        with np.load(path, allow_pickle=False) as file:
-            found = {name: file[name] for name in file.files if name in wanted}
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (*NPY_DAMAGE, *_ZIP_DAMAGE) as error:
-        raise DataError(f"{path}: not a .npz file of plain arrays: {error}") from error
-    for name, value in found.items():
-        if not isinstance(value, np.ndarray):  # a member that is no .npy file comes back as bytes
-            raise DataError(f"{path}: not a .npz file of plain arrays: {name} is none")
-    return found

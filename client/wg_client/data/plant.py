@@ -11,23 +11,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data import snapshot as snapshots
-from wg_client.data.dataset import Modality, SiteData
-from wg_client.data.images import read_image
-from wg_client.data.inspection import content_digest
-from wg_client.data.npz_file import read_npz
+from wg_client.data.dataset import SiteData
 from wg_client.data.snapshot import FrozenRecords, Listing, Snapshot
-from wg_client.data.window_files import read_window
 from wg_client.site import config as configuration
 from wg_client.site import encoder_pin
 from wg_client.site.config import ClientConfig
 from wg_client.site.home import ClientHome
 from wg_common.errors import ConfigError, DataError, VerificationError
+from wg_common.modalities.arrays import read_arrays
+from wg_common.modalities.base import Record, content_digest
+from wg_common.modalities.registry import modality
 from wg_common.privacy.schema import StatisticsSchema, default_schema
 from wg_common.wire import canonical
 
@@ -228,26 +227,24 @@ def privacy_units(plant: Plant) -> tuple[str, ...] | None:
     return None if plant.config.privacy.unit_rule == "record" else plant.data.units
 
 
-class StoredRecords(Sequence[NDArray[Any]]):
+class StoredRecords(Sequence[Record]):
     """The records of a snapshot, each read from its file when it is asked for, and checked."""
 
-    def __init__(
-        self, listing: Listing, records: FrozenRecords, modality: Modality, secret: bytes
-    ) -> None:
+    def __init__(self, listing: Listing, records: FrozenRecords, name: str, secret: bytes) -> None:
         self._root = Path(listing.path)
         self._names = listing.names
         self._records = records
-        self._modality = modality
+        self._modality = modality(name)
         self._secret = secret
 
     def __len__(self) -> int:
         return len(self._names)
 
     @overload
-    def __getitem__(self, index: int) -> NDArray[Any]: ...
+    def __getitem__(self, index: int) -> Record: ...
     @overload
-    def __getitem__(self, index: slice) -> Sequence[NDArray[Any]]: ...
-    def __getitem__(self, index: int | slice) -> NDArray[Any] | Sequence[NDArray[Any]]:
+    def __getitem__(self, index: slice) -> Sequence[Record]: ...
+    def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
         if isinstance(index, slice):
             return [self[row] for row in range(*index.indices(len(self)))]
         record = self._read(range(len(self))[index])
@@ -259,22 +256,21 @@ class StoredRecords(Sequence[NDArray[Any]]):
             )
         return record
 
-    def _read(self, index: int) -> NDArray[Any]:
+    def _read(self, index: int) -> Record:
         row = int(self._records.rows[index])
         if row >= 0:
             return self._archive(row)
-        path = self._root / self._names[index]
-        return read_window(path) if self._modality == "windows" else read_image(path)
+        return self._modality.read(self._root / self._names[index])
 
-    def _archive(self, row: int) -> NDArray[Any]:
+    def _archive(self, row: int) -> Record:
         if row >= len(self._array):
             raise DataError(f"{self._root}: has no row {row}; it changed since it was frozen")
-        found: NDArray[Any] = self._array[row]
+        found: Record = self._array[row]
         return found
 
     @cached_property
-    def _array(self) -> NDArray[Any]:
-        arrays = read_npz(self._root, {"x"})
+    def _array(self) -> Record:
+        arrays = read_arrays(self._root, {"x"})
         if "x" not in arrays:
             raise DataError(f"{self._root}: array x: missing; it changed since it was frozen")
         return arrays["x"]

@@ -33,12 +33,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.data.dataset import Modality, Problem
+from wg_client.data.dataset import Problem
 from wg_client.data.inspection import Duplicate
 from wg_client.site.home import ClientHome
 from wg_common import atomic
 from wg_common.errors import ConfigError, DecodeError, VerificationError
 from wg_common.ledger.commitment import commit
+from wg_common.modalities.registry import modality
 from wg_common.privacy.centring import Centre
 from wg_common.privacy.exact import exact_statistics
 from wg_common.privacy.schema import StatisticsSchema
@@ -77,7 +78,7 @@ class SnapshotManifest:
         dataset: Name of the data set on the ledger.
         salt: 32 random bytes, hex.
         commitment: Of this version, hex.
-        modality: Kind of the records.
+        modality: Name of the records' modality.
         local_dimension: Number D of local features.
         scaled: Number of them that have a public scale.
         unit_column: Column that names the privacy unit; empty: there is none.
@@ -94,7 +95,7 @@ class SnapshotManifest:
     dataset: str
     salt: str
     commitment: str
-    modality: Modality
+    modality: str
     local_dimension: int
     scaled: int
     unit_column: str
@@ -103,6 +104,9 @@ class SnapshotManifest:
     features_sha256: str
     records_sha256: str
     listing_sha256: str
+
+    def __post_init__(self) -> None:
+        modality(self.modality)  # of a later version: not one that is guessed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,7 +46,7 @@ def network_trunk(architecture: str, tensors: Tensors, batch: NDArray[Any]) -> T
     """The trunk of a whole network.
 
     Args:
-        architecture: Name in the registry.
+        architecture: Name in the catalogue.
         tensors: The network's tensors; those of its head are left out.
         batch: All local records, from ``whole.prepared``.
     """

@@ -54,7 +54,7 @@ class LinearHead:
 
 
 def head_from_tensors(tensors: Mapping[str, NDArray[np.float32]]) -> LinearHead:
-    """The head among a network's tensors, which ``registry.check_tensors`` has accepted."""
+    """The head among a network's tensors, which ``assembly.check_tensors`` has accepted."""
     return LinearHead(tensors[WEIGHT].astype(np.float64), tensors[BIAS].astype(np.float64))
 
 

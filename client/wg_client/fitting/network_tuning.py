@@ -76,7 +76,7 @@ class Tuner:
     """Fine-tunes networks on one plant's records.
 
     Attributes:
-        architecture: Name in the registry.
+        architecture: Name in the catalogue.
         inputs: All local records, n of them, from ``whole.prepared``.
         labels: int64 ``[n]``, -1 = unlabelled.
         seed: Of the order of records.
@@ -170,7 +170,7 @@ def fine_tune(
     """Train trunk and head together; yields the network at each stop.
 
     Args:
-        architecture: Name in the registry.
+        architecture: Name in the catalogue.
         trunk: ``trunk.*`` tensors to start from.
         head: Over K classes, at temperature 1. Rows of classes that do not occur are left alone,
             and have no part in the loss.

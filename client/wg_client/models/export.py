@@ -33,7 +33,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import safetensors.torch
 import torch
 from torch import nn
@@ -43,12 +42,14 @@ from wg_client.data import snapshot as snapshots
 from wg_client.models import store
 from wg_client.models.store import ModelsManifest
 from wg_client.site.home import ClientHome
-from wg_common import atomic, streams
+from wg_common import atomic
+from wg_common.catalogue import ArchitectureSpec, known
 from wg_common.errors import DataError, VerificationError
-from wg_common.nets import cnn, network
-from wg_common.nets.encoder import window_trunk
-from wg_common.nets.registry import Architecture, build_model, known
-from wg_common.streams import Stream
+from wg_common.modalities.base import Modality, Record
+from wg_common.modalities.registry import modality
+from wg_common.nets import network
+from wg_common.nets.assembly import build_model
+from wg_common.nets.encoder.module import Encoder
 from wg_common.wire import canonical
 
 Format = Literal["safetensors", "onnx", "torch"]
@@ -65,11 +66,10 @@ def export_model(
         VerificationError: The encoder or the model is not the one that the manifest names.
     """
     architecture = known(manifest.architecture)
+    kind = modality(architecture.modality)
     encoder = None
     if not architecture.whole or network.on_encoder(architecture.name):
         encoder = plants.pinned_encoder(home, manifest.encoder)
-    pixels = cnn.PIXELS if encoder is None else encoder.pixels
-    pixels = pixels if architecture.modality == "images" else 0
     entry = manifest.entry(name)
     tensors = store.load_tensors(home, manifest, name)
     model = build_model(manifest.architecture, encoder, tensors, manifest.labels)
@@ -78,40 +78,53 @@ def export_model(
         "architecture": manifest.architecture,
         "model": entry.name,
         "labels": json.dumps(list(manifest.labels), ensure_ascii=False),
-        **({"pixels": str(pixels)} if pixels else {"input": "windows"}),
+        **({} if kind.resized else {"input": kind.name}),
         **({} if encoder is None else {"encoder": encoder.id}),
         "package": manifest.package_id,
         "generator": manifest.generator,
     }
-    example = torch.zeros((2, 3, pixels, pixels))
-    if form == "onnx" and not pixels:
-        example = _views(home, architecture)
+    example = None
+    if kind.resized:
+        example = _example(kind.example((1, 1)), architecture, encoder)
+        metadata["pixels"] = str(example.shape[-1])
+    elif form == "onnx":
+        example = _example(kind.example(_shape(home, kind)), architecture, encoder)
         metadata["views"] = "n," + ",".join(map(str, example.shape[1:]))
-    atomic.write_bytes(out, _encode(model, example, form, metadata), mode=atomic.PRIVATE)
+    data = _encode(model, example, form, metadata, kind.name)
+    atomic.write_bytes(out, data, mode=atomic.PRIVATE)
     return metadata
 
 
-def _views(home: ClientHome, architecture: Architecture) -> torch.Tensor:
-    """A made-up window of the size of the plant's first, twice, as the network takes it.
+def _shape(home: ClientHome, kind: Modality) -> tuple[int, int]:
+    """The shape of the plant's first record, of a modality whose records keep their size.
 
     Raises:
         DataError: The plant's snapshot has no record.
     """
     snapshot = snapshots.current(home)
-    shapes = snapshot.records().shapes
-    if not len(shapes):
-        raise DataError(f"{snapshot.folder}: no record, so the size of a window is not known")
-    window = streams.rng(Stream.EXPORT_WINDOW).normal(size=shapes[0]).astype(np.float32)
-    if architecture.whole:
-        return torch.from_numpy(network.prepared(architecture.name, [window] * 2)).float()
-    return window_trunk.prepare(window).repeat(2, 1, 1, 1)
+    for one, two in snapshot.records().shapes:
+        return int(one), int(two)
+    raise DataError(f"{snapshot.folder}: no record, so the size of a {kind.one} is not known")
+
+
+def _example(
+    record: Record, architecture: ArchitectureSpec, encoder: Encoder | None
+) -> torch.Tensor:
+    """A record, twice, as the exported network takes it."""
+    if architecture.whole or encoder is None:
+        return torch.from_numpy(network.exported_inputs(architecture.name, [record] * 2)).float()
+    return torch.cat([encoder.module.trunk.prepare([record])] * 2)
 
 
 def _encode(
-    model: nn.Module, example: torch.Tensor, form: Format, metadata: dict[str, str]
+    model: nn.Module,
+    example: torch.Tensor | None,
+    form: Format,
+    metadata: dict[str, str],
+    inputs: str,
 ) -> bytes:
-    if form == "onnx":
-        return _onnx(model, example, metadata)
+    if form == "onnx" and example is not None:
+        return _onnx(model, example, metadata, inputs)
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
     if form == "safetensors":
         return safetensors.torch.save(
@@ -122,13 +135,13 @@ def _encode(
     return buffer.getvalue()
 
 
-def _onnx(model: nn.Module, example: torch.Tensor, metadata: dict[str, str]) -> bytes:
+def _onnx(model: nn.Module, example: torch.Tensor, metadata: dict[str, str], inputs: str) -> bytes:
     """The model as ONNX, by torch's exporter; the batch size stays free."""
     with _quiet("torch.onnx", "onnxscript", "onnx_ir"):
         program = torch.onnx.export(
             model,
             (example,),
-            input_names=["windows" if "views" in metadata else "images"],
+            input_names=[inputs],
             output_names=["logits"],
             dynamic_shapes=({0: torch.export.Dim("n", min=1, max=1 << 20)},),
             dynamo=True,

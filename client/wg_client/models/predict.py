@@ -30,6 +30,7 @@ from wg_client.models import store
 from wg_client.models.store import ModelsManifest
 from wg_client.site.home import ClientHome
 from wg_common.errors import DataError
+from wg_common.modalities.registry import listed
 
 _CHUNK = 64
 
@@ -57,7 +58,7 @@ class Accuracy:
 
 
 def load_records(path: Path, labels: Sequence[str], *, split: int | None) -> SiteData:
-    """Records to predict: an image or window, a ``.npz`` file, a class folder, a folder of files.
+    """Records to predict: a file, a ``.npz`` file, a class folder, a folder of files.
 
     Raises:
         DataError: There is nothing to predict, or it cannot be read.
@@ -67,7 +68,7 @@ def load_records(path: Path, labels: Sequence[str], *, split: int | None) -> Sit
     if path.is_dir() and not _has_classes(path, labels):
         found = sorted(entry for entry in path.rglob("*") if entry.is_file() and is_record(entry))
         if not found:
-            raise DataError(f"{path}: no images or windows found")
+            raise DataError(f"{path}: no {listed('name', 'or')} found")
         return _unlabelled(path, found, labels)
     return load_dataset(path, labels, split=split)
 
@@ -79,9 +80,10 @@ def encode_records(home: ClientHome, manifest: ModelsManifest, data: SiteData) -
         VerificationError: The models stand on the encoder, and the home holds another one.
         DataError: A record is damaged, or is not what the models take.
     """
-    from wg_common.nets import network, registry  # torch: seconds to import, only when needed
+    from wg_common import catalogue
+    from wg_common.nets import network  # torch: seconds to import, only when needed
 
-    architecture = registry.known(manifest.architecture)
+    architecture = catalogue.known(manifest.architecture)
     if architecture.modality != data.modality:
         raise DataError(
             f"{data.names[0]}: of {data.modality}, and the model, {architecture.name}, is for"
@@ -110,10 +112,11 @@ def logits(home: ClientHome, manifest: ModelsManifest, name: str, inputs: Inputs
         VerificationError: The model's file is not the one that was written, or the model stands on
             the encoder, and the home holds another one.
     """
-    from wg_common.nets import network, registry
+    from wg_common import catalogue
+    from wg_common.nets import network
 
     tensors: Tensors = store.load_tensors(home, manifest, name)
-    if registry.known(manifest.architecture).whole:
+    if catalogue.known(manifest.architecture).whole:
         if network.on_encoder(manifest.architecture):
             encoder = plants.pinned_encoder(home, manifest.encoder)
             tensors = network.complete(manifest.architecture, tensors, encoder)
@@ -171,10 +174,10 @@ def _has_classes(path: Path, labels: Sequence[str]) -> bool:
 
 
 def _unlabelled(path: Path, paths: Sequence[Path], labels: Sequence[str]) -> SiteData:
-    records, modality = records_of(path, paths)
+    records = records_of(path, paths)
     return SiteData(
         records=records,
-        modality=modality,
+        modality=records.modality.name,
         labels=np.full(len(paths), UNLABELLED, dtype=np.int64),
         label_names=tuple(labels),
         names=tuple(str(path) for path in paths),

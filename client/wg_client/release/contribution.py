@@ -35,7 +35,7 @@ from wg_client.site.policy import check_release
 from wg_common.errors import InternalError, VerificationError
 from wg_common.ledger.charging import ChargeRequest, DpSgdMechanism, dp_sgd_request
 from wg_common.ledger.store import Charged, Ledger
-from wg_common.nets.registry import HEADS
+from wg_common.modalities.registry import modality
 from wg_common.privacy import mechanism
 from wg_common.privacy.events import PrivacyEvent
 from wg_common.wire import canonical, signing
@@ -235,7 +235,7 @@ def _make(
         dataset=plant.config.data.name,
         request_id=charged.request_id,
         contribution_id=secrets.token_hex(16),
-        architecture=HEADS[plant.data.modality],
+        architecture=modality(plant.data.modality).head,
         plan=PLAN,
         encoder=plant.encoder,
         labels=plant.config.data.labels,

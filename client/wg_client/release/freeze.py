@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 
 from wg_client.data import plant as plants
 from wg_client.data import snapshot as snapshots
-from wg_client.data.dataset import Modality, SiteData, survey
-from wg_client.data.inspection import Inspection, Stage, content_digest, decode, inspect
+from wg_client.data.dataset import SiteData, survey
+from wg_client.data.inspection import Inspection, Stage, decode, inspect
 from wg_client.data.snapshot import FrozenRecords, Listing, Snapshot, SnapshotManifest
 from wg_client.release import overlap
 from wg_client.release.query import open_ledger
@@ -42,6 +42,8 @@ from wg_client.site.home import ClientHome
 from wg_common import atomic
 from wg_common.errors import ConfigError, DataError, StorageError
 from wg_common.ledger.store import Ledger
+from wg_common.modalities.base import content_digest
+from wg_common.modalities.registry import listed
 from wg_common.privacy.schema import StatisticsSchema
 from wg_common.wire import canonical
 
@@ -62,7 +64,7 @@ class RecordEncoder(Protocol):
     """What a freeze needs of an encoder; ``nets.encoder.Encoder`` is one."""
 
     @property
-    def modality(self) -> Modality:
+    def modality(self) -> str:
         """What it encodes."""
         ...
 
@@ -124,7 +126,7 @@ def look(
 
     Raises:
         ConfigError: The home is not initialised, or ``client.yaml`` is wrong.
-        DataError: The data set as a whole cannot be read, or is of the other modality.
+        DataError: The data set as a whole cannot be read, or is of another modality.
     """
     config = configuration.load(home)
     encoder = (load or _load)(encoder_pin.load(home, config))
@@ -161,7 +163,8 @@ def why_not(
         )
     if not len(found.data) and not allow_empty:
         return DataError(
-            f"{source}: nothing was frozen: no images or windows found; --allow-empty allows that"
+            f"{source}: nothing was frozen: no {listed('name', 'or')} found;"
+            " --allow-empty allows that"
         )
     return None
 

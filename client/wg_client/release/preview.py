@@ -20,13 +20,14 @@ from wg_client.release.query import charge_request, plain
 from wg_client.site.home import ClientHome
 from wg_common.errors import DataError
 from wg_common.ledger.store import Ledger
+from wg_common.modalities.registry import listed, modality
 from wg_common.privacy import accounting
 from wg_common.privacy.schema import StatisticsSchema
 from wg_common.privacy.statistics import NoisyStatistics
 
 BYTES_PER_INTEGER = 8
 NEVER_LEAVES = (
-    "images and sensor windows",
+    listed("title", "and"),
     "features of a record",
     "labels of a record",
     "exact counts",
@@ -258,12 +259,10 @@ def change(plant: Plant) -> Change:
 
 
 def _sizes(plant: Plant) -> dict[str, int]:
-    """How many records of which size: images ``WIDTHxHEIGHT``, windows ``CHANNELSxSAMPLES``."""
-    images = plant.data.modality == "images"
-    sizes = Counter(
-        f"{two}x{one}" if images else f"{one}x{two}"
-        for one, two in plant.snapshot.records().shapes.tolist()
-    )
+    """How many records of which size, in the words of their modality."""
+    kind = modality(plant.data.modality)
+    shapes = plant.snapshot.records().shapes.tolist()
+    sizes = Counter(kind.size((one, two)) for one, two in shapes)
     return dict(sorted(sizes.items(), key=lambda item: (-item[1], item[0])))
 
 

@@ -26,7 +26,7 @@ from wg_client.selection.candidates import hold_contest
 from wg_client.selection.compare import Outcome
 from wg_client.site.home import ClientHome
 from wg_client.site.policy import check_message_type
-from wg_common import atomic
+from wg_common import atomic, catalogue
 from wg_common.errors import ConfigError, DecodeError, VerificationError
 from wg_common.wire import canonical, protocol, signing, weights_file
 from wg_common.wire.weights_package import Tensors, WeightsManifest
@@ -141,18 +141,19 @@ def verify(plant: Plant, source: bytes | Path) -> tuple[WeightsManifest, Mapping
     ):
         if got != want:
             raise VerificationError(f"package {short}: {what} is {got!r}, this plant has {want!r}")
-    from wg_common.nets.registry import ARCHITECTURES  # torch: seconds to import, only when needed
-
-    if package.architecture not in ARCHITECTURES:
+    try:
+        architecture = catalogue.known(package.architecture)
+    except ConfigError as error:
+        raise DecodeError(f"package {short}: {error}") from error
+    if package.plan not in architecture.plans:
         raise DecodeError(
-            f"package {short}: architecture {package.architecture!r}, this program knows"
-            f" {', '.join(ARCHITECTURES)}"
+            f"package {short}: weight plan {package.plan!r}, {architecture.name} has"
+            f" {', '.join(architecture.plans)}"
         )
-    modality = ARCHITECTURES[package.architecture].modality
-    if modality != plant.data.modality:
+    if architecture.modality != plant.data.modality:
         raise VerificationError(
-            f"package {short}: architecture {package.architecture} is for {modality}, this plant"
-            f" has {plant.data.modality}"
+            f"package {short}: architecture {architecture.name} is for {architecture.modality},"
+            f" this plant has {plant.data.modality}"
         )
     store.check_package_id(package.package_id)
     return package, tensors
@@ -161,11 +162,11 @@ def verify(plant: Plant, source: bytes | Path) -> tuple[WeightsManifest, Mapping
 def _record(
     plant: Plant, package: WeightsManifest, digest: str, outcome: Outcome, applied: int
 ) -> tuple[ModelsManifest, dict[str, dict[str, NDArray[np.float32]]]]:
-    from wg_common.nets import network, registry
+    from wg_common.nets import network
 
     sources = {candidate.name: candidate.source for candidate in package.candidates}
     files = {name: model.tensors() for name, model in outcome.models.items()}
-    if registry.known(package.architecture).whole:
+    if catalogue.known(package.architecture).whole:
         files = {name: network.own(package.architecture, file) for name, file in files.items()}
     models = tuple(
         ModelEntry(

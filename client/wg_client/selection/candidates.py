@@ -12,17 +12,15 @@ from wg_client.fitting.linear_head import head_from_tensors
 from wg_client.selection import compare
 from wg_client.selection.compare import Outcome
 from wg_client.selection.entrants import Offer, Tuner
-from wg_common import streams
+from wg_common import catalogue, streams
+from wg_common.catalogue import BASE, POSTERIOR, SAME_FAMILY
 from wg_common.errors import DecodeError
 from wg_common.inference import posterior as posteriors
 from wg_common.inference.posterior import Posterior
 from wg_common.privacy import centring
 from wg_common.privacy.mechanism import sigma_for
 from wg_common.streams import Stream
-from wg_common.wire.weights_package import POSTERIOR, SAME_FAMILY, WeightsManifest
-
-BASE = "base"
-"""Source of the candidate that holds the public base: of a whole network, local-only's start."""
+from wg_common.wire.weights_package import WeightsManifest
 
 View = Callable[[Tensors], Trunk]
 """A network's tensors -> its trunk, seen through the plant's records."""
@@ -48,14 +46,14 @@ def hold_contest(
         NotAcceptedError: No record is labelled, and the policy keeps nothing unchecked.
         ConfigError: The architecture cannot stand on this encoder, or its package is missing.
     """
-    from wg_common.nets import registry  # torch: seconds to import, only when needed
+    from wg_common.nets import assembly  # torch: seconds to import, only when needed
 
     features = plant.features
     encoder = encoder_trunk(features.local, features.dimension, features.scaled)
     classes, dimension = len(package.labels), features.dimension
     sources = {candidate.name: candidate.source for candidate in package.candidates}
     posterior: Posterior | None = None
-    whole = registry.known(package.architecture).whole
+    whole = catalogue.known(package.architecture).whole
     for name, values in tensors.items():
         try:
             if sources[name] == POSTERIOR:
@@ -68,7 +66,7 @@ def hold_contest(
                     raise DecodeError(
                         f"source {SAME_FAMILY!r} is of heads that all plants can stand on"
                     )
-            registry.check_tensors(package.architecture, values, classes, columns)
+            assembly.check_tensors(package.architecture, values, classes, columns)
         except DecodeError as error:
             raise DecodeError(f"candidate {name}: {error}") from error
     view: View = lambda values: encoder  # noqa: E731 - the other branch needs a function's scope
@@ -89,7 +87,7 @@ def hold_contest(
                 " local-only starts from"
             )
         public = base.trunk
-    random = registry.initial_tensors(
+    random = assembly.initial_tensors(
         package.architecture, classes, dimension, streams.rng(Stream.RANDOM_START)
     )
     return compare.hold(

@@ -31,9 +31,10 @@ from wg_client.selection import checks
 from wg_client.selection.checks import Evidence
 from wg_client.selection.entrants import Ground, Model, Offer, Tuner
 from wg_client.site.config import AcceptanceConfig
+from wg_common.catalogue import CLOSED_FORM as CLOSED_FORM_SOURCE
+from wg_common.catalogue import GENERATED_SOURCES, SAME_FAMILY
 from wg_common.errors import NotAcceptedError
 from wg_common.inference.posterior import Posterior, own_share
-from wg_common.wire.weights_package import SAME_FAMILY
 
 RANDOM = "random-init"
 LOCAL = "local-only"
@@ -60,8 +61,6 @@ _TWINS = (
 )
 """A closed form that the plant's release conditioned, its twin made here, what pays as it does."""
 
-GENERATED_SOURCES = frozenset({"diffusion", "network", "retrieval", SAME_FAMILY})
-CLOSED_FORM_SOURCE = "closed-form"
 _RANK_PRIOR = 1.0
 """Nats of evidence per unit of log rank: a candidate late in the server's order must show more."""
 

@@ -20,9 +20,9 @@ from wg_client.methods.posterior_head import complete, fit_completed, moving
 from wg_client.selection import checks
 from wg_client.site.config import AcceptanceConfig
 from wg_common import streams
+from wg_common.catalogue import POSTERIOR
 from wg_common.inference.posterior import Posterior
 from wg_common.streams import Stream
-from wg_common.wire.weights_package import POSTERIOR
 
 
 @dataclass(frozen=True, slots=True, eq=False)

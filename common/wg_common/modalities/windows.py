@@ -1,25 +1,100 @@
-"""What is accepted as a sensor window. Apart from the trunk, so that checks need no torch."""
+"""Sensor windows: what is accepted as one, and how it is read.
+
+A ``.npy`` file is one window, float ``[channels, time]``. A ``.csv`` file is one window too: a row
+a sample, a column a channel, with or without one line of names; commas, a point in numbers, UTF-8.
+Sizes are checked before values are read; pickle is never loaded; what is not a finite number is a
+``DataError`` that names file and line.
+"""
 
 from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wg_common import streams
 from wg_common.errors import DataError
+from wg_common.modalities.base import DAMAGE, Modality, Record
+from wg_common.streams import Stream
 
 MAX_CHANNELS = 128
 MIN_TIME = 8
 MAX_TIME = 100_000
 MAX_VALUE = 1e15
 """Largest magnitude: squares and their sums must stay finite in float32."""
+NPY_LIMIT = 8 * MAX_CHANNELS * MAX_TIME + 4096
+"""Bytes of the largest window that is accepted, in float64, with its header."""
+CSV_LIMIT = 256 << 20
 
 
-def check_shape(channels: int, time: int) -> None:
-    """Refuse shapes out of the limits.
+class Windows(Modality):
+    """Sensor windows, float ``[channels, time]``."""
 
-    Raises:
-        DataError: Too few or too many channels or samples.
-    """
+    name = "windows"
+    title = "sensor windows"
+    one = "window"
+    layout = "float [n, channels, time] (sensor windows)"
+    suffixes = frozenset({".npy", ".csv"})
+    file_limit = CSV_LIMIT
+    head = "window-head"
+    trunk = "wg_common.nets.encoder.window_trunk"
+
+    def sniff(self, x: Record) -> bool:
+        """Whether an array is float ``[n, channels, time]``."""
+        return x.dtype.kind == "f" and x.ndim == 3
+
+    def check(self, record: Record) -> None:
+        """Refuse what is no sensor window.
+
+        Raises:
+            DataError: Not float ``[channels, time]`` within the limits, or not finite in float32.
+        """
+        check_window(record)
+
+    def decode(self, data: bytes, name: str) -> NDArray[np.float32]:
+        """Read one window.
+
+        Returns:
+            float32 ``[channels, time]``.
+
+        Raises:
+            DataError: Damaged, too large, of another type or shape, or a value that is not finite.
+        """
+        window = _from_csv(data, name) if name.lower().endswith(".csv") else _from_npy(data, name)
+        try:
+            check_window(window)
+        except DataError as error:
+            raise DataError(f"{name}: {error}") from error
+        return np.ascontiguousarray(window, dtype=np.float32)
+
+    def augment_site(
+        self, records: Sequence[Record], strength: float, rng: np.random.Generator
+    ) -> list[Record]:
+        """Windows of one shape through one other chain of sensors."""
+        from wg_common.modalities import sensors
+
+        chain = sensors.draw(rng, np.eye(len(records[0])), 1.0, strength, direct=True)
+        return list(sensors.observe(rng, np.stack(records).astype(np.float64), chain))
+
+    def example(self, shape: tuple[int, int]) -> NDArray[np.float32]:
+        """White noise."""
+        return streams.rng(Stream.EXPORT_WINDOW).normal(size=shape).astype(np.float32)
+
+
+def check_window(window: NDArray[np.floating]) -> None:
+    """As ``Windows.check``."""
+    if not isinstance(window, np.ndarray) or window.ndim != 2 or window.dtype.kind != "f":
+        found = f"{window.dtype} {list(window.shape)}" if isinstance(window, np.ndarray) else "?"
+        raise DataError(f"{found}, expected float [channels, time]")
+    _check_shape(*window.shape)
+    if not float(np.abs(window).max()) <= MAX_VALUE:  # a NaN fails too
+        raise DataError(f"values that are not finite, or beyond {MAX_VALUE:g}")
+
+
+def _check_shape(channels: int, time: int) -> None:
     if not (1 <= channels <= MAX_CHANNELS and MIN_TIME <= time <= MAX_TIME):
         raise DataError(
             f"{channels} channels of {time} samples, expected 1 to {MAX_CHANNELS} channels of"
@@ -27,15 +102,61 @@ def check_shape(channels: int, time: int) -> None:
         )
 
 
-def check_window(window: NDArray[np.floating]) -> None:
-    """Refuse what is no sensor window.
+def _from_npy(data: bytes, name: str) -> Record:
+    if len(data) > NPY_LIMIT:
+        raise DataError(f"{name}: {len(data)} bytes, at most {NPY_LIMIT} are read")
+    stream = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(stream)
+        if version == (1, 0):
+            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        else:
+            shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+        if len(shape) != 2 or dtype.kind != "f":
+            raise DataError(f"{name}: {dtype} {list(shape)}, expected float [channels, time]")
+        _named(name, shape[0], shape[1])
+        found: Record = np.load(io.BytesIO(data), allow_pickle=False)
+    except DAMAGE as error:
+        raise DataError(f"{name}: not a .npy file of a plain array: {error}") from error
+    return found
 
-    Raises:
-        DataError: Not float ``[channels, time]`` within the limits, or not finite in float32.
-    """
-    if not isinstance(window, np.ndarray) or window.ndim != 2 or window.dtype.kind != "f":
-        found = f"{window.dtype} {list(window.shape)}" if isinstance(window, np.ndarray) else "?"
-        raise DataError(f"{found}, expected float [channels, time]")
-    check_shape(*window.shape)
-    if not float(np.abs(window).max()) <= MAX_VALUE:  # a NaN fails too
-        raise DataError(f"values that are not finite, or beyond {MAX_VALUE:g}")
+
+def _from_csv(data: bytes, name: str) -> NDArray[np.float64]:
+    rows: list[list[float]] = []
+    width = 0
+    try:
+        reader = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+        for number, cells in enumerate(reader, 1):
+            if number == 1:
+                width = len(cells)
+                _named(name, width, MAX_TIME)
+                if not any(map(_is_number, cells)):
+                    continue
+            if len(cells) != width:
+                raise DataError(f"{name}: line {number}: {len(cells)} cells, expected {width}")
+            if len(rows) == MAX_TIME:
+                raise DataError(f"{name}: more than {MAX_TIME} rows")
+            rows.append([float(cell) for cell in cells])
+    except UnicodeDecodeError as error:
+        raise DataError(f"{name}: not UTF-8: {error}") from error
+    except (csv.Error, ValueError) as error:
+        raise DataError(f"{name}: line {reader.line_num}: {error}") from error
+    if not rows:
+        raise DataError(f"{name}: no rows of numbers")
+    _named(name, width, len(rows))
+    return np.array(rows, dtype=np.float64).T
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _named(name: str, channels: int, time: int) -> None:
+    try:
+        _check_shape(channels, time)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from error

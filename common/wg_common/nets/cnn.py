@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from wg_common.modalities.images import PIXELS
 from wg_common.nets.encoder import image_trunk as trunks
-
-PIXELS = 64
+from wg_common.nets.network import Kind
 
 _BATCH = 64
 _GROUP = 8
@@ -67,13 +67,12 @@ class _Block(nn.Module):
 
 
 def prepared(images: Images) -> NDArray[np.uint8]:
-    """Images of any size as one batch ``[n, 3, 64, 64]`` of uint8, for training.
-
-    Raises:
-        DataError: An image has another type or shape.
-    """
+    """Valid images of any size as one batch ``[n, 3, 64, 64]`` of uint8, for training."""
     found = np.zeros((len(images), 3, PIXELS, PIXELS), np.uint8)
     for start in range(0, len(images), _BATCH):
         part = trunks.prepare(list(images[start : start + _BATCH]), PIXELS)
         found[start : start + _BATCH] = part.round().clamp(0, 255).to(torch.uint8).numpy()
     return found
+
+
+NETWORK = Kind(trunk=Cnn, prepare=prepared, last=("blocks.3.", "blocks.4.", "project"))

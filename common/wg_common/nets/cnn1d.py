@@ -21,9 +21,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wg_common.errors import DataError
-from wg_common.modalities.windows import check_window
 from wg_common.nets.encoder import window_trunk as encoder_trunk
+from wg_common.nets.network import Kind
 
 LENGTH = 512
 """Samples of a view."""
@@ -107,7 +106,7 @@ class _Block(nn.Module):
 
 
 def prepared(windows: Windows) -> NDArray[np.float16]:
-    """Windows of any shapes as one batch, for training.
+    """Valid windows of any shapes as one batch, for training.
 
     Both views are standardised by mean and deviation of the channel's whole window, and their tails
     compressed by asinh. The whole is interpolated to ``LENGTH`` samples, or averaged where there
@@ -116,15 +115,7 @@ def prepared(windows: Windows) -> NDArray[np.float16]:
     Returns:
         float16 ``[n, C, ROW]``, C being the most channels of a window; zeros where a window has
         fewer.
-
-    Raises:
-        DataError: A window is not a finite float array of a shape that is accepted; it is named.
     """
-    for row, window in enumerate(windows):
-        try:
-            check_window(window)
-        except DataError as error:
-            raise DataError(f"window {row}: {error}") from error
     channels = max((len(window) for window in windows), default=1)
     found = np.zeros((len(windows), channels, ROW), np.float16)
     for rows in _alike(windows):
@@ -160,3 +151,6 @@ def _views(x: Tensor) -> Tensor:
 
 def _root(variance: Tensor) -> Tensor:
     return torch.sqrt(variance + 1e-6)
+
+
+NETWORK = Kind(trunk=Cnn1d, prepare=prepared, last=("blocks.3.", "blocks.4.", "code", "project"))

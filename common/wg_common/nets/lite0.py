@@ -34,13 +34,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wg_common.errors import ConfigError
+from wg_common.modalities.images import PIXELS
+from wg_common.nets import cnn
 from wg_common.nets.encoder import image_trunk as trunks
-from wg_common.nets.encoder import module as encoders
+from wg_common.nets.encoder.module import Encoder
+from wg_common.nets.network import Kind
 
-PIXELS = 64
 FIRST = 8
 """First block with parts."""
 RANK = 32
+FEATURES = trunks.Trunk.directions
+"""The encoder's local directions."""
 PROJECT = "project"
 """Layer of the encoder's projection: the base's, and no part."""
 
@@ -107,10 +111,9 @@ class Deployed(nn.Module):
 
 
 def prepared(images: Images) -> Array:
-    """Images of any size as one batch: what the frozen blocks make of them, float32 ``[n, D]``.
+    """Valid images as one batch: what the frozen blocks make of them, float32 ``[n, D]``.
 
     Raises:
-        DataError: An image has another type or shape.
         ConfigError: The package of the weights is missing, or is another one.
     """
     public = _public()
@@ -125,19 +128,20 @@ def prepared(images: Images) -> Array:
     return found
 
 
-def base(encoder: encoders.Encoder) -> dict[str, Array]:
+def base(encoder: Encoder) -> dict[str, Array]:
     """The public base's tensors: parts at rest, and the encoder's projection.
 
     Raises:
         ConfigError: The encoder is for sensor windows, or sees images of another size.
     """
-    if encoder.modality != "images" or encoder.pixels != PIXELS:
+    trunk = encoder.module.trunk
+    if not isinstance(trunk, trunks.Trunk) or trunk.pixels != PIXELS:
+        found = ", ".join([encoder.modality, *(f"{v} {k}" for k, v in encoder.settings.items())])
         raise ConfigError(
-            f"lite0 stands on an encoder of images of {PIXELS} pixels, and this one is of"
-            f" {encoder.modality}, {encoder.pixels} pixels"
+            f"lite0 stands on an encoder of images of {PIXELS} pixels, and this one is of {found}"
         )
-    module = Lite0(encoders.LOCAL)
-    local = encoder.module.local.cpu()[:, : encoders.LOCAL].T  # [D, WIDTH]
+    module = Lite0(FEATURES)
+    local = encoder.module.local.cpu()[:, :FEATURES].T  # [D, WIDTH]
     module.project.weight[: len(local)] = local
     module.project.bias[: len(local)] = -local @ encoder.module.mean.cpu()
     return {name: value.numpy().copy() for name, value in module.state_dict().items()}
@@ -309,3 +313,14 @@ def _conv(layer: nn.Module) -> _Conv:
         left,
         right,
     )
+
+
+NETWORK = Kind(
+    trunk=lambda _, features: Lite0(features),
+    prepare=prepared,
+    features=FEATURES,
+    deployed=Deployed,
+    inputs=cnn.prepared,
+    base=base,
+    borrowed=PROJECT,
+)

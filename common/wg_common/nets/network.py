@@ -1,8 +1,8 @@
 """Whole networks: what every kind of them has in common, whatever records it is for.
 
-A *kind* says how records become one batch of arrays, and builds a trunk of a given width; here are
-the sizes by name, and all that is done with a trunk without knowing its kind. A head of one row a
-class stands on its F features.
+The catalogue names each network's module, which says how records become one batch of arrays, and
+builds a trunk of a given width (``Kind``). Here is all that is done with a trunk without knowing
+its kind. A head of one row a class stands on its F features.
 
 Tensors: ``trunk.*`` as the kind's module names them, ``head.weight`` ``[K, F]`` and ``head.bias``
 ``[K]``. A batch has one record in each row of its first axis, so that rows can be chosen from it.
@@ -14,22 +14,24 @@ back where one is run (``complete``).
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from wg_common import catalogue
+from wg_common.catalogue import DIMENSION, HEAD_BIAS, HEAD_WEIGHT
 from wg_common.errors import ConfigError
-from wg_common.nets import cnn, cnn1d, lite0
-from wg_common.nets.encoder.module import LOCAL, Encoder, Records
-from wg_common.nets.encoder.package import Modality
+from wg_common.modalities.base import Record
+from wg_common.modalities.registry import modality
+from wg_common.nets.encoder.module import Encoder
+from wg_common.nets.encoder.trunk import Records
 
-FEATURES = 64
-"""Number of features of the small networks: as many as those of the encoder that teaches them."""
 TRUNK = "trunk."
 """Prefix of the trunk's tensors."""
 _BATCH = 64
@@ -55,91 +57,81 @@ class NetworkModel(nn.Module):
         return logits
 
 
-@dataclass(frozen=True, slots=True)
+class _Checked(Sequence[Record]):
+    """Records, each checked when it is asked for: those of a plant may not fit in memory."""
+
+    def __init__(self, name: str, records: Records) -> None:
+        self._modality = modality(name)
+        self._records = records
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Record]: ...
+    def __getitem__(self, index: int | slice) -> Record | list[Record]:
+        if isinstance(index, slice):
+            return [self[row] for row in range(*index.indices(len(self)))]
+        record: Record = self._records[index]
+        self._modality.check_all([record], index)
+        return record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """One kind of whole networks.
+    """What a module of whole networks offers as its ``NETWORK``.
 
     Attributes:
-        modality: What records it takes.
-        widths: Channels of the first convolution, by architecture.
         trunk: From a width and a number of features to a module; it takes a batch as float32.
-        prepare: Records of any sizes as one batch; raises ``DataError``.
+        prepare: Valid records of any sizes as one batch.
         last: How the names of layers of the last stage begin.
         features: Number F of features.
-        plans: Names of the weight plans that it can be generated under, the widest last.
-        deployed: From a trunk and a head to the network that is exported; it takes a batch, or
-            images as ``cnn.prepared`` gives them.
+        deployed: From a trunk and a head to the network that is exported.
+        inputs: Valid records as one batch for it; None for ``prepare``.
         base: From the encoder to the public base; None for a base that the zoo trains.
         borrowed: Layer whose tensors are the encoder's, where there is a ``base``.
     """
 
-    modality: Modality
-    widths: Mapping[str, int]
     trunk: Callable[[int, int], nn.Module]
     prepare: Callable[[Records], Batch]
-    last: tuple[str, ...]
-    features: int = FEATURES
-    plans: tuple[str, ...] = ("head", "norm", "low-rank", "layers", "whole")
+    last: tuple[str, ...] = ()
+    features: int = DIMENSION
     deployed: Callable[[nn.Module, nn.Linear], nn.Module] = NetworkModel
+    inputs: Callable[[Records], Batch] | None = None
     base: Callable[[Encoder], Tensors] | None = None
     borrowed: str = ""
 
 
-IMAGES = Kind(
-    "images",
-    {"cnn-s": 8, "cnn-m": 16, "cnn-l": 40},
-    cnn.Cnn,
-    cnn.prepared,
-    ("blocks.3.", "blocks.4.", "project"),
-)
-"""24, 82 and 476 thousand parameters."""
-WINDOWS = Kind(
-    "windows",
-    {"cnn1d-s": 8, "cnn1d-m": 16},
-    cnn1d.Cnn1d,
-    cnn1d.prepared,
-    ("blocks.3.", "blocks.4.", "code", "project"),
-)
-"""39 and 82 thousand parameters."""
-LITE0 = Kind(
-    "images",
-    {"lite0": 32},
-    lambda _, features: lite0.Lite0(features),
-    lite0.prepared,
-    (),
-    features=LOCAL,
-    plans=("head", "norm", "low-rank"),
-    deployed=lite0.Deployed,
-    base=lite0.base,
-    borrowed=lite0.PROJECT,
-)
-"""3.4 million parameters, of which 51 thousand are parts; the rest is the public base's."""
-KINDS: Mapping[str, Kind] = {
-    name: kind for kind in (IMAGES, WINDOWS, LITE0) for name in kind.widths
-}
-"""The kind of each architecture."""
+def kind(architecture: str) -> Kind:
+    """What the module of a whole network offers.
 
-
-def width(architecture: str) -> int:
-    """Channels of the first convolution; larger networks have more."""
-    return KINDS[architecture].widths[architecture]
+    Raises:
+        ConfigError: No such architecture, or it is a head on the encoder.
+    """
+    module = catalogue.known(architecture).module
+    found = getattr(importlib.import_module(module), "NETWORK", None) if module else None
+    if not isinstance(found, Kind):
+        raise ConfigError(f"architecture {architecture}: is not a whole network")
+    return found
 
 
 def feature_count(architecture: str) -> int:
     """Number F of features that a head stands on."""
-    return KINDS[architecture].features
+    return kind(architecture).features
 
 
 def on_encoder(architecture: str) -> bool:
     """Whether some of the trunk's tensors are the encoder's."""
-    return KINDS[architecture].base is not None
+    return kind(architecture).base is not None
 
 
 def own(architecture: str, tensors: Mapping[str, T]) -> dict[str, T]:
     """What belongs to tensors that are not the encoder's, by name."""
     if not on_encoder(architecture):
         return dict(tensors)
-    taken = f"{TRUNK}{KINDS[architecture].borrowed}."
+    taken = f"{TRUNK}{kind(architecture).borrowed}."
     return {name: value for name, value in tensors.items() if not name.startswith(taken)}
 
 
@@ -149,7 +141,7 @@ def public_base(architecture: str, encoder: Encoder) -> dict[str, NDArray[np.flo
     Raises:
         ConfigError: The kind does not, or the encoder is not one that it can stand on.
     """
-    make = KINDS[architecture].base
+    make = kind(architecture).base
     if make is None:
         raise ConfigError(f"{architecture}: its base is trained by the zoo")
     return {TRUNK + name: np.asarray(value) for name, value in make(encoder).items()}
@@ -161,7 +153,7 @@ def complete(
     """A network's own tensors, and those that are the encoder's.
 
     Args:
-        architecture: Name in the registry.
+        architecture: Its name in the catalogue.
         tensors: From ``own``.
         encoder: May be None for a kind that does not stand on it.
 
@@ -183,7 +175,13 @@ def prepared(architecture: str, records: Records) -> Batch:
     Raises:
         DataError: A record has another type or shape.
     """
-    return KINDS[architecture].prepare(records)
+    return kind(architecture).prepare(_Checked(catalogue.known(architecture).modality, records))
+
+
+def exported_inputs(architecture: str, records: Records) -> Batch:
+    """Valid records as one batch for the network that is exported, from ``build``."""
+    found = kind(architecture)
+    return (found.inputs or found.prepare)(records)
 
 
 def as_input(batch: Tensor) -> Tensor:
@@ -194,7 +192,8 @@ def as_input(batch: Tensor) -> Tensor:
 
 def build_trunk(architecture: str) -> nn.Module:
     """A trunk of whatever weights torch gives it."""
-    return KINDS[architecture].trunk(width(architecture), feature_count(architecture))
+    found = kind(architecture)
+    return found.trunk(catalogue.known(architecture).width, found.features)
 
 
 def trunk_shapes(architecture: str) -> dict[str, tuple[int, ...]]:
@@ -225,12 +224,18 @@ def load_trunk(architecture: str, tensors: Tensors) -> nn.Module:
 
 def build(architecture: str, tensors: Tensors) -> nn.Module:
     """The network as it is exported, from all its tensors; in evaluation mode."""
-    head = nn.Linear(*reversed(tensors["head.weight"].shape))
-    state = {
-        name: torch.from_numpy(np.array(tensors[f"head.{name}"])) for name in ("weight", "bias")
-    }
-    head.load_state_dict(state)
-    return KINDS[architecture].deployed(load_trunk(architecture, tensors), head).eval()
+    head = linear(tensors)
+    return kind(architecture).deployed(load_trunk(architecture, tensors), head).eval()
+
+
+def linear(tensors: Tensors) -> nn.Linear:
+    """The head among an architecture's tensors, as a layer."""
+    weight, bias = (torch.from_numpy(np.array(tensors[name])) for name in (HEAD_WEIGHT, HEAD_BIAS))
+    head = nn.Linear(weight.shape[1], weight.shape[0])
+    with torch.no_grad():
+        head.weight.copy_(weight)
+        head.bias.copy_(bias)
+    return head
 
 
 def trunk_tensors(trunk: nn.Module) -> dict[str, NDArray[np.float32]]:

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import BinaryIO, Literal, TypeVar
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
+from wg_common.catalogue import CandidateSource
 from wg_common.errors import DecodeError, VerificationError
 from wg_common.wire import canonical, container, signing
 from wg_common.wire import tensors as tensors_files
@@ -31,12 +32,6 @@ COSIGNED_VERSION = 2
 SECTIONS = ("manifest", "signature", "tensors")
 COSIGNED_SECTIONS = (*SECTIONS, "checkpoint")
 
-POSTERIOR: Literal["posterior"] = "posterior"
-"""Source of what a plant finishes with its own records, rather than of weights."""
-
-SAME_FAMILY: Literal["kin"] = "kin"
-"""Source of a head on all local features: the server knows the kind of the plant."""
-
 Tensors = Mapping[str, NDArray[np.float32]]
 T = TypeVar("T")
 
@@ -47,18 +42,13 @@ class Candidate:
 
     Attributes:
         name: Unique in the package; prefix of its tensors.
-        source: How it came about: ``diffusion`` (a sample, or a mean of samples), ``network``
-            (deterministic head of the generator), ``closed-form`` (from noisy statistics by
-            formula), ``retrieval`` (from nearest zoo entries), ``base`` (the public base),
-            ``kin`` (a head on all local features, from records of the server's operator of this
-            kind of plant) or ``posterior`` (no weights: a
-            ``wg_common.inference.posterior.Posterior``).
+        source: How it came about.
         nearest_zoo_distance: Distance to the nearest zoo entry over the zoo's median
             nearest-neighbour distance, decimal string.
     """
 
     name: str
-    source: Literal["diffusion", "network", "closed-form", "retrieval", "base", "posterior", "kin"]
+    source: CandidateSource
     nearest_zoo_distance: str
 
 
@@ -70,8 +60,8 @@ class WeightsManifest:
         package_id: Random identifier, hex.
         request_id: The request that it answers.
         site: The site that it is made for.
-        architecture: Name in the registry ``wg_common.nets``.
-        plan: Which parts are generated: name of the weight plan.
+        architecture: Name in ``wg_common.catalogue``.
+        plan: Which parts are generated: name of the weight plan, ``catalogue.WeightPlan``.
         encoder: SHA-256 of the encoder package, hex.
         generator: SHA-256 of the generator package, hex.
         labels: Label domain, in the order of class rows.

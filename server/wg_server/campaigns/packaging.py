@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from wg_common import catalogue
 from wg_common.errors import ConfigError
 from wg_common.wire import canonical, signing, weights_package
 from wg_common.wire.weights_package import Candidate, WeightsManifest
@@ -110,7 +111,6 @@ class _Made:
 def _generate(
     home: ServerHome, own: Release, others: Sequence[Release], wanted: str, *, seed: int
 ) -> _Made:
-    from wg_common.nets import registry
     from wg_server.generator.heads import generate as generation  # torch is slow to import
     from wg_server.generator.networks import generate as networks
 
@@ -119,12 +119,12 @@ def _generate(
     releases = [
         generation.SiteRelease(release.manifest.site, release.statistics) for release in others
     ]
-    if gate.is_whole(wanted):
+    if wanted and catalogue.known(wanted).whole:
         generator = networks.load_networks(home.networks, heads)
         generated = networks.generate_networks(
             generator, wanted, own.statistics, releases, labels, samples=samples, seed=seed
         )
-        plan = registry.known(wanted).widest(generator.parts.weight_plan)
+        plan = catalogue.known(wanted).widest(generator.parts.weight_plan)
         return _Made(generated, generator.id, wanted, plan)
     if wanted not in ("", heads.parts.architecture):
         raise ConfigError(
@@ -133,4 +133,4 @@ def _generate(
     generated = generation.generate(
         heads, own.statistics, releases, labels, samples=samples, seed=seed
     )
-    return _Made(generated, heads.id, heads.parts.architecture, registry.HEAD_PLAN)
+    return _Made(generated, heads.id, heads.parts.architecture, catalogue.HEAD_PLAN)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from wg_common import cli
+from wg_common import catalogue, cli
 from wg_common.wire import canonical
 from wg_server.campaigns import airgap
 from wg_server.cli.options import accept_option, home_option
@@ -32,18 +32,26 @@ _statistics_option = click.option(
 )
 @click.option(
     "--architecture",
-    default="",
-    help="Of the weights: lite0-head, cnn-s, cnn-m, cnn-l, lite0; in a home of sensor windows"
-    " window-head, cnn1d-s, cnn1d-m. What server.yaml says if not given.",
+    type=click.Choice(list(catalogue.architectures())),
+    help="Of the weights, for the home's kind of records. What server.yaml says if not given.",
 )
 @accept_option
 @cli.json_option
 def generate(
-    root: Path, source: Path, out: Path, architecture: str, accept_generator: str, as_json: bool
+    root: Path,
+    source: Path,
+    out: Path,
+    architecture: str | None,
+    accept_generator: str,
+    as_json: bool,
 ) -> None:
     """Make a weights package from a statistics file, without a network."""
     made = airgap.generate_from_file(
-        ServerHome(root), source, out, accept_generator=accept_generator, architecture=architecture
+        ServerHome(root),
+        source,
+        out,
+        accept_generator=accept_generator,
+        architecture=architecture or "",
     )
     said = f"{out}: {made.bytes} bytes for {made.site}, from {made.memory} other releases"
     cli.answer(as_json, canonical.to_builtins(made), said)

@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from wg_common.errors import DecodeError
+from wg_common.errors import ConfigError, DecodeError
 from wg_common.wire import canonical
 
 Tensors = dict[str, Tensor]
@@ -70,6 +70,7 @@ def decoding(what: str) -> Iterator[None]:
         yield
     except (
         safetensors.SafetensorError,
+        ConfigError,  # an architecture or a weight plan that is not known
         AttributeError,
         KeyError,
         RuntimeError,

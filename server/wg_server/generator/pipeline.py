@@ -23,8 +23,8 @@ from typing import Any
 
 from wg_common import __version__, atomic, streams
 from wg_common.errors import ConfigError
+from wg_common.modalities.registry import modality
 from wg_common.nets.encoder import package as encoders
-from wg_common.nets.registry import HEADS
 from wg_common.streams import Stream
 from wg_common.wire import canonical
 from wg_server.generator import baselines
@@ -112,7 +112,7 @@ class _Pipeline:
         tasks = load_tasks(Store(self.home.zoo), identity)
         data = prepare(tasks, identity, seed=self.plan.seed, folds=self.plan.folds)
         checkpoint = self.home.generator.with_name(CHECKPOINT)
-        document = self._heads(data, HEADS[encoders.read_modality(encoder)], checkpoint)
+        document = self._heads(data, modality(encoders.read_modality(encoder)).head, checkpoint)
         heads = group.from_first(document.get("generator", "").encode()).decode()
         document["networks"] = self._networks(data, heads)
         if group.first:

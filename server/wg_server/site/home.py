@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import yaml
 
-from wg_common import atomic, settings, typed
+from wg_common import atomic, catalogue, settings, typed
 from wg_common.errors import ConfigError, DecodeError
 from wg_common.ledger import note as notes
 from wg_common.wire import canonical, protocol, signing
@@ -71,7 +71,7 @@ class ServerConfig:
         package_days: Life of a weights package.
         samples: Candidates that diffusion draws for each package.
         threads: Threads for generation.
-        architecture: Of the weights that campaigns deliver: a name of ``wg_common.nets.registry``;
+        architecture: Of the weights that campaigns deliver: a name of ``wg_common.catalogue``;
             heads when empty.
         accept_generator: Id of a generator whose weights are handed out whatever its model card
             says; at least its first 16 digits.
@@ -106,6 +106,8 @@ class ServerConfig:
     def __post_init__(self) -> None:
         if len({each.key for each in self.witnesses}) != len(self.witnesses):
             raise ConfigError("witnesses: a key stands there twice")
+        if self.architecture:
+            catalogue.known(self.architecture)
         if not 1 <= self.witness_quorum <= 1 + len(self.witnesses):
             raise ConfigError(
                 f"witness_quorum: {self.witness_quorum}, expected 1 to {1 + len(self.witnesses)}"

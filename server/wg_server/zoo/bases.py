@@ -24,7 +24,7 @@ import safetensors.numpy
 import torch
 from numpy.typing import NDArray
 
-from wg_common import atomic, streams
+from wg_common import atomic, catalogue, streams
 from wg_common.errors import ConfigError, DecodeError
 from wg_common.nets import network
 from wg_common.nets.encoder import image_trunk as trunks
@@ -42,8 +42,6 @@ BASE_LIMIT = 64 << 20
 _TASKS = 12
 _PER_TASK = 8
 _RATE = 3e-3
-_STEPS = {"cnn-l": 0.3}
-"""Steps over the plan's, where not all: a step of the large one takes five times as long."""
 
 Progress = Callable[[str], None]
 Array = NDArray[np.float32]
@@ -137,12 +135,12 @@ def make_base(
     with threads(1):
         lessons = [_lesson(zoo, entries[index], architecture, plan.base_images) for index in chosen]
         dimension = lessons[0][1].shape[1]
-        if dimension != network.FEATURES:
+        if dimension != catalogue.DIMENSION:
             raise ConfigError(
                 f"zoo: the encoder has {dimension} features, and whole networks are taught"
-                f" {network.FEATURES}; fit an encoder of that dimension, or leave 'networks' out"
+                f" {catalogue.DIMENSION}; fit an encoder of that dimension, or leave 'networks' out"
             )
-        steps = round(plan.base_steps * _STEPS.get(architecture, 1.0))
+        steps = round(plan.base_steps * catalogue.known(architecture).base_steps)
         tensors = _distil(lessons, architecture, steps, seed)
     atomic.write_bytes(path, safetensors.numpy.save(tensors))
 

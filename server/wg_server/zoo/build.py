@@ -11,17 +11,18 @@ The encoder's own projection is always fitted on the CPU: its hash is its name.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wg_common import atomic, streams
 from wg_common.errors import ConfigError
+from wg_common.modalities.base import Record
 from wg_common.nets.encoder import module as encoders
 from wg_common.nets.encoder import package
+from wg_common.nets.encoder.trunk import trunk_of
 from wg_common.streams import Stream
 from wg_common.wire import canonical
 from wg_server.site.home import ServerHome
@@ -129,7 +130,7 @@ def build_task(architecture: str, encoder: encoders.Encoder, spec: TaskSpec) -> 
     accuracy = heads.accuracy(weight, bias, features[held], labels[held])
     weight, bias = heads.fit_head(features, labels, classes)
     weights = Weights(features, labels, weight.astype(np.float32), bias.astype(np.float32))
-    if spec.own and encoder.modality == "images":  # a plant turns local features of windows itself
+    if spec.own and encoder.scaled_dimension == encoder.local_dimension:
         weights = replace(weights, local=_local_heads(encoder, spec, task, local))
     data = pack(weights)
     entry = Entry(
@@ -152,7 +153,7 @@ def _local_heads(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Heads on all local features: of the records as they are, and with views of other sites."""
     rng = streams.rng(Stream.LOCAL_HEAD_VIEWS, spec.seed, spec.family, spec.site)
-    others = sources.other_views(task.records, rng)
+    others = sources.other_views(task, rng)
     views = [local, *(encoder.encode_batched(seen) for seen in others)]
     fits = []
     for seen in (views[:1], views):
@@ -167,7 +168,6 @@ def _encoder(
     home: ServerHome, plan: ZooPlan, wanted: Sequence[TaskSpec], executor: executors.Executor
 ) -> bytes:
     """The home's encoder. One that is there is kept: plants hold it."""
-    windows = plan.modality == "windows"
     if home.encoder.is_file():
         data = atomic.read_bytes(home.encoder, limit=package.PACKAGE_LIMIT)
         found = encoders.load_encoder(data).modality
@@ -180,35 +180,37 @@ def _encoder(
         return data
     if not wanted:
         raise ConfigError("zoo: contributions alone cannot fit an encoder; add another source")
-    records = plan.encoder.windows if windows else plan.encoder.images
+    records = plan.encoder.records(plan.modality)
     count = max(1, min(len(wanted), records // _FIT_PER_TASK))
     chosen = [wanted[i] for i in np.linspace(0, len(wanted) - 1, count).astype(int)]
     share = -(-records // count)
-    # How images are batched must not depend on the number of workers: the hash is the name.
+    # How records are batched must not depend on the number of workers: the hash is the name.
     parts = [chosen[start : start + _FIT_TASKS] for start in range(0, count, _FIT_TASKS)]
-    jobs = [(part, share, 0 if windows else plan.encoder.pixels) for part in parts]
+    settings = trunk_of(plan.modality).settings(pixels=plan.encoder.pixels)
+    jobs = [(part, share, plan.modality, settings) for part in parts]
     done = dict(executor.run(_raw, b"", jobs))
     pairs = [pair for number in range(len(jobs)) for pair in done[number]]
     raw = np.concatenate([features for features, _ in pairs])
     groups = np.repeat(np.arange(count), [len(labels) for _, labels in pairs])
-    dimension, names = plan.encoder.dimension, sorted({spec.name for spec in wanted})
-    if windows:
-        labels = np.concatenate([labels for _, labels in pairs])
-        data = encoders.fit_window_encoder(raw, groups, labels, dimension=dimension, sources=names)
-    else:
-        data = encoders.fit_encoder(
-            raw, groups, dimension=dimension, pixels=plan.encoder.pixels, sources=names
-        )
+    data = encoders.fit_encoder(
+        raw,
+        groups,
+        np.concatenate([labels for _, labels in pairs]),
+        modality=plan.modality,
+        dimension=plan.encoder.dimension,
+        settings=settings,
+        sources=sorted({spec.name for spec in wanted}),
+    )
     atomic.write_bytes(home.encoder, data)
     return data
 
 
 def _raw(
-    _: bytes, job: tuple[Sequence[TaskSpec], int, int]
+    _: bytes, job: tuple[Sequence[TaskSpec], int, str, Mapping[str, str]]
 ) -> list[tuple[NDArray[np.float32], NDArray[np.int64]]]:
-    """Raw features and labels of a share of each task's records; no pixels: sensor windows."""
-    specs, share, pixels = job
-    records: list[NDArray[Any]] = []
+    """Raw features and labels of a share of each task's records."""
+    specs, share, modality, settings = job
+    records: list[Record] = []
     labels = []
     for spec in specs:
         task = sources.load(spec)
@@ -216,10 +218,7 @@ def _raw(
         rows = rng.permutation(len(task.records))[:share]
         records += [task.records[row] for row in rows]
         labels.append(task.labels[rows])
-    if pixels:
-        raw = encoders.raw_features(records, pixels=pixels)
-    else:
-        raw = encoders.raw_window_features(records)
+    raw = encoders.raw_features(records, modality=modality, settings=settings)
     parts = np.split(raw, np.cumsum([len(part) for part in labels])[:-1])
     return list(zip(parts, labels, strict=True))
 

@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common import atomic
+from wg_common import atomic, catalogue
+from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.errors import ConfigError, DataError, VerificationError
-from wg_common.nets import registry
 from wg_common.nets.encoder import module as encoders
 from wg_common.privacy.events import PrivacyEvent
 from wg_common.wire import canonical, signing
@@ -39,8 +39,6 @@ from wg_server.zoo.plan import CONTRIBUTIONS, SourcePlan, ZooPlan
 
 SUFFIX = ".wgc"
 RECORD_LIMIT = 1 << 20
-HEAD_WEIGHT = "head.weight"
-HEAD_BIAS = "head.bias"
 
 Tensors = dict[str, NDArray[np.float32]]
 
@@ -214,7 +212,7 @@ def _check_fit(
     for field, found, expected in (
         ("encoder", manifest.encoder, encoder),
         ("architecture", manifest.architecture, architecture),
-        ("plan", manifest.plan, registry.HEAD_PLAN),
+        ("plan", manifest.plan, catalogue.HEAD_PLAN),
         (
             "tensors",
             {name: value.shape for name, value in tensors.items()},

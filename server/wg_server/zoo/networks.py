@@ -27,11 +27,11 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from wg_common import atomic, streams
+from wg_common import atomic, catalogue, streams
+from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.errors import DecodeError, VerificationError
-from wg_common.nets import network, registry
+from wg_common.nets import network
 from wg_common.nets.encoder import image_trunk as trunks
-from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.streams import Stream
 from wg_common.wire import canonical
 from wg_server.zoo import bases, heads, sources
@@ -136,7 +136,7 @@ def build(
         workers: Number of processes.
         encoder: Package of the encoder.
     """
-    by_cost = sorted(plan.architectures, key=lambda name: -network.width(name))
+    by_cost = sorted(plan.architectures, key=lambda name: -catalogue.known(name).width)
     jobs = [(zoo.root, list(entries), name, plan, seed, encoder) for name in by_cost]
     todo = [(a, e) for a, e in wanted(entries, plan) if not _record(zoo.root, e.key, a).is_file()]
     if workers == 1:
@@ -277,8 +277,8 @@ def _build_network(zoo: Zoo, entry: Entry, architecture: str, steps: int) -> Non
 
     probe, tensors = tuned([images], 0), tuned([images], steps)
     elsewhere: dict[str, Array] = {}
-    if entry.task.own and registry.known(architecture).modality == "images":
-        others = sources.other_views(task.records, rng)
+    if entry.task.own and catalogue.known(architecture).other_views:
+        others = sources.other_views(task, rng)
         views = [images, *(network.prepared(architecture, seen) for seen in others)]
         elsewhere = network.own(architecture, tuned(views, _STEPS_ELSEWHERE * steps))
     data = safetensors.numpy.save(

@@ -20,7 +20,8 @@ from pathlib import PurePosixPath
 from typing import IO, Any, TypeVar
 
 from wg_common.errors import DataError
-from wg_server.zoo.archives import DAMAGE, MEMBER_LIMIT, Archive, Collector, decode, is_picture
+from wg_common.modalities.base import DAMAGE
+from wg_server.zoo.archives import IMAGES, MEMBER_LIMIT, Archive, Collector, decode
 
 T = TypeVar("T")
 
@@ -93,7 +94,7 @@ def _zip_members(path: str) -> Iterator[tuple[str, bytes]]:
             mode = info.external_attr >> 16
             if stat.S_IFMT(mode) not in (0, stat.S_IFREG) or info.flag_bits & 1:
                 raise DataError(f"{path}: member {info.filename!r} is a link or encrypted")
-            if is_picture(PurePosixPath(info.filename).name):
+            if IMAGES.is_file(PurePosixPath(info.filename).name):
                 with archive.open(info) as stream:
                     yield info.filename, _limited(path, info.filename, stream)
 
@@ -109,7 +110,7 @@ def _tar_members(path: str, open_: Callable[[str], Any]) -> Iterator[tuple[str, 
             if info.size > MEMBER_LIMIT:
                 raise DataError(f"{path}: member {info.name!r} is larger than {MEMBER_LIMIT} bytes")
             stream = archive.extractfile(info)
-            if stream is not None and is_picture(PurePosixPath(info.name).name):
+            if stream is not None and IMAGES.is_file(PurePosixPath(info.name).name):
                 yield info.name, _limited(path, info.name, stream)
 
 

@@ -9,11 +9,10 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from wg_common import atomic, settings, typed
+from wg_common import atomic, catalogue, settings, typed
 from wg_common.errors import ConfigError
-from wg_common.nets import registry
-from wg_common.nets.encoder import module as encoders
-from wg_common.nets.encoder import package as encoder_package
+from wg_common.modalities.images import PIXELS, Images
+from wg_common.modalities.registry import modality as modality_of
 from wg_common.wire import canonical
 
 PLAN_LIMIT = 256 << 10
@@ -36,8 +35,15 @@ Kind = Literal[
     "contributions",
 ]
 CONTRIBUTIONS: Kind = "contributions"
-_WINDOWS = ("procedural-windows", "npz", CONTRIBUTIONS)
-"""Kinds of sources that sensor windows come from; all but the first have images too."""
+_MODALITIES: dict[Kind, str] = {
+    "procedural": "images",
+    "procedural-windows": "windows",
+    "fashion-mnist": "images",
+    "torchvision": "images",
+    "folder": "images",
+    "archive": "images",
+}
+"""Of kinds of sources whose records are of one modality."""
 _FILES = ("torchvision", "npz", "folder", "archive", CONTRIBUTIONS)
 _OWN_VERSION = 3
 """Version of tasks of files: they have heads on all local features, and networks of other views."""
@@ -50,12 +56,12 @@ class EncoderPlan:
     Attributes:
         pixels: Side of the images that the trunk sees.
         dimension: Number of features.
-        images: Number of public images that the projection is fitted on.
-        windows: Number of public sensor windows that it is fitted on, where a zoo is of windows.
+        images: Number of public records that the projection is fitted on.
+        windows: The same, where a zoo is of sensor windows.
     """
 
-    pixels: int = encoders.PIXELS
-    dimension: int = encoders.DIMENSION
+    pixels: int = PIXELS
+    dimension: int = catalogue.DIMENSION
     images: int = 6000
     windows: int = 15000
 
@@ -64,6 +70,10 @@ class EncoderPlan:
         _range("encoder.dimension", self.dimension, 2, 1024)
         _range("encoder.images", self.images, 2 * self.dimension, 1_000_000)
         _range("encoder.windows", self.windows, 2 * self.dimension, 1_000_000)
+
+    def records(self, modality: str) -> int:
+        """Number of public records that a projection of a modality is fitted on."""
+        return {"windows": self.windows}.get(modality, self.images)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +129,7 @@ class NetworksPlan:
     """Which whole networks are trained beside the heads.
 
     Attributes:
-        architectures: Whole networks of the registry; a base is trained for each.
+        architectures: Whole networks of the catalogue; a base is trained for each.
         families: Families of each source that get networks; 0 for all.
         sites: Sites of each of these families.
         steps: Fine-tuning steps of a network, where its source does not say.
@@ -138,7 +148,7 @@ class NetworksPlan:
 
     def __post_init__(self) -> None:
         for name in self.architectures:
-            if not registry.known(name).whole:
+            if not catalogue.known(name).whole:
                 raise ConfigError(f"networks.architectures: {name} is not a whole network")
         _range("networks.families", self.families, 0, 100_000)
         _range("networks.sites", self.sites, 1, 1000)
@@ -154,51 +164,46 @@ class ZooPlan:
 
     Attributes:
         seed: What everything procedural is drawn from.
-        architecture: Architecture whose weights are trained.
+        architecture: Head whose weights are trained: it says of which modality the zoo is.
         encoder: How the encoder is fitted.
         sources: Where tasks come from.
         networks: Whole networks to train beside the heads; None for heads only.
     """
 
     seed: int
-    architecture: str = registry.LITE0_HEAD
+    architecture: str = Images.head
     encoder: EncoderPlan = field(default_factory=EncoderPlan)
     sources: tuple[SourcePlan, ...]
     networks: NetworksPlan | None = None
 
     def __post_init__(self) -> None:
         _range("seed", self.seed, 0, 1 << 62)
-        if self.architecture not in registry.ARCHITECTURES:
-            raise ConfigError(f"architecture: {self.architecture!r} is not in the registry")
+        catalogue.known(self.architecture)
         if not self.sources:
             raise ConfigError("sources: expected at least one")
         for source in self.sources:
-            if self.modality == "windows" and source.kind not in _WINDOWS:
+            found = modality_of(_MODALITIES.get(source.kind, self.modality))
+            if found.name != self.modality:
                 raise ConfigError(
-                    f"source {source.kind}: has images, and {self.architecture} is for sensor"
-                    " windows"
-                )
-            if self.modality == "images" and source.kind == _WINDOWS[0]:
-                raise ConfigError(
-                    f"source {source.kind}: has sensor windows, and {self.architecture} is for"
-                    f" images; set architecture: {registry.WINDOW_HEAD}"
+                    f"source {source.kind}: has {found.title}, and {self.architecture} is for"
+                    f" {modality_of(self.modality).title}; set architecture: {found.head}"
                 )
         for name in () if self.networks is None else self.networks.architectures:
-            if registry.known(name).modality != self.modality:
+            if catalogue.known(name).modality != self.modality:
                 fitting = ", ".join(
                     a.name
-                    for a in registry.ARCHITECTURES.values()
+                    for a in catalogue.architectures().values()
                     if a.whole and a.modality == self.modality
                 )
                 raise ConfigError(
-                    f"networks.architectures: {name} is for {registry.known(name).modality}, and"
+                    f"networks.architectures: {name} is for {catalogue.known(name).modality}, and"
                     f" the zoo is of {self.modality}; take some of {fitting}"
                 )
 
     @property
-    def modality(self) -> encoder_package.Modality:
+    def modality(self) -> str:
         """What records the zoo is of."""
-        return registry.known(self.architecture).modality
+        return catalogue.known(self.architecture).modality
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from wg_common.errors import ConfigError, DataError
-from wg_server.zoo.archives import DAMAGE, SIDE, Archive, Collector
+from wg_common.modalities.base import DAMAGE
+from wg_server.zoo.archives import Archive, Collector, smaller
 
 KNOWN: dict[str, dict[str, Any]] = {
     "Caltech101": {},
@@ -83,9 +84,8 @@ def read(name: str, root: str) -> Archive:
         for row in range(len(dataset)):
             picture, label = dataset[row]
             small = picture.convert("L" if picture.mode in ("1", "L") else "RGB")
-            small.thumbnail((SIDE, SIDE))
             word = names[label] if names else str(label)
-            found.add(word, f"{row:09d}", np.asarray(small, dtype=np.uint8))
+            found.add(word, f"{row:09d}", smaller(np.asarray(small, dtype=np.uint8)))
     except DataError:
         raise
     except (*DAMAGE, Image.DecompressionBombError) as error:

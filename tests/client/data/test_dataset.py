@@ -100,7 +100,7 @@ def test_a_table_gives_labels_and_units(tmp_path: Path) -> None:
         ("img/9.png,ok,A", "line 2"),
         ("img/0.png,okay,A", "'okay' is not declared"),
         ("img/0.png", "too few columns"),
-        ("/etc/passwd,ok,A", "no image or window in this folder"),
+        ("/etc/passwd,ok,A", "no file of images or sensor windows in this folder"),
     ],
 )
 def test_a_wrong_row_is_named(tmp_path: Path, row: str, message: str) -> None:
@@ -140,7 +140,7 @@ def test_npz_units(tmp_path: Path) -> None:
         ({"x": np.zeros((6, 4, 4))}, "array x: window 0: 4 channels of 4 samples"),
         ({"x": np.zeros((6, 4, 4), np.int64)}, r"array x: int64 \[6, 4, 4\]"),
         ({"x": np.zeros((6, 4, 4, 2), np.uint8)}, "array x"),
-        ({"x": np.zeros((6, 0, 4), np.uint8)}, "empty images"),
+        ({"x": np.zeros((6, 0, 4), np.uint8)}, r"image 0: uint8 of shape \(0, 4\)"),
         ({"x": None}, "array x: missing"),
         ({"y": np.zeros(5, np.int64)}, "array y"),
         ({"y": np.array([0, 0, 1, 1, 2, 3])}, "expected -1 to 2"),
@@ -187,7 +187,7 @@ def test_damaged_archives_are_named(tmp_path: Path) -> None:
 def test_an_archive_that_unpacks_to_too_much_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wg_client.data.npz_file.NPZ_LIMIT", 1 << 20)
+    monkeypatch.setattr("wg_common.modalities.arrays.NPZ_LIMIT", 1 << 20)
     path = tmp_path / "bomb.npz"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x.npy", bytes(4 << 20))

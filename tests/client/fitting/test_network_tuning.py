@@ -13,6 +13,7 @@ from wg_client.fitting.folds import Folds, stratified
 from wg_client.fitting.linear_head import NEVER, Ints, LinearHead, log_loss
 from wg_client.fitting.local_models import fit_local
 from wg_client.fitting.network_tuning import Snapshot, Tuner, fine_tune, lengths_for
+from wg_common.catalogue import DIMENSION
 from wg_common.nets import network
 
 Records = tuple[NDArray[np.uint8], Ints]
@@ -31,7 +32,7 @@ def _base() -> Tensors:
 
 
 def _head(classes: int = 3) -> LinearHead:
-    weight = np.random.default_rng(4).normal(size=(classes, network.FEATURES)) / 8
+    weight = np.random.default_rng(4).normal(size=(classes, DIMENSION)) / 8
     return LinearHead(weight, np.zeros(classes))
 
 

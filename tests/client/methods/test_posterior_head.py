@@ -32,10 +32,10 @@ from wg_client.selection.compare import (
 )
 from wg_client.selection.entrants import Offer
 from wg_client.site.config import AcceptanceConfig
+from wg_common.catalogue import SAME_FAMILY
 from wg_common.errors import DecodeError
 from wg_common.inference.posterior import Posterior
 from wg_common.privacy.mechanism import sigma_for
-from wg_common.wire.weights_package import SAME_FAMILY
 
 K, D = 5, 16
 

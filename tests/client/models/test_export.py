@@ -20,8 +20,8 @@ from wg_client.models import predict, store
 from wg_client.models.export import SUFFIXES, export_model
 from wg_client.selection.apply import apply_package
 from wg_common.errors import VerificationError
+from wg_common.nets.assembly import build_model
 from wg_common.nets.encoder.module import load_encoder
-from wg_common.nets.registry import build_model
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ from wg_common.audit import cli, empirical
 from wg_common.audit.installed import audit as installed
 from wg_common.audit.installed.audit import InstalledReport, Size
 from wg_common.errors import EXIT_VERIFICATION, VerificationError
+from wg_common.modalities.base import content_digest
 from wg_common.privacy import exact, mechanism
 from wg_common.privacy.schema import StatisticsSchema
 from wg_common.privacy.simulate import simulate_release
@@ -199,9 +200,7 @@ def copies_count(patch: pytest.MonkeyPatch) -> None:
         if not rows:
             return found
         every = range(len(survey.data))
-        digests = tuple(
-            inspection.content_digest(inspection.decode(survey.data, row)) for row in every
-        )
+        digests = tuple(content_digest(inspection.decode(survey.data, row)) for row in every)
         shapes = np.repeat(found.shapes[:1], len(every), axis=0)
         return dataclasses.replace(
             found, data=survey.data, digests=digests, shapes=shapes, duplicates=()
@@ -385,7 +384,8 @@ def test_the_client_is_what_the_command_finds() -> None:
 
 
 def test_a_made_up_encoder_has_public_dimensions() -> None:
-    from wg_common.nets.encoder.module import DIMENSION, load_encoder
+    from wg_common.catalogue import DIMENSION
+    from wg_common.nets.encoder.module import load_encoder
 
     encoder = load_encoder(canary_audit.made_up_encoder())
     assert encoder.dimension == DIMENSION

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from wg_client.release.budget import read_spend
 from wg_client.release.contribution import ContributionRequest, contribute
 from wg_client.release.query import answer_query
 from wg_common.nets.encoder import package as encoder_package
-from wg_common.nets.encoder.module import raw_features, raw_window_features
+from wg_common.nets.encoder.module import raw_features
 from wg_common.wire import signing
 from wg_common.wire.statistics_file import decode_covered, decode_release
 
@@ -86,7 +87,7 @@ def pair(
     if request.param == "images":
         (others, target), raw, package = _images(), raw_features, encoder_package
     else:
-        (others, target), raw = _windows(), raw_window_features
+        (others, target), raw = _windows(), partial(raw_features, modality="windows")
         package = request.getfixturevalue("window_encoder")
     encoder = _hostile(package, raw([*others, target]))
     for name, records in (("plant-a", others), ("plant-b", [*others, target])):

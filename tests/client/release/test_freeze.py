@@ -17,8 +17,6 @@ from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures
 
 from wg_client.data import plant as plants
 from wg_client.data import snapshot as snapshots
-from wg_client.data.images import read_image
-from wg_client.data.inspection import content_digest
 from wg_client.release import freeze as freezing
 from wg_client.release import overlap
 from wg_client.release.budget import read_spend
@@ -29,6 +27,8 @@ from wg_common import atomic
 from wg_common.errors import BudgetExceeded, ConfigError, DataError, StorageError
 from wg_common.ledger import entries
 from wg_common.ledger.store import Ledger
+from wg_common.modalities.base import content_digest
+from wg_common.modalities.images import Images
 from wg_common.privacy.exact import exact_statistics
 
 UNITS = PrivacyConfig(unit_rule="weight", answer_slot_seconds=0.05)
@@ -161,10 +161,10 @@ def test_windows_that_are_not_finite_are_named(
 def test_a_decoder_that_fails_in_an_unforeseen_way_is_a_named_problem(
     plant: TestPlant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(path: Path) -> NDArray[np.uint8]:
+    def fail(images: Images, path: Path) -> NDArray[np.uint8]:
         raise RecursionError
 
-    monkeypatch.setattr("wg_client.data.images.read_image", fail)
+    monkeypatch.setattr(Images, "read", fail)
     found = freezing.look(plant.home)
     assert len(found.problems) == 4 and "RecursionError" in found.problems[0].reason
 
@@ -274,7 +274,7 @@ def test_a_snapshot_is_private_and_the_only_one(plant: TestPlant) -> None:
         assert allowed == (0o700 if path.is_dir() else 0o600), path
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     text = b"".join(path.read_bytes() for path in folder.rglob("records.npz"))
-    digest = content_digest(read_image(_folder(plant) / "bars" / "0.png"))
+    digest = content_digest(Images().read(_folder(plant) / "bars" / "0.png"))
     assert digest not in text  # digests are keyed
 
 

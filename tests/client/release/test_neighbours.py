@@ -24,7 +24,6 @@ from PIL import Image
 from tests.client.conftest import WITNESS, TestWitness
 
 from wg_client.connection import link
-from wg_client.data.dataset import Modality
 from wg_client.fleet import node
 from wg_client.fleet.interface import Handlers, NodeOptions
 from wg_client.release import freeze as freezing
@@ -52,7 +51,7 @@ Write = Callable[[Path, np.random.Generator], None]
 class TinyEncoder:
     """Features of a record by itself, without torch: eight numbers of its pixels."""
 
-    modality: Modality = "images"
+    modality: str = "images"
     dimension: int = 8
     scaled_dimension: int = 8
     local_dimension: int = 8

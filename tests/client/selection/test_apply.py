@@ -13,6 +13,7 @@ from wg_client.models import store
 from wg_client.selection.apply import apply_package
 from wg_client.selection.compare import GENERATED
 from wg_client.site.config import AcceptanceConfig, PrivacyConfig
+from wg_common.catalogue import SAME_FAMILY
 from wg_common.errors import (
     ConfigError,
     DecodeError,
@@ -23,7 +24,6 @@ from wg_common.errors import (
 )
 from wg_common.nets.encoder.module import load_encoder
 from wg_common.wire import protocol, signing
-from wg_common.wire.weights_package import SAME_FAMILY
 
 
 @pytest.fixture

@@ -21,8 +21,9 @@ from wg_client.models import predict, store
 from wg_client.models.export import SUFFIXES, Format, export_model
 from wg_client.selection.apply import apply_package
 from wg_client.selection.compare import LOCAL, RANDOM
+from wg_common.catalogue import DIMENSION
 from wg_common.errors import DecodeError
-from wg_common.nets import network, registry
+from wg_common.nets import assembly, network
 
 NET = "cnn-s"
 Network = dict[str, NDArray[np.float32]]
@@ -36,7 +37,7 @@ def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def base() -> Network:
     trunk = network.draw_trunk(NET, np.random.default_rng(1))
-    head = LinearHead(np.zeros((3, network.FEATURES)), np.zeros(3))
+    head = LinearHead(np.zeros((3, DIMENSION)), np.zeros(3))
     return {**trunk, **head.tensors()}
 
 
@@ -46,7 +47,7 @@ def good(base: Network) -> Network:
     rng = np.random.default_rng(2)
     images = network.prepared(NET, np.concatenate([pictures(rng, label, 60) for label in range(3)]))
     labels = np.repeat(np.arange(3), 60)
-    head = LinearHead(rng.normal(size=(3, network.FEATURES)) / 8, np.zeros(3))
+    head = LinearHead(rng.normal(size=(3, DIMENSION)) / 8, np.zeros(3))
     (end,) = fine_tune(NET, base, head, images, labels, (60,), rng)
     return {**end.trunk, **end.head.tensors()}
 
@@ -75,7 +76,7 @@ def test_a_good_network_is_kept_and_every_model_is_a_whole_network(
     plant = make_plant({0: 4, 1: 4})
     manifest = _apply(plant, weights)
     assert manifest.accepted and manifest.architecture == NET
-    shapes = registry.tensor_shapes(NET, 3, 0)
+    shapes = assembly.tensor_shapes(NET, 3, 0)
     for entry in manifest.models:
         tensors = store.load_tensors(plant.home, manifest, entry.name)
         assert {name: value.shape for name, value in tensors.items()} == shapes
@@ -155,7 +156,7 @@ def test_exports_agree_with_the_plant_s_own_predictions_and_need_no_encoder(
     plant.home.encoder.unlink()
     images = network.prepared(NET, pictures(np.random.default_rng(5), 1, 4))
     expected = predict.logits(plant.home, manifest, "kept", images)
-    model = registry.build_model(
+    model = assembly.build_model(
         NET, None, store.load_tensors(plant.home, manifest, "kept"), LABELS
     )
     files: dict[Format, Path] = {form: tmp_path / f"m{end}" for form, end in SUFFIXES.items()}

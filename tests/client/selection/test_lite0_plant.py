@@ -22,7 +22,8 @@ from wg_client.models.export import SUFFIXES, Format, export_model
 from wg_client.selection.apply import apply_package
 from wg_client.selection.compare import LOCAL
 from wg_common.errors import ConfigError, VerificationError
-from wg_common.nets import lite0, network, registry
+from wg_common.modalities.images import PIXELS
+from wg_common.nets import assembly, lite0, network
 from wg_common.nets.encoder import image_trunk
 from wg_common.nets.encoder.module import Encoder, load_encoder
 
@@ -68,7 +69,7 @@ def test_a_good_network_is_kept_and_no_public_weight_is_stored(
     plant = make_plant({0: 4, 1: 4})
     manifest = _apply(plant, weights)
     assert manifest.accepted and manifest.architecture == NET
-    shapes = registry.tensor_shapes(NET, 3, 0)
+    shapes = assembly.tensor_shapes(NET, 3, 0)
     for entry in manifest.models:
         tensors = store.load_tensors(plant.home, manifest, entry.name)
         assert {name: value.shape for name, value in tensors.items()} == shapes
@@ -96,7 +97,7 @@ def test_exports_are_the_plain_network_and_agree_with_predictions(
     plant = make_plant({0: 4, 1: 4, 2: 4})
     manifest = _apply(plant, weights)
     pixels = pictures(np.random.default_rng(5), 1, 4)
-    images = image_trunk.prepare(list(pixels), lite0.PIXELS)
+    images = image_trunk.prepare(list(pixels), PIXELS)
     expected = predict.logits(plant.home, manifest, "kept", network.prepared(NET, pixels))
     files: dict[Format, Path] = {form: tmp_path / f"m{end}" for form, end in SUFFIXES.items()}
     for form, out in files.items():
@@ -109,7 +110,7 @@ def test_exports_are_the_plain_network_and_agree_with_predictions(
     found = {item.key: item.value for item in onnx.load(files["onnx"]).metadata_props}
     assert found["architecture"] == NET
     tensors = store.load_tensors(plant.home, manifest, LOCAL)
-    model = registry.build_model(NET, encoder, tensors, LABELS)  # another model, to be overwritten
+    model = assembly.build_model(NET, encoder, tensors, LABELS)  # another model, to be overwritten
     for state in (
         safetensors.torch.load_file(files["safetensors"]),
         torch.load(files["torch"], weights_only=True)["state_dict"],

@@ -21,9 +21,10 @@ from wg_client.models.export import export_model
 from wg_client.release.preview import check
 from wg_client.selection import compare
 from wg_client.selection.apply import apply_package
+from wg_common.catalogue import DIMENSION
 from wg_common.errors import DataError, DecodeError, VerificationError
+from wg_common.nets import assembly
 from wg_common.nets import network as whole_networks
-from wg_common.nets import registry
 from wg_common.nets.encoder import window_trunk
 from wg_common.nets.encoder.module import load_encoder
 
@@ -152,9 +153,9 @@ def network() -> tuple[Network, Network]:
     batch = whole_networks.prepared(
         NET, np.concatenate([waves(rng, label, 40) for label in range(3)])
     )
-    head = LinearHead(rng.normal(size=(3, whole_networks.FEATURES)) / 8, np.zeros(3))
+    head = LinearHead(rng.normal(size=(3, DIMENSION)) / 8, np.zeros(3))
     (end,) = fine_tune(NET, base, head, batch, np.repeat(np.arange(3), 40), (60,), rng)
-    nothing = LinearHead(np.zeros((3, whole_networks.FEATURES)), np.zeros(3))
+    nothing = LinearHead(np.zeros((3, DIMENSION)), np.zeros(3))
     return {**base, **nothing.tensors()}, {**end.trunk, **end.head.tensors()}
 
 
@@ -174,7 +175,7 @@ def test_a_whole_network_of_windows_is_kept_and_predicts_without_the_encoder(
     monkeypatch.setattr(network_tuning, "LENGTHS", {0: 0.0, 3: 0.0})
     manifest = _delivered(window_plant, network)
     assert manifest.accepted and manifest.architecture == NET
-    shapes = registry.tensor_shapes(NET, 3, 0)
+    shapes = assembly.tensor_shapes(NET, 3, 0)
     for entry in manifest.models:
         tensors = store.load_tensors(window_plant.home, manifest, entry.name)
         assert {name: value.shape for name, value in tensors.items()} == shapes
@@ -190,6 +191,7 @@ def test_a_whole_network_of_windows_is_kept_and_predicts_without_the_encoder(
             assert row.label == LABELS[2]
     images = SiteData(
         records=[np.zeros((9, 9), np.uint8)],
+        modality="images",
         labels=np.array([-1]),
         label_names=LABELS,
         names=("x.png",),
@@ -234,7 +236,7 @@ def test_exports_of_whole_networks_take_prepared_windows(
         if form == "safetensors"
         else torch.load(out, weights_only=True)["state_dict"]
     )
-    model = registry.build_model(NET, None, network[0], LABELS)
+    model = assembly.build_model(NET, None, network[0], LABELS)
     model.load_state_dict(state)
     with torch.inference_mode():
         got = model(torch.from_numpy(batch)).numpy()

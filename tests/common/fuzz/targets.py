@@ -21,7 +21,7 @@ import numpy as np
 import safetensors.numpy
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from wg_client.data import dataset, images, window_files
+from wg_client.data import dataset
 from wg_client.site import config as configuration
 from wg_client.site.home import ClientHome
 from wg_common import numbers, settings
@@ -39,6 +39,8 @@ from wg_common.ledger import (
     witness,
 )
 from wg_common.ledger.store import DatasetRecord, Ledger
+from wg_common.modalities.images import Images
+from wg_common.modalities.windows import Windows
 from wg_common.nets.encoder import package
 from wg_common.wire import (
     canonical,
@@ -201,11 +203,11 @@ def _ledger_as_export() -> bytes:
 
 
 def _image(data: bytes) -> Any:
-    return images.read_image(_file("x.png", data))
+    return Images().read(_file("x.png", data))
 
 
 def _window(suffix: str) -> Callable[[bytes], Any]:
-    return lambda data: window_files.read_window(_file(f"x{suffix}", data))
+    return lambda data: Windows().read(_file(f"x{suffix}", data))
 
 
 def _table(data: bytes) -> Any:

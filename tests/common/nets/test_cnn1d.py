@@ -102,4 +102,4 @@ def test_a_wrong_window_is_named() -> None:
     good, bad = _window(1, 2, 30), _window(1, 2, 30)
     bad[1, 4] = np.nan
     with pytest.raises(DataError, match="window 1"):
-        cnn1d.prepared([good, bad])
+        network.prepared("cnn1d-s", [good, bad])

@@ -91,5 +91,5 @@ def test_no_window_has_raw_features_beyond_the_bound(channels: int, time: int) -
     noise = rng.normal(size=(channels, time))
     found = [impulse, MAX_VALUE * steps, 1e-38 * steps, np.full((channels, time), MAX_VALUE)]
     found += [np.sinh(20 * np.clip(noise, -1, 1)), noise * 1e-30, np.zeros((channels, time))]
-    raw = encoders.raw_window_features(found)
+    raw = encoders.raw_features(found, modality="windows")
     assert np.isfinite(raw).all() and np.abs(raw).max() <= window_trunk.BOUND / 2

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from wg_common.nets.encoder import image_trunk, isolation, window_trunk
 from wg_common.nets.encoder import module as encoders
 from wg_common.nets.encoder.module import Encoder
-from wg_common.nets.encoder.package import Modality
 from wg_common.privacy.exact import exact_statistics
 from wg_common.privacy.schema import default_schema
 
@@ -30,18 +29,18 @@ PLACES = 34
 WITH_MKL_OF_AVX2 = {"MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
 
 
-def fitted(modality: Modality) -> bytes:
+def fitted(modality: str) -> bytes:
     """An encoder with weights of its own: what is tested is arithmetic, and not what it sees."""
     rng = np.random.default_rng(0)
     width = image_trunk.WIDTH if modality == "images" else window_trunk.WIDTH
     raw = rng.normal(size=(200, width)).astype(np.float32)
     groups, labels = np.arange(200) % 5, np.arange(200) % 3
     if modality == "images":
-        return encoders.fit_encoder(raw, groups, pixels=32)
-    return encoders.fit_window_encoder(raw, groups, labels)
+        return encoders.fit_encoder(raw, groups, settings={"pixels": "32"})
+    return encoders.fit_encoder(raw, groups, labels, modality="windows")
 
 
-def records(modality: Modality) -> list[NDArray[Any]]:
+def records(modality: str) -> list[NDArray[Any]]:
     """Records of several sizes, some of them in memory that is aligned to a byte only."""
     rng = np.random.default_rng(1)
     found: list[NDArray[Any]] = []

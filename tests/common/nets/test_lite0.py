@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from wg_common.errors import ConfigError, DataError
-from wg_common.nets import lite0, network, registry
+from wg_common.nets import assembly, lite0, network
 from wg_common.nets.encoder import image_trunk
 from wg_common.nets.encoder import module as encoders
 
@@ -29,7 +29,7 @@ def fitted(pixels: int) -> encoders.Encoder:
     """An encoder of fewer local directions than the architecture has room for."""
     raw = np.random.default_rng(0).normal(size=(80, image_trunk.WIDTH)).astype(np.float32)
     return encoders.load_encoder(
-        encoders.fit_encoder(raw, np.arange(80) % 4, dimension=8, pixels=pixels)
+        encoders.fit_encoder(raw, np.arange(80) % 4, dimension=8, settings={"pixels": str(pixels)})
     )
 
 
@@ -72,7 +72,7 @@ def test_what_is_deployed_is_a_plain_network_with_the_same_logits(
         "head.weight": rng.normal(size=(3, FEATURES)).astype(np.float32),
         "head.bias": rng.normal(size=3).astype(np.float32),
     }
-    model = registry.build_model(NAME, encoder, network.own(NAME, tensors) | head, LABELS)
+    model = assembly.build_model(NAME, encoder, network.own(NAME, tensors) | head, LABELS)
     assert sorted(model.state_dict()) == sorted(
         [*(f"trunk.{n}" for n in image_trunk.Trunk(64).state_dict()), "head.weight", "head.bias"]
     )

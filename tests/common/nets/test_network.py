@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from wg_common import catalogue
 from wg_common.errors import ConfigError, DataError, DecodeError
-from wg_common.nets import network, registry
+from wg_common.nets import assembly, network
 
 LABELS = ("a", "b", "c")
 SMALL = ("cnn-s", "cnn1d-s")
@@ -22,7 +23,7 @@ def _rng() -> np.random.Generator:
 def _records(architecture: str, count: int) -> list[Any]:
     """Records of several sizes."""
     rng = _rng()
-    if network.KINDS[architecture].modality == "images":
+    if catalogue.known(architecture).modality == "images":
         return [rng.integers(0, 256, (40 + i, 64), dtype=np.uint8) for i in range(count)]
     return [rng.normal(size=(1 + i % 3, 40 + i)).astype(np.float32) for i in range(count)]
 
@@ -39,11 +40,11 @@ def _records(architecture: str, count: int) -> list[Any]:
     ],
 )
 def test_sizes_are_those_of_the_registry(architecture: str, low: int, high: int) -> None:
-    shapes = registry.tensor_shapes(architecture, 3, 64)
+    shapes = assembly.tensor_shapes(architecture, 3, 64)
     assert low < sum(int(np.prod(shape)) for shape in shapes.values()) < high
 
 
-@pytest.mark.parametrize("architecture", network.KINDS)
+@pytest.mark.parametrize("architecture", catalogue.NETWORKS)
 def test_tensors_survive_the_module(architecture: str) -> None:
     tensors = network.draw_trunk(architecture, _rng())
     again = network.trunk_tensors(network.load_trunk(architecture, tensors))
@@ -53,8 +54,8 @@ def test_tensors_survive_the_module(architecture: str) -> None:
 
 @pytest.mark.parametrize("architecture", SMALL)
 def test_model_is_head_on_features(architecture: str) -> None:
-    tensors = registry.initial_tensors(architecture, 3, 64, _rng())
-    model = registry.build_model(architecture, None, tensors, LABELS)
+    tensors = assembly.initial_tensors(architecture, 3, 64, _rng())
+    model = assembly.build_model(architecture, None, tensors, LABELS)
     batch = network.prepared(architecture, _records(architecture, 5))
     features = network.features(network.load_trunk(architecture, tensors), batch)
     expected = features @ tensors["head.weight"].T + tensors["head.bias"]
@@ -106,20 +107,20 @@ def test_prepared_takes_images_of_any_size_and_colour() -> None:
 
 @pytest.mark.parametrize("architecture", SMALL)
 def test_a_missing_or_misshapen_tensor_is_named(architecture: str) -> None:
-    tensors = registry.initial_tensors(architecture, 3, 64, _rng())
+    tensors = assembly.initial_tensors(architecture, 3, 64, _rng())
     del tensors["trunk.blocks.0.conv.weight"]
     with pytest.raises(DecodeError, match=r"trunk\.blocks\.0\.conv\.weight"):
-        registry.check_tensors(architecture, tensors, 3, 64)
+        assembly.check_tensors(architecture, tensors, 3, 64)
 
 
 def test_a_head_needs_its_encoder() -> None:
-    tensors = registry.initial_tensors("lite0-head", 3, 64, _rng())
+    tensors = assembly.initial_tensors("lite0-head", 3, 64, _rng())
     with pytest.raises(ConfigError, match="encoder"):
-        registry.build_model("lite0-head", None, tensors, LABELS)
+        assembly.build_model("lite0-head", None, tensors, LABELS)
 
 
 def test_the_registry_says_what_each_architecture_takes() -> None:
-    found = {name: known.modality for name, known in registry.ARCHITECTURES.items()}
+    found = {name: known.modality for name, known in catalogue.architectures().items()}
     assert found == {
         "lite0-head": "images",
         "window-head": "windows",

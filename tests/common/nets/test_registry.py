@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from wg_common.errors import ConfigError, DecodeError
-from wg_common.nets import registry
+from wg_common.nets import assembly
 from wg_common.nets.encoder import image_trunk
 from wg_common.nets.encoder import module as encoders
 
@@ -12,14 +12,14 @@ from wg_common.nets.encoder import module as encoders
 def encoder() -> encoders.Encoder:
     raw = np.random.default_rng(0).normal(size=(80, image_trunk.WIDTH)).astype(np.float32)
     return encoders.load_encoder(
-        encoders.fit_encoder(raw, np.arange(80) % 4, dimension=8, pixels=32)
+        encoders.fit_encoder(raw, np.arange(80) % 4, dimension=8, settings={"pixels": "32"})
     )
 
 
 def test_the_model_is_the_head_on_the_features(encoder: encoders.Encoder) -> None:
     rng = np.random.default_rng(1)
-    tensors = registry.initial_tensors("lite0-head", 3, 8, rng)
-    model = registry.build_model("lite0-head", encoder, tensors, ["a", "b", "c"])
+    tensors = assembly.initial_tensors("lite0-head", 3, 8, rng)
+    model = assembly.build_model("lite0-head", encoder, tensors, ["a", "b", "c"])
     images = rng.integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     with torch.inference_mode():
         logits = model(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
@@ -30,7 +30,7 @@ def test_the_model_is_the_head_on_the_features(encoder: encoders.Encoder) -> Non
 
 def test_initial_tensors_depend_on_the_seed_alone() -> None:
     one, two = (
-        registry.initial_tensors("lite0-head", 3, 8, np.random.default_rng(5)) for _ in range(2)
+        assembly.initial_tensors("lite0-head", 3, 8, np.random.default_rng(5)) for _ in range(2)
     )
     assert all(np.array_equal(one[name], two[name]) for name in one)
 
@@ -45,11 +45,11 @@ def test_initial_tensors_depend_on_the_seed_alone() -> None:
     ],
 )
 def test_tensors_of_another_form_are_refused(change: dict[str, np.ndarray]) -> None:
-    good = registry.initial_tensors("lite0-head", 3, 8, np.random.default_rng(0))
+    good = assembly.initial_tensors("lite0-head", 3, 8, np.random.default_rng(0))
     with pytest.raises(DecodeError, match="lite0-head"):
-        registry.check_tensors("lite0-head", {**good, **change}, 3, 8)
+        assembly.check_tensors("lite0-head", {**good, **change}, 3, 8)
 
 
 def test_an_unknown_architecture_is_named() -> None:
     with pytest.raises(ConfigError, match="'vast'"):
-        registry.tensor_shapes("vast", 2, 2)
+        assembly.tensor_shapes("vast", 2, 2)

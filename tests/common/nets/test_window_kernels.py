@@ -91,7 +91,9 @@ def test_which_channels_go_together_is_pinned() -> None:
 def test_local_features_end_with_the_columns() -> None:
     rng = np.random.default_rng(0)
     raw = rng.normal(size=(160, window_trunk.WIDTH)).astype(np.float32)
-    package = encoders.fit_window_encoder(raw, np.arange(160) % 5, np.arange(160) % 3, dimension=16)
+    package = encoders.fit_encoder(
+        raw, np.arange(160) % 5, np.arange(160) % 3, dimension=16, modality="windows"
+    )
     encoder = encoders.load_encoder(package)
     window = _window(2, 60)
     local = encoder.encode_local([window])

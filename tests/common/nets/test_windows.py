@@ -21,7 +21,9 @@ def _windows(count: int, channels: int = 2, time: int = 60) -> list[np.ndarray]:
 def package() -> bytes:
     rng = np.random.default_rng(0)
     raw = rng.normal(size=(160, window_trunk.WIDTH)).astype(np.float32)
-    return encoders.fit_window_encoder(raw, np.arange(160) % 5, np.arange(160) % 3, dimension=16)
+    return encoders.fit_encoder(
+        raw, np.arange(160) % 5, np.arange(160) % 3, dimension=16, modality="windows"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +84,12 @@ def test_which_channel_did_it_is_not_lost() -> None:
 
 
 def test_raw_features_are_those_of_the_module() -> None:
-    found = encoders.raw_window_features(_windows(3))
+    found = encoders.raw_features(_windows(3), modality="windows")
     assert found.shape == (3, window_trunk.WIDTH)
     assert (
-        sum(window_trunk.BLOCKS.values()) == window_trunk.WIDTH == len(window_trunk.block_weights())
+        sum(window_trunk.BLOCKS.values())
+        == window_trunk.WIDTH
+        == len(window_trunk.WindowTrunk.block_weights())
     )
 
 
@@ -113,14 +117,16 @@ def test_what_is_no_window_is_refused(encoder: encoders.Encoder, window: np.ndar
 def test_fitting_is_deterministic_and_the_package_says_what_it_encodes(package: bytes) -> None:
     rng = np.random.default_rng(0)
     raw = rng.normal(size=(160, window_trunk.WIDTH)).astype(np.float32)
-    again = encoders.fit_window_encoder(raw, np.arange(160) % 5, np.arange(160) % 3, dimension=16)
+    again = encoders.fit_encoder(
+        raw, np.arange(160) % 5, np.arange(160) % 3, dimension=16, modality="windows"
+    )
     assert again == package
     assert encoder_package.read_modality(package) == "windows"
     assert encoders.load_encoder(package).modality == "windows"
 
 
 def test_a_package_of_another_trunk_or_damaged_is_refused(package: bytes) -> None:
-    other = package.replace(window_trunk.digest().encode(), b"0" * 64)
+    other = package.replace(window_trunk.WindowTrunk.digest().encode(), b"0" * 64)
     with pytest.raises(DecodeError, match="trunk_sha256"):
         encoders.load_encoder(other)
     size = int.from_bytes(package[:8], "little")

@@ -8,7 +8,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -31,11 +31,11 @@ sources: [{kind: procedural, families: 2, sites: 2, per_class: 8, only: digits}]
 """
 
 
-def _missing(tmp_path: Path) -> list[tuple[list[TaskSpec], int, int]]:
+def _missing(tmp_path: Path) -> list[tuple[Sequence[TaskSpec], int, str, Mapping[str, str]]]:
     """Jobs of which the fourth cannot be done."""
     good = tasks(parse(PLAN, ZooPlan, "plan"))[:1]
     bad = [dataclasses.replace(good[0], kind="npz", path=str(tmp_path / "no.npz"))]
-    return [(bad if number == 3 else good, 2, 32) for number in range(6)]
+    return [(bad if number == 3 else good, 2, "images", {"pixels": "32"}) for number in range(6)]
 
 
 # Functions of a test module cannot be found by another process; those of the library can.

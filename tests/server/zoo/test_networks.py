@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from wg_common.catalogue import known
 from wg_common.errors import ConfigError
 from wg_common.nets import network as whole_networks
 from wg_common.nets.encoder.module import load_encoder
-from wg_common.nets.registry import known
 from wg_server.generator.networks.entries import load_networks
 from wg_server.generator.networks.weight_plan import weight_plan
 from wg_server.generator.prior.zoo_tasks import ZooTask

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from wg_server.zoo.procedural import boards, cameras, defects, families, glyphs, surfaces
+from wg_common.modalities import cameras
+from wg_server.zoo.procedural import boards, defects, families, glyphs, surfaces
 
 
 @pytest.mark.parametrize("kind", sorted(surfaces.KINDS))

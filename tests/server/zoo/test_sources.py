@@ -93,7 +93,7 @@ def test_folder_zip_and_tar_of_the_same_pictures_are_the_same_source(tmp_path: P
     for one in found:
         assert one.names == ("good", "pit", "scratch")
         assert np.array_equal(one.labels, found[0].labels)
-        assert all(map(np.array_equal, one.images, found[0].images))
+        assert all(map(np.array_equal, one.records, found[0].records))
 
 
 @pytest.mark.parametrize("kind", ["folder", "archive"])
@@ -105,7 +105,7 @@ def test_tasks_of_files_have_disjoint_records(kind: str, tmp_path: Path) -> None
     )
     one, two = (sources.load(spec) for spec in tasks(_plan(kind, path, strength=0.0))[:2])
     assert one.licence == "test" and one.family == f"{kind}-0"
-    assert not {i.tobytes() for i in one.images} & {i.tobytes() for i in two.images}
+    assert not {i.tobytes() for i in one.records} & {i.tobytes() for i in two.records}
 
 
 def test_too_few_records_for_the_sites_are_named(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_a_damaged_zip_gives_pictures_or_an_error(tmp_path: Path) -> None:
         path = tmp_path / f"{number}.zip"
         path.write_bytes(bytes(broken))
         with contextlib.suppress(DataError):
-            assert packed.read_packed(str(path)).images
+            assert packed.read_packed(str(path)).records
 
 
 @pytest.mark.parametrize(
@@ -260,12 +260,12 @@ def test_a_damaged_zip_gives_pictures_or_an_error(tmp_path: Path) -> None:
     [
         ({"x": np.zeros((6, 16, 16), np.int32)}, "x is int32"),
         ({"x": np.zeros((6, 16, 16, 4), np.uint8)}, "x is uint8"),
-        ({"x": np.zeros((6, 4, 4), np.uint8)}, "x is uint8"),
+        ({"x": np.zeros((6, 4, 4), np.uint8)}, "image 0: 4 x 4 pixels, too small"),
         ({"y": np.zeros(5, np.int64)}, "y is int64"),
         ({"y": np.zeros(6)}, "y is float64"),
         ({"y": np.full(6, 2)}, "between 0 and 1"),
         ({"classes": np.array(["a", "a"])}, "classes"),
-        ({"x": np.array([{}] * 6, dtype=object)}, "not an archive"),
+        ({"x": np.array([{}] * 6, dtype=object)}, "not a .npz file of plain arrays"),
     ],
 )
 def test_arrays_that_are_not_as_they_should_be_are_named(
@@ -305,7 +305,7 @@ def test_fashion_mnist_is_read_where_it_is_installed(packed: bool, tmp_path: Pat
     task = sources.load(tasks(plan)[0])
     assert task.licence == "MIT"
     assert task.names[:2] == ("t-shirt", "trouser") and len(task.names) == 10
-    assert len(task.images) == 80 and task.images[0].shape == (28, 28)
+    assert len(task.records) == 80 and task.records[0].shape == (28, 28)
 
 
 def test_fashion_mnist_is_left_out_where_it_is_not(tmp_path: Path) -> None:
@@ -331,7 +331,7 @@ def test_a_torchvision_set_is_read_from_its_root(tmp_path: Path) -> None:
     assert sources.available(plan) == plan
     task = sources.load(tasks(plan)[0])
     assert task.family == "KMNIST-0" and task.licence == "test"
-    assert len(task.names) == 10 and task.images[0].shape == (28, 28)
+    assert len(task.names) == 10 and task.records[0].shape == (28, 28)
 
 
 def test_a_torchvision_set_of_pictures_is_read_from_its_root(tmp_path: Path) -> None:

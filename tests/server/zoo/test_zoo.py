@@ -159,8 +159,8 @@ sources:
     )
     one, two = (sources.load(spec) for spec in tasks(plan))
     assert one.names == ("a", "b", "c")
-    first = {image.tobytes() for image in one.images}
-    assert not first & {image.tobytes() for image in two.images}
+    first = {image.tobytes() for image in one.records}
+    assert not first & {image.tobytes() for image in two.records}
 
 
 def test_own_records_get_two_heads_on_all_local_features_and_rendered_ones_none(
@@ -193,7 +193,7 @@ sources:
     assert weight.shape == (2, 3, encoder.local_dimension)
     task = sources.load(spec)
     here = encoder.encode_local(task.records)
-    elsewhere = encoder.encode_local(sources.elsewhere(task.records, np.random.default_rng(5)))
+    elsewhere = encoder.encode_local(sources.elsewhere(task, np.random.default_rng(5)))
 
     def right(head: int, features: np.ndarray) -> float:
         return heads.accuracy(weight[head], bias[head], features, task.labels)

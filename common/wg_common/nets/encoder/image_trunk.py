@@ -12,9 +12,9 @@ hash; nothing is downloaded.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
@@ -23,7 +23,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from wg_common.errors import ConfigError, DataError
+from wg_common.errors import ConfigError, DecodeError
+from wg_common.modalities.base import Record
+from wg_common.modalities.images import PIXELS
+from wg_common.nets.encoder.trunk import EncoderTrunk
 
 NAME = "efficientnet-lite0"
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -38,8 +41,14 @@ _STD = (0.229, 0.224, 0.225)
 M = TypeVar("M", bound=nn.Module)
 
 
-class Trunk(nn.Module):
+class Trunk(EncoderTrunk):
     """EfficientNet-Lite0 without its classifier. Frozen; convolutions and norms are fused."""
+
+    label = NAME
+    width = WIDTH
+    batch = 32
+    devices = True
+    directions = 448
 
     mean: Tensor
     std: Tensor
@@ -59,6 +68,43 @@ class Trunk(nn.Module):
         self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1))
         self.requires_grad_(False)
         self.eval()
+
+    @classmethod
+    def digest(cls) -> str:
+        """SHA-256 of ImageNet's weights, hex."""
+        return WEIGHTS_SHA256
+
+    @classmethod
+    def block_weights(cls) -> NDArray[np.float64]:
+        """Each stage's statistics count alike."""
+        sizes = [size for size in STAGES.values() for _ in range(2)] + [1280]
+        return np.concatenate([np.full(size, size**-0.5) for size in sizes])
+
+    @classmethod
+    def settings(cls, *, pixels: int = 0) -> dict[str, str]:
+        """The side of the images that it sees."""
+        return {"pixels": str(pixels or PIXELS)}
+
+    @classmethod
+    def check_settings(cls, metadata: Mapping[str, Any]) -> None:
+        """Refuse images of another side than 32 to 512.
+
+        Raises:
+            DecodeError: It is.
+        """
+        pixels = metadata.get("pixels", "")
+        if not (isinstance(pixels, str) and pixels.isdigit() and 32 <= int(pixels) <= 512):
+            raise DecodeError(f"encoder: pixels is {pixels!r}, expected 32 to 512")
+
+    @classmethod
+    def from_settings(cls, metadata: Mapping[str, Any]) -> Self:
+        """The trunk for images of the side that a package names; errors as of the base."""
+        cls.check_settings(metadata)
+        return channels_last(cls(int(metadata["pixels"])))
+
+    def prepare(self, records: Sequence[Record]) -> Tensor:
+        """Images as one batch ``[n, 3, pixels, pixels]``, channels last."""
+        return prepare(records, self.pixels).contiguous(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:
         """Raw features.
@@ -109,19 +155,8 @@ def statistics(x: Tensor) -> list[Tensor]:
     return [mean.flatten(1), _root((x - mean).square().mean(dim=(2, 3)))]
 
 
-def check_image(image: NDArray[Any]) -> None:
-    """Refuse what is no image.
-
-    Raises:
-        DataError: Not uint8 ``[h, w]`` or ``[h, w, 3]``.
-    """
-    good = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
-    if image.dtype != np.uint8 or not good or 0 in image.shape:
-        raise DataError(f"{image.dtype} of shape {image.shape}, expected uint8 (h, w) or (h, w, 3)")
-
-
 def prepare(images: Sequence[NDArray[np.uint8]], pixels: int) -> Tensor:
-    """Grey or RGB images of any size as one batch.
+    """Valid images of any size as one batch.
 
     Args:
         images: Each uint8 ``[h, w]`` or ``[h, w, 3]``.
@@ -129,17 +164,10 @@ def prepare(images: Sequence[NDArray[np.uint8]], pixels: int) -> Tensor:
 
     Returns:
         float32 ``[n, 3, pixels, pixels]``, 0 to 255, resized bilinearly with antialiasing.
-
-    Raises:
-        DataError: An image has another type or shape.
     """
     batch = torch.empty((len(images), 3, pixels, pixels), dtype=torch.float32)
     by_shape: dict[tuple[int, ...], list[int]] = {}
     for row, image in enumerate(images):
-        try:
-            check_image(image)
-        except DataError as error:
-            raise DataError(f"image {row}: {error}") from error
         by_shape.setdefault(image.shape, []).append(row)
     for shape, rows in by_shape.items():
         stack = torch.from_numpy(np.stack([images[row] for row in rows])).float()
@@ -247,3 +275,6 @@ def _weights() -> dict[str, Tensor]:
         raise ConfigError(f"{path}: SHA-256 {found}, expected {WEIGHTS_SHA256}")
     state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     return state
+
+
+TRUNK = Trunk

@@ -1,7 +1,7 @@
 """The public encoder: a frozen trunk, and a projection fitted on public data only.
 
-There is one for images and one for sensor windows. A package says which it is in its metadata
-(``modality``; images where it is not named), and refuses records of the other kind.
+There is one for each modality. A package says in its metadata which it is for (``modality``; images
+where it is not named). What differs between modalities is in its trunk (``trunk.EncoderTrunk``).
 
 Features are ``clip((raw - mean) @ projection)``: standardised, each stage of the trunk weighted
 alike, the leading principal directions *within* public data sets, partly whitened
@@ -23,43 +23,31 @@ weights by hash. Nothing private ever enters: a plant receives the package when 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from wg_common.catalogue import DIMENSION
 from wg_common.errors import DataError
 from wg_common.inference.discriminants import principal
+from wg_common.modalities.images import Images
+from wg_common.modalities.registry import modality as modality_of
 from wg_common.nets.encoder import fit as fitting
-from wg_common.nets.encoder import image_trunk as trunks
-from wg_common.nets.encoder import isolation, window_kernels
+from wg_common.nets.encoder import isolation
 from wg_common.nets.encoder import package as packages
-from wg_common.nets.encoder import window_trunk as window_trunks
-from wg_common.nets.encoder.package import CLIP_RADIUS, VERSION, Modality, modality_of
-from wg_common.nets.encoder.window_kernels import WindowKernels
+from wg_common.nets.encoder.package import CLIP_RADIUS, VERSION
+from wg_common.nets.encoder.trunk import EncoderTrunk, Records, trunk_of
 from wg_common.wire import canonical
-
-PIXELS = 64
-DIMENSION = 64
-LOCAL = 448
-"""Directions of the raw features among the local ones; fewer where public records are few."""
 
 _CLIP_QUANTILE = 0.25
 _WHITENING = 0.25
 _LOCAL_NORM = 2.0
 """Median norm of the local directions of public records, in clip radii."""
-_PRINCIPAL = 400
 _RIDGE = 0.3
-_BATCH = 32
-
-Images = Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
-Windows = window_trunks.Windows
-Records = Sequence[NDArray[Any]] | NDArray[Any]
-Trunk = trunks.Trunk | window_trunks.WindowTrunk
 
 
 class EncoderModule(nn.Module):
@@ -70,7 +58,6 @@ class EncoderModule(nn.Module):
         mean: Of public raw features, ``[WIDTH]``.
         projection: Raw features to released ones, ``[WIDTH, d]``.
         local: Raw features to further local ones, ``[WIDTH, P - d]``.
-        kernels: Records to the last D - P local features; None: there are none.
     """
 
     mean: Tensor
@@ -78,30 +65,22 @@ class EncoderModule(nn.Module):
     local: Tensor
 
     def __init__(
-        self,
-        trunk: Trunk,
-        mean: Tensor,
-        projection: Tensor,
-        local: Tensor,
-        *,
-        kernels: WindowKernels | None = None,
+        self, trunk: EncoderTrunk, mean: Tensor, projection: Tensor, local: Tensor
     ) -> None:
         super().__init__()
         self.trunk = trunk
-        self.kernels = kernels
+        self.unscaled = trunk.unscaled()
+        """Records to the last D - P local features; None: there are none."""
         self.register_buffer("mean", mean)
         self.register_buffer("projection", projection)
         self.register_buffer("local", local)
 
     def forward(self, records: Tensor) -> Tensor:
-        """Local features ``[n, D]``, the released ones first.
-
-        Of images ``[n, 3, p, p]``, 0 to 255, or of windows' views.
-        """
+        """Local features ``[n, D]`` of a batch from ``trunk.prepare``, the released ones first."""
         raw = self.trunk(records)
         found = [self.project(raw), (raw - self.mean) @ self.local]
-        if self.kernels is not None:
-            found.append(self.kernels(records))
+        if self.unscaled is not None:
+            found.append(self.unscaled(records))
         return torch.cat(found, dim=1)
 
     def released(self, records: Tensor) -> Tensor:
@@ -121,35 +100,31 @@ class Encoder:
 
     Attributes:
         id: SHA-256 of the package, hex.
-        modality: What it encodes.
+        modality: Name of what it encodes.
         dimension: Number d of features that are released.
         scaled_dimension: Number P of local features that have a public scale, those d first.
         local_dimension: Number D of local features, those P first; each of the others is to be
             scaled by the plant.
         clip_radius: L2 norm that no released feature vector exceeds.
+        settings: Of the trunk, as they stand in the package.
         module: The network.
     """
 
     id: str
-    modality: Modality
+    modality: str
     dimension: int
     scaled_dimension: int
     local_dimension: int
     clip_radius: float
+    settings: Mapping[str, str]
     module: EncoderModule
-
-    @property
-    def pixels(self) -> int:
-        """Side of the images that the trunk sees; 0 for windows."""
-        trunk = self.module.trunk
-        return trunk.pixels if isinstance(trunk, trunks.Trunk) else 0
 
     def encode(self, records: Records) -> NDArray[np.float32]:
         """Features to be released, float32 ``[n, d]``, each row of norm at most ``clip_radius``.
 
         Arguments, guarantee and errors as of ``encode_local``.
         """
-        return self._run(self.module.released, records, self.dimension)
+        return self._run(self.module.released, records, self.dimension, batch=1)
 
     def encode_local(self, records: Records) -> NDArray[np.float32]:
         """Local features of records, each computed by itself.
@@ -158,180 +133,138 @@ class Encoder:
         not on the other records, their number or its place (``isolation``).
 
         Args:
-            records: Images, each uint8 ``[h, w]`` or ``[h, w, 3]``, or sensor windows, each float
-                ``[channels, time]``; sizes may differ.
+            records: Of the encoder's modality; sizes may differ.
 
         Returns:
             float32 ``[n, D]``, the d released ones first. All finite: what overflows counts as 0.
 
         Raises:
-            DataError: A record has another type or shape, or is of the other modality.
+            DataError: A record has another type or shape, or is of another modality.
         """
-        return self._run(self.module, records, self.local_dimension)
+        return self._run(self.module, records, self.local_dimension, batch=1)
 
     def encode_batched(self, records: Records) -> NDArray[np.float32]:
         """Local features of records of which nothing is released: public ones, and predictions.
 
-        Images run in batches: equal to ``encode_local`` within rounding, and four times as fast.
-        Errors as of ``encode_local``.
+        Where the trunk runs batches: equal to ``encode_local`` within rounding, and for images four
+        times as fast. Errors as of ``encode_local``.
         """
-        if self.modality == "windows":
-            return self.encode_local(records)
-        device = self.module.mean.device
-        found = _batched(
-            lambda batch: self.module(batch.to(device)), records, self.pixels, self.local_dimension
-        )
-        return _finite(found)
+        trunk = self.module.trunk
+        return self._run(self.module, records, self.local_dimension, batch=trunk.batch)
 
     def _run(
-        self, module: Callable[[Tensor], Tensor], records: Records, width: int
+        self, run: Callable[[Tensor], Tensor], records: Records, width: int, *, batch: int
     ) -> NDArray[np.float32]:
-        found = np.zeros((len(records), width), np.float32)
+        """Features, of which what is not finite counts as 0, as ``privacy.exact`` has it.
+
+        Whoever makes an encoder can make one that overflows on a certain record. Were that refused,
+        the refusal would tell that the record is there, and cost nothing.
+        """
         device = self.module.mean.device
-        with isolation.one_thread(), torch.inference_mode():
-            for row, record in enumerate(records):
-                found[row] = module(self._prepared(row, record).to(device))[0].cpu().numpy()
-        return _finite(found)
-
-    def _prepared(self, row: int, record: NDArray[Any]) -> Tensor:
-        """A batch of one."""
-        try:
-            if self.modality == "windows":
-                return window_trunks.prepare(record)
-            trunks.check_image(record)
-        except DataError as error:
-            raise DataError(f"{self.modality[:-1]} {row}: {error}") from error
-        return trunks.prepare([record], self.pixels).contiguous(memory_format=torch.channels_last)
+        found = _in_batches(
+            lambda prepared: run(prepared.to(device)),
+            self.module.trunk,
+            records,
+            width,
+            modality=self.modality,
+            batch=batch,
+        )
+        return np.where(np.isfinite(found), found, np.float32(0))
 
 
-def _finite(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Features of which what is not finite counts as 0, as ``privacy.exact`` has it.
+def raw_features(
+    records: Records, *, modality: str = Images.name, settings: Mapping[str, str] | None = None
+) -> NDArray[np.float32]:
+    """Raw trunk features ``[n, WIDTH]`` of public records, for ``fit_encoder``.
 
-    Whoever makes an encoder can make one that overflows on a certain record. Were that refused, the
-    refusal would tell that the record is there, and cost nothing.
+    Args:
+        records: Public records.
+        modality: Of what kind.
+        settings: Of the trunk; None for the usual ones.
+
+    Raises:
+        DataError: A record has another type or shape.
+        DecodeError: No such modality, or a setting is out of range.
     """
-    return np.where(np.isfinite(features), features, np.float32(0))
-
-
-def raw_features(images: Images, *, pixels: int = PIXELS) -> NDArray[np.float32]:
-    """Raw trunk features ``[n, trunk.WIDTH]`` of public images, for ``fit_encoder``."""
-    return _batched(trunks.channels_last(trunks.Trunk(pixels)), images, pixels, trunks.WIDTH)
-
-
-def raw_window_features(windows: Windows) -> NDArray[np.float32]:
-    """Raw features ``[n, windows.WIDTH]`` of public windows, for ``fit_window_encoder``."""
-    trunk = window_trunks.WindowTrunk()
-    found = np.zeros((len(windows), window_trunks.WIDTH), np.float32)
-    with isolation.one_thread(), torch.inference_mode():
-        for row, window in enumerate(windows):
-            found[row] = trunk(window_trunks.prepare(window))[0].numpy()
-    return found
+    kind = trunk_of(modality)
+    trunk = kind.from_settings(kind.settings() if settings is None else settings)
+    return _in_batches(trunk, trunk, records, kind.width, modality=modality, batch=kind.batch)
 
 
 def fit_encoder(
     raw: NDArray[np.float32],
     groups: NDArray[np.int64],
+    labels: NDArray[np.int64] | None = None,
     *,
+    modality: str = Images.name,
     dimension: int = DIMENSION,
-    pixels: int = PIXELS,
+    settings: Mapping[str, str] | None = None,
     sources: Sequence[str] = (),
 ) -> bytes:
-    """Fit the projection on public images, and pack it.
+    """Fit the projection on public records, and pack it.
 
     Args:
-        raw: Raw features ``[n, trunk.WIDTH]`` from ``raw_features``.
-        groups: Number of the public data set of each image, ``[n]``; directions are those that
+        raw: Raw features ``[n, WIDTH]`` from ``raw_features``.
+        groups: Number of the public data set of each record, ``[n]``; directions are those that
             vary within data sets.
+        labels: Its class within that data set, ``[n]``, for a trunk ``by_class``.
+        modality: Of the records.
         dimension: Number of features d.
-        pixels: Side of the images that ``raw`` was computed from.
+        settings: That ``raw`` was computed with; None for the usual ones.
         sources: Names of the public sources, for the package's metadata.
 
     Returns:
         The encoder package.
 
     Raises:
-        DataError: Fewer images than features.
+        DataError: Fewer records than features, or no labels where they are needed.
+        DecodeError: No such modality.
     """
     if len(raw) < 2 * dimension:
-        raise DataError(f"encoder: {len(raw)} public images, expected at least {2 * dimension}")
+        raise DataError(f"encoder: {len(raw)} public {modality}, expected at least {2 * dimension}")
+    trunk = trunk_of(modality)
     x = raw.astype(np.float64)
     mean = x.mean(axis=0)
     _, index = np.unique(groups, return_inverse=True)
     within = fitting.within(x, index)
     std = within.std(axis=0)
-    scale = _stage_weights() / (std + 1e-2 * float(std.mean()))
-    size = max(dimension, min(LOCAL, len(x) // 4))
-    values, vectors = principal(within * scale, size)
+    scale = trunk.block_weights() / (std + 1e-2 * float(std.mean()))
+    z = within * scale
+    size = max(dimension, min(trunk.directions, len(x) // 4))
+    values, vectors = principal(z, size)
     values = np.maximum(values, values[0] * 1e-9)
     local = scale[:, None] * vectors * values**-_WHITENING
     projection = local[:, :dimension]
+    if trunk.by_class:
+        if labels is None:
+            raise DataError(f"encoder: of {modality}, needs labels")
+        pairs = np.stack([groups, labels], axis=1)
+        _, classes = np.unique(pairs, axis=0, return_inverse=True)
+        values, found = fitting.discriminant(z @ vectors, classes.ravel(), dimension, _RIDGE)
+        projection = scale[:, None] * (vectors @ found) * values ** (0.5 - _WHITENING)
     projection = projection @ fitting.calm(x @ projection, index)
     projection = fitting.scaled(x, mean, projection, CLIP_RADIUS, _CLIP_QUANTILE)
-    metadata = {
-        "format": "weightgate-encoder",
-        "version": str(VERSION),
-        "trunk": trunks.NAME,
-        "trunk_sha256": trunks.WEIGHTS_SHA256,
-        "pixels": str(pixels),
-        "clip_radius": repr(CLIP_RADIUS),
-        "sources": json.dumps(list(sources)),
-    }
     local = fitting.scaled(x, mean, local, _LOCAL_NORM, 0.5)
+    metadata = _metadata(modality, trunk, settings, sources)
     return packages.pack(mean, projection, local, metadata)
 
 
-def fit_window_encoder(
-    raw: NDArray[np.float32],
-    groups: NDArray[np.int64],
-    labels: NDArray[np.int64],
-    *,
-    dimension: int = DIMENSION,
-    sources: Sequence[str] = (),
-) -> bytes:
-    """Fit the projection on public sensor windows, and pack it.
-
-    Args:
-        raw: Raw features ``[n, windows.WIDTH]`` from ``raw_window_features``.
-        groups: Number of the public data set of each window, ``[n]``.
-        labels: Its class within that data set, ``[n]``.
-        dimension: Number of features d.
-        sources: Names of the public sources, for the package's metadata.
-
-    Returns:
-        The encoder package.
-
-    Raises:
-        DataError: Fewer windows than features.
-    """
-    if len(raw) < 2 * dimension:
-        raise DataError(f"encoder: {len(raw)} public windows, expected at least {2 * dimension}")
-    x = raw.astype(np.float64)
-    mean = x.mean(axis=0)
-    _, index = np.unique(groups, return_inverse=True)
-    _, classes = np.unique(np.stack([groups, labels], axis=1), axis=0, return_inverse=True)
-    within = fitting.within(x, index)
-    std = within.std(axis=0)
-    scale = window_trunks.block_weights() / (std + 1e-2 * float(std.mean()))
-    z = within * scale
-    size = max(dimension, min(_PRINCIPAL, len(x) // 4))
-    spread, vectors = principal(z, size)
-    spread = np.maximum(spread, spread[0] * 1e-9)
-    local = scale[:, None] * vectors * spread**-_WHITENING
-    values, found = fitting.discriminant(z @ vectors, classes.ravel(), dimension, _RIDGE)
-    projection = scale[:, None] * (vectors @ found) * values ** (0.5 - _WHITENING)
-    projection = projection @ fitting.calm(x @ projection, index)
-    projection = fitting.scaled(x, mean, projection, CLIP_RADIUS, _CLIP_QUANTILE)
-    metadata = {
+def _metadata(
+    modality: str,
+    trunk: type[EncoderTrunk],
+    settings: Mapping[str, str] | None,
+    sources: Sequence[str],
+) -> dict[str, str]:
+    return {
         "format": "weightgate-encoder",
         "version": str(VERSION),
-        "modality": "windows",
-        "trunk": window_trunks.NAME,
-        "trunk_sha256": window_trunks.digest(),
+        **({} if modality == Images.name else {"modality": modality}),  # as packages always were
+        "trunk": trunk.label,
+        "trunk_sha256": trunk.digest(),
+        **(trunk.settings() if settings is None else settings),
         "clip_radius": repr(CLIP_RADIUS),
         "sources": json.dumps(list(sources)),
     }
-    local = fitting.scaled(x, mean, local, _LOCAL_NORM, 0.5)
-    return packages.pack(mean, projection, local, metadata)
 
 
 def load_encoder(data: bytes, *, device: str = "cpu") -> Encoder:
@@ -339,7 +272,8 @@ def load_encoder(data: bytes, *, device: str = "cpu") -> Encoder:
 
     Args:
         data: From ``fit_encoder``.
-        device: Torch device that encodes; another one may round otherwise.
+        device: Torch device that encodes, where the trunk may run elsewhere than on the CPU;
+            another one may round otherwise.
 
     Raises:
         DecodeError: The bytes are no encoder package of this version.
@@ -347,53 +281,46 @@ def load_encoder(data: bytes, *, device: str = "cpu") -> Encoder:
         ConfigError: The trunk that it names is not installed.
     """
     tensors, metadata = packages.unpack(data)
-    trunk: Trunk
-    bounds: NDArray[np.float64] | float
-    if modality_of(metadata) == "windows":
-        trunk, bounds = window_trunks.WindowTrunk(), window_trunks.BOUND
-    else:
-        trunk = trunks.Trunk(int(metadata["pixels"]))
-        bounds = trunk.bounds()
-    packages.check_range(tensors, bounds)
-    parts = [torch.from_numpy(tensors[name]) for name in packages.TENSORS]
-    more = 0
-    if modality_of(metadata) == "windows":
-        kernels = WindowKernels()
-        module = EncoderModule(trunk, *parts, kernels=kernels).eval()
-        more = window_kernels.WIDTH
-    else:
-        module = EncoderModule(trunk, *parts)
-        module = trunks.channels_last(module.eval()).to(device)
+    name = packages.modality_of(metadata)
+    kind = trunk_of(name)
+    trunk = kind.from_settings(metadata)
+    packages.check_range(tensors, trunk.bounds())
+    parts = [torch.from_numpy(tensors[part]) for part in packages.TENSORS]
+    module = EncoderModule(trunk, *parts).eval().to(device if kind.devices else "cpu")
     dimension = tensors["projection"].shape[1]
     scaled = dimension + tensors["local"].shape[1]
     return Encoder(
         id=canonical.sha256_hex(data),
-        modality=modality_of(metadata),
+        modality=name,
         dimension=dimension,
         scaled_dimension=scaled,
-        local_dimension=scaled + more,
+        local_dimension=scaled + kind.unscaled_width,
         clip_radius=CLIP_RADIUS,
+        settings={key: metadata[key] for key in kind.settings()},
         module=isolation.settled(module),
     )
 
 
-def _stage_weights() -> NDArray[np.float64]:
-    """Weight of each raw feature: each stage's statistics count alike."""
-    sizes = [size for size in trunks.STAGES.values() for _ in range(2)] + [1280]
-    return np.concatenate([np.full(size, size**-0.5) for size in sizes])
-
-
-def _batched(
-    module: Callable[[Tensor], Tensor], images: Images, pixels: int, width: int
+def _in_batches(
+    run: Callable[[Tensor], Tensor],
+    trunk: EncoderTrunk,
+    records: Records,
+    width: int,
+    *,
+    modality: str,
+    batch: int,
 ) -> NDArray[np.float32]:
-    """What a module makes of public images, ``[n, width]``, in batches of one size."""
-    found = np.zeros((len(images), width), np.float32)
+    """What a module makes of records, ``[n, width]``, in batches of one size, by one thread.
+
+    Kernels differ with the batch size in their last bits: every batch is full, so that work that
+    was cut off and goes on gives the same numbers.
+    """
+    kind = modality_of(modality)
+    found = np.zeros((len(records), width), np.float32)
     with isolation.one_thread(), torch.inference_mode():
-        for start in range(0, len(images), _BATCH):
-            chunk = list(images[start : start + _BATCH])
-            # Kernels differ with the batch size in their last bits: every batch is full, so that
-            # work that was cut off and goes on gives the same numbers.
-            full = trunks.prepare(chunk + [chunk[-1]] * (_BATCH - len(chunk)), pixels)
-            rows = module(full.contiguous(memory_format=torch.channels_last))
+        for start in range(0, len(records), batch):
+            chunk = list(records[start : start + batch])
+            kind.check_all(chunk, start)
+            rows = run(trunk.prepare(chunk + [chunk[-1]] * (batch - len(chunk))))
             found[start : start + len(chunk)] = rows[: len(chunk)].cpu().numpy()
     return found

@@ -6,7 +6,7 @@ hash. Its SHA-256 is the encoder's id.
 It comes from a server, and sees every record of a plant: so its numbers are bounded before it sees
 one. *Guarantee.* Of an encoder that ``check_range`` accepts, no feature of any valid record, and
 nothing on the way to it, is infinite or NaN. The argument: raw features have bounds that hold for
-every record (``trunk.Trunk.bounds``, ``windows.BOUND``); the trunks are pinned by hash. A feature
+every record (``EncoderTrunk.bounds``); the trunks are pinned by hash. A feature
 is a sum of terms ``(raw_j - mean_j) p_jk``, and this sum and each partial sum of it is at most
 ``F_k = sum_j (bound_j + |mean_j|) |p_jk|``, whatever the order, but for rounding by a factor of at
 most ``(1 + 2^-24)^(2 width)``. With ``F_k`` at most ``RANGE`` = 1e12 and at most 5,000 columns, the
@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Literal
 
 import numpy as np
 import safetensors
@@ -26,8 +25,9 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from wg_common.errors import DecodeError, VerificationError
-from wg_common.nets.encoder import image_trunk as trunks
-from wg_common.nets.encoder import window_trunk as window_trunks
+from wg_common.modalities.images import Images
+from wg_common.modalities.registry import modality
+from wg_common.nets.encoder.trunk import trunk_of
 from wg_common.wire import canonical
 
 VERSION = 2
@@ -36,16 +36,19 @@ PACKAGE_LIMIT = 16 << 20
 RANGE = 1e12
 """Largest value that a feature may have for any record before it is clipped."""
 
-Modality = Literal["images", "windows"]
 TENSORS = ("mean", "projection", "local")
 
 
-def modality_of(metadata: Mapping[str, str]) -> Modality:
-    """What an encoder of this metadata encodes: images, where it names nothing."""
-    return "windows" if metadata.get("modality") == "windows" else "images"
+def modality_of(metadata: Mapping[str, str]) -> str:
+    """What an encoder of this metadata encodes: images, where it names nothing.
+
+    Raises:
+        DecodeError: No modality that is known here.
+    """
+    return modality(str(metadata.get("modality", Images.name))[:64]).name
 
 
-def read_modality(data: bytes) -> Modality:
+def read_modality(data: bytes) -> str:
     """What an encoder package encodes, without building its network.
 
     Raises:
@@ -54,7 +57,7 @@ def read_modality(data: bytes) -> Modality:
     return modality_of(unpack(data)[1])
 
 
-def read_about(data: bytes) -> tuple[Modality, tuple[str, ...]]:
+def read_about(data: bytes) -> tuple[str, tuple[str, ...]]:
     """What an encoder package encodes, and on which public sources it says that it was fitted.
 
     Raises:
@@ -113,12 +116,12 @@ def unpack(data: bytes) -> tuple[dict[str, NDArray[np.float32]], dict[str, str]]
         raise DecodeError(f"encoder: not an encoder package: {error}") from error
     if not isinstance(metadata, dict):
         raise DecodeError("encoder: format is not 'weightgate-encoder'")
-    windows = modality_of(metadata) == "windows"
+    trunk = trunk_of(modality_of(metadata))
     expected = {
         "format": "weightgate-encoder",
         "version": str(VERSION),
-        "trunk": window_trunks.NAME if windows else trunks.NAME,
-        "trunk_sha256": window_trunks.digest() if windows else trunks.WEIGHTS_SHA256,
+        "trunk": trunk.label,
+        "trunk_sha256": trunk.digest(),
         "clip_radius": repr(CLIP_RADIUS),
     }
     for field, value in expected.items():
@@ -127,10 +130,8 @@ def unpack(data: bytes) -> tuple[dict[str, NDArray[np.float32]], dict[str, str]]
                 f"encoder: {field} is {str(metadata.get(field))[:64]!r}, this program's is"
                 f" {value!r}; a home keeps the encoder that it was made with: make another home"
             )
-    pixels = "64" if windows else metadata.get("pixels", "")
-    if not (isinstance(pixels, str) and pixels.isdigit() and 32 <= int(pixels) <= 512):
-        raise DecodeError(f"encoder: pixels is {pixels!r}, expected 32 to 512")
-    width = window_trunks.WIDTH if windows else trunks.WIDTH
+    trunk.check_settings(metadata)
+    width = trunk.width
     good = (
         set(tensors) == set(TENSORS)
         and shapes[0] == (width,)

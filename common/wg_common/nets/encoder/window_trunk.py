@@ -29,8 +29,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wg_common.modalities.windows import MAX_CHANNELS, check_window
+from wg_common.modalities.base import Record
+from wg_common.modalities.windows import MAX_CHANNELS
 from wg_common.nets.encoder import window_kernels
+from wg_common.nets.encoder.trunk import EncoderTrunk
+from wg_common.nets.encoder.window_kernels import WindowKernels
 
 NAME = "windows-2"
 LENGTH = 1024
@@ -81,11 +84,17 @@ times that: 363. Values of at most 1e15 keep squares and their sums finite (``wi
 Windows = Sequence[NDArray[np.floating]] | NDArray[np.floating]
 
 
-class WindowTrunk(nn.Module):
+class WindowTrunk(EncoderTrunk):
     """Views ``[n, C, 1 + S, L]`` of windows to raw features ``[n, WIDTH]``; L is 1024 or 128.
 
     What a short grid cannot show has a constant in its place.
     """
+
+    label = NAME
+    width = WIDTH
+    directions = 400
+    by_class = True
+    unscaled_width = window_kernels.WIDTH
 
     kernels: Tensor
     signs: Tensor
@@ -104,6 +113,33 @@ class WindowTrunk(nn.Module):
         self.register_buffer("masks", _masks(), persistent=False)
         silent = [math.log(1e-4)] * _ENVELOPE_BANDS + [math.log(1e-3), 0.0]
         self.register_buffer("blank", torch.tensor(silent), persistent=False)
+
+    @classmethod
+    def digest(cls) -> str:
+        """SHA-256 of all that is fixed in raw features and kernels, hex."""
+        code = hashlib.sha256(f"{NAME} {BLOCKS} {_ENVELOPES} {_LAGS} {_PERIODS}".encode())
+        for tensor in (window_kernels.minirocket(), channel_signs(), _masks()):
+            code.update(tensor.numpy().tobytes())
+        code.update(window_kernels.digest().encode())
+        return code.hexdigest()
+
+    @classmethod
+    def block_weights(cls) -> NDArray[np.float64]:
+        """Each block counts alike."""
+        return np.concatenate([np.full(size, size**-0.5) for size in BLOCKS.values()])
+
+    @classmethod
+    def unscaled(cls) -> nn.Module:
+        """Kernels over mixed channels (docs/decisions/0086)."""
+        return WindowKernels()
+
+    def bounds(self) -> float:
+        """Of all raw features."""
+        return BOUND
+
+    def prepare(self, records: Sequence[Record]) -> Tensor:
+        """The views of one window."""
+        return prepare(records[0])
 
     def forward(self, views: Tensor) -> Tensor:
         """Raw features ``[n, WIDTH]``."""
@@ -181,16 +217,12 @@ class WindowTrunk(nn.Module):
 
 
 def prepare(window: NDArray[np.floating]) -> Tensor:
-    """Views ``[1, C, 1 + S, L]`` of a window ``[C, T]``: the whole, and S pieces of it.
+    """Views ``[1, C, 1 + S, L]`` of a valid window ``[C, T]``: the whole, and S pieces of it.
 
     L is 128 where T is at most that, else 1024. The whole is interpolated linearly to L, or
     averaged where T is larger. Pieces are taken at the window's own rate, S = min(4, T // 1024),
     spread evenly; a window of up to 1024 samples is its only piece.
-
-    Raises:
-        DataError: It is not a finite float array of a shape that is accepted.
     """
-    check_window(window)
     x = torch.from_numpy(np.ascontiguousarray(window, dtype=np.float32))
     x = x.clone().unsqueeze(0)  # [1, C, T], in aligned memory
     time = x.shape[-1]
@@ -202,20 +234,6 @@ def prepare(window: NDArray[np.floating]) -> Tensor:
     starts = [round(i * (time - LENGTH) / max(count - 1, 1)) for i in range(count)]
     pieces = [x[..., start : start + LENGTH] for start in starts]
     return torch.stack([F.adaptive_avg_pool1d(x, LENGTH), *pieces], dim=2)
-
-
-def digest() -> str:
-    """SHA-256 of all that is fixed in raw features and kernels, hex; packages are pinned to it."""
-    code = hashlib.sha256(f"{NAME} {BLOCKS} {_ENVELOPES} {_LAGS} {_PERIODS}".encode())
-    for tensor in (window_kernels.minirocket(), channel_signs(), _masks()):
-        code.update(tensor.numpy().tobytes())
-    code.update(window_kernels.digest().encode())
-    return code.hexdigest()
-
-
-def block_weights() -> NDArray[np.float64]:
-    """Weight of each raw feature for the projection: each block counts alike."""
-    return np.concatenate([np.full(size, size**-0.5) for size in BLOCKS.values()])
 
 
 def _power(x: Tensor) -> Tensor:
@@ -307,3 +325,6 @@ def _masks() -> Tensor:
     for row, (low, high) in enumerate(_ENVELOPES):
         found[row, low:high] = 1
     return found
+
+
+TRUNK = WindowTrunk

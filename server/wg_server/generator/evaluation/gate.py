@@ -13,7 +13,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from wg_common import atomic
+from wg_common import atomic, catalogue
 from wg_common.errors import ConfigError, DecodeError, PolicyRefused, VerificationError
 from wg_common.wire import canonical
 from wg_server.generator.evaluation.checks import read_checks
@@ -40,11 +40,6 @@ def check_acceptance(name: str) -> None:
         )
 
 
-def is_whole(architecture: str) -> bool:
-    """Whether a generator of whole networks makes it. The registry would need torch."""
-    return bool(architecture) and not architecture.endswith("-head")
-
-
 def check(home: ServerHome, *, accept: str = "", architecture: str = "") -> str:
     """Check the home's generator against its model card.
 
@@ -58,13 +53,14 @@ def check(home: ServerHome, *, accept: str = "", architecture: str = "") -> str:
         The generator's id.
 
     Raises:
-        ConfigError: There is no generator.
+        ConfigError: There is no generator, or no such architecture.
         PolicyRefused: It has no card, or its card does not pass, and it is not accepted by name.
         VerificationError: The card is another generator's.
     """
     name = accept or home.config().accept_generator
     check_acceptance(name)
-    whole = is_whole(architecture or home.config().architecture)
+    wanted = architecture or home.config().architecture
+    whole = bool(wanted) and catalogue.known(wanted).whole
     path = home.networks if whole else home.generator
     card_path = home.networks_card if whole else home.model_card
     if not path.is_file():

@@ -11,19 +11,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from wg_common import atomic
+from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, POSTERIOR, SAME_FAMILY, CandidateSource
 from wg_common.errors import DataError, VerificationError
 from wg_common.inference.posterior import SiteEvidence, no_evidence
-from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_common.wire import canonical
-from wg_common.wire.weights_package import POSTERIOR, SAME_FAMILY
 from wg_server.generator.diffusion import flow
 from wg_server.generator.families import heads as operator_heads
 from wg_server.generator.heads import batch as batches
@@ -48,7 +46,6 @@ COLLAPSE = 1e-3
 """Mean distance between samples, over the zoo's, below which they are the same."""
 COLLAPSED = "samples are nearly the same: the diffusion has collapsed"
 
-Source = Literal["diffusion", "network", "closed-form", "retrieval", "base", "posterior", "kin"]
 Tensors = dict[str, NDArray[np.float32]]
 
 
@@ -92,7 +89,7 @@ class GeneratedCandidate:
     """
 
     name: str
-    source: Source
+    source: CandidateSource
     tensors: Tensors
     nearest_zoo_distance: float
 
@@ -181,7 +178,7 @@ def generate(
     evidence = read_releases(parts, own, others, labels)
     tokens, estimate = evidence.condition, evidence.estimate
     answer, drawn = _answers(parts, tokens, labels, max(samples, 1), seed)
-    found: list[tuple[str, Source, Head]] = [
+    found: list[tuple[str, CandidateSource, Head]] = [
         ("network", "network", answer),
         ("sample-mean", "diffusion", (drawn[0].mean(axis=0), drawn[1].mean(axis=0))),
         ("blend", "retrieval", (tokens.weight, tokens.bias)),
@@ -290,7 +287,7 @@ def _choose(others: Sequence[SiteRelease], labels: tuple[str, ...]) -> list[Site
 def _candidate(
     parts: Parts,
     name: str,
-    source: Source,
+    source: CandidateSource,
     head: Head,
     centre: NDArray[np.floating],
     scale: float,

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.inference.discriminants import centred
 from wg_common.nets import network as whole_networks
-from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
 from wg_server.generator.networks.weight_plan import WeightPlan
 from wg_server.generator.prior.zoo_tasks import ZooTask
 from wg_server.zoo import networks as zoo_networks

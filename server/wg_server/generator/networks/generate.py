@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from wg_common import atomic
+from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, CandidateSource
 from wg_common.errors import ConfigError, VerificationError
+from wg_common.nets import assembly
 from wg_common.nets import network as whole_networks
-from wg_common.nets import registry
-from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_common.wire import canonical
 from wg_server.generator.heads.generate import (
@@ -34,7 +34,6 @@ from wg_server.generator.heads.generate import (
     Generator,
     Report,
     SiteRelease,
-    Source,
     read_releases,
 )
 from wg_server.generator.networks import sampler
@@ -135,7 +134,7 @@ def generate_networks(
     answer, drawn = _answers(
         generator.parts, architecture, condition, labels, max(samples, 1), seed
     )
-    found: list[tuple[str, Source, Settled]] = [
+    found: list[tuple[str, CandidateSource, Settled]] = [
         ("network", "network", settled(condition, *answer)),
         ("sample-mean", "diffusion", settled(condition, *(x.mean(dim=0) for x in drawn))),
         ("closed-form", "closed-form", closed_form(condition)),
@@ -181,7 +180,7 @@ def _candidate(
     bundle: ArchitectureBundle,
     condition: NetworkCondition,
     name: str,
-    source: Source,
+    source: CandidateSource,
     network: Settled,
 ) -> GeneratedCandidate:
     rows, latents = network.rows.numpy(), network.latents.numpy()
@@ -201,7 +200,7 @@ def _candidate(
     bias = (rows[:, -1] * unit - weight @ condition.centre).astype(np.float32)
     tensors = whole_networks.own(architecture, bundle.decoder.trunk(network.latents, network.more))
     tensors |= {HEAD_WEIGHT: weight, HEAD_BIAS: bias}
-    registry.check_tensors(architecture, tensors, len(rows), weight.shape[1])
+    assembly.check_tensors(architecture, tensors, len(rows), weight.shape[1])
     return GeneratedCandidate(name, source, tensors, bundle.novelty(latents))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from wg_common.nets import network, registry
+from wg_common import catalogue
 from wg_server.generator.families import match
 from wg_server.generator.networks.codec import fit_layer_codec
 from wg_server.generator.networks.condition import NetworkPriors
@@ -41,11 +41,11 @@ def load_zoos(
         DecodeError: A stored base or network is damaged.
     """
     found = {}
-    for name in sorted(network.KINDS):
+    for name in sorted(catalogue.NETWORKS):
         if not bases.base_path(root, name).is_file():
             continue
         base, base_id = bases.read_base(root, name)
-        parts = weight_plan(name, registry.known(name).widest(plan.weight_plan))
+        parts = weight_plan(name, catalogue.known(name).widest(plan.weight_plan))
         networks, elsewhere = load_networks(stores.Zoo(root), tasks, parts, base, base_id)
         if len(networks) < FEWEST:
             continue

@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wg_common import catalogue
 from wg_common.errors import DecodeError
-from wg_common.nets import network, registry
+from wg_common.nets import network
 from wg_server.generator import container
 from wg_server.generator.families import match
 from wg_server.generator.networks.codec import read_layer_codec
@@ -141,7 +142,7 @@ def unpack(data: bytes, priors: Priors) -> NetworkParts:
         config = NetworkDenoiserConfig(**{k: int(document["config"][k]) for k in _CONFIG})
         denoiser = NetworkDenoiser(config)
         denoiser.load_state_dict(container.under(tensors, "denoiser."))
-        plan = str(document["weight_plan"])
+        plan = catalogue.check_plan(str(document["weight_plan"]))
         bundles = {
             name: _bundle(name, plan, container.under(tensors, f"{name}/"), row, priors)
             for name, row in sorted(document["stocks"].items())
@@ -152,7 +153,7 @@ def unpack(data: bytes, priors: Priors) -> NetworkParts:
 def _bundle(
     name: str, plan: str, tensors: dict[str, Tensor], row: dict[str, Any], priors: Priors
 ) -> ArchitectureBundle:
-    wanted = weight_plan(name, registry.known(name).widest(plan))
+    wanted = weight_plan(name, catalogue.known(name).widest(plan))
     base = {k: v.numpy() for k, v in container.under(tensors, "base.").items()}
     if {k: v.shape for k, v in base.items()} != network.trunk_shapes(name):
         raise DecodeError(f"networks: the base of {name} is not its trunk")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from wg_common import catalogue
 from wg_server.generator.training.plan import TrainingPlan
 
 
@@ -13,8 +14,7 @@ class NetworkTraining(TrainingPlan):
     """One training for all architectures of the zoo.
 
     Attributes:
-        weight_plan: Which parts are generated: ``head``, ``norm``, ``low-rank``, ``layers`` or
-            ``whole``.
+        weight_plan: Which parts are generated: one of ``catalogue.WEIGHT_PLANS``.
         functional_episodes: Episodes of a batch that the functional loss is computed on: it runs
             the networks.
     """
@@ -34,4 +34,5 @@ class NetworkTraining(TrainingPlan):
 
     def __post_init__(self) -> None:
         TrainingPlan.__post_init__(self)
+        catalogue.check_plan(self.weight_plan)
         self.check_positive("functional_episodes")

@@ -25,8 +25,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from wg_common import catalogue
 from wg_common.errors import ConfigError
-from wg_common.nets import network, registry
+from wg_common.nets import network
 
 RANK = 4
 Array = NDArray[np.float32]
@@ -56,7 +57,7 @@ class WeightPlan:
 
     Attributes:
         name: ``head``, ``norm``, ``low-rank``, ``layers`` or ``whole``.
-        architecture: A whole network of the registry.
+        architecture: A whole network of the assembly.
         parts: In the network's order.
     """
 
@@ -103,7 +104,7 @@ def weight_plan(architecture: str, name: str) -> WeightPlan:
     Raises:
         ConfigError: The architecture has no trunk of its own, or no such plan.
     """
-    known = registry.known(architecture)
+    known = catalogue.known(architecture)
     if not known.whole or name not in known.plans:
         plans = ", ".join(known.plans)
         raise ConfigError(f"weight plan {name!r} of {architecture}: expected one of {plans}")
@@ -127,5 +128,5 @@ def _planned(plan: str, part: str, architecture: str) -> bool:
     if plan in ("whole", "low-rank"):
         return True
     if plan == "layers":
-        return part.startswith(network.KINDS[architecture].last)
+        return part.startswith(network.kind(architecture).last)
     return plan == "norm" and part.endswith("norm")

@@ -9,11 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common import streams
+from wg_common.modalities import cameras
+from wg_common.modalities.images import Images
 from wg_common.streams import Stream
-from wg_server.zoo.procedural import boards, cameras, defects, glyphs, surfaces
+from wg_server.zoo.procedural import boards, defects, glyphs, surfaces
 from wg_server.zoo.procedural.fields import Field
 
 SIZE = 64
+MODALITY = Images.name
 KINDS = ("defects", "digits", "glyphs", "boards", "materials", "parts")
 _ODDS = (0.42, 0.16, 0.14, 0.1, 0.08, 0.1)
 

@@ -9,10 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common import streams
+from wg_common.modalities import sensors
+from wg_common.modalities.windows import Windows
 from wg_common.streams import Stream
-from wg_server.zoo.procedural_windows import electrical, motion, process, rotating, sensors, shapes
+from wg_server.zoo.procedural_windows import electrical, motion, process, rotating, shapes
 from wg_server.zoo.procedural_windows.machine import Floats, Machine
 
+MODALITY = Windows.name
 KINDS: Mapping[str, Callable[[np.random.Generator], Machine]] = {
     "rotating": rotating.draw,
     "process": process.draw,

@@ -39,22 +39,6 @@ class Machine(Protocol):
         """
 
 
-def filtered(signals: Floats, response: NDArray[np.complex128] | Floats) -> Floats:
-    """Signals ``[..., T]`` through a response that broadcasts to ``[..., T // 2 + 1]``."""
-    return np.asarray(
-        np.fft.irfft(np.fft.rfft(signals, axis=-1) * response, n=signals.shape[-1], axis=-1)
-    )
-
-
-def coloured(rng: np.random.Generator, shape: tuple[int, ...], exponent: float) -> Floats:
-    """Noise of unit variance whose power falls as frequency to the ``-exponent``."""
-    count = shape[-1] // 2 + 1
-    fall = np.maximum(np.arange(count), 1.0) ** (-exponent / 2)
-    fall[0] = fall[min(1, count - 1)]
-    noise = filtered(rng.normal(size=shape), fall)
-    return np.asarray(noise / (noise.std(axis=-1, keepdims=True) + 1e-12))
-
-
 def jitter(rng: np.random.Generator, values: Floats, strength: float) -> Floats:
     """Values times log-normal factors of standard deviation ``strength``."""
     return values * np.exp(strength * rng.normal(size=values.shape))

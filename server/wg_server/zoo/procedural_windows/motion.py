@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wg_server.zoo.procedural_windows.machine import Floats, Ints, coloured, jitter
+from wg_common.modalities.sensors import coloured
+from wg_server.zoo.procedural_windows.machine import Floats, Ints, jitter
 
 _HARMONICS = 4
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wg_server.zoo.procedural_windows.machine import Floats, Ints, coloured, jitter
+from wg_common.modalities.sensors import coloured
+from wg_server.zoo.procedural_windows.machine import Floats, Ints, jitter
 
 EFFECTS = ("step", "ramp", "oscillation", "noise", "stuck", "impulses")
 _FACTORS = 3

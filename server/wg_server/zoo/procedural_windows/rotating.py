@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wg_server.zoo.procedural_windows.machine import Floats, Ints, coloured, filtered, jitter
+from wg_common.modalities.sensors import coloured, filtered
+from wg_server.zoo.procedural_windows.machine import Floats, Ints, jitter
 
 TYPES = (
     "outer",

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, SAME_FAMILY
 from wg_common.errors import DecodeError
-from wg_common.nets.registry import HEAD_BIAS, HEAD_WEIGHT
-from wg_common.wire.weights_package import SAME_FAMILY
 from wg_server.generator.families import heads
 from wg_server.generator.families.heads import OperatorFamilies, collect
 from wg_server.generator.families.match import WORTH, match_family

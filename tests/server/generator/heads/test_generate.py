@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from wg_common.catalogue import POSTERIOR
 from wg_common.errors import ConfigError, DataError, DecodeError, VerificationError
 from wg_common.inference.posterior import complete, from_tensors
-from wg_common.nets.registry import check_tensors
+from wg_common.nets.assembly import check_tensors
 from wg_common.wire import canonical
-from wg_common.wire.weights_package import POSTERIOR
 from wg_server.generator.heads import package
 from wg_server.generator.heads.generate import (
     Generated,

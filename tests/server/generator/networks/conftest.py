@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from tests.server.generator.conftest import DIMENSION, ENCODER
 
-from wg_common.nets import network, registry
+from wg_common import catalogue
+from wg_common.nets import network
 from wg_server.generator.families import match
 from wg_server.generator.heads.generate import Generator
 from wg_server.generator.networks import codec as codecs
@@ -59,14 +60,14 @@ def network_of(task: ZooTask, architecture: str) -> ZooNetwork:
 
 def _records(architecture: str, count: int, rng: np.random.Generator) -> np.ndarray:
     """Noise of the architecture's modality."""
-    if registry.known(architecture).modality == "windows":
+    if catalogue.known(architecture).modality == "windows":
         return rng.normal(size=(count, 2, 40))
     return rng.integers(0, 256, (count, 64, 64, 3)).astype(np.uint8)
 
 
 def widest(architecture: str) -> WeightPlan:
     """All that may change of an architecture."""
-    return weight_plan(architecture, registry.known(architecture).widest("whole"))
+    return weight_plan(architecture, catalogue.known(architecture).widest("whole"))
 
 
 @pytest.fixture(scope="session")

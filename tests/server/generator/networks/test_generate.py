@@ -9,7 +9,7 @@ from tests.server.generator.conftest import World
 from tests.server.generator.networks.conftest import SIZES
 
 from wg_common.errors import ConfigError, DecodeError, VerificationError
-from wg_common.nets import registry
+from wg_common.nets import assembly
 from wg_server.generator.heads.generate import Generated, SiteRelease
 from wg_server.generator.networks import package
 from wg_server.generator.networks.episodes import Zoo
@@ -50,7 +50,7 @@ def test_one_generator_serves_every_size(
     assert names[:3] == ["network", "sample-mean", "closed-form"]
     assert names[-2:] == ["retrieval", "base"]
     for candidate in made.candidates:
-        registry.check_tensors(architecture, candidate.tensors, 4, 64)
+        assembly.check_tensors(architecture, candidate.tensors, 4, 64)
 
 
 def test_permuting_labels_permutes_rows_and_leaves_the_trunk(

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wg_common import catalogue
 from wg_common.errors import ConfigError
-from wg_common.nets import lite0, network, registry
+from wg_common.nets import lite0, network
 from wg_server.generator.networks.weight_plan import RANK, weight_plan
 
 Arrays = dict[str, np.ndarray]
@@ -18,18 +19,18 @@ def _delta(architecture: str, seed: int) -> Arrays:
     return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
 
 
-@pytest.mark.parametrize("architecture", network.KINDS)
+@pytest.mark.parametrize("architecture", catalogue.NETWORKS)
 @given(seed=st.integers(0, 1 << 30))
 @settings(max_examples=5, deadline=None)
 def test_widest_delta_round_trips_exactly(architecture: str, seed: int) -> None:
-    plan = weight_plan(architecture, registry.known(architecture).widest("whole"))
+    plan = weight_plan(architecture, catalogue.known(architecture).widest("whole"))
     delta = _delta(architecture, seed)
     again = plan.delta(plan.tokens(delta))
     assert list(again) == list(delta)
     assert all(np.array_equal(again[name], delta[name]) for name in delta)
 
 
-@pytest.mark.parametrize("name", registry.NETWORK_PLANS)
+@pytest.mark.parametrize("name", catalogue.WEIGHT_PLANS)
 @pytest.mark.parametrize("architecture", ["cnn-s", "cnn1d-s"])
 @given(seed=st.integers(0, 1 << 30))
 @settings(max_examples=3, deadline=None)
@@ -44,7 +45,7 @@ def test_tokens_round_trip(architecture: str, name: str, seed: int) -> None:
         np.testing.assert_allclose(again[part], tokens[part], atol=tolerance, rtol=0)
 
 
-@pytest.mark.parametrize("name", registry.NETWORK_PLANS)
+@pytest.mark.parametrize("name", catalogue.WEIGHT_PLANS)
 @pytest.mark.parametrize("architecture", ["cnn-s", "cnn1d-s"])
 def test_what_is_not_planned_stays_the_base(architecture: str, name: str) -> None:
     plan = weight_plan(architecture, name)
@@ -53,7 +54,7 @@ def test_what_is_not_planned_stays_the_base(architecture: str, name: str) -> Non
     assert all(value.any() == (tensor in planned) for tensor, value in delta.items())
 
 
-@pytest.mark.parametrize("architecture", [*network.IMAGES.widths, *network.WINDOWS.widths])
+@pytest.mark.parametrize("architecture", ["cnn-s", "cnn-m", "cnn-l", "cnn1d-s", "cnn1d-m"])
 def test_plans_are_nested(architecture: str) -> None:
     def names(plan: str) -> set[str]:
         return {part.name for part in weight_plan(architecture, plan).parts}
@@ -98,13 +99,17 @@ def test_lite0_tokens_round_trip_exactly(name: str, seed: int) -> None:
         ("lite0", "layers", "low-rank"),
         ("lite0", "norm", "norm"),
         ("cnn-m", "whole", "whole"),
-        ("cnn-m", "nothing", "nothing"),
     ],
 )
 def test_a_wider_plan_than_there_is_means_the_widest(
     architecture: str, asked: str, got: str
 ) -> None:
-    assert registry.known(architecture).widest(asked) == got
+    assert catalogue.known(architecture).widest(asked) == got
+
+
+def test_a_plan_that_nobody_knows_has_no_widest() -> None:
+    with pytest.raises(ConfigError, match="weight plan 'nothing': expected one of head, norm"):
+        catalogue.known("cnn-m").widest("nothing")
 
 
 def test_low_rank_deltas_have_low_rank() -> None:
@@ -114,10 +119,10 @@ def test_low_rank_deltas_have_low_rank() -> None:
     assert np.linalg.matrix_rank(matrix, tol=1e-3) == RANK
 
 
-@pytest.mark.parametrize("kind", [network.IMAGES, network.WINDOWS])
-def test_sizes_of_a_kind_share_their_parts(kind: network.Kind) -> None:
-    for name in registry.NETWORK_PLANS:
-        found = {tuple(p.name for p in weight_plan(a, name).parts) for a in kind.widths}
+@pytest.mark.parametrize("sizes", [("cnn-s", "cnn-m", "cnn-l"), ("cnn1d-s", "cnn1d-m")])
+def test_sizes_of_a_kind_share_their_parts(sizes: tuple[str, ...]) -> None:
+    for name in catalogue.WEIGHT_PLANS:
+        found = {tuple(p.name for p in weight_plan(a, name).parts) for a in sizes}
         assert len(found) == 1
 
 

@@ -5,8 +5,11 @@ import numpy as np
 import pytest
 
 from wg_client.data.dataset import load_dataset
-from wg_client.data.window_files import WindowFiles, read_window, window_size
+from wg_client.data.record_files import RecordFiles
 from wg_common.errors import DataError
+from wg_common.modalities.windows import Windows
+
+read_window = Windows().read
 
 
 def _csv(window: np.ndarray, header: str = "") -> str:
@@ -29,7 +32,6 @@ def test_a_table_and_an_array_are_the_same_window(
         found = read_window(tmp_path / name)
         assert found.dtype == np.float32
         np.testing.assert_array_equal(found, window)
-        assert window_size(tmp_path / name) == (3, 20)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +109,7 @@ def test_folders_of_windows_are_read_as_folders_of_images_are(
         (tmp_path / label / "b.csv").write_text(_csv(window), encoding="utf-8")
     data = load_dataset(tmp_path)
     assert data.modality == "windows"
-    assert isinstance(data.records, WindowFiles)
+    assert isinstance(data.records, RecordFiles)
     assert data.names == ("ok/a.npy", "ok/b.csv", "worn/a.npy", "worn/b.csv")
     assert data.labels.tolist() == [0, 0, 1, 1]
 

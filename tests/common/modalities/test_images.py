@@ -1,4 +1,4 @@
-"""Images from a plant's disk: what is read, and what is refused with the file's name."""
+"""Images from a disk: what is read, and what is refused with the file's name."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wg_client.data.images import MAX_SIDE, ImageFiles, image_size, read_image
+from wg_client.data.record_files import RecordFiles
 from wg_common.errors import DataError
+from wg_common.modalities.images import MAX_SIDE, Images
+
+read_image = Images().read
 
 
 def test_gray_stays_gray_and_colour_stays_colour(tmp_path: Path) -> None:
@@ -98,6 +101,5 @@ def test_other_formats_are_refused_whatever_their_name(tmp_path: Path) -> None:
 def test_files_are_read_when_asked_for(tmp_path: Path) -> None:
     for index in range(3):
         Image.new("L", (4, 5), index).save(tmp_path / f"{index}.png")
-    files = ImageFiles([tmp_path / f"{index}.png" for index in range(3)])
+    files = RecordFiles(Images(), [tmp_path / f"{index}.png" for index in range(3)])
     assert len(files) == 3 and files[2].max() == 2 and len(files[1:]) == 2
-    assert image_size(tmp_path / "0.png") == (4, 5)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
-from wg_server.zoo.procedural.fields import Field
-
+Field = NDArray[np.floating[Any]]
 Pictures = NDArray[np.uint8]
 
 
@@ -120,3 +120,14 @@ def photograph(rng: np.random.Generator, scenes: Field, camera: Camera) -> Pictu
     if camera.tint is not None:
         x = x[..., None] * np.array(camera.tint, np.float32)
     return np.asarray(np.clip(x, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def photograph_again(rng: np.random.Generator, image: Pictures, camera: Camera) -> Pictures:
+    """The largest square of an image, uint8 ``[h, w]`` or ``[h, w, 3]``, through a camera."""
+    grey = image.astype(np.float32) / 255
+    if grey.ndim == 3:
+        grey = grey.mean(axis=2)
+    side = min(grey.shape) // 4 * 4
+    top, left = (grey.shape[0] - side) // 2, (grey.shape[1] - side) // 2
+    square = grey[top : top + side, left : left + side]
+    return np.asarray(photograph(rng, square[None], camera)[0])

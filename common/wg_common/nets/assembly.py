@@ -1,94 +1,39 @@
-"""Architectures by name: what tensors they have, how they start, and how they run.
+"""From the tensors of an architecture to a network: names, shapes, a random start, the module.
 
-``lite0-head``: the public encoder, frozen, and one linear layer. Generated tensors are
-``head.weight`` ``[K, d]`` and ``head.bias`` ``[K]``; logits = features @ weight.T + bias.
-
-``window-head``: the same tensors on the encoder of sensor windows.
-
-``cnn-s``, ``cnn-m``, ``cnn-l``: whole small networks for images (``wg_common.nets.cnn``).
-
-``cnn1d-s``, ``cnn1d-m``: whole small networks for sensor windows (``wg_common.nets.cnn1d``).
-
-``lite0``: the public encoder's network with norms, deltas of low rank and a head of its own
-(``wg_common.nets.lite0``).
-
-A set of tensors of a whole network is always all of it, whatever part the weight plan generates;
-the rest is the public base's. The encoder has no part in running them, but for ``lite0``: its base
-is the encoder, and no set holds what is the encoder's. What is done with them without knowing their
-kind is in ``wg_common.nets.network``.
+A head on the encoder is ``head.weight`` ``[K, d]`` and ``head.bias`` ``[K]``; logits = features @
+weight.T + bias. A whole network has a trunk of its own beside them; its set of tensors is always
+all of it, whatever part the weight plan generates. The encoder has no part in running it, but for
+an architecture that stands on the encoder: then no set holds what is the encoder's. What is done
+with whole networks alone is in ``wg_common.nets.network``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, known
 from wg_common.errors import ConfigError, DecodeError
 from wg_common.nets import network as networks
 from wg_common.nets.encoder.module import Encoder, EncoderModule
-from wg_common.nets.encoder.package import Modality
-
-LITE0_HEAD = "lite0-head"
-WINDOW_HEAD = "window-head"
-HEADS: Mapping[Modality, str] = {"images": LITE0_HEAD, "windows": WINDOW_HEAD}
-"""Architecture of a head by the modality of the encoder that it stands on."""
-HEAD_PLAN = "head"
-NETWORK_PLANS = ("head", "norm", "low-rank", "layers", "whole")
-HEAD_WEIGHT = "head.weight"
-HEAD_BIAS = "head.bias"
 
 Tensors = Mapping[str, NDArray[np.float32]]
 
 
-@dataclass(frozen=True, slots=True)
-class Architecture:
-    """One kind of network.
-
-    Attributes:
-        name: Its name in manifests.
-        modality: What records it takes.
-        plans: Names of the weight plans that it can be generated under, the widest last.
-        whole: Whether the tensors hold a trunk of their own, rather than a head on the encoder.
-    """
-
-    name: str
-    modality: Modality
-    plans: tuple[str, ...]
-    whole: bool = False
-
-    def widest(self, plan: str) -> str:
-        """A weight plan by name, or the widest that there is of one that is wider."""
-        return plan if plan in self.plans or plan not in NETWORK_PLANS else self.plans[-1]
-
-
-ARCHITECTURES: Mapping[str, Architecture] = {
-    **{name: Architecture(name, modality, (HEAD_PLAN,)) for modality, name in HEADS.items()},
-    **{
-        name: Architecture(name, kind.modality, kind.plans, whole=True)
-        for name, kind in networks.KINDS.items()
-    },
-}
-
-
 class HeadModel(nn.Module):
-    """Images ``[n, 3, p, p]`` of 0 to 255 (uint8 or float), p the encoder's pixels, to logits."""
+    """A batch of records, as the encoder's trunk prepares them (also uint8), to logits."""
 
-    def __init__(self, encoder: EncoderModule, weight: Tensor, bias: Tensor) -> None:
+    def __init__(self, encoder: EncoderModule, head: nn.Linear) -> None:
         super().__init__()
         self.encoder = encoder
-        self.head = nn.Linear(weight.shape[1], weight.shape[0])
-        with torch.no_grad():
-            self.head.weight.copy_(weight)
-            self.head.bias.copy_(bias)
+        self.head = head
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, records: Tensor) -> Tensor:
         """Logits ``[n, K]``."""
-        features = self.encoder(images.float())  # [n, D], those that are released first
+        features = self.encoder(records.float())  # [n, D], those that are released first
         logits: Tensor = self.head(features[:, : self.head.in_features])
         return logits
 
@@ -132,7 +77,7 @@ def initial_tensors(
     """A random start: the reference that every other candidate should beat.
 
     Args:
-        architecture: Name in the registry.
+        architecture: Its name.
         classes: K.
         dimension: d.
         rng: Where the weights come from.
@@ -154,7 +99,7 @@ def build_model(
     """A network ready to run or to export.
 
     Args:
-        architecture: Name in the registry.
+        architecture: Its name.
         encoder: The public encoder; whole networks need none, unless they stand on it.
         tensors: Generated tensors, or a plant's: its heads stand on the local features.
         labels: Label domain, in the order of class rows.
@@ -174,20 +119,6 @@ def build_model(
     if encoder is not None and tensors[HEAD_WEIGHT].shape[1:] == (encoder.local_dimension,):
         dimension = encoder.local_dimension
     check_tensors(architecture, tensors, len(labels), dimension)
-    weight, bias = (torch.from_numpy(tensors[name].copy()) for name in (HEAD_WEIGHT, HEAD_BIAS))
     if encoder is None or whole:
         return networks.build(architecture, networks.complete(architecture, tensors, encoder))
-    return HeadModel(encoder.module, weight, bias).eval()
-
-
-def known(architecture: str) -> Architecture:
-    """The architecture of a name.
-
-    Raises:
-        ConfigError: No such architecture.
-    """
-    try:
-        return ARCHITECTURES[architecture]
-    except KeyError:
-        names = ", ".join(ARCHITECTURES)
-        raise ConfigError(f"architecture {architecture!r}: expected one of {names}") from None
+    return HeadModel(encoder.module, networks.linear(tensors)).eval()

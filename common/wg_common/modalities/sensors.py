@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from wg_server.zoo.procedural_windows.machine import Floats, coloured, filtered
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,3 +95,19 @@ def observe(rng: np.random.Generator, signals: Floats, sensors: Sensors) -> np.n
     if n and sensors.dead.any():
         found[:, sensors.dead] = found[:, sensors.dead, :1].mean()
     return np.asarray(found, dtype=np.float32).reshape(n, c, length)
+
+
+def filtered(signals: Floats, response: NDArray[np.complex128] | Floats) -> Floats:
+    """Signals ``[..., T]`` through a response that broadcasts to ``[..., T // 2 + 1]``."""
+    return np.asarray(
+        np.fft.irfft(np.fft.rfft(signals, axis=-1) * response, n=signals.shape[-1], axis=-1)
+    )
+
+
+def coloured(rng: np.random.Generator, shape: tuple[int, ...], exponent: float) -> Floats:
+    """Noise of unit variance whose power falls as frequency to the ``-exponent``."""
+    count = shape[-1] // 2 + 1
+    fall = np.maximum(np.arange(count), 1.0) ** (-exponent / 2)
+    fall[0] = fall[min(1, count - 1)]
+    noise = filtered(rng.normal(size=shape), fall)
+    return np.asarray(noise / (noise.std(axis=-1, keepdims=True) + 1e-12))

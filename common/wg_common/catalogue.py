@@ -1,0 +1,145 @@
+"""The catalogue: architectures, weight plans and sources of candidates, by name. Needs no torch.
+
+An *architecture* is a head on the encoder (one for each modality, ``modalities.registry``), or a
+whole network (``NETWORKS``), whose module is imported when it is first run. To add a whole network:
+one entry here, and its module, which has a ``NETWORK`` (``wg_common.nets.network.Kind``).
+
+A *weight plan* says which part of a network is generated; the rest is the public base's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from wg_common.errors import ConfigError
+from wg_common.modalities.registry import MODALITIES
+
+WeightPlan = Literal["head", "norm", "low-rank", "layers", "whole"]
+WEIGHT_PLANS: Final[tuple[WeightPlan, ...]] = ("head", "norm", "low-rank", "layers", "whole")
+"""From the narrowest to the widest; what each generates: ``wg_server.generator.networks``."""
+HEAD_PLAN: Final = "head"
+
+DIMENSION: Final = 64
+"""Usual number of features that an encoder releases, and of small networks that it teaches."""
+
+HEAD_WEIGHT: Final = "head.weight"
+HEAD_BIAS: Final = "head.bias"
+"""Names of a head's tensors, ``[K, F]`` and ``[K]``, in every architecture."""
+
+CandidateSource = Literal[
+    "diffusion", "network", "closed-form", "retrieval", "base", "posterior", "kin"
+]
+"""How a candidate of a weights package came about:
+
+``diffusion`` (a sample, or a mean of samples), ``network`` (deterministic head of the generator),
+``closed-form`` (from noisy statistics by formula), ``retrieval`` (from nearest zoo entries),
+``base`` (the public base), ``kin`` (a head on all local features, from the operator's own records
+of this kind of plant) or ``posterior`` (no weights: a ``wg_common.inference.posterior.Posterior``).
+"""
+CLOSED_FORM: Final = "closed-form"
+BASE: Final = "base"
+"""Of a whole network: what a plant's own training starts from."""
+POSTERIOR: Final = "posterior"
+"""Of what a plant finishes with its own records, rather than of weights."""
+SAME_FAMILY: Final = "kin"
+"""Of a head on all local features: the server knows the kind of the plant."""
+GENERATED_SOURCES: Final = frozenset({"diffusion", "network", "retrieval", SAME_FAMILY})
+
+
+@dataclass(frozen=True, slots=True)
+class ArchitectureSpec:
+    """One architecture.
+
+    Attributes:
+        name: Its name in manifests, plans and settings.
+        modality: Name of the modality of its records.
+        plans: Weight plans that it can be generated under, the narrowest first.
+        module: Of a whole network: its module. Empty: a head on the encoder.
+        width: Channels of the first convolution of a whole network; larger ones have more.
+        other_views: Whether the zoo makes a second network of the operator's own records, which
+            sees them at other sites too; measured for images only (docs/decisions/0089).
+        base_steps: Steps of the public base's training, over the zoo plan's.
+    """
+
+    name: str
+    modality: str
+    plans: tuple[WeightPlan, ...] = WEIGHT_PLANS
+    module: str = ""
+    width: int = 0
+    other_views: bool = False
+    base_steps: float = 1.0
+
+    @property
+    def whole(self) -> bool:
+        """Whether its tensors hold a trunk of their own, rather than a head on the encoder."""
+        return bool(self.module)
+
+    def widest(self, plan: str) -> WeightPlan:
+        """A weight plan by name, or the widest that there is of one that is wider.
+
+        Raises:
+            ConfigError: No such plan.
+        """
+        wanted = check_plan(plan)
+        return wanted if wanted in self.plans else self.plans[-1]
+
+
+_CNN = "wg_common.nets.cnn"
+_CNN1D = "wg_common.nets.cnn1d"
+NETWORKS: dict[str, ArchitectureSpec] = {
+    spec.name: spec
+    for spec in (
+        ArchitectureSpec("cnn-s", "images", module=_CNN, width=8, other_views=True),
+        ArchitectureSpec("cnn-m", "images", module=_CNN, width=16, other_views=True),
+        # A step of the large one takes five times as long.
+        ArchitectureSpec(
+            "cnn-l", "images", module=_CNN, width=40, other_views=True, base_steps=0.3
+        ),
+        ArchitectureSpec("cnn1d-s", "windows", module=_CNN1D, width=8),
+        ArchitectureSpec("cnn1d-m", "windows", module=_CNN1D, width=16),
+        ArchitectureSpec(
+            "lite0",
+            "images",
+            ("head", "norm", "low-rank"),
+            module="wg_common.nets.lite0",
+            width=32,
+            other_views=True,
+        ),
+    )
+}
+"""Whole networks. 24, 82 and 476 thousand parameters; 39 and 82 thousand; 3.4 million, of which 51
+thousand are the network's own and the rest the public base's."""
+
+
+def architectures() -> dict[str, ArchitectureSpec]:
+    """All architectures by name: a head for each modality, and ``NETWORKS``."""
+    heads = {
+        found.head: ArchitectureSpec(found.head, found.name, (HEAD_PLAN,))
+        for found in MODALITIES.values()
+    }
+    return heads | NETWORKS
+
+
+def known(name: str) -> ArchitectureSpec:
+    """The architecture of a name.
+
+    Raises:
+        ConfigError: No such architecture.
+    """
+    found = architectures()
+    if name not in found:
+        raise ConfigError(f"architecture {name!r}: expected one of {', '.join(found)}")
+    return found[name]
+
+
+def check_plan(name: str) -> WeightPlan:
+    """A weight plan by name.
+
+    Raises:
+        ConfigError: No such plan.
+    """
+    for plan in WEIGHT_PLANS:
+        if plan == name:
+            return plan
+    raise ConfigError(f"weight plan {name!r}: expected one of {', '.join(WEIGHT_PLANS)}")

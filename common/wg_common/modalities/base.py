@@ -1,0 +1,170 @@
+"""What the program must know of one kind of records: the seam for modalities.
+
+A modality is one module in this folder with a subclass of ``Modality``, and one line in
+``registry``. It names the module of its encoder's trunk, which says how a record becomes a tensor
+(``wg_common.nets.encoder.trunk``) and is imported when an encoder is first used; nothing here needs
+torch. A plant and the server read a record with the same code and the same limits.
+
+A record is a NumPy array. What its content is, is the same for all modalities (``content_digest``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import lzma
+import os
+import stat
+import struct
+import tarfile
+import tokenize
+import zipfile
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_common.errors import DataError
+
+Record = NDArray[Any]
+
+DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,
+    SyntaxError,
+    TypeError,
+    LookupError,
+    OverflowError,
+    RuntimeError,  # a member that is encrypted; JSON that nests too deep
+    MemoryError,
+    Warning,
+    struct.error,
+    tokenize.TokenError,  # NumPy looks through a header of Python 2 word by word
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    tarfile.TarError,
+)
+"""What decoders of the standard library, Pillow and NumPy raise on damaged input."""
+
+
+class Modality(ABC):
+    """One kind of records.
+
+    Attributes:
+        name: In packages, snapshots and manifests, and in messages as a plural.
+        title: In longer words, as a plural.
+        one: One record, in messages.
+        layout: Type and shape of an array ``[n, ...]`` of records, in messages.
+        suffixes: How the names of files that hold one record end, in small letters.
+        file_limit: Most bytes of such a file.
+        resized: Whether all records are brought to one size before a network sees them.
+        head: Name of the architecture that is a head on this modality's encoder.
+        trunk: Module of the encoder's trunk; it has a ``TRUNK``.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    one: ClassVar[str]
+    layout: ClassVar[str]
+    suffixes: ClassVar[frozenset[str]]
+    file_limit: ClassVar[int]
+    resized: ClassVar[bool] = False
+    head: ClassVar[str]
+    trunk: ClassVar[str]
+
+    @abstractmethod
+    def sniff(self, x: Record) -> bool:
+        """Whether an array ``[n, ...]`` holds records of this kind, by its type and shape."""
+
+    @abstractmethod
+    def check(self, record: Record) -> None:
+        """Refuse what is no record of this kind.
+
+        Raises:
+            DataError: Another type or shape, or a value that is not accepted.
+        """
+
+    @abstractmethod
+    def decode(self, data: bytes, name: str) -> Record:
+        """A record from the bytes of a file.
+
+        Args:
+            data: At most ``file_limit`` bytes.
+            name: Of the file, for messages; its suffix is one of ``suffixes``.
+
+        Raises:
+            DataError: Damaged, too large, or no record of this kind; the file is named.
+        """
+
+    @abstractmethod
+    def augment_site(
+        self, records: Sequence[Record], strength: float, rng: np.random.Generator
+    ) -> list[Record]:
+        """Records as one other site may see them, through a camera or sensors of its own.
+
+        Args:
+            records: Of one kind; windows of one shape.
+            strength: How far the site is from a clean one, 0 to 1.
+            rng: Source of the site and its noise.
+        """
+
+    @abstractmethod
+    def example(self, shape: tuple[int, int]) -> Record:
+        """A made-up record whose first two sides are these."""
+
+    def size(self, shape: tuple[int, int]) -> str:
+        """The first two sides of a record in words."""
+        return f"{shape[0]}x{shape[1]}"
+
+    def check_public(self, record: Record) -> None:
+        """Refuse what the zoo cannot use; errors as of ``check``."""
+        self.check(record)
+
+    def is_file(self, name: str) -> bool:
+        """Whether a file's name says that it holds one record."""
+        return Path(name).suffix.lower() in self.suffixes and not name.startswith(".")
+
+    def read(self, path: Path) -> Record:
+        """A record from its file; errors as of ``decode``."""
+        return self.decode(read_file(path, self.file_limit), str(path))
+
+    def check_all(self, records: Sequence[Record] | Record, start: int = 0) -> None:
+        """Check records; an error says the number of the first that is refused."""
+        for row, record in enumerate(records, start):
+            try:
+                self.check(record)
+            except DataError as error:
+                raise DataError(f"{self.one} {row}: {error}") from error
+
+
+def read_file(path: Path, limit: int) -> bytes:
+    """Bytes of a regular file: no device, and no pipe that nobody writes to.
+
+    Raises:
+        DataError: It is something else, larger than ``limit``, or cannot be read.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(handle, "rb") as stream:
+            status = os.fstat(stream.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise DataError(f"{path}: not a regular file")
+            if status.st_size > limit:
+                raise DataError(f"{path}: {status.st_size} bytes, at most {limit} are read")
+            return stream.read(limit)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be read: {reason}") from error
+
+
+def content_digest(record: Record) -> bytes:
+    """SHA-256 of a record's decoded values, with their type and shape."""
+    code = hashlib.sha256(record.dtype.str.encode("ascii"))
+    code.update(struct.pack(f">{1 + record.ndim}I", record.ndim, *record.shape))
+    code.update(np.ascontiguousarray(record).tobytes())
+    return code.digest()

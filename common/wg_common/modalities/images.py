@@ -1,0 +1,144 @@
+"""Images, read as if somebody had prepared them.
+
+Only formats without scripting are opened; the header's size is checked before a pixel is decoded,
+so that a decompression bomb costs nothing; anything damaged is a ``DataError`` that names the file.
+
+Not guaranteed: colour management. Profiles and gamma are ignored, as public encoders do.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_common.errors import DataError
+from wg_common.modalities.base import DAMAGE, Modality, Record
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
+PIXELS = 64
+"""Usual side of the images that networks see."""
+MAX_PIXELS = 64 << 20
+"""Largest width times height that is decoded."""
+MAX_SIDE = 1024
+"""Longer images are reduced to this side; encoders see far less."""
+FILE_LIMIT = 4 * MAX_PIXELS + (1 << 20)
+"""Bytes of the largest image that is accepted, in four channels, with its header."""
+
+_SMALLEST = 8
+"""Shortest side of an image of the zoo: cameras need some pixels."""
+_GRAY = frozenset({"1", "L", "LA"})
+_COLOUR = frozenset({"RGB", "RGBA", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV", "RGBX"})
+_DEEP = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
+
+Picture = NDArray[np.uint8]
+
+
+class Images(Modality):
+    """Grey or colour images, uint8 ``[H, W]`` or ``[H, W, 3]``."""
+
+    name = "images"
+    title = "images"
+    one = "image"
+    layout = "uint8 [n, H, W] or [n, H, W, 3] (images)"
+    suffixes = frozenset(
+        {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
+    )
+    file_limit = FILE_LIMIT
+    resized = True
+    head = "lite0-head"
+    trunk = "wg_common.nets.encoder.image_trunk"
+
+    def sniff(self, x: Record) -> bool:
+        """Whether an array is uint8 ``[n, H, W]`` or ``[n, H, W, 3]``."""
+        return x.dtype == np.uint8 and (x.ndim == 3 or x.shape[3:] == (3,))
+
+    def check(self, record: Record) -> None:
+        """Refuse what is no image.
+
+        Raises:
+            DataError: Not uint8 ``[H, W]`` or ``[H, W, 3]``, or empty.
+        """
+        good = record.ndim == 2 or (record.ndim == 3 and record.shape[2] == 3)
+        if record.dtype != np.uint8 or not good or 0 in record.shape:
+            raise DataError(
+                f"{record.dtype} of shape {record.shape}, expected uint8 (h, w) or (h, w, 3)"
+            )
+
+    def check_public(self, record: Record) -> None:
+        """Refuse what is no image, or too small for a camera.
+
+        Raises:
+            DataError: It is.
+        """
+        self.check(record)
+        if min(record.shape[:2]) < _SMALLEST:
+            raise DataError(f"{record.shape[1]} x {record.shape[0]} pixels, too small")
+
+    def decode(self, data: bytes, name: str) -> Picture:
+        """Read one image.
+
+        Returns:
+            uint8 ``[H, W]`` for gray, ``[H, W, 3]`` for colour; the longer side at most
+            ``MAX_SIDE``. Images of 16 bits keep their upper 8; orientation is as the header says.
+
+        Raises:
+            DataError: Not an image, damaged, too large, or of a kind that is not read.
+        """
+        from PIL import Image, ImageOps, UnidentifiedImageError
+
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+                    image = ImageOps.exif_transpose(_eight_bits(opened, name))
+                    if max(image.size) > MAX_SIDE:
+                        image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BOX)
+                    return np.array(image, dtype=np.uint8)
+        except (UnidentifiedImageError, Image.DecompressionBombError) as error:
+            raise DataError(
+                f"{name}: not an image of {', '.join(FORMATS)}, or too large"
+            ) from error
+        except DAMAGE as error:
+            raise DataError(f"{name}: damaged image: {error}") from error
+
+    def augment_site(
+        self, records: Sequence[Record], strength: float, rng: np.random.Generator
+    ) -> list[Record]:
+        """Images through one other camera, which sees the largest square of each."""
+        from wg_common.modalities import cameras  # SciPy: only the zoo needs it
+
+        camera = cameras.draw_camera(rng, strength=strength, mounted=False)
+        return [cameras.photograph_again(rng, record, camera) for record in records]
+
+    def example(self, shape: tuple[int, int]) -> Picture:
+        """A black image."""
+        return np.zeros(shape, np.uint8)
+
+    def size(self, shape: tuple[int, int]) -> str:
+        """Width and height."""
+        return f"{shape[1]}x{shape[0]}"
+
+
+def _eight_bits(image: Image.Image, name: str) -> Image.Image:
+    """An opened image in gray or colour of eight bits, after its size has been checked."""
+    from PIL import Image
+
+    width, height = image.size
+    if width * height > MAX_PIXELS or width < 1 or height < 1:
+        raise DataError(f"{name}: {width}x{height} pixels, at most {MAX_PIXELS} are decoded")
+    if image.mode in _DEEP:
+        deep = np.asarray(image, dtype=np.uint16)
+        return Image.fromarray((deep >> 8).astype(np.uint8))
+    if image.mode in _GRAY:
+        return image.convert("L")
+    if image.mode in _COLOUR:
+        return image.convert("RGB")
+    raise DataError(f"{name}: pixels of mode {image.mode}, expected 8 or 16 bit gray or colour")

@@ -1,0 +1,36 @@
+"""The modalities, one line each."""
+
+from __future__ import annotations
+
+from wg_common.errors import DecodeError
+from wg_common.modalities.base import Modality, Record
+from wg_common.modalities.images import Images
+from wg_common.modalities.windows import Windows
+
+MODALITIES: dict[str, Modality] = {found.name: found for found in (Images(), Windows())}
+
+
+def modality(name: str) -> Modality:
+    """The modality of a name.
+
+    Raises:
+        DecodeError: No such modality.
+    """
+    if name not in MODALITIES:
+        raise DecodeError(f"modality {name!r}: this program knows {', '.join(MODALITIES)}")
+    return MODALITIES[name]
+
+
+def of_file(name: str) -> Modality | None:
+    """The modality of the one record that a file holds, by its name."""
+    return next((found for found in MODALITIES.values() if found.is_file(name)), None)
+
+
+def of_array(x: Record) -> Modality | None:
+    """The modality of an array ``[n, ...]`` of records."""
+    return next((found for found in MODALITIES.values() if found.sniff(x)), None)
+
+
+def listed(attribute: str, word: str) -> str:
+    """An attribute of every modality, for messages: ``"images or windows"``."""
+    return f" {word} ".join(getattr(found, attribute) for found in MODALITIES.values())

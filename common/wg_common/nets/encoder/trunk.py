@@ -1,0 +1,109 @@
+"""What an encoder of one modality stands on: the torch half of a modality.
+
+A modality names a module that has a ``TRUNK``: a subclass of ``EncoderTrunk``, which makes records
+into tensors and these into raw features. It is public, frozen and pinned by a hash; only the
+projection on top of it is fitted (``module``).
+"""
+
+from __future__ import annotations
+
+import importlib
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from wg_common.errors import ConfigError
+from wg_common.modalities.base import Record
+from wg_common.modalities.registry import modality
+
+Records = Sequence[Record] | Record
+
+
+class EncoderTrunk(nn.Module):
+    """Prepared records to raw features ``[n, width]``.
+
+    Attributes:
+        label: Name in packages; another one for every change of a raw feature.
+        width: Number of raw features.
+        batch: Public records that run together; 1 where records differ in shape.
+        devices: Whether it may run elsewhere than on the CPU.
+        directions: Most directions of raw features among the local ones.
+        by_class: Whether released directions are those that tell public classes apart, rather than
+            the leading ones.
+        unscaled_width: Number of features of ``unscaled``.
+    """
+
+    label: ClassVar[str]
+    width: ClassVar[int]
+    batch: ClassVar[int] = 1
+    devices: ClassVar[bool] = False
+    directions: ClassVar[int]
+    by_class: ClassVar[bool] = False
+    unscaled_width: ClassVar[int] = 0
+
+    @classmethod
+    @abstractmethod
+    def digest(cls) -> str:
+        """SHA-256 of all that is fixed in raw features, hex; packages are pinned to it."""
+
+    @classmethod
+    @abstractmethod
+    def block_weights(cls) -> NDArray[np.float64]:
+        """Weight of each raw feature for the projection, ``[width]``."""
+
+    @classmethod
+    def settings(cls, *, pixels: int = 0) -> dict[str, str]:
+        """What of a zoo plan's settings stands in a package; 0 pixels are the usual side."""
+        return {}
+
+    @classmethod
+    def from_settings(cls, metadata: Mapping[str, Any]) -> Self:
+        """The trunk that a package's metadata name.
+
+        Raises:
+            DecodeError: A setting is out of range.
+            ConfigError: What it needs is not installed.
+        """
+        cls.check_settings(metadata)
+        return cls()
+
+    @classmethod
+    def check_settings(cls, metadata: Mapping[str, Any]) -> None:
+        """Refuse settings out of range, without building anything.
+
+        Raises:
+            DecodeError: They are.
+        """
+
+    @classmethod
+    def unscaled(cls) -> nn.Module | None:
+        """Further local features of prepared records, without a public scale.
+
+        A plant scales each by how much its own records vary.
+        """
+        return None
+
+    @abstractmethod
+    def bounds(self) -> NDArray[np.float64] | float:
+        """Largest magnitude of each raw feature of any valid record, ``[width]``, or of all."""
+
+    @abstractmethod
+    def prepare(self, records: Sequence[Record]) -> Tensor:
+        """Up to ``batch`` valid records as one batch."""
+
+
+def trunk_of(name: str) -> type[EncoderTrunk]:
+    """The trunk of a modality.
+
+    Raises:
+        DecodeError: No such modality.
+    """
+    module = modality(name).trunk
+    found = getattr(importlib.import_module(module), "TRUNK", None)
+    if not (isinstance(found, type) and issubclass(found, EncoderTrunk)):
+        raise ConfigError(f"{module}: has no TRUNK")
+    return found
