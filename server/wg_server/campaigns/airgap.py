@@ -13,7 +13,7 @@ from wg_common.ledger.witness import WitnessState
 from wg_common.wire import protocol, weights_package
 from wg_server.campaigns import intake, packaging
 from wg_server.campaigns.packaging import MakePackage
-from wg_server.fleet.endpoints import Witness
+from wg_server.fleet.witness import Witness
 from wg_server.generator.evaluation import gate
 from wg_server.site.home import ServerHome
 from wg_server.store.sites import Store

@@ -18,8 +18,7 @@ from wg_common.ledger import auditor_record
 from wg_common.ledger import note as notes
 from wg_common.ledger.auditor_record import LogRecord, ServerRecord, SiteRecord
 from wg_common.wire import canonical, signing
-from wg_server.fleet.endpoints import Witness
-from wg_server.fleet.enrolment import witness_name
+from wg_server.fleet.witness import Witness, witness_name
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
 from wg_server.store import succession

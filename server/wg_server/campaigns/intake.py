@@ -25,7 +25,7 @@ from wg_common.privacy.statistics import NoisyStatistics
 from wg_common.wire import signing, statistics_file
 from wg_common.wire.statistics_file import CoveredStatistics, StatisticsManifest
 from wg_server.campaigns import plausibility
-from wg_server.fleet.endpoints import Witness
+from wg_server.fleet.witness import Witness
 from wg_server.site.home import WitnessPolicy
 from wg_server.store import quarantine
 from wg_server.store.releases import StoredRelease

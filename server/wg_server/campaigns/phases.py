@@ -15,7 +15,7 @@ from wg_common.wire.fleet import Envelope
 from wg_common.wire.protocol import Delivery, PackageOffer, Receipt, StatisticsQuery
 from wg_server.campaigns import intake
 from wg_server.campaigns.intake import Asked
-from wg_server.fleet.endpoints import Witness
+from wg_server.fleet.witness import Witness
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.store.queue import Campaign, Task
 from wg_server.store.site import Site

@@ -28,7 +28,7 @@ from wg_server.campaigns.isolation import FULL, isolated
 from wg_server.campaigns.packaging import MakePackage
 from wg_server.campaigns.phases import Phase, collecting, delivering
 from wg_server.fleet.adapter import FleetRun, FleetState
-from wg_server.fleet.endpoints import Witness
+from wg_server.fleet.witness import Witness
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.store.database import Holder
 from wg_server.store.queue import Campaign, CampaignQueue, Task

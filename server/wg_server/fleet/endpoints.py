@@ -6,194 +6,21 @@ All are behind the same guards: by the time they run, the request's site is know
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
-from typing import Self
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse, Response
 from starlette.concurrency import run_in_threadpool
 
-from wg_common.errors import ConfigError, DecodeError, RefusedError, VerificationError
-from wg_common.ledger import proof, verify
+from wg_common.errors import DecodeError, RefusedError, VerificationError
 from wg_common.ledger import witness as rules
-from wg_common.ledger.witness import (
-    WitnessFork,
-    WitnessRefused,
-    WitnessRequest,
-    WitnessState,
-)
-from wg_common.wire import canonical, protocol, signing
-from wg_common.wire.protocol import KeyRotation
-from wg_server.fleet.enrolment import Enrolment, witness_name
+from wg_common.ledger.witness import WitnessRefused
+from wg_common.wire import protocol
+from wg_server.fleet.enrolment import Enrolment
 from wg_server.fleet.guards import SITE_STATE
-from wg_server.site.home import ServerHome, WitnessPolicy
+from wg_server.fleet.witness import Witness
 from wg_server.store.site import Site
-from wg_server.store.sites import Store
 
 log = logging.getLogger(__name__)
-
-
-class Witness:
-    """The server as a witness of its plants' ledgers; remembers each plant's last checkpoint.
-
-    Attributes:
-        name: Key name of its cosignatures.
-        public_key: Their key.
-        others: Witnesses whose cosignatures count beside its own.
-        quorum: How many of all must have cosigned the ledger of a release.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        name: str,
-        key: Ed25519PrivateKey,
-        others: Sequence[WitnessPolicy],
-        quorum: int,
-    ) -> None:
-        self._store = store
-        self._key = key
-        self.name = name
-        self.public_key = key.public_key()
-        self.others = tuple(others)
-        self.quorum = quorum
-
-    @classmethod
-    def of(cls, home: ServerHome, store: Store) -> Self:
-        """The witness of a home."""
-        config = home.config()
-        key = signing.load(home.witness_key)
-        return cls(store, witness_name(config), key, config.witnesses, config.witness_quorum)
-
-    def countersign(self, site: Site, request: bytes) -> bytes:
-        """Cosign a checkpoint of a site's ledger that extends the last one seen.
-
-        Args:
-            site: The site; only its own ledger is cosigned.
-            request: Body of a C2SP ``add-checkpoint`` request.
-
-        Raises:
-            WitnessRefused: With the HTTP status to answer; evidence of a fork is kept.
-        """
-        now = time.time()
-        with self._evidence(site, now):
-            return self._store.witness(
-                site, now, partial(self._decide, site, bytes.fromhex(site.ledger_key), request, now)
-            )
-
-    def countersign_file(self, site: Site, requests: Sequence[WitnessRequest]) -> bytes:
-        """Cosign a checkpoint that came in a file, from whichever size was cosigned last.
-
-        Args:
-            site: The site; only its own ledger is cosigned.
-            requests: All for one checkpoint, each from another old size.
-
-        Raises:
-            WitnessRefused: None leads from the size that was cosigned last, or the one that does
-                is refused; evidence of a fork is kept.
-        """
-        now = time.time()
-
-        def decide(known: bytes | None) -> tuple[bytes, int, bytes]:
-            size = 0 if known is None else WitnessState(known).head.size
-            fit = [request for request in requests if request.old_size == size]
-            if not fit:
-                offered = ", ".join(str(request.old_size) for request in requests)
-                raise WitnessRefused(
-                    rules.CONFLICT,
-                    f"the file leads from sizes {offered}, but size {size} of {site.ledger_origin}"
-                    " was cosigned last: a later file came before this one (make it anew with"
-                    " wg-client statistics), or the ledger was rolled back",
-                    size=size,
-                )
-            return self._decide(site, bytes.fromhex(site.ledger_key), fit[0].encode(), now, known)
-
-        with self._evidence(site, now):
-            return self._store.witness(site, now, decide)
-
-    def attest(self, site: Site) -> bytes:
-        """The newest checkpoint of a site's ledger that was cosigned, cosigned as of now.
-
-        Raises:
-            ConfigError: None was.
-        """
-        now = time.time()
-
-        def decide(known: bytes | None) -> tuple[bytes, int, bytes]:
-            if known is None:
-                raise ConfigError(f"site {site.name}: no checkpoint of its ledger was cosigned yet")
-            signed = rules.attest(
-                WitnessState(known), witness_name=self.name, witness_key=self._key, now=int(now)
-            )
-            return signed.state.checkpoint, signed.state.head.size, signed.state.checkpoint
-
-        return self._store.witness(site, now, decide)
-
-    def rotate(self, site: Site, data: bytes) -> bytes:
-        """Learn a site's new ledger key, and cosign the checkpoint that came with it.
-
-        The key is believed if the old one signed for it in the site's own log. Asking again with
-        a key that is known already does no harm.
-
-        Args:
-            site: The site; only its own ledger's key changes.
-            data: A canonical ``KeyRotation``.
-
-        Raises:
-            DecodeError: A part is not what it claims to be.
-            RefusedError: The key is another site's.
-            VerificationError: The rotation does not hold.
-            WitnessRefused: As for ``countersign``.
-        """
-        notice = canonical.decode(
-            KeyRotation, data, what="key rotation", limit=protocol.ROTATION_LIMIT
-        )
-        entry = notice.entry.encode()
-        found = proof.decode(notice.proof.encode(), what="key rotation: proof")
-        body = found.extra + found.note.encode()
-        now = time.time()
-
-        def decide(known_key: str, known: bytes | None) -> tuple[bytes, int, bytes]:
-            key = verify.verify_rotation(
-                entry, found, origin=site.ledger_origin, old_key=bytes.fromhex(known_key)
-            )
-            return self._decide(site, key, body, now, known)
-
-        new_key = verify.read_new_key(entry)
-        with self._evidence(site, now):
-            line = self._store.rotate_ledger_key(site, new_key, now, decide)
-        log.info("site %s: its ledger is signed by another key now", site.name)
-        return line
-
-    def _decide(
-        self, site: Site, key: bytes, request: bytes, now: float, known: bytes | None
-    ) -> tuple[bytes, int, bytes]:
-        signed = rules.countersign(
-            None if known is None else WitnessState(known),
-            request,
-            origin=site.ledger_origin,
-            log_key=signing.public_from_bytes(key),
-            witness_name=self.name,
-            witness_key=self._key,
-            now=int(now),
-        )
-        return signed.state.checkpoint, signed.state.head.size, signed.line
-
-    @contextmanager
-    def _evidence(self, site: Site, now: float) -> Iterator[None]:
-        """Keep the evidence of a fork, after the transaction that found it is over."""
-        try:
-            yield
-        except WitnessFork as fork:
-            log.error("site %s: %s; evidence kept", site.name, fork)
-            self._store.keep_evidence(
-                site.ledger_origin, fork.evidence.earlier, fork.evidence.later, now
-            )
-            raise
 
 
 def routes(witness: Witness, enrolment: Enrolment) -> APIRouter:

@@ -11,9 +11,9 @@ import datetime
 import logging
 import secrets
 import time
+from functools import partial
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
@@ -23,13 +23,12 @@ from starlette.routing import Route
 
 from wg_common import typed
 from wg_common.errors import DecodeError, RefusedError
-from wg_common.ledger import witness
-from wg_common.ledger.note import Note
-from wg_common.ledger.witness import WitnessFork, WitnessRefused, WitnessRequest, WitnessState
+from wg_common.ledger.witness import WitnessRefused
 from wg_common.wire import canonical, protocol, signing
 from wg_common.wire.protocol import EnrolmentReply, EnrolmentRequest, JoinToken
 from wg_server.fleet.guards import BodyLimit
 from wg_server.fleet.tries import Tries, network_of
+from wg_server.fleet.witness import Witness
 from wg_server.site import pki
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.store import succession
@@ -101,33 +100,25 @@ class Enrolment:
                 raise DecodeError(f"enrolment request: {field}: not hex") from error
         genesis, predecessor, first = succession.read_first_entry(request)
         now = time.time()
-        first_cosignature = _FirstCosignature(
-            request,
-            first,
-            name=witness_name(self._config),
-            key=signing.load(self._home.witness_key),
-            now=int(now),
-        )
+        witness = Witness.of(self._home, self._store)
+        beginning = Beginning(genesis, predecessor, partial(witness.begin, request, first, now))
 
         def issue() -> tuple[str, float, str]:
             certificate = pki.issue_client(self._home, request.site, request.csr_pem, self._life)
             expires = certificate.not_valid_after_utc.timestamp()
             return pki.fingerprint(certificate), expires, pki.to_pem(certificate)
 
-        beginning = Beginning(
-            genesis=genesis, predecessor=predecessor, cosign=first_cosignature.cosign
-        )
         try:
-            certificate_pem = self._store.enrol(request, node_key, now, issue, beginning)
+            with witness.evidence(request.ledger_origin, now):
+                certificate_pem, cosignature = self._store.enrol(
+                    request, node_key, now, issue, beginning
+                )
         except WitnessRefused as error:
-            if isinstance(error, WitnessFork):
-                found = error.evidence
-                self._store.keep_evidence(request.ledger_origin, found.earlier, found.later, now)
             raise RefusedError(f"enrolment: ledger: {error}") from error
         log.info("enrolled %s", request.site)
-        return self._reply(certificate_pem, first_cosignature)
+        return self._reply(certificate_pem, witness, cosignature)
 
-    def _reply(self, certificate_pem: str, first: _FirstCosignature) -> EnrolmentReply:
+    def _reply(self, certificate_pem: str, witness: Witness, cosignature: bytes) -> EnrolmentReply:
         server_key = signing.public_bytes(signing.load(self._home.signing_key))
         return EnrolmentReply(
             certificate_pem=certificate_pem,
@@ -135,10 +126,10 @@ class Enrolment:
             fleet_url=self._config.fleet_url,
             server_name=self._config.name,
             server_key=server_key.hex(),
-            witness_name=first.name,
-            witness_key=signing.public_bytes(first.key).hex(),
+            witness_name=witness.name,
+            witness_key=signing.public_bytes(witness.public_key).hex(),
             encoder=base64.b64encode(self._home.read_encoder()).decode("ascii"),
-            cosignature=first.line.decode(),
+            cosignature=cosignature.decode(),
         )
 
     def renew(self, site: Site, csr_pem: str) -> str:
@@ -186,44 +177,6 @@ class Enrolment:
         )
 
 
-class _FirstCosignature:
-    """Cosigns the first checkpoint of a ledger, unless a larger one was cosigned already."""
-
-    def __init__(
-        self,
-        request: EnrolmentRequest,
-        first: Note,
-        *,
-        name: str,
-        key: Ed25519PrivateKey,
-        now: int,
-    ) -> None:
-        self._request = request
-        self._first = first
-        self._now = now
-        self.name = name
-        self.key = key
-        self.line = b""
-
-    def cosign(self, known: bytes | None) -> tuple[bytes, int, None]:
-        """As ``Beginning.cosign``."""
-        state = None if known is None else WitnessState(known)
-        size = state.head.size if state else 0
-        if state and size > 1:
-            return state.checkpoint, size, None
-        signed = witness.countersign(
-            state,
-            WitnessRequest(old_size=size, path=(), note=self._first).encode(),
-            origin=self._request.ledger_origin,
-            log_key=signing.public_from_bytes(bytes.fromhex(self._request.ledger_key)),
-            witness_name=self.name,
-            witness_key=self.key,
-            now=self._now,
-        )
-        self.line = signed.line
-        return signed.state.checkpoint, signed.state.head.size, None
-
-
 class _Secret(msgspec.Struct):
     secret: str = ""
 
@@ -235,8 +188,3 @@ def _secret_of(body: bytes) -> str:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         secret = ""
     return hash_secret(secret)
-
-
-def witness_name(config: ServerConfig) -> str:
-    """Key name of the server's witness in cosignatures."""
-    return f"{config.name}/witness"

@@ -25,11 +25,12 @@ from wg_server.campaigns.worker import CampaignWorker
 from wg_server.console.admin import admin_app
 from wg_server.fleet.adapter import FleetState
 from wg_server.fleet.door import CONNECTIONS
-from wg_server.fleet.endpoints import Witness, routes
+from wg_server.fleet.endpoints import routes
 from wg_server.fleet.enrolment import Enrolment
 from wg_server.fleet.guards import BodyBudget, BodyLimit, Identify, RateLimit
 from wg_server.fleet.listener import Listener, server_context
 from wg_server.fleet.packages import package_routes
+from wg_server.fleet.witness import Witness
 from wg_server.generator.evaluation import gate
 from wg_server.site.home import ServerHome
 from wg_server.store.database import Holder

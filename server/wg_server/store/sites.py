@@ -88,7 +88,7 @@ class Store(LedgerTable, ReleaseTable):
         now: float,
         issue: Callable[[], tuple[str, float, T]],
         beginning: Beginning,
-    ) -> T:
+    ) -> tuple[T, bytes]:
         """Spend a join token and record the site's keys, ledger and certificate, or change nothing.
 
         Args:
@@ -97,6 +97,9 @@ class Store(LedgerTable, ReleaseTable):
             now: Unix time.
             issue: Makes the certificate: fingerprint, expiry, and what to return.
             beginning: How the site's ledger begins; what its ``cosign`` raises is passed on.
+
+        Returns:
+            What ``issue`` and ``cosign`` returned.
 
         Raises:
             RefusedError: The token is unknown, spent, expired, or of another site; or the ledger
@@ -129,8 +132,8 @@ class Store(LedgerTable, ReleaseTable):
                     fingerprint=fingerprint, site=request.site, expires=expires
                 )
             )
-            cosign(connection, known_site(connection, request.site), now, beginning.cosign)
-            return result
+            site = known_site(connection, request.site)
+            return result, cosign(connection, site, now, beginning.cosign)
 
     def add_certificate(self, site: str, fingerprint: str, expires: float) -> None:
         """Record a renewed certificate; the older one stays good until it expires."""

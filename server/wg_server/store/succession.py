@@ -57,7 +57,7 @@ class SeenLog:
     checkpoint: bytes | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Beginning:
     """How a log begins, as its site says when it enrols.
 
@@ -65,12 +65,13 @@ class Beginning:
         genesis: Leaf hash of the first entry, hex.
         predecessor: The log that it replaces, if any.
         cosign: Takes the checkpoint of this log that the server remembers, and returns what to
-            remember with its size; raises where the log cannot have begun like this.
+            remember, its size and the cosignature's line; raises where the log cannot have begun
+            like this.
     """
 
     genesis: str
     predecessor: Predecessor | None
-    cosign: Callable[[bytes | None], tuple[bytes, int, None]]
+    cosign: Callable[[bytes | None], tuple[bytes, int, bytes]]
 
 
 def read_first_entry(request: EnrolmentRequest) -> tuple[str, Predecessor | None, Note]:

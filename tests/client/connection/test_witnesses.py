@@ -40,7 +40,7 @@ from wg_common.ledger import note as notes
 from wg_common.ledger.store import Ledger
 from wg_common.ledger.witness import WitnessRefused
 from wg_common.wire import canonical, signing, statistics_file
-from wg_server.fleet.endpoints import Witness
+from wg_server.fleet.witness import Witness
 from wg_server.site.home import ServerConfig, WitnessPolicy, parse_config
 from wg_server.store.sites import Store
 

@@ -19,7 +19,7 @@ from wg_common.ledger import note as notes
 from wg_common.ledger.auditor_record import BUDGET_UNKNOWN, FIRST
 from wg_common.wire import signing
 from wg_server.campaigns import auditors
-from wg_server.fleet import endpoints
+from wg_server.fleet import witness as fleet_witness
 from wg_server.site.home import ServerHome
 from wg_server.store import schema
 from wg_server.store.releases import StoredRelease
@@ -69,7 +69,7 @@ def test_a_checkpoint_says_how_far_the_ledger_went_and_that_it_is_so_now(
     log_key = signing.public_from_bytes(bytes.fromhex(keys["sites"][0]["ledger_key"]))
     assert checkpoints.verify(note, keys["sites"][0]["ledger_origin"], log_key).size > 1
     assert len(note.signatures) == 2
-    monkeypatch.setattr(endpoints, "time", SimpleNamespace(time=lambda: cosigned + 86_400.0))
+    monkeypatch.setattr(fleet_witness, "time", SimpleNamespace(time=lambda: cosigned + 86_400.0))
     code, out, _ = run(capsys, *words, "--out", tmp_path / "note")
     assert code == 0 and f"up to entry {found['size'] - 1}" in out
     again = checkpoints.decode((tmp_path / "note").read_bytes())[1]

@@ -13,7 +13,7 @@ from wg_common.ledger.store import DatasetRecord, Ledger
 from wg_common.ledger.witness import WitnessFork, WitnessRefused
 from wg_common.wire import signing
 from wg_common.wire.protocol import EnrolmentRequest
-from wg_server.fleet.endpoints import Witness
+from wg_server.fleet.witness import Witness
 from wg_server.site.home import ServerHome
 from wg_server.store.ledgers import EVIDENCE_LIMIT
 from wg_server.store.site import Site

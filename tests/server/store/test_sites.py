@@ -33,13 +33,14 @@ def request(site: str = "plant-a", secret: str = "s1", keys: str = "k") -> Enrol
 
 
 def enrol(store: Store, asked: EnrolmentRequest, fingerprint: str, now: float = NOW) -> str:
-    return store.enrol(
+    result, _ = store.enrol(
         asked,
         f"node {asked.signing_key}",
         now,
         lambda: (fingerprint, now + 100, "certificate"),
         UNSEEN,
     )
+    return result
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ from wg_common.ledger.entries import Predecessor
 from wg_common.ledger.store import Ledger
 from wg_common.wire import canonical, signing
 from wg_common.wire.protocol import EnrolmentReply, EnrolmentRequest
-from wg_server.fleet.endpoints import Witness
 from wg_server.fleet.enrolment import Enrolment, make_token
+from wg_server.fleet.witness import Witness
 from wg_server.site.home import ServerHome
 from wg_server.store import database, succession
 from wg_server.store.sites import Store
