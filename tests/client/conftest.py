@@ -239,8 +239,7 @@ def good_head(encoder_package: bytes) -> LinearHead:
 MakePlant = Callable[..., TestPlant]
 
 
-@pytest.fixture
-def make_plant(tmp_path: Path, encoder_package: bytes) -> MakePlant:
+def plant_maker(root: Path, encoder_package: bytes) -> MakePlant:
     """Makes a plant from records by class; ``privacy`` and ``data`` override configuration.
 
     Its data set is frozen, unless ``frozen`` says otherwise.
@@ -254,7 +253,7 @@ def make_plant(tmp_path: Path, encoder_package: bytes) -> MakePlant:
         frozen: bool = True,
         **data: Any,
     ) -> TestPlant:
-        home = ClientHome(tmp_path / name)
+        home = ClientHome(root / name)
         home.root.mkdir()
         path = write_npz(
             home.root / "data.npz", counts or {0: 8, 1: 8, 2: 8}, seed=3, labels=LABELS
@@ -295,3 +294,9 @@ def make_plant(tmp_path: Path, encoder_package: bytes) -> MakePlant:
         return plant
 
     return make
+
+
+@pytest.fixture
+def make_plant(tmp_path: Path, encoder_package: bytes) -> MakePlant:
+    """As ``plant_maker``, in the test's own folder."""
+    return plant_maker(tmp_path, encoder_package)

@@ -1,0 +1,258 @@
+"""A new modality and a new architecture, each one file and one line, in the plant's own commands.
+
+The toy modality is counts: vectors of small integers of any length, of which a record's classes
+differ in how often each value occurs. The toy architecture is a small network for them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests.client.conftest import TestPlant, plant_maker
+
+from wg_client.cli.main import group
+from wg_client.fitting.linear_head import LinearHead, fit_lda, scaling
+from wg_common import catalogue, cli, errors
+from wg_common.catalogue import ArchitectureSpec
+from wg_common.errors import DecodeError
+from wg_common.modalities.base import Modality
+from wg_common.modalities.registry import MODALITIES
+from wg_common.nets import assembly
+from wg_common.nets.encoder.module import fit_encoder, load_encoder, raw_features
+
+MODALITY = '''
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from wg_common.errors import DataError
+from wg_common.modalities.base import Modality
+from wg_common.nets.encoder.trunk import EncoderTrunk
+
+VALUES = 16
+
+
+class Counts(Modality):
+    """Vectors of integers from 0 to 15."""
+
+    name = "counts"
+    title = "vectors of counts"
+    one = "vector"
+    layout = "int16 [n, length] (counts)"
+    suffixes = frozenset({".counts"})
+    file_limit = 1 << 16
+    head = "counts-head"
+    trunk = __name__
+
+    def sniff(self, x):
+        return x.dtype == np.int16 and x.ndim == 2
+
+    def check(self, record):
+        if record.dtype != np.int16 or record.ndim != 1 or not len(record):
+            raise DataError(f"{record.dtype} of shape {record.shape}, expected int16 (length,)")
+        if record.min() < 0 or record.max() >= VALUES:
+            raise DataError(f"values beyond 0 to {VALUES - 1}")
+
+    def decode(self, data, name):
+        try:
+            record = np.array([int(word) for word in data.decode("ascii").split()], np.int16)
+            self.check(record)
+        except (ValueError, OverflowError, DataError) as error:
+            raise DataError(f"{name}: {error}") from error
+        return record
+
+    def example(self, shape):
+        return np.zeros(shape[0], np.int16)
+
+    def augment_site(self, records, strength, rng):
+        return [record[rng.random(len(record)) >= 0.3 * strength] for record in records]
+
+
+def shares(records):
+    """How often each value occurs, float32 ``[n, 16]``."""
+    return np.stack(
+        [np.bincount(record, minlength=VALUES) / len(record) for record in records]
+    ).astype(np.float32)
+
+
+class CountsTrunk(EncoderTrunk):
+    """Shares of values, and their sums from the lowest."""
+
+    label = "counts-1"
+    width = 2 * VALUES
+    directions = 24
+
+    @classmethod
+    def digest(cls):
+        return "c0" * 32
+
+    @classmethod
+    def block_weights(cls):
+        return np.ones(cls.width)
+
+    def bounds(self):
+        return 1.01
+
+    def prepare(self, records):
+        return torch.from_numpy(shares(records))
+
+    def forward(self, batch):
+        return torch.cat([batch.sqrt(), batch.cumsum(dim=1)], dim=1)
+
+
+TRUNK = CountsTrunk
+'''
+
+NETWORK = '''
+from torch import nn
+
+from toy_extension.counts import VALUES, shares
+from wg_common.nets.network import Kind
+
+
+def trunk(width, features):
+    """Two layers."""
+    return nn.Sequential(nn.Linear(VALUES, width), nn.SiLU(), nn.Linear(width, features))
+
+
+NETWORK = Kind(trunk=trunk, prepare=shares, features=12)
+'''
+
+LABELS = ("low", "middle", "high")
+Command = Callable[..., Any]
+
+
+def draw(
+    rng: np.random.Generator, label: int, number: int, length: int = 6
+) -> list[NDArray[np.int16]]:
+    """Vectors of a class: short ones can be told apart by somebody who saw many."""
+    return [
+        np.clip(rng.normal(5 + 3 * label, 3, length + n % 5), 0, 15).astype(np.int16)
+        for n in range(number)
+    ]
+
+
+def write(path: Path, record: NDArray[np.int16]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(" ".join(map(str, record.tolist())), encoding="ascii")
+
+
+@pytest.fixture
+def extension(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package of two files, and the line in each registry."""
+    folder = tmp_path / "site-packages" / "toy_extension"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    (folder / "counts.py").write_text(MODALITY, encoding="utf-8")
+    (folder / "network.py").write_text(NETWORK, encoding="utf-8")
+    monkeypatch.syspath_prepend(folder.parent)
+    for name in [name for name in sys.modules if name.startswith("toy_extension")]:
+        monkeypatch.delitem(sys.modules, name)
+    found: Modality = importlib.import_module("toy_extension.counts").Counts()
+    monkeypatch.setitem(MODALITIES, found.name, found)
+    spec = ArchitectureSpec("counts-net", "counts", module="toy_extension.network", width=24)
+    monkeypatch.setitem(catalogue.NETWORKS, spec.name, spec)
+
+
+@pytest.fixture
+def package(extension: None) -> bytes:
+    rng = np.random.default_rng(1)
+    public = [one for label in range(3) for one in draw(rng, label, 80)]
+    groups = np.arange(240) % 5
+    return fit_encoder(
+        raw_features(public, modality="counts"), groups, modality="counts", dimension=8
+    )
+
+
+@pytest.fixture
+def plant(tmp_path: Path, package: bytes) -> TestPlant:
+    """A home whose data are a folder of classes, not frozen yet."""
+    rng = np.random.default_rng(2)
+    data = tmp_path / "data"
+    for label, name in enumerate(LABELS):
+        for number, record in enumerate(draw(rng, label, 4)):
+            write(data / name / f"{number}.counts", record)
+    made = plant_maker(tmp_path, package)
+    return made(frozen=False, path=str(data), labels=LABELS)
+
+
+@pytest.fixture
+def command(capfd: pytest.CaptureFixture[str]) -> Command:
+    """``wg-client`` with ``--json``, in this process."""
+
+    def run(*words: object, code: int = 0) -> Any:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            cli.run(group, [*map(str, words), "--json"])
+        said = capfd.readouterr()
+        assert caught.value.code == code, said.err
+        return json.loads(said.out)
+
+    return run
+
+
+def _head(package: bytes) -> LinearHead:
+    """A head fitted on many records that the plant does not have."""
+    rng = np.random.default_rng(3)
+    records = [one for label in range(3) for one in draw(rng, label, 60)]
+    features = load_encoder(package).encode(records).astype(np.float64)
+    scale = scaling(features)
+    return scale.unscale(fit_lda(scale.apply(features), np.repeat(np.arange(3), 60), 3, 0.5))
+
+
+def _predictions(command: Command, plant: TestPlant, tmp_path: Path) -> list[str]:
+    rng = np.random.default_rng(4)
+    folder = tmp_path / "new"
+    for label in range(3):
+        write(folder / f"{label}.counts", draw(rng, label, 1, length=60)[0])
+    found = command("predict", folder, "--home", plant.home.root)
+    return [row["label"] for row in found["results"][0]["predictions"]]
+
+
+def test_a_plant_works_with_a_modality_of_one_file(
+    plant: TestPlant, package: bytes, command: Command, tmp_path: Path
+) -> None:
+    write(tmp_path / "data" / "low" / "bad.counts", np.array([3, 99], np.int16))
+    refused = command("freeze", "--home", plant.home.root, code=3)
+    assert "values beyond 0 to 15" in json.dumps(refused)
+    (tmp_path / "data" / "low" / "bad.counts").unlink()
+    command("freeze", "--home", plant.home.root)
+    seen = command("check", "--home", plant.home.root)["data"]
+    assert (seen["modality"], seen["records"]) == ("counts", 12)
+    weights = tmp_path / "head.wgw"
+    made = {"sample-0": (_head(package), "diffusion")}
+    weights.write_bytes(plant.package(made, architecture="counts-head"))
+    applied = command("apply", weights, "--home", plant.home.root)
+    assert applied["accepted"] and applied["kept"].startswith("generated")
+    assert _predictions(command, plant, tmp_path) == list(LABELS)
+
+
+def test_a_plant_works_with_an_architecture_of_one_file(
+    plant: TestPlant, command: Command, tmp_path: Path
+) -> None:
+    command("freeze", "--home", plant.home.root)
+    base = assembly.initial_tensors("counts-net", 3, 8, np.random.default_rng(5))
+    package = plant.package({"base": (base, "base")}, architecture="counts-net", plan="whole")
+    weights = tmp_path / "network.wgw"
+    weights.write_bytes(package)
+    applied = command("apply", weights, "--home", plant.home.root, code=errors.EXIT_NOT_ACCEPTED)
+    assert applied["kept"] == "local-only"  # trained on from the base, which is all that came
+    assert command("models", "list", "--home", plant.home.root)
+    assert _predictions(command, plant, tmp_path) == list(LABELS)
+
+
+def test_a_modality_that_nobody_registered_is_refused(
+    package: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(MODALITIES, "counts")
+    with pytest.raises(DecodeError, match="modality 'counts': this program knows images, windows"):
+        load_encoder(package)
