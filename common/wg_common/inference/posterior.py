@@ -1,19 +1,23 @@
-"""Class means of one plant: what is known without it, and what its own statistics add.
+"""Empirical Bayes estimates of a plant's class means, from other sites and from its own records.
 
-Model, coordinate by coordinate in the eigenbasis of the public between-class covariance T::
+A linear mixed model, coordinate by coordinate in the eigenbasis of the public between-class
+covariance T::
 
     mean of class k at site m = g_m + delta_k + eta_mk,   delta ~ N(0, T),   eta ~ N(0, ratio)
     observed = mean + noise,   noise variance = (dp / n^2 + within / n) / P(present)
 
-These are mixed-model equations (Henderson 1975, *Biometrics* 31(2)). A ``Posterior`` holds them for
-a plant's g and all delta once every *other* site has been taken into account and eliminated. Two
-parties finish them by the same code: the server with the plant's noisy release, and the plant with
-its exact records, which have no privacy noise and cost nothing. What a server hands over is made
-from public data and from releases of other sites: post-processing, and free.
+g is the site's mean, delta the class's deviation from it at every site, eta what is special to the
+class at this site. The best linear unbiased predictions (BLUP) solve Henderson's mixed-model
+equations (Henderson 1975, *Biometrics* 31(2); Robinson 1991, *Statistical Science* 6(1)). A
+``Posterior`` holds these equations for one plant's g and for delta, with every *other* site
+observed and its own mean eliminated. Two parties finish them by this code: the server with the
+plant's noisy release, and the plant with its exact records, which carry no privacy noise and cost
+no privacy. What the server hands over comes from public data and other sites' releases alone.
 
-The head is linear discriminant analysis. Class deviations are brought to nearly equal length, since
-noise shrinks rare classes more. At the plant, the covariance is that of its own records, shrunk
-towards the public one: the mean of an inverse Wishart with ``PSEUDO_RECORDS`` degrees of freedom.
+The head is linear discriminant analysis on the predicted means. Noise shrinks the deviations of
+rare classes more, so that all are brought to nearly equal length. At the plant, the covariance is
+that of its own records, shrunk towards the public one: the mean of an inverse Wishart with
+``PSEUDO_RECORDS`` degrees of freedom.
 
 *Guarantee.* None of privacy: exact evidence, and all that is computed from it, stays at the plant.
 """
@@ -22,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +44,29 @@ PRESENT = 1e-3
 """Probability below which a class counts as absent."""
 
 _EVEN = 0.25
+"""Typical lengths added to that of a deviation before it is divided by it."""
 _UNBALANCED = 0.3
+"""Share of a deviation's variance by which unequal class counts move a site's mean."""
+
+
+class Variances(Protocol):
+    """Variances of the model, all along the eigenvectors of T."""
+
+    @property
+    def basis(self) -> Floats:
+        """Eigenvectors in columns, ``[d, d]``."""
+
+    @property
+    def within(self) -> Floats:
+        """Of records within a class, ``[d]``."""
+
+    @property
+    def ratio(self) -> Floats:
+        """Of eta, ``[d]``."""
+
+    @property
+    def between(self) -> Floats:
+        """Of delta, ``[d]``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +94,7 @@ class SiteEvidence:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Posterior:
-    """The equations of a plant's mean and its class deviations, before its own statistics.
+    """Mixed-model equations of a plant's mean and the class deviations, other sites observed.
 
     Attributes:
         basis: Eigenvectors of T in columns, ``[d, d]``.
@@ -104,7 +131,7 @@ class Means:
     Attributes:
         centre: The plant's mean, ``[d]``.
         deviations: Class deviations from it, ``[K, d]``, before lengths are evened.
-        spread: Posterior variance of these along each direction of the basis, ``[K, d]``.
+        spread: Their posterior variance along each direction of the basis, ``[K, d]``.
         centre_spread: That of the plant's mean, ``[d]``.
     """
 
@@ -196,23 +223,17 @@ def exact_evidence(features: Floats, labels: Ints, classes: int) -> SiteEvidence
 
 
 def solve(posterior: Posterior, own: SiteEvidence) -> Means:
-    """Add a plant's own evidence, and solve."""
-    size = posterior.precision.shape[1]
+    """Add a plant's own evidence to the equations, and solve them.
+
+    Raises:
+        VerificationError: They are singular.
+    """
     system, right = posterior.precision.copy(), posterior.weighted.copy()
-    means = own.means @ posterior.basis
-    precision, spread = observation(posterior.within, posterior.ratio, own)
-    classes = np.arange(1, size)
-    system[:, 0, 0] += precision.sum(axis=0)
-    system[:, classes, classes] += precision.T
-    system[:, 0, 1:] += precision.T
-    system[:, 1:, 0] += precision.T
-    right[:, 0] += (precision * means).sum(axis=0)
-    right[:, 1:] += (precision * means).T
-    if np.isfinite(own.domain_noise):
-        observe_domain(system, right, posterior.basis, posterior.within, posterior.between, own, 0)
+    observe(system, right, posterior, own, 0)
     inverse = _inverse(system)  # [d, 1+K, 1+K]
     solved = np.einsum("dij,dj->id", inverse, right)
     centre, delta = solved[0], solved[1:]
+    means, spread = own.means @ posterior.basis, _spread(posterior.within, own)
     there = own.present[:, None] > PRESENT
     keep = np.where(there, posterior.ratio / (posterior.ratio + spread), 0.0)
     deviations = delta + keep * (means - centre - delta)
@@ -226,38 +247,37 @@ def solve(posterior: Posterior, own: SiteEvidence) -> Means:
     )
 
 
-def observation(within: Floats, ratio: Floats, site: SiteEvidence) -> tuple[Floats, Floats]:
-    """Precision of each class mean about ``g + delta``, and variance of its noise, ``[K, d]``."""
-    spread = site.noise[:, None] + within / site.counts[:, None]
-    spread = spread / np.maximum(site.present, 1e-6)[:, None]
-    return np.where(site.present[:, None] > PRESENT, 1 / (spread + ratio), 0.0), spread
-
-
-def observe_domain(
-    system: Floats,
-    right: Floats,
-    basis: Floats,
-    within: Floats,
-    between: Floats,
-    site: SiteEvidence,
-    row: int,
+def observe(
+    system: Floats, right: Floats, variances: Variances, site: SiteEvidence, row: int
 ) -> None:
-    """Add, in place, that the mean of all records is g plus the mean of the deviations.
+    """Add a site's evidence to mixed-model equations, in place.
+
+    Class means are observations of g + delta_k. The mean of all records, where it is known, is one
+    of g plus the mean of the deviations.
 
     Args:
-        system: ``[d, S + K, S + K]``, means of S sites first.
+        system: ``[d, S + K, S + K]``: means of S sites first, then the class deviations.
         right: ``[d, S + K]``.
-        basis: ``[d, d]``.
-        within: ``[d]``.
-        between: ``[d]``; unequal class counts move the mean by some share of a deviation.
-        site: Whose mean it is.
-        row: Its row among the sites.
+        variances: Of the model.
+        site: Evidence to add.
+        row: The site's row, below S.
     """
     classes = len(site.counts)
     first = system.shape[1] - classes
+    inner = np.arange(first, system.shape[1])
+    precision = mean_precision(variances, site)
+    weighted = precision * (site.means @ variances.basis)
+    system[:, row, row] += precision.sum(axis=0)
+    system[:, inner, inner] += precision.T
+    system[:, row, first:] += precision.T
+    system[:, first:, row] += precision.T
+    right[:, row] += weighted.sum(axis=0)
+    right[:, first:] += weighted.T
+    if not np.isfinite(site.domain_noise):
+        return
     share = 1 / classes
-    weight = domain_precision(within, between, site)
-    y = site.domain @ basis
+    weight = domain_precision(variances, site)
+    y = site.domain @ variances.basis
     system[:, row, row] += weight
     system[:, row, first:] += share * weight[:, None]
     system[:, first:, row] += share * weight[:, None]
@@ -266,18 +286,33 @@ def observe_domain(
     right[:, first:] += share * (weight * y)[:, None]
 
 
-def domain_precision(within: Floats, between: Floats, site: SiteEvidence) -> Floats:
-    """Precision of the mean of all of a site's records about ``g + mean delta``, ``[d]``."""
-    unbalanced = _UNBALANCED * between / len(site.counts)
-    return 1 / (site.domain_noise + within / site.domain_count + unbalanced)
+def mean_precision(variances: Variances, site: SiteEvidence) -> Floats:
+    """Precision of each observed class mean about ``g + delta``, ``[K, d]``; 0 if it is absent."""
+    spread = _spread(variances.within, site) + variances.ratio
+    return np.where(site.present[:, None] > PRESENT, 1 / spread, 0.0)
+
+
+def domain_precision(variances: Variances, site: SiteEvidence) -> Floats:
+    """Precision of the mean of all of a site's records about ``g + mean delta``, ``[d]``.
+
+    Classes are not equally frequent, which moves that mean by some share of a deviation.
+    """
+    unbalanced = _UNBALANCED * variances.between / len(site.counts)
+    return 1 / (site.domain_noise + variances.within / site.domain_count + unbalanced)
+
+
+def _spread(within: Floats, site: SiteEvidence) -> Floats:
+    """Variance of the noise on each observed class mean, ``[K, d]``: privacy and sampling."""
+    spread = site.noise[:, None] + within / site.counts[:, None]
+    return np.asarray(spread / np.maximum(site.present, 1e-6)[:, None])
 
 
 def own_share(posterior: Posterior, counts: Floats | Ints, noise: float) -> float:
-    """Share of what a site's released class means say that is of its records, not noise, 0 to 1.
+    """Share of the variance of a site's released class means that is signal, not noise, 0 to 1.
 
     Args:
-        posterior: Says how much class means of sites, and records of a class, differ.
-        counts: Records of each class, ``[K]``; classes without any have no part.
+        posterior: For the variances of class means over sites and of records within a class.
+        counts: Records of each class, ``[K]``; classes without any do not count.
         noise: Standard deviation of the noise on an entry of a class sum.
     """
     n = counts[counts > 0]
@@ -308,15 +343,15 @@ def discriminant(
 
 
 def complete(posterior: Posterior, features: Floats, labels: Ints) -> tuple[Floats, Floats]:
-    """A head for a plant from what is known without it and from its own exact records.
+    """The posterior head: other sites' equations finished with a plant's own exact records.
 
     Args:
         posterior: From the server.
-        features: ``[n, d]``; without any, what others know is all.
+        features: ``[n, d]``; without any, the head is that of the other sites.
         labels: ``[n]`` in 0..K-1; -1 is a record without a label.
 
     Returns:
-        Weight ``[K, d]`` and bias ``[K]`` of the features as they are. Classes count as frequent as
+        Weight ``[K, d]`` and bias ``[K]`` on the features as they are. Classes count as frequent as
         they are among labelled records; a class without any as an average one.
     """
     classes = posterior.classes
@@ -331,7 +366,7 @@ def complete(posterior: Posterior, features: Floats, labels: Ints) -> tuple[Floa
         # The spread of one class says little of the others': good parts are alike, defects are not.
         rest = features[known] - own.means[y]
         scatter, freedom = scatter + rest.T @ rest, freedom + len(y) - seen
-    # Noise shortens deviations; where only one class has noise on it, none compete for its length.
+    # Lengths are made even against noise: with noise on one class only there is nothing to even.
     even = _EVEN if classes - seen > 1 else np.inf
     weight, bias = discriminant(means.deviations, _inverse(scatter / freedom), even)
     if len(y):
@@ -341,21 +376,21 @@ def complete(posterior: Posterior, features: Floats, labels: Ints) -> tuple[Floa
 
 
 def mover(posterior: Posterior) -> Callable[[Floats, Ints], tuple[Floats, Floats]]:
-    """Other sites' class deviations, to be put around the mean of a plant's records.
+    """The mean-aligned head: other sites' class deviations around the mean of a plant's records.
 
     Returns:
-        A function of arguments and result like ``complete``, less the posterior. Of the records it
-        knows nothing but where they lie, so that they can be trained on beside it, and judge it.
+        A function of (features, labels) with the result of ``complete``. Records only say where
+        they lie, so that they may also train or judge other heads.
     """
     classes = posterior.classes
     others = solve(posterior, no_evidence(classes, len(posterior.within))).deviations
     weight, bias = discriminant(others, _inverse(posterior.covariance))
 
-    def move(features: Floats, labels: Ints) -> tuple[Floats, Floats]:
+    def align(features: Floats, labels: Ints) -> tuple[Floats, Floats]:
         centre = solve(posterior, exact_evidence(features, labels, classes)).centre
         return _around(weight, bias, centre)
 
-    return move
+    return align
 
 
 def _inverse(matrix: Floats) -> Floats:

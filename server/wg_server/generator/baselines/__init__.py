@@ -1,7 +1,7 @@
-"""The baselines, behind one interface: what the server knows of a plant in, a head out.
+"""Baselines that the generator is compared with: what the server knows of a plant in, a head out.
 
 A baseline sees what the generator sees and returns rows and biases of ``features - centre``, where
-``centre`` is the mean that T-BLUP predicts for the site. None of them is trained on the site.
+``centre`` is the mean that BLUP predicts for the site. None of them is trained on the site.
 """
 
 from __future__ import annotations

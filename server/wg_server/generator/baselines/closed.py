@@ -1,4 +1,4 @@
-"""Baselines without any learning: a coin, the base, and closed forms from the releases."""
+"""Baselines without training: a random head, the public base, and closed forms of the releases."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ def base(context: Context) -> Head:
 
 
 def closed_form(context: Context) -> Head:
-    """T-BLUP of the plant and the other sites."""
+    """BLUP of the plant and the other sites."""
     return context.estimate.weight, context.estimate.bias
 
 
-def blend(context: Context) -> Head:
-    """T-BLUP and the nearest zoo rows: the generator's own skeleton."""
-    return conditioning.blend(FittedPriors(context.priors, context.zoo_index), context.estimate)
+def prior_mixture(context: Context) -> Head:
+    """BLUP and the nearest zoo rows: the prior head, from which the generator starts."""
+    fitted = FittedPriors(context.priors, context.zoo_index)
+    return conditioning.prior_mixture(fitted, context.estimate)
 
 
 def closed_form_own(context: Context) -> Head:
-    """T-BLUP of the site's own release only."""
+    """BLUP of the plant's own release only."""
     own = blup.predict(context.priors, context.sites[:1])
     return own.weight, own.bias + own.weight @ (context.estimate.centre - own.centre)

@@ -22,11 +22,11 @@ class Context:
     """What a baseline may use.
 
     Attributes:
-        priors: Public second moments.
+        priors: Variances of the mixed model.
         sites: Evidence, own site first.
-        estimate: T-BLUP of all sites.
+        estimate: BLUP of all sites.
         zoo_index: Heads and class deviations of the zoo.
-        rng: For baselines that draw.
+        rng: Of baselines that draw.
     """
 
     priors: Priors

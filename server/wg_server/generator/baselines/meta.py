@@ -48,7 +48,7 @@ class Metric:
     matrix: Floats
 
     def __call__(self, context: Context) -> Head:
-        """Rows ``A delta`` and biases ``-delta' A delta / 2`` of T-BLUP's class deviations."""
+        """Rows ``A delta`` and biases ``-delta' A delta / 2`` of BLUP's class deviations."""
         deviations = context.estimate.deviations
         return scaled(*centred(*lda(deviations, self.matrix)))
 

@@ -1,4 +1,4 @@
-"""All baselines by the names that tables use."""
+"""All baselines, by the names that cards and tables use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BASELINES: Mapping[str, Baseline] = {
     "base": closed.base,
     "closed-form-own": closed.closed_form_own,
     "closed-form": closed.closed_form,
-    "blend": closed.blend,
+    "blend": closed.prior_mixture,
     "cosine-no-counts": prototypes.cosine_without_counts,
     "pooled-cosine": prototypes.pooled_cosine,
     "pooled-moved": prototypes.pooled_moved,
@@ -28,7 +28,7 @@ BASELINES: Mapping[str, Baseline] = {
     "average-weights": zoo_rows.average_weights,
     "weights-plus-noise": zoo_rows.weights_plus_noise,
 }
-"""Those that need no training."""
+"""Baselines without training."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,10 +57,10 @@ def train_baselines(
     seed: int,
     rounds: int = REPTILE_ROUNDS,
 ) -> Trained:
-    """Train what is to be trained.
+    """Train the baselines that are trained.
 
     Args:
-        priors: Public second moments.
+        priors: Variances of the mixed model.
         tasks: Zoo tasks of training families.
         episodes: Simulated plants of training families, with cross-fitted evidence.
         seed: Of everything random.

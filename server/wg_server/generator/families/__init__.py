@@ -1,1 +1,1 @@
-"""What the operator's own records say of a kind of plant."""
+"""Plants of the operator's own families: how they are found, and the heads they get."""

@@ -1,8 +1,8 @@
-"""What the operator's own records say of a kind of plant: heads on all local features.
+"""Heads for plants of the operator's families, on all local features.
 
 A plant releases 64 numbers of a record and learns on many more, which stay with it. Records of the
-operator's own need no noise and no release: a head that is fitted to *all* local features of them
-goes to plants of this kind, which are found as ``family_match`` says (docs/decisions/0089).
+operator's own need no noise and no release, so that heads can be fitted on *all* local features of
+them. Plants of such a family, found by ``families.match``, get these heads (docs/decisions/0088).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.errors import DecodeError
-from wg_server.generator.families.match import WORTH, match_family, measure
+from wg_server.generator.families.match import SHIFT_LIKELY, match_family, measure
 from wg_server.generator.prior.blup import Prediction, Priors
 from wg_server.generator.prior.zoo_tasks import ZooTask
 
@@ -23,14 +23,14 @@ Floats = NDArray[np.float64]
 Array = NDArray[np.float32]
 
 LIKELY = 0.5
-"""Probability of a kind above which a plant is taken to be of it."""
-_OUT_OF_FAMILY = -1
-"""In place of the number of a head: the task has none."""
+"""Probability of a family above which a plant is taken to belong to it."""
+_NO_HEAD = -1
+"""In place of the row of a head: the task has none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OperatorFamilies:
-    """All tasks of the zoo, and heads of the operator's own ones.
+    """All tasks of the zoo, and heads of those with the operator's own records.
 
     E tasks, R classes of all of them, H rows of heads.
 
@@ -40,9 +40,9 @@ class OperatorFamilies:
         names: Class names, R of them.
         centres: Tasks' means, ``[E, d]``.
         families: Family of each task.
-        head: Number of the row of each class, -1 where pictures are rendered, ``[R]``.
-        weight: On all local features, ``[2, H, D]``: of the records as they are, and as other
-            sites see them as well.
+        head: Row of each class's head, -1 where records are rendered, ``[R]``.
+        weight: On all local features, ``[2, H, D]``: fitted on the records as they are, and with
+            domain-shift augmentation.
         bias: ``[2, H]``.
     """
 
@@ -56,7 +56,7 @@ class OperatorFamilies:
     bias: Array
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Its arrays by attribute, for a package; names and families go beside them."""
+        """Arrays by attribute, for a package; names and families are stored beside them."""
         return {name: getattr(self, name) for name in ARRAYS}
 
 
@@ -64,7 +64,7 @@ ARRAYS = tuple(f.name for f in fields(OperatorFamilies) if f.name not in ("names
 
 
 def collect(tasks: Sequence[ZooTask]) -> OperatorFamilies | None:
-    """Own kinds of a zoo; None if all of its tasks are rendered."""
+    """The operator's families of a zoo; None if all of its tasks are rendered."""
     if all(task.local is None for task in tasks):
         return None
     deviations, centres, numbers = [], [], []
@@ -76,7 +76,7 @@ def collect(tasks: Sequence[ZooTask]) -> OperatorFamilies | None:
         deviations.append(away)
         first = sum(part.shape[1] for part in weights)
         if task.local is None:
-            numbers.append(np.full(len(task.labels), _OUT_OF_FAMILY))
+            numbers.append(np.full(len(task.labels), _NO_HEAD))
         else:
             numbers.append(first + np.arange(len(task.labels)))
             weights.append(task.local[0])
@@ -96,56 +96,53 @@ def collect(tasks: Sequence[ZooTask]) -> OperatorFamilies | None:
 def read(
     arrays: Mapping[str, NDArray[Any]], names: Sequence[str], families: Sequence[str]
 ) -> OperatorFamilies:
-    """From ``OperatorFamilies.arrays`` and what goes beside them.
+    """Read ``OperatorFamilies.arrays``, with names and families.
 
     Raises:
-        DecodeError: They do not hold together.
+        DecodeError: They do not fit together.
     """
     found = OperatorFamilies(names=tuple(names), families=tuple(families), **arrays)
     if found.weight.ndim != 3 or len(found.weight) != 2:
-        raise DecodeError("generator: its own kinds have other heads than two")
+        raise DecodeError("generator: the operator's families do not have two heads each")
     rows, heads, entries = len(found.deviations), found.weight.shape[1], len(found.centres)
     if not (
         len(found.names) == len(found.entry) == len(found.head) == rows
         and len(found.families) == entries
         and found.bias.shape == (2, heads)
-        and ((found.head >= _OUT_OF_FAMILY) & (found.head < heads)).all()
+        and ((found.head >= _NO_HEAD) & (found.head < heads)).all()
         and np.array_equal(np.unique(found.entry), np.arange(entries))
         and (np.diff(found.entry) >= 0).all()
     ):
-        raise DecodeError("generator: its own kinds do not hold together")
+        raise DecodeError("generator: arrays of the operator's families do not fit together")
     return found
 
 
 def heads_for(
     own: OperatorFamilies, priors: Priors, estimate: Prediction, labels: Sequence[str]
 ) -> list[tuple[Array, Array]]:
-    """The heads of the plant's kind, the more promising first, if the operator likely has it.
+    """The heads of the plant's family, the more promising first, if the operator has it.
 
     Args:
         own: From ``collect``.
         priors: Of the generator.
-        estimate: T-BLUP's prediction for the plant.
+        estimate: BLUP's prediction for the plant.
         labels: The plant's class names, K.
 
     Returns:
-        Weight ``[K, D]`` and bias ``[K]`` of each, on local features as they are; none if no kind
-        of the operator's is likely. That of the records as they are comes first unless a camera
-        that moves a site's mean is as likely as ``family_match.WORTH``.
+        Weight ``[K, D]`` and bias ``[K]`` of each, on local features as they are; none if no
+        family of the operator's is likely. The head with domain-shift augmentation comes first
+        where a shift is more likely than ``match.SHIFT_LIKELY``.
     """
-    family_match = match_family(own, measure(own, priors), priors, estimate, labels)
-    if family_match is None or family_match.share < LIKELY:
+    found = match_family(own, measure(own, priors), priors, estimate, labels)
+    if found is None or found.share < LIKELY:
         return []
-    rows = own.head[family_match.matched]  # [E, K]
-    if (rows == _OUT_OF_FAMILY).any():
+    rows = own.head[found.matched]  # [E, K]
+    if (rows == _NO_HEAD).any():
         return []
-    found = []
+    heads = []
     for weight, bias in zip(own.weight, own.bias, strict=True):
-        mean = family_match.mean(bias[rows])
-        found.append(
-            (
-                family_match.mean(weight[rows]).astype(np.float32),
-                (mean - mean.mean()).astype(np.float32),
-            )
+        mean = found.mean(bias[rows])
+        heads.append(
+            (found.mean(weight[rows]).astype(np.float32), (mean - mean.mean()).astype(np.float32))
         )
-    return found[::-1] if family_match.moved > WORTH else found
+    return heads[::-1] if found.shifted > SHIFT_LIKELY else heads

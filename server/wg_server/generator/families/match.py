@@ -1,14 +1,14 @@
-"""The family of the zoo that a plant is of, if the operator has data of this kind of plant.
+"""The family of the zoo that a plant belongs to, where the operator has data of its kind.
 
-Bayes' rule over families and "none of them". What speaks for a family are the site's mean and its
-class deviations, each against how far sister sites of one family lie apart in the zoo and against
-what any plant may look like, with the known noise of the releases; and the class names. A new
-camera can move a site's mean anywhere, so evidence against a family is bounded.
+Bayes' rule over the families of the zoo and "none of them". The evidence is the plant's mean and
+its class deviations, each compared with how far sites of one family differ in the zoo and with how
+far any two sites do, with the known noise of the releases; and the class names. Log likelihoods are
+tempered, since coordinates are neither independent nor exactly normal. Domain shift (another camera
+or light) can move a site's mean anywhere, so that the evidence against a family is bounded.
 
-Of whole networks, a clear match lets the family's networks carry all (``share`` near 1):
-networks of one base and one family average well, those of different families do not. Not
-guaranteed: that a family found by its names and its light is the right one; the plant tests what it
-gets on its own records.
+The networks and heads of a clear match (``share`` near 1) are delivered as they are: networks of
+one base and one family average well, those of different families do not. Not guaranteed: that the
+family is the right one. The plant tests what it gets on its own records.
 """
 
 from __future__ import annotations
@@ -24,38 +24,40 @@ from scipy.optimize import linear_sum_assignment
 from wg_server.generator.prior.blup import SITE_RATIO, Prediction, Priors
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
-LOOKED_AT = 12
-"""Entries that are compared exactly, the most promising ones."""
+SHORTLIST = 12
+"""Entries whose families are compared exactly, the most promising ones."""
+SHIFT_LIKELY = 0.05
+"""Probability of domain shift from which on weights trained with domain-shift augmentation come
+first: they cost a point or two without a shift, and win many with one (docs/decisions/0089)."""
 _TEMPER = 0.5
-"""Weight of each nat: coordinates are not independent, nor exactly normal."""
+"""Exponent of the likelihoods."""
 _NAMES = 10.0
-"""Nats of a family that has all of the plant's class names; with the square of their share."""
+"""Log odds for a family with all of the plant's class names; with the square of their share."""
 _COMMON = 3.0
-"""Nats off for each time that e times as many families have as many of these names."""
-_MOVED = 0.1
-"""Probability that a new camera or another light has made a sister's mean like any plant's."""
-_OTHERWISE = 1e-4
-"""Probability that a sister's classes are like any plant's."""
-_TURNED = 0.1
-"""The same where its mean has been moved: what moves the mean turns classes too."""
-WORTH = 0.05
-"""Probability of a move from which on weights that have seen other cameras go first: they cost a
-point or two where the camera is the same, and are worth many where it is not (decisions/0089)."""
+"""Log odds less for each time that e times as many families have as many of these names."""
+_SHIFT = 0.1
+"""Prior probability that domain shift has made the mean of a same-family site like any site's."""
+_OTHER_CLASSES = 1e-4
+"""Prior probability that the classes of a same-family site are like any site's."""
+_OTHER_CLASSES_SHIFTED = 0.1
+"""The same where its mean has shifted, since what shifts the mean changes classes too."""
 _RELATED = 0.5
-"""Probability that a plant is of some family of the zoo, before anything is known."""
-_SAME = 1e3
+"""Prior probability that a plant is of some family of the zoo."""
+_SAME_NAME = 1e3
+"""Added to the log odds of a pair of classes with one name, so that it is matched first."""
 
 
-class RetrievalIndex(Protocol):
-    """Tasks of the zoo among which kin is looked for. E entries, R classes of all of them."""
+class Entries(Protocol):
+    """Tasks of the zoo among which the family is sought. E entries, R classes of all of them."""
 
     @property
     def deviations(self) -> Floats:
         """Class deviations of the entries' tasks, ``[R, d]``."""
 
     @property
-    def entry(self) -> NDArray[np.int64]:
+    def entry(self) -> Ints:
         """Number of the entry of each class, ascending, ``[R]``."""
 
     @property
@@ -73,13 +75,13 @@ class RetrievalIndex(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Spread:
-    """How entries of a shelf differ, along the priors' eigenvectors.
+    """How sites of the zoo differ, along the priors' eigenvectors.
 
     Attributes:
         mean: Mean of sites' means, ``[d]``.
-        between: Their variance over families, ``[d]``.
-        within: Their variance between sister sites, ``[d]``.
-        classes: Variance of a class's deviation between sister sites, ``[d]``.
+        between: Their variance over all sites, ``[d]``.
+        within: Their variance between sites of one family, ``[d]``.
+        classes: Variance of a class's deviation between sites of one family, ``[d]``.
     """
 
     mean: Floats
@@ -90,41 +92,57 @@ class Spread:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FamilyMatch:
-    """The family that a plant is most likely of. E entries of it.
+    """The family that a plant most likely belongs to. E entries of it.
 
     Attributes:
         share: Probability that the plant is of this family.
-        moved: If it is: probability that another camera or light has moved its mean.
+        shifted: Probability of domain shift, if it is.
         entries: Numbers of its entries, ``[E]``.
         weights: Of the entries, sum 1, ``[E]``.
-        matched: Row of the shelf for each of the plant's classes, ``[E, K]``.
+        matched: Row of the index for each of the plant's classes, ``[E, K]``.
     """
 
     share: float
-    moved: float
-    entries: NDArray[np.int64]
+    shifted: float
+    entries: Ints
     weights: Floats
-    matched: NDArray[np.int64]
+    matched: Ints
 
     def mean(self, values: NDArray[np.generic]) -> Floats:
         """Weighted mean over entries of something of theirs, ``[E, ...]``."""
         return np.asarray(np.tensordot(self.weights, values.astype(np.float64), axes=1))
 
 
-def measure(retrieval_index: RetrievalIndex, priors: Priors) -> Spread:
-    """How far sister sites of the zoo lie apart; where it has none, a share of all variance."""
-    centres, deviations = (
-        retrieval_index.centres @ priors.basis,
-        retrieval_index.deviations @ priors.basis,
-    )
-    within, classes = [], []
-    starts = np.searchsorted(retrieval_index.entry, np.arange(len(centres) + 1))
+@dataclass(frozen=True, slots=True, eq=False)
+class _Plant:
+    """What is observed of the plant, along the eigenvectors. K classes.
+
+    Attributes:
+        deviations: Of its classes, ``[K, d]``.
+        noise: Variance of the noise on them, ``[K, d]``.
+        centre: Its mean, ``[d]``.
+        centre_noise: Variance of the noise on it, ``[d]``.
+        usual: Variance of the deviation of any class, ``[d]``.
+    """
+
+    deviations: Floats
+    noise: Floats
+    centre: Floats
+    centre_noise: Floats
+    usual: Floats
+
+
+def measure(entries: Entries, priors: Priors) -> Spread:
+    """How much sites differ; where no family has two sites, a share of all variance stands in."""
+    centres, deviations = entries.centres @ priors.basis, entries.deviations @ priors.basis
+    starts = _starts(entries)
     sites: dict[str, list[int]] = {}
-    for number, family in enumerate(retrieval_index.families):
+    for number, family in enumerate(entries.families):
         sites.setdefault(family, []).append(number)
+    within, classes = [], []
     for numbers in sites.values():
-        first = retrieval_index.names[starts[numbers[0]] : starts[numbers[0] + 1]]
-        same = [n for n in numbers if retrieval_index.names[starts[n] : starts[n + 1]] == first]
+        first = entries.names[starts[numbers[0]] : starts[numbers[0] + 1]]
+        same = [n for n in numbers if entries.names[starts[n] : starts[n + 1]] == first]
         if len(same) > 1:
             within.append(centres[same].var(axis=0, ddof=1))
             stacked = np.stack([deviations[starts[n] : starts[n + 1]] for n in same])
@@ -139,7 +157,7 @@ def measure(retrieval_index: RetrievalIndex, priors: Priors) -> Spread:
 
 
 def match_family(
-    retrieval_index: RetrievalIndex,
+    entries: Entries,
     spread: Spread,
     priors: Priors,
     estimate: Prediction,
@@ -147,95 +165,113 @@ def match_family(
     *,
     without: Collection[int] = (),
 ) -> FamilyMatch | None:
-    """The family that a plant is most likely of; None where the shelf has nothing to offer.
+    """The family that a plant most likely belongs to; None if no entry may be found.
 
     Args:
-        retrieval_index: Where to look.
-        spread: Of this shelf.
-        priors: Of class deviations, and the coordinates.
-        estimate: T-BLUP's prediction for the plant.
+        entries: Where to look.
+        spread: From ``measure``.
+        priors: Variances of the model, and the basis.
+        estimate: BLUP's prediction for the plant.
         labels: The plant's class names, K.
         without: Numbers of entries that may not be found.
     """
     usual = priors.between * (1 + SITE_RATIO)
-    seen, noise = _observed(estimate.deviations @ priors.basis, estimate.spread, usual)
-    centre, centre_noise = _observed(
-        estimate.centre @ priors.basis, estimate.centre_spread, priors.site
+    plant = _Plant(
+        *_observed(estimate.deviations @ priors.basis, estimate.spread, usual),
+        *_observed(estimate.centre @ priors.basis, estimate.centre_spread, priors.site),
+        usual,
     )
-    rows = retrieval_index.deviations @ priors.basis
-    pairs = _pairs(seen, noise, rows, spread.classes, usual)  # [K, R]
-    place: dict[str, list[int]] = {name: [] for name in labels}
-    for number, name in enumerate(retrieval_index.names):
-        if name in place:
-            place[name].append(number)
-    same = np.zeros(pairs.shape, dtype=bool)
-    for row, name in enumerate(labels):
-        same[row, place[name]] = True
-    starts = np.searchsorted(retrieval_index.entry, np.arange(len(retrieval_index.centres) + 1))
-    centres = retrieval_index.centres @ priors.basis
-    gone = set(without)
-    rough = _TEMPER * np.maximum.reduceat(pairs, starts[:-1], axis=1).sum(axis=0)
-    rough = np.maximum(rough, np.log(_TURNED))
-    rough += np.maximum(_TEMPER * _odds(centre, centre_noise, centres, spread), np.log(_MOVED))
-    names = _names(
-        retrieval_index, np.maximum.reduceat(same, starts[:-1], axis=1).mean(axis=0), gone
-    )
+    rows, centres = entries.deviations @ priors.basis, entries.centres @ priors.basis
+    odds = _class_odds(plant, rows, spread)
+    same = np.array(labels)[:, None] == np.array(entries.names)  # [K, R]
+    starts, gone = _starts(entries), set(without)
+    share = np.maximum.reduceat(same, starts[:-1], axis=1).mean(axis=0)
+    names = _name_odds(entries, share, gone)
+    rough = _TEMPER * np.maximum.reduceat(odds, starts[:-1], axis=1).sum(axis=0)
+    rough = np.maximum(rough, np.log(_OTHER_CLASSES_SHIFTED))
+    rough += np.maximum(_TEMPER * _mean_odds(plant, centres, spread), np.log(_SHIFT))
     rough += names
     rough[sorted(gone)] = -np.inf
-    chosen = [n for n in np.argsort(-rough, kind="stable")[:LOOKED_AT] if n not in gone]
-    if not chosen:
+    likely = [n for n in np.argsort(-rough, kind="stable")[:SHORTLIST] if n not in gone]
+    if not likely:
         return None
-    family_of = {retrieval_index.families[n] for n in chosen}
-    chosen = [n for n, f in enumerate(retrieval_index.families) if f in family_of and n not in gone]
-    scores, matched, moves = [], [], []
+    families = {entries.families[n] for n in likely}
+    chosen = [n for n, f in enumerate(entries.families) if f in families and n not in gone]
+    scores, matched, shifts = [], [], []
     for number in chosen:
         mine = np.arange(starts[number], starts[number + 1])
-        best = _match(pairs[:, mine] + _SAME * same[:, mine])
-        matched.append(mine[best])
-        away = rows[matched[-1]]
-        mean = centres[number] + away.mean(axis=0)
-        own = seen - seen.mean(axis=0)
-        free = ~same[np.arange(len(labels)), matched[-1]]
-        classes = _log_normal(own, away - away.mean(axis=0), spread.classes + noise)
-        classes -= _log_normal(own, np.zeros_like(own), usual + noise)
-        guessed = float(np.log(np.arange(len(mine), 0, -1)[: int(free.sum())]).sum())
-        site = float(_odds(centre, centre_noise, mean[None], spread)[0])
-        likeness = float(classes.sum()) - guessed
-        shared = float((~free).mean())
-        there = np.log1p(-_MOVED) + _TEMPER * site + _told(likeness, _OTHERWISE, shared)
-        elsewhere = np.log(_MOVED) + _told(likeness, _TURNED, shared)
-        either = float(np.logaddexp(there, elsewhere))
-        moves.append(float(np.exp(elsewhere - either)))
-        scores.append(either + float(names[number]))
+        pairs = mine[_assign(odds[:, mine] + _SAME_NAME * same[:, mine])]
+        named = same[np.arange(len(labels)), pairs]
+        score, shifted = _compare(plant, spread, centres[number], rows[pairs], named, len(mine))
+        scores.append(score + float(names[number]))
+        matched.append(pairs)
+        shifts.append(shifted)
     return _choose(
-        retrieval_index, np.array(chosen), np.array(scores), np.array(matched), moves, gone
+        entries, np.array(chosen), np.array(scores), np.array(matched), np.array(shifts), gone
     )
 
 
-def _names(retrieval_index: RetrievalIndex, share: Floats, gone: set[int]) -> Floats:
-    """Nats ``[E]`` for a share of the plant's class names: few where many families have them."""
+def _starts(entries: Entries) -> NDArray[np.intp]:
+    """First row of each entry, and the end, ``[E + 1]``."""
+    return np.searchsorted(entries.entry, np.arange(len(entries.centres) + 1))
+
+
+def _compare(
+    plant: _Plant, spread: Spread, centre: Floats, away: Floats, named: NDArray[np.bool_], size: int
+) -> tuple[float, float]:
+    """Log likelihood ratio of one entry's family, and the probability of domain shift if it is it.
+
+    Args:
+        plant: The plant.
+        spread: Of sites.
+        centre: The entry's mean, ``[d]``.
+        away: Deviations of its classes that are matched with the plant's, ``[K, d]``.
+        named: Which of them have the plant's names, ``[K]``.
+        size: Number of the entry's classes.
+    """
+    mean = away.mean(axis=0)
+    own = plant.deviations - plant.deviations.mean(axis=0)
+    classes = _log_normal(own, away - mean, spread.classes + plant.noise)
+    classes -= _log_normal(own, np.zeros_like(own), plant.usual + plant.noise)
+    # Pairs were chosen for their likelihood where names do not say which.
+    chosen = float(np.log(np.arange(size, 0, -1)[: int((~named).sum())]).sum())
+    likelihood = float(classes.sum()) - chosen
+    site = float(_mean_odds(plant, (centre + mean)[None], spread)[0])
+    share = float(named.mean())
+    here = np.log1p(-_SHIFT) + _TEMPER * site + _class_evidence(likelihood, _OTHER_CLASSES, share)
+    shifted = np.log(_SHIFT) + _class_evidence(likelihood, _OTHER_CLASSES_SHIFTED, share)
+    either = float(np.logaddexp(here, shifted))
+    return either, float(np.exp(shifted - either))
+
+
+def _class_evidence(likelihood: float, floor: float, named: float) -> float:
+    """Log odds of a family from its classes: tempered, bounded below, and above 0 only by names.
+
+    Pairs of classes that were found by search are no evidence for a family: of positive log odds
+    the share counts that is matched by name.
+    """
+    odds = float(np.logaddexp(np.log1p(-floor) + _TEMPER * likelihood, np.log(floor)))
+    return odds * named if odds > 0 else odds
+
+
+def _name_odds(entries: Entries, share: Floats, gone: set[int]) -> Floats:
+    """Log odds ``[E]`` from the share of the plant's class names: less if many families have it."""
     best: dict[str, float] = {}
-    for number, family in enumerate(retrieval_index.families):
+    for number, family in enumerate(entries.families):
         if number not in gone:
             best[family] = max(best.get(family, 0.0), float(share[number]))
-    all_shares = np.array(list(best.values()))
-    families = (all_shares[None] >= share[:, None]).sum(axis=1)
-    nats = _NAMES * share**2 - _COMMON * np.log(np.maximum(families, 1))
-    return np.asarray(np.maximum(nats, 0.0))
+    families = (np.array(list(best.values()))[None] >= share[:, None]).sum(axis=1)
+    odds = _NAMES * share**2 - _COMMON * np.log(np.maximum(families, 1))
+    return np.asarray(np.maximum(odds, 0.0))
 
 
 def _choose(
-    retrieval_index: RetrievalIndex,
-    chosen: NDArray[np.int64],
-    scores: Floats,
-    matched: NDArray[np.int64],
-    moves: Sequence[float],
-    gone: set[int],
+    entries: Entries, chosen: Ints, scores: Floats, matched: Ints, shifts: Floats, gone: set[int]
 ) -> FamilyMatch:
-    """The family with the largest probability: the mean over its sites of their likelihood."""
-    of = np.array([retrieval_index.families[n] for n in chosen])
+    """The most probable family: its likelihood is the mean over its sites."""
+    of = np.array([entries.families[n] for n in chosen])
     names = sorted(set(of.tolist()))
-    total = len({f for n, f in enumerate(retrieval_index.families) if n not in gone})
+    total = len({f for n, f in enumerate(entries.families) if n not in gone})
     top = max(float(scores.max()), 0.0)
     mass = np.array([np.exp(scores[of == name] - top).mean() for name in names])
     none = np.exp(-top) * total * (1 - _RELATED) / _RELATED
@@ -244,7 +280,7 @@ def _choose(
     weights = np.exp(scores[mine] - scores[mine].max())
     return FamilyMatch(
         share=float(mass[best] / (mass.sum() + none)),
-        moved=float(weights @ np.array(moves)[mine] / weights.sum()),
+        shifted=float(weights @ shifts[mine] / weights.sum()),
         entries=chosen[mine],
         weights=weights / weights.sum(),
         matched=matched[mine],
@@ -252,49 +288,37 @@ def _choose(
 
 
 def _observed(mean: Floats, spread: Floats, prior: Floats) -> tuple[Floats, Floats]:
-    """Observation and its noise variance that a posterior of a zero-mean prior stands for."""
+    """The observation and its noise variance behind a posterior with a prior of mean zero."""
     left = np.minimum(spread, 0.999 * prior)
     gain = prior / (prior - left)
     return mean * gain, left * gain
 
 
-def _pairs(seen: Floats, noise: Floats, rows: Floats, same: Floats, usual: Floats) -> Floats:
+def _class_odds(plant: _Plant, rows: Floats, spread: Spread) -> Floats:
     """Log odds ``[K, R]`` that a class is that of a row, against any class."""
-    near, far = same + noise, usual + noise  # [K, d]
+    seen = plant.deviations
+    near, far = spread.classes + plant.noise, plant.usual + plant.noise  # [K, d]
     square = (seen**2 / near).sum(axis=1)[:, None] + (1 / near) @ (rows**2).T
     square -= 2 * (seen / near) @ rows.T
     null = (seen**2 / far + np.log(far) - np.log(near)).sum(axis=1)
     return np.asarray(-0.5 * square + 0.5 * null[:, None])
 
 
-def _odds(centre: Floats, noise: Floats, centres: Floats, spread: Spread) -> Floats:
-    """Log odds ``[E]`` that a site's mean is that of a sister of each, against any site's."""
-    near = _log_normal(centre, centres, spread.within + noise).sum(axis=1)
-    return np.asarray(near - _log_normal(centre, spread.mean, spread.between + noise).sum())
+def _mean_odds(plant: _Plant, centres: Floats, spread: Spread) -> Floats:
+    """Log odds ``[E]`` that the plant's mean is that of a site of each family, against any site."""
+    noise = plant.centre_noise
+    near = _log_normal(plant.centre, centres, spread.within + noise).sum(axis=1)
+    far = _log_normal(plant.centre, spread.mean, spread.between + noise).sum()
+    return np.asarray(near - far)
 
 
 def _log_normal(value: Floats, mean: Floats, variance: Floats) -> Floats:
     return np.asarray(-0.5 * ((value - mean) ** 2 / variance + np.log(variance)))
 
 
-def _match(likeness: Floats) -> NDArray[np.int64]:
+def _assign(odds: Floats) -> Ints:
     """A row for each class: one each, and where rows are too few the likeliest again."""
-    best = likeness.argmax(axis=1)
-    one, two = linear_sum_assignment(-likeness)
+    best = odds.argmax(axis=1)
+    one, two = linear_sum_assignment(-odds)
     best[one] = two
     return np.asarray(best, dtype=np.int64)
-
-
-def _told(likeness: float, floor: float, shared: float) -> float:
-    """Nats that classes speak for a family.
-
-    What a search among pairs of classes has found speaks for nobody: of likeness counts the share
-    of classes that are matched by name.
-    """
-    nats = _bounded(likeness, floor)
-    return nats * shared if nats > 0 else nats
-
-
-def _bounded(nats: float, floor: float) -> float:
-    """Tempered log odds; a sister looks like any plant with a probability of ``floor``."""
-    return float(np.logaddexp(np.log1p(-floor) + _TEMPER * nats, np.log(floor)))

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wg_server.generator.families.match import WORTH, FamilyMatch, Spread, match_family
+from wg_server.generator.families.match import SHIFT_LIKELY, FamilyMatch, Spread, match_family
 from wg_server.generator.networks import neighbours
 from wg_server.generator.networks.feature_regression import FeatureRegression
 from wg_server.generator.networks.neighbours import Found, RetrievalIndex
@@ -249,7 +249,7 @@ def _inherited(
     step = elsewhere.starts[entries] - index.starts[family_match.entries]
     there = replace(family_match, entries=entries, matched=family_match.matched + step[:, None])
     moved = _offered(fitted_priors.regression, elsewhere, there, estimate)
-    return (moved, as_is) if family_match.moved > WORTH else (as_is, moved)
+    return (moved, as_is) if family_match.shifted > SHIFT_LIKELY else (as_is, moved)
 
 
 def _offered(

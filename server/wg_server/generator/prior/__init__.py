@@ -1,1 +1,1 @@
-"""What is known of a plant before any network runs: statistics, fitted priors, retrieval."""
+"""Predictions for a plant without a network: site statistics, BLUP, retrieval, conditioning."""

@@ -1,14 +1,16 @@
-"""T-BLUP: the best linear prediction of class means from the noisy statistics of several sites.
+"""BLUP of a plant's class means from the noisy statistics of several sites (T-BLUP).
 
-The model and its equations stand in ``wg_common.inference.posterior``, since a plant finishes them
-too, with its own exact records. Here are the public second moments that they start from, and the
-server's side: all other sites eliminated, then the plant's own noisy release. A class that the
-plant has never seen is filled from the other sites.
+Best linear unbiased prediction (Henderson 1975, *Biometrics* 31(2); Robinson 1991, *Statistical
+Science* 6(1)). The model and its equations stand in ``wg_common.inference.posterior``, since a
+plant solves them too, with its own exact records. Here are the variances that they start from,
+which are fitted on public tasks, and the server's side: the other sites are observed and
+eliminated, then the plant's own noisy release is added. A class that the plant has never seen is
+predicted from the other sites.
 
-Where a plant lies in feature space is known badly from few noisy records, and not at all without
-any. The error moves all its records alike, and so is spread within its classes as far as a head can
-tell: the covariance of the error is added to theirs. Along which directions sites of a kind wander
-is read off the other sites (docs/decisions/0092).
+A plant's mean is known badly from few noisy records, and not at all without any. An error in it
+moves all records of the plant alike, so that a head meets it like a larger spread within classes:
+its covariance is added to theirs. How sites of a kind differ in their means is read off the other
+sites (docs/decisions/0092).
 """
 
 from __future__ import annotations
@@ -29,17 +31,18 @@ SITE_RATIO = 0.15
 """Variance of a class at a site over that of the class (docs/decisions/0070)."""
 
 _EIGENVALUE_FLOOR = 0.25
+"""Least eigenvalue of T, in units of their mean."""
 RIDGE = 2.0
 """Share of the mean variance added to within-class covariances before they are inverted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Priors:
-    """Second moments of public data, fitted without the families that they are used on.
+    """Variances of the mixed model, fitted on public tasks of other families.
 
     Attributes:
         basis: Eigenvectors of T in columns, ``[d, d]``.
-        between: Its eigenvalues, raised and with the trace kept, ``[d]``.
+        between: Eigenvalues of T with the small ones raised and the trace kept, ``[d]``.
         within: Within-class variance along each eigenvector, ``[d]``.
         site: Variance of sites' means along each eigenvector, ``[d]``.
         whitener: Inverse of the ridged within-class covariance, ``[d, d]``.
@@ -53,10 +56,15 @@ class Priors:
     whitener: Floats
     scale: float
 
+    @property
+    def ratio(self) -> Floats:
+        """Variance of what is special to a class at one site, along each eigenvector, ``[d]``."""
+        return SITE_RATIO * self.between
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """What T-BLUP makes of the evidence.
+    """The BLUP estimate of a site, and the head of its linear discriminants.
 
     Attributes:
         centre: The site's own mean, ``[d]``.
@@ -80,7 +88,7 @@ class Prediction:
 def fit_priors(
     features: Sequence[NDArray[np.floating]], labels: Sequence[NDArray[np.int64]]
 ) -> Priors:
-    """Fit priors on public tasks.
+    """Fit the variances on public tasks.
 
     Args:
         features: One ``[n, d]`` a task.
@@ -101,49 +109,36 @@ def fit_priors(
     raised = np.maximum(values, _EIGENVALUE_FLOOR * values.mean())
     raised *= values.sum() / raised.sum()
     whitener = ridged_inverse(sw, RIDGE)
-    lengths = np.sqrt(np.trace(whitener @ t @ whitener))
     return Priors(
         basis=basis,
         between=raised,
         within=np.einsum("ij,ik,kj->j", basis, sw, basis),
         site=np.square(np.array(centres) @ basis).mean(axis=0),
         whitener=whitener,
-        scale=float(lengths),
+        scale=float(np.sqrt(np.trace(whitener @ t @ whitener))),
     )
 
 
 def posterior(priors: Priors, others: Sequence[SiteEvidence], classes: int) -> Posterior:
-    """What other sites say of a plant, before its own statistics.
+    """Equations of a plant's mean and the class deviations, with the other sites observed.
 
     The other sites' own means are eliminated by the Schur complement of their block, which is
     diagonal: sites only meet through the classes.
 
     Args:
-        priors: Public second moments.
+        priors: Variances of the model.
         others: Evidence of the other sites; may be empty.
         classes: K.
     """
     d, count = len(priors.between), len(others)
-    ratio = SITE_RATIO * priors.between
     size = count + classes
     system, right = np.zeros((d, size, size)), np.zeros((d, size))
     inner = np.arange(count, size)
     system[:, inner, inner] = 1 / priors.between[:, None]
     for row, site in enumerate(others):
-        means = site.means @ priors.basis
-        precision, _ = posteriors.observation(priors.within, ratio, site)  # [K, d]
-        system[:, row, row] += precision.sum(axis=0) + 1 / priors.site
-        system[:, inner, inner] += precision.T
-        system[:, row, count:] += precision.T
-        system[:, count:, row] += precision.T
-        right[:, row] += (precision * means).sum(axis=0)
-        right[:, count:] += (precision * means).T
-        if np.isfinite(site.domain_noise):
-            posteriors.observe_domain(
-                system, right, priors.basis, priors.within, priors.between, site, row
-            )
-    precision = np.zeros((d, 1 + classes, 1 + classes))
-    weighted = np.zeros((d, 1 + classes))
+        system[:, row, row] += 1 / priors.site
+        posteriors.observe(system, right, priors, site, row)
+    precision, weighted = np.zeros((d, 1 + classes, 1 + classes)), np.zeros((d, 1 + classes))
     precision[:, 0, 0] = 1 / priors.site
     alone = np.diagonal(system, axis1=1, axis2=2)[:, :count]  # [d, M]
     cross = system[:, count:, :count]  # [d, K, M]
@@ -153,7 +148,7 @@ def posterior(priors: Priors, others: Sequence[SiteEvidence], classes: int) -> P
     return Posterior(
         basis=priors.basis,
         within=priors.within,
-        ratio=ratio,
+        ratio=priors.ratio,
         between=priors.between,
         covariance=np.asarray(np.linalg.inv(priors.whitener)),
         precision=precision,
@@ -162,17 +157,17 @@ def posterior(priors: Priors, others: Sequence[SiteEvidence], classes: int) -> P
 
 
 def predict(priors: Priors, sites: Sequence[SiteEvidence]) -> Prediction:
-    """Predict the head of the first site from the evidence of all.
+    """Predict the first site's means and head from the evidence of all.
 
     Args:
-        priors: Public second moments.
+        priors: Variances of the model.
         sites: The site itself, then the others.
     """
     own = sites[0]
     found = posteriors.solve(posterior(priors, sites[1:], len(own.counts)), own)
     whitener = priors.whitener
     if len(sites) > 1:
-        unsure = _wandering(priors, sites[1:], found)
+        unsure = _mean_uncertainty(priors, sites[1:], found)
         whitener = np.asarray(np.linalg.inv(np.linalg.inv(whitener) + unsure), dtype=np.float64)
     weight, bias = posteriors.discriminant(found.deviations, whitener)
     weight, bias = scaled(*centred(weight, bias))
@@ -187,25 +182,25 @@ def predict(priors: Priors, sites: Sequence[SiteEvidence]) -> Prediction:
     )
 
 
-def _wandering(priors: Priors, others: Sequence[SiteEvidence], found: Means) -> Floats:
-    """Covariance of what is still unknown of a plant's mean, ``[d, d]``.
+def _mean_uncertainty(priors: Priors, others: Sequence[SiteEvidence], found: Means) -> Floats:
+    """Covariance of the error in a plant's predicted mean, ``[d, d]``.
 
-    Before its own records, the mean is taken to be one like those of the other sites: as far from
-    the public mean, in one of these directions or a mixture of them.
+    Before its own records, the mean is taken to be distributed like those of the other sites: as
+    far from the public mean, in their directions or mixtures of them.
 
     Args:
-        priors: Public second moments.
+        priors: Variances of the model.
         others: Evidence of the other sites, at least one.
         found: The plant's mean and deviations.
     """
     turned = found.deviations @ priors.basis  # [K, d]
     centres = np.empty((len(others), len(priors.site)))
     for row, site in enumerate(others):
-        precision, _ = posteriors.observation(priors.within, SITE_RATIO * priors.between, site)
+        precision = posteriors.mean_precision(priors, site)
         away = site.means @ priors.basis - turned
         weight, total = 1 / priors.site + precision.sum(axis=0), (precision * away).sum(axis=0)
         if np.isfinite(site.domain_noise):
-            sure = posteriors.domain_precision(priors.within, priors.between, site)
+            sure = posteriors.domain_precision(priors, site)
             weight += sure
             total += sure * (site.domain @ priors.basis - turned.mean(axis=0))
         centres[row] = total / weight
@@ -217,10 +212,9 @@ def _wandering(priors: Priors, others: Sequence[SiteEvidence], found: Means) -> 
 
 
 def confidence(priors: Priors, estimate: Prediction) -> float:
-    """How much the evidence says of the classes: 0 is nothing, 1 is all.
+    """Root of the share of the prior variance of class deviations that the evidence explains.
 
-    The root of the share of the prior variance of class deviations that the evidence explains. A
-    head is scaled by it, so that weights made from nothing prefer no class.
+    A head is scaled by it, so that without evidence no class is preferred.
     """
     prior = float(priors.between.mean()) * (1 + SITE_RATIO)
     explained = 1 - float(estimate.variance.mean()) / prior

@@ -1,8 +1,9 @@
-"""The condition of one generation: tokens for classes, memory and domains, and the skeleton.
+"""What generation is conditioned on: tokens of classes, other sites and domains; a prior head.
 
-Vectors are in feature space, so that an orthogonal change of basis acts on all of them alike (used
-as augmentation); scalars say how noisy each of them is. Class tokens carry no position: permuting
-the classes permutes rows, and nothing else.
+The prior head is where denoising starts: a mixture of the BLUP estimate's head and the nearest zoo
+heads. Vectors are in feature space, so that an orthogonal change of basis acts on all of them alike
+(a training augmentation); scalars say how noisy each vector is. Class tokens carry no position:
+permuting the classes permutes the rows of the head, and changes nothing else.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from wg_server.generator.prior.fitted import FittedPriors
 Array = NDArray[np.float32]
 
 ZOO_SHARE = 0.2
-"""Share of the zoo in the skeleton (docs/decisions/0034, 0092)."""
+"""Share of the zoo in the prior head (docs/decisions/0034, 0092)."""
 
 CLASS_VECTORS = 4
 CLASS_SCALARS = 5
@@ -37,10 +38,11 @@ class Condition:
     """Numbers for the network. K classes, M other sites, d features.
 
     Attributes:
-        weight: Skeleton rows, mean length 1, ``[K, d]``.
-        bias: Skeleton bias of ``features - centre``, ``[K]``.
-        centre: The site's mean, ``[d]``.
-        class_vectors: Deviation, T-BLUP's row, the skeleton's, own mean: ``[K, 4, d]``.
+        weight: Rows of the prior head, mean length 1, ``[K, d]``.
+        bias: Its biases, of ``features - centre``, ``[K]``.
+        centre: The site's predicted mean, ``[d]``.
+        class_vectors: Predicted deviation, BLUP's row, the prior head's row, own mean:
+            ``[K, 4, d]``.
         class_scalars: ``[K, 5]``.
         other_vectors: Class mean at another site, and that site's distance: ``[M, K, 2, d]``.
         other_scalars: ``[M, K, 4]``.
@@ -67,11 +69,12 @@ def condition(
     """Turn evidence into tokens; the first site is the one that weights are made for."""
     priors = fitted_priors.priors
     estimate = blup.predict(priors, sites)
-    weight, bias = blend(fitted_priors, estimate)
+    weight, bias = prior_mixture(fitted_priors, estimate)
     d = len(estimate.centre)
     energy = float(priors.between.mean())
     unit = 1 / np.sqrt(energy * d)
     own, others = sites[0], sites[1:]
+    centres = [_centre(site) for site in others]
     keep = _keep(own, energy, d)
     class_vectors = np.stack(
         [
@@ -97,14 +100,14 @@ def condition(
     other_mask = np.zeros((len(others), len(estimate.bias)), dtype=bool)
     for row, site in enumerate(others):
         keep = _keep(site, energy, d)
-        centre = _centre(site)
+        centre = centres[row]
         other_vectors[row, :, 0] = (site.means - centre) * (keep * unit)[:, None]
         other_vectors[row, :, 1] = (centre - estimate.centre) * unit
         other_scalars[row] = np.stack(
             [keep, site.present, _log(site.noise / energy), np.log(site.counts) / 3], axis=1
         )
         other_mask[row] = site.present > 1e-3
-    domain_vectors = np.stack([estimate.centre, *(_centre(site) for site in others)])[:, None]
+    domain_vectors = np.stack([estimate.centre, *centres])[:, None]
     domain_scalars = np.stack([_domain_scalars(site, energy) for site in sites])
     return (
         Condition(
@@ -123,23 +126,24 @@ def condition(
     )
 
 
-def blend(
+def prior_mixture(
     fitted_priors: FittedPriors, estimate: Prediction
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The skeleton: T-BLUP, and to a share the mean of the nearest zoo rows of each class.
+    """The prior head: BLUP's head mixed with the mean of the nearest zoo rows of each class.
 
-    T-BLUP knows this plant; the zoo knows how trained rows differ from discriminants. Their errors
+    BLUP knows this plant; the zoo knows how trained rows differ from discriminants. Their errors
     have little in common (docs/decisions/0034).
 
     Returns:
         Weight ``[K, d]``, centred, mean length 1, and bias ``[K]`` of ``features - centre``.
     """
-    near = retrieval.retrieve(
+    weight, bias = retrieval.retrieve(
         fitted_priors.zoo_index, fitted_priors.priors, estimate.deviations, retrieval.NEIGHBOURS
     )
-    weight = (1 - ZOO_SHARE) * estimate.weight + ZOO_SHARE * near[0]
-    bias = (1 - ZOO_SHARE) * estimate.bias + ZOO_SHARE * near[1]
-    return scaled(weight, bias)
+    return scaled(
+        (1 - ZOO_SHARE) * estimate.weight + ZOO_SHARE * weight,
+        (1 - ZOO_SHARE) * estimate.bias + ZOO_SHARE * bias,
+    )
 
 
 def _single(values: NDArray[np.float64]) -> Array:
@@ -147,11 +151,12 @@ def _single(values: NDArray[np.float64]) -> Array:
 
 
 def _keep(site: SiteEvidence, energy: float, d: int) -> NDArray[np.float64]:
-    """Share of signal in a class mean, ``[K]``: bounded whatever the noise."""
+    """Share of signal in each class mean, ``[K]``, by which its vector is shrunk."""
     return site.present * energy * 2 / (energy * 2 + site.noise + 0.5 / (d * site.counts))
 
 
 def _centre(site: SiteEvidence) -> NDArray[np.float64]:
+    """Mean of a site ``[d]``, of its classes or its records, whichever is less noisy; shrunk."""
     weight = site.present / (site.noise + 1e-6)
     total = float(weight.sum())
     if total > 0:

@@ -1,7 +1,7 @@
-"""Public knowledge, as it stands without some families: priors, and the zoo's rows.
+"""Priors that are fitted on public tasks: variances of the mixed model, and the zoo's heads.
 
-Whatever is used on a family in training was fitted without it (cross-fitting); otherwise the
-network learns to trust skeletons that are better than a new plant's will be.
+What training uses on a family was fitted without that family (cross-fitting): otherwise the network
+would be trained on prior heads that are better than those of a new plant.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from wg_server.generator.prior.zoo_tasks import ZooTask
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FittedPriors:
-    """Priors and zoo rows of the same families."""
+    """Variances, and the index of zoo rows, of the same families."""
 
     priors: Priors
     zoo_index: ZooIndex
 
 
 def fit_public_priors(tasks: Sequence[ZooTask]) -> FittedPriors:
-    """Everything that is known from some tasks."""
+    """Priors of some tasks."""
     priors = blup.fit_priors([t.features for t in tasks], [t.y for t in tasks])
     return FittedPriors(priors, retrieval.build_index(tasks))
 
@@ -32,12 +32,12 @@ def fit_public_priors(tasks: Sequence[ZooTask]) -> FittedPriors:
 def crossfit(
     tasks: Sequence[ZooTask], families: Sequence[str], folds: int
 ) -> tuple[dict[str, FittedPriors], FittedPriors]:
-    """Knowledge for each family that has not seen it, and knowledge from them all.
+    """Priors for each family that were fitted without it, and priors of all families.
 
     Args:
         tasks: The zoo.
         families: Training families.
-        folds: Families are left out in this many parts.
+        folds: Number of parts; a family's priors are fitted on the other parts.
     """
     fold_of = {name: number % folds for number, name in enumerate(families)}
     chosen = [task for task in tasks if task.family in fold_of]

@@ -1,15 +1,15 @@
 """How far one site's release can move another site's weights.
 
-The model of ``wg_common.inference.posterior`` knows how much class means of sites differ, and what
-noise is on them. A site whose classes lie elsewhere than everybody else's, exchanged labels for
-one, has a variance that the model does not know of. It is estimated, for each pair of sites, by
-what their class deviations differ beyond what noise and model explain (DerSimonian and Laird 1986,
-*Controlled Clinical Trials* 7(3), with one study a class); of a site it is the lower median over
-all others, so that fewer than half of them cannot make a site look odd, or an odd one agree. It is
-added to the site's noise: the more a site disagrees with the others, the less it counts, and the
-product of both, its pull, is bounded (``docs/decisions/0120``).
+The mixed model of ``wg_common.inference.posterior`` has a variance for how class means of sites
+differ, and one for the noise on them. A site whose classes lie elsewhere than those of all others,
+because its labels are exchanged or because it is hostile, differs by more. For each pair of sites
+the additional variance is estimated by the method of moments of random-effects meta-analysis
+(DerSimonian and Laird 1986, *Controlled Clinical Trials* 7(3)), with a class in place of a study.
+A site's own is the lower median over all other sites: fewer than half of them can neither make a
+site look odd nor an odd site look usual. It is added to the site's noise, so that a site counts
+less the more it disagrees, and its pull, the product of both, is bounded (docs/decisions/0120).
 
-Nothing here looks at who a site is. Everything is post-processing of releases, and free.
+The identity of a site plays no part. All of this is post-processing of releases, and free.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from wg_server.generator.prior.blup import SITE_RATIO, Priors
 Floats = NDArray[np.float64]
 
 FEWEST = 3
-"""Sites, the plant itself among them, of whom fewer say nothing about who is odd."""
+"""Fewest sites, with the plant itself, among which an odd one can be told."""
 
 SURE = 6.0
-"""Standard errors above which what disagrees is no chance; doubled, since noise has directions."""
+"""Standard errors from which on disagreement is not chance; doubled, as noise has directions."""
 
 _THERE = 0.5
 """Probability above which a class is compared."""
@@ -37,7 +37,7 @@ _THERE = 0.5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Weighed:
-    """Evidence of the other sites, as much as it counts.
+    """Evidence of the other sites, weighted by agreement.
 
     Attributes:
         others: Evidence of those that are used.
@@ -51,14 +51,14 @@ class Weighed:
 
 
 def weighed(priors: Priors, own: SiteEvidence, others: Sequence[SiteEvidence]) -> Weighed:
-    """Evidence of other sites with the variance that all speak of added to their noise.
+    """Add to the noise of each other site the variance by which it disagrees.
 
-    A site whose classes are surely as far from the others' as classes are from each other says
-    nothing of them, and is left out.
+    A site is left out if its classes are, beyond chance, as far from the others' as classes are
+    from each other.
 
     Args:
-        priors: Public second moments.
-        own: The plant itself, whose evidence is compared and stays as it is.
+        priors: Variances of the mixed model.
+        own: The plant itself; it is compared, and not changed.
         others: The other sites.
     """
     sites = [own, *others]
@@ -80,11 +80,11 @@ def weighed(priors: Priors, own: SiteEvidence, others: Sequence[SiteEvidence]) -
 
 
 def _beyond(priors: Priors, one: SiteEvidence, two: SiteEvidence) -> tuple[float, float] | None:
-    """Variance of class deviations between two sites that the model does not explain.
+    """Variance of class deviations between two sites beyond the model (moment estimate).
 
     Returns:
-        Summed over the d entries: an estimate without bias, so that it may be negative, and its
-        standard error where there is none. None if fewer than two classes are in common.
+        Summed over the d entries: the unbiased estimate, which may be negative, and its standard
+        error if the true value is 0. None if fewer than two classes are in common.
     """
     both = (one.present > _THERE) & (two.present > _THERE)
     if both.sum() < 2:
@@ -92,7 +92,7 @@ def _beyond(priors: Priors, one: SiteEvidence, two: SiteEvidence) -> tuple[float
     expected = _variance(priors, one)[both] + _variance(priors, two)[both]
     weight = 1 / expected
     away = one.means[both] - two.means[both]
-    away = away - weight @ away / weight.sum()  # where sites lie is another matter
+    away = away - weight @ away / weight.sum()  # sites' means may differ
     q = float((weight * np.square(away).sum(axis=1)).sum())
     free = len(expected) - 1
     scale = float(weight.sum() - np.square(weight).sum() / weight.sum())
@@ -100,7 +100,10 @@ def _beyond(priors: Priors, one: SiteEvidence, two: SiteEvidence) -> tuple[float
 
 
 def _variance(priors: Priors, site: SiteEvidence) -> Floats:
-    """Variance of each class mean about the site's mean and the class's, over all entries, [K]."""
+    """Variance that the model has for each class mean, summed over all entries, ``[K]``."""
     d = len(priors.between)
-    own = SITE_RATIO * float(priors.between.sum())
-    return np.asarray(own + d * site.noise + float(priors.within.sum()) / site.counts)
+    return np.asarray(
+        SITE_RATIO * float(priors.between.sum())
+        + d * site.noise
+        + float(priors.within.sum()) / site.counts
+    )

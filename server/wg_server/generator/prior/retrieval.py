@@ -1,4 +1,4 @@
-"""What a generator keeps of its zoo: for retrieval, and to tell new weights from copies.
+"""The index of zoo heads: retrieval by class, and the distance of new weights to known ones.
 
 The distance of two heads compares functions, not tables: the class-by-class products of rows in
 the metric of typical features, ``G = W S W'`` for one head, and for two ``1 - |W S V'|^2 /
@@ -21,14 +21,15 @@ from wg_server.generator.prior.blup import Priors
 from wg_server.generator.prior.zoo_tasks import ZooTask
 
 NEIGHBOURS = 100
-"""Zoo rows averaged for a class by the blend: the more the better up to about 200."""
+"""Zoo rows averaged for a class in the prior head: more are better up to about 200."""
 
 _TEMPERATURE = 0.05
+"""Of the softmax over cosines that weights the neighbours."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ZooIndex:
-    """What the generator keeps of its zoo.
+    """Heads and class deviations of the zoo's tasks. T tasks, R classes of all of them.
 
     Attributes:
         rows: Class deviations of all tasks from their sites' means, ``[R, d]``.
@@ -50,12 +51,11 @@ class ZooIndex:
 
 
 def build_index(tasks: Sequence[ZooTask]) -> ZooIndex:
-    """Collect a zoo's heads and class deviations. ``nearest`` is left at 1: see ``measured``."""
+    """Collect them; ``nearest`` is 1 until ``with_neighbour_distance`` has measured it."""
     rows, weights, biases, number = [], [], [], []
     d = tasks[0].features.shape[1]
     second = np.zeros((d, d))
     for index, task in enumerate(tasks):
-        classes = len(task.labels)
         centre, deviations = task.moments()
         weight = task.weight - task.weight.mean(axis=0)
         size = row_length(weight)
@@ -63,7 +63,7 @@ def build_index(tasks: Sequence[ZooTask]) -> ZooIndex:
         rows.append(deviations)
         weights.append(weight / size)
         biases.append((bias - bias.mean()) / size)
-        number += [index] * classes
+        number += [index] * len(task.labels)
         rest = task.features - centre
         second += rest.T @ rest / len(rest) / len(tasks)
     norms = [np.linalg.norm(w @ second @ w.T) for w in weights]
@@ -79,7 +79,7 @@ def build_index(tasks: Sequence[ZooTask]) -> ZooIndex:
 
 
 def with_neighbour_distance(index: ZooIndex) -> ZooIndex:
-    """The index with the median distance of its tasks to their nearest other task."""
+    """The index with ``nearest`` measured."""
     weights, task = index.weights.numpy(), index.task.numpy()
     found = [_distances(index, weights[task == i], skip=i).min() for i in range(len(index.norms))]
     return replace(index, nearest=max(float(np.median(found)), 1e-6))
@@ -101,7 +101,7 @@ def retrieve(
     """A head from the zoo rows whose class deviations are nearest, class by class.
 
     Args:
-        index: The zoo.
+        index: The zoo's heads.
         priors: For the metric.
         deviations: Class deviations wanted, ``[K, d]``.
         neighbours: Rows averaged for each class.

@@ -1,11 +1,10 @@
-"""What noisy statistics say about class means, with the noise that is known to be on them.
+"""Class means with known noise, from one release of noisy counts and sums.
 
-Noisy counts are worth little when a class has few records (at epsilon 1 their standard deviation
-is about 40), so a site's records per class are inferred from counts and from the energy of the
-class sums together, and whether a class is there at all is a probability. In a centred release the
-energy is that of the sum over all records, and a class mean is the centre plus the mean deviation
-from it: the centre is known to the last digit, so that its noise is on no class mean
-(docs/decisions/0111).
+Noisy counts say little of a class with few records (at epsilon 1 their standard deviation is about
+40). So a site's records per class are inferred from the counts and from the energy of the class
+sums together, by empirical Bayes, and whether a class is present is a posterior probability. In a
+centred release the energy is that of the sum over all records, and a class mean is the public
+centre plus the mean deviation from it, so that the centre adds no noise (docs/decisions/0111).
 
 Everything is post-processing: free, and deterministic.
 """
@@ -28,13 +27,15 @@ _NORM_SQUARED = 0.6
 _DEVIATION_SQUARED = 0.3
 """Typical squared deviation of a class mean from the centre, in squared radii of the sums."""
 _GRID = np.exp(np.linspace(0.0, np.log(3000.0), 60))
+"""Counts of records of a class that are considered."""
 _PRESENT_LOG_ODDS = 2.0
+"""Prior log odds that a class is present."""
 _SPREAD = 0.6
 """Relative spread of a site's class counts about their typical value."""
 
 
 def site_evidence(statistics: NoisyStatistics, labels: Sequence[str]) -> SiteEvidence:
-    """Read a release for the classes asked for, matched by label name.
+    """Evidence of a release for some classes, matched by label name.
 
     Args:
         statistics: One release; its schema may have other labels, in another order.
@@ -48,7 +49,8 @@ def site_evidence(statistics: NoisyStatistics, labels: Sequence[str]) -> SiteEvi
     counts, sums = statistics.counts(), statistics.sums()
     typical = _typical_count(statistics) if len(schema.labels) else 1.0
     if known.any():
-        weight = _shrinkage(typical, statistics.count_std)
+        prior = (_SPREAD * typical) ** 2
+        weight = prior / (prior + statistics.count_std**2)
         n = np.maximum(typical + weight * (counts - typical), 0.1 * typical)
         n = np.maximum(n, 1.0)
         present = _presence(n, typical, statistics)
@@ -59,7 +61,7 @@ def site_evidence(statistics: NoisyStatistics, labels: Sequence[str]) -> SiteEvi
         result.present[known] = present
     same = set(schema.labels) == set(labels)
     domain, noise, total = _domain(statistics, typical * max(len(schema.labels), 1))
-    # A mean over other classes than those asked for says nothing of the site's centre.
+    # A mean over other classes than the target's is no observation of the site's mean.
     return SiteEvidence(
         result.means,
         result.noise,
@@ -71,15 +73,10 @@ def site_evidence(statistics: NoisyStatistics, labels: Sequence[str]) -> SiteEvi
     )
 
 
-def _shrinkage(typical: float, count_std: float) -> float:
-    prior = (_SPREAD * typical) ** 2
-    return prior / (prior + count_std**2)
-
-
 def _typical_count(statistics: NoisyStatistics) -> float:
-    """Records of a class, by their posterior mean on a log scale over a grid.
+    """Records of a class: posterior mean of their logarithm over a grid.
 
-    Two things tell of them: the mean count, and the energy of what is known of where records lie.
+    Observed are the mean count, and the energy of the sums.
     """
     counts = statistics.counts()
     if statistics.sigma == 0:
@@ -96,11 +93,11 @@ def _typical_count(statistics: NoisyStatistics) -> float:
 
 
 def _energy(statistics: NoisyStatistics) -> tuple[float, Floats, Floats, float]:
-    """What the squared length of the sums says of counts.
+    """The squared length of the sums, which grows with the records of a class.
 
     Returns:
         The energy less that of the noise; for each count of the grid the variance of its noise and
-        what it would be; and the relative spread of that between sites.
+        its expected value; and the relative spread of that value between sites.
     """
     schema, k = statistics.schema, len(statistics.schema.labels)
     if schema.centred:
@@ -119,7 +116,7 @@ def _energy(statistics: NoisyStatistics) -> tuple[float, Floats, Floats, float]:
 
 
 def _extra(statistics: NoisyStatistics) -> float:
-    """Records without a label, if there is more of them than noise."""
+    """Records without a label, if they are more than noise."""
     found = statistics.unlabelled()
     return found if found > 3 * statistics.count_std else 0.0
 
@@ -127,7 +124,7 @@ def _extra(statistics: NoisyStatistics) -> float:
 def _presence(n: Floats, typical: float, statistics: NoisyStatistics) -> Floats:
     """Posterior probability that a class has records, from its count and its sum's energy.
 
-    A class that is there has about as many as is typical: ``n`` is small where none were seen.
+    A class that is present has about as many records as is typical.
     """
     counts, sums = statistics.counts(), statistics.sums()
     if statistics.sigma == 0:

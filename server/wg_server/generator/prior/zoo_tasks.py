@@ -1,4 +1,4 @@
-"""The zoo in memory: what training, retrieval and the model card draw from."""
+"""The zoo's tasks as training, retrieval and the model card use them, and families held out."""
 
 from __future__ import annotations
 
@@ -53,30 +53,21 @@ def load_tasks(zoo: Zoo, encoder: str) -> list[ZooTask]:
     """
     found = []
     for entry in zoo.entries(encoder):
-        weights = zoo.read(entry)
-        found.append(
-            ZooTask(
-                entry.key,
-                entry.family,
-                entry.labels,
-                weights.features,
-                weights.labels,
-                weights.weight,
-                weights.bias,
-                weights.local,
-            )
-        )
-    if len({task.family for task in found}) < 8:
+        w = zoo.read(entry)
+        heads = w.features, w.labels, w.weight, w.bias, w.local
+        found.append(ZooTask(entry.key, entry.family, entry.labels, *heads))
+    families = len({task.family for task in found})
+    if families < 8:
         raise ConfigError(
-            f"zoo: {len(found)} entries of {len({t.family for t in found})} families, expected at"
-            " least 8 families; run zoo build"
+            f"zoo: {len(found)} entries of {families} families, expected at least 8 families;"
+            " run zoo build"
         )
     return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
-    """Families apart: for training, for early stopping, for the model card."""
+    """Families for training, for early stopping and for the model card; no family is in two."""
 
     train: tuple[str, ...]
     validation: tuple[str, ...]

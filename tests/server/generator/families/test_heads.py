@@ -1,4 +1,4 @@
-"""Heads of the operator's own kinds of plants: collected, packed, handed to the right plants."""
+"""Heads for plants of the operator's families: collected, packed, handed to the right plants."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, SAME_FAMILY
 from wg_common.errors import DecodeError
 from wg_server.generator.families import heads
 from wg_server.generator.families.heads import OperatorFamilies, collect
-from wg_server.generator.families.match import WORTH, match_family
+from wg_server.generator.families.match import SHIFT_LIKELY, match_family
 from wg_server.generator.heads import package
 from wg_server.generator.heads.generate import GeneratedCandidate, Generator, generate
 from wg_server.generator.prior.zoo_tasks import ZooTask
@@ -62,40 +62,39 @@ def _family_match(
 
 
 @pytest.mark.parametrize("family", [2, 5])
-def test_a_plant_of_an_own_kind_gets_its_heads_row_by_row(
+def test_a_plant_of_the_operators_family_gets_its_heads_row_by_row(
     owner: Generator, world: World, family: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _moved(monkeypatch, WORTH / 2)
+    _shifted(monkeypatch, SHIFT_LIKELY / 2)
     names = _names(f"family-{family}")[::-1]
-    here, elsewhere = _family_match(owner, world, family, names)
+    here, augmented = _family_match(owner, world, family, names)
     assert here.tensors[HEAD_WEIGHT].shape == (4, LOCAL)
     rows = family + np.arange(4)[::-1] / 10
     np.testing.assert_allclose(here.tensors[HEAD_WEIGHT][:, 0], rows, rtol=1e-5)
-    np.testing.assert_allclose(elsewhere.tensors[HEAD_WEIGHT][:, 0], rows + 100, rtol=1e-5)
+    np.testing.assert_allclose(augmented.tensors[HEAD_WEIGHT][:, 0], rows + 100, rtol=1e-5)
     np.testing.assert_allclose(here.tensors[HEAD_BIAS], [1.5, 0.5, -0.5, -1.5], atol=1e-6)
 
 
-def _moved(monkeypatch: pytest.MonkeyPatch, probability: float) -> None:
-    """Make sites of the family as likely to stand under another camera."""
-    found = match_family
+def _shifted(monkeypatch: pytest.MonkeyPatch, probability: float) -> None:
+    """Fix the probability of domain shift."""
 
-    def moved(*given: object, **more: object) -> object:
-        family_match = found(*given, **more)  # type: ignore[arg-type]
-        assert family_match is not None
-        return replace(family_match, moved=probability)
+    def shifted(*given: object, **more: object) -> object:
+        found = match_family(*given, **more)  # type: ignore[arg-type]
+        assert found is not None
+        return replace(found, shifted=probability)
 
-    monkeypatch.setattr(heads, "match_family", moved)
+    monkeypatch.setattr(heads, "match_family", shifted)
 
 
-def test_plants_of_rendered_kinds_and_strangers_get_none(owner: Generator, world: World) -> None:
+def test_plants_of_rendered_or_unknown_families_get_none(owner: Generator, world: World) -> None:
     assert _family_match(owner, world, 3, _names("family-3")) == []
-    assert _family_match(owner, world, OUT_OF_FAMILY, _names("stranger")) == []
+    assert _family_match(owner, world, OUT_OF_FAMILY, _names("unknown")) == []
 
 
-def test_a_moved_mean_puts_the_head_of_many_cameras_first(
+def test_a_shifted_mean_puts_the_augmented_head_first(
     owner: Generator, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _moved(monkeypatch, 2 * WORTH)
+    _shifted(monkeypatch, 2 * SHIFT_LIKELY)
     first, second = _family_match(owner, world, 2, _names("family-2"))
     assert first.tensors[HEAD_WEIGHT][0, 0] > 100 > second.tensors[HEAD_WEIGHT][0, 0]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tests.server.generator.conftest import World
 
 from wg_common.inference.posterior import no_evidence
-from wg_server.generator.families.match import WORTH, FamilyMatch, match_family
+from wg_server.generator.families.match import SHIFT_LIKELY, FamilyMatch, match_family
 from wg_server.generator.heads.generate import Generator
 from wg_server.generator.networks.condition import NetworkPriors, network_condition, settled
 from wg_server.generator.networks.episodes import Zoo
@@ -47,9 +47,7 @@ def _family_match(
     return found
 
 
-def test_families_of_the_zoo_are_found_and_strangers_are_not(
-    known: NetworkPriors, world: World
-) -> None:
+def test_families_of_the_zoo_are_found_and_no_others(known: NetworkPriors, world: World) -> None:
     right, shares = [], []
     for family in range(10):
         family_match = _family_match(known, _estimate(known, world, family))
@@ -57,15 +55,15 @@ def test_families_of_the_zoo_are_found_and_strangers_are_not(
         shares.append(family_match.share)
         assert family_match.weights.sum() == pytest.approx(1)
         assert len({known.index.families[n] for n in family_match.entries}) == 1
-    strange = [
+    others = [
         _family_match(known, _estimate(known, world, OUT_OF_FAMILY + i)).share for i in range(10)
     ]
     assert np.mean(right) > 0.8  # a tenth is chance
     assert np.mean(shares) > 0.7
-    assert np.mean(strange) < 0.3
+    assert np.mean(others) < 0.3
 
 
-def test_nothing_known_makes_nobody_kin(known: NetworkPriors) -> None:
+def test_without_evidence_no_family_matches(known: NetworkPriors) -> None:
     estimate = blup.predict(known.priors, [no_evidence(4, 16)])
     assert _family_match(known, estimate, ("w", "x", "y", "z")).share < 0.1
     assert _family_match(known, estimate).share < 0.2  # all ten families have these names
@@ -85,7 +83,7 @@ def test_names_of_one_family_count_and_names_of_many_do_not(
     assert family_match.share > 0.9
 
 
-def test_likeness_of_classes_alone_makes_nobody_kin(known: NetworkPriors, world: World) -> None:
+def test_similar_classes_alone_are_no_match(known: NetworkPriors, world: World) -> None:
     own = ("w", "x", "y", "z")
     for family in range(4):
         release = world.release(family, 2, epsilon=None, shots=30, labels=own)
@@ -141,7 +139,7 @@ def test_a_sure_match_hands_on_the_networks_as_they_were_trained(
     assert torch.equal(out_of_family.rows, wild[0])
 
 
-def test_a_moved_camera_decides_which_of_a_family_s_networks_comes_first(
+def test_domain_shift_decides_which_of_a_family_s_networks_comes_first(
     zoos: dict[str, Zoo], generator: Generator, world: World
 ) -> None:
     zoo = zoos["cnn-s"]
@@ -153,7 +151,7 @@ def test_a_moved_camera_decides_which_of_a_family_s_networks_comes_first(
     tokens, estimate = condition(generator.parts.fitted_priors, [site])
     centres = known.index.centres[[f == "family-6" for f in known.index.families]]
     estimate = replace(estimate, centre=centres[0], centre_spread=0 * estimate.centre_spread)
-    assert _family_match(known, estimate).moved < WORTH
+    assert _family_match(known, estimate).shifted < SHIFT_LIKELY
     found, _ = network_condition(known, tokens, estimate, LABELS)
     assert found.family_match is not None
     assert found.other is not None
@@ -165,7 +163,7 @@ def test_a_moved_camera_decides_which_of_a_family_s_networks_comes_first(
     for name, base in zoo.decoder.base.items():
         np.testing.assert_allclose(doubled[name] - base, 2 * (whole[name] - base), atol=4e-3)
     away = replace(estimate, centre=estimate.centre + 3.0, centre_spread=0 * estimate.centre_spread)
-    assert _family_match(known, away).moved > WORTH
+    assert _family_match(known, away).shifted > SHIFT_LIKELY
     turned, _ = network_condition(known, tokens, away, LABELS)
     assert turned.family_match is not None
     assert turned.other is not None
