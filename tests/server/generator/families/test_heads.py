@@ -107,7 +107,7 @@ def test_a_zoo_of_rendered_tasks_has_none_and_its_package_says_nothing(
     assert _family_match(generator, world, 2, LABELS) == []
 
 
-def test_own_kinds_go_through_the_package(owner: Generator) -> None:
+def test_the_operators_families_go_through_the_package(owner: Generator) -> None:
     again = package.unpack(package.pack(owner.parts)).operator_families
     before = owner.parts.operator_families
     assert again is not None
@@ -130,7 +130,7 @@ def test_own_kinds_go_through_the_package(owner: Generator) -> None:
         {"bias": np.zeros((2, 3), np.float32)},
     ],
 )
-def test_own_kinds_that_do_not_hold_together_are_refused(
+def test_arrays_that_do_not_fit_together_are_refused(
     tasks: list[ZooTask], wrong: dict[str, object]
 ) -> None:
     good = collect(tasks)
@@ -138,5 +138,5 @@ def test_own_kinds_that_do_not_hold_together_are_refused(
     given: dict[str, object] = {**good.arrays(), "names": good.names, "families": good.families}
     given |= wrong
     names, families = given.pop("names"), given.pop("families")
-    with pytest.raises(DecodeError, match="own kinds"):
+    with pytest.raises(DecodeError, match="operator.s families"):
         heads.read(given, names, families)  # type: ignore[arg-type]
