@@ -30,7 +30,7 @@ from wg_common.wire import canonical
 from wg_server.generator import baselines
 from wg_server.generator.evaluation import checks as card_checks
 from wg_server.generator.evaluation import codec_fidelity, head_card, network_card
-from wg_server.generator.evaluation.retrieval_trust import measure_trust
+from wg_server.generator.evaluation.retrieval_weight import measure_weight
 from wg_server.generator.families import heads as operator_heads
 from wg_server.generator.heads.codec import Codec
 from wg_server.generator.heads.objective import HeadObjective
@@ -297,7 +297,7 @@ def _weigh_retrieval(
     """Weight of neighbours in the prior of each architecture, and the accuracy of each tried."""
     plants = data.plants(families)
     return {
-        name: measure_trust(
+        name: measure_weight(
             zoo, name, plants, families, SCENARIO, episodes=2 * plan.episodes, seed=seed
         )
         for name, zoo in zoos.items()

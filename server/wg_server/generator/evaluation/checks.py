@@ -1,4 +1,4 @@
-"""What a generator must reach on its own model card before its weights are handed out.
+"""The quality gate's checks: what a generator must reach on its model card to be used.
 
 A card lists its checks with value and bound; whether one holds is computed from these each time it
 is read. The bounds are constants here and not part of a plan: a training cannot lower them.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from wg_common.errors import DecodeError
@@ -16,7 +16,7 @@ from wg_common.errors import DecodeError
 Relation = Literal[">=", "<="]
 
 CLOSED_FORM_MARGIN = 0.01
-"""Accuracy that the network may lose to T-BLUP or to its skeleton in any scenario."""
+"""Accuracy that the network may lose to BLUP or to its prior head in any scenario."""
 COPIES = 0.10
 """Share of generated heads, or rows, that may be counted as copies."""
 MEMORISER_FOUND = 0.90
@@ -54,87 +54,76 @@ class Check:
 
     def document(self) -> dict[str, Any]:
         """As it stands on a card."""
-        return {
-            "name": self.name,
-            "value": self.value,
-            "relation": self.relation,
-            "bound": self.bound,
-            "passed": self.passed,
-        }
+        return {**asdict(self), "passed": self.passed}
 
     def __str__(self) -> str:
         return f"{self.name}: {self.value:.4g}, required {self.relation} {self.bound:g}"
 
 
+def at_least(bound: float, name: str, value: float) -> Check:
+    """A value that must not be below its bound."""
+    return Check(name=name, value=float(value), relation=">=", bound=bound)
+
+
+def at_most(bound: float, name: str, value: float) -> Check:
+    """A value that must not be above its bound."""
+    return Check(name=name, value=float(value), relation="<=", bound=bound)
+
+
 def head_checks(card: Mapping[str, Any]) -> list[Check]:
     """The checks of a generator of heads, from the figures on its card."""
     scenarios = card["scenarios"].values()
+    copies, diversity = card["memorisation"], card["diversity"]
 
-    def worst(baseline: str) -> float:
-        return min(float(rows[baseline]["network_minus"]) for rows in scenarios)
+    def worst(method: str, errors: int = 0) -> float:
+        gains = (
+            float(rows[method]["network_minus"])
+            - errors * float(rows[method]["network_minus_error"])
+            for rows in scenarios
+        )
+        return min(gains)
 
-    other = min(
-        float(rows["another-plant"]["network_minus"])
-        - float(rows["another-plant"]["network_minus_error"])
-        for rows in scenarios
-    )
-    copies, variety = card["memorisation"], card["diversity"]
+    margin = -CLOSED_FORM_MARGIN
     return [
-        Check(
-            name="network minus T-BLUP, worst scenario",
-            value=worst("closed-form"),
-            relation=">=",
-            bound=-CLOSED_FORM_MARGIN,
+        at_least(margin, "network minus T-BLUP, worst scenario", worst("closed-form")),
+        at_least(margin, "network minus its skeleton, worst scenario", worst("blend")),
+        at_least(
+            0.0,
+            "gain over another plant's condition less its error, worst scenario",
+            worst("another-plant", errors=1),
         ),
-        Check(
-            name="network minus its skeleton, worst scenario",
-            value=worst("blend"),
-            relation=">=",
-            bound=-CLOSED_FORM_MARGIN,
+        at_most(
+            COPIES,
+            "generated heads that are copies of a zoo entry",
+            copies["generated"]["heads_copied"],
         ),
-        Check(
-            name="gain over another plant's condition less its error, worst scenario",
-            value=other,
-            relation=">=",
-            bound=0.0,
+        at_most(
+            COPIES,
+            "generated rows that are copies of a zoo row",
+            copies["generated"]["rows_copied"],
         ),
-        Check(
-            name="generated heads that are copies of a zoo entry",
-            value=float(copies["generated"]["heads_copied"]),
-            relation="<=",
-            bound=COPIES,
+        at_least(
+            MEMORISER_FOUND,
+            "planted copies that the copy test finds",
+            copies["planted_memoriser"]["heads_copied"],
         ),
-        Check(
-            name="generated rows that are copies of a zoo row",
-            value=float(copies["generated"]["rows_copied"]),
-            relation="<=",
-            bound=COPIES,
+        at_least(
+            NOVELTY,
+            "distance to the nearest zoo entry over the zoo's median",
+            diversity["nearest_zoo_distance_median"],
         ),
-        Check(
-            name="planted copies that the copy test finds",
-            value=float(copies["planted_memoriser"]["heads_copied"]),
-            relation=">=",
-            bound=MEMORISER_FOUND,
-        ),
-        Check(
-            name="distance to the nearest zoo entry over the zoo's median",
-            value=float(variety["nearest_zoo_distance_median"]),
-            relation=">=",
-            bound=NOVELTY,
-        ),
-        Check(
-            name="expected calibration error, worst scenario",
-            value=max(float(e) for e in card["calibration"].values()),
-            relation="<=",
-            bound=CALIBRATION,
+        at_most(
+            CALIBRATION,
+            "expected calibration error, worst scenario",
+            max(float(error) for error in card["calibration"].values()),
         ),
     ]
 
 
 def alarms(card: Mapping[str, Any]) -> list[str]:
-    """What an operator should know and may live with: collapsed samples do a plant no harm.
+    """What the operator should know, and does not refuse a generator.
 
-    The deterministic network and the skeleton are among the candidates, whatever samples do.
+    Collapsed samples do no harm: the deterministic network and the prior head are candidates too.
     """
     distance = float(card["diversity"]["between_samples_median"])
     if math.isfinite(distance) and distance >= DIVERSITY:

@@ -1,8 +1,8 @@
-"""Whether a generator may be used: its model card must be its own, and pass its own checks.
+"""The quality gate: a generator is used only if its own model card passes its checks.
 
 The operator may overrule that for one generator, by its id: ``--accept-generator ID``, or
 ``accept_generator: ID`` in ``server.yaml``. A card names the hash of the package that it is about,
-so that the card of a better generator does not clear a worse one. It is no protection against an
+so that the card of a better generator does not admit a worse one. It does not protect from an
 operator who edits both: the card is theirs. Needs neither torch nor the package's content.
 """
 

@@ -2,18 +2,18 @@
 
 They found that generated checkpoints lie nearer to training checkpoints than these lie to each
 other, and are no better than a training checkpoint with noise. So two populations are measured
-first, in the function distance of ``index``:
+first, in the function distance of ``prior.retrieval``:
 
 - *copies*: training weights with as much noise as costs them a point of accuracy, but at most a
   fifth of their length: easy tasks bear noise that leaves little of a copy;
-- *others*: each training entry against all other entries, its sister sites among them.
+- *others*: each training entry against all other entries, those of its own family among them.
 
 The threshold is where balanced error between the two is least. Weights below it are counted as
 copies. The same is done for single class rows, since a head may be put together from rows of many
 entries. A planted memoriser, which answers with the whole nearest entry, has to be found.
 
 It does not show that weights hold no trace of a zoo entry; an average of many rows is new by this
-test. Zoo entries are public or rendered: copying is a defect of a generator, not a leak of a plant.
+test. Zoo entries are public or rendered: copying is a defect, and discloses nothing of a plant.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The model card of whole networks: what they are worth on families that no training saw.
 
-As the card of heads: the same simulated plants for every method, errors clustered by family,
-paired differences, and a list of where the network loses. ``sister`` scenarios leave the plant's
-sisters among the zoo's networks, ``unseen`` ones no entry of its family.
+As on the card of heads, every method is scored on the same simulated plants, and losses are listed.
+In ``sister`` scenarios other sites of the plant's family have networks in the zoo; in ``unseen``
+ones the zoo has no entry of the family.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from torch import Tensor
 
 from wg_common import streams
 from wg_common.streams import Stream
-from wg_server.generator.evaluation.checks import Check
+from wg_server.generator.evaluation.checks import Check, at_least
+from wg_server.generator.evaluation.scores import LOSS_MARGIN, Scores, losses
 from wg_server.generator.networks import sampler
 from wg_server.generator.networks.condition import (
     ROW_UNIT,
@@ -30,28 +31,26 @@ from wg_server.generator.networks.denoiser import KEPT_SHARE, NetworkDenoiser, c
 from wg_server.generator.networks.episodes import NetworkEpisode, Zoo, draw, logits
 from wg_server.generator.networks.package import ArchitectureBundle
 from wg_server.generator.simulation.episodes import Plants, Scenario
-from wg_server.generator.statistics import clustered
 
-LOSS_MARGIN = 0.01
+_FEW = Scenario(
+    epsilon=4.0,
+    shots=5,
+    missing=0,
+    unlabelled=0,
+    silent=0,
+    same_family_shots=60,
+    out_of_family=0,
+)
 SCENARIOS: Mapping[str, tuple[Scenario, bool]] = {
-    f"{name}, {'sister' if sisters else 'unseen'}": (scenario, sisters)
+    f"{name}, {'sister' if same_family else 'unseen'}": (scenario, same_family)
     for name, scenario in {
-        "few labels, epsilon 4": Scenario(
-            epsilon=4.0,
-            shots=5,
-            missing=0,
-            unlabelled=0,
-            silent=0,
-            same_family_shots=60,
-            out_of_family=0,
-        ),
-        "alone, epsilon 1": Scenario(
-            epsilon=1.0, shots=20, missing=0, unlabelled=0, silent=0, sisters=0, out_of_family=0
-        ),
+        "few labels, epsilon 4": _FEW,
+        "alone, epsilon 1": replace(_FEW, epsilon=1.0, shots=20, sisters=0),
         "mixed": Scenario(),
     }.items()
-    for sisters in (True, False)
+    for same_family in (True, False)
 }
+"""By the keys of stored cards."""
 Method = tuple[Settled, bool]
 """A network, and whether its rows stand on the base's trunk instead of its own."""
 
@@ -67,34 +66,21 @@ def evaluate(
 ) -> dict[str, Any]:
     """Scores of all methods in all scenarios, with the list of losses."""
     table: dict[str, Any] = {}
-    losses: list[str] = []
+    loses: list[str] = []
     for number, (name, (scenario, sisters)) in enumerate(SCENARIOS.items()):
         rng = streams.rng(Stream.NETWORK_SCENARIO, seed, then=(number,))
-        scores: dict[str, list[float]] = {}
-        names: list[str] = []
+        scores = Scores()
         for _ in range(episodes):
             episode = draw(plants, zoos, families, rng, scenario, sisters=sisters)
-            names.append(episode.plant.family)
-            alone = {episode.architecture: zoos[episode.architecture]}
+            zoo = zoos[episode.architecture]
+            alone = {episode.architecture: zoo}
             other = draw(plants, alone, families, rng, scenario, sisters=sisters)
-            for method, (network, on_base) in methods(model, zoos, episode, other, rng).items():
-                value = accuracy(zoos[episode.architecture], episode, network, on_base=on_base)
-                scores.setdefault(method, []).append(value)
-        reference = np.array(scores["network"])
-        rows_of: dict[str, dict[str, float]] = {}
-        for method, values in scores.items():
-            mean, error = clustered(np.array(values), names)
-            gain, gain_error = clustered(reference - np.array(values), names)
-            rows_of[method] = {
-                "accuracy": mean,
-                "error": error,
-                "network_minus": gain,
-                "network_minus_error": gain_error,
-            }
-            if method not in ("zoo-network", "network") and gain < -LOSS_MARGIN:
-                losses.append(f"{name}: {-gain:.3f} +- {gain_error:.3f} below {method}")
-        table[name] = rows_of
-    return {"scenarios": table, "loses": losses}
+            made = methods(model, zoos, episode, other, rng)
+            right = {n: accuracy(zoo, episode, w, on_base=on) for n, (w, on) in made.items()}
+            scores.add(episode.plant.family, right)
+        table[name] = scores.rows()
+        loses += losses(name, table[name], table[name].keys() - {"network", "zoo-network"})
+    return {"scenarios": table, "loses": loses}
 
 
 def diversity(
@@ -164,7 +150,7 @@ def methods(
                 settled(condition, drawn.rows.mean(dim=0), drawn.latents.mean(dim=0)),
                 False,
             ),
-            "blend": (blend(condition), False),
+            "blend": (prior_mixture(condition), False),
             "closed-form": (Settled(unit(condition.bridged_rows), nothing), True),
             "retrieval-5nn": (retrieved, False),
             "random": (Settled(noise_rows, nothing), True),
@@ -184,8 +170,8 @@ def methods(
     return result
 
 
-def blend(condition: NetworkCondition) -> Settled:
-    """The skeletons alone: what an untrained denoiser answers."""
+def prior_mixture(condition: NetworkCondition) -> Settled:
+    """The prior network alone: what an untrained denoiser answers."""
     rows = torch.from_numpy(condition.prior_head_rows)
     latents = torch.from_numpy(condition.trust * KEPT_SHARE * condition.retrieved_latents)
     return settled(condition, rows, latents)
@@ -206,30 +192,15 @@ def checks(card: Mapping[str, Any]) -> list[Check]:
         # One family more or less changes a small zoo's scores: what counts is the mean.
         return float(np.mean([rows[baseline]["network_minus"] for _, rows in scenarios]))
 
+    margin = -LOSS_MARGIN
     return [
-        Check(
-            name="network minus the closed form, mean of scenarios",
-            value=mean("closed-form"),
-            relation=">=",
-            bound=-LOSS_MARGIN,
-        ),
-        Check(
-            name="network minus its skeletons, mean of scenarios",
-            value=mean("blend"),
-            relation=">=",
-            bound=-LOSS_MARGIN,
-        ),
-        Check(
-            name="network minus retrieval, mean of scenarios",
-            value=mean("retrieval-5nn"),
-            relation=">=",
-            bound=-LOSS_MARGIN,
-        ),
-        Check(
-            name="gain over another plant's condition, mean of scenarios",
-            value=mean("shuffled-condition"),
-            relation=">=",
-            bound=0.0,
+        at_least(margin, "network minus the closed form, mean of scenarios", mean("closed-form")),
+        at_least(margin, "network minus its skeletons, mean of scenarios", mean("blend")),
+        at_least(margin, "network minus retrieval, mean of scenarios", mean("retrieval-5nn")),
+        at_least(
+            0.0,
+            "gain over another plant's condition, mean of scenarios",
+            mean("shuffled-condition"),
         ),
     ]
 

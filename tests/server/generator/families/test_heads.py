@@ -138,5 +138,5 @@ def test_arrays_that_do_not_fit_together_are_refused(
     given: dict[str, object] = {**good.arrays(), "names": good.names, "families": good.families}
     given |= wrong
     names, families = given.pop("names"), given.pop("families")
-    with pytest.raises(DecodeError, match="operator.s families"):
+    with pytest.raises(DecodeError, match="operator's families"):
         heads.read(given, names, families)  # type: ignore[arg-type]

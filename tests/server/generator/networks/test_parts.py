@@ -9,7 +9,7 @@ import torch
 from tests.server.generator.conftest import World
 from tests.server.generator.networks.conftest import network_of, untrained
 
-from wg_server.generator.evaluation.retrieval_trust import TRUSTS, choose, measure_trust
+from wg_server.generator.evaluation.retrieval_weight import WEIGHTS, choose, measure_weight
 from wg_server.generator.heads.generate import Generator
 from wg_server.generator.networks import codec as codecs
 from wg_server.generator.networks import neighbours, sampler
@@ -132,10 +132,10 @@ def test_trust_is_measured_alike_on_every_run(zoos: dict[str, Zoo], plants: Plan
     zoo = zoos["cnn-s"]
     families = frozenset(zoo.fitted_priors.index.families)
     found = [
-        measure_trust(zoo, "cnn-s", plants, families, CLEAN, episodes=12, seed=1) for _ in range(2)
+        measure_weight(zoo, "cnn-s", plants, families, CLEAN, episodes=12, seed=1) for _ in range(2)
     ]
     assert found[0] == found[1]
-    assert set(found[0][1]) == {repr(trust) for trust in TRUSTS}
+    assert set(found[0][1]) == {repr(weight) for weight in WEIGHTS}
 
 
 def test_neighbours_lose_trust_only_where_families_agree_that_they_harm() -> None:

@@ -1,9 +1,9 @@
-"""How far the zoo's neighbours are trusted as a skeleton, measured on the zoo itself.
+"""The weight of retrieved networks in the prior network, measured on the zoo itself.
 
 The mean of similar zoo networks helps where families resemble each other, as rendered images do. It
-harms where they do not: kinds of machines share little, and a mean of their networks is worse than
-the base (docs/decisions/0087). Plants of families that the zoo lacks decide: others get the
-networks of their kin.
+harms where they do not: kinds of machines have little in common, and a mean of their networks is
+worse than the base (docs/decisions/0087). Only plants of families that the zoo lacks decide: the
+others get the networks of their family.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from wg_server.generator.networks.episodes import Zoo, draw
 from wg_server.generator.simulation.episodes import Plants, Scenario
 from wg_server.generator.statistics import clearly_best
 
-TRUSTS = (1.0, 0.5, 0.0)
+WEIGHTS = (1.0, 0.5, 0.0)
 
 
-def measure_trust(
+def measure_weight(
     zoo: Zoo,
     architecture: str,
     plants: Plants,
@@ -34,10 +34,10 @@ def measure_trust(
     episodes: int,
     seed: int,
 ) -> tuple[float, dict[str, float]]:
-    """The trust whose blend of skeletons gets most right: full, unless less is clearly better.
+    """The weight whose prior network gets most right: 1, unless less is clearly better.
 
     Args:
-        zoo: Of the architecture; its trust is 1.
+        zoo: Of the architecture, with weight 1.
         architecture: Its name.
         plants: To draw from.
         families: That may decide.
@@ -46,7 +46,7 @@ def measure_trust(
         seed: Of these.
 
     Returns:
-        The trust, and the accuracy of each that was tried, for the card.
+        The weight, and the accuracy of each that was tried, for the card.
     """
     rng = streams.rng(Stream.RETRIEVAL_WEIGHT, seed)
     scores, names = [], []
@@ -55,29 +55,25 @@ def measure_trust(
         names.append(episode.plant.family)
         whole = episode.condition
         tried = [
-            replace(whole, trust=trust, regression_share=1 - trust * (1 - whole.regression_share))
-            for trust in TRUSTS
+            replace(whole, trust=weight, regression_share=1 - weight * (1 - whole.regression_share))
+            for weight in WEIGHTS
         ]
-        scores.append(
-            [
-                network_card.accuracy(zoo, episode, network_card.blend(one), on_base=False)
-                for one in tried
-            ]
-        )
+        networks = [network_card.prior_mixture(one) for one in tried]
+        scores.append([network_card.accuracy(zoo, episode, n, on_base=False) for n in networks])
     found = np.array(scores)
     means = found.mean(axis=0)
-    return choose(found, names), {repr(t): float(a) for t, a in zip(TRUSTS, means, strict=True)}
+    return choose(found, names), {repr(w): float(a) for w, a in zip(WEIGHTS, means, strict=True)}
 
 
 def choose(scores: NDArray[np.float64], families: Sequence[str]) -> float:
-    """The trust to take.
+    """The weight to take.
 
     Args:
-        scores: Accuracy of each plant under each of ``TRUSTS``, ``[n, 3]``.
+        scores: Accuracy of each plant under each of ``WEIGHTS``, ``[n, 3]``.
         families: Of the plants.
 
     Returns:
-        The best on average, if it is ahead of full trust by more than one standard error, clustered
-        by family; else 1.
+        The best on average, if it is better than 1 by more than one standard error, clustered by
+        family; else 1.
     """
-    return TRUSTS[clearly_best(scores.T, families)]
+    return WEIGHTS[clearly_best(scores.T, families)]

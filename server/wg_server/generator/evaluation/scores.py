@@ -1,0 +1,56 @@
+"""Scores of all methods on the same simulated plants, as they stand on a model card.
+
+Means are over families, standard errors clustered by family, and differences to the network paired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+
+from wg_server.generator.statistics import clustered
+
+LOSS_MARGIN = 0.01
+"""Accuracy by which the network must be below a method for the card to list it as a loss."""
+NETWORK = "network"
+
+
+class Scores:
+    """Accuracy by method and plant, in one scenario."""
+
+    def __init__(self) -> None:
+        self._families: list[str] = []
+        self._values: dict[str, list[float]] = {}
+
+    def add(self, family: str, accuracies: Mapping[str, float]) -> None:
+        """One plant's; every plant has the same methods."""
+        self._families.append(family)
+        for method, value in accuracies.items():
+            self._values.setdefault(method, []).append(value)
+
+    def rows(self) -> dict[str, dict[str, float]]:
+        """For each method its accuracy, and by how much the network is above it."""
+        found = {}
+        for method, values in self._values.items():
+            mean, error = clustered(np.array(values), self._families)
+            away = np.array(self._values[NETWORK]) - np.array(values)
+            gain, gain_error = clustered(away, self._families)
+            found[method] = {
+                "accuracy": mean,
+                "error": error,
+                "network_minus": gain,
+                "network_minus_error": gain_error,
+            }
+        return found
+
+
+def losses(
+    scenario: str, rows: Mapping[str, Mapping[str, float]], methods: Collection[str]
+) -> list[str]:
+    """Where the network is clearly below a method, in words."""
+    return [
+        f"{scenario}: {-row['network_minus']:.3f} +- {row['network_minus_error']:.3f} below {name}"
+        for name, row in rows.items()
+        if name in methods and row["network_minus"] < -LOSS_MARGIN
+    ]
