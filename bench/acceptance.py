@@ -1,40 +1,32 @@
-"""What the do-no-harm rule costs and saves. Run with ``python -m bench.acceptance --home DIR``.
+"""What model selection costs and saves. Run with ``python -m bench.acceptance --home DIR``.
 
 Plants are cut from real data sets (``bench.plants``), sisters release statistics, a trained home's
-generator answers, and the contest is held. Three ways to choose are compared, on test records that
-no part of it saw: the rule; the rule that it replaced, which counted right answers
-(docs/decisions/0056); always taking the generated head after local training. Finished runs are kept
-in ``--results`` (JSON lines), so that a run goes on where it stopped.
+generator answers, and the plant selects a model. Two ways to choose are compared, on test records
+that no part of it saw: the plant's; always taking the generated head after local training. Finished
+runs are kept in ``--results`` (JSON lines), so that a run goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from bench import plants
 from bench.plants import DATASETS, QUICK, Floats, Ints, Plants
+from bench.rows import Row, Rows
+from bench.selected import right, selected
 
 from wg_client.fitting.backbone import Trunk
-from wg_client.fitting.linear_head import LinearHead, head_from_tensors
-from wg_client.selection import checks, compare
-from wg_client.selection.compare import GENERATED_FINETUNED, LOCAL, Outcome
-from wg_client.selection.entrants import Offer
-from wg_client.site.config import AcceptanceConfig
-from wg_common.catalogue import POSTERIOR
-from wg_common.inference.posterior import from_tensors
+from wg_client.fitting.linear_head import LinearHead
+from wg_client.methods.names import GENERATED_FINETUNED, LOCAL
 from wg_common.nets.encoder.module import load_encoder
 from wg_server.generator.heads.generate import Generator, SiteRelease, generate, load_generator
 from wg_server.site.home import ServerHome
-
-POLICY = AcceptanceConfig()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +85,7 @@ def main() -> None:
     home = ServerHome(options.home)
     generator = load_generator(home.generator)
     encoder = load_encoder(home.encoder.read_bytes())
-    options.results.parent.mkdir(parents=True, exist_ok=True)
-    rows: dict[str, dict[str, Any]] = {}
-    if options.results.is_file():
-        rows = {r["key"]: r for r in map(json.loads, options.results.read_text().splitlines())}
+    rows = Rows(options.results)
     for seed in range(options.seeds):
         for name in QUICK if options.quick else DATASETS:
             for setting in SETTINGS:
@@ -109,13 +98,10 @@ def main() -> None:
                 if cut is None:
                     print(f"{name}: not here, left out")
                     break
-                rows[key] = {"key": key, "setting": setting.name} | judge(
-                    generator, cut, setting, seed
-                )
-                with options.results.open("a") as stream:
-                    stream.write(json.dumps(rows[key]) + "\n")
+                scores = judge(generator, cut, setting, seed)
+                rows.add({"key": key, "setting": setting.name} | scores)
             print(f"seed {seed}, {name}: done", flush=True)
-    print("\n".join(table(rows.values())))
+    print("\n".join(table(rows.of())))
 
 
 def judge(generator: Generator, cut: Plants, setting: Setting, seed: int) -> dict[str, float]:
@@ -133,36 +119,20 @@ def judge(generator: Generator, cut: Plants, setting: Setting, seed: int) -> dic
         )
         others.append(SiteRelease(f"sister-{number}", release))
     made = generate(generator, own, others, cut.labels, samples=4, seed=seed)
-    trunk = Trunk(x)
-    offers = [
-        Offer(c.name, c.source, trunk, head_from_tensors(c.tensors).padded(x.shape[1]))
-        for c in made.candidates
-        if c.source != POSTERIOR
-    ]
-    delivered = next(c.tensors for c in made.candidates if c.source == POSTERIOR)
-    posterior = from_tensors(delivered, k, d)
-    random = Offer("", "", trunk, LinearHead(rng.normal(size=(k, x.shape[1])), np.zeros(k)))
-    outcome = compare.hold(
-        trunk,
+    outcome = selected(
+        made,
+        Trunk(x),
         y,
-        None,
-        offers,
-        random,
-        POLICY,
-        posterior=posterior,
-        noise=own.sum_std,
+        d,
+        own.sum_std,
         others=bool(others),
+        reference=LinearHead(rng.normal(size=(k, x.shape[1])), np.zeros(k)),
     )
-    tx, ty = cut.test
-    right = {
-        name: float((model.head.logits(tx).argmax(axis=1) == ty).mean())
-        for name, model in outcome.models.items()
-    }
+    found = {name: right(model.head, cut.test) for name, model in outcome.models.items()}
     return {
-        "rule": right[outcome.kept] - right[LOCAL],
-        "before": right[_kept_before(outcome, k)] - right[LOCAL],
-        "always": right[GENERATED_FINETUNED] - right[LOCAL],
-        "best": max(right.values()) - right[LOCAL],
+        "rule": found[outcome.kept] - found[LOCAL],
+        "always": found[GENERATED_FINETUNED] - found[LOCAL],
+        "best": max(found.values()) - found[LOCAL],
     }
 
 
@@ -178,47 +148,20 @@ def _labelled(cut: Plants, setting: Setting, rng: np.random.Generator) -> tuple[
     return x[found], y[found]
 
 
-def _kept_before(outcome: Outcome, classes: int) -> str:
-    """What the rule before docs/decisions/0056 would have kept, by right answers.
-
-    It also asked for a nat of log loss where all classes are seen. The two rules differ in the seen
-    classes' part of gain and variance only, so that one follows from the other.
-    """
-    labels, local = outcome.labels, outcome.models[LOCAL]
-    mass = checks.unseen_mass(POLICY, declared=classes, seen=len(np.unique(labels)))
-    total = len(labels) + POLICY.prior_records
-    best, kept = 0.0, LOCAL
-    for item in outcome.evidence:
-        model = outcome.models[item.name]
-        right = checks.correctness(model.predictions, labels)
-        right = right - checks.correctness(local.predictions, labels)
-        nats = local.losses.mean(axis=0) - model.losses.mean(axis=0)
-        now = checks.ACCURACY_OF_NAT * nats
-        gain = item.gain + (1 - mass) * float(right.sum() - now.sum()) / total
-        scatter = len(right) * float(right.var() - now.var())
-        variance = item.sd**2 + (1 - mass) ** 2 * scatter / total**2
-        lower = gain - POLICY.caution * max(variance, 0.0) ** 0.5
-        if lower > best and (mass > 0 or item.nats >= 1):
-            best, kept = lower, item.name
-    return kept
-
-
-def table(rows: Any) -> Iterator[str]:
+def table(rows: Sequence[Row]) -> Iterator[str]:
     """Mean gain over local-only in points, and the worst run, by setting."""
-    by_setting: dict[str, list[Mapping[str, float]]] = defaultdict(list)
+    by_setting: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_setting[row["setting"]].append(row)
-    by_setting["all"] = [row for found in by_setting.values() for row in found]
-    yield "| setting | runs | before | rule | always generated | best of all | worst before, now |"
-    yield "|---|---|---|---|---|---|---|"
+    by_setting["all"] = list(rows)
+    yield "| setting | runs | selected | always generated | best of all | worst selected |"
+    yield "|---|---|---|---|---|---|"
     for name, found in by_setting.items():
-        columns = {
-            key: 100 * np.array([row[key] for row in found])
-            for key in ("before", "rule", "always", "best")
-        }
-        means = " | ".join(f"{values.mean():+.2f}" for values in columns.values())
-        worst = f"{columns['before'].min():+.1f}, {columns['rule'].min():+.1f}"
-        yield f"| {name} | {len(found)} | {means} | {worst} |"
+        columns = [
+            100 * np.array([row[key] for row in found]) for key in ("rule", "always", "best")
+        ]
+        means = " | ".join(f"{values.mean():+.2f}" for values in columns)
+        yield f"| {name} | {len(found)} | {means} | {columns[0].min():+.1f} |"
 
 
 if __name__ == "__main__":

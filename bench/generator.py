@@ -25,6 +25,7 @@ from bench import jobs, tables
 from bench.measure import machine
 from bench.methods import cells
 from bench.plants import DATASETS, QUICK
+from bench.rows import Rows, write_table
 
 from wg_server.generator.heads.generate import load_generator
 from wg_server.site.home import ServerHome
@@ -50,27 +51,24 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     generator = load_generator(ServerHome(options.home).generator)
-    done = _read(options.results)
+    rows = Rows(options.results)
+    prefix = f"v{VERSION} {generator.id[:16]}"
     if not options.only_table:
-        _run(options, generator.id, done)
-    rows = [row for key, row in done.items() if key.startswith(_prefix(generator.id))]
+        _run(options, generator.id, prefix, rows)
+    found = rows.of(prefix)
     command = "python -m bench.generator --home HOME" + (" --quick" if options.quick else "")
-    text = "\n".join(tables.table(rows, f"Generator {generator.id[:16]}; `{command}`"))
-    print(text)
-    if options.table:
-        options.table.write_text(text + "\n")
+    title = f"Generator {generator.id[:16]}; `{command}`"
+    write_table("\n".join(tables.table(found, title)), options.table)
     if options.plots:
-        tables.plots(rows, options.plots)
+        tables.plots(found, options.plots)
 
 
-def _run(options: argparse.Namespace, identity: str, done: dict[str, tables.Row]) -> None:
+def _run(options: argparse.Namespace, identity: str, prefix: str, rows: Rows) -> None:
     started = time.monotonic()
 
     def say(what: str) -> None:
         print(f"{what} after {time.monotonic() - started:.0f} s", flush=True)
 
-    prefix = _prefix(identity)
-    options.results.parent.mkdir(parents=True, exist_ok=True)
     seeds = 1 if options.quick else options.seeds
     settings = {
         "generator": identity,
@@ -94,7 +92,7 @@ def _run(options: argparse.Namespace, identity: str, done: dict[str, tables.Row]
                 cell
                 for cell in cells(quick=options.quick)
                 if cell.name.endswith(tuple(options.cells.split(",")))
-                and f"{prefix} {name} {seed} {cell.name}" not in done
+                and f"{prefix} {name} {seed} {cell.name}" not in rows
             ],
         )
     ]
@@ -110,29 +108,10 @@ def _run(options: argparse.Namespace, identity: str, done: dict[str, tables.Row]
                 print(f"{group.dataset}: not here, left out")
             continue
         for cell, scores in zip(group.cells, found, strict=True):
-            row: tables.Row = {
-                "key": f"{prefix} {group.dataset} {group.seed} {cell.name}",
-                "dataset": group.dataset,
-                "cell": cell.name,
-                "scores": scores,
-            }
-            with options.results.open("a") as stream:
-                stream.write(json.dumps(row) + "\n")
-            done[str(row["key"])] = row
+            key = f"{prefix} {group.dataset} {group.seed} {cell.name}"
+            rows.add({"key": key, "dataset": group.dataset, "cell": cell.name, "scores": scores})
         if not left[plant]:
             say(f"{group.dataset}, seed {group.seed}: all cells")
-
-
-def _prefix(identity: str) -> str:
-    """What keys of this generator's rows begin with."""
-    return f"v{VERSION} {identity[:16]}"
-
-
-def _read(path: Path) -> dict[str, tables.Row]:
-    if not path.is_file():
-        return {}
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    return {str(row["key"]): row for row in rows}
 
 
 if __name__ == "__main__":

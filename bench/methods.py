@@ -3,36 +3,38 @@
 Local training is the plant's own code. ``lp-ft`` is a linear probe on the plant's labels, then
 fine-tuning from the public base (Kumar et al., ICLR 2022); for a linear head both are one convex
 problem, and the plant's fine-tuning from a head of zeros solves it. ``selector`` is the model that
-the plant's do-no-harm contest keeps, with the policy that plants start with.
+the plant's model selection keeps, with the policy that plants start with.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from bench.plants import Floats, Ints, Plants, release
 from bench.reference.d2nwg import D2nwg
 from bench.reference.deepsets import SetNetwork
+from bench.selected import (
+    SELECTOR,
+    THEN_LOCAL,
+    own_folds,
+    right,
+    selected,
+    selected_heads,
+    trained_on,
+    zeros,
+)
 
 from wg_client.fitting.backbone import Trunk
-from wg_client.fitting.delivered import fixed
-from wg_client.fitting.finetune import fit_finetuned
-from wg_client.fitting.folds import stratified
 from wg_client.fitting.linear_head import LinearHead, head_from_tensors
 from wg_client.fitting.local_models import fit_local
-from wg_client.selection import compare
-from wg_client.selection.entrants import Offer
-from wg_client.site.config import AcceptanceConfig
-from wg_common.catalogue import POSTERIOR
-from wg_common.inference.posterior import from_tensors, no_evidence
+from wg_common.inference.posterior import SiteEvidence, no_evidence
+from wg_common.privacy.statistics import NoisyStatistics
 from wg_server.generator import baselines
 from wg_server.generator.heads import batch as batches
-from wg_server.generator.heads.denoiser import Batch
 from wg_server.generator.heads.generate import Generated, Generator, SiteRelease, generate
 from wg_server.generator.prior.conditioning import condition
 from wg_server.generator.prior.site_statistics import site_evidence
@@ -42,17 +44,6 @@ JUDGED = ("network", "sample-0", "sample-mean")
 TUNED = ("closed-form-others", "deepsets", "d2nwg-mean", "retrieval-5nn")
 TUNED_QUICK = ("closed-form-others",)
 """Heads, beside the selector's, that local training starts from."""
-LOCAL = "local-only"
-SELECTOR = "selector"
-THEN_LOCAL = ", then local"
-_CONTEST = {
-    LOCAL: compare.LOCAL,
-    compare.COMPLETED: compare.COMPLETED,
-    compare.COMPLETED_FINETUNED: compare.COMPLETED_FINETUNED,
-    f"network{THEN_LOCAL}": compare.GENERATED_FINETUNED,
-    f"closed-form{THEN_LOCAL}": compare.CLOSED_FORM_FINETUNED,
-}
-"""Models of the plant's contest, by the name they have in tables."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,19 +94,28 @@ class Methods:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Drawn:
-    """One plant of a cell: its records (-1: no label) and what has been made for it.
+class Drawn:
+    """One plant of a cell: its records and what has been made for it.
 
-    ``batch`` is what it and its sisters have released, for networks; ``centre`` where their
-    heads' biases are taken; ``noise`` is on each entry of its class sums.
+    Attributes:
+        x: Local features ``[n, D]``.
+        y: ``[n]``, -1: no label.
+        gone: Classes that it has never seen.
+        made: What the server makes.
+        heads: Delivered heads and rivals', on local features.
+        others: What its sisters have released.
+        evidence: Of what it and its sisters have released.
+        centre: Where its heads' biases are taken.
+        noise: On each entry of its class sums.
     """
 
     x: Floats
     y: Ints
     gone: Ints
     made: Generated
-    heads: Mapping[str, LinearHead]
-    batch: Batch
+    heads: dict[str, LinearHead]
+    others: Sequence[SiteRelease]
+    evidence: Sequence[SiteEvidence]
     centre: Floats
     noise: float
 
@@ -132,180 +132,172 @@ def judge(
             learns from these alone is fitted once.
         seed: Of the plant.
     """
-    drawn = [_draw(methods, plants, cell, seed) for cell in cells]
-    many, constants = methods.reference.sample([one.batch for one in drawn], 8, seed)
-    alone = _alone(methods, plants, cells[0], drawn[0])
+    rivals = methods.trained.baselines
+    drawn = [draw(methods.generator, plants, cell, seed, rivals, samples=8) for cell in cells]
+    priors = methods.generator.parts.fitted_priors
+    batch = [batches.collate([condition(priors, one.evidence)[0]]) for one in drawn]
+    many, constants = methods.reference.sample(batch, 8, seed)
+    alone = _alone(methods, plants, drawn[0])
     found = []
-    for cell, one, weight, bias in zip(cells, drawn, many, constants, strict=True):
+    for one, released, weight, bias in zip(drawn, batch, many, constants, strict=True):
+        with torch.inference_mode():
+            set_weight, set_bias = methods.sets(released)
+        trained = {
+            "deepsets": (set_weight[0], set_bias[0]),
+            "d2nwg-sample": (weight[0], bias[0]),
+            "d2nwg-mean": (weight.mean(dim=0), bias.mean(dim=0)),
+        }
         heads = dict(one.heads)
-        for name, (w, b) in {
-            "d2nwg-sample": _double(weight[0], bias[0]),
-            "d2nwg-mean": _double(weight.mean(dim=0), bias.mean(dim=0)),
-        }.items():
+        for name, tensors in trained.items():
+            w, b = (tensor.numpy().astype(np.float64) for tensor in tensors)
             heads[name] = LinearHead(w, b - w @ one.centre).padded(one.x.shape[1])
-        one = dataclasses.replace(one, heads=heads)
-        heads = heads | alone | _local(methods, plants, cell, one)
+        if one.others and not math.isinf(one.noise):
+            heads["closed-form-others"] = _without_own(methods.generator, one)
+        heads |= alone | _local(methods, plants, replace(one, heads=heads))
         found.append(_scores(methods, plants, one.gone, heads))
     return found
+
+
+def _without_own(generator: Generator, one: Drawn) -> LinearHead:
+    """The closed form of what the sisters have released."""
+    k, d = one.evidence[0].means.shape
+    priors = generator.parts.fitted_priors
+    _, estimate = condition(priors, [no_evidence(k, d), *one.evidence[1:]])
+    bias = estimate.bias - estimate.weight @ estimate.centre
+    return LinearHead(estimate.weight, bias).padded(one.x.shape[1])
 
 
 def _scores(
     methods: Methods, plants: Plants, gone: Ints, heads: Mapping[str, LinearHead]
 ) -> dict[str, float]:
+    metrics = {
+        f"reptile{THEN_LOCAL}": methods.trained.reptile,
+        f"meta-base{THEN_LOCAL}": methods.trained.meta_base,
+    }
     tx, ty = plants.test
-    unseen = np.isin(ty, gone)
-    scores = {}
+    mapped = {name: (_map(metric, tx), ty) for name, metric in metrics.items() if name in heads}
+    return scores(heads, plants.test, gone, mapped)
+
+
+def scores(
+    heads: Mapping[str, LinearHead],
+    test: tuple[Floats, Ints],
+    gone: Ints,
+    other: Mapping[str, tuple[Floats, Ints]] | None = None,
+) -> dict[str, float]:
+    """Accuracy of heads on test records, and on classes that the plant has never seen.
+
+    Args:
+        heads: By name.
+        test: Local features and labels.
+        gone: Classes never seen.
+        other: Test records of heads that see other features.
+    """
+    found = {}
     for name, head in heads.items():
-        right = _mapped(methods, name, head, tx).argmax(axis=1) == ty
-        scores[name] = float(right.mean())
+        x, y = (other or {}).get(name, test)
+        found[name] = right(head, (x, y))
+        unseen = np.isin(y, gone)
         if unseen.any():
-            scores[f"{name} (unseen)"] = float(right[unseen].mean())
-    return scores
+            found[f"{name} (unseen)"] = right(head, (x[unseen], y[unseen]))
+    return found
 
 
-def _draw(methods: Methods, plants: Plants, cell: Cell, seed: int) -> _Drawn:
-    generator = methods.generator
+def draw_records(y: Ints, k: int, cell: Cell, rng: np.random.Generator) -> tuple[Ints, Ints]:
+    """Rows of the plant's records in a cell, and the classes that it has never seen."""
+    gone = rng.permutation(k)[: round(cell.missing * k)]
+    rows = [rng.permutation(np.flatnonzero(y == c))[: cell.shots] for c in range(k)]
+    return np.concatenate([row for c, row in enumerate(rows) if c not in gone]), gone
+
+
+def draw(
+    generator: Generator,
+    plants: Plants,
+    cell: Cell,
+    seed: int,
+    rivals: Mapping[str, baselines.Baseline],
+    samples: int,
+) -> Drawn:
+    """Draw a plant's records, release them and its sisters', and make heads of these.
+
+    Args:
+        generator: The server's.
+        plants: The data set, cut up.
+        cell: The configuration.
+        seed: Of the plant.
+        rivals: Beside those that need no training.
+        samples: Of the generator.
+    """
     parts = generator.parts
     rng = np.random.default_rng((seed, 4))
     k, d = len(plants.labels), plants.dimension
-    gone = rng.permutation(k)[: round(cell.missing * k)]
-    x, y = plants.own
-    rows = [rng.permutation(np.flatnonzero(y == c))[: cell.shots] for c in range(k)]
-    chosen = np.concatenate([row for c, row in enumerate(rows) if c not in gone])
-    x, y = x[chosen], y[chosen]
-    said = y if cell.labelled else np.full(len(y), -1)
-    own = None
-    if cell.shots:
-        own = release(parts.encoder, x[:, :d], said, plants.labels, cell.epsilon, rng)
+    chosen, gone = draw_records(plants.own[1], k, cell, rng)
+    x, y = plants.own[0][chosen], plants.own[1][chosen]
+    y = y if cell.labelled else np.full(len(y), -1)
+
+    def released(features: Floats, labels: Ints) -> NoisyStatistics:
+        return release(parts.encoder, features[:, :d], labels, plants.labels, cell.epsilon, rng)
+
+    own = released(x, y) if cell.shots else None
     others = []
     for number, (sx, sy) in enumerate(plants.sisters[: cell.sisters]):
         keep = np.concatenate([np.flatnonzero(sy == c)[:SAME_FAMILY_SHOTS] for c in range(k)])
-        other = release(parts.encoder, sx[keep][:, :d], sy[keep], plants.labels, cell.epsilon, rng)
-        others.append(SiteRelease(f"sister-{number}", other))
-    made = generate(generator, own, others, plants.labels, samples=8, seed=seed)
+        others.append(SiteRelease(f"sister-{number}", released(sx[keep], sy[keep])))
+    made = generate(generator, own, others, plants.labels, samples=samples, seed=seed)
     heads = {c.name: head_from_tensors(c.tensors) for c in made.candidates if c.name in JUDGED}
-    sites = [no_evidence(k, d) if own is None else site_evidence(own, plants.labels)]
-    sites += [site_evidence(m.statistics, plants.labels) for m in others]
-    tokens, estimate = condition(parts.fitted_priors, sites)
-    context = baselines.Context(parts.priors, sites, estimate, parts.zoo_index, rng)
-    found: dict[str, baselines.Head] = {}
-    for name, rival in {**baselines.BASELINES, **methods.trained.baselines}.items():
-        found[name] = rival(context)
-    batch = batches.collate([tokens])
-    with torch.inference_mode():
-        weight, bias = methods.sets(batch)
-        found["deepsets"] = _double(weight[0], bias[0])
-    if cell.sisters and cell.shots:
-        _, other_estimate = condition(parts.fitted_priors, [no_evidence(k, d), *sites[1:]])
-        heads["closed-form-others"] = LinearHead(
-            other_estimate.weight,
-            other_estimate.bias - other_estimate.weight @ other_estimate.centre,
-        )
-    for name, (w, b) in found.items():
+    evidence = [no_evidence(k, d) if own is None else site_evidence(own, plants.labels)]
+    evidence += [site_evidence(m.statistics, plants.labels) for m in others]
+    _, estimate = condition(parts.fitted_priors, evidence)
+    context = baselines.Context(parts.priors, evidence, estimate, parts.zoo_index, rng)
+    for name, rival in {**baselines.BASELINES, **rivals}.items():
+        w, b = rival(context)
         heads[name] = LinearHead(w, b - w @ estimate.centre)
-    heads = {name: head.padded(x.shape[1]) for name, head in heads.items()}
-    noise = math.inf if own is None else own.sum_std
-    return _Drawn(x, said, gone, made, heads, batch, estimate.centre, noise)
-
-
-def contested(
-    made: Generated, trunk: Trunk, labels: Ints, dimension: int, noise: float, *, others: bool
-) -> compare.Outcome:
-    """The plant's contest over what was delivered, with the policy that plants start with.
-
-    Args:
-        made: What the server makes.
-        trunk: The encoder, seen through the plant's records.
-        labels: ``[n]``, -1 without one.
-        dimension: Number of features that are released.
-        noise: On an entry of a class sum in the plant's release; inf without one.
-        others: Whether sisters have released.
-    """
-    width = trunk.features.shape[1]
-    offers = [
-        Offer(c.name, c.source, trunk, head_from_tensors(c.tensors).padded(width))
-        for c in made.candidates
-        if c.source != POSTERIOR
-    ]
-    k = len(offers[0].head.bias)
-    zero = LinearHead(np.zeros((k, width)), np.zeros(k))
-    delivered = next(c.tensors for c in made.candidates if c.source == POSTERIOR)
-    return compare.hold(
-        trunk,
-        labels,
-        None,
-        offers,
-        Offer("", "", trunk, zero),
-        AcceptanceConfig(),
-        posterior=from_tensors(delivered, k, dimension),
-        noise=noise,
+    return Drawn(
+        x=x,
+        y=y,
+        gone=gone,
+        made=made,
+        heads={name: head.padded(x.shape[1]) for name, head in heads.items()},
         others=others,
+        evidence=evidence,
+        centre=estimate.centre,
+        noise=math.inf if own is None else own.sum_std,
     )
 
 
-def contest_heads(held: compare.Outcome) -> dict[str, LinearHead]:
-    """What the plant's selector keeps, and the models of the contest that tables show."""
-    shown = {name: held.models[m].head for name, m in _CONTEST.items() if m in held.models}
-    return {SELECTOR: held.models[held.kept].head, **shown}
-
-
-def _local(methods: Methods, plants: Plants, cell: Cell, drawn: _Drawn) -> dict[str, LinearHead]:
+def _local(methods: Methods, plants: Plants, one: Drawn) -> dict[str, LinearHead]:
     """Heads after local training, and the one that the plant's selector keeps."""
-    held = contested(
-        drawn.made, Trunk(drawn.x), drawn.y, plants.dimension, drawn.noise, others=cell.sisters > 0
+    outcome = selected(
+        one.made, Trunk(one.x), one.y, plants.dimension, one.noise, others=bool(one.others)
     )
-    found = contest_heads(held)
-    if not len(drawn.y):
+    found = selected_heads(outcome)
+    if not len(one.y):
         return {SELECTOR: found[SELECTOR]}
-    if not cell.labelled:
+    if one.y.min() < 0:
         return found
-    folds = stratified(drawn.y, np.random.default_rng(5))
-    mass = len(drawn.gone) / len(plants.labels)
     for name in methods.tuned:
-        if name in drawn.heads:
-            tuned = fit_finetuned(
-                fixed(drawn.heads[name]), drawn.x, drawn.y, folds, unseen_mass=mass
-            )
-            found[f"{name}{THEN_LOCAL}"] = tuned.fitted.head
+        if name in one.heads:
+            found[f"{name}{THEN_LOCAL}"] = trained_on(one.heads[name], one.x, one.y, one.gone)
     return found
 
 
-def _alone(methods: Methods, plants: Plants, cell: Cell, drawn: _Drawn) -> dict[str, LinearHead]:
+def _alone(methods: Methods, plants: Plants, one: Drawn) -> dict[str, LinearHead]:
     """Heads that learn from the plant's labels alone, whatever was released."""
-    if not cell.labelled or not len(drawn.y):
+    if not len(one.y) or one.y.min() < 0:
         return {}
-    k, d = len(plants.labels), plants.test[0].shape[1]
-    zero = LinearHead(np.zeros((k, d)), np.zeros(k))
-    folds = stratified(drawn.y, np.random.default_rng(5))
-    mass = len(drawn.gone) / k
-    probe = fit_finetuned(fixed(zero), drawn.x, drawn.y, folds, unseen_mass=mass)
-    found = {"lp-ft": probe.fitted.head}
-    for name, metric in (
-        ("reptile", methods.trained.reptile),
-        ("meta-base", methods.trained.meta_base),
-    ):
-        mapped = fit_local(_map(metric, drawn.x), drawn.y, k, folds)
-        found[f"{name}{THEN_LOCAL}"] = mapped.head
+    k = len(plants.labels)
+    found = {"lp-ft": trained_on(zeros(k, one.x.shape[1]), one.x, one.y, one.gone)}
+    for name in ("reptile", "meta_base"):
+        x = _map(getattr(methods.trained, name), one.x)
+        mapped = fit_local(x, one.y, k, own_folds(one.y))
+        found[f"{name.replace('_', '-')}{THEN_LOCAL}"] = mapped.head
     return found
-
-
-def _mapped(methods: Methods, name: str, head: LinearHead, features: Floats) -> Floats:
-    """Logits; heads that were trained on meta-learnt features get these."""
-    if name == f"reptile{THEN_LOCAL}":
-        return head.logits(_map(methods.trained.reptile, features))
-    if name == f"meta-base{THEN_LOCAL}":
-        return head.logits(_map(methods.trained.meta_base, features))
-    return head.logits(features)
 
 
 def _map(metric: baselines.Metric, features: Floats) -> Floats:
     """Local features ``[n, D]`` with the released ones, which come first, mapped."""
     d = len(metric.map)
     return np.hstack([features[:, :d] @ metric.map, features[:, d:]])
-
-
-def _double(weight: torch.Tensor, bias: torch.Tensor) -> baselines.Head:
-    return weight.numpy().astype(np.float64), bias.numpy().astype(np.float64)
 
 
 def cells(*, quick: bool) -> Sequence[Cell]:

@@ -14,7 +14,7 @@ Every network starts from the same base or its deltas. Each is judged as deliver
 is fitted to the plant's labels, and after 5, 20, 60 and 200 steps of LP-FT. The rival is the base
 with the plant's own labels, by the same code. ``encoder`` is what the plant has without any network
 of its own: the best head that its labels give on the encoder's local features. ``chosen`` is the
-candidate that the plant's contest takes by its labels. Rows are kept in
+candidate that the plant's model selection takes by its labels. Rows are kept in
 ``--results``; a run goes on where it stopped. Differences are paired, errors clustered by data set;
 architectures that were run on the same plants are compared with the first.
 """
@@ -23,11 +23,9 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,18 +33,18 @@ from typing import Any
 import numpy as np
 import torch
 from bench import plants
+from bench.rows import Row, Rows, write_table
+from bench.rows import judged as done
+from bench.selected import own_folds, right, zeros
+from bench.tables import Results
 from numpy.typing import NDArray
-from torch import nn
 
-from wg_client.fitting.backbone import network_trunk
-from wg_client.fitting.delivered import delivered_loss, fixed
-from wg_client.fitting.finetune import fit_finetuned
-from wg_client.fitting.folds import stratified
+from wg_client.fitting.backbone import Tensors, network_trunk
+from wg_client.fitting.finetune import fit_finetuned, fixed
 from wg_client.fitting.linear_head import LinearHead, head_from_tensors
 from wg_client.fitting.local_models import fit_local
 from wg_client.fitting.network_tuning import fine_tune
-from wg_client.selection import compare
-from wg_client.selection.entrants import Offer
+from wg_client.methods.base import Candidate, LabelledRecords, Package
 from wg_common.catalogue import GENERATED_SOURCES
 from wg_common.modalities import cameras
 from wg_common.nets import network
@@ -59,12 +57,11 @@ from wg_server.generator.networks.generate import (
     generate_networks,
     load_networks,
 )
-from wg_server.generator.statistics import clustered
 from wg_server.site.home import ServerHome
 
 STEPS = (0, 5, 20, 60, 200)
 CHOSEN = "chosen"
-"""The candidate that the plant's contest takes for its best; most often ``network``."""
+"""The candidate that the plant's model selection takes for its best; most often ``network``."""
 JUDGED = ("network", CHOSEN, "sample-0", "sample-mean", "closed-form", "retrieval")
 BRIEF = ("network", CHOSEN, "retrieval")
 BASE = "base"
@@ -135,7 +132,6 @@ def main() -> None:
     jobs = []
     judged = BRIEF if options.brief else JUDGED
     steps = tuple(map(int, options.steps.split(",")))
-    done = read_rows(options.results)
     for cell in CELLS:
         home = options.sister_home if cell.sister else options.home
         if home is None or options.cells not in cell.name:
@@ -146,29 +142,19 @@ def main() -> None:
         )
         for architecture, name, seed in plan:
             key = f"{made_by} {architecture} {name} {seed} {cell.name}"
-            if key not in done:
-                where = (key, home, options.datasets, name, seed)
-                jobs.append((*where, cell, architecture, steps, judged))
-    options.results.parent.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(options.processes) as pool:
-        for row in pool.map(_job, jobs):
-            with options.results.open("a") as stream:
-                stream.write(json.dumps(row) + "\n")
-            done[str(row["key"])] = row
-            print(row["key"], flush=True)
-    text = "\n".join(table([row for row in done.values() if row["scores"]], steps))
-    print(text)
-    if options.table:
-        options.table.write_text(text + "\n")
+            where = (key, home, options.datasets, name, seed)
+            jobs.append((*where, cell, architecture, steps, judged))
+    found = done(Rows(options.results), _job, jobs, options.processes)
+    write_table("\n".join(table(found, steps)), options.table)
 
 
 def _job(
     job: tuple[str, Path, Path, str, int, Cell, str, tuple[int, ...], tuple[str, ...]],
-) -> dict[str, object]:
+) -> Row:
     key, folder, datasets, name, seed, cell, architecture, steps, judged = job
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     home = ServerHome(folder)
-    row: dict[str, object] = {
+    row: Row = {
         "key": key,
         "architecture": architecture,
         "dataset": name,
@@ -213,13 +199,8 @@ def cut(root: Path, name: str, seed: int, cell: Cell) -> Cut:
     found = []
     for part in range(2 if cell.sister else 2 + plants.SISTERS):
         mine = rng.permutation(np.flatnonzero((part_of == part) & np.isin(labels, chosen)))
-        most = (_TESTS, _OWN, _SISTER)[min(part, 2)]
-        kept: list[int] = []
-        seen: dict[int, int] = defaultdict(int)
-        for row in mine:
-            if len(kept) < _TESTS if part == 0 else seen[labels[row]] < most:
-                kept.append(int(row))
-                seen[labels[row]] += 1
+        most = _OWN if part == 1 else _SISTER
+        kept = plants.first_of(mine, labels, _TESTS if part == 0 else None, most)
         pictures = [images[row] for row in kept]
         power = cell.camera if part < 2 else 0.6
         if power:
@@ -261,49 +242,52 @@ def judge(
         seed=seed,
     )
     own, test = (network.prepared(architecture, x) for x in (records, data.test[0]))
-    folds = stratified(y, np.random.default_rng(5))
+    folds = own_folds(y)
     local, new = (encoder.encode_local(x).astype(np.float64) for x in (records, data.test[0]))
-    alone = fit_local(local, y, k, folds).head.logits(new)
-    scores = {ENCODER: float((alone.argmax(axis=1) == data.test[1]).mean())}
-    offers = [_offer(architecture, candidate, encoder, own) for candidate in made.candidates]
-    losses = {o.name: delivered_loss(o.head, o.trunk.features, y) for o in offers}
-    chosen = compare.best(offers, losses, GENERATED_SOURCES)
-    taken = "" if chosen is None or CHOSEN not in judged else chosen.name
-    for offer in offers:
-        if offer.name not in (*judged, taken, BASE):
+    scores = {ENCODER: right(fit_local(local, y, k, folds).head, (new, data.test[1]))}
+    candidates = [_candidate(architecture, given, encoder, own) for given in made.candidates]
+    chosen = _chosen(candidates, y, k) if CHOSEN in judged else ""
+    for candidate in candidates:
+        name, trunk = candidate.name, candidate.trunk
+        if name not in (*judged, chosen, BASE):
             continue
         found = {}
-        if offer.name == BASE:
-            fitted = fit_local(offer.trunk.features, y, k, folds)
+        if name == BASE:
+            fitted = fit_local(trunk.features, y, k, folds)
         else:
-            trunk = network.load_trunk(architecture, dict(offer.trunk.tensors))
-            found["delivered"] = _right(trunk, offer.head, test, data.test[1])
-            fitted = fit_finetuned(
-                fixed(offer.head), offer.trunk.features, y, folds, unseen_mass=0.0
-            ).fitted
+            found["delivered"] = _right(architecture, trunk.tensors, candidate.head, test, data)
+            base = fixed(candidate.head)
+            fitted = fit_finetuned(base, trunk.features, y, folds, unseen_mass=0.0)
         head = fitted.head.scaled(fitted.factor)
         stream = np.random.default_rng((seed, 64))
-        for snapshot in fine_tune(architecture, offer.trunk.tensors, head, own, y, steps, stream):
-            after = network.load_trunk(architecture, snapshot.trunk)
-            found[str(snapshot.steps)] = _right(after, snapshot.head, test, data.test[1])
-        if offer.name in (*judged, BASE):
-            scores |= {f"{offer.name} {stop}": right for stop, right in found.items()}
-        if offer.name == taken:
-            scores |= {f"{CHOSEN} {stop}": right for stop, right in found.items()}
+        for snapshot in fine_tune(architecture, trunk.tensors, head, own, y, steps, stream):
+            found[str(snapshot.steps)] = _right(
+                architecture, snapshot.trunk, snapshot.head, test, data
+            )
+        if name in (*judged, BASE):
+            scores |= {f"{name} {stop}": value for stop, value in found.items()}
+        if name == chosen:
+            scores |= {f"{CHOSEN} {stop}": value for stop, value in found.items()}
     return scores
 
 
-def _offer(
-    architecture: str, candidate: GeneratedCandidate, encoder: Encoder, own: network.Batch
-) -> Offer:
+def _chosen(candidates: Sequence[Candidate], labels: Ints, classes: int) -> str:
+    """Name of the generated candidate that the plant's labels speak for."""
+    trunk = candidates[0].trunk
+    records = LabelledRecords(all_labels=labels, classes=classes, public=trunk)
+    reference = Candidate("", "", trunk, zeros(classes, trunk.features.shape[1]))
+    package = Package(candidates=candidates, reference=reference)
+    best = package.best(GENERATED_SOURCES, records)
+    return "" if best is None else best.name
+
+
+def _candidate(
+    architecture: str, given: GeneratedCandidate, encoder: Encoder, own: network.Batch
+) -> Candidate:
     """A candidate as the plant sees it."""
-    tensors = network.complete(architecture, candidate.tensors, encoder)
-    return Offer(
-        candidate.name,
-        candidate.source,
-        network_trunk(architecture, tensors, own),
-        head_from_tensors(candidate.tensors),
-    )
+    tensors = network.complete(architecture, given.tensors, encoder)
+    trunk = network_trunk(architecture, tensors, own)
+    return Candidate(given.name, given.source, trunk, head_from_tensors(given.tensors))
 
 
 def labelled(data: Cut, cell: Cell) -> tuple[list[NDArray[Any]], Ints]:
@@ -313,115 +297,94 @@ def labelled(data: Cut, cell: Cell) -> tuple[list[NDArray[Any]], Ints]:
     return [data.own[0][row] for row in rows], data.own[1][rows]
 
 
-def _right(trunk: nn.Module, head: LinearHead, batch: network.Batch, labels: Ints) -> float:
-    logits = head.logits(network.features(trunk, batch).astype(np.float64))
-    return float((logits.argmax(axis=1) == labels).mean())
+def _right(
+    architecture: str, tensors: Tensors, head: LinearHead, test: network.Batch, data: Cut
+) -> float:
+    features = network_trunk(architecture, tensors, test).features
+    return right(head, (features, data.test[1]))
 
 
-def table(rows: Sequence[Mapping[str, Any]], stops: Sequence[int] = STEPS) -> Iterator[str]:
+def table(rows: Sequence[Row], stops: Sequence[int] = STEPS) -> Iterator[str]:
     """Accuracy, and paired difference to the base after as many local steps."""
-    cells: dict[str, dict[str, list[Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        cells[row["cell"]][row.get("architecture", "")].append(row)
-    for cell, by_architecture in cells.items():
-        for architecture, found in by_architecture.items():
-            title = ", ".join(filter(None, (cell, architecture)))
-            yield from _part(title, found, stops)
-        first, *others = by_architecture.values()
+    architectures = dict.fromkeys(row.get("architecture", "") for row in rows)
+    titles = {a: f", {a}" if a else "" for a in architectures}
+    named = [row | {"cell": row["cell"] + titles[row.get("architecture", "")]} for row in rows]
+    results = Results(named)
+    for title in results.cells:
+        yield from _part(results, title, stops)
+    first, *others = architectures
+    for cell in dict.fromkeys(row["cell"] for row in rows):
         for other in others:
-            yield from _compared(first, other, stops)
+            mine = [row for row in rows if row["cell"] == cell]
+            yield from _compared(mine, first, other, stops)
 
 
-def _part(title: str, found: Sequence[Mapping[str, Any]], stops: Sequence[int]) -> Iterator[str]:
-    clusters = [str(row["dataset"]) for row in found]
-    scores: list[dict[str, float]] = [dict(row["scores"]) for row in found]
-    starts = [s for s in JUDGED if all(f"{s} 0" in score for score in scores)]
-    yield f"### {title} ({len(set(clusters))} data sets, {len(found)} runs)"
+def _part(results: Results, title: str, stops: Sequence[int]) -> Iterator[str]:
+    runs, sets = results.size(title)
+    columns = ("delivered", *map(str, stops))
+    starts = [s for s in (BASE, *JUDGED) if np.isfinite(results.accuracy(title, f"{s} 0")[0])]
+    yield f"### {title} ({sets} data sets, {runs} runs)"
     yield ""
     yield "| start | delivered | " + " | ".join(f"{s} steps" for s in stops) + " |"
-    yield "|---" * (len(stops) + 2) + "|"
-    for start in (BASE, *starts):
-        columns = []
-        for steps in ("delivered", *map(str, stops)):
-            if f"{start} {steps}" not in scores[0]:
-                columns.append("")
-                continue
-            values = np.array([s[f"{start} {steps}"] for s in scores])
-            rival = "0" if steps == "delivered" else steps
-            base = np.array([s[f"{BASE} {rival}"] for s in scores])
-            gain, error = clustered(100 * (values - base), clusters)
-            mean = clustered(values, clusters)[0]
-            columns.append(
-                f"{mean:.3f}" + ("" if start == BASE else f" ({gain:+.1f} ± {error:.1f})")
-            )
-        yield f"| {start} | " + " | ".join(columns) + " |"
+    yield "|---" * (len(columns) + 1) + "|"
+    for start in starts:
+        entries = (_entry(results, title, start, column) for column in columns)
+        yield f"| {start} | " + " | ".join(entries) + " |"
     yield ""
-    if all(ENCODER in score for score in scores):
-        mean = clustered(np.array([score[ENCODER] for score in scores]), clusters)[0]
-        yield f"Labels alone on the encoder's local features: {mean:.3f}. Minus that, points: " + (
-            ", ".join(
-                f"{start} {steps}: {_gain(scores, f'{start} {steps}', scores, ENCODER, clusters)}"
-                for start in (BASE, *starts)
-                for steps in ("delivered", "0", str(stops[-1]))
-                if f"{start} {steps}" in scores[0]
-            )
-        )
+    shown = ("delivered", "0", str(stops[-1]))
+    alone = results.accuracy(title, ENCODER)[0]
+    if np.isfinite(alone):
+        keys = [f"{start} {column}" for start in starts for column in shown]
+        gains = _differences(results, title, [(key, ENCODER) for key in keys])
+        yield f"Labels alone on the encoder's local features: {alone:.3f}."
+        yield f"Minus that, points: {gains}"
         yield ""
     for rival in ("retrieval", "closed-form"):
         if rival in starts:
-            yield _against(rival, scores, clusters, stops[-1])
+            pairs = [(f"network {column}", f"{rival} {column}") for column in shown]
+            yield f"Network minus {rival}, points: {_differences(results, title, pairs)}  "
     yield ""
 
 
-def _compared(
-    first: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]], stops: Sequence[int]
-) -> Iterator[str]:
+def _entry(results: Results, title: str, start: str, column: str) -> str:
+    """Accuracy of a start, and how much more than the base it is after as many steps."""
+    accuracy, _ = results.accuracy(title, f"{start} {column}")
+    if not np.isfinite(accuracy):
+        return ""
+    base = f"{BASE} {'0' if column == 'delivered' else column}"
+    gain = results.paired(title, f"{start} {column}", base)
+    return f"{accuracy:.3f}" + ("" if start == BASE else f" ({gain})")
+
+
+def _differences(results: Results, title: str, pairs: Sequence[tuple[str, str]]) -> str:
+    found = ((one, results.paired(title, one, two)) for one, two in pairs)
+    return ", ".join(f"{one}: {gain}" for one, gain in found if gain is not None)
+
+
+def _compared(rows: Sequence[Row], first: str, other: str, stops: Sequence[int]) -> Iterator[str]:
     """Two architectures on the plants that both were run on."""
-    plants_of = {(row["dataset"], row["seed"]): row["scores"] for row in first}
-    rows = [row for row in other if (row["dataset"], row["seed"]) in plants_of]
-    if not rows:
+    scores: dict[str, dict[tuple[str, int], dict[str, float]]] = defaultdict(dict)
+    for row in rows:
+        scores[row.get("architecture", "")][row["dataset"], row["seed"]] = row["scores"]
+    both = [plant for plant in scores[other] if plant in scores[first]]
+    if not both:
         return
-    one = [plants_of[row["dataset"], row["seed"]] for row in rows]
-    two = [row["scores"] for row in rows]
-    clusters = [str(row["dataset"]) for row in rows]
-    found = [
-        f"{key}: {_gain(two, key, one, key, clusters)}"
-        for start in (BASE, *JUDGED)
-        for key in (f"{start} {steps}" for steps in ("delivered", "0", str(stops[-1])))
-        if key in one[0] and key in two[0]
-    ]
-    names = other[0]["architecture"], first[0]["architecture"]
-    yield f"{names[0]} minus {names[1]}, {len(rows)} plants, points: " + ", ".join(found)
+    results = Results(
+        [
+            {
+                "cell": "",
+                "dataset": plant[0],
+                "scores": scores[other][plant]
+                | {f"{first} {key}": value for key, value in scores[first][plant].items()},
+            }
+            for plant in both
+        ]
+    )
+    shown = ("delivered", "0", str(stops[-1]))
+    keys = [f"{start} {column}" for start in (BASE, *JUDGED) for column in shown]
+    found = _differences(results, "", [(key, f"{first} {key}") for key in keys])
+    yield f"{other} minus {first}, {len(both)} plants, points: {found}"
     yield ""
-
-
-def _gain(
-    ours: Sequence[Mapping[str, float]],
-    mine: str,
-    theirs: Sequence[Mapping[str, float]],
-    rival: str,
-    clusters: Sequence[str],
-) -> str:
-    pairs = np.array([a[mine] - b[rival] for a, b in zip(ours, theirs, strict=True)])
-    gain, error = clustered(100 * pairs, clusters)
-    return f"{gain:+.1f} ± {error:.1f}"
-
-
-def _against(
-    rival: str, scores: Sequence[Mapping[str, float]], clusters: Sequence[str], last: int
-) -> str:
-    found = [
-        f"{steps}: {_gain(scores, f'network {steps}', scores, f'{rival} {steps}', clusters)}"
-        for steps in ("delivered", "0", str(last))
-    ]
-    return f"Network minus {rival}, points: " + ", ".join(found) + "  "
-
-
-def read_rows(path: Path) -> dict[str, dict[str, object]]:
-    if not path.is_file():
-        return {}
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    return {str(row["key"]): row for row in rows}
 
 
 if __name__ == "__main__":

@@ -13,33 +13,24 @@ clustered by data set.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from bench import networks, plants
-from bench.methods import contested
-from bench.tables import Results, Row
+from bench.rows import Row, Rows, judged, write_table
+from bench.selected import SELECTOR, right, selected, trained_on, zeros
+from bench.tables import Results
 
 from wg_client.fitting.backbone import Trunk
-from wg_client.fitting.delivered import fixed
-from wg_client.fitting.finetune import fit_finetuned
-from wg_client.fitting.folds import stratified
 from wg_client.fitting.linear_head import LinearHead, head_from_tensors
-from wg_client.selection import compare
+from wg_client.methods.names import GENERATED_FINETUNED, LOCAL
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.nets.encoder.module import Encoder, load_encoder
-from wg_server.generator.heads.generate import (
-    GeneratedCandidate,
-    Generator,
-    generate,
-    load_generator,
-)
+from wg_server.generator.heads.generate import Generator, generate, load_generator
 from wg_server.site.home import ServerHome
 
 WITHOUT = ", no data of its kind"
@@ -89,7 +80,6 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
     identity = load_generator(ServerHome(options.home).generator).id[:16]
-    done = networks.read_rows(options.results)
     jobs = [
         (f"{identity} {name} {seed} {cell.name}", options.home, options.datasets, name, seed, cell)
         for name in plants.DATASETS
@@ -97,18 +87,9 @@ def main() -> None:
         for cell in CELLS
         if options.cells in cell.name
     ]
-    options.results.parent.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(options.processes) as pool:
-        for row in pool.map(_job, [job for job in jobs if job[0] not in done]):
-            with options.results.open("a") as stream:
-                stream.write(json.dumps(row) + "\n")
-            done[str(row["key"])] = row
-            print(row["key"], flush=True)
-    rows = [row for key, row in done.items() if key.startswith(identity) and row["scores"]]
-    text = "\n".join(table(rows))
-    print(text)
-    if options.table:
-        options.table.write_text(text + "\n")
+    found = judged(Rows(options.results), _job, jobs, options.processes)
+    mine = [row for row in found if row["key"].startswith(identity)]
+    write_table("\n".join(table(mine)), options.table)
 
 
 def _job(job: tuple[str, Path, Path, str, int, Cell]) -> Row:
@@ -141,13 +122,10 @@ def judge(
     keep = ~np.isin(y, gone)
     x, y = x[keep], y[keep] if cell.labelled else np.full(int(keep.sum()), -1)
     release = plants.release(encoder.id, x[:, :d], y, data.labels, cell.epsilon, rng)
-    trunk, scores = Trunk(x), {}
+    scores = {}
 
-    def given(candidate: GeneratedCandidate) -> LinearHead:
-        return head_from_tensors(candidate.tensors).padded(x.shape[1])
-
-    def right(head: LinearHead) -> float:
-        return float((head.logits(test).argmax(axis=1) == data.test[1]).mean())
+    def accuracy(head: LinearHead) -> float:
+        return right(head.padded(x.shape[1]), (test, data.test[1]))
 
     for end, parts in (
         ("", generator.parts),
@@ -155,23 +133,19 @@ def judge(
     ):
         made = generate(Generator("", parts), release, [], data.labels, samples=4, seed=seed)
         first = made.candidates[0]
-        scores[f"delivered{end}"] = right(given(first))
-        held = contested(made, trunk, y, d, release.sum_std, others=False)
-        scores[f"selector{end}"] = right(held.models[held.kept].head)
+        scores[f"delivered{end}"] = accuracy(head_from_tensors(first.tensors))
+        outcome = selected(made, Trunk(x), y, d, release.sum_std, others=False)
+        heads = {name: model.head for name, model in outcome.models.items()}
+        scores[f"{SELECTOR}{end}"] = accuracy(heads[outcome.kept])
         if not end:
             scores["found"] = float(first.source == SAME_FAMILY)
-            if compare.LOCAL in held.models:
-                scores["local-only"] = right(held.models[compare.LOCAL].head)
-                scores["delivered, then local"] = right(
-                    held.models[compare.GENERATED_FINETUNED].head
-                )
+            if LOCAL in heads:
+                scores[LOCAL] = accuracy(heads[LOCAL])
+                scores["delivered, then local"] = accuracy(heads[GENERATED_FINETUNED])
     closed = next(c for c in made.candidates if c.source == "closed-form")
-    scores["closed-form"] = right(given(closed))
+    scores["closed-form"] = accuracy(head_from_tensors(closed.tensors))
     if cell.labelled:
-        folds = stratified(y, np.random.default_rng(5))
-        zero = LinearHead(np.zeros((k, x.shape[1])), np.zeros(k))
-        tuned = fit_finetuned(fixed(zero), x, y, folds, unseen_mass=len(gone) / k)
-        scores["lp-ft"] = right(tuned.fitted.head)
+        scores["lp-ft"] = accuracy(trained_on(zeros(k, x.shape[1]), x, y, gone))
     return scores
 
 
@@ -187,7 +161,7 @@ METHODS = (
 )
 
 
-def table(rows: Sequence[Mapping[str, object]]) -> Iterator[str]:
+def table(rows: Sequence[Row]) -> Iterator[str]:
     """Accuracy of each model, and the selector against local-only, or without labels the rest."""
     for title, some in (
         ("All data sets", rows),
@@ -196,7 +170,7 @@ def table(rows: Sequence[Mapping[str, object]]) -> Iterator[str]:
             [r for r in rows if r["dataset"] not in CHOSEN_ON],
         ),
     ):
-        results = Results([dict(row) for row in some])
+        results = Results(some)
         names = [cell for cells in results.scenarios.values() for cell in cells]
         yield f"### {title}"
         yield ""

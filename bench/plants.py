@@ -8,7 +8,7 @@ encoding is what takes the time.
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -176,12 +176,7 @@ def _cut(encoder: Encoder, data: tuple[Images, Ints, Ints], seed: int, strength:
     for part in range(2 + SISTERS):
         rows = rng.permutation(np.flatnonzero((part_of == part) & np.isin(labels, chosen)))
         most = _PER_CLASS["own" if part == 1 else "sister"]
-        kept: list[int] = []
-        seen: dict[int, int] = defaultdict(int)
-        for row in rows:
-            if len(kept) < TESTS if part == 0 else seen[labels[row]] < most:
-                kept.append(int(row))
-                seen[labels[row]] += 1
+        kept = first_of(rows, labels, TESTS if part == 0 else None, most)
         pictures = [images[row] for row in kept]
         own_rng = np.random.default_rng((seed, 2, min(part, 1) + 10 * max(0, part - 1)))
         power = strength if part < 2 else 0.6
@@ -212,6 +207,19 @@ def parts(labels: Ints, groups: Ints, rng: np.random.Generator) -> tuple[Ints, I
     if best is None or len(best[1]) < 2:
         raise DataError("a data set has too few groups to be cut into plants")
     return best
+
+
+def first_of(rows: Ints, labels: Ints, total: int | None, each: int) -> list[int]:
+    """The first rows: ``total`` of them, or else ``each`` of every class."""
+    if total is not None:
+        return [int(row) for row in rows[:total]]
+    seen: Counter[int] = Counter()
+    kept = []
+    for row in rows:
+        if seen[labels[row]] < each:
+            kept.append(int(row))
+            seen[labels[row]] += 1
+    return kept
 
 
 def see(

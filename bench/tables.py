@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from bench.rows import Row
+from bench.selected import AS_DELIVERED, LABELS, SELECTOR
 
+from wg_client.methods import names
+from wg_client.methods.registry import METHODS
 from wg_server.generator.statistics import clustered
-
-Row = dict[str, object]
-"""``key``, ``dataset``, ``cell``, and ``scores``: accuracy by method."""
 
 DELIVERED = (
     "network",
@@ -37,14 +38,12 @@ DELIVERED = (
     "base",
 )
 RIVALS = tuple(m for m in DELIVERED if not m.startswith(("network", "sample", "blend")))
-LOCAL = (
-    "local-only",
+_NETWORK, _CLOSED = LABELS[names.GENERATED_FINETUNED], LABELS[names.CLOSED_FORM_FINETUNED]
+OURS = (SELECTOR, names.POSTERIOR_HEAD, names.ENSEMBLE, _NETWORK)
+LOCAL_RIVALS = (
+    names.LOCAL,
     "lp-ft",
-    "selector",
-    "completed",
-    "completed-finetuned",
-    "network, then local",
-    "closed-form, then local",
+    _CLOSED,
     "closed-form-others, then local",
     "meta-base, then local",
     "reptile, then local",
@@ -52,8 +51,12 @@ LOCAL = (
     "d2nwg-mean, then local",
     "retrieval-5nn, then local",
 )
-OURS = ("selector", "completed", "completed-finetuned", "network, then local")
-LOCAL_RIVALS = tuple(m for m in LOCAL if m not in OURS)
+_MORE = tuple(
+    name
+    for name in (LABELS.get(method.name, method.name) for method in METHODS)
+    if name not in (*OURS, *LOCAL_RIVALS, *AS_DELIVERED)
+)
+LOCAL = (*LOCAL_RIVALS[:2], *OURS, *_MORE, *LOCAL_RIVALS[2:])
 UNSEEN = " (unseen)"
 _CELL = re.compile(r"(?P<scenario>.+) eps=(?P<epsilon>\S+) n=(?P<shots>\d+)")
 
@@ -76,9 +79,12 @@ class Results:
     def __init__(self, rows: Sequence[Row]) -> None:
         self._cells: dict[str, list[tuple[str, Mapping[str, float]]]] = defaultdict(list)
         for row in rows:
-            scores = row["scores"]
-            if isinstance(scores, dict):
-                self._cells[str(row["cell"])].append((str(row["dataset"]), scores))
+            self._cells[row["cell"]].append((row["dataset"], row["scores"]))
+
+    @property
+    def cells(self) -> list[str]:
+        """All cells."""
+        return list(self._cells)
 
     @property
     def scenarios(self) -> dict[str, list[str]]:
@@ -121,6 +127,19 @@ class Results:
         found = {m: self.accuracy(cell, m)[0] for m in methods}
         found = {m: value for m, value in found.items() if np.isfinite(value)}
         return max(found, key=lambda m: found[m]) if found else None
+
+
+def set_by_set(rows: Sequence[Row], cell: str, methods: Sequence[str]) -> Iterator[str]:
+    """Accuracy of methods in one cell, data set by data set, and the mean over data sets."""
+    yield "| data set | " + " | ".join(methods) + " |"
+    yield "|---" * (len(methods) + 1) + "|"
+    parts = {
+        n: [r for r in rows if r["dataset"] == n] for n in dict.fromkeys(r["dataset"] for r in rows)
+    }
+    for name, some in (parts | {"mean": list(rows)}).items():
+        results = Results(some)
+        values = (f"{results.accuracy(cell, method)[0]:.3f}" for method in methods)
+        yield f"| {name} | " + " | ".join(values) + " |"
 
 
 def table(rows: Sequence[Row], title: str) -> Iterator[str]:

@@ -14,7 +14,6 @@ table has what its labels give on the encoder, and MiniRocket with ridge regress
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,16 +23,17 @@ import numpy as np
 import torch
 from bench import networks, window_plants
 from bench.networks import Cell, Cut
+from bench.rows import Row, Rows, write_table
+from bench.selected import own_folds
+from bench.tables import Results, set_by_set
 
 from wg_client.fitting.backbone import encoder_trunk
-from wg_client.fitting.folds import stratified
 from wg_client.fitting.local_models import fit_local
 from wg_common.modalities import sensors
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.wire import canonical
 from wg_server.generator.heads.generate import load_generator
 from wg_server.generator.networks.generate import load_networks
-from wg_server.generator.statistics import clustered
 from wg_server.site.home import ServerHome
 
 STEPS = (0, 20, 60)
@@ -60,7 +60,6 @@ CELLS = (
     ),
     Cell(name="windows, sister eps=1 n=20", epsilon=1.0, shots=20, sister=True),
 )
-Row = dict[str, object]
 
 
 def main() -> None:
@@ -79,20 +78,16 @@ def main() -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     if (options.sister_home is None) != (options.sister_sets is None):
         parser.error("--sister-home and --sister-sets go together")
-    done = networks.read_rows(options.results)
-    options.results.parent.mkdir(parents=True, exist_ok=True)
+    rows = Rows(options.results)
     used = []
     for sister, folder in ((False, options.home), (True, options.sister_home)):
         if folder is not None:
-            used.append(_run(ServerHome(folder), sister, options, done))
-    rows = [row for key, row in done.items() if key.startswith(tuple(used))]
-    text = "\n".join([f"{options.architecture}, generators {', '.join(used)}", "", *_tables(rows)])
-    print(text)
-    if options.table:
-        options.table.write_text(text + "\n")
+            used.append(_run(ServerHome(folder), sister, options, rows))
+    title = f"{options.architecture}, generators {', '.join(used)}"
+    write_table("\n".join([title, "", *_tables(rows.of(*used))]), options.table)
 
 
-def _run(home: ServerHome, sister: bool, options: argparse.Namespace, done: dict[str, Row]) -> str:
+def _run(home: ServerHome, sister: bool, options: argparse.Namespace, rows: Rows) -> str:
     """Judge what is not done yet; the beginning of these rows' keys."""
     made_by = canonical.sha256_hex(home.networks.read_bytes())[:16]
     generator = load_networks(home.networks, load_generator(home.generator))
@@ -106,7 +101,7 @@ def _run(home: ServerHome, sister: bool, options: argparse.Namespace, done: dict
                 continue  # the zoo does not have this kind of plant
             for cell in cells:
                 key = f"{prefix}{name} {seed} {cell.name}"
-                data = None if key in done else _cut(options, name, seed, cell)
+                data = None if key in rows else cut(options, name, seed, cell)
                 if data is None or len(data.labels) < 2:
                     continue
                 scores = networks.judge(
@@ -119,16 +114,13 @@ def _run(home: ServerHome, sister: bool, options: argparse.Namespace, done: dict
                     SISTER_STEPS if sister else STEPS,
                     networks.BRIEF if sister else networks.JUDGED,
                 )
-                row: Row = {"key": key, "dataset": name, "cell": cell.name}
-                row["scores"] = scores | _alone(encoder, data, cell, seed)
-                with options.results.open("a") as stream:
-                    stream.write(json.dumps(row) + "\n")
-                done[key] = row
+                scores |= alone(encoder, data, cell, seed)
+                rows.add({"key": key, "dataset": name, "cell": cell.name, "scores": scores})
                 print(key, flush=True)
     return prefix
 
 
-def _cut(options: argparse.Namespace, name: str, seed: int, cell: Cell) -> Cut | None:
+def cut(options: argparse.Namespace, name: str, seed: int, cell: Cell) -> Cut | None:
     """A data set cut into plants; of sisters the plant alone, from the set's test part."""
     if not cell.sister:
         found = window_plants.cut_windows(options.datasets, name, seed, 0.0)
@@ -146,14 +138,14 @@ def _cut(options: argparse.Namespace, name: str, seed: int, cell: Cell) -> Cut |
     return replace(data, own=(own, data.own[1]), test=(test, data.test[1]))
 
 
-def _alone(encoder: Encoder, data: Cut, cell: Cell, seed: int) -> dict[str, float]:
+def alone(encoder: Encoder, data: Cut, cell: Cell, seed: int) -> dict[str, float]:
     """Accuracy of the plant's labels without any small network."""
     records, y = networks.labelled(data, cell)
     own, test = np.stack(records), np.asarray(data.test[0])
     features = encoder.encode_local(records)
     trunk = encoder_trunk(features, encoder.dimension, encoder.scaled_dimension)
-    folds = stratified(y, np.random.default_rng(5))
-    head = trunk.outward(fit_local(trunk.features, y, len(data.labels), folds).head)
+    local = fit_local(trunk.features, y, len(data.labels), own_folds(y))
+    head = trunk.outward(local.head)
     rocket = window_plants.MiniRocket(own, np.random.default_rng((seed, 9)))
     guessed = window_plants.ridge(rocket.features(own), y, rocket.features(test))
     logits = head.logits(encoder.encode_local(list(test)).astype(np.float64))
@@ -169,20 +161,13 @@ def _tables(rows: Sequence[Row]) -> list[str]:
         if not mine:
             continue
         steps = SISTER_STEPS if cell.sister else STEPS
+        results = Results(mine)
+        means = (f"{name} {results.accuracy(cell.name, name)[0]:.3f}" for name in ALONE)
         lines += networks.table(mine, steps)
-        scores: list[dict[str, float]] = [dict(row["scores"]) for row in mine]  # type: ignore[call-overload]
-        names = [str(row["dataset"]) for row in mine]
-        means = {n: clustered(np.array([s[n] for s in scores]), names)[0] for n in ALONE}
-        said = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
-        lines += [f"Without a small network, the plant's labels alone: {said}", ""]
-        ends = (0, steps[-1])
-        shown = [*(f"base {n}" for n in ends), "network delivered"]
-        shown += [*(f"network {n}" for n in ends), *ALONE]
-        lines += ["| data set | " + " | ".join(shown) + " |", "|---" * (len(shown) + 1) + "|"]
-        for name in dict.fromkeys(names):
-            own = [s for s, n in zip(scores, names, strict=True) if n == name]
-            values = [float(np.mean([s[column] for s in own])) for column in shown]
-            lines.append(f"| {name} | " + " | ".join(f"{value:.3f}" for value in values) + " |")
+        lines += [f"Without a small network, the plant's labels alone: {', '.join(means)}", ""]
+        shown = [*(f"base {n}" for n in (0, steps[-1])), "network delivered"]
+        shown += [*(f"network {n}" for n in (0, steps[-1])), *ALONE]
+        lines += set_by_set(mine, cell.name, shown)
         lines.append("")
     return lines
 

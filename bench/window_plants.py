@@ -20,7 +20,6 @@ import json
 import os
 import time
 import warnings
-from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,27 +27,23 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from bench import tables
-from bench.generator import _read
 from bench.measure import machine
-from bench.methods import JUDGED, LOCAL, SAME_FAMILY_SHOTS, Cell, contest_heads, contested
-from bench.plants import CLASSES, SISTERS, Floats, Ints, Plants, release
+from bench.methods import Cell, draw, draw_records, scores
+from bench.plants import CLASSES, SISTERS, Floats, Ints, Plants, first_of
 from bench.plants import parts as cut_by_groups
+from bench.rows import Row, Rows, write_table
+from bench.selected import own_folds, selected, selected_heads
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import RidgeClassifierCV
 
 from wg_client.fitting.backbone import encoder_trunk
-from wg_client.fitting.folds import stratified
-from wg_client.fitting.linear_head import LinearHead, head_from_tensors
 from wg_client.fitting.local_models import fit_local
-from wg_common.catalogue import POSTERIOR
+from wg_client.methods.names import LOCAL
 from wg_common.modalities import sensors
 from wg_common.nets.encoder import module as encoders
 from wg_common.nets.encoder.module import Encoder, load_encoder
-from wg_server.generator import baselines
-from wg_server.generator.heads.generate import Generator, SiteRelease, generate, load_generator
-from wg_server.generator.prior.conditioning import condition
-from wg_server.generator.prior.site_statistics import site_evidence
+from wg_server.generator.heads.generate import Generator, load_generator
 from wg_server.site.home import ServerHome
 
 VERSION = 4
@@ -110,58 +105,37 @@ def main() -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     home = ServerHome(options.home)
     generator = load_generator(home.generator)
-    done = _read(options.results)
+    rows = Rows(options.results)
     prefix = f"w{VERSION} {generator.id[:16]}"
     if not options.only_table:
-        _run(generator, load_encoder(home.read_encoder()), options, done, prefix)
-    rows = [row for key, row in done.items() if key.startswith(prefix)]
-    command = "python -m bench.window_plants --home HOME"
-    text = "\n".join(
-        [
-            *tables.table(rows, f"Generator {generator.id[:16]}; `{command}`"),
-            "",
-            *_baselines(rows),
-        ]
-    )
-    print(text)
-    if options.table:
-        options.table.write_text(text + "\n")
+        _run(generator, load_encoder(home.read_encoder()), options, rows, prefix)
+    found = rows.of(prefix)
+    title = f"Generator {generator.id[:16]}; `python -m bench.window_plants --home HOME`"
+    lines = [*tables.table(found, title), "", *_baselines(found)]
+    write_table("\n".join(lines), options.table)
 
 
 def _run(
-    generator: Generator,
-    encoder: Encoder,
-    options: argparse.Namespace,
-    done: dict[str, tables.Row],
-    prefix: str,
+    generator: Generator, encoder: Encoder, options: argparse.Namespace, rows: Rows, prefix: str
 ) -> None:
     started = time.monotonic()
-    options.results.parent.mkdir(parents=True, exist_ok=True)
     settings = {"generator": generator.id, "version": VERSION, "machine": machine()}
     options.results.with_suffix(".config.json").write_text(json.dumps(settings, indent=2) + "\n")
     for seed in range(options.seeds):
         for name in options.only:
-            left = [c for c in CELLS if f"{prefix} {name} {seed} {c.name}" not in done]
+            keys = {f"{prefix} {name} {seed} {cell.name}": cell for cell in CELLS}
+            left = {key: cell for key, cell in keys.items() if key not in rows}
             found: dict[float, WindowPlants | None] = {}
-            for cell in left:
+            for key, cell in left.items():
                 if cell.camera not in found:
                     found[cell.camera] = cut(encoder, options.datasets, name, seed, cell.camera)
                 plants = found[cell.camera]
                 if plants is None:
                     continue
-                scores = judge(generator, plants, cell, seed)
+                scored = judge(generator, plants, cell, seed)
                 if cell.labelled:
-                    scores |= _alone(plants, cell, seed)
-                key = f"{prefix} {name} {seed} {cell.name}"
-                row: tables.Row = {
-                    "key": key,
-                    "dataset": name,
-                    "cell": cell.name,
-                    "scores": scores,
-                }
-                with options.results.open("a") as stream:
-                    stream.write(json.dumps(row) + "\n")
-                done[key] = row
+                    scored |= alone(plants, cell, seed)
+                rows.add({"key": key, "dataset": name, "cell": cell.name, "scores": scored})
             passed = time.monotonic() - started
             print(f"{name}, seed {seed}: {len(left)} cells, {passed:.0f} s", flush=True)
 
@@ -226,12 +200,7 @@ def cut_windows(
     for part in range(2 + SISTERS):
         rows = rng.permutation(np.flatnonzero((part_of == part) & np.isin(labels, chosen)))
         most = _PER_CLASS["own" if part == 1 else "sister"]
-        kept: list[int] = []
-        seen: dict[int, int] = defaultdict(int)
-        for row in rows:
-            if len(kept) < TESTS if part == 0 else seen[labels[row]] < most:
-                kept.append(int(row))
-                seen[labels[row]] += 1
+        kept = first_of(rows, labels, TESTS if part == 0 else None, most)
         power = strength if part < 2 else 0.6
         own = windows[kept]
         if power and kept:
@@ -247,63 +216,21 @@ def cut_windows(
 def judge(generator: Generator, found: WindowPlants, cell: Cell, seed: int) -> dict[str, float]:
     """Accuracy of every method on the plant's test records, and on classes it has never seen."""
     plants = found.plants
-    parts = generator.parts
-    rng = np.random.default_rng((seed, 4))
-    k = len(plants.labels)
-    chosen, gone = _drawn(plants.own[1], k, cell, rng)
-    x, y = plants.own[0][chosen], plants.own[1][chosen]
-    said = y if cell.labelled else np.full(len(y), -1)
-    d = plants.dimension
-    own = release(parts.encoder, x[:, :d], said, plants.labels, cell.epsilon, rng)
-    others = []
-    for number, (sx, sy) in enumerate(plants.sisters[: cell.sisters]):
-        keep = np.concatenate([np.flatnonzero(sy == c)[:SAME_FAMILY_SHOTS] for c in range(k)])
-        other = release(parts.encoder, sx[keep][:, :d], sy[keep], plants.labels, cell.epsilon, rng)
-        others.append(SiteRelease(f"sister-{number}", other))
-    made = generate(generator, own, others, plants.labels, samples=4, seed=seed)
-    offered = {
-        c.name: head_from_tensors(c.tensors).padded(x.shape[1])
-        for c in made.candidates
-        if c.source != POSTERIOR
-    }
-    heads = {name: head for name, head in offered.items() if name in JUDGED}
-    sites = [site_evidence(own, plants.labels)]
-    sites += [site_evidence(m.statistics, plants.labels) for m in others]
-    _, estimate = condition(parts.fitted_priors, sites)
-    context = baselines.Context(parts.priors, sites, estimate, parts.zoo_index, rng)
-    for name, rival in baselines.BASELINES.items():
-        weight, bias = rival(context)
-        heads[name] = LinearHead(weight, bias - weight @ estimate.centre).padded(x.shape[1])
-    trunk = encoder_trunk(x, d, found.scaled)
-    held = contested(made, trunk, said, d, own.sum_std, others=bool(others))
-    heads |= contest_heads(held)
-    tx, ty = plants.test
-    unseen = np.isin(ty, gone)
-    scores = {}
-    for name, head in heads.items():
-        right = head.logits(tx).argmax(axis=1) == ty
-        scores[name] = float(right.mean())
-        if unseen.any():
-            scores[f"{name} (unseen)"] = float(right[unseen].mean())
-    return scores
+    one = draw(generator, plants, cell, seed, {}, samples=4)
+    trunk = encoder_trunk(one.x, plants.dimension, found.scaled)
+    outcome = selected(one.made, trunk, one.y, plants.dimension, one.noise, others=bool(one.others))
+    return scores(one.heads | selected_heads(outcome), plants.test, one.gone)
 
 
-def _drawn(y: Ints, k: int, cell: Cell, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """Rows of the plant's records in a cell, and the classes that it has never seen."""
-    gone = rng.permutation(k)[: round(cell.missing * k)]
-    rows = [rng.permutation(np.flatnonzero(y == c))[: cell.shots] for c in range(k)]
-    return np.concatenate([row for c, row in enumerate(rows) if c not in gone]), gone
-
-
-def _alone(found: WindowPlants, cell: Cell, seed: int) -> dict[str, float]:
+def alone(found: WindowPlants, cell: Cell, seed: int) -> dict[str, float]:
     """Accuracy of what the cell's labels give without a server, with and without the encoder."""
     y, (tx, ty) = found.plants.own[1], found.plants.test
     k = len(found.plants.labels)
-    chosen, _ = _drawn(y, k, cell, np.random.default_rng((seed, 4)))
+    chosen, _ = draw_records(y, k, cell, np.random.default_rng((seed, 4)))
     y = y[chosen]
     rocket = MiniRocket(found.own[chosen], np.random.default_rng((seed, 9)))
     train, test = rocket.features(found.own[chosen]), rocket.features(found.test)
-    folds = stratified(y, np.random.default_rng(5))
+    folds = own_folds(y)
     own, asked = _spanned(train, test, found.scaled)
     head = fit_local(own, y, k, folds).head
     scaled = found.plants.own[0][chosen][:, : found.scaled]
@@ -398,21 +325,13 @@ class MiniRocket:
         return torch.einsum("ncjt,jc->njt", both, self._mixes[:, number])
 
 
-def _baselines(rows: list[tables.Row]) -> list[str]:
+def _baselines(rows: list[Row]) -> list[str]:
     """What a plant's labels give without a server, set by set, and what local-only is ahead by."""
     results = tables.Results(rows)
-    names = (LOCAL, *ALONE)
     lines = ["## The plant alone", ""]
     for cells in results.scenarios.values():
         for cell in (c for c in cells if "eps=4" in c and results.paired(c, LOCAL, ALONE[0])):
-            lines += [cell, "", "| data set | " + " | ".join(names) + " |"]
-            lines += ["|---" * (len(names) + 1) + "|"]
-            for dataset in dict.fromkeys(str(row["dataset"]) for row in rows):
-                own = tables.Results([row for row in rows if row["dataset"] == dataset])
-                values = [own.accuracy(cell, name)[0] for name in names]
-                lines.append(f"| {dataset} | " + " | ".join(f"{v:.3f}" for v in values) + " |")
-            values = [results.accuracy(cell, name)[0] for name in names]
-            lines.append("| mean | " + " | ".join(f"{v:.3f}" for v in values) + " |")
+            lines += [cell, "", *tables.set_by_set(rows, cell, (LOCAL, *ALONE))]
             found = [str(results.paired(cell, LOCAL, name)) for name in ALONE]
             lines += [f"| {LOCAL} minus it | | " + " | ".join(found) + " |", ""]
     return lines

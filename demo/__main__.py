@@ -24,8 +24,9 @@ from rich.table import Table
 from demo import report
 from demo.plants import Plant, digit_plants, industrial_plants
 from demo.processes import CommandFailed, Processes, processes
+from wg_client.methods.names import LOCAL
 from wg_client.models import predict, store
-from wg_client.selection import compare
+from wg_client.models.manifest import KEPT, ModelsManifest
 from wg_client.site.home import ClientHome
 from wg_common import atomic
 from wg_common.catalogue import HEAD_WEIGHT
@@ -40,26 +41,6 @@ EPSILON = "4"
 DELTA = "1e-5"
 SEED = 20_260_101
 SHOWN_VERSIONS = ("weightgate", "torch", "flwr", "opendp", "dp-accounting", "numpy", "cryptography")
-
-MODEL_NAMES = {
-    "random_init": compare.RANDOM,
-    "local_only": compare.LOCAL,
-    "dp_closed_form": compare.CLOSED_FORM,
-    "generated": compare.GENERATED,
-    "generated_finetuned": compare.GENERATED_FINETUNED,
-    "completed": compare.COMPLETED,
-    "kept": store.KEPT,
-}
-
-SHORT_NAMES = {
-    "random_init": "random",
-    "local_only": "local",
-    "dp_closed_form": "DP closed form",
-    "generated": "generated",
-    "generated_finetuned": "fine-tuned",
-    "completed": "completed",
-    "kept": "kept",
-}
 
 console = Console(stderr=True)
 
@@ -213,8 +194,8 @@ class _Demo:
             == records.labels
             for entry in manifest.models
         }
-        right[store.KEPT] = right[kept]
-        gain = right[kept].astype(float) - right[compare.LOCAL]
+        right[KEPT] = right[kept]
+        gain = right[kept].astype(float) - right[LOCAL]
         return {
             "name": plant.name,
             "title": plant.title,
@@ -222,8 +203,10 @@ class _Demo:
             "classes": list(plant.classes),
             "missing_classes": list(plant.missing),
             "test_records": len(records),
-            "accuracy": {key: float(right[name].mean()) for key, name in MODEL_NAMES.items()},
-            "accuracy_se": {key: _error(right[name]) for key, name in MODEL_NAMES.items()},
+            "accuracy": {
+                report.key(n): float(right[n].mean()) for n in report.MODELS if n in right
+            },
+            "accuracy_se": {report.key(n): _error(right[n]) for n in report.MODELS if n in right},
             "kept_minus_local": {"mean": float(gain.mean()), "se": _error(gain)},
             "kept_source": kept,
         }
@@ -274,7 +257,7 @@ class _Demo:
         generate(generator, own, (), plant.classes, samples=home.config().samples, seed=SEED)
         return time.monotonic() - start
 
-    def _models(self, plant: Plant) -> store.ModelsManifest:
+    def _models(self, plant: Plant) -> ModelsManifest:
         return store.current(ClientHome(self._home(plant)))[0]
 
     def _pictures(self, summary: dict[str, Any], plants: list[Plant]) -> dict[str, Figure]:
@@ -331,11 +314,11 @@ def _free_port() -> int:
 
 
 def _show(summary: dict[str, Any], out: Path) -> None:
-    table = Table(title="accuracy on unseen records, %")
-    for name in ("plant", "labels", "ε", *SHORT_NAMES.values(), "which"):
+    table, models = Table(title="accuracy on unseen records, %"), report.shown(summary["plants"])
+    for name in ("plant", "labels", "ε", *models.values(), "which"):
         table.add_column(name, justify="left" if name in ("plant", "which") else "right")
     for plant in summary["plants"]:
-        figures = (f"{100 * plant['accuracy'][key]:.1f}" for key in SHORT_NAMES)
+        figures = (f"{100 * plant['accuracy'][name]:.1f}" for name in models)
         table.add_row(
             plant["name"], str(plant["labels"]), f"{plant['epsilon']:.2f}", *figures,
             plant["kept_source"],

@@ -13,26 +13,39 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-MODELS = {
-    "random_init": ("random initialisation", "#cbd5e1"),
-    "local_only": ("local only", "#f59e0b"),
-    "dp_closed_form": ("closed form on DP statistics", "#a78bfa"),
-    "generated": ("generated", "#60a5fa"),
-    "generated_finetuned": ("generated, fine-tuned", "#2563eb"),
-    "completed": ("completed with own records", "#0891b2"),
-    "kept": ("kept", "#059669"),
-}
+from wg_client.methods.registry import METHODS
+from wg_client.models.manifest import KEPT
+
+MODELS = {method.name: method.title for method in METHODS} | {KEPT: KEPT}
+"""Titles of what is shown, by name."""
+KEPT_COLOUR = "#059669"
+
+
+def key(name: str) -> str:
+    """A model's name in ``summary.json``."""
+    return name.replace("-", "_")
+
+
+def shown(plants: list[dict[str, Any]]) -> dict[str, str]:
+    """Titles of the models that every plant has, by key."""
+    return {
+        key(name): title
+        for name, title in MODELS.items()
+        if all(key(name) in plant["accuracy"] for plant in plants)
+    }
 
 
 def accuracy_picture(plants: list[dict[str, Any]]) -> Figure:
     """Bars of accuracy on unseen records, with one standard error."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     axes = figure.subplots()
-    width = 0.8 / len(MODELS)
-    for index, (key, (title, colour)) in enumerate(MODELS.items()):
-        values = np.array([plant["accuracy"][key] for plant in plants])
-        errors = [plant["accuracy_se"][key] for plant in plants]
-        places = np.arange(len(plants)) + (index - (len(MODELS) - 1) / 2) * width
+    models = shown(plants)
+    width = 0.8 / len(models)
+    for index, (name, title) in enumerate(models.items()):
+        values = np.array([plant["accuracy"][name] for plant in plants])
+        errors = [plant["accuracy_se"][name] for plant in plants]
+        colour = KEPT_COLOUR if name == KEPT else f"C{index % 10}"
+        places = np.arange(len(plants)) + (index - (len(models) - 1) / 2) * width
         axes.bar(places, 100 * values, width, color=colour, label=title)
         axes.errorbar(
             places, 100 * values, 100 * np.array(errors), fmt="none", ecolor="#334155", capsize=2
@@ -99,7 +112,7 @@ def page(summary: dict[str, Any], pictures: dict[str, Figure]) -> str:
     )
     return environment.get_template("report.html.j2").render(
         summary=summary,
-        models=MODELS,
+        models=shown(summary["plants"]),
         pictures={name: _embedded(figure) for name, figure in pictures.items()},
     )
 

@@ -88,8 +88,10 @@ def imported(node: ast.AST) -> Iterator[str]:
 
 
 def defines(path: str, name: str) -> bool:
-    """Whether a file defines ``function``, ``Class`` or ``Class.method``."""
+    """Whether a file defines ``function``, ``Class``, ``Class.method`` or a ``REGISTRY``."""
     body = tree(path).body
+    if any(isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == name for node in body):
+        return True
     for part in name.split("."):
         found = [
             node

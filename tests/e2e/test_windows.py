@@ -12,8 +12,8 @@ from tests.e2e.fleet_support import make_home, running
 
 from wg_client.fleet.initialise import DataChoice, initialise
 from wg_client.models import predict
-from wg_client.models import store as model_store
 from wg_client.models.export import export_model
+from wg_client.models.manifest import KEPT
 from wg_client.release.query import answer_query
 from wg_client.selection.apply import apply_package
 from wg_client.site import config as configuration
@@ -104,7 +104,7 @@ def test_windows_go_all_the_way_without_a_network(tmp_path: Path) -> None:
     assert applied.manifest.labels == labels == configuration.load(plant).data.labels
     data = predict.load_records(tmp_path / "data.npz", labels, split=1)
     features = predict.encode_records(plant, applied.manifest, data)
-    rows = predict.predict(plant, applied.manifest, model_store.KEPT, features, data.names)
+    rows = predict.predict(plant, applied.manifest, KEPT, features, data.names)
     assert len(rows) == 4 * len(labels)
     right = np.mean([row.label == labels[y] for row, y in zip(rows, data.labels, strict=True)])
     assert right > 1.2 / len(labels)
@@ -126,9 +126,9 @@ def test_windows_go_all_the_way_without_a_network(tmp_path: Path) -> None:
         found = predict.evaluate(plant, applied.manifest, inputs, data)
         assert {row.model for row in found} >= {"local-only", "generated", "dp-closed-form"}
     plant.encoder.unlink()
-    rows = predict.predict(plant, applied.manifest, model_store.KEPT, inputs, data.names)
+    rows = predict.predict(plant, applied.manifest, KEPT, inputs, data.names)
     assert len(rows) == 4 * len(labels)
-    metadata = export_model(plant, applied.manifest, model_store.KEPT, "onnx", tmp_path / "m.onnx")
+    metadata = export_model(plant, applied.manifest, KEPT, "onnx", tmp_path / "m.onnx")
     assert metadata["views"].startswith("n,")
 
 

@@ -14,7 +14,7 @@ from wg_common.cli import json_option, note, show
 from wg_common.wire import canonical
 
 if TYPE_CHECKING:
-    from wg_client.models.store import ModelsManifest
+    from wg_client.models.manifest import ModelsManifest
 
 
 @click.command()
@@ -44,7 +44,7 @@ def apply(root: Path, file: Path, as_json: bool) -> int:
         "reason": manifest.reason,
         "gain": manifest.gain,
         "models": canonical.to_builtins(manifest.models),
-        "evidence": canonical.to_builtins(manifest.evidence),
+        "findings": canonical.to_builtins(manifest.findings),
         "report": str(home.report),
     }
     lines = [

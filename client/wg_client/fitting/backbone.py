@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.fitting.feature_scaling import Coordinates, coordinates
+from wg_client.fitting.feature_scaling import FeatureScaling, feature_scaling
 from wg_client.fitting.linear_head import Floats, LinearHead
 
 Tensors = Mapping[str, NDArray[np.float32]]
@@ -22,24 +22,24 @@ class Trunk:
     Attributes:
         features: float64 ``[n, d]`` of all local records.
         tensors: ``trunk.*``; empty for the frozen encoder, which is no part of a model's tensors.
-        coordinates: Where ``features`` are coordinates of the encoder's local features.
+        scaling: What turned the encoder's local features into ``features``; None: nothing.
     """
 
     features: Floats
     tensors: Tensors = field(default_factory=dict)
-    coordinates: Coordinates | None = None
+    scaling: FeatureScaling | None = None
 
     def outward(self, head: LinearHead) -> LinearHead:
         """A head on ``features`` as one on what the trunk gives of any record."""
-        return head if self.coordinates is None else self.coordinates.outward(head)
+        return head if self.scaling is None else self.scaling.outward(head)
 
 
 def encoder_trunk(local: NDArray[np.floating], released: int, scaled: int) -> Trunk:
-    """The encoder's trunk; arguments as of ``coordinates.coordinates``."""
-    found = coordinates(local, released, scaled)
+    """The encoder's trunk; arguments as of ``feature_scaling``."""
+    found = feature_scaling(local, released, scaled)
     if found is None:
         return Trunk(local.astype(np.float64))
-    return Trunk(found.apply(local), coordinates=found)
+    return Trunk(found.apply(local), scaling=found)
 
 
 def network_trunk(architecture: str, tensors: Tensors, batch: NDArray[Any]) -> Trunk:
@@ -48,7 +48,7 @@ def network_trunk(architecture: str, tensors: Tensors, batch: NDArray[Any]) -> T
     Args:
         architecture: Name in the catalogue.
         tensors: The network's tensors; those of its head are left out.
-        batch: All local records, from ``whole.prepared``.
+        batch: All local records, from ``network.prepared``.
     """
     from wg_common.nets import network  # torch: seconds to import, only when needed
 

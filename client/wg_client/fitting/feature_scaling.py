@@ -1,14 +1,14 @@
-"""Coordinates of a plant: many local features as few numbers, without what only units decide.
+"""Feature scaling at the plant: many local features as few numbers, whatever units they are in.
 
 Sensor windows have thousands of local features without a public scale: one plant's are in bars and
 another's in millivolts (``wg_common.nets.encoder.window_kernels``). The plant divides each by how
-much its own records vary in it, makes all of them together twice as loud as the local features that
-do have a scale, and takes the leading directions of both, as many as there are of the latter. No
-label is looked at, so that held-out predictions stay honest. Every model of a contest is learnt on
-coordinates, and its head is turned back into one on local features, which is what is kept, exported
-and run.
+much its own records vary in it, gives all of them together twice the standard deviation of the
+local features that do have a scale, and takes the leading principal directions of both, as many as
+there are of the latter. No label is looked at, so held-out predictions stay honest. Every model is
+learnt on scaled features, and its head is turned back into one on local features, which is what is
+kept, exported and run.
 
-Images have a public scale throughout: their coordinates are the local features.
+Images have a public scale throughout: their features are left as they are.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TINY = 1e-12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Coordinates:
+class FeatureScaling:
     """An affine map: the released features as they are, and directions of the others.
 
     Attributes:
@@ -44,7 +44,7 @@ class Coordinates:
     directions: Floats
 
     def apply(self, features: NDArray[np.floating]) -> Floats:
-        """Coordinates ``[n, P]`` of local features ``[n, D]``."""
+        """Scaled features ``[n, P]`` of local features ``[n, D]``."""
         released = features.shape[1] - len(self.mean)
         found = np.zeros((len(features), released + self.directions.shape[1]))
         for start in range(0, len(features), _CHUNK):
@@ -55,7 +55,7 @@ class Coordinates:
         return found
 
     def outward(self, head: LinearHead) -> LinearHead:
-        """The same function of local features as a head ``[K, P]`` is of coordinates."""
+        """The same function of local features as a head ``[K, P]`` is of scaled ones."""
         released = head.weight.shape[1] - self.directions.shape[1]
         weight = head.weight[:, released:] @ self.directions.T
         return LinearHead(
@@ -63,8 +63,10 @@ class Coordinates:
         )
 
 
-def coordinates(features: NDArray[np.floating], released: int, scaled: int) -> Coordinates | None:
-    """Coordinates from a plant's records, with and without labels.
+def feature_scaling(
+    features: NDArray[np.floating], released: int, scaled: int
+) -> FeatureScaling | None:
+    """The scaling that a plant's records ask for, with and without labels.
 
     Args:
         features: Local features ``[n, D]``, n at least 1.
@@ -72,7 +74,7 @@ def coordinates(features: NDArray[np.floating], released: int, scaled: int) -> C
         scaled: Number P of them that have a public scale; they come before the others.
 
     Returns:
-        None where all have one: the features are their own coordinates.
+        None where all have one: nothing is scaled.
     """
     if scaled == features.shape[1]:
         return None
@@ -94,4 +96,4 @@ def coordinates(features: NDArray[np.floating], released: int, scaled: int) -> C
     held = values > 1e-9 * values[0]
     directions = np.zeros((len(mean), public))
     directions[:, : held.sum()] = scale[:, None] * vectors[:, held]
-    return Coordinates(mean, directions)
+    return FeatureScaling(mean, directions)

@@ -129,6 +129,12 @@ def best_temperature(logits: Floats, labels: Ints) -> float:
     return float(grid[int(np.argmin(losses))])
 
 
+def tempered_loss(head: LinearHead, features: Floats, labels: Ints) -> float:
+    """Log loss in nats of a head over all records, at its best temperature."""
+    logits = head.logits(features)
+    return float(log_loss(logits * best_temperature(logits, labels), labels).sum())
+
+
 def _losses(below: Floats, labels: Ints) -> Floats:
     """``log_loss`` of logits whose largest of each record is 0."""
     n, k = below.shape

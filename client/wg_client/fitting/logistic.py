@@ -35,25 +35,6 @@ _FORCING = 0.3
 """Share of the gradient, in the preconditioner's norm, that conjugate gradients may leave."""
 
 
-def fit_logistic(
-    features: Floats, labels: Ints, classes: int, c: float, offset: Floats | None = None
-) -> LinearHead:
-    """One fit with an L2 penalty ``|W|^2 / 2C`` around an offset.
-
-    Args:
-        features: Scaled, ``[n, d]``.
-        labels: ``[n]`` in 0..classes-1.
-        classes: Number of classes K.
-        c: Inverse strength of the penalty; the bias has a tenth of it.
-        offset: Logits ``[n, K]`` to start from, not learnt; None is zero.
-
-    Returns:
-        The learnt part; the model's logits are ``offset + head.logits(features)``.
-    """
-    base = np.zeros((len(labels), classes)) if offset is None else offset
-    return fit_logistics(features, labels, classes, [c], [base])[0]
-
-
 def fit_logistics(
     features: Floats,
     labels: Ints,
@@ -71,7 +52,7 @@ def fit_logistics(
         offsets: Logits ``[n, K]`` of each.
 
     Returns:
-        What each has learnt, as ``fit_logistic``.
+        What each has learnt; the model's logits are ``offset + head.logits(features)``.
     """
     if not len(strengths):
         return []

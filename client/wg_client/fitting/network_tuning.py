@@ -24,9 +24,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from wg_client.fitting.backbone import Tensors, network_trunk
+from wg_client.fitting.fitted import Fitted
 from wg_client.fitting.folds import Folds, select
 from wg_client.fitting.linear_head import NEVER, Floats, Ints, LinearHead
-from wg_client.fitting.local_models import Fitted
 from wg_common.nets import network
 from wg_common.nets.encoder import isolation
 
@@ -58,26 +58,13 @@ class Snapshot:
     head: LinearHead
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Tuned:
-    """A network after fine-tuning.
-
-    Attributes:
-        trunk: Its ``trunk.*`` tensors.
-        fitted: The head, and out-of-fold predictions ``[1, n]`` of the labelled records.
-    """
-
-    trunk: Tensors
-    fitted: Fitted
-
-
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Tuner:
+class NetworkTuner:
     """Fine-tunes networks on one plant's records.
 
     Attributes:
         architecture: Name in the catalogue.
-        inputs: All local records, n of them, from ``whole.prepared``.
+        inputs: All local records, n of them, from ``network.prepared``.
         labels: int64 ``[n]``, -1 = unlabelled.
         seed: Of the order of records.
         progress: Told of the steps.
@@ -89,7 +76,7 @@ class Tuner:
     seed: int
     progress: Progress | None = None
 
-    def tune(self, trunk: Tensors, fitted: Fitted, folds: Folds) -> Tuned:
+    def tune(self, trunk: Tensors, fitted: Fitted, folds: Folds) -> tuple[Tensors, Fitted]:
         """Fine-tune a trunk and the head that was fitted on it.
 
         Args:
@@ -98,25 +85,25 @@ class Tuner:
             folds: Of the labelled records; the first repeat is used.
 
         Returns:
-            The network after the chosen number of steps, its logits scaled to the least
-            out-of-fold loss. Rows of classes without records are not trained.
+            The trunk after the chosen number of steps, and its head: logits scaled to the least
+            out-of-fold loss, predictions ``[1, n]``. Rows of classes without records are not
+            trained.
         """
         if fitted.held_out is None or not folds.usable:
-            return Tuned(trunk, fitted)
+            return trunk, fitted
         known = self.labels >= 0
         inputs, labels = self.inputs[known], self.labels[known]
         lengths = lengths_for(len(labels))
         first = Folds(folds.assignment[:1], folds.count)
         unseen = np.setdiff1d(np.arange(len(fitted.head.bias)), labels)
-        counter = _Counter(self.progress, lengths[-1], folds.count)
-        held_out = fitted.held_out
+        held_out, total = fitted.held_out, (folds.count + 1) * lengths[-1]
 
         def predict(train: NDArray[np.intp], held: NDArray[np.intp]) -> list[Floats]:
             fold = int(first.assignment[0, held[0]])
             head = held_out(0, fold)
             found = []
             for snapshot in self._run(trunk, head, inputs[train], labels[train], lengths, fold):
-                counter.at(fold, snapshot.steps)
+                self._tell(fold * lengths[-1] + snapshot.steps, total)
                 features = network_trunk(self.architecture, snapshot.trunk, inputs[held]).features
                 logits = snapshot.head.logits(features)
                 logits[:, unseen] = NEVER
@@ -128,16 +115,16 @@ class Tuner:
             steps = lengths[selection.chosen]
             start = fitted.head.scaled(fitted.factor)
             end = next(self._run(trunk, start, inputs, labels, (steps,), folds.count))
-        counter.at(folds.count, lengths[-1])
-        return Tuned(
-            end.trunk,
-            Fitted(
-                end.head.scaled(float(selection.factors[selection.chosen])),
-                selection.predictions,
-                selection.record_losses,
-                fitted.settings | {"steps": str(steps)},
-            ),
-        )
+        self._tell(total, total)
+        head = end.head.scaled(float(selection.factors[selection.chosen]))
+        settings = fitted.settings | {"steps": str(steps)}
+        predictions, losses = selection.predictions, selection.record_losses
+        left_out = fitted.left_out
+        return end.trunk, Fitted(head, predictions, losses, settings, left_out=left_out)
+
+    def _tell(self, done: int, total: int) -> None:
+        if self.progress is not None:
+            self.progress(done, total)
 
     def _run(
         self,
@@ -174,7 +161,7 @@ def fine_tune(
         trunk: ``trunk.*`` tensors to start from.
         head: Over K classes, at temperature 1. Rows of classes that do not occur are left alone,
             and have no part in the loss.
-        inputs: From ``whole.prepared``, n records, at least 1.
+        inputs: From ``network.prepared``, n records, at least 1.
         labels: ``[n]`` in 0..K-1.
         stops: Numbers of steps, rising; 0 is the start itself.
         rng: Orders the records.
@@ -212,16 +199,3 @@ def _replaced(
     found.weight[rows] = weight.detach().numpy()
     found.bias[rows] = bias.detach().numpy()
     return found
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Counter:
-    """Tells of steps: ``folds`` runs of ``each`` steps, and a last one on all records."""
-
-    progress: Progress | None
-    each: int
-    folds: int
-
-    def at(self, fold: int, steps: int) -> None:
-        if self.progress is not None:
-            self.progress(fold * self.each + steps, (self.folds + 1) * self.each)

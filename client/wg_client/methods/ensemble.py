@@ -1,4 +1,4 @@
-"""The even mean of two heads, where each was learnt in its own way.
+"""Other sites' classes around the plant's own mean, trained on, and averaged with local-only.
 
 Two models that err on different records are better together than the better of them: no choice has
 to be made from a handful of labels. Both have logits at their best temperature, so that an even
@@ -11,11 +11,65 @@ from dataclasses import replace
 
 import numpy as np
 
-from wg_client.fitting.linear_head import Ints, LinearHead, best_temperature, log_loss
-from wg_client.fitting.local_models import Fitted
+from wg_client.fitting.finetune import fit_finetuned
+from wg_client.fitting.fitted import Fitted
+from wg_client.fitting.leave_class_out import BaseHead
+from wg_client.fitting.linear_head import Floats, Ints, LinearHead, best_temperature, log_loss
+from wg_client.methods import names
+from wg_client.methods.base import LabelledRecords, Model, Package
+from wg_common.catalogue import POSTERIOR
+from wg_common.inference import posterior as posteriors
+from wg_common.inference.posterior import Posterior
 
 
-def blend(one: Fitted, two: Fitted, labels: Ints) -> Fitted | None:
+class Ensemble:
+    """Averaged where every class has two records; else trained on only."""
+
+    name = names.ENSEMBLE
+    title = "mean-aligned + local training"
+    reference = False
+
+    def fit(self, records: LabelledRecords, package: Package) -> Model | None:
+        """See ``Method``."""
+        local, folds, trunk = records.local, records.folds, records.public
+        if package.posterior is None or local is None or folds is None:
+            return None
+        fitted = fit_finetuned(
+            mean_aligned(package.posterior, records.unlabelled(trunk)),
+            records.features(trunk),
+            records.labels,
+            folds,
+            unseen_mass=records.unseen_mass,
+        )
+        average = None
+        if np.bincount(records.labels, minlength=records.classes).min() > 1:
+            average = averaged(local, fitted, records.labels)
+        return Model(
+            trunk=trunk,
+            fitted=average or fitted,
+            origin=POSTERIOR,
+            averaged=average is not None,
+        )
+
+
+def mean_aligned(posterior: Posterior, unlabelled: Floats) -> BaseHead:
+    """What other sites know of classes, around the mean of the records that are trained on.
+
+    Args:
+        posterior: From the server.
+        unlabelled: Local features ``[m, D]`` of records that have a part in the mean.
+    """
+    align = posteriors.mover(posterior)
+
+    def base(features: Floats, labels: Ints) -> LinearHead:
+        x = np.concatenate([features, unlabelled])[:, : len(posterior.within)]
+        y = np.concatenate([labels, np.full(len(unlabelled), -1)])
+        return LinearHead(*align(x, y)).padded(features.shape[1])
+
+    return base
+
+
+def averaged(one: Fitted, two: Fitted, labels: Ints) -> Fitted | None:
     """Average two fitted heads, and judge the average out of fold; None if nothing was held out.
 
     Args:
@@ -26,8 +80,7 @@ def blend(one: Fitted, two: Fitted, labels: Ints) -> Fitted | None:
     if one.logits is None or two.logits is None:
         return None
     logits = (one.logits + two.logits) / 2
-    repeats = len(logits)
-    factor = best_temperature(np.concatenate(logits), np.tile(labels, repeats))
+    factor = best_temperature(np.concatenate(logits), np.tile(labels, len(logits)))
     first, second = one.head.scaled(one.factor), two.head.scaled(two.factor)
     mean = LinearHead((first.weight + second.weight) / 2, (first.bias + second.bias) / 2)
     return replace(

@@ -1,110 +1,113 @@
-"""The head that a plant completes: the server's class means, finished with the plant's own records.
+"""The posterior head: class means as other sites know them, finished with the plant's own records.
 
-A delivered head has the noise of the plant's own release in it, though the plant holds the records
-themselves. So a package also says what is known *without* this plant, and the plant adds its exact
-records, which cost nothing (``wg_common.inference.posterior``). There is nothing to choose: no
-recipe, no penalty. Out-of-fold predictions tell what it is worth, as for every other entrant.
+Empirical Bayes. A delivered head has the noise of the plant's own release in it, though the plant
+holds the records themselves. So a package also says what is known *without* this plant, and the
+plant adds its exact records, which cost nothing (``wg_common.inference.posterior``). There is
+nothing to choose: no learner, no penalty. Out-of-fold predictions tell what it is worth.
 """
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import replace
 
-from wg_client.fitting.delivered import Origin
-from wg_client.fitting.finetune import Finetuned
-from wg_client.fitting.folds import Folds, select
-from wg_client.fitting.leave_class_out import LeftOut, as_delivered
+import numpy as np
+
+from wg_client.fitting.fitted import Fitted, cross_validated
+from wg_client.fitting.folds import Folds
+from wg_client.fitting.learners import RowIndex
+from wg_client.fitting.leave_class_out import LeaveClassOut, Mask, of_delivered, of_refits
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
-from wg_client.fitting.local_models import Fitted
+from wg_client.methods import names
+from wg_client.methods.base import LabelledRecords, Model, Package
+from wg_common.catalogue import POSTERIOR
 from wg_common.inference import posterior as posteriors
 from wg_common.inference.posterior import Posterior
 
-_LEFT_OUT = 8
-"""Classes that are left out in turn, at most."""
+_RECALL_WEIGHT = 1.0
+"""Other sites' class means saw none of the plant's records: recall counts in full."""
 
 
-def complete(posterior: Posterior, features: Floats, labels: Ints) -> LinearHead:
-    """The completed head of local features ``[n, D]``, with or without labels (-1).
+class PosteriorHead:
+    """See the module."""
+
+    name = names.POSTERIOR_HEAD
+    title = "posterior head (empirical Bayes)"
+    reference = False
+
+    def fit(self, records: LabelledRecords, package: Package) -> Model | None:
+        """See ``Method``."""
+        if package.posterior is None:
+            return None
+        trunk = records.public
+        fitted = fit_posterior_head(
+            package.posterior,
+            records.features(trunk),
+            records.labels,
+            records.unlabelled(trunk),
+            records.folds,
+            unseen=records.unseen_mass > 0,
+        )
+        return Model(trunk=trunk, fitted=fitted, origin=POSTERIOR, unchecked_rank=2)
+
+
+def posterior_head(
+    posterior: Posterior, features: Floats, labels: Ints, unlabelled: Floats
+) -> LinearHead:
+    """The head of some labelled records and of others, which have a part in the plant's mean.
 
     Other sites have said something of the released features only, which come first.
-    """
-    released = features[:, : len(posterior.within)]
-    head = LinearHead(*posteriors.complete(posterior, released, labels))
-    return head.padded(features.shape[1])
-
-
-def moving(posterior: Posterior, bare: Floats) -> Origin:
-    """What other sites know of classes, around the mean of the records that are trained on.
 
     Args:
         posterior: From the server.
-        bare: Local features ``[m, D]`` of records without a label, which have a part in the mean.
+        features: Local features ``[n, D]``.
+        labels: ``[n]``.
+        unlabelled: Local features ``[m, D]``.
     """
-    move = posteriors.mover(posterior)
-
-    def origin(features: Floats, labels: Ints) -> LinearHead:
-        both = np.concatenate([features, bare])[:, : len(posterior.within)]
-        said = np.concatenate([labels, np.full(len(bare), -1)])
-        return LinearHead(*move(both, said)).padded(features.shape[1])
-
-    return origin
+    x = np.concatenate([features, unlabelled])[:, : len(posterior.within)]
+    y = np.concatenate([labels, np.full(len(unlabelled), -1)])
+    return LinearHead(*posteriors.complete(posterior, x, y)).padded(features.shape[1])
 
 
-def fit_completed(
-    posterior: Posterior, features: Floats, labels: Ints, folds: Folds, *, unseen: bool
-) -> Finetuned:
-    """Complete a head and judge it out of fold.
+def fit_posterior_head(
+    posterior: Posterior,
+    features: Floats,
+    labels: Ints,
+    unlabelled: Floats,
+    folds: Folds | None,
+    *,
+    unseen: bool,
+) -> Fitted:
+    """Fit the head and judge it out of fold, where there are labels.
 
     Args:
         posterior: From the server.
-        features: float64 ``[n, D]`` of all local records.
-        labels: ``[n]``, -1 without a label; at least one has one.
-        folds: Of the labelled records, in their order.
+        features: float64 ``[n, D]``.
+        labels: ``[n]``.
+        unlabelled: float64 ``[m, D]``.
+        folds: Of the labelled records; None if there are none.
         unseen: Whether declared classes have no records: then some classes are left out in turn.
     """
-    known = np.flatnonzero(labels >= 0)
-    bare = np.flatnonzero(labels < 0)
-    y = labels[known]
 
-    def predict(train: NDArray[np.intp], held: NDArray[np.intp]) -> list[Floats]:
-        rows = np.concatenate([known[train], bare])
-        return [complete(posterior, features[rows], labels[rows]).logits(features[known[held]])]
+    def refit(rows: RowIndex | Mask | slice, choice: int = 0) -> LinearHead:
+        return posterior_head(posterior, features[rows], labels[rows], unlabelled)
 
-    head = complete(posterior, features, labels)
-    predictions = np.full(folds.assignment.shape, -1, dtype=np.int64)
-    losses, factor = np.zeros(folds.assignment.shape), 1.0
-    if folds.usable:
-        selection = select(predict, y, folds, np.zeros(1))
-        predictions, losses = selection.predictions, selection.record_losses
-        factor = float(selection.factors[0])
-    fitted = Fitted(head.scaled(factor), predictions, losses, {"temperature": f"{1 / factor:.4g}"})
-    left_out = LeftOut.none()
-    if unseen and folds.usable:
-        left_out = _left_out(posterior, features, labels, folds, head)
-    return Finetuned(fitted, left_out.recalls, left_out.lost, counts=1.0)
+    def predict(train: RowIndex, held: RowIndex) -> list[Floats]:
+        return [refit(train).logits(features[held])]
 
-
-def _left_out(
-    posterior: Posterior, features: Floats, labels: Ints, folds: Folds, head: LinearHead
-) -> LeftOut:
-    """Each of some seen classes completed without its records; the others without one fold."""
-    known = labels >= 0
-    x, y = features[known], labels[known]
-    seen = np.unique(y)
-    if len(seen) <= 2:
-        blank = complete(posterior, features[~known], labels[~known])
-        return as_delivered(blank.logits(x), head.logits(x), y)
-    held = folds.assignment[0] == 0
-    recalls, lost = [], []
-    for label in seen[np.linspace(0, len(seen) - 1, min(_LEFT_OUT, len(seen))).round().astype(int)]:
-        rest = held & (y != label)
-        use = ~known
-        use[known] = ~held & (y != label)
-        logits = complete(posterior, features[use], labels[use]).logits(x)
-        recalls.append(float((logits[y == label].argmax(axis=1) == label).mean()))
-        masked = logits.copy()
-        masked[:, label] = -np.inf
-        taken = (masked.argmax(axis=1) == y) & (logits.argmax(axis=1) == label)
-        lost += [float(taken[rest].mean())] if rest.any() else []
-    return LeftOut(0.0, 0.0, np.array(recalls), float(np.mean(lost)) if lost else 0.0)
+    if folds is None:
+        nothing = np.zeros((1, 0))
+        return Fitted(refit(slice(None)), nothing.astype(np.int64), nothing)
+    fitted, _ = cross_validated(predict, refit, labels, folds, np.zeros(1))
+    left_out = LeaveClassOut(recall_weight=_RECALL_WEIGHT)
+    if unseen and folds.usable and len(np.unique(labels)) > 2:
+        left_out = of_refits(refit, features, labels, folds, _RECALL_WEIGHT)
+    elif unseen and folds.usable:
+        before = refit(slice(0)).logits(features)
+        left_out = of_delivered(before, fitted.head.logits(features), labels, _RECALL_WEIGHT)
+    return replace(
+        fitted,
+        head=fitted.head.scaled(fitted.factor),
+        factor=1.0,
+        settings={"temperature": f"{1 / fitted.factor:.4g}"},
+        left_out=left_out,
+    )

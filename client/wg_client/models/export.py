@@ -40,7 +40,7 @@ from torch import nn
 from wg_client.data import plant as plants
 from wg_client.data import snapshot as snapshots
 from wg_client.models import store
-from wg_client.models.store import ModelsManifest
+from wg_client.models.manifest import ModelsManifest
 from wg_client.site.home import ClientHome
 from wg_common import atomic
 from wg_common.catalogue import ArchitectureSpec, known

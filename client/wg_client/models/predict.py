@@ -27,7 +27,7 @@ from wg_client.data.dataset import (
 from wg_client.fitting.backbone import Tensors, network_trunk
 from wg_client.fitting.linear_head import Floats, head_from_tensors
 from wg_client.models import store
-from wg_client.models.store import ModelsManifest
+from wg_client.models.manifest import ModelsManifest
 from wg_client.site.home import ClientHome
 from wg_common.errors import DataError
 from wg_common.modalities.registry import listed
@@ -35,7 +35,7 @@ from wg_common.modalities.registry import listed
 _CHUNK = 64
 
 Inputs = NDArray[Any]
-"""What models see: local features, float64 ``[n, D]``, or records from ``whole.prepared``."""
+"""What models see: local features, float64 ``[n, D]``, or records from ``network.prepared``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +105,7 @@ def logits(home: ClientHome, manifest: ModelsManifest, name: str, inputs: Inputs
     Args:
         home: The plant's home.
         manifest: The package's models.
-        name: The model, or ``model_store.KEPT``.
+        name: The model, or ``manifest.KEPT``.
         inputs: From ``encode_records`` with the same manifest.
 
     Raises:

@@ -2,11 +2,11 @@
 
 ::
 
-    models/PACKAGE/manifest.json          provenance, evidence, what was kept and why
+    models/PACKAGE/manifest.json          provenance, findings, what was kept and why
     models/PACKAGE/MODEL.safetensors      weights of each model
     models/current.json                   the package and model in use
 
-Everything here is private to the plant: accuracies and evidence come from its records.
+Everything here is private to the plant: accuracies and findings come from its records.
 """
 
 from __future__ import annotations
@@ -22,119 +22,18 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from wg_client.models import manifest as manifests
+from wg_client.models.manifest import KEPT, ModelsManifest
 from wg_client.site.home import ClientHome
 from wg_common import atomic
 from wg_common.errors import ConfigError, DecodeError, StorageError, VerificationError
 from wg_common.wire import canonical
 
-VERSION = 1
 MANIFEST = "manifest.json"
 CURRENT = "current.json"
-KEPT = "kept"
-"""In place of a model's name: the model that was kept."""
 _PACKAGE_ID = re.compile(r"[0-9a-f]{16,128}")
 _MANIFEST_LIMIT = 16 << 20
 _TENSORS_LIMIT = 4 << 30
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelEntry:
-    """One model.
-
-    Attributes:
-        name: See ``wg_client.selection.compare.ORDER``.
-        sha256: Of its safetensors file, hex.
-        origin: Name of the delivered candidate that it is or started from, or empty.
-        source: How that candidate came about, or empty.
-        settings: What cross-validation chose.
-        accuracy: Out-of-fold accuracy, or null without labels.
-        error: Its standard error, or null.
-    """
-
-    name: str
-    sha256: str
-    origin: str
-    source: str
-    settings: dict[str, str]
-    accuracy: float | None
-    error: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvidenceEntry:
-    """A challenger against local-only; see ``wg_client.selection.checks.Evidence``."""
-
-    name: str
-    gain: float
-    sd: float
-    lower: float
-    accepted: bool
-    nats: float
-    unseen_recall: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelsManifest:
-    """Provenance of the models of one package.
-
-    Attributes:
-        package_id: The package's id, hex.
-        package_sha256: Hash of its bytes, hex.
-        request_id: The request that it answered.
-        architecture: Name in ``wg_common.nets``.
-        plan: Which parts were generated.
-        encoder: Encoder id, hex.
-        generator: Generator id, hex.
-        labels: Label domain, in the order of class rows.
-        own_release: Release of this site that conditioned the package, or empty.
-        memory_releases: Releases of other sites that did.
-        commitment: Keyed commitment to the records that chose and trained, hex.
-        applied: Unix time, seconds.
-        kept: Name of the model kept.
-        reason: Why.
-        gain: Estimated gain of the kept model over local-only; 0 for local-only itself.
-        models: The models.
-        evidence: Challengers against local-only.
-        nearest_zoo_distances: Of each delivered candidate, as the package says.
-    """
-
-    version: int = VERSION
-    package_id: str
-    package_sha256: str
-    request_id: str
-    architecture: str
-    plan: str
-    encoder: str
-    generator: str
-    labels: tuple[str, ...]
-    own_release: str
-    memory_releases: tuple[str, ...]
-    commitment: str
-    applied: int
-    kept: str
-    reason: str
-    gain: float
-    models: tuple[ModelEntry, ...]
-    evidence: tuple[EvidenceEntry, ...]
-    nearest_zoo_distances: dict[str, str]
-
-    @property
-    def accepted(self) -> bool:
-        """Whether delivered weights were kept, in any form."""
-        return self.kept != "local-only"
-
-    def entry(self, name: str) -> ModelEntry:
-        """A model by name, or the kept one.
-
-        Raises:
-            ConfigError: There is none of this name.
-        """
-        wanted = self.kept if name == KEPT else name
-        for model in self.models:
-            if model.name == wanted:
-                return model
-        known = ", ".join([KEPT, *(model.name for model in self.models)])
-        raise ConfigError(f"model {name!r}: package {self.package_id[:16]} has {known}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +98,7 @@ def read_manifest(home: ClientHome, package_id: str) -> ModelsManifest | None:
     if not path.is_file():
         return None
     data = atomic.read_bytes(path, limit=_MANIFEST_LIMIT)
-    return canonical.decode(ModelsManifest, data, what=str(path), limit=_MANIFEST_LIMIT)
+    return manifests.decode(data, what=str(path), limit=_MANIFEST_LIMIT)
 
 
 def all_manifests(home: ClientHome) -> list[ModelsManifest]:

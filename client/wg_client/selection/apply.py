@@ -1,4 +1,4 @@
-"""A weights package arrives: verify it, hold the contest, write models and report. Once each.
+"""A weights package arrives: verify it, select a model, write models and report. Once each.
 
 Nothing of a package is used before its signature, hashes, recipient, encoder and labels hold. A
 package that was applied before is not trained again: its stored result is returned, also after it
@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from wg_client.connection import cosigning
 from wg_client.data import plant as plants
 from wg_client.data.plant import Plant, Progress
+from wg_client.methods.package import read_package
 from wg_client.models import store
-from wg_client.models.store import EvidenceEntry, ModelEntry, ModelsManifest
-from wg_client.selection.candidates import hold_contest
-from wg_client.selection.compare import Outcome
+from wg_client.models.manifest import ModelEntry, ModelsManifest
+from wg_client.selection.model_selection import Outcome, select_model
 from wg_client.site.home import ClientHome
 from wg_client.site.policy import check_message_type
 from wg_common import atomic, catalogue
@@ -39,7 +39,7 @@ class AppliedModel:
     """What came of a package.
 
     Attributes:
-        manifest: Provenance, evidence, what was kept.
+        manifest: Provenance, findings, what was kept.
         already: Whether the package had been applied before.
     """
 
@@ -96,7 +96,8 @@ def apply_package(
         atomic.copy(source, path, mode=atomic.PRIVATE)
     else:
         atomic.write_bytes(path, source, mode=atomic.PRIVATE)
-    outcome = hold_contest(plant, package, tensors, progress)
+    records, contents = read_package(plant, package, tensors, progress)
+    outcome = select_model(records, contents, plant.config.acceptance)
     manifest, files = _record(plant, package, digest, outcome, int(now()))
     store.write(home, manifest, files)
     _write_report(home, plant, manifest, outcome)
@@ -168,31 +169,21 @@ def _record(
     files = {name: model.tensors() for name, model in outcome.models.items()}
     if catalogue.known(package.architecture).whole:
         files = {name: network.own(package.architecture, file) for name, file in files.items()}
-    models = tuple(
-        ModelEntry(
-            name=model.name,
-            sha256=canonical.sha256_hex(store.pack(files[model.name])),
-            origin=model.origin,
-            source=sources.get(model.origin, ""),
-            settings=model.settings,
-            accuracy=_finite(model.accuracy),
-            error=_finite(model.error),
+    models = []
+    for name, model in outcome.models.items():
+        accuracy, error = outcome.accuracy(name)
+        models.append(
+            ModelEntry(
+                name=name,
+                sha256=canonical.sha256_hex(store.pack(files[name])),
+                origin=model.origin,
+                source=sources.get(model.origin, ""),
+                settings=model.fitted.settings,
+                accuracy=_finite(accuracy),
+                error=_finite(error),
+            )
         )
-        for model in outcome.models.values()
-    )
-    evidence = tuple(
-        EvidenceEntry(
-            name=item.name,
-            gain=item.gain,
-            sd=item.sd,
-            lower=item.lower,
-            accepted=item.accepted,
-            nats=item.nats,
-            unseen_recall=item.unseen_recall,
-        )
-        for item in outcome.evidence
-    )
-    gains = {item.name: item.gain for item in outcome.evidence}
+    kept = outcome.comparisons.get(outcome.kept)
     manifest = ModelsManifest(
         package_id=package.package_id,
         package_sha256=digest,
@@ -208,9 +199,9 @@ def _record(
         applied=applied,
         kept=outcome.kept,
         reason=outcome.reason,
-        gain=gains.get(outcome.kept, 0.0),
-        models=models,
-        evidence=evidence,
+        gain=0.0 if kept is None else kept.gain.mean,
+        models=tuple(models),
+        findings=tuple(outcome.findings),
         nearest_zoo_distances={
             candidate.name: candidate.nearest_zoo_distance for candidate in package.candidates
         },

@@ -15,23 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data.plant import Plant
-from wg_client.models.store import ModelsManifest
+from wg_client.methods import registry
+from wg_client.methods.names import LOCAL
+from wg_client.models.manifest import ModelsManifest
 from wg_client.release.budget import Spend, read_spend
-from wg_client.selection import charts, compare
-from wg_client.selection.compare import Outcome
+from wg_client.selection import charts
+from wg_client.selection.model_selection import Outcome
 from wg_client.site.home import ClientHome
 from wg_common import __version__, atomic
-
-TITLES = {
-    compare.RANDOM: "random initialisation",
-    compare.LOCAL: "local-only",
-    compare.CLOSED_FORM: "closed-form DP head",
-    compare.GENERATED: "generated",
-    compare.COMPLETED: "completed with own records",
-    compare.CLOSED_FORM_FINETUNED: "closed-form + local training",
-    compare.GENERATED_FINETUNED: "generated + local training",
-    compare.COMPLETED_FINETUNED: "others' classes + local training",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,42 +51,43 @@ def render(plant: Plant, manifest: ModelsManifest, outcome: Outcome, spend: Spen
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
     template = environment.get_template("report.html.j2")
     labelled = len(outcome.labels)
-    kept = outcome.models[outcome.kept]
+    predictions = outcome.models[outcome.kept].fitted.predictions
     return template.render(
         plant=plant,
         manifest=manifest,
         outcome=outcome,
         spend=spend,
-        titles=TITLES,
+        title=registry.title,
         labelled=labelled,
         unlabelled=len(plant.data) - labelled,
-        rows=_rows(plant, kept.predictions, outcome.labels),
+        rows=_rows(plant, predictions, outcome.labels),
         bars=_bars(outcome) if labelled else "",
-        gains=_gains(outcome) if outcome.evidence else "",
-        confusion=_confusion(plant, kept.predictions, outcome.labels) if labelled else "",
-        repeats=kept.predictions.shape[0],
+        gains=_gains(outcome) if outcome.comparisons else "",
+        confusion=_confusion(plant, predictions, outcome.labels) if labelled else "",
+        repeats=predictions.shape[0],
         written=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(manifest.applied)),
         version=__version__,
     )
 
 
 def _bars(outcome: Outcome) -> str:
-    models = list(outcome.models.values())
+    accuracies = [outcome.accuracy(name) for name in outcome.models]
     return charts.accuracy_bars(
-        [TITLES[model.name] for model in models],
-        [model.accuracy for model in models],
-        [model.error for model in models],
-        TITLES[outcome.kept],
-        outcome.models[compare.LOCAL].accuracy,
+        [registry.title(name) for name in outcome.models],
+        [value for value, _ in accuracies],
+        [error for _, error in accuracies],
+        registry.title(outcome.kept),
+        outcome.accuracy(LOCAL)[0],
     )
 
 
 def _gains(outcome: Outcome) -> str:
+    comparisons = outcome.comparisons.values()
     return charts.gain_intervals(
-        [TITLES[item.name] for item in outcome.evidence],
-        [item.gain for item in outcome.evidence],
-        [item.sd for item in outcome.evidence],
-        [item.lower for item in outcome.evidence],
+        [registry.title(comparison.name) for comparison in comparisons],
+        [comparison.gain.mean for comparison in comparisons],
+        [comparison.gain.sd for comparison in comparisons],
+        [comparison.lower for comparison in comparisons],
     )
 
 

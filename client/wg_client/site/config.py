@@ -191,7 +191,7 @@ class PrivacyConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptanceConfig:
-    """When delivered weights replace the local model; see ``wg_client.selection.checks``.
+    """When delivered weights replace the local model; see ``wg_client.selection.gain``.
 
     Attributes:
         caution: Standard deviations of the estimated gain that must stay above zero.

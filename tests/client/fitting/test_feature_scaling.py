@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from wg_client.fitting.backbone import encoder_trunk
-from wg_client.fitting.feature_scaling import coordinates
+from wg_client.fitting.feature_scaling import feature_scaling
 from wg_client.fitting.linear_head import LinearHead
 
 RELEASED, SCALED, WIDTH = 8, 40, 100
@@ -22,7 +22,7 @@ def _head(width: int) -> LinearHead:
 
 @pytest.mark.parametrize("n", [1, 2, 30, 500])
 def test_a_head_turned_back_says_of_any_record_what_it_said(n: int) -> None:
-    found = coordinates(_features(n), RELEASED, SCALED)
+    found = feature_scaling(_features(n), RELEASED, SCALED)
     assert found is not None
     head = _head(SCALED)
     for features in (_features(n), _features(7, seed=9)):
@@ -33,7 +33,7 @@ def test_a_head_turned_back_says_of_any_record_what_it_said(n: int) -> None:
 def test_released_features_stay_as_they_are() -> None:
     # A delivered head knows nothing else, and what completes it neither.
     features = _features(30)
-    found = coordinates(features, RELEASED, SCALED)
+    found = feature_scaling(features, RELEASED, SCALED)
     assert found is not None
     np.testing.assert_array_equal(found.apply(features)[:, :RELEASED], features[:, :RELEASED])
     assert found.apply(features).shape == (30, SCALED)
@@ -48,7 +48,7 @@ def test_units_of_features_without_a_public_scale_do_not_matter() -> None:
     np.testing.assert_allclose(grams[0], grams[1], rtol=1e-6)
 
 
-def test_coordinates_vary_as_much_as_features_with_a_public_scale() -> None:
+def test_scaled_features_vary_as_much_as_features_with_a_public_scale() -> None:
     features = _features(400)
     found = encoder_trunk(features, RELEASED, SCALED).features[:, RELEASED:]
     public = features[:, RELEASED:SCALED]
@@ -68,7 +68,7 @@ def test_many_records_are_not_all_needed() -> None:
     assert np.isfinite(few).all()
 
 
-def test_features_that_all_have_a_public_scale_are_their_own_coordinates() -> None:
+def test_features_that_all_have_a_public_scale_are_left_alone() -> None:
     features = _features(30)[:, :SCALED].astype(np.float32)
     trunk = encoder_trunk(features, RELEASED, SCALED)
     np.testing.assert_array_equal(trunk.features, features)

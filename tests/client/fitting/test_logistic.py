@@ -13,7 +13,15 @@ from sklearn.linear_model import LogisticRegression
 
 from wg_client.fitting import logistic
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead, scaling
-from wg_client.fitting.logistic import fit_logistic, fit_logistics
+from wg_client.fitting.logistic import fit_logistics
+
+
+def fit_logistic(
+    features: Floats, labels: Ints, classes: int, c: float, offset: Floats | None = None
+) -> LinearHead:
+    """One fit, around zero unless an offset is given."""
+    base = np.zeros((len(labels), classes)) if offset is None else offset
+    return fit_logistics(features, labels, classes, [c], [base])[0]
 
 
 def _objective(

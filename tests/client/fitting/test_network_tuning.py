@@ -12,7 +12,7 @@ from wg_client.fitting.backbone import Tensors, network_trunk
 from wg_client.fitting.folds import Folds, stratified
 from wg_client.fitting.linear_head import NEVER, Ints, LinearHead, log_loss
 from wg_client.fitting.local_models import fit_local
-from wg_client.fitting.network_tuning import Snapshot, Tuner, fine_tune, lengths_for
+from wg_client.fitting.network_tuning import NetworkTuner, Snapshot, fine_tune, lengths_for
 from wg_common.catalogue import DIMENSION
 from wg_common.nets import network
 
@@ -91,23 +91,23 @@ def _tune(records: Records, classes: int, progress: list[tuple[int, int]]) -> tu
     folds = stratified(labels, np.random.default_rng(1))
     trunk = network_trunk("cnn-s", _base(), images)
     fitted = fit_local(trunk.features, labels, classes, folds)
-    tuner = Tuner(
+    tuner = NetworkTuner(
         architecture="cnn-s",
         inputs=images,
         labels=labels,
         seed=7,
         progress=lambda done, total: progress.append((done, total)),
     )
-    tuned = tuner.tune(trunk.tensors, fitted, folds)
-    again = tuner.tune(trunk.tensors, fitted, folds)
-    np.testing.assert_array_equal(tuned.fitted.head.weight, again.fitted.head.weight)
-    assert tuned.fitted.predictions.shape == tuned.fitted.losses.shape == (1, len(labels))
-    assert set(np.unique(tuned.fitted.predictions)) <= set(labels)
-    assert int(tuned.fitted.settings["steps"]) in lengths_for(len(labels))
-    assert "learner" in tuned.fitted.settings
+    tensors, tuned = tuner.tune(trunk.tensors, fitted, folds)
+    _, again = tuner.tune(trunk.tensors, fitted, folds)
+    np.testing.assert_array_equal(tuned.head.weight, again.head.weight)
+    assert tuned.predictions.shape == tuned.losses.shape == (1, len(labels))
+    assert set(np.unique(tuned.predictions)) <= set(labels)
+    assert int(tuned.settings["steps"]) in lengths_for(len(labels))
+    assert "learner" in tuned.settings
     unseen = np.setdiff1d(np.arange(classes), labels)
-    assert (tuned.fitted.head.bias[unseen] < NEVER * 1e-3).all()  # still never predicted
-    return tuned.trunk, folds
+    assert (tuned.head.bias[unseen] < NEVER * 1e-3).all()  # still never predicted
+    return tensors, folds
 
 
 def test_the_length_is_chosen_and_progress_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,6 +132,5 @@ def test_without_two_folds_the_head_is_kept_as_it_is() -> None:
     folds = stratified(labels, np.random.default_rng(1))
     trunk = network_trunk("cnn-s", _base(), images)
     fitted = fit_local(trunk.features, labels, 3, folds)
-    tuner = Tuner(architecture="cnn-s", inputs=images, labels=labels, seed=7)
-    tuned = tuner.tune(trunk.tensors, fitted, folds)
-    assert tuned.fitted is fitted and tuned.trunk is trunk.tensors
+    tuner = NetworkTuner(architecture="cnn-s", inputs=images, labels=labels, seed=7)
+    assert tuner.tune(trunk.tensors, fitted, folds) == (trunk.tensors, fitted)

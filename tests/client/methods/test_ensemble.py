@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.client.selected import selected
 
-from wg_client.fitting.backbone import Trunk
-from wg_client.fitting.delivered import fixed
-from wg_client.fitting.finetune import fit_finetuned
+from wg_client.fitting.finetune import fit_finetuned, fixed
 from wg_client.fitting.folds import Folds, stratified
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead, log_loss
 from wg_client.fitting.local_models import fit_local
-from wg_client.methods.ensemble import blend
-from wg_client.methods.posterior_head import moving
-from wg_client.selection.compare import COMPLETED_FINETUNED, hold
-from wg_client.selection.entrants import Offer
-from wg_client.site.config import AcceptanceConfig
+from wg_client.methods.ensemble import averaged, mean_aligned
+from wg_client.methods.names import ENSEMBLE
 from wg_common.inference.posterior import Posterior
 
 K, D = 4, 12
@@ -32,9 +28,9 @@ def test_its_logits_are_the_mean_of_both_at_their_temperature() -> None:
     folds = stratified(y, np.random.default_rng(0))
     one = fit_local(x, y, K, folds)
     two = fit_finetuned(fixed(LinearHead(np.eye(K, D), np.zeros(K))), x, y, folds, unseen_mass=0)
-    found = blend(one, two.fitted, y)
+    found = averaged(one, two, y)
     assert found is not None
-    mean = (one.head.logits(x) * one.factor + two.fitted.head.logits(x) * two.fitted.factor) / 2
+    mean = (one.head.logits(x) * one.factor + two.head.logits(x) * two.factor) / 2
     logits = found.head.logits(x)
     ratio = np.ptp(logits) / np.ptp(mean)
     np.testing.assert_allclose(logits, ratio * mean, rtol=1e-6, atol=1e-8)
@@ -42,7 +38,7 @@ def test_its_logits_are_the_mean_of_both_at_their_temperature() -> None:
 
 
 def test_its_losses_are_out_of_fold() -> None:
-    """Labels of one fold change; what the blend says of the records of that fold does not."""
+    """Labels of one fold change; what the average says of the records of that fold does not."""
     x, y = _records(2, 6)
     folds = stratified(y, np.random.default_rng(1))
     held = folds.assignment[0] == 1
@@ -53,7 +49,7 @@ def test_its_losses_are_out_of_fold() -> None:
         one = fit_local(x, labels, K, folds)
         origin = fixed(LinearHead(np.eye(K, D), np.zeros(K)))
         two = fit_finetuned(origin, x, labels, folds, unseen_mass=0)
-        found = blend(one, two.fitted, labels)
+        found = averaged(one, two, labels)
         assert found is not None
         return np.asarray(found.predictions[0], dtype=np.int64)
 
@@ -71,10 +67,8 @@ def test_on_average_it_is_better_than_either() -> None:
         folds = stratified(y, np.random.default_rng(seed))
         rough = np.eye(K, D) + 0.35 * np.random.default_rng(100 + seed).normal(size=(K, D))
         one = fit_local(x, y, K, folds)
-        two = fit_finetuned(
-            fixed(LinearHead(rough, np.zeros(K))), x, y, folds, unseen_mass=0
-        ).fitted
-        mean = blend(one, two, y)
+        two = fit_finetuned(fixed(LinearHead(rough, np.zeros(K))), x, y, folds, unseen_mass=0)
+        mean = averaged(one, two, y)
         assert mean is not None
         losses = [
             float(log_loss(head.head.logits(tx) * head.factor, ty).mean())
@@ -88,8 +82,8 @@ def test_without_folds_there_is_none() -> None:
     x, y = _records(3, 1)
     folds = Folds(np.zeros((1, len(y)), dtype=np.int64), 4)
     one = fit_local(x, y, K, folds)
-    two = fit_finetuned(moving(_flat(), x[:0]), x, y, folds, unseen_mass=0).fitted
-    assert blend(one, two, y) is None
+    two = fit_finetuned(mean_aligned(_flat(), x[:0]), x, y, folds, unseen_mass=0)
+    assert averaged(one, two, y) is None
 
 
 def _flat() -> Posterior:
@@ -109,11 +103,9 @@ def test_only_where_every_class_has_records_and_then_without_caution(
     rng = np.random.default_rng(5)
     y = np.repeat(np.arange(K), each)
     x = np.eye(K, D)[y] * 1.5 + rng.normal(size=(len(y), D))
-    trunk = Trunk(x)
-    zero = Offer("", "", trunk, LinearHead(np.zeros((K, D)), np.zeros(K)))
-    outcome = hold(trunk, y, None, [], zero, AcceptanceConfig(), posterior=_flat(), others=others)
-    evidence = next(item for item in outcome.evidence if item.name == COMPLETED_FINETUNED)
-    assert evidence.caution == (0.0 if free else 0.5)
-    assert evidence.accepted == (evidence.gain - evidence.caution * evidence.sd > 0)
-    rest = [item for item in outcome.evidence if item.name != COMPLETED_FINETUNED]
-    assert all(item.caution == 0.5 for item in rest)
+    outcome = selected(x, y, [], K, posterior=_flat(), others_released=others)
+    found = outcome.comparisons
+    assert found[ENSEMBLE].margin == (0.0 if free else 0.5)
+    said = {finding.model: finding.passed for finding in outcome.findings}
+    assert said[ENSEMBLE] == (found[ENSEMBLE].lower > 0)
+    assert all(item.margin == 0.5 for name, item in found.items() if name != ENSEMBLE)

@@ -1,36 +1,34 @@
-"""What a plant completes: judged out of fold, kept where it helps, used without labels."""
+"""The posterior head: judged out of fold, kept where it helps, used without labels."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 from tests.client.conftest import MakePlant
+from tests.client.selected import Named, selected
 
 from wg_client.data import plant as plants
-from wg_client.fitting.backbone import Trunk
 from wg_client.fitting.folds import stratified
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
-from wg_client.methods.posterior_head import complete, fit_completed
-from wg_client.models.store import load_tensors
-from wg_client.selection import compare
-from wg_client.selection.apply import apply_package
-from wg_client.selection.candidates import _least_noise
-from wg_client.selection.compare import (
+from wg_client.methods.base import LabelledRecords, Package
+from wg_client.methods.names import (
     CLOSED_FORM,
-    COMPLETED,
-    COMPLETED_FINETUNED,
+    ENSEMBLE,
     GENERATED,
     GENERATED_FINETUNED,
     LOCAL,
-    Outcome,
-    hold,
+    POSTERIOR_HEAD,
 )
-from wg_client.selection.entrants import Offer
+from wg_client.methods.package import least_noise
+from wg_client.methods.posterior_head import fit_posterior_head, posterior_head
+from wg_client.models.store import load_tensors
+from wg_client.selection import apply as applying
+from wg_client.selection.apply import apply_package
+from wg_client.selection.model_selection import Outcome, select_model
 from wg_client.site.config import AcceptanceConfig
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.errors import DecodeError
@@ -62,10 +60,12 @@ def _draw(means: Floats, counts: list[int], seed: int) -> tuple[Floats, Ints]:
     return means[y] + rng.normal(size=(len(y), D)), y
 
 
-def _hold(x: Floats, y: Ints, posterior: Posterior, offers: Sequence[Offer] = ()) -> Outcome:
-    trunk = Trunk(x)
-    zero = Offer("", "", trunk, LinearHead(np.zeros((K, D)), np.zeros(K)))
-    return hold(trunk, y, None, offers, zero, AcceptanceConfig(), posterior=posterior)
+def _select(x: Floats, y: Ints, posterior: Posterior, named: list[Named] | None = None) -> Outcome:
+    return selected(x, y, named or [], K, posterior=posterior)
+
+
+def _nats(outcome: Outcome) -> dict[str, float]:
+    return {name: found.gain.log_loss for name, found in outcome.comparisons.items()}
 
 
 def _accuracy(head: LinearHead, means: Floats) -> float:
@@ -76,11 +76,11 @@ def _accuracy(head: LinearHead, means: Floats) -> float:
 def test_what_others_know_is_kept_and_helps() -> None:
     means = _means(1)
     x, y = _draw(means, [3] * K, 2)
-    outcome = _hold(x, y, _posterior(means, 20.0))
-    assert outcome.kept in (COMPLETED, COMPLETED_FINETUNED)
+    outcome = _select(x, y, _posterior(means, 20.0))
+    assert outcome.kept in (POSTERIOR_HEAD, ENSEMBLE)
     assert _accuracy(outcome.models[outcome.kept].head, means) > 0.5
     local = _accuracy(outcome.models[LOCAL].head, means)
-    assert _accuracy(outcome.models[COMPLETED].head, means) > local + 0.05
+    assert _accuracy(outcome.models[POSTERIOR_HEAD].head, means) > local + 0.05
 
 
 def test_wrong_knowledge_does_no_harm() -> None:
@@ -88,7 +88,7 @@ def test_wrong_knowledge_does_no_harm() -> None:
     for seed in range(4):
         means = _means(seed)
         x, y = _draw(means, [8] * K, 10 + seed)
-        outcome = _hold(x, y, _posterior(_means(50 + seed), 20.0))
+        outcome = _select(x, y, _posterior(_means(50 + seed), 20.0))
         kept = outcome.models[outcome.kept].head
         differences.append(_accuracy(kept, means) - _accuracy(outcome.models[LOCAL].head, means))
     assert np.mean(differences) > -0.01
@@ -97,34 +97,30 @@ def test_wrong_knowledge_does_no_harm() -> None:
 def test_a_class_never_seen_is_recognised_and_weighed_by_leaving_classes_out() -> None:
     means = _means(3)
     x, y = _draw(means, [8, 8, 8, 8, 0], 4)
-    outcome = _hold(x, y, _posterior(means, 20.0))
-    assert outcome.kept == COMPLETED
-    evidence = next(item for item in outcome.evidence if item.name == COMPLETED)
-    assert evidence.unseen_recall > 0.3
+    outcome = _select(x, y, _posterior(means, 20.0))
+    assert outcome.kept == POSTERIOR_HEAD
+    assert outcome.comparisons[POSTERIOR_HEAD].gain.unseen_recall > 0.3
     tx, ty = _draw(means, [0, 0, 0, 0, 200], 5)
-    assert (outcome.models[COMPLETED].head.logits(tx).argmax(axis=1) == ty).mean() > 0.5
+    assert (outcome.models[POSTERIOR_HEAD].head.logits(tx).argmax(axis=1) == ty).mean() > 0.5
 
 
 def test_what_is_trained_on_beside_others_classes_knows_a_class_never_seen() -> None:
     means = _means(3)
     x, y = _draw(means + 2.0, [8, 8, 8, 8, 0], 4)
-    outcome = _hold(x, y, _posterior(means, 20.0))
-    evidence = next(item for item in outcome.evidence if item.name == COMPLETED_FINETUNED)
-    assert evidence.unseen_recall > 0.5
-    head = outcome.models[COMPLETED_FINETUNED].head
+    outcome = _select(x, y, _posterior(means, 20.0))
+    assert outcome.comparisons[ENSEMBLE].gain.unseen_recall > 0.5
+    head = outcome.models[ENSEMBLE].head
     assert _accuracy(head, means + 2.0) > _accuracy(outcome.models[LOCAL].head, means + 2.0) + 0.1
     tx, ty = _draw(means + 2.0, [0, 0, 0, 0, 200], 5)
     assert (head.logits(tx).argmax(axis=1) == ty).mean() > 0.5
 
 
-def test_a_moved_head_does_not_vouch_for_itself_by_its_one_seen_class() -> None:
+def test_a_mean_aligned_head_does_not_vouch_for_itself_by_its_one_seen_class() -> None:
     """Sisters who call good bad: a head around the good records would know them by that alone."""
     means = _means(3)[:2]
     rng = np.random.default_rng(4)
     x = means[0] + rng.normal(size=(20, D))
     y = np.zeros(20, dtype=np.int64)
-    trunk = Trunk(x)
-    zero = Offer("", "", trunk, LinearHead(np.zeros((2, D)), np.zeros(2)))
     recalls = []
     for said in (means, means[::-1]):
         deviations = said - means.mean(axis=0)
@@ -133,9 +129,9 @@ def test_a_moved_head_does_not_vouch_for_itself_by_its_one_seen_class() -> None:
         weighted = np.concatenate([centre, 20.0 * deviations.T], axis=1)
         ones = np.ones(D)
         known = Posterior(np.eye(D), ones, 0.1 * ones, ones, np.eye(D), precision, weighted)
-        outcome = hold(trunk, y, None, [], zero, AcceptanceConfig(), posterior=known)
-        found = {item.name: item for item in outcome.evidence}
-        recalls.append([found[n].unseen_recall for n in (COMPLETED, COMPLETED_FINETUNED)])
+        outcome = selected(x, y, [], 2, posterior=known)
+        found = outcome.comparisons
+        recalls.append([found[n].gain.unseen_recall for n in (POSTERIOR_HEAD, ENSEMBLE)])
         assert (outcome.kept == LOCAL) == (said is not means)
     assert min(recalls[0]) > 0.7 > 0.3 > max(recalls[1])
 
@@ -147,21 +143,16 @@ def test_without_noise_delivered_weights_pay_for_having_seen_the_records() -> No
     for seed in range(4):
         means, wrong = _means(seed), _posterior(_means(40 + seed), 1.0)
         x, y = _draw(means, [4] * K, 20 + seed)
-        seen = complete(wrong, x, y)
-        offers = [Offer(s, s, Trunk(x), seen) for s in ("network", "closed-form")]
-        trunk = Trunk(x)
-        zero = Offer("", "", trunk, LinearHead(np.zeros((K, D)), np.zeros(K)))
+        seen = posterior_head(wrong, x, y, x[:0])
+        named = [(source, source, seen) for source in ("network", "closed-form")]
         for noise, kept in ((0.0, charged), (math.inf, paid)):
-            outcome = hold(
-                trunk, y, None, offers, zero, AcceptanceConfig(), posterior=wrong, noise=noise
-            )
-            nats = {item.name: item.nats for item in outcome.evidence}
+            nats = _nats(selected(x, y, named, K, posterior=wrong, release_noise=noise))
             kept.append(nats[GENERATED])
             if not noise:
-                assert nats[GENERATED] <= nats[COMPLETED] + 1e-9
-                assert nats[GENERATED_FINETUNED] <= nats[COMPLETED_FINETUNED] + 1e-9
+                assert nats[GENERATED] <= nats[POSTERIOR_HEAD] + 1e-9
+                assert nats[GENERATED_FINETUNED] <= nats[ENSEMBLE] + 1e-9
             else:
-                assert nats[GENERATED] > nats[COMPLETED]
+                assert nats[GENERATED] > nats[POSTERIOR_HEAD]
     assert np.mean(charged) < np.mean(paid) - 1
 
 
@@ -169,48 +160,30 @@ def test_where_no_other_site_has_released_noise_excuses_nothing() -> None:
     """All that a closed form knows is then public, or of the records that check it."""
     means, wrong = _means(3), _posterior(_means(43), 1.0)
     x, y = _draw(means, [4] * K, 23)
-    trunk = Trunk(x)
-    closed = Offer("c", "closed-form", trunk, complete(wrong, x, y))
-    zero = Offer("", "", trunk, LinearHead(np.zeros((K, D)), np.zeros(K)))
-    nats = []
-    for others in (False, True):
-        outcome = hold(
-            trunk,
-            y,
-            None,
-            [closed],
-            zero,
-            AcceptanceConfig(),
-            posterior=wrong,
-            noise=100.0,
-            others=others,
+    closed = ("c", "closed-form", posterior_head(wrong, x, y, x[:0]))
+    nats = [
+        _nats(
+            selected(
+                x, y, [closed], K, posterior=wrong, release_noise=100.0, others_released=others
+            )
         )
-        nats.append({item.name: item.nats for item in outcome.evidence})
+        for others in (False, True)
+    ]
     alone, among = nats
-    assert alone[CLOSED_FORM] <= alone[COMPLETED] + 1e-9
-    assert among[CLOSED_FORM] > among[COMPLETED]
+    assert alone[CLOSED_FORM] <= alone[POSTERIOR_HEAD] + 1e-9
+    assert among[CLOSED_FORM] > among[POSTERIOR_HEAD]
 
 
 def test_heads_of_the_plant_s_kind_pay_nothing() -> None:
     means = _means(2)
     x, y = _draw(means, [4] * K, 21)
-    trunk, posterior = Trunk(x), _posterior(_means(9), 1.0)
-    closed = Offer("c", "closed-form", trunk, complete(posterior, x, y))
-    kin = Offer("k", SAME_FAMILY, trunk, LinearHead(means, -0.5 * (means**2).sum(axis=1)))
+    posterior = _posterior(_means(9), 1.0)
+    named = [
+        ("k", SAME_FAMILY, LinearHead(means, -0.5 * (means**2).sum(axis=1))),
+        ("c", "closed-form", posterior_head(posterior, x, y, x[:0])),
+    ]
     nats = [
-        {
-            item.name: item.nats
-            for item in hold(
-                trunk,
-                y,
-                None,
-                [kin, closed],
-                closed,
-                AcceptanceConfig(),
-                posterior=posterior,
-                noise=noise,
-            ).evidence
-        }
+        _nats(selected(x, y, named, K, posterior=posterior, release_noise=noise))
         for noise in (0.0, math.inf)
     ]
     assert nats[0][GENERATED] == nats[1][GENERATED]
@@ -220,25 +193,25 @@ def test_heads_of_the_plant_s_kind_pay_nothing() -> None:
 def test_a_plant_without_any_record_takes_what_was_generated() -> None:
     means = _means(4)
     nothing = np.zeros((0, D)), np.zeros(0, dtype=np.int64)
-    offer = Offer("s", "network", Trunk(nothing[0]), LinearHead(means, np.zeros(K)))
-    assert _hold(*nothing, _posterior(means, 20.0), [offer]).kept == GENERATED
+    candidate = ("s", "network", LinearHead(means, np.zeros(K)))
+    assert _select(*nothing, _posterior(means, 20.0), [candidate]).kept == GENERATED
 
 
-def test_without_labels_the_completed_head_is_taken() -> None:
+def test_without_labels_the_posterior_head_is_taken() -> None:
     means = _means(4)
     x, _ = _draw(means + 3.0, [20] * K, 6)
-    outcome = _hold(x, np.full(len(x), -1), _posterior(means, 20.0))
-    assert outcome.kept == COMPLETED
-    assert _accuracy(outcome.models[COMPLETED].head, means + 3.0) > 0.6
+    outcome = _select(x, np.full(len(x), -1), _posterior(means, 20.0))
+    assert outcome.kept == POSTERIOR_HEAD
+    assert _accuracy(outcome.models[POSTERIOR_HEAD].head, means + 3.0) > 0.6
 
 
-@pytest.mark.parametrize(("source", "kept"), [(SAME_FAMILY, GENERATED), ("diffusion", COMPLETED)])
+@pytest.mark.parametrize(("source", "kept"), [(SAME_FAMILY, GENERATED), ("diffusion", "completed")])
 def test_without_labels_a_head_of_the_plant_s_kind_goes_first(source: str, kept: str) -> None:
     means = _means(4)
     x, _ = _draw(means, [20] * K, 6)
-    offer = Offer("s", source, Trunk(x), LinearHead(means, np.zeros(K)))
-    outcome = _hold(x, np.full(len(x), -1), _posterior(means, 20.0), [offer])
-    assert {COMPLETED, GENERATED} <= set(outcome.models)
+    candidate = ("s", source, LinearHead(means, np.zeros(K)))
+    outcome = _select(x, np.full(len(x), -1), _posterior(means, 20.0), [candidate])
+    assert {POSTERIOR_HEAD, GENERATED} <= set(outcome.models)
     assert outcome.kept == kept
 
 
@@ -247,11 +220,11 @@ def test_a_record_has_no_part_in_its_own_prediction() -> None:
     x, y = _draw(means, [4] * K, 7)
     folds = stratified(y, np.random.default_rng(5))
     posterior = _posterior(means, 5.0)
-    one = fit_completed(posterior, x, y, folds, unseen=False).fitted
+    one = fit_posterior_head(posterior, x, y, x[:0], folds, unseen=False)
     changed = y.copy()
     held = folds.assignment[0] == 0
     changed[held] = (y[held] + 1) % K
-    two = fit_completed(posterior, x, changed, folds, unseen=False).fitted
+    two = fit_posterior_head(posterior, x, changed, x[:0], folds, unseen=False)
     assert np.array_equal(one.predictions[0, held], two.predictions[0, held])
     assert not np.array_equal(one.head.weight, two.head.weight)
 
@@ -262,9 +235,9 @@ def test_records_without_labels_count_at_every_fold() -> None:
     bare, _ = _draw(means + 3.0, [40] * K, 9)
     both = np.concatenate([x, bare]), np.concatenate([y, np.full(len(bare), -1)])
     posterior = _posterior(means, 5.0)
-    alone, together = complete(posterior, x, y), complete(posterior, *both)
+    alone, together = (posterior_head(posterior, x, y, more) for more in (x[:0], bare))
     assert not np.allclose(alone.bias, together.bias)
-    assert _hold(*both, posterior).models[COMPLETED].predictions.shape[1] == len(y)
+    assert _select(*both, posterior).models[POSTERIOR_HEAD].fitted.predictions.shape[1] == len(y)
 
 
 def test_a_package_with_class_means_is_applied_and_a_damaged_one_refused(
@@ -287,10 +260,10 @@ def test_a_package_with_class_means_is_applied_and_a_damaged_one_refused(
         "posterior": (flat.tensors(), "posterior"),
     }
     manifest = apply_package(plant.home, plant.package(weights)).manifest
-    assert COMPLETED in [entry.name for entry in manifest.models]
+    assert POSTERIOR_HEAD in [entry.name for entry in manifest.models]
     heads = {e.name: load_tensors(plant.home, manifest, e.name) for e in manifest.models}
     # What was delivered uses released features only; what learnt here uses all.
-    assert not heads[COMPLETED]["head.weight"][:, d:].any()
+    assert not heads[POSTERIOR_HEAD]["head.weight"][:, d:].any()
     assert heads[LOCAL]["head.weight"][:, d:].any()
     broken = dataclasses.replace(flat, precision=-flat.precision)
     weights["posterior"] = (broken.tensors(), "posterior")
@@ -306,26 +279,26 @@ def test_the_check_knows_who_has_released(
     own: str,
     memory: tuple[str, ...],
 ) -> None:
-    seen: dict[str, Any] = {}
+    seen: list[Package] = []
 
-    def spy(*args: Any, **kwargs: Any) -> Outcome:
-        seen.update(kwargs)
-        return hold(*args, **kwargs)
+    def spy(records: LabelledRecords, package: Package, policy: AcceptanceConfig) -> Outcome:
+        seen.append(package)
+        return select_model(records, package, policy)
 
-    monkeypatch.setattr(compare, "hold", spy)
+    monkeypatch.setattr(applying, "select_model", spy)
     plant = make_plant({0: 6, 1: 6, 2: 6})
     package = plant.package(
         {"network": (good_head, "network")}, own_release=own, memory_releases=memory
     )
     apply_package(plant.home, package)
-    assert seen["others"] == bool(memory)
+    assert seen[0].others_released == bool(memory)
     if own:
         loud = dataclasses.replace(plant.config.privacy, max_request_epsilon="1")
-        quiet = float(seen["noise"])
+        quiet = seen[0].release_noise
         assert 0 < quiet < math.inf
         here = plants.open_plant(plant.home)
         louder = dataclasses.replace(here, config=dataclasses.replace(here.config, privacy=loud))
-        assert _least_noise(louder) > 2 * quiet
+        assert least_noise(louder) > 2 * quiet
         # About the mean of the records there is less of it than about the origin.
         schema = here.snapshot.manifest.schema
         sigma = sigma_for(schema, float(here.config.privacy.max_request_epsilon), 1e-5)
@@ -333,4 +306,4 @@ def test_the_check_knows_who_has_released(
         length = float(np.linalg.norm(here.features.values.mean(axis=0)))
         assert quiet == pytest.approx(plain * math.sqrt(1 - min(length, 15 / 16) ** 2), rel=0.02)
     else:
-        assert seen["noise"] == math.inf
+        assert seen[0].release_noise == math.inf

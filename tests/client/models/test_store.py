@@ -9,7 +9,7 @@ from tests.client.conftest import MakePlant, TestPlant
 
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.models import store
-from wg_client.models.store import KEPT, ModelsManifest
+from wg_client.models.manifest import KEPT, ModelsManifest
 from wg_client.selection.apply import apply_package
 
 

@@ -9,9 +9,9 @@ import pytest
 from tests.client.conftest import MakePlant, TestPlant
 
 from wg_client.fitting.linear_head import LinearHead
+from wg_client.methods.names import GENERATED
 from wg_client.models import store
 from wg_client.selection.apply import apply_package
-from wg_client.selection.compare import GENERATED
 from wg_client.site.config import AcceptanceConfig, PrivacyConfig
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.errors import (

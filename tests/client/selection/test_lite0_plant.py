@@ -17,10 +17,11 @@ from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures
 from wg_client.fitting import network_tuning
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.fitting.network_tuning import fine_tune
+from wg_client.methods.names import LOCAL
 from wg_client.models import predict, store
 from wg_client.models.export import SUFFIXES, Format, export_model
+from wg_client.models.manifest import ModelsManifest
 from wg_client.selection.apply import apply_package
-from wg_client.selection.compare import LOCAL
 from wg_common.errors import ConfigError, VerificationError
 from wg_common.modalities.images import PIXELS
 from wg_common.nets import assembly, lite0, network
@@ -57,7 +58,7 @@ def weights(encoder: Encoder) -> Weights:
     }
 
 
-def _apply(plant: TestPlant, weights: Weights) -> store.ModelsManifest:
+def _apply(plant: TestPlant, weights: Weights) -> ModelsManifest:
     data = plant.package(weights, architecture=NET, plan="low-rank")
     assert len(data) < 600 << 10
     return apply_package(plant.home, data).manifest

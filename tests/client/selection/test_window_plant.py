@@ -16,10 +16,11 @@ from wg_client.data.dataset import SiteData
 from wg_client.fitting import network_tuning
 from wg_client.fitting.linear_head import LinearHead, fit_lda, scaling
 from wg_client.fitting.network_tuning import fine_tune
+from wg_client.methods.names import LOCAL
 from wg_client.models import predict, store
 from wg_client.models.export import export_model
+from wg_client.models.manifest import KEPT, ModelsManifest
 from wg_client.release.preview import check
-from wg_client.selection import compare
 from wg_client.selection.apply import apply_package
 from wg_common.catalogue import DIMENSION
 from wg_common.errors import DataError, DecodeError, VerificationError
@@ -86,7 +87,7 @@ def test_a_package_is_applied_and_predicts_windows(
     np.savetxt(tmp_path / "new.csv", waves(rng, 2, 1)[0].T, delimiter=",")
     data = predict.load_records(tmp_path / "new.csv", LABELS, split=None)
     features = predict.encode_records(window_plant.home, applied.manifest, data)
-    (row,) = predict.predict(window_plant.home, applied.manifest, store.KEPT, features, data.names)
+    (row,) = predict.predict(window_plant.home, applied.manifest, KEPT, features, data.names)
     assert row.label == LABELS[2]
 
 
@@ -118,7 +119,7 @@ def test_exports_take_views_of_windows(
     metadata = export_model(
         window_plant.home,
         applied.manifest,
-        compare.LOCAL,
+        LOCAL,
         form,  # type: ignore[arg-type]
         out,
     )
@@ -135,7 +136,7 @@ def test_exports_take_views_of_windows(
     (got,) = session.run(None, {"windows": views.numpy()})
     features = load_encoder(window_plant.home.encoder.read_bytes()).encode_local(list(found))
     expected = predict.logits(
-        window_plant.home, applied.manifest, compare.LOCAL, features.astype(np.float64)
+        window_plant.home, applied.manifest, LOCAL, features.astype(np.float64)
     )
     assert np.ptp(expected, axis=1).min() > 0.1
     np.testing.assert_allclose(got, expected, atol=2e-3, rtol=2e-3)
@@ -159,7 +160,7 @@ def network() -> tuple[Network, Network]:
     return {**base, **nothing.tensors()}, {**end.trunk, **end.head.tensors()}
 
 
-def _delivered(plant: TestPlant, network: tuple[Network, Network]) -> store.ModelsManifest:
+def _delivered(plant: TestPlant, network: tuple[Network, Network]) -> ModelsManifest:
     base, good = network
     weights = {"sample-0": (good, "diffusion"), "base": (base, "base")}
     package = plant.package(weights, architecture=NET, plan="whole")
@@ -185,7 +186,7 @@ def test_a_whole_network_of_windows_is_kept_and_predicts_without_the_encoder(
         np.save(tmp_path / f"{name}.npy", window)  # the second lacks a channel
         data = predict.load_records(tmp_path / f"{name}.npy", LABELS, split=None)
         inputs = predict.encode_records(window_plant.home, manifest, data)
-        (row,) = predict.predict(window_plant.home, manifest, store.KEPT, inputs, data.names)
+        (row,) = predict.predict(window_plant.home, manifest, KEPT, inputs, data.names)
         assert 0 < row.probability <= 1
         if name == "a":
             assert row.label == LABELS[2]

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from wg_client.fitting.delivered import fixed
-from wg_client.fitting.finetune import fit_finetuned
+from wg_client.fitting.finetune import fit_finetuned, fixed
 from wg_client.fitting.folds import stratified
 from wg_client.fitting.linear_head import LinearHead
 from wg_common.inference.posterior import no_evidence
@@ -142,7 +141,7 @@ def test_local_training_from_weights_of_pure_noise_is_no_worse_than_from_the_bas
         x, y = world.records(family, 0, 4, 10, 1)
         folds = stratified(y, np.random.default_rng(family))
         one, two = (
-            _right(world, family, fit_finetuned(fixed(h), x, y, folds, unseen_mass=0.0).fitted.head)
+            _right(world, family, fit_finetuned(fixed(h), x, y, folds, unseen_mass=0.0).head)
             for h in (noise["network"], zero)
         )
         gains.append(one - two)

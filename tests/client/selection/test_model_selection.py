@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.client.selected import Named, selected
 
-from wg_client.fitting.backbone import Trunk
-from wg_client.fitting.delivered import fixed, normalised
+from wg_client.fitting.finetune import fixed, normalised
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead, fit_lda
-from wg_client.selection import compare
-from wg_client.selection.compare import GENERATED, GENERATED_FINETUNED, LOCAL, ORDER, Outcome, hold
-from wg_client.selection.entrants import Offer
+from wg_client.methods.names import CLOSED_FORM, GENERATED, GENERATED_FINETUNED, LOCAL
+from wg_client.methods.registry import METHODS
+from wg_client.selection.model_selection import Outcome
 from wg_client.site.config import AcceptanceConfig
 from wg_common.errors import NotAcceptedError
 
 K, D = 5, 16
-CONFIG = AcceptanceConfig()
 
 
 def _world(seed: int) -> Floats:
@@ -45,28 +44,23 @@ def _accuracy(outcome: Outcome, name: str, means: Floats) -> float:
     return float((outcome.models[name].head.logits(x).argmax(axis=1) == y).mean())
 
 
-Named = tuple[str, str, LinearHead]
-
-
-def _hold(
+def _select(
     x: Floats,
     y: Ints,
     named: list[Named],
-    config: AcceptanceConfig = CONFIG,
+    policy: AcceptanceConfig | None = None,
     units: list[str] | None = None,
 ) -> Outcome:
-    trunk = Trunk(x)
-    offers = [Offer(name, source, trunk, head) for name, source, head in named]
-    return hold(trunk, y, units, offers, Offer("", "", trunk, _random(0)), config)
+    return selected(x, y, named, K, reference=_random(0), policy=policy, units=units)
 
 
 def test_good_weights_are_kept_and_help() -> None:
     means = _world(1)
     x, y = _draw(means, 3, 2, range(K))
-    outcome = _hold(x, y, [("s", "diffusion", _good(means))])
+    outcome = _select(x, y, [("s", "diffusion", _good(means))])
     assert outcome.accepted
     assert _accuracy(outcome, outcome.kept, means) > _accuracy(outcome, LOCAL, means) + 0.05
-    assert tuple(outcome.models) == tuple(name for name in ORDER if name in outcome.models)
+    assert tuple(outcome.models) == tuple(m.name for m in METHODS if m.name in outcome.models)
 
 
 @pytest.mark.parametrize("per_class", [2, 8, 40])
@@ -75,12 +69,12 @@ def test_random_weights_do_no_harm(per_class: int) -> None:
     for seed in range(6):
         means = _world(10 + seed)
         x, y = _draw(means, per_class, seed, range(K))
-        offers = [
+        candidates = [
             ("a", "diffusion", _random(100 + seed)),
             ("c", "closed-form", _random(200 + seed)),
         ]
-        outcome = _hold(x, y, offers)
-        assert outcome.kept not in (GENERATED, compare.CLOSED_FORM)
+        outcome = _select(x, y, candidates)
+        assert outcome.kept not in (GENERATED, CLOSED_FORM)
         differences.append(
             _accuracy(outcome, outcome.kept, means) - _accuracy(outcome, LOCAL, means)
         )
@@ -91,8 +85,8 @@ def test_random_weights_do_no_harm(per_class: int) -> None:
 def test_the_better_of_two_candidates_starts_the_training() -> None:
     means = _world(3)
     x, y = _draw(means, 6, 4, range(K))
-    offers = [("bad", "diffusion", _random(1)), ("good", "diffusion", _good(means))]
-    outcome = _hold(x, y, offers)
+    candidates = [("bad", "diffusion", _random(1)), ("good", "diffusion", _good(means))]
+    outcome = _select(x, y, candidates)
     assert outcome.models[GENERATED].origin == "good"
     assert outcome.models[GENERATED_FINETUNED].origin == "good"
 
@@ -102,13 +96,13 @@ def test_a_late_candidate_must_show_more() -> None:
     x, y = _draw(means, 4, 5, range(K))
     head = _good(means)
     same = [(str(index), "diffusion", head) for index in range(5)]
-    assert _hold(x, y, same).models[GENERATED].origin == "0"
+    assert _select(x, y, same).models[GENERATED].origin == "0"
 
 
 def test_classes_never_seen_keep_their_rows_and_can_be_predicted() -> None:
     means = _world(5)
     x, y = _draw(means, 10, 6, [0, 1, 2])
-    outcome = _hold(x, y, [("s", "diffusion", _good(means))])
+    outcome = _select(x, y, [("s", "diffusion", _good(means))])
     test_x, test_y = _draw(means, 300, 8, [3, 4])
     head = outcome.models[GENERATED_FINETUNED].head
     assert (head.logits(test_x).argmax(axis=1) == test_y).mean() > 0.4
@@ -121,9 +115,9 @@ def test_unseen_rows_differ_from_the_delivered_ones_by_scale_and_bias_only() -> 
     means = _world(6)
     x, y = _draw(means, 10, 6, [0, 1, 2])
     good = _good(means)
-    outcome = _hold(x, y, [("s", "diffusion", good)])
+    outcome = _select(x, y, [("s", "diffusion", good)])
     found = outcome.models[GENERATED_FINETUNED]
-    scale = float(found.settings["offset_scale"]) or 1.0
+    scale = float(found.fitted.settings["offset_scale"]) or 1.0
     start = normalised(fixed(good))(x, y)
     np.testing.assert_allclose(found.head.weight[3:], scale * start.weight[3:], atol=1e-9)
     gap = found.head.bias[3:] - scale * start.bias[3:]
@@ -134,12 +128,12 @@ def test_without_labels_the_server_s_first_is_kept_unchecked_or_nothing() -> Non
     means = _world(7)
     x, y = _draw(means, 4, 7, range(K))
     unlabelled = np.full_like(y, -1)
-    offers = [("base", "base", _random(1)), ("s", "diffusion", _good(means))]
-    outcome = _hold(x, unlabelled, offers)
+    candidates = [("base", "base", _random(1)), ("s", "diffusion", _good(means))]
+    outcome = _select(x, unlabelled, candidates)
     assert outcome.kept == GENERATED and "nothing was checked" in outcome.reason
-    assert np.isnan(outcome.models[GENERATED].accuracy) and not outcome.evidence
+    assert np.isnan(outcome.accuracy(GENERATED)[0]) and not outcome.comparisons
     with pytest.raises(NotAcceptedError):
-        _hold(x, unlabelled, offers, AcceptanceConfig(without_labels=False))
+        _select(x, unlabelled, candidates, AcceptanceConfig(without_labels=False))
 
 
 @pytest.mark.parametrize(
@@ -149,7 +143,7 @@ def test_a_handful_of_labels_never_breaks_it(labels: list[int]) -> None:
     means = _world(8)
     y = np.array(labels)
     x = means[y] + np.random.default_rng(9).normal(size=(len(y), D))
-    outcome = _hold(x, y, [("s", "diffusion", _good(means)), ("c", "closed-form", _random(1))])
+    outcome = _select(x, y, [("s", "diffusion", _good(means)), ("c", "closed-form", _random(1))])
     for model in outcome.models.values():
         assert np.isfinite(model.head.weight).all() and np.isfinite(model.head.bias).all()
     assert outcome.kept in outcome.models
@@ -157,7 +151,7 @@ def test_a_handful_of_labels_never_breaks_it(labels: list[int]) -> None:
 
 def test_constant_features_never_break_it() -> None:
     x = np.ones((12, D))
-    outcome = _hold(x, np.arange(12) % 3, [("s", "diffusion", _random(1))])
+    outcome = _select(x, np.arange(12) % 3, [("s", "diffusion", _random(1))])
     assert outcome.kept in outcome.models
 
 
@@ -167,17 +161,17 @@ def test_units_are_kept_together() -> None:
     y = np.repeat(rng.integers(0, 2, 12), 4)
     x = np.repeat(rng.normal(size=(12, D)), 4, axis=0)  # labels are noise, copies are not
     units = [str(index) for index in np.repeat(np.arange(12), 4)]
-    together = _hold(x, y, [("s", "diffusion", _random(1))], units=units)
-    apart = _hold(x, y, [("s", "diffusion", _random(1))])
-    assert apart.models[LOCAL].accuracy > 0.9
-    assert together.models[LOCAL].accuracy < 0.8
+    together = _select(x, y, [("s", "diffusion", _random(1))], units=units)
+    apart = _select(x, y, [("s", "diffusion", _random(1))])
+    assert apart.accuracy(LOCAL)[0] > 0.9
+    assert together.accuracy(LOCAL)[0] < 0.8
 
 
-def test_the_contest_is_deterministic() -> None:
+def test_model_selection_is_deterministic() -> None:
     means = _world(11)
     x, y = _draw(means, 5, 12, range(K))
-    offers = [("s", "diffusion", _good(means))]
-    first, second = _hold(x, y, offers), _hold(x, y, offers)
+    candidates = [("s", "diffusion", _good(means))]
+    first, second = _select(x, y, candidates), _select(x, y, candidates)
     assert first.kept == second.kept
     for name in first.models:
         np.testing.assert_array_equal(
@@ -190,12 +184,9 @@ def test_one_seen_class_of_two_is_enough_to_take_a_good_head_and_to_refuse_a_bad
     x, y = _draw(means, 20, 5, [0])
     many, labels = _draw(means, 200, 99, range(2))
     good = fit_lda(many, labels, 2, 0.1)
-    trunk = Trunk(x)
 
     def kept(head: LinearHead) -> str:
-        offers = [Offer("s", "diffusion", trunk, head)]
-        zero = Offer("", "", trunk, LinearHead(np.zeros((2, D)), np.zeros(2)))
-        return hold(trunk, y, None, offers, zero, CONFIG).kept
+        return selected(x, y, [("s", "diffusion", head)], 2).kept
 
     assert kept(good) != LOCAL
     assert kept(LinearHead(-good.weight, -good.bias)) == LOCAL

@@ -17,10 +17,11 @@ from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures
 from wg_client.fitting import network_tuning
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.fitting.network_tuning import fine_tune
+from wg_client.methods.names import LOCAL, RANDOM
 from wg_client.models import predict, store
 from wg_client.models.export import SUFFIXES, Format, export_model
+from wg_client.models.manifest import ModelsManifest
 from wg_client.selection.apply import apply_package
-from wg_client.selection.compare import LOCAL, RANDOM
 from wg_common.catalogue import DIMENSION
 from wg_common.errors import DecodeError
 from wg_common.nets import assembly, network
@@ -65,7 +66,7 @@ def weights(base: Network, good: Network) -> Weights:
     }
 
 
-def _apply(plant: TestPlant, weights: Weights) -> store.ModelsManifest:
+def _apply(plant: TestPlant, weights: Weights) -> ModelsManifest:
     data = plant.package(weights, architecture=NET, plan="whole")
     return apply_package(plant.home, data).manifest
 

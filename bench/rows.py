@@ -1,0 +1,61 @@
+"""Rows of results as JSON lines: a run that was cut short goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+Row = dict[str, Any]
+"""``key``, ``dataset``, ``cell``, and ``scores``: accuracy by method."""
+Job = TypeVar("Job", bound=tuple[Any, ...])
+
+
+class Rows:
+    """The rows of one file, by key."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = path.read_text().splitlines() if path.is_file() else []
+        self._rows: dict[str, Row] = {row["key"]: row for row in map(json.loads, lines)}
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._rows
+
+    def add(self, row: Row) -> None:
+        """Append a row to the file."""
+        with self._path.open("a") as stream:
+            stream.write(json.dumps(row) + "\n")
+        self._rows[row["key"]] = row
+
+    def of(self, *prefixes: str) -> list[Row]:
+        """Rows whose key begins with one of these; all without any."""
+        return [row for key, row in self._rows.items() if key.startswith(prefixes or ("",))]
+
+
+def judged(
+    rows: Rows, work: Callable[[Job], Row], jobs: Sequence[Job], processes: int
+) -> list[Row]:
+    """Do what is not done yet, over processes; the rows that have scores.
+
+    Args:
+        rows: Where rows are kept.
+        work: From a job, whose first part is its key, to a row.
+        jobs: What to do.
+        processes: How many.
+    """
+    with ProcessPoolExecutor(processes) as pool:
+        for row in pool.map(work, [job for job in jobs if job[0] not in rows]):
+            rows.add(row)
+            print(row["key"], flush=True)
+    return [row for row in rows.of() if row["scores"]]
+
+
+def write_table(text: str, path: Path | None) -> None:
+    """Print a table, and write it where asked to."""
+    print(text)
+    if path:
+        path.write_text(text + "\n")

@@ -1,0 +1,106 @@
+"""The plant's own code on what a server makes: model selection, and training on from a head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from bench.plants import Floats, Ints
+
+from wg_client.fitting.backbone import Trunk
+from wg_client.fitting.finetune import fit_finetuned, fixed
+from wg_client.fitting.folds import Folds, stratified
+from wg_client.fitting.linear_head import LinearHead, head_from_tensors
+from wg_client.methods import names
+from wg_client.methods.base import Candidate, LabelledRecords, Package
+from wg_client.selection.model_selection import Outcome, select_model
+from wg_client.site.config import AcceptanceConfig
+from wg_common.catalogue import POSTERIOR
+from wg_common.inference.posterior import from_tensors
+from wg_server.generator.heads.generate import Generated
+
+SELECTOR = "selector"
+THEN_LOCAL = ", then local"
+LABELS = {
+    names.CLOSED_FORM_FINETUNED: f"closed-form{THEN_LOCAL}",
+    names.GENERATED_FINETUNED: f"network{THEN_LOCAL}",
+}
+"""What tables call the methods that they do not call by name."""
+AS_DELIVERED = (names.RANDOM, names.CLOSED_FORM, names.GENERATED)
+"""Methods that tables show among delivered heads."""
+
+
+def selected(
+    made: Generated,
+    trunk: Trunk,
+    labels: Ints,
+    dimension: int,
+    noise: float,
+    *,
+    others: bool,
+    reference: LinearHead | None = None,
+) -> Outcome:
+    """The plant's model selection, with the policy that plants start with.
+
+    Args:
+        made: What the server makes.
+        trunk: The encoder, seen through the plant's records.
+        labels: ``[n]``, -1 without one.
+        dimension: Number of features that are released.
+        noise: On an entry of a class sum in the plant's release; inf without one.
+        others: Whether sisters have released.
+        reference: Random weights; zeros if left out.
+    """
+    width = trunk.features.shape[1]
+    candidates = [
+        Candidate(c.name, c.source, trunk, head_from_tensors(c.tensors).padded(width))
+        for c in made.candidates
+        if c.source != POSTERIOR
+    ]
+    k = len(candidates[0].head.bias)
+    posterior = next(c.tensors for c in made.candidates if c.source == POSTERIOR)
+    policy = AcceptanceConfig()
+    return select_model(
+        LabelledRecords(
+            all_labels=labels, classes=k, public=trunk, unseen_share=policy.unseen_share
+        ),
+        Package(
+            candidates=candidates,
+            reference=Candidate("", "", trunk, reference or zeros(k, width)),
+            posterior=from_tensors(posterior, k, dimension),
+            release_noise=noise,
+            others_released=others,
+        ),
+        policy,
+    )
+
+
+def selected_heads(outcome: Outcome) -> dict[str, LinearHead]:
+    """What the plant's selector keeps, and the models that tables show after local training."""
+    shown = {
+        LABELS.get(name, name): model.head
+        for name, model in outcome.models.items()
+        if name not in AS_DELIVERED
+    }
+    return {SELECTOR: outcome.models[outcome.kept].head, **shown}
+
+
+def zeros(classes: int, width: int) -> LinearHead:
+    """A head of zeros."""
+    return LinearHead(np.zeros((classes, width)), np.zeros(classes))
+
+
+def own_folds(labels: Ints) -> Folds:
+    """Folds of a plant's labels, for what is trained beside its model selection."""
+    return stratified(labels, np.random.default_rng(5))
+
+
+def trained_on(head: LinearHead, x: Floats, y: Ints, missing: Sequence[int] | Ints) -> LinearHead:
+    """A head after local training on records that lack some classes."""
+    mass = len(missing) / len(head.bias)
+    return fit_finetuned(fixed(head), x, y, own_folds(y), unseen_mass=mass).head
+
+
+def right(head: LinearHead, test: tuple[Floats, Ints]) -> float:
+    """Accuracy on test records."""
+    return float((head.logits(test[0]).argmax(axis=1) == test[1]).mean())

@@ -1,0 +1,119 @@
+"""Ways to fit a linear head on labelled records, alone or around the logits of a base head.
+
+Alone: shrunk linear discriminants, ridge regression and logistic regression. Around a base head
+with logits b, the head is ``s * b + fitted part``: a logistic regression that has ``s * b`` as an
+offset, so that its penalty pulls towards the base, or discriminants that are fitted by themselves
+and added, a product of experts. At s = 0 the base head is ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_client.fitting.linear_head import (
+    Floats,
+    Ints,
+    LinearHead,
+    fit_lda,
+    fit_ridge,
+    scaling,
+)
+from wg_client.fitting.logistic import fit_logistics
+
+RowIndex = NDArray[np.intp]
+
+LDA = "lda"
+RIDGE = "ridge"
+LOGISTIC = "logistic"
+
+
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """One way to fit a head.
+
+    Attributes:
+        kind: ``LDA``, ``RIDGE`` or ``LOGISTIC``.
+        strength: Shrinkage, penalty or C, in this order.
+        prior: Nats of evidence that it must show beyond the default.
+        scale: Factor s on the logits of the base head; 0 without one.
+    """
+
+    kind: str
+    strength: float
+    prior: float
+    scale: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """For the manifest."""
+        return f"{self.kind}-{self.strength:g}"
+
+    @property
+    def unseen_scale(self) -> float:
+        """Scale of the base head's rows of classes without records; s, unless that is 0."""
+        return self.scale or 1.0
+
+
+ALONE = (
+    Learner(LDA, 0.5, 0.0),
+    Learner(LDA, 0.9, 0.5),
+    Learner(LDA, 0.2, 0.5),
+    Learner(LDA, 0.05, 1.0),
+    Learner(RIDGE, 10.0, 1.0),
+    Learner(RIDGE, 100.0, 1.0),
+    Learner(LOGISTIC, 0.01, 0.5),
+    Learner(LOGISTIC, 0.1, 0.5),
+    Learner(LOGISTIC, 1.0, 1.0),
+)
+"""What cross-validation chooses from where there is no base head."""
+
+AROUND_A_BASE = (
+    *(
+        Learner(LOGISTIC, c, p + q, s)
+        for c, p in ((0.003, 0.5), (0.03, 0.0), (0.3, 0.5))
+        for s, q in ((0.0, 1.0), (0.7, 0.0), (1.5, 0.0), (3.0, 0.5))
+    ),
+    *(
+        Learner(LDA, shrinkage, 0.5 + q, s)
+        for shrinkage in (0.2, 0.5)
+        for s, q in ((0.0, 1.0), (1.5, 0.0), (3.0, 0.0), (6.0, 0.5))
+    ),
+)
+"""What cross-validation chooses from around a base head."""
+
+
+def fit_parts(
+    learners: Sequence[Learner], features: Floats, labels: Ints, base: Floats | None = None
+) -> tuple[list[LinearHead], RowIndex]:
+    """Fit the part that each learner adds.
+
+    Args:
+        learners: Which.
+        features: ``[n, d]``, n at least 1.
+        labels: ``[n]`` in 0..K-1.
+        base: Logits of the base head, ``[n, K]``; None is zero.
+
+    Returns:
+        Each part as a head on these features over the classes that occur, and these classes.
+    """
+    scaled = scaling(features)
+    rows, found = np.unique(labels, return_inverse=True)
+    x, dense, k = scaled.apply(features), found.astype(np.int64), len(rows)
+    offset = np.zeros((len(x), k)) if base is None else base[:, rows]
+    logistic = [learner for learner in learners if learner.kind == LOGISTIC]
+    strengths = [learner.strength for learner in logistic]
+    offsets = [learner.scale * offset for learner in logistic]
+    fitted = iter(fit_logistics(x, dense, k, strengths, offsets))
+    closed = {LDA: fit_lda, RIDGE: fit_ridge}
+    # The same at every scale.
+    keys = {(learner.kind, learner.strength) for learner in learners if learner.kind in closed}
+    heads = {(kind, value): closed[kind](x, dense, k, value) for kind, value in sorted(keys)}
+    parts = [
+        next(fitted) if learner.kind == LOGISTIC else heads[learner.kind, learner.strength]
+        for learner in learners
+    ]
+    return [scaled.unscale(part) for part in parts], rows

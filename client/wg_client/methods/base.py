@@ -1,0 +1,239 @@
+"""The seam of methods: what one sees of the plant's records and of a package, and what it makes.
+
+Nothing here chooses between models; ``wg_client.selection`` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_client.fitting.backbone import Tensors, Trunk
+from wg_client.fitting.fitted import Fitted
+from wg_client.fitting.folds import Folds, stratified
+from wg_client.fitting.linear_head import Floats, Ints, LinearHead, tempered_loss
+from wg_client.fitting.local_models import fit_local
+from wg_common import streams
+from wg_common.inference.posterior import Posterior
+from wg_common.streams import Stream
+
+_RANK_PRIOR = 1.0
+"""Nats of evidence per unit of log rank: a candidate late in the server's order must show more."""
+
+
+class Tuner(Protocol):
+    """Fine-tunes trunk and head; see ``wg_client.fitting.network_tuning.NetworkTuner``."""
+
+    def tune(self, trunk: Tensors, fitted: Fitted, folds: Folds) -> tuple[Tensors, Fitted]:
+        """Train on from a trunk and the head that was fitted on it."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LabelledRecords:
+    """A plant's records; out-of-fold figures are those of the labelled ones.
+
+    Attributes:
+        all_labels: int64 ``[N]``, -1 = unlabelled.
+        classes: Size K of the declared label domain.
+        public: What local-only stands on: the encoder, or the public base of the architecture.
+        units: Privacy units, or None; a unit is never split between folds.
+        unseen_share: A declared class without local records counts as this share of an average
+            class.
+        tuner: Fine-tunes whole networks; None for heads on the frozen encoder.
+    """
+
+    all_labels: Ints
+    classes: int
+    public: Trunk
+    units: Sequence[str] | None = None
+    unseen_share: float = 1.0
+    tuner: Tuner | None = None
+
+    @cached_property
+    def _known(self) -> NDArray[np.bool_]:
+        return self.all_labels >= 0
+
+    @cached_property
+    def labels(self) -> Ints:
+        """Labels ``[n]`` of the labelled records."""
+        return self.all_labels[self._known]
+
+    @cached_property
+    def every_class_seen(self) -> bool:
+        """Whether each declared class has a labelled record."""
+        return len(np.unique(self.labels)) == self.classes
+
+    @cached_property
+    def unseen_mass(self) -> float:
+        """Share m of future records expected from declared classes without local records."""
+        seen = len(np.unique(self.labels))
+        return self.unseen_share * (self.classes - seen) / self.classes
+
+    @cached_property
+    def folds(self) -> Folds | None:
+        """Of the labelled records; None if there are none."""
+        if not len(self.labels):
+            return None
+        index = None
+        if self.units is not None:
+            names = [unit for unit, keep in zip(self.units, self._known, strict=True) if keep]
+            index = np.unique(names, return_inverse=True)[1]
+        return stratified(self.labels, streams.rng(Stream.SELECTION_FOLDS), index)
+
+    @cached_property
+    def local(self) -> Fitted | None:
+        """The best head that labels alone give on the public trunk, before any fine-tuning."""
+        return self.fit_local(self.public)
+
+    def fit_local(self, trunk: Trunk) -> Fitted | None:
+        """The best head that labels alone give on a trunk; None without labels."""
+        if self.folds is None:
+            return None
+        return fit_local(self.features(trunk), self.labels, self.classes, self.folds)
+
+    def features(self, trunk: Trunk) -> Floats:
+        """Features ``[n, d]`` of the labelled records on a trunk."""
+        return trunk.features[self._known]
+
+    def unlabelled(self, trunk: Trunk) -> Floats:
+        """Features ``[N - n, d]`` of the others."""
+        return trunk.features[~self._known]
+
+    def tune(self, trunk: Trunk, fitted: Fitted) -> tuple[Trunk, Fitted]:
+        """Train trunk and head together where the trunk is part of the model."""
+        if self.tuner is None or self.folds is None:
+            return trunk, fitted
+        tensors, tuned = self.tuner.tune(trunk.tensors, fitted, self.folds)
+        return replace(trunk, tensors=tensors), tuned
+
+
+def correctness(predictions: Ints, labels: Ints) -> Floats:
+    """Share of repeats in which each record was right: ``[repeats, n]``, ``[n]`` -> ``[n]``."""
+    return np.asarray((predictions == labels).mean(axis=0), dtype=np.float64)
+
+
+def accuracy(fitted: Fitted, labels: Ints) -> tuple[float, float]:
+    """Out-of-fold accuracy on records ``[n]`` and its standard error; NaN without any."""
+    if not len(labels):
+        return float("nan"), float("nan")
+    right = correctness(fitted.predictions, labels)
+    return float(right.mean()), float(right.std() / np.sqrt(len(labels)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """One delivered head, seen from the plant.
+
+    Attributes:
+        name: Its name in the package.
+        source: As in ``wg_common.wire.weights_package.Candidate``.
+        trunk: What its head stands on.
+        head: Its head over the declared label domain.
+    """
+
+    name: str
+    source: str
+    trunk: Trunk
+    head: LinearHead
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Package:
+    """What a package brings, seen through the plant's records.
+
+    Attributes:
+        candidates: Delivered heads, in the server's order.
+        reference: Random weights, for the report.
+        posterior: What it says of class means without this plant; None if nothing.
+        release_noise: Least standard deviation of the noise on an entry of a class sum in a release
+            of the plant that the candidates were made from; inf: none was.
+        others_released: Whether other sites have released any of what it was made from.
+        encoder: Where it is not what local-only stands on: the encoder, for information.
+    """
+
+    candidates: Sequence[Candidate]
+    reference: Candidate
+    posterior: Posterior | None = None
+    release_noise: float = float("inf")
+    others_released: bool = True
+    encoder: Trunk | None = None
+    _losses: dict[str, float] = field(default_factory=dict, init=False, repr=False)
+
+    def delivered_loss(self, candidate: Candidate, records: LabelledRecords) -> float:
+        """Log loss of a candidate as delivered, nats over all labelled records."""
+        if not len(records.labels):
+            return 0.0
+        if candidate.name not in self._losses:
+            x = records.features(candidate.trunk)
+            self._losses[candidate.name] = tempered_loss(candidate.head, x, records.labels)
+        return self._losses[candidate.name]
+
+    def best(self, sources: Collection[str], records: LabelledRecords) -> Candidate | None:
+        """The candidate of some sources that local records and the server's order speak for."""
+        eligible = [c for c in self.candidates if c.source in sources]
+        scores = [
+            self.delivered_loss(candidate, records) + _RANK_PRIOR * np.log(rank)
+            for rank, candidate in enumerate(eligible, 1)
+        ]
+        return eligible[int(np.argmin(scores))] if eligible else None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Model:
+    """What a method made.
+
+    Attributes:
+        trunk: What its head stands on.
+        fitted: The head on the trunk's features, and its out-of-fold predictions.
+        origin: Name of the candidate that it started from, or an empty string.
+        reused: (closed form, counterpart): the plant's own release had a part in it, so that the
+            records that check it have been used before. By how much that flatters is read off a
+            method that the release had as large a part in, and off its counterpart that is made at
+            the plant from exact records, out of fold. None: no release of the plant had a part.
+        averaged: Whether it is averaged with local-only.
+        unchecked_rank: Place among the models that may be kept where there is no label to check
+            any, the largest first; None: never.
+    """
+
+    trunk: Trunk
+    fitted: Fitted
+    origin: str = ""
+    reused: tuple[str, str] | None = None
+    averaged: bool = False
+    unchecked_rank: int | None = None
+
+    @property
+    def head(self) -> LinearHead:
+        """Over the declared label domain, on local features or the model's own trunk."""
+        return self.trunk.outward(self.fitted.head)
+
+    def tensors(self) -> dict[str, NDArray[np.float32]]:
+        """Tensors of its architecture."""
+        return {**self.trunk.tensors, **self.head.tensors()}
+
+
+class Method(Protocol):
+    """One way to make a model."""
+
+    @property
+    def name(self) -> str:
+        """In manifests and commands; see ``names``."""
+
+    @property
+    def title(self) -> str:
+        """For people."""
+
+    @property
+    def reference(self) -> bool:
+        """Whether it is what others are compared with, and never itself delivered."""
+
+    def fit(self, records: LabelledRecords, package: Package) -> Model | None:
+        """Make the model and judge it out of fold; None if records or package lack what it needs.
+
+        Out-of-fold predictions of a record must come from a fit that did not see its label.
+        """

@@ -1,0 +1,21 @@
+"""Local-only: the best that the plant can do without the server. All others are held against it."""
+
+from __future__ import annotations
+
+from wg_client.methods import names
+from wg_client.methods.base import LabelledRecords, Model, Package
+
+
+class LocalOnly:
+    """A head on the public trunk; where the trunk is part of the model, both are fine-tuned."""
+
+    name = names.LOCAL
+    title = "local-only"
+    reference = True
+
+    def fit(self, records: LabelledRecords, package: Package) -> Model | None:
+        """See ``Method``."""
+        if records.local is None:
+            return None
+        trunk, fitted = records.tune(records.public, records.local)
+        return Model(trunk=trunk, fitted=fitted)

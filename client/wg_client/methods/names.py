@@ -1,0 +1,10 @@
+"""Names of the methods, as manifests, model files and commands have them. They never change."""
+
+RANDOM = "random-init"
+LOCAL = "local-only"
+CLOSED_FORM = "dp-closed-form"
+GENERATED = "generated"
+POSTERIOR_HEAD = "completed"
+CLOSED_FORM_FINETUNED = "closed-form-finetuned"
+GENERATED_FINETUNED = "generated-finetuned"
+ENSEMBLE = "completed-finetuned"

@@ -1,0 +1,157 @@
+"""From a verified package to what methods see: each candidate on its trunk, of any architecture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+from wg_client.data import plant as plants
+from wg_client.data.plant import Plant, Progress
+from wg_client.fitting.backbone import Tensors, Trunk, encoder_trunk, network_trunk
+from wg_client.fitting.linear_head import head_from_tensors
+from wg_client.methods.base import Candidate, LabelledRecords, Package, Tuner
+from wg_common import catalogue, streams
+from wg_common.catalogue import BASE, POSTERIOR, SAME_FAMILY
+from wg_common.errors import DecodeError
+from wg_common.inference import posterior as posteriors
+from wg_common.inference.posterior import Posterior
+from wg_common.privacy import centring
+from wg_common.privacy.mechanism import sigma_for
+from wg_common.streams import Stream
+from wg_common.wire.weights_package import WeightsManifest
+
+View = Callable[[Tensors], Trunk]
+"""A network's tensors -> its trunk, seen through the plant's records."""
+
+
+def read_package(
+    plant: Plant,
+    manifest: WeightsManifest,
+    tensors: Mapping[str, Tensors],
+    progress: Progress | None = None,
+) -> tuple[LabelledRecords, Package]:
+    """See a verified package through the plant's records.
+
+    Args:
+        plant: The plant.
+        manifest: The package's manifest, of an architecture that is known here.
+        tensors: By candidate and name.
+        progress: Told of the fine-tuning of whole networks.
+
+    Raises:
+        DecodeError: A candidate's tensors are not those of the architecture, or the base of a whole
+            network is missing.
+        ConfigError: The architecture cannot stand on this encoder, or its package is missing.
+    """
+    from wg_common.nets import assembly  # torch: seconds to import, only when needed
+
+    features, architecture = plant.features, manifest.architecture
+    public = encoder = encoder_trunk(features.local, features.dimension, features.scaled)
+    whole = catalogue.known(architecture).whole
+    posterior = _checked(plant, manifest, tensors, whole=whole)
+    view: View = lambda values: encoder  # noqa: E731 - the other branch needs a function's scope
+    tuner: Tuner | None = None
+    if whole:
+        view, tuner = _whole(architecture, plant, progress)
+    candidates = [
+        _candidate(candidate.name, candidate.source, tensors[candidate.name], view)
+        for candidate in manifest.candidates
+        if candidate.source != POSTERIOR
+    ]
+    if whole:
+        public = _base(candidates, manifest.package_id)
+    classes, rng = len(manifest.labels), streams.rng(Stream.RANDOM_START)
+    random = assembly.initial_tensors(architecture, classes, features.dimension, rng)
+    records = LabelledRecords(
+        all_labels=plant.data.labels,
+        classes=classes,
+        public=public,
+        units=plant.data.units,
+        unseen_share=plant.config.acceptance.unseen_share,
+        tuner=tuner,
+    )
+    package = Package(
+        candidates=candidates,
+        reference=_candidate("", "", random, view),
+        posterior=None if whole else posterior,
+        release_noise=least_noise(plant) if manifest.own_release else math.inf,
+        others_released=bool(manifest.memory_releases),
+        encoder=encoder if whole else None,
+    )
+    return records, package
+
+
+def least_noise(plant: Plant) -> float:
+    """The least noise that the policy allows on an entry of a class sum, feature units.
+
+    With sums about the exact mean of the records, near which released centres are.
+    """
+    privacy = plant.config.privacy
+    schema = plants.statistics_schema(plant)
+    sigma = sigma_for(schema, float(privacy.max_request_epsilon), float(privacy.max_request_delta))
+    about = centring.of_release(schema, plant.snapshot.statistics(), 0.0)
+    return sigma * schema.radius / (about.weight * schema.grid) if about.weight else 0.0
+
+
+def _checked(
+    plant: Plant, manifest: WeightsManifest, tensors: Mapping[str, Tensors], *, whole: bool
+) -> Posterior | None:
+    """Refuse tensors that are not of the architecture; the posterior, if there is one."""
+    from wg_common.nets import assembly
+
+    features, classes = plant.features, len(manifest.labels)
+    posterior: Posterior | None = None
+    for candidate in manifest.candidates:
+        columns, values = features.dimension, tensors[candidate.name]
+        try:
+            if candidate.source == POSTERIOR:
+                posterior = posteriors.from_tensors(values, classes, columns)
+                continue
+            if candidate.source == SAME_FAMILY:
+                columns = features.local.shape[1]
+                if whole or features.scaled < columns:
+                    raise DecodeError(
+                        f"source {SAME_FAMILY!r} is of heads that all plants can stand on"
+                    )
+            assembly.check_tensors(manifest.architecture, values, classes, columns)
+        except DecodeError as error:
+            raise DecodeError(f"candidate {candidate.name}: {error}") from error
+    return posterior
+
+
+def _whole(architecture: str, plant: Plant, progress: Progress | None) -> tuple[View, Tuner]:
+    from wg_client.fitting.network_tuning import NetworkTuner
+    from wg_common.nets import network
+    from wg_common.nets.encoder.module import load_encoder
+
+    encoder = load_encoder(plant.encoder_package) if network.on_encoder(architecture) else None
+    batch = network.prepared(architecture, plant.data.records)
+    tuner = NetworkTuner(
+        architecture=architecture,
+        inputs=batch,
+        labels=plant.data.labels,
+        seed=streams.NUMBERS[Stream.FINE_TUNING],
+        progress=progress,
+    )
+
+    def view(values: Tensors) -> Trunk:
+        return network_trunk(architecture, network.complete(architecture, values, encoder), batch)
+
+    return view, tuner
+
+
+def _base(candidates: list[Candidate], package_id: str) -> Trunk:
+    for candidate in candidates:
+        if candidate.source == BASE:
+            return candidate.trunk
+    raise DecodeError(
+        f"package {package_id[:16]}: no candidate of source {BASE!r}, which local-only starts from"
+    )
+
+
+def _candidate(name: str, source: str, tensors: Tensors, view: View) -> Candidate:
+    """A candidate on its trunk; a head on the encoder ignores features that are not released."""
+    trunk = view(tensors)
+    return Candidate(
+        name, source, trunk, head_from_tensors(tensors).padded(trunk.features.shape[1])
+    )

@@ -1,0 +1,20 @@
+"""Random weights: what accuracy means on these records. For reference, never kept."""
+
+from __future__ import annotations
+
+from wg_client.methods import names
+from wg_client.methods.base import LabelledRecords, Model, Package
+from wg_client.methods.delivered import as_delivered
+
+
+class RandomInit:
+    """See the module."""
+
+    name = names.RANDOM
+    title = "random initialisation"
+    reference = True
+
+    def fit(self, records: LabelledRecords, package: Package) -> Model:
+        """See ``Method``."""
+        candidate = package.reference
+        return Model(trunk=candidate.trunk, fitted=as_delivered(candidate, records))

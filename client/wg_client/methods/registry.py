@@ -1,0 +1,26 @@
+"""The methods, in the order in which they are fitted and shown everywhere."""
+
+from __future__ import annotations
+
+from wg_client.methods import closed_form, generated
+from wg_client.methods.base import Method
+from wg_client.methods.ensemble import Ensemble
+from wg_client.methods.local_only import LocalOnly
+from wg_client.methods.posterior_head import PosteriorHead
+from wg_client.methods.random_init import RandomInit
+
+METHODS: tuple[Method, ...] = (
+    RandomInit(),
+    LocalOnly(),
+    closed_form.AS_DELIVERED,
+    generated.AS_DELIVERED,
+    PosteriorHead(),
+    closed_form.FINETUNED,
+    generated.FINETUNED,
+    Ensemble(),
+)
+
+
+def title(name: str) -> str:
+    """The title of a method; its name, if an older program made the model by one that is gone."""
+    return next((method.title for method in METHODS if method.name == name), name)

@@ -1,0 +1,203 @@
+"""The manifest of a package's models: where they come from, what was found, and what was kept.
+
+Version 2. Version 1 had the figures of one check, under ``evidence``; it is still read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import msgspec
+
+from wg_client.methods.names import LOCAL
+from wg_common import typed
+from wg_common.errors import ConfigError, DecodeError
+from wg_common.wire import canonical
+
+VERSION = 2
+KEPT = "kept"
+"""In place of a model's name: the model that was kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelEntry:
+    """One model.
+
+    Attributes:
+        name: Of its method; see ``wg_client.methods.names``.
+        sha256: Of its safetensors file, hex.
+        origin: Name of the delivered candidate that it is or started from, or empty.
+        source: How that candidate came about, or empty.
+        settings: What cross-validation chose.
+        accuracy: Out-of-fold accuracy, or null without labels.
+        error: Its standard error, or null.
+    """
+
+    name: str
+    sha256: str
+    origin: str
+    source: str
+    settings: dict[str, str]
+    accuracy: float | None
+    error: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What an acceptance check (``wg_client.selection.checks``) says of a model.
+
+    Attributes:
+        model: Name of the model.
+        code: Of the failure that the check looks for, ``WG-Fnn``.
+        passed: Whether the model may be kept, as far as this check goes.
+        figures: What was measured, by name.
+        message: One sentence for the plant engineer.
+    """
+
+    model: str
+    code: str
+    passed: bool
+    figures: dict[str, float]
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Provenance:
+    """What all versions have.
+
+    Attributes:
+        package_id: The package's id, hex.
+        package_sha256: Hash of its bytes, hex.
+        request_id: The request that it answered.
+        architecture: Name in ``wg_common.nets``.
+        plan: Which parts were generated.
+        encoder: Encoder id, hex.
+        generator: Generator id, hex.
+        labels: Label domain, in the order of class rows.
+        own_release: Release of this site that conditioned the package, or empty.
+        memory_releases: Releases of other sites that did.
+        commitment: Keyed commitment to the records that chose and trained, hex.
+        applied: Unix time, seconds.
+        kept: Name of the model kept.
+        reason: Why.
+        gain: Estimated gain of the kept model over local-only; 0 for local-only itself.
+        models: The models.
+        nearest_zoo_distances: Of each delivered candidate, as the package says.
+    """
+
+    package_id: str
+    package_sha256: str
+    request_id: str
+    architecture: str
+    plan: str
+    encoder: str
+    generator: str
+    labels: tuple[str, ...]
+    own_release: str
+    memory_releases: tuple[str, ...]
+    commitment: str
+    applied: int
+    kept: str
+    reason: str
+    gain: float
+    models: tuple[ModelEntry, ...]
+    nearest_zoo_distances: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelsManifest(_Provenance):
+    """Provenance of the models of one package.
+
+    Attributes:
+        findings: What the acceptance checks say of each model but the references.
+    """
+
+    version: int = VERSION
+    findings: tuple[Finding, ...]
+
+    def __post_init__(self) -> None:
+        if self.version != VERSION:
+            raise DecodeError(f"models manifest: version {self.version}, expected {VERSION}")
+
+    @property
+    def accepted(self) -> bool:
+        """Whether delivered weights were kept, in any form."""
+        return self.kept != LOCAL
+
+    def entry(self, name: str) -> ModelEntry:
+        """A model by name, or the kept one.
+
+        Raises:
+            ConfigError: There is none of this name.
+        """
+        wanted = self.kept if name == KEPT else name
+        for model in self.models:
+            if model.name == wanted:
+                return model
+        known = ", ".join([KEPT, *(model.name for model in self.models)])
+        raise ConfigError(f"model {name!r}: package {self.package_id[:16]} has {known}")
+
+
+def decode(data: bytes, *, what: str, limit: int) -> ModelsManifest:
+    """Read a manifest of any version.
+
+    Args:
+        data: Its bytes.
+        what: What it is, for messages.
+        limit: Largest accepted size in bytes.
+
+    Raises:
+        DecodeError: It is none, or of a version that is not known here.
+    """
+    try:
+        version = typed.decode_json(data, _Versioned).version
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise DecodeError(f"{what}: {error}") from error
+    if version == 1:
+        return _upgraded(canonical.decode(_Version1, data, what=what, limit=limit))
+    return canonical.decode(ModelsManifest, data, what=what, limit=limit)
+
+
+@dataclass(frozen=True, slots=True)
+class _Versioned:
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Evidence:
+    """A model against local-only in version 1; ``nats`` is the gain in log loss."""
+
+    name: str
+    gain: float
+    sd: float
+    lower: float
+    accepted: bool
+    nats: float
+    unseen_recall: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Version1(_Provenance):
+    version: int
+    evidence: tuple[_Evidence, ...]
+
+
+def _upgraded(old: _Version1) -> ModelsManifest:
+    findings = tuple(
+        Finding(
+            model=item.name,
+            code="WG-F01",
+            passed=item.accepted,
+            figures={
+                "gain": item.gain,
+                "sd": item.sd,
+                "lower": item.lower,
+                "log_loss_gain": item.nats,
+                "unseen_recall": item.unseen_recall,
+            },
+            message="",
+        )
+        for item in old.evidence
+    )
+    shared = {field.name: getattr(old, field.name) for field in fields(_Provenance)}
+    return ModelsManifest(**shared, findings=findings)

@@ -1,0 +1,56 @@
+"""The seam of acceptance checks: a comparison of a model with local-only in, a finding out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from wg_client.methods.base import LabelledRecords, Model, Package
+from wg_client.models.manifest import Finding
+from wg_client.selection.gain import Gain
+from wg_client.site.config import AcceptanceConfig
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Comparison:
+    """A model against local-only on the plant's labelled records; there is one at least.
+
+    Attributes:
+        name: Of the model's method.
+        model: The challenger.
+        local: Local-only.
+        gain: Of the model over local-only, estimated.
+        records: The records.
+        package: The package.
+        policy: The plant's acceptance policy.
+    """
+
+    name: str
+    model: Model
+    local: Model
+    gain: Gain
+    records: LabelledRecords
+    package: Package
+    policy: AcceptanceConfig
+
+    @property
+    def margin(self) -> float:
+        """Standard deviations of the gain that are taken off it.
+
+        0 for an average with local-only where other sites have released, which loses little where
+        the estimate errs.
+        """
+        free = self.model.averaged and self.package.others_released
+        return 0.0 if free else self.policy.caution
+
+    @property
+    def lower(self) -> float:
+        """The gain less its margin: what accepted models are ranked by."""
+        return self.gain.mean - self.margin * self.gain.sd
+
+
+class AcceptanceCheck(Protocol):
+    """One check. It must not change what it is given."""
+
+    def __call__(self, comparison: Comparison) -> Finding:
+        """Look at one model."""

@@ -1,0 +1,48 @@
+"""Model selection without a home: heads on one trunk, records and labels as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from wg_client.fitting.backbone import Trunk
+from wg_client.fitting.linear_head import Floats, Ints, LinearHead
+from wg_client.methods.base import Candidate, LabelledRecords, Package
+from wg_client.selection.model_selection import Outcome, select_model
+from wg_client.site.config import AcceptanceConfig
+
+Named = tuple[str, str, LinearHead]
+"""Name, source and head of a candidate."""
+
+
+def selected(
+    x: Floats,
+    y: Ints,
+    named: Sequence[Named],
+    classes: int,
+    *,
+    reference: LinearHead | None = None,
+    policy: AcceptanceConfig | None = None,
+    units: list[str] | None = None,
+    **package: Any,
+) -> Outcome:
+    """Select a model of candidates on records ``[n, d]`` with labels ``[n]``, -1 without one."""
+    trunk, policy = Trunk(x), policy or AcceptanceConfig()
+    zero = LinearHead(np.zeros((classes, x.shape[1])), np.zeros(classes))
+    return select_model(
+        LabelledRecords(
+            all_labels=y,
+            classes=classes,
+            public=trunk,
+            units=units,
+            unseen_share=policy.unseen_share,
+        ),
+        Package(
+            candidates=[Candidate(name, source, trunk, head) for name, source, head in named],
+            reference=Candidate("", "", trunk, reference or zero),
+            **package,
+        ),
+        policy,
+    )

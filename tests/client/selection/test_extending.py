@@ -1,0 +1,155 @@
+"""A method and a check are added in one file each, and one line each; nothing else changes."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures
+
+from wg_client.cli.main import group
+from wg_client.fitting.linear_head import LinearHead
+from wg_client.methods import registry as methods
+from wg_client.models import store
+from wg_client.selection.checks import registry as checks
+from wg_common import cli, errors
+
+METHOD = '''
+"""Nearest class mean on the public trunk; classes without records are as far as can be."""
+
+import numpy as np
+
+from wg_client.fitting.fitted import cross_validated
+from wg_client.fitting.linear_head import LinearHead, spread
+from wg_client.methods.base import Model
+
+
+class NearestMean:
+    name = "nearest-mean"
+    title = "nearest class mean"
+    reference = False
+
+    def fit(self, records, package):
+        if records.folds is None:
+            return None
+        x, y = records.features(records.public), records.labels
+
+        def refit(rows, choice=0):
+            classes = np.unique(y[rows])
+            means = np.stack([x[rows][y[rows] == label].mean(axis=0) for label in classes])
+            head = LinearHead(means, -0.5 * np.sum(means**2, axis=1))
+            return spread(head, classes, records.classes)
+
+        def predict(train, held):
+            return [refit(train).logits(x[held])]
+
+        fitted, _ = cross_validated(predict, refit, y, records.folds, np.zeros(1))
+        return Model(trunk=records.public, fitted=fitted)
+'''
+CHECK = '''
+"""WG-F99: the weights are longer than allowed."""
+
+import numpy as np
+
+from wg_client.models.manifest import Finding
+
+LIMIT = 1e6
+
+
+def check(comparison):
+    norm = float(np.linalg.norm(comparison.model.head.weight))
+    return Finding(
+        model=comparison.name,
+        code="WG-F99",
+        passed=norm <= LIMIT,
+        figures={"norm": norm, "limit": LIMIT},
+        message=f"Weights of length {norm:.3g}.",
+    )
+'''
+
+
+@pytest.fixture
+def extension(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A package of one method and one check, registered."""
+    folder = tmp_path / "site_extension"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "nearest_mean.py").write_text(METHOD)
+    (folder / "long_weights.py").write_text(CHECK)
+    monkeypatch.syspath_prepend(tmp_path)
+    added = importlib.import_module("site_extension.nearest_mean")
+    check = importlib.import_module("site_extension.long_weights")
+    monkeypatch.setattr(methods, "METHODS", (*methods.METHODS, added.NearestMean()))
+    monkeypatch.setattr(checks, "CHECKS", (*checks.CHECKS, check.check))
+    yield check
+    for name in [name for name in sys.modules if name.startswith("site_extension")]:
+        del sys.modules[name]
+
+
+def _run(capfd: pytest.CaptureFixture[str], *words: object) -> tuple[int, Any]:
+    capfd.readouterr()
+    with pytest.raises(SystemExit) as caught:
+        cli.run(group, [*map(str, words), "--json"])
+    return int(caught.value.code or 0), json.loads(capfd.readouterr().out)
+
+
+def _package(plant: TestPlant, head: LinearHead) -> Path:
+    path = plant.home.root / "package.wgw"
+    path.write_bytes(plant.package({"sample-0": (head, "diffusion")}))
+    return path
+
+
+def test_a_method_and_a_check_of_another_package_take_part(
+    make_plant: MakePlant,
+    good_head: LinearHead,
+    extension: Any,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    plant = make_plant({0: 4, 1: 4})
+    code, applied = _run(capfd, "apply", "--home", plant.home.root, _package(plant, good_head))
+    assert code == errors.EXIT_OK and applied["accepted"]
+    assert applied["models"][-1]["name"] == "nearest-mean"
+    manifest, _ = store.current(plant.home)
+    found = {(item.model, item.code): item for item in manifest.findings}
+    assert {("nearest-mean", "WG-F01"), ("nearest-mean", "WG-F99")} <= set(found)
+    assert ("local-only", "WG-F99") not in found
+    tensors = store.load_tensors(plant.home, manifest, "nearest-mean")
+    norm = float(np.linalg.norm(tensors["head.weight"]))
+    assert found["nearest-mean", "WG-F99"].figures["norm"] == pytest.approx(norm, rel=1e-5)
+    page = plant.home.report.read_text(encoding="utf-8")
+    assert "nearest class mean" in page and "WG-F99 passed" in page
+
+    x = np.concatenate([pictures(np.random.default_rng(9), label, 20) for label in range(2)])
+    np.savez(tmp_path / "new.npz", x=x, y=np.repeat(range(2), 20), classes=np.array(LABELS))
+    words = ("--model", "nearest-mean", "--evaluate")
+    code, said = _run(capfd, "predict", "--home", plant.home.root, tmp_path / "new.npz", *words)
+    assert code == errors.EXIT_OK and said["model"] == "nearest-mean"
+    (result,) = said["results"]
+    right = [row["label"] == LABELS[i // 20] for i, row in enumerate(result["predictions"])]
+    accuracy = {row["model"]: row["accuracy"] for row in result["evaluation"]}
+    assert accuracy["nearest-mean"] == pytest.approx(np.mean(right))
+    assert np.mean(right) > 0.5
+
+
+def test_a_check_that_fails_keeps_every_model_out(
+    make_plant: MakePlant,
+    good_head: LinearHead,
+    extension: Any,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(extension, "LIMIT", 0.0)
+    plant = make_plant({0: 4, 1: 4})
+    code, applied = _run(capfd, "apply", "--home", plant.home.root, _package(plant, good_head))
+    assert code == errors.EXIT_NOT_ACCEPTED and applied["kept"] == "local-only"
+    failed = {item["model"] for item in applied["findings"] if item["code"] == "WG-F99"}
+    assert "generated" in failed
+    assert not any(i["passed"] for i in applied["findings"] if i["code"] == "WG-F99")
+    assert "WG-F99 failed" in plant.home.report.read_text(encoding="utf-8")
