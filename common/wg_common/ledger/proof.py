@@ -70,13 +70,7 @@ def decode(data: bytes, *, what: str = "proof") -> Proof:
     """
     if len(data) > PROOF_SIZE_LIMIT:
         raise DecodeError(f"{what}: {len(data)} bytes, at most {PROOF_SIZE_LIMIT} are accepted")
-    head, separator, body = data.partition(b"\n\n")
-    if not separator:
-        raise DecodeError(f"{what}: no blank line before the checkpoint")
-    try:
-        lines = head.decode("ascii").split("\n")
-    except UnicodeDecodeError as error:
-        raise DecodeError(f"{what}: not ASCII before the checkpoint") from error
+    lines, body = split(data, what=what)
     if lines[0] != HEADER:
         raise DecodeError(f"{what}: first line {lines[0][:60]!r}, expected {HEADER!r}")
     rest = lines[1:]
@@ -90,6 +84,21 @@ def decode(data: bytes, *, what: str = "proof") -> Proof:
     index = notes.decode_decimal(rest.pop(0)[len("index ") :], what=f"{what}: index")
     _, note = checkpoints.decode(body, what=f"{what}: checkpoint")
     return Proof(index=index, path=decode_hashes(rest, what=what), note=note, extra=extra)
+
+
+def split(data: bytes, *, what: str) -> tuple[list[str], bytes]:
+    """The lines before the first blank line, and the checkpoint behind it.
+
+    Raises:
+        DecodeError: There is no blank line, or something else than ASCII before it.
+    """
+    head, separator, body = data.partition(b"\n\n")
+    if not separator:
+        raise DecodeError(f"{what}: no blank line before the checkpoint")
+    try:
+        return head.decode("ascii").split("\n"), body
+    except UnicodeDecodeError as error:
+        raise DecodeError(f"{what}: not ASCII before the checkpoint") from error
 
 
 def decode_hashes(lines: list[str], *, what: str) -> tuple[bytes, ...]:

@@ -25,7 +25,7 @@ from wg_common.ledger import merkle
 from wg_common.ledger import note as notes
 from wg_common.ledger.checkpoint import Checkpoint
 from wg_common.ledger.note import Note
-from wg_common.ledger.proof import Proof, decode_hashes
+from wg_common.ledger.proof import Proof, decode_hashes, split
 from wg_common.wire import signing
 
 OK = 200
@@ -133,13 +133,7 @@ def decode_request(data: bytes) -> WitnessRequest:
     what = "witness request"
     if len(data) > REQUEST_LIMIT:
         raise DecodeError(f"{what}: {len(data)} bytes, at most {REQUEST_LIMIT} are accepted")
-    head, separator, body = data.partition(b"\n\n")
-    if not separator:
-        raise DecodeError(f"{what}: no blank line before the checkpoint")
-    try:
-        lines = head.decode("ascii").split("\n")
-    except UnicodeDecodeError as error:
-        raise DecodeError(f"{what}: not ASCII before the checkpoint") from error
+    lines, body = split(data, what=what)
     if not lines[0].startswith("old "):
         raise DecodeError(f"{what}: first line {lines[0][:40]!r}, expected 'old SIZE'")
     old_size = notes.decode_decimal(lines[0][len("old ") :], what=f"{what}: old size")
