@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from tests.common.privacy import replace_one
 
 from wg_common.privacy import calibration, mechanism
 from wg_common.privacy.schema import default_schema
@@ -61,7 +62,7 @@ def test_the_cost_of_replacing_one_unit_is_that_of_the_default_schema() -> None:
     schema = default_schema(
         encoder="ab" * 32, dimension=64, labels=("a", "b", "c"), clip_radius=1.0
     )
-    pair = Fraction(schema.sensitivity_squared("replace-one"))
+    pair = Fraction(replace_one.sensitivity_squared(schema))
     found = []
     for epsilon in STATED:
         sigma = mechanism.sigma_for(schema, epsilon, 1e-5)

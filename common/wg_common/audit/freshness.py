@@ -15,14 +15,13 @@ from pathlib import Path
 from wg_common import atomic
 from wg_common.errors import VerificationError
 from wg_common.ledger import checkpoint as checkpoints
+from wg_common.ledger import heads, merkle
 from wg_common.ledger import history as histories
-from wg_common.ledger import merkle
 from wg_common.ledger import note as notes
 from wg_common.ledger.anchors import KnownWitness
 from wg_common.ledger.checkpoint import Checkpoint
 from wg_common.ledger.history import History
 from wg_common.ledger.note import Note
-from wg_common.wire import signing
 from wg_common.wire.protocol import NOTE_LIMIT
 
 
@@ -137,12 +136,7 @@ def _check_extends(history: History, found: OutsideCheckpoint) -> list[tuple[Kno
             "older than the checkpoint"
         )
     cosigned = histories.cosignatures(found.note, history.anchors.witnesses)
-    signed = []
-    for raw in state.keys_at(head.size):
-        identifier = notes.key_id(state.origin, notes.ED25519, raw)
-        if notes.signatures_of(found.note, state.origin, identifier):
-            notes.verify(found.note, state.origin, signing.public_from_bytes(raw))
-            signed.append(raw)
+    signed = heads.held(found.note, state.origin, notes.ED25519, state.keys_at(head.size))
     if not signed and not cosigned:
         raise VerificationError(
             f"{source}: signed neither by the log's key nor by a witness that is known by key"

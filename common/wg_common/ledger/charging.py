@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-import math
 from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from fractions import Fraction
@@ -151,7 +150,7 @@ def statistics_request(
     Raises:
         ConfigError: The unit is not what the schema's rule protects.
     """
-    sensitivity = math.ceil(schema.sensitivity_squared("add-remove"))
+    sensitivity = schema.sensitivity_squared()
     mechanism = Mechanism(
         name="two discrete Gaussians over exact integers, sums about a centre from the first"
         if schema.centred

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from wg_common.errors import VerificationError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import note as notes
@@ -35,19 +37,35 @@ def check_head(state: LedgerState, data: bytes) -> None:
     raise VerificationError(f"checkpoint of size {state.size}: {'; '.join(errors)}")
 
 
+def held(note: Note, name: str, kind: int, keys: Iterable[bytes]) -> list[SignatureLine]:
+    """Signature lines of these keys on a checkpoint, each of which holds.
+
+    Args:
+        note: The checkpoint.
+        name: Key name.
+        kind: Signature type, ``ED25519`` or ``COSIGNATURE`` of ``note``.
+        keys: Raw public keys.
+
+    Raises:
+        VerificationError: One does not hold.
+    """
+    verify = notes.verify if kind == notes.ED25519 else checkpoints.verify_cosignature
+    lines = []
+    for raw in keys:
+        found = notes.signatures_of(note, name, notes.key_id(name, kind, raw))
+        if found:
+            verify(note, name, signing.public_from_bytes(raw))
+            lines += found
+    return lines
+
+
 def own_signatures(state: LedgerState, note: Note, size: int) -> list[SignatureLine]:
     """Signatures of the log itself on a checkpoint of its own.
 
     Raises:
         VerificationError: There is none, or one does not hold.
     """
-    lines = []
-    for raw in state.keys_at(size):
-        identifier = notes.key_id(state.origin, notes.ED25519, raw)
-        found = notes.signatures_of(note, state.origin, identifier)
-        if found:
-            notes.verify(note, state.origin, signing.public_from_bytes(raw))
-            lines += found
+    lines = held(note, state.origin, notes.ED25519, state.keys_at(size))
     if not lines:
         raise VerificationError(f"checkpoint of size {size}: not signed by this log")
     return lines
@@ -62,13 +80,7 @@ def cosignatures(state: LedgerState, note: Note, witness: str) -> list[Signature
     keys = state.witness_keys(witness)
     if not keys:
         raise VerificationError(f"witness {witness!r} is not enrolled")
-    valid = []
-    for raw in keys:
-        identifier = notes.key_id(witness, notes.COSIGNATURE, raw)
-        found = notes.signatures_of(note, witness, identifier)
-        if found:
-            checkpoints.verify_cosignature(note, witness, signing.public_from_bytes(raw))
-            valid += found
-    if not valid:
+    lines = held(note, witness, notes.COSIGNATURE, keys)
+    if not lines:
         raise VerificationError(f"checkpoint: no cosignature of an enrolled key of {witness}")
-    return valid
+    return lines

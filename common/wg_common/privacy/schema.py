@@ -35,7 +35,7 @@ if they were not centred: what is charged depends on no C. Noise of one sigma go
 that their squared mu add up to that of the whole vector (docs/centred-release.md).
 
 *Guarantee.* ``sensitivity_squared`` bounds ``|v(D) - v(D')|^2`` over all neighbours, as an exact
-integer (or fraction). Nothing here says anything about noise; see ``mechanism``.
+integer. Nothing here says anything about noise; see ``mechanism``.
 """
 
 from __future__ import annotations
@@ -63,7 +63,6 @@ CAPACITY_MINIMUM = 1 << 20
 """Every schema can hold at least this many records."""
 
 Moments = Literal["none", "mean", "centre", "diagonal", "second"]
-Adjacency = Literal["add-remove", "replace-one"]
 BlockName = Literal["counts", "sums", "moments"]
 
 _BITS = range(4, 21)
@@ -81,33 +80,24 @@ class _Kind(NamedTuple):
         shape: Of the block.
         largest: Most that a record can add to an entry.
         bound: M, the bound on ``|m(q)|^2``.
-        pair: (p, r) such that ``|m(q) - m(q')|^2 <= p |q - q'|^2 + r |q q^T - q' q'^T|_F^2``.
         shares: Of the squared sensitivity, for counts, sums and moments, in percent.
     """
 
     shape: Callable[[int], tuple[int, ...]]
     largest: Callable[[int], int]
     bound: Callable[[int], int]
-    pair: Callable[[int], tuple[int, int]]
     shares: tuple[int, int, int]
 
 
-def _linear(shares: tuple[int, int, int]) -> _Kind:
-    return _Kind(lambda d: (d,), lambda s: s, lambda s: s**2, lambda s: (1, 0), shares)
-
-
 _KINDS: dict[Moments, _Kind] = {
-    "none": _Kind(lambda d: (0,), lambda s: 0, lambda s: 0, lambda s: (0, 0), (1, 99, 0)),
-    "mean": _linear((1, 94, 5)),
-    "centre": _linear((5, 75, 20)),
-    "diagonal": _Kind(
-        lambda d: (2, d), lambda s: s**2, lambda s: 2 * s**4, lambda s: (s**2, 1), (1, 89, 10)
-    ),
+    "none": _Kind(lambda d: (0,), lambda s: 0, lambda s: 0, (1, 99, 0)),
+    "mean": _Kind(lambda d: (d,), lambda s: s, lambda s: s**2, (1, 94, 5)),
+    "centre": _Kind(lambda d: (d,), lambda s: s, lambda s: s**2, (5, 75, 20)),
+    "diagonal": _Kind(lambda d: (2, d), lambda s: s**2, lambda s: 2 * s**4, (1, 89, 10)),
     "second": _Kind(
         lambda d: (d * (d + 1) // 2,),
         lambda s: SECOND_DIAGONAL * s**2,
         lambda s: SECOND_DIAGONAL**2 * s**4,
-        lambda s: (0, SECOND_DIAGONAL**2),
         (1, 69, 30),
     ),
 }
@@ -243,44 +233,18 @@ class StatisticsSchema:
         """M: greatest squared length of one record's moments, without their weight."""
         return _KINDS[self.moments].bound(self.grid)
 
-    def sensitivity_squared(self, adjacency: Adjacency = "add-remove") -> int | Fraction:
-        """Largest squared L2 change, in squared grid units, between neighbouring data sets.
+    def sensitivity_squared(self) -> int:
+        """Largest squared L2 change, in squared grid units, by one privacy unit more or less.
 
-        ``add-remove``: one privacy unit more or less; an integer, attained unless the rule is
-        ``weight`` and a unit has several records. ``replace-one``: one unit becomes another.
+        Attained, unless the rule is ``weight`` and a unit has several records. What replacing one
+        unit by another costs is in docs/privacy-argument.md.
         """
-        if adjacency == "add-remove":
-            return self._record_squared() * self.unit_cap**2
-        pair = self._pair_squared()
-        if self.unit_rule != "weight":
-            return pair * self.unit_cap**2
-        # A unit's vector is a mean of record vectors (no pair of means is further apart than the
-        # furthest pair of records), rounded toward zero: less than one unit an entry of two.
-        rounded = (_ceil_sqrt(pair) + _ceil_sqrt(Fraction(self.length))) ** 2
-        return min(rounded, 4 * self._record_squared())
-
-    def _record_squared(self) -> int:
-        """Largest |v|^2 of one record: a^2 + b^2 S^2 + c^2 M."""
-        return (
+        record = (
             self.count_weight**2
             + self.sum_weight**2 * self.grid**2
             + self.moment_weight**2 * self.moment_bound
         )
-
-    def _pair_squared(self) -> Fraction:
-        """Largest |v - v'|^2 of two records: of one class, or of two.
-
-        Both are of the form ``p |q - q'|^2 + r |m(q) - m(q')|^2 + constant``, where for
-        ``diagonal`` and ``second`` the last term is at most
-        ``r |q q^T - q' q'^T|_F^2 = r (|q|^4 + |q'|^4 - 2 <q, q'>^2)``. Two clipped deviations
-        about a centre are no further apart than two clipped records: 2 r b' <= 2 S b.
-        """
-        s2 = self.grid**2
-        b2, c2 = self.sum_weight**2, self.moment_weight**2
-        linear, quartic = (c2 * factor for factor in _KINDS[self.moments].pair(self.grid))
-        same = _farthest(b2 + linear, quartic, s2)
-        other = 2 * self.count_weight**2 + 2 * b2 * s2 + _farthest(linear, quartic, s2)
-        return max(same, other)
+        return record * self.unit_cap**2
 
 
 def default_schema(
@@ -380,23 +344,6 @@ def schema_with_shares(
         unit_rule=unit_rule,
         unit_cap=unit_cap,
     )
-
-
-def _farthest(p: int, r: int, s2: int) -> Fraction:
-    """Maximum of ``p (2 s2 - 2 t) + r (2 s2^2 - 2 t^2)`` over ``t = <q, q'>`` in [-s2, s2].
-
-    Longer ``q`` and ``q'`` only add at a given t, so both norms are s2. The maximum is at
-    ``t = -p / 2r``, or at ``t = -s2`` when that lies outside.
-    """
-    if p >= 2 * r * s2:
-        return Fraction(4 * p * s2)
-    return Fraction(2 * p * s2 + 2 * r * s2**2) + Fraction(p * p, 2 * r)
-
-
-def _ceil_sqrt(value: Fraction) -> int:
-    whole = math.ceil(value)
-    root = math.isqrt(whole)
-    return root if root * root == whole else root + 1
 
 
 def _require(good: bool, field: str, found: object, expected: str) -> None:

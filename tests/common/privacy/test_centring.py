@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tests.common.privacy import replace_one
 
 from wg_common.privacy import accounting, centring, events, independent, mechanism
 from wg_common.privacy.centring import Centre
@@ -100,7 +101,7 @@ def test_no_neighbour_exceeds_the_sensitivity_about_any_centre(
         b2 * s2 * schema.unit_cap**2,
     )
     assert whole == first + second
-    replaced = schema.sensitivity_squared("replace-one")
+    replaced = replace_one.sensitivity_squared(schema)
     for about in centres(schema):
         rest, y = data(schema, rng, int(rng.integers(0, 8)))
         size = 1 if rule == "record" else int(rng.integers(1, 6))

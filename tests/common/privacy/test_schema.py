@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tests.common.privacy import replace_one
 
 from wg_common.errors import DecodeError
 from wg_common.privacy.exact import UNLABELLED, exact_statistics
@@ -144,7 +145,7 @@ def test_no_neighbour_by_replacing_a_unit_exceeds_the_sensitivity(
     schema: StatisticsSchema,
 ) -> None:
     rng = np.random.default_rng(8)
-    bound = schema.sensitivity_squared("replace-one")
+    bound = replace_one.sensitivity_squared(schema)
     for _ in range(60):
         rest = data_set(schema, rng, int(rng.integers(0, 12)), 4)
         one = exact_statistics(schema, *joined(rest, one_unit(schema, rng)))
@@ -181,13 +182,13 @@ def test_the_replace_one_sensitivity_is_attained_by_opposite_records_of_one_clas
     x = np.zeros((2, D))
     x[:, 0] = schema.radius, -schema.radius
     one, other = (exact_statistics(schema, row[None], np.array([0])) for row in x)
-    assert square(one - other) == schema.sensitivity_squared("replace-one")
+    assert square(one - other) == replace_one.sensitivity_squared(schema)
 
 
 @pytest.mark.parametrize("moments", KINDS)
 def test_replacing_costs_at_most_twice_and_root_two_with_large_moments(moments: Moments) -> None:
     schema = make(moments=moments)
-    once, twice = schema.sensitivity_squared(), schema.sensitivity_squared("replace-one")
+    once, twice = schema.sensitivity_squared(), replace_one.sensitivity_squared(schema)
     assert 2 * once <= twice <= 4 * once
     if moments == "second":
         a2, b2, c2 = schema.count_weight**2, schema.sum_weight**2, SECOND_DIAGONAL**2
@@ -203,7 +204,7 @@ def test_replacing_costs_at_most_twice_and_root_two_with_large_moments(moments: 
         )
         a2, b2, s2 = heavy.count_weight**2, heavy.sum_weight**2, heavy.grid**2
         assert (b2 * s2) ** 2 <= 2 * a2 * c2 * s2**2 * 2  # b^2 <= 2ac, squared, in grid units
-        assert heavy.sensitivity_squared("replace-one") == 2 * heavy.sensitivity_squared()
+        assert replace_one.sensitivity_squared(heavy) == 2 * heavy.sensitivity_squared()
 
 
 def test_second_moment_weights_are_isometric_from_below() -> None:
@@ -300,4 +301,4 @@ def test_any_default_schema_keeps_the_sensitivity_formula(
     except DecodeError as error:
         assert "capacity" in str(error) or "weight" in str(error)
         return
-    assert 0 < schema.sensitivity_squared() < schema.sensitivity_squared("replace-one")
+    assert 0 < schema.sensitivity_squared() < replace_one.sensitivity_squared(schema)
