@@ -166,7 +166,9 @@ class _Pipeline:
         groups = _family_groups(data, zoos, self.plan.seed)
         weights = _weigh_retrieval(zoos, data, groups[0] | groups[1], plan, self.plan.seed)
         zoos = {
-            name: replace(zoo, fitted_priors=replace(zoo.fitted_priors, trust=weights[name][0]))
+            name: replace(
+                zoo, fitted_priors=replace(zoo.fitted_priors, retrieval_weight=weights[name][0])
+            )
             for name, zoo in zoos.items()
         }
         identity = _identity(

@@ -23,9 +23,9 @@ from wg_server.generator.evaluation.scores import LOSS_MARGIN, Scores, losses
 from wg_server.generator.networks import sampler
 from wg_server.generator.networks.condition import (
     ROW_UNIT,
+    FinalWeights,
     NetworkCondition,
-    Settled,
-    settled,
+    final_weights,
 )
 from wg_server.generator.networks.denoiser import KEPT_SHARE, NetworkDenoiser, collate
 from wg_server.generator.networks.episodes import NetworkEpisode, Zoo, draw, logits
@@ -51,7 +51,7 @@ SCENARIOS: Mapping[str, tuple[Scenario, bool]] = {
     for same_family in (True, False)
 }
 """By the keys of stored cards."""
-Method = tuple[Settled, bool]
+Method = tuple[FinalWeights, bool]
 """A network, and whether its rows stand on the base's trunk instead of its own."""
 
 
@@ -67,14 +67,14 @@ def evaluate(
     """Scores of all methods in all scenarios, with the list of losses."""
     table: dict[str, Any] = {}
     loses: list[str] = []
-    for number, (name, (scenario, sisters)) in enumerate(SCENARIOS.items()):
+    for number, (name, (scenario, known)) in enumerate(SCENARIOS.items()):
         rng = streams.rng(Stream.NETWORK_SCENARIO, seed, then=(number,))
         scores = Scores()
         for _ in range(episodes):
-            episode = draw(plants, zoos, families, rng, scenario, sisters=sisters)
+            episode = draw(plants, zoos, families, rng, scenario, family_known=known)
             zoo = zoos[episode.architecture]
             alone = {episode.architecture: zoo}
-            other = draw(plants, alone, families, rng, scenario, sisters=sisters)
+            other = draw(plants, alone, families, rng, scenario, family_known=known)
             made = methods(model, zoos, episode, other, rng)
             right = {n: accuracy(zoo, episode, w, on_base=on) for n, (w, on) in made.items()}
             scores.add(episode.plant.family, right)
@@ -138,46 +138,50 @@ def methods(
         noise = sampler.named_noise(episode.plant.labels, names, model.config, 4, 1)
         four = collate([condition] * 4, [number] * 4, model.config)
         drawn = sampler.sample(model, four, noise)
-        network = settled(condition, one.rows[0], one.latents[0])
+        network = final_weights(condition, one.rows[0], one.latents[0])
         nothing = torch.zeros_like(network.latents)
-        noise_rows = torch.from_numpy(rng.normal(size=condition.bridged_rows.shape)).float()
-        retrieved = Settled(unit(condition.retrieved_rows), unit(condition.retrieved_latents))
+        noise_rows = torch.from_numpy(rng.normal(size=condition.regression_rows.shape)).float()
+        retrieved = FinalWeights(unit(condition.retrieved_rows), unit(condition.retrieved_latents))
         result: dict[str, Method] = {
             "network": (network, False),
             "network head on base": (network, True),
-            "sample": (settled(condition, drawn.rows[0], drawn.latents[0]), False),
+            "sample": (final_weights(condition, drawn.rows[0], drawn.latents[0]), False),
             "sample-mean": (
-                settled(condition, drawn.rows.mean(dim=0), drawn.latents.mean(dim=0)),
+                final_weights(condition, drawn.rows.mean(dim=0), drawn.latents.mean(dim=0)),
                 False,
             ),
             "blend": (prior_mixture(condition), False),
-            "closed-form": (Settled(unit(condition.bridged_rows), nothing), True),
+            "closed-form": (FinalWeights(unit(condition.regression_rows), nothing), True),
             "retrieval-5nn": (retrieved, False),
-            "random": (Settled(noise_rows, nothing), True),
-            "zoo-network": (Settled(unit(episode.rows), unit(episode.latents)), False),
+            "random": (FinalWeights(noise_rows, nothing), True),
+            "zoo-network": (FinalWeights(unit(episode.rows), unit(episode.latents)), False),
         }
         scale = ROW_UNIT / zoos[episode.architecture].fitted_priors.regression.scale
         for name, count in (("retrieval-1nn", 1), ("average-weights", len(found.entries))):
             rows, latents = found.mean(count)
-            result[name] = (Settled(_single(scale * rows), _single(latents)), False)
+            result[name] = (FinalWeights(_single(scale * rows), _single(latents)), False)
         shaken = _single(found.latents[0] + rng.normal(0, 0.1, found.latents[0].shape))
         nearest = result["retrieval-1nn"][0].rows
-        result["weights-plus-noise"] = (Settled(nearest, shaken), False)
+        result["weights-plus-noise"] = (FinalWeights(nearest, shaken), False)
         made = sampler.deterministic(model, collate([other.condition], [number], model.config))
-        strange = settled(other.condition, made.rows[0, : len(other.plant.labels)], made.latents[0])
+        strange = final_weights(
+            other.condition, made.rows[0, : len(other.plant.labels)], made.latents[0]
+        )
         turned = torch.arange(k) % len(other.plant.labels)
         result["shuffled-condition"] = (replace(strange, rows=strange.rows[turned]), False)
     return result
 
 
-def prior_mixture(condition: NetworkCondition) -> Settled:
+def prior_mixture(condition: NetworkCondition) -> FinalWeights:
     """The prior network alone: what an untrained denoiser answers."""
     rows = torch.from_numpy(condition.prior_head_rows)
-    latents = torch.from_numpy(condition.trust * KEPT_SHARE * condition.retrieved_latents)
-    return settled(condition, rows, latents)
+    latents = torch.from_numpy(
+        condition.retrieval_weight * KEPT_SHARE * condition.retrieved_latents
+    )
+    return final_weights(condition, rows, latents)
 
 
-def accuracy(zoo: Zoo, episode: NetworkEpisode, network: Settled, *, on_base: bool) -> float:
+def accuracy(zoo: Zoo, episode: NetworkEpisode, network: FinalWeights, *, on_base: bool) -> float:
     """Share of an episode's held-out records that a network gets right."""
     with torch.inference_mode():
         found = logits(zoo, episode, network, on_base=on_base)

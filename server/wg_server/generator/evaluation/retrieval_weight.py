@@ -51,11 +51,15 @@ def measure_weight(
     rng = streams.rng(Stream.RETRIEVAL_WEIGHT, seed)
     scores, names = [], []
     for _ in range(episodes):
-        episode = draw(plants, {architecture: zoo}, families, rng, scenario, sisters=False)
+        episode = draw(plants, {architecture: zoo}, families, rng, scenario, family_known=False)
         names.append(episode.plant.family)
         whole = episode.condition
         tried = [
-            replace(whole, trust=weight, regression_share=1 - weight * (1 - whole.regression_share))
+            replace(
+                whole,
+                retrieval_weight=weight,
+                regression_share=1 - weight * (1 - whole.regression_share),
+            )
             for weight in WEIGHTS
         ]
         networks = [network_card.prior_mixture(one) for one in tried]

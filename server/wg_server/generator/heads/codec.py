@@ -1,7 +1,7 @@
 """The latent codec: residual class rows to a few standardised numbers, by PCA.
 
-A token is the difference between a trained row (weight and bias) and the skeleton's. PCA keeps the
-leading directions; how much of the *function* survives is measured, and stands on the model card.
+A token is the difference between a trained row (weight and bias) and the prior head's. PCA keeps
+the leading directions; how much of the *function* survives is measured, and stands on the card.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ OTHER_SITES_LIMIT = 8
 """Other sites that condition one generation; those with most labels in common come first."""
 
 LENGTH_BOUND = 10.0
-"""Longest row of generated weights, over the skeleton's mean length."""
+"""Longest row of generated weights, over the prior head's mean length."""
 
 POSTERIOR_CLASSES = 256
 """Most classes of a posterior that is sent: its tensors grow with their square (17 MB here)."""
@@ -268,8 +268,8 @@ def read_releases(
     if not known.all():
         alarms.append(f"{int((~known).sum())} classes are known to no site: their rows are guesses")
     alarms += [
-        f"site {chosen[odd].site}: its classes are other ones than those of these names elsewhere;"
-        " its release is left out"
+        f"site {chosen[odd].site}: its classes are other ones than those of these names at other"
+        " sites; its release is left out"
         for odd in weighed.odd
     ]
     unseen = tuple(name for name, seen in zip(labels, known, strict=True) if not seen)

@@ -1,9 +1,9 @@
 """The condition of a whole network: what the releases say, and what the zoo's neighbours offer.
 
-Two skeletons are offered to the denoiser, and it learns how far to trust each: the mean of the most
-similar zoo networks (``neighbours``), and for head rows the closed form through the bridge. Both
-come from the same T-BLUP prediction as heads on the encoder, hence with known noise. How far
-neighbours are trusted to begin with is measured on the zoo (``trust``).
+Two priors are offered to the denoiser, and it learns the share of each: the mean of the most
+similar zoo networks (``neighbours``), and for head rows the closed form of ``feature_regression``.
+Both come from the same T-BLUP estimate as heads on the encoder, hence with known noise. The weight
+that neighbours begin with is measured on the zoo (``evaluation.retrieval_weight``).
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ SEEN = 8
 """Neighbours that the denoiser sees, one token each; ``neighbours.NEIGHBOURS`` are averaged."""
 
 ROW_UNIT = 8.0
-"""Rows are given in units of the bridge's scale over this, so that their entries are about 1."""
+"""Rows are in units of the regression's scale over this, so that their entries are about 1."""
 
 SIMILAR = 5
 CLASS_SCALARS = 5 + SIMILAR
 
 _OUT_OF_FAMILY = 0.02
-"""Share of kin below which nothing is taken over."""
+"""Probability of a family below which nothing of its networks is taken over."""
 Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Inheritance:
-    """What the plant's family in the zoo offers: its networks' mean, as trained.
+class FamilyMean:
+    """The mean of the networks that the zoo has of the plant's family, as trained.
 
     Attributes:
         share: Probability that the plant is of this family.
         rows: Head rows, ``[K, F + 1]``, in row units.
         latents: ``[P, l]``.
-        more: The networks' deltas beyond their latents, ``[S]``.
+        residual: The networks' deltas beyond their latents, the codec residual, ``[S]``.
     """
 
     share: float
     rows: Array
     latents: Array
-    more: Array
+    residual: Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,11 +60,11 @@ class NetworkCondition:
 
     Attributes:
         retrieved_rows: Mean head rows of the neighbours, ``[K, F + 1]``, in row units.
-        bridged_rows: The closed form's, ``[K, F + 1]``, likewise.
-        regression_share: Share of the closed form in each row of the skeleton, ``[K]``: where
-            neighbours are trusted 0 to a half, by how much of a class's prior variance the evidence
-            explains; else more, up to 1.
-        trust: In neighbours, 0 to 1.
+        regression_rows: The closed form's, ``[K, F + 1]``, likewise.
+        regression_share: Share of the closed form in each row of the prior head, ``[K]``: 0 to a
+            half under the full retrieval weight, by how much of a class's prior variance the
+            evidence explains; more under less, up to 1.
+        retrieval_weight: Of the neighbours, 0 to 1.
         retrieved_latents: Mean latents of the neighbours, ``[P, l]``.
         class_vectors: T-BLUP's row and scaled deviation, ``[K, 2, d]``.
         class_scalars: Uncertainty, presence, counts, likeness of matches, ``[K, CLASS_SCALARS]``.
@@ -72,15 +72,17 @@ class NetworkCondition:
         likeness: Of the neighbours, ``[M]``.
         domain: The site's predicted mean, ``[d]``.
         centre: The base's predicted mean feature, ``[F]``.
-        family_match: What the family that the plant is most likely of offers; None for a stranger.
-        other: What the same family offers for the case that the plant's camera is not what it seems
-            to be; None if the family has one kind of networks only.
+        family: Networks of the family that the plant is most likely of; None for an out-of-family
+            site.
+        other: The same family's networks of the other kind (for the zoo's own views, or augmented
+            by domain shift), in case the plant's camera is not what it seems to be; None if it has
+            one kind only.
     """
 
     retrieved_rows: Array
-    bridged_rows: Array
+    regression_rows: Array
     regression_share: Array
-    trust: float
+    retrieval_weight: float
     retrieved_latents: Array
     class_vectors: Array
     class_scalars: Array
@@ -88,29 +90,29 @@ class NetworkCondition:
     likeness: Array
     domain: Array
     centre: Array
-    family_match: Inheritance | None = None
-    other: Inheritance | None = None
+    family: FamilyMean | None = None
+    other: FamilyMean | None = None
 
     @property
     def prior_head_rows(self) -> Array:
         """Head rows that the denoiser starts from, ``[K, F + 1]``."""
         share = self.regression_share[:, None]
-        return np.asarray((1 - share) * self.retrieved_rows + share * self.bridged_rows)
+        return np.asarray((1 - share) * self.retrieved_rows + share * self.regression_rows)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Settled:
-    """A network as it is delivered.
+class FinalWeights:
+    """A network as it is delivered or judged.
 
     Attributes:
         rows: Head rows, ``[K, F + 1]``, in row units.
         latents: ``[P, l]``; zero is the base's trunk.
-        more: Delta beyond the latents, ``[S]``, or None.
+        residual: Delta beyond the latents, ``[S]``, or None.
     """
 
     rows: Tensor
     latents: Tensor
-    more: Tensor | None = None
+    residual: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,19 +123,19 @@ class NetworkPriors:
         priors: Of the generator of heads.
         regression: To heads on the base.
         index: Networks of the zoo.
-        spread: How sister sites on the shelf differ.
-        trust: In neighbours of plants without kin, 0 to 1: at 0 the skeleton is the closed form on
-            the base.
-        elsewhere: Networks of tasks on the shelf that have seen other sites' views of the records
-            too; None if there are none.
+        spread: How sites of one family in the index differ.
+        retrieval_weight: Of neighbours, for out-of-family sites, 0 to 1: at 0 the prior is the
+            closed form on the base.
+        augmented: Networks of tasks of the index that have seen the records through other sites'
+            cameras too (domain-shift augmentation); None if there are none.
     """
 
     priors: Priors
     regression: FeatureRegression
     index: RetrievalIndex
     spread: Spread
-    trust: float = 1.0
-    elsewhere: RetrievalIndex | None = None
+    retrieval_weight: float = 1.0
+    augmented: RetrievalIndex | None = None
 
 
 def network_condition(
@@ -151,7 +153,7 @@ def network_condition(
         heads: The condition of heads on the encoder, from the same evidence.
         estimate: T-BLUP's prediction, from the same evidence.
         labels: The plant's class names.
-        without: Entries of the shelf that may not be found.
+        without: Entries of the index that may not be found.
     """
     found = neighbours.find(
         fitted_priors.index,
@@ -162,7 +164,7 @@ def network_condition(
         without=without,
     )
     unit = fitted_priors.regression.scale / ROW_UNIT
-    family_match, other = _inherited(fitted_priors, estimate, labels, without)
+    family, other = _family_means(fitted_priors, estimate, labels, without)
     rows, latents = found.mean()
     matched = np.zeros((len(labels), SIMILAR))
     best = found.matched[:SIMILAR].T
@@ -170,11 +172,13 @@ def network_condition(
     return (
         NetworkCondition(
             retrieved_rows=_single(rows / unit),
-            bridged_rows=_single(fitted_priors.regression.rows(estimate) / unit),
+            regression_rows=_single(fitted_priors.regression.rows(estimate) / unit),
             regression_share=_single(
-                1 - fitted_priors.trust * (1 - _regression_share(fitted_priors.priors, estimate))
+                1
+                - fitted_priors.retrieval_weight
+                * (1 - _regression_share(fitted_priors.priors, estimate))
             ),
-            trust=fitted_priors.trust,
+            retrieval_weight=fitted_priors.retrieval_weight,
             retrieved_latents=_single(latents),
             class_vectors=heads.class_vectors[:, [1, 0]],
             class_scalars=_single(np.concatenate([heads.class_scalars, matched], axis=1)),
@@ -182,55 +186,55 @@ def network_condition(
             likeness=_single(found.likeness),
             domain=heads.centre,
             centre=_single(fitted_priors.regression.centre_of(estimate)),
-            family_match=family_match,
+            family=family,
             other=other,
         ),
         found,
     )
 
 
-def settled(condition: NetworkCondition, rows: Tensor, latents: Tensor) -> Settled:
-    """Weights made for a plant, drawn to those of its family by how sure the family is.
+def final_weights(condition: NetworkCondition, rows: Tensor, latents: Tensor) -> FinalWeights:
+    """Weights made for a plant, mixed with those of its family by how sure the family is.
 
     Args:
         condition: Of the plant.
         rows: ``[K, F + 1]``, row units; what is padded beyond is left away.
         latents: ``[P, l]``, likewise.
     """
-    rows = rows[:, : condition.bridged_rows.shape[1]]
+    rows = rows[:, : condition.regression_rows.shape[1]]
     latents = latents[: len(condition.retrieved_latents)]
-    family_match = condition.family_match
-    if family_match is None:
-        return Settled(rows, latents, None)
-    own = 1 - family_match.share
-    return Settled(
-        own * rows + family_match.share * torch.from_numpy(family_match.rows),
-        own * latents + family_match.share * torch.from_numpy(family_match.latents),
-        family_match.share * torch.from_numpy(family_match.more),
+    family = condition.family
+    if family is None:
+        return FinalWeights(rows, latents, None)
+    own = 1 - family.share
+    return FinalWeights(
+        own * rows + family.share * torch.from_numpy(family.rows),
+        own * latents + family.share * torch.from_numpy(family.latents),
+        family.share * torch.from_numpy(family.residual),
     )
 
 
-def closed_form(condition: NetworkCondition) -> Settled:
+def closed_form(condition: NetworkCondition) -> FinalWeights:
     """The head of the feature-space regression, on the base as it is."""
     nothing = torch.zeros(condition.retrieved_latents.shape)
-    return Settled(torch.from_numpy(condition.bridged_rows), nothing)
+    return FinalWeights(torch.from_numpy(condition.regression_rows), nothing)
 
 
-def retrieved(condition: NetworkCondition) -> Settled:
+def retrieved(condition: NetworkCondition) -> FinalWeights:
     """The mean of the most similar zoo networks."""
-    return Settled(
+    return FinalWeights(
         torch.from_numpy(condition.retrieved_rows), torch.from_numpy(condition.retrieved_latents)
     )
 
 
-def _inherited(
+def _family_means(
     fitted_priors: NetworkPriors,
     estimate: Prediction,
     labels: Sequence[str],
     without: Collection[int],
-) -> tuple[Inheritance | None, Inheritance | None]:
-    """What the plant's family offers: the likelier kind of its networks, and the other kind."""
-    index, elsewhere = fitted_priors.index, fitted_priors.elsewhere
+) -> tuple[FamilyMean | None, FamilyMean | None]:
+    """The networks of the plant's family: the likelier kind of them, and the other kind."""
+    index, augmented = fitted_priors.index, fitted_priors.augmented
     family_match = match_family(
         index,
         fitted_priors.spread,
@@ -241,34 +245,34 @@ def _inherited(
     )
     if family_match is None or family_match.share < _OUT_OF_FAMILY:
         return None, None
-    as_is = _offered(fitted_priors.regression, index, family_match, estimate)
+    as_is = _family_mean(fitted_priors.regression, index, family_match, estimate)
     keys = [index.keys[entry] for entry in family_match.entries]
-    if elsewhere is None or not set(keys) <= set(elsewhere.keys):
+    if augmented is None or not set(keys) <= set(augmented.keys):
         return as_is, None
-    entries = np.array([elsewhere.keys.index(key) for key in keys])
-    step = elsewhere.starts[entries] - index.starts[family_match.entries]
+    entries = np.array([augmented.keys.index(key) for key in keys])
+    step = augmented.starts[entries] - index.starts[family_match.entries]
     there = replace(family_match, entries=entries, matched=family_match.matched + step[:, None])
-    moved = _offered(fitted_priors.regression, elsewhere, there, estimate)
-    return (moved, as_is) if family_match.shifted > SHIFT_LIKELY else (as_is, moved)
+    shifted = _family_mean(fitted_priors.regression, augmented, there, estimate)
+    return (shifted, as_is) if family_match.shifted > SHIFT_LIKELY else (as_is, shifted)
 
 
-def _offered(
+def _family_mean(
     regression: FeatureRegression,
     index: RetrievalIndex,
     family_match: FamilyMatch,
     estimate: Prediction,
-) -> Inheritance:
+) -> FamilyMean:
     rows = index.rows[family_match.matched].copy()  # [E, K, F + 1]
     away = regression.centre_of(estimate) - index.origins[family_match.entries]  # [E, F]
     rows[:, :, -1] += np.einsum("ekd,ed->ek", rows[:, :, :-1], away)
     mean = family_match.mean(rows)
     unit = regression.scale / ROW_UNIT
-    more = [index.lost(int(entry)) for entry in family_match.entries]
-    return Inheritance(
+    residuals = [index.residual_of(int(entry)) for entry in family_match.entries]
+    return FamilyMean(
         share=family_match.share,
         rows=_single((mean - mean.mean(axis=0)) / unit),
         latents=_single(family_match.mean(index.latents[family_match.entries])),
-        more=_single(family_match.mean(np.array(more))),
+        residual=_single(family_match.mean(np.array(residuals))),
     )
 
 

@@ -34,13 +34,13 @@ class Decoder:
     base: Mapping[str, Array]
     device: torch.device = torch.device("cpu")  # noqa: RUF009 - has no state
 
-    def features(self, latents: Tensor, images: Tensor, more: Tensor | None = None) -> Tensor:
+    def features(self, latents: Tensor, images: Tensor, residual: Tensor | None = None) -> Tensor:
         """Features ``[n, F]`` of prepared records, differentiable in the latents ``[P, l]``.
 
-        ``more`` is a delta beyond the latents, ``[S]``, parts one after another.
+        ``residual`` is a delta beyond the latents, ``[S]``, parts one after another.
         A ``low-rank`` plan is not projected here: its codec's directions are of low rank each.
         """
-        flat = self._flat(latents, more)
+        flat = self._flat(latents, residual)
         weights = {
             name.removeprefix(network.TRUNK): torch.from_numpy(value)
             for name, value in self.base.items()
@@ -59,19 +59,19 @@ class Decoder:
         found: Tensor = torch.func.functional_call(module, weights, (batch,))
         return found.cpu()
 
-    def trunk(self, latents: Tensor, more: Tensor | None = None) -> dict[str, Array]:
+    def trunk(self, latents: Tensor, residual: Tensor | None = None) -> dict[str, Array]:
         """Trunk tensors of latents ``[P, l]``, and perhaps of a delta beyond them, ``[S]``."""
         with torch.inference_mode():
-            flat = {name: value.numpy() for name, value in self._flat(latents, more).items()}
+            flat = {name: value.numpy() for name, value in self._flat(latents, residual).items()}
         delta = self.plan.delta(flat)
         return {n: v + delta[n] if n in delta else v for n, v in self.base.items()}
 
-    def _flat(self, latents: Tensor, more: Tensor | None) -> dict[str, Tensor]:
+    def _flat(self, latents: Tensor, residual: Tensor | None) -> dict[str, Tensor]:
         flat = self.codec.decode(latents)
-        if more is None or not self.plan.parts:
+        if residual is None or not self.plan.parts:
             return flat
         ends = np.cumsum([part.size for part in self.plan.parts])
         return {
-            part.name: flat[part.name] + more[end - part.size : end].to(flat[part.name].device)
+            part.name: flat[part.name] + residual[end - part.size : end].to(flat[part.name].device)
             for part, end in zip(self.plan.parts, ends, strict=True)
         }

@@ -4,9 +4,9 @@ Tokens are classes (head rows), layer parts and zoo neighbours; an architecture 
 sizes apart. Architectures with fewer parts or features than the largest are padded: padded parts
 are seen by nobody, and what is beyond an architecture's own is zero in every answer. Classes have
 no positions: permuting them permutes head rows and changes no layer.
-Adaptive layer norms as in DiT (Peebles and Xie, ICCV 2023). The answer is a learned share of each
-skeleton plus a residual; shares start at fixed values and the residual at zero, and ``gate`` keeps
-only a part of the way from there: training on a small zoo must not spoil good skeletons.
+The answer is a learned share of each prior plus a residual; shares start at fixed values and the
+residual at zero, and ``gate`` keeps only a part of the way from there: training on a small zoo must
+not spoil good priors.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from wg_server.generator.networks.condition import (
 
 _KEPT = 1.0
 KEPT_SHARE = 1 / (1 + math.exp(-_KEPT))
-"""Share of the neighbours' mean latents that is kept before training, where they are trusted."""
+"""Share of the neighbours' mean latents kept before training, at the full retrieval weight."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +70,9 @@ class NetworkBatch:
 
     architecture: Tensor  # [B] int64
     retrieved_rows: Tensor  # [B, K, R]
-    bridged_rows: Tensor  # [B, K, R]
+    regression_rows: Tensor  # [B, K, R]
     regression_share: Tensor  # [B, K]
-    trust: Tensor  # [B]
+    retrieval_weight: Tensor  # [B]
     retrieved_latents: Tensor  # [B, P, l]
     class_vectors: Tensor  # [B, K, 2, d]
     class_scalars: Tensor  # [B, K, CLASS_SCALARS]
@@ -142,7 +142,7 @@ class NetworkDenoiser(nn.Module):
                 batch.class_vectors.flatten(-2) * size,
                 batch.class_scalars,
                 batch.retrieved_rows,
-                batch.bridged_rows,
+                batch.regression_rows,
                 noisy.rows,
             ],
             dim=-1,
@@ -167,12 +167,12 @@ class NetworkDenoiser(nn.Module):
         shift, scale = self.last_modulation(drive).unsqueeze(1).chunk(2, dim=-1)
         x = self.last_norm(x) * (1 + scale) + shift
         of_class, of_part = x[:, :classes], x[:, classes : classes + parts]
-        both = torch.stack([batch.retrieved_rows, batch.bridged_rows], dim=-2)
+        both = torch.stack([batch.retrieved_rows, batch.regression_rows], dim=-2)
         start = torch.stack([1 - batch.regression_share, batch.regression_share], dim=-1)
         share = start + self.gate * (torch.sigmoid(self.row_share(of_class)) - 0.5)
         rows = (share.unsqueeze(-1) * both).sum(dim=-2) + self.gate * self.row_out(of_class)
         kept = torch.sigmoid(self.latent_share(of_part) + _KEPT)
-        kept = batch.trust[:, None, None] * KEPT_SHARE + self.gate * (kept - KEPT_SHARE)
+        kept = batch.retrieval_weight[:, None, None] * KEPT_SHARE + self.gate * (kept - KEPT_SHARE)
         latents = kept * batch.retrieved_latents + self.gate * self.latent_out(of_part)
         return Weights(
             rows * batch.class_mask.unsqueeze(-1) * batch.row_mask.unsqueeze(1),
@@ -187,7 +187,7 @@ def collate(
 ) -> NetworkBatch:
     """Pad conditions to the largest number of classes and neighbours, and to a denoiser's sizes."""
     row, parts = config.row, config.parts
-    classes = max(len(c.bridged_rows) for c in conditions)
+    classes = max(len(c.regression_rows) for c in conditions)
     seen = max(len(c.likeness) for c in conditions)
 
     def mask(counts: Sequence[int], length: int) -> Tensor:
@@ -196,14 +196,16 @@ def collate(
     return NetworkBatch(
         architecture=torch.tensor(list(architectures)),
         retrieved_rows=stacked([c.retrieved_rows for c in conditions], classes, row),
-        bridged_rows=stacked([c.bridged_rows for c in conditions], classes, row),
+        regression_rows=stacked([c.regression_rows for c in conditions], classes, row),
         regression_share=stacked([c.regression_share for c in conditions], classes),
-        trust=torch.tensor([c.trust for c in conditions], dtype=torch.float32),
+        retrieval_weight=torch.tensor(
+            [c.retrieval_weight for c in conditions], dtype=torch.float32
+        ),
         retrieved_latents=stacked([c.retrieved_latents for c in conditions], parts),
         class_vectors=stacked([c.class_vectors for c in conditions], classes),
         class_scalars=stacked([c.class_scalars for c in conditions], classes),
-        class_mask=mask([len(c.bridged_rows) for c in conditions], classes),
-        row_mask=mask([c.bridged_rows.shape[1] for c in conditions], row),
+        class_mask=mask([len(c.regression_rows) for c in conditions], classes),
+        row_mask=mask([c.regression_rows.shape[1] for c in conditions], row),
         part_mask=mask([len(c.retrieved_latents) for c in conditions], parts),
         neighbour_latents=stacked([c.neighbour_latents for c in conditions], seen, parts),
         likeness=stacked([c.likeness for c in conditions], seen),

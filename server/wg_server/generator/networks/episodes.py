@@ -1,8 +1,8 @@
 """Episodes of whole networks: a simulated plant, its condition, and the network it should get.
 
 The plant is one of the zoo's tasks with a network. Its own entry is never among its neighbours; in
-half of the episodes its sisters are (the operator has data of this kind of plant), in the other
-half no entry of its family is (nobody has seen its like).
+half of the episodes other sites of its family are (the operator has data of this kind of plant), in
+the other half no entry of its family is (nobody has seen its like).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from torch import Tensor
 from wg_common.nets import network as whole_networks
 from wg_server.generator.networks.condition import (
     ROW_UNIT,
+    FinalWeights,
     NetworkCondition,
     NetworkPriors,
-    Settled,
     network_condition,
 )
 from wg_server.generator.networks.decoder import Decoder
@@ -81,7 +81,7 @@ def draw(
     rng: np.random.Generator,
     scenario: Scenario,
     *,
-    sisters: bool | None = None,
+    family_known: bool | None = None,
 ) -> NetworkEpisode:
     """Draw one episode.
 
@@ -91,7 +91,7 @@ def draw(
         families: Families that plants may be of.
         rng: Source of everything.
         scenario: What is varied of the releases.
-        sisters: Whether networks of sister sites are in the zoo; None draws.
+        family_known: Whether the index has networks of the plant's family; None draws.
     """
     names = sorted(zoos)
     architecture = names[int(rng.integers(len(names)))]
@@ -99,7 +99,7 @@ def draw(
     mine = [i for i, n in enumerate(zoo.networks) if n.task.family in families]
     number = mine[int(rng.integers(len(mine)))]
     network = zoo.networks[number]
-    known = bool(rng.random() < 0.5) if sisters is None else sisters
+    known = bool(rng.random() < 0.5) if family_known is None else family_known
     index = zoo.fitted_priors.index
     without = [
         i
@@ -130,7 +130,9 @@ def draw(
     )
 
 
-def logits(zoo: Zoo, episode: NetworkEpisode, network: Settled, *, on_base: bool = False) -> Tensor:
+def logits(
+    zoo: Zoo, episode: NetworkEpisode, network: FinalWeights, *, on_base: bool = False
+) -> Tensor:
     """Logits ``[q, K]`` of a network on an episode's held-out records.
 
     Args:
@@ -145,6 +147,6 @@ def logits(zoo: Zoo, episode: NetworkEpisode, network: Settled, *, on_base: bool
         features = torch.from_numpy(episode.base_features)
     else:
         records = torch.from_numpy(episode.inputs)
-        features = zoo.decoder.features(network.latents, records, network.more)
+        features = zoo.decoder.features(network.latents, records, network.residual)
     centred = features - torch.from_numpy(episode.condition.centre)
     return (centred @ rows[:, :-1].T + rows[:, -1]) * unit

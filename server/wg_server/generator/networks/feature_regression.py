@@ -1,4 +1,4 @@
-"""The bridge: from class means in the encoder's space to a head on a small network's base.
+"""Feature-space regression: from class means of the encoder to a head on a network's base.
 
 The base was taught to give the encoder's features, and gives them in part. How class deviations and
 site means carry over is fitted on the zoo by ridge regression; what they leave open counts as noise

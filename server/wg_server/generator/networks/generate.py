@@ -3,7 +3,7 @@
 Candidates in the order in which the server would try them: ``network`` (deterministic),
 ``network-other-view`` (where the plant's family has networks for its own camera and for others:
 the kind that seems less likely),
-``sample-mean``, ``closed-form`` (the bridge's head on the base), ``sample-i`` (diffusion),
+``sample-mean``, ``closed-form`` (the regression's head on the base), ``sample-i`` (diffusion),
 ``retrieval`` (mean of the five most similar zoo networks) and ``base`` (the public base under a
 head without a preference, from which the plant can always start alone).
 """
@@ -39,12 +39,12 @@ from wg_server.generator.heads.generate import (
 from wg_server.generator.networks import sampler
 from wg_server.generator.networks.condition import (
     ROW_UNIT,
+    FinalWeights,
     NetworkCondition,
-    Settled,
     closed_form,
+    final_weights,
     network_condition,
     retrieved,
-    settled,
 )
 from wg_server.generator.networks.denoiser import collate
 from wg_server.generator.networks.package import (
@@ -134,16 +134,16 @@ def generate_networks(
     answer, drawn = _answers(
         generator.parts, architecture, condition, labels, max(samples, 1), seed
     )
-    found: list[tuple[str, CandidateSource, Settled]] = [
-        ("network", "network", settled(condition, *answer)),
-        ("sample-mean", "diffusion", settled(condition, *(x.mean(dim=0) for x in drawn))),
+    found: list[tuple[str, CandidateSource, FinalWeights]] = [
+        ("network", "network", final_weights(condition, *answer)),
+        ("sample-mean", "diffusion", final_weights(condition, *(x.mean(dim=0) for x in drawn))),
         ("closed-form", "closed-form", closed_form(condition)),
     ]
     if condition.other is not None:
-        otherwise = replace(condition, family_match=condition.other)
-        found.insert(1, ("network-other-view", "network", settled(otherwise, *answer)))
+        otherwise = replace(condition, family=condition.other)
+        found.insert(1, ("network-other-view", "network", final_weights(otherwise, *answer)))
     for number, weights in zip(range(samples), zip(*drawn, strict=True), strict=False):
-        found.append((f"sample-{number}", "diffusion", settled(condition, *weights)))
+        found.append((f"sample-{number}", "diffusion", final_weights(condition, *weights)))
     start = closed_form(condition)
     found += [
         ("retrieval", "retrieval", retrieved(condition)),
@@ -181,7 +181,7 @@ def _candidate(
     condition: NetworkCondition,
     name: str,
     source: CandidateSource,
-    network: Settled,
+    network: FinalWeights,
 ) -> GeneratedCandidate:
     rows, latents = network.rows.numpy(), network.latents.numpy()
     if not (np.isfinite(rows).all() and np.isfinite(latents).all()):
@@ -198,7 +198,9 @@ def _candidate(
     unit = bundle.fitted_priors.regression.scale / ROW_UNIT
     weight = (rows[:, :-1] * unit).astype(np.float32)
     bias = (rows[:, -1] * unit - weight @ condition.centre).astype(np.float32)
-    tensors = whole_networks.own(architecture, bundle.decoder.trunk(network.latents, network.more))
+    tensors = whole_networks.own(
+        architecture, bundle.decoder.trunk(network.latents, network.residual)
+    )
     tensors |= {HEAD_WEIGHT: weight, HEAD_BIAS: bias}
     assembly.check_tensors(architecture, tensors, len(rows), weight.shape[1])
     return GeneratedCandidate(name, source, tensors, bundle.novelty(latents))

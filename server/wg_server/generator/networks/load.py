@@ -46,7 +46,7 @@ def load_zoos(
             continue
         base, base_id = bases.read_base(root, name)
         parts = weight_plan(name, catalogue.known(name).widest(plan.weight_plan))
-        networks, elsewhere = load_networks(stores.Zoo(root), tasks, parts, base, base_id)
+        networks, augmented = load_networks(stores.Zoo(root), tasks, parts, base, base_id)
         if len(networks) < FEWEST:
             continue
         names = [part.name for part in parts.parts]
@@ -57,7 +57,7 @@ def load_zoos(
             fit_regression(networks),
             index,
             match.measure(index, priors),
-            elsewhere=build_index(elsewhere, codec) if elsewhere else None,
+            augmented=build_index(augmented, codec) if augmented else None,
         )
         found[name] = Zoo(networks, known, Decoder(parts, codec, base))
     return found

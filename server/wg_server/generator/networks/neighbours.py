@@ -2,7 +2,7 @@
 
 Tasks are compared by their classes. Each class of the plant is matched to the class of the entry
 whose deviation points most alike in the metric of T-BLUP; an entry's likeness is the mean over the
-plant's classes. Classes of the same name match before any other. The rival ``retrieval-5nn`` is
+plant's classes. Classes of the same name match before any other. The baseline ``retrieval-5nn`` is
 exactly this: the mean of the five most similar networks, row by matched row.
 """
 
@@ -42,8 +42,8 @@ class RetrievalIndex:
         latents: Latents of the networks' deltas, ``[E, P, l]``.
         families: Family of each entry.
         keys: Task key of each entry.
-        left: What the codec loses of the networks' deltas, parts in a row, int8 ``[E, S]``.
-        units: What one of it stands for, by part, ``[E, P]``.
+        residuals: What the codec loses of the networks' deltas, parts in a row, int8 ``[E, S]``.
+        units: What one of them stands for, by part, ``[E, P]``.
         sizes: Size of each part, ``[P]``.
     """
 
@@ -56,7 +56,7 @@ class RetrievalIndex:
     latents: Floats
     families: tuple[str, ...]
     keys: tuple[str, ...]
-    left: NDArray[np.int8]
+    residuals: NDArray[np.int8]
     units: Floats
     sizes: NDArray[np.int64]
 
@@ -71,9 +71,9 @@ class RetrievalIndex:
         parts = zip(self.keys, self.starts, ends, strict=True)
         return {key: self.names[start:end] for key, start, end in parts}
 
-    def lost(self, entry: int) -> Floats:
+    def residual_of(self, entry: int) -> Floats:
         """What the codec loses of an entry's delta, ``[S]``."""
-        return np.asarray(self.left[entry] * np.repeat(self.units[entry], self.sizes))
+        return np.asarray(self.residuals[entry] * np.repeat(self.units[entry], self.sizes))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,14 +101,14 @@ class Found:
 
 def build_index(networks: Sequence[ZooNetwork], codec: LayerCodec) -> RetrievalIndex:
     """Collect networks, their latents and what these lose."""
-    deviations, centres, left, units = [], [], [], []
+    deviations, centres, residuals, units = [], [], [], []
     latents = np.stack([codec.encode(network.tokens) for network in networks])
     for network, latent in zip(networks, latents, strict=True):
         decoded = codec.decode(torch.from_numpy(latent))
         rest = [network.tokens[name] - decoded[name].numpy() for name in codec.parts]
         units.append([float(np.abs(part).max(initial=0.0)) / _STEPS or 1.0 for part in rest])
         scaled = [np.rint(part / unit) for part, unit in zip(rest, units[-1], strict=True)]
-        left.append(np.concatenate([np.zeros(0), *scaled]).astype(np.int8))
+        residuals.append(np.concatenate([np.zeros(0), *scaled]).astype(np.int8))
         centre, away = network.task.moments()
         centres.append(centre)
         deviations.append(away)
@@ -123,7 +123,7 @@ def build_index(networks: Sequence[ZooNetwork], codec: LayerCodec) -> RetrievalI
         latents=np.asarray(latents, dtype=np.float64),
         families=tuple(network.task.family for network in networks),
         keys=tuple(network.task.key for network in networks),
-        left=np.stack(left),
+        residuals=np.stack(residuals),
         units=np.array(units),
         sizes=np.array([networks[0].tokens[name].size for name in codec.parts], dtype=np.int64),
     )

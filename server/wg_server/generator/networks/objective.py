@@ -27,7 +27,7 @@ from wg_common.streams import Stream
 from wg_server.generator.diffusion import flow
 from wg_server.generator.diffusion.transformer import stacked
 from wg_server.generator.networks import sampler
-from wg_server.generator.networks.condition import settled
+from wg_server.generator.networks.condition import final_weights
 from wg_server.generator.networks.denoiser import (
     NetworkBatch,
     NetworkDenoiser,
@@ -243,7 +243,7 @@ def judge(
 def _logits(zoos: Mapping[str, Zoo], episode: NetworkEpisode, weights: Weights, row: int) -> Tensor:
     """Logits ``[q, K]`` of the network that one row of a batch of weights stands for."""
     k = len(episode.plant.labels)
-    network = settled(episode.condition, weights.rows[row, :k], weights.latents[row])
+    network = final_weights(episode.condition, weights.rows[row, :k], weights.latents[row])
     return logits(zoos[episode.architecture], episode, network)
 
 
@@ -256,7 +256,7 @@ def _task_loss(found: Tensor, episode: NetworkEpisode) -> Tensor:
 
 def targets(episodes: Sequence[NetworkEpisode], batch: NetworkBatch) -> Weights:
     """Clean weights of episodes, padded as the batch of their conditions is."""
-    rows, latents = batch.bridged_rows.shape[1:], batch.retrieved_latents.shape[1:]
+    rows, latents = batch.regression_rows.shape[1:], batch.retrieved_latents.shape[1:]
     return Weights(
         stacked([e.rows for e in episodes], *rows), stacked([e.latents for e in episodes], *latents)
     )

@@ -61,9 +61,9 @@ class ArchitectureBundle:
 
     def novelty(self, latents: NDArray[np.floating]) -> float:
         """Distance of latents ``[P, l]`` to the nearest zoo network's, over ``nearest``."""
-        known, elsewhere = self.fitted_priors.index.latents, self.fitted_priors.elsewhere
-        if elsewhere is not None:
-            known = np.concatenate([known, elsewhere.latents])
+        known, augmented = self.fitted_priors.index.latents, self.fitted_priors.augmented
+        if augmented is not None:
+            known = np.concatenate([known, augmented.latents])
         away = np.sqrt(((known - latents) ** 2).sum(axis=(1, 2)))
         return float(away.min()) / self.nearest
 
@@ -97,8 +97,8 @@ def pack(parts: NetworkParts) -> bytes:
         arrays = {f"base.{k}": v for k, v in bundle.decoder.base.items()}
         arrays |= {f"bridge.{k}": getattr(regression, k) for k in _REGRESSION}
         arrays |= _index_arrays(_INDEX, index)
-        if bundle.fitted_priors.elsewhere is not None:
-            arrays |= _index_arrays(_ELSEWHERE, bundle.fitted_priors.elsewhere)
+        if bundle.fitted_priors.augmented is not None:
+            arrays |= _index_arrays(_AUGMENTED, bundle.fitted_priors.augmented)
         tensors |= {
             f"{name}/{k}": torch.from_numpy(np.ascontiguousarray(v)) for k, v in arrays.items()
         }
@@ -107,12 +107,12 @@ def pack(parts: NetworkParts) -> bytes:
         bundles[name] = {
             "codec": _CODEC,
             "scale": repr(regression.scale),
-            "trust": repr(bundle.fitted_priors.trust),
+            "trust": repr(bundle.fitted_priors.retrieval_weight),
             "nearest": repr(bundle.nearest),
             **_index_names(index),
         }
-        if bundle.fitted_priors.elsewhere is not None:
-            bundles[name][_ELSEWHERE] = _index_names(bundle.fitted_priors.elsewhere)
+        if bundle.fitted_priors.augmented is not None:
+            bundles[name][_AUGMENTED] = _index_names(bundle.fitted_priors.augmented)
     config = parts.denoiser.config
     document = {
         "format": FORMAT,
@@ -170,25 +170,25 @@ def _bundle(
         **{k: tensors[f"bridge.{k}"].numpy() for k in _REGRESSION}, scale=float(row["scale"])
     )
     index = _read_index(container.under(tensors, f"{_INDEX}."), row, sizes, name)
-    elsewhere = None
-    if _ELSEWHERE in row:
-        elsewhere = _read_index(
-            container.under(tensors, f"{_ELSEWHERE}."), row[_ELSEWHERE], sizes, name
+    augmented = None
+    if _AUGMENTED in row:
+        augmented = _read_index(
+            container.under(tensors, f"{_AUGMENTED}."), row[_AUGMENTED], sizes, name
         )
         classes = index.classes()
-        if any(classes.get(key) != names for key, names in elsewhere.classes().items()):
+        if any(classes.get(key) != names for key, names in augmented.classes().items()):
             raise DecodeError(f"networks: the two indexes of {name} do not hold together")
-    trust = float(row["trust"])
-    if not 0 <= trust <= 1:
-        raise DecodeError(f"networks: {name} trusts neighbours by {trust}, expected 0 to 1")
+    weight = float(row["trust"])
+    if not 0 <= weight <= 1:
+        raise DecodeError(f"networks: {name} weighs neighbours by {weight}, expected 0 to 1")
     return ArchitectureBundle(
         NetworkPriors(
             priors,
             regression,
             index,
             match.measure(index, priors),
-            trust,
-            elsewhere,
+            weight,
+            augmented,
         ),
         Decoder(wanted, codec, base),
         float(row["nearest"]),
@@ -196,7 +196,7 @@ def _bundle(
 
 
 def _index_arrays(prefix: str, index: RetrievalIndex) -> dict[str, NDArray[Any]]:
-    return {f"{prefix}.{k}": getattr(index, k) for k in _ARRAYS}
+    return {f"{prefix}.{stored}": getattr(index, k) for k, stored in _ARRAYS.items()}
 
 
 def _index_names(index: RetrievalIndex) -> dict[str, list[str]]:
@@ -206,12 +206,12 @@ def _index_names(index: RetrievalIndex) -> dict[str, list[str]]:
 def _read_index(
     tensors: dict[str, Tensor], row: dict[str, Any], sizes: list[int], name: str
 ) -> RetrievalIndex:
-    parts: dict[str, Any] = {k: tensors[k].numpy() for k in _ARRAYS}
+    parts: dict[str, Any] = {k: tensors[stored].numpy() for k, stored in _ARRAYS.items()}
     parts |= {k: tuple(map(str, row[k])) for k in _NAMES}
     index = RetrievalIndex(**parts)
     entries = len(index.latents)
     if (
-        index.left.shape != (entries, sum(sizes))
+        index.residuals.shape != (entries, sum(sizes))
         or index.sizes.tolist() != sizes
         or not len(index.names) == len(index.entry) == len(index.rows) == len(index.deviations)
         or not len(index.families) == len(index.keys) == len(index.centres) == entries
@@ -226,7 +226,13 @@ _KEY = "networks"
 _CODEC = "pca"
 """The codec of a package of version 4; the other that there was is in decisions/0066."""
 _REGRESSION = ("deviations", "centre", "whitener")
-_INDEX, _ELSEWHERE = "shelf", "elsewhere"
+_INDEX, _AUGMENTED = "shelf", "elsewhere"
 _NAMES = ("names", "families", "keys")
-_ARRAYS = ("deviations", "rows", "entry", "centres", "origins", "latents", "left", "units", "sizes")
+_ARRAYS = {
+    **{name: name for name in ("deviations", "rows", "entry", "centres", "origins", "latents")},
+    "residuals": "left",
+    "units": "units",
+    "sizes": "sizes",
+}
+"""Arrays of an index, and their names in a package."""
 _CONFIG = ("dimension", "parts", "latent", "architectures", "row", "width", "depth", "heads")

@@ -74,7 +74,7 @@ class RankInfo:
 
 
 def read_rank_info(environment: Mapping[str, str]) -> RankInfo:
-    """The seat that ``torchrun`` describes; one process alone if nothing is said.
+    """The rank that ``torchrun`` describes; one process alone if nothing is said.
 
     Raises:
         ConfigError: A variable is missing or no number; the message names it.

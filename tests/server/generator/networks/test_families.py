@@ -14,7 +14,7 @@ from tests.server.generator.conftest import World
 from wg_common.inference.posterior import no_evidence
 from wg_server.generator.families.match import SHIFT_LIKELY, FamilyMatch, match_family
 from wg_server.generator.heads.generate import Generator
-from wg_server.generator.networks.condition import NetworkPriors, network_condition, settled
+from wg_server.generator.networks.condition import NetworkPriors, final_weights, network_condition
 from wg_server.generator.networks.episodes import Zoo
 from wg_server.generator.networks.neighbours import build_index
 from wg_server.generator.prior import blup
@@ -124,18 +124,18 @@ def test_a_sure_match_hands_on_the_networks_as_they_were_trained(
     tokens, estimate = condition(generator.parts.fitted_priors, [site])
     family_match = _family_match(known, estimate)
     found, _ = network_condition(known, tokens, estimate, LABELS)
-    assert found.family_match is not None
-    sure = replace(found, family_match=replace(found.family_match, share=1.0))
+    assert found.family is not None
+    sure = replace(found, family=replace(found.family, share=1.0))
     wild = torch.full((4, 65), 9.0), torch.full(index.latents.shape[1:], 9.0)
-    network = settled(sure, *wild)
-    trunk = zoo.decoder.trunk(network.latents, network.more)
+    network = final_weights(sure, *wild)
+    trunk = zoo.decoder.trunk(network.latents, network.residual)
     deltas = [zoo.decoder.plan.delta(zoo.networks[n].tokens) for n in family_match.entries]
     for name, base in zoo.decoder.base.items():
         mean = np.tensordot(family_match.weights, np.stack([d[name] for d in deltas]), axes=1)
         np.testing.assert_allclose(trunk[name], base + mean, atol=2e-3)
     assert found.other is None  # the zoo has networks of one kind
-    out_of_family = settled(replace(found, family_match=None), *wild)
-    assert out_of_family.more is None
+    out_of_family = final_weights(replace(found, family=None), *wild)
+    assert out_of_family.residual is None
     assert torch.equal(out_of_family.rows, wild[0])
 
 
@@ -146,33 +146,33 @@ def test_domain_shift_decides_which_of_a_family_s_networks_comes_first(
     codec = zoo.decoder.codec
     mine = [n for n in zoo.networks if n.task.family in ("family-3", "family-6")]
     others = [replace(n, rows=n.rows + 1, tokens=_doubled(n.tokens)) for n in reversed(mine)]
-    known = replace(zoo.fitted_priors, elsewhere=build_index(others, codec))
+    known = replace(zoo.fitted_priors, augmented=build_index(others, codec))
     site = site_evidence(world.release(6, 2, epsilon=None, shots=30), LABELS)
     tokens, estimate = condition(generator.parts.fitted_priors, [site])
     centres = known.index.centres[[f == "family-6" for f in known.index.families]]
     estimate = replace(estimate, centre=centres[0], centre_spread=0 * estimate.centre_spread)
     assert _family_match(known, estimate).shifted < SHIFT_LIKELY
     found, _ = network_condition(known, tokens, estimate, LABELS)
-    assert found.family_match is not None
+    assert found.family is not None
     assert found.other is not None
-    np.testing.assert_allclose(found.other.latents, 2 * found.family_match.latents, atol=1e-4)
+    np.testing.assert_allclose(found.other.latents, 2 * found.family.latents, atol=1e-4)
     whole, doubled = (
-        zoo.decoder.trunk(torch.from_numpy(one.latents), torch.from_numpy(one.more))
-        for one in (found.family_match, found.other)
+        zoo.decoder.trunk(torch.from_numpy(one.latents), torch.from_numpy(one.residual))
+        for one in (found.family, found.other)
     )
     for name, base in zoo.decoder.base.items():
         np.testing.assert_allclose(doubled[name] - base, 2 * (whole[name] - base), atol=4e-3)
     away = replace(estimate, centre=estimate.centre + 3.0, centre_spread=0 * estimate.centre_spread)
     assert _family_match(known, away).shifted > SHIFT_LIKELY
     turned, _ = network_condition(known, tokens, away, LABELS)
-    assert turned.family_match is not None
+    assert turned.family is not None
     assert turned.other is not None
-    np.testing.assert_allclose(turned.family_match.latents, 2 * turned.other.latents, atol=1e-4)
+    np.testing.assert_allclose(turned.family.latents, 2 * turned.other.latents, atol=1e-4)
     # A family without such networks offers one kind.
     site = site_evidence(world.release(1, 2, epsilon=None, shots=30), LABELS)
     tokens, estimate = condition(generator.parts.fitted_priors, [site])
     single, _ = network_condition(known, tokens, estimate, LABELS)
-    assert single.family_match is not None
+    assert single.family is not None
     assert single.other is None
 
 

@@ -157,7 +157,7 @@ def test_networks_of_other_views_are_packed_and_offered(
 ) -> None:
     bundle, zoo = network_generator.parts.bundles["cnn-s"], zoos["cnn-s"]
     mine = [replace(n, rows=-n.rows) for n in zoo.networks if n.task.family == "family-1"]
-    fitted_priors = replace(bundle.fitted_priors, elsewhere=build_index(mine, bundle.decoder.codec))
+    fitted_priors = replace(bundle.fitted_priors, augmented=build_index(mine, bundle.decoder.codec))
     parts = replace(
         network_generator.parts, bundles={"cnn-s": replace(bundle, fitted_priors=fitted_priors)}
     )
@@ -186,7 +186,7 @@ def test_shelves_that_do_not_hold_together_are_refused(
 ) -> None:
     bundle, zoo = network_generator.parts.bundles["cnn-s"], zoos["cnn-s"]
     index = build_index(zoo.networks[:1], bundle.decoder.codec)
-    fitted_priors = replace(bundle.fitted_priors, elsewhere=replace(index, **wrong))  # type: ignore[arg-type]
+    fitted_priors = replace(bundle.fitted_priors, augmented=replace(index, **wrong))  # type: ignore[arg-type]
     parts = replace(
         network_generator.parts, bundles={"cnn-s": replace(bundle, fitted_priors=fitted_priors)}
     )
@@ -199,7 +199,7 @@ def test_codecs_of_other_parts_or_kinds_are_refused(network_generator: NetworkGe
     priors = network_generator.heads.parts.priors
     with pytest.raises(DecodeError, match="train the generator anew"):
         package.unpack(data.replace(b'\\"codec\\":\\"pca\\"', b'\\"codec\\":\\"vae\\"'), priors)
-    with pytest.raises(DecodeError, match="trust"):
+    with pytest.raises(DecodeError, match="weighs"):
         package.unpack(data.replace(b'\\"trust\\":\\"1.0\\"', b'\\"trust\\":\\"2.0\\"'), priors)
 
 

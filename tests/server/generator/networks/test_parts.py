@@ -1,4 +1,4 @@
-"""Codec, bridge and retrieval."""
+"""Codec, feature-space regression and retrieval."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _estimate(generator: Generator, world: World, family: int) -> blup.Predictio
     return blup.predict(generator.parts.priors, [site_evidence(release, LABELS)])
 
 
-def test_bridge_carries_class_means_to_another_space(
+def test_the_regression_carries_class_means_to_another_space(
     zoos: dict[str, Zoo], generator: Generator, world: World
 ) -> None:
     zoo = zoos["cnn-s"]
@@ -69,7 +69,7 @@ def test_bridge_carries_class_means_to_another_space(
     assert np.mean(right) > 0.7  # a quarter is chance
 
 
-def test_retrieval_finds_sisters_first(
+def test_retrieval_finds_the_family_first(
     zoos: dict[str, Zoo], generator: Generator, world: World
 ) -> None:
     index, priors = zoos["cnn-s"].fitted_priors.index, generator.parts.priors
@@ -102,7 +102,7 @@ def test_rows_follow_their_class_names_where_deviations_cannot_tell(
     assert straight.likeness.min() >= hidden.likeness.min()
 
 
-def test_an_untrained_denoiser_is_the_blend_of_its_skeletons(
+def test_an_untrained_denoiser_is_the_mixture_of_its_priors(
     zoos: dict[str, Zoo], plants: Plants
 ) -> None:
     rng = np.random.default_rng(1)
@@ -113,22 +113,23 @@ def test_an_untrained_denoiser_is_the_blend_of_its_skeletons(
     np.testing.assert_allclose(found.rows[0].detach().numpy(), expected, atol=1e-5)
 
 
-def test_without_trust_in_neighbours_the_skeleton_is_the_closed_form_on_the_base(
+def test_without_weight_of_neighbours_the_prior_is_the_closed_form_on_the_base(
     zoos: dict[str, Zoo], plants: Plants
 ) -> None:
     rng = np.random.default_rng(1)
     wary = {
-        n: replace(z, fitted_priors=replace(z.fitted_priors, trust=0.0)) for n, z in zoos.items()
+        n: replace(z, fitted_priors=replace(z.fitted_priors, retrieval_weight=0.0))
+        for n, z in zoos.items()
     }
     condition = draw(plants, wary, frozenset(["family-1"]), rng, CLEAN).condition
     model = untrained()
     found = sampler.deterministic(model, collate([condition], [0], model.config))
-    np.testing.assert_allclose(found.rows[0].detach().numpy(), condition.bridged_rows, atol=1e-5)
+    np.testing.assert_allclose(found.rows[0].detach().numpy(), condition.regression_rows, atol=1e-5)
     assert not found.latents.any()
     assert np.abs(condition.retrieved_latents).max() > 0  # still seen, and still offered
 
 
-def test_trust_is_measured_alike_on_every_run(zoos: dict[str, Zoo], plants: Plants) -> None:
+def test_the_weight_is_measured_alike_on_every_run(zoos: dict[str, Zoo], plants: Plants) -> None:
     zoo = zoos["cnn-s"]
     families = frozenset(zoo.fitted_priors.index.families)
     found = [
@@ -138,7 +139,7 @@ def test_trust_is_measured_alike_on_every_run(zoos: dict[str, Zoo], plants: Plan
     assert set(found[0][1]) == {repr(weight) for weight in WEIGHTS}
 
 
-def test_neighbours_lose_trust_only_where_families_agree_that_they_harm() -> None:
+def test_neighbours_lose_weight_only_where_families_agree_that_they_harm() -> None:
     rng = np.random.default_rng(0)
     families = [f"family-{number % 10}" for number in range(200)]
     noise = rng.normal(0, 0.05, (200, 3))
@@ -167,13 +168,13 @@ def test_episodes_keep_the_plant_out_of_its_neighbours(
 ) -> None:
     rng = np.random.default_rng(2)
     families = frozenset(f"family-{i}" for i in range(10))
-    for sisters in (True, False):
+    for known in (True, False):
         for _ in range(10):
-            episode = draw(plants, zoos, families, rng, CLEAN, sisters=sisters)
+            episode = draw(plants, zoos, families, rng, CLEAN, family_known=known)
             index = zoos[episode.architecture].fitted_priors.index
             found = [index.keys[n] for n in episode.found.entries]
             assert episode.plant.task not in found
-            if not sisters:
+            if not known:
                 near = {index.families[n] for n in episode.found.entries}
                 assert episode.plant.family not in near
 

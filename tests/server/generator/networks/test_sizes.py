@@ -77,7 +77,7 @@ def test_answers_are_zero_beyond_an_architecture_s_own(
     condition = _episode(mixed, plants, architecture).condition
     batch = collate([condition] * 2, [SIZES.index(architecture)] * 2, denoiser.config)
     names = mixed[architecture].decoder.codec.parts
-    labels = [str(number) for number in range(len(condition.bridged_rows))]
+    labels = [str(number) for number in range(len(condition.regression_rows))]
     noise = sampler.named_noise(labels, names, denoiser.config, 2, 1)
     parts, row = len(names), 1 + network.feature_count(architecture)
     for found in (sampler.deterministic(denoiser, batch), sampler.sample(denoiser, batch, noise)):

@@ -17,7 +17,7 @@ from wg_server.generator.families import match
 from wg_server.generator.heads.generate import Generator
 from wg_server.generator.networks import codec as codecs
 from wg_server.generator.networks import package
-from wg_server.generator.networks.condition import NetworkPriors, settled
+from wg_server.generator.networks.condition import NetworkPriors, final_weights
 from wg_server.generator.networks.decoder import Decoder
 from wg_server.generator.networks.denoiser import NetworkDenoiser, NetworkDenoiserConfig
 from wg_server.generator.networks.entries import ZooNetwork
@@ -101,7 +101,7 @@ def test_episodes_answer_on_windows(zoo: Zoo, plants: Plants, zoo_tasks: list[Zo
     episode = draw(plants, {NAME: zoo}, families, np.random.default_rng(3), Scenario())
     assert episode.inputs.shape[2:] == zoo.networks[0].inputs.shape[2:]
     rows, latents = torch.from_numpy(episode.rows), torch.from_numpy(episode.latents)
-    network = settled(episode.condition, rows, latents)
+    network = final_weights(episode.condition, rows, latents)
     assert logits(zoo, episode, network).shape == (len(episode.answers), len(rows))
 
 
