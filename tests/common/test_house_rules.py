@@ -24,9 +24,6 @@ CODE_FROM_DATA = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve"
 GENERATORS = {"Generator", "default_rng", "SeedSequence", "PCG64", "BitGenerator"}
 
 TODAY = {
-    "client/wg_client/fleet/initialise.py",
-    "client/wg_client/release/contribution.py",
-    "client/wg_client/release/freeze.py",
     "server/wg_server/generator/evaluation/checks.py",
     "server/wg_server/generator/families/match.py",
 }

@@ -26,7 +26,6 @@ from wg_client.site import config as configuration
 from wg_common import atomic
 from wg_common.audit import verification
 from wg_common.errors import ConfigError, PeerError
-from wg_common.ledger import witness as witnesses
 from wg_common.ledger.anchors import Anchors, KnownWitness
 from wg_common.ledger.store import Ledger
 from wg_common.wire import canonical, protocol, signing
@@ -66,12 +65,7 @@ def witness_once(plant: Plant) -> None:
     """Ask the server to cosign the plant's ledger as it is."""
     config = configuration.load(plant.home)
     with plant.ledger() as ledger, link.Link.open(plant.home, config.server.fleet_url) as wire:
-
-        def ask(body: bytes) -> bytes:
-            reply = wire.witness(body)
-            return witnesses.read_reply(reply.status, reply.body)
-
-        ledger.countersign(config.server.witness_name, ask)
+        ledger.countersign(config.server.witness_name, wire.witness)
 
 
 def audited(server: ServerHome, plant: Plant, previous: Path | None = None) -> Any:

@@ -61,12 +61,11 @@ def test_the_readmes_make_targets_are_there() -> None:
 def test_the_readmes_commands_run_in_their_order(tmp_path: Path) -> None:
     pictures(tmp_path / "pictures")
     with processes(tmp_path / "logs") as running:
-        token = ""
         for line in commands():
             words = shlex.split(line.removesuffix(" &"))
             if words[0] == "make":
                 continue
-            words = [localised(word, tmp_path, token) for word in words]
+            words = [localised(word, tmp_path) for word in words]
             if words[0] == "wg-server" and words[1] in HANDING_OUT:
                 words += acceptance(tmp_path / "server")
             if words[:2] == ["wg-audit", "empirical"]:
@@ -77,7 +76,7 @@ def test_the_readmes_commands_run_in_their_order(tmp_path: Path) -> None:
                 running.wait_for(name, "ready" if name == "wg-server" else "online")
             elif words[:2] == ["wg-server", "enroll"]:
                 words[-1] = "plant-a"
-                token = running.json(*words)["token"]
+                (tmp_path / "plant-a.token").write_text(running.json(*words)["token"])
             else:
                 run(running, words)
                 if "start" in words:
@@ -94,13 +93,13 @@ def acceptance(server: Path) -> list[str]:
     return [] if card["passes"] else ["--accept-generator", card["generator"]]
 
 
-def localised(word: str, folder: Path, token: str) -> str:
+def localised(word: str, folder: Path) -> str:
     """The README's word in a test's folder: paths below it, any free port, the smallest plan."""
     if word in ("server", "pictures", "plant-a", "audit.html", "evidence") or word.startswith(
         "plant-a."
     ):
         return str(folder / word)
-    return {"TOKEN": token, "9443": "0", "default": "quick"}.get(word, word)
+    return {"9443": "0", "default": "quick"}.get(word, word)
 
 
 def run(running: Processes, words: list[str]) -> None:

@@ -15,13 +15,12 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 from wg_client.connection import http_witness
 from wg_client.connection.http_witness import Ask
 from wg_client.site import config as configuration
-from wg_client.site.config import ClientConfig, WitnessConfig
+from wg_client.site.config import ClientConfig
 from wg_client.site.home import ClientHome
 from wg_common import atomic
 from wg_common.errors import (
@@ -59,24 +58,17 @@ def enrol(ledger: Ledger, config: ClientConfig) -> None:
         ledger.enrol_witness(each.name, each.public_key)
 
 
-def collect(
-    ledger: Ledger,
-    config: ClientConfig,
-    server: Ask | None,
-    *,
-    open_witness: Callable[[WitnessConfig], Ask] = http_witness.ask,
-) -> None:
+def collect(ledger: Ledger, config: ClientConfig, server: Ask | None) -> None:
     """Get the newest checkpoint cosigned by as many witnesses as the plant wants.
+
+    The server is asked first, and again where it was asked before: that waits for the end of the
+    time slot, so that when the others are asked says nothing of the work before.
 
     Args:
         ledger: The plant's ledger.
         config: ``client.yaml``.
         server: Asks the server. None over the air gap: nobody can use the file before the server
             has cosigned it, so it counts as one that will.
-        open_witness: Makes what asks a witness; another one than HTTPS in tests only.
-
-    The server is asked first, and again where it was asked before: it waits for the end of the time
-    slot, so that when the others are asked says nothing of the work before.
 
     Raises:
         TooFewWitnesses: Too few answered, or their answers do not hold. What is released is kept.
@@ -89,7 +81,7 @@ def collect(
     for each in config.witnesses:
         try:
             if not ledger.newest_cosigned_by(each.name):
-                ledger.countersign(each.name, open_witness(each))
+                ledger.countersign(each.name, http_witness.ask(each))
         except (PeerError, VerificationError, DecodeError, ConfigError) as error:
             log.warning("witness %s: %s", each.name, error)
             problems.append(f"{each.name}: {error}")

@@ -10,7 +10,6 @@ import email.utils
 import ssl
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,18 +19,13 @@ import httpx
 from wg_client.connection import transport
 from wg_client.site.home import ClientHome
 from wg_common.errors import ConfigError, PeerError
+from wg_common.ledger import witness
 from wg_common.wire import protocol
 
 CLOCK_TOLERANCE_SECONDS = 5.0
 """Flower refuses a request signed further in the future than this."""
 
-
-@dataclass(frozen=True, slots=True)
-class WitnessReply:
-    """A witness's answer (C2SP tlog-witness): 200 cosignature, 409 its size, 422 bad proof."""
-
-    status: int
-    body: bytes
+_ANSWERS = (witness.OK, witness.CONFLICT, witness.UNPROCESSABLE)
 
 
 class Link:
@@ -60,33 +54,28 @@ class Link:
         """Close the connection."""
         self._client.close()
 
-    def witness(self, request: bytes) -> WitnessReply:
-        """Ask the server to countersign a ledger checkpoint.
+    def witness(self, request: bytes) -> bytes:
+        """Ask the server to countersign a ledger checkpoint; returns its cosignature line.
 
         Args:
             request: Body of a C2SP tlog-witness ``add-checkpoint`` request.
 
         Raises:
             PeerError: The server cannot be reached, or answers neither 200, 409 nor 422.
+            WitnessRefused: It answers 409 (and says what it saw last) or 422 (a bad proof).
         """
-        status, body = self._post(protocol.WITNESS_PATH, request)
-        if status not in (200, 409, 422):
-            raise PeerError(f"witness: the server answered {status}: {_words(body)}")
-        return WitnessReply(status, body)
+        return witness.read_reply(*self._ask("witness", protocol.WITNESS_PATH, request, *_ANSWERS))
 
-    def rotate(self, notice: bytes) -> WitnessReply:
+    def rotate(self, notice: bytes) -> bytes:
         """Tell the server of the ledger's new key; it cosigns under it.
 
         Args:
             notice: A canonical ``KeyRotation``.
 
         Raises:
-            PeerError: The server cannot be reached, or answers neither 200, 409 nor 422.
+            PeerError, WitnessRefused: As of ``witness``.
         """
-        status, body = self._post(protocol.ROTATE_PATH, notice)
-        if status not in (200, 409, 422):
-            raise PeerError(f"rotation: the server answered {status}: {_words(body)}")
-        return WitnessReply(status, body)
+        return witness.read_reply(*self._ask("rotation", protocol.ROTATE_PATH, notice, *_ANSWERS))
 
     def renew(self, csr_pem: str) -> bytes:
         """Trade a certificate request for a fresh TLS client certificate (PEM).
@@ -94,10 +83,7 @@ class Link:
         Raises:
             PeerError: The server cannot be reached or refuses.
         """
-        status, body = self._post(protocol.RENEW_PATH, csr_pem.encode("ascii"))
-        if status != 200:
-            raise PeerError(f"renewal: the server answered {status}: {_words(body)}")
-        return body
+        return self._ask("renewal", protocol.RENEW_PATH, csr_pem.encode("ascii"), witness.OK)[1]
 
     def package(self, request_id: str, start: int, stop: int) -> Iterator[bytes]:
         """Fetch bytes ``[start, stop)`` of a package, in pieces; fewer if the line is cut.
@@ -118,8 +104,13 @@ class Link:
         except httpx.HTTPError as error:
             raise PeerError(f"package: {describe(error)}") from error
 
-    def _post(self, path: str, body: bytes) -> tuple[int, bytes]:
-        return post(self._client, path, body)
+    def _ask(self, what: str, path: str, body: bytes, *good: int) -> tuple[int, bytes]:
+        """Status and body of an answer whose status is one of ``good``."""
+        status, found = post(self._client, path, body)
+        if status not in good:
+            words = found[:200].decode("utf-8", "replace").strip() or "(no text)"
+            raise PeerError(f"{what}: the server answered {status}: {words}")
+        return status, found
 
 
 def post(client: httpx.Client, path: str, body: bytes) -> tuple[int, bytes]:
@@ -128,12 +119,7 @@ def post(client: httpx.Client, path: str, body: bytes) -> tuple[int, bytes]:
     Raises:
         PeerError: The server cannot be reached, or the reply is too large.
     """
-    headers = {"content-type": "application/octet-stream"}
-    try:
-        with client.stream("POST", path, content=body, headers=headers) as response:
-            return response.status_code, _read(response)
-    except httpx.HTTPError as error:
-        raise PeerError(f"{client.base_url.host}: {describe(error)}") from error
+    return _read(client, "POST", path, body, {"content-type": "application/octet-stream"})
 
 
 def get(client: httpx.Client, path: str) -> tuple[int, bytes]:
@@ -142,11 +128,7 @@ def get(client: httpx.Client, path: str) -> tuple[int, bytes]:
     Raises:
         PeerError: The server cannot be reached, or the reply is too large.
     """
-    try:
-        with client.stream("GET", path) as response:
-            return response.status_code, _read(response)
-    except httpx.HTTPError as error:
-        raise PeerError(f"{client.base_url.host}: {describe(error)}") from error
+    return _read(client, "GET", path, None, {})
 
 
 def client_context(home: ClientHome) -> ssl.SSLContext:
@@ -225,12 +207,12 @@ def explain_status(response: httpx.Response, now: float | None = None) -> str:
     }.get(response.status_code, f"the server answered {response.status_code}")
 
 
-def _read(response: httpx.Response) -> bytes:
-    body = bytearray()
-    for part in response.iter_bytes():  # uncompressed and bounded: see ``transport``
-        body += part
-    return bytes(body)
-
-
-def _words(body: bytes) -> str:
-    return body[:200].decode("utf-8", "replace").strip() or "(no text)"
+def _read(
+    client: httpx.Client, method: str, path: str, body: bytes | None, headers: dict[str, str]
+) -> tuple[int, bytes]:
+    """One request; its answer is uncompressed and bounded, see ``transport``."""
+    try:
+        with client.stream(method, path, content=body, headers=headers) as response:
+            return response.status_code, b"".join(response.iter_bytes())
+    except httpx.HTTPError as error:
+        raise PeerError(f"{client.base_url.host}: {describe(error)}") from error

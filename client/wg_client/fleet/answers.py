@@ -22,7 +22,6 @@ from wg_client.site.config import ClientConfig
 from wg_client.site.home import ClientHome
 from wg_common import logs
 from wg_common.errors import DecodeError, VerificationError, WgError
-from wg_common.ledger import witness as witnesses
 from wg_common.wire import canonical, fleet, protocol
 from wg_common.wire.fleet import Envelope
 from wg_common.wire.protocol import Delivery, PackageOffer, Refusal, StatisticsQuery
@@ -151,12 +150,7 @@ def guarded(request_id: str, action: Callable[[], Envelope], words: frozenset[st
 
 def server_witness(connection: link.Link, slot: Slot) -> Witness:
     """Asks the server to cosign, when the slot has ended."""
-
-    def ask(request: bytes) -> bytes:
-        reply = slot.send(partial(connection.witness, request))
-        return witnesses.read_reply(reply.status, reply.body)
-
-    return ask
+    return lambda request: slot.send(partial(connection.witness, request))
 
 
 def _refusal(request_id: str, code: str) -> Envelope:

@@ -7,19 +7,18 @@ A home whose freeze was cut off is complete but for that: ``wg-client freeze``.
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from wg_client.data.dataset import check_modality, survey
 from wg_client.data.inspection import Inspection, Stage, inspect
-from wg_client.fleet.enrolment import Enrolment, enrol
+from wg_client.fleet.enrolment import enrol
 from wg_client.release import freeze as freezing
 from wg_client.release.freeze import Frozen
 from wg_client.site import config as configuration
 from wg_client.site import encoder_pin, sharing
 from wg_client.site.config import (
-    AcceptanceConfig,
     ClientConfig,
     DataConfig,
     PrivacyConfig,
@@ -32,8 +31,6 @@ from wg_common.ledger import place
 from wg_common.nets.encoder.module import load_encoder
 from wg_common.wire import canonical, protocol
 from wg_common.wire.protocol import EnrolmentReply
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +92,7 @@ def initialise(
         token: The join token.
         choice: The data set.
         privacy: Caps and policy.
-        encoder: Hash of the encoder that the owner wants, or 16 or more of its first hex digits;
-            None: that of the token.
+        encoder: Hash of the encoder that the owner wants, or its beginning; None: the token's.
         confirm: Asks the owner, before anything of the encoder is kept; None: nobody is asked.
         found: From ``look``; None: look now.
         stage: Told how far reading and encoding are.
@@ -109,53 +105,42 @@ def initialise(
     """
     check_new(home)
     found = found or look(choice, privacy, stage)
-    refused = freezing.why_not(
-        found,
-        set_aside=choice.set_aside,
-        allow_empty=choice.allow_empty and choice.labels is not None,
-        source=choice.path,
-    )
-    if refused is not None:
+    skip, empty = choice.set_aside, choice.allow_empty and choice.labels is not None
+    path = choice.path
+    if refused := freezing.why_not(found, set_aside=skip, allow_empty=empty, source=path):
         raise refused
     # Refuse what client.yaml would refuse, before the one-time token is spent.
-    settings = DataConfig(
+    data = DataConfig(
         name=choice.name or "data",
-        path=str(choice.path.resolve()),
+        path=str(path.resolve()),
         labels=found.data.label_names,
         unit_column=choice.unit_column,
     )
     named = protocol.decode_token(token.strip())
     encoder_pin.check_named(encoder, named.encoder)
     shared = share(home, choice, privacy, named.site)
-    seen = found
-
-    def see(package: bytes) -> None:
-        modality = load_encoder(package).modality  # its range is checked there
-        if len(seen.data):
-            check_modality(modality, seen.data.modality, choice.path)
-        if confirm is not None:
-            confirm(encoder_pin.about(package))
-
-    enrolment = enrol(home, token, ledger=home.ledger if shared else None, confirm=see)
-    config = _config(enrolment, settings, privacy, choice.name)
-    configuration.save(home, config)
-    frozen = freezing.freeze(
-        home, found, set_aside=choice.set_aside, allow_empty=choice.allow_empty, stage=stage
+    see = partial(_see, found, path, confirm)
+    done = enrol(home, token, ledger=home.ledger if shared else None, confirm=see)
+    pin = canonical.sha256_hex(done.encoder)
+    data = replace(data, name=choice.name or done.site, encoder=pin)
+    config = ClientConfig(
+        site=done.site, server=pinned_server(done.reply), data=data, privacy=privacy
     )
-    return config, frozen
+    configuration.save(home, config)
+    return config, freezing.freeze(home, found, set_aside=skip, allow_empty=empty, stage=stage)
+
+
+def _see(found: Inspection, path: Path, confirm: Confirm | None, package: bytes) -> None:
+    """Check the encoder that came against the data set, and have the owner confirm it."""
+    modality = load_encoder(package).modality  # its range is checked there
+    if len(found.data):
+        check_modality(modality, found.data.modality, path)
+    if confirm is not None:
+        confirm(encoder_pin.about(package))
 
 
 def share(home: ClientHome, choice: DataChoice, privacy: PrivacyConfig, site: str) -> bool:
-    """Let a new home draw on another's budget, if that is wanted.
-
-    Args:
-        home: The new home.
-        choice: Names the other one.
-        privacy: Holds the cap.
-        site: Name of the site that the token is for.
-
-    Returns:
-        Whether the home has no ledger of its own.
+    """Let a new home draw on the budget that ``choice`` names; whether it has no ledger then.
 
     Raises:
         ConfigError: It cannot be; see ``sharing``.
@@ -179,22 +164,4 @@ def pinned_server(reply: EnrolmentReply) -> ServerConfig:
         signing_key=reply.server_key,
         witness_name=reply.witness_name,
         witness_key=reply.witness_key,
-    )
-
-
-def _config(
-    enrolment: Enrolment, data: DataConfig, privacy: PrivacyConfig, name: str | None
-) -> ClientConfig:
-    return ClientConfig(
-        site=enrolment.site,
-        server=pinned_server(enrolment.reply),
-        data=DataConfig(
-            name=name or enrolment.site,
-            path=data.path,
-            labels=data.labels,
-            unit_column=data.unit_column,
-            encoder=canonical.sha256_hex(enrolment.encoder),
-        ),
-        privacy=privacy,
-        acceptance=AcceptanceConfig(),
     )

@@ -1,8 +1,8 @@
-"""Enrolling a home again: with the same ledger, or with a successor after a compromise.
+"""Enrolling a home again: with the same ledger, or with a new one after a compromise.
 
-All that is new is made in ``successor/`` below the home, complete with its ``client.yaml``, before
-anything of the home changes. Then each piece takes its place, ``client.yaml`` last: a command that
-was cut off after the token was spent is finished by running it again, with any token.
+*Crash safety.* All that is new is made in ``successor/`` below the home, with its ``client.yaml``,
+before anything of the home changes. Then each piece takes its place, ``client.yaml`` last. A
+command that was cut off after the token was spent is finished by running it again, with any token.
 
 *What changes.* ``replace``: TLS and node keys, certificate, and what the server says of itself.
 Statistics key, ledger and its key stay: releases that were made stay good. ``compromise``: all
@@ -19,7 +19,6 @@ import dataclasses
 import logging
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 from wg_client.fleet import enrolment
 from wg_client.fleet.enrolment import Enrolment
@@ -36,7 +35,7 @@ from wg_common.wire import canonical, protocol, signing
 
 log = logging.getLogger(__name__)
 
-_KEY_LIMIT = 16 << 10
+Confirm = Callable[[bytes], None]
 
 
 def replace(home: ClientHome, token: str, *, encoder: str | None = None) -> ClientConfig:
@@ -53,18 +52,15 @@ def replace(home: ClientHome, token: str, *, encoder: str | None = None) -> Clie
         VerificationError: The token is for another encoder than the owner confirmed or named.
         DecodeError, PeerError, VerificationError: Enrolment failed; see ``enrolment``.
     """
-    config = configuration.load(home)
-    stage = _stage(home)
-    with locks.node(home), locks.release(home):
-        if not stage.config.exists():
-            look = _checked(home, config, token, encoder)
-            _fresh(stage)
-            shared = sharing.pass_on(home, stage)
-            for name in ("signing_key",) if shared else ("signing_key", "ledger_key"):
-                _copy_key(getattr(home, name), getattr(stage, name))
-            done = enrolment.enrol(stage, token, ledger=home.ledger, confirm=look)
-            configuration.save(stage, _pinned(config, done))
-        return _install(home, stage)
+
+    def enrol(stage: ClientHome, config: ClientConfig, confirm: Confirm) -> Enrolment:
+        shared = sharing.pass_on(home, stage)
+        atomic.copy(home.signing_key, stage.signing_key, mode=atomic.PRIVATE)
+        if not shared:
+            atomic.copy(home.ledger_key, stage.ledger_key, mode=atomic.PRIVATE)
+        return enrolment.enrol(stage, token, ledger=home.ledger, confirm=confirm)
+
+    return _again(home, token, encoder, enrol)
 
 
 def compromise(
@@ -81,28 +77,45 @@ def compromise(
             hold: then put the newest copy or export that does in its place.
     """
     sharing.check_holds(home, "giving up a ledger", then="init --replace")
+
+    def enrol(stage: ClientHome, config: ClientConfig, confirm: Confirm) -> Enrolment:
+        predecessor = recovery.predecessor(home.ledger, reason)
+        with Ledger.open(home.ledger) as old:
+            commitment = old.commitment(config.data.name)
+        if commitment is None:
+            raise ConfigError(f"{home.ledger}: data set {config.data.name!r} is not on it")
+        done = enrolment.enrol(stage, token, predecessor=predecessor, confirm=confirm)
+        with Ledger.open(stage.ledger, signing.load(stage.ledger_key)) as ledger:
+            ledger.register_dataset(
+                DatasetRecord(
+                    name=config.data.name,
+                    commitment=commitment,
+                    cap_epsilon=config.privacy.cap_epsilon,
+                    cap_delta=config.privacy.cap_delta,
+                )
+            )
+        return done
+
+    return _again(home, token, encoder, enrol)
+
+
+def _again(
+    home: ClientHome,
+    token: str,
+    encoder: str | None,
+    enrol: Callable[[ClientHome, ClientConfig, Confirm], Enrolment],
+) -> ClientConfig:
+    """Enrol in a folder of its own, unless that was done, and put what is new in its place."""
     config = configuration.load(home)
-    stage = _stage(home)
+    stage = ClientHome(home.root / "successor")
     with locks.node(home), locks.release(home):
         if not stage.config.exists():
-            look = _checked(home, config, token, encoder)
-            predecessor = recovery.predecessor(home.ledger, reason)
-            with Ledger.open(home.ledger) as old:
-                commitment = old.commitment(config.data.name)
-            if commitment is None:
-                raise ConfigError(f"{home.ledger}: data set {config.data.name!r} is not on it")
+            confirm = _checked(home, config, token, encoder)
             _fresh(stage)
-            done = enrolment.enrol(stage, token, predecessor=predecessor, confirm=look)
-            with Ledger.open(stage.ledger, signing.load(stage.ledger_key)) as ledger:
-                ledger.register_dataset(
-                    DatasetRecord(
-                        name=config.data.name,
-                        commitment=commitment,
-                        cap_epsilon=config.privacy.cap_epsilon,
-                        cap_delta=config.privacy.cap_delta,
-                    )
-                )
-            configuration.save(stage, _pinned(config, done))
+            done = enrol(stage, config, confirm)
+            data = dataclasses.replace(config.data, encoder=canonical.sha256_hex(done.encoder))
+            server = pinned_server(done.reply)
+            configuration.save(stage, dataclasses.replace(config, server=server, data=data))
         return _install(home, stage)
 
 
@@ -148,14 +161,7 @@ def _set_aside(home: ClientHome, stage: ClientHome) -> None:
         atomic.move(path, home.outbox / f"before-witness-{key[:16]}" / path.name)
 
 
-def _pinned(config: ClientConfig, done: Enrolment) -> ClientConfig:
-    data = dataclasses.replace(config.data, encoder=canonical.sha256_hex(done.encoder))
-    return dataclasses.replace(config, server=pinned_server(done.reply), data=data)
-
-
-def _checked(
-    home: ClientHome, config: ClientConfig, token: str, encoder: str | None
-) -> Callable[[bytes], None]:
+def _checked(home: ClientHome, config: ClientConfig, token: str, encoder: str | None) -> Confirm:
     """Check a token before it is spent; what is returned checks the encoder that comes."""
     found = protocol.decode_token(token.strip())
     if found.site != config.site:
@@ -172,10 +178,6 @@ def _checked(
     return look
 
 
-def _stage(home: ClientHome) -> ClientHome:
-    return ClientHome(home.root / "successor")
-
-
 def _fresh(stage: ClientHome) -> None:
     """An empty folder: what a try left that spent no token, or came to nothing, goes."""
     try:
@@ -184,7 +186,3 @@ def _fresh(stage: ClientHome) -> None:
         stage.root.mkdir(mode=0o700)
     except OSError as error:
         raise ConfigError(f"{stage.root}: cannot be made: {error.strerror}") from error
-
-
-def _copy_key(source: Path, target: Path) -> None:
-    atomic.write_bytes(target, atomic.read_bytes(source, limit=_KEY_LIMIT), mode=atomic.PRIVATE)

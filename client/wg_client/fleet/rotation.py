@@ -69,7 +69,7 @@ def rotate_key(home: ClientHome, *, on_step: Callable[[str], None] = lambda step
     with locks.release(home), link.Link.open(home, config.server.fleet_url) as connection:
         if not coming.exists():
             with Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
-                ledger.countersign(name, _asker(connection))
+                ledger.countersign(name, connection.witness)
             signing.save(coming, signing.generate())
             on_step("saved")
         new = signing.load(coming)
@@ -118,9 +118,8 @@ def _tell(ledger: Ledger, connection: link.Link, witness: str) -> int:
     for _ in range(2):
         proof = ledger.newest_proof(seq, witness=witness, old_size=size)
         notice = KeyRotation(entry=ledger.entry(seq).decode(), proof=proof.decode())
-        reply = connection.rotate(canonical.encode(notice))
         try:
-            line = witnesses.read_reply(reply.status, reply.body)
+            line = connection.rotate(canonical.encode(notice))
         except witnesses.WitnessRefused as refused:
             if refused.size is None:
                 raise
@@ -135,11 +134,3 @@ def _set_aside(outbox: Path, entry: int) -> None:
     kept = outbox / f"before-entry-{entry}"
     for path in outbox.glob("*.wgs"):
         atomic.move(path, kept / path.name)
-
-
-def _asker(connection: link.Link) -> Callable[[bytes], bytes]:
-    def ask(request: bytes) -> bytes:
-        reply = connection.witness(request)
-        return witnesses.read_reply(reply.status, reply.body)
-
-    return ask

@@ -22,14 +22,16 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from wg_client.data import plant as plants
-from wg_client.data.plant import Features, Plant
+from wg_client.data.plant import Plant
 from wg_client.release import dp_training
 from wg_client.release.dp_training import DpTrainingPlan, plan_for
 from wg_client.release.query import current_snapshot, open_ledger, plain
 from wg_client.site import config as configuration
 from wg_client.site import locks
+from wg_client.site.config import ClientConfig
 from wg_client.site.home import ClientHome
 from wg_client.site.policy import check_release
 from wg_common.errors import InternalError, VerificationError
@@ -118,22 +120,7 @@ def contribute(
         InternalError: Sampling was not as charged; the charge stands, and nothing was released.
     """
     config = configuration.load(home)
-    check_release(
-        config,
-        epsilon=request.epsilon,
-        delta=request.delta,
-        purpose=request.purpose,
-        what="contribution",
-    )
-    plan = plan_for(
-        float(request.epsilon),
-        float(request.delta),
-        sampling_probability=request.sampling_probability,
-        steps=request.steps,
-        expected_batch=request.sampling_probability * request.units,
-        clip_norm=request.clip_norm,
-        learning_rate=request.learning_rate,
-    )
+    plan = _plan(config, request)
     with (
         locks.training(home),
         ExitStack() as until_charged,
@@ -142,14 +129,13 @@ def contribute(
         until_charged.enter_context(locks.release(home))
         plant = plants.open_plant(home)
         current_snapshot(home, config, ledger, encoder=plant.encoder)
-        features = plant.features
-        asked = _charge_request(plant, features, request, plan)
+        asked = _charge_request(plant, request, plan)
         charged = ledger.find(config.data.name, fingerprint=asked.fingerprint(plant.commitment))
         new = charged is None
         if charged is None or charged.open:
             # How long training takes depends on the records: no answer waits for it.
-            pay = partial(_charge, ledger, asked, until_charged.close)
-            charged = _make(home, ledger, plant, features, asked, plan, train, sampler, pay)
+            key, run = signing.load(home.signing_key), partial(train, plan, sampler=sampler)
+            charged = _make(ledger, plant, asked, run, key, until_charged.close)
         else:
             log.info("contribution: an equal one was made before")
         data = ledger.outbox(charged.seq)
@@ -158,14 +144,31 @@ def contribute(
         return Contribution(data=data, request_id=charged.request_id, charged=new, event=plan.event)
 
 
+def _plan(config: ClientConfig, request: ContributionRequest) -> DpTrainingPlan:
+    """How to train within the policy, with as little noise as the price allows."""
+    epsilon, delta = request.epsilon, request.delta
+    check_release(
+        config, epsilon=epsilon, delta=delta, purpose=request.purpose, what="contribution"
+    )
+    return plan_for(
+        float(epsilon),
+        float(delta),
+        sampling_probability=request.sampling_probability,
+        steps=request.steps,
+        expected_batch=request.sampling_probability * request.units,
+        clip_norm=request.clip_norm,
+        learning_rate=request.learning_rate,
+    )
+
+
 def _charge_request(
-    plant: Plant, features: Features, request: ContributionRequest, plan: DpTrainingPlan
+    plant: Plant, request: ContributionRequest, plan: DpTrainingPlan
 ) -> ChargeRequest:
     config = plant.config
     run = DpSgdMechanism(
         event=plan.event,
         encoder=plant.encoder,
-        dimension=features.dimension,
+        dimension=plant.features.dimension,
         labels=config.data.labels,
         clip_norm=plan.clip_norm,
         bits=dp_training.GRID_BITS,
@@ -188,57 +191,46 @@ def _charge_request(
     )
 
 
-def _charge(
-    ledger: Ledger, asked: ChargeRequest, then: Callable[[], None], event: PrivacyEvent
-) -> Charged:
-    if event != asked.event:
-        raise InternalError("contribution: the run to be trained is not the one to be charged")
-    charged = ledger.charge(asked)
-    then()
-    return charged
-
-
 def _make(
-    home: ClientHome,
     ledger: Ledger,
     plant: Plant,
-    features: Features,
     asked: ChargeRequest,
-    plan: DpTrainingPlan,
     train: Trainer,
-    sampler: mechanism.Sampler,
-    pay: Callable[[PrivacyEvent], Charged],
+    key: Ed25519PrivateKey,
+    let_go: Callable[[], None],
 ) -> Charged:
-    """Charge, train, sign and record."""
+    """Charge, train, sign and record; ``let_go`` is called once the charge is on disk."""
     charges: list[Charged] = []
 
     def charge(event: PrivacyEvent) -> None:
-        charges.append(pay(event))
+        if event != asked.event:
+            raise InternalError("contribution: the run to be trained is not the one to be charged")
+        charges.append(ledger.charge(asked))
+        let_go()
 
-    rows = np.flatnonzero(plant.data.labels >= 0)
+    config, labels = plant.config, plant.data.labels
+    rows = np.flatnonzero(labels >= 0)
     units = plants.privacy_units(plant)
     checkpoint = train(
-        plan,
-        features.values[rows],
-        plant.data.labels[rows],
-        len(plant.config.data.labels),
+        plant.features.values[rows],
+        labels[rows],
+        len(config.data.labels),
         charge=charge,
         units=None if units is None else [units[row] for row in rows],
-        sampler=sampler,
     )
     if len(charges) != 1 or not charges[0].open:
         raise InternalError("contribution: training did not charge its one open charge")
     (charged,) = charges
     tensors = pack_tensors(checkpoint.tensors)
     manifest = ContributionManifest(
-        site=plant.config.site,
-        dataset=plant.config.data.name,
+        site=config.site,
+        dataset=config.data.name,
         request_id=charged.request_id,
         contribution_id=secrets.token_hex(16),
         architecture=modality(plant.data.modality).head,
         plan=PLAN,
         encoder=plant.encoder,
-        labels=plant.config.data.labels,
+        labels=config.data.labels,
         event=checkpoint.event,
         sampler=checkpoint.log.sampler,
         epsilon=asked.epsilon,
@@ -246,6 +238,5 @@ def _make(
         purpose=asked.use.purpose,
         tensors_sha256=canonical.sha256_hex(tensors),
     )
-    payload = encode_contribution(manifest, tensors, signing.load(home.signing_key))
-    ledger.record_release(charged.seq, payload)
+    ledger.record_release(charged.seq, encode_contribution(manifest, tensors, key))
     return charged

@@ -1,15 +1,15 @@
-"""Freezing: every record decoded, checked, encoded and hashed once, in front of the engineer.
+"""Freezing: every record is decoded, checked, encoded and hashed once, before anything is asked.
 
-Whatever is wrong with a data set is said here, all of it, with file and reason; by default nothing
-is frozen then. With ``set_aside`` these records are left out, and listed. Afterwards a release
-depends on the snapshot alone, so nothing that happens to the data folder can be seen in an answer.
+``look`` names all that is wrong with a data set, by file and reason; nothing is frozen then, unless
+``set_aside`` leaves these records out. Afterwards a release depends on the snapshot alone: nothing
+that happens to the data folder can be seen in an answer.
 
-A freeze always makes a new version, also of equal data: a new salt, hence another commitment, an
-entry on the ledger, and new charges. That a plant froze can be seen on its ledger; what changed
-cannot (docs/decisions/0098). Freeze on a schedule, not because something changed.
+A freeze makes a new version even of equal data: a new salt, so another commitment, an entry on the
+ledger, and new charges. The ledger shows that a plant froze, and not what changed
+(docs/decisions/0098). So freeze on a schedule, not because something changed.
 
-Order: the snapshot is complete in a temporary folder; renamed; the pointer is moved; the ledger is
-told. An interruption before the pointer moves leaves the earlier snapshot in use; after it, the
+*Crash safety.* The snapshot is complete in a temporary folder, is renamed, the pointer moves to it,
+and the ledger is told. Before the pointer moves, the earlier snapshot stays in use; after it, the
 next release, or freeze, tells the ledger.
 """
 
@@ -20,7 +20,8 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,7 +51,6 @@ from wg_common.wire import canonical
 log = logging.getLogger(__name__)
 
 _CHUNK = 64
-_ENTROPY = Callable[[int], bytes]
 _SECONDS_A_RECORD = {False: 6e-5, True: 2e-4}
 """To sum one record about a centre, and with units of several records: four times what one core of
 a server took (16 and 51 microseconds)."""
@@ -61,36 +61,30 @@ _SLOTS = (2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
 
 
 class RecordEncoder(Protocol):
-    """What a freeze needs of an encoder; ``nets.encoder.Encoder`` is one."""
+    """What a freeze needs of an encoder; ``nets.encoder.Encoder`` is one, and documents it."""
 
     @property
     def modality(self) -> str:
         """What it encodes."""
-        ...
 
     @property
     def dimension(self) -> int:
         """Number of features that are released."""
-        ...
 
     @property
     def scaled_dimension(self) -> int:
         """Number of local features with a public scale."""
-        ...
 
     @property
     def local_dimension(self) -> int:
         """Number of local features."""
-        ...
 
     @property
     def clip_radius(self) -> float:
         """Clip radius, feature units."""
-        ...
 
     def encode_local(self, records: Any, /) -> NDArray[np.float32]:
         """Local features ``[n, D]`` of records."""
-        ...
 
 
 LoadEncoder = Callable[[bytes], RecordEncoder]
@@ -205,7 +199,6 @@ def freeze(
     load: LoadEncoder | None = None,
     stage: Stage | None = None,
     now: Callable[[], float] = time.time,
-    entropy: _ENTROPY = secrets.token_bytes,
 ) -> Frozen:
     """Make the next snapshot, and put it in use.
 
@@ -217,7 +210,6 @@ def freeze(
         load: As of ``look``.
         stage: Told how far it is.
         now: Unix time, seconds.
-        entropy: Random bytes for the salt; other than the operating system's in tests only.
 
     Raises:
         ConfigError: The home is not initialised, its ledger has another cap, or its time slot is
@@ -228,90 +220,102 @@ def freeze(
     config = configuration.load(home)
     if found is None:
         found = look(home, load=load, stage=stage)
-    refused = why_not(
-        found, set_aside=set_aside, allow_empty=allow_empty, source=Path(config.data.path)
-    )
-    if refused is not None:
+    source = Path(config.data.path)
+    if refused := why_not(found, set_aside=set_aside, allow_empty=allow_empty, source=source):
         raise refused
     package = encoder_pin.load(home, config)
     encoder = (load or _load)(package)
+    check_slot(config, len(found.data), encoder.local_dimension)
+    records = _records(config, found, home.load_secret())
+    with _checked_ledger(home, config, records):
+        pass  # before the long work, and once more after it
+    names, left_out, twice = found.data.names, found.problems, found.duplicates
+    listing = Listing(path=config.data.path, names=names, set_aside=left_out, duplicates=twice)
     schema = plants.schema_for(
         config,
         encoder=canonical.sha256_hex(package),
         dimension=encoder.dimension,
         clip_radius=float(encoder.clip_radius),
     )
-    check_slot(config, len(found.data), encoder.local_dimension)
-    secret = home.load_secret()
-    records = _records(config, found, secret)
-    with (
-        locks.release(home),
-        open_ledger(home) as ledger,
-    ):  # before the long work, and once more after it
-        overlap.check(home, config, _past(home, ledger), records)
-    salt = entropy(snapshots.SALT_BYTES)
-    listing = Listing(
-        path=config.data.path,
-        names=found.data.names,
-        set_aside=found.problems,
-        duplicates=found.duplicates,
-    )
-    temporary = home.snapshots / f".new-{secrets.token_hex(8)}"
+    with _new_folder(home) as folder:
+        features = _encode(folder, encoder, found, stage)
+        exact = _exact(schema, features, found.data, config)
+        hashes = _write_parts(folder, exact, records, listing)
+        with _checked_ledger(home, config, records) as ledger:
+            manifest = _manifest(home, config, encoder, schema, found, hashes, int(now()))
+            snapshot = _put_in_place(home, folder, manifest)
+            overlap.register(ledger, config, manifest.commitment)
+            _prune(home, manifest.number)
+    log.info("snapshot %d: frozen", manifest.number)
+    return Frozen(snapshot=snapshot, listing=listing)
+
+
+@contextmanager
+def _checked_ledger(
+    home: ClientHome, config: ClientConfig, records: FrozenRecords
+) -> Iterator[Ledger]:
+    """The ledger, held, when none of the records was charged under another budget."""
+    with locks.release(home), open_ledger(home) as ledger:
+        past = overlap.history(ledger)
+        overlap.remember(home, past)
+        overlap.check(home, config, past, records)
+        yield ledger
+
+
+@contextmanager
+def _new_folder(home: ClientHome) -> Iterator[Path]:
+    """A folder for the parts of a snapshot; what is left in it, and of earlier tries, goes."""
+    folder = home.snapshots / f".new-{secrets.token_hex(8)}"
     try:
         home.snapshots.mkdir(mode=0o700, exist_ok=True)
         for left in home.snapshots.glob(".new-*"):
             shutil.rmtree(left)
-        temporary.mkdir(mode=0o700)
-        features = _encode(temporary, encoder, found, stage)
-        exact = _exact(schema, features, found.data, config)
-        hashes = _write_parts(temporary, exact, records, listing)
-        with locks.release(home), open_ledger(home) as ledger:
-            overlap.check(home, config, _past(home, ledger), records)
-            number = _next_number(home)
-            manifest = SnapshotManifest(
-                number=number,
-                created=int(now()),
-                dataset=config.data.name,
-                salt=salt.hex(),
-                commitment=_commitment(found, secret, salt, config),
-                modality=encoder.modality,
-                local_dimension=encoder.local_dimension,
-                scaled=encoder.scaled_dimension,
-                unit_column=config.data.unit_column or "",
-                schema=schema,
-                statistics_sha256=hashes[snapshots.STATISTICS],
-                features_sha256=hashes[snapshots.FEATURES],
-                records_sha256=hashes[snapshots.RECORDS],
-                listing_sha256=hashes[snapshots.LISTING],
-            )
-            snapshot = _put_in_place(home, temporary, manifest)
-            overlap.register(ledger, config, manifest.commitment)
-            _prune(home, number)
+        folder.mkdir(mode=0o700)
+        yield folder
         shutil.rmtree(home.root / "cache", ignore_errors=True)  # features, in homes of before
     except OSError as error:
         raise StorageError(f"{home.snapshots}: cannot be written: {error.strerror}") from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    log.info("snapshot %d: frozen", number)
-    return Frozen(snapshot=snapshot, listing=listing)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _manifest(
+    home: ClientHome,
+    config: ClientConfig,
+    encoder: RecordEncoder,
+    schema: StatisticsSchema,
+    found: Inspection,
+    hashes: dict[str, str],
+    created: int,
+) -> SnapshotManifest:
+    """The next manifest, with a new salt."""
+    salt = secrets.token_bytes(snapshots.SALT_BYTES)
+    return SnapshotManifest(
+        number=_next_number(home),
+        created=created,
+        dataset=config.data.name,
+        salt=salt.hex(),
+        commitment=_commitment(found, home.load_secret(), salt, config),
+        modality=encoder.modality,
+        local_dimension=encoder.local_dimension,
+        scaled=encoder.scaled_dimension,
+        unit_column=config.data.unit_column or "",
+        schema=schema,
+        statistics_sha256=hashes[snapshots.STATISTICS],
+        features_sha256=hashes[snapshots.FEATURES],
+        records_sha256=hashes[snapshots.RECORDS],
+        listing_sha256=hashes[snapshots.LISTING],
+    )
 
 
 def _load(package: bytes) -> RecordEncoder:
-    from wg_common.nets.encoder.module import (
-        load_encoder,  # torch: seconds to import, only when needed
-    )
+    from wg_common.nets.encoder.module import load_encoder  # torch: seconds to import
 
     return load_encoder(package)
 
 
 def _has_units(config: ClientConfig) -> bool:
     return config.privacy.unit_rule != "record"
-
-
-def _past(home: ClientHome, ledger: Ledger) -> overlap.History:
-    past = overlap.history(ledger)
-    overlap.remember(home, past)
-    return past
 
 
 def _records(config: ClientConfig, found: Inspection, secret: bytes) -> FrozenRecords:
@@ -414,15 +418,8 @@ def _write_parts(
         os.fsync(stream.fileno())
     text = canonical.encode(listing)
     atomic.write_bytes(folder / snapshots.LISTING, text, mode=atomic.PRIVATE)
-    return {
-        name: snapshots.file_sha256(folder / name)
-        for name in (
-            snapshots.STATISTICS,
-            snapshots.FEATURES,
-            snapshots.RECORDS,
-            snapshots.LISTING,
-        )
-    }
+    parts = (snapshots.STATISTICS, snapshots.FEATURES, snapshots.RECORDS, snapshots.LISTING)
+    return {name: snapshots.file_sha256(folder / name) for name in parts}
 
 
 def _next_number(home: ClientHome) -> int:

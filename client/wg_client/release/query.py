@@ -1,9 +1,9 @@
 """Answering a statistics query: charge, sample, record, countersign, and only then hand out.
 
-A release is made from the plant's snapshot (``snapshot``) and nothing else: no data folder is
-opened, so the outcome of an answer depends on none. Everything that can fail without a charge fails
-first: policy, snapshot, encoder, schema. From the charge on the order is fixed (design: privacy,
-"Ledger"), and each step has a name that tests stop a process at:
+A release is made from the plant's snapshot (``data.snapshot``) and nothing else. No data folder is
+opened, so no answer depends on one. What can fail without a charge fails first: policy, snapshot,
+encoder, schema. From the charge on the order is fixed (docs/privacy-argument.md), and each step has
+a name at which tests stop a process:
 
 ========== ==================================================================================
 step       what is on disk, and what a crash right after it means
@@ -18,9 +18,6 @@ cosigned   the witness's cosignature. The same bytes are sent.
 request, or an equal one under another id, gets the stored bytes and charges nothing. A lock keeps
 two processes of one plant from sampling for one charge. Entries bear the time at which the question
 came, not that at which the work was done.
-
-``make`` is the step from a snapshot to a release's bytes by itself: no ledger, witness, network or
-clock; an audit of what is installed calls it with snapshots of its own.
 """
 
 from __future__ import annotations
@@ -82,7 +79,7 @@ def answer_query(
     query: StatisticsQuery,
     *,
     witness: Witness | None,
-    on_step: Step | None = None,
+    on_step: Step = lambda step: None,
     sampler: Sampler = opendp_sampler,
     now: Callable[[], float] = time.time,
 ) -> bytes:
@@ -105,7 +102,6 @@ def answer_query(
         WitnessRefused: The server does not cosign. The release is kept, and sent when asked again.
         TooFewWitnesses: Others of ``client.yaml`` do not; the same.
     """
-    step = on_step or _ignore
     arrived = now()
     config = configuration.load(home)
     check_message_type(config, protocol.QUERY_STATISTICS)
@@ -117,8 +113,8 @@ def answer_query(
         if charged is None or charged.open:
             if witness is None:
                 cosigning.check_room(ledger, config)
-            charged = _release(home, config, ledger, query, step, sampler, encoder)
-        return _cover(home, config, ledger, charged, witness, step)
+            charged = _release(home, config, ledger, query, on_step, sampler, encoder)
+        return _cover(home, config, ledger, charged, witness, on_step)
 
 
 def open_ledger(home: ClientHome, *, at: float | None = None) -> Ledger:
@@ -310,7 +306,3 @@ def plain(number: str) -> str:
     """One spelling for one number, so that "1" and "1.0", or "1e-5" and "0.00001", are equal."""
     value = configuration.positive_decimal(number, "number").normalize()
     return format(value, "f") if value.adjusted() > -4 else format(value, "e")
-
-
-def _ignore(step: str) -> None:
-    del step

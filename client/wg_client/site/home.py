@@ -30,20 +30,46 @@ SECRET_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
+class _Below:
+    """A path below a plant's home, or, with ``budget``, below the home that holds its ledger."""
+
+    path: str
+    budget: bool = False
+
+    def __get__(self, home: ClientHome, owner: type[ClientHome]) -> Path:
+        return (home.budget if self.budget else home.root) / self.path
+
+
+@dataclass(frozen=True, slots=True)
 class ClientHome:
     """Paths below a plant's home folder."""
 
     root: Path
 
-    @property
-    def config(self) -> Path:
-        """Configuration and policy."""
-        return self.root / "client.yaml"
-
-    @property
-    def encoder(self) -> Path:
-        """The public encoder package."""
-        return self.root / "encoder.safetensors"
+    config = _Below("client.yaml")
+    encoder = _Below("encoder.safetensors")
+    ledger = _Below(place.LEDGER, budget=True)
+    keys = _Below("keys")
+    tls_key = _Below("keys/tls.pem")
+    """Private key of the TLS client certificate."""
+    node_key = _Below("keys/node.pem")
+    """Private key of Flower's node authentication."""
+    signing_key = _Below("keys/signing.pem")
+    """Ed25519 key that signs statistics."""
+    ledger_key = _Below("keys/ledger.pem", budget=True)
+    """Ed25519 key that signs the ledger's checkpoints."""
+    next_ledger_key = _Below("keys/ledger.next.pem", budget=True)
+    """The key that will sign the ledger, while it changes."""
+    site_secret = _Below("keys/site.secret", budget=True)
+    """Secret of the keyed data commitment; never leaves."""
+    certificate = _Below("certs/client.pem")
+    ca_certificate = _Below("certs/ca.pem")
+    snapshots = _Below("snapshots")
+    units = _Below("units", budget=True)
+    outbox = _Below("outbox")
+    packages = _Below("packages")
+    models = _Below("models")
+    report = _Below("report.html")
 
     @property
     def budget(self) -> Path:
@@ -52,86 +78,6 @@ class ClientHome:
         This one, or the home that ``budget-of.json`` names; see ``wg_common.ledger.place``.
         """
         return place.ledger_home(self.root)
-
-    @property
-    def ledger(self) -> Path:
-        """The privacy ledger."""
-        return self.budget / place.LEDGER
-
-    @property
-    def keys(self) -> Path:
-        """Folder of private keys."""
-        return self.root / "keys"
-
-    @property
-    def tls_key(self) -> Path:
-        """Private key of the TLS client certificate."""
-        return self.keys / "tls.pem"
-
-    @property
-    def node_key(self) -> Path:
-        """Private key of Flower's node authentication."""
-        return self.keys / "node.pem"
-
-    @property
-    def signing_key(self) -> Path:
-        """Ed25519 key that signs statistics."""
-        return self.keys / "signing.pem"
-
-    @property
-    def ledger_key(self) -> Path:
-        """Ed25519 key that signs the ledger's checkpoints."""
-        return self.budget / "keys" / "ledger.pem"
-
-    @property
-    def next_ledger_key(self) -> Path:
-        """The key that will sign the ledger, while it changes."""
-        return self.budget / "keys" / "ledger.next.pem"
-
-    @property
-    def site_secret(self) -> Path:
-        """Secret of the keyed data commitment; never leaves."""
-        return self.budget / "keys" / "site.secret"
-
-    @property
-    def certificate(self) -> Path:
-        """The TLS client certificate, PEM."""
-        return self.root / "certs" / "client.pem"
-
-    @property
-    def ca_certificate(self) -> Path:
-        """The server's CA certificate, PEM."""
-        return self.root / "certs" / "ca.pem"
-
-    @property
-    def snapshots(self) -> Path:
-        """Folder of snapshots of the data set."""
-        return self.root / "snapshots"
-
-    @property
-    def units(self) -> Path:
-        """Folder of keyed digests of the units that were charged, by data set."""
-        return self.budget / "units"
-
-    @property
-    def outbox(self) -> Path:
-        """Folder of statistics files as they left."""
-        return self.root / "outbox"
-
-    @property
-    def packages(self) -> Path:
-        """Folder of weights packages as they arrived."""
-        return self.root / "packages"
-
-    @property
-    def models(self) -> Path:
-        """Folder of models."""
-        return self.root / "models"
-
-    @property
-    def report(self) -> Path:
-        """The report on the newest package."""
-        return self.root / "report.html"
 
     def make_private(self) -> None:
         """Make the folder, for its user alone: all else is below it, whatever the umask was.

@@ -13,14 +13,19 @@ from typing import Any
 
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
-from flwr.proto.message_pb2 import ObjectTree
+from flwr.common.serde import message_from_proto
+from flwr.proto.fleet_pb2 import PushMessagesRequest, PushMessagesResponse
+from flwr.proto.message_pb2 import Message as MessageProto
+from flwr.proto.message_pb2 import Metadata, ObjectTree
+from flwr.proto.node_pb2 import Node
+from flwr.proto.recorddict_pb2 import RecordDict as RecordDictProto
 
 from wg_client.connection import link
 from wg_client.fleet import answers, flower, node
 from wg_client.fleet.interface import Declined, Handlers, NodeOptions
 from wg_client.fleet.slot import Slot, Stopped
 from wg_client.site import config as configuration
-from wg_client.site.config import ClientConfig, DataConfig, ServerConfig
+from wg_client.site.config import ClientConfig, DataConfig, PrivacyConfig, ServerConfig
 from wg_client.site.home import ClientHome
 from wg_common.errors import (
     BudgetExceeded,
@@ -184,6 +189,24 @@ GARBAGE = Envelope("query", b"{}")
 OFFER = PackageOffer(request_id=REQUEST, site="b", package_sha256="0" * 64, size=1, chunk=1)
 
 
+def _node(
+    home: Path, monkeypatch: pytest.MonkeyPatch, stop: Any, answer: Any, slot: float = 2.0
+) -> node.Node:
+    """A node of a plant that has a configuration and nothing else."""
+    zeros = "00" * 32
+    server = ServerConfig(
+        fleet_url="https://127.0.0.1:1", name="s", signing_key=zeros, witness_name="w",
+        witness_key=zeros,
+    )  # fmt: skip
+    data = DataConfig(name="line", path="nowhere", labels=("good", "bad"))
+    privacy = PrivacyConfig(answer_slot_seconds=slot)
+    config = ClientConfig(site="a", server=server, data=data, privacy=privacy)
+    monkeypatch.setattr(configuration, "load", lambda home: config)
+    monkeypatch.setattr(link.Link, "open", lambda *_: nullcontext())
+    handlers = Handlers(answer_query=answer, apply_package=lambda *_: None)
+    return node.Node(ClientHome(home), handlers, stop, NodeOptions())
+
+
 @pytest.mark.parametrize(
     ("kind", "envelope", "outcome", "left"),
     [
@@ -204,15 +227,6 @@ def test_whatever_goes_back_for_a_question_leaves_at_the_end_of_its_slot(
     left: float,
 ) -> None:
     clock = _Clock(monkeypatch)
-    zeros = "00" * 32
-    server = ServerConfig(
-        fleet_url="https://127.0.0.1:1", name="s", signing_key=zeros, witness_name="w",
-        witness_key=zeros,
-    )  # fmt: skip
-    data = DataConfig(name="line", path="nowhere", labels=("good", "bad"))
-    config = ClientConfig(site="a", server=server, data=data)
-    monkeypatch.setattr(configuration, "load", lambda home: config)
-    monkeypatch.setattr(link.Link, "open", lambda *_: nullcontext())
 
     def answer(*_: object, **__: object) -> bytes:
         clock.now += 1.3
@@ -220,11 +234,41 @@ def test_whatever_goes_back_for_a_question_leaves_at_the_end_of_its_slot(
             raise DataError("/plant/broken.png")
         return b"data"
 
-    handlers = Handlers(answer_query=answer, apply_package=lambda *_: None)
-    running = node.Node(ClientHome(tmp_path), handlers, clock, NodeOptions())  # type: ignore[arg-type]
+    running = _node(tmp_path, monkeypatch, clock, answer)
     line = _Server(clock, kind, envelope)
     assert running.serve_one(line)  # type: ignore[arg-type]
     assert line.seen == [(outcome, left)]
+
+
+def test_a_reply_does_not_say_when_it_was_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flower stamps a message when it is made: a refusal is made when its slot has ended."""
+    pushed: list[PushMessagesRequest] = []
+
+    class Client:
+        def PushMessages(self, request: PushMessagesRequest) -> PushMessagesResponse:
+            pushed.append(request)
+            return PushMessagesResponse()
+
+    def refuse(*_: object, **__: object) -> bytes:
+        raise DataError("/plant/broken.png")
+
+    session = object.__new__(flower.Session)
+    session._client = Client()  # type: ignore[assignment]
+    session.node = Node(node_id=1)
+    asked = Metadata(
+        run_id=1, message_id="m", src_node_id=2, dst_node_id=1, message_type="query.statistics",
+        created_at=time.time(), ttl=60.0,
+    )  # fmt: skip
+    head = message_from_proto(MessageProto(metadata=asked, content=RecordDictProto()))
+    monkeypatch.setattr(session, "pull", lambda: flower.Incoming(head, ObjectTree()))
+    monkeypatch.setattr(session, "read", lambda *_: ASKED)
+    running = _node(tmp_path, monkeypatch, threading.Event(), refuse, slot=0.3)
+    begun = time.time()
+    assert running.serve_one(session)
+    (stamp,) = [message.metadata.created_at for each in pushed for message in each.messages_list]
+    assert stamp >= begun + 0.29
 
 
 def test_an_interrupt_is_not_swallowed() -> None:

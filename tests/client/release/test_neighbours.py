@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -354,8 +353,8 @@ class Outsider:
 @contextmanager
 def patched(monkeypatch: pytest.MonkeyPatch, outsider: Outsider) -> Iterator[None]:
     class Connection:
-        def witness(self, body: bytes) -> SimpleNamespace:
-            return SimpleNamespace(status=200, body=outsider.witness_seen(body))
+        def witness(self, body: bytes) -> bytes:
+            return outsider.witness_seen(body)
 
     @contextmanager
     def connect(*_: object) -> Iterator[Connection]:
