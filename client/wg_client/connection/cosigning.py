@@ -132,12 +132,7 @@ def leads_to(file: Path, size: int) -> bool:
 
 
 def keep_from_package(home: ClientHome, source: bytes | Path) -> int | None:
-    """Keep the cosignature that a weights package may carry; see ``keep``.
-
-    Args:
-        home: The plant's home.
-        source: The package, verified otherwise: its bytes, or its file.
-    """
+    """Keep the cosignature that a weights package, verified otherwise, may carry; see ``keep``."""
     try:
         with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
             signed = weights_package.read_checkpoint(stream)
@@ -148,10 +143,6 @@ def keep_from_package(home: ClientHome, source: bytes | Path) -> int | None:
 
 def keep(home: ClientHome, signed: bytes) -> int | None:
     """Keep the server's cosignature of one of this ledger's checkpoints.
-
-    Args:
-        home: The plant's home.
-        signed: The cosigned checkpoint, from a package or a note.
 
     Returns:
         The checkpoint's size; none if it is of another ledger, as in a package that was made

@@ -55,10 +55,7 @@ class Link:
         self._client.close()
 
     def witness(self, request: bytes) -> bytes:
-        """Ask the server to countersign a ledger checkpoint; returns its cosignature line.
-
-        Args:
-            request: Body of a C2SP tlog-witness ``add-checkpoint`` request.
+        """Ask the server to cosign (C2SP tlog-witness, ``add-checkpoint``); returns the line.
 
         Raises:
             PeerError: The server cannot be reached, or answers neither 200, 409 nor 422.
@@ -67,10 +64,7 @@ class Link:
         return witness.read_reply(*self._ask("witness", protocol.WITNESS_PATH, request, *_ANSWERS))
 
     def rotate(self, notice: bytes) -> bytes:
-        """Tell the server of the ledger's new key; it cosigns under it.
-
-        Args:
-            notice: A canonical ``KeyRotation``.
+        """Tell the server of the ledger's new key (a ``KeyRotation``); it cosigns under it.
 
         Raises:
             PeerError, WitnessRefused: As of ``witness``.

@@ -51,12 +51,7 @@ class Answers:
         self._inbox = Inbox(home)
 
     def to(self, kind: str, envelope: Envelope, slot: Slot) -> Envelope:
-        """The answer to a message: what was asked for, or a refusal of one word.
-
-        Args:
-            kind: The message type, which the plant's policy allows.
-            envelope: The message's content.
-            slot: When the answer may leave.
+        """The answer to a message of an allowed type: what was asked for, or a refusal of one word.
 
         Raises:
             Declined: It is not a message of this type, or too large.

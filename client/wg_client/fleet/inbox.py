@@ -58,11 +58,7 @@ class Inbox:
         return self._give_receipt(delivery)
 
     def receive_file(self, offer: PackageOffer, fetch: Callable[[Path], Path]) -> Receipt:
-        """Let ``fetch`` bring a large package, once, and return its receipt.
-
-        Args:
-            offer: The offer.
-            fetch: Brings the package into a folder of this disk, and verifies it.
+        """Let ``fetch`` bring and verify a large package, once, and return its receipt.
 
         Raises:
             DecodeError: The request id is none.

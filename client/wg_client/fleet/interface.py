@@ -18,6 +18,10 @@ Witness = Callable[[bytes], bytes]
 """Takes an ``add-checkpoint`` body, returns cosignature lines; raises ``WitnessRefused``."""
 
 
+ApplyPackage = Callable[[ClientHome, Path], object]
+"""Verifies and applies a ``.wgw`` file, once for each package, or raises."""
+
+
 class AnswerQuery(Protocol):
     """Answers a statistics query with the bytes of a covered ``.wgs``, or raises ``WgError``."""
 
@@ -30,15 +34,6 @@ class AnswerQuery(Protocol):
         now: Callable[[], float],
     ) -> bytes:
         """Answer, or refuse by raising; ``now`` is when the question came."""
-        ...
-
-
-class ApplyPackage(Protocol):
-    """Verifies and applies a ``.wgw`` file, once for each package."""
-
-    def __call__(self, home: ClientHome, source: Path, /) -> object:
-        """Apply, or raise."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,9 +52,7 @@ class Rotated:
 def rotate_key(home: ClientHome, *, on_step: Callable[[str], None] = lambda step: None) -> Rotated:
     """Change the ledger's signing key, or finish a change that was cut off.
 
-    Args:
-        home: The plant's home.
-        on_step: Called with the name of each step; for tests.
+    ``on_step`` is called with the name of each step, for tests.
 
     Raises:
         PeerError: The server cannot be reached or refuses; run it again later.

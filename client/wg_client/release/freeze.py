@@ -136,14 +136,7 @@ def look(
 def why_not(
     found: Inspection, *, set_aside: bool, allow_empty: bool, source: Path
 ) -> DataError | None:
-    """Why an inspected data set cannot be frozen, or nothing.
-
-    Args:
-        found: From ``look``.
-        set_aside: Whether problems are left out instead.
-        allow_empty: Whether no record at all is fine.
-        source: The data folder or file.
-    """
+    """Why a data set cannot be frozen, or nothing; ``source`` is its folder or file."""
     wrong = found.shared or (() if set_aside else found.problems)
     if wrong:
         mend = (
@@ -169,11 +162,6 @@ def check_slot(config: ClientConfig, records: int, dimension: int) -> None:
     An answer sums all records about a centre that is not known before, and checks the files of the
     snapshot, so it takes longer for more records. The bound is arithmetic on a slow machine's
     speed, never a measurement.
-
-    Args:
-        config: Holds the slot.
-        records: How many records are frozen.
-        dimension: Local features of a record.
 
     Raises:
         ConfigError: The slot is too short; the message names one that is not.

@@ -162,12 +162,7 @@ def check(
     epsilon: str | None = None,
     delta: str | None = None,
 ) -> Check:
-    """Look at everything a release would need, and make none.
-
-    Args:
-        home: The plant's home.
-        epsilon: Epsilon of the release looked at; None: the largest that the policy allows.
-        delta: Its delta; None: the largest that the policy allows.
+    """Look at everything that a release would need, by default the largest that is allowed.
 
     Raises:
         ConfigError, VerificationError: What a release would fail with, too.

@@ -118,11 +118,9 @@ def answer_query(
 
 
 def open_ledger(home: ClientHome, *, at: float | None = None) -> Ledger:
-    """The plant's ledger, for writing. It is never made here: a missing ledger is an error.
+    """The plant's ledger, for writing; a missing one is an error.
 
-    Args:
-        home: The plant's home.
-        at: Unix time, seconds, that its entries shall bear; None: each its own.
+    Its entries bear the time ``at``, Unix seconds; None: each its own.
 
     Raises:
         ConfigError: It is another home's, and not as this home's server knows it.

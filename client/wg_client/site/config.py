@@ -318,10 +318,6 @@ class ClientConfig:
 def check_unit(unit_column: str | None, unit_rule: UnitRule) -> None:
     """Check that the unit that is named is the unit that is protected.
 
-    Args:
-        unit_column: Column that names the privacy unit of a record, or None.
-        unit_rule: How records of one unit count.
-
     Raises:
         ConfigError: A unit is named and each record counts alone, or none is named and the rule
             needs one.
@@ -406,9 +402,7 @@ _HINT = (
 def _with_exact_numbers(document: object, words: object) -> object:
     """Budgets that stand in the file as bare numbers, as they are written, not as a float has them.
 
-    Args:
-        document: The file as YAML reads it.
-        words: The same with every scalar as it is written.
+    ``document`` is the file as YAML reads it; ``words`` has every scalar as it is written.
 
     Raises:
         ConfigError: A number that YAML reads otherwise than the decimal system.

@@ -63,11 +63,7 @@ def about(package: bytes) -> EncoderAbout:
 
 
 def check_named(named: str | None, encoder: str) -> None:
-    """Check an encoder against the hash that the owner gave, if one was given.
-
-    Args:
-        named: The hash, or its first ``DIGITS`` or more hex digits.
-        encoder: SHA-256 of the encoder that a join token names, hex.
+    """Check the encoder of a join token against the hash, or its beginning, that the owner gave.
 
     Raises:
         UsageError: That is no hash.

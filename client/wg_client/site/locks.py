@@ -1,4 +1,4 @@
-"""The locks of a plant's home."""
+"""The locks of a plant's home; ``wg_common.locks`` has their errors."""
 
 from __future__ import annotations
 
@@ -9,11 +9,7 @@ from wg_common import locks
 
 
 def node(home: ClientHome) -> AbstractContextManager[None]:
-    """One process runs this plant's node, or changes its identity; a second one is refused.
-
-    Raises:
-        ConfigError: Another process has the lock, or the home cannot be written.
-    """
+    """One process runs this plant's node, or changes its identity; a second one is refused."""
     return locks.hold(home.root / ".node.lock", busy="another process runs this plant's node")
 
 
@@ -21,17 +17,10 @@ def release(home: ClientHome) -> AbstractContextManager[None]:
     """One process of this plant makes a release or writes the ledger; a second one waits.
 
     The file lies beside the ledger: homes that share one answer one after the other.
-
-    Raises:
-        ConfigError: The home cannot be written.
     """
     return locks.hold(home.budget / ".release.lock")
 
 
 def training(home: ClientHome) -> AbstractContextManager[None]:
-    """One process of this plant trains a contribution; answers go on meanwhile.
-
-    Raises:
-        ConfigError: The home cannot be written.
-    """
+    """One process of this plant trains a contribution; answers go on meanwhile."""
     return locks.hold(home.budget / ".contribute.lock")

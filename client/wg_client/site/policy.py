@@ -28,13 +28,9 @@ def check_message_type(config: ClientConfig, message_type: str) -> None:
 
 
 def check_query(config: ClientConfig, query: StatisticsQuery, *, encoder: str, now: float) -> None:
-    """Refuse a query that the plant's policy does not cover.
+    """Refuse a query that the plant's policy does not cover at ``now``, Unix seconds.
 
-    Args:
-        config: The plant's configuration.
-        query: What the server asks.
-        encoder: Id of the encoder that the plant holds, hex.
-        now: Unix time, seconds.
+    ``encoder`` is the id of the encoder that the plant holds, hex.
 
     Raises:
         PolicyRefused: Wrong version, site, encoder or form, expired, or more than is allowed.

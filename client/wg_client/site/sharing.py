@@ -26,14 +26,9 @@ from wg_common.wire import signing
 
 
 def join(home: ClientHome, other: Path) -> ClientConfig:
-    """Let a home that has no ledger draw on the budget of an initialised one.
+    """Let a new home draw on the budget of another one; returns that one's configuration.
 
-    Args:
-        home: The new home. Doing it again changes nothing.
-        other: The home that holds the ledger.
-
-    Returns:
-        The other home's configuration.
+    Doing it again changes nothing.
 
     Raises:
         ConfigError: The other home is not initialised or shares a budget itself, or the new one has
@@ -59,11 +54,7 @@ def join(home: ClientHome, other: Path) -> ClientConfig:
 def check_new(other: ClientConfig, *, site: str, name: str, cap: tuple[str, str]) -> None:
     """Refuse what cannot be on the shared ledger, before a join token is spent.
 
-    Args:
-        other: Configuration of the home that holds the ledger.
-        site: Name of the site that the token is for.
-        name: Name of the new data set.
-        cap: Epsilon and delta of its cap, decimal strings.
+    The token is for ``site``; ``name`` and ``cap`` (epsilon and delta) are of the new data set.
 
     Raises:
         ConfigError: The site is another plant's, the name is taken, or the cap is another one.
@@ -88,11 +79,6 @@ def check_new(other: ClientConfig, *, site: str, name: str, cap: tuple[str, str]
 
 def check_witness(home: ClientHome, name: str, key: str) -> None:
     """Refuse a second server whose witness has the first one's name: the log knows it by name.
-
-    Args:
-        home: The home that enrols.
-        name: Key name of its server's witness.
-        key: Its public key, hex.
 
     Raises:
         ConfigError: The home that holds the ledger has another server with this name.
@@ -137,12 +123,7 @@ def told(home: ClientHome, ledger: Ledger) -> None:
 
 
 def check_holds(home: ClientHome, what: str, *, then: str) -> None:
-    """Refuse what must be done at the home that holds the ledger.
-
-    Args:
-        home: The home.
-        what: What was to be done.
-        then: The command with which this home's server learns of it afterwards.
+    """Refuse what must be done at the home that holds the ledger, and say which command follows.
 
     Raises:
         ConfigError: The home shares another's ledger.
