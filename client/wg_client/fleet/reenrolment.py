@@ -157,8 +157,7 @@ def _set_aside(home: ClientHome, stage: ClientHome) -> None:
     ledger = stage.ledger.exists() if told is None else told != place.read(home.root)
     if key == configuration.load(home).server.witness_key and not ledger:
         return
-    for path in home.outbox.glob("*.wgs"):
-        atomic.move(path, home.outbox / f"before-witness-{key[:16]}" / path.name)
+    home.set_outbox_aside(f"before-witness-{key[:16]}")
 
 
 def _checked(home: ClientHome, config: ClientConfig, token: str, encoder: str | None) -> Confirm:

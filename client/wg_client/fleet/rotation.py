@@ -20,7 +20,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from wg_client.connection import link
 from wg_client.site import config as configuration
@@ -37,8 +36,6 @@ from wg_common.wire import canonical, signing
 from wg_common.wire.protocol import KeyRotation
 
 log = logging.getLogger(__name__)
-
-_KEY_LIMIT = 16 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +74,12 @@ def rotate_key(home: ClientHome, *, on_step: Callable[[str], None] = lambda step
             with Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
                 ledger.rotate(new)
             on_step("rotated")
-        atomic.write_bytes(
-            home.ledger_key, atomic.read_bytes(coming, limit=_KEY_LIMIT), mode=atomic.PRIVATE
-        )
+        atomic.copy(coming, home.ledger_key, mode=atomic.PRIVATE)
         on_step("installed")
         with Ledger.open(home.ledger, new) as ledger:
             entry = _tell(ledger, connection, name)
         on_step("told")
-        _set_aside(home.outbox, entry)
+        home.set_outbox_aside(f"before-entry-{entry}")
         coming.unlink()
     log.info("ledger entry %d: another key signs from here", entry)
     return Rotated(entry, signing.public_bytes(new).hex())
@@ -103,7 +98,7 @@ def _tell_of_shared(home: ClientHome, config: ClientConfig, budget: BudgetOf) ->
             sharing.check_holds(home, "a change of the ledger's key", then="rotate-key")
         entry = _tell(ledger, connection, config.server.witness_name)
         sharing.told(home, ledger)
-        _set_aside(home.outbox, entry)
+        home.set_outbox_aside(f"before-entry-{entry}")
         return Rotated(entry, ledger.public_key.hex())
 
 
@@ -126,9 +121,3 @@ def _tell(ledger: Ledger, connection: link.Link, witness: str) -> int:
         ledger.add_cosignature(ledger.checkpoint() + line, witness)
         return seq
     raise PeerError("rotation: the server changes its mind about what it cosigned last")
-
-
-def _set_aside(outbox: Path, entry: int) -> None:
-    kept = outbox / f"before-entry-{entry}"
-    for path in outbox.glob("*.wgs"):
-        atomic.move(path, kept / path.name)

@@ -1,14 +1,12 @@
-"""Contributing to the zoo: a head that is trained privately on site, signed, and written to a file.
+"""A contribution to the zoo: a head that is trained privately on site, signed, and put in a file.
 
-The order is that of a statistics release (``wg_client.release.query``): policy and snapshot first,
-then the charge, then training (``wg_client.release.dp_training``: Opacus' per-record gradients,
-Poisson sampling that is verified before a checkpoint exists), then the RELEASE entry with the exact
-bytes.
+The order is that of a statistics release (``release.query``): policy and snapshot; the charge;
+training with DP-SGD (``release.dp_training``); the RELEASE entry with the exact bytes.
 
-*Guarantee.* A charge is on disk before a record is trained on; it covers one checkpoint; an equal
-request gets the stored bytes and charges nothing; a charge whose training was cut short is
-completed by the same request. Records without a label are left out. *Edge case*: a data set
-without labels is trained on all the same, and gives noise: a refusal would tell.
+*Guarantee.* A charge is on disk before a record is trained on, and covers one checkpoint. An equal
+request gets the stored bytes and charges nothing; it completes a charge whose training was cut
+short. Records without a label are left out. *Edge case*: a data set without labels is trained on,
+too, and gives noise: a refusal would say that there are none.
 """
 
 from __future__ import annotations

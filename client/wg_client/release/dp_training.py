@@ -1,14 +1,14 @@
-"""DP-SGD on site: a plant trains the task head privately and may offer the checkpoint to the zoo.
+"""DP-SGD on site: the task head is trained privately, and the checkpoint may go to the zoo.
 
-Abadi et al. 2016, Algorithm 1, with its two random parts done as the accounting takes them:
+Abadi et al. 2016, Algorithm 1. Its two random parts are what the accounting assumes:
 
 * *Poisson sampling.* Each privacy unit enters each step by its own coin from the operating system,
-  with a probability that is an argument and is charged as given. It is never inferred from a data
-  loader: Opacus takes it from the loader's length, which another sampler silently falsifies
-  (opacus issues 600 and 813). What was drawn is logged, and checked before a checkpoint exists.
-* *Noise.* Opacus gives per-record gradients; clipping, summing and noise are those of a statistics
-  release: an integer grid, an exact norm check, and OpenDP's discrete Gaussian. Floating-point
-  noise, secure mode or not, would not give what is charged.
+  with the probability that is charged. Opacus would infer it from the length of a data loader,
+  which is wrong for other samplers (opacus issues 600 and 813). What was drawn is logged, and
+  checked before a checkpoint exists.
+* *Noise.* Opacus gives per-record gradients. Clipping, sums and noise are those of a statistics
+  release: an integer grid, an exact check of the norm, and OpenDP's discrete Gaussian. Noise in
+  floating point would not give what is charged.
 
 *Guarantee.* One unit more or less moves each step's integer sum by an L2 norm of at most S = 2^14,
 noised with ``noise_multiplier * S``: T steps are the subsampled Gaussian that

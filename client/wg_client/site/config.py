@@ -2,8 +2,8 @@
 
 Settings that change privacy (``privacy``) and results (``acceptance``) stand apart from those that
 only say where things are (``data``, ``server``). An unknown field is refused: a misspelt cap must
-not silently become the default. Two settings that contradict each other are refused as well, and no
-one of them wins: what a release protects is what was meant, or there is no release.
+not become the default without a word. Two settings that contradict each other are refused, too:
+neither of them may decide by itself what a release protects.
 """
 
 from __future__ import annotations

@@ -103,6 +103,15 @@ class ClientHome:
                 f"{self.config}: not there; run 'wg-client init --home {self.root} ...' first"
             )
 
+    def set_outbox_aside(self, folder: str) -> None:
+        """Keep covered statistics files in a folder of the outbox; they are made anew when asked.
+
+        Raises:
+            StorageError: They cannot be moved.
+        """
+        for path in self.outbox.glob("*.wgs"):
+            atomic.move(path, self.outbox / folder / path.name)
+
     def load_secret(self) -> bytes:
         """The site secret; made on first use, with mode 0600."""
         if not self.site_secret.exists():
