@@ -1,8 +1,9 @@
 """The installed commands as real processes: ``wg-server serve`` and ``wg-client run``.
 
-Nothing of the product is replaced: the ledger, the encoder, the generator, the release, the contest
-are the real ones. What is small is the data (noisy patterns), the encoder's fit (180 pictures) and
-the generator (its last layer is random: it writes bad weights, and the plants refuse them).
+Nothing of the product is replaced: the ledger, the encoder, the generator, the release and model
+selection are the real ones. What is small is the data (noisy patterns), the encoder's fit (180
+pictures) and the generator (its last layer is random: it writes bad weights, and the plants refuse
+them).
 """
 
 from __future__ import annotations

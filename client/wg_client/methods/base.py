@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.fitting.backbone import Tensors, Trunk
+from wg_client.fitting.backbone import Trunk
 from wg_client.fitting.fitted import Fitted
 from wg_client.fitting.folds import Folds, stratified
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead, tempered_loss
@@ -22,15 +22,11 @@ from wg_common import streams
 from wg_common.inference.posterior import Posterior
 from wg_common.streams import Stream
 
+if TYPE_CHECKING:  # torch: seconds to import, only when needed
+    from wg_client.fitting.network_tuning import NetworkTuner
+
 _RANK_PRIOR = 1.0
 """Nats of evidence per unit of log rank: a candidate late in the server's order must show more."""
-
-
-class Tuner(Protocol):
-    """Fine-tunes trunk and head; see ``wg_client.fitting.network_tuning.NetworkTuner``."""
-
-    def tune(self, trunk: Tensors, fitted: Fitted, folds: Folds) -> tuple[Tensors, Fitted]:
-        """Train on from a trunk and the head that was fitted on it."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -52,7 +48,7 @@ class LabelledRecords:
     public: Trunk
     units: Sequence[str] | None = None
     unseen_share: float = 1.0
-    tuner: Tuner | None = None
+    tuner: NetworkTuner | None = None
 
     @cached_property
     def _known(self) -> NDArray[np.bool_]:
@@ -75,10 +71,8 @@ class LabelledRecords:
         return self.unseen_share * (self.classes - seen) / self.classes
 
     @cached_property
-    def folds(self) -> Folds | None:
-        """Of the labelled records; None if there are none."""
-        if not len(self.labels):
-            return None
+    def folds(self) -> Folds:
+        """Of the labelled records; not usable where they are too few."""
         index = None
         if self.units is not None:
             names = [unit for unit, keep in zip(self.units, self._known, strict=True) if keep]
@@ -92,7 +86,7 @@ class LabelledRecords:
 
     def fit_local(self, trunk: Trunk) -> Fitted | None:
         """The best head that labels alone give on a trunk; None without labels."""
-        if self.folds is None:
+        if not len(self.labels):
             return None
         return fit_local(self.features(trunk), self.labels, self.classes, self.folds)
 
@@ -106,7 +100,7 @@ class LabelledRecords:
 
     def tune(self, trunk: Trunk, fitted: Fitted) -> tuple[Trunk, Fitted]:
         """Train trunk and head together where the trunk is part of the model."""
-        if self.tuner is None or self.folds is None:
+        if self.tuner is None:
             return trunk, fitted
         tensors, tuned = self.tuner.tune(trunk.tensors, fitted, self.folds)
         return replace(trunk, tensors=tensors), tuned

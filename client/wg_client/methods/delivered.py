@@ -26,8 +26,7 @@ def as_delivered(candidate: Candidate, records: LabelledRecords) -> Fitted:
 
     A temperature changes no prediction, and makes the probabilities mean something.
     """
-    labels, folds = records.labels, records.folds
-    repeats = 1 if folds is None else len(folds.assignment)
+    labels, repeats = records.labels, len(records.folds.assignment)
     logits = candidate.head.logits(records.features(candidate.trunk))
     predictions = np.tile(logits.argmax(axis=1), (repeats, 1))
     factor = best_temperature(logits, labels) if len(labels) else 1.0
@@ -71,10 +70,10 @@ class DeliveredMethod:
         the delivered head knows of it (docs/decisions/0055).
         """
         candidate = package.best(self.sources, records)
-        if candidate is None or (self.trained and records.folds is None):
+        if candidate is None or (self.trained and not len(records.labels)):
             return None
         trunk, family = candidate.trunk, candidate.source == SAME_FAMILY
-        if not self.trained or records.folds is None:
+        if not self.trained:
             fitted = as_delivered(candidate, records)
         else:
             fitted = fit_finetuned(

@@ -31,14 +31,14 @@ class Ensemble:
 
     def fit(self, records: LabelledRecords, package: Package) -> Model | None:
         """See ``Method``."""
-        local, folds, trunk = records.local, records.folds, records.public
-        if package.posterior is None or local is None or folds is None:
+        local, trunk = records.local, records.public
+        if package.posterior is None or local is None:
             return None
         fitted = fit_finetuned(
             mean_aligned(package.posterior, records.unlabelled(trunk)),
             records.features(trunk),
             records.labels,
-            folds,
+            records.folds,
             unseen_mass=records.unseen_mass,
         )
         average = None

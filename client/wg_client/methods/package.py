@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from wg_client.data import plant as plants
 from wg_client.data.plant import Plant, Progress
 from wg_client.fitting.backbone import Tensors, Trunk, encoder_trunk, network_trunk
 from wg_client.fitting.linear_head import head_from_tensors
-from wg_client.methods.base import Candidate, LabelledRecords, Package, Tuner
+from wg_client.methods.base import Candidate, LabelledRecords, Package
 from wg_common import catalogue, streams
 from wg_common.catalogue import BASE, POSTERIOR, SAME_FAMILY
 from wg_common.errors import DecodeError
@@ -19,6 +20,9 @@ from wg_common.privacy import centring
 from wg_common.privacy.mechanism import sigma_for
 from wg_common.streams import Stream
 from wg_common.wire.weights_package import WeightsManifest
+
+if TYPE_CHECKING:  # torch: seconds to import, only when needed
+    from wg_client.fitting.network_tuning import NetworkTuner
 
 View = Callable[[Tensors], Trunk]
 """A network's tensors -> its trunk, seen through the plant's records."""
@@ -50,7 +54,7 @@ def read_package(
     whole = catalogue.known(architecture).whole
     posterior = _checked(plant, manifest, tensors, whole=whole)
     view: View = lambda values: encoder  # noqa: E731 - the other branch needs a function's scope
-    tuner: Tuner | None = None
+    tuner: NetworkTuner | None = None
     if whole:
         view, tuner = _whole(architecture, plant, progress)
     candidates = [
@@ -119,7 +123,7 @@ def _checked(
     return posterior
 
 
-def _whole(architecture: str, plant: Plant, progress: Progress | None) -> tuple[View, Tuner]:
+def _whole(architecture: str, plant: Plant, progress: Progress | None) -> tuple[View, NetworkTuner]:
     from wg_client.fitting.network_tuning import NetworkTuner
     from wg_common.nets import network
     from wg_common.nets.encoder.module import load_encoder

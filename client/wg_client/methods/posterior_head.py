@@ -73,7 +73,7 @@ def fit_posterior_head(
     features: Floats,
     labels: Ints,
     unlabelled: Floats,
-    folds: Folds | None,
+    folds: Folds,
     *,
     unseen: bool,
 ) -> Fitted:
@@ -84,7 +84,7 @@ def fit_posterior_head(
         features: float64 ``[n, D]``.
         labels: ``[n]``.
         unlabelled: float64 ``[m, D]``.
-        folds: Of the labelled records; None if there are none.
+        folds: Of the labelled records.
         unseen: Whether declared classes have no records: then some classes are left out in turn.
     """
 
@@ -94,9 +94,6 @@ def fit_posterior_head(
     def predict(train: RowIndex, held: RowIndex) -> list[Floats]:
         return [refit(train).logits(features[held])]
 
-    if folds is None:
-        nothing = np.zeros((1, 0))
-        return Fitted(refit(slice(None)), nothing.astype(np.int64), nothing)
     fitted, _ = cross_validated(predict, refit, labels, folds, np.zeros(1))
     left_out = LeaveClassOut(recall_weight=_RECALL_WEIGHT)
     if unseen and folds.usable and len(np.unique(labels)) > 2:
@@ -108,6 +105,6 @@ def fit_posterior_head(
         fitted,
         head=fitted.head.scaled(fitted.factor),
         factor=1.0,
-        settings={"temperature": f"{1 / fitted.factor:.4g}"},
+        settings={"temperature": f"{1 / fitted.factor:.4g}"} if len(labels) else {},
         left_out=left_out,
     )

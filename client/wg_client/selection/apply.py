@@ -100,7 +100,9 @@ def apply_package(
     outcome = select_model(records, contents, plant.config.acceptance)
     manifest, files = _record(plant, package, digest, outcome, int(now()))
     store.write(home, manifest, files)
-    _write_report(home, plant, manifest, outcome)
+    from wg_client.selection.report import write_report  # matplotlib: seconds to import
+
+    write_report(home, plant, manifest, outcome)
     log.info("package %s: kept %s", package.package_id[:16], manifest.kept)
     return AppliedModel(manifest=manifest, already=False)
 
@@ -211,11 +213,3 @@ def _record(
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _write_report(
-    home: ClientHome, plant: Plant, manifest: ModelsManifest, outcome: Outcome
-) -> None:
-    from wg_client.selection.report import write_report  # matplotlib: seconds to import, only here
-
-    write_report(home, plant, manifest, outcome)

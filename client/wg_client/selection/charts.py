@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
@@ -43,10 +44,7 @@ def accuracy_bars(
         kept: The model kept.
         floor: Accuracy of local-only, drawn as a line.
     """
-    with mpl.rc_context(_SETTINGS):
-        figure = Figure(figsize=(7.2, 0.46 * len(names) + 0.8), layout="constrained")
-        axes = figure.subplots()
-        rows = np.arange(len(names))[::-1]
+    with _rows(names, "out-of-fold accuracy, % (dashed: local-only)") as (figure, axes, rows):
         colours = [ACCENT if name == kept else "#c3ccd6" for name in names]
         percent, spread = 100 * np.asarray(values), 100 * np.asarray(errors)
         axes.barh(rows, percent, height=0.62, color=colours, zorder=2)
@@ -54,39 +52,49 @@ def accuracy_bars(
         axes.axvline(100 * floor, color=ALERT, lw=1.2, ls=(0, (4, 3)), zorder=4)
         for row, value, error in zip(rows, percent, spread, strict=True):
             axes.text(value + error + 1.2, row, f"{value:.1f}", va="center", fontsize=9, zorder=5)
-        axes.set_yticks(rows, list(names))
         axes.set_xlim(0, min(max(float(np.max(percent + spread)) + 9, 20), 112))
-        axes.set_xlabel("out-of-fold accuracy, % (dashed: local-only)")
-        _plain(axes)
         return _svg(figure)
 
 
 def gain_intervals(
     names: Sequence[str], gains: Sequence[float], sds: Sequence[float], lowers: Sequence[float]
 ) -> str:
-    """Estimated gain over local-only; thick: as far as the rule is cautious, thin: two deviations.
+    """Estimated gain over local-only; thick: the margin that the check takes, thin: two deviations.
 
     Args:
-        names: Challengers, top to bottom.
+        names: Models, top to bottom.
         gains: Gains, 0.01 = one point.
         sds: Standard deviations.
-        lowers: What the rule wants above zero.
+        lowers: What must lie above zero.
     """
-    with mpl.rc_context(_SETTINGS):
-        figure = Figure(figsize=(7.2, 0.46 * len(names) + 0.8), layout="constrained")
-        axes = figure.subplots()
-        rows = np.arange(len(names))[::-1]
+    with _rows(names, "estimated gain over local-only, points") as (figure, axes, rows):
         middle, sd, low = (100 * np.asarray(values) for values in (gains, sds, lowers))
         colours = [ACCENT if lower > 0 else ALERT for lower in low]
         axes.axvline(0, color=INK, lw=1, zorder=1)
         axes.hlines(rows, middle - 2 * sd, middle + 2 * sd, color=colours, lw=1.4, zorder=2)
         axes.hlines(rows, low, 2 * middle - low, color=colours, lw=5, zorder=3)
         axes.scatter(middle, rows, color=colours, s=60, zorder=4, linewidth=0)
-        axes.set_yticks(rows, list(names))
         axes.set_ylim(-0.6, len(names) - 0.4)
-        axes.set_xlabel("estimated gain over local-only, points")
-        _plain(axes)
         return _svg(figure)
+
+
+@contextmanager
+def _rows(
+    names: Sequence[str], what: str
+) -> Iterator[tuple[Figure, mpl.axes.Axes, NDArray[np.intp]]]:
+    """A figure with one row for each name, top to bottom."""
+    with mpl.rc_context(_SETTINGS):
+        figure = Figure(figsize=(7.2, 0.46 * len(names) + 0.8), layout="constrained")
+        axes = figure.subplots()
+        rows = np.arange(len(names))[::-1]
+        axes.set_yticks(rows, list(names))
+        axes.set_xlabel(what)
+        for side in ("top", "right", "left"):
+            axes.spines[side].set_visible(False)
+        axes.tick_params(length=0)
+        axes.grid(axis="x", color=GRID, zorder=0)
+        axes.set_axisbelow(True)
+        yield figure, axes, rows
 
 
 def confusion(matrix: NDArray[np.float64], labels: Sequence[str]) -> str:
@@ -123,14 +131,6 @@ def confusion(matrix: NDArray[np.float64], labels: Sequence[str]) -> str:
         for side in axes.spines.values():
             side.set_visible(False)
         return _svg(figure)
-
-
-def _plain(axes: mpl.axes.Axes) -> None:
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.tick_params(length=0)
-    axes.grid(axis="x", color=GRID, zorder=0)
-    axes.set_axisbelow(True)
 
 
 def _short(name: str) -> str:

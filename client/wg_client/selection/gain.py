@@ -144,13 +144,12 @@ def optimism(
     closed form knows, and without noise.
     """
     posterior, noise = package.posterior, package.release_noise
-    if posterior is None or math.isinf(noise) or model.reused is None:
-        return 0.0
-    closed, exact = (models.get(name) for name in model.reused)
-    if closed is None or exact is None:
+    losses = [models[n].fitted.losses.mean() for n in model.reused or () if n in models]
+    if posterior is None or math.isinf(noise) or len(losses) < 2:
         return 0.0
     share = 1.0
     if package.others_released:
         counts = np.bincount(records.labels, minlength=records.classes)
         share = own_share(posterior, counts, noise)
-    return share * max(0.0, float(exact.fitted.losses.mean() - closed.fitted.losses.mean()))
+    closed, exact = losses
+    return share * max(0.0, float(exact - closed))

@@ -93,7 +93,7 @@ def _comparisons(
     package: Package,
     policy: AcceptanceConfig,
 ) -> dict[str, Comparison]:
-    if records.folds is None or not records.folds.usable:
+    if not records.folds.usable:
         return {}
     local, found = models[LOCAL], {}
     references = {method.name for method in methods.METHODS if method.reference}

@@ -36,8 +36,6 @@ class NearestMean:
     reference = False
 
     def fit(self, records, package):
-        if records.folds is None:
-            return None
         x, y = records.features(records.public), records.labels
 
         def refit(rows, choice=0):
