@@ -1,6 +1,6 @@
 """What model selection costs and saves. Run with ``python -m bench.acceptance --home DIR``.
 
-Plants are cut from real data sets (``bench.plants``), sisters release statistics, a trained home's
+Plants are cut from real data sets (``bench.plants``), other sites release, a trained home's
 generator answers, and the plant selects a model. Two ways to choose are compared, on test records
 that no part of it saw: the plant's; always taking the generated head after local training. Finished
 runs are kept in ``--results`` (JSON lines), so that a run goes on where it stopped.
@@ -38,8 +38,8 @@ class Setting:
         epsilon: Of every release.
         shots: Labels of a class.
         missing: Share of classes that the plant has never seen.
-        sisters: Number of sister plants.
-        wrong: Whether the sisters' classes are permuted: memory that misleads.
+        same_family: Number of same-family sites.
+        wrong: Whether the other sites' classes are permuted, so that their releases mislead.
         camera: Strength of the plant's own camera.
         uneven: Whether classes have 1 to 2 ``shots`` labels instead.
     """
@@ -48,7 +48,7 @@ class Setting:
     epsilon: float = 4.0
     shots: int = 5
     missing: float = 0.0
-    sisters: int = plants.SISTERS
+    same_family: int = plants.SAME_FAMILY_SITES
     wrong: bool = False
     camera: float = 0.0
     uneven: bool = False
@@ -59,14 +59,14 @@ SETTINGS = (
     Setting(name="5 labels"),
     Setting(name="5 labels, epsilon 1", epsilon=1.0),
     Setting(name="20 labels", shots=20),
-    Setting(name="5 labels, no sisters", epsilon=1.0, sisters=0),
-    Setting(name="20 labels, no sisters", shots=20, sisters=0),
+    Setting(name="5 labels, no sisters", epsilon=1.0, same_family=0),
+    Setting(name="20 labels, no sisters", shots=20, same_family=0),
     Setting(name="5 labels, wrong sisters", wrong=True),
     Setting(name="20 labels, wrong sisters", shots=20, wrong=True),
     Setting(name="5 labels, epsilon 1, 30 % of classes missing", epsilon=1.0, missing=0.3),
     Setting(name="20 labels, 30 % missing", shots=20, missing=0.3),
     Setting(name="5 labels, 30 % missing, wrong sisters", missing=0.3, wrong=True),
-    Setting(name="5 labels, 30 % missing, no sisters", missing=0.3, sisters=0),
+    Setting(name="5 labels, 30 % missing, no sisters", missing=0.3, same_family=0),
     Setting(name="5 labels, new camera", camera=1.0),
     Setting(name="uneven, 12 labels on average", shots=12, uneven=True),
 )
@@ -112,7 +112,7 @@ def judge(generator: Generator, cut: Plants, setting: Setting, seed: int) -> dic
     d = cut.dimension
     own = plants.release(generator.parts.encoder, x[:, :d], y, cut.labels, setting.epsilon, rng)
     others = []
-    for number, (sx, sy) in enumerate(cut.sisters[: setting.sisters]):
+    for number, (sx, sy) in enumerate(cut.same_family[: setting.same_family]):
         said = np.random.default_rng((seed, 5)).permutation(k)[sy] if setting.wrong else sy
         release = plants.release(
             generator.parts.encoder, sx[:, :d], said, cut.labels, setting.epsilon, rng

@@ -1,6 +1,6 @@
 """The generator against its rivals on real plants. Run with ``python -m bench.generator``.
 
-Every data set under ``--datasets`` is cut into a plant, sister plants under other cameras, and
+Every data set under ``--datasets`` is cut into a plant, same-family sites under other cameras, and
 test records that nobody else sees; groups stay on one side. Nothing is fitted on any of these data
 sets: encoder, priors, generator and every trained rival come from the home's zoo, so each set is
 left out of everything that is judged on it. Releases are simulated with the code and the scale of

@@ -51,13 +51,13 @@ class Cell:
     """One configuration.
 
     Attributes:
-        scenario: S1 few labels, S2 classes never seen, S3 no labels, S6 sister, strong camera.
+        scenario: S1 few labels, S2 classes never seen, S3 no labels, S6 same family, strong camera.
         epsilon: Of every release; inf is no noise.
         shots: Labels (in S3 records without labels) of a class at the plant.
         camera: Strength of the plant's own camera.
         missing: Share of classes that the plant has never seen.
         labelled: Whether the plant has labels.
-        sisters: Sister plants with releases.
+        same_family: Same-family sites with releases.
     """
 
     scenario: str
@@ -66,7 +66,7 @@ class Cell:
     camera: float = 0.0
     missing: float = 0.0
     labelled: bool = True
-    sisters: int = 3
+    same_family: int = 3
 
     @property
     def name(self) -> str:
@@ -103,8 +103,8 @@ class Drawn:
         gone: Classes that it has never seen.
         made: What the server makes.
         heads: Delivered heads and rivals', on local features.
-        others: What its sisters have released.
-        evidence: Of what it and its sisters have released.
+        others: What its same-family sites have released.
+        evidence: Of what it and its same-family sites have released.
         centre: Where its heads' biases are taken.
         noise: On each entry of its class sums.
     """
@@ -159,7 +159,7 @@ def judge(
 
 
 def _without_own(generator: Generator, one: Drawn) -> LinearHead:
-    """The closed form of what the sisters have released."""
+    """The closed form of what the same-family sites have released."""
     k, d = one.evidence[0].means.shape
     priors = generator.parts.fitted_priors
     _, estimate = condition(priors, [no_evidence(k, d), *one.evidence[1:]])
@@ -218,7 +218,7 @@ def draw(
     rivals: Mapping[str, baselines.Baseline],
     samples: int,
 ) -> Drawn:
-    """Draw a plant's records, release them and its sisters', and make heads of these.
+    """Draw a plant's records, release them and its same-family sites', and make heads of these.
 
     Args:
         generator: The server's.
@@ -240,7 +240,7 @@ def draw(
 
     own = released(x, y) if cell.shots else None
     others = []
-    for number, (sx, sy) in enumerate(plants.sisters[: cell.sisters]):
+    for number, (sx, sy) in enumerate(plants.same_family[: cell.same_family]):
         keep = np.concatenate([np.flatnonzero(sy == c)[:SAME_FAMILY_SHOTS] for c in range(k)])
         others.append(SiteRelease(f"sister-{number}", released(sx[keep], sy[keep])))
     made = generate(generator, own, others, plants.labels, samples=samples, seed=seed)

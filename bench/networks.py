@@ -2,12 +2,12 @@
 
 Two questions, two homes:
 
-* ``--home`` is a home whose zoo has rendered images only: every data set is a kind of plant that
-  the zoo has never seen. The plant and three sisters under other cameras release statistics.
-* ``--sister-home`` is a home whose zoo also has the *training* part of each data set: its operator
-  owns data of this kind of plant. The plant is cut from the *test* part, and releases
+* ``--home`` is a home whose zoo has rendered images only: every data set is of a family that the
+  zoo has never seen. The plant and three same-family sites under other cameras release statistics.
+* ``--family-home`` is a home whose zoo also has the *training* part of each data set: its operator
+  has data of this family. The plant is cut from the *test* part, and releases
   alone. Its class names are those of the zoo, or hidden, so that names cannot help. Some sets have
-  groups on both sides of their split: ``bench.sister_sets`` writes sets that have none, for the
+  groups on both sides of their split: ``bench.family_sets`` writes sets that have none, for the
   zoo's sources and for ``--datasets``.
 
 Every network starts from the same base or its deltas. Each is judged as delivered, after its head
@@ -80,7 +80,7 @@ class Cell:
         name: Title in tables.
         epsilon: Of every release.
         shots: Labels of a class at the plant.
-        sister: Whether the zoo has this kind of plant.
+        same_family: Whether the zoo has this kind of plant.
         named: Whether the plant uses the zoo's class names.
         camera: Strength of the plant's own camera.
     """
@@ -88,36 +88,44 @@ class Cell:
     name: str
     epsilon: float
     shots: int
-    sister: bool
+    same_family: bool
     named: bool = True
     camera: float = 0.0
 
 
 CELLS = (
-    Cell(name="S5 unseen eps=4 n=5", epsilon=4.0, shots=5, sister=False),
-    Cell(name="S5 unseen eps=1 n=5", epsilon=1.0, shots=5, sister=False),
-    Cell(name="S5 sister eps=4 n=5", epsilon=4.0, shots=5, sister=True),
-    Cell(name="S5 sister, names hidden eps=4 n=5", epsilon=4.0, shots=5, sister=True, named=False),
-    Cell(name="S6 sister, new camera eps=4 n=5", epsilon=4.0, shots=5, sister=True, camera=1.0),
-    Cell(name="S5 sister eps=1 n=20", epsilon=1.0, shots=20, sister=True),
+    Cell(name="S5 unseen eps=4 n=5", epsilon=4.0, shots=5, same_family=False),
+    Cell(name="S5 unseen eps=1 n=5", epsilon=1.0, shots=5, same_family=False),
+    Cell(name="S5 sister eps=4 n=5", epsilon=4.0, shots=5, same_family=True),
+    Cell(
+        name="S5 sister, names hidden eps=4 n=5",
+        epsilon=4.0,
+        shots=5,
+        same_family=True,
+        named=False,
+    ),
+    Cell(
+        name="S6 sister, new camera eps=4 n=5", epsilon=4.0, shots=5, same_family=True, camera=1.0
+    ),
+    Cell(name="S5 sister eps=1 n=20", epsilon=1.0, shots=20, same_family=True),
 )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cut:
-    """A data set cut up: labels, own and test records, and those of sister plants."""
+    """A data set cut up: labels, own and test records, and those of same-family sites."""
 
     labels: tuple[str, ...]
     own: tuple[Records, Ints]
     test: tuple[Records, Ints]
-    sisters: tuple[tuple[Records, Ints], ...]
+    same_family: tuple[tuple[Records, Ints], ...]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, help="zoo of rendered images only")
     parser.add_argument(
-        "--sister-home", type=Path, help="zoo that has the data sets' training part"
+        "--family-home", type=Path, help="zoo that has the data sets' training part"
     )
     parser.add_argument("--architecture", default="cnn-m", help="one, or several with commas")
     parser.add_argument("--datasets", type=Path, default=Path("../shared/datasets"))
@@ -133,7 +141,7 @@ def main() -> None:
     judged = BRIEF if options.brief else JUDGED
     steps = tuple(map(int, options.steps.split(",")))
     for cell in CELLS:
-        home = options.sister_home if cell.sister else options.home
+        home = options.family_home if cell.same_family else options.home
         if home is None or options.cells not in cell.name:
             continue
         made_by = canonical.sha256_hex(ServerHome(home).networks.read_bytes())[:16]
@@ -165,7 +173,7 @@ def _job(
     if not (datasets / name / "data.npz").is_file():
         return row
     generator = load_networks(home.networks, load_generator(home.generator))
-    if cell.sister and not any(f.startswith(name) for f in _families(generator, architecture)):
+    if cell.same_family and not any(f.startswith(name) for f in _families(generator, architecture)):
         return row  # the zoo does not have this kind of plant
     encoder = load_encoder(home.encoder.read_bytes())
     data = cut(datasets, name, seed, cell)
@@ -179,17 +187,17 @@ def _families(generator: NetworkGenerator, architecture: str) -> tuple[str, ...]
 
 
 def cut(root: Path, name: str, seed: int, cell: Cell) -> Cut:
-    """Cut a data set by groups; for sister cells nothing of its training part is used."""
+    """Cut a data set by groups; for same-family cells nothing of its training part is used."""
     with np.load(root / name / "data.npz", allow_pickle=False) as archive:
         images, labels = list(archive["x"]), archive["y"].astype(np.int64)
         names = [str(c) for c in archive["classes"]]
         groups = archive["group"] if "group" in archive else np.arange(len(labels))
-        keep = archive["split"] == 1 if cell.sister else np.ones(len(labels), bool)
+        keep = archive["split"] == 1 if cell.same_family else np.ones(len(labels), bool)
     rows = np.flatnonzero(keep)
     images, labels = [images[row] for row in rows], labels[rows]
     groups = np.unique(groups[rows], return_inverse=True)[1]
     rng = np.random.default_rng((seed, 61))
-    if cell.sister:
+    if cell.same_family:
         part_of = (rng.random(groups.max() + 1) < 0.5).astype(np.int64)[groups]
         table = np.stack([np.bincount(labels[part_of == p], minlength=len(names)) for p in (0, 1)])
         usable = np.flatnonzero(table.min(axis=0) >= 3)
@@ -197,7 +205,7 @@ def cut(root: Path, name: str, seed: int, cell: Cell) -> Cut:
         part_of, usable = plants.parts(labels, groups, rng)
     chosen = np.sort(rng.permutation(usable)[: plants.CLASSES])
     found = []
-    for part in range(2 if cell.sister else 2 + plants.SISTERS):
+    for part in range(2 if cell.same_family else 2 + plants.SAME_FAMILY_SITES):
         mine = rng.permutation(np.flatnonzero((part_of == part) & np.isin(labels, chosen)))
         most = _OWN if part == 1 else _SISTER
         kept = plants.first_of(mine, labels, _TESTS if part == 0 else None, most)
@@ -236,7 +244,7 @@ def judge(
         generator,
         architecture,
         release(records, y),
-        [SiteRelease(f"sister-{i}", release(*sister)) for i, sister in enumerate(data.sisters)],
+        [SiteRelease(f"sister-{i}", release(*site)) for i, site in enumerate(data.same_family)],
         data.labels,
         samples=4,
         seed=seed,

@@ -1,8 +1,8 @@
-"""Plants cut from real data sets: own records, sister plants, and test records nobody else sees.
+"""Plants cut from real data sets: own records, same-family sites, and held-out test records.
 
 A data set is cut by groups (what was photographed together stays together) into a test part, the
-plant's own records and three sisters under other cameras. Features are cached by content, since
-encoding is what takes the time.
+plant's own records and three same-family sites under other cameras. Features are cached by content,
+since encoding is what takes the time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from wg_common.wire import canonical
 
 DELTA = 1e-5
 CLASSES = 10
-SISTERS = 3
+SAME_FAMILY_SITES = 3
 TESTS = 300
 _PER_CLASS = {"own": 100, "sister": 70}
 _CUT = 3
@@ -61,14 +61,14 @@ class Plants:
         labels: Class names.
         dimension: Number d of features that are released; they come first.
         own: Features ``[n, D]`` and classes ``[n]`` of the plant, to draw its labels from.
-        sisters: The same of each sister plant.
+        same_family: The same of each same-family site.
         test: The same of the test records, under the plant's own camera.
     """
 
     labels: tuple[str, ...]
     dimension: int
     own: tuple[Floats, Ints]
-    sisters: tuple[tuple[Floats, Ints], ...]
+    same_family: tuple[tuple[Floats, Ints], ...]
     test: tuple[Floats, Ints]
 
 
@@ -123,7 +123,7 @@ def cut(
     found = _cut(encoder, data, seed, strength)
     cache.mkdir(parents=True, exist_ok=True)
     parts = {"own": found.own, "test": found.test}
-    parts |= {f"sister{i}": sister for i, sister in enumerate(found.sisters)}
+    parts |= {f"sister{i}": site for i, site in enumerate(found.same_family)}
     arrays: dict[str, NDArray[np.generic]] = {
         "labels": np.array(found.labels),
         "dimension": np.array(found.dimension),
@@ -161,7 +161,7 @@ def _unpack(arrays: dict[str, NDArray[np.generic]]) -> Plants:
         tuple(str(name) for name in arrays["labels"]),
         int(arrays["dimension"]),
         part("own"),
-        tuple(part(f"sister{i}") for i in range(SISTERS)),
+        tuple(part(f"sister{i}") for i in range(SAME_FAMILY_SITES)),
         part("test"),
     )
 
@@ -173,7 +173,7 @@ def _cut(encoder: Encoder, data: tuple[Images, Ints, Ints], seed: int, strength:
     chosen = np.sort(rng.permutation(usable)[:CLASSES])
     lookup = {int(c): i for i, c in enumerate(chosen)}
     found = []
-    for part in range(2 + SISTERS):
+    for part in range(2 + SAME_FAMILY_SITES):
         rows = rng.permutation(np.flatnonzero((part_of == part) & np.isin(labels, chosen)))
         most = _PER_CLASS["own" if part == 1 else "sister"]
         kept = first_of(rows, labels, TESTS if part == 0 else None, most)
@@ -191,13 +191,15 @@ def _cut(encoder: Encoder, data: tuple[Images, Ints, Ints], seed: int, strength:
 
 
 def parts(labels: Ints, groups: Ints, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """Part of each record (test, own, sisters; groups whole), and classes that parts share.
+    """Part of each record (test, own, other sites; groups whole), and classes that parts share.
 
     Of twenty draws the one with most shared classes: with few groups most draws are no use.
     """
     best: tuple[Ints, Ints] | None = None
     for _ in range(20):
-        part_of = rng.choice(2 + SISTERS, groups.max() + 1, p=[0.3, 0.25, 0.15, 0.15, 0.15])[groups]
+        part_of = rng.choice(
+            2 + SAME_FAMILY_SITES, groups.max() + 1, p=[0.3, 0.25, 0.15, 0.15, 0.15]
+        )[groups]
         table = np.zeros((2, labels.max() + 1), dtype=np.int64)
         for part in (0, 1):
             table[part] = np.bincount(labels[part_of == part], minlength=table.shape[1])

@@ -8,7 +8,7 @@ today. Judged are
 * class means as the server reads them: mean squared distance from the exact means of the records
   that were released, records of a class inferred; printed as a share of that of the plain release;
 * heads on the plant's test records, by T-BLUP and by the generator, from its release alone and with
-  those of three sister plants: accuracy, differences paired by plant and seed.
+  those of three same-family sites: accuracy, differences paired by plant and seed.
 
 A generator is best on releases of the kind that it was trained on: ``--plain-home`` names the home
 whose generator reads plain ones. Where a class has fewer records than are asked for, they are drawn
@@ -200,7 +200,7 @@ def _releases(
 ) -> tuple[NoisyStatistics, list[NoisyStatistics]]:
     d, encoder, found = plants.dimension, generator.parts.encoder, []
     sites = [(x, y)]
-    for sx, sy in plants.sisters:
+    for sx, sy in plants.same_family:
         if not len(sy):
             continue
         kept = np.concatenate([np.flatnonzero(sy == c)[:SAME_FAMILY_SHOTS] for c in np.unique(sy)])
@@ -230,14 +230,14 @@ def _heads(
 ) -> dict[str, float]:
     tx, ty = plants.test[0][:, : plants.dimension], plants.test[1]
     found = {}
-    for suffix, sisters in (("", ()), (", sisters", tuple(others))):
-        sites = [site_evidence(s, plants.labels) for s in (own, *sisters)]
-        estimate = blup.predict(generator.parts.priors, sites)
+    for suffix, released in (("", ()), (", sisters", tuple(others))):
+        evidence = [site_evidence(s, plants.labels) for s in (own, *released)]
+        estimate = blup.predict(generator.parts.priors, evidence)
         logits = (tx - estimate.centre) @ estimate.weight.T + estimate.bias
         found[f"T-BLUP{suffix}"] = float((logits.argmax(axis=1) == ty).mean())
         if generated:
-            others = [SiteRelease(f"sister-{i}", s) for i, s in enumerate(sisters)]
-            made = generate(generator, own, others, plants.labels, samples=1, seed=seed)
+            sites = [SiteRelease(f"sister-{i}", s) for i, s in enumerate(released)]
+            made = generate(generator, own, sites, plants.labels, samples=1, seed=seed)
             head = next(
                 head_from_tensors(c.tensors) for c in made.candidates if c.name == "network"
             )

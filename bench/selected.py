@@ -48,7 +48,7 @@ def selected(
         labels: ``[n]``, -1 without one.
         dimension: Number of features that are released.
         noise: On an entry of a class sum in the plant's release; inf without one.
-        others: Whether sisters have released.
+        others: Whether other sites have released.
         reference: Random weights; zeros if left out.
     """
     width = trunk.features.shape[1]

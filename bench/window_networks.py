@@ -2,9 +2,10 @@
 
 As ``bench.networks`` (whose code judges), and like it with two homes. The zoo of ``--home`` is of
 rendered windows only: every data set, cut as in ``bench.window_plants``, is a kind of plant that it
-has never seen; the plant and three sisters behind other sensors release statistics. The zoo of
-``--sister-home`` also has the training part of each data set, as ``bench.sister_sets`` writes them
-for both its sources and ``--sister-sets``; the plant is cut from the test part, and releases alone.
+has never seen; the plant and three same-family sites behind other sensors release statistics. The
+zoo of ``--family-home`` also has the training part of each data set, as ``bench.family_sets``
+writes them, for its sources and for ``--family-sets``; the plant is cut from the test part, and
+releases alone.
 
 Every start is judged as delivered, after its head is fitted to the plant's labels, and after steps
 of LP-FT. ``base`` is what the plant can do alone with the same architecture. A line below each
@@ -37,36 +38,36 @@ from wg_server.generator.networks.generate import load_networks
 from wg_server.site.home import ServerHome
 
 STEPS = (0, 20, 60)
-SISTER_STEPS = (0, 20, 60, 200)
+FAMILY_STEPS = (0, 20, 60, 200)
 ALONE = ("encoder", "minirocket-ridge")
 CELLS = (
-    Cell(name="windows, unseen eps=4 n=5", epsilon=4.0, shots=5, sister=False),
-    Cell(name="windows, unseen eps=1 n=5", epsilon=1.0, shots=5, sister=False),
-    Cell(name="windows, unseen eps=4 n=20", epsilon=4.0, shots=20, sister=False),
-    Cell(name="windows, sister eps=4 n=5", epsilon=4.0, shots=5, sister=True),
+    Cell(name="windows, unseen eps=4 n=5", epsilon=4.0, shots=5, same_family=False),
+    Cell(name="windows, unseen eps=1 n=5", epsilon=1.0, shots=5, same_family=False),
+    Cell(name="windows, unseen eps=4 n=20", epsilon=4.0, shots=20, same_family=False),
+    Cell(name="windows, sister eps=4 n=5", epsilon=4.0, shots=5, same_family=True),
     Cell(
         name="windows, sister, names hidden eps=4 n=5",
         epsilon=4.0,
         shots=5,
-        sister=True,
+        same_family=True,
         named=False,
     ),
     Cell(
         name="windows, sister, other sensors eps=4 n=5",
         epsilon=4.0,
         shots=5,
-        sister=True,
+        same_family=True,
         camera=1.0,
     ),
-    Cell(name="windows, sister eps=1 n=20", epsilon=1.0, shots=20, sister=True),
+    Cell(name="windows, sister eps=1 n=20", epsilon=1.0, shots=20, same_family=True),
 )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, help="zoo of rendered windows only")
-    parser.add_argument("--sister-home", type=Path, help="zoo that has the sets' training part")
-    parser.add_argument("--sister-sets", type=Path, help="folder of bench.sister_sets")
+    parser.add_argument("--family-home", type=Path, help="zoo that has the sets' training part")
+    parser.add_argument("--family-sets", type=Path, help="folder of bench.family_sets")
     parser.add_argument("--architecture", choices=["cnn1d-s", "cnn1d-m"], default="cnn1d-m")
     parser.add_argument("--datasets", type=Path, default=Path("../shared/datasets"))
     parser.add_argument("--results", type=Path, default=Path("bench/results/window_networks.jsonl"))
@@ -76,28 +77,28 @@ def main() -> None:
     parser.add_argument("--cells", default="", help="only cells whose name has this in it")
     options = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    if (options.sister_home is None) != (options.sister_sets is None):
-        parser.error("--sister-home and --sister-sets go together")
+    if (options.family_home is None) != (options.family_sets is None):
+        parser.error("--family-home and --family-sets go together")
     rows = Rows(options.results)
     used = []
-    for sister, folder in ((False, options.home), (True, options.sister_home)):
+    for same_family, folder in ((False, options.home), (True, options.family_home)):
         if folder is not None:
-            used.append(_run(ServerHome(folder), sister, options, rows))
+            used.append(_run(ServerHome(folder), same_family, options, rows))
     title = f"{options.architecture}, generators {', '.join(used)}"
     write_table("\n".join([title, "", *_tables(rows.of(*used))]), options.table)
 
 
-def _run(home: ServerHome, sister: bool, options: argparse.Namespace, rows: Rows) -> str:
+def _run(home: ServerHome, same_family: bool, options: argparse.Namespace, rows: Rows) -> str:
     """Judge what is not done yet; the beginning of these rows' keys."""
     made_by = canonical.sha256_hex(home.networks.read_bytes())[:16]
     generator = load_networks(home.networks, load_generator(home.generator))
     encoder = load_encoder(home.read_encoder())
     prefix = f"{made_by} {options.architecture} "
     known = generator.parts.bundles[options.architecture].fitted_priors.index.families
-    cells = [c for c in CELLS if c.sister == sister and options.cells in c.name]
+    cells = [c for c in CELLS if c.same_family == same_family and options.cells in c.name]
     for seed in range(options.seeds):
         for name in options.only:
-            if sister and f"{name}-0" not in known:
+            if same_family and f"{name}-0" not in known:
                 continue  # the zoo does not have this kind of plant
             for cell in cells:
                 key = f"{prefix}{name} {seed} {cell.name}"
@@ -111,8 +112,8 @@ def _run(home: ServerHome, sister: bool, options: argparse.Namespace, rows: Rows
                     data,
                     cell,
                     seed,
-                    SISTER_STEPS if sister else STEPS,
-                    networks.BRIEF if sister else networks.JUDGED,
+                    FAMILY_STEPS if same_family else STEPS,
+                    networks.BRIEF if same_family else networks.JUDGED,
                 )
                 scores |= alone(encoder, data, cell, seed)
                 rows.add({"key": key, "dataset": name, "cell": cell.name, "scores": scores})
@@ -121,14 +122,14 @@ def _run(home: ServerHome, sister: bool, options: argparse.Namespace, rows: Rows
 
 
 def cut(options: argparse.Namespace, name: str, seed: int, cell: Cell) -> Cut | None:
-    """A data set cut into plants; of sisters the plant alone, from the set's test part."""
-    if not cell.sister:
+    """A data set cut into plants; for same-family cells the plant alone, from the test part."""
+    if not cell.same_family:
         found = window_plants.cut_windows(options.datasets, name, seed, 0.0)
         if found is None:
             return None
         labels, parts = found
         return Cut(labels, parts[1], parts[0], tuple(parts[2:]))
-    data = networks.cut(options.sister_sets, name, seed, replace(cell, camera=0.0))
+    data = networks.cut(options.family_sets, name, seed, replace(cell, camera=0.0))
     if not cell.camera:
         return data
     own, test = (np.stack(part[0]).astype(np.float64) for part in (data.own, data.test))
@@ -160,7 +161,7 @@ def _tables(rows: Sequence[Row]) -> list[str]:
         mine = [row for row in rows if row["cell"] == cell.name]
         if not mine:
             continue
-        steps = SISTER_STEPS if cell.sister else STEPS
+        steps = FAMILY_STEPS if cell.same_family else STEPS
         results = Results(mine)
         means = (f"{name} {results.accuracy(cell.name, name)[0]:.3f}" for name in ALONE)
         lines += networks.table(mine, steps)

@@ -1,7 +1,7 @@
 """The generator on real sensor windows. Run with ``python -m bench.window_plants``.
 
-As ``bench.generator``, with data sets of windows: each is cut by groups into a plant, sister plants
-behind other sensors, and test records that nobody else sees. Nothing is fitted on any of them.
+As ``bench.generator``, with data sets of windows: each is cut by groups into a plant, same-family
+sites behind other sensors, and held-out test records. Nothing is fitted on any of them.
 ``cwru_type`` asks for the type of a bearing's fault at a size that no plant has ever had.
 
 Rivals are those of the server that need no training, and local training. Four more stand in each
@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from bench import tables
 from bench.measure import machine
 from bench.methods import Cell, draw, draw_records, scores
-from bench.plants import CLASSES, SISTERS, Floats, Ints, Plants, first_of
+from bench.plants import CLASSES, SAME_FAMILY_SITES, Floats, Ints, Plants, first_of
 from bench.plants import parts as cut_by_groups
 from bench.rows import Row, Rows, write_table
 from bench.selected import own_folds, selected, selected_heads
@@ -168,7 +168,7 @@ def cut(encoder: Encoder, root: Path, name: str, seed: int, strength: float) -> 
 def cut_windows(
     root: Path, name: str, seed: int, strength: float
 ) -> tuple[tuple[str, ...], list[tuple[Windows, Ints]]] | None:
-    """Class names, and windows and labels of the test records, the plant and its sisters; or None.
+    """Class names; windows and labels of test records, the plant and same-family sites. Or None.
 
     Args:
         root: Folder of the data sets.
@@ -197,7 +197,7 @@ def cut_windows(
     chosen = np.sort(rng.permutation(usable)[:CLASSES])
     lookup = {int(c): i for i, c in enumerate(chosen)}
     found = []
-    for part in range(2 + SISTERS):
+    for part in range(2 + SAME_FAMILY_SITES):
         rows = rng.permutation(np.flatnonzero((part_of == part) & np.isin(labels, chosen)))
         most = _PER_CLASS["own" if part == 1 else "sister"]
         kept = first_of(rows, labels, TESTS if part == 0 else None, most)

@@ -19,8 +19,8 @@ PLAN_LIMIT = 256 << 10
 DEFAULT = "default"
 
 OWN_STEPS = 1000
-"""Fine-tuning steps of networks of the operator's own files: a sister plant gets these weights as
-they are (docs/decisions/0075), and sixty steps leave most of what the records say unlearnt."""
+"""Fine-tuning steps of networks of the operator's own files: plants of the family get these weights
+as they are (docs/decisions/0075), and sixty steps leave most of what the records say unlearnt."""
 
 T = TypeVar("T")
 

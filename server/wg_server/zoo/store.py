@@ -40,7 +40,7 @@ class Entry:
         encoder: Id of the encoder, hex.
         architecture: Architecture of the weights.
         task: The task, from which the entry can be built again.
-        family: Name of its family; entries of one family are sister sites.
+        family: Name of its family; entries of one family are sites of one kind.
         labels: Class names, in the order of rows.
         records: Number of records.
         licence: Terms of the source.

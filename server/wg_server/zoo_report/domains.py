@@ -130,8 +130,8 @@ def nearest(domains: Sequence[Domain], likeness: Floats) -> tuple[Floats, NDArra
     return np.asarray(distance[np.arange(len(found)), found]), found
 
 
-def sisters(domains: Sequence[Domain], likeness: Floats) -> Floats:
-    """Distance of each entry to its nearest sister, ``[n]``; nan where it has none."""
+def same_family(domains: Sequence[Domain], likeness: Floats) -> Floats:
+    """Distance of each entry to the nearest other one of its family, ``[n]``; nan without any."""
     families = np.array([domain.entry.family for domain in domains])
     same = families[:, None] == families[None, :]
     np.fill_diagonal(same, False)

@@ -55,7 +55,7 @@ def draw(
     with rc_context(_STYLE):
         return {
             "maps": _maps(domains, plants),
-            "distances": _distances(own, points.sisters(domains, likeness), plants),
+            "distances": _distances(own, points.same_family(domains, likeness), plants),
             "accuracies": _accuracies(domains),
             "shares": _shares(kinds),
         }
@@ -85,16 +85,16 @@ def _maps(domains: Sequence[Domain], plants: Sequence[Plant]) -> str:
     return _svg(figure)
 
 
-def _distances(own: Floats, sister: Floats, plants: Sequence[Plant]) -> str:
-    """Distances of entries to the nearest other family and to the nearest sister."""
+def _distances(own: Floats, same_family: Floats, plants: Sequence[Plant]) -> str:
+    """Distances of entries to the nearest other family and to the nearest one of their own."""
     figure = _figure(9.2, 2.5)
     axes = figure.subplots()
     last = max(1e-3, float(own.max()), *(plant.distance for plant in plants))
     bins = np.linspace(0, last, 40).tolist()
     axes.hist(own, bins=bins, color=_COLOURS[0], alpha=0.75, label="nearest other family")
-    known = sister[~np.isnan(sister)]
+    known = same_family[~np.isnan(same_family)]
     if len(known):
-        axes.hist(known, bins=bins, color=_COLOURS[1], alpha=0.55, label="nearest sister site")
+        axes.hist(known, bins=bins, color=_COLOURS[1], alpha=0.55, label="nearest same-family site")
     for number, plant in enumerate(plants):
         axes.axvline(plant.distance, color=_COLOURS[6], linestyle=("-", "--", ":")[number % 3])
         axes.annotate(

@@ -101,7 +101,7 @@ class Summary:
         least: Families that add least, first.
         copies: Pairs of entries of different families nearer than ``COPY``.
         nearest_median: Median distance of an entry to the nearest other family.
-        sister_median: Median distance of an entry to its nearest sister.
+        same_family_median: Median distance of an entry to the nearest other one of its family.
         plants: Releases against the zoo.
         remarks: What deserves a look.
     """
@@ -120,7 +120,7 @@ class Summary:
     least: tuple[Novelty, ...]
     copies: int
     nearest_median: float
-    sister_median: float
+    same_family_median: float
     plants: tuple[Plant, ...]
     remarks: tuple[str, ...]
 
@@ -130,7 +130,9 @@ class Summary:
         for row, plant in zip(document["plants"], self.plants, strict=True):
             del row["centre"], row["deviations"]
             row["verdict"] = plant.verdict
-        document["sister_median"] = None if np.isnan(self.sister_median) else self.sister_median
+        # The key of reports that are already read by machines.
+        median = document.pop("same_family_median")
+        document["sister_median"] = None if np.isnan(median) else median
         return document
 
 
@@ -166,7 +168,7 @@ def summarise(
         least=tuple(new[: -LISTED - 1 : -1]),
         copies=copies,
         nearest_median=float(np.median(own)),
-        sister_median=_median(points.sisters(domains, likeness)),
+        same_family_median=_median(points.same_family(domains, likeness)),
         plants=tuple(plants),
         remarks=tuple(_remarks(sources, kinds, labels, copies, float(np.median(own)), plants)),
     )

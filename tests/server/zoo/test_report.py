@@ -91,8 +91,8 @@ def test_the_nearest_other_is_of_another_family(zoo: list[Domain]) -> None:
     for domain, other in zip(zoo, which, strict=True):
         assert domain.entry.family != zoo[other].entry.family
     assert np.allclose(np.diag(likeness), 1) and (distance >= 0).all()
-    sister = points.sisters(zoo, likeness)
-    assert np.isnan(sister).sum() == 2  # the marks have one site each
+    own = points.same_family(zoo, likeness)
+    assert np.isnan(own).sum() == 2  # the marks have one site each
 
 
 def test_a_zoo_of_copies_is_told(zoo: list[Domain]) -> None:

@@ -51,7 +51,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     ),
     "classes never seen, epsilon 4": replace(_FEW, shots=20, missing=1),
     "no labels, epsilon 4": replace(_FEW, shots=20, unlabelled=1),
-    "alone, epsilon 4": replace(_FEW, shots=20, sisters=0),
+    "alone, epsilon 4": replace(_FEW, shots=20, same_family=0),
     "mixed": Scenario(),
 }
 """By the keys of stored cards; "sisters in memory" are other sites of the plant's family."""

@@ -45,7 +45,7 @@ SCENARIOS: Mapping[str, tuple[Scenario, bool]] = {
     f"{name}, {'sister' if same_family else 'unseen'}": (scenario, same_family)
     for name, scenario in {
         "few labels, epsilon 4": _FEW,
-        "alone, epsilon 1": replace(_FEW, epsilon=1.0, shots=20, sisters=0),
+        "alone, epsilon 1": replace(_FEW, epsilon=1.0, shots=20, same_family=0),
         "mixed": Scenario(),
     }.items()
     for same_family in (True, False)

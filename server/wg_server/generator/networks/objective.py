@@ -45,7 +45,7 @@ from wg_server.generator.training.objective import Evaluation
 
 _TEMPERATURES = (0.05, 0.1, 0.2, 0.4, 0.7, 1.0, 2.0)
 _FIXED_LATENT = 0.1
-SCENARIO = Scenario(sisters=2)
+SCENARIO = Scenario(same_family=2)
 """A third of the plants stand alone: an edge device is where few others have released anything."""
 _GATES = (0.1, 0.25, 0.5, 0.75, 1.0)
 Floats = NDArray[np.float64]

@@ -46,7 +46,7 @@ class Scenario:
         missing: Share of episodes in which the site lacks some classes.
         unlabelled: Share of episodes in which it has no labels at all.
         silent: Share of episodes in which it has released nothing.
-        sisters: Largest number of same-family sites with releases.
+        same_family: Largest number of same-family sites with releases.
         same_family_shots: Labels of a class at a same-family site; None draws a number.
         out_of_family: Probability of a release of another family under the same label names.
     """
@@ -56,7 +56,7 @@ class Scenario:
     missing: float = 0.3
     unlabelled: float = 0.1
     silent: float = 0.1
-    sisters: int = 3
+    same_family: int = 3
     same_family_shots: int | None = None
     out_of_family: float = 0.15
 
@@ -152,7 +152,7 @@ class Plants:
         support, query = _split(target, chosen, rng, held)
         release, seen = self._own(target, chosen, support, labels, rng, scenario)
         releases: list[NoisyStatistics | None] = [release]
-        count = int(rng.integers(0, scenario.sisters + 1))
+        count = int(rng.integers(0, scenario.same_family + 1))
         for index in order[1 : 1 + count]:
             kept = chosen if rng.random() < 0.7 else _drop_some(chosen, rng)
             releases.append(self._release(sites[index], kept, rng, scenario))

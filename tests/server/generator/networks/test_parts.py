@@ -22,7 +22,13 @@ from wg_server.generator.simulation.episodes import Plants, Scenario
 
 LABELS = ("c0", "c1", "c2", "c3")
 CLEAN = Scenario(
-    epsilon=float("inf"), shots=20, missing=0, unlabelled=0, silent=0, sisters=0, out_of_family=0
+    epsilon=float("inf"),
+    shots=20,
+    missing=0,
+    unlabelled=0,
+    silent=0,
+    same_family=0,
+    out_of_family=0,
 )
 
 

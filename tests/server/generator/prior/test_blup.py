@@ -75,7 +75,7 @@ def test_without_evidence_nothing_is_predicted(priors: blup.Priors) -> None:
     assert np.isfinite(found.weight).all()
 
 
-def _wandering_sites(priors: blup.Priors) -> tuple[list[SiteEvidence], np.ndarray]:
+def _sites_with_shifted_means(priors: blup.Priors) -> tuple[list[SiteEvidence], np.ndarray]:
     """Two sites without noise, of the same class deviations, whose means lie along one direction.
 
     Returns:
@@ -103,7 +103,7 @@ def _wandering_sites(priors: blup.Priors) -> tuple[list[SiteEvidence], np.ndarra
 
 
 def test_heads_are_blind_along_the_ways_that_sites_wander(priors: blup.Priors) -> None:
-    sites, way = _wandering_sites(priors)
+    sites, way = _sites_with_shifted_means(priors)
     nowhere = no_evidence(4, len(way))
     found = blup.predict(priors, [nowhere, *sites])
     plain, _ = posterior.discriminant(found.deviations, priors.whitener)
@@ -119,7 +119,7 @@ def test_heads_are_blind_along_the_ways_that_sites_wander(priors: blup.Priors) -
 
 
 def test_a_plant_that_is_known_is_looked_at_along_every_way(priors: blup.Priors) -> None:
-    sites, _ = _wandering_sites(priors)
+    sites, _ = _sites_with_shifted_means(priors)
     found = blup.predict(priors, [sites[0], sites[1]])
     plain, _ = posterior.discriminant(found.deviations, priors.whitener)
     plain -= plain.mean(axis=0)
@@ -131,7 +131,7 @@ def test_what_is_unknown_of_a_mean_has_the_covariance_of_bayes(
     priors: blup.Priors, world: World
 ) -> None:
     own = site_evidence(world.release(30, 0, epsilon=1.0, shots=5), LABELS)
-    sites, _ = _wandering_sites(priors)
+    sites, _ = _sites_with_shifted_means(priors)
     found = blup.predict(priors, [own, *sites])
     # Prior covariance from the two means, one observation of the plant's mean.
     far = [site.means.mean(axis=0) - found.deviations.mean(axis=0) for site in sites]

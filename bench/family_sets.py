@@ -1,8 +1,8 @@
-"""Data sets cut for sister sites: what a zoo may have of them, and what plants are cut from.
+"""Data sets cut for same-family sites: what a zoo may have of them, and what plants are cut from.
 
 Of images, and of sensor windows, which become float32 as a zoo wants them.
 
-Run with ``python -m bench.sister_sets --out DIR``. Several sets have groups (a tile, a board, a
+Run with ``python -m bench.family_sets --out DIR``. Several sets have groups (a tile, a board, a
 file) on both sides of their own split, and a plant's group must never be in the zoo. Such groups
 are dealt in turn: the first to the zoo, the second to the plants, and so on; their records on the
 other side are left out. ``DIR/NAME/data.npz`` has ``split`` 0 for the zoo and 1 for plants:

@@ -1,6 +1,6 @@
-"""Heads for plants of a kind that the operator has records of: ``python -m bench.own_kinds``.
+"""Heads for plants of the operator's families. Run with ``python -m bench.operator_families``.
 
-``--home`` is a home whose zoo has the training part of each data set, as ``bench.sister_sets``
+``--home`` is a home whose zoo has the training part of each data set, as ``bench.family_sets``
 writes them. The plant is cut from the other part and releases alone. Judged on its test records:
 local-only, LP-FT from the base, what the server delivers, and what the plant's selector keeps; and
 the last two again from the same generator without the operator's heads, which is what a plant gets
@@ -54,7 +54,7 @@ class Cell(networks.Cell):
 
 def _cell(scenario: str, epsilon: float, shots: int, **rest: float | bool) -> Cell:
     name = f"{scenario} eps={epsilon:g} n={shots}"
-    return Cell(name=name, epsilon=epsilon, shots=shots, sister=True, **rest)  # type: ignore[arg-type]
+    return Cell(name=name, epsilon=epsilon, shots=shots, same_family=True, **rest)  # type: ignore[arg-type]
 
 
 CELLS = (
@@ -72,8 +72,10 @@ CELLS = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, required=True)
-    parser.add_argument("--datasets", type=Path, required=True, help="from bench.sister_sets")
-    parser.add_argument("--results", type=Path, default=Path("bench/results/own_kinds.jsonl"))
+    parser.add_argument("--datasets", type=Path, required=True, help="from bench.family_sets")
+    parser.add_argument(
+        "--results", type=Path, default=Path("bench/results/operator_families.jsonl")
+    )
     parser.add_argument("--table", type=Path, help="markdown file to write")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--cells", default="", help="run only cells whose name has this in it")
