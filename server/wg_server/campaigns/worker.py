@@ -1,9 +1,8 @@
 """The campaign worker: collects statistics, makes packages, delivers them, one campaign at a time.
 
-All that must survive a restart is in the queue. A message that is lost (the node died after
-pulling it, the server restarted, the line was cut past its life) is sent again under the same
-logical request id, and the plant answers with the bytes it made the first time. So nothing is
-charged twice and nothing is applied twice, however often either side dies.
+All that must survive a restart is in the queue. Messages that are lost are sent again
+(``exchange``), so nothing is charged twice and nothing is applied twice, however often either side
+dies.
 
 Sites that refuse or do not answer in time are left out; the others are served (``partial``).
 """

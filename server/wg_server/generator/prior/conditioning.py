@@ -98,9 +98,8 @@ def condition(
     other_vectors = np.zeros((len(others), len(estimate.bias), OTHER_VECTORS, d))
     other_scalars = np.zeros((len(others), len(estimate.bias), OTHER_SCALARS))
     other_mask = np.zeros((len(others), len(estimate.bias)), dtype=bool)
-    for row, site in enumerate(others):
+    for row, (site, centre) in enumerate(zip(others, centres, strict=True)):
         keep = _keep(site, energy, d)
-        centre = centres[row]
         other_vectors[row, :, 0] = (site.means - centre) * (keep * unit)[:, None]
         other_vectors[row, :, 1] = (centre - estimate.centre) * unit
         other_scalars[row] = np.stack(
