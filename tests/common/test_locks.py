@@ -66,6 +66,13 @@ def test_the_lock_is_free_when_its_holder_is_killed_and_its_file_stays(path: Pat
         assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_lock_that_is_let_go_leaves_its_file(path: Path) -> None:
+    """Who waits for a file that is deleted would hold a lock that nobody else sees."""
+    with locks.hold(path):
+        held = path.stat().st_ino
+    assert path.stat().st_ino == held
+
+
 def test_an_error_inside_frees_the_lock(path: Path) -> None:
     with pytest.raises(RuntimeError, match="work"), locks.hold(path):
         raise RuntimeError("work")
