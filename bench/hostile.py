@@ -267,7 +267,7 @@ def fork(home: ClientHome) -> None:
                     cap_delta="1e-5",
                 )
             )
-            (home.root / f"fork-{number}").write_bytes(ledger.witness_request(witness))
+            (home.root / f"fork-{number}").write_bytes(ledger.witness_request(witness).encode())
         copy.unlink()
 
 
@@ -290,6 +290,7 @@ class Attacker:
 
     def run(self, attack: str) -> None:
         """Say that the attack is on, go on until a signal, and print what was met."""
+        os.nice(10)  # an attacker has a processor of its own; here it shares the server's
         stop = threading.Event()
         with signals(stop):
             kinds = ("connections", "bodies", "flood") if attack == "all" else (attack,)

@@ -24,7 +24,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import io
 import struct
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -215,7 +217,10 @@ class Snapshot:
         path = self.folder / FEATURES
         if file_sha256(path) != self.manifest.features_sha256:
             raise VerificationError(f"{path}: changed since it was frozen; {_again(self.folder)}")
-        found: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
+        try:
+            found: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, OSError, EOFError) as error:
+            raise VerificationError(f"{path}: damaged: {error}") from error
         return found
 
     def records(self) -> FrozenRecords:
@@ -225,11 +230,11 @@ class Snapshot:
             VerificationError: The file is not the one that was frozen.
         """
         path = self.folder / RECORDS
-        self._read(path, self.manifest.records_sha256, _RECORDS_LIMIT)
+        data = self._read(path, self.manifest.records_sha256, _RECORDS_LIMIT)
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with np.load(io.BytesIO(data), allow_pickle=False) as file:
                 return FrozenRecords(**{name: file[name] for name in FrozenRecords.__slots__})
-        except (ValueError, KeyError, OSError, EOFError) as error:
+        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise VerificationError(f"{path}: damaged: {error}") from error
 
     def listing(self) -> Listing:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from wg_client.site.home import ClientHome
 from wg_common import atomic
-from wg_common.errors import VerificationError
+from wg_common.errors import StorageError, VerificationError
 from wg_common.wire import canonical, fleet, protocol
 from wg_common.wire.protocol import Delivery, PackageOffer, Receipt
 
@@ -85,15 +85,28 @@ class Inbox:
         return sorted(found, key=lambda path: path.stat().st_mtime_ns)
 
     def done(self, path: Path) -> None:
-        """Forget a package that was applied; the home keeps its own copy."""
-        path.unlink(missing_ok=True)
+        """Forget a package that was applied; the home keeps its own copy.
+
+        Raises:
+            StorageError: The disk cannot be written; it will be applied again, which does nothing.
+        """
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be removed: {error.strerror}") from error
 
     def reject(self, path: Path) -> Path:
-        """Set a package that could not be applied aside, for a person to look at."""
+        """Set a package that could not be applied aside, for a person to look at.
+
+        Raises:
+            StorageError: The disk is full or cannot be written.
+        """
         target = self.home.packages / "rejected" / path.name
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.replace(target)
-        self._forget_rejected(target)
+        atomic.move(path, target)
+        try:
+            self._forget_rejected(target)
+        except OSError as error:
+            raise StorageError(f"{target.parent}: cannot be written: {error.strerror}") from error
         return target
 
     def _forget_rejected(self, newest: Path) -> None:

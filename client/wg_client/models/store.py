@@ -67,10 +67,16 @@ def write(
 
     An earlier package's model stays current if its estimated gain, on the same records, is larger;
     between architectures, if its out-of-fold accuracy is.
+
+    Raises:
+        StorageError: The disk is full or cannot be written; what was in use still is.
     """
     target = folder(home, manifest.package_id)
-    home.models.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=home.models))
+    try:
+        home.models.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=home.models))
+    except OSError as error:
+        raise StorageError(f"{home.models}: cannot be written: {error.strerror}") from error
     try:
         for name, values in tensors.items():
             atomic.write_bytes(draft / f"{name}.safetensors", pack(values), mode=atomic.PRIVATE)
@@ -82,7 +88,7 @@ def write(
                 raise StorageError(f"{target}: cannot be written: {error.strerror}") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    _update_current(home, manifest)
+    put_in_use(home, manifest)
 
 
 def pack(tensors: dict[str, NDArray[np.float32]]) -> bytes:
@@ -148,7 +154,12 @@ def load_tensors(
         raise DecodeError(f"{path}: not a safetensors file: {error}") from error
 
 
-def _update_current(home: ClientHome, new: ModelsManifest) -> None:
+def put_in_use(home: ClientHome, new: ModelsManifest) -> None:
+    """Make a written package's kept model current, unless a better one is.
+
+    Raises:
+        StorageError: The disk is full or cannot be written; what was in use still is.
+    """
     path = home.models / CURRENT
     if path.is_file():
         old, _ = current(home)

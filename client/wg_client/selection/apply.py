@@ -86,6 +86,8 @@ def apply_package(
     if found is not None:
         if found.package_sha256 != digest:
             raise VerificationError(f"package {package.package_id[:16]}: other bytes than before")
+        if store.all_manifests(home)[-1] == found:
+            store.put_in_use(home, found)  # a crash may have come before it was
         return AppliedModel(manifest=found, already=True)
     if now() >= package.expires:
         raise VerificationError(

@@ -6,23 +6,22 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.exc import InterfaceError, OperationalError
-
 from wg_common.errors import InternalError, StorageError, WgError
 from wg_server.store.queue import CampaignQueue
 
 log = logging.getLogger(__name__)
 
-FULL = (StorageError, OperationalError, InterfaceError)
-"""The disk is full, or the database cannot be reached or written: no site's fault; it may pass."""
-
 
 @contextmanager
 def isolated(queue: CampaignQueue, campaign: str, site: str, what: str) -> Iterator[None]:
-    """Let whatever is raised inside fail one site's part of a campaign; ``FULL`` is passed on."""
+    """Let whatever is raised inside fail one site's part of a campaign.
+
+    Raises:
+        StorageError: Disk or database cannot be written: no site's fault, and it may pass.
+    """
     try:
         yield
-    except FULL:
+    except StorageError:
         raise
     except WgError as error:
         log.warning("campaign %s: %s of %s: %s", campaign, what, site, error)

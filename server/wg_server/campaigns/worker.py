@@ -15,15 +15,13 @@ import time
 from collections.abc import Callable, Sequence
 from functools import cache
 
-from sqlalchemy.exc import OperationalError
-
 from wg_common import atomic, logs
-from wg_common.errors import WgError
+from wg_common.errors import StorageError, WgError
 from wg_common.wire import canonical, weights_file
 from wg_server.campaigns import intake
 from wg_server.campaigns.exchange import Exchange
 from wg_server.campaigns.intake import Release
-from wg_server.campaigns.isolation import FULL, isolated
+from wg_server.campaigns.isolation import isolated
 from wg_server.campaigns.packaging import MakePackage
 from wg_server.campaigns.phases import Phase, collecting, delivering
 from wg_server.fleet.adapter import FleetRun, FleetState
@@ -89,8 +87,8 @@ class CampaignWorker:
                         with logs.about(campaign=campaign.id):
                             self._work(campaign)
                         continue
-            except FULL as error:
-                log.error("cannot write; going on in %.0f s: %s", FULL_SECONDS, _why(error))
+            except StorageError as error:
+                log.error("cannot write; going on in %.0f s: %s", FULL_SECONDS, error)
                 self._stop.wait(FULL_SECONDS)
             except WgError as error:
                 log.error("campaign worker: %s", error)
@@ -113,7 +111,7 @@ class CampaignWorker:
                 self._exchange(run, campaign.id, collecting(self._store, self._witness))
                 self._make_packages(campaign.id)
                 self._exchange(run, campaign.id, delivering(self._home, self._config))
-        except FULL:
+        except StorageError:
             raise  # a full disk or a lost database: the campaign waits, and fails by its deadline
         except Exception:
             # Something else may pass, too; a bug comes back.
@@ -178,7 +176,3 @@ class CampaignWorker:
         atomic.write_bytes(path, data, mode=atomic.PRIVATE)
         log.info("campaign %s: package of %d bytes for %s", campaign.id, len(data), task.site)
         return canonical.sha256_hex(data)
-
-
-def _why(error: Exception) -> str:
-    return str(error.orig) if isinstance(error, OperationalError) else str(error)

@@ -18,7 +18,7 @@ from typing import Any, Self
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from wg_common.errors import ConfigError
+from wg_common.errors import ConfigError, StorageError
 from wg_server.store import schema
 
 _READ = "wg_read_only"
@@ -32,6 +32,8 @@ _SERVING = 0x7767_7365
 
 def open_engine(url: str) -> Engine:
     """Connect, and bring the schema up to date.
+
+    What the engine cannot read or write later is a ``StorageError``.
 
     Raises:
         ConfigError: The database cannot be opened, or was written by a newer program.
@@ -51,6 +53,7 @@ def open_engine(url: str) -> Engine:
         ) from error
     except sa.exc.ArgumentError as error:
         raise ConfigError(f"database {shown}: {error}") from error
+    sa.event.listen(engine, "handle_error", _explain)
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _prepare_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
@@ -58,9 +61,9 @@ def open_engine(url: str) -> Engine:
         _migrate(engine)
     except BaseException as error:
         engine.dispose()
-        if not isinstance(error, sa.exc.OperationalError):
+        if not isinstance(error, StorageError):
             raise
-        raise ConfigError(f"database {shown}: cannot be opened: {error.orig}") from error
+        raise StorageError(f"database {shown}: cannot be opened: {error.__cause__}") from error
     return engine
 
 
@@ -123,11 +126,11 @@ class Holder:
             try:
                 self._connection.execute(sa.text("SELECT 1"))
                 return True
-            except sa.exc.DBAPIError:
+            except (StorageError, sa.exc.DBAPIError):
                 self._close()
         try:
             connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        except sa.exc.DBAPIError:
+        except (StorageError, sa.exc.DBAPIError):
             return False
         taken = connection.execute(sa.text(f"SELECT pg_try_advisory_lock({_SERVING})")).scalar()
         if taken:
@@ -141,6 +144,18 @@ class Holder:
             self._connection.invalidate()  # ends the session, and with it the lock
             self._connection.close()
             self._connection = None
+
+
+def _explain(context: sa.engine.ExceptionContext) -> BaseException | None:
+    """A full disk, a lost line, a damaged page, a lock that nobody lets go of: an error of ours."""
+    error = context.sqlalchemy_exception
+    ours = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
+    # SQLite calls a page that it cannot read damaged; that is the plain class.
+    if context.is_pre_ping or not (ours or type(error) is sa.exc.DatabaseError):
+        return None  # a ping is for the pool to judge
+    found = StorageError(f"database: cannot be read or written: {context.original_exception}")
+    found.__cause__ = context.original_exception
+    return found
 
 
 def _prepare_sqlite(connection: Any, record: object) -> None:

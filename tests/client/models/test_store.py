@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.client.conftest import MakePlant, TestPlant
@@ -11,6 +15,8 @@ from wg_client.fitting.linear_head import LinearHead
 from wg_client.models import store
 from wg_client.models.manifest import KEPT, ModelsManifest
 from wg_client.selection.apply import apply_package
+from wg_common import atomic
+from wg_common.errors import StorageError
 
 
 def _later(manifest: ModelsManifest, number: int, accuracy: float | None) -> ModelsManifest:
@@ -40,6 +46,34 @@ def test_between_architectures_the_more_accurate_model_stays_in_use(plant: TestP
     unchecked = _later(first, 3, None)
     store.write(plant.home, unchecked, {})
     assert store.current(plant.home)[0] == unchecked
+
+
+def test_a_model_that_a_crash_kept_out_of_use_is_put_in_use_when_its_package_comes_again(
+    make_plant: MakePlant, good_head: LinearHead, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant = make_plant({0: 4, 1: 4})
+    first, second = (plant.package({"s": (good_head, "diffusion")}) for _ in range(2))
+    apply_package(plant.home, first, now=lambda: time.time() - 60)
+    with monkeypatch.context() as patch, pytest.raises(StorageError):
+        patch.setattr(atomic, "write_bytes", _full_at(store.CURRENT, atomic.write_bytes))
+        apply_package(plant.home, second)
+    before, _ = store.current(plant.home)
+    again = apply_package(plant.home, second)
+    now, _ = store.current(plant.home)
+    assert again.already and before != now == again.manifest
+    assert apply_package(plant.home, first).already  # an earlier one's coming again changes nothing
+    assert store.current(plant.home)[0] == now
+
+
+def _full_at(name: str, write: Callable[..., None]) -> Callable[..., None]:
+    """A disk that is full when a file of this name is written."""
+
+    def written(path: Path, data: bytes, **words: Any) -> None:
+        if path.name == name:
+            raise StorageError(f"{path}: cannot be written: No space left on device")
+        write(path, data, **words)
+
+    return written
 
 
 def test_with_one_architecture_the_larger_gain_stays_in_use(plant: TestPlant) -> None:
