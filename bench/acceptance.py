@@ -20,6 +20,7 @@ from bench import plants
 from bench.plants import DATASETS, QUICK, Floats, Ints, Plants
 from bench.rows import Row, Rows
 from bench.selected import right, selected
+from bench.tables import markdown
 
 from wg_client.fitting.backbone import Trunk
 from wg_client.fitting.linear_head import LinearHead
@@ -154,14 +155,13 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
     for row in rows:
         by_setting[row["setting"]].append(row)
     by_setting["all"] = list(rows)
-    yield "| setting | runs | selected | always generated | best of all | worst selected |"
-    yield "|---|---|---|---|---|---|"
-    for name, found in by_setting.items():
-        columns = [
-            100 * np.array([row[key] for row in found]) for key in ("rule", "always", "best")
-        ]
-        means = " | ".join(f"{values.mean():+.2f}" for values in columns)
-        yield f"| {name} | {len(found)} | {means} | {columns[0].min():+.1f} |"
+    found = []
+    for name, some in by_setting.items():
+        columns = [100 * np.array([row[key] for row in some]) for key in ("rule", "always", "best")]
+        means = (f"{values.mean():+.2f}" for values in columns)
+        found.append((name, len(some), *means, f"{columns[0].min():+.1f}"))
+    heads = ("setting", "runs", "selected", "always generated", "best of all", "worst selected")
+    yield from markdown(heads, found)
 
 
 if __name__ == "__main__":

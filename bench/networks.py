@@ -36,7 +36,7 @@ from bench import plants
 from bench.rows import Row, Rows, write_table
 from bench.rows import judged as done
 from bench.selected import own_folds, right, zeros
-from bench.tables import Results
+from bench.tables import Results, markdown
 from numpy.typing import NDArray
 
 from wg_client.fitting.backbone import Tensors, network_trunk
@@ -333,11 +333,10 @@ def _part(results: Results, title: str, stops: Sequence[int]) -> Iterator[str]:
     starts = [s for s in (BASE, *JUDGED) if np.isfinite(results.accuracy(title, f"{s} 0")[0])]
     yield f"### {title} ({sets} data sets, {runs} runs)"
     yield ""
-    yield "| start | delivered | " + " | ".join(f"{s} steps" for s in stops) + " |"
-    yield "|---" * (len(columns) + 1) + "|"
-    for start in starts:
-        entries = (_entry(results, title, start, column) for column in columns)
-        yield f"| {start} | " + " | ".join(entries) + " |"
+    heads = ("start", "delivered", *(f"{stop} steps" for stop in stops))
+    yield from markdown(
+        heads, ((start, *(_entry(results, title, start, c) for c in columns)) for start in starts)
+    )
     yield ""
     shown = ("delivered", "0", str(stops[-1]))
     alone = results.accuracy(title, ENCODER)[0]

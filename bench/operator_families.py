@@ -23,7 +23,7 @@ import torch
 from bench import networks, plants
 from bench.rows import Row, Rows, judged, write_table
 from bench.selected import SELECTOR, right, selected, trained_on, zeros
-from bench.tables import Results
+from bench.tables import Results, markdown
 
 from wg_client.fitting.backbone import Trunk
 from wg_client.fitting.linear_head import LinearHead, head_from_tensors
@@ -172,23 +172,16 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
             [r for r in rows if r["dataset"] not in CHOSEN_ON],
         ),
     ):
-        results = Results(some)
-        names = [cell for cells in results.scenarios.values() for cell in cells]
-        yield f"### {title}"
-        yield ""
-        yield "| cell | plants, sets | found | " + " | ".join(METHODS) + " | selector minus bar |"
-        yield "|---" * (len(METHODS) + 4) + "|"
-        for cell in names:
-            bar = (
-                "local-only"
-                if results.paired(cell, "selector", "local-only")
-                else (f"selector{WITHOUT}")
-            )
+        results, found = Results(some), []
+        for cell in (cell for cells in results.scenarios.values() for cell in cells):
+            bar = LOCAL if results.paired(cell, SELECTOR, LOCAL) else f"{SELECTOR}{WITHOUT}"
             shown = [f"{results.accuracy(cell, m)[0]:.3f}".replace("nan", "") for m in METHODS]
-            gain = results.paired(cell, "selector", bar)
             count = "{}, {}".format(*results.size(cell))
-            found = f"{results.accuracy(cell, 'found')[0]:.2f}"
-            yield f"| {cell} | {count} | {found} | {' | '.join(shown)} | {gain} |"
+            share = f"{results.accuracy(cell, 'found')[0]:.2f}"
+            found.append((cell, count, share, *shown, str(results.paired(cell, SELECTOR, bar))))
+        yield from (f"### {title}", "")
+        heads = ("cell", "plants, sets", "found", *METHODS, "selector minus bar")
+        yield from markdown(heads, found)
         yield ""
     yield "The bar is local-only, and without labels what is kept where nobody has such data."
 

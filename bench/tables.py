@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,17 +129,28 @@ class Results:
         return max(found, key=lambda m: found[m]) if found else None
 
 
+def markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """A table; nothing is shown for None."""
+    yield "| " + " | ".join(header) + " |"
+    yield "|---" * len(header) + "|"
+    for row in rows:
+        yield "| " + " | ".join("" if entry is None else str(entry) for entry in row) + " |"
+
+
 def set_by_set(rows: Sequence[Row], cell: str, methods: Sequence[str]) -> Iterator[str]:
     """Accuracy of methods in one cell, data set by data set, and the mean over data sets."""
-    yield "| data set | " + " | ".join(methods) + " |"
-    yield "|---" * (len(methods) + 1) + "|"
-    parts = {
-        n: [r for r in rows if r["dataset"] == n] for n in dict.fromkeys(r["dataset"] for r in rows)
-    }
-    for name, some in (parts | {"mean": list(rows)}).items():
-        results = Results(some)
-        values = (f"{results.accuracy(cell, method)[0]:.3f}" for method in methods)
-        yield f"| {name} | " + " | ".join(values) + " |"
+    parts = {name: Results([row for row in rows if row["dataset"] == name]) for name in _sets(rows)}
+    yield from markdown(
+        ("data set", *methods),
+        (
+            (name, *(f"{results.accuracy(cell, method)[0]:.3f}" for method in methods))
+            for name, results in (parts | {"mean": Results(rows)}).items()
+        ),
+    )
+
+
+def _sets(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(row["dataset"] for row in rows))
 
 
 def table(rows: Sequence[Row], title: str) -> Iterator[str]:
@@ -148,7 +159,7 @@ def table(rows: Sequence[Row], title: str) -> Iterator[str]:
     yield title
     for scenario, cells in results.scenarios.items():
         yield from _accuracies(results, scenario, cells, DELIVERED, "as delivered (S4)")
-        if any(np.isfinite(results.accuracy(c, "selector")[0]) for c in cells):
+        if any(np.isfinite(results.accuracy(c, SELECTOR)[0]) for c in cells):
             yield from _accuracies(results, scenario, cells, LOCAL, "after local training")
         if any(np.isfinite(results.accuracy(c, f"network{UNSEEN}")[0]) for c in cells):
             unseen = [m + UNSEEN for m in (*DELIVERED, *LOCAL)]
@@ -161,65 +172,55 @@ def table(rows: Sequence[Row], title: str) -> Iterator[str]:
 def _accuracies(
     results: Results, scenario: str, cells: Sequence[str], methods: Sequence[str], what: str
 ) -> Iterator[str]:
-    yield ""
-    yield f"### {scenario}: accuracy {what}"
-    yield ""
-    heads = [cell.removeprefix(scenario).strip().replace("eps", "ε") for cell in cells]
     sizes = sorted({results.size(cell) for cell in cells})
-    yield "Runs and data sets a cell: " + ", ".join(f"{n} of {s}" for n, s in sizes) + "."
-    yield ""
-    yield "| method | " + " | ".join(heads) + " |"
-    yield "|---|" + "---|" * len(cells)
-    for method in methods:
-        values = [results.accuracy(cell, method)[0] for cell in cells]
-        if any(np.isfinite(v) for v in values):
-            shown = ("" if np.isnan(v) else f"{v:.3f}" for v in values)
-            yield f"| {method} | " + " | ".join(shown) + " |"
+    counts = ", ".join(f"{n} of {s}" for n, s in sizes)
+    yield from ("", f"### {scenario}: accuracy {what}", "")
+    yield from (f"Runs and data sets a cell: {counts}.", "")
+    heads = [cell.removeprefix(scenario).strip().replace("eps", "ε") for cell in cells]
+    found = {m: [results.accuracy(cell, m)[0] for cell in cells] for m in methods}
+    yield from markdown(
+        ("method", *heads),
+        (
+            (method, *(None if np.isnan(v) else f"{v:.3f}" for v in values))
+            for method, values in found.items()
+            if any(np.isfinite(v) for v in values)
+        ),
+    )
+
+
+def _paired(what: str) -> Iterator[str]:
+    yield from ("", f"### {what}, points, paired; errors clustered by data set", "")
 
 
 def _differences(results: Results) -> Iterator[str]:
     rivals = ("closed-form", "meta-base", "deepsets", "d2nwg-mean", "retrieval-5nn", "pooled-moved")
-    yield ""
-    yield "### Network minus rival as delivered, points, paired; errors clustered by data set"
-    yield ""
-    yield "| cell | " + " | ".join(rivals) + " | best rival | network minus it |"
-    yield "|---|" + "---|" * (len(rivals) + 2)
-    for cells in results.scenarios.values():
-        for cell in cells:
-            best = results.best(cell, RIVALS)
-            found = [results.paired(cell, "network", rival) for rival in (*rivals, best or "")]
-            shown = ["" if f is None else str(f) for f in found]
-            yield f"| {cell} | {' | '.join(shown[:-1])} | {best} | {shown[-1]} |"
+
+    def row(cell: str) -> Iterator[object]:
+        best = results.best(cell, RIVALS)
+        yield cell
+        yield from (results.paired(cell, "network", rival) for rival in rivals)
+        yield from (str(best), results.paired(cell, "network", best or ""))
+
+    yield from _paired("Network minus rival as delivered")
+    cells = [cell for found in results.scenarios.values() for cell in found]
+    header = ("cell", *rivals, "best rival", "network minus it")
+    yield from markdown(header, (list(row(cell)) for cell in cells))
 
 
 def _selector(results: Results) -> Iterator[str]:
-    yield ""
-    yield "### With the plant's selector on, points, paired; errors clustered by data set"
-    yield ""
-    yield (
-        "| cell | selector − local-only | completed − local-only |"
-        " completed-finetuned − local-only |"
-        " network, then local − local-only | completed − closed-form as delivered |"
-        " best rival after local training | selector − it |"
-    )
-    yield "|---|---|---|---|---|---|---|---|"
+    pairs = [(one, names.LOCAL) for one in OURS] + [(names.POSTERIOR_HEAD, "closed-form")]
+    rows = []
     worst: tuple[float, str] = (np.inf, "")
-    for cells in results.scenarios.values():
-        for cell in cells:
-            best = results.best(cell, LOCAL_RIVALS) or results.best(cell, RIVALS)
-            pairs = [
-                results.paired(cell, "selector", "local-only"),
-                results.paired(cell, "completed", "local-only"),
-                results.paired(cell, "completed-finetuned", "local-only"),
-                results.paired(cell, "network, then local", "local-only"),
-                results.paired(cell, "completed", "closed-form"),
-                results.paired(cell, "selector", best or ""),
-            ]
-            shown = ["" if p is None else str(p) for p in pairs]
-            yield f"| {cell} | {' | '.join(shown[:-1])} | {best} | {shown[-1]} |"
-            last = pairs[-1]
-            if last is not None:
-                worst = min(worst, (last.mean, cell))
+    for cell in (cell for found in results.scenarios.values() for cell in found):
+        best = results.best(cell, LOCAL_RIVALS) or results.best(cell, RIVALS)
+        last = results.paired(cell, SELECTOR, best or "")
+        rows.append((cell, *(results.paired(cell, *pair) for pair in pairs), str(best), last))
+        if last is not None:
+            worst = min(worst, (last.mean, cell))
+    heads = [" − ".join(pair) for pair in pairs]
+    last_heads = (f"{heads[-1]} as delivered", "best rival after local training", "selector − it")
+    yield from _paired("With the plant's selector on")
+    yield from markdown(("cell", *heads[:-1], *last_heads), rows)
     yield ""
     yield f"Worst cell, selector minus the best rival: {100 * worst[0]:+.1f} points ({worst[1]})."
 
@@ -227,21 +228,17 @@ def _selector(results: Results) -> Iterator[str]:
 def _whole_scenarios(results: Results) -> Iterator[str]:
     pairs = (
         ("network", "closed-form"),
-        ("completed", "closed-form"),
-        ("selector", "closed-form"),
-        ("selector", "local-only"),
-        ("completed-finetuned", "local-only"),
+        (names.POSTERIOR_HEAD, "closed-form"),
+        (SELECTOR, "closed-form"),
+        (SELECTOR, names.LOCAL),
+        (names.ENSEMBLE, names.LOCAL),
     )
-    yield ""
-    yield "### All noisy cells of a scenario, points, paired; errors clustered by data set"
-    yield ""
-    yield "| scenario | cells | " + " | ".join(f"{a} − {b}" for a, b in pairs) + " |"
-    yield "|---|---|" + "---|" * len(pairs)
+    rows = []
     for scenario, cells in results.scenarios.items():
         noisy = [cell for cell in cells if " eps=inf " not in cell]
-        found = [results.pooled(noisy, one, two) for one, two in pairs]
-        shown = ["" if p is None else str(p) for p in found]
-        yield f"| {scenario} | {len(noisy)} | {' | '.join(shown)} |"
+        rows.append((scenario, len(noisy), *(results.pooled(noisy, *pair) for pair in pairs)))
+    yield from _paired("All noisy cells of a scenario")
+    yield from markdown(("scenario", "cells", *(" − ".join(pair) for pair in pairs)), rows)
 
 
 def plots(rows: Sequence[Row], folder: Path) -> None:
