@@ -1,7 +1,7 @@
-"""A data set in one ``.npz`` file, read strictly.
+"""A data set in one ``.npz`` file (``wg_common.modalities.arrays``), looked through.
 
-It has ``x``, records of one modality one a row, and may have ``y`` (index into ``classes``, -1 for
-none), ``classes``, ``split`` (0 = the plant's, 1 = held out) and a unit array.
+``y`` may have -1 for no label; ``split`` is 0 for the plant's records, 1 for those held out; a
+further array may name the privacy unit of each record.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from wg_client.data.dataset import (
     undeclared,
 )
 from wg_common.errors import DataError
-from wg_common.modalities import registry
-from wg_common.modalities.arrays import read_arrays
+from wg_common.modalities.arrays import read_labelled
 from wg_common.modalities.base import Modality, Record
 
 
@@ -40,29 +39,26 @@ def survey_npz(
     Raises:
         DataError: The file as a whole cannot be used.
     """
-    wanted = {"x", "y", "classes", "split", *([unit_column] if unit_column else [])}
-    arrays = read_arrays(path, wanted)
-    x, kind = _npz_records(path, arrays.get("x"))
+    file = read_labelled(path, [unit_column] if unit_column else [])
+    x, kind = file.records, file.modality
     if modality is not None:
         check_modality(modality, kind.name, path)
-    n = len(x)
-    for name in wanted - {"x", "classes"}:
-        if name in arrays and arrays[name].shape != (n,):
-            raise DataError(f"{path}: array {name}: {list(arrays[name].shape)}, expected [{n}]")
-    classes = _classes(path, arrays, labels)
-    domain = tuple(labels) if labels is not None else classes
-    y, reasons = _npz_labels(path, arrays, classes, domain, n)
+    if file.classes is None and labels is None:
+        raise DataError(f"{path}: no array classes; declare the labels (--labels a,b,c)")
+    classes = file.classes if file.classes is not None else tuple(labels or ())
+    domain = classes if labels is None else tuple(labels)
+    y, reasons = _npz_labels(file.labels, classes, domain, len(x))
     units = None
     if unit_column is not None:
-        if unit_column not in arrays:
+        if unit_column not in file.more:
             raise DataError(f"{path}: no array {unit_column!r} to name the privacy unit")
-        units = [str(value) for value in arrays[unit_column].tolist()]
+        units = [str(value) for value in file.more[unit_column].tolist()]
         for row, unit in enumerate(units):
             if not unit.strip():
                 reasons.setdefault(row, f"array {unit_column}: empty: no privacy unit")
-    keep: NDArray[np.int64] = np.arange(n, dtype=np.int64)
-    if split is not None and "split" in arrays:
-        keep = np.flatnonzero(arrays["split"] == split).astype(np.int64)
+    keep: NDArray[np.int64] = np.arange(len(x), dtype=np.int64)
+    if split is not None and "split" in file.more:
+        keep = np.flatnonzero(file.more["split"] == split).astype(np.int64)
     _check_records(x, kind, keep, reasons)
     good = np.array([row for row in keep if int(row) not in reasons], dtype=np.int64)
     check_count(path, len(good))
@@ -84,14 +80,6 @@ def survey_npz(
     )
 
 
-def _npz_records(path: Path, x: Record | None) -> tuple[Record, Modality]:
-    kind = None if x is None else registry.of_array(x)
-    if x is None or kind is None:
-        found = "missing" if x is None else f"{x.dtype} {list(x.shape)}"
-        raise DataError(f"{path}: array x: {found}, expected {registry.listed('layout', 'or')}")
-    return x, kind
-
-
 def _check_records(
     x: Record, kind: Modality, keep: NDArray[np.int64], reasons: dict[int, str]
 ) -> None:
@@ -102,35 +90,12 @@ def _check_records(
             reasons.setdefault(int(row), f"array x: {kind.one} {row}: {error}")
 
 
-def _classes(
-    path: Path, arrays: dict[str, Record], labels: Sequence[str] | None
-) -> tuple[str, ...]:
-    if "classes" in arrays:
-        if arrays["classes"].ndim != 1:
-            raise DataError(f"{path}: array classes: expected one dimension")
-        classes = tuple(str(value) for value in arrays["classes"].tolist())
-        if len(set(classes)) != len(classes):
-            raise DataError(f"{path}: array classes: a class stands there twice")
-        return classes
-    if labels is None:
-        raise DataError(f"{path}: no array classes; declare the labels (--labels a,b,c)")
-    return tuple(labels)
-
-
 def _npz_labels(
-    path: Path,
-    arrays: dict[str, Record],
-    classes: tuple[str, ...],
-    domain: tuple[str, ...],
-    n: int,
+    y: NDArray[np.int64] | None, classes: tuple[str, ...], domain: tuple[str, ...], n: int
 ) -> tuple[NDArray[np.int64], dict[int, str]]:
     """Labels in the order of the domain, and what is wrong with which row's."""
-    if "y" not in arrays:
+    if y is None:
         return np.full(n, UNLABELLED, dtype=np.int64), {}
-    raw = arrays["y"]
-    if not np.issubdtype(raw.dtype, np.integer):
-        raise DataError(f"{path}: array y: {raw.dtype}, expected integers")
-    y: NDArray[np.int64] = raw.astype(np.int64)
     wrong = (y < UNLABELLED) | (y >= len(classes))
     reasons = {
         int(row): f"array y: {y[row]}, expected -1 to {len(classes) - 1}"

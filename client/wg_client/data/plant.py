@@ -24,7 +24,7 @@ from wg_client.site import encoder_pin
 from wg_client.site.config import ClientConfig
 from wg_client.site.home import ClientHome
 from wg_common.errors import ConfigError, DataError, VerificationError
-from wg_common.modalities.arrays import read_arrays
+from wg_common.modalities.arrays import read_labelled
 from wg_common.modalities.base import Record, content_digest
 from wg_common.modalities.registry import modality
 from wg_common.privacy.schema import StatisticsSchema, default_schema
@@ -270,7 +270,4 @@ class StoredRecords(Sequence[Record]):
 
     @cached_property
     def _array(self) -> Record:
-        arrays = read_arrays(self._root, {"x"})
-        if "x" not in arrays:
-            raise DataError(f"{self._root}: array x: missing; it changed since it was frozen")
-        return arrays["x"]
+        return read_labelled(self._root).records

@@ -1,26 +1,80 @@
-"""Arrays of a ``.npz`` file, read strictly: object arrays, and with them pickle, never load."""
+"""Records in a ``.npz`` file, read strictly: object arrays, and with them pickle, never load.
+
+It has ``x``, records of one modality one a row, and may have ``y`` (index into ``classes``),
+``classes``, ``split`` and further arrays with a value for each record.
+"""
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wg_common.errors import DataError
-from wg_common.modalities.base import DAMAGE, Record
+from wg_common.modalities import registry
+from wg_common.modalities.base import DAMAGE, Modality, Record
 
 NPZ_LIMIT = 8 << 30
 """Largest sum of a ``.npz`` file's arrays, unpacked, in bytes."""
 
 
-def read_arrays(path: Path, wanted: Collection[str]) -> dict[str, Record]:
-    """Arrays of these names, as far as they are there.
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledArrays:
+    """What a file holds of its n records, as far as it is there.
+
+    Attributes:
+        records: ``[n, ...]``; none of them has been checked by itself.
+        modality: Of the records, by type and shape of the array.
+        labels: int64 ``[n]``, of any values.
+        classes: Names, each once.
+        more: ``split`` and what else was asked for, each ``[n]``.
+    """
+
+    records: Record
+    modality: Modality
+    labels: NDArray[np.int64] | None
+    classes: tuple[str, ...] | None
+    more: Mapping[str, Record]
+
+
+def read_labelled(path: Path, more: Collection[str] = ()) -> LabelledArrays:
+    """Read a file.
+
+    Args:
+        path: The file.
+        more: Names of further arrays.
 
     Raises:
-        DataError: It cannot be read, unpacks to too much, or holds anything but plain arrays.
+        DataError: It cannot be read, or an array has another type or shape; it is named.
     """
+    arrays = _read(path, {"x", "y", "classes", "split", *more})
+    x, y, names = (arrays.pop(name, None) for name in ("x", "y", "classes"))
+    if x is not None and x.ndim == 4 and x.shape[3] == 1:
+        x = x[..., 0]
+    kind = None if x is None else registry.of_array(x)
+    if x is None or kind is None:
+        found = "missing" if x is None else f"{x.dtype} {list(x.shape)}"
+        raise DataError(f"{path}: array x: {found}, expected {registry.listed('layout', 'or')}")
+    for name, value in {**arrays, **({} if y is None else {"y": y})}.items():
+        if value.shape != (len(x),):
+            raise DataError(f"{path}: array {name}: {list(value.shape)}, expected [{len(x)}]")
+    if y is not None and y.dtype.kind not in "iu":
+        raise DataError(f"{path}: array y: {y.dtype}, expected integers")
+    classes = None
+    if names is not None:
+        if names.ndim != 1:
+            raise DataError(f"{path}: array classes: expected one dimension")
+        classes = tuple(str(value) for value in names.tolist())
+        if len(set(classes)) != len(classes):
+            raise DataError(f"{path}: array classes: a class stands there twice")
+    return LabelledArrays(x, kind, None if y is None else y.astype(np.int64), classes, arrays)
+
+
+def _read(path: Path, wanted: Collection[str]) -> dict[str, Record]:
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(item.file_size for item in archive.infolist())

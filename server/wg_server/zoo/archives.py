@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.errors import DataError
-from wg_common.modalities import registry
-from wg_common.modalities.arrays import read_arrays
+from wg_common.modalities.arrays import read_labelled
 from wg_common.modalities.base import DAMAGE, Record, read_file
 from wg_common.modalities.images import Images
 
@@ -162,31 +161,20 @@ def read_npz(path: str) -> Archive:
     Raises:
         DataError: An array is missing, or has another type or shape.
     """
-    arrays = read_arrays(Path(path), ("x", "y", "classes", "split"))
-    for name in ("x", "y", "classes"):
-        if name not in arrays:
-            raise DataError(f"{path}: not an archive of x, y and classes: {name} is missing")
-    x, y, classes = arrays["x"], arrays["y"], arrays["classes"]
-    if x.ndim == 4 and x.shape[3] == 1:
-        x = x[..., 0]
-    kind = registry.of_array(x)
-    if kind is None:
-        expected = registry.listed("layout", "or")
-        raise DataError(f"{path}: x is {x.dtype} of shape {x.shape}, expected {expected}")
-    for row, record in enumerate(x):
-        try:
-            kind.check_public(record)
-        except DataError as error:
-            raise DataError(f"{path}: x: {kind.one} {row}: {error}") from error
-    keep = arrays["split"] == 0 if "split" in arrays else np.ones(y.shape, bool)
-    if y.shape != (len(x),) or keep.shape != y.shape or y.dtype.kind not in "iu":
-        raise DataError(f"{path}: y is {y.dtype} of shape {y.shape}, expected {len(x)} integers")
-    if classes.ndim != 1 or classes.dtype.kind != "U" or len(set(classes.tolist())) < 2:
-        raise DataError(f"{path}: classes is {classes.dtype} of shape {classes.shape}")
+    file = read_labelled(Path(path))
+    x, y, classes = file.records, file.labels, file.classes
+    if y is None or classes is None or len(classes) < 2:
+        raise DataError(f"{path}: expected arrays y, and classes of at least two names")
     if len(y) and not (y.min() >= 0 and y.max() < len(classes)):
         raise DataError(f"{path}: y is not between 0 and {len(classes) - 1}")
+    for row, record in enumerate(x):
+        try:
+            file.modality.check_public(record)
+        except DataError as error:
+            raise DataError(f"{path}: array x: {file.modality.one} {row}: {error}") from error
+    keep = file.more["split"] == 0 if "split" in file.more else np.ones(len(y), bool)
     x = x[keep].astype(np.float32) if x.dtype.kind == "f" else x[keep]
-    return Archive(list(x), y[keep].astype(np.int64), tuple(str(c) for c in classes), kind.name)
+    return Archive(list(x), y[keep], classes, file.modality.name)
 
 
 def read_idx(folder: Path, images: str, labels: str, names: tuple[str, ...]) -> Archive:

@@ -258,11 +258,11 @@ def test_a_damaged_zip_gives_pictures_or_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"x": np.zeros((6, 16, 16), np.int32)}, "x is int32"),
-        ({"x": np.zeros((6, 16, 16, 4), np.uint8)}, "x is uint8"),
+        ({"x": np.zeros((6, 16, 16), np.int32)}, "array x: int32"),
+        ({"x": np.zeros((6, 16, 16, 4), np.uint8)}, "array x: uint8"),
         ({"x": np.zeros((6, 4, 4), np.uint8)}, "image 0: 4 x 4 pixels, too small"),
-        ({"y": np.zeros(5, np.int64)}, "y is int64"),
-        ({"y": np.zeros(6)}, "y is float64"),
+        ({"y": np.zeros(5, np.int64)}, "array y: .5., expected .6."),
+        ({"y": np.zeros(6)}, "array y: float64"),
         ({"y": np.full(6, 2)}, "between 0 and 1"),
         ({"classes": np.array(["a", "a"])}, "classes"),
         ({"x": np.array([{}] * 6, dtype=object)}, "not a .npz file of plain arrays"),
