@@ -57,8 +57,8 @@ class ArchitectureSpec:
         plans: Weight plans that it can be generated under, the narrowest first.
         module: Of a whole network: its module. Empty: a head on the encoder.
         width: Channels of the first convolution of a whole network; larger ones have more.
-        other_views: Whether the zoo makes a second network of the operator's own records, which
-            sees them at other sites too; measured for images only (docs/decisions/0089).
+        domain_shift: Whether the zoo trains a second network on the operator's own records, with
+            domain-shift augmentation; measured for images only (docs/decisions/0089).
         base_steps: Steps of the public base's training, over the zoo plan's.
     """
 
@@ -67,7 +67,7 @@ class ArchitectureSpec:
     plans: tuple[WeightPlan, ...] = WEIGHT_PLANS
     module: str = ""
     width: int = 0
-    other_views: bool = False
+    domain_shift: bool = False
     base_steps: float = 1.0
 
     @property
@@ -90,11 +90,11 @@ _CNN1D = "wg_common.nets.cnn1d"
 NETWORKS: dict[str, ArchitectureSpec] = {
     spec.name: spec
     for spec in (
-        ArchitectureSpec("cnn-s", "images", module=_CNN, width=8, other_views=True),
-        ArchitectureSpec("cnn-m", "images", module=_CNN, width=16, other_views=True),
+        ArchitectureSpec("cnn-s", "images", module=_CNN, width=8, domain_shift=True),
+        ArchitectureSpec("cnn-m", "images", module=_CNN, width=16, domain_shift=True),
         # A step of the large one takes five times as long.
         ArchitectureSpec(
-            "cnn-l", "images", module=_CNN, width=40, other_views=True, base_steps=0.3
+            "cnn-l", "images", module=_CNN, width=40, domain_shift=True, base_steps=0.3
         ),
         ArchitectureSpec("cnn1d-s", "windows", module=_CNN1D, width=8),
         ArchitectureSpec("cnn1d-m", "windows", module=_CNN1D, width=16),
@@ -104,7 +104,7 @@ NETWORKS: dict[str, ArchitectureSpec] = {
             ("head", "norm", "low-rank"),
             module="wg_common.nets.lite0",
             width=32,
-            other_views=True,
+            domain_shift=True,
         ),
     )
 }

@@ -31,11 +31,11 @@ class Cnn(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList(
             [
-                _Block(3, width, 2),
-                _Block(width, 2 * width, 2),
-                _Block(2 * width, 2 * width, 1),
-                _Block(2 * width, 4 * width, 2),
-                _Block(4 * width, 4 * width, 1),
+                _block(3, width, 2),
+                _block(width, 2 * width, 2),
+                _block(2 * width, 2 * width, 1),
+                _block(2 * width, 4 * width, 2),
+                _block(4 * width, 4 * width, 1),
             ]
         )
         self.project = nn.Linear(2 * (2 * width) + 2 * (4 * width), features)
@@ -54,16 +54,24 @@ class Cnn(nn.Module):
         return out
 
 
-class _Block(nn.Module):
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+class Block(nn.Module):
+    """A convolution of either kind, group norm, SiLU; with a skip where it keeps the shape."""
+
+    def __init__(self, conv: nn.Module, channels: int, *, skip: bool) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
-        self.norm = nn.GroupNorm(max(1, outputs // _GROUP), outputs)
-        self.skip = stride == 1
+        self.conv = conv
+        self.norm = nn.GroupNorm(max(1, channels // _GROUP), channels)
+        self.skip = skip
 
     def forward(self, x: Tensor) -> Tensor:
+        """The same shape, or its halves."""
         y = F.silu(self.norm(self.conv(x)))
         return x + y if self.skip else y
+
+
+def _block(inputs: int, outputs: int, stride: int) -> Block:
+    conv = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+    return Block(conv, outputs, skip=stride == 1)
 
 
 def prepared(images: Images) -> NDArray[np.uint8]:

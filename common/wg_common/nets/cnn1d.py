@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from wg_common.nets.cnn import Block
 from wg_common.nets.encoder import window_trunk as encoder_trunk
 from wg_common.nets.network import Kind
 
@@ -33,7 +34,6 @@ SIGNS = 8
 
 _COURSE = 32
 _CODED = 16
-_GROUP = 8
 _BATCH = 64
 Windows = encoder_trunk.Windows
 
@@ -47,11 +47,11 @@ class Cnn1d(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList(
             [
-                _Block(2, width, 16, 4, groups=2),
-                _Block(width, 2 * width, 5, 2),
-                _Block(2 * width, 2 * width, 5, 1),
-                _Block(2 * width, 4 * width, 5, 2),
-                _Block(4 * width, 4 * width, 5, 1),
+                _block(2, width, 16, 4, groups=2),
+                _block(width, 2 * width, 5, 2),
+                _block(2 * width, 2 * width, 5, 1),
+                _block(2 * width, 4 * width, 5, 2),
+                _block(4 * width, 4 * width, 5, 1),
             ]
         )
         described = 2 * (2 * width) + 2 * (4 * width) + _COURSE + encoder_trunk.LEVEL
@@ -88,21 +88,10 @@ class Cnn1d(nn.Module):
         return out
 
 
-class _Block(nn.Module):
-    def __init__(
-        self, inputs: int, outputs: int, kernel: int, stride: int, *, groups: int = 1
-    ) -> None:
-        super().__init__()
-        pad = (kernel - 1) // 2
-        self.conv = nn.Conv1d(
-            inputs, outputs, kernel, stride=stride, padding=pad, groups=groups, bias=False
-        )
-        self.norm = nn.GroupNorm(max(1, outputs // _GROUP), outputs)
-        self.skip = stride == 1
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = F.silu(self.norm(self.conv(x)))
-        return x + y if self.skip else y
+def _block(inputs: int, outputs: int, kernel: int, stride: int, *, groups: int = 1) -> Block:
+    pad = (kernel - 1) // 2
+    conv = nn.Conv1d(inputs, outputs, kernel, stride=stride, padding=pad, groups=groups, bias=False)
+    return Block(conv, outputs, skip=stride == 1)
 
 
 def prepared(windows: Windows) -> NDArray[np.float16]:

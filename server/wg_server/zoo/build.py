@@ -153,7 +153,7 @@ def _local_heads(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Heads on all local features: of the records as they are, and with views of other sites."""
     rng = streams.rng(Stream.LOCAL_HEAD_VIEWS, spec.seed, spec.family, spec.site)
-    others = sources.other_views(task, rng)
+    others = sources.shifted_views(task, rng)
     views = [local, *(encoder.encode_batched(seen) for seen in others)]
     fits = []
     for seen in (views[:1], views):

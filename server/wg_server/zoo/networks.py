@@ -29,25 +29,25 @@ from numpy.typing import NDArray
 
 from wg_common import atomic, catalogue, streams
 from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT
-from wg_common.errors import DecodeError, VerificationError
+from wg_common.errors import DecodeError
 from wg_common.nets import network
 from wg_common.nets.encoder import image_trunk as trunks
 from wg_common.streams import Stream
 from wg_common.wire import canonical
 from wg_server.zoo import bases, heads, sources
 from wg_server.zoo.plan import NetworksPlan
-from wg_server.zoo.store import ENTRY_LIMIT, OBJECT_LIMIT, Entry, Zoo
+from wg_server.zoo.store import ENTRY_LIMIT, Entry, Zoo
 from wg_server.zoo.workers import pool, threads
 
 HELD_LIMIT = 64
-_ELSEWHERE = "elsewhere/"
+_SHIFTED = "elsewhere/"
 """Prefix of the tensors of the network that has seen other sites' views too."""
 _INPUTS = "images"
 """Name of the held-out records in an object, whatever they are."""
 _BATCH = 48
 _WARM_UP = 30
 _RATE = 5e-4
-_STEPS_ELSEWHERE = 2
+_STEPS_SHIFTED = 2
 """Steps of a network that sees other sites' views too, in those of one that does not."""
 _PENALTY = 30.0
 """Of the probe that fine-tuning starts from: an overconfident one throws the first steps off."""
@@ -88,8 +88,8 @@ class Network:
         tensors: The whole network, as its architecture names them.
         base_features: The base's features of the task's records, ``[n, F]``.
         held: Rows of the records that it was not trained on, ``[q]``.
-        inputs: These records, from ``whole.prepared``.
-        elsewhere: As ``tensors``, of the network that has seen other sites' views of the records
+        inputs: These records, from ``network.prepared``.
+        shifted: As ``tensors``, of the network that has seen other sites' views of the records
             too; empty if there is none.
     """
 
@@ -97,7 +97,7 @@ class Network:
     base_features: Array
     held: NDArray[np.int64]
     inputs: network.Batch
-    elsewhere: dict[str, Array]
+    shifted: dict[str, Array]
 
 
 def wanted(entries: Sequence[Entry], plan: NetworksPlan) -> list[tuple[str, Entry]]:
@@ -170,20 +170,15 @@ def read(zoo: Zoo, entry: NetworkEntry) -> Network:
         VerificationError: The object does not match its hash.
         DecodeError: It is not a network of the zoo.
     """
-    path = zoo.root / "objects" / f"{entry.sha256}.safetensors"
-    data = atomic.read_bytes(path, limit=OBJECT_LIMIT)
-    found = canonical.sha256_hex(data)
-    if found != entry.sha256:
-        raise VerificationError(f"{path}: SHA-256 {found}, expected {entry.sha256}")
+    tensors = zoo.tensors(entry.sha256)
     try:
-        tensors = dict(safetensors.numpy.load(data))
         features = tensors.pop("base_features").astype(np.float32)
         held, inputs = tensors.pop("held").astype(np.int64), tensors.pop(_INPUTS)
-        others = [name for name in tensors if name.startswith(_ELSEWHERE)]
-        elsewhere = {name.removeprefix(_ELSEWHERE): tensors.pop(name) for name in others}
-    except (safetensors.SafetensorError, KeyError, ValueError) as error:
-        raise DecodeError(f"{path}: not a network of the zoo: {error}") from error
-    return Network(tensors, features, held, inputs, elsewhere)
+        others = [name for name in tensors if name.startswith(_SHIFTED)]
+        shifted = {name.removeprefix(_SHIFTED): tensors.pop(name) for name in others}
+    except (KeyError, ValueError) as error:
+        raise DecodeError(f"object {entry.sha256}: not a network of the zoo: {error}") from error
+    return Network(tensors, features, held, inputs, shifted)
 
 
 def fine_tune(
@@ -201,7 +196,7 @@ def fine_tune(
     Args:
         architecture: Of the base.
         base: Its tensors.
-        images: Or windows, n of them; from ``whole.prepared``.
+        images: Or windows, n of them; from ``network.prepared``.
         labels: ``[n]``.
         classes: K.
         steps: Of the fine-tuning; 0 leaves a linear probe.
@@ -276,15 +271,15 @@ def _build_network(zoo: Zoo, entry: Entry, architecture: str, steps: int) -> Non
         return fine_tune(architecture, base, seen, y, classes, steps=steps, rng=rng)
 
     probe, tensors = tuned([images], 0), tuned([images], steps)
-    elsewhere: dict[str, Array] = {}
-    if entry.task.own and catalogue.known(architecture).other_views:
-        others = sources.other_views(task, rng)
+    shifted: dict[str, Array] = {}
+    if entry.task.own and catalogue.known(architecture).domain_shift:
+        others = sources.shifted_views(task, rng)
         views = [images, *(network.prepared(architecture, seen) for seen in others)]
-        elsewhere = network.own(architecture, tuned(views, _STEPS_ELSEWHERE * steps))
+        shifted = network.own(architecture, tuned(views, _STEPS_SHIFTED * steps))
     data = safetensors.numpy.save(
         {
             **network.own(architecture, tensors),
-            **{_ELSEWHERE + name: tensor for name, tensor in elsewhere.items()},
+            **{_SHIFTED + name: tensor for name, tensor in shifted.items()},
             "base_features": network.features(
                 network.load_trunk(architecture, base), images
             ).astype(np.float16),
@@ -300,9 +295,8 @@ def _build_network(zoo: Zoo, entry: Entry, architecture: str, steps: int) -> Non
         labels=entry.labels,
         probe=f"{accuracy(architecture, probe, images[held], labels[held]):.4f}",
         accuracy=f"{accuracy(architecture, tensors, images[held], labels[held]):.4f}",
-        sha256=canonical.sha256_hex(data),
+        sha256=zoo.put(data),
     )
-    atomic.write_bytes(zoo.root / "objects" / f"{record.sha256}.safetensors", data)
     atomic.write_bytes(_record(zoo.root, entry.key, architecture), canonical.encode(record))
 
 

@@ -229,7 +229,7 @@ class TaskSpec:
 
     @property
     def own(self) -> bool:
-        """Whether its records are files of the operator, so that plants may be kin."""
+        """Whether its records are the operator's files, so that plants may be of their family."""
         return self.kind in _FILES
 
 

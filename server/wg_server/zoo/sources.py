@@ -49,7 +49,7 @@ _FASHION_FOLDERS = (
     "~/.cache/torchvision/FashionMNIST/raw",
     "~/data/FashionMNIST/raw",
 )
-_ELSEWHERE = 0.3, 1.0
+_STRENGTHS = 0.3, 1.0
 """Strengths of other sites."""
 _VIEWS = 2
 """Views of each of the operator's own records at other sites."""
@@ -115,18 +115,18 @@ def load(spec: TaskSpec) -> Task:
     return _cut(spec, archive, spec.licence)
 
 
-def elsewhere(task: Task, rng: np.random.Generator) -> list[Record]:
-    """A task's records as other sites may see them: each through a site of its own."""
+def shifted(task: Task, rng: np.random.Generator) -> list[Record]:
+    """Domain-shift augmentation: each record as a site of its own may see it."""
     kind = modality_of(task.modality)
     return [
-        kind.augment_site([record], float(rng.uniform(*_ELSEWHERE)), rng)[0]
+        kind.augment_site([record], float(rng.uniform(*_STRENGTHS)), rng)[0]
         for record in task.records
     ]
 
 
-def other_views(task: Task, rng: np.random.Generator) -> list[list[Record]]:
-    """All records as some other sites may see them, as often as a kind of plant needs."""
-    return [elsewhere(task, rng) for _ in range(_VIEWS)]
+def shifted_views(task: Task, rng: np.random.Generator) -> list[list[Record]]:
+    """All of a task's records as other sites may see them, ``_VIEWS`` times."""
+    return [shifted(task, rng) for _ in range(_VIEWS)]
 
 
 def fashion_folder(path: str = "") -> Path | None:

@@ -116,13 +116,8 @@ class Zoo:
             VerificationError: The object does not match its hash.
             DecodeError: It is not an object of the zoo.
         """
-        path = self._object(entry.sha256)
-        data = atomic.read_bytes(path, limit=OBJECT_LIMIT)
-        found = canonical.sha256_hex(data)
-        if found != entry.sha256:
-            raise VerificationError(f"{path}: SHA-256 {found}, expected {entry.sha256}")
+        tensors = self.tensors(entry.sha256)
         try:
-            tensors = safetensors.numpy.load(data)
             return Weights(
                 tensors["features"].astype(np.float32),
                 tensors["labels"].astype(np.int64),
@@ -132,8 +127,31 @@ class Zoo:
                 if "local.weight" in tensors
                 else None,
             )
-        except (safetensors.SafetensorError, KeyError, ValueError) as error:
-            raise DecodeError(f"{path}: not an object of the zoo: {error}") from error
+        except (KeyError, ValueError) as error:
+            raise DecodeError(f"{self._object(entry.sha256)}: not of an entry: {error}") from error
+
+    def tensors(self, sha256: str) -> dict[str, NDArray[Any]]:
+        """The arrays of an object.
+
+        Raises:
+            VerificationError: The object does not match its hash.
+            DecodeError: It is not a safetensors file.
+        """
+        path = self._object(sha256)
+        data = atomic.read_bytes(path, limit=OBJECT_LIMIT)
+        found = canonical.sha256_hex(data)
+        if found != sha256:
+            raise VerificationError(f"{path}: SHA-256 {found}, expected {sha256}")
+        try:
+            return dict(safetensors.numpy.load(data))
+        except (safetensors.SafetensorError, ValueError) as error:
+            raise DecodeError(f"{path}: not a safetensors file: {error}") from error
+
+    def put(self, data: bytes) -> str:
+        """Store an object; returns its SHA-256, hex."""
+        sha256 = canonical.sha256_hex(data)
+        atomic.write_bytes(self._object(sha256), data)
+        return sha256
 
     def _entry(self, key: str) -> Path:
         return self.root / "entries" / f"{key}.json"

@@ -115,12 +115,12 @@ def test_own_images_have_a_network_of_other_sites_views_too(tmp_path: Path) -> N
     tasks = {entry.key: entry.task for entry in zoo.entries()}
     for entry in networks.networks(zoo, "cnn-s", base_id):
         network = networks.read(zoo, entry)
-        assert bool(network.elsewhere) == tasks[entry.task].own
-        if network.elsewhere:
-            assert {n: v.shape for n, v in network.elsewhere.items()} == {
+        assert bool(network.shifted) == tasks[entry.task].own
+        if network.shifted:
+            assert {n: v.shape for n, v in network.shifted.items()} == {
                 n: v.shape for n, v in network.tensors.items()
             }
-            different = [np.any(network.elsewhere[n] != network.tensors[n]) for n in base]
+            different = [np.any(network.shifted[n] != network.tensors[n]) for n in base]
             assert all(different)
     loaded = _tasks(zoo)
     as_is, elsewhere = load_networks(zoo, loaded, weight_plan("cnn-s", "whole"), base, base_id)

@@ -193,7 +193,7 @@ sources:
     assert weight.shape == (2, 3, encoder.local_dimension)
     task = sources.load(spec)
     here = encoder.encode_local(task.records)
-    elsewhere = encoder.encode_local(sources.elsewhere(task, np.random.default_rng(5)))
+    elsewhere = encoder.encode_local(sources.shifted(task, np.random.default_rng(5)))
 
     def right(head: int, features: np.ndarray) -> float:
         return heads.accuracy(weight[head], bias[head], features, task.labels)

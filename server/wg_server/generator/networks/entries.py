@@ -67,7 +67,7 @@ def load_networks(
             continue
         network = zoo_networks.read(zoo, entry)
         centre = network.base_features.mean(axis=0)
-        for tensors, kept in zip((network.tensors, network.elsewhere), found, strict=True):
+        for tensors, kept in zip((network.tensors, network.shifted), found, strict=True):
             if not tensors:
                 continue
             delta = {name: tensors[name] - value for name, value in mine.items()}
