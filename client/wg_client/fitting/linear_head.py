@@ -12,13 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.inference import discriminants
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-WEIGHT = "head.weight"
-BIAS = "head.bias"
 NEVER = -1e4
 """Bias of a class that a head cannot predict; finite, since exports refuse infinities."""
 
@@ -50,12 +49,17 @@ class LinearHead:
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """Tensors of the architecture ``lite0-head``."""
-        return {WEIGHT: self.weight.astype(np.float32), BIAS: self.bias.astype(np.float32)}
+        return {
+            HEAD_WEIGHT: self.weight.astype(np.float32),
+            HEAD_BIAS: self.bias.astype(np.float32),
+        }
 
 
 def head_from_tensors(tensors: Mapping[str, NDArray[np.float32]]) -> LinearHead:
     """The head among a network's tensors, which ``assembly.check_tensors`` has accepted."""
-    return LinearHead(tensors[WEIGHT].astype(np.float64), tensors[BIAS].astype(np.float64))
+    return LinearHead(
+        tensors[HEAD_WEIGHT].astype(np.float64), tensors[HEAD_BIAS].astype(np.float64)
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -32,6 +32,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT
 from wg_common.errors import ConfigError, DataError, InternalError, PolicyRefused
 from wg_common.nets.encoder import isolation
 from wg_common.privacy import accounting, calibration, mechanism
@@ -42,8 +43,6 @@ logger = logging.getLogger(__name__)
 
 GRID_BITS = 14
 SAMPLER = "poisson/os-csprng"
-HEAD_WEIGHT = "head.weight"
-HEAD_BIAS = "head.bias"
 
 Bytes = Callable[[int], bytes]
 Charge = Callable[[PrivacyEvent], None]
