@@ -66,7 +66,7 @@ JUDGED = ("network", CHOSEN, "sample-0", "sample-mean", "closed-form", "retrieva
 BRIEF = ("network", CHOSEN, "retrieval")
 BASE = "base"
 ENCODER = "encoder"
-_OWN, _SISTER, _TESTS = 20, 60, 300
+_OWN, _OTHER_SITE, _TESTS = 20, 60, 300
 
 Pictures = Sequence[NDArray[np.uint8]]
 Ints = NDArray[np.int64]
@@ -207,7 +207,7 @@ def cut(root: Path, name: str, seed: int, cell: Cell) -> Cut:
     found = []
     for part in range(2 if cell.same_family else 2 + plants.SAME_FAMILY_SITES):
         mine = rng.permutation(np.flatnonzero((part_of == part) & np.isin(labels, chosen)))
-        most = _OWN if part == 1 else _SISTER
+        most = _OWN if part == 1 else _OTHER_SITE
         kept = plants.first_of(mine, labels, _TESTS if part == 0 else None, most)
         pictures = [images[row] for row in kept]
         power = cell.camera if part < 2 else 0.6

@@ -83,18 +83,18 @@ def fit_finetuned(
     prior = np.array([learner.prior for learner in AROUND_A_BASE])
     prior = prior + len(labels) * np.array([trial.loss for trial in trials])
     fitted, chosen = cross_validated(predict, refit, labels, folds, prior)
-    learner, left_out, head = AROUND_A_BASE[chosen], trials[chosen], fitted.head
-    head.bias[unseen] += left_out.bias
+    learner, leave_class_out, head = AROUND_A_BASE[chosen], trials[chosen], fitted.head
+    head.bias[unseen] += leave_class_out.bias
     if folds.usable and len(unseen) and len(seen) <= 2:
         # Before any local record has moved it: a head around these would know them by that alone.
         before = delivered(features[:0], labels[:0]).logits(features)
-        left_out = of_delivered(before, head.logits(features), labels)
+        leave_class_out = of_delivered(before, head.logits(features), labels)
     settings = {
         "local_part": learner.name,
         "offset_scale": repr(learner.scale),
-        "unseen_bias": f"{left_out.bias:.4g}",
+        "unseen_bias": f"{leave_class_out.bias:.4g}",
     }
-    return replace(fitted, settings=settings, left_out=left_out)
+    return replace(fitted, settings=settings, leave_class_out=leave_class_out)
 
 
 def _trained(base: BaseHead, features: Floats, labels: Ints, learner: Learner) -> LinearHead:

@@ -27,7 +27,7 @@ class Fitted:
         held_out: (repeat, fold) -> the head that predicted this fold, its logits scaled likewise;
             None if nothing was held out.
         logits: Out-of-fold logits, scaled likewise, ``[repeats, n, K]``; None where nobody asks.
-        left_out: How it does on classes without records.
+        leave_class_out: How it does on classes without records.
     """
 
     head: LinearHead
@@ -37,7 +37,7 @@ class Fitted:
     factor: float = 1.0
     held_out: Callable[[int, int], LinearHead] | None = None
     logits: Floats | None = None
-    left_out: LeaveClassOut = field(default_factory=LeaveClassOut)
+    leave_class_out: LeaveClassOut = field(default_factory=LeaveClassOut)
 
 
 Refit = Callable[[RowIndex | slice, int], LinearHead]

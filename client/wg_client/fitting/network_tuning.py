@@ -119,8 +119,10 @@ class NetworkTuner:
         head = end.head.scaled(float(selection.factors[selection.chosen]))
         settings = fitted.settings | {"steps": str(steps)}
         predictions, losses = selection.predictions, selection.record_losses
-        left_out = fitted.left_out
-        return end.trunk, Fitted(head, predictions, losses, settings, left_out=left_out)
+        leave_class_out = fitted.leave_class_out
+        return end.trunk, Fitted(
+            head, predictions, losses, settings, leave_class_out=leave_class_out
+        )
 
     def _tell(self, done: int, total: int) -> None:
         if self.progress is not None:

@@ -30,15 +30,17 @@ def as_delivered(candidate: Candidate, records: LabelledRecords) -> Fitted:
     logits = candidate.head.logits(records.features(candidate.trunk))
     predictions = np.tile(logits.argmax(axis=1), (repeats, 1))
     factor = best_temperature(logits, labels) if len(labels) else 1.0
-    left_out = LeaveClassOut()
+    leave_class_out = LeaveClassOut()
     if records.unseen_mass and len(labels):
-        left_out = LeaveClassOut(recalls=class_means(correctness(predictions, labels), labels))
+        leave_class_out = LeaveClassOut(
+            recalls=class_means(correctness(predictions, labels), labels)
+        )
     return Fitted(
         candidate.head.scaled(factor),
         predictions,
         np.tile(log_loss(logits * factor, labels), (repeats, 1)),
         {"temperature": f"{1 / factor:.4g}"},
-        left_out=left_out,
+        leave_class_out=leave_class_out,
     )
 
 

@@ -95,16 +95,16 @@ def fit_posterior_head(
         return [refit(train).logits(features[held])]
 
     fitted, _ = cross_validated(predict, refit, labels, folds, np.zeros(1))
-    left_out = LeaveClassOut(recall_weight=_RECALL_WEIGHT)
+    leave_class_out = LeaveClassOut(recall_weight=_RECALL_WEIGHT)
     if unseen and folds.usable and len(np.unique(labels)) > 2:
-        left_out = of_refits(refit, features, labels, folds, _RECALL_WEIGHT)
+        leave_class_out = of_refits(refit, features, labels, folds, _RECALL_WEIGHT)
     elif unseen and folds.usable:
         before = refit(slice(0)).logits(features)
-        left_out = of_delivered(before, fitted.head.logits(features), labels, _RECALL_WEIGHT)
+        leave_class_out = of_delivered(before, fitted.head.logits(features), labels, _RECALL_WEIGHT)
     return replace(
         fitted,
         head=fitted.head.scaled(fitted.factor),
         factor=1.0,
         settings={"temperature": f"{1 / fitted.factor:.4g}"} if len(labels) else {},
-        left_out=left_out,
+        leave_class_out=leave_class_out,
     )

@@ -77,7 +77,7 @@ def estimated_gain(
     *,
     prior_records: float,
     unseen_mass: float = 0.0,
-    left_out: LeaveClassOut,
+    leave_class_out: LeaveClassOut,
     optimism: float = 0.0,
     prior_recall: float = 0.0,
 ) -> Gain:
@@ -88,25 +88,25 @@ def estimated_gain(
         local: Those of local-only, ``[repeats, n]``; the numbers of repeats may differ.
         prior_records: n0.
         unseen_mass: m.
-        left_out: Of the challenger.
+        leave_class_out: Of the challenger.
         optimism: l, nats a record.
         prior_recall: p.
     """
-    nats = local.mean(axis=0) - challenger.mean(axis=0) - optimism
-    difference = ACCURACY_OF_NAT * nats
-    total = len(nats) + prior_records
-    seen = float(difference.sum()) / total - left_out.accuracy_cost
+    gain = local.mean(axis=0) - challenger.mean(axis=0) - optimism
+    difference = ACCURACY_OF_NAT * gain
+    total = len(gain) + prior_records
+    seen = float(difference.sum()) / total - leave_class_out.accuracy_cost
     scatter = float(np.sum((difference - difference.mean()) ** 2))
     seen_variance = (scatter + prior_records * PRIOR_VARIANCE) / total**2
-    recalls = left_out.recalls
+    recalls = leave_class_out.recalls
     recall = (float(recalls.sum()) + prior_recall) / (len(recalls) + 1)
     recall_variance = recall * (1 - recall) / (len(recalls) + 1)
-    weight = unseen_mass * left_out.recall_weight
+    weight = unseen_mass * leave_class_out.recall_weight
     variance = (1 - unseen_mass) ** 2 * seen_variance + weight**2 * recall_variance
     return Gain(
         mean=(1 - unseen_mass) * seen + weight * recall,
         sd=float(np.sqrt(variance)),
-        log_loss=float(nats.sum()),
+        log_loss=float(gain.sum()),
         unseen_recall=recall if unseen_mass else 0.0,
     )
 
@@ -127,11 +127,11 @@ def class_agreement(recall: float, records: int) -> float:
     return odds / (1 + odds)
 
 
-def prior_recall(left_out: LeaveClassOut, records: LabelledRecords) -> float:
+def prior_recall(leave_class_out: LeaveClassOut, records: LabelledRecords) -> float:
     """p: what one seen class of two says of the other; 0 elsewhere."""
-    if len(left_out.recalls) != 1 or records.classes != 2:
+    if len(leave_class_out.recalls) != 1 or records.classes != 2:
         return 0.0
-    return TRUSTED_RECALL * class_agreement(float(left_out.recalls[0]), len(records.labels))
+    return TRUSTED_RECALL * class_agreement(float(leave_class_out.recalls[0]), len(records.labels))
 
 
 def optimism(

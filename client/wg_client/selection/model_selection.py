@@ -104,9 +104,9 @@ def _comparisons(
             local.fitted.losses,
             prior_records=policy.prior_records,
             unseen_mass=records.unseen_mass,
-            left_out=model.fitted.left_out,
+            leave_class_out=model.fitted.leave_class_out,
             optimism=gain.optimism(model, models, records, package),
-            prior_recall=gain.prior_recall(model.fitted.left_out, records),
+            prior_recall=gain.prior_recall(model.fitted.leave_class_out, records),
         )
         found[name] = Comparison(
             name=name,

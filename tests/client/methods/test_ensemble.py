@@ -97,7 +97,7 @@ def _flat() -> Posterior:
     ("each", "others", "free"),
     [([5] * K, True, True), ([5, 5, 5, 0], True, False), ([5] * K, False, False)],
 )
-def test_only_where_every_class_has_records_and_then_without_caution(
+def test_only_where_every_class_has_records_and_then_without_a_margin(
     each: list[int], others: bool, free: bool
 ) -> None:
     rng = np.random.default_rng(5)

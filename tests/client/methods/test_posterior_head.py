@@ -64,7 +64,7 @@ def _select(x: Floats, y: Ints, posterior: Posterior, named: list[Named] | None 
     return selected(x, y, named or [], K, posterior=posterior)
 
 
-def _nats(outcome: Outcome) -> dict[str, float]:
+def _gains(outcome: Outcome) -> dict[str, float]:
     return {name: found.gain.log_loss for name, found in outcome.comparisons.items()}
 
 
@@ -83,7 +83,7 @@ def test_what_others_know_is_kept_and_helps() -> None:
     assert _accuracy(outcome.models[POSTERIOR_HEAD].head, means) > local + 0.05
 
 
-def test_wrong_knowledge_does_no_harm() -> None:
+def test_a_wrong_prior_does_no_harm() -> None:
     differences = []
     for seed in range(4):
         means = _means(seed)
@@ -146,13 +146,13 @@ def test_without_noise_delivered_weights_pay_for_having_seen_the_records() -> No
         seen = posterior_head(wrong, x, y, x[:0])
         named = [(source, source, seen) for source in ("network", "closed-form")]
         for noise, kept in ((0.0, charged), (math.inf, paid)):
-            nats = _nats(selected(x, y, named, K, posterior=wrong, release_noise=noise))
-            kept.append(nats[GENERATED])
+            gains = _gains(selected(x, y, named, K, posterior=wrong, release_noise=noise))
+            kept.append(gains[GENERATED])
             if not noise:
-                assert nats[GENERATED] <= nats[POSTERIOR_HEAD] + 1e-9
-                assert nats[GENERATED_FINETUNED] <= nats[ENSEMBLE] + 1e-9
+                assert gains[GENERATED] <= gains[POSTERIOR_HEAD] + 1e-9
+                assert gains[GENERATED_FINETUNED] <= gains[ENSEMBLE] + 1e-9
             else:
-                assert nats[GENERATED] > nats[POSTERIOR_HEAD]
+                assert gains[GENERATED] > gains[POSTERIOR_HEAD]
     assert np.mean(charged) < np.mean(paid) - 1
 
 
@@ -161,15 +161,15 @@ def test_where_no_other_site_has_released_noise_excuses_nothing() -> None:
     means, wrong = _means(3), _posterior(_means(43), 1.0)
     x, y = _draw(means, [4] * K, 23)
     closed = ("c", "closed-form", posterior_head(wrong, x, y, x[:0]))
-    nats = [
-        _nats(
+    gains = [
+        _gains(
             selected(
                 x, y, [closed], K, posterior=wrong, release_noise=100.0, others_released=others
             )
         )
         for others in (False, True)
     ]
-    alone, among = nats
+    alone, among = gains
     assert alone[CLOSED_FORM] <= alone[POSTERIOR_HEAD] + 1e-9
     assert among[CLOSED_FORM] > among[POSTERIOR_HEAD]
 
@@ -182,12 +182,12 @@ def test_heads_of_the_plant_s_kind_pay_nothing() -> None:
         ("k", SAME_FAMILY, LinearHead(means, -0.5 * (means**2).sum(axis=1))),
         ("c", "closed-form", posterior_head(posterior, x, y, x[:0])),
     ]
-    nats = [
-        _nats(selected(x, y, named, K, posterior=posterior, release_noise=noise))
+    gains = [
+        _gains(selected(x, y, named, K, posterior=posterior, release_noise=noise))
         for noise in (0.0, math.inf)
     ]
-    assert nats[0][GENERATED] == nats[1][GENERATED]
-    assert nats[0][CLOSED_FORM] < nats[1][CLOSED_FORM]
+    assert gains[0][GENERATED] == gains[1][GENERATED]
+    assert gains[0][CLOSED_FORM] < gains[1][CLOSED_FORM]
 
 
 def test_a_plant_without_any_record_takes_what_was_generated() -> None:

@@ -26,7 +26,7 @@ NOTHING = LeaveClassOut()
 
 def _compare(challenger: Floats, local: Floats, config: AcceptanceConfig = CONFIG) -> Gain:
     prior = config.prior_records
-    return estimated_gain(challenger, local, prior_records=prior, left_out=NOTHING)
+    return estimated_gain(challenger, local, prior_records=prior, leave_class_out=NOTHING)
 
 
 def _lower(challenger: Floats, local: Floats, caution: float = CONFIG.caution) -> float:
@@ -35,16 +35,16 @@ def _lower(challenger: Floats, local: Floats, caution: float = CONFIG.caution) -
 
 
 def test_the_gain_is_the_formula_of_the_module() -> None:
-    nats = np.array([0.0] * 10 + [1.0] * 6 + [-0.5] * 4)
+    gains = np.array([0.0] * 10 + [1.0] * 6 + [-0.5] * 4)
     local = np.full((3, 20), 2.0)
     found = estimated_gain(
-        (2.0 - nats)[None],
+        (2.0 - gains)[None],
         local,
         prior_records=10,
         unseen_mass=0.2,
-        left_out=LeaveClassOut(recalls=np.array([0.5, 1.0]), accuracy_cost=0.03),
+        leave_class_out=LeaveClassOut(recalls=np.array([0.5, 1.0]), accuracy_cost=0.03),
     )
-    difference = ACCURACY_OF_NAT * nats
+    difference = ACCURACY_OF_NAT * gains
     recall = 1.5 / 3
     gain = 0.8 * (difference.sum() / 30 - 0.03) + 0.2 * SHAPED * recall
     scatter = np.sum((difference - difference.mean()) ** 2)
@@ -52,7 +52,7 @@ def test_the_gain_is_the_formula_of_the_module() -> None:
     variance += (0.2 * SHAPED) ** 2 * recall * (1 - recall) / 3
     assert found.mean == pytest.approx(gain)
     assert found.sd == pytest.approx(np.sqrt(variance))
-    assert found.log_loss == pytest.approx(nats.sum())
+    assert found.log_loss == pytest.approx(gains.sum())
 
 
 @given(st.integers(1, 60), st.integers(0, 2**31))
@@ -74,7 +74,7 @@ def test_one_better_answer_never_lowers_the_gain(n: int, seed: int) -> None:
     assert _compare(better, local).mean >= _compare(challenger, local).mean
 
 
-def test_more_caution_and_more_doubt_accept_less() -> None:
+def test_a_larger_margin_or_deviation_accepts_less() -> None:
     local = np.full((1, 30), 1.0)
     challenger = np.array([[0.5] * 20 + [1.0] * 10])
     assert _lower(challenger, local) > 0 > _lower(challenger, local, caution=4)
@@ -115,7 +115,7 @@ def test_unseen_classes_count_as_the_policy_says() -> None:
             equal,
             prior_records=10,
             unseen_mass=0.2,
-            left_out=LeaveClassOut(recalls=recalls, recall_weight=weight),
+            leave_class_out=LeaveClassOut(recalls=recalls, recall_weight=weight),
         )
         for weight in (SHAPED, 1.0)
     )
@@ -127,7 +127,9 @@ def test_unseen_classes_count_as_the_policy_says() -> None:
 
 def test_optimism_is_taken_off_each_record() -> None:
     local, challenger = np.full((1, 20), 1.0), np.full((1, 20), 0.8)
-    found = estimated_gain(challenger, local, prior_records=10, left_out=NOTHING, optimism=0.15)
+    found = estimated_gain(
+        challenger, local, prior_records=10, leave_class_out=NOTHING, optimism=0.15
+    )
     assert found.log_loss == pytest.approx(20 * 0.05)
     assert found.mean == pytest.approx(_compare(local - 0.05, local).mean)
 
@@ -145,7 +147,7 @@ def test_one_seen_class_tells_whether_the_others_are_to_be_believed() -> None:
         same,
         prior_records=10,
         unseen_mass=0.5,
-        left_out=LeaveClassOut(recalls=np.array([0.8])),
+        leave_class_out=LeaveClassOut(recalls=np.array([0.8])),
         prior_recall=0.7,
     ).mean
     assert gain == pytest.approx(0.5 * SHAPED * (0.8 + 0.7) / 2)

@@ -142,7 +142,7 @@ def test_a_package_without_the_base_or_with_another_trunk_is_refused(
     assert not store.all_manifests(plant.home) and not plant.home.report.exists()
 
 
-def test_a_whole_network_cannot_pass_for_a_head_of_kin(
+def test_a_whole_network_cannot_pass_for_a_head_of_the_family(
     make_plant: MakePlant, weights: Weights, good: Network
 ) -> None:
     with pytest.raises(DecodeError, match="candidate k: source 'kin'"):

@@ -91,7 +91,7 @@ def test_a_package_is_applied_and_predicts_windows(
     assert row.label == LABELS[2]
 
 
-def test_a_head_of_kin_is_refused_since_the_plant_turns_local_features_by_its_own_records(
+def test_a_head_of_the_family_is_refused_since_the_plant_turns_local_features_by_its_own_records(
     window_plant: TestPlant, good: LinearHead
 ) -> None:
     columns = load_encoder(window_plant.home.encoder.read_bytes()).local_dimension

@@ -187,8 +187,8 @@ def _plants(tasks: list[ZooTask]) -> Plants:
 def test_workers_draw_the_same_episodes(zoo_tasks: list[ZooTask]) -> None:
     plants, draw = _plants(zoo_tasks), Draw(3, range(2))
     inline = list(stream(plants, draw, range(3), 0))
-    ahead = list(stream(plants, draw, range(3), 1))
-    for one, two in zip(inline, ahead, strict=True):
+    prefetched = list(stream(plants, draw, range(3), 1))
+    for one, two in zip(inline, prefetched, strict=True):
         for a, b in zip(one, two, strict=True):
             assert np.array_equal(a.condition.class_vectors, b.condition.class_vectors)
             assert np.array_equal(a.answers, b.answers)

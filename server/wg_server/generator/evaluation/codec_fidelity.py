@@ -3,7 +3,7 @@
 Reconstructed weights are not the aim; networks that answer right are. The codec is fitted without a
 group of families and judged on that group's networks, which it decodes to run them on the records
 that were held out of their training: the zoo's own heads, on each decoded trunk. Every family is
-left out once. The same is said of the codec that is delivered, on networks that it was fitted on.
+held out once. The delivered codec is measured on networks that it was fitted on as well.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def report(
         on the base's trunk, and after a codec that was fitted without the family; ``on_fitted`` has
         the same after the codec itself.
     """
-    apart = left_out(networks, decoder.plan, decoder.base, latent=latent, seed=seed, most=most)
+    apart = cross_fitted(networks, decoder.plan, decoder.base, latent=latent, seed=seed, most=most)
     own = fitted(networks, decoder, most)
     return {"latent": latent, **summary(apart), "on_fitted": summary(own)}
 
@@ -77,7 +77,7 @@ class Scores:
         return np.array(self.values[way])
 
 
-def left_out(
+def cross_fitted(
     networks: Sequence[ZooNetwork],
     plan: WeightPlan,
     base: Mapping[str, Array],

@@ -57,7 +57,7 @@ class Mains:
         """One current."""
         return 1
 
-    def elsewhere(self, rng: np.random.Generator, strength: float) -> Mains:
+    def shifted(self, rng: np.random.Generator, strength: float) -> Mains:
         """Other makes of the same loads."""
         return dataclasses.replace(
             self,

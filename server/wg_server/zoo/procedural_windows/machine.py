@@ -22,7 +22,7 @@ class Machine(Protocol):
     def sources(self) -> int:
         """Signals that it gives off, before sensors mix them."""
 
-    def elsewhere(self, rng: np.random.Generator, strength: float) -> Machine:
+    def shifted(self, rng: np.random.Generator, strength: float) -> Machine:
         """Another machine of the kind, ``strength`` (0 to 1) away: the same classes."""
 
     def windows(self, rng: np.random.Generator, labels: Ints, length: int, step: float) -> Floats:

@@ -44,7 +44,7 @@ class Mover:
         """Number of axes A."""
         return int(self.rest.shape[1])
 
-    def elsewhere(self, rng: np.random.Generator, strength: float) -> Mover:
+    def shifted(self, rng: np.random.Generator, strength: float) -> Mover:
         """Another mover, who does the same otherwise."""
         return dataclasses.replace(
             self,

@@ -52,7 +52,7 @@ class Plant:
         """Number of variables V."""
         return len(self.level)
 
-    def elsewhere(self, rng: np.random.Generator, strength: float) -> Plant:
+    def shifted(self, rng: np.random.Generator, strength: float) -> Plant:
         """Other resting values, couplings and strengths."""
         v = len(self.level)
         return dataclasses.replace(

@@ -43,7 +43,7 @@ class Curves:
         """Curves that belong together."""
         return int(self.curves.shape[1])
 
-    def elsewhere(self, rng: np.random.Generator, strength: float) -> Curves:
+    def shifted(self, rng: np.random.Generator, strength: float) -> Curves:
         """The same curves, bent."""
         _, c, grid = self.curves.shape
         bent = np.cumsum(coloured(rng, (1, c, grid), 2.0), axis=-1)

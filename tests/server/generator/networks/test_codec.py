@@ -93,7 +93,7 @@ def test_codecs_are_judged_on_families_that_they_were_not_fitted_on(
     monkeypatch.setattr(codec_fidelity, "fit_layer_codec", fit)
     monkeypatch.setattr(codec_fidelity, "Scores", Watched)
     mine = [n for n in networks if n.task.family in sorted(FAMILIES)[:7]]
-    scores = codec_fidelity.left_out(mine, PLAN, base, latent=1, seed=1)
+    scores = codec_fidelity.cross_fitted(mine, PLAN, base, latent=1, seed=1)
     assert sorted(judged) == sorted(scores.families) == sorted(FAMILIES)[:7]
 
 

@@ -102,7 +102,7 @@ def _sites_with_shifted_means(priors: blup.Priors) -> tuple[list[SiteEvidence], 
     return sites, way
 
 
-def test_heads_are_blind_along_the_ways_that_sites_wander(priors: blup.Priors) -> None:
+def test_heads_are_blind_along_directions_in_which_site_means_differ(priors: blup.Priors) -> None:
     sites, way = _sites_with_shifted_means(priors)
     nowhere = no_evidence(4, len(way))
     found = blup.predict(priors, [nowhere, *sites])
