@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,9 @@ from wg_server.generator.heads.codec import fit_codec
 from wg_server.generator.heads.generate import load_generator
 from wg_server.generator.plan import GeneratorPlan, read_plan
 from wg_server.generator.prior.fitted import crossfit, fit_public_priors
+from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.prior.zoo_tasks import ZooTask, split_families
-from wg_server.generator.simulation.episodes import Plants, Scenario
+from wg_server.generator.simulation.episodes import NO_NOISE, Plants, Scenario
 from wg_server.generator.simulation.prefetch import Draw
 from wg_server.generator.simulation.prefetch import batches as stream
 from wg_server.site.home import ServerHome
@@ -222,10 +224,13 @@ def test_a_full_codec_loses_nothing() -> None:
 
 
 def test_own_records_of_unlabelled_plants_stay_unlabelled(zoo_tasks: list[ZooTask]) -> None:
-    scenario = Scenario(unlabelled=1.0, silent=0.0)
+    scenario = Scenario(unlabelled=1.0, silent=0.0, epsilon=NO_NOISE)
     rng = np.random.default_rng(0)
     for _ in range(5):
         episode = _plants(zoo_tasks).draw(rng, scenario)
         own = episode.releases[0]
         assert own is not None
-        assert not episode.seen.any()
+        assert site_evidence(own, episode.labels).present.max() < 0.01
+        labelled = _plants(zoo_tasks).draw(rng, replace(scenario, unlabelled=0.0)).releases[0]
+        assert labelled is not None
+        assert site_evidence(labelled, labelled.schema.labels).present.max() > 0.99

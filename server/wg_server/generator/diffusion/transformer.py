@@ -138,6 +138,11 @@ def stacked(arrays: Sequence[NDArray[Any]], *sizes: int) -> Tensor:
     return torch.from_numpy(np.stack([padded(array, *sizes) for array in arrays]))
 
 
+def mask(counts: Sequence[int], length: int) -> Tensor:
+    """Which of ``length`` places are an episode's own, bool ``[B, length]``."""
+    return torch.arange(length)[None] < torch.tensor(counts)[:, None]
+
+
 def _split(x: Tensor, heads: int) -> Tensor:
     return x.reshape(*x.shape[:-1], heads, -1).transpose(-3, -2)
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wg_server.generator.diffusion.transformer import stacked
+from wg_server.generator.diffusion.transformer import mask, stacked
 from wg_server.generator.heads.denoiser import Batch
 from wg_server.generator.prior.conditioning import Condition
 from wg_server.generator.simulation.episodes import QUERIES, Episode
@@ -31,21 +31,17 @@ def collate(conditions: Sequence[Condition]) -> Batch:
     """Pad conditions to the largest number of classes and of other sites."""
     classes = max(len(c.bias) for c in conditions)
     others = max(1, *(len(c.other_mask) for c in conditions))
-    ones = [np.ones(len(c.bias), dtype=bool) for c in conditions]
-    domains = [np.ones(len(c.domain_scalars), dtype=bool) for c in conditions]
+
+    def of(names: str, *sizes: int) -> dict[str, Tensor]:
+        return {n: stacked([getattr(c, n) for c in conditions], *sizes) for n in names.split()}
+
     return Batch(
-        weight=stacked([c.weight for c in conditions], classes),
-        bias=stacked([c.bias for c in conditions], classes),
-        centre=stacked([c.centre for c in conditions]),
-        class_vectors=stacked([c.class_vectors for c in conditions], classes),
-        class_scalars=stacked([c.class_scalars for c in conditions], classes),
-        class_mask=stacked(ones, classes),
-        other_vectors=stacked([c.other_vectors for c in conditions], others, classes),
-        other_scalars=stacked([c.other_scalars for c in conditions], others, classes),
-        other_mask=stacked([c.other_mask for c in conditions], others, classes),
-        domain_vectors=stacked([c.domain_vectors for c in conditions], 1 + others),
-        domain_scalars=stacked([c.domain_scalars for c in conditions], 1 + others),
-        domain_mask=stacked(domains, 1 + others),
+        **of("centre"),
+        **of("weight bias class_vectors class_scalars", classes),
+        **of("other_vectors other_scalars other_mask", others, classes),
+        **of("domain_vectors domain_scalars", 1 + others),
+        class_mask=mask([len(c.bias) for c in conditions], classes),
+        domain_mask=mask([len(c.domain_scalars) for c in conditions], 1 + others),
     )
 
 

@@ -42,7 +42,7 @@ LENGTH_BOUND = 10.0
 POSTERIOR_CLASSES = 256
 """Most classes of a posterior that is sent: its tensors grow with their square (17 MB here)."""
 
-COLLAPSE = 1e-3
+_COLLAPSE = 1e-3
 """Mean distance between samples, over the zoo's, below which they are the same."""
 COLLAPSED = "samples are nearly the same: the diffusion has collapsed"
 
@@ -196,7 +196,9 @@ def generate(
         *(_candidate(parts, *each, estimate.centre, scale) for each in found),
         *_posterior(parts, evidence, labels),
     )
-    return Generated(candidates, _report(parts, evidence, drawn[0]))
+    second = parts.zoo_index.second.numpy().astype(np.float64)
+    apart = [retrieval.distance(second, *pair) for pair in itertools.combinations(drawn[0], 2)]
+    return Generated(candidates, report(evidence, apart, parts.zoo_index.nearest))
 
 
 def _answers(
@@ -309,10 +311,14 @@ def _candidate(
     return GeneratedCandidate(name, source, tensors, far)
 
 
-def _report(parts: Parts, evidence: Evidence, drawn: NDArray[np.floating]) -> Report:
-    """What is known of a generation with samples ``[count, K, d]``."""
-    second = parts.zoo_index.second.numpy().astype(np.float64)
-    pairs = [retrieval.distance(second, *pair) for pair in itertools.combinations(drawn, 2)]
-    diversity = float(np.mean(pairs)) / parts.zoo_index.nearest if pairs else 0.0
-    collapsed = (COLLAPSED,) if pairs and diversity < COLLAPSE else ()
+def report(evidence: Evidence, distances: Sequence[float], nearest: float) -> Report:
+    """What is known of a generation.
+
+    Args:
+        evidence: What it was made from.
+        distances: Between each two samples.
+        nearest: The zoo's median distance between neighbours.
+    """
+    diversity = float(np.mean(distances)) / nearest if distances else 0.0
+    collapsed = (COLLAPSED,) if distances and diversity < _COLLAPSE else ()
     return Report(evidence.sites, evidence.unseen, diversity, (*evidence.alarms, *collapsed))

@@ -15,7 +15,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -25,6 +24,7 @@ from wg_server.generator.diffusion.transformer import (
     Block,
     TimeEmbedding,
     draw_linear,
+    mask,
     stacked,
     zeroed,
 )
@@ -190,27 +190,22 @@ def collate(
     classes = max(len(c.regression_rows) for c in conditions)
     seen = max(len(c.likeness) for c in conditions)
 
-    def mask(counts: Sequence[int], length: int) -> Tensor:
-        return torch.arange(length)[None] < torch.tensor(counts)[:, None]
+    def of(names: str, *sizes: int) -> dict[str, Tensor]:
+        return {n: stacked([getattr(c, n) for c in conditions], *sizes) for n in names.split()}
 
     return NetworkBatch(
+        **of("domain"),
+        **of("retrieved_rows regression_rows", classes, row),
+        **of("regression_share class_vectors class_scalars", classes),
+        **of("retrieved_latents", parts),
+        **of("neighbour_latents", seen, parts),
+        **of("likeness", seen),
         architecture=torch.tensor(list(architectures)),
-        retrieved_rows=stacked([c.retrieved_rows for c in conditions], classes, row),
-        regression_rows=stacked([c.regression_rows for c in conditions], classes, row),
-        regression_share=stacked([c.regression_share for c in conditions], classes),
-        retrieval_weight=torch.tensor(
-            [c.retrieval_weight for c in conditions], dtype=torch.float32
-        ),
-        retrieved_latents=stacked([c.retrieved_latents for c in conditions], parts),
-        class_vectors=stacked([c.class_vectors for c in conditions], classes),
-        class_scalars=stacked([c.class_scalars for c in conditions], classes),
+        retrieval_weight=torch.tensor([c.retrieval_weight for c in conditions]).float(),
         class_mask=mask([len(c.regression_rows) for c in conditions], classes),
         row_mask=mask([c.regression_rows.shape[1] for c in conditions], row),
         part_mask=mask([len(c.retrieved_latents) for c in conditions], parts),
-        neighbour_latents=stacked([c.neighbour_latents for c in conditions], seen, parts),
-        likeness=stacked([c.likeness for c in conditions], seen),
         neighbour_mask=mask([len(c.likeness) for c in conditions], seen),
-        domain=torch.from_numpy(np.stack([c.domain for c in conditions])),
     )
 
 

@@ -26,7 +26,6 @@ from wg_server.generator.networks.condition import (
 from wg_server.generator.networks.decoder import Decoder
 from wg_server.generator.networks.entries import ZooNetwork
 from wg_server.generator.networks.neighbours import Found
-from wg_server.generator.prior.conditioning import Condition
 from wg_server.generator.simulation.episodes import Episode, Plants, Scenario
 
 QUERIES = 24
@@ -67,11 +66,6 @@ class NetworkEpisode:
     inputs: whole_networks.Batch
     answers: NDArray[np.int64]
     base_features: Array
-
-    @property
-    def heads(self) -> Condition:
-        """The condition of heads, from the same evidence."""
-        return self.plant.condition
 
 
 def draw(

@@ -27,14 +27,12 @@ from wg_common.nets import network as whole_networks
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_common.wire import canonical
 from wg_server.generator.heads.generate import (
-    COLLAPSE,
-    COLLAPSED,
     Generated,
     GeneratedCandidate,
     Generator,
-    Report,
     SiteRelease,
     read_releases,
+    report,
 )
 from wg_server.generator.networks import sampler
 from wg_server.generator.networks.condition import (
@@ -150,10 +148,9 @@ def generate_networks(
         ("base", "base", replace(start, rows=torch.zeros_like(start.rows))),
     ]
     candidates = tuple(_candidate(architecture, bundle, condition, *each) for each in found)
-    diversity = _diversity(bundle, drawn[1])
-    collapsed = (COLLAPSED,) if samples > 1 and diversity < COLLAPSE else ()
-    report = Report(evidence.sites, evidence.unseen, diversity, (*evidence.alarms, *collapsed))
-    return Generated(candidates, report)
+    pairs = itertools.combinations(drawn[1].flatten(1).numpy(), 2)
+    apart = [float(np.linalg.norm(one - two)) for one, two in pairs]
+    return Generated(candidates, report(evidence, apart, bundle.nearest))
 
 
 def _answers(
@@ -204,10 +201,3 @@ def _candidate(
     tensors |= {HEAD_WEIGHT: weight, HEAD_BIAS: bias}
     assembly.check_tensors(architecture, tensors, len(rows), weight.shape[1])
     return GeneratedCandidate(name, source, tensors, bundle.novelty(latents))
-
-
-def _diversity(bundle: ArchitectureBundle, latents: Tensor) -> float:
-    """Mean distance between samples' trunks, over the zoo's median between neighbours."""
-    pairs = itertools.combinations(latents.flatten(1).numpy(), 2)
-    found = [np.linalg.norm(a - b) for a, b in pairs]
-    return float(np.mean(found)) / bundle.nearest if found else 0.0

@@ -72,7 +72,6 @@ class Episode:
         target_bias: Its bias of ``features - centre``, ``[K]``.
         queries: Features of held-out records, ``[q, d]``.
         answers: Their classes, ``[q]``.
-        seen: Whether the site has labelled records of each class, ``[K]``.
         releases: Own release (or None), then the others'.
         labels: Class names.
         task: Key of the zoo entry that it simulates.
@@ -87,7 +86,6 @@ class Episode:
     target_bias: NDArray[np.float32]
     queries: NDArray[np.float32]
     answers: NDArray[np.int64]
-    seen: NDArray[np.bool_]
     releases: tuple[NoisyStatistics | None, ...]
     labels: tuple[str, ...]
     task: str
@@ -150,8 +148,7 @@ class Plants:
         chosen = _choose_classes(len(target.labels), rng)
         labels = tuple(target.labels[c] for c in chosen)
         support, query = _split(target, chosen, rng, held)
-        release, seen = self._own(target, chosen, support, labels, rng, scenario)
-        releases: list[NoisyStatistics | None] = [release]
+        releases = [self._own(target, chosen, support, labels, rng, scenario)]
         count = int(rng.integers(0, scenario.same_family + 1))
         for index in order[1 : 1 + count]:
             kept = chosen if rng.random() < 0.7 else _drop_some(chosen, rng)
@@ -175,7 +172,6 @@ class Plants:
             target_bias=bias,
             queries=target.features[rows],
             answers=np.array([lookup[y] for y in target.y[rows]], dtype=np.int64),
-            seen=seen,
             releases=tuple(releases),
             labels=labels,
             task=target.key,
@@ -205,10 +201,10 @@ class Plants:
         labels: tuple[str, ...],
         rng: np.random.Generator,
         scenario: Scenario,
-    ) -> tuple[NoisyStatistics | None, NDArray[np.bool_]]:
+    ) -> NoisyStatistics | None:
         mode = rng.random()
         if mode < scenario.silent:
-            return None, np.zeros(len(labels), dtype=bool)
+            return None
         blind = mode < scenario.silent + scenario.unlabelled
         kept = chosen
         if not blind and len(chosen) > 2 and rng.random() < scenario.missing:
@@ -216,8 +212,7 @@ class Plants:
         rows = support[np.isin(target.y[support], kept)]
         rows = _subset(target.y, rows, _shots(rng, scenario.shots, 2, 40), rng)
         y = np.full(len(rows), -1) if blind else np.searchsorted(chosen, target.y[rows])
-        seen = np.isin(chosen, target.y[rows]) & (not blind)
-        return self._make(target.features[rows], y, labels, rng, scenario.epsilon), seen
+        return self._make(target.features[rows], y, labels, rng, scenario.epsilon)
 
     def _release(
         self,
