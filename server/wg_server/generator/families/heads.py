@@ -2,7 +2,7 @@
 
 A plant releases 64 numbers of a record and learns on many more, which stay with it. Records of the
 operator's own need no noise and no release, so that heads can be fitted on *all* local features of
-them. Plants of such a family, found by ``families.match``, get these heads (docs/decisions/0088).
+them. Plants of such a family, found by ``families.match``, get these heads (docs/decisions/0089).
 """
 
 from __future__ import annotations
