@@ -129,7 +129,7 @@ class _Pipeline:
         how.process_group.check_same(
             "plan, zoo, precision or version", f"{identity} {how.precision} {__version__}"
         )
-        place = loop.train(objective, plan, checkpoint, identity, self.progress, how)
+        state = loop.train(objective, plan, checkpoint, identity, self.progress, how)
         if not how.process_group.first:
             return {}
         self.progress(plan.steps, "writing the model card")
@@ -146,7 +146,7 @@ class _Pipeline:
         packed = pack(parts)
         document = {
             "generator": canonical.sha256_hex(packed),
-            "training": {**place.figures(), "plan": canonical.to_builtins(plan), "gate": gate},
+            "training": {**state.figures(), "plan": canonical.to_builtins(plan), "gate": gate},
             **_head_figures(plan, data, parts, objective.codec),
         }
         checks = card_checks.head_checks(document)
@@ -183,7 +183,7 @@ class _Pipeline:
             zoos, plants, (groups[0], groups[1]), plan, self.plan.seed, how=how
         )
         checkpoint = self.home.networks.with_suffix(".checkpoint")
-        place = loop.train(objective, plan, checkpoint, identity, self.progress, how)
+        state = loop.train(objective, plan, checkpoint, identity, self.progress, how)
         if not first:
             return None
         self.progress(plan.steps, "writing the card of whole networks")
@@ -198,7 +198,7 @@ class _Pipeline:
             "generator": canonical.sha256_hex(packed),
             "heads": heads,
             "families": [len(names) for names in groups],
-            "training": {**place.figures(), "gate": float(objective.model.gate)},
+            "training": {**state.figures(), "gate": float(objective.model.gate)},
             "trust": {
                 name: {"chosen": weight, "accuracy": tried}
                 for name, (weight, tried) in weights.items()

@@ -1,4 +1,4 @@
-"""Checkpoints of training: network, moving average, optimiser and place, in one safetensors file.
+"""Checkpoints of training: network, moving average, optimiser and state, in one safetensors file.
 
 A checkpoint names what it belongs to (plan, encoder, zoo); one of another training is not used, and
 the training starts anew. Where and how it was computed is not part of that: a training may go on
@@ -27,7 +27,7 @@ _KEY = "checkpoint"
 
 
 @dataclass(slots=True)
-class Place:
+class TrainingState:
     """Where training stands.
 
     Attributes:
@@ -62,25 +62,25 @@ class Place:
 def save(
     path: Path,
     identity: str,
-    place: Place,
+    state: TrainingState,
     model: nn.Module,
-    states: dict[str, dict[str, Tensor]],
+    weights: dict[str, dict[str, Tensor]],
     optimiser: torch.optim.AdamW,
 ) -> None:
     """Write a checkpoint atomically."""
     tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
-    for name, state in states.items():
-        tensors |= {f"{name}.{k}": v for k, v in state.items()}
+    for name, kept in weights.items():
+        tensors |= {f"{name}.{k}": v for k, v in kept.items()}
     for index, parameter in enumerate(model.parameters()):
         for key, value in optimiser.state[parameter].items():
             tensors[f"optimiser.{index}.{key}"] = value
     document = {
         "identity": identity,
-        "step": place.step,
-        "best": repr(place.best),
-        "stale": place.stale,
-        "seconds": repr(place.seconds),
-        "computed": [[name, steps] for name, steps in place.computed.items()],
+        "step": state.step,
+        "best": repr(state.best),
+        "stale": state.stale,
+        "seconds": repr(state.seconds),
+        "computed": [[name, steps] for name, steps in state.computed.items()],
     }
     # Copies, since a state may share memory with the model.
     copies = {name: value.detach().clone() for name, value in tensors.items()}
@@ -91,19 +91,19 @@ def load(
     path: Path,
     identity: str,
     model: nn.Module,
-    states: dict[str, dict[str, Tensor]],
+    weights: dict[str, dict[str, Tensor]],
     optimiser: torch.optim.AdamW,
     process_group: ProcessGroup = ALONE,
-) -> Place:
+) -> TrainingState:
     """Restore a checkpoint in place, if there is one of this training; the first rank's, on all."""
     there = process_group.first and path.is_file()
     data = process_group.from_first(atomic.read_bytes(path, limit=_LIMIT) if there else b"")
     if not data:
-        return Place()
+        return TrainingState()
     try:
         tensors, document = container.unpack(data, _KEY)
         with container.decoding(_KEY):
-            place = Place(
+            state = TrainingState(
                 int(document["step"]),
                 float(document["best"]),
                 int(document["stale"]),
@@ -113,14 +113,14 @@ def load(
             mine = document["identity"] == identity
     except DecodeError as error:
         log.warning("%s: damaged or of an older version, training starts anew: %s", path, error)
-        return Place()
+        return TrainingState()
     if not mine:
         log.info("%s: of another plan or zoo; training starts anew", path)
-        return Place()
+        return TrainingState()
     device = next(model.parameters()).device
     model.load_state_dict(container.under(tensors, "model."))
-    for name, state in states.items():
-        state.update({k: v.to(device) for k, v in container.under(tensors, f"{name}.").items()})
+    for name, kept in weights.items():
+        kept.update({k: v.to(device) for k, v in container.under(tensors, f"{name}.").items()})
     for index, parameter in enumerate(model.parameters()):
         found = container.under(tensors, f"optimiser.{index}.")
         if found:
@@ -128,4 +128,4 @@ def load(
             optimiser.state[parameter] = {
                 k: v if k == "step" else v.to(device) for k, v in found.items()
             }
-    return place
+    return state

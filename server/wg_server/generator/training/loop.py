@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from wg_server.generator.training import checkpoint
-from wg_server.generator.training.checkpoint import Place
+from wg_server.generator.training.checkpoint import TrainingState
 from wg_server.generator.training.compute import CPU, Compute
 from wg_server.generator.training.objective import B, M, Objective
 from wg_server.generator.training.plan import TrainingPlan
@@ -42,7 +42,7 @@ def train(
     identity: str,
     progress: Progress,
     how: Compute = CPU,
-) -> Place:
+) -> TrainingState:
     """Train an objective's module.
 
     Args:
@@ -65,7 +65,7 @@ def train(
     training.run()
     objective.model.load_state_dict(training.best)
     objective.model.eval().cpu()
-    return training.place
+    return training.state
 
 
 class _Training(Generic[M, B]):
@@ -87,77 +87,77 @@ class _Training(Generic[M, B]):
             model.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay
         )
         self._watched = copy.deepcopy(model).eval()
-        self._states = {"average": _copy(model), "best": _copy(model)}
-        self.place = checkpoint.load(
-            path, identity, model, self._states, self._optimiser, how.process_group
+        self._weights = {"average": _copy(model), "best": _copy(model)}
+        self.state = checkpoint.load(
+            path, identity, model, self._weights, self._optimiser, how.process_group
         )
-        self._began = time.monotonic() - self.place.seconds
+        self._began = time.monotonic() - self.state.seconds
         self._means = how.name()
 
     @property
     def best(self) -> dict[str, Tensor]:
         """The best moving average so far."""
-        return self._states["best"]
+        return self._weights["best"]
 
     def run(self) -> None:
         """Train until the steps or the patience end."""
-        place, plan, group = self.place, self._plan, self._how.process_group
-        if group.first and place.step == 0:
+        state, plan, group = self.state, self._plan, self._how.process_group
+        if group.first and state.step == 0:
             found = self._evaluate(keep=self._objective.keeps_initial)
             self._progress(0, f"untrained {found:.3f} on left-out families")
-        with contextlib.closing(self._objective.batches(range(place.step, plan.steps))) as stream:
-            while place.stale < plan.patience:
+        with contextlib.closing(self._objective.batches(range(state.step, plan.steps))) as stream:
+            while state.stale < plan.patience:
                 batch = next(stream, None)
                 if batch is None:
                     break
                 self._step(batch)
-                if place.step % plan.evaluate_every and place.step != plan.steps:
+                if state.step % plan.evaluate_every and state.step != plan.steps:
                     continue
                 if group.first:
                     found = self._evaluate()
-                    place.seconds = time.monotonic() - self._began
+                    state.seconds = time.monotonic() - self._began
                     checkpoint.save(
                         self._path,
                         self._identity,
-                        place,
+                        state,
                         self._objective.model,
-                        self._states,
+                        self._weights,
                         self._optimiser,
                     )
-                    self._progress(place.step, f"{found:.3f} on left-out families")
-                place.stale = int(group.from_first(b"%d" % place.stale))
+                    self._progress(state.step, f"{found:.3f} on left-out families")
+                state.stale = int(group.from_first(b"%d" % state.stale))
 
     def _step(self, batch: B) -> None:
         """One step of the optimiser, and of the average on the first process."""
-        model, place, plan = self._objective.model, self.place, self._plan
-        warm = min(1.0, (place.step + 1) / WARM_UP)
-        decay = 0.5 * (1 + math.cos(math.pi * place.step / plan.steps))
+        model, state, plan = self._objective.model, self.state, self._plan
+        warm = min(1.0, (state.step + 1) / WARM_UP)
+        decay = 0.5 * (1 + math.cos(math.pi * state.step / plan.steps))
         for parameters in self._optimiser.param_groups:
             parameters["lr"] = plan.learning_rate * warm * decay
         self._optimiser.zero_grad(set_to_none=True)
-        loss = self._objective.loss(batch, place.step)
+        loss = self._objective.loss(batch, state.step)
         loss.backward()  # type: ignore[no-untyped-call]
         self._how.process_group.add_gradients(list(model.parameters()))
         torch.nn.utils.clip_grad_norm_(model.parameters(), _LONGEST_GRADIENT)
         self._optimiser.step()
-        place.done(self._means)
+        state.done(self._means)
         if self._how.process_group.first:
-            share = min(plan.average, (1 + place.step) / (10 + place.step))
+            share = min(plan.average, (1 + state.step) / (10 + state.step))
             for name, value in model.state_dict().items():
-                self._states["average"][name].lerp_(value, 1 - share)
+                self._weights["average"][name].lerp_(value, 1 - share)
 
     def _evaluate(self, *, keep: bool = True) -> float:
         """Judge the average, keep it if it may be and is the best, and give its accuracy."""
-        self._watched.load_state_dict(self._states["average"])
+        self._watched.load_state_dict(self._weights["average"])
         with torch.inference_mode():
             found = self._objective.evaluate(self._watched)
         if not keep:
             return found.accuracy
-        self.place.stale += 1
-        if found.loss < self.place.best - _BETTER:
-            self.place.best, self.place.stale = found.loss, 0
-            self._states["best"].update(
-                {name: value.clone() for name, value in self._states["average"].items()}
+        self.state.stale += 1
+        if found.loss < self.state.best - _BETTER:
+            self.state.best, self.state.stale = found.loss, 0
+            self._weights["best"].update(
+                {name: value.clone() for name, value in self._weights["average"].items()}
             )
         return found.accuracy
 

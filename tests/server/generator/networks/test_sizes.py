@@ -104,9 +104,9 @@ def test_both_are_trained_judged_packed_and_generated(
     mixed: dict[str, Zoo], plants: Plants, generator: Generator, tmp_path: Path
 ) -> None:
     objective = objectives.NetworkObjective(mixed, (plants, plants), FAMILIES, PLAN, 1)
-    place = loop.train(objective, PLAN, tmp_path / "c", "i", lambda *_: None)
+    state = loop.train(objective, PLAN, tmp_path / "c", "i", lambda *_: None)
     objective.finish()
-    assert place.step == 2 and np.isfinite(place.best)
+    assert state.step == 2 and np.isfinite(state.best)
     model = objective.model
     document = network_card.evaluate(model, mixed, plants, FAMILIES[1], episodes=2, seed=1)
     assert set(document["scenarios"]) == set(network_card.SCENARIOS)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from wg_server.generator.training import checkpoint
-from wg_server.generator.training.checkpoint import Place
+from wg_server.generator.training.checkpoint import TrainingState
 
 
 def _trained() -> tuple[nn.Linear, torch.optim.AdamW]:
@@ -21,42 +21,44 @@ def _trained() -> tuple[nn.Linear, torch.optim.AdamW]:
 
 
 @pytest.fixture
-def saved(tmp_path: Path) -> tuple[Path, nn.Linear, Place]:
+def saved(tmp_path: Path) -> tuple[Path, nn.Linear, TrainingState]:
     model, optimiser = _trained()
-    place = Place(step=4, best=0.5, stale=1, seconds=2.5, computed={"cuda, bf16, 2 processes": 4})
-    place.done("cpu, fp32, 1 process")
+    state = TrainingState(
+        step=4, best=0.5, stale=1, seconds=2.5, computed={"cuda, bf16, 2 processes": 4}
+    )
+    state.done("cpu, fp32, 1 process")
     states = {"average": model.state_dict()}
-    checkpoint.save(tmp_path / "c", "mine", place, model, states, optimiser)
-    return tmp_path / "c", model, place
+    checkpoint.save(tmp_path / "c", "mine", state, model, states, optimiser)
+    return tmp_path / "c", model, state
 
 
-def _load(path: Path, identity: str = "mine") -> tuple[Place, nn.Linear]:
+def _load(path: Path, identity: str = "mine") -> tuple[TrainingState, nn.Linear]:
     model, optimiser = _trained()
     states = {"average": dict(model.state_dict())}
     return checkpoint.load(path, identity, model, states, optimiser), model
 
 
 def test_a_checkpoint_remembers_where_its_steps_were_made(
-    saved: tuple[Path, nn.Linear, Place],
+    saved: tuple[Path, nn.Linear, TrainingState],
 ) -> None:
-    path, model, place = saved
+    path, model, state = saved
     found, again = _load(path)
-    assert found == place
+    assert found == state
     assert found.step == sum(found.computed.values()) == 5
     assert torch.equal(again.weight, model.weight)
 
 
 def test_one_of_another_training_or_version_is_not_used(
-    saved: tuple[Path, nn.Linear, Place],
+    saved: tuple[Path, nn.Linear, TrainingState],
 ) -> None:
     path, _, _ = saved
-    assert _load(path, "another")[0] == Place()
+    assert _load(path, "another")[0] == TrainingState()
     data = path.read_bytes()
     size = int.from_bytes(data[:8], "little")
     document = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["checkpoint"])
     del document["computed"]
     tensors = safetensors.torch.load(data)
     path.write_bytes(safetensors.torch.save(tensors, {"checkpoint": json.dumps(document)}))
-    assert _load(path)[0] == Place()
+    assert _load(path)[0] == TrainingState()
     path.write_bytes(data[:-1])
-    assert _load(path)[0] == Place()
+    assert _load(path)[0] == TrainingState()

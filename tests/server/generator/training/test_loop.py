@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from wg_server.generator.training import checkpoint, loop
-from wg_server.generator.training.checkpoint import Place
+from wg_server.generator.training.checkpoint import TrainingState
 from wg_server.generator.training.compute import CPU, Compute
 from wg_server.generator.training.distributed import ProcessGroup
 from wg_server.generator.training.objective import Evaluation
@@ -66,7 +66,7 @@ class Reconstruction:
         return Evaluation(float(error), 0.5)
 
 
-def _train(path: Path, stop: int = -1, how: Compute = CPU) -> tuple[Reconstruction, Place]:
+def _train(path: Path, stop: int = -1, how: Compute = CPU) -> tuple[Reconstruction, TrainingState]:
     def progress(step: int, _words: str) -> None:
         if step == stop:
             raise Interrupted
@@ -76,12 +76,12 @@ def _train(path: Path, stop: int = -1, how: Compute = CPU) -> tuple[Reconstructi
 
 
 def test_a_new_objective_is_trained_to_its_best_average(tmp_path: Path) -> None:
-    objective, place = _train(tmp_path / "c")
+    objective, state = _train(tmp_path / "c")
     before = Reconstruction().evaluate(AutoDecoder().eval()).loss
-    assert place.step == PLAN.steps
+    assert state.step == PLAN.steps
     assert objective.judged == 1 + PLAN.steps // PLAN.evaluate_every
-    assert place.best == objective.evaluate(_copied(objective.model)).loss
-    assert place.best < 0.2 * before
+    assert state.best == objective.evaluate(_copied(objective.model)).loss
+    assert state.best < 0.2 * before
 
 
 def _copied(model: AutoDecoder) -> AutoDecoder:
@@ -91,12 +91,12 @@ def _copied(model: AutoDecoder) -> AutoDecoder:
 
 
 def test_it_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
-    straight, place = _train(tmp_path / "one")
+    straight, state = _train(tmp_path / "one")
     with pytest.raises(Interrupted):
         _train(tmp_path / "two", stop=30)
     again, there = _train(tmp_path / "two")
     assert again.judged == 3, "it does not begin again"
-    assert there.best == place.best
+    assert there.best == state.best
     for name, value in straight.model.state_dict().items():
         assert torch.equal(again.model.state_dict()[name], value)
 
@@ -114,8 +114,8 @@ def test_what_learns_nothing_ends_early_with_the_best_that_may_be_kept(
 
     objective = Worse()
     plan = TrainingPlan(steps=60, batch=4, evaluate_every=10, patience=2)
-    place = loop.train(objective, plan, tmp_path / "c", "mine", lambda *_: None)
-    assert (place.step, place.stale, place.best) == ((20, 2, 1.0) if keeps else (30, 2, 2.0))
+    state = loop.train(objective, plan, tmp_path / "c", "mine", lambda *_: None)
+    assert (state.step, state.stale, state.best) == ((20, 2, 1.0) if keeps else (30, 2, 2.0))
     initial, found = AutoDecoder().state_dict(), objective.model.state_dict()
     assert all(torch.equal(found[name], value) for name, value in initial.items()) == keeps
 
@@ -126,9 +126,9 @@ def test_other_processes_neither_judge_nor_write(
     """As the second of two, whose peer is a stand-in that sends nothing."""
     monkeypatch.setattr(ProcessGroup, "add_gradients", lambda *_: None)
     monkeypatch.setattr(ProcessGroup, "from_first", lambda _self, data: data or b"0")
-    monkeypatch.setattr(checkpoint, "load", lambda *_: Place())
+    monkeypatch.setattr(checkpoint, "load", lambda *_: TrainingState())
     how = Compute(torch.device("cpu"), "fp32", ProcessGroup(1, 2))
-    objective, place = _train(tmp_path / "c", how=how)
+    objective, state = _train(tmp_path / "c", how=how)
     assert objective.judged == 0
-    assert place.computed == {"cpu, fp32, 2 processes": PLAN.steps}
+    assert state.computed == {"cpu, fp32, 2 processes": PLAN.steps}
     assert not (tmp_path / "c").exists()
