@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from wg_server.generator.heads.objective import HeadObjective
 from wg_server.generator.heads.package import Parts, pack
 from wg_server.generator.networks import package as network_package
 from wg_server.generator.networks.denoiser import NetworkDenoiser
-from wg_server.generator.networks.episodes import Zoo
+from wg_server.generator.networks.episodes import NetworkZoo
 from wg_server.generator.networks.load import load_zoos
 from wg_server.generator.networks.objective import SCENARIO, NetworkObjective
 from wg_server.generator.plan import GeneratorPlan
@@ -165,12 +165,7 @@ class _Pipeline:
             return None
         groups = _family_groups(data, zoos, self.plan.seed)
         weights = _weigh_retrieval(zoos, data, groups[0] | groups[1], plan, self.plan.seed)
-        zoos = {
-            name: replace(
-                zoo, fitted_priors=replace(zoo.fitted_priors, retrieval_weight=weights[name][0])
-            )
-            for name, zoo in zoos.items()
-        }
+        zoos = {name: zoo.weighted(weights[name][0]) for name, zoo in zoos.items()}
         identity = _identity(
             plan,
             heads=heads,
@@ -245,7 +240,7 @@ def _head_figures(
 def _network_figures(
     plan: GeneratorPlan,
     data: TrainingData,
-    zoos: Mapping[str, Zoo],
+    zoos: Mapping[str, NetworkZoo],
     model: NetworkDenoiser,
     families: frozenset[str],
 ) -> dict[str, Any]:
@@ -267,7 +262,7 @@ def _network_figures(
 
 
 def _family_groups(
-    data: TrainingData, zoos: Mapping[str, Zoo], seed: int
+    data: TrainingData, zoos: Mapping[str, NetworkZoo], seed: int
 ) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
     """Families with networks, for training, validation and test.
 
@@ -290,7 +285,7 @@ def _family_groups(
 
 
 def _weigh_retrieval(
-    zoos: Mapping[str, Zoo],
+    zoos: Mapping[str, NetworkZoo],
     data: TrainingData,
     families: frozenset[str],
     plan: TrainingPlan,

@@ -28,7 +28,7 @@ from wg_server.generator.networks.condition import (
     final_weights,
 )
 from wg_server.generator.networks.denoiser import KEPT_SHARE, NetworkDenoiser, collate
-from wg_server.generator.networks.episodes import NetworkEpisode, Zoo, draw, logits
+from wg_server.generator.networks.episodes import NetworkEpisode, NetworkZoo, draw, logits
 from wg_server.generator.networks.package import ArchitectureBundle
 from wg_server.generator.simulation.episodes import Plants, Scenario
 
@@ -57,7 +57,7 @@ Method = tuple[FinalWeights, bool]
 
 def evaluate(
     model: NetworkDenoiser,
-    zoos: Mapping[str, Zoo],
+    zoos: Mapping[str, NetworkZoo],
     plants: Plants,
     families: frozenset[str],
     *,
@@ -85,7 +85,7 @@ def evaluate(
 
 def diversity(
     model: NetworkDenoiser,
-    zoos: Mapping[str, Zoo],
+    zoos: Mapping[str, NetworkZoo],
     plants: Plants,
     families: frozenset[str],
     seed: int,
@@ -116,7 +116,7 @@ def diversity(
 
 def methods(
     model: NetworkDenoiser,
-    zoos: Mapping[str, Zoo],
+    zoos: Mapping[str, NetworkZoo],
     episode: NetworkEpisode,
     other: NetworkEpisode,
     rng: np.random.Generator,
@@ -181,7 +181,9 @@ def prior_mixture(condition: NetworkCondition) -> FinalWeights:
     return final_weights(condition, rows, latents)
 
 
-def accuracy(zoo: Zoo, episode: NetworkEpisode, network: FinalWeights, *, on_base: bool) -> float:
+def accuracy(
+    zoo: NetworkZoo, episode: NetworkEpisode, network: FinalWeights, *, on_base: bool
+) -> float:
     """Share of an episode's held-out records that a network gets right."""
     with torch.inference_mode():
         found = logits(zoo, episode, network, on_base=on_base)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from wg_common import streams
 from wg_common.streams import Stream
 from wg_server.generator.evaluation import network_card
-from wg_server.generator.networks.episodes import Zoo, draw
+from wg_server.generator.networks.episodes import NetworkZoo, draw
 from wg_server.generator.simulation.episodes import Plants, Scenario
 from wg_server.generator.statistics import clearly_best
 
@@ -25,7 +25,7 @@ WEIGHTS = (1.0, 0.5, 0.0)
 
 
 def measure_weight(
-    zoo: Zoo,
+    zoo: NetworkZoo,
     architecture: str,
     plants: Plants,
     families: frozenset[str],

@@ -8,7 +8,7 @@ the other half no entry of its family is (nobody has seen its like).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -33,12 +33,17 @@ Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Zoo:
+class NetworkZoo:
     """One architecture's networks and what is known from them."""
 
     networks: Sequence[ZooNetwork]
     fitted_priors: NetworkPriors
     decoder: Decoder
+
+    def weighted(self, retrieval_weight: float) -> NetworkZoo:
+        """The same, with neighbours of this weight in the prior."""
+        known = replace(self.fitted_priors, retrieval_weight=retrieval_weight)
+        return replace(self, fitted_priors=known)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +75,7 @@ class NetworkEpisode:
 
 def draw(
     plants: Plants,
-    zoos: Mapping[str, Zoo],
+    zoos: Mapping[str, NetworkZoo],
     families: frozenset[str],
     rng: np.random.Generator,
     scenario: Scenario,
@@ -125,7 +130,7 @@ def draw(
 
 
 def logits(
-    zoo: Zoo, episode: NetworkEpisode, network: FinalWeights, *, on_base: bool = False
+    zoo: NetworkZoo, episode: NetworkEpisode, network: FinalWeights, *, on_base: bool = False
 ) -> Tensor:
     """Logits ``[q, K]`` of a network on an episode's held-out records.
 

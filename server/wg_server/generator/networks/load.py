@@ -11,7 +11,7 @@ from wg_server.generator.networks.codec import fit_layer_codec
 from wg_server.generator.networks.condition import NetworkPriors
 from wg_server.generator.networks.decoder import Decoder
 from wg_server.generator.networks.entries import load_networks
-from wg_server.generator.networks.episodes import Zoo
+from wg_server.generator.networks.episodes import NetworkZoo
 from wg_server.generator.networks.feature_regression import fit_regression
 from wg_server.generator.networks.neighbours import build_index
 from wg_server.generator.networks.plan import NetworkTraining
@@ -27,7 +27,7 @@ FEWEST = 8
 
 def load_zoos(
     root: Path, plan: NetworkTraining, tasks: Sequence[ZooTask], priors: Priors
-) -> dict[str, Zoo]:
+) -> dict[str, NetworkZoo]:
     """Architectures of which a zoo has enough networks, by name.
 
     Args:
@@ -59,5 +59,5 @@ def load_zoos(
             match.measure(index, priors),
             augmented=build_index(augmented, codec) if augmented else None,
         )
-        found[name] = Zoo(networks, known, Decoder(parts, codec, base))
+        found[name] = NetworkZoo(networks, known, Decoder(parts, codec, base))
     return found

@@ -35,7 +35,7 @@ from wg_server.generator.networks.denoiser import (
     Weights,
     collate,
 )
-from wg_server.generator.networks.episodes import NetworkEpisode, Zoo, draw, logits
+from wg_server.generator.networks.episodes import NetworkEpisode, NetworkZoo, draw, logits
 from wg_server.generator.networks.plan import NetworkTraining
 from wg_server.generator.simulation.episodes import Plants, Scenario
 from wg_server.generator.statistics import clearly_best
@@ -60,7 +60,7 @@ class NetworkObjective:
 
     def __init__(
         self,
-        zoos: Mapping[str, Zoo],
+        zoos: Mapping[str, NetworkZoo],
         plants: tuple[Plants, Plants],
         families: tuple[frozenset[str], frozenset[str]],
         plan: NetworkTraining,
@@ -127,7 +127,7 @@ class NetworkObjective:
         ]
 
 
-def _config(zoos: Mapping[str, Zoo], plan: NetworkTraining) -> NetworkDenoiserConfig:
+def _config(zoos: Mapping[str, NetworkZoo], plan: NetworkTraining) -> NetworkDenoiserConfig:
     indexes = [zoo.fitted_priors.index for zoo in zoos.values()]
     return NetworkDenoiserConfig(
         dimension=indexes[0].deviations.shape[1],
@@ -142,7 +142,7 @@ def _config(zoos: Mapping[str, Zoo], plan: NetworkTraining) -> NetworkDenoiserCo
 
 def loss(
     model: NetworkDenoiser,
-    zoos: Mapping[str, Zoo],
+    zoos: Mapping[str, NetworkZoo],
     episodes: Sequence[NetworkEpisode],
     plan: NetworkTraining,
     rngs: flow.Generators,
@@ -202,7 +202,7 @@ def _latent_error(found: Weights, clean: Weights, batch: NetworkBatch) -> Tensor
     return rows + latents / size.clamp_min(1)
 
 
-def moved(zoos: Mapping[str, Zoo], how: Compute) -> dict[str, Zoo]:
+def moved(zoos: Mapping[str, NetworkZoo], how: Compute) -> dict[str, NetworkZoo]:
     """Zoos whose networks run on the device."""
     found = {}
     for name, zoo in zoos.items():
@@ -212,7 +212,7 @@ def moved(zoos: Mapping[str, Zoo], how: Compute) -> dict[str, Zoo]:
 
 
 def functional(
-    zoos: Mapping[str, Zoo], episode: NetworkEpisode, weights: Weights, row: int
+    zoos: Mapping[str, NetworkZoo], episode: NetworkEpisode, weights: Weights, row: int
 ) -> Tensor:
     """Cross-entropy of generated weights on held-out records, at the best temperature.
 
@@ -223,7 +223,7 @@ def functional(
 
 
 def judge(
-    model: NetworkDenoiser, zoos: Mapping[str, Zoo], episodes: Sequence[NetworkEpisode]
+    model: NetworkDenoiser, zoos: Mapping[str, NetworkZoo], episodes: Sequence[NetworkEpisode]
 ) -> tuple[Floats, Floats]:
     """Functional loss and accuracy of the deterministic network of each episode."""
     names = sorted(zoos)
@@ -240,7 +240,9 @@ def judge(
     return np.array(losses), np.array(right)
 
 
-def _logits(zoos: Mapping[str, Zoo], episode: NetworkEpisode, weights: Weights, row: int) -> Tensor:
+def _logits(
+    zoos: Mapping[str, NetworkZoo], episode: NetworkEpisode, weights: Weights, row: int
+) -> Tensor:
     """Logits ``[q, K]`` of the network that one row of a batch of weights stands for."""
     k = len(episode.plant.labels)
     network = final_weights(episode.condition, weights.rows[row, :k], weights.latents[row])

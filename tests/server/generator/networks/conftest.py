@@ -17,7 +17,7 @@ from wg_server.generator.networks.condition import NetworkPriors
 from wg_server.generator.networks.decoder import Decoder
 from wg_server.generator.networks.denoiser import NetworkDenoiser, NetworkDenoiserConfig
 from wg_server.generator.networks.entries import ZooNetwork
-from wg_server.generator.networks.episodes import Zoo
+from wg_server.generator.networks.episodes import NetworkZoo
 from wg_server.generator.networks.feature_regression import fit_regression
 from wg_server.generator.networks.generate import NetworkGenerator
 from wg_server.generator.networks.neighbours import build_index
@@ -71,14 +71,14 @@ def widest(architecture: str) -> WeightPlan:
 
 
 @pytest.fixture(scope="session")
-def zoos(zoo_tasks: list[ZooTask], generator: Generator) -> dict[str, Zoo]:
+def zoos(zoo_tasks: list[ZooTask], generator: Generator) -> dict[str, NetworkZoo]:
     """Two sizes of ten families, two sites each."""
     return make_zoos(SIZES, zoo_tasks, generator)
 
 
 def make_zoos(
     sizes: Sequence[str], zoo_tasks: list[ZooTask], generator: Generator
-) -> dict[str, Zoo]:
+) -> dict[str, NetworkZoo]:
     """Networks of these architectures, one a task."""
     found = {}
     for architecture in sizes:
@@ -88,7 +88,7 @@ def make_zoos(
             [part.name for part in plan.parts], [n.tokens for n in networks], LATENT
         )
         index, priors = build_index(networks, codec), generator.parts.priors
-        found[architecture] = Zoo(
+        found[architecture] = NetworkZoo(
             networks,
             NetworkPriors(
                 priors,
@@ -120,7 +120,7 @@ def untrained() -> NetworkDenoiser:
 
 
 @pytest.fixture(scope="session")
-def network_generator(zoos: dict[str, Zoo], generator: Generator) -> NetworkGenerator:
+def network_generator(zoos: dict[str, NetworkZoo], generator: Generator) -> NetworkGenerator:
     """A generator whose last layers are random: every path counts."""
     import torch
 

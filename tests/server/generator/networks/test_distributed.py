@@ -20,7 +20,7 @@ from tests.server.generator.ranked import ended, environments
 from wg_server.generator.networks import objective as objectives
 from wg_server.generator.networks import sampler
 from wg_server.generator.networks.denoiser import collate
-from wg_server.generator.networks.episodes import Zoo, draw
+from wg_server.generator.networks.episodes import NetworkZoo, draw
 from wg_server.generator.simulation.episodes import Plants, Scenario
 from wg_server.generator.training import compute, distributed, loop
 from wg_server.generator.training.compute import CPU, Compute
@@ -29,7 +29,7 @@ OUT = "WEIGHTGATE_TEST_RANK_OUT"
 UNEQUAL = replace(PLAN, batch=5, functional_episodes=3, learning_rate=0.01)
 
 
-def _fit(zoos: dict[str, Zoo], plants: Plants, out: Path, how: Compute) -> None:
+def _fit(zoos: dict[str, NetworkZoo], plants: Plants, out: Path, how: Compute) -> None:
     objective = objectives.NetworkObjective(zoos, (plants, plants), FAMILIES, UNEQUAL, 1, how=how)
     path = out.with_suffix(".checkpoint")
     loop.train(objective, UNEQUAL, path, "mine", lambda _done, _detail: None, how)
@@ -39,7 +39,7 @@ def _fit(zoos: dict[str, Zoo], plants: Plants, out: Path, how: Compute) -> None:
 
 
 @pytest.mark.skipif(OUT not in os.environ, reason="run as a rank by the test below")
-def test_one_rank(zoos: dict[str, Zoo], plants: Plants) -> None:
+def test_one_rank(zoos: dict[str, NetworkZoo], plants: Plants) -> None:
     rank_info = distributed.read_rank_info(os.environ)
     with distributed.joined(rank_info, "cpu", 60.0) as group:
         _fit(zoos, plants, Path(os.environ[OUT]), Compute(torch.device("cpu"), "fp32", group))
@@ -47,7 +47,7 @@ def test_one_rank(zoos: dict[str, Zoo], plants: Plants) -> None:
 
 @pytest.mark.slow
 def test_two_ranks_train_what_one_trains(
-    zoos: dict[str, Zoo], plants: Plants, tmp_path: Path
+    zoos: dict[str, NetworkZoo], plants: Plants, tmp_path: Path
 ) -> None:
     """The ranks are processes that run the test above, so as to make the same zoos."""
     words = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider"]
@@ -70,7 +70,7 @@ def test_two_ranks_train_what_one_trains(
         np.testing.assert_allclose(found[name], value, rtol=1e-3, atol=1e-3, err_msg=name)
 
 
-def test_the_ranks_losses_add_up(zoos: dict[str, Zoo], plants: Plants) -> None:
+def test_the_ranks_losses_add_up(zoos: dict[str, NetworkZoo], plants: Plants) -> None:
     """Also where some have no episode of the functional loss, and shares are not equal."""
     parts = []
     for world in (1, 5):
@@ -91,7 +91,9 @@ def test_the_ranks_losses_add_up(zoos: dict[str, Zoo], plants: Plants) -> None:
     torch.testing.assert_close(of_one, of_five, rtol=1e-4, atol=1e-6)
 
 
-def test_bf16_changes_the_loss_by_rounding_alone(zoos: dict[str, Zoo], plants: Plants) -> None:
+def test_bf16_changes_the_loss_by_rounding_alone(
+    zoos: dict[str, NetworkZoo], plants: Plants
+) -> None:
     model, losses = untrained(), []
     for precision in ("fp32", "bf16"):
         how = Compute(torch.device("cpu"), precision)
@@ -105,7 +107,9 @@ def test_bf16_changes_the_loss_by_rounding_alone(zoos: dict[str, Zoo], plants: P
     assert 0 < abs(losses[0] - losses[1]) < 0.02 * losses[0]
 
 
-def test_every_tensor_of_a_step_is_on_its_device(zoos: dict[str, Zoo], plants: Plants) -> None:
+def test_every_tensor_of_a_step_is_on_its_device(
+    zoos: dict[str, NetworkZoo], plants: Plants
+) -> None:
     moved = objectives.moved(zoos, META)
     rngs = [np.random.default_rng((8, n)) for n in range(UNEQUAL.batch)]
     episodes = [draw(plants, zoos, FAMILIES[0], rng, Scenario()) for rng in rngs]

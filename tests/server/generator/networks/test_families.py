@@ -15,7 +15,7 @@ from wg_common.inference.posterior import no_evidence
 from wg_server.generator.families.match import SHIFT_LIKELY, FamilyMatch, match_family
 from wg_server.generator.heads.generate import Generator
 from wg_server.generator.networks.condition import NetworkPriors, final_weights, network_condition
-from wg_server.generator.networks.episodes import Zoo
+from wg_server.generator.networks.episodes import NetworkZoo
 from wg_server.generator.networks.neighbours import build_index
 from wg_server.generator.prior import blup
 from wg_server.generator.prior.conditioning import condition
@@ -26,7 +26,7 @@ OUT_OF_FAMILY = 40
 
 
 @pytest.fixture(scope="module")
-def known(zoos: dict[str, Zoo]) -> NetworkPriors:
+def known(zoos: dict[str, NetworkZoo]) -> NetworkPriors:
     return zoos["cnn-s"].fitted_priors
 
 
@@ -116,7 +116,7 @@ def test_what_may_not_be_found_is_not(known: NetworkPriors, world: World) -> Non
 
 
 def test_a_sure_match_hands_on_the_networks_as_they_were_trained(
-    zoos: dict[str, Zoo], generator: Generator, world: World
+    zoos: dict[str, NetworkZoo], generator: Generator, world: World
 ) -> None:
     zoo = zoos["cnn-s"]
     known, index = zoo.fitted_priors, zoo.fitted_priors.index
@@ -140,7 +140,7 @@ def test_a_sure_match_hands_on_the_networks_as_they_were_trained(
 
 
 def test_domain_shift_decides_which_of_a_family_s_networks_comes_first(
-    zoos: dict[str, Zoo], generator: Generator, world: World
+    zoos: dict[str, NetworkZoo], generator: Generator, world: World
 ) -> None:
     zoo = zoos["cnn-s"]
     codec = zoo.decoder.codec

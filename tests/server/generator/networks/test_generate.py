@@ -12,7 +12,7 @@ from wg_common.errors import ConfigError, DecodeError, VerificationError
 from wg_common.nets import assembly
 from wg_server.generator.heads.generate import Generated, SiteRelease
 from wg_server.generator.networks import package
-from wg_server.generator.networks.episodes import Zoo
+from wg_server.generator.networks.episodes import NetworkZoo
 from wg_server.generator.networks.generate import NetworkGenerator, generate_networks
 from wg_server.generator.networks.neighbours import build_index
 
@@ -153,7 +153,7 @@ def test_package_round_trips(network_generator: NetworkGenerator, world: World) 
 
 
 def test_networks_of_other_views_are_packed_and_offered(
-    network_generator: NetworkGenerator, world: World, zoos: dict[str, Zoo]
+    network_generator: NetworkGenerator, world: World, zoos: dict[str, NetworkZoo]
 ) -> None:
     bundle, zoo = network_generator.parts.bundles["cnn-s"], zoos["cnn-s"]
     mine = [replace(n, rows=-n.rows) for n in zoo.networks if n.task.family == "family-1"]
@@ -182,7 +182,7 @@ def test_networks_of_other_views_are_packed_and_offered(
     ],
 )
 def test_shelves_that_do_not_hold_together_are_refused(
-    network_generator: NetworkGenerator, zoos: dict[str, Zoo], wrong: dict[str, object]
+    network_generator: NetworkGenerator, zoos: dict[str, NetworkZoo], wrong: dict[str, object]
 ) -> None:
     bundle, zoo = network_generator.parts.bundles["cnn-s"], zoos["cnn-s"]
     index = build_index(zoo.networks[:1], bundle.decoder.codec)

@@ -11,7 +11,7 @@ from wg_common.errors import ConfigError
 from wg_server.generator.evaluation import checks, network_card
 from wg_server.generator.networks import objective as objectives
 from wg_server.generator.networks.denoiser import Weights, collate
-from wg_server.generator.networks.episodes import Zoo, draw
+from wg_server.generator.networks.episodes import NetworkZoo, draw
 from wg_server.generator.networks.plan import NetworkTraining
 from wg_server.generator.simulation.episodes import Plants, Scenario
 from wg_server.generator.training import loop
@@ -34,7 +34,9 @@ class Interrupted(Exception):
     """Raised in the middle of a training."""
 
 
-def _fit(zoos: dict[str, Zoo], plants: Plants, path: Path, stop: int = -1) -> dict[str, np.ndarray]:
+def _fit(
+    zoos: dict[str, NetworkZoo], plants: Plants, path: Path, stop: int = -1
+) -> dict[str, np.ndarray]:
     def progress(step: int, _words: str) -> None:
         if step == stop:
             raise Interrupted
@@ -45,7 +47,7 @@ def _fit(zoos: dict[str, Zoo], plants: Plants, path: Path, stop: int = -1) -> di
 
 
 def test_interrupted_training_ends_with_the_same_weights(
-    zoos: dict[str, Zoo], plants: Plants, tmp_path: Path
+    zoos: dict[str, NetworkZoo], plants: Plants, tmp_path: Path
 ) -> None:
     straight = _fit(zoos, plants, tmp_path / "one")
     with pytest.raises(Interrupted):
@@ -55,7 +57,7 @@ def test_interrupted_training_ends_with_the_same_weights(
     assert all(np.array_equal(straight[name], again[name]) for name in straight)
 
 
-def test_functional_loss_reaches_every_output(zoos: dict[str, Zoo], plants: Plants) -> None:
+def test_functional_loss_reaches_every_output(zoos: dict[str, NetworkZoo], plants: Plants) -> None:
     rng = np.random.default_rng(1)
     episode = draw(plants, zoos, FAMILIES[0], rng, Scenario())
     model = untrained().train()
@@ -70,7 +72,9 @@ def test_functional_loss_reaches_every_output(zoos: dict[str, Zoo], plants: Plan
         assert layer.bias.grad.abs().max() > 0
 
 
-def test_card_scores_every_method_and_checks_bind(zoos: dict[str, Zoo], plants: Plants) -> None:
+def test_card_scores_every_method_and_checks_bind(
+    zoos: dict[str, NetworkZoo], plants: Plants
+) -> None:
     document = network_card.evaluate(untrained(), zoos, plants, FAMILIES[1], episodes=2, seed=1)
     assert set(document["scenarios"]) == set(network_card.SCENARIOS)
     methods = set(next(iter(document["scenarios"].values())))

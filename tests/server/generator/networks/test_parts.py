@@ -14,7 +14,7 @@ from wg_server.generator.heads.generate import Generator
 from wg_server.generator.networks import codec as codecs
 from wg_server.generator.networks import neighbours, sampler
 from wg_server.generator.networks.denoiser import collate
-from wg_server.generator.networks.episodes import Zoo, draw
+from wg_server.generator.networks.episodes import NetworkZoo, draw
 from wg_server.generator.prior import blup
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.prior.zoo_tasks import ZooTask
@@ -63,7 +63,7 @@ def _estimate(generator: Generator, world: World, family: int) -> blup.Predictio
 
 
 def test_the_regression_carries_class_means_to_another_space(
-    zoos: dict[str, Zoo], generator: Generator, world: World
+    zoos: dict[str, NetworkZoo], generator: Generator, world: World
 ) -> None:
     zoo = zoos["cnn-s"]
     right = []
@@ -76,7 +76,7 @@ def test_the_regression_carries_class_means_to_another_space(
 
 
 def test_retrieval_finds_the_family_first(
-    zoos: dict[str, Zoo], generator: Generator, world: World
+    zoos: dict[str, NetworkZoo], generator: Generator, world: World
 ) -> None:
     index, priors = zoos["cnn-s"].fitted_priors.index, generator.parts.priors
     hits = []
@@ -87,7 +87,7 @@ def test_retrieval_finds_the_family_first(
 
 
 def test_retrieval_leaves_out_what_it_is_told(
-    zoos: dict[str, Zoo], generator: Generator, world: World
+    zoos: dict[str, NetworkZoo], generator: Generator, world: World
 ) -> None:
     index, priors = zoos["cnn-s"].fitted_priors.index, generator.parts.priors
     gone = set(range(15))
@@ -99,7 +99,7 @@ def test_retrieval_leaves_out_what_it_is_told(
 
 
 def test_rows_follow_their_class_names_where_deviations_cannot_tell(
-    zoos: dict[str, Zoo], generator: Generator, world: World
+    zoos: dict[str, NetworkZoo], generator: Generator, world: World
 ) -> None:
     index, priors = zoos["cnn-s"].fitted_priors.index, generator.parts.priors
     estimate = _estimate(generator, world, 3)
@@ -109,7 +109,7 @@ def test_rows_follow_their_class_names_where_deviations_cannot_tell(
 
 
 def test_an_untrained_denoiser_is_the_mixture_of_its_priors(
-    zoos: dict[str, Zoo], plants: Plants
+    zoos: dict[str, NetworkZoo], plants: Plants
 ) -> None:
     rng = np.random.default_rng(1)
     episode = draw(plants, zoos, frozenset(["family-1"]), rng, CLEAN)
@@ -120,13 +120,10 @@ def test_an_untrained_denoiser_is_the_mixture_of_its_priors(
 
 
 def test_without_weight_of_neighbours_the_prior_is_the_closed_form_on_the_base(
-    zoos: dict[str, Zoo], plants: Plants
+    zoos: dict[str, NetworkZoo], plants: Plants
 ) -> None:
     rng = np.random.default_rng(1)
-    wary = {
-        n: replace(z, fitted_priors=replace(z.fitted_priors, retrieval_weight=0.0))
-        for n, z in zoos.items()
-    }
+    wary = {name: zoo.weighted(0.0) for name, zoo in zoos.items()}
     condition = draw(plants, wary, frozenset(["family-1"]), rng, CLEAN).condition
     model = untrained()
     found = sampler.deterministic(model, collate([condition], [0], model.config))
@@ -135,7 +132,9 @@ def test_without_weight_of_neighbours_the_prior_is_the_closed_form_on_the_base(
     assert np.abs(condition.retrieved_latents).max() > 0  # still seen, and still offered
 
 
-def test_the_weight_is_measured_alike_on_every_run(zoos: dict[str, Zoo], plants: Plants) -> None:
+def test_the_weight_is_measured_alike_on_every_run(
+    zoos: dict[str, NetworkZoo], plants: Plants
+) -> None:
     zoo = zoos["cnn-s"]
     families = frozenset(zoo.fitted_priors.index.families)
     found = [
@@ -159,7 +158,7 @@ def test_neighbours_lose_weight_only_where_families_agree_that_they_harm() -> No
 
 
 def test_the_closed_form_has_no_share_without_evidence(
-    zoos: dict[str, Zoo], plants: Plants
+    zoos: dict[str, NetworkZoo], plants: Plants
 ) -> None:
     rng = np.random.default_rng(4)
     silent = replace(CLEAN, silent=1.0)
@@ -170,7 +169,7 @@ def test_the_closed_form_has_no_share_without_evidence(
 
 
 def test_episodes_keep_the_plant_out_of_its_neighbours(
-    zoos: dict[str, Zoo], plants: Plants
+    zoos: dict[str, NetworkZoo], plants: Plants
 ) -> None:
     rng = np.random.default_rng(2)
     families = frozenset(f"family-{i}" for i in range(10))
@@ -186,7 +185,7 @@ def test_episodes_keep_the_plant_out_of_its_neighbours(
 
 
 def test_queries_are_records_that_the_network_was_not_trained_on(
-    zoos: dict[str, Zoo], plants: Plants
+    zoos: dict[str, NetworkZoo], plants: Plants
 ) -> None:
     rng = np.random.default_rng(3)
     episode = draw(plants, zoos, frozenset(["family-2"]), rng, CLEAN)

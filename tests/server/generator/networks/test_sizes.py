@@ -20,7 +20,7 @@ from wg_server.generator.networks.denoiser import (
     NetworkDenoiserConfig,
     collate,
 )
-from wg_server.generator.networks.episodes import NetworkEpisode, Zoo, draw
+from wg_server.generator.networks.episodes import NetworkEpisode, NetworkZoo, draw
 from wg_server.generator.networks.generate import (
     NetworkGenerator,
     generate_networks,
@@ -39,12 +39,12 @@ PLAN = NetworkTraining(
 
 
 @pytest.fixture(scope="module")
-def mixed(zoo_tasks: list[ZooTask], generator: Generator) -> dict[str, Zoo]:
+def mixed(zoo_tasks: list[ZooTask], generator: Generator) -> dict[str, NetworkZoo]:
     return make_zoos(SIZES, zoo_tasks, generator)
 
 
 @pytest.fixture(scope="module")
-def denoiser(mixed: dict[str, Zoo]) -> NetworkDenoiser:
+def denoiser(mixed: dict[str, NetworkZoo]) -> NetworkDenoiser:
     """One whose last layers are random: every path counts."""
     config = NetworkDenoiserConfig(
         dimension=DIMENSION,
@@ -65,14 +65,14 @@ def denoiser(mixed: dict[str, Zoo]) -> NetworkDenoiser:
     return made.eval()
 
 
-def _episode(mixed: dict[str, Zoo], plants: Plants, architecture: str) -> NetworkEpisode:
+def _episode(mixed: dict[str, NetworkZoo], plants: Plants, architecture: str) -> NetworkEpisode:
     only = {architecture: mixed[architecture]}
     return draw(plants, only, FAMILIES[1], np.random.default_rng(3), Scenario(missing=0))
 
 
 @pytest.mark.parametrize("architecture", SIZES)
 def test_answers_are_zero_beyond_an_architecture_s_own(
-    mixed: dict[str, Zoo], plants: Plants, denoiser: NetworkDenoiser, architecture: str
+    mixed: dict[str, NetworkZoo], plants: Plants, denoiser: NetworkDenoiser, architecture: str
 ) -> None:
     condition = _episode(mixed, plants, architecture).condition
     batch = collate([condition] * 2, [SIZES.index(architecture)] * 2, denoiser.config)
@@ -86,7 +86,7 @@ def test_answers_are_zero_beyond_an_architecture_s_own(
 
 
 def test_nobody_sees_padded_parts(
-    mixed: dict[str, Zoo], plants: Plants, denoiser: NetworkDenoiser
+    mixed: dict[str, NetworkZoo], plants: Plants, denoiser: NetworkDenoiser
 ) -> None:
     batch = collate([_episode(mixed, plants, "cnn-s").condition], [0], denoiser.config)
     parts = len(mixed["cnn-s"].decoder.codec.parts)
@@ -101,7 +101,7 @@ def test_nobody_sees_padded_parts(
 
 
 def test_both_are_trained_judged_packed_and_generated(
-    mixed: dict[str, Zoo], plants: Plants, generator: Generator, tmp_path: Path
+    mixed: dict[str, NetworkZoo], plants: Plants, generator: Generator, tmp_path: Path
 ) -> None:
     objective = objectives.NetworkObjective(mixed, (plants, plants), FAMILIES, PLAN, 1)
     state = loop.train(objective, PLAN, tmp_path / "c", "i", lambda *_: None)

@@ -21,7 +21,7 @@ from wg_server.generator.networks.condition import NetworkPriors, final_weights
 from wg_server.generator.networks.decoder import Decoder
 from wg_server.generator.networks.denoiser import NetworkDenoiser, NetworkDenoiserConfig
 from wg_server.generator.networks.entries import ZooNetwork
-from wg_server.generator.networks.episodes import Zoo, draw, logits
+from wg_server.generator.networks.episodes import NetworkZoo, draw, logits
 from wg_server.generator.networks.feature_regression import fit_regression
 from wg_server.generator.networks.generate import NetworkGenerator, generate_networks
 from wg_server.generator.networks.neighbours import build_index
@@ -43,7 +43,7 @@ def _network(task: ZooTask) -> ZooNetwork:
 
 
 @pytest.fixture(scope="module")
-def zoo(zoo_tasks: list[ZooTask], generator: Generator) -> Zoo:
+def zoo(zoo_tasks: list[ZooTask], generator: Generator) -> NetworkZoo:
     networks = [_network(task) for task in zoo_tasks]
     codec = codecs.fit_layer_codec(
         [part.name for part in PLAN.parts], [n.tokens for n in networks], LATENT
@@ -51,11 +51,11 @@ def zoo(zoo_tasks: list[ZooTask], generator: Generator) -> Zoo:
     base = whole_networks.draw_trunk(NAME, np.random.default_rng(5))
     index, priors = build_index(networks, codec), generator.parts.priors
     known = NetworkPriors(priors, fit_regression(networks), index, match.measure(index, priors))
-    return Zoo(networks, known, Decoder(PLAN, codec, base))
+    return NetworkZoo(networks, known, Decoder(PLAN, codec, base))
 
 
 @pytest.fixture(scope="module")
-def networks(zoo: Zoo, generator: Generator) -> NetworkGenerator:
+def networks(zoo: NetworkZoo, generator: Generator) -> NetworkGenerator:
     config = NetworkDenoiserConfig(
         dimension=DIMENSION,
         parts=len(PLAN.parts),
@@ -75,7 +75,7 @@ def networks(zoo: Zoo, generator: Generator) -> NetworkGenerator:
     return NetworkGenerator("ef" * 32, parts, generator)
 
 
-def test_running_latents_is_running_the_network_that_they_decode_to(zoo: Zoo) -> None:
+def test_running_latents_is_running_the_network_that_they_decode_to(zoo: NetworkZoo) -> None:
     for network in zoo.networks[:3]:
         latents = torch.from_numpy(zoo.decoder.codec.encode(network.tokens))
         found = zoo.decoder.features(latents, torch.from_numpy(network.inputs)).detach().numpy()
@@ -83,12 +83,14 @@ def test_running_latents_is_running_the_network_that_they_decode_to(zoo: Zoo) ->
         np.testing.assert_allclose(found, whole_networks.features(trunk, network.inputs), atol=1e-4)
 
 
-def test_latent_zero_is_the_base(zoo: Zoo) -> None:
+def test_latent_zero_is_the_base(zoo: NetworkZoo) -> None:
     found = zoo.decoder.trunk(torch.zeros(len(PLAN.parts), LATENT))
     assert all(np.array_equal(found[name], value) for name, value in zoo.decoder.base.items())
 
 
-def test_gradients_of_held_out_answers_reach_every_part(zoo: Zoo, zoo_tasks: list[ZooTask]) -> None:
+def test_gradients_of_held_out_answers_reach_every_part(
+    zoo: NetworkZoo, zoo_tasks: list[ZooTask]
+) -> None:
     network = zoo.networks[0]
     latents = torch.zeros(len(PLAN.parts), LATENT, requires_grad=True)
     zoo.decoder.features(latents, torch.from_numpy(network.inputs)).square().sum().backward()  # type: ignore[no-untyped-call]
@@ -96,7 +98,9 @@ def test_gradients_of_held_out_answers_reach_every_part(zoo: Zoo, zoo_tasks: lis
     assert (latents.grad.abs().sum(dim=1) > 0).all()
 
 
-def test_episodes_answer_on_windows(zoo: Zoo, plants: Plants, zoo_tasks: list[ZooTask]) -> None:
+def test_episodes_answer_on_windows(
+    zoo: NetworkZoo, plants: Plants, zoo_tasks: list[ZooTask]
+) -> None:
     families = frozenset(task.family for task in zoo_tasks)
     episode = draw(plants, {NAME: zoo}, families, np.random.default_rng(3), Scenario())
     assert episode.inputs.shape[2:] == zoo.networks[0].inputs.shape[2:]
