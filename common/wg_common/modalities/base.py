@@ -142,6 +142,10 @@ class Modality(ABC):
                 raise DataError(f"{self.one} {row}: {error}") from error
 
 
+_FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+"""O_NONBLOCK: opening a pipe that nobody writes to would wait for ever. Systems lack some."""
+
+
 def read_file(path: Path, limit: int) -> bytes:
     """Bytes of a regular file: no device, and no pipe that nobody writes to.
 
@@ -149,7 +153,7 @@ def read_file(path: Path, limit: int) -> bytes:
         DataError: It is something else, larger than ``limit``, or cannot be read.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        handle = os.open(path, _FLAGS)
         with os.fdopen(handle, "rb") as stream:
             status = os.fstat(stream.fileno())
             if not stat.S_ISREG(status.st_mode):

@@ -1,8 +1,8 @@
 """How an encoder's projection is fitted on public data: linear algebra, and nothing else.
 
-Both encoders share it: raw features are standardised by how they vary *within* public data sets,
-weighted by block, projected, calmed in the directions in which whole data sets differ, and scaled.
-Signs are fixed, so that the same input gives the same bytes.
+Raw features are standardised by how they vary *within* public data sets, weighted by block,
+projected, shrunk in the directions in which whole data sets differ, and scaled (``module``). Signs
+are fixed, so that the same input gives the same bytes.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def discriminant(z: Floats, classes: Index, count: int, ridge: float) -> tuple[F
     return np.maximum(values[::-1], 1e-9), vectors[:, ::-1]
 
 
-def calm(features: Floats, index: Index) -> Floats:
+def shrink_site_directions(features: Floats, index: Index) -> Floats:
     """Shrink the directions in which data sets differ as wholes, ``[d, d]``.
 
     Light and camera, or unit and gain, move all records of a site alike. That says nothing of its

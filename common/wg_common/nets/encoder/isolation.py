@@ -55,7 +55,7 @@ def one_thread() -> Iterator[None]:
                 torch.set_num_threads(before)
 
 
-def settled(module: M) -> M:
+def aligned(module: M) -> M:
     """The module with its parameters and buffers in aligned memory of torch's own.
 
     Those that came from numpy stand wherever it put them, in another process elsewhere.

@@ -242,7 +242,7 @@ def fit_encoder(
         _, classes = np.unique(pairs, axis=0, return_inverse=True)
         values, found = fitting.discriminant(z @ vectors, classes.ravel(), dimension, _RIDGE)
         projection = scale[:, None] * (vectors @ found) * values ** (0.5 - _WHITENING)
-    projection = projection @ fitting.calm(x @ projection, index)
+    projection = projection @ fitting.shrink_site_directions(x @ projection, index)
     projection = fitting.scaled(x, mean, projection, CLIP_RADIUS, _CLIP_QUANTILE)
     local = fitting.scaled(x, mean, local, _LOCAL_NORM, 0.5)
     metadata = _metadata(modality, trunk, settings, sources)
@@ -297,7 +297,7 @@ def load_encoder(data: bytes, *, device: str = "cpu") -> Encoder:
         local_dimension=scaled + kind.unscaled_width,
         clip_radius=CLIP_RADIUS,
         settings={key: metadata[key] for key in kind.settings()},
-        module=isolation.settled(module),
+        module=isolation.aligned(module),
     )
 
 
