@@ -21,7 +21,8 @@ from bench.reference.d2nwg import D2nwg
 from numpy.typing import NDArray
 
 from wg_common.nets.encoder import image_trunk, window_trunk
-from wg_common.nets.encoder.module import fit_encoder, load_encoder
+from wg_common.nets.encoder.fit import fit_encoder
+from wg_common.nets.encoder.module import load_encoder
 from wg_common.privacy import mechanism
 from wg_common.privacy.schema import default_schema
 from wg_common.privacy.simulate import simulate_statistics

@@ -27,12 +27,8 @@ from wg_common.ledger import witness as witnesses
 from wg_common.ledger.store import Ledger
 from wg_common.ledger.witness import WitnessState
 from wg_common.modalities.base import content_digest
-from wg_common.nets.encoder.module import (
-    Encoder,
-    fit_encoder,
-    load_encoder,
-    raw_features,
-)
+from wg_common.nets.encoder.fit import fit_encoder
+from wg_common.nets.encoder.module import Encoder, load_encoder, raw_features
 from wg_common.wire import canonical, signing, weights_package
 from wg_common.wire.protocol import StatisticsQuery
 from wg_common.wire.weights_package import Candidate, WeightsManifest

@@ -30,7 +30,8 @@ from wg_client.site.config import PrivacyConfig
 from wg_client.site.home import ClientHome
 from wg_common import atomic
 from wg_common.ledger.store import Ledger, Spent
-from wg_common.nets.encoder.module import fit_encoder, raw_features
+from wg_common.nets.encoder.fit import fit_encoder
+from wg_common.nets.encoder.module import raw_features
 from wg_common.wire import canonical, protocol, signing
 from wg_common.wire.statistics_file import decode_covered
 from wg_server.fleet.enrolment import make_token

@@ -26,7 +26,8 @@ from wg_common.errors import DecodeError
 from wg_common.modalities.base import Modality
 from wg_common.modalities.registry import MODALITIES
 from wg_common.nets import assembly
-from wg_common.nets.encoder.module import fit_encoder, load_encoder, raw_features
+from wg_common.nets.encoder.fit import fit_encoder
+from wg_common.nets.encoder.module import load_encoder, raw_features
 
 MODALITY = '''
 from collections.abc import Mapping

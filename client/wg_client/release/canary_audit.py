@@ -77,7 +77,8 @@ def _load(package: bytes) -> RecordEncoder:
 
 def made_up_encoder() -> bytes:
     """An encoder that is fitted on noise of four grains; public, like everything here."""
-    from wg_common.nets.encoder.module import fit_encoder, raw_features  # torch: seconds to import
+    from wg_common.nets.encoder.fit import fit_encoder  # torch: seconds to import
+    from wg_common.nets.encoder.module import raw_features  # torch: seconds to import
 
     rng = streams.rng(Stream.AUDIT_PICTURES)
     pictures = []

@@ -22,6 +22,7 @@ from wg_common.errors import ConfigError
 from wg_common.modalities.base import Record
 from wg_common.nets.encoder import module as encoders
 from wg_common.nets.encoder import package
+from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.trunk import trunk_of
 from wg_common.streams import Stream
 from wg_common.wire import canonical
@@ -192,7 +193,7 @@ def _encoder(
     pairs = [pair for number in range(len(jobs)) for pair in done[number]]
     raw = np.concatenate([features for features, _ in pairs])
     groups = np.repeat(np.arange(count), [len(labels) for _, labels in pairs])
-    data = encoders.fit_encoder(
+    data = fit_encoder(
         raw,
         groups,
         np.concatenate([labels for _, labels in pairs]),

@@ -4,13 +4,14 @@ import pytest
 from wg_common.errors import DataError, DecodeError
 from wg_common.nets.encoder import image_trunk
 from wg_common.nets.encoder import module as encoders
+from wg_common.nets.encoder.fit import fit_encoder
 
 
 @pytest.fixture(scope="module")
 def package() -> bytes:
     rng = np.random.default_rng(0)
     raw = rng.normal(size=(200, image_trunk.WIDTH)).astype(np.float32)
-    return encoders.fit_encoder(raw, np.arange(200) % 5, dimension=16, settings={"pixels": "32"})
+    return fit_encoder(raw, np.arange(200) % 5, dimension=16, settings={"pixels": "32"})
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def test_no_images_have_no_features(encoder: encoders.Encoder) -> None:
 def test_fitting_is_deterministic_and_the_id_is_the_hash(package: bytes) -> None:
     rng = np.random.default_rng(0)
     raw = rng.normal(size=(200, image_trunk.WIDTH)).astype(np.float32)
-    again = encoders.fit_encoder(raw, np.arange(200) % 5, dimension=16, settings={"pixels": "32"})
+    again = fit_encoder(raw, np.arange(200) % 5, dimension=16, settings={"pixels": "32"})
     assert again == package
     assert encoders.load_encoder(again).id == encoders.load_encoder(package).id
 
@@ -73,7 +74,7 @@ def test_a_package_of_another_trunk_is_refused(package: bytes) -> None:
 
 def test_too_few_public_images_are_refused() -> None:
     with pytest.raises(DataError, match="at least"):
-        encoders.fit_encoder(np.zeros((10, image_trunk.WIDTH), np.float32), np.zeros(10, np.int64))
+        fit_encoder(np.zeros((10, image_trunk.WIDTH), np.float32), np.zeros(10, np.int64))
 
 
 def test_local_features_begin_with_the_released_ones_and_hold_more(

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from wg_common.nets.encoder import image_trunk, isolation, window_trunk
 from wg_common.nets.encoder import module as encoders
+from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.module import Encoder
 from wg_common.privacy.exact import exact_statistics
 from wg_common.privacy.schema import default_schema
@@ -36,8 +37,8 @@ def fitted(modality: str) -> bytes:
     raw = rng.normal(size=(200, width)).astype(np.float32)
     groups, labels = np.arange(200) % 5, np.arange(200) % 3
     if modality == "images":
-        return encoders.fit_encoder(raw, groups, settings={"pixels": "32"})
-    return encoders.fit_encoder(raw, groups, labels, modality="windows")
+        return fit_encoder(raw, groups, settings={"pixels": "32"})
+    return fit_encoder(raw, groups, labels, modality="windows")
 
 
 def records(modality: str) -> list[NDArray[Any]]:

@@ -17,6 +17,7 @@ from wg_common.errors import ConfigError, DataError
 from wg_common.nets import assembly, lite0, network
 from wg_common.nets.encoder import image_trunk
 from wg_common.nets.encoder import module as encoders
+from wg_common.nets.encoder.fit import fit_encoder
 
 NAME = "lite0"
 LABELS = ("a", "b", "c")
@@ -29,7 +30,7 @@ def fitted(pixels: int) -> encoders.Encoder:
     """An encoder of fewer local directions than the architecture has room for."""
     raw = np.random.default_rng(0).normal(size=(80, image_trunk.WIDTH)).astype(np.float32)
     return encoders.load_encoder(
-        encoders.fit_encoder(raw, np.arange(80) % 4, dimension=8, settings={"pixels": str(pixels)})
+        fit_encoder(raw, np.arange(80) % 4, dimension=8, settings={"pixels": str(pixels)})
     )
 
 

@@ -6,13 +6,14 @@ from wg_common.errors import ConfigError, DecodeError
 from wg_common.nets import assembly
 from wg_common.nets.encoder import image_trunk
 from wg_common.nets.encoder import module as encoders
+from wg_common.nets.encoder.fit import fit_encoder
 
 
 @pytest.fixture(scope="module")
 def encoder() -> encoders.Encoder:
     raw = np.random.default_rng(0).normal(size=(80, image_trunk.WIDTH)).astype(np.float32)
     return encoders.load_encoder(
-        encoders.fit_encoder(raw, np.arange(80) % 4, dimension=8, settings={"pixels": "32"})
+        fit_encoder(raw, np.arange(80) % 4, dimension=8, settings={"pixels": "32"})
     )
 
 

@@ -6,6 +6,7 @@ import torch
 
 from wg_common.nets.encoder import module as encoders
 from wg_common.nets.encoder import window_kernels, window_trunk
+from wg_common.nets.encoder.fit import fit_encoder
 
 QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
 
@@ -91,7 +92,7 @@ def test_which_channels_go_together_is_pinned() -> None:
 def test_local_features_end_with_the_columns() -> None:
     rng = np.random.default_rng(0)
     raw = rng.normal(size=(160, window_trunk.WIDTH)).astype(np.float32)
-    package = encoders.fit_encoder(
+    package = fit_encoder(
         raw, np.arange(160) % 5, np.arange(160) % 3, dimension=16, modality="windows"
     )
     encoder = encoders.load_encoder(package)

@@ -8,6 +8,7 @@ from wg_common.errors import DataError, DecodeError
 from wg_common.nets.encoder import fit, window_trunk
 from wg_common.nets.encoder import module as encoders
 from wg_common.nets.encoder import package as encoder_package
+from wg_common.nets.encoder.fit import fit_encoder
 
 SHAPES = ((1, 8), (3, 20), (2, 128), (1, 129), (1, 1024), (2, 1500), (5, 2500))
 
@@ -21,7 +22,7 @@ def _windows(count: int, channels: int = 2, time: int = 60) -> list[np.ndarray]:
 def package() -> bytes:
     rng = np.random.default_rng(0)
     raw = rng.normal(size=(160, window_trunk.WIDTH)).astype(np.float32)
-    return encoders.fit_encoder(
+    return fit_encoder(
         raw, np.arange(160) % 5, np.arange(160) % 3, dimension=16, modality="windows"
     )
 
@@ -117,7 +118,7 @@ def test_what_is_no_window_is_refused(encoder: encoders.Encoder, window: np.ndar
 def test_fitting_is_deterministic_and_the_package_says_what_it_encodes(package: bytes) -> None:
     rng = np.random.default_rng(0)
     raw = rng.normal(size=(160, window_trunk.WIDTH)).astype(np.float32)
-    again = encoders.fit_encoder(
+    again = fit_encoder(
         raw, np.arange(160) % 5, np.arange(160) % 3, dimension=16, modality="windows"
     )
     assert again == package

@@ -13,7 +13,7 @@ from tests.server.generator.conftest import DIMENSION
 from wg_common import atomic
 from wg_common.errors import ConfigError
 from wg_common.nets.encoder import image_trunk
-from wg_common.nets.encoder import module as encoders
+from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.wire import canonical
 from wg_server.cli.train import train as command
 from wg_server.generator import pipeline as training
@@ -52,9 +52,7 @@ def _silent(_done: int, _detail: str) -> None:
 
 def _fill(home: ServerHome, tasks: list[ZooTask]) -> None:
     raw = np.random.default_rng(0).normal(size=(80, image_trunk.WIDTH)).astype(np.float32)
-    package = encoders.fit_encoder(
-        raw, np.arange(80) % 4, dimension=DIMENSION, settings={"pixels": "32"}
-    )
+    package = fit_encoder(raw, np.arange(80) % 4, dimension=DIMENSION, settings={"pixels": "32"})
     atomic.write_bytes(home.encoder, package)
     encoder = canonical.sha256_hex(package)
     for number, task in enumerate(tasks):

@@ -1,20 +1,112 @@
 """How an encoder's projection is fitted on public data: linear algebra, and nothing else.
 
 Raw features are standardised by how they vary *within* public data sets, weighted by block,
-projected, shrunk in the directions in which whole data sets differ, and scaled (``module``). Signs
-are fixed, so that the same input gives the same bytes.
+projected, shrunk in the directions in which whole data sets differ, and scaled. Signs are fixed, so
+that the same input gives the same bytes.
 """
 
 from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from wg_common.catalogue import DIMENSION
+from wg_common.errors import DataError
+from wg_common.inference.discriminants import principal
+from wg_common.modalities.images import Images
+from wg_common.nets.encoder import package as packages
+from wg_common.nets.encoder.package import CLIP_RADIUS, VERSION
+from wg_common.nets.encoder.trunk import EncoderTrunk, trunk_of
+
 _SITE_SHRINKAGE = 4.0
+_CLIP_QUANTILE = 0.25
+_WHITENING = 0.25
+_LOCAL_NORM = 2.0
+"""Median norm of the local directions of public records, in clip radii."""
+_RIDGE = 0.3
 
 Floats = NDArray[np.float64]
 Index = NDArray[np.intp]
+
+
+def fit_encoder(
+    raw: NDArray[np.float32],
+    groups: NDArray[np.int64],
+    labels: NDArray[np.int64] | None = None,
+    *,
+    modality: str = Images.name,
+    dimension: int = DIMENSION,
+    settings: Mapping[str, str] | None = None,
+    sources: Sequence[str] = (),
+) -> bytes:
+    """Fit the projection on public records, and pack it.
+
+    Args:
+        raw: Raw features ``[n, WIDTH]`` from ``raw_features``.
+        groups: Number of the public data set of each record, ``[n]``; directions are those that
+            vary within data sets.
+        labels: Its class within that data set, ``[n]``, for a trunk ``by_class``.
+        modality: Of the records.
+        dimension: Number of features d.
+        settings: That ``raw`` was computed with; None for the usual ones.
+        sources: Names of the public sources, for the package's metadata.
+
+    Returns:
+        The encoder package.
+
+    Raises:
+        DataError: Fewer records than features, or no labels where they are needed.
+        DecodeError: No such modality.
+    """
+    if len(raw) < 2 * dimension:
+        raise DataError(f"encoder: {len(raw)} public {modality}, expected at least {2 * dimension}")
+    trunk = trunk_of(modality)
+    x = raw.astype(np.float64)
+    mean = x.mean(axis=0)
+    _, index = np.unique(groups, return_inverse=True)
+    inner = within(x, index)
+    std = inner.std(axis=0)
+    scale = trunk.block_weights() / (std + 1e-2 * float(std.mean()))
+    z = inner * scale
+    size = max(dimension, min(trunk.directions, len(x) // 4))
+    values, vectors = principal(z, size)
+    values = np.maximum(values, values[0] * 1e-9)
+    local = scale[:, None] * vectors * values**-_WHITENING
+    projection = local[:, :dimension]
+    if trunk.by_class:
+        if labels is None:
+            raise DataError(f"encoder: of {modality}, needs labels")
+        pairs = np.stack([groups, labels], axis=1)
+        _, classes = np.unique(pairs, axis=0, return_inverse=True)
+        values, found = discriminant(z @ vectors, classes.ravel(), dimension, _RIDGE)
+        projection = scale[:, None] * (vectors @ found) * values ** (0.5 - _WHITENING)
+    projection = projection @ shrink_site_directions(x @ projection, index)
+    projection = scaled(x, mean, projection, CLIP_RADIUS, _CLIP_QUANTILE)
+    local = scaled(x, mean, local, _LOCAL_NORM, 0.5)
+    metadata = _metadata(modality, trunk, settings, sources)
+    return packages.pack(mean, projection, local, metadata)
+
+
+def _metadata(
+    modality: str,
+    trunk: type[EncoderTrunk],
+    settings: Mapping[str, str] | None,
+    sources: Sequence[str],
+) -> dict[str, str]:
+    return {
+        "format": "weightgate-encoder",
+        "version": str(VERSION),
+        **({} if modality == Images.name else {"modality": modality}),  # as packages always were
+        "trunk": trunk.label,
+        "trunk_sha256": trunk.digest(),
+        **(trunk.settings() if settings is None else settings),
+        "clip_radius": repr(CLIP_RADIUS),
+        "sources": json.dumps(list(sources)),
+    }
 
 
 def within(x: Floats, index: Index) -> Floats:

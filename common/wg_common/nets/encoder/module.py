@@ -1,4 +1,4 @@
-"""The public encoder: a frozen trunk, and a projection fitted on public data only.
+"""The public encoder at work: a frozen trunk, and a projection fitted on public data (``fit``).
 
 There is one for each modality. A package says in its metadata which it is for (``modality``; images
 where it is not named). What differs between modalities is in its trunk (``trunk.EncoderTrunk``).
@@ -22,8 +22,7 @@ weights by hash. Nothing private ever enters: a plant receives the package when 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,23 +30,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wg_common.catalogue import DIMENSION
-from wg_common.errors import DataError
-from wg_common.inference.discriminants import principal
 from wg_common.modalities.images import Images
 from wg_common.modalities.registry import modality as modality_of
-from wg_common.nets.encoder import fit as fitting
 from wg_common.nets.encoder import isolation
 from wg_common.nets.encoder import package as packages
-from wg_common.nets.encoder.package import CLIP_RADIUS, VERSION
+from wg_common.nets.encoder.package import CLIP_RADIUS
 from wg_common.nets.encoder.trunk import EncoderTrunk, Records, trunk_of
 from wg_common.wire import canonical
-
-_CLIP_QUANTILE = 0.25
-_WHITENING = 0.25
-_LOCAL_NORM = 2.0
-"""Median norm of the local directions of public records, in clip radii."""
-_RIDGE = 0.3
 
 
 class EncoderModule(nn.Module):
@@ -175,7 +164,7 @@ class Encoder:
 def raw_features(
     records: Records, *, modality: str = Images.name, settings: Mapping[str, str] | None = None
 ) -> NDArray[np.float32]:
-    """Raw trunk features ``[n, WIDTH]`` of public records, for ``fit_encoder``.
+    """Raw trunk features ``[n, WIDTH]`` of public records, for ``fit.fit_encoder``.
 
     Args:
         records: Public records.
@@ -191,87 +180,11 @@ def raw_features(
     return _in_batches(trunk, trunk, records, kind.width, modality=modality, batch=kind.batch)
 
 
-def fit_encoder(
-    raw: NDArray[np.float32],
-    groups: NDArray[np.int64],
-    labels: NDArray[np.int64] | None = None,
-    *,
-    modality: str = Images.name,
-    dimension: int = DIMENSION,
-    settings: Mapping[str, str] | None = None,
-    sources: Sequence[str] = (),
-) -> bytes:
-    """Fit the projection on public records, and pack it.
-
-    Args:
-        raw: Raw features ``[n, WIDTH]`` from ``raw_features``.
-        groups: Number of the public data set of each record, ``[n]``; directions are those that
-            vary within data sets.
-        labels: Its class within that data set, ``[n]``, for a trunk ``by_class``.
-        modality: Of the records.
-        dimension: Number of features d.
-        settings: That ``raw`` was computed with; None for the usual ones.
-        sources: Names of the public sources, for the package's metadata.
-
-    Returns:
-        The encoder package.
-
-    Raises:
-        DataError: Fewer records than features, or no labels where they are needed.
-        DecodeError: No such modality.
-    """
-    if len(raw) < 2 * dimension:
-        raise DataError(f"encoder: {len(raw)} public {modality}, expected at least {2 * dimension}")
-    trunk = trunk_of(modality)
-    x = raw.astype(np.float64)
-    mean = x.mean(axis=0)
-    _, index = np.unique(groups, return_inverse=True)
-    within = fitting.within(x, index)
-    std = within.std(axis=0)
-    scale = trunk.block_weights() / (std + 1e-2 * float(std.mean()))
-    z = within * scale
-    size = max(dimension, min(trunk.directions, len(x) // 4))
-    values, vectors = principal(z, size)
-    values = np.maximum(values, values[0] * 1e-9)
-    local = scale[:, None] * vectors * values**-_WHITENING
-    projection = local[:, :dimension]
-    if trunk.by_class:
-        if labels is None:
-            raise DataError(f"encoder: of {modality}, needs labels")
-        pairs = np.stack([groups, labels], axis=1)
-        _, classes = np.unique(pairs, axis=0, return_inverse=True)
-        values, found = fitting.discriminant(z @ vectors, classes.ravel(), dimension, _RIDGE)
-        projection = scale[:, None] * (vectors @ found) * values ** (0.5 - _WHITENING)
-    projection = projection @ fitting.shrink_site_directions(x @ projection, index)
-    projection = fitting.scaled(x, mean, projection, CLIP_RADIUS, _CLIP_QUANTILE)
-    local = fitting.scaled(x, mean, local, _LOCAL_NORM, 0.5)
-    metadata = _metadata(modality, trunk, settings, sources)
-    return packages.pack(mean, projection, local, metadata)
-
-
-def _metadata(
-    modality: str,
-    trunk: type[EncoderTrunk],
-    settings: Mapping[str, str] | None,
-    sources: Sequence[str],
-) -> dict[str, str]:
-    return {
-        "format": "weightgate-encoder",
-        "version": str(VERSION),
-        **({} if modality == Images.name else {"modality": modality}),  # as packages always were
-        "trunk": trunk.label,
-        "trunk_sha256": trunk.digest(),
-        **(trunk.settings() if settings is None else settings),
-        "clip_radius": repr(CLIP_RADIUS),
-        "sources": json.dumps(list(sources)),
-    }
-
-
 def load_encoder(data: bytes, *, device: str = "cpu") -> Encoder:
     """Load an encoder package.
 
     Args:
-        data: From ``fit_encoder``.
+        data: From ``fit.fit_encoder``.
         device: Torch device that encodes, where the trunk may run elsewhere than on the CPU;
             another one may round otherwise.
 
