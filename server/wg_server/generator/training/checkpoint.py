@@ -115,7 +115,7 @@ def load(
         log.warning("%s: damaged or of an older version, training starts anew: %s", path, error)
         return TrainingState()
     if not mine:
-        log.info("%s: of another plan or zoo; training starts anew", path)
+        log.info("%s: of another plan, zoo or version of the program; training starts anew", path)
         return TrainingState()
     device = next(model.parameters()).device
     model.load_state_dict(container.under(tensors, "model."))
