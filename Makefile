@@ -60,10 +60,11 @@ bench: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.privacy
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.ledger
 
-# Memory for a package of 1 GB; a campaign over 100 nodes. Needs 5 GB of memory and disk.
+# Memory for a package of 1 GB; a campaign over 100 nodes, and one under attack. Needs 5 GB of memory and disk.
 bench-fleet: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.large_package
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.fleet_load
+	OMP_NUM_THREADS=1 $(BIN)/python -m bench.hostile
 
 # QUICK=1: a smaller zoo, fewer data sets and seeds. Goes on where it stopped.
 BENCH_HOME := bench/out/$(if $(QUICK),quick,full)

@@ -31,6 +31,8 @@ SITE_STATE = "site"
 """Key in the request's state: the enrolled site that makes it."""
 
 _SEEN_SECONDS = 10.0
+_PAUSE_SECONDS = 1.0
+"""How long a request beyond a site's rate waits for its refusal."""
 
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 """A content length: Python's ``int`` raises from 4,300 digits on."""
@@ -153,18 +155,28 @@ class Identify(_Guard):
 
 
 class RateLimit(_Guard):
-    """A token bucket for each site: a burst of ten seconds' worth, then the sustained rate."""
+    """A token bucket for each site: a burst of ten seconds' worth, then the sustained rate.
+
+    A refusal takes its time, so that who asks on without end asks that much less.
+    """
 
     def __init__(
-        self, app: ASGIApp, rate: float, clock: Callable[[], float] = time.monotonic
+        self,
+        app: ASGIApp,
+        rate: float,
+        *,
+        pause_seconds: float = _PAUSE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(app)
         self._rate = rate
+        self._pause_seconds = pause_seconds
         self._clock = clock
         self._buckets: dict[str, tuple[float, float]] = {}
 
     async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not self._take(scope["state"][SITE_STATE].name):
+            await asyncio.sleep(self._pause_seconds)
             response = PlainTextResponse("too many requests\n", 429, {"retry-after": "1"})
             await response(scope, receive, send)
             return

@@ -25,6 +25,9 @@ from wg_server.store.succession import Beginning
 
 T = TypeVar("T")
 
+CERTIFICATES_LIMIT = 8
+"""Most certificates of a site that are good at a time; a renewal beyond them ends the oldest."""
+
 
 class Store(LedgerTable, ReleaseTable):
     """The database of sites, their ledgers and releases."""
@@ -136,13 +139,20 @@ class Store(LedgerTable, ReleaseTable):
             return result, cosign(connection, site, now, beginning.cosign)
 
     def add_certificate(self, site: str, fingerprint: str, expires: float) -> None:
-        """Record a renewed certificate; the older one stays good until it expires."""
+        """Record a renewed certificate; older ones stay good until they expire, if they are few."""
+        table = schema.certificate
+        others = sa.and_(table.c.site == site, table.c.fingerprint != fingerprint)
         with self.engine.begin() as connection:
             connection.execute(
-                schema.certificate.insert().values(
-                    fingerprint=fingerprint, site=site, expires=expires
-                )
+                table.insert().values(fingerprint=fingerprint, site=site, expires=expires)
             )
+            newest = (
+                sa.select(table.c.fingerprint)
+                .where(others)
+                .order_by(table.c.expires.desc())
+                .limit(CERTIFICATES_LIMIT - 1)
+            )
+            connection.execute(table.delete().where(others, table.c.fingerprint.not_in(newest)))
 
     def revoke(self, site: str, now: float) -> None:
         """Shut a site out: its certificates and unused tokens are worth nothing from now on.

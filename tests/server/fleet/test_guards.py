@@ -111,28 +111,8 @@ def test_only_a_certificate_in_good_standing_is_let_through(store: Store) -> Non
     assert len(inner.scopes) == 1
 
 
-def test_a_site_has_a_burst_and_then_a_rate_of_its_own() -> None:
-    now = 0.0
-    site = Site(
-        name="a",
-        state="enrolled",
-        node_key="",
-        signing_key="",
-        ledger_origin="",
-        ledger_key="",
-        enrolled=0.0,
-        last_seen=0.0,
-    )
-    app = RateLimit(Recorder(), rate=2.0, clock=lambda: now)
-    codes = [ask(app, {SITE_STATE: site}) for _ in range(25)]
-    assert codes == [200] * 20 + [429] * 5
-    now += 1.0
-    assert [ask(app, {SITE_STATE: site}) for _ in range(3)] == [200, 200, 429]
-
-
-def stalled(app: Any, name: str, length: int) -> Any:
-    """A request whose body never comes, as a coroutine that is waiting inside the application."""
-    site = Site(
+def site_named(name: str) -> Site:
+    return Site(
         name=name,
         state="enrolled",
         node_key="",
@@ -142,6 +122,29 @@ def stalled(app: Any, name: str, length: int) -> Any:
         enrolled=0.0,
         last_seen=0.0,
     )
+
+
+def test_a_site_has_a_burst_and_then_a_rate_of_its_own() -> None:
+    now = 0.0
+    site = site_named("a")
+    app = RateLimit(Recorder(), rate=2.0, pause_seconds=0.0, clock=lambda: now)
+    codes = [ask(app, {SITE_STATE: site}) for _ in range(25)]
+    assert codes == [200] * 20 + [429] * 5
+    now += 1.0
+    assert [ask(app, {SITE_STATE: site}) for _ in range(3)] == [200, 200, 429]
+
+
+def test_a_refusal_for_the_rate_takes_its_time() -> None:
+    app = RateLimit(Recorder(), rate=0.1, pause_seconds=0.2)
+    assert ask(app, {SITE_STATE: site_named("a")}) == 200
+    start = time.monotonic()
+    assert ask(app, {SITE_STATE: site_named("a")}) == 429
+    assert time.monotonic() - start >= 0.2
+
+
+def stalled(app: Any, name: str, length: int) -> Any:
+    """A request whose body never comes, as a coroutine that is waiting inside the application."""
+    site = site_named(name)
     sent: list[int] = []
 
     async def send(message: Any) -> None:

@@ -13,7 +13,7 @@ from wg_common.errors import ConfigError, RefusedError, VerificationError
 from wg_common.wire.protocol import EnrolmentRequest
 from wg_server.store.database import open_engine
 from wg_server.store.releases import StoredRelease
-from wg_server.store.sites import Store
+from wg_server.store.sites import CERTIFICATES_LIMIT, Store
 
 NOW = 1000.0
 
@@ -167,6 +167,18 @@ def test_a_certificate_is_good_until_it_expires_or_is_revoked(enrolled: Store) -
     enrolled.revoke("plant-a", NOW)
     assert enrolled.authenticate("f1", NOW) is None
     assert enrolled.site("plant-a").state == "revoked"
+
+
+def test_renewing_on_and_on_leaves_the_newest_certificates(enrolled: Store) -> None:
+    for number in range(2 * CERTIFICATES_LIMIT):
+        enrolled.add_certificate("plant-a", f"r{number}", NOW + 200 + number)
+    good = [
+        number
+        for number in range(2 * CERTIFICATES_LIMIT)
+        if enrolled.authenticate(f"r{number}", NOW)
+    ]
+    assert good == list(range(CERTIFICATES_LIMIT, 2 * CERTIFICATES_LIMIT))
+    assert enrolled.authenticate("f1", NOW) is None
 
 
 def test_revocation_kills_unused_tokens_and_renewed_certificates(enrolled: Store) -> None:
