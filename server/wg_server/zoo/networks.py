@@ -41,14 +41,14 @@ from wg_server.zoo.workers import pool, threads
 
 HELD_LIMIT = 64
 _SHIFTED = "elsewhere/"
-"""Prefix of the tensors of the network that has seen other sites' views too."""
+"""Prefix of the tensors of the network with domain-shift augmentation."""
 _INPUTS = "images"
 """Name of the held-out records in an object, whatever they are."""
 _BATCH = 48
 _WARM_UP = 30
 _RATE = 5e-4
 _STEPS_SHIFTED = 2
-"""Steps of a network that sees other sites' views too, in those of one that does not."""
+"""Steps of a network with domain-shift augmentation, in those of one without."""
 _PENALTY = 30.0
 """Of the probe that fine-tuning starts from: an overconfident one throws the first steps off."""
 Array = NDArray[np.float32]
@@ -89,8 +89,7 @@ class Network:
         base_features: The base's features of the task's records, ``[n, F]``.
         held: Rows of the records that it was not trained on, ``[q]``.
         inputs: These records, from ``network.prepared``.
-        shifted: As ``tensors``, of the network that has seen other sites' views of the records
-            too; empty if there is none.
+        shifted: As ``tensors``, with domain-shift augmentation; empty if there are none.
     """
 
     tensors: dict[str, Array]

@@ -123,9 +123,9 @@ def test_own_images_have_a_network_of_other_sites_views_too(tmp_path: Path) -> N
             different = [np.any(network.shifted[n] != network.tensors[n]) for n in base]
             assert all(different)
     loaded = _tasks(zoo)
-    as_is, elsewhere = load_networks(zoo, loaded, weight_plan("cnn-s", "whole"), base, base_id)
+    as_is, shifted = load_networks(zoo, loaded, weight_plan("cnn-s", "whole"), base, base_id)
     assert len(as_is) == 3
-    assert [network.task.family for network in elsewhere] == ["npz-0"]
+    assert [network.task.family for network in shifted] == ["npz-0"]
 
 
 def _tasks(zoo: Zoo) -> list[ZooTask]:

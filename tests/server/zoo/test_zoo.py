@@ -193,13 +193,13 @@ sources:
     assert weight.shape == (2, 3, encoder.local_dimension)
     task = sources.load(spec)
     here = encoder.encode_local(task.records)
-    elsewhere = encoder.encode_local(sources.shifted(task, np.random.default_rng(5)))
+    shifted = encoder.encode_local(sources.shifted(task, np.random.default_rng(5)))
 
     def right(head: int, features: np.ndarray) -> float:
         return heads.accuracy(weight[head], bias[head], features, task.labels)
 
     assert right(0, here) > 0.95
-    assert right(1, elsewhere) > right(0, elsewhere)  # it has seen other cameras
+    assert right(1, shifted) > right(0, shifted)  # it has seen other cameras
 
 
 def test_a_missing_archive_is_named(tmp_path: Path) -> None:

@@ -85,8 +85,8 @@ def head_checks(card: Mapping[str, Any]) -> list[Check]:
 
     margin = -CLOSED_FORM_MARGIN
     return [
-        at_least(margin, "network minus T-BLUP, worst scenario", worst("closed-form")),
-        at_least(margin, "network minus its skeleton, worst scenario", worst("blend")),
+        at_least(margin, "network minus BLUP, worst scenario", worst("closed-form")),
+        at_least(margin, "network minus its prior head, worst scenario", worst("blend")),
         at_least(
             0.0,
             "gain over another plant's condition less its error, worst scenario",

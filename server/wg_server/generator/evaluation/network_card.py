@@ -201,7 +201,7 @@ def checks(card: Mapping[str, Any]) -> list[Check]:
     margin = -LOSS_MARGIN
     return [
         at_least(margin, "network minus the closed form, mean of scenarios", mean("closed-form")),
-        at_least(margin, "network minus its skeletons, mean of scenarios", mean("blend")),
+        at_least(margin, "network minus its prior, mean of scenarios", mean("blend")),
         at_least(margin, "network minus retrieval, mean of scenarios", mean("retrieval-5nn")),
         at_least(
             0.0,

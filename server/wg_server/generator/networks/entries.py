@@ -56,7 +56,7 @@ def load_networks(
     """All networks of a plan's architecture whose tasks are given, as deltas from the base.
 
     Returns:
-        The networks of the records as they are, and those that have seen other sites' views too.
+        The networks of the records as they are, and those with domain-shift augmentation.
     """
     by_key = {task.key: task for task in tasks}
     found: tuple[list[ZooNetwork], list[ZooNetwork]] = [], []
