@@ -1,4 +1,4 @@
-"""A new modality and a new architecture, each one file and one line, in the plant's own commands.
+"""A new modality and a new architecture, each one file and one line, at a plant and in the zoo.
 
 The toy modality is counts: vectors of small integers of any length, of which a record's classes
 differ in how often each value occurs. The toy architecture is a small network for them.
@@ -28,6 +28,13 @@ from wg_common.modalities.registry import MODALITIES
 from wg_common.nets import assembly
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.module import load_encoder, raw_features
+from wg_common.nets.encoder.package import read_modality
+from wg_server.site.home import ServerHome
+from wg_server.zoo import networks
+from wg_server.zoo.bases import read_base
+from wg_server.zoo.build import build
+from wg_server.zoo.plan import ZooPlan, parse
+from wg_server.zoo.store import Zoo
 
 MODALITY = '''
 from collections.abc import Mapping
@@ -125,8 +132,16 @@ def trunk(width, features):
     return nn.Sequential(nn.Linear(VALUES, width), nn.SiLU(), nn.Linear(width, features))
 
 
-NETWORK = Kind(trunk=trunk, prepare=shares, features=12)
+NETWORK = Kind(trunk=trunk, prepare=shares, features=8)
 '''
+
+PLAN = """
+seed: 3
+architecture: counts-head
+encoder: {{dimension: 8, images: 48}}
+networks: {{architectures: [counts-net], sites: 1, steps: 3, base_tasks: 2, base_images: 8}}
+sources: [{{kind: npz, families: 1, sites: 2, per_class: 8, path: {}, licence: own}}]
+"""
 
 LABELS = ("low", "middle", "high")
 Command = Callable[..., Any]
@@ -249,6 +264,23 @@ def test_a_plant_works_with_an_architecture_of_one_file(
     assert applied["kept"] == "local-only"  # trained on from the base, which is all that came
     assert command("models", "list", "--home", plant.home.root)
     assert _predictions(command, plant, tmp_path) == list(LABELS)
+
+
+def test_a_zoo_is_built_of_both(extension: None, tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    x = np.stack([one for label in range(3) for one in draw(rng, label, 40)[::5]])
+    y = np.repeat(np.arange(3), 8)
+    np.savez(tmp_path / "own.npz", x=np.tile(x, (4, 1)), y=np.tile(y, 4), classes=np.array(LABELS))
+    home = ServerHome(tmp_path / "server")
+    plan = parse(PLAN.format(tmp_path / "own.npz").encode(), ZooPlan, "plan")
+    build(home, plan, workers=1, progress=lambda done, words: None)
+    zoo = Zoo(home.zoo)
+    entries = list(zoo.entries())
+    assert len(entries) == 2 and all(zoo.read(entry).local is not None for entry in entries)
+    assert read_modality(home.read_encoder()) == "counts"
+    base, identity = read_base(home.zoo, "counts-net")
+    (network,) = networks.networks(zoo, "counts-net", identity)
+    assert networks.read(zoo, network).tensors.keys() > base.keys()
 
 
 def test_a_modality_that_nobody_registered_is_refused(

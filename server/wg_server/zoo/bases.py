@@ -135,10 +135,11 @@ def make_base(
     with threads(1):
         lessons = [_lesson(zoo, entries[index], architecture, plan.base_images) for index in chosen]
         dimension = lessons[0][1].shape[1]
-        if dimension != catalogue.DIMENSION:
+        wanted = network.feature_count(architecture)
+        if dimension != wanted:
             raise ConfigError(
-                f"zoo: the encoder has {dimension} features, and whole networks are taught"
-                f" {catalogue.DIMENSION}; fit an encoder of that dimension, or leave 'networks' out"
+                f"zoo: the encoder has {dimension} features, and {architecture} is taught"
+                f" {wanted}; fit an encoder of that dimension, or leave 'networks' out"
             )
         steps = round(plan.base_steps * catalogue.known(architecture).base_steps)
         tensors = _distil(lessons, architecture, steps, seed)
