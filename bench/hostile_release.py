@@ -81,10 +81,9 @@ def main() -> None:
     parser.add_argument("--epsilons", default="1,4")
     options = parser.parse_args()
     priors = public_priors()
-    gains: dict[tuple[str, str, str, str], list[float]] = defaultdict(list)
-    fleets: dict[tuple[str, str, str, str], list[str]] = defaultdict(list)
-    held: dict[str, int] = defaultdict(int)
-    total: dict[str, int] = defaultdict(int)
+    gains: dict[str, list[float]] = defaultdict(list)
+    fleets: dict[str, list[str]] = defaultdict(list)
+    held: dict[str, list[bool]] = defaultdict(list)
     for name in ("digits", "mnist10k"):
         data = plants.load_images(options.datasets, name)
         if data is None:
@@ -93,17 +92,18 @@ def main() -> None:
         for number in range(options.fleets):
             fleet = Fleet(data, np.random.default_rng((number, len(data[1]))))
             for epsilon in (float(text) for text in options.epsilons.split(",")):
-                for row in judge(priors, fleet, epsilon, number, held, total):
-                    key, value = row
-                    gains[f"{epsilon:g}", *key].append(value)
-                    fleets[f"{epsilon:g}", *key].append(f"{name} {number}")
+                for key, value in judge(priors, fleet, epsilon, number, held):
+                    gains[key].append(value)
+                    fleets[key].append(f"{name} {number}")
     document: dict[str, object] = {"machine": measure.machine(), "fleets": options.fleets}
     rows: dict[str, str] = {}
     for key in gains:
         mean, error = clustered(np.array(gains[key]), fleets[key])
-        rows[" | ".join(key)] = f"{100 * mean:+.2f} ± {100 * error:.2f}"
+        rows[key] = f"{100 * mean:+.2f} ± {100 * error:.2f}"
     document["points"] = rows
-    document["quarantined"] = {name: f"{held[name]} of {total[name]}" for name in ATTACKS[1:]}
+    document["quarantined"] = {
+        name: f"{sum(held[name])} of {len(held[name])}" for name in ATTACKS[1:]
+    }
     measure.save("hostile_release", document)
     print("\n".join(table(rows, options.epsilons.split(","))))
 
@@ -176,20 +176,14 @@ class Fleet:
 
 
 def judge(
-    priors: Priors,
-    fleet: Fleet,
-    epsilon: float,
-    number: int,
-    held: dict[str, int],
-    total: dict[str, int],
-) -> list[tuple[tuple[str, str, str], float]]:
+    priors: Priors, fleet: Fleet, epsilon: float, number: int, held: dict[str, list[bool]]
+) -> list[tuple[str, float]]:
     """Gains of accuracy of every plant, attack, head and defence over the quiet fleet."""
     rng = np.random.default_rng((3, number, int(10 * epsilon)))
     honest = [_release(fleet, *own, epsilon, rng) for own in fleet.own[:HONEST]]
     hostile = {name: _hostile(fleet, name, honest, epsilon, rng) for name in ATTACKS}
     for name, releases in hostile.items():
-        total[name] += len(releases)
-        held[name] += sum(bool(plausibility.reasons(each)) for each in releases)
+        held[name] += [bool(plausibility.reasons(each)) for each in releases]
     found = []
     for plant in range(HONEST):
         alone = blup.posterior(priors, [], len(fleet.labels))
@@ -207,7 +201,8 @@ def judge(
                 with np.errstate(all="ignore"):
                     right = _accuracy(priors, sites, fleet, plant, alone)
                 before = before or right
-                found += [((attack, h, defence), right[h] - before[h]) for h in HEADS]
+                cell = [f"{epsilon:g} | {attack} | {head} | {defence}" for head in HEADS]
+                found += [(c, right[h] - before[h]) for c, h in zip(cell, HEADS, strict=True)]
     return found
 
 
@@ -223,9 +218,9 @@ def _accuracy(
     estimate = blup.predict(priors, sites)
     others = blup.posterior(priors, sites[1:], len(fleet.labels))
     found = {"server": (estimate.weight, estimate.bias - estimate.weight @ estimate.centre)}
-    found["finished"] = posteriors.complete(others, x, y)
+    found["finished"] = posteriors.posterior_head(others, x, y)
     better = _loss(others, x, y) <= _loss(alone, x, y)
-    found["kept"] = found["finished"] if better else posteriors.complete(alone, x, y)
+    found["kept"] = found["finished"] if better else posteriors.posterior_head(alone, x, y)
     return {
         name: float(((tx @ weight.T + bias).argmax(axis=1) == ty).mean())
         for name, (weight, bias) in found.items()
@@ -237,7 +232,7 @@ def _loss(posterior: posteriors.Posterior, x: Floats, y: Ints) -> float:
     wrong = 0
     for part in range(5):
         out = np.arange(len(y)) % 5 == part
-        weight, bias = posteriors.complete(posterior, x[~out], y[~out])
+        weight, bias = posteriors.posterior_head(posterior, x[~out], y[~out])
         wrong += int(((x[out] @ weight.T + bias).argmax(axis=1) != y[out]).sum())
     return wrong / len(y)
 
@@ -263,14 +258,13 @@ def _hostile(
     if attack == "largest":
         signs = np.where(rng.random(honest[0].schema.blocks[1].size) < 0.5, -1, 1)
         return [_with_sums(honest[0], signs * (1 << 62))]
-    if attack == "large friend":
-        return [_release(fleet, *fleet.rest, epsilon, rng)]
-    if attack == "at the bound":
-        return [_longest(_release(fleet, x, moved, epsilon, rng))]
-    if attack == "exchanged":
-        return [_release(fleet, x, moved, epsilon, rng)]
     if attack == "copied":
         return [honest[0]]
+    if attack == "large friend":
+        return [_release(fleet, *fleet.rest, epsilon, rng)]
+    if attack in ("at the bound", "exchanged"):
+        made = _release(fleet, x, moved, epsilon, rng)
+        return [made if attack == "exchanged" else _longest(made)]
     if attack == "odd mean":
         away = x - x.mean(axis=0)
         other = rng.normal(size=x.shape[1])

@@ -59,7 +59,7 @@ def mean_aligned(posterior: Posterior, unlabelled: Floats) -> BaseHead:
         posterior: From the server.
         unlabelled: Local features ``[m, D]`` of records that have a part in the mean.
     """
-    align = posteriors.mover(posterior)
+    align = posteriors.mean_aligned(posterior)
 
     def base(features: Floats, labels: Ints) -> LinearHead:
         x = np.concatenate([features, unlabelled])[:, : len(posterior.within)]

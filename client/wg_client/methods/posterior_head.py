@@ -65,7 +65,7 @@ def posterior_head(
     """
     x = np.concatenate([features, unlabelled])[:, : len(posterior.within)]
     y = np.concatenate([labels, np.full(len(unlabelled), -1)])
-    return LinearHead(*posteriors.complete(posterior, x, y)).padded(features.shape[1])
+    return LinearHead(*posteriors.posterior_head(posterior, x, y)).padded(features.shape[1])
 
 
 def fit_posterior_head(

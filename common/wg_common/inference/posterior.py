@@ -144,33 +144,21 @@ class Means:
 def from_tensors(
     tensors: Mapping[str, NDArray[np.floating]], classes: int, dimension: int
 ) -> Posterior:
-    """Read what ``Posterior.tensors`` wrote.
-
-    Args:
-        tensors: By attribute.
-        classes: K.
-        dimension: d.
+    """Read what ``Posterior.tensors`` wrote, for K classes and d features.
 
     Raises:
         DecodeError: A name or shape is wrong, or a matrix is not symmetric, finite and positive.
     """
     d, size = dimension, classes + 1
-    shapes = {
-        "basis": (d, d),
-        "within": (d,),
-        "ratio": (d,),
-        "between": (d,),
-        "covariance": (d, d),
-        "precision": (d, size, size),
-        "weighted": (d, size),
-    }
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("within", "ratio", "between"), (d,))
+    shapes |= {"basis": (d, d), "covariance": (d, d)}
+    shapes |= {"precision": (d, size, size), "weighted": (d, size)}
     found = {name: tuple(value.shape) for name, value in tensors.items()}
-    if found != shapes:
-        wrong = sorted(k for k in shapes | found if shapes.get(k) != found.get(k))
-        raise DecodeError(
-            f"class means: tensor {wrong[0]!r}: {found.get(wrong[0])}, expected"
-            f" {shapes.get(wrong[0])}"
-        )
+    for name in sorted(shapes | found):
+        if shapes.get(name) != found.get(name):
+            raise DecodeError(
+                f"class means: tensor {name!r}: {found.get(name)}, expected {shapes.get(name)}"
+            )
     values = {name: np.asarray(value, dtype=np.float64) for name, value in tensors.items()}
     for name, value in values.items():
         if not np.isfinite(value).all():
@@ -187,15 +175,8 @@ def from_tensors(
 
 def no_evidence(classes: int, dimension: int) -> SiteEvidence:
     """The evidence of a site that has released nothing."""
-    return SiteEvidence(
-        np.zeros((classes, dimension)),
-        np.ones(classes),
-        np.ones(classes),
-        np.zeros(classes),
-        np.zeros(dimension),
-        np.inf,
-        1.0,
-    )
+    ones, means = np.ones(classes), np.zeros((classes, dimension))
+    return SiteEvidence(means, ones, ones.copy(), 0 * ones, np.zeros(dimension), np.inf, 1.0)
 
 
 def exact_evidence(features: Floats, labels: Ints, classes: int) -> SiteEvidence:
@@ -342,7 +323,7 @@ def discriminant(
     return lda(deviations, whitener)
 
 
-def complete(posterior: Posterior, features: Floats, labels: Ints) -> tuple[Floats, Floats]:
+def posterior_head(posterior: Posterior, features: Floats, labels: Ints) -> tuple[Floats, Floats]:
     """The posterior head: other sites' equations finished with a plant's own exact records.
 
     Args:
@@ -375,12 +356,12 @@ def complete(posterior: Posterior, features: Floats, labels: Ints) -> tuple[Floa
     return _around(weight, bias, means.centre)
 
 
-def mover(posterior: Posterior) -> Callable[[Floats, Ints], tuple[Floats, Floats]]:
+def mean_aligned(posterior: Posterior) -> Callable[[Floats, Ints], tuple[Floats, Floats]]:
     """The mean-aligned head: other sites' class deviations around the mean of a plant's records.
 
     Returns:
-        A function of (features, labels) with the result of ``complete``. Records only say where
-        they lie, so that they may also train or judge other heads.
+        A function of (features, labels) with the result of ``posterior_head``. Records only say
+        where they lie, so that they may also train or judge other heads.
     """
     classes = posterior.classes
     others = solve(posterior, no_evidence(classes, len(posterior.within))).deviations

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.errors import ConfigError
+from wg_common.inference.discriminants import class_means
 from wg_server.zoo.store import Entry, Zoo
 
 Floats = NDArray[np.float64]
@@ -53,9 +54,7 @@ def load(zoo: Zoo, encoder: str) -> list[Domain]:
         weights = zoo.read(entry)
         classes = len(entry.labels)
         counts = np.bincount(weights.labels, minlength=classes)
-        sums = np.zeros((classes, weights.features.shape[1]))
-        np.add.at(sums, weights.labels, weights.features)
-        means = sums / np.maximum(counts, 1)[:, None]
+        means = class_means(weights.features, weights.labels, classes)
         centre = means.mean(axis=0)
         found.append(Domain(entry, kind(entry), means - centre, centre, counts))
     if len(found) < 2:

@@ -12,6 +12,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from wg_common.inference.discriminants import unit_rows
 from wg_server.zoo_report import domains as points
 from wg_server.zoo_report.domains import Domain, Floats
 from wg_server.zoo_report.plants import Plant
@@ -63,14 +64,14 @@ def draw(
 
 def _maps(domains: Sequence[Domain], plants: Sequence[Plant]) -> str:
     """Class deviations and site means, each in the plane of their two leading directions."""
-    rows = [_unit(domain.deviations) for domain in domains]
+    rows = [unit_rows(domain.deviations) for domain in domains]
     figure = _figure(9.2, 4.1)
     left, right = figure.subplots(1, 2)
     _scatter(
         left,
         "Class deviations, one point a class of an entry",
         [(domain.kind, row) for domain, row in zip(domains, rows, strict=True)],
-        [(plant.name, _unit(plant.deviations)) for plant in plants if plant.classes > 1],
+        [(plant.name, unit_rows(plant.deviations)) for plant in plants if plant.classes > 1],
     )
     _scatter(
         right,
@@ -172,10 +173,6 @@ def _scatter(
     axes.set_title(title, fontsize=9.5, loc="left")
     axes.set_xticks([])
     axes.set_yticks([])
-
-
-def _unit(rows: Floats) -> Floats:
-    return np.asarray(rows / (np.linalg.norm(rows, axis=1, keepdims=True) + 1e-30))
 
 
 def _figure(width: float, height: float) -> Figure:

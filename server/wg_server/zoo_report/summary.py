@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from wg_common.inference.discriminants import unit_rows
 from wg_server.zoo_report import domains as points
 from wg_server.zoo_report.domains import Domain, Floats
 from wg_server.zoo_report.plants import Plant
@@ -180,8 +181,7 @@ def _median(values: Floats) -> float:
 
 
 def _cosine(rows: Floats) -> Floats:
-    away = rows - rows.mean(axis=0)
-    away = away / (np.linalg.norm(away, axis=1, keepdims=True) + 1e-30)
+    away = unit_rows(rows - rows.mean(axis=0))
     # Squared: two sites on opposite sides differ along one direction.
     return np.asarray((away @ away.T) ** 2)
 

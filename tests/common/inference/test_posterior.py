@@ -10,13 +10,13 @@ from wg_common.errors import DecodeError, VerificationError
 from wg_common.inference import posterior as posteriors
 from wg_common.inference.posterior import (
     Posterior,
-    complete,
     discriminant,
     exact_evidence,
     from_tensors,
-    mover,
+    mean_aligned,
     no_evidence,
     own_share,
+    posterior_head,
     solve,
 )
 
@@ -94,15 +94,15 @@ def test_permuting_the_classes_permutes_the_rows() -> None:
         precision=posterior.precision[:, inner][:, :, inner],
         weighted=posterior.weighted[:, inner],
     )
-    weight, bias = complete(posterior, x, y)
-    again = complete(turned, x, np.argsort(order)[y])
+    weight, bias = posterior_head(posterior, x, y)
+    again = posterior_head(turned, x, np.argsort(order)[y])
     np.testing.assert_allclose(again[0], weight[order], rtol=1e-8, atol=1e-10)
     np.testing.assert_allclose(again[1], bias[order], rtol=1e-8, atol=1e-10)
 
 
 def test_many_records_outweigh_what_others_said() -> None:
     x, y = _records(3, (400,) * K)
-    heads = [complete(_posterior(seed), x, y) for seed in (0, 1)]
+    heads = [posterior_head(_posterior(seed), x, y) for seed in (0, 1)]
     answers = [(x @ weight.T + bias).argmax(axis=1) for weight, bias in heads]
     assert (answers[0] == answers[1]).mean() > 0.97
     assert (answers[0] == y).mean() > 0.8
@@ -128,7 +128,7 @@ def test_logits_count_how_frequent_a_class_is_and_absent_ones_as_average(
     weight, bias = discriminant(means.deviations, whitener, np.inf)
     prior = np.log(np.array([2, 9, 4, 5]) + 1)
     expected = (x - means.centre) @ weight.T + bias + prior
-    found = x @ complete(posterior, x, y)[0].T + complete(posterior, x, y)[1]
+    found = x @ posterior_head(posterior, x, y)[0].T + posterior_head(posterior, x, y)[1]
     expected -= expected.mean(axis=1, keepdims=True)
     np.testing.assert_allclose(found - found.mean(axis=1, keepdims=True), expected, atol=1e-6)
 
@@ -137,24 +137,28 @@ def test_the_spread_of_one_class_alone_says_nothing_of_others() -> None:
     posterior = _posterior()
     x, y = _records(7, (12, 0, 0, 0))
     wide = x.mean(axis=0) + 5 * (x - x.mean(axis=0))
-    np.testing.assert_allclose(complete(posterior, x, y)[0], complete(posterior, wide, y)[0])
+    np.testing.assert_allclose(
+        posterior_head(posterior, x, y)[0], posterior_head(posterior, wide, y)[0]
+    )
     x, y = _records(7, (12, 12, 0, 0))
     centre = np.stack([x[y == k].mean(axis=0) for k in (0, 1)])[y]
     wide = centre + 5 * (x - centre)
-    assert not np.allclose(complete(posterior, x, y)[0], complete(posterior, wide, y)[0])
+    assert not np.allclose(
+        posterior_head(posterior, x, y)[0], posterior_head(posterior, wide, y)[0]
+    )
 
 
 def test_moved_classes_are_those_of_others_wherever_the_plant_lies() -> None:
     posterior = _posterior()
     x, y = _records(8, (5, 3, 4, 0))
-    weight, bias = mover(posterior)(x, y)
-    others = mover(posterior)(x[:0], y[:0])
+    weight, bias = mean_aligned(posterior)(x, y)
+    others = mean_aligned(posterior)(x[:0], y[:0])
     np.testing.assert_allclose(weight, others[0])
     assert not np.allclose(bias, others[1])
     # All records moved by one vector: with many of them, logits stay what they were.
     many, said = _records(9, (4000,) * K)
     shift = np.linspace(-1, 1, D)
-    before, after = mover(posterior)(many, said), mover(posterior)(many + shift, said)
+    before, after = mean_aligned(posterior)(many, said), mean_aligned(posterior)(many + shift, said)
     one = many @ before[0].T + before[1]
     two = (many + shift) @ after[0].T + after[1]
     np.testing.assert_allclose(one, two, atol=0.05 * float(np.abs(one).max()))
@@ -175,7 +179,9 @@ def test_tensors_come_back_as_they_were() -> None:
     posterior = _posterior()
     again = from_tensors(posterior.tensors(), K, D)
     x, y = _records(6, (3, 3, 3, 3))
-    np.testing.assert_allclose(complete(again, x, y)[0], complete(posterior, x, y)[0], rtol=1e-3)
+    np.testing.assert_allclose(
+        posterior_head(again, x, y)[0], posterior_head(posterior, x, y)[0], rtol=1e-3
+    )
 
 
 @pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(Posterior)])
@@ -214,4 +220,4 @@ def test_a_singular_posterior_is_an_error_of_ours() -> None:
     with pytest.raises(VerificationError, match="singular"):
         solve(singular, no_evidence(K, D))
     with pytest.raises(VerificationError, match="singular"):
-        mover(dataclasses.replace(good, covariance=np.zeros((D, D))))
+        mean_aligned(dataclasses.replace(good, covariance=np.zeros((D, D))))

@@ -10,7 +10,7 @@ import torch
 
 from wg_common.catalogue import POSTERIOR
 from wg_common.errors import ConfigError, DataError, DecodeError, VerificationError
-from wg_common.inference.posterior import complete, from_tensors
+from wg_common.inference.posterior import from_tensors, posterior_head
 from wg_common.nets.assembly import check_tensors
 from wg_common.wire import canonical
 from wg_server.generator.heads import package
@@ -80,7 +80,7 @@ def test_completing_beats_the_delivered_head_on_the_plants_own_kind(
         x, y = world.records(family, 0, 4, 5, 3)
         tx, ty = world.records(family, 0, 4, 50, 2)
         posterior = from_tensors(made[POSTERIOR].tensors, 4, 16)
-        weight, bias = complete(posterior, x.astype(np.float64), y)
+        weight, bias = posterior_head(posterior, x.astype(np.float64), y)
         delivered = made["closed-form"].tensors
         before = (tx @ delivered["head.weight"].T + delivered["head.bias"]).argmax(axis=1) == ty
         after = (tx @ weight.T + bias).argmax(axis=1) == ty
