@@ -1,14 +1,14 @@
-"""The generator against its rivals on real plants. Run with ``python -m bench.generator``.
+"""The generator against baselines on real plants. Run with ``python -m bench.generator``.
 
 Every data set under ``--datasets`` is cut into a plant, same-family sites under other cameras, and
 test records that nobody else sees; groups stay on one side. Nothing is fitted on any of these data
-sets: encoder, priors, generator and every trained rival come from the home's zoo, so each set is
+sets: encoder, priors, generator and every trained baseline come from the home's zoo, so each set is
 left out of everything that is judged on it. Releases are simulated with the code and the scale of
 real ones.
 
-Finished cells are kept in ``--results`` (JSON lines), and trained rivals by content in ``--cache``,
-so that a run goes on where it stopped. Differences to each rival are paired; standard errors are
-clustered by data set. The configuration and the machine stand beside the results.
+Finished cells are kept in ``--results`` (JSON lines), trained baselines by content in ``--cache``,
+so that a run goes on where it stopped. Differences are paired; standard errors are clustered by
+data set. The configuration and the machine stand beside the results.
 """
 
 from __future__ import annotations

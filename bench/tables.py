@@ -37,10 +37,10 @@ DELIVERED = (
     "random",
     "base",
 )
-RIVALS = tuple(m for m in DELIVERED if not m.startswith(("network", "sample", "blend")))
+BASELINES = tuple(m for m in DELIVERED if not m.startswith(("network", "sample", "blend")))
 _NETWORK, _CLOSED = LABELS[names.GENERATED_FINETUNED], LABELS[names.CLOSED_FORM_FINETUNED]
 OURS = (SELECTOR, names.POSTERIOR_HEAD, names.ENSEMBLE, _NETWORK)
-LOCAL_RIVALS = (
+LOCAL_BASELINES = (
     names.LOCAL,
     "lp-ft",
     _CLOSED,
@@ -54,9 +54,9 @@ LOCAL_RIVALS = (
 _MORE = tuple(
     name
     for name in (LABELS.get(method.name, method.name) for method in METHODS)
-    if name not in (*OURS, *LOCAL_RIVALS, *AS_DELIVERED)
+    if name not in (*OURS, *LOCAL_BASELINES, *AS_DELIVERED)
 )
-LOCAL = (*LOCAL_RIVALS[:2], *OURS, *_MORE, *LOCAL_RIVALS[2:])
+LOCAL = (*LOCAL_BASELINES[:2], *OURS, *_MORE, *LOCAL_BASELINES[2:])
 UNSEEN = " (unseen)"
 _CELL = re.compile(r"(?P<scenario>.+) eps=(?P<epsilon>\S+) n=(?P<shots>\d+)")
 
@@ -193,17 +193,24 @@ def _paired(what: str) -> Iterator[str]:
 
 
 def _differences(results: Results) -> Iterator[str]:
-    rivals = ("closed-form", "meta-base", "deepsets", "d2nwg-mean", "retrieval-5nn", "pooled-moved")
+    baselines = (
+        "closed-form",
+        "meta-base",
+        "deepsets",
+        "d2nwg-mean",
+        "retrieval-5nn",
+        "pooled-moved",
+    )
 
     def row(cell: str) -> Iterator[object]:
-        best = results.best(cell, RIVALS)
+        best = results.best(cell, BASELINES)
         yield cell
-        yield from (results.paired(cell, "network", rival) for rival in rivals)
+        yield from (results.paired(cell, "network", name) for name in baselines)
         yield from (str(best), results.paired(cell, "network", best or ""))
 
     yield from _paired("Network minus rival as delivered")
     cells = [cell for found in results.scenarios.values() for cell in found]
-    header = ("cell", *rivals, "best rival", "network minus it")
+    header = ("cell", *baselines, "best rival", "network minus it")
     yield from markdown(header, (list(row(cell)) for cell in cells))
 
 
@@ -212,7 +219,7 @@ def _selector(results: Results) -> Iterator[str]:
     rows = []
     worst: tuple[float, str] = (np.inf, "")
     for cell in (cell for found in results.scenarios.values() for cell in found):
-        best = results.best(cell, LOCAL_RIVALS) or results.best(cell, RIVALS)
+        best = results.best(cell, LOCAL_BASELINES) or results.best(cell, BASELINES)
         last = results.paired(cell, SELECTOR, best or "")
         rows.append((cell, *(results.paired(cell, *pair) for pair in pairs), str(best), last))
         if last is not None:
@@ -242,7 +249,7 @@ def _whole_scenarios(results: Results) -> Iterator[str]:
 
 
 def plots(rows: Sequence[Row], folder: Path) -> None:
-    """One plot a scenario; S4 shows the network against every rival as delivered."""
+    """One plot a scenario; S4 shows the network against every baseline as delivered."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -252,7 +259,7 @@ def plots(rows: Sequence[Row], folder: Path) -> None:
     for scenario, cells in results.scenarios.items():
         name = scenario.split()[0].lower()
         _lines(results, scenario, cells, folder / f"generator-{name}.svg")
-    _all_rivals(results, folder / "generator-s4.svg")
+    _all_baselines(results, folder / "generator-s4.svg")
 
 
 _SHOWN = (
@@ -312,12 +319,12 @@ def _lines(results: Results, scenario: str, cells: Sequence[str], path: Path) ->
     _save(figure, path)
 
 
-def _all_rivals(results: Results, path: Path) -> None:
+def _all_baselines(results: Results, path: Path) -> None:
     from matplotlib import pyplot as plt
 
     cells = [cell for found in results.scenarios.values() for cell in found]
     figure, axis = plt.subplots(figsize=(7.5, 4.6), layout="constrained")
-    names = [m for m in (*RIVALS, "blend") if m not in ("random", "base")]
+    names = [m for m in (*BASELINES, "blend") if m not in ("random", "base")]
     colours = {name: f"C{number}" for number, name in enumerate(results.scenarios)}
     for row, method in enumerate(names):
         for number, cell in enumerate(cells):

@@ -26,7 +26,7 @@ class Made:
     site: str
     request_id: str
     release_id: str
-    memory: int
+    others: int
     bytes: int
 
 
@@ -110,6 +110,6 @@ def generate_from_file(
         site=own.site,
         request_id=request_id,
         release_id=own.release_id,
-        memory=len(others),
+        others=len(others),
         bytes=len(package),
     )

@@ -53,7 +53,7 @@ def generate(
         accept_generator=accept_generator,
         architecture=architecture or "",
     )
-    said = f"{out}: {made.bytes} bytes for {made.site}, from {made.memory} other releases"
+    said = f"{out}: {made.bytes} bytes for {made.site}, from {made.others} other releases"
     cli.answer(as_json, canonical.to_builtins(made), said)
 
 

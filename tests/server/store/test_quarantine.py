@@ -46,7 +46,7 @@ def add_site(store: Store, name: str) -> None:
         )
 
 
-def memory(store: Store) -> list[str]:
+def conditioning(store: Store) -> list[str]:
     return [each.site for each in store.newest_of_others(encoder="e", apart_from="")]
 
 
@@ -64,7 +64,7 @@ def test_a_quarantined_answer_ends_its_own_part_and_the_others_are_served(
     found = campaign(home, store, Envelope("statistics", b"", b"x"), monkeypatch)
     assert found[HOSTILE] == ("failed", "quarantined")
     assert found["plant-a"] == found["plant-c"] == ("delivered", "")
-    assert memory(store) == ["plant-a", "plant-c"]
+    assert conditioning(store) == ["plant-a", "plant-c"]
     (ended,) = CampaignQueue(store.engine).all()
     _, out, _ = run(capsys, "campaign", "show", "--home", home.root, ended.id)
     assert "quarantined: its release cannot be what it says" in out and "releases list" in out
@@ -99,11 +99,11 @@ def test_the_operator_frees_or_rejects(
         intake.check_used(release)
     said = document(capsys, "releases", "accept", "--home", home.root, release.release_id)
     assert said["site"] == HOSTILE
-    assert memory(store) == [HOSTILE]
+    assert conditioning(store) == [HOSTILE]
     again = store.add_release(release)  # the plant sends it again, which changes no word
     intake.check_used(again)
     document(capsys, "releases", "reject", "--home", home.root, release.release_id)
-    assert memory(store) == []
+    assert conditioning(store) == []
     (row,) = document(capsys, "releases", "list", "--home", home.root)
     assert row["standing"] == "rejected" and row["reasons"] == REASONS.splitlines()
     code, _, err = run(capsys, "releases", "accept", "--home", home.root, "nothing")
@@ -135,7 +135,7 @@ def test_releases_of_a_store_of_before_are_looked_at_before_they_are_used(
     monkeypatch.setattr(plausibility, "reasons", reasons)
     with Store(database.open_engine(database_url)) as store:
         assert {note.standing for note in quarantine.notes(store)} == {"untested"}
-        assert memory(store) == []
+        assert conditioning(store) == []
         found = intake.releases_of_others(store, encoder="e", apart_from="")
         assert [str(each.statistics) for each in found] == ["plausible"]
         notes = {note.site: (note.standing, note.reasons) for note in quarantine.notes(store)}
