@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +27,8 @@ from wg_server.generator.plan import GeneratorPlan, read_plan
 from wg_server.generator.prior.fitted import crossfit, fit_public_priors
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.prior.zoo_tasks import ZooTask, split_families
+from wg_server.generator.simulation import prefetch
 from wg_server.generator.simulation.episodes import NO_NOISE, Plants, Scenario
-from wg_server.generator.simulation.prefetch import Draw
-from wg_server.generator.simulation.prefetch import batches as stream
 from wg_server.site.home import ServerHome
 from wg_server.zoo.plan import TaskSpec
 from wg_server.zoo.store import Entry, Weights, Zoo, pack
@@ -185,9 +185,9 @@ def _plants(tasks: list[ZooTask]) -> Plants:
 
 
 def test_workers_draw_the_same_episodes(zoo_tasks: list[ZooTask]) -> None:
-    plants, draw = _plants(zoo_tasks), Draw(3, range(2))
-    inline = list(stream(plants, draw, range(3), 0))
-    prefetched = list(stream(plants, draw, range(3), 1))
+    draw = partial(_plants(zoo_tasks).draw_step, 3, range(2))
+    inline = list(prefetch.batches(draw, range(3), 0))
+    prefetched = list(prefetch.batches(draw, range(3), 1))
     for one, two in zip(inline, prefetched, strict=True):
         for a, b in zip(one, two, strict=True):
             assert np.array_equal(a.condition.class_vectors, b.condition.class_vectors)

@@ -9,9 +9,9 @@ left-out families, and a temperature is set.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Generator, Sequence
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -92,8 +92,9 @@ class HeadObjective:
 
     def batches(self, steps: range) -> Generator[list[Episode], None, None]:
         """See ``Objective``."""
-        draw = prefetch.Draw(self._seed, self._how.process_group.share(self._plan.batch))
-        return prefetch.batches(self._data.train, draw, steps, self._workers)
+        numbers = self._how.process_group.share(self._plan.batch)
+        draw = functools.partial(self._data.train.draw_step, self._seed, numbers)
+        return prefetch.batches(draw, steps, self._workers)
 
     def loss(self, batch: list[Episode], step: int) -> Tensor:
         """See ``Objective``: the mean over a step's episodes, as far as they are this process's."""
@@ -131,7 +132,7 @@ class HeadObjective:
         _set_temperature(self.model, shrunk, self._data.fitted_priors.priors, known)
         return shrunk, gate
 
-    @cached_property
+    @functools.cached_property
     def _validation(self) -> list[Episode]:
         rng = streams.rng(Stream.VALIDATION_EPISODES, self._seed)
         return self._data.validation.draw_many(rng, self._plan.episodes)

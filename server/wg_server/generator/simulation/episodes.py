@@ -15,12 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from wg_common import streams
 from wg_common.inference.discriminants import scaled
 from wg_common.inference.posterior import no_evidence
 from wg_common.privacy import mechanism
 from wg_common.privacy.schema import StatisticsSchema, default_schema
 from wg_common.privacy.simulate import simulate_statistics
 from wg_common.privacy.statistics import NoisyStatistics
+from wg_common.streams import Stream
 from wg_server.generator.prior.blup import Prediction
 from wg_server.generator.prior.conditioning import Condition, condition
 from wg_server.generator.prior.fitted import FittedPriors
@@ -122,6 +124,17 @@ class Plants:
         self._names = sorted(self._families)
         self._encoder = encoder
         self._radius = radius
+
+    def draw_step(self, seed: int, numbers: range, step: int) -> list[Episode]:
+        """Episodes of a training step, each from a stream of its own.
+
+        Args:
+            seed: Of the training.
+            numbers: Which of the step's episodes are wanted.
+            step: Number of the step.
+        """
+        rngs = (streams.rng(Stream.EPISODE, seed, then=(step, number)) for number in numbers)
+        return [self.draw(rng, Scenario()) for rng in rngs]
 
     def draw_many(self, rng: np.random.Generator, count: int) -> list[Episode]:
         """Episodes of the usual scenario, one after another."""
