@@ -209,7 +209,7 @@ TORCHRUN = {
 }
 
 
-def test_a_seat_is_read_from_the_environment() -> None:
+def test_a_rank_is_read_from_the_environment() -> None:
     assert (
         distributed.read_rank_info({})
         == distributed.read_rank_info({"WORLD_SIZE": "1", "RANK": "0"})
@@ -231,7 +231,7 @@ def test_a_seat_is_read_from_the_environment() -> None:
         *((n, v) for n in TORCHRUN for v in ("", "-1", "1.5", "x", "9" * 12) if n != "MASTER_ADDR"),
     ],
 )
-def test_a_wrong_seat_is_refused_by_name(name: str, value: str) -> None:
+def test_a_wrong_rank_is_refused_by_name(name: str, value: str) -> None:
     with pytest.raises(ConfigError, match=name):
         distributed.read_rank_info(TORCHRUN | {name: value})
 
