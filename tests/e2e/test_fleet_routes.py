@@ -38,6 +38,7 @@ from wg_client.fleet import enrolment
 from wg_client.site import identity
 from wg_client.site.home import ClientHome
 from wg_common.wire import key_files, protocol
+from wg_server.fleet import guards
 from wg_server.fleet.enrolment import CA_PATH, make_token
 from wg_server.fleet.listener import Listener
 from wg_server.operation import serve as serving
@@ -63,6 +64,7 @@ class Found:
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServerHome]:
     """A running server, whose listeners' applications are noted as they are started."""
     LISTENING.clear()
+    monkeypatch.setattr(guards, "PAUSE_SECONDS", 0.0)  # hundreds of refusals
 
     class Noted(Listener):
         def __init__(self, name: str, app: Any, *rest: Any) -> None:

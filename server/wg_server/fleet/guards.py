@@ -31,8 +31,8 @@ SITE_STATE = "site"
 """Key in the request's state: the enrolled site that makes it."""
 
 _SEEN_SECONDS = 10.0
-_PAUSE_SECONDS = 1.0
-"""How long a request beyond a site's rate waits for its refusal."""
+PAUSE_SECONDS = 1.0
+"""How long a request of nobody, or beyond a site's rate, waits for its refusal."""
 
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 """A content length: Python's ``int`` raises from 4,300 digits on."""
@@ -139,6 +139,7 @@ class Identify(_Guard):
         der = scope.get("state", {}).get(PEER_STATE)
         site = await run_in_threadpool(self._look_up, der) if der else None
         if site is None:
+            await asyncio.sleep(PAUSE_SECONDS)
             await PlainTextResponse("not an enrolled site\n", 403)(scope, receive, send)
             return
         scope["state"][SITE_STATE] = site
@@ -165,18 +166,16 @@ class RateLimit(_Guard):
         app: ASGIApp,
         rate: float,
         *,
-        pause_seconds: float = _PAUSE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(app)
         self._rate = rate
-        self._pause_seconds = pause_seconds
         self._clock = clock
         self._buckets: dict[str, tuple[float, float]] = {}
 
     async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not self._take(scope["state"][SITE_STATE].name):
-            await asyncio.sleep(self._pause_seconds)
+            await asyncio.sleep(PAUSE_SECONDS)
             response = PlainTextResponse("too many requests\n", 429, {"retry-after": "1"})
             await response(scope, receive, send)
             return

@@ -10,6 +10,7 @@ import pytest
 from tests.server.enrolling import UNSEEN
 
 from wg_common.wire.protocol import EnrolmentRequest
+from wg_server.fleet import guards
 from wg_server.fleet.guards import (
     PEER_STATE,
     SITE_STATE,
@@ -22,6 +23,11 @@ from wg_server.store.site import Site
 from wg_server.store.sites import Store
 
 Headers = Iterable[tuple[bytes, bytes]]
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guards, "PAUSE_SECONDS", 0.0)
 
 
 class Recorder:
@@ -127,19 +133,21 @@ def site_named(name: str) -> Site:
 def test_a_site_has_a_burst_and_then_a_rate_of_its_own() -> None:
     now = 0.0
     site = site_named("a")
-    app = RateLimit(Recorder(), rate=2.0, pause_seconds=0.0, clock=lambda: now)
+    app = RateLimit(Recorder(), rate=2.0, clock=lambda: now)
     codes = [ask(app, {SITE_STATE: site}) for _ in range(25)]
     assert codes == [200] * 20 + [429] * 5
     now += 1.0
     assert [ask(app, {SITE_STATE: site}) for _ in range(3)] == [200, 200, 429]
 
 
-def test_a_refusal_for_the_rate_takes_its_time() -> None:
-    app = RateLimit(Recorder(), rate=0.1, pause_seconds=0.2)
+def test_a_refusal_takes_its_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guards, "PAUSE_SECONDS", 0.2)
+    app = RateLimit(Recorder(), rate=0.1)
     assert ask(app, {SITE_STATE: site_named("a")}) == 200
     start = time.monotonic()
     assert ask(app, {SITE_STATE: site_named("a")}) == 429
-    assert time.monotonic() - start >= 0.2
+    assert ask(Identify(Recorder(), store), {PEER_STATE: b"nobody's"}) == 403
+    assert time.monotonic() - start >= 0.4
 
 
 def stalled(app: Any, name: str, length: int) -> Any:

@@ -1,0 +1,281 @@
+"""The attacker of ``bench.hostile``: a process of its own, which says what it met.
+
+Usage: python -m bench.attacker ATTACK SERVER_HOME HOSTILE_HOME; the hostile home is an enrolled
+site's. Prints ``ready`` when the attack is on, and a count of what it met when it is told to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import random
+import shutil
+import ssl
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+from flwr.proto.fleet_pb2 import ActivateNodeRequest, PushMessagesRequest
+from flwr.proto.message_pb2 import Message as MessageProto
+from flwr.proto.message_pb2 import Metadata, ObjectTree
+from flwr.proto.node_pb2 import Node
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes
+from flwr.supernode.fleet_http_client import FleetHttpClient
+from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
+from tests.e2e.fleet_support import make_home
+
+from wg_client.connection import link, transport
+from wg_client.site import config as configuration
+from wg_client.site.home import ClientHome
+from wg_common.errors import WgError
+from wg_common.ledger.store import DatasetRecord, Ledger
+from wg_common.wire import key_files, protocol, signing
+from wg_server.operation.serve import signals
+from wg_server.site.home import ServerHome
+
+HOSTILE = "mallory"
+CONNECTIONS = 500
+BODIES = 100
+FLOODERS = 8
+FORKS = 40
+AGAIN_SECONDS = 1.0
+
+
+def fork(home: ClientHome) -> None:
+    """Checkpoints of the hostile site that contradict each other, as bodies to send."""
+    key = signing.load(home.ledger_key)
+    witness = configuration.load(home).server.witness_name
+    for number in range(FORKS):
+        copy = home.root / "fork.sqlite"
+        shutil.copy(home.ledger, copy)
+        with Ledger.open(copy, key) as ledger:
+            ledger.register_dataset(
+                DatasetRecord(
+                    name=f"fork-{number}",
+                    commitment=f"{number:064x}",
+                    cap_epsilon="8",
+                    cap_delta="1e-5",
+                )
+            )
+            (home.root / f"fork-{number}").write_bytes(ledger.witness_request(witness).encode())
+        copy.unlink()
+
+
+class Attacker:
+    """The attacking process."""
+
+    def __init__(self, server: ServerHome, hostile: ClientHome) -> None:
+        config = server.config()
+        self._host = config.host
+        self._fleet_port, self._enrol_port = config.fleet_port, config.enrol_port
+        self._body = config.body_limit
+        self._hostile = hostile
+        self._tally: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._own = link.client_context(hostile)
+        self._nobody = _unchecked()
+        self._other = _unchecked()
+        certificate, key = _other_authority(hostile.root)
+        self._other.load_cert_chain(certificate, key)
+
+    def run(self, attack: str) -> None:
+        """Say that the attack is on, go on until a signal, and print what was met."""
+        os.nice(10)  # an attacker has a processor of its own; here it shares the server's
+        stop = threading.Event()
+        with signals(stop):
+            kinds = ("connections", "bodies", "flood") if attack == "all" else (attack,)
+            for kind in kinds:
+                if kind == "flood":
+                    self._flood(stop)
+                else:
+                    same = kind.endswith("address")
+                    threading.Thread(
+                        target=asyncio.run, args=(self._many(kind, same),), daemon=True
+                    ).start()
+            time.sleep(5)  # until all are there
+            sys.stdout.write("ready\n")
+            sys.stdout.flush()
+            stop.wait()
+        with self._lock:
+            sys.stdout.write(json.dumps(self._tally))
+            sys.stdout.flush()
+        os._exit(0)
+
+    def _count(self, word: str) -> None:
+        with self._lock:
+            self._tally[word] += 1
+
+    async def _many(self, kind: str, same: bool) -> None:
+        """Keep many connections of a kind open, each from an address of its own."""
+        works: list[Callable[[str], object]]
+        if kind == "bodies":
+            works = [self._stalled_body] * BODIES
+        else:
+            each = (
+                self._says_nothing,
+                self._tls_and_nothing,
+                self._half_a_head,
+                self._slow_bytes,
+                self._wrong_certificate,
+            )
+            works = [each[number % len(each)] for number in range(CONNECTIONS)]
+
+        async def again(number: int, work: Callable[[str], object]) -> None:
+            address = "127.0.0.1" if same else f"127.{66 + number // 250}.0.{number % 250 + 1}"
+            await asyncio.sleep(random.random() * 2)  # noqa: S311 - not all at once
+            while True:
+                try:
+                    await work(address)  # type: ignore[misc]
+                except (OSError, ssl.SSLError, asyncio.IncompleteReadError) as error:
+                    self._count("TLS alert" if isinstance(error, ssl.SSLError) else "dropped")
+                await asyncio.sleep(AGAIN_SECONDS)
+
+        await asyncio.gather(*(again(number, work) for number, work in enumerate(works)))
+
+    async def _talk(
+        self, address: str, port: int, tls: ssl.SSLContext | None, pieces: Iterator[bytes]
+    ) -> None:
+        """Connect, send pieces (an empty one is a second's pause), and wait for the end."""
+        reader, writer = await asyncio.open_connection(
+            self._host, port, ssl=tls, local_addr=(address, 0)
+        )
+        try:
+            answer = asyncio.ensure_future(reader.read(64))
+            for piece in pieces:
+                if answer.done():
+                    break
+                if piece:
+                    writer.write(piece)
+                    await writer.drain()
+                else:
+                    await asyncio.sleep(1)
+            found = await answer
+            self._count(found.split(b"\r\n")[0].decode("ascii", "replace")[9:12] or "dropped")
+        finally:
+            writer.close()
+
+    async def _says_nothing(self, address: str) -> None:
+        await self._talk(address, random.choice(self._ports()), None, iter(()))  # noqa: S311
+
+    async def _tls_and_nothing(self, address: str) -> None:
+        port, context = random.choice(self._doors())  # noqa: S311
+        await self._talk(address, port, context, iter(()))
+
+    async def _half_a_head(self, address: str) -> None:
+        port, context = random.choice(self._doors())  # noqa: S311
+        await self._talk(address, port, context, iter([b"POST /wg/v1/witness HTTP/1.1\r\nhost: x"]))
+
+    async def _slow_bytes(self, address: str) -> None:
+        port, context = random.choice(self._doors())  # noqa: S311
+        head = b"POST /wg/v1/witness HTTP/1.1\r\nhost: x\r\nx: " + b"x" * 3600
+        pieces = itertools.chain.from_iterable((bytes([byte]), b"") for byte in head)
+        await self._talk(address, port, context, pieces)
+
+    async def _wrong_certificate(self, address: str) -> None:
+        await self._talk(address, self._fleet_port, self._other, iter([b"GET / HTTP/1.1\r\n\r\n"]))
+
+    async def _stalled_body(self, address: str) -> None:
+        head = f"POST /wg/v1/witness HTTP/1.1\r\nhost: x\r\ncontent-length: {self._body}\r\n\r\n"
+        whole, rest = divmod(self._body - 1, 1 << 16)
+        pieces = [head.encode(), *[b"x" * (1 << 16)] * whole, b"x" * rest]
+        await self._talk(address, self._fleet_port, self._own, iter(pieces))
+
+    def _ports(self) -> tuple[int, int]:
+        return self._fleet_port, self._enrol_port
+
+    def _doors(self) -> tuple[tuple[int, ssl.SSLContext], ...]:
+        """Where TLS can be finished: by anybody, and by an enrolled site."""
+        return (self._enrol_port, self._nobody), (self._fleet_port, self._own)
+
+    def _flood(self, stop: threading.Event) -> None:
+        for number in range(FLOODERS):
+            threading.Thread(target=self._floods, args=(number, stop), daemon=True).start()
+
+    def _floods(self, number: int, stop: threading.Event) -> None:
+        base = f"https://{self._host}:{self._fleet_port}"
+        key = key_files.load_ec(self._hostile.node_key)
+        signed = NodeAuthHttpInterceptor(key, key.public_key())
+        forks = [(self._hostile.root / f"fork-{each}").read_bytes() for each in range(FORKS)]
+        turn = itertools.count(number)
+        with (
+            transport.open_client(base, self._own) as plain,
+            FleetHttpClient(base, verify=self._own, interceptors=[signed]) as flower,
+        ):
+            while not stop.is_set():
+                each = next(turn)
+                try:
+                    if each % 5 == 0:
+                        word = self._posts(plain, protocol.WITNESS_PATH, forks[each % FORKS])
+                    elif each % 5 == 1:
+                        word = self._asks(plain, f"{protocol.PACKAGE_PATH}/{each:032x}")
+                    elif each % 5 == 2:
+                        word = self._posts(plain, protocol.ROTATE_PATH, b"{}" * 1000)
+                    else:
+                        word = self._replies(flower, key, each)
+                except (httpx.HTTPError, WgError, OSError) as error:
+                    word = type(error).__name__
+                self._count(word)
+
+    def _posts(self, client: httpx.Client, path: str, body: bytes) -> str:
+        return str(client.post(path, content=body).status_code)
+
+    def _asks(self, client: httpx.Client, path: str) -> str:
+        return str(client.get(path, headers={"range": "bytes=0-99"}).status_code)
+
+    def _replies(self, client: FleetHttpClient, key: object, number: int) -> str:
+        """A node that starts again and again, and answers what nobody asked."""
+        try:
+            public = public_key_to_bytes(key.public_key())  # type: ignore[attr-defined]
+            found = client.ActivateNode(
+                ActivateNodeRequest(public_key=public, heartbeat_interval=30)
+            )
+            own = MessageProto(
+                metadata=Metadata(
+                    src_node_id=found.node_id, run_id=number, reply_to_message_id=f"{number:064x}"
+                )
+            )
+            client.PushMessages(
+                PushMessagesRequest(
+                    node=Node(node_id=found.node_id),
+                    messages_list=[own],
+                    message_object_trees=[ObjectTree(object_id=f"{number:064x}")],
+                )
+            )
+        except httpx.HTTPStatusError as error:
+            return str(error.response.status_code)
+        return "200"
+
+
+def _unchecked() -> ssl.SSLContext:
+    """An attacker's context: it does not care who the server is."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _other_authority(folder: Path) -> tuple[Path, Path]:
+    """A certificate and key of an authority that the server does not know."""
+    certificate, key = folder / "other.pem", folder / "other.key"
+    if not certificate.exists():
+        with suppress(FileExistsError):
+            other = make_home(folder / "other-server")
+            shutil.copy(other.tls_cert, certificate)
+            shutil.copy(other.tls_key, key)
+    return certificate, key
+
+
+def main() -> None:
+    attack, server, hostile = sys.argv[1:]
+    Attacker(ServerHome(Path(server)), ClientHome(Path(hostile))).run(attack)
+
+
+if __name__ == "__main__":
+    main()
