@@ -1,6 +1,6 @@
-"""What the processes of the generator's benchmark do: train a rival, cut a data set, judge a plant.
+"""What processes of the generator's benchmark do: train a baseline, cut a data set, judge a plant.
 
-Rivals and cuts are kept in the cache by content, so that a process reads what another has made.
+Baselines and cuts are kept in the cache by content, so that a process reads what another has made.
 Only the process that asked writes results.
 """
 
@@ -39,8 +39,8 @@ class Setting:
     Attributes:
         home: A server's home, trained.
         datasets: Folder of the data sets.
-        cache: Folder of trained rivals and cut data sets.
-        quick: Rivals with less training, and fewer heads after local training.
+        cache: Folder of trained baselines and cut data sets.
+        quick: Baselines with less training, and fewer heads after local training.
     """
 
     home: Path
@@ -95,9 +95,9 @@ class Bench:
             TUNED_QUICK if self._setting.quick else TUNED,
         )
 
-    def prepare(self, rival: str) -> None:
-        """Train a rival of ``RIVALS``, unless it is in the cache."""
-        RIVALS[rival](self)
+    def prepare(self, name: str) -> None:
+        """Train a baseline of ``TRAINED``, unless it is in the cache."""
+        TRAINED[name](self)
 
     def plants(self, dataset: str, seed: int, strength: float) -> Plants | None:
         """A data set cut up, once; None if it is not there."""
@@ -121,7 +121,7 @@ class Bench:
                 priors,
                 data.training_tasks,
                 data.train.draw_many(
-                    streams.rng(Stream.RIVAL_EPISODES, plan.seed), 4 * plan.episodes
+                    streams.rng(Stream.BASELINE_EPISODES, plan.seed), 4 * plan.episodes
                 ),
                 seed=plan.seed,
             )
@@ -147,12 +147,12 @@ class Bench:
         return (600, 400) if self._setting.quick else (3000, 1500)
 
 
-RIVALS: dict[str, Callable[[Bench], object]] = {
+TRAINED: dict[str, Callable[[Bench], object]] = {
     "d2nwg": Bench._reference,
     "metrics": Bench._metrics,
     "deepsets": Bench._sets,
 }
-"""Trained rivals, the longest training first."""
+"""Trained baselines, the longest training first."""
 
 
 def judged(
@@ -164,15 +164,15 @@ def judged(
         setting: Where everything lies.
         groups: What to judge.
         workers: Processes; 1 works in this one.
-        say: Is told when the rivals are ready.
+        say: Is told when the baselines are ready.
     """
     if not groups:
         return
     if workers == 1:
         bench = Bench(setting)
-        for rival in RIVALS:
-            bench.prepare(rival)
-        say("rivals are ready")
+        for name in TRAINED:
+            bench.prepare(name)
+        say("baselines are ready")
         for group in groups:
             yield group, bench.judge(group)
         return
@@ -180,11 +180,11 @@ def judged(
         try:
             # Each cut is made by one process, while another is still at the longest training.
             cuts = dict.fromkeys((g.dataset, g.seed, g.cells[0].camera) for g in groups)
-            first = [processes.submit(_prepare, rival) for rival in RIVALS]
+            first = [processes.submit(_prepare, name) for name in TRAINED]
             first += [processes.submit(_cut, *which) for which in cuts]
             for future in first:
                 future.result()
-            say("rivals are ready")
+            say("baselines are ready")
             waiting = {processes.submit(_judge, group): group for group in groups}
             for done in as_completed(waiting):
                 yield waiting[done], done.result()
@@ -200,8 +200,8 @@ def _start(setting: Setting) -> None:
     _STATE["now"] = Bench(setting)
 
 
-def _prepare(rival: str) -> None:
-    _STATE["now"].prepare(rival)
+def _prepare(name: str) -> None:
+    _STATE["now"].prepare(name)
 
 
 def _cut(dataset: str, seed: int, strength: float) -> None:

@@ -80,7 +80,7 @@ class Methods:
 
     Attributes:
         generator: The generator.
-        trained: Rivals trained in the server package.
+        trained: Baselines trained in the server package.
         sets: The deterministic set network.
         reference: D2NWG's recipe.
         tuned: Heads, beside the selector's, that local training starts from.
@@ -102,7 +102,7 @@ class Drawn:
         y: ``[n]``, -1: no label.
         gone: Classes that it has never seen.
         made: What the server makes.
-        heads: Delivered heads and rivals', on local features.
+        heads: Delivered heads and those of baselines, on local features.
         others: What its same-family sites have released.
         evidence: Of what it and its same-family sites have released.
         centre: Where its heads' biases are taken.
@@ -132,8 +132,8 @@ def judge(
             learns from these alone is fitted once.
         seed: Of the plant.
     """
-    rivals = methods.trained.baselines
-    drawn = [draw(methods.generator, plants, cell, seed, rivals, samples=8) for cell in cells]
+    beside = methods.trained.baselines
+    drawn = [draw(methods.generator, plants, cell, seed, beside, samples=8) for cell in cells]
     priors = methods.generator.parts.fitted_priors
     batch = [batches.collate([condition(priors, one.evidence)[0]]) for one in drawn]
     many, constants = methods.reference.sample(batch, 8, seed)
@@ -215,7 +215,7 @@ def draw(
     plants: Plants,
     cell: Cell,
     seed: int,
-    rivals: Mapping[str, baselines.Baseline],
+    trained: Mapping[str, baselines.Baseline],
     samples: int,
 ) -> Drawn:
     """Draw a plant's records, release them and its same-family sites', and make heads of these.
@@ -225,7 +225,7 @@ def draw(
         plants: The data set, cut up.
         cell: The configuration.
         seed: Of the plant.
-        rivals: Beside those that need no training.
+        trained: Beside those that need no training.
         samples: Of the generator.
     """
     parts = generator.parts
@@ -249,8 +249,8 @@ def draw(
     evidence += [site_evidence(m.statistics, plants.labels) for m in others]
     _, estimate = condition(parts.fitted_priors, evidence)
     context = baselines.Context(parts.priors, evidence, estimate, parts.zoo_index, rng)
-    for name, rival in {**baselines.BASELINES, **rivals}.items():
-        w, b = rival(context)
+    for name, baseline in {**baselines.BASELINES, **trained}.items():
+        w, b = baseline(context)
         heads[name] = LinearHead(w, b - w @ estimate.centre)
     return Drawn(
         x=x,

@@ -11,10 +11,10 @@ Two questions, two homes:
   zoo's sources and for ``--datasets``.
 
 Every network starts from the same base or its deltas. Each is judged as delivered, after its head
-is fitted to the plant's labels, and after 5, 20, 60 and 200 steps of LP-FT. The rival is the base
-with the plant's own labels, by the same code. ``encoder`` is what the plant has without any network
-of its own: the best head that its labels give on the encoder's local features. ``chosen`` is the
-candidate that the plant's model selection takes by its labels. Rows are kept in
+is fitted to the plant's labels, and after 5, 20, 60 and 200 steps of LP-FT. It is compared with the
+base with the plant's own labels, by the same code. ``encoder`` is what the plant has without any
+network of its own: the best head that its labels give on the encoder's local features. ``chosen``
+is the candidate that the plant's model selection takes by its labels. Rows are kept in
 ``--results``; a run goes on where it stopped. Differences are paired, errors clustered by data set;
 architectures that were run on the same plants are compared with the first.
 """
@@ -346,10 +346,10 @@ def _part(results: Results, title: str, stops: Sequence[int]) -> Iterator[str]:
         yield f"Labels alone on the encoder's local features: {alone:.3f}."
         yield f"Minus that, points: {gains}"
         yield ""
-    for rival in ("retrieval", "closed-form"):
-        if rival in starts:
-            pairs = [(f"network {column}", f"{rival} {column}") for column in shown]
-            yield f"Network minus {rival}, points: {_differences(results, title, pairs)}  "
+    for name in ("retrieval", "closed-form"):
+        if name in starts:
+            pairs = [(f"network {column}", f"{name} {column}") for column in shown]
+            yield f"Network minus {name}, points: {_differences(results, title, pairs)}  "
     yield ""
 
 

@@ -4,7 +4,7 @@ As ``bench.generator``, with data sets of windows: each is cut by groups into a 
 sites behind other sensors, and held-out test records. Nothing is fitted on any of them.
 ``cwru_type`` asks for the type of a bearing's fault at a size that no plant has ever had.
 
-Rivals are those of the server that need no training, and local training. Four more stand in each
+Baselines are those of the server that need no training, and local training. Four more stand in each
 cell with labels, without anything of the server: ``minirocket-ridge`` is MiniRocket (Dempster et
 al., arXiv 2012.08791) with ridge regression on the plant's own raw windows, ``minirocket-local``
 the same features under the plant's own learners, ``raw-ridge`` ridge regression on the encoder's

@@ -1,1 +1,1 @@
-"""Rivals that are trained, each after its own paper: for the benchmark only, never packaged."""
+"""Baselines that are trained, each after its own paper: for the benchmark only, never packaged."""

@@ -1,7 +1,7 @@
-"""What trained rivals are trained on: simulated plants of the families that the generator saw.
+"""What trained baselines are trained on: simulated plants of the families that the generator saw.
 
 Episodes are drawn once with the code that trains the generator, and kept by content: the set
-network and the D2NWG reference read the same ones. Rivals are kept the same way, so that an
+network and the D2NWG reference read the same ones. Baselines are kept the same way, so that an
 interrupted benchmark goes on with what is finished.
 """
 
@@ -77,7 +77,7 @@ class Course:
         if path.is_file():
             return dict(safetensors.torch.load(atomic.read_bytes(path, limit=_LIMIT)))
         made = {k: v.detach().contiguous() for k, v in make().items()}
-        # A rival of NaN answers with the first class, and looks like a weak rival.
+        # A baseline of NaN answers with the first class, and looks like a weak one.
         bad = [key for key, value in made.items() if not bool(torch.isfinite(value).all())]
         if bad:
             raise InternalError(f"{name}: training ended with {bad} not finite")

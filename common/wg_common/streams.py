@@ -29,10 +29,10 @@ class Stream(StrEnum):
     TEST_EPISODES = "generator.test-episodes"
     STEP = "generator.step"
     GATE_EPISODES = "generator.gate-episodes"
-    RIVAL_EPISODES = "generator.rival-episodes"
+    BASELINE_EPISODES = "generator.rival-episodes"
     COPY_TEST = "generator.copy-test"
     HEAD_SCENARIO = "generator.head-scenario"
-    RIVAL_TRAINING = "generator.rival-training"
+    BASELINE_TRAINING = "generator.rival-training"
     BENCH_EPISODES = "generator.bench-episodes"
     BENCH_SET_NETWORK = "generator.bench-set-network"
     BENCH_REFERENCE = "generator.bench-reference"
@@ -75,10 +75,10 @@ NUMBERS: Mapping[Stream, int] = {
     Stream.TEST_EPISODES: 16,
     Stream.STEP: 17,
     Stream.GATE_EPISODES: 18,
-    Stream.RIVAL_EPISODES: 19,
+    Stream.BASELINE_EPISODES: 19,
     Stream.COPY_TEST: 20,
     Stream.HEAD_SCENARIO: 21,
-    Stream.RIVAL_TRAINING: 31,
+    Stream.BASELINE_TRAINING: 31,
     Stream.BENCH_EPISODES: 41,
     Stream.BENCH_SET_NETWORK: 42,
     Stream.BENCH_REFERENCE: 43,

@@ -75,7 +75,10 @@ NAMES: Mapping[str, tuple[tuple[str, ...], str]] = {
     "leaks": (LEARNING, "optimism"),
     "caution": (EVERYWHERE, "margin"),
     "nats": (EVERYWHERE, "log-loss gain"),
-    "trusts": (LEARNING, "retrieval weights"),
+    "trust": (GENERATOR, "retrieval weight"),
+    "blend": ((*GENERATOR, "client/", "tests/client/"), "logit ensemble, prior mixture"),
+    "rival": (EVERYWHERE, "baseline"),
+    "rivals": (EVERYWHERE, "baselines"),
     "memory": (("server/wg_server/generator/",), "other sites, zoo index"),
 }
 """Words of names: where they were terms, and what is said instead."""

@@ -214,7 +214,7 @@ def _head_figures(
     trained = baselines.train_baselines(
         parts.priors,
         data.training_tasks,
-        data.train.draw_many(streams.rng(Stream.RIVAL_EPISODES, plan.seed), 4 * plan.episodes),
+        data.train.draw_many(streams.rng(Stream.BASELINE_EPISODES, plan.seed), 4 * plan.episodes),
         seed=plan.seed,
     )
     rng = streams.rng(Stream.COPY_TEST, plan.seed)

@@ -66,5 +66,5 @@ def train_baselines(
         seed: Of everything random.
         rounds: Tasks that Reptile sees.
     """
-    rng = streams.rng(Stream.RIVAL_TRAINING, seed)
+    rng = streams.rng(Stream.BASELINE_TRAINING, seed)
     return Trained(meta.reptile(tasks, rounds, rng), meta.functional_metric(priors, episodes, rng))
