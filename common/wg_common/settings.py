@@ -9,9 +9,15 @@ becomes one error that names the file.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+import msgspec
 import yaml
 
+from wg_common import typed
 from wg_common.errors import ConfigError
+
+T = TypeVar("T")
 
 DEPTH_LIMIT = 32
 """Deepest nesting of a YAML document; ours need four levels."""
@@ -40,6 +46,51 @@ def read_yaml(data: bytes, *, what: str) -> object:
     # ValueError and OverflowError: a date, number or base64 that is none.
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise ConfigError(f"{what}: not YAML: {error}") from error
+
+
+def parse(data: bytes, kind: type[T], what: str) -> T:
+    """Read one YAML document into a dataclass, strictly.
+
+    Args:
+        data: As of ``read_yaml``.
+        kind: The dataclass.
+        what: The file, for messages.
+
+    Raises:
+        ConfigError: Not YAML, an unknown or missing field, or a wrong type or value.
+    """
+    document = read_yaml(data, what=what)
+    if not isinstance(document, dict):
+        raise ConfigError(f"{what}: found {type(document).__name__}, expected fields and values")
+    try:
+        found = typed.convert(document, kind)
+    except (msgspec.ValidationError, ConfigError) as error:
+        raise ConfigError(f"{what}: {error}") from error
+    check_known(document, found, what=what)
+    return found
+
+
+def check_known(document: object, found: object, *, what: str) -> None:
+    """Refuse fields of a document that its dataclass does not have, and silently dropped.
+
+    Raises:
+        ConfigError: There are; all are named.
+    """
+    unknown = sorted(_unknown(document, msgspec.to_builtins(found), ""))
+    if unknown:
+        raise ConfigError(f"{what}: unknown fields: {', '.join(unknown)}")
+
+
+def _unknown(found: object, known: object, prefix: str) -> list[str]:
+    if isinstance(found, list) and isinstance(known, list | tuple):
+        pairs = enumerate(zip(found, known, strict=False))
+        return [name for i, pair in pairs for name in _unknown(*pair, f"{prefix}{i}.")]
+    if not (isinstance(found, dict) and isinstance(known, dict)):
+        return []
+    names = [f"{prefix}{key}" for key in found if key not in known]
+    for key in found.keys() & known.keys():
+        names += _unknown(found[key], known[key], f"{prefix}{key}.")
+    return names
 
 
 def _check_work(text: str, what: str) -> None:

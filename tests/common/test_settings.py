@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
 from wg_common import settings
@@ -45,3 +47,42 @@ def test_hostile_yaml_is_refused_with_the_file_named(name: str) -> None:
 def test_a_configuration_is_read() -> None:
     found = settings.read_yaml(b"a: 1\nb: [x, {c: 2.5}]\n", what="x")
     assert found == {"a": 1, "b": ["x", {"c": 2.5}]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    """A part of a document."""
+
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    """A document."""
+
+    name: str
+    parts: tuple[Inner, ...] = ()
+
+
+def test_a_document_is_read_into_its_dataclass() -> None:
+    found = settings.parse(b"name: a\nparts: [{size: 3}]\n", Outer, "x.yaml")
+    assert found == Outer(name="a", parts=(Inner(size=3),))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"", "found NoneType, expected fields"),
+        (b"parts: []\n", "name"),
+        (b"name: 3\n", "name"),
+        (
+            b"name: a\ncolour: red\nparts: [{size: 1}, {size: 2, shape: 3}]\n",
+            "colour, parts.1.shape",
+        ),
+    ],
+)
+def test_a_document_that_does_not_fit_is_refused_and_the_field_is_named(
+    text: bytes, words: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"x.yaml: .*{words}"):
+        settings.parse(text, Outer, "x.yaml")

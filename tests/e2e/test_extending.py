@@ -29,11 +29,12 @@ from wg_common.nets import assembly
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.module import load_encoder, raw_features
 from wg_common.nets.encoder.package import read_modality
+from wg_common.settings import parse
 from wg_server.site.home import ServerHome
 from wg_server.zoo import networks
 from wg_server.zoo.bases import read_base
 from wg_server.zoo.build import build
-from wg_server.zoo.plan import ZooPlan, parse
+from wg_server.zoo.plan import ZooPlan
 from wg_server.zoo.store import Zoo
 
 MODALITY = '''

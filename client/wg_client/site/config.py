@@ -387,9 +387,7 @@ def load(home: ClientHome) -> ClientConfig:
         raise ConfigError(f"{home.config}: {error}{hint}") from error
     except (ConfigError, DecodeError) as error:
         raise ConfigError(f"{home.config}: {error}") from error
-    unknown = sorted(_unknown(document, msgspec.to_builtins(config), ""))
-    if unknown:
-        raise ConfigError(f"{home.config}: unknown fields: {', '.join(unknown)}")
+    settings.check_known(document, config, what=str(home.config))
     return config
 
 
@@ -423,15 +421,3 @@ def _with_exact_numbers(document: object, words: object) -> object:
             )
         exact[name] = text
     return {**document, "privacy": {**found, **exact}}
-
-
-def _unknown(found: object, known: object, prefix: str) -> list[str]:
-    if isinstance(found, list) and isinstance(known, list | tuple):
-        pairs = enumerate(zip(found, known, strict=False))
-        return [name for i, pair in pairs for name in _unknown(*pair, f"{prefix}{i}.")]
-    if not (isinstance(found, dict) and isinstance(known, dict)):
-        return []
-    names = [f"{prefix}{key}" for key in found if key not in known]
-    for key in found.keys() & known.keys():
-        names += _unknown(found[key], known[key], f"{prefix}{key}.")
-    return names

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from wg_common import settings
 from wg_server.generator.networks.plan import NetworkTraining
 from wg_server.generator.training.plan import TrainingPlan
 from wg_server.zoo import plan as zoo_plan
@@ -44,4 +45,4 @@ def read_plan(path: Path | None) -> GeneratorPlan:
         ConfigError: It is missing, not YAML, or a field is unknown or wrong; the message names it.
     """
     text, what = zoo_plan.read_text(path, "wg_server.generator", DEFAULT)
-    return zoo_plan.parse(text, GeneratorPlan, what)
+    return settings.parse(text, GeneratorPlan, what)

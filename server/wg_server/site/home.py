@@ -7,13 +7,13 @@ database; ``wg_server.site.pki`` and ``wg_server.store.sites`` do.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import yaml
 
-from wg_common import atomic, catalogue, settings, typed
+from wg_common import atomic, catalogue, settings
 from wg_common.errors import ConfigError, DecodeError
 from wg_common.ledger import note as notes
 from wg_common.wire import canonical, protocol, signing
@@ -256,17 +256,7 @@ def parse_config(data: bytes, *, what: str) -> ServerConfig:
     Raises:
         ConfigError: Not YAML, an unknown or missing field, or a wrong type or value.
     """
-    document = settings.read_yaml(data, what=what)
-    if not isinstance(document, dict):
-        raise ConfigError(f"{what}: found {type(document).__name__}, expected fields and values")
-    known = {field.name for field in fields(ServerConfig)}
-    unknown = sorted(str(key) for key in document if key not in known)
-    if unknown:
-        raise ConfigError(f"{what}: unknown field {', '.join(unknown)}")
-    try:
-        return typed.convert(document, ServerConfig)
-    except (msgspec.ValidationError, ConfigError) as error:
-        raise ConfigError(f"{what}: {error}") from error
+    return settings.parse(data, ServerConfig, what)
 
 
 def _url(host: str, port: int) -> str:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
-import msgspec
-
-from wg_common import atomic, catalogue, settings, typed
+from wg_common import atomic, catalogue, settings
 from wg_common.errors import ConfigError
 from wg_common.modalities.images import PIXELS, Images
 from wg_common.modalities.registry import modality as modality_of
@@ -21,8 +19,6 @@ DEFAULT = "default"
 OWN_STEPS = 1000
 """Fine-tuning steps of networks of the operator's own files: plants of the family get these weights
 as they are (docs/decisions/0075), and sixty steps leave most of what the records say unlearnt."""
-
-T = TypeVar("T")
 
 Kind = Literal[
     "procedural",
@@ -277,7 +273,7 @@ def read_plan(path: Path | None) -> ZooPlan:
         ConfigError: It is missing, not YAML, or a field is unknown or wrong; the message names it.
     """
     text, what = read_text(path, "wg_server.zoo", DEFAULT)
-    return parse(text, ZooPlan, what)
+    return settings.parse(text, ZooPlan, what)
 
 
 def read_text(path: Path | None, package: str, default: str) -> tuple[bytes, str]:
@@ -289,34 +285,6 @@ def read_text(path: Path | None, package: str, default: str) -> tuple[bytes, str
     if not packaged.is_file():
         raise ConfigError(f"{name}: neither a file nor a packaged plan")
     return packaged.read_bytes(), f"{name}.yaml"
-
-
-def parse(text: bytes, kind: type[T], what: str) -> T:
-    """Read YAML into a dataclass, strictly.
-
-    Raises:
-        ConfigError: Not YAML, an unknown or missing field, or a wrong type or value.
-    """
-    document = settings.read_yaml(text, what=what)
-    try:
-        found = typed.convert(document, kind)
-        again = msgspec.to_builtins(found)
-    except (msgspec.ValidationError, ConfigError) as error:
-        raise ConfigError(f"{what}: {error}") from error
-    _unknown(document, again, what)
-    return found
-
-
-def _unknown(given: object, known: object, where: str) -> None:
-    """Refuse fields that were silently dropped."""
-    if isinstance(given, dict) and isinstance(known, dict):
-        for name, value in given.items():
-            if name not in known:
-                raise ConfigError(f"{where}: unknown field {name!r}")
-            _unknown(value, known[name], f"{where}: {name}")
-    elif isinstance(given, list) and isinstance(known, list | tuple):
-        for number, (one, two) in enumerate(zip(given, known, strict=False)):
-            _unknown(one, two, f"{where}[{number}]")
 
 
 def _range(field: str, value: int, low: int, high: int) -> None:

@@ -339,7 +339,7 @@ TARGETS: dict[str, Target] = {
         lambda data: parse_config(data, what="x"), (b"name: c\nfleet_port: 1\nenrol_port: 2\n",)
     ),
     "zoo-plan": Target(
-        lambda data: plans.parse(data, plans.ZooPlan, "x"), (b"seed: 1\nsources: []\n",)
+        lambda data: settings.parse(data, plans.ZooPlan, "x"), (b"seed: 1\nsources: []\n",)
     ),
     "image": Target(_image, tuple(map(_picture, ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")))),
     "zoo-image": Target(

@@ -23,7 +23,7 @@ def test_a_written_configuration_is_read_back(tmp_path: Path) -> None:
         (b"", "expected fields"),
         (b"a: [", "not YAML"),
         (b"fleet_port: 1\n", "enrol_port"),
-        (PORTS + b"sampels: 3\n", "unknown field sampels"),
+        (PORTS + b"sampels: 3\n", "unknown fields: sampels"),
         (PORTS + b"samples: 0\n", "samples: 0, expected at least 1"),
         (PORTS + b"samples: many\n", "samples"),
         (PORTS + b"name: Central!\n", "name: "),

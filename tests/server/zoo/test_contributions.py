@@ -15,6 +15,7 @@ from tests.server.enrolling import UNSEEN
 
 from wg_common.errors import ConfigError, DataError, DecodeError, VerificationError
 from wg_common.privacy.events import dp_sgd_event
+from wg_common.settings import parse
 from wg_common.wire import canonical, signing
 from wg_common.wire.contribution_file import ContributionManifest, encode_contribution
 from wg_common.wire.protocol import EnrolmentRequest
@@ -25,7 +26,7 @@ from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.store.sites import Store
 from wg_server.zoo import contributions
 from wg_server.zoo.build import build
-from wg_server.zoo.plan import ZooPlan, parse, tasks
+from wg_server.zoo.plan import ZooPlan, tasks
 from wg_server.zoo.store import Zoo
 
 SITE = "plant-a"

@@ -16,11 +16,12 @@ import torch
 from click.testing import CliRunner
 
 from wg_common.errors import ConfigError, DataError, PeerError
+from wg_common.settings import parse
 from wg_server.cli.zoo import zoo as group
 from wg_server.site.home import ServerHome
 from wg_server.zoo import build as building
 from wg_server.zoo import devices, executors
-from wg_server.zoo.plan import TaskSpec, ZooPlan, parse, tasks
+from wg_server.zoo.plan import TaskSpec, ZooPlan, tasks
 from wg_server.zoo.store import Zoo
 
 RAY = importlib.util.find_spec("ray") is not None

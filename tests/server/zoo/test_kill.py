@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from tests.server.killing import files, kill_at, kill_often
 
+from wg_common.settings import parse
 from wg_server.site.home import ServerHome
 from wg_server.zoo.build import build
-from wg_server.zoo.plan import ZooPlan, parse, tasks
+from wg_server.zoo.plan import ZooPlan, tasks
 from wg_server.zoo.store import Zoo
 
 PLAN = """

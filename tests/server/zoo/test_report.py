@@ -18,6 +18,7 @@ from wg_common.privacy.mechanism import sigma_for
 from wg_common.privacy.schema import default_schema
 from wg_common.privacy.simulate import simulate_statistics
 from wg_common.privacy.statistics import NoisyStatistics
+from wg_common.settings import parse
 from wg_common.wire import canonical, signing
 from wg_common.wire import statistics_file as sf
 from wg_common.wire.protocol import EnrolmentRequest
@@ -26,7 +27,7 @@ from wg_server.operation.initialise import initialise
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.store.sites import Store
 from wg_server.zoo.build import build
-from wg_server.zoo.plan import ZooPlan, parse
+from wg_server.zoo.plan import ZooPlan
 from wg_server.zoo.store import Zoo
 from wg_server.zoo_report import domains as points
 from wg_server.zoo_report import plants

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from wg_common.errors import ConfigError, DataError, VerificationError
 from wg_common.nets.encoder.module import load_encoder
+from wg_common.settings import parse
 from wg_server.cli.zoo import zoo as group
 from wg_server.site.home import ServerHome
 from wg_server.zoo import heads, sources
@@ -18,7 +19,6 @@ from wg_server.zoo.plan import (
     SourcePlan,
     ZooPlan,
     network_steps,
-    parse,
     read_plan,
     tasks,
 )
