@@ -15,6 +15,7 @@ import io
 import logging
 import os
 import pickle
+import re
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
@@ -53,7 +54,9 @@ from wg_client.fleet.initialise import DataChoice, initialise
 from wg_client.fleet.interface import NodeOptions
 from wg_client.site.config import PrivacyConfig
 from wg_client.site.home import ClientHome
+from wg_common import catalogue
 from wg_common.errors import ConfigError, DecodeError
+from wg_common.modalities.registry import MODALITIES
 from wg_common.nets.encoder.module import load_encoder
 from wg_common.wire import fleet, key_files, protocol
 from wg_server.fleet import adapter
@@ -73,6 +76,11 @@ _MODULES = {
     "torch.hub", "torch.jit", "torch.package", "torch.utils.cpp_extension", "types",
 }  # fmt: skip
 _HARMLESS = {"importlib.metadata", "importlib.resources"}
+_BY_NAME = {
+    "wg_common.nets.network": "module = catalogue.known(architecture).module",
+    "wg_common.nets.encoder.trunk": "module = modality(name).trunk",
+}
+"""Modules that import another of ours by its name, and where it is from: the program's tables."""
 _TYPES = {"TracebackType", "MappingProxyType"}
 _CALLS = {
     "exec", "eval", "compile", "__import__", "os.system", "os.popen", "os.fork", "os.forkpty",
@@ -107,6 +115,12 @@ def source_of(module: str) -> Path | None:
     return Path(spec.origin) if spec is not None and spec.origin else None
 
 
+def imported_by_name() -> set[str]:
+    """Modules that stand in the tables of architectures and modalities."""
+    networks = {spec.module for spec in catalogue.architectures().values() if spec.module}
+    return networks | {found.trunk for found in MODALITIES.values()}
+
+
 @functools.cache
 def reachable() -> dict[str, ast.Module]:
     """Our modules that the client can import: its package, and all of ours that these import."""
@@ -116,7 +130,7 @@ def reachable() -> dict[str, ast.Module]:
     waiting = {
         ".".join(path.relative_to(root).with_suffix("").parts)
         for path in package.parent.rglob("*.py")
-    }
+    } | imported_by_name()
     trees: dict[str, ast.Module] = {}
     while waiting:
         module = waiting.pop()
@@ -138,6 +152,8 @@ def test_no_module_that_a_client_loads_can_turn_bytes_into_code() -> None:
             full = f"{name}.{attribute}" if attribute else name
             if name in _HARMLESS or full in _HARMLESS or (name == "types" and attribute in _TYPES):
                 continue
+            if full == "importlib" and module in _BY_NAME:
+                continue
             parents = {full.rsplit(".", depth)[0] for depth in range(full.count(".") + 1)}
             assert not parents & _MODULES, f"{module} imports {full}"
         for found in ast.walk(tree):
@@ -156,6 +172,19 @@ def test_no_module_that_a_client_loads_can_turn_bytes_into_code() -> None:
                     module == "wg_common.nets.encoder.image_trunk"
                     and words.get("weights_only") == "True"
                 )
+
+
+def test_a_module_is_imported_by_name_from_the_programs_own_table() -> None:
+    assert all(name.startswith("wg_common.nets.") for name in imported_by_name())
+    for module, source in _BY_NAME.items():
+        users = [
+            ast.unparse(found)
+            for found in ast.walk(reachable()[module])
+            if isinstance(found, ast.FunctionDef) and "importlib" in ast.unparse(found)
+        ]
+        assert len(users) == 1, module
+        assert users[0].count("importlib.") == users[0].count("importlib.import_module(module)")
+        assert re.findall(r"^ *(module = .*)$", users[0], re.MULTILINE) == [source]
 
 
 def test_the_node_takes_from_flower_what_it_needs_and_no_loader_of_apps() -> None:
