@@ -27,11 +27,11 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from bench import measure, plants
+from bench import measure, plants, tables
 from bench.plants import Floats, Images, Ints
 
 from wg_common.inference import posterior as posteriors
@@ -108,15 +108,17 @@ def main() -> None:
     print("\n".join(table(rows, options.epsilons.split(","))))
 
 
-def table(rows: dict[str, str], epsilons: Sequence[str]) -> list[str]:
+def table(rows: dict[str, str], epsilons: Sequence[str]) -> Iterator[str]:
     """Markdown."""
-    columns = [f"{head}, {defence}" for head in HEADS for defence in DEFENCES]
-    lines = [f"| ε | attack | {' | '.join(columns)} |", "|---" * (2 + len(columns)) + "|"]
-    for epsilon in epsilons:
-        for attack in ATTACKS:
-            cells = [rows[f"{epsilon} | {attack} | {h} | {d}"] for h in HEADS for d in DEFENCES]
-            lines.append(f"| {epsilon} | {attack} | {' | '.join(cells)} |")
-    return lines
+    pairs = [(head, defence) for head in HEADS for defence in DEFENCES]
+    yield from tables.markdown(
+        ("ε", "attack", *(f"{head}, {defence}" for head, defence in pairs)),
+        (
+            (epsilon, attack, *(rows[" | ".join((epsilon, attack, *pair))] for pair in pairs))
+            for epsilon in epsilons
+            for attack in ATTACKS
+        ),
+    )
 
 
 def features(pictures: Images) -> Floats:

@@ -21,7 +21,7 @@ import argparse
 import dataclasses
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -31,7 +31,7 @@ from bench import plants as cuts
 from bench import window_plants
 from bench.measure import machine
 from bench.plants import Floats, Ints, Plants
-from bench.tables import Paired
+from bench.tables import Paired, markdown
 
 from wg_client.fitting.linear_head import head_from_tensors
 from wg_common.nets.encoder.module import Encoder, load_encoder
@@ -105,34 +105,31 @@ def main() -> None:
     print("\n".join(table(rows)))
 
 
-def table(rows: Sequence[Row]) -> list[str]:
+def table(rows: Sequence[Row]) -> Iterator[str]:
     """Markdown: shares of the error, then differences of accuracy in points."""
-    cells = sorted({(row.epsilon, row.shots) for row in rows})
+    cells: dict[tuple[float, int], list[Row]] = {}
+    for row in sorted(rows, key=lambda row: (row.epsilon, row.shots)):
+        cells.setdefault((row.epsilon, row.shots), []).append(row)
     names = sorted({row.dataset for row in rows})
-    lines = [
-        "Mean squared error of class means, centred over plain:",
-        "",
-        f"| ε | n | all | {' | '.join(names)} |",
-        "|---" * (3 + len(names)) + "|",
-    ]
-    for epsilon, shots in cells:
-        here = [row for row in rows if (row.epsilon, row.shots) == (epsilon, shots)]
-        shares = [_share([row for row in here if row.dataset == name]) for name in names]
-        whole = float(np.exp(np.mean(np.log(shares))))
-        text = " | ".join(f"{share:.2f}" for share in shares)
-        lines.append(f"| {epsilon:g} | {shots} | {whole:.2f} | {text} |")
+
+    def shares(here: Sequence[Row]) -> Iterator[str]:
+        found = [_share([row for row in here if row.dataset == name]) for name in names]
+        yield from (f"{share:.2f}" for share in (float(np.exp(np.mean(np.log(found)))), *found))
+
+    yield from ("Mean squared error of class means, centred over plain:", "")
+    yield from markdown(
+        ("ε", "n", "all", *names), ((f"{e:g}", n, *shares(here)) for (e, n), here in cells.items())
+    )
     heads = [head for head in HEADS if head in rows[0].accuracy["centred"]]
-    lines += [
+    yield from (
         "",
         "Accuracy of plain releases, and what centred ones gain, points (worst data set):",
-        "",
-        f"| ε | n | {' | '.join(heads)} |",
-        "|---" * (2 + len(heads)) + "|",
-    ]
-    for epsilon, shots in cells:
-        here = [row for row in rows if (row.epsilon, row.shots) == (epsilon, shots)]
-        lines.append(f"| {epsilon:g} | {shots} | {' | '.join(_gain(here, h) for h in heads)} |")
-    return lines
+    )
+    yield ""
+    yield from markdown(
+        ("ε", "n", *heads),
+        ((f"{e:g}", n, *(_gain(here, h) for h in heads)) for (e, n), here in cells.items()),
+    )
 
 
 def _share(rows: Sequence[Row]) -> float:
