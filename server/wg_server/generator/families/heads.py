@@ -15,11 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.errors import DecodeError
-from wg_server.generator.families.match import SHIFT_LIKELY, match_family, measure
+from wg_server.generator.families.match import SHIFT_LIKELY, Entries, match_family, measure
 from wg_server.generator.prior.blup import Prediction, Priors
 from wg_server.generator.prior.zoo_tasks import ZooTask
 
-Floats = NDArray[np.float64]
 Array = NDArray[np.float32]
 
 LIKELY = 0.5
@@ -29,28 +28,18 @@ _NO_HEAD = -1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class OperatorFamilies:
+class OperatorFamilies(Entries):
     """All tasks of the zoo, and heads of those with the operator's own records.
 
-    E tasks, R classes of all of them, H rows of heads.
+    H rows of heads.
 
     Attributes:
-        deviations: Class deviations of the tasks, ``[R, d]``.
-        entry: Number of the task of each class, ascending, ``[R]``.
-        names: Class names, R of them.
-        centres: Tasks' means, ``[E, d]``.
-        families: Family of each task.
         head: Row of each class's head, -1 where records are rendered, ``[R]``.
         weight: On all local features, ``[2, H, D]``: fitted on the records as they are, and with
             domain-shift augmentation.
         bias: ``[2, H]``.
     """
 
-    deviations: Floats
-    entry: NDArray[np.int64]
-    names: tuple[str, ...]
-    centres: Floats
-    families: tuple[str, ...]
     head: NDArray[np.int64]
     weight: Array
     bias: Array

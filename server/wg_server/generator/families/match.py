@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,28 +48,28 @@ _SAME_NAME = 1e3
 """Added to the log odds of a pair of classes with one name, so that it is matched first."""
 
 
-class Entries(Protocol):
-    """Tasks of the zoo among which the family is sought. E entries, R classes of all of them."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Entries:
+    """Tasks of the zoo among which the family is sought. E entries, R classes of all of them.
+
+    Attributes:
+        deviations: Class deviations of the entries' tasks, ``[R, d]``.
+        entry: Number of the entry of each class, ascending, ``[R]``.
+        names: Class names, R of them.
+        centres: Tasks' means, ``[E, d]``.
+        families: Family of each entry.
+    """
+
+    deviations: Floats
+    entry: Ints
+    names: tuple[str, ...]
+    centres: Floats
+    families: tuple[str, ...]
 
     @property
-    def deviations(self) -> Floats:
-        """Class deviations of the entries' tasks, ``[R, d]``."""
-
-    @property
-    def entry(self) -> Ints:
-        """Number of the entry of each class, ascending, ``[R]``."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Class names, R of them."""
-
-    @property
-    def centres(self) -> Floats:
-        """Tasks' means, ``[E, d]``."""
-
-    @property
-    def families(self) -> tuple[str, ...]:
-        """Family of each entry."""
+    def bounds(self) -> NDArray[np.intp]:
+        """Number of each entry's first class, and of all classes, ``[E + 1]``."""
+        return np.searchsorted(self.entry, np.arange(len(self.centres) + 1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,7 +134,7 @@ class _Plant:
 def measure(entries: Entries, priors: Priors) -> Spread:
     """How much sites differ; where no family has two sites, a share of all variance stands in."""
     centres, deviations = entries.centres @ priors.basis, entries.deviations @ priors.basis
-    starts = _starts(entries)
+    starts = entries.bounds
     sites: dict[str, list[int]] = {}
     for number, family in enumerate(entries.families):
         sites.setdefault(family, []).append(number)
@@ -184,7 +183,7 @@ def match_family(
     rows, centres = entries.deviations @ priors.basis, entries.centres @ priors.basis
     odds = _class_odds(plant, rows, spread)
     same = np.array(labels)[:, None] == np.array(entries.names)  # [K, R]
-    starts, gone = _starts(entries), set(without)
+    starts, gone = entries.bounds, set(without)
     share = np.maximum.reduceat(same, starts[:-1], axis=1).mean(axis=0)
     names = _name_odds(entries, share, gone)
     rough = _TEMPER * np.maximum.reduceat(odds, starts[:-1], axis=1).sum(axis=0)
@@ -209,11 +208,6 @@ def match_family(
     return _choose(
         entries, np.array(chosen), np.array(scores), np.array(matched), np.array(shifts), gone
     )
-
-
-def _starts(entries: Entries) -> NDArray[np.intp]:
-    """First row of each entry, and the end, ``[E + 1]``."""
-    return np.searchsorted(entries.entry, np.arange(len(entries.centres) + 1))
 
 
 def _compare(

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from wg_common.inference.discriminants import unit_rows
+from wg_server.generator.families.match import Entries
 from wg_server.generator.networks.codec import LayerCodec
 from wg_server.generator.networks.entries import ZooNetwork
 from wg_server.generator.prior.blup import Prediction, Priors
@@ -29,32 +30,22 @@ _STEPS = 127
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RetrievalIndex:
+class RetrievalIndex(Entries):
     """What retrieval keeps of one architecture's networks. E entries, R classes of all of them.
 
     Attributes:
-        deviations: Class deviations of the entries' tasks, ``[R, d]``.
         rows: Head rows with bias on centred features, ``[R, F + 1]``.
-        entry: Number of the entry of each class, ascending, ``[R]``.
-        names: Class names, R of them.
-        centres: Tasks' means, ``[E, d]``.
         origins: Means of the base's features on the tasks, ``[E, F]``; rows act on what is beyond.
         latents: Latents of the networks' deltas, ``[E, P, l]``.
-        families: Family of each entry.
         keys: Task key of each entry.
         residuals: What the codec loses of the networks' deltas, parts in a row, int8 ``[E, S]``.
         units: What one of them stands for, by part, ``[E, P]``.
         sizes: Size of each part, ``[P]``.
     """
 
-    deviations: Floats
     rows: Floats
-    entry: NDArray[np.int64]
-    names: tuple[str, ...]
-    centres: Floats
     origins: Floats
     latents: Floats
-    families: tuple[str, ...]
     keys: tuple[str, ...]
     residuals: NDArray[np.int8]
     units: Floats
@@ -63,12 +54,11 @@ class RetrievalIndex:
     @property
     def starts(self) -> NDArray[np.int64]:
         """Number of each entry's first class, ``[E]``."""
-        return np.searchsorted(self.entry, np.arange(len(self.centres)))
+        return self.bounds[:-1]
 
     def classes(self) -> dict[str, tuple[str, ...]]:
         """Names of each entry's classes, by its task's key."""
-        ends = [*self.starts[1:], len(self.names)]
-        parts = zip(self.keys, self.starts, ends, strict=True)
+        parts = zip(self.keys, self.starts, self.bounds[1:], strict=True)
         return {key: self.names[start:end] for key, start, end in parts}
 
     def residual_of(self, entry: int) -> Floats:
