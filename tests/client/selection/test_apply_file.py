@@ -10,7 +10,7 @@ from tests.client.conftest import MakePlant
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.selection.apply import apply_package
 from wg_common.errors import ConfigError, VerificationError
-from wg_common.wire import protocol, weights_package
+from wg_common.wire import protocol, weights_file
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,7 @@ def everything_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     def whole(*words: object, **named: object) -> object:
         pytest.fail("a large package was held in memory")
 
-    monkeypatch.setattr(weights_package, "decode", whole)
+    monkeypatch.setattr(weights_file, "decode", whole)
 
 
 def test_a_large_package_is_applied_from_its_file(
