@@ -1,7 +1,8 @@
 """The attacker of ``bench.hostile``: a process of its own, which says what it met.
 
-Usage: python -m bench.attacker ATTACK SERVER_HOME HOSTILE_HOME; the hostile home is an enrolled
-site's. Prints ``ready`` when the attack is on, and a count of what it met when it is told to end.
+Usage: python -m bench.attacker ATTACK SERVER_HOME HOSTILE_HOME NICE; the hostile home is an
+enrolled site's. Prints ``ready`` when the attack is on, and a count of what it met when it is told
+to end.
 """
 
 from __future__ import annotations
@@ -87,7 +88,6 @@ class Attacker:
 
     def run(self, attack: str) -> None:
         """Say that the attack is on, go on until a signal, and print what was met."""
-        os.nice(10)  # an attacker has a processor of its own; here it shares the server's
         stop = threading.Event()
         with signals(stop):
             kinds = ("connections", "bodies", "flood") if attack == "all" else (attack,)
@@ -273,7 +273,8 @@ def _other_authority(folder: Path) -> tuple[Path, Path]:
 
 
 def main() -> None:
-    attack, server, hostile = sys.argv[1:]
+    attack, server, hostile, nice = sys.argv[1:]
+    os.nice(int(nice))
     Attacker(ServerHome(Path(server)), ClientHome(Path(hostile))).run(attack)
 
 

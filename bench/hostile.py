@@ -15,7 +15,8 @@ connections once more from the plants' own address:
 * ``all``: all of these at once.
 
 For each: the server's peak of resident memory, how long campaigns took against quiet ones of the
-same run, and how attackers were refused. Times are medians of ``--campaigns``.
+same run, and how attackers were refused. Times are medians of ``--campaigns``. The attacker shares
+the server's processor, which a real one does not; ``--nice 0`` gives it as large a share.
 """
 
 from __future__ import annotations
@@ -58,15 +59,18 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--campaigns", type=int, default=3)
     parser.add_argument("--attacks", default=";".join(ATTACKS))
+    parser.add_argument(
+        "--nice", type=int, default=10, help="Of the attacker, who shares the server's processor."
+    )
     parser.add_argument("--be-server", type=Path, help="Used by the bench.")
     words = parser.parse_args()
     if words.be_server:
         be_server(ServerHome(words.be_server))
     else:
-        bench(words.campaigns, words.attacks.split(";"))
+        bench(words.campaigns, words.attacks.split(";"), words.nice)
 
 
-def bench(campaigns: int, attacks: Sequence[str]) -> None:
+def bench(campaigns: int, attacks: Sequence[str], nice: int) -> None:
     document: dict[str, object] = {
         "machine": measure.machine(),
         "configuration": {
@@ -74,6 +78,7 @@ def bench(campaigns: int, attacks: Sequence[str]) -> None:
             "bodies": attackers.BODIES,
             "flooders": attackers.FLOODERS,
             "campaigns": campaigns,
+            "attacker_nice": nice,
             "memory_target_mb": MEMORY_TARGET_MB,
             "time_target": TIME_TARGET,
         },
@@ -94,7 +99,7 @@ def bench(campaigns: int, attacks: Sequence[str]) -> None:
                 quiet.measure(1)  # torch is loaded, every route was used once
                 rows["quiet"] = quiet.measure(campaigns)
                 for attack in attacks:
-                    with attacker(attack, home, folder / attackers.HOSTILE, folder) as (own, tally):
+                    with attacker(attack, home, folder / attackers.HOSTILE, nice) as (own, tally):
                         before, start = measure.cpu_seconds(own), time.monotonic()
                         row = quiet.measure(campaigns)
                         used = (measure.cpu_seconds(own) - before) / (time.monotonic() - start)
@@ -206,15 +211,15 @@ def server(home: ServerHome, log: Path) -> Iterator[int]:
 
 @contextmanager
 def attacker(
-    attack: str, home: ServerHome, hostile: Path, folder: Path
+    attack: str, home: ServerHome, hostile: Path, nice: int
 ) -> Iterator[tuple[int, dict[str, int]]]:
     """Attack until the block ends: the attacker's process, and what it will have met by then."""
     tally: dict[str, int] = {}
-    errors = folder / "attacker.log"
+    errors = hostile / "attacker.log"
     with errors.open("ab") as stream:
         process = _start(
             "bench.attacker",
-            [attack, str(home.root), str(hostile)],
+            [attack, str(home.root), str(hostile), str(nice)],
             stdout=subprocess.PIPE,
             stderr=stream,
         )
