@@ -318,7 +318,7 @@ def answer_synthetic(  # long: the steps of a whole release, in their order
 
 
 def start_campaign(
-    home: ServerHome, sites: Sequence[str], *, epsilon: str = "1", seconds: float = 60.0
+    home: ServerHome, sites: Sequence[str], *, epsilon: str = "1", seconds: float = 600.0
 ) -> Campaign:
     with Store.open(home) as store:
         return CampaignQueue(store.engine).add(
