@@ -56,9 +56,12 @@ def site_of(server: ServerHome, plant: Plant) -> Site:
         return store.site(plant.site)
 
 
-def campaign(server: ServerHome, plant: Plant, epsilon: str = "1") -> Campaign:
+def campaign(
+    server: ServerHome, plant: Plant, epsilon: str = "1", seconds: float = 600.0
+) -> Campaign:
     with plant.running():
-        return finished(server, start_campaign(server, [plant.site], epsilon=epsilon))
+        asked = start_campaign(server, [plant.site], epsilon=epsilon, seconds=seconds)
+        return finished(server, asked)
 
 
 def witness_once(plant: Plant) -> None:
@@ -343,7 +346,7 @@ def test_a_server_with_new_keys_is_believed_after_enrolling_again(tmp_path: Path
     made = run(operator, "rotate-keys", "--home", server.root)
     assert len(list((server.root / "keys" / "retired").iterdir())) == 2
     with running(server):
-        unknown = campaign(server, plant)
+        unknown = campaign(server, plant, seconds=15.0)  # asked again until then
         assert unknown.state == "partial" and unknown.tasks[0].code == "unavailable"
         (plant.home.outbox).mkdir(exist_ok=True)
         (plant.home.outbox / "r.wgs").write_bytes(b"proofs under the old key")
