@@ -315,14 +315,15 @@ def _free_port() -> int:
 
 def _show(summary: dict[str, Any], out: Path) -> None:
     table, models = Table(title="accuracy on unseen records, %"), report.shown(summary["plants"])
-    for name in ("plant", "labels", "ε", *models.values(), "which"):
-        table.add_column(name, justify="left" if name in ("plant", "which") else "right")
+    table.add_column("")
     for plant in summary["plants"]:
-        figures = (f"{100 * plant['accuracy'][name]:.1f}" for name in models)
-        table.add_row(
-            plant["name"], str(plant["labels"]), f"{plant['epsilon']:.2f}", *figures,
-            plant["kept_source"],
-        )  # fmt: skip
+        table.add_column(plant["name"], justify="right")
+    plants = summary["plants"]
+    table.add_row("labels", *(str(plant["labels"]) for plant in plants))
+    table.add_row("ε", *(f"{plant['epsilon']:.2f}" for plant in plants))
+    for name, title in models.items():
+        table.add_row(title, *(f"{100 * plant['accuracy'][name]:.1f}" for plant in plants))
+    table.add_row("which", *(report.MODELS[plant["kept_source"]] for plant in plants))
     Console(width=110).print(table)
     for path in sorted([*out.glob("*.html"), *out.glob("*/report.html"), out / "summary.json"]):
         Console().print(str(path), highlight=False, soft_wrap=True)
