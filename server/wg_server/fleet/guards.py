@@ -12,6 +12,7 @@ import hashlib
 import logging
 import re
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from starlette.concurrency import run_in_threadpool
@@ -38,7 +39,7 @@ _LENGTH = re.compile(rb"[0-9]{1,18}")
 """A content length: Python's ``int`` raises from 4,300 digits on."""
 
 
-class _Guard:
+class _Guard(ABC):
     """Middleware that judges HTTP requests, and lets everything else pass."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -49,8 +50,9 @@ class _Guard:
         judge = self._judge if scope["type"] == "http" else self._app
         await judge(scope, receive, send)
 
+    @abstractmethod
     async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
-        raise NotImplementedError
+        """Refuse a request, or pass it on."""
 
 
 class BodyLimit(_Guard):
