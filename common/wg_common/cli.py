@@ -111,7 +111,10 @@ def answer(as_json: bool, document: object, *lines: str) -> None:
 
 @contextmanager
 def progress(title: str, total: int | None) -> Iterator[Bar]:
-    """A progress bar on a terminal; a plain line at each tenth elsewhere. Standard error."""
+    """A progress bar on a terminal, plain lines elsewhere, on standard error.
+
+    Lines come at each tenth; where nobody knows the end, at 1, 2, 5, 10, 20, 50 and so on.
+    """
     console = Console(stderr=True)
     if console.is_terminal:
         columns = (
@@ -143,12 +146,21 @@ def _plain(title: str, total: int | None) -> Any:
 
     def show(done: int, detail: str) -> None:
         nonlocal last
-        tenth = 10 * done // total if total else done
-        if tenth != last:
-            last = tenth
+        step = 10 * done // total if total else _steps_of_three(done)
+        if step != last:
+            last = step
             note(f"{title}: {done}{f'/{total}' if total else ''} {detail}".rstrip())
 
     return show
+
+
+def _steps_of_three(done: int) -> int:
+    """How many of 1, 2, 5, 10, 20, 50, ... are reached."""
+    if done < 1:
+        return 0
+    digits = len(str(done))
+    first = int(str(done)[0])
+    return 3 * (digits - 1) + 1 + (first >= 2) + (first >= 5)
 
 
 _LOG_FORMAT = "%(asctime)s %(name)s %(levelname)s %(message)s"
@@ -178,7 +190,7 @@ def _run(group: click.Command, words: list[str]) -> int:
     try:
         result = group.main(args=words, standalone_mode=False)
     except click.exceptions.Abort:
-        return _fail("interrupted", "interrupted", 130, as_json)
+        return _fail("interrupted", "interrupted", errors.EXIT_INTERRUPTED, as_json)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         if context is not None and not as_json:
@@ -187,7 +199,7 @@ def _run(group: click.Command, words: list[str]) -> int:
     except errors.WgError as error:
         return _fail(error.code, str(error), error.exit_code, as_json)
     except KeyboardInterrupt:
-        return _fail("interrupted", "interrupted", 130, as_json)
+        return _fail("interrupted", "interrupted", errors.EXIT_INTERRUPTED, as_json)
     except BrokenPipeError:
         return errors.EXIT_OK
     except Exception:  # the last resort: a bug must not look like an answer

@@ -16,6 +16,8 @@
     ├── PeerError                7  the network or the other side failed
     └── InternalError           70  a bug of ours
 
+Ctrl-C ends every command with 130.
+
 Messages name the file and field, and say what was found and what was expected. They never
 contain private data: exception text may reach a log that leaves the site.
 """
@@ -32,6 +34,8 @@ EXIT_VERIFICATION = 5
 EXIT_NOT_ACCEPTED = 6
 EXIT_PEER = 7
 EXIT_INTERNAL = 70
+EXIT_INTERRUPTED = 130
+"""Ctrl-C: what a shell says of a program that SIGINT ended. Nothing is left half done."""
 
 
 class WgError(Exception):

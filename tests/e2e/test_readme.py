@@ -23,8 +23,9 @@ PROGRAMS = {"wg-client": client, "wg-server": operator, "wg-audit": auditor}
 COMMAND = re.compile(r"(?:`|^    )(wg-(?:client|server|audit) [a-z][^`\n]*)", re.MULTILINE)
 SHELL_BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 # 6: the package arrived and was checked, and the plant's own model was better; both are a success.
+# Of train: the smallest plan's generator fails its card.
 HANDING_OUT = ("serve", "campaign", "generate")
-ALLOWED = {"apply": (0, 6)}
+ALLOWED = {"apply": (0, 6), "train": (0, 6)}
 
 
 def commands() -> list[str]:

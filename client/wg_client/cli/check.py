@@ -28,10 +28,10 @@ def check(root: Path, epsilon: str | None, delta: str | None, as_json: bool) -> 
     from wg_client.release import preview
 
     found = preview.check(ClientHome(root), epsilon=epsilon, delta=delta)
-    show(canonical.to_builtins(found), _lines(found), as_json)
+    show(canonical.to_builtins(found), _lines(found, root), as_json)
 
 
-def _lines(found: Check) -> Iterator[str]:
+def _lines(found: Check, root: Path) -> Iterator[str]:
     data, leaves, cost = found.data, found.would_leave, found.cost
     yield f"{found.site}: data set {found.dataset}, {data.path}"
     yield from _snapshot_lines(found.snapshot)
@@ -58,6 +58,7 @@ def _lines(found: Check) -> Iterator[str]:
     verdict = f"refused by {cost.refused_by}" if cost.refused_by else "allowed"
     yield f"    {verdict}; {cost.releases_left} such releases still fit under the cap"
     yield "nothing was sent, nothing was charged"
+    yield f"next: wg-client run --home {root}"
 
 
 def _snapshot_lines(snapshot: SnapshotSight) -> Iterator[str]:

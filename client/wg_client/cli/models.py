@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,8 @@ from wg_client.cli.options import home_option, model_option, package_option
 from wg_client.site.home import ClientHome
 from wg_common import cli, errors
 from wg_common.cli import json_option, note, show
-from wg_common.wire import canonical
+from wg_common.options import OUT_FILE
+from wg_common.wire import canonical, container, protocol
 
 if TYPE_CHECKING:
     from wg_client.models.manifest import ModelsManifest
@@ -29,9 +32,9 @@ def apply(root: Path, file: Path, as_json: bool) -> int:
     from wg_client.selection.apply import apply_package
 
     home = ClientHome(root)
-    with cli.progress("fine-tuning, %", 100) as bar:
+    with cli.progress("comparing models, %", 100) as bar, _named(file):
         applied = apply_package(
-            home, file, progress=lambda done, total: bar.update(100 * done // total)
+            home, file, progress=lambda done, total: bar.update(100 * done // max(total, 1))
         )
     manifest = applied.manifest
     if applied.already and not as_json:
@@ -52,7 +55,9 @@ def apply(root: Path, file: Path, as_json: bool) -> int:
         f"{'  kept' if entry.name == manifest.kept else ''}"
         for entry in manifest.models
     ]
-    show(document, [*lines, manifest.reason, f"report: {home.report}"], as_json)
+    lines += [manifest.reason, f"report: {home.report}"]
+    lines.append(f"next: read the report; wg-client predict --home {root} NEW_RECORDS")
+    show(document, lines, as_json)
     return errors.EXIT_OK if applied.accepted else errors.EXIT_NOT_ACCEPTED
 
 
@@ -117,10 +122,9 @@ def show_models(root: Path, package: str | None, as_json: bool) -> None:
     "--format",
     "form",
     type=click.Choice(["safetensors", "onnx", "torch"]),
-    default="safetensors",
-    show_default=True,
+    help="Default: what the name of --out says, or safetensors.",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Default: MODEL.SUFFIX here.")
+@click.option("--out", type=OUT_FILE, help="Default: MODEL.SUFFIX here.")
 @json_option
 def export_models(
     root: Path, name: str, package: str | None, form: Any, out: Path | None, as_json: bool
@@ -128,13 +132,14 @@ def export_models(
     """Write a whole model, records to logits, as one file."""
     from wg_client.models.export import SUFFIXES, export_model
 
+    form = _format(form, out, SUFFIXES)
     home = ClientHome(root)
     manifest = _manifest(home, package)
     entry = manifest.entry(name)
     target = out or Path(f"{entry.name}{SUFFIXES[form]}")
     metadata = export_model(home, manifest, name, form, target)
     size = target.stat().st_size
-    document = {"file": str(target), "format": form, "bytes": size, **metadata}
+    document = {**metadata, "file": str(target), "format": form, "bytes": size}
     show(document, [f"{target}: {entry.name}, {form}, {size} bytes"], as_json)
 
 
@@ -145,6 +150,7 @@ def export_models(
 @package_option
 @click.option("--evaluate", is_flag=True, help="Also the accuracy of every model; needs labels.")
 @click.option("--split", type=int, help="For a .npz with 'split': only records of this value.")
+@click.option("--out", type=OUT_FILE, help="A CSV file: file, label, probability.")
 @json_option
 def predict(
     root: Path,
@@ -153,45 +159,89 @@ def predict(
     package: str | None,
     evaluate: bool,
     split: int | None,
+    out: Path | None,
     as_json: bool,
-) -> None:
-    """Predict labels of record files, folders of them, or .npz files."""
-    from wg_client.models import predict as predicting
+) -> int:
+    """Predict labels of record files, folders of them, or .npz files.
+
+    A file that cannot be read is named and left out; the others are predicted, and the command ends
+    with code 3.
+    """
+    from wg_client.cli.prediction import Predictions
 
     home = ClientHome(root)
     manifest = _manifest(home, package)
-    results: list[dict[str, Any]] = []
-    lines = []
+    made = Predictions(home, manifest, name, evaluate=evaluate)
     for path in paths:
-        data = predicting.load_records(path, manifest.labels, split=split)
-        features = predicting.encode_records(home, manifest, data)
-        rows = predicting.predict(home, manifest, name, features, data.names)
-        results.append({"path": str(path), "predictions": canonical.to_builtins(rows)})
-        for row in rows:
-            shown = "\t".join(map(cli.printable, (row.name, row.label)))
-            lines.append(f"{shown}\t{row.probability:.3f}")
-        if not evaluate:
-            continue
-        found = predicting.evaluate(home, manifest, features, data)
-        results[-1]["evaluation"] = canonical.to_builtins(found)
-        for each in found:
-            mark = "  (kept)" if each.model == manifest.kept else ""
-            figures = _percent(each.accuracy, each.error)
-            lines.append(f"{each.model:24} {figures} of {each.records} records{mark}")
-    document = {
-        "package": manifest.package_id,
-        "model": manifest.entry(name).name,
-        "kept": manifest.kept,
-        "labels": list(manifest.labels),
-        "results": results,
-    }
-    show(document, lines, as_json)
+        made.add(path, split)
+    if out is not None:
+        made.write(out)
+    for problem in made.problems:
+        note(f"left out: {problem.name}: {problem.reason}")
+    lines = made.lines() if out is None else [f"{out}: {made.count} predictions"]
+    show(made.document(), lines, as_json)
+    if not made.problems:
+        return errors.EXIT_OK
+    note(f"error: {len(made.problems)} of {made.count + len(made.problems)} records cannot be read")
+    return errors.EXIT_CONFIG
+
+
+@contextmanager
+def _named(file: Path) -> Iterator[None]:
+    """Name the package's file in an error; what is a package, and damaged, did not verify.
+
+    Raises:
+        VerificationError, DecodeError: As they came, with the file.
+    """
+    try:
+        yield
+    except errors.DecodeError as error:
+        if _is_package(file):
+            raise errors.VerificationError(f"{file}: damaged on its way: {error}") from error
+        raise errors.DecodeError(f"{file}: {error}") from error
+    except errors.VerificationError as error:
+        raise errors.VerificationError(f"{file}: {error}") from error
+
+
+def _is_package(file: Path) -> bool:
+    """Whether a file begins as a weights package does."""
+    kind = f'"kind":"{protocol.WEIGHTS_KIND}"'.encode()
+    try:
+        with file.open("rb") as stream:
+            start = stream.read(256)
+    except OSError:
+        return False
+    return start.startswith(container.MAGIC) and kind in start
+
+
+def _format(form: Any, out: Path | None, suffixes: Mapping[Any, str]) -> Any:
+    """The format of an export, from the option or the file's name.
+
+    Raises:
+        UsageError: They contradict each other, or the name says neither.
+    """
+    by_name = {suffix: name for name, suffix in suffixes.items()}
+    said = None if out is None else by_name.get(out.suffix.lower())
+    if form and said and form != said:
+        raise errors.UsageError(f"--out {out}: a name for {said}, and --format says {form}")
+    if out is not None and not form and not said:
+        raise errors.UsageError(
+            f"--out {out}: its name says no format; expected one of"
+            f" {', '.join(by_name)}, or --format"
+        )
+    return form or said or "safetensors"
 
 
 def _manifest(home: ClientHome, package: str | None) -> ModelsManifest:
+    from wg_client.fleet.inbox import Inbox
     from wg_client.models import store
 
     home.require()
+    if not store.all_manifests(home) and Inbox(home).waiting():
+        raise errors.ConfigError(
+            f"{home.models}: no models yet, but a package came and is being applied; try again when"
+            " 'wg-client run' says that it is done"
+        )
     if package is None:
         return store.current(home)[0]
     matches = [m for m in store.all_manifests(home) if m.package_id.startswith(package)]

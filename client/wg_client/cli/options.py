@@ -13,6 +13,7 @@ import click
 from wg_common import atomic
 from wg_common.cli import note
 from wg_common.errors import DecodeError, UsageError
+from wg_common.options import DELTA, EPSILON, OUT_FILE
 from wg_common.wire import protocol
 
 STDIN = "-"
@@ -29,9 +30,11 @@ home_option = click.option(
     help="The plant's home folder.",
 )
 epsilon_option = click.option(
-    "--epsilon", help="Epsilon of the release; default: the policy's most."
+    "--epsilon", type=EPSILON, help="Epsilon of the release; default: the policy's most."
 )
-delta_option = click.option("--delta", help="Delta of the release; default: the policy's most.")
+delta_option = click.option(
+    "--delta", type=DELTA, help="Delta of the release; default: the policy's most."
+)
 package_option = click.option("--package", help="Package id; default: the one in use.")
 model_option = click.option(
     "--model", "name", default="kept", show_default=True, help="Which model."
@@ -48,7 +51,7 @@ allow_empty_option = click.option(
 
 def out_option(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """``--out``, the file that a command writes."""
-    return click.option("--out", type=click.Path(path_type=Path), required=True, help=what)
+    return click.option("--out", type=OUT_FILE, required=True, help=what)
 
 
 def join_options(command: Callable[..., Any]) -> Callable[..., Any]:

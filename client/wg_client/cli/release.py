@@ -163,6 +163,7 @@ def _write(
     lines = [
         f"{out}: {len(data)} bytes",
         f"{paid}; epsilon {spend.epsilon:.4g} of {spend.cap_epsilon} spent at {spend.cap_delta}",
+        f"next: carry {out.name} to the server's operator",
     ]
     show(document, lines, as_json)
 

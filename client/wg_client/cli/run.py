@@ -6,20 +6,35 @@ import logging
 import signal
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from wg_client.cli.options import home_option
 from wg_client.site.home import ClientHome
 from wg_common import cli, logs
+from wg_common.errors import UsageError
+
+if TYPE_CHECKING:
+    from wg_client.selection.apply import AppliedModel
+
+log = logging.getLogger(__name__)
 
 
 @click.command()
 @home_option
 @click.option("--once", is_flag=True, help="End after one weights package was applied.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="With --once: print what was applied as one document."
+)
 @cli.log_option
-def run(root: Path, once: bool, log_format: str) -> None:
-    """Connect to the server and answer it, within the policy, until stopped."""
+def run(root: Path, once: bool, as_json: bool, log_format: str) -> None:
+    """Connect to the server and answer it, within the policy, until stopped.
+
+    Logs go to standard error; --log-format json makes each line one object.
+    """
+    if as_json and not once:
+        raise UsageError("--json: with --once alone; a node that goes on has --log-format json")
     from wg_client.data import plant as plants
     from wg_client.fleet.interface import Handlers
     from wg_client.fleet.node import run_node
@@ -39,8 +54,38 @@ def run(root: Path, once: bool, log_format: str) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    handlers = Handlers(answer_query=answer_query, apply_package=apply_package)
-    run_node(home, handlers, once=once, stop=stop)
+    came: list[AppliedModel] = []
+
+    def apply(home: ClientHome, path: Path) -> None:
+        log.info("a package came: models are compared; minutes, if there are many records")
+        came.append(apply_package(home, path))
+        log.info("report: %s; next: wg-client models list --home %s", home.report, root)
+
+    run_node(home, Handlers(answer_query=answer_query, apply_package=apply), once=once, stop=stop)
+    if once and came:
+        _say(home, came[-1], as_json)
+
+
+def _say(home: ClientHome, applied: AppliedModel, as_json: bool) -> None:
+    """What came of the one package. It stays at the plant: standard output, never the log."""
+    manifest = applied.manifest
+    document = {
+        "package": manifest.package_id,
+        "accepted": applied.accepted,
+        "kept": manifest.kept,
+        "reason": manifest.reason,
+        "gain": manifest.gain,
+        "report": str(home.report),
+    }
+    cli.show(
+        document,
+        [
+            f"kept {manifest.kept}: {manifest.reason}",
+            f"report: {home.report}",
+            f"next: read the report; wg-client predict --home {home.root} NEW_RECORDS",
+        ],
+        as_json,
+    )
 
 
 COMMANDS = (run,)

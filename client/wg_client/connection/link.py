@@ -161,6 +161,11 @@ def describe(error: Exception) -> str:
         return "a certificate has expired (or this machine's clock is wrong)"
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return f"the server's certificate does not verify against the pinned CA: {text}"
+    if "[SYS]" in text or "EOF occurred" in text or "WRONG_VERSION_NUMBER" in text:
+        return (
+            "the connection was closed while TLS began: something else than this server's enrolment"
+            " or fleet port answers there, or the port is the other of the two"
+        )
     if isinstance(error, httpx.TimeoutException):
         return "the server did not answer in time"
     return f"cannot be reached: {text or type(error).__name__}"

@@ -16,8 +16,8 @@ more change what another unit adds to the statistics, and the sensitivity would 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,6 +115,27 @@ def decode(data: SiteData, row: int) -> Record:
         raise
     except Exception as error:  # a decoder of other people's may fail in any way on a hostile file
         raise DataError(f"{data.names[row]}: cannot be decoded: {type(error).__name__}") from error
+
+
+def decoded_parts(
+    data: SiteData, size: int = _STEP
+) -> Iterator[tuple[SiteData, tuple[Problem, ...]]]:
+    """Records in parts of at most ``size``, decoded, and beside each part what cannot be.
+
+    One damaged file ends nothing, and no more than one part is in memory.
+    """
+    for start in range(0, len(data), size):
+        kept: list[int] = []
+        records: list[Record] = []
+        problems: list[Problem] = []
+        for row in range(start, min(start + size, len(data))):
+            try:
+                records.append(decode(data, row))
+                kept.append(row)
+            except DataError as error:
+                reason = _without_path(data, row, error)
+                problems.append(Problem(name=data.names[row], reason=reason))
+        yield replace(data.take(kept), records=records), tuple(problems)
 
 
 def _settle(

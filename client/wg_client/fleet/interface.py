@@ -55,6 +55,7 @@ class NodeOptions:
         backoff_limit_seconds: See ``backoff_seconds``.
         max_objects: Most Flower objects in one message.
         max_bytes: Most bytes of one message, and of one answer of the server.
+        renew_again_seconds: Least time between two renewals of the certificate.
         apply_again_seconds: Pause before a package that did not fit on the disk is tried again.
     """
 
@@ -63,6 +64,7 @@ class NodeOptions:
     backoff_limit_seconds: float = 60.0
     max_objects: int = 64
     max_bytes: int = 64 << 20
+    renew_again_seconds: float = 600.0
     apply_again_seconds: float = 60.0
 
 

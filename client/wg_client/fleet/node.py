@@ -83,6 +83,7 @@ class Node:
             stop,
             backoff_seconds=options.backoff_seconds,
         )
+        self._renew_again = 0.0
         self.site = self._config.site
 
     def serve(self, applier: Applier) -> None:
@@ -131,7 +132,12 @@ class Node:
         return True
 
     def _renew(self) -> None:
-        """Renew the certificate if it is time; what hinders that does not hinder work."""
+        """Renew the certificate if it is time; what hinders that does not hinder work.
+
+        Not again at once: under a clock that is wrong every new certificate is due.
+        """
+        if time.monotonic() < self._renew_again:
+            return
         if not enrolment.renewal_due(self._home, time.time()):
             return
         try:
@@ -140,6 +146,12 @@ class Node:
             log.warning("certificate not renewed: %s", error)
         else:
             log.info("certificate renewed")
+            self._renew_again = time.monotonic() + self._options.renew_again_seconds
+            if enrolment.renewal_due(self._home, time.time()):
+                log.warning(
+                    "the new certificate is old already: this machine's clock is ahead of the"
+                    " server's; set it"
+                )
 
     def _pause(self, reason: str) -> None:
         """Wait after an error, each time up to twice as long, and a random part of it more."""

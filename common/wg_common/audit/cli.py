@@ -15,6 +15,7 @@ from wg_common import __version__
 from wg_common.audit import evidence
 from wg_common.cli import answer, emit, json_option, note, printable, run, say
 from wg_common.errors import EXIT_OK, EXIT_VERIFICATION
+from wg_common.options import OUT_FILE
 
 if TYPE_CHECKING:
     from wg_common.audit.verification import Finding
@@ -74,7 +75,7 @@ def verify(path: Path, as_json: bool, **brought: Any) -> int:
 
 @group.command()
 @click.option("--home", type=_FOLDER, required=True, help="The client's home folder.")
-@click.option("--out", type=_PATH, required=True, help="The export to write (.wgl).")
+@click.option("--out", type=OUT_FILE, required=True, help="The export to write (.wgl).")
 @json_option
 def export(home: Path, out: Path, as_json: bool) -> None:
     """Write a client's ledger to a file that anyone can verify. Holds no released numbers."""
@@ -82,13 +83,13 @@ def export(home: Path, out: Path, as_json: bool) -> None:
     from wg_common.ledger import place
 
     manifest = exports.write(place.ledger_file(home), out)
-    document = {"out": str(out), "origin": manifest.origin, "entries": manifest.entries}
+    document = {"file": str(out), "origin": manifest.origin, "entries": manifest.entries}
     answer(as_json, document, f"{out}: {manifest.entries} entries of {manifest.origin}")
 
 
 @group.command()
 @click.argument("path", type=_PATH)
-@click.option("--out", type=_PATH, required=True, help="The HTML page to write.")
+@click.option("--out", type=OUT_FILE, required=True, help="The HTML page to write.")
 @evidence.options
 @json_option
 def report(path: Path, out: Path, as_json: bool, **brought: Any) -> int:
@@ -100,7 +101,7 @@ def report(path: Path, out: Path, as_json: bool, **brought: Any) -> int:
     page = render(path, finding).encode()
     atomic.write_bytes(out, page)
     word = finding.verdict.word
-    document = {"out": str(out), "bytes": len(page), "verdict": word}
+    document = {"file": str(out), "bytes": len(page), "verdict": word}
     answer(as_json, document, f"{out}: written ({word})")
     return _exit_code(finding)
 
@@ -140,7 +141,7 @@ def empirical(
 
 @group.command()
 @click.argument("path", type=_PATH)
-@click.option("--out", type=_PATH, help="The YAML file to write; standard output if not given.")
+@click.option("--out", type=OUT_FILE, help="The YAML file to write; standard output if not given.")
 @evidence.options
 @json_option
 def registry(path: Path, out: Path | None, as_json: bool, **brought: Any) -> int:
@@ -157,7 +158,7 @@ def registry(path: Path, out: Path | None, as_json: bool, **brought: Any) -> int
         atomic.write_bytes(out, entry.to_yaml().encode("utf-8"))
     if as_json:
         place = None if out is None else str(out)
-        emit({"out": place, "entry": entry.document, "missing": list(entry.missing)})
+        emit({"file": place, "entry": entry.document, "missing": list(entry.missing)})
         return _exit_code(finding)
     if out is None:
         say(entry.to_yaml().rstrip("\n"))

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from wg_common import catalogue, cli
+from wg_common.options import OUT_FILE
 from wg_common.wire import canonical
 from wg_server.campaigns import airgap
 from wg_server.cli.options import accept_option, home_option
@@ -26,7 +27,7 @@ _statistics_option = click.option(
 @_statistics_option
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OUT_FILE,
     required=True,
     help="The .wgw file to write.",
 )
@@ -62,7 +63,7 @@ def generate(
 @_statistics_option
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OUT_FILE,
     required=True,
     help="The cosigned checkpoint, for 'wg-client cosigned'.",
 )

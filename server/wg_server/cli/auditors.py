@@ -8,6 +8,7 @@ import click
 
 from wg_common import atomic, cli
 from wg_common.ledger.auditor_record import BUDGET_UNKNOWN
+from wg_common.options import OUT_FILE
 from wg_common.wire import canonical
 from wg_server.campaigns import auditors
 from wg_server.cli.options import home_option
@@ -18,7 +19,7 @@ from wg_server.store import succession
 @click.command()
 @home_option
 @click.argument("site")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The file to write.")
+@click.option("--out", type=OUT_FILE, help="The file to write.")
 @cli.json_option
 def checkpoint(root: Path, site: str, out: Path | None, as_json: bool) -> None:
     """Print the newest checkpoint of SITE's ledger, cosigned as of now.
@@ -71,7 +72,7 @@ def export(root: Path, out: Path, sites: tuple[str, ...], as_json: bool) -> None
     """
     done = auditors.export(ServerHome(root), out, sites)
     if as_json:
-        cli.emit(canonical.to_builtins(done))
+        cli.emit({"folder": str(out), "sites": canonical.to_builtins(done)})
         return
     for each in done:
         unknown = "  BUDGET UNKNOWN" if each.succession == BUDGET_UNKNOWN else ""

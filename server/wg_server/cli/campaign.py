@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
-from wg_common import cli, numbers
-from wg_common.errors import ConfigError, DecodeError, PeerError
+from wg_common import cli
+from wg_common.errors import PeerError
+from wg_common.options import DELTA, EPSILON
 from wg_common.wire import canonical, fleet
 from wg_server.cli.options import Duration, accept_option, home_option, when
 from wg_server.generator.evaluation import gate
@@ -32,8 +34,12 @@ def campaign() -> None:
 @campaign.command("start")
 @home_option
 @click.option("--sites", "names", default="", help="Names with commas; all enrolled if not given.")
-@click.option("--epsilon", default="1", show_default=True, help="Epsilon asked of each site.")
-@click.option("--delta", default="1e-5", show_default=True, help="Delta asked of each site.")
+@click.option(
+    "--epsilon", type=EPSILON, default="1", show_default=True, help="Epsilon asked of each site."
+)
+@click.option(
+    "--delta", type=DELTA, default="1e-5", show_default=True, help="Delta asked of each site."
+)
 @click.option("--purpose", default="weights", show_default=True, help="Goes on the ledgers.")
 @click.option("--collect-for", type=Duration(), help="How long sites may take to answer.")
 @click.option("--deliver-for", type=Duration(), help="How long they may take to fetch.")
@@ -63,18 +69,19 @@ def campaign_start(
         queue = CampaignQueue(store.engine)
         found = queue.add(
             wanted or enrolled,
-            epsilon=_number(epsilon, "--epsilon"),
-            delta=_number(delta, "--delta"),
+            epsilon=epsilon,
+            delta=delta,
             purpose=purpose,
             encoder=home.encoder_id(),
             collect_seconds=collect_for or default,
             deliver_seconds=deliver_for or default,
         )
         cli.note(f"campaign {found.id} queued")
-        while wait and found.finished is None:
-            time.sleep(0.2)
-            found = queue.show(found.id)
+        if wait:
+            found = _wait(queue, found, root)
     _show(found, as_json)
+    if not wait:
+        cli.note(f"next: wg-server campaign show --home {root} {found.id}")
     if wait and found.state != "done":
         raise PeerError(f"campaign {found.id}: {found.state}")
 
@@ -87,14 +94,14 @@ def campaign_list(root: Path, as_json: bool) -> None:
     with Store.open(ServerHome(root)) as store:
         found = CampaignQueue(store.engine).all()
     if as_json:
-        cli.emit([_document(each) for each in found])
+        cli.emit({"campaigns": [_document(each) for each in found]})
         return
     for each in found:
         served = sum(task.state == "delivered" for task in each.tasks)
-        cli.say(
-            f"{each.id}  {each.state:10} {served}/{len(each.tasks)} served"
-            f"  epsilon {each.epsilon}  {when(each.created)}  {each.purpose}"
-        )
+        cli.say(f"{each.id}  {each.state:10} {when(each.created)}")
+        cli.say(f"    {served}/{len(each.tasks)} served, epsilon {each.epsilon}: {each.purpose}")
+    if not found:
+        cli.say(f"no campaigns yet; next: wg-server campaign start --home {root}")
 
 
 @campaign.command("show")
@@ -137,11 +144,25 @@ def _document(found: Campaign) -> Mapping[str, object]:
     return document
 
 
-def _number(text: str, option: str) -> str:
+def _wait(queue: CampaignQueue, found: Campaign, root: Path) -> Campaign:
+    """Wait for a campaign's end, and say each change of it on standard error.
+
+    An interrupt ends the waiting alone, and says so.
+    """
+    said = ""
     try:
-        value = numbers.exact(text, what=option)
-    except DecodeError as error:
-        raise ConfigError(str(error)) from error
-    if value <= 0:
-        raise ConfigError(f"{option}: {text}, expected above 0")
-    return text
+        while found.finished is None:
+            states = Counter(task.state for task in found.tasks)
+            words = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+            if (now := f"campaign {found.state}: sites: {words}") != said:
+                said = now
+                cli.note(said)
+            time.sleep(0.2)
+            found = queue.show(found.id)
+    except KeyboardInterrupt:
+        cli.note(
+            f"the campaign goes on without this command. See it: wg-server campaign show --home"
+            f" {root} {found.id}; end it: wg-server campaign cancel --home {root} {found.id}"
+        )
+        raise
+    return found

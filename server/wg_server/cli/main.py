@@ -9,6 +9,7 @@ import click
 from wg_common import cli
 
 _COMMANDS: dict[str, tuple[str, str]] = {
+    "accept": ("acceptance", "Use a generator although its model card fails."),
     "campaign": ("campaign", "Ask sites for statistics, and deliver weights made from them."),
     "checkpoint": ("auditors", "Print the newest cosigned checkpoint of a site."),
     "enroll": ("sites", "Print a one-time join token for SITE."),
@@ -49,7 +50,7 @@ class _Commands(click.Group):
             formatter.write_dl([(name, _COMMANDS[name][1]) for name in sorted(_COMMANDS)])
 
 
-@click.group(cls=_Commands)
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="weightgate")
 def main_group() -> None:
     """The central server: zoo, generator, fleet and campaigns."""

@@ -49,7 +49,7 @@ def init(
     )
     initialise(home, config)
     document = {"home": str(root), "fleet": config.fleet_url, "enrolment": config.enrol_url}
-    ready = f"{root}: ready for {config.fleet_url}; next: wg-server zoo build, train, serve"
+    ready = f"{root}: made for {config.fleet_url}; next: wg-server zoo build --home {root}"
     cli.answer(as_json, document, ready)
 
 

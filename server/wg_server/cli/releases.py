@@ -30,7 +30,8 @@ def list_releases(root: Path, everything: bool, as_json: bool) -> None:
     with Store.open(ServerHome(root)) as store:
         found = quarantine.notes(store, *standings)
     if as_json:
-        cli.emit([asdict(note) | {"reasons": note.reasons.splitlines()} for note in found])
+        rows = [asdict(note) | {"reasons": note.reasons.splitlines()} for note in found]
+        cli.emit({"releases": rows})
         return
     for note in found:
         cli.say(f"{note.release_id}  {note.site:24} {note.standing:11} {when(note.received)}")

@@ -36,6 +36,10 @@ def enroll(root: Path, site: str, expires: float, replace: bool, as_json: bool) 
         cli.say(text)
         cli.note(f"good once, until {when(token.expires)}")
         cli.note(f"encoder {token.encoder}: tell the plant's owner, who is asked for it")
+        cli.note(
+            "next, at the plant: wg-client init --home HOME --join-file FILE --data FOLDER, with"
+            " the token in FILE"
+        )
 
 
 @click.command()
@@ -49,31 +53,31 @@ def sites(root: Path, as_json: bool) -> None:
         said = succession.of_sites(store.sites(), store.logs())
         held = Counter(note.site for note in quarantine.notes(store, "quarantined"))
     if as_json:
-        cli.emit(
-            [
-                {
-                    "site": site.name,
-                    "state": site.state,
-                    "enrolled": site.enrolled or None,
-                    "last_seen": site.last_seen or None,
-                    "certificate_expires": expiry,
-                    "ledger_origin": site.ledger_origin,
-                    "ledger_fork": site.ledger_origin in forked,
-                    "ledger_succession": said.get(site.name),
-                    "quarantined": held[site.name],
-                }
-                for site, expiry in rows
-            ]
-        )
+        document = [
+            {
+                "site": site.name,
+                "state": site.state,
+                "enrolled": site.enrolled or None,
+                "last_seen": site.last_seen or None,
+                "certificate_expires": expiry,
+                "ledger_origin": site.ledger_origin,
+                "ledger_fork": site.ledger_origin in forked,
+                "ledger_succession": said.get(site.name),
+                "quarantined": held[site.name],
+            }
+            for site, expiry in rows
+        ]
+        cli.emit({"sites": document})
         return
     for site, expiry in rows:
         fork = "  LEDGER FORK: evidence kept" if site.ledger_origin in forked else ""
         unknown = "  BUDGET UNKNOWN" if said.get(site.name) == BUDGET_UNKNOWN else ""
         quarantined = f"  QUARANTINED: {held[site.name]}" if held[site.name] else ""
-        cli.say(
-            f"{site.name:24} {site.state:9} seen {when(site.last_seen)}"
-            f"  certificate until {when(expiry or 0)}{fork}{unknown}{quarantined}"
-        )
+        troubles = f"{fork}{unknown}{quarantined}"
+        cli.say(f"{site.name:24} {site.state:9} seen {when(site.last_seen)}{troubles}")
+        cli.say(f"    certificate until {when(expiry or 0)}")
+    if not rows:
+        cli.say(f"no sites yet; next: wg-server enroll --home {root} SITE")
     if BUDGET_UNKNOWN in said.values():
         cli.note(
             "budget unknown: the site released on an earlier ledger that the one in use does not"

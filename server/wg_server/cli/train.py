@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from wg_common import cli
+from wg_common.errors import EXIT_NOT_ACCEPTED, EXIT_OK
 from wg_server.cli.options import home_option, plan_option
 from wg_server.generator.pipeline import train as run_training
 from wg_server.generator.plan import read_plan
@@ -44,9 +45,10 @@ from wg_server.zoo import devices
 @cli.json_option
 def train(
     root: Path, plan: Path | None, device: str, precision: str, wait: float, as_json: bool
-) -> None:
+) -> int:
     """Train the generator on the zoo; interrupted, it goes on where it stopped.
 
+    Ends with code 6 if a model card fails: the generator is there, and must be accepted by name.
     Under torchrun several processes train together; the first one writes and speaks.
     """
     wanted = read_plan(plan)
@@ -65,12 +67,16 @@ def train(
             wait=wait,
         )
     if not speaks:
-        return
+        return EXIT_OK
     lines = [f"generator {card['generator']}", *_table(card), f"model card {place.model_card}"]
     if card["networks"] is not None:
         lines += [f"whole networks {card['networks']['generator']}", *_table(card["networks"])]
         lines.append(f"model card {place.networks_card}")
+    passes = card["passes"] and (card["networks"] is None or card["networks"]["passes"])
+    if passes:
+        lines.append(f"next: wg-server serve --home {root}")
     cli.answer(as_json, card, *lines)
+    return EXIT_OK if passes else EXIT_NOT_ACCEPTED
 
 
 def _nothing(_done: int, _detail: str) -> None:
@@ -93,6 +99,6 @@ def _table(card: dict[str, Any]) -> list[str]:
     if not card["passes"]:
         lines.append(
             "the card fails: serve, campaign and generate refuse this generator, unless it is"
-            f" accepted by name: --accept-generator {card['generator'][:16]}"
+            f" accepted by name: wg-server accept {card['generator'][:16]}"
         )
     return lines

@@ -10,6 +10,7 @@ import click
 import numpy as np
 
 from wg_common import atomic, cli
+from wg_common.options import OUT_FILE
 from wg_common.wire import canonical
 from wg_server.cli.options import home_option, plan_option
 from wg_server.site.home import ServerHome
@@ -53,7 +54,8 @@ def build_command(
     lines = [f"zoo: {done.made} entries made, {done.kept} there before"]
     if done.contributions:
         lines.append(f"{done.contributions} contributions taken in")
-    cli.answer(as_json, canonical.to_builtins(done), *lines, f"encoder {done.encoder}")
+    lines += [f"encoder {done.encoder}", f"next: wg-server train --home {root}"]
+    cli.answer(as_json, canonical.to_builtins(done), *lines)
 
 
 @zoo.command("show")
@@ -86,9 +88,7 @@ def show_command(root: Path, as_json: bool) -> None:
 
 @zoo.command("report")
 @home_option
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="The page to write, HTML."
-)
+@click.option("--out", type=OUT_FILE, required=True, help="The page to write, HTML.")
 @click.option(
     "--statistics",
     type=click.Path(path_type=Path),
@@ -124,7 +124,7 @@ def sheet_command(out: Path, plan: Path | None, families: int, classes: int, as_
     """Contact sheets of what a plan's procedural sources render, one for each kind."""
     written = sheets.write(read_plan(plan), out, rows=families, columns=classes)
     paths = [str(path) for path in written]
-    cli.answer(as_json, paths, *paths)
+    cli.answer(as_json, {"files": paths}, *paths)
 
 
 def _summary(entries: list[Entry], encoder: str) -> dict[str, Any]:

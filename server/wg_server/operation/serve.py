@@ -67,6 +67,7 @@ def serve(
     _raise_file_limit()
     if home.generator.is_file():
         gate.check(home, accept=accept_generator)
+    _warn_of_gaps(home)
     make = make_package or partial(packaging.make_package, accept_generator=accept_generator)
     with ExitStack() as stack:
         stack.enter_context(only_one(home))
@@ -99,6 +100,19 @@ def serve(
         for listener in listeners:
             listener.drain()
     log.info("stopped")
+
+
+def _warn_of_gaps(home: ServerHome) -> None:
+    """Say what a server cannot do yet, before it says that it is ready."""
+    if not home.encoder.is_file():
+        log.warning(
+            "no zoo yet: no plant can enrol; run 'wg-server zoo build --home %s'", home.root
+        )
+    elif not home.generator.is_file():
+        log.warning(
+            "no generator yet: campaigns can ask, and not deliver; run 'wg-server train --home %s'",
+            home.root,
+        )
 
 
 def _raise_file_limit() -> None:

@@ -74,7 +74,7 @@ class ServerConfig:
         architecture: Of the weights that campaigns deliver: a name of ``wg_common.catalogue``;
             heads when empty.
         accept_generator: Id of a generator whose weights are handed out whatever its model card
-            says; at least its first 16 digits.
+            says; at least its first 16 digits. Several have spaces between them.
         witnesses: Witnesses of plants' ledgers beside this server.
         witness_quorum: How many of all, this server counted as one, must have cosigned the ledger
             of a release that is taken in. One: nothing is asked of the others.

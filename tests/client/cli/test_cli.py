@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tests.client.cli.conftest import Json
 from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures, write_npz
 
 from wg_client.cli.main import group
@@ -29,22 +30,7 @@ from wg_common.ledger import charging
 from wg_common.ledger.store import Ledger
 
 Finished = subprocess.CompletedProcess[str]
-Json = Callable[..., Any]
 SMALL_BUDGET = PrivacyConfig(cap_epsilon="1.5", max_request_epsilon="1.5")
-
-
-@pytest.fixture
-def here(capfd: pytest.CaptureFixture[str]) -> Json:
-    """As ``_json``, in this process: what needs torch need not import it once for each call."""
-
-    def run(*words: object, code: int = 0) -> Any:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            cli.run(group, [*map(str, words), "--json"])
-        assert caught.value.code == code
-        return json.loads(capfd.readouterr().out)
-
-    return run
 
 
 def _run(*words: object) -> Finished:

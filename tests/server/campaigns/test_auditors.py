@@ -141,7 +141,7 @@ def test_an_export_names_the_earlier_ledger_and_that_its_budget_is_unknown(
     said = [(log.origin, log.succession) for log in found.logs]
     with ledger_of(old) as one, ledger_of(new) as three:
         assert said == [(one.origin, FIRST), (three.origin, BUDGET_UNKNOWN)]
-    rows = document(capsys, "sites", "--home", central.home.root)
+    rows = document(capsys, "sites", "--home", central.home.root)["sites"]
     assert rows[0]["ledger_succession"] == BUDGET_UNKNOWN
     code, text, err = run(capsys, "sites", "--home", central.home.root)
     assert "BUDGET UNKNOWN" in text and "wg-client compromise" in err

@@ -12,9 +12,14 @@ import click
 import pytest
 
 from wg_common import cli
-from wg_common.wire import protocol
+from wg_common.errors import EXIT_INTERRUPTED, ConfigError, PolicyRefused
+from wg_common.wire import canonical, protocol
 from wg_server.cli.main import main_group
+from wg_server.generator.evaluation import gate
 from wg_server.site.home import ServerHome
+from wg_server.store import schema
+from wg_server.store.queue import CampaignQueue
+from wg_server.store.sites import Store
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:
@@ -49,7 +54,7 @@ def test_enroll_prints_a_token_and_nothing_else(
     made = document(capsys, "enroll", "--home", home.root, "plant-b")
     assert made["encoder"] == home.encoder_id()
     assert protocol.decode_token(made["token"]).site == "plant-b"
-    rows = document(capsys, "sites", "--home", home.root)
+    rows = document(capsys, "sites", "--home", home.root)["sites"]
     assert [(row["site"], row["state"]) for row in rows] == [
         ("plant-a", "invited"),
         ("plant-b", "invited"),
@@ -74,19 +79,82 @@ def test_revoke_shuts_a_site_out(capsys: pytest.CaptureFixture[str], home: Serve
 def test_campaign_start_needs_enrolled_sites_and_numbers(
     capsys: pytest.CaptureFixture[str], home: ServerHome
 ) -> None:
-    for words, message in (
-        ((), "at least one site"),
-        (("--sites", "plant-a"), "not enrolled: plant-a"),
-        (("--epsilon", "much"), "a decimal number"),
-        (("--delta", "-1"), "a decimal number"),
-        (("--delta", "0"), "above 0"),
-        (("--epsilon", "nan"), "a decimal number"),
-        (("--epsilon", "1e30000000"), "a decimal number"),
+    for words, wanted, message in (
+        ((), 3, "at least one site"),
+        (("--sites", "plant-a"), 3, "not enrolled: plant-a"),
+        (("--epsilon", "much"), 2, "a decimal number"),
+        (("--delta", "-1"), 2, "a decimal number"),
+        (("--delta", "0"), 2, "above 0"),
+        (("--delta", "1"), 2, "below 1"),
+        (("--epsilon", "nan"), 2, "a decimal number"),
+        (("--epsilon", "1e30000000"), 2, "a decimal number"),
     ):
         code, out, err = run(capsys, "campaign", "start", "--home", home.root, *words, "--json")
-        assert code == 3 and message in err
-        assert json.loads(out)["error"]["exit_code"] == 3
-    assert document(capsys, "campaign", "list", "--home", home.root) == []
+        assert code == wanted and message in err
+        assert json.loads(out)["error"]["exit_code"] == wanted
+    assert document(capsys, "campaign", "list", "--home", home.root) == {"campaigns": []}
+
+
+def test_a_generator_is_accepted_once(capsys: pytest.CaptureFixture[str], home: ServerHome) -> None:
+    code, _, err = run(capsys, "accept", "--home", home.root, "ab" * 8)
+    assert code == 3 and "not this home's" in err
+    code, _, err = run(capsys, "accept", "--home", home.root, "short")
+    assert code == 3 and "16 to 64 hexadecimal digits" in err
+    ids = []
+    for path in (home.generator, home.networks):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(path.name.encode())
+        identity = canonical.sha256_hex(path.read_bytes())
+        ids.append(identity)
+        for _ in range(2):  # again changes nothing
+            found = document(capsys, "accept", "--home", home.root, identity[:16])
+            assert found["generator"] == identity
+    assert gate.accepted_ids(home.config().accept_generator) == ids
+    assert gate.check(home) == ids[0]
+    assert gate.check(home, architecture="cnn-m") == ids[1]
+    home.generator.write_bytes(b"another training")
+    with pytest.raises(PolicyRefused):
+        gate.check(home)
+
+
+def test_a_whole_network_that_no_training_made_is_explained(home: ServerHome) -> None:
+    home.generator.parent.mkdir(exist_ok=True)
+    home.generator.write_bytes(b"heads")
+    with pytest.raises(ConfigError, match="makes heads alone, and cnn-m is a whole network"):
+        gate.check(home, architecture="cnn-m")
+
+
+def test_an_interrupt_of_waiting_says_that_the_campaign_goes_on(
+    capsys: pytest.CaptureFixture[str], home: ServerHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("wg_server.cli.campaign.time.sleep", interrupt)
+    site = {"name": "plant-a", "state": "enrolled", "ledger_origin": "a", "ledger_key": ""}
+    rest: dict[str, object] = {"node_key": "", "signing_key": "", "enrolled": 0.0, "last_seen": 0.0}
+    with Store.open(home) as store, store.engine.begin() as connection:
+        connection.execute(schema.site.insert().values(**site, **rest))
+    code, _, err = run(capsys, "campaign", "start", "--home", home.root, "--wait")
+    assert code == EXIT_INTERRUPTED and "campaign goes on" in err
+    with Store.open(home) as store:
+        (found,) = CampaignQueue(store.engine).all()
+    assert found.finished is None
+
+
+@pytest.mark.parametrize("place", ["missing/f", "."])
+def test_a_file_goes_into_a_folder_that_is_there(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, place: str
+) -> None:
+    words = ("generate", "--home", tmp_path, "--statistics", tmp_path / "s", "--out")
+    code, _, err = run(capsys, *words, tmp_path / place)
+    assert code == 2 and str(tmp_path) in err
+    assert not (tmp_path / "missing").exists()
+
+
+@pytest.mark.parametrize("word", ["-h", "--help"])
+def test_help_has_two_names(capsys: pytest.CaptureFixture[str], word: str) -> None:
+    assert run(capsys, "campaign", "start", word)[0] == 0
 
 
 def test_a_folder_that_is_no_home_says_so(

@@ -77,12 +77,12 @@ def test_a_release_in_quarantine_is_shown_with_site_and_reasons(
         add_site(store, name)
     store.add_release(stored("plant-a"))
     store.add_release(held())
-    (row,) = document(capsys, "releases", "list", "--home", home.root)
+    (row,) = document(capsys, "releases", "list", "--home", home.root)["releases"]
     assert row["site"] == HOSTILE and row["reasons"] == REASONS.splitlines()
     _, out, _ = run(capsys, "releases", "list", "--home", home.root)
     assert all(text in out for text in (HOSTILE, "quarantined", *REASONS.splitlines()))
-    assert len(document(capsys, "releases", "list", "--all", "--home", home.root)) == 2
-    rows = {each["site"]: each for each in document(capsys, "sites", "--home", home.root)}
+    assert len(document(capsys, "releases", "list", "--all", "--home", home.root)["releases"]) == 2
+    rows = {each["site"]: each for each in document(capsys, "sites", "--home", home.root)["sites"]}
     assert rows[HOSTILE]["quarantined"] == 1 and rows["plant-a"]["quarantined"] == 0
     _, out, _ = run(capsys, "sites", "--home", home.root)
     assert [HOSTILE in line for line in out.splitlines() if "QUARANTINED: 1" in line] == [True]
@@ -104,7 +104,7 @@ def test_the_operator_frees_or_rejects(
     intake.check_used(again)
     document(capsys, "releases", "reject", "--home", home.root, release.release_id)
     assert conditioning(store) == []
-    (row,) = document(capsys, "releases", "list", "--home", home.root)
+    (row,) = document(capsys, "releases", "list", "--home", home.root)["releases"]
     assert row["standing"] == "rejected" and row["reasons"] == REASONS.splitlines()
     code, _, err = run(capsys, "releases", "accept", "--home", home.root, "nothing")
     assert code == 3 and "unknown" in err

@@ -1,9 +1,10 @@
 """The quality gate: a generator is used only if its own model card passes its checks.
 
-The operator may overrule that for one generator, by its id: ``--accept-generator ID``, or
-``accept_generator: ID`` in ``server.yaml``. A card names the hash of the package that it is about,
-so that the card of a better generator does not admit a worse one. It does not protect from an
-operator who edits both: the card is theirs. Needs neither torch nor the package's content.
+The operator may overrule that for one generator, by its id: ``wg-server accept ID``, which writes
+``accept_generator`` in ``server.yaml``, or ``--accept-generator ID`` for one command. A card names
+the hash of the package that it is about, so that the card of a better generator does not admit a
+worse one. It does not protect from an operator who edits both: the card is theirs.
+Needs neither torch nor the package's content.
 """
 
 from __future__ import annotations
@@ -31,13 +32,19 @@ def check_acceptance(name: str) -> None:
     """Check what the operator wrote as a generator's id.
 
     Raises:
-        ConfigError: It is neither empty nor at least 16 hexadecimal digits.
+        ConfigError: One of the ids is not 16 to 64 hexadecimal digits.
     """
-    if name and not (ID_LENGTH <= len(name) <= 64 and set(name) <= set("0123456789abcdef")):
-        raise ConfigError(
-            f"accept_generator: {name!r}, expected {ID_LENGTH} to 64 hexadecimal digits of a"
-            " generator's id"
-        )
+    for one in accepted_ids(name):
+        if not (ID_LENGTH <= len(one) <= 64 and set(one) <= set("0123456789abcdef")):
+            raise ConfigError(
+                f"accept_generator: {one!r}, expected {ID_LENGTH} to 64 hexadecimal digits of a"
+                " generator's id"
+            )
+
+
+def accepted_ids(name: str) -> list[str]:
+    """The ids in ``accept_generator``: one, or several with spaces or commas between them."""
+    return name.replace(",", " ").split()
 
 
 def check(home: ServerHome, *, accept: str = "", architecture: str = "") -> str:
@@ -64,9 +71,9 @@ def check(home: ServerHome, *, accept: str = "", architecture: str = "") -> str:
     path = home.networks if whole else home.generator
     card_path = home.networks_card if whole else home.model_card
     if not path.is_file():
-        raise ConfigError(f"{path}: no trained generator yet; run 'wg-server train'")
+        raise ConfigError(_missing(home, path, wanted, whole))
     identity = canonical.sha256_hex(atomic.read_bytes(path, limit=PACKAGE_LIMIT))
-    if name and identity.startswith(name):
+    if any(identity.startswith(one) for one in accepted_ids(name)):
         log.warning("generator %s: accepted by the operator, whatever its model card says", name)
         return identity
     card = _card(card_path, identity)
@@ -79,6 +86,17 @@ def check(home: ServerHome, *, accept: str = "", architecture: str = "") -> str:
     if failed:
         raise PolicyRefused(_refusal(identity, "its model card fails: " + "; ".join(failed)))
     return identity
+
+
+def _missing(home: ServerHome, path: Path, architecture: str, whole: bool) -> str:
+    """Why there is no generator, and what makes one."""
+    if whole and home.generator.is_file():
+        return (
+            f"{path}: this home's generator makes heads alone, and {architecture} is a whole"
+            " network: its zoo has none to learn from; build the zoo with the plan 'default', and"
+            " train again"
+        )
+    return f"{path}: no trained generator yet; run 'wg-server train --home {home.root}'"
 
 
 def _card(path: Path, identity: str) -> dict[str, Any]:
@@ -97,5 +115,5 @@ def _card(path: Path, identity: str) -> dict[str, Any]:
 def _refusal(identity: str, why: str) -> str:
     return (
         f"generator {identity[:16]}: {why}. Train on a larger zoo, or accept it by name:"
-        f" --accept-generator {identity[:16]}"
+        f" wg-server accept {identity[:16]}, or --accept-generator {identity[:16]} for one command"
     )

@@ -1,0 +1,176 @@
+"""What ``wg-client predict`` does, part by part: a damaged file keeps no other from its label."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wg_client.site.config import UNLABELLED_FOLDER
+from wg_client.site.home import ClientHome
+from wg_common import atomic, cli
+from wg_common.errors import DataError
+from wg_common.wire import canonical
+
+if TYPE_CHECKING:
+    from wg_client.data.dataset import Problem
+    from wg_client.models.manifest import ModelsManifest
+    from wg_client.models.predict import Accuracy, Prediction
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(slots=True)
+class _OfPath:
+    """Predictions of one argument of the command."""
+
+    path: Path
+    rows: list[Prediction] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    evaluation: list[Accuracy] | None = None
+
+
+class Predictions:
+    """Predictions of one model, gathered."""
+
+    def __init__(
+        self, home: ClientHome, manifest: ModelsManifest, name: str, *, evaluate: bool
+    ) -> None:
+        self._home = home
+        self._manifest = manifest
+        self._name = name
+        self._evaluate = evaluate
+        self._found: list[_OfPath] = []
+
+    @property
+    def count(self) -> int:
+        """How many records were predicted."""
+        return sum(len(each.rows) for each in self._found)
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What was left out."""
+        return [problem for each in self._found for problem in each.problems]
+
+    def add(self, path: Path, split: int | None) -> None:
+        """Predict the records of a path, and say how far that is.
+
+        Raises:
+            DataError: There is nothing to predict, or nothing to evaluate with.
+            VerificationError: The model's file, or the encoder, is another one.
+        """
+        import numpy as np
+
+        from wg_client.data.inspection import decoded_parts
+        from wg_client.models import predict as predicting
+
+        if self._evaluate:
+            _check_labels(path, self._manifest.labels)
+        data = predicting.load_records(path, self._manifest.labels, split=split)
+        found = _OfPath(path)
+        inputs, parts = [], []  # kept for an evaluation alone
+        with cli.progress(f"{path}: records", len(data)) as bar:
+            done = 0
+            for part, problems in decoded_parts(data):
+                found.problems += problems
+                done += len(part) + len(problems)
+                if len(part):
+                    seen = predicting.encode_records(self._home, self._manifest, part)
+                    found.rows += predicting.predict(
+                        self._home, self._manifest, self._name, seen, part.names
+                    )
+                    if self._evaluate:
+                        inputs.append(seen)
+                        parts.append(part)
+                bar.update(done, "predicted")
+        if not found.rows and len(found.problems) == 1:
+            raise DataError(f"{found.problems[0].name}: {found.problems[0].reason}")
+        if self._evaluate and parts:
+            read = replace(
+                data,
+                records=(),
+                labels=np.concatenate([part.labels for part in parts]),
+                names=tuple(name for part in parts for name in part.names),
+                units=None,
+                rows=None,
+            )
+            found.evaluation = predicting.evaluate(
+                self._home, self._manifest, np.concatenate(inputs), read
+            )
+        self._found.append(found)
+
+    def document(self) -> dict[str, Any]:
+        """What ``--json`` says."""
+        results = []
+        for each in self._found:
+            result: dict[str, Any] = {
+                "path": str(each.path),
+                "predictions": canonical.to_builtins(each.rows),
+                "left_out": canonical.to_builtins(each.problems),
+            }
+            if each.evaluation is not None:
+                result["evaluation"] = canonical.to_builtins(each.evaluation)
+            results.append(result)
+        return {
+            "package": self._manifest.package_id,
+            "model": self._manifest.entry(self._name).name,
+            "kept": self._manifest.kept,
+            "labels": list(self._manifest.labels),
+            "results": results,
+        }
+
+    def lines(self) -> Iterator[str]:
+        """What a person is shown."""
+        for each in self._found:
+            for row in each.rows:
+                shown = "\t".join(map(cli.printable, (row.name, row.label)))
+                yield f"{shown}\t{row.probability:.3f}"
+            for one in each.evaluation or ():
+                mark = "  (kept)" if one.model == self._manifest.kept else ""
+                figures = f"{100 * one.accuracy:5.1f} ± {100 * one.error:4.1f} %"
+                yield f"{one.model:24} {figures} of {one.records} records{mark}"
+
+    def write(self, out: Path) -> None:
+        """Write a CSV file that spreadsheets open: UTF-8 with its mark, no formulas.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+        text = io.StringIO()
+        table = csv.writer(text)
+        table.writerow(("file", "label", "probability"))
+        for each in self._found:
+            for row in each.rows:
+                table.writerow((_cell(row.name), _cell(row.label), f"{row.probability:.6f}"))
+        data = text.getvalue().encode("utf-8-sig", "backslashreplace")
+        atomic.write_bytes(out, data, mode=atomic.PRIVATE)
+
+
+def _cell(text: str) -> str:
+    """A name that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _check_labels(path: Path, labels: tuple[str, ...]) -> None:
+    """Refuse class folders none of which is one of the model's classes: all would be unlabelled.
+
+    Raises:
+        DataError: They are.
+    """
+    from wg_client.data.dataset import RECORDS_CSV, listed
+
+    if not path.is_dir() or (path / RECORDS_CSV).is_file():
+        return
+    folders = sorted(
+        entry.name
+        for entry in path.iterdir()
+        if entry.is_dir() and not entry.name.startswith(".") and entry.name != UNLABELLED_FOLDER
+    )
+    if folders and not set(folders) & set(labels):
+        raise DataError(
+            f"{path}: its folders are {listed(folders)}, the model's labels {listed(labels)}: none"
+            " is the same; give the folders the model's names"
+        )

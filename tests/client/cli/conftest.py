@@ -1,0 +1,45 @@
+"""A command of ``wg-client`` in this process: what needs torch need not import it for each call."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wg_client.cli.main import group
+from wg_common import cli
+
+Json = Callable[..., Any]
+
+
+@pytest.fixture
+def here(capfd: pytest.CaptureFixture[str]) -> Json:
+    """Run with ``--json``: standard output must be one document and nothing else."""
+
+    def run(*words: object, code: int = 0) -> Any:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            cli.run(group, [*map(str, words), "--json"])
+        said = capfd.readouterr()
+        assert caught.value.code == code, said.err
+        return json.loads(said.out)
+
+    return run
+
+
+@pytest.fixture
+def shown(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[str, str]]:
+    """Run as a person does: what is on standard output and on standard error."""
+
+    def run(*words: str | Path, code: int = 0) -> tuple[str, str]:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            cli.run(group, [*map(str, words)])
+        said = capfd.readouterr()
+        assert caught.value.code == code, said.err
+        return said.out, said.err
+
+    return run
