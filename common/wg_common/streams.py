@@ -63,6 +63,7 @@ class Stream(StrEnum):
     SELECTION_FOLDS = "plant.selection-folds"
     RANDOM_START = "plant.random-start"
     FINE_TUNING = "plant.fine-tuning"
+    PROBE = "plant.probe"
     AUDIT_PICTURES = "audit.pictures"
     EXPORT_WINDOW = "export.window"
 
@@ -105,6 +106,7 @@ NUMBERS: Mapping[Stream, int] = {
     Stream.SELECTION_FOLDS: 20240501,
     Stream.RANDOM_START: 7,
     Stream.FINE_TUNING: 7,
+    Stream.PROBE: 8,
     Stream.AUDIT_PICTURES: 0,
     Stream.EXPORT_WINDOW: 0,
 }

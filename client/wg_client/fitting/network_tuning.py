@@ -121,7 +121,12 @@ class NetworkTuner:
         predictions, losses = selection.predictions, selection.record_losses
         leave_class_out = fitted.leave_class_out
         return end.trunk, Fitted(
-            head, predictions, losses, settings, leave_class_out=leave_class_out
+            head,
+            predictions,
+            losses,
+            settings,
+            logits=selection.logits,
+            leave_class_out=leave_class_out,
         )
 
     def _tell(self, done: int, total: int) -> None:

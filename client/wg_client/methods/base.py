@@ -65,6 +65,14 @@ class LabelledRecords:
         return len(np.unique(self.labels)) == self.classes
 
     @cached_property
+    def independent(self) -> int:
+        """Number of labelled records that say something anew: of their units, where these count."""
+        if self.units is None:
+            return len(self.labels)
+        known = zip(self.units, self._known, strict=True)
+        return len({unit for unit, keep in known if keep})
+
+    @cached_property
     def unseen_mass(self) -> float:
         """Share m of future records expected from declared classes without local records."""
         seen = len(np.unique(self.labels))

@@ -40,6 +40,7 @@ def as_delivered(candidate: Candidate, records: LabelledRecords) -> Fitted:
         predictions,
         np.tile(log_loss(logits * factor, labels), (repeats, 1)),
         {"temperature": f"{1 / factor:.4g}"},
+        logits=np.tile(logits * factor, (repeats, 1, 1)),
         leave_class_out=leave_class_out,
     )
 

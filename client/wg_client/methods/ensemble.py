@@ -7,6 +7,7 @@ mean is one of log odds (a logarithmic opinion pool; Heskes 1998, NIPS 10). It i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -82,13 +83,23 @@ def averaged(one: Fitted, two: Fitted, labels: Ints) -> Fitted | None:
     logits = (one.logits + two.logits) / 2
     factor = best_temperature(np.concatenate(logits), np.tile(labels, len(logits)))
     first, second = one.head.scaled(one.factor), two.head.scaled(two.factor)
-    mean = LinearHead((first.weight + second.weight) / 2, (first.bias + second.bias) / 2)
     return replace(
         two,
-        head=mean.scaled(factor),
+        head=_mean(first, second).scaled(factor),
         predictions=logits.argmax(axis=2),
         losses=np.stack([log_loss(each * factor, labels) for each in logits]),
         factor=1.0,
-        held_out=None,
+        held_out=_held_out(one, two, factor),
         logits=logits * factor,
     )
+
+
+def _mean(one: LinearHead, two: LinearHead) -> LinearHead:
+    return LinearHead((one.weight + two.weight) / 2, (one.bias + two.bias) / 2)
+
+
+def _held_out(one: Fitted, two: Fitted, factor: float) -> Callable[[int, int], LinearHead] | None:
+    first, second = one.held_out, two.held_out
+    if first is None or second is None:
+        return None
+    return lambda repeat, fold: _mean(first(repeat, fold), second(repeat, fold)).scaled(factor)

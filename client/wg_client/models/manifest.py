@@ -1,11 +1,13 @@
 """The manifest of a package's models: where they come from, what was found, and what was kept.
 
-Version 2. Version 1 had the figures of one check, under ``evidence``; it is still read.
+Version 3. Version 2 did not say what failing a check means; every check blocked. Version 1 had the
+figures of one check, under ``evidence``. Both are still read.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 import msgspec
 
@@ -14,7 +16,7 @@ from wg_common import typed
 from wg_common.errors import ConfigError, DecodeError
 from wg_common.wire import canonical
 
-VERSION = 2
+VERSION = 3
 KEPT = "kept"
 """In place of a model's name: the model that was kept."""
 
@@ -52,6 +54,7 @@ class Finding:
         passed: Whether the model may be kept, as far as this check goes.
         figures: What was measured, by name.
         message: One sentence for the plant engineer.
+        action: What failing it means: ``block`` or ``warn``.
     """
 
     model: str
@@ -59,6 +62,17 @@ class Finding:
     passed: bool
     figures: dict[str, float]
     message: str
+    action: Literal["block", "warn"] = "block"
+
+    @property
+    def blocks(self) -> bool:
+        """Whether it keeps the model from being kept."""
+        return not self.passed and self.action == "block"
+
+    @property
+    def verdict(self) -> str:
+        """``passed``, ``warning`` or ``failed``, for people."""
+        return "passed" if self.passed else "failed" if self.blocks else "warning"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +169,19 @@ def decode(data: bytes, *, what: str, limit: int) -> ModelsManifest:
         raise DecodeError(f"{what}: {error}") from error
     if version == 1:
         return _upgraded(canonical.decode(_Version1, data, what=what, limit=limit))
+    if version == 2:
+        old = canonical.decode(_Version2, data, what=what, limit=limit)
+        findings = tuple(
+            Finding(
+                model=item.model,
+                code=item.code,
+                passed=item.passed,
+                figures=item.figures,
+                message=item.message,
+            )
+            for item in old.findings
+        )
+        return ModelsManifest(**_shared(old), findings=findings)
     return canonical.decode(ModelsManifest, data, what=what, limit=limit)
 
 
@@ -182,6 +209,21 @@ class _Version1(_Provenance):
     evidence: tuple[_Evidence, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Finding2:
+    model: str
+    code: str
+    passed: bool
+    figures: dict[str, float]
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Version2(_Provenance):
+    version: int
+    findings: tuple[_Finding2, ...]
+
+
 def _upgraded(old: _Version1) -> ModelsManifest:
     findings = tuple(
         Finding(
@@ -199,5 +241,8 @@ def _upgraded(old: _Version1) -> ModelsManifest:
         )
         for item in old.evidence
     )
-    shared = {field.name: getattr(old, field.name) for field in fields(_Provenance)}
-    return ModelsManifest(**shared, findings=findings)
+    return ModelsManifest(**_shared(old), findings=findings)
+
+
+def _shared(old: _Provenance) -> dict[str, Any]:
+    return {field.name: getattr(old, field.name) for field in fields(_Provenance)}

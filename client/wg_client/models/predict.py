@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +24,18 @@ from wg_client.data.dataset import (
     load_dataset,
     records_of,
 )
-from wg_client.fitting.backbone import Tensors, network_trunk
+from wg_client.data.plant import Plant
+from wg_client.fitting.backbone import Tensors, Trunk, network_trunk
 from wg_client.fitting.linear_head import Floats, head_from_tensors
 from wg_client.models import store
 from wg_client.models.manifest import ModelsManifest
 from wg_client.site.home import ClientHome
 from wg_common.errors import DataError
+from wg_common.modalities.base import Record
 from wg_common.modalities.registry import listed
+
+if TYPE_CHECKING:  # torch: seconds to import, only when needed
+    from wg_common.nets.encoder.module import Encoder
 
 _CHUNK = 64
 
@@ -57,6 +62,51 @@ class Accuracy:
     records: int
 
 
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Sight:
+    """How models of one architecture see records.
+
+    Attributes:
+        architecture: Name in the catalogue.
+        encoder: What heads stand on; None for whole networks.
+    """
+
+    architecture: str
+    encoder: Encoder | None = None
+
+    @classmethod
+    def of_plant(cls, plant: Plant, architecture: str) -> Sight:
+        """With the encoder that a plant holds, if one is needed."""
+        from wg_common import catalogue
+        from wg_common.nets.encoder.module import load_encoder  # torch: seconds to import
+
+        if catalogue.known(architecture).whole:
+            return cls(architecture=architecture)
+        return cls(architecture=architecture, encoder=load_encoder(plant.encoder_package))
+
+    def inputs(self, records: Sequence[Record]) -> Inputs:
+        """What models see of records.
+
+        Raises:
+            DataError: A record is damaged, or is not what the models take.
+        """
+        from wg_common.nets import network
+
+        if self.encoder is None:
+            return network.prepared(self.architecture, records)
+        parts = [np.zeros((0, self.encoder.local_dimension), dtype=np.float32)]
+        for start in range(0, len(records), _CHUNK):
+            rows = range(start, min(start + _CHUNK, len(records)))
+            parts.append(self.encoder.encode_batched([records[row] for row in rows]))
+        return np.concatenate(parts).astype(np.float64)
+
+    def features(self, trunk: Trunk, inputs: Inputs) -> Floats:
+        """Features ``[n, d]`` on a trunk, as learners see them, of ``inputs``."""
+        if trunk.tensors:
+            return network_trunk(self.architecture, trunk.tensors, inputs).features
+        return inputs if trunk.scaling is None else trunk.scaling.apply(inputs)
+
+
 def load_records(path: Path, labels: Sequence[str], *, split: int | None) -> SiteData:
     """Records to predict: a file, a ``.npz`` file, a class folder, a folder of files.
 
@@ -81,7 +131,6 @@ def encode_records(home: ClientHome, manifest: ModelsManifest, data: SiteData) -
         DataError: A record is damaged, or is not what the models take.
     """
     from wg_common import catalogue
-    from wg_common.nets import network  # torch: seconds to import, only when needed
 
     architecture = catalogue.known(manifest.architecture)
     if architecture.modality != data.modality:
@@ -89,14 +138,10 @@ def encode_records(home: ClientHome, manifest: ModelsManifest, data: SiteData) -
             f"{data.names[0]}: of {data.modality}, and the model, {architecture.name}, is for"
             f" {architecture.modality}"
         )
-    if architecture.whole:
-        return network.prepared(architecture.name, data.records)
-    encoder = plants.pinned_encoder(home, manifest.encoder)
-    parts = [np.zeros((0, encoder.local_dimension), dtype=np.float32)]
-    for start in range(0, len(data), _CHUNK):
-        rows = range(start, min(start + _CHUNK, len(data)))
-        parts.append(encoder.encode_batched([data.records[row] for row in rows]))
-    return np.concatenate(parts).astype(np.float64)
+    encoder = None
+    if not architecture.whole:
+        encoder = plants.pinned_encoder(home, manifest.encoder)
+    return Sight(architecture=architecture.name, encoder=encoder).inputs(data.records)
 
 
 def logits(home: ClientHome, manifest: ModelsManifest, name: str, inputs: Inputs) -> Floats:

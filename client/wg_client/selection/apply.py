@@ -23,6 +23,7 @@ from wg_client.data.plant import Plant, Progress
 from wg_client.methods.package import read_package
 from wg_client.models import store
 from wg_client.models.manifest import ModelEntry, ModelsManifest
+from wg_client.selection.checks import probe as probes
 from wg_client.selection.model_selection import Outcome, select_model
 from wg_client.site.home import ClientHome
 from wg_client.site.policy import check_message_type
@@ -99,7 +100,9 @@ def apply_package(
     else:
         atomic.write_bytes(path, source, mode=atomic.PRIVATE)
     records, contents = read_package(plant, package, tensors, progress)
-    outcome = select_model(records, contents, plant.config.acceptance)
+    policy = plant.config.acceptance
+    probe = probes.of_plant(plant, package.architecture, policy.checks.probe_records)
+    outcome = select_model(records, contents, policy, probe)
     manifest, files = _record(plant, package, digest, outcome, int(now()))
     store.write(home, manifest, files)
     from wg_client.selection.report import write_report  # matplotlib: seconds to import

@@ -71,6 +71,10 @@ class Gain:
     unseen_recall: float
 
 
+UNKNOWN = Gain(mean=math.nan, sd=math.nan, log_loss=math.nan, unseen_recall=math.nan)
+"""Without any labelled record."""
+
+
 def estimated_gain(
     challenger: Floats,
     local: Floats,

@@ -19,6 +19,7 @@ from wg_client.models.manifest import Finding
 from wg_client.selection import gain
 from wg_client.selection.checks import registry as checks
 from wg_client.selection.checks.base import Comparison
+from wg_client.selection.checks.probe import Probe
 from wg_client.site.config import AcceptanceConfig
 from wg_common.errors import NotAcceptedError
 
@@ -59,22 +60,33 @@ class Outcome:
         return accuracy(self.models[name].fitted, self.labels)
 
 
-def select_model(records: LabelledRecords, package: Package, policy: AcceptanceConfig) -> Outcome:
+def select_model(
+    records: LabelledRecords,
+    package: Package,
+    policy: AcceptanceConfig,
+    probe: Probe | None = None,
+) -> Outcome:
     """Fit, compare and choose.
+
+    Args:
+        records: The plant's.
+        package: What came.
+        policy: When delivered weights may be kept.
+        probe: Records that checks may change; None where there are features only.
 
     Raises:
         NotAcceptedError: No record is labelled, and the policy keeps nothing unchecked.
     """
     fitted = ((method.name, method.fit(records, package)) for method in methods.METHODS)
     models = {name: model for name, model in fitted if model is not None}
-    comparisons = _comparisons(models, records, package, policy)
-    findings = [check(found) for found in comparisons.values() for check in checks.CHECKS]
+    comparisons = _comparisons(models, records, package, policy, probe)
+    findings = checks.findings(comparisons.values())
     kept, reason = _kept(models, comparisons, findings, records, policy)
     n = max(len(records.labels), 1)
     alone = None if package.encoder is None else records.fit_local(package.encoder)
     return Outcome(
         models=models,
-        comparisons=comparisons,
+        comparisons={n: found for n, found in comparisons.items() if found.local is not None},
         findings=findings,
         kept=kept,
         reason=reason,
@@ -92,13 +104,29 @@ def _comparisons(
     records: LabelledRecords,
     package: Package,
     policy: AcceptanceConfig,
+    probe: Probe | None,
 ) -> dict[str, Comparison]:
+    """Each model but the references; without any label there is nothing to compare it with."""
+    references = {method.name for method in methods.METHODS if method.reference}
+    challengers = {name: model for name, model in models.items() if name not in references}
+    if not len(records.labels):
+        return {
+            name: Comparison(
+                name=name,
+                model=model,
+                local=None,
+                gain=gain.UNKNOWN,
+                records=records,
+                package=package,
+                policy=policy,
+                probe=probe,
+            )
+            for name, model in challengers.items()
+        }
     if not records.folds.usable:
         return {}
     local, found = models[LOCAL], {}
-    references = {method.name for method in methods.METHODS if method.reference}
-    for name in (name for name in models if name not in references):
-        model = models[name]
+    for name, model in challengers.items():
         estimate = gain.estimated_gain(
             model.fitted.losses,
             local.fitted.losses,
@@ -116,6 +144,7 @@ def _comparisons(
             records=records,
             package=package,
             policy=policy,
+            probe=probe,
         )
     return found
 
@@ -127,17 +156,23 @@ def _kept(
     records: LabelledRecords,
     policy: AcceptanceConfig,
 ) -> tuple[str, str]:
+    failed = {finding.model for finding in findings if finding.blocks}
     if not len(records.labels):
-        ranks = {n: m.unchecked_rank for n, m in models.items() if m.unchecked_rank is not None}
+        ranks = {
+            name: model.unchecked_rank
+            for name, model in models.items()
+            if model.unchecked_rank is not None and name not in failed
+        }
         if not ranks or not policy.without_labels:
             raise NotAcceptedError(
-                "no local labels: nothing can be checked, and acceptance.without_labels is off"
+                "WG-F11: no local labels: nothing can be checked, and acceptance.without_labels is"
+                " off, or no model passed the checks that need none"
             )
         unchecked = "There are no labels here: nothing was checked, and local-only is impossible."
         return max(ranks, key=lambda name: ranks[name]), unchecked
-    failed = {finding.model for finding in findings if not finding.passed}
     accepted = [name for name in comparisons if name not in failed]
     if not accepted:
         return LOCAL, "No delivered model was shown to be better than local-only on local records."
     kept = max(accepted, key=lambda name: comparisons[name].lower)
-    return kept, " ".join(finding.message for finding in findings if finding.model == kept)
+    reasons = [f for f in findings if f.model == kept and (f.code == checks.GAIN or not f.passed)]
+    return kept, " ".join(finding.message for finding in reasons)

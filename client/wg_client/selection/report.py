@@ -21,6 +21,7 @@ from wg_client.models.manifest import ModelsManifest
 from wg_client.release.budget import Spend, read_spend
 from wg_client.selection import charts
 from wg_client.selection.model_selection import Outcome
+from wg_client.site.failures import FAILURES
 from wg_client.site.home import ClientHome
 from wg_common import __version__, atomic
 
@@ -58,6 +59,7 @@ def render(plant: Plant, manifest: ModelsManifest, outcome: Outcome, spend: Spen
         outcome=outcome,
         spend=spend,
         title=registry.title,
+        failure_names={failure.code: failure.name for failure in FAILURES},
         labelled=labelled,
         unlabelled=len(plant.data) - labelled,
         rows=_rows(plant, predictions, outcome.labels),

@@ -18,6 +18,7 @@ from typing import Literal
 import msgspec
 import yaml
 
+from wg_client.site.check_policy import ChecksConfig
 from wg_client.site.home import ClientHome
 from wg_common import atomic, numbers, settings, typed
 from wg_common.errors import ConfigError, DecodeError
@@ -199,12 +200,14 @@ class AcceptanceConfig:
         unseen_share: A declared class without local records counts as this share of an average
             class.
         without_labels: Whether delivered weights are kept when no local label can check them.
+        checks: Limits of the other checks, and what failing one means.
     """
 
     caution: float = 0.5
     prior_records: float = 10.0
     unseen_share: float = 1.0
     without_labels: bool = True
+    checks: ChecksConfig = field(default_factory=ChecksConfig)
 
     def __post_init__(self) -> None:
         for name, low, high in (

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +78,12 @@ class Windows(Modality):
 
         chain = sensors.draw(rng, np.eye(len(records[0])), 1.0, strength, direct=True)
         return list(sensors.observe(rng, np.stack(records).astype(np.float64), chain))
+
+    def changes(self) -> Mapping[str, Callable[[Record, np.random.Generator], Record]]:
+        """See ``changes``."""
+        from wg_common.modalities import changes  # SciPy: only checks need it
+
+        return changes.OF_WINDOWS
 
     def example(self, shape: tuple[int, int]) -> NDArray[np.float32]:
         """White noise."""

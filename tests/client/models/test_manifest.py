@@ -53,6 +53,7 @@ def test_what_is_written_is_read_again() -> None:
     [
         (b'"version":1', b'"version":2'),  # its fields are not those of version 2
         (b'"version":1', b'"version":3'),
+        (b'"version":1', b'"version":4'),
         (b'"version":1', b'"version":"1"'),
         (b'"version":1', b'"version":1,"version":1'),
         (b'"gain":', b'"extra":0,"gain":'),
@@ -68,8 +69,18 @@ def test_a_manifest_that_is_of_no_version_is_refused(old: bytes, new: bytes) -> 
 
 def test_an_unknown_version_is_named() -> None:
     found = canonical.encode(_decode(WRITTEN.read_bytes()))
-    with pytest.raises(DecodeError, match="version 7, expected 2"):
-        _decode(found.replace(b'"version":2', b'"version":7'))
+    with pytest.raises(DecodeError, match="version 7, expected 3"):
+        _decode(found.replace(b'"version":3', b'"version":7'))
+
+
+def test_every_finding_of_version_2_blocks() -> None:
+    new = _decode(WRITTEN.read_bytes())
+    old = canonical.to_builtins(new) | {"version": 2}
+    old["findings"] = [
+        {key: value for key, value in item.items() if key != "action"} for item in old["findings"]
+    ]
+    found = _decode(canonical.encode(old))
+    assert found == new and {finding.action for finding in found.findings} == {"block"}
 
 
 def test_a_home_of_version_1_predicts_and_takes_the_next_package(
@@ -77,6 +88,7 @@ def test_a_home_of_version_1_predicts_and_takes_the_next_package(
 ) -> None:
     plant = make_plant({0: 4, 1: 4})
     new = apply_package(plant.home, plant.package({"s": (good_head, "diffusion")})).manifest
+    evidence = [item for item in new.findings if item.code == "WG-F01"]
     old = canonical.to_builtins(new) | {
         "version": 1,
         "evidence": [
@@ -86,7 +98,7 @@ def test_a_home_of_version_1_predicts_and_takes_the_next_package(
                 "nats": item.figures["log_loss_gain"],
                 **{key: item.figures[key] for key in ("gain", "sd", "lower", "unseen_recall")},
             }
-            for item in new.findings
+            for item in evidence
         ],
     }
     del old["findings"]
@@ -94,7 +106,7 @@ def test_a_home_of_version_1_predicts_and_takes_the_next_package(
     atomic.write_bytes(path, canonical.encode(old), mode=atomic.PRIVATE)
     manifest, model = store.current(plant.home)
     assert model == new.kept
-    unsaid = [replace(f, message="", figures=f.figures | {"margin": 0.5}) for f in new.findings]
+    unsaid = [replace(f, message="", figures=f.figures | {"margin": 0.5}) for f in evidence]
     assert [replace(f, figures=f.figures | {"margin": 0.5}) for f in manifest.findings] == unsaid
     np.savez(
         path.parent / "new.npz",

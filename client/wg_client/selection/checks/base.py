@@ -7,31 +7,35 @@ from typing import Protocol
 
 from wg_client.methods.base import LabelledRecords, Model, Package
 from wg_client.models.manifest import Finding
+from wg_client.selection.checks.probe import Probe
 from wg_client.selection.gain import Gain
 from wg_client.site.config import AcceptanceConfig
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Comparison:
-    """A model against local-only on the plant's labelled records; there is one at least.
+    """A model against local-only on the plant's labelled records.
 
     Attributes:
         name: Of the model's method.
         model: The challenger.
-        local: Local-only.
-        gain: Of the model over local-only, estimated.
+        local: Local-only; None if no record is labelled.
+        gain: Of the model over local-only, estimated; ``gain.UNKNOWN`` if no record is labelled.
         records: The records.
         package: The package.
         policy: The plant's acceptance policy.
+        probe: Some of the records themselves, to be changed and seen again; None where there are
+            features only.
     """
 
     name: str
     model: Model
-    local: Model
+    local: Model | None
     gain: Gain
     records: LabelledRecords
     package: Package
     policy: AcceptanceConfig
+    probe: Probe | None = None
 
     @property
     def margin(self) -> float:
@@ -48,9 +52,13 @@ class Comparison:
         """The gain less its margin: what accepted models are ranked by."""
         return self.gain.mean - self.margin * self.gain.sd
 
+    def label(self, index: int) -> str:
+        """A class in a sentence: its name, or its number where there are no names."""
+        return f"class {index + 1}" if self.probe is None else f"{self.probe.labels[index]!r}"
+
 
 class AcceptanceCheck(Protocol):
     """One check. It must not change what it is given."""
 
-    def __call__(self, comparison: Comparison) -> Finding:
-        """Look at one model."""
+    def __call__(self, comparison: Comparison) -> Finding | None:
+        """Look at one model; None where the check cannot be made, for want of labels or records."""

@@ -8,8 +8,10 @@ from wg_client.selection.checks.base import Comparison
 CODE = "WG-F01"
 
 
-def check(comparison: Comparison) -> Finding:
+def check(comparison: Comparison) -> Finding | None:
     """Passed if the estimated gain, less its margin, is above zero."""
+    if comparison.local is None:
+        return None
     gain, margin = comparison.gain, comparison.margin
     passed = comparison.lower > 0
     said = f"{margin:g} standard deviations below is {'still' if passed else 'not'} above zero"

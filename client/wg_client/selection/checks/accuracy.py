@@ -1,0 +1,41 @@
+"""WG-F02: the accuracy here may be no better than that of always naming the commonest class."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import beta
+
+from wg_client.methods.base import correctness
+from wg_client.models.manifest import Finding
+from wg_client.selection.checks.base import Comparison
+
+CODE = "WG-F02"
+
+
+def check(comparison: Comparison) -> Finding | None:
+    """Passed if the lower confidence bound is above both the commonest class and the limit."""
+    labels = comparison.records.labels
+    if comparison.local is None:
+        return None
+    policy = comparison.policy.checks
+    right = float(correctness(comparison.model.fitted.predictions, labels).mean())
+    lower = lower_bound(right, comparison.records.independent, policy.confidence)
+    commonest = float(np.bincount(labels).max() / len(labels))
+    least = max(policy.accuracy, commonest)
+    return Finding(
+        model=comparison.name,
+        code=CODE,
+        passed=lower > least or lower == 1,
+        figures={"accuracy": right, "lower": lower, "limit": least, "commonest": commonest},
+        message=(
+            f"Accuracy {100 * right:.1f} % out of fold, and at least {100 * lower:.1f} % with"
+            f" {100 * policy.confidence:g} % confidence; {100 * least:.1f} % are asked"
+            f"{', the share of the commonest class' if least == commonest else ''}."
+        ),
+    )
+
+
+def lower_bound(share: float, count: int, confidence: float) -> float:
+    """One-sided lower bound of a share of ``count`` independent records (Clopper, Pearson 1934)."""
+    hits = share * count
+    return float(beta.ppf(1 - confidence, hits, count - hits + 1)) if hits > 0 else 0.0

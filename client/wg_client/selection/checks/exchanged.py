@@ -1,0 +1,68 @@
+"""WG-F10: the model means by one class what the plant means by another.
+
+Other sites may use the same names for other things, or rows were mixed up on the way. Then the
+calls are consistent and wrong: some other assignment of the model's classes to the plant's is right
+far more often. The best one is found exactly (the assignment problem, Kuhn 1955).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from scipy.stats import norm
+
+from wg_client.methods.base import LabelledRecords
+from wg_client.models.manifest import Finding
+from wg_client.selection.checks.base import Comparison
+
+CODE = "WG-F10"
+_MOST = 600.0
+"""Logarithm of the most tries that floats can hold; beyond, the bound is as good as infinite."""
+
+
+def check(comparison: Comparison) -> Finding | None:
+    """Passed unless another assignment is surely right more often, and for most records."""
+    records = comparison.records
+    if comparison.local is None or len(np.unique(records.labels)) < 2:
+        return None
+    calls = comparison.model.fitted.predictions[0]
+    best = assignment(calls, records)
+    own, other = calls == records.labels, best[calls] == records.labels
+    gap = other.astype(np.float64) - own
+    # The best of K! assignments is taken: the bound is for that many tries.
+    tries = math.exp(min(math.lgamma(records.classes + 1), _MOST))
+    z = float(norm.isf((1 - comparison.policy.checks.confidence) / tries))
+    sure = float(gap.mean() - z * gap.std() / records.independent**0.5)
+    consistent = float(other.mean()) > 0.5
+    moved = [int(label) for label in np.flatnonzero(best != np.arange(records.classes))]
+    named = " and ".join(comparison.label(label) for label in moved[:3])
+    return Finding(
+        model=comparison.name,
+        code=CODE,
+        passed=sure <= 0 or not consistent,
+        figures={
+            "gap": float(gap.mean()),
+            "sure": sure,
+            "right": float(other.mean()),
+            "moved": float(len(moved)),
+        },
+        message=(
+            f"With {named} exchanged, {100 * gap.mean():.1f} points more of the records would be"
+            f" right, surely {100 * max(sure, 0):.1f}."
+            if moved
+            else "No exchange of classes would make more of the records right."
+        ),
+    )
+
+
+def assignment(calls: np.ndarray, records: LabelledRecords) -> np.ndarray:
+    """What the plant calls each of the model's classes, int64 ``[K]``, so that most are right."""
+    table = np.zeros((records.classes, records.classes))
+    np.add.at(table, (calls, records.labels), 1.0)
+    # Among equals, each class stays what it is.
+    rows, columns = linear_sum_assignment(table + 1e-6 * np.eye(records.classes), maximize=True)
+    found = np.empty(records.classes, dtype=np.int64)
+    found[rows] = columns
+    return found

@@ -1,0 +1,41 @@
+"""WG-F08: a weight is not finite, or logits are too large for the arithmetic of exports."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wg_client.models.manifest import Finding
+from wg_client.selection.checks.base import Comparison
+
+CODE = "WG-F08"
+
+
+def check(comparison: Comparison) -> Finding:
+    """Passed if all tensors are finite, and all logits of own records below the limit."""
+    model, limit = comparison.model, comparison.policy.checks.logit
+    bad = sum(int((~np.isfinite(values)).sum()) for values in model.tensors().values())
+    head = model.fitted.head
+    with np.errstate(all="ignore"):
+        largest = float(np.max(np.abs(head.logits(model.trunk.features)), initial=0.0))
+        norm = float(np.linalg.norm(head.weight, axis=1).max())
+    passed = not bad and largest <= limit
+    return Finding(
+        model=comparison.name,
+        code=CODE,
+        passed=passed,
+        figures={
+            "not_finite": float(bad),
+            "logit": _number(largest),
+            "limit": limit,
+            "norm": _number(norm),
+        },
+        message=(
+            f"{bad or 'No'} weights are not finite; the largest logit of an own record is"
+            f" {largest:.3g}, {limit:g} is allowed."
+        ),
+    )
+
+
+def _number(value: float) -> float:
+    """A figure for the manifest, which has no infinities."""
+    return value if np.isfinite(value) else -1.0

@@ -1,0 +1,130 @@
+"""Some of the plant's records, which checks change and show to a model again.
+
+A changed record goes the way of a new one: through the encoder, or through a network's own trunk.
+What has been seen once is kept, since all models of a package stand on few trunks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from wg_client.data.plant import Plant
+from wg_client.fitting.backbone import Trunk
+from wg_client.fitting.linear_head import Floats, Ints
+from wg_client.methods.base import LabelledRecords, Model
+from wg_client.models.predict import Inputs, Sight
+from wg_common import streams
+from wg_common.modalities.base import Record
+from wg_common.streams import Stream
+
+Alter = Callable[[Record, np.random.Generator], Record]
+
+
+@dataclass(eq=False, kw_only=True)
+class Probe:
+    """Records that may be changed.
+
+    Attributes:
+        records: They.
+        rows: Their places among the plant's records, ascending, int64 ``[m]``.
+        labels: Names of the classes.
+        modality: Name of their kind.
+        sight: How models see records.
+        weight_bytes: Size of the encoder that heads stand on, bytes; 0 for whole networks.
+    """
+
+    records: Sequence[Record]
+    rows: Ints
+    labels: Sequence[str]
+    modality: str
+    sight: Sight
+    weight_bytes: int = 0
+    _inputs: dict[str, Inputs] = field(default_factory=dict, init=False, repr=False)
+    _features: list[tuple[Trunk, dict[str, Floats]]] = field(
+        default_factory=list, init=False, repr=False
+    )
+
+    def features(self, trunk: Trunk, name: str = "", alter: Alter | None = None) -> Floats:
+        """Features ``[m, d]`` on a trunk of the records, changed by ``alter``.
+
+        Args:
+            trunk: The trunk.
+            name: Of the change; each draws from a stream of its own, and is made once.
+            alter: The change; None: none.
+        """
+        known = next((found for of, found in self._features if of is trunk), None)
+        if known is None:
+            known = {}
+            self._features.append((trunk, known))
+        if name not in known:
+            if name not in self._inputs:
+                self._inputs[name] = self.sight.inputs(self._altered(name, alter))
+            known[name] = self.sight.features(trunk, self._inputs[name])
+        return known[name]
+
+    def logits(self, model: Model, records: LabelledRecords, features: Floats) -> Floats:
+        """Logits ``[m, K]`` of the probe's records, which ``features`` come from.
+
+        Each labelled record by a head that did not learn from it, where the method gives such.
+        """
+        found = model.fitted.head.logits(features)
+        held_out, folds = model.fitted.held_out, records.folds
+        if held_out is None or not folds.usable:
+            return found
+        place = np.cumsum(records.all_labels >= 0) - 1
+        labelled = records.all_labels[self.rows] >= 0
+        fold = np.where(labelled, folds.assignment[0][place[self.rows] * labelled], -1)
+        for index in np.unique(fold[labelled]):
+            here = fold == index
+            found[here] = held_out(0, int(index)).logits(features[here])
+        return found
+
+    def seconds(self, trunk: Trunk) -> float:
+        """Least time that one record took of three, from record to features."""
+        taken = []
+        for _ in range(3):
+            start = time.perf_counter()
+            self.sight.features(trunk, self.sight.inputs(self.records[:1]))
+            taken.append(time.perf_counter() - start)
+        return min(taken)
+
+    def _altered(self, name: str, alter: Alter | None) -> Sequence[Record]:
+        if alter is None:
+            return self.records
+        rng = streams.rng(Stream.PROBE, then=tuple(name.encode()))
+        return [alter(record, rng) for record in self.records]
+
+
+def of_plant(plant: Plant, architecture: str, most: int) -> Probe | None:
+    """A probe of at most ``most`` records, of all classes alike; None without any record."""
+    labels = plant.data.labels
+    rows = spread_rows(labels, most)
+    if not len(rows):
+        return None
+    sight = Sight.of_plant(plant, architecture)
+    return Probe(
+        records=[plant.data.records[int(row)] for row in rows],
+        rows=rows,
+        labels=plant.data.label_names,
+        modality=plant.data.modality,
+        sight=sight,
+        weight_bytes=0 if sight.encoder is None else len(plant.encoder_package),
+    )
+
+
+def spread_rows(labels: Ints, most: int) -> Ints:
+    """Places of at most ``most`` records: the classes in turn, spread evenly within each.
+
+    Records without a label are taken where those with one are too few.
+    """
+    rng = streams.rng(Stream.PROBE)
+    order = rng.permutation(len(labels))
+    turn = np.zeros(len(labels))
+    for label in np.unique(labels):
+        own = order[labels[order] == label]
+        turn[own] = np.arange(len(own)) + (len(labels) if label < 0 else 0)
+    return np.sort(order[np.argsort(turn[order], kind="stable")[:most]])

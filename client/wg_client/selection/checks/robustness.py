@@ -1,0 +1,64 @@
+"""WG-F05: plausible changes of the plant's own records cost the model far more than local-only.
+
+Records are changed, go through the encoder or network again, and each is called by a head that did
+not learn from it. What counts is the loss of accuracy beyond local-only's on the same records: a
+change that upsets every model is a matter of the encoder, and refusing the model would not help.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import norm
+
+from wg_client.fitting.linear_head import Floats
+from wg_client.methods.base import Model
+from wg_client.models.manifest import Finding
+from wg_client.selection.checks.base import Comparison
+from wg_common.modalities.registry import modality
+
+CODE = "WG-F05"
+
+
+def check(comparison: Comparison) -> Finding | None:
+    """Passed if no change surely costs more beyond local-only's loss than the limit."""
+    probe, local, policy = comparison.probe, comparison.local, comparison.policy.checks
+    changes = {} if probe is None else modality(probe.modality).changes()
+    if probe is None or local is None or not changes:
+        return None
+    labels = comparison.records.all_labels[probe.rows]
+    known = labels >= 0
+
+    def right(model: Model, name: str = "") -> Floats:
+        features = probe.features(model.trunk, name, changes.get(name))
+        calls = probe.logits(model, comparison.records, features).argmax(axis=1)
+        return np.asarray(calls == labels, dtype=np.float64)[known]
+
+    lost = {name: right(comparison.model) - right(comparison.model, name) for name in changes}
+    beyond = {name: lost[name] - right(local) + right(local, name) for name in changes}
+    sure = {name: _lower(beyond[name], policy.confidence) for name in changes}
+    worst = max(changes, key=lambda name: lost[name].mean())
+    least = max(sure.values())
+    losses = {f"loss, {name}": float(lost[name].mean()) for name in changes}
+    return Finding(
+        model=comparison.name,
+        code=CODE,
+        passed=least <= policy.accuracy_loss,
+        figures={
+            "beyond_local": least,
+            "limit": policy.accuracy_loss,
+            "records": float(known.sum()),
+            **losses,
+        },
+        message=(
+            f"Of {len(changes)} plausible changes, tried on {int(known.sum())} records, {worst!r}"
+            f" costs the most: {100 * lost[worst].mean():.1f} points of accuracy, where local-only"
+            f" loses {100 * (lost[worst] - beyond[worst]).mean():.1f}."
+        ),
+    )
+
+
+def _lower(values: Floats, confidence: float) -> float:
+    """Lower confidence bound of a mean; no variance is believed below that of one odd record."""
+    n = len(values)
+    spread = max(float(values.std()), (n - 1) ** 0.5 / n)
+    return float(values.mean() - norm.ppf(confidence) * spread / n**0.5)

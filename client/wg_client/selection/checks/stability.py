@@ -1,0 +1,39 @@
+"""WG-F07: made again on another split of the records, the model calls many of them differently."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+
+from wg_client.fitting.linear_head import Ints
+from wg_client.models.manifest import Finding
+from wg_client.selection.checks.base import Comparison
+
+CODE = "WG-F07"
+
+
+def check(comparison: Comparison) -> Finding | None:
+    """Passed if two runs of cross-validation disagree on at most the limit's share of records."""
+    local = comparison.local
+    if local is None or len(comparison.model.fitted.predictions) < 2:
+        return None
+    found = disagreement(comparison.model.fitted.predictions)
+    own = disagreement(local.fitted.predictions)
+    limit = comparison.policy.checks.disagreement
+    return Finding(
+        model=comparison.name,
+        code=CODE,
+        passed=found <= max(limit, own),
+        figures={"disagreement": found, "local_only": own, "limit": limit},
+        message=(
+            f"Two runs on other splits of the records call {100 * found:.1f} % of them differently"
+            f" (local-only {100 * own:.1f} %); {100 * limit:.1f} % are allowed."
+        ),
+    )
+
+
+def disagreement(predictions: Ints) -> float:
+    """Share of records ``[repeats, n]`` that two repeats call differently, over all pairs."""
+    pairs = list(combinations(predictions, 2))
+    return float(np.mean([one != two for one, two in pairs])) if pairs else 0.0

@@ -1,0 +1,40 @@
+"""WG-F03: some class is recognised less often than by guessing, whatever the accuracy says."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wg_client.methods.base import correctness
+from wg_client.models.manifest import Finding
+from wg_client.selection.checks.base import Comparison
+
+CODE = "WG-F03"
+
+
+def check(comparison: Comparison) -> Finding | None:
+    """Passed if every class with records has a recall of at least 1 / K and the limit."""
+    records = comparison.records
+    if comparison.local is None:
+        return None
+    right = correctness(comparison.model.fitted.predictions, records.labels)
+    counts = np.bincount(records.labels, minlength=records.classes)
+    hits = np.bincount(records.labels, weights=right, minlength=records.classes)
+    recalls = np.divide(hits, counts, out=np.full(records.classes, np.inf), where=counts > 0)
+    worst = int(np.argmin(recalls))
+    least = max(comparison.policy.checks.recall, 1 / records.classes)
+    recall = float(recalls[worst])
+    return Finding(
+        model=comparison.name,
+        code=CODE,
+        passed=recall >= least,
+        figures={
+            "recall": recall,
+            "limit": least,
+            "class": float(worst),
+            "records": float(counts[worst]),
+        },
+        message=(
+            f"The worst class, {comparison.label(worst)}, is recognised in {100 * recall:.1f} % of"
+            f" its {counts[worst]} records; {100 * least:.1f} % are asked."
+        ),
+    )

@@ -1,0 +1,52 @@
+"""The catalogue of failures: each way in which delivered weights fail, by its code.
+
+``docs/failures.md`` says of each how it is found and what to do. A code is never given to another
+failure. What a check's failure means is the plant's to say (``acceptance.checks.actions``); here
+is what it means where the plant says nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Action = Literal["block", "warn", "off"]
+"""``block``: the model is not kept. ``warn``: it may be, and the report says so. ``off``: the check
+is not made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One way to fail.
+
+    Attributes:
+        code: ``WG-Fnn``.
+        name: In a few words.
+        action: What it means if the policy does not say.
+    """
+
+    code: str
+    name: str
+    action: Action
+
+
+FAILURES = (
+    Failure("WG-F01", "no gain over local-only", "block"),
+    Failure("WG-F02", "accuracy not above the commonest class", "warn"),
+    Failure("WG-F03", "a class that is hardly recognised", "warn"),
+    Failure("WG-F04", "probabilities that mislead", "warn"),
+    Failure("WG-F05", "not robust to the plant's own changes", "warn"),
+    Failure("WG-F07", "predictions that depend on the split", "warn"),
+    Failure("WG-F08", "not finite, or too large", "block"),
+    Failure("WG-F09", "too slow or too large here", "warn"),
+    Failure("WG-F10", "classes exchanged", "block"),
+    Failure("WG-F11", "no label to check by", "warn"),
+)
+
+_BY_CODE = {failure.code: failure for failure in FAILURES}
+CODES = frozenset(_BY_CODE)
+
+
+def default_action(code: str) -> Action:
+    """What a failure means if the policy does not say; one that is not listed here blocks."""
+    return _BY_CODE[code].action if code in _BY_CODE else "block"

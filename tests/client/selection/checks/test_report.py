@@ -1,0 +1,54 @@
+"""What checks find reaches the people at the plant: manifest, report and log, by its code."""
+
+from __future__ import annotations
+
+import pytest
+from tests.client.conftest import MakePlant
+
+from wg_client.fitting.linear_head import LinearHead
+from wg_client.methods.names import LOCAL
+from wg_client.selection.apply import apply_package
+from wg_client.site.check_policy import ChecksConfig
+from wg_client.site.config import AcceptanceConfig
+from wg_client.site.failures import CODES
+
+UNLABELLED = "WG-F11"
+
+
+def test_every_code_is_in_the_report_and_every_failure_in_the_log(
+    make_plant: MakePlant, good_head: LinearHead, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A plant that asks for more than any model has is told of each check by its code."""
+    codes = CODES - {UNLABELLED}
+    strict = ChecksConfig(
+        accuracy=1.0,
+        recall=1.0,
+        calibration_error=0.0,
+        accuracy_loss=0.0,
+        disagreement=0.0,
+        logit=1.0,
+        seconds=1e-6,
+        mebibytes=1e-3,
+        probe_records=6,
+        actions=dict.fromkeys(codes, "block"),
+    )
+    plant = make_plant({0: 4, 1: 4})
+    plant.configure(acceptance=AcceptanceConfig(checks=strict))
+    package = plant.package({"s": (good_head, "diffusion"), "c": (good_head, "closed-form")})
+    manifest = apply_package(plant.home, package).manifest
+    assert manifest.kept == LOCAL
+    failed = {finding.code for finding in manifest.findings if not finding.passed}
+    page = plant.home.report.read_text("utf-8")
+    assert {finding.code for finding in manifest.findings} == codes
+    assert {"WG-F08", "WG-F09"} <= failed
+    assert all(code in page for code in codes)
+    assert all(code in caplog.text for code in failed)
+
+
+def test_a_plant_without_labels_is_told_so_by_its_code(
+    make_plant: MakePlant, good_head: LinearHead
+) -> None:
+    plant = make_plant({-1: 6})
+    manifest = apply_package(plant.home, plant.package({"s": (good_head, "diffusion")})).manifest
+    assert {f.code for f in manifest.findings} >= {"WG-F08", "WG-F09", UNLABELLED}
+    assert UNLABELLED in plant.home.report.read_text("utf-8")
