@@ -21,7 +21,14 @@ from wg_client.release import freeze as freezing
 from wg_client.release.freeze import Frozen
 from wg_client.site import config as configuration
 from wg_client.site import identity
-from wg_client.site.config import ClientConfig, DataConfig, PrivacyConfig, ServerConfig
+from wg_client.site.check_policy import ChecksConfig
+from wg_client.site.config import (
+    AcceptanceConfig,
+    ClientConfig,
+    DataConfig,
+    PrivacyConfig,
+    ServerConfig,
+)
 from wg_client.site.home import ClientHome
 from wg_common.ledger import witness as witnesses
 from wg_common.ledger.store import Ledger
@@ -269,6 +276,7 @@ def plant_maker(root: Path, encoder_package: bytes) -> MakePlant:
             ),
             data=DataConfig(**{"name": name, "path": str(path), "labels": LABELS, **data}),
             privacy=privacy or PrivacyConfig(answer_slot_seconds=0.05),
+            acceptance=AcceptanceConfig(checks=ChecksConfig(probe_records=4)),
         )
         ledger_key = signing.load(home.ledger_key)
         with Ledger.create(
