@@ -22,6 +22,10 @@ from wg_common.ledger.proof import Proof
 from wg_common.ledger.witness import WitnessRefused, WitnessRequest
 
 
+class RolledBack(VerificationError):
+    """A witness has seen more of this log than it holds: this is an older copy of it."""
+
+
 class CosignedLog(Log):
     """An open log and its witnesses. A context manager; not to be shared between threads."""
 
@@ -92,8 +96,8 @@ class CosignedLog(Log):
 
         Raises:
             WitnessRefused: The witness does not cosign.
-            VerificationError: The witness has seen more than this ledger holds: it was rolled
-                back; or the cosignature does not hold.
+            RolledBack: The witness has seen more than this ledger holds.
+            VerificationError: The cosignature does not hold.
         """
         self.hand_out()
         request = self._bare_request(witness, None)
@@ -104,7 +108,7 @@ class CosignedLog(Log):
             if refused.size is None or refused.size == request.old_size:
                 raise
             if refused.size > self.size:
-                raise VerificationError(
+                raise RolledBack(
                     f"{self._path}: witness {witness} has seen {refused.size} entries, the ledger "
                     f"has {self.size}: it was rolled back or replaced by an older copy. Restore "
                     "the newest copy; nothing was sent"

@@ -1,0 +1,147 @@
+"""A plant's home in one encrypted file, while its node runs; and that file as a home again.
+
+Keys, ledger, snapshots and what was released are copied under the release lock, so that they belong
+together. The whole file is encrypted: snapshots hold exact sums of records.
+
+**A ledger that is older than what left the plant must not be used.** It would forget what was
+spent, and the next release would be a second story of one ledger, which the server keeps as
+evidence. So a home comes back only where the server, as witness, says that it has seen nothing
+newer: over the network, or in the note of ``wg-server checkpoint``.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from wg_client.connection import cosigning, link
+from wg_client.site import config as configuration
+from wg_client.site import locks
+from wg_client.site.home import ClientHome
+from wg_common import atomic
+from wg_common.backup import archive
+from wg_common.backup.archive import Key, Manifest, Seal, Source
+from wg_common.errors import StorageError, VerificationError
+from wg_common.ledger import place
+from wg_common.ledger.cosigned import RolledBack
+from wg_common.wire.protocol import NOTE_LIMIT
+
+KIND = "plant"
+NOTE_SECONDS = 24 * 3600
+"""Oldest note that says what the server has seen: long enough to carry it to the plant."""
+_SQLITE = ".sqlite"
+_LOGS = ("-wal", "-shm", "-journal")
+_NOT_KEPT = ("status.json",)
+
+WHAT_TO_DO = (
+    "Nothing was restored. Restore the newest backup. If there is none, let the server's operator"
+    " make a token (wg-server enroll --replace), restore this one with --give-up-ledger and run"
+    " 'wg-client compromise': its spend counts on, and the server says that some is unknown"
+)
+
+
+def write(home: ClientHome, out: Path, seal: Seal, *, now: float | None = None) -> Manifest:
+    """Back a home up. Its node may run meanwhile; an answer waits until this is done.
+
+    Raises:
+        ConfigError: The home is not initialised, or a recipient is none.
+        StorageError: Something cannot be read, or the file cannot be written.
+    """
+    created = int(time.time() if now is None else now)
+    name = configuration.load(home).site
+    with locks.release(home), _scratch(home.root) as scratch:
+        sources: list[Source] = []
+        for path in archive.files_below(home.root):
+            where = path.relative_to(home.root).as_posix()
+            if where in _NOT_KEPT or where.endswith(_LOGS):
+                continue
+            if path.suffix == _SQLITE:
+                path = _copied(path, scratch / f"{len(sources)}{_SQLITE}")
+            sources.append((where, path))
+        return archive.write(out, sources, seal, kind=KIND, name=name, created=created)
+
+
+def restore(
+    path: Path,
+    home: ClientHome,
+    key: Key,
+    *,
+    checkpoint: Path | None = None,
+    give_up_ledger: bool = False,
+) -> tuple[Manifest, int]:
+    """Make a home from a backup, if its ledger is the newest. It is whole or not there.
+
+    Args:
+        path: The backup.
+        home: The new home; its folder is empty or not there.
+        key: What opens the backup.
+        checkpoint: The note of ``wg-server checkpoint``, of today; None: the server is asked.
+        give_up_ledger: The ledger is old, and is given up: its key is not restored, so that only
+            ``wg-client compromise`` goes on from here.
+
+    Returns:
+        The backup's manifest, and the number of entries of its ledger; 0 if another home has it.
+
+    Raises:
+        ConfigError: There is something at ``home``.
+        DecodeError: The file is no backup of a plant.
+        VerificationError: It is damaged, the key does not open it, or the server has seen more of
+            this ledger than it holds; the message says what to do.
+        PeerError: The server cannot be asked.
+    """
+    with archive.new_home(home.root) as folder:
+        made = ClientHome(folder)
+        done = archive.extract(path, folder, key, kind=KIND)
+        made.require()
+        size = 0
+        if place.read(folder) is None:
+            size = _newest(made, checkpoint, give_up_ledger=give_up_ledger)
+    return done, size
+
+
+def _newest(home: ClientHome, checkpoint: Path | None, *, give_up_ledger: bool) -> int:
+    """Size of the ledger, if the server has seen no larger one."""
+    config = configuration.load(home)
+    if give_up_ledger:
+        home.ledger_key.unlink(missing_ok=True)  # so that nothing can be charged on it
+        return cosigning.status(home, config)[2]
+    try:
+        if checkpoint is not None:
+            data = atomic.read_bytes(checkpoint, limit=NOTE_LIMIT)
+            return cosigning.keep_recent(home, data, seconds=NOTE_SECONDS)
+        with link.Link.open(home, config.server.fleet_url) as connection:
+            return cosigning.check_newest(home, config, connection.witness)
+    except RolledBack as error:
+        raise VerificationError(f"{error}. {WHAT_TO_DO}") from error
+
+
+def _copied(path: Path, target: Path) -> Path:
+    """A copy of a SQLite file, its write-ahead log included, that can be read from end to end."""
+    try:
+        with closing(sqlite3.connect(path)) as held, closing(sqlite3.connect(target)) as copy:
+            held.backup(copy)
+            copy.execute("pragma journal_mode = delete").close()
+            (found,) = copy.execute("pragma quick_check").fetchone()
+    except sqlite3.Error as error:
+        raise StorageError(f"{path}: cannot be copied: {error}") from error
+    if found != "ok":
+        raise StorageError(f"{path}: damaged: {found}")
+    return target
+
+
+@contextmanager
+def _scratch(root: Path) -> Iterator[Path]:
+    """A private folder in the home, gone afterwards."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=".backup.", dir=root))
+    except OSError as error:
+        raise StorageError(f"{root}: cannot be written: {error.strerror}") from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,425 @@
+"""One file that holds a home: what ``backup`` writes and ``restore`` reads, at server and plant.
+
+The file is a ZIP archive with three members, so that a backup outlives this program:
+
+============= ===================================================================================
+about.json    what it is of, when, and the SHA-256 of the next member: readable without a key
+home.tar.age  the home as a tar archive, encrypted in the age format (age-encryption.org/v1)
+identity.age  with a passphrase only: the key of ``home.tar.age``, encrypted by the passphrase
+============= ===================================================================================
+
+``unzip``, ``age --decrypt --identity`` and ``tar`` open it. The last file in the tar archive is
+``manifest.json``: path, size and SHA-256 of every other.
+
+*Guarantee.* What ``extract`` returns has every file of the manifest with its hash, or it raises.
+Nothing is written outside the given folder. *Not guaranteed:* who made the archive. Anybody may
+encrypt for a recipient, so a restored home is believed for the keys that are in it, not for being
+in the archive.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import tarfile
+import tempfile
+import threading
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, BinaryIO, Literal, cast
+
+import pyrage
+
+from wg_common import __version__, atomic
+from wg_common.errors import ConfigError, DecodeError, StorageError, VerificationError
+from wg_common.wire import canonical
+
+VERSION = 1
+ABOUT, ARCHIVE, IDENTITY, MANIFEST = "about.json", "home.tar.age", "identity.age", "manifest.json"
+_PIECE = 1 << 20
+KEY_LIMIT = 64 << 10
+"""Largest identity or passphrase file, in bytes."""
+MANIFEST_LIMIT = 64 << 20
+"""Largest manifest, in bytes."""
+FILES_LIMIT = 1_000_000
+"""Most files in a backup."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What a backup is of, for whoever holds the file; not authenticated.
+
+    Attributes:
+        version: Of this format.
+        kind: ``server`` or ``plant``.
+        name: Of the server or site.
+        created: Unix time at which it was begun.
+        program: Version of weightgate that wrote it.
+        archive_sha256: Of the encrypted home, hex.
+    """
+
+    version: int = VERSION
+    kind: str
+    name: str
+    created: int
+    program: str = __version__
+    archive_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A file in a backup: its path below the home, with ``/``, its size and hash."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What is in a backup; encrypted with it. Fields as of ``About``."""
+
+    version: int = VERSION
+    kind: str
+    name: str
+    created: int
+    program: str = __version__
+    files: tuple[File, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seal:
+    """For whom a backup is encrypted: age recipients (``age1…``), or whoever knows a passphrase."""
+
+    recipients: tuple[str, ...] = ()
+    passphrase: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        if bool(self.recipients) == bool(self.passphrase):
+            raise ConfigError("backup: give recipients or a passphrase, and not both")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """What opens a backup: an age identity (``AGE-SECRET-KEY-1…``), or the passphrase."""
+
+    identity: str = field(default="", repr=False)
+    passphrase: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        if bool(self.identity) == bool(self.passphrase):
+            raise ConfigError("backup: give an identity or a passphrase, and not both")
+
+
+Source = tuple[str, Path]
+"""A file to keep: its path below the home, with ``/``, and where its bytes lie now."""
+
+
+def write(
+    out: Path, sources: Sequence[Source], seal: Seal, *, kind: str, name: str, created: int
+) -> Manifest:
+    """Write a backup of some files, readable by its owner only; ``out`` is whole or not there.
+
+    Raises:
+        ConfigError: A recipient is none, or a file cannot be read.
+        StorageError: ``out`` cannot be written.
+    """
+    recipients, wrapped = _recipients(seal)
+    found: list[File] = []
+
+    def fill(pipe: BinaryIO) -> None:
+        with tarfile.open(fileobj=pipe, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+            found.extend(_add(tar, path, source) for path, source in sources)
+            data = canonical.encode(manifest())
+            entry = tarfile.TarInfo(MANIFEST)
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+
+    def manifest() -> Manifest:
+        return Manifest(kind=kind, name=name, created=created, files=tuple(found))
+
+    with atomic.writing(out, mode=atomic.PRIVATE) as stream, zipfile.ZipFile(stream, "w") as outer:
+        with outer.open(ARCHIVE, "w", force_zip64=True) as member, _piped(fill, "wb") as pipe:
+            hashed = _Hashing(member)
+            pyrage.encrypt_io(pipe, hashed, recipients)
+        if wrapped:
+            outer.writestr(IDENTITY, wrapped)
+        about = About(kind=kind, name=name, created=created, archive_sha256=hashed.digest())
+        outer.writestr(ABOUT, canonical.encode(about))
+    return manifest()
+
+
+def extract(path: Path, folder: Path, key: Key, *, kind: str) -> Manifest:
+    """Write what a backup holds below a folder, and check every hash.
+
+    Args:
+        path: The backup.
+        folder: An empty folder. After an error it holds some of the files.
+        key: What opens it.
+        kind: What it must be of.
+
+    Raises:
+        ConfigError: The file cannot be read, or the key is none.
+        DecodeError: It is no backup, or of another kind.
+        VerificationError: The key does not open it, it is damaged, or files are missing.
+        StorageError: The folder cannot be written.
+    """
+    read_about(path, kind=kind)
+    found: list[File] = []
+
+    def empty(pipe: BinaryIO) -> None:
+        try:
+            with tarfile.open(fileobj=pipe, mode="r|") as tar:
+                for entry in tar:
+                    if len(found) > FILES_LIMIT:
+                        raise DecodeError(f"{path}: more than {FILES_LIMIT} files")
+                    found.append(_take(tar, entry, folder))
+        except (tarfile.TarError, EOFError, UnicodeDecodeError) as error:
+            raise DecodeError(f"{path}: damaged: {error}") from error
+
+    with _opened(path) as outer:
+        identity = _identity(path, outer, key)
+        try:
+            with outer.open(ARCHIVE) as member, _piped(empty, "rb") as pipe:
+                pyrage.decrypt_io(member, pipe, [identity])
+        except (pyrage.DecryptError, zipfile.BadZipFile, OSError) as error:
+            raise VerificationError(f"{path}: damaged, or for another key: {error}") from error
+        except KeyError as error:
+            raise DecodeError(f"{path}: no backup: {ARCHIVE} is missing") from error
+    if not found or found[-1].path != MANIFEST:
+        raise VerificationError(f"{path}: incomplete: {MANIFEST} is missing")
+    data = atomic.read_bytes(folder / MANIFEST, limit=MANIFEST_LIMIT)
+    (folder / MANIFEST).unlink()
+    manifest = canonical.decode(Manifest, data, what=f"{path}: {MANIFEST}", limit=MANIFEST_LIMIT)
+    _check(path, manifest, found[:-1], kind)
+    return manifest
+
+
+def read_about(path: Path, *, kind: str) -> About:
+    """What a backup says of itself, without its key.
+
+    Raises:
+        ConfigError: The file cannot be read.
+        DecodeError: It is no backup, of another version, or of another kind.
+    """
+    with _opened(path) as outer:
+        data = _member(path, outer, ABOUT)
+    about = canonical.decode(About, data, what=f"{path}: {ABOUT}", limit=KEY_LIMIT)
+    if about.version != VERSION:
+        raise DecodeError(f"{path}: version {about.version}, this program reads {VERSION}")
+    if about.kind != kind:
+        raise DecodeError(f"{path}: a backup of a {about.kind}, expected of a {kind}")
+    return about
+
+
+def files_below(root: Path) -> Iterator[Path]:
+    """The files of a home to keep, in order of their paths; hidden ones are locks and half files.
+
+    Links are not followed, and not kept.
+    """
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(each for each in folders if not each.startswith("."))
+        for name in sorted(names):
+            path = Path(folder) / name
+            if not name.startswith(".") and path.is_file() and not path.is_symlink():
+                yield path
+
+
+@contextmanager
+def new_home(root: Path) -> Iterator[Path]:
+    """A private folder that takes the place of ``root`` at the end, or vanishes.
+
+    Raises:
+        ConfigError: There is something at ``root``: nothing is overwritten.
+        StorageError: The disk cannot be written.
+    """
+    try:
+        if root.is_symlink() or (root.exists() and (not root.is_dir() or any(root.iterdir()))):
+            raise ConfigError(f"{root}: there already; name a folder that is empty or not there")
+        root.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
+    except OSError as error:
+        raise StorageError(f"{root}: cannot be made: {error.strerror}") from error
+    try:
+        yield folder
+        atomic.move(folder, root)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+# --- inside
+
+
+class _Hashing:
+    """A stream that hashes and counts what passes."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def write(self, data: bytes) -> int:
+        """Write on."""
+        self._count(data)
+        self._stream.write(data)
+        return len(data)
+
+    def read(self, size: int = -1) -> bytes:
+        """Read on."""
+        data: bytes = self._stream.read(size)
+        self._count(data)
+        return data
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def digest(self) -> str:
+        """SHA-256 of what passed, hex."""
+        return self._hash.hexdigest()
+
+    def _count(self, data: bytes) -> None:
+        self._hash.update(data)
+        self.size += len(data)
+
+
+@contextmanager
+def _piped(work: Callable[[BinaryIO], None], mode: Literal["rb", "wb"]) -> Iterator[BinaryIO]:
+    """One end of a pipe. ``work`` has the other on a thread, opened with ``mode``.
+
+    What ``work`` raises is raised here, rather than what the loss of its end then caused.
+    """
+    ends = os.pipe()
+    reader, writer = os.fdopen(ends[0], "rb"), os.fdopen(ends[1], "wb")
+    theirs, ours = (reader, writer) if mode == "rb" else (writer, reader)
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        with suppress(BrokenPipeError), theirs:
+            try:
+                work(theirs)
+            except BaseException as error:  # noqa: BLE001 - raised again by the one that waits
+                failed.append(error)
+
+    thread = threading.Thread(target=run, name="wg-backup")
+    thread.start()
+    first: list[BaseException] = []
+    try:
+        yield ours
+    except BaseException as error:  # noqa: BLE001 - raised again below
+        first = [*failed, error]  # a lost pipe comes after what lost it
+    with suppress(BrokenPipeError):
+        ours.close()
+    thread.join()
+    for each in [*first, *failed]:
+        raise each
+
+
+def _add(tar: tarfile.TarFile, path: str, source: Path) -> File:
+    """Put one file into the archive, as large as it is now."""
+    try:
+        with source.open("rb") as stream:
+            status = os.fstat(stream.fileno())
+            entry = tarfile.TarInfo(path)
+            entry.size, entry.mtime, entry.mode = status.st_size, int(status.st_mtime), 0o600
+            hashed = _Hashing(stream)
+            tar.addfile(entry, cast(IO[bytes], hashed))
+    except OSError as error:
+        raise ConfigError(f"{source}: cannot be read: {error.strerror or error}") from error
+    return File(path=path, size=entry.size, sha256=hashed.digest())
+
+
+def _take(tar: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) -> File:
+    """Write one file of the archive below the folder."""
+    where = PurePosixPath(entry.name)
+    safe = str(where) == entry.name and not where.is_absolute() and ".." not in where.parts
+    if not entry.isreg() or not safe or any(c in entry.name for c in "\\:\0"):
+        raise DecodeError(f"backup: {entry.name!r}: expected a file below the home")
+    stream = tar.extractfile(entry)
+    if stream is None:  # pragma: no cover - a regular file has bytes
+        raise DecodeError(f"backup: {entry.name!r}: no file")
+    target = folder.joinpath(*where.parts)
+    if target.exists():
+        raise DecodeError(f"backup: {entry.name!r}: twice")
+    hashed = _Hashing(stream)
+    with atomic.writing(target, mode=atomic.PRIVATE) as out:
+        while piece := hashed.read(_PIECE):
+            out.write(piece)
+    os.utime(target, (entry.mtime, entry.mtime))
+    return File(path=entry.name, size=hashed.size, sha256=hashed.digest())
+
+
+def _check(path: Path, manifest: Manifest, found: Sequence[File], kind: str) -> None:
+    if manifest.version != VERSION or manifest.kind != kind:
+        raise DecodeError(f"{path}: {MANIFEST}: of a {manifest.kind}, version {manifest.version}")
+    if tuple(found) != manifest.files:
+        named, have = {each.path for each in manifest.files}, {each.path for each in found}
+        odd = sorted(named ^ have)[:3] or [
+            each.path for each, want in zip(found, manifest.files, strict=True) if each != want
+        ]
+        raise VerificationError(f"{path}: not as {MANIFEST} says: {', '.join(odd[:3])}")
+
+
+def _recipients(seal: Seal) -> tuple[list[Any], bytes]:
+    """For whom to encrypt; with a passphrase, also the key that it opens."""
+    if seal.passphrase:
+        identity = pyrage.x25519.Identity.generate()
+        wrapped = pyrage.passphrase.encrypt(f"{identity}\n".encode(), seal.passphrase)
+        return [identity.to_public()], bytes(wrapped)
+    try:
+        return [pyrage.x25519.Recipient.from_str(each) for each in seal.recipients], b""
+    except pyrage.RecipientError as error:
+        raise ConfigError(f"backup: no age recipient (age1…): {error}") from error
+
+
+def _identity(path: Path, outer: zipfile.ZipFile, key: Key) -> Any:
+    """What opens the archive."""
+    text = key.identity
+    if key.passphrase:
+        if IDENTITY not in outer.namelist():
+            raise ConfigError(f"{path}: made for a recipient: give its identity, no passphrase")
+        wrapped = _member(path, outer, IDENTITY)
+        try:
+            text = bytes(pyrage.passphrase.decrypt(wrapped, key.passphrase)).decode("ascii")
+        except (pyrage.DecryptError, UnicodeDecodeError) as error:
+            raise VerificationError(f"{path}: the passphrase does not open it") from error
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    try:
+        (line,) = lines
+        return pyrage.x25519.Identity.from_str(line.strip())
+    except (ValueError, pyrage.IdentityError) as error:
+        raise ConfigError("backup: no age identity (AGE-SECRET-KEY-1…)") from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """The outer archive.
+
+    Raises:
+        ConfigError: The file cannot be read.
+        DecodeError: It is no ZIP archive.
+    """
+    try:
+        with zipfile.ZipFile(path) as outer:
+            yield outer
+    except zipfile.BadZipFile as error:
+        raise DecodeError(f"{path}: no backup: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _member(path: Path, outer: zipfile.ZipFile, name: str) -> bytes:
+    """A small member of the outer archive."""
+    try:
+        with outer.open(name) as stream:
+            data = stream.read(KEY_LIMIT + 1)
+    except (KeyError, RuntimeError, NotImplementedError) as error:
+        raise DecodeError(f"{path}: no backup: {name}: {error}") from error
+    if len(data) > KEY_LIMIT:
+        raise DecodeError(f"{path}: {name}: larger than {KEY_LIMIT} bytes")
+    return data

@@ -1,0 +1,94 @@
+"""Options of ``backup`` and ``restore``, of both programs: for whom, and with what, a file opens.
+
+Secrets come from files or standard input, never from the command line, which everybody can read.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wg_common import atomic
+from wg_common.errors import DecodeError, UsageError
+
+_STDIN = "-"
+_LIMIT = 64 << 10
+_FILE = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
+_passphrase = click.option(
+    "--passphrase-file", type=_FILE, help="File with the passphrase; '-' is standard input."
+)
+
+
+def seal_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command ``--recipient`` and ``--passphrase-file``; it is called with ``seal``."""
+
+    @click.option(
+        "--recipient",
+        "recipients",
+        multiple=True,
+        metavar="AGE1…",
+        help="Who can open it: an age recipient, from 'age-keygen'. Repeat it for several.",
+    )
+    @_passphrase
+    @functools.wraps(command)
+    def sealed(
+        *words: Any, recipients: tuple[str, ...], passphrase_file: Path | None, **options: Any
+    ) -> Any:
+        from wg_common.backup.archive import Seal
+
+        if bool(recipients) == (passphrase_file is not None):
+            raise UsageError("a backup is encrypted: give --recipient or --passphrase-file")
+        passphrase = _secret(passphrase_file) if passphrase_file else ""
+        return command(*words, seal=Seal(recipients=recipients, passphrase=passphrase), **options)
+
+    return sealed
+
+
+def key_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command ``--identity`` and ``--passphrase-file``; it is called with ``key``."""
+
+    @click.option(
+        "--identity", type=_FILE, help="File with the age identity; '-' is standard input."
+    )
+    @_passphrase
+    @functools.wraps(command)
+    def opened(
+        *words: Any, identity: Path | None, passphrase_file: Path | None, **options: Any
+    ) -> Any:
+        from wg_common.backup.archive import Key
+
+        if (identity is None) == (passphrase_file is None):
+            raise UsageError("a backup is encrypted: give --identity or --passphrase-file")
+        key = (
+            Key(identity=_secret(identity))
+            if identity
+            else Key(passphrase=_secret(passphrase_file or Path(_STDIN)))
+        )
+        return command(*words, key=key, **options)
+
+    return opened
+
+
+def _secret(path: Path) -> str:
+    """The text of a file or of standard input, without the line's end.
+
+    Raises:
+        ConfigError: The file cannot be read.
+        DecodeError: It is empty, no text, or too long.
+    """
+    if str(path) == _STDIN:
+        data = sys.stdin.buffer.read(_LIMIT + 1)
+    else:
+        data = atomic.read_bytes(path, limit=_LIMIT)
+    try:
+        text = data.decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise DecodeError(f"{path}: not UTF-8 text") from error
+    if not text or len(data) > _LIMIT:
+        raise DecodeError(f"{path}: {len(data)} bytes, expected 1 to {_LIMIT}")
+    return text
