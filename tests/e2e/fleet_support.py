@@ -11,7 +11,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from wg_client.site.config import ClientConfig, DataConfig, PrivacyConfig
 from wg_client.site.config import ServerConfig as Pinned
 from wg_client.site.home import ClientHome
 from wg_common.ledger.charging import statistics_request
+from wg_common.ledger.cosigned import RolledBack
 from wg_common.ledger.store import DatasetRecord, Ledger
 from wg_common.privacy.exact import exact_statistics
 from wg_common.privacy.mechanism import release_statistics, sigma_for
@@ -151,6 +152,8 @@ class Plant:
     home: ClientHome
     steps: list[str] = field(default_factory=list)
     applied: list[str] = field(default_factory=list)
+    behind: list[RolledBack] = field(default_factory=list)
+    """Why its node ended, if its ledger was an older copy."""
     asked: list[float] = field(default_factory=list)
     before_answer: Callable[[], None] = lambda: None
     before_apply: Callable[[], None] = lambda: None
@@ -181,8 +184,12 @@ class Plant:
         handlers = Handlers(answer_query=self.answer, apply_package=self.apply)
 
         def run() -> None:
-            with suppress(Died):
+            try:
                 run_node(self.home, handlers, once=once, stop=stop, options=FAST)
+            except Died:
+                pass
+            except RolledBack as error:
+                self.behind.append(error)
 
         thread = threading.Thread(target=run, name=self.site)
         thread.start()

@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import io
 import logging
+import time
 from pathlib import Path
 
 from wg_client.connection import http_witness
 from wg_client.connection.http_witness import Ask
 from wg_client.site import config as configuration
+from wg_client.site import locks
 from wg_client.site.config import ClientConfig
 from wg_client.site.home import ClientHome
 from wg_common import atomic
@@ -33,6 +35,7 @@ from wg_common.errors import (
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import note as notes
 from wg_common.ledger import proof
+from wg_common.ledger.cosigned import RolledBack
 from wg_common.ledger.store import Ledger
 from wg_common.ledger.witness import HANDED_OUT_LIMIT
 from wg_common.wire import protocol, signing, statistics_file, weights_package
@@ -150,8 +153,8 @@ def keep(home: ClientHome, signed: bytes) -> int | None:
 
     Raises:
         DecodeError: It is no checkpoint.
-        VerificationError: The cosignature does not hold, or the server has seen more of this
-            ledger than it holds.
+        VerificationError: The cosignature does not hold.
+        RolledBack: The server has seen more of this ledger than it holds.
     """
     config = configuration.load(home)
     head, note = checkpoints.decode(signed, what="cosigned checkpoint")
@@ -161,13 +164,56 @@ def keep(home: ClientHome, signed: bytes) -> int | None:
             return None
         if head.size > ledger.size:
             notes.verify(note, head.origin, signing.public_from_bytes(ledger.public_key))
-            raise VerificationError(
+            raise RolledBack(
                 f"{ledger.path}: {config.server.name} has seen {head.size} entries, the ledger has"
                 f" {ledger.size}: it was rolled back or replaced by an older copy. Restore the"
                 " newest copy"
             )
         ledger.add_cosignature(signed, config.server.witness_name)
     return head.size
+
+
+def keep_recent(home: ClientHome, signed: bytes, *, seconds: float) -> int:
+    """As ``keep``, of the note in which the server says how far it has seen the ledger *now*.
+
+    Returns:
+        Number of entries of the ledger.
+
+    Raises:
+        DecodeError, RolledBack: As of ``keep``.
+        VerificationError: It is of another ledger, does not hold, or is older than ``seconds``.
+    """
+    if keep(home, signed) is None:
+        raise VerificationError("checkpoint: of another ledger than this home's")
+    server = configuration.load(home).server
+    _, note = checkpoints.decode(signed, what="cosigned checkpoint")
+    key = signing.public_from_bytes(bytes.fromhex(server.witness_key))
+    age = time.time() - checkpoints.verify_cosignature(note, server.witness_name, key)
+    if age > seconds:
+        raise VerificationError(
+            f"checkpoint: {server.name} made it {age / 3600:.0f} h ago, and may have seen more"
+            f" since; at most {seconds / 3600:.0f} h are good: ask its operator for a new one"
+        )
+    with Ledger.open(home.ledger) as ledger:
+        return ledger.size
+
+
+def check_newest(home: ClientHome, config: ClientConfig, ask: Ask) -> int:
+    """Let the server cosign the ledger as it is: a copy that is older than it saw is found out.
+
+    Nothing is charged before that, so an older copy cannot become a second story of one ledger.
+
+    Returns:
+        Number of entries of the ledger.
+
+    Raises:
+        RolledBack: The server has seen more of it than this ledger holds.
+        PeerError: The server cannot be reached, or refuses.
+        VerificationError: Its answer does not hold.
+    """
+    with locks.release(home), Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
+        ledger.countersign(config.server.witness_name, ask)
+        return ledger.size
 
 
 def status(

@@ -2,12 +2,14 @@
 
 A package is on disk before its receipt is sent, and it is applied after that; so a plant that
 dies in between applies it when it starts again, and a repeated delivery is answered with the same
-receipt and applied once.
+receipt and applied once. That is so as well where another package comes under the same request:
+the first one counts, and its receipt names it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,8 @@ from wg_common import atomic
 from wg_common.errors import StorageError, VerificationError
 from wg_common.wire import canonical, fleet, protocol
 from wg_common.wire.protocol import Delivery, PackageOffer, Receipt
+
+log = logging.getLogger(__name__)
 
 REJECTED_LIMIT = 8
 """Most rejected packages that are kept for a person to look at; the oldest go."""
@@ -43,8 +47,7 @@ class Inbox:
 
         Raises:
             DecodeError: The request id is none.
-            VerificationError: The payload is not the one that the delivery names, or the same
-                request delivered another package before.
+            VerificationError: The payload is not the one that the delivery names.
         """
         earlier = self._earlier(delivery)
         if earlier is not None:
@@ -62,7 +65,7 @@ class Inbox:
 
         Raises:
             DecodeError: The request id is none.
-            VerificationError: The same request delivered another package before, or as ``fetch``.
+            VerificationError: As ``fetch``.
         """
         earlier = self._earlier(offer)
         if earlier is not None:
@@ -123,7 +126,8 @@ class Inbox:
         fleet.check_request_id(delivery.request_id)
         earlier = self.receipt(delivery.request_id)
         if earlier is not None and earlier.package_sha256 != delivery.package_sha256:
-            raise VerificationError("delivery: another package under a request id seen before")
+            # A server that was restored from a backup made its package again. The first counts.
+            log.warning("request %s: another package than before; not taken", delivery.request_id)
         return earlier
 
     def _give_receipt(self, delivery: Delivery | PackageOffer) -> Receipt:

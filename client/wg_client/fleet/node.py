@@ -15,7 +15,7 @@ from functools import partial
 
 import httpx
 
-from wg_client.connection import link
+from wg_client.connection import cosigning, link
 from wg_client.fleet import enrolment
 from wg_client.fleet.answers import Answers
 from wg_client.fleet.applier import Applier
@@ -26,10 +26,22 @@ from wg_client.site import config as configuration
 from wg_client.site import locks
 from wg_client.site.home import ClientHome
 from wg_common import logs
-from wg_common.errors import DecodeError, PeerError, StorageError, VerificationError, WgError
+from wg_common.errors import (
+    ConfigError,
+    DecodeError,
+    PeerError,
+    StorageError,
+    VerificationError,
+    WgError,
+)
+from wg_common.ledger.cosigned import RolledBack
+from wg_common.ledger.witness import WitnessRefused
 from wg_common.wire import fleet, protocol
 
 log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 60.0
+"""How often a session looks whether its certificate is to be renewed."""
 
 
 def run_node(
@@ -76,6 +88,7 @@ class Node:
         self._config = configuration.load(home)
         self._allowed = frozenset(self._config.privacy.message_types)
         self._backoff = options.backoff_seconds
+        self._look_again = 0.0
         self._answers = Answers(
             home,
             self._config,
@@ -90,9 +103,10 @@ class Node:
         """One session: certificate, connection, activation, messages; ends on any failure."""
         try:
             self._renew()
+            self._check_ledger()
             with Session(self._home, self._config.server.fleet_url, self._options) as session:
                 log.info("online as %s", self._config.site)
-                while not self._stop.is_set():
+                while not (self._stop.is_set() or self._renewed()):
                     if self.serve_one(session):
                         applier.wake()
                     else:
@@ -131,27 +145,50 @@ class Node:
         slot.send(reply)
         return True
 
-    def _renew(self) -> None:
+    def _renewed(self) -> bool:
+        """Whether the certificate was renewed just now; looked at once in ``_LOOK_SECONDS``.
+
+        A session can last longer than a certificate.
+        """
+        return time.monotonic() >= self._look_again and self._renew()
+
+    def _renew(self) -> bool:
         """Renew the certificate if it is time; what hinders that does not hinder work.
 
         Not again at once: under a clock that is wrong every new certificate is due.
         """
-        if time.monotonic() < self._renew_again:
-            return
-        if not enrolment.renewal_due(self._home, time.time()):
-            return
+        now = time.monotonic()
+        self._look_again = now + _LOOK_SECONDS
+        if now < self._renew_again or not enrolment.renewal_due(self._home, time.time()):
+            return False
         try:
             enrolment.renew(self._home, self._config.server.fleet_url, self._config.site)
         except (PeerError, StorageError, VerificationError) as error:
             log.warning("certificate not renewed: %s", error)
-        else:
-            log.info("certificate renewed")
-            self._renew_again = time.monotonic() + self._options.renew_again_seconds
-            if enrolment.renewal_due(self._home, time.time()):
-                log.warning(
-                    "the new certificate is old already: this machine's clock is ahead of the"
-                    " server's; set it"
-                )
+            return False
+        log.info("certificate renewed")
+        self._renew_again = now + self._options.renew_again_seconds
+        if enrolment.renewal_due(self._home, time.time()):
+            log.warning(
+                "the new certificate is old already: this machine's clock is ahead of the"
+                " server's; set it"
+            )
+        return True
+
+    def _check_ledger(self) -> None:
+        """Have the ledger cosigned as it is, before anything can be charged on an older copy.
+
+        Raises:
+            RolledBack: The server has seen more of it; the node ends.
+            PeerError: The server cannot be reached.
+        """
+        with link.Link.open(self._home, self._config.server.fleet_url) as connection:
+            try:
+                cosigning.check_newest(self._home, self._config, connection.witness)
+            except RolledBack:
+                raise
+            except (WitnessRefused, ConfigError, VerificationError) as error:
+                log.warning("the ledger is not cosigned, releases wait: %s", error)
 
     def _pause(self, reason: str) -> None:
         """Wait after an error, each time up to twice as long, and a random part of it more."""

@@ -10,6 +10,7 @@ from wg_common import cli
 
 _COMMANDS: dict[str, tuple[str, str]] = {
     "accept": ("acceptance", "Use a generator although its model card fails."),
+    "backup": ("keeping", "Write the home into one encrypted file, while it serves."),
     "campaign": ("campaign", "Ask sites for statistics, and deliver weights made from them."),
     "checkpoint": ("auditors", "Print the newest cosigned checkpoint of a site."),
     "enroll": ("sites", "Print a one-time join token for SITE."),
@@ -19,6 +20,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "keys": ("auditors", "Print the keys that others verify with."),
     "releases": ("releases", "List releases; accept or reject those in quarantine."),
     "renew": ("operation", "Make a fresh certificate for the listeners, under the same CA."),
+    "restore": ("keeping", "Make a new home from a backup."),
     "revoke": ("sites", "Shut SITE out, from its next request on."),
     "rotate-keys": ("operation", "Make new keys for packages and cosignatures."),
     "serve": ("operation", "Serve the fleet: listeners and campaign worker."),

@@ -20,6 +20,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wg_common import logs
+from wg_server.fleet.adoption import Adoption
 from wg_server.store.site import Site
 from wg_server.store.sites import Store
 
@@ -132,9 +133,10 @@ class BodyBudget(_Guard):
 class Identify(_Guard):
     """Lets a request through if its certificate belongs to an enrolled site, and says which."""
 
-    def __init__(self, app: ASGIApp, store: Store) -> None:
+    def __init__(self, app: ASGIApp, store: Store, adoption: Adoption | None = None) -> None:
         super().__init__(app)
         self._store = store
+        self._adoption = adoption
         self._seen: dict[str, float] = {}
 
     async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -151,6 +153,8 @@ class Identify(_Guard):
     def _look_up(self, der: bytes) -> Site | None:
         now = time.time()
         site = self._store.authenticate(hashlib.sha256(der).hexdigest(), now)
+        if site is None and self._adoption is not None:
+            site = self._adoption.site_of(der, now)
         if site is not None and now - self._seen.get(site.name, 0.0) > _SEEN_SECONDS:
             self._seen[site.name] = now
             self._store.saw(site.name, now)

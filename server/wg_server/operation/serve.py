@@ -24,6 +24,7 @@ from wg_server.campaigns.packaging import MakePackage
 from wg_server.campaigns.worker import CampaignWorker
 from wg_server.console.admin import admin_app
 from wg_server.fleet.adapter import FleetState
+from wg_server.fleet.adoption import Adoption
 from wg_server.fleet.door import CONNECTIONS
 from wg_server.fleet.endpoints import routes
 from wg_server.fleet.enrolment import Enrolment
@@ -33,6 +34,7 @@ from wg_server.fleet.packages import package_routes
 from wg_server.fleet.witness import Witness
 from wg_server.generator.evaluation import gate
 from wg_server.site.home import ServerHome
+from wg_server.site.recovery import Recovery
 from wg_server.store.database import Holder
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store
@@ -140,13 +142,16 @@ def fleet_app(
 ) -> FastAPI:
     """The fleet listener's application: guards, then Flower's Fleet API and our own routes."""
     config = home.config()
+    recovery = Recovery.load(home)
     app = FastAPI(
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
         middleware=[
             Middleware(BodyLimit, limit=config.body_limit),
-            Middleware(Identify, store=store),
+            Middleware(
+                Identify, store=store, adoption=Adoption(store, recovery) if recovery else None
+            ),
             Middleware(RateLimit, rate=config.requests_per_second),
             Middleware(
                 BodyBudget,

@@ -148,6 +148,19 @@ class Store(LedgerTable, ReleaseTable):
             )
             connection.execute(table.delete().where(others, table.c.fingerprint.not_in(newest)))
 
+    def adopt_certificate(self, site: str, fingerprint: str, expires: float) -> bool:
+        """Record a certificate that is not known, of a site that is enrolled; whether it was."""
+        table = schema.certificate
+        with self.engine.begin() as connection:
+            found = find_site(connection, site, lock=True)
+            known = sa.select(table.c.site).where(table.c.fingerprint == fingerprint)
+            if found is None or found.state != "enrolled" or connection.execute(known).first():
+                return False
+            connection.execute(
+                table.insert().values(fingerprint=fingerprint, site=site, expires=expires)
+            )
+            return True
+
     def revoke(self, site: str, now: float) -> None:
         """Shut a site out: its certificates and unused tokens are worth nothing from now on.
 

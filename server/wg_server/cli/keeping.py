@@ -1,0 +1,71 @@
+"""``wg-server backup``, ``restore`` and ``rotate-authority``: a server that is kept for years."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from wg_common import cli
+from wg_common.backup.options import key_options, seal_options
+from wg_common.wire import canonical
+from wg_server.cli.options import home_option, when
+from wg_server.site.home import ServerHome
+
+if TYPE_CHECKING:
+    from wg_common.backup.archive import Key, Seal
+
+
+@click.command()
+@home_option
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File to write."
+)
+@seal_options
+@cli.json_option
+def backup(root: Path, out: Path, seal: Seal, as_json: bool) -> None:
+    """Write the home into one encrypted file: store, keys, authority, packages, generator.
+
+    A server may run meanwhile. The zoo is not in it, but for the public encoder.
+    """
+    from wg_server.operation import backup as backups
+
+    done = backups.write(ServerHome(root), out, seal)
+    size = sum(each.size for each in done.files)
+    cli.answer(
+        as_json,
+        canonical.to_builtins(done),
+        f"{out}: {len(done.files)} files of {done.name}, {size} bytes before encryption",
+    )
+
+
+@click.command()
+@home_option
+@click.option(
+    "--backup",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="A file of 'wg-server backup'.",
+)
+@click.option(
+    "--database",
+    default="",
+    help="SQLAlchemy URL of an empty database, if not the backup's; sqlite: a file in the home.",
+)
+@key_options
+@cli.json_option
+def restore(root: Path, path: Path, database: str, key: Key, as_json: bool) -> None:
+    """Make a new home from a backup. Stop the old server first, for good."""
+    from wg_server.operation import backup as backups
+
+    done = backups.restore(path, ServerHome(root), key, database=database)
+    cli.answer(
+        as_json,
+        canonical.to_builtins(done),
+        f"{root}: {done.name} as of {when(done.created)}, {len(done.files)} files",
+        "what was done since then is to be done again: sites that were revoked (first), sites that"
+        " enrolled, campaigns that were started",
+        f"next: wg-server serve --home {root}",
+    )

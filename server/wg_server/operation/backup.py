@@ -1,0 +1,123 @@
+"""A server's home in one encrypted file, while it serves; and that file as a home again.
+
+The store is copied first, as of one moment; then the files that it names. A package that is made
+meanwhile is one file more, which the restored server takes as the one that it would make. Keys do
+not change meanwhile: whatever changes them holds the same lock.
+
+*What a restored server does not know* is what happened after the backup, and the plants do: ledgers
+that went on are witnessed again from where this server saw them last, a repeated question gets the
+plant's stored release, which is charged already, and a package that was delivered is received once.
+Certificates that were given out after the backup are let in until they expire (``Recovery``). What
+nobody else knows is lost: sites that enrolled since, revocations since, campaigns begun since.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from wg_common import atomic, locks
+from wg_common.backup import archive
+from wg_common.backup.archive import Key, Manifest, Seal, Source
+from wg_common.errors import ConfigError, StorageError
+from wg_server.site.home import ServerHome
+from wg_server.site.recovery import LastBackup, Recovery
+from wg_server.store import copying
+from wg_server.store.sites import Store
+
+KIND = "server"
+_STORE = "store.sqlite"
+_FOLDERS = ("pki", "keys", "packages")
+_PUBLIC = ("encoder", "generator", "model_card", "networks", "networks_card")
+
+
+def write(home: ServerHome, out: Path, seal: Seal, *, now: float | None = None) -> Manifest:
+    """Back a home up. A server may serve it meanwhile.
+
+    The zoo is not in it, but for the public encoder: it is public, and can be built again.
+
+    Raises:
+        ConfigError: The home is not initialised, or a recipient is none.
+        StorageError: The store cannot be read, or the file cannot be written.
+    """
+    created = int(time.time() if now is None else now)
+    config = home.config()
+    with changing_keys(home), _scratch(home.root) as scratch:
+        with Store.open(home) as store:
+            copying.copy_out(store.engine, scratch / _STORE)
+        sources: list[Source] = [(_STORE, scratch / _STORE), _named(home, home.config_file)]
+        for folder in _FOLDERS:
+            sources += [_named(home, path) for path in archive.files_below(home.root / folder)]
+        public: list[Path] = [getattr(home, name) for name in _PUBLIC]
+        sources += [_named(home, path) for path in public if path.is_file()]
+        done = archive.write(out, sources, seal, kind=KIND, name=config.name, created=created)
+    LastBackup(created=created).save(home)
+    return done
+
+
+def restore(
+    path: Path, home: ServerHome, key: Key, *, database: str = "", now: float | None = None
+) -> Manifest:
+    """Make a home from a backup. It is whole or not there.
+
+    Args:
+        path: The backup.
+        home: The new home; its folder is empty or not there.
+        key: What opens the backup.
+        database: SQLAlchemy URL of an empty database, if not the one of the backup's
+            configuration; ``sqlite`` for a file in the home.
+        now: Unix time.
+
+    Raises:
+        ConfigError: There is something at ``home``, or the database is not empty.
+        DecodeError: The file is no backup of a server.
+        VerificationError: It is damaged, or the key does not open it.
+        StorageError: The disk or the database cannot be written.
+    """
+    until = time.time() if now is None else now
+    with archive.new_home(home.root) as folder:
+        made = ServerHome(folder)
+        done = archive.extract(path, folder, key, kind=KIND)
+        config = made.config()
+        if database:
+            config = replace(config, database="" if database == "sqlite" else database)
+            made.write_config(config)
+        if not (folder / _STORE).is_file():
+            raise ConfigError(f"{path}: a backup without a store")
+        if config.database:
+            copying.copy_in(folder / _STORE, config.database)
+            (folder / _STORE).unlink()
+        else:
+            atomic.move(folder / _STORE, made.database)
+        Store.open(made).close()  # brought up to date, and readable
+        Recovery(since=done.created, until=int(until)).save(made)
+    return done
+
+
+@contextmanager
+def changing_keys(home: ServerHome) -> Iterator[None]:
+    """One process changes the keys of a home, or copies them; a second one waits."""
+    with locks.hold(home.root / ".keys.lock"):
+        yield
+
+
+def _named(home: ServerHome, path: Path) -> Source:
+    return path.relative_to(home.root).as_posix(), path
+
+
+@contextmanager
+def _scratch(root: Path) -> Iterator[Path]:
+    """A private folder in the home, gone afterwards."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=".backup.", dir=root))
+    except OSError as error:
+        raise StorageError(f"{root}: cannot be written: {error.strerror}") from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,109 @@
+"""The whole store as of one moment, in one SQLite file; and such a file as a store again.
+
+SQLite's own backup function copies a file that others write to, write-ahead log included; a plain
+copy of the file would miss what is in the log. PostgreSQL is read in one read-only transaction
+(REPEATABLE READ), so that the copy, too, is of one moment. Both give the same file: a store can be
+restored into either kind of database.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from wg_common.errors import ConfigError, StorageError
+from wg_server.store import database, schema
+
+_ROWS = 64
+
+
+def copy_out(engine: Engine, target: Path) -> None:
+    """Copy a store into a new SQLite file, while others go on writing to it.
+
+    Raises:
+        StorageError: The store cannot be read, the file cannot be written, or the copy is damaged.
+    """
+    if engine.dialect.name == "sqlite":
+        _copy_file(Path(engine.url.database or ""), target)
+    else:
+        copy = database.open_engine(f"sqlite:///{target}")
+        try:
+            with (
+                engine.connect().execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                ) as source,
+                copy.begin() as into,
+            ):
+                _copy_rows(source, into)
+        finally:
+            copy.dispose()
+    _settle(target)
+
+
+def copy_in(source: Path, url: str) -> None:
+    """Fill an empty database from a file of ``copy_out``, after bringing both to this schema.
+
+    Raises:
+        ConfigError: The database cannot be opened, or holds a store already.
+        StorageError: It cannot be written; it is as it was.
+    """
+    copy = database.open_engine(f"sqlite:///{source}")
+    engine = database.open_engine(url)
+    try:
+        with database.reading(copy) as held, engine.begin() as into:
+            for table in schema.metadata.sorted_tables:
+                if into.execute(sa.select(table).limit(1)).first() is not None:
+                    shown = engine.url.render_as_string(hide_password=True)
+                    raise ConfigError(
+                        f"database {shown}: holds a store already ({table.name}); name an empty one"
+                    )
+            _copy_rows(held, into)
+            if into.dialect.name == "postgresql":
+                _go_on_counting(into)
+    finally:
+        engine.dispose()
+        copy.dispose()
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    try:
+        with (
+            closing(sqlite3.connect(source)) as held,
+            closing(sqlite3.connect(target)) as copy,
+        ):
+            held.backup(copy)
+    except sqlite3.Error as error:
+        raise StorageError(f"{source}: cannot be copied to {target}: {error}") from error
+
+
+def _copy_rows(source: Connection, target: Connection) -> None:
+    for table in schema.metadata.sorted_tables:
+        rows = source.execution_options(yield_per=_ROWS).execute(sa.select(table))
+        for part in rows.mappings().partitions(_ROWS):
+            target.execute(table.insert(), [dict(row) for row in part])
+
+
+def _go_on_counting(connection: Connection) -> None:
+    """Let numbers that PostgreSQL gives out begin above those that were copied."""
+    connection.execute(
+        sa.text(
+            "SELECT setval(pg_get_serial_sequence('evidence', 'id'),"
+            " (SELECT coalesce(max(id), 0) + 1 FROM evidence), false)"
+        )
+    )
+
+
+def _settle(path: Path) -> None:
+    """Make a copy one file, without a write-ahead log, and look whether all of it can be read."""
+    try:
+        with closing(sqlite3.connect(path, isolation_level=None)) as copy:
+            copy.execute("PRAGMA journal_mode=DELETE").close()
+            (found,) = copy.execute("PRAGMA quick_check").fetchone()
+    except sqlite3.Error as error:
+        raise StorageError(f"{path}: cannot be written: {error}") from error
+    if found != "ok":
+        raise StorageError(f"{path}: the store is damaged: {found}")

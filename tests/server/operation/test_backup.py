@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+import threading
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pyrage
+import pytest
+from click.testing import CliRunner
+
+from wg_common.backup import archive
+from wg_common.backup.archive import Key, Seal
+from wg_common.errors import ConfigError
+from wg_server.cli.main import main_group
+from wg_server.operation import backup
+from wg_server.operation.rotation import rotate_keys
+from wg_server.site.home import ServerHome
+from wg_server.site.recovery import LastBackup, Recovery
+from wg_server.store.sites import Store
+
+IDENTITY = pyrage.x25519.Identity.generate()
+SEAL = Seal(recipients=(str(IDENTITY.to_public()),))
+KEY = Key(identity=str(IDENTITY))
+
+
+def run(*words: object) -> Any:
+    done = CliRunner().invoke(
+        main_group, [*map(str, words), "--json"], catch_exceptions=False, standalone_mode=False
+    )
+    return json.loads(done.stdout)
+
+
+def files(root: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file() and "sqlite" not in path.name and not path.name.startswith(".")
+    }
+
+
+def test_a_restored_home_is_the_home_without_the_zoo(home: ServerHome, tmp_path: Path) -> None:
+    (home.root / "zoo" / "entries").mkdir()
+    (home.root / "zoo" / "entries" / "task.json").write_bytes(b"{}")
+    home.packages.mkdir()
+    home.package("ab" * 16).write_bytes(b"a package")
+    with Store.open(home) as store:
+        store.invite("plant-a", "secret", 1.0)
+        backup.write(home, tmp_path / "b", SEAL, now=100.0)  # what is in the log of SQLite counts
+    before = files(home.root)
+    assert LastBackup.load(home) == LastBackup(created=100)
+    other = ServerHome(tmp_path / "new" / "server")
+    backup.restore(tmp_path / "b", other, KEY, now=200.0)
+    after = files(other.root)
+    for only in ("zoo/entries/task.json", "backup.json"):
+        assert before.pop(only)
+    assert after.pop("recovery.json") and after == before
+    assert Recovery.load(other) == Recovery(since=100, until=200)
+    with Store.open(other) as store:
+        assert [site.name for site in store.sites()] == ["plant-a"]
+    assert other.root.stat().st_mode & 0o077 == 0
+    assert not [path for path in home.root.iterdir() if path.name.startswith(".backup")]
+
+
+def test_a_home_that_is_there_is_not_touched(home: ServerHome, tmp_path: Path) -> None:
+    backup.write(home, tmp_path / "b", SEAL)
+    before = files(home.root)
+    with pytest.raises(ConfigError, match="there already"):
+        backup.restore(tmp_path / "b", home, KEY)
+    assert files(home.root) == before
+
+
+def test_a_store_moves_to_postgresql_and_back(
+    home: ServerHome, tmp_path: Path, postgres_cluster: str
+) -> None:
+    with Store.open(home) as store:
+        store.invite("plant-a", "secret", 1.0)
+    backup.write(home, tmp_path / "b", SEAL)
+    moved, back = ServerHome(tmp_path / "moved"), ServerHome(tmp_path / "back")
+    backup.restore(tmp_path / "b", moved, KEY, database=postgres_cluster)
+    assert not moved.database.exists()
+    with pytest.raises(ConfigError, match="holds a store already"):
+        backup.restore(
+            tmp_path / "b", ServerHome(tmp_path / "again"), KEY, database=postgres_cluster
+        )
+    assert not (tmp_path / "again").exists()
+    backup.write(moved, tmp_path / "c", SEAL)
+    backup.restore(tmp_path / "c", back, KEY, database="sqlite")
+    with Store.open(back) as store:
+        assert [site.name for site in store.sites()] == ["plant-a"]
+
+
+def test_the_commands_do_it(home: ServerHome, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(f"# made today\n{IDENTITY}\n")
+    made = run(
+        "backup", "--home", home.root, "--out", tmp_path / "b", "--recipient", IDENTITY.to_public()
+    )
+    assert made["kind"] == "server" and made["name"] == "central"
+    words = ("--backup", tmp_path / "b", "--identity", tmp_path / "key")
+    done = run("restore", "--home", tmp_path / "new", *words)
+    assert done["files"] == made["files"]
+    assert ServerHome(tmp_path / "new").config() == home.config()
+
+
+@pytest.mark.parametrize("words", [(), ("--recipient", "age1", "--passphrase-file", "x")])
+def test_a_backup_is_always_encrypted(
+    home: ServerHome, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    done = CliRunner().invoke(
+        main_group, ["backup", "--home", str(home.root), "--out", str(tmp_path / "b"), *words]
+    )
+    assert done.exit_code != 0 and "encrypted" in str(done.exception)
+    assert not (tmp_path / "b").exists()
+
+
+def test_keys_do_not_change_while_they_are_copied(
+    home: ServerHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rotation that begins meanwhile waits, so that no backup holds half of it."""
+    copied = archive.write
+
+    def slow(*words: Any, **options: Any) -> Any:
+        rotation.start()
+        rotation.join(0.2)
+        assert rotation.is_alive()
+        return copied(*words, **options)
+
+    before = files(home.root)
+    rotation = threading.Thread(target=rotate_keys, args=(home,))
+    monkeypatch.setattr(archive, "write", slow)
+    backup.write(home, tmp_path / "b", SEAL)
+    rotation.join()
+    backup.restore(tmp_path / "b", ServerHome(tmp_path / "new"), KEY)
+    for name in ("keys/signing.key", "keys/witness.key"):
+        assert files(tmp_path / "new")[name] == before[name] != files(home.root)[name]
+
+
+def test_a_backup_without_a_store_is_refused(home: ServerHome, tmp_path: Path) -> None:
+    sources = [("server.yaml", home.config_file)]
+    archive.write(tmp_path / "b", sources, SEAL, kind="server", name="central", created=0)
+    with pytest.raises(ConfigError, match="without a store"):
+        backup.restore(tmp_path / "b", ServerHome(tmp_path / "new"), KEY)
+    assert zipfile.is_zipfile(tmp_path / "b") and not (tmp_path / "new").exists()
