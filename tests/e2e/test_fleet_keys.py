@@ -21,7 +21,7 @@ from tests.e2e.fleet_support import (
 
 from wg_client.cli.main import group as client
 from wg_client.connection import link
-from wg_client.fleet import enrolment, reenrolment, rotation
+from wg_client.fleet import enrolment, node, reenrolment, rotation
 from wg_client.site import config as configuration
 from wg_common import atomic
 from wg_common.audit import verification
@@ -90,6 +90,21 @@ def test_a_certificate_is_renewed_on_demand(server: ServerHome, plant: Plant) ->
     witness_once(plant)
     with Store.open(server) as store:
         assert store.certificate_expiry(plant.site) == done["certificate_expires"]
+
+
+def test_a_session_that_outlives_its_certificate_renews_it(
+    server: ServerHome, plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that is never cut off must not be shut out on the day its certificate ends."""
+    monkeypatch.setattr(node, "_LOOK_SECONDS", 0.05)
+    before = plant.home.certificate.read_bytes()
+    with plant.running():
+        wait_until(lambda: site_of(server, plant).last_seen > 0, "the node")
+        monkeypatch.setattr(
+            enrolment, "renewal_due", lambda home, now: home.certificate.read_bytes() == before
+        )
+        wait_until(lambda: plant.home.certificate.read_bytes() != before, "the renewal")
+        assert finished(server, start_campaign(server, [plant.site])).state == "done"
 
 
 def test_a_revoked_plant_is_out_at_once_and_comes_back_with_its_ledger(
