@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
 from fastapi import FastAPI, HTTPException
 from flwr.app import ConfigRecord, Message, RecordDict
@@ -25,6 +26,9 @@ from flwr.common.constant import (
     NOOP_ACCOUNT_NAME,
     NOOP_FLWR_AID,
     SUPERLINK_NODE_ID,
+    SYSTEM_TIME_TOLERANCE,
+    TIMESTAMP_HEADER,
+    TIMESTAMP_TOLERANCE,
     SubStatus,
 )
 from flwr.common.serde import message_from_proto
@@ -62,15 +66,18 @@ from flwr.superlink.federation import NoOpFederationManager
 from flwr.superlink.routers.fleet.node_auth import NodeAuthMiddleware
 from flwr.superlink.routers.fleet.router import router as fleet_router
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from wg_common.errors import DecodeError, InternalError
 from wg_common.wire import fleet, protocol
 from wg_common.wire.fleet import Envelope
-from wg_server.fleet.guards import SITE_STATE
+from wg_server.fleet.guards import SITE_STATE, TROUBLE_STATE
+from wg_server.store import troubles
 from wg_server.store.site import Site
 
 log = logging.getLogger(__name__)
@@ -187,6 +194,7 @@ class FleetState:
         if message is not None:
             site: Site = getattr(request.state, SITE_STATE)
             if _public_key(request) != site.node_key.encode("ascii"):
+                setattr(request.state, TROUBLE_STATE, troubles.NODE_KEY)
                 raise HTTPException(403, "the certificate belongs to another node key")
             if isinstance(message, GetFabRequest):
                 raise HTTPException(403, "nodes run the app that is installed with them")
@@ -315,6 +323,7 @@ class FleetRun:
         """Withdraw a message whose answer is no longer waited for."""
         self._uploading.pop(message_id, None)
         self._state.delete_messages({message_id})
+        self._state.object_store.delete(message_id)
 
     def _receive(self, asked: str, head: Message, tree: ObjectTree) -> Reply | None:
         """The reply, or nothing while its objects are still being sent."""
@@ -382,6 +391,20 @@ def _error(head: Message) -> str:
     known = {fleet.APP_MISMATCH, fleet.TYPE_DENIED, fleet.TOO_LARGE, fleet.MALFORMED}
     reason = head.error.reason or ""
     return reason if reason in known else LOST
+
+
+def clock_skew(scope: Scope, now: float) -> float | None:
+    """Seconds by which the clock of who signed a request is ahead; None if nobody signed it."""
+    text = Headers(scope=scope).get(TIMESTAMP_HEADER, "")
+    try:
+        return datetime.fromisoformat(text).timestamp() - now
+    except (ValueError, OverflowError):
+        return None
+
+
+def is_refused(skew: float) -> bool:
+    """Whether Flower refuses a clock that is so many seconds ahead."""
+    return skew > SYSTEM_TIME_TOLERANCE or -skew > TIMESTAMP_TOLERANCE + SYSTEM_TIME_TOLERANCE
 
 
 def _public_key(request: Request) -> bytes:

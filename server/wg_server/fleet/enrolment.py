@@ -26,7 +26,7 @@ from wg_common.errors import DecodeError, RefusedError
 from wg_common.ledger.witness import WitnessRefused
 from wg_common.wire import canonical, protocol, signing
 from wg_common.wire.protocol import EnrolmentReply, EnrolmentRequest, JoinToken
-from wg_server.fleet.guards import BodyLimit
+from wg_server.fleet.guards import BodyLimit, Unavailable
 from wg_server.fleet.tries import Tries, network_of
 from wg_server.fleet.witness import Witness
 from wg_server.site import pki
@@ -173,7 +173,10 @@ class Enrolment:
                 Route(CA_PATH, ca, methods=["GET"]),
                 Route(protocol.ENROL_PATH, enrol, methods=["POST"]),
             ],
-            middleware=[Middleware(BodyLimit, limit=protocol.ENROLMENT_LIMIT, seconds=20.0)],
+            middleware=[
+                Middleware(Unavailable),
+                Middleware(BodyLimit, limit=protocol.ENROLMENT_LIMIT, seconds=20.0),
+            ],
         )
 
 

@@ -20,6 +20,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wg_common import logs
+from wg_common.errors import StorageError
 from wg_server.fleet.adoption import Adoption
 from wg_server.store.site import Site
 from wg_server.store.sites import Store
@@ -32,15 +33,21 @@ PEER_STATE = "peer_certificate"
 SITE_STATE = "site"
 """Key in the request's state: the enrolled site that makes it."""
 
+TROUBLE_STATE = "trouble"
+"""Key in the request's state: what keeps its node out, a word of ``store.troubles``."""
+
 _SEEN_SECONDS = 10.0
 PAUSE_SECONDS = 1.0
 """How long a request of nobody, or beyond a site's rate, waits for its refusal."""
+
+AGAIN_SECONDS = 5
+"""After how long to ask again, says an answer 503 because of disk or database."""
 
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 """A content length: Python's ``int`` raises from 4,300 digits on."""
 
 
-class _Guard(ABC):
+class Guard(ABC):
     """Middleware that judges HTTP requests, and lets everything else pass."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -56,7 +63,29 @@ class _Guard(ABC):
         """Refuse a request, or pass it on."""
 
 
-class BodyLimit(_Guard):
+class Unavailable(Guard):
+    """Answers 503 where disk or database cannot be read or written: not for good, so ask again."""
+
+    async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except StorageError as error:
+            log.error("%s: %s", scope["path"], error)
+            if begun:
+                raise
+            headers = {"retry-after": str(AGAIN_SECONDS)}
+            response = PlainTextResponse("cannot read or write now\n", 503, headers)
+            await response(scope, receive, send)
+
+
+class BodyLimit(Guard):
     """Refuses a body that is too large, of unknown length, or too slow, without reading on."""
 
     def __init__(self, app: ASGIApp, limit: int, seconds: float = 60.0) -> None:
@@ -96,7 +125,7 @@ class BodyLimit(_Guard):
         return timed
 
 
-class BodyBudget(_Guard):
+class BodyBudget(Guard):
     """Bounds the bodies that are held at once: of one site, and of all together.
 
     A body is counted by the length that it announces, from before its first byte is read until
@@ -130,7 +159,7 @@ class BodyBudget(_Guard):
                 self._held[site] = left
 
 
-class Identify(_Guard):
+class Identify(Guard):
     """Lets a request through if its certificate belongs to an enrolled site, and says which."""
 
     def __init__(self, app: ASGIApp, store: Store, adoption: Adoption | None = None) -> None:
@@ -161,7 +190,7 @@ class Identify(_Guard):
         return site
 
 
-class RateLimit(_Guard):
+class RateLimit(Guard):
     """A token bucket for each site: a burst of ten seconds' worth, then the sustained rate.
 
     A refusal takes its time, so that who asks on without end asks that much less.

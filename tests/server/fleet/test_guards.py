@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.server.enrolling import UNSEEN
 
+from wg_common.errors import StorageError
 from wg_common.wire.protocol import EnrolmentRequest
 from wg_server.fleet import guards
 from wg_server.fleet.guards import (
@@ -18,6 +19,7 @@ from wg_server.fleet.guards import (
     BodyLimit,
     Identify,
     RateLimit,
+    Unavailable,
 )
 from wg_server.store.site import Site
 from wg_server.store.sites import Store
@@ -57,9 +59,24 @@ def ask(
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": method, "headers": list(headers), "state": state or {}}
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": "/",
+        "headers": list(headers),
+        "state": {} if state is None else state,
+    }
     asyncio.run(app(scope, receive, send))
     return int(sent[0]["status"])
+
+
+def test_a_store_that_cannot_be_read_is_answered_503(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def authenticate(self, fingerprint: str, now: float) -> Site:
+            raise StorageError("database: cannot be read or written")
+
+    app = Unavailable(Identify(Recorder(), Broken()))  # type: ignore[arg-type]
+    assert ask(app, {PEER_STATE: b"certificate"}) == 503
 
 
 @pytest.mark.parametrize(

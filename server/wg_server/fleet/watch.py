@@ -1,0 +1,60 @@
+"""Notes what keeps an enrolled site's node out, so that the operator's commands can say it.
+
+A node whose clock is wrong, or that is a copy with another key, is refused before it can say
+anything. Its certificate was good, so the site is known.
+"""
+
+from __future__ import annotations
+
+import time
+
+from starlette.concurrency import run_in_threadpool
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from wg_server.fleet.adapter import clock_skew, is_refused
+from wg_server.fleet.guards import SITE_STATE, TROUBLE_STATE, Guard
+from wg_server.store import troubles
+from wg_server.store.sites import Store
+
+NOTE_SECONDS = 10.0
+"""A site's trouble is written down at most so often."""
+
+
+class Watch(Guard):
+    """Looks at how requests of known sites are answered; changes none of them."""
+
+    def __init__(self, app: ASGIApp, store: Store) -> None:
+        super().__init__(app)
+        self._store = store
+        self._noted: dict[str, float] = {}
+        self._well: set[str] = set()
+
+    async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
+        status = 0
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        await self._app(scope, receive, watched)
+        now = time.time()
+        skew = clock_skew(scope, now)
+        if skew is None:
+            return  # not of Flower's, which alone asks for a clock and a node key
+        site = scope["state"][SITE_STATE].name
+        if status == 401 and is_refused(skew):
+            await self._note(site, troubles.CLOCK, skew, now)
+        elif status == 403 and TROUBLE_STATE in scope["state"]:
+            await self._note(site, scope["state"][TROUBLE_STATE], 0.0, now)
+        elif 200 <= status < 300 and site not in self._well:
+            self._well.add(site)
+            self._noted.pop(site, None)
+            await run_in_threadpool(troubles.forget, self._store, site)
+
+    async def _note(self, site: str, code: str, figure: float, now: float) -> None:
+        if now - self._noted.get(site, 0.0) > NOTE_SECONDS:
+            self._noted[site] = now
+            self._well.discard(site)
+            await run_in_threadpool(troubles.note, self._store, site, code, figure, now)

@@ -1,0 +1,97 @@
+"""What keeps an enrolled site's node out is written down for the operator."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from tests.server.campaigns.nodes import enrol
+
+from wg_server.fleet.guards import SITE_STATE, TROUBLE_STATE
+from wg_server.fleet.watch import Watch
+from wg_server.store import troubles
+from wg_server.store.sites import Store
+
+
+class Answering:
+    """An application that answers with a status."""
+
+    def __init__(self, status: int, trouble: str = "") -> None:
+        self.status, self.trouble = status, trouble
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if self.trouble:
+            scope["state"][TROUBLE_STATE] = self.trouble
+        await send({"type": "http.response.start", "status": self.status, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def ask(store: Store, watch: Watch, signed: str) -> None:
+    headers = [(b"flwr-timestamp", signed.encode())] if signed else []
+    scope = {
+        "type": "http",
+        "path": "/",
+        "headers": headers,
+        "state": {SITE_STATE: store.site("plant-a")},
+    }
+
+    async def nothing(message: Any = None) -> Any:
+        return None
+
+    asyncio.run(watch(scope, nothing, nothing))
+
+
+def ahead(seconds: float) -> str:
+    return datetime.fromtimestamp(time.time() + seconds, UTC).isoformat()
+
+
+@pytest.fixture(autouse=True)
+def sites(store: Store) -> None:
+    enrol(store)
+
+
+@pytest.mark.parametrize("seconds", [600.0, 6.0, -400.0])
+def test_a_wrong_clock_is_noted_with_its_seconds_and_forgotten(
+    store: Store, seconds: float
+) -> None:
+    app = Answering(401)
+    watch = Watch(app, store)
+    ask(store, watch, ahead(seconds))
+    found = troubles.known(store)["plant-a"]
+    assert found.code == troubles.CLOCK and abs(found.figure - seconds) < 5
+    assert abs(found.seen - time.time()) < 60
+    app.status = 200
+    ask(store, watch, "")  # signed by nobody: says nothing about a clock
+    assert "plant-a" in troubles.known(store)
+    ask(store, watch, ahead(0.0))
+    assert troubles.known(store) == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "signed"),
+    [(401, ahead(-1)), (401, "no time"), (401, ""), (403, ahead(0)), (404, ahead(900))],
+)
+def test_what_is_refused_for_another_reason_is_not_called_a_clock(
+    store: Store, status: int, signed: str
+) -> None:
+    ask(store, Watch(Answering(status), store), signed)
+    assert troubles.known(store) == {}
+
+
+def test_a_copy_with_another_key_is_noted(store: Store) -> None:
+    ask(store, Watch(Answering(403, troubles.NODE_KEY), store), ahead(0))
+    assert troubles.known(store)["plant-a"].code == troubles.NODE_KEY
+
+
+def test_a_site_that_asks_on_is_written_down_now_and_then(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(troubles, "note", lambda store, site, *rest: written.append(site))
+    watch = Watch(Answering(401), store)
+    for _ in range(5):
+        ask(store, watch, ahead(600))
+    assert written == ["plant-a"]
