@@ -46,7 +46,8 @@ from wg_common.errors import PeerError
 from wg_common.wire.protocol import QUERY_STATISTICS
 from wg_server.operation.serve import serve, signals
 from wg_server.site.home import ServerHome
-from wg_server.store.queue import Campaign, CampaignQueue
+from wg_server.store.campaigns import Campaign
+from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store
 
 SECONDS = 600.0

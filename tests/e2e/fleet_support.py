@@ -47,7 +47,8 @@ from wg_server.fleet.enrolment import make_token
 from wg_server.operation.initialise import free_ports, initialise
 from wg_server.operation.serve import serve
 from wg_server.site.home import ServerConfig, ServerHome
-from wg_server.store.queue import Campaign, CampaignQueue
+from wg_server.store.campaigns import Campaign
+from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store
 
 LABELS = ("good", "scratch", "pit")

@@ -55,8 +55,9 @@ from wg_common.wire.protocol import WITNESS_PATH
 from wg_server.fleet.enrolment import make_token
 from wg_server.site.home import ServerHome
 from wg_server.store import schema
+from wg_server.store.campaigns import Campaign
 from wg_server.store.database import open_engine
-from wg_server.store.queue import Campaign, CampaignQueue
+from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store
 
 LIFE_SECONDS = 5

@@ -34,7 +34,7 @@ from wg_server.cli.main import main_group as operator
 from wg_server.fleet.enrolment import make_token
 from wg_server.operation.rotation import rotate_keys
 from wg_server.site.home import ServerHome
-from wg_server.store.queue import Campaign
+from wg_server.store.campaigns import Campaign
 from wg_server.store.site import Site
 from wg_server.store.sites import Store
 

@@ -19,7 +19,8 @@ from tests.e2e.fleet_support import start_campaign, wait_until
 from tests.e2e.product import Command, Fleet, Packages, make_fleet, node, serving
 
 from wg_common.audit import verification
-from wg_server.store.queue import Campaign, CampaignQueue
+from wg_server.store.campaigns import Campaign
+from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store
 
 

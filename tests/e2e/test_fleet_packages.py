@@ -26,7 +26,8 @@ from wg_client.site.config import LimitsConfig
 from wg_common.errors import PeerError
 from wg_common.wire import fleet, protocol
 from wg_server.site.home import ServerHome
-from wg_server.store.queue import Campaign, CampaignQueue
+from wg_server.store.campaigns import Campaign
+from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store
 
 

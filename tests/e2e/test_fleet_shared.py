@@ -37,7 +37,7 @@ from wg_common.wire import protocol, signing
 from wg_server.cli.main import main_group as operator
 from wg_server.fleet.enrolment import make_token
 from wg_server.site.home import ServerHome
-from wg_server.store.queue import Campaign
+from wg_server.store.campaigns import Campaign
 from wg_server.store.sites import Store
 
 ROOT = Path(__file__).parents[2]

@@ -1,4 +1,4 @@
-"""Messages of one phase of a campaign: sent, sent again, answered.
+"""Messages of all campaigns: sent, sent again, answered.
 
 A message that is lost (the node died after pulling it, the server restarted, the line was cut past
 its life) is sent again under the same logical request id, and the plant answers with the bytes it
@@ -8,9 +8,11 @@ made the first time. So nothing is charged twice and nothing is applied twice.
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
 
 from wg_common import logs
 from wg_common.wire import canonical, fleet
@@ -19,128 +21,176 @@ from wg_common.wire.protocol import Refusal
 from wg_server.campaigns.isolation import isolated
 from wg_server.campaigns.phases import Phase
 from wg_server.fleet.adapter import LOST, FleetRun, FleetState, Reply
-from wg_server.store.queue import Campaign, CampaignQueue, Task
+from wg_server.store.campaigns import Campaign, Task
+from wg_server.store.queue import CampaignQueue
 from wg_server.store.site import Site
 from wg_server.store.sites import Store
 
 log = logging.getLogger(__name__)
 
-TICK_SECONDS = 0.1
 MESSAGE_TRIES = 100
 _TRANSIENT = frozenset({"peer", "witness", fleet.UNAVAILABLE})
 """Refusals that another try may cure; the site could not, rather than would not."""
 _TRANSIENT_TRIES = 10
 
 
-@dataclass(slots=True)
-class _Flight:
-    """A message on its way."""
+RUN_SECONDS = 3600.0
+"""A run of Flower's is ended after this, when nothing is on its way: what it holds is freed."""
 
-    site: str
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What one site is to be asked now for one campaign."""
+
+    campaign: Campaign
+    task: Task
+    site: Site
+    phase: Phase
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Campaign, site, and logical id of the request."""
+        return self.campaign.id, self.task.site, self.phase.request(self.task)
+
+
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    """A message on its way: what it asks, and when it was sent and expires (monotonic)."""
+
+    key: tuple[str, str, str]
     sent: float
     expires: float
 
 
 class Exchange:
-    """Asks each open task's site, until all have answered or the phase's time is over."""
+    """Asks sites, and takes their answers in. Opens a run of Flower's when it has to."""
 
-    def __init__(
-        self,
-        run: FleetRun,
-        store: Store,
-        state: FleetState,
-        campaign_id: str,
-        phase: Phase,
-        message_seconds: float,
-    ) -> None:
-        self._run = run
+    def __init__(self, store: Store, state: FleetState, message_seconds: float) -> None:
         self._store = store
         self._queue = CampaignQueue(store.engine)
         self._state = state
-        self._id = campaign_id
-        self._phase = phase
         self._seconds = message_seconds
         self._flights: dict[str, _Flight] = {}
-        self._not_before: dict[str, float] = {}
+        self._not_before: dict[tuple[str, str, str], float] = {}
+        self._stack = ExitStack()
+        self._run: FleetRun | None = None
+        self._since = 0.0
 
-    def work(self, stop: threading.Event) -> None:
-        """Do it; ends early where the campaign is cancelled, or at ``stop``."""
-        phase = self._phase
-        while not stop.is_set():
-            campaign = self._queue.show(self._id)
-            tasks = {task.site: task for task in campaign.tasks if task.state == phase.state}
-            if campaign.state == "cancelling" or not tasks or time.time() > phase.until(campaign):
-                break
-            sites = {site.name: site for site in self._store.sites() if site.state == "enrolled"}
-            for name in tasks.keys() - sites.keys():
-                self._queue.update(self._id, name, state="failed", code="revoked")
-            self._drop_lost(tasks)
-            self._ask(campaign, tasks, sites)
-            for reply in self._run.poll(set(self._flights)):
-                flight = self._flights.pop(reply.message_id)
-                if flight.site in tasks and flight.site in sites:
-                    self._handle(campaign, tasks[flight.site], sites[flight.site], reply)
-            stop.wait(TICK_SECONDS)
-        for message_id in self._flights:
-            self._run.forget(message_id)
+    def close(self) -> None:
+        """Withdraw what is on its way: it is asked again under the same ids, if need be."""
+        self._flights.clear()
+        self._not_before.clear()
+        self._run = None
+        self._stack.close()
 
-    def _drop_lost(self, tasks: dict[str, Task]) -> None:
-        """Give up messages that expired, or whose node started anew after they were sent."""
+    @property
+    def busy(self) -> bool:
+        """Whether answers are waited for."""
+        return bool(self._flights)
+
+    def poll(self) -> list[Reply]:
+        """Replies that came; hand them to ``handle``."""
+        if self._run is None or not self._flights:
+            return []
+        return self._run.poll(set(self._flights))
+
+    def handle(self, replies: list[Reply], asks: Sequence[Ask]) -> None:
+        """Take replies in, each as the answer to what is asked now; others are dropped."""
+        wanted = {ask.key: ask for ask in asks}
+        for reply in replies:
+            ask = wanted.get(self._flights.pop(reply.message_id).key)
+            if ask is not None:
+                self._handle(ask, reply)
+
+    def send(self, asks: Sequence[Ask]) -> None:
+        """Send to each site that is there and has no message of this campaign on its way."""
+        self._drop_lost({ask.key for ask in asks})
+        ready = self._ready(asks)
+        if ready and self._run is None:
+            self._run = self._stack.enter_context(self._state.run())
+            self._since = time.monotonic()
+        for ask in ready:
+            campaign_id, name, request = ask.key
+            with (
+                logs.about(campaign=campaign_id, site=name, request=request),
+                isolated(self._queue, campaign_id, name, "message"),
+            ):
+                self._send(ask)
+        old = time.monotonic() - self._since > RUN_SECONDS
+        if self._run is not None and not self._flights and (old or not asks):
+            self.close()
+
+    def _drop_lost(self, wanted: set[tuple[str, str, str]]) -> None:
+        """Give up messages that expired, whose node started anew, or that nobody waits for."""
         now = time.monotonic()
         for message_id, flight in list(self._flights.items()):
-            restarted = self._state.activated(flight.site) > flight.sent
-            if restarted or now > flight.expires or flight.site not in tasks:
-                self._run.forget(message_id)
+            restarted = self._state.activated(flight.key[1]) > flight.sent
+            if restarted or now > flight.expires or flight.key not in wanted:
+                if self._run is not None:
+                    self._run.forget(message_id)
                 del self._flights[message_id]
+        self._not_before = {key: t for key, t in self._not_before.items() if key in wanted}
 
-    def _ask(self, campaign: Campaign, tasks: dict[str, Task], sites: dict[str, Site]) -> None:
-        """Send to each site that is there and has no message on its way."""
-        online = self._state.online(sites.values())
-        busy = {flight.site for flight in self._flights.values()}
+    def _ready(self, asks: Sequence[Ask]) -> list[Ask]:
+        """Whom to send to now."""
+        if not asks:
+            return []
+        online = self._state.online({ask.site.name: ask.site for ask in asks}.values())
+        flying = {flight.key for flight in self._flights.values()}
         now = time.monotonic()
-        for name, task in tasks.items():
-            if name not in online or name in busy or now < self._not_before.get(name, 0.0):
+        ready = []
+        for ask in asks:
+            key = ask.key
+            if ask.task.site not in online or key in flying or now < self._not_before.get(key, 0.0):
                 continue
-            if task.messages >= MESSAGE_TRIES:
-                self._queue.update(self._id, name, state="failed", code="tries")
+            if ask.task.tries >= MESSAGE_TRIES:
+                self._queue.update(ask.campaign.id, ask.task.site, state="failed", code="tries")
                 continue
-            self._not_before[name] = now + min(2.0**task.messages, 30.0)
-            about = logs.about(site=name, request=self._phase.request(task))
-            with about, isolated(self._queue, self._id, name, "message"):
-                self._send(campaign, task, sites[name])
+            self._not_before[key] = now + min(2.0**ask.task.tries, 30.0)
+            ready.append(ask)
+        return ready
 
-    def _send(self, campaign: Campaign, task: Task, site: Site) -> None:
-        envelope = self._phase.envelope(campaign, task)
-        seconds = self._seconds + self._phase.patience(task)
+    def _send(self, ask: Ask) -> None:
+        task, phase = ask.task, ask.phase
+        asked = task.asked or time.time()
+        envelope = phase.envelope(ask.campaign, replace(task, asked=asked))
+        seconds = self._seconds + phase.patience(task)
         sent = time.monotonic()
-        message_id = self._run.send(site, self._phase.kind, envelope, seconds)
+        if self._run is None:
+            return
+        message_id = self._run.send(ask.site, phase.kind, envelope, seconds)
         if message_id is None:
             return
-        self._flights[message_id] = _Flight(task.site, sent, sent + seconds)
-        log.info("campaign %s: %s sent to %s", self._id, self._phase.kind, task.site)
-        self._queue.update(self._id, task.site, messages=1, bytes_sent=len(envelope.payload))
+        self._flights[message_id] = _Flight(ask.key, sent, sent + seconds)
+        log.info("campaign %s: %s sent to %s", ask.campaign.id, phase.kind, task.site)
+        self._queue.update(
+            ask.campaign.id, task.site, messages=1, bytes_sent=len(envelope.payload), asked=asked
+        )
 
-    def _handle(self, campaign: Campaign, task: Task, site: Site, reply: Reply) -> None:
-        about = logs.about(site=task.site, request=self._phase.request(task))
-        with about, isolated(self._queue, self._id, task.site, "answer"):
+    def _handle(self, ask: Ask, reply: Reply) -> None:
+        campaign_id, name, request = ask.key
+        with (
+            logs.about(campaign=campaign_id, site=name, request=request),
+            isolated(self._queue, campaign_id, name, "answer"),
+        ):
             if reply.envelope is None:
-                self._declined(task, reply.error)
+                self._declined(ask, reply.error)
             elif reply.envelope.kind == "refusal":
-                self._refused(task, reply.envelope)
+                self._refused(ask, reply.envelope)
             else:
-                found = self._phase.accept(campaign, task, site, reply.envelope)
-                self._queue.update(self._id, task.site, **found)
+                found = ask.phase.accept(ask.campaign, ask.task, ask.site, reply.envelope)
+                self._queue.update(campaign_id, name, **found)
 
-    def _declined(self, task: Task, error: str) -> None:
+    def _declined(self, ask: Ask, error: str) -> None:
         if error != LOST:
             why = f"{error}: {fleet.MEANING.get(error, '')}"
-            log.warning("campaign %s: %s declined: %s", self._id, task.site, why)
-            self._queue.update(self._id, task.site, state="refused", code=error)
+            log.warning("campaign %s: %s declined: %s", ask.campaign.id, ask.task.site, why)
+            self._queue.update(ask.campaign.id, ask.task.site, state="refused", code=error)
 
-    def _refused(self, task: Task, envelope: Envelope) -> None:
+    def _refused(self, ask: Ask, envelope: Envelope) -> None:
         code = canonical.decode(Refusal, envelope.record, what="refusal").code
         why = fleet.REFUSALS.get(code, "a word that this version does not know")
-        log.warning("campaign %s: %s refused: %s: %s", self._id, task.site, code, why)
-        again = code in _TRANSIENT and task.messages < _TRANSIENT_TRIES
-        state = self._phase.state if again else "refused"
-        self._queue.update(self._id, task.site, code=code, state=state)
+        log.warning("campaign %s: %s refused: %s: %s", ask.campaign.id, ask.task.site, code, why)
+        again = code in _TRANSIENT and ask.task.tries < _TRANSIENT_TRIES
+        ended: dict[str, Any] = {} if again else {"state": "refused"}
+        self._queue.update(ask.campaign.id, ask.task.site, code=code, **ended)

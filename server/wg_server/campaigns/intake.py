@@ -11,7 +11,7 @@ kept, in quarantine, where it enters nobody's weights until the operator says so
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -138,19 +138,33 @@ def check_used(release: StoredRelease) -> None:
 
 
 def releases_of_others(store: Store, *, encoder: str, apart_from: str) -> Sequence[Release]:
-    """Other sites' newest releases that are used, opened.
+    """Other sites' newest releases that are used, opened; as ``newest_releases``."""
+    found = newest_releases(store, encoder=encoder, opened={}, apart_from=apart_from)
+    return tuple(found.values())
+
+
+def newest_releases(
+    store: Store, *, encoder: str, opened: Mapping[str, Release], apart_from: str = ""
+) -> dict[str, Release]:
+    """Every site's newest release that is used, by its id.
 
     Releases that came before there was a test are tested first. One that cannot be opened any more
     is left out, and named in the log.
+
+    Args:
+        store: Where they are.
+        encoder: Theirs.
+        opened: Releases that were opened before, by id; these are not opened again.
+        apart_from: A site whose releases are left out.
     """
     quarantine.examine_untested(store, lambda stored: _reasons(open_release(stored)))
-    opened = []
-    for stored in store.newest_of_others(encoder=encoder, apart_from=apart_from):
+    found = {}
+    for release_id in store.newest_ids(encoder=encoder, apart_from=apart_from):
         try:
-            opened.append(open_release(stored))
+            found[release_id] = opened.get(release_id) or open_release(store.release(release_id))
         except WgError as error:
-            log.error("release %s of %s is left out: %s", stored.release_id, stored.site, error)
-    return opened
+            log.error("release %s is left out: %s", release_id, error)
+    return found
 
 
 def _check_witnesses(site: Site, covered: CoveredStatistics, witness: Witness) -> None:

@@ -14,11 +14,11 @@ from wg_common.errors import ConfigError, DecodeError, VerificationError
 from wg_common.wire import canonical, fleet, protocol
 from wg_common.wire.fleet import Envelope
 from wg_common.wire.protocol import Delivery, PackageOffer, Receipt, StatisticsQuery
-from wg_server.campaigns import intake
+from wg_server.campaigns import intake, schedule
 from wg_server.campaigns.intake import Asked
 from wg_server.fleet.witness import Witness
 from wg_server.site.home import ServerConfig, ServerHome
-from wg_server.store.queue import Campaign, Task
+from wg_server.store.campaigns import Campaign, Task
 from wg_server.store.site import Site
 from wg_server.store.sites import Store
 
@@ -35,16 +35,14 @@ class Phase:
     Attributes:
         state: Of the tasks whose sites are asked.
         kind: Message type, one of ``wg_common.wire.protocol``.
-        until: When it ends, Unix time.
         request: Logical id of what a site is asked.
         patience: Seconds that an answer may take beyond the life of a message.
-        envelope: The message to a site.
+        envelope: The message to a site; ``asked`` of its task is set.
         accept: Checks an answer, and says how the task goes on: for ``CampaignQueue.update``.
     """
 
     state: str
     kind: str
-    until: Callable[[Campaign], float]
     request: Callable[[Task], str]
     patience: Callable[[Task], float]
     envelope: Callable[[Campaign, Task], Envelope]
@@ -62,7 +60,7 @@ def collecting(store: Store, witness: Witness) -> Phase:
             epsilon=campaign.epsilon,
             delta=campaign.delta,
             purpose=campaign.purpose,
-            expires=int(campaign.collect_until),
+            expires=int(schedule.answer_by(campaign, task)),
         )
         return Envelope("query", canonical.encode(query))
 
@@ -76,6 +74,7 @@ def collecting(store: Store, witness: Witness) -> Phase:
         return {
             "release": release,
             "bytes_received": len(answer.payload),
+            "answered": time.time(),
             "state": "released" if used else "failed",
             "code": "" if used else intake.QUARANTINED,
             "release_id": release.release_id,
@@ -84,7 +83,6 @@ def collecting(store: Store, witness: Witness) -> Phase:
     return Phase(
         state="waiting",
         kind=protocol.QUERY_STATISTICS,
-        until=lambda campaign: campaign.collect_until,
         request=lambda task: task.query_id,
         patience=lambda task: 0.0,
         envelope=envelope,
@@ -138,7 +136,6 @@ def delivering(home: ServerHome, config: ServerConfig) -> Phase:
     return Phase(
         state="packaged",
         kind=protocol.TRAIN_FINETUNE,
-        until=lambda campaign: campaign.deliver_until,
         request=lambda task: task.delivery_id,
         patience=lambda task: offered(task) / _SLOWEST_BYTES_PER_SECOND,
         envelope=envelope,

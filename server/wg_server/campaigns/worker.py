@@ -1,10 +1,12 @@
-"""The campaign worker: collects statistics, makes packages, delivers them, one campaign at a time.
+"""The campaign worker: collects statistics, has packages made and delivers them, for all campaigns.
 
+Any number of campaigns go on beside one another; what is due in each is decided in ``schedule``.
 All that must survive a restart is in the queue. Messages that are lost are sent again
 (``exchange``), so nothing is charged twice and nothing is applied twice, however often either side
 dies.
 
-Sites that refuse or do not answer in time are left out; the others are served (``partial``).
+Sites that refuse or do not answer in time are left out; the others are served (``partial``). A
+site's trouble ends its own part, and a campaign's trouble its own campaign.
 """
 
 from __future__ import annotations
@@ -12,28 +14,31 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections import Counter
+from collections.abc import Mapping
 
-from wg_common import atomic, logs
-from wg_common.errors import StorageError, WgError
-from wg_common.wire import canonical, weights_file
-from wg_server.campaigns import intake
-from wg_server.campaigns.exchange import Exchange
-from wg_server.campaigns.intake import Release
-from wg_server.campaigns.isolation import isolated
+from wg_common import logs
+from wg_common.errors import ConfigError, StorageError
+from wg_server.campaigns import absence, schedule
+from wg_server.campaigns.exchange import Ask, Exchange
 from wg_server.campaigns.packaging import MakePackage
-from wg_server.campaigns.phases import Phase, collecting, delivering
-from wg_server.fleet.adapter import FleetRun, FleetState
+from wg_server.campaigns.packer import Packer
+from wg_server.campaigns.phases import collecting, delivering
+from wg_server.fleet.adapter import FleetState
 from wg_server.fleet.witness import Witness
 from wg_server.site.home import ServerConfig, ServerHome
+from wg_server.store.campaigns import OPEN_TASKS, Campaign, Task
 from wg_server.store.database import Holder
-from wg_server.store.queue import Campaign, CampaignQueue, Task
+from wg_server.store.queue import CampaignQueue
+from wg_server.store.site import Site
 from wg_server.store.sites import Store
 
 log = logging.getLogger(__name__)
 
-IDLE_SECONDS = 0.5
+TICK_SECONDS = 0.1
+"""How often answers are looked for, while some are waited for."""
+LOOK_SECONDS = 0.5
+"""How often the queue is looked at, where nothing has changed that the worker knows of."""
 FULL_SECONDS = 5.0
 WORK_TRIES = 5
 
@@ -55,22 +60,27 @@ class CampaignWorker:
         self._config = config
         self._store = store
         self._queue = CampaignQueue(store.engine)
-        self._state = state
-        self._witness = witness
-        self._make_package = make_package
+        self._exchange = Exchange(store, state, config.message_seconds)
+        self._packer = Packer(home, store, make_package)
+        self._phases = {
+            phase.state: phase for phase in (collecting(store, witness), delivering(home, config))
+        }
         self._holder = holder
         self._held = True
-        self._failures = 0
+        self._failures: Counter[str] = Counter()
+        self._next_look = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="wg-campaigns")
 
     def start(self) -> None:
         """Start working."""
+        self._packer.start()
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop soon; an unfinished campaign goes on at the next start."""
+        """Stop soon; unfinished campaigns go on at the next start."""
         self._stop.set()
+        self._packer.stop()
         self._thread.join()
 
     @property
@@ -80,21 +90,48 @@ class CampaignWorker:
 
     def _run(self) -> None:
         while not self._stop.is_set():
+            pause = FULL_SECONDS
             try:
-                if self._holds():
-                    campaign = self._queue.claim()
-                    if campaign is not None:
-                        with logs.about(campaign=campaign.id):
-                            self._work(campaign)
-                        continue
+                self._turn()
+                pause = TICK_SECONDS if self._exchange.busy else LOOK_SECONDS
             except StorageError as error:
-                log.error("cannot write; going on in %.0f s: %s", FULL_SECONDS, error)
-                self._stop.wait(FULL_SECONDS)
-            except WgError as error:
-                log.error("campaign worker: %s", error)
-            except Exception:  # the worker must outlive a bug in one campaign
-                log.exception("campaign worker: internal error")
-            self._stop.wait(IDLE_SECONDS)
+                log.error("cannot read or write; going on in %.0f s: %s", FULL_SECONDS, error)
+                self._hang_up()
+            except Exception:  # the worker must outlive a bug
+                log.exception("campaign worker: internal error; going on in %.0f s", FULL_SECONDS)
+                self._hang_up()
+            self._wait(pause)
+        self._hang_up()
+
+    def _wait(self, seconds: float) -> None:
+        """Wait so long, or until the worker stops, or a package was made."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if self._stop.wait(min(left, TICK_SECONDS)) or self._packer.made_some():
+                self._next_look = 0.0
+                return
+
+    def _hang_up(self) -> None:
+        self._packer.want({})
+        try:
+            self._exchange.close()
+        except Exception:  # what ends a run may be broken as well
+            log.exception("campaign worker: messages on their way cannot be withdrawn")
+
+    def _turn(self) -> None:
+        """Take in what came, and see what is due."""
+        replies = self._exchange.poll()
+        if not replies and time.monotonic() < self._next_look:
+            return
+        if not self._holds():
+            self._hang_up()
+            return
+        asks = self._look()
+        if replies:
+            self._exchange.handle(replies, asks)
+            asks = self._look()
+        self._exchange.send(asks)
+        self._next_look = time.monotonic() + LOOK_SECONDS
 
     def _holds(self) -> bool:
         """Whether this process still is the one that serves the store; says so when it changes."""
@@ -104,34 +141,90 @@ class CampaignWorker:
             self._held = holds
         return holds
 
-    def _work(self, campaign: Campaign) -> None:
-        log.info("campaign %s: %s", campaign.id, campaign.state)
-        try:
-            with self._state.run() as run:
-                self._exchange(run, campaign.id, collecting(self._store, self._witness))
-                self._make_packages(campaign.id)
-                self._exchange(run, campaign.id, delivering(self._home, self._config))
-        except StorageError:
-            raise  # a full disk or a lost database: the campaign waits, and fails by its deadline
-        except Exception:
-            # Something else may pass, too; a bug comes back.
-            self._failures += 1
-            if self._failures >= WORK_TRIES:
-                self._failures = 0
-                self._queue.finish(campaign.id, reason="internal error; see the server's log")
-            raise
-        self._failures = 0
-        if not self._stop.is_set():
-            ended = self._queue.finish(campaign.id)
-            self._tidy()
-            log.info("campaign %s: %s", campaign.id, ended.state)
+    def _look(self) -> list[Ask]:
+        """Do what is due in every campaign; returns what sites are to be asked."""
+        ids = self._queue.active()
+        sites = {site.name: site for site in self._store.sites() if site.state == "enrolled"}
+        asks: list[Ask] = []
+        wanted: dict[str, list[str]] = {}
+        for campaign_id in ids:
+            with logs.about(campaign=campaign_id):
+                try:
+                    found = self._advance(campaign_id, sites)
+                except StorageError:
+                    raise  # a full disk or a lost database: all wait, and fail by their deadlines
+                except Exception:
+                    log.exception("campaign %s: internal error", campaign_id)
+                    self._failed(campaign_id)
+                    continue
+            self._failures.pop(campaign_id, None)
+            if found is None:
+                continue
+            wanted[campaign_id] = [task.site for task in schedule.to_package(found, time.time())]
+            asks += [
+                Ask(found, task, sites[task.site], self._phases[task.state])
+                for task in found.tasks
+                if task.state in self._phases and task.site in sites
+            ]
+        self._packer.want(wanted)
+        return asks
 
-    def _exchange(self, run: FleetRun, campaign_id: str, phase: Phase) -> None:
-        seconds = self._config.message_seconds
-        exchange = Exchange(run, self._store, self._state, campaign_id, phase, seconds)
-        exchange.work(self._stop)
+    def _failed(self, campaign_id: str) -> None:
+        """Something else than this campaign may pass, too; a bug comes back."""
+        self._failures[campaign_id] += 1
+        if self._failures[campaign_id] >= WORK_TRIES:
+            del self._failures[campaign_id]
+            self._queue.finish(campaign_id, reason="internal error; see the server's log")
 
-    def _tidy(self) -> None:
+    def _advance(self, campaign_id: str, sites: Mapping[str, Site]) -> Campaign | None:
+        """Take one campaign as far as it goes by itself: as it is then, or nothing if it ended."""
+        while True:
+            try:
+                campaign = self._queue.show(campaign_id)
+            except ConfigError:
+                return None
+            if campaign.state == "cancelling" or (
+                campaign.state == "running" and schedule.is_over(campaign, sites)
+            ):
+                self._finish(campaign_id)
+                return None
+            if campaign.state != "running":
+                return None
+            if not self._tidy_up(campaign, sites):
+                return campaign
+
+    def _tidy_up(self, campaign: Campaign, sites: Mapping[str, Site]) -> bool:
+        """End parts whose time or site is gone, and begin better packages; whether any was."""
+        now = time.time()
+        gone = [
+            task for task in campaign.tasks if task.state in OPEN_TASKS and task.site not in sites
+        ]
+        for task in gone:
+            self._queue.update(campaign.id, task.site, state="failed", code="revoked")
+        late = [task for task in schedule.overdue(campaign, now) if task.site in sites]
+        if late:
+            self._expire(campaign, late, now)
+        better = [task.site for task in schedule.to_improve(campaign, sites, now)]
+        if better:
+            log.info("campaign %s: better packages for %s", campaign.id, ", ".join(better))
+            newest = max(task.received for task in campaign.tasks)
+            self._queue.improve(campaign.id, better, max(now, newest))
+        return bool(gone or late or better)
+
+    def _expire(self, campaign: Campaign, late: list[Task], now: float) -> None:
+        """Leave sites out whose time is over, and remember why."""
+        sights = absence.sights(self._store)
+        for task in late:
+            code, figure = absence.of_overdue(task, sights[task.site], now)
+            log.warning("campaign %s: %s is left out: %s", campaign.id, task.site, code)
+            self._queue.update(campaign.id, task.site, state="expired", code=code, figure=figure)
+
+    def _finish(self, campaign_id: str) -> None:
+        ended = self._queue.finish(campaign_id)
+        self._delete_expired()
+        log.info("campaign %s: %s", campaign_id, ended.state)
+
+    def _delete_expired(self) -> None:
         """Delete the files of packages that have expired; no plant would take them any more."""
         limit = time.time() - self._config.package_days * 86400
         for path in self._home.packages.glob("*.wgw"):
@@ -140,39 +233,3 @@ class CampaignWorker:
                     path.unlink()
             except OSError as error:
                 log.warning("package %s: cannot be deleted: %s", path.stem, error.strerror)
-
-    def _make_packages(self, campaign_id: str) -> None:
-        """A package for each site that answered; one that fails stops no other."""
-        campaign = self._queue.show(campaign_id)
-        if campaign.state == "cancelling":
-            return
-        everybody = cache(lambda: self._everybody(campaign.encoder))
-        for task in campaign.tasks:
-            if task.state != "released" or self._stop.is_set():
-                continue
-            about = logs.about(site=task.site, request=task.delivery_id)
-            with about, isolated(self._queue, campaign.id, task.site, "package"):
-                digest = self._package(campaign, task, everybody)
-                self._queue.update(
-                    campaign_id, task.site, state="packaged", code="", package_sha256=digest
-                )
-
-    def _everybody(self, encoder: str) -> Sequence[Release]:
-        """The newest release of every site that is used, opened once for all packages."""
-        return intake.releases_of_others(self._store, encoder=encoder, apart_from="")
-
-    def _package(
-        self, campaign: Campaign, task: Task, everybody: Callable[[], Sequence[Release]]
-    ) -> str:
-        """SHA-256 of a task's package, hex; the package is made once, then it is its file."""
-        path = self._home.package(task.delivery_id)
-        if path.is_file():
-            return weights_file.sha256(path)
-        stored = self._store.release(task.release_id)
-        intake.check_used(stored)
-        own = intake.open_release(stored)
-        others = [release for release in everybody() if release.manifest.site != task.site]
-        data = self._make_package(self._home, own, others, task.delivery_id)
-        atomic.write_bytes(path, data, mode=atomic.PRIVATE)
-        log.info("campaign %s: package of %d bytes for %s", campaign.id, len(data), task.site)
-        return canonical.sha256_hex(data)

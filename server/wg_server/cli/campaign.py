@@ -12,18 +12,15 @@ import click
 from wg_common import cli
 from wg_common.errors import PeerError
 from wg_common.options import DELTA, EPSILON
-from wg_common.wire import canonical, fleet
+from wg_common.wire import canonical
+from wg_server.campaigns import absence, reasons, schedule
+from wg_server.campaigns.absence import Sight
 from wg_server.cli.options import Duration, accept_option, home_option, when
 from wg_server.generator.evaluation import gate
 from wg_server.site.home import ServerHome
-from wg_server.store.queue import Campaign, CampaignQueue
+from wg_server.store.campaigns import Campaign
+from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store
-
-_OWN_WORDS = {
-    "quarantined": "its release cannot be what it says, and enters nobody's weights;"
-    " see 'wg-server releases list'",
-}
-"""Why a site's part ended, where the word is this server's own."""
 
 
 @click.group()
@@ -41,8 +38,24 @@ def campaign() -> None:
     "--delta", type=DELTA, default="1e-5", show_default=True, help="Delta asked of each site."
 )
 @click.option("--purpose", default="weights", show_default=True, help="Goes on the ledgers.")
-@click.option("--collect-for", type=Duration(), help="How long sites may take to answer.")
-@click.option("--deliver-for", type=Duration(), help="How long they may take to fetch.")
+@click.option(
+    "--collect-for", type=Duration(), help="How long a site may take to answer, once it is asked."
+)
+@click.option(
+    "--deliver-for", type=Duration(), help="How long it may take to fetch, once that is offered."
+)
+@click.option(
+    "--min-sites",
+    type=click.IntRange(min=1),
+    help="Releases to wait for before packages are made.  [default: 2, or as many as there are]",
+)
+@click.option(
+    "--grace",
+    type=Duration(),
+    default="10m",
+    show_default=True,
+    help="How long to wait for the other sites after that.",
+)
 @click.option("--wait", is_flag=True, help="Return when it has ended.")
 @accept_option
 @cli.json_option
@@ -54,11 +67,16 @@ def campaign_start(
     purpose: str,
     collect_for: float | None,
     deliver_for: float | None,
+    min_sites: int | None,
+    grace: float,
     wait: bool,
     accept_generator: str,
     as_json: bool,
 ) -> None:
-    """Queue a campaign; a running server works on it, if it accepts the generator too."""
+    """Queue a campaign; a running server works on it, if it accepts the generator too.
+
+    Any number of campaigns go on beside one another.
+    """
     home = ServerHome(root)
     if home.generator.is_file():
         gate.check(home, accept=accept_generator)
@@ -75,11 +93,13 @@ def campaign_start(
             encoder=home.encoder_id(),
             collect_seconds=collect_for or default,
             deliver_seconds=deliver_for or default,
+            min_sites=min_sites,
+            grace_seconds=grace,
         )
         cli.note(f"campaign {found.id} queued")
         if wait:
             found = _wait(queue, found, root)
-    _show(found, as_json)
+        _show(store, found, as_json)
     if not wait:
         cli.note(f"next: wg-server campaign show --home {root} {found.id}")
     if wait and found.state != "done":
@@ -93,11 +113,12 @@ def campaign_list(root: Path, as_json: bool) -> None:
     """List campaigns, newest first."""
     with Store.open(ServerHome(root)) as store:
         found = CampaignQueue(store.engine).all()
+        sights = absence.sights(store)
     if as_json:
-        cli.emit({"campaigns": [_document(each) for each in found]})
+        cli.emit({"campaigns": [_document(each, sights) for each in found]})
         return
     for each in found:
-        served = sum(task.state == "delivered" for task in each.tasks)
+        served = sum(task.state == "delivered" or bool(task.served) for task in each.tasks)
         cli.say(f"{each.id}  {each.state:10} {when(each.created)}")
         cli.say(f"    {served}/{len(each.tasks)} served, epsilon {each.epsilon}: {each.purpose}")
     if not found:
@@ -109,10 +130,9 @@ def campaign_list(root: Path, as_json: bool) -> None:
 @click.argument("campaign_id", metavar="ID")
 @cli.json_option
 def campaign_show(root: Path, campaign_id: str, as_json: bool) -> None:
-    """Show how far a campaign got at each site."""
+    """Show how far a campaign got at each site, why, and what can be done."""
     with Store.open(ServerHome(root)) as store:
-        found = CampaignQueue(store.engine).show(campaign_id)
-    _show(found, as_json)
+        _show(store, CampaignQueue(store.engine).show(campaign_id), as_json)
 
 
 @campaign.command("cancel")
@@ -122,25 +142,69 @@ def campaign_show(root: Path, campaign_id: str, as_json: bool) -> None:
 def campaign_cancel(root: Path, campaign_id: str, as_json: bool) -> None:
     """End a campaign; what plants released stays released."""
     with Store.open(ServerHome(root)) as store:
-        found = CampaignQueue(store.engine).cancel(campaign_id)
-    _show(found, as_json)
+        _show(store, CampaignQueue(store.engine).cancel(campaign_id), as_json)
 
 
-def _show(found: Campaign, as_json: bool) -> None:
+@campaign.command("pause")
+@home_option
+@click.argument("campaign_id", metavar="ID")
+@cli.json_option
+def campaign_pause(root: Path, campaign_id: str, as_json: bool) -> None:
+    """Ask nobody more for now; no site's time runs meanwhile."""
+    with Store.open(ServerHome(root)) as store:
+        _show(store, CampaignQueue(store.engine).pause(campaign_id), as_json)
+
+
+@campaign.command("resume")
+@home_option
+@click.argument("campaign_id", metavar="ID")
+@cli.json_option
+def campaign_resume(root: Path, campaign_id: str, as_json: bool) -> None:
+    """Go on with a campaign that is paused."""
+    with Store.open(ServerHome(root)) as store:
+        _show(store, CampaignQueue(store.engine).resume(campaign_id), as_json)
+
+
+@campaign.command("retry")
+@home_option
+@click.argument("campaign_id", metavar="ID")
+@click.argument("site")
+@cli.json_option
+def campaign_retry(root: Path, campaign_id: str, site: str, as_json: bool) -> None:
+    """Try SITE again, which refused, failed or was left out; also after the campaign ended.
+
+    A release that it made already is used; nothing is charged twice for it.
+    """
+    with Store.open(ServerHome(root)) as store:
+        _show(store, CampaignQueue(store.engine).retry(campaign_id, site), as_json)
+
+
+def _show(store: Store, found: Campaign, as_json: bool) -> None:
+    sights = absence.sights(store)
     if as_json:
-        cli.emit(_document(found))
+        cli.emit(_document(found, sights))
         return
-    cli.say(f"campaign {found.id}: {found.state} {found.reason}".rstrip())
+    now = time.time()
+    cli.say(f"campaign {found.id}: {found.state}: {reasons.of_campaign(found, now)}")
     for task in found.tasks:
-        why = fleet.REFUSALS.get(task.code, fleet.MEANING.get(task.code, ""))
-        why = _OWN_WORDS.get(task.code, why)
-        words = f"{task.code}: {why}" if why else task.code
-        cli.say(f"  {task.site:24} {task.state:10} {words}".rstrip())
+        said = reasons.of_task(found, task, sights[task.site], now)
+        cli.say(f"  {task.site:24} {task.state:10} {said.why}".rstrip())
+        if said.do:
+            cli.say(f"  {'':24} {'':10} do: {said.do}")
 
 
-def _document(found: Campaign) -> Mapping[str, object]:
+def _document(found: Campaign, sights: Mapping[str, Sight]) -> Mapping[str, object]:
+    now = time.time()
     document: dict[str, object] = dict(canonical.to_builtins(found))
-    document["sites"] = document.pop("tasks")
+    del document["tasks"]
+    document["summary"] = reasons.of_campaign(found, now)
+    sites = document["sites"] = []
+    for task in found.tasks:
+        said = reasons.of_task(found, task, sights[task.site], now)
+        end = schedule.deadline(found, task)
+        sites.append(
+            {**canonical.to_builtins(task), "deadline": end, "why": said.why, "do": said.do}
+        )
     return document
 
 

@@ -15,7 +15,8 @@ from wg_common.wire import canonical, signing
 from wg_server.operation.backup import changing_keys
 from wg_server.operation.serve import only_one
 from wg_server.site.home import ServerHome
-from wg_server.store.queue import OPEN_CAMPAIGNS, CampaignQueue
+from wg_server.store.campaigns import OPEN_CAMPAIGNS
+from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store
 
 

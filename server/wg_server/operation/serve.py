@@ -28,9 +28,10 @@ from wg_server.fleet.adoption import Adoption
 from wg_server.fleet.door import CONNECTIONS
 from wg_server.fleet.endpoints import routes
 from wg_server.fleet.enrolment import Enrolment
-from wg_server.fleet.guards import BodyBudget, BodyLimit, Identify, RateLimit
+from wg_server.fleet.guards import BodyBudget, BodyLimit, Identify, RateLimit, Unavailable
 from wg_server.fleet.listener import Listener, server_context
 from wg_server.fleet.packages import package_routes
+from wg_server.fleet.watch import Watch
 from wg_server.fleet.witness import Witness
 from wg_server.generator.evaluation import gate
 from wg_server.site.home import ServerHome
@@ -148,10 +149,12 @@ def fleet_app(
         redoc_url=None,
         openapi_url=None,
         middleware=[
+            Middleware(Unavailable),
             Middleware(BodyLimit, limit=config.body_limit),
             Middleware(
                 Identify, store=store, adoption=Adoption(store, recovery) if recovery else None
             ),
+            Middleware(Watch, store=store),
             Middleware(RateLimit, rate=config.requests_per_second),
             Middleware(
                 BodyBudget,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -116,6 +116,9 @@ class Holder:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if self._connection is not None:  # the session's end comes a moment after it is asked for
+            with suppress(StorageError, sa.exc.DBAPIError):
+                self._connection.execute(sa.text(f"SELECT pg_advisory_unlock({_SERVING})"))
         self._close()
 
     def holds(self) -> bool:

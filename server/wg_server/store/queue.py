@@ -1,98 +1,35 @@
-r"""The durable queue of campaigns: what was asked of whom, and how far it got.
+"""The durable queue of campaigns: any number of them at a time, each worked on until it ends.
 
-A campaign is one statistics query to each of its sites, then one weights package for each site
-that answered. Request ids are made once, when the campaign is queued, and survive restarts of
-either side: asking again under the same id is harmless. States of a task::
-
-    waiting -> released -> packaged -> delivered
-         \-> refused  \-> failed  \-> expired       (each final)
+Request ids are made once, when a campaign is queued, and survive restarts of either side: asking
+again under the same id is harmless. Decisions are taken and recorded in one transaction.
 """
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from wg_common.errors import ConfigError
-from wg_server.store import database, schema
-from wg_server.store.releases import StoredRelease, put_release
+from wg_server.store import campaigns, database, schema
+from wg_server.store.campaigns import OPEN_CAMPAIGNS, OPEN_TASKS, Campaign
+from wg_server.store.releases import USED, StoredRelease, put_release
 
-CampaignState = Literal["queued", "running", "cancelling", "cancelled", "done", "partial", "failed"]
-TaskState = Literal[
-    "waiting", "released", "packaged", "delivered", "refused", "failed", "expired", "cancelled"
-]
-OPEN_CAMPAIGNS = ("queued", "running", "cancelling")
-OPEN_TASKS = ("waiting", "released", "packaged")
+log = logging.getLogger(__name__)
 
+MIN_SITES = 2
+"""Releases that a campaign waits for, unless it is told otherwise or has fewer sites."""
+GRACE_SECONDS = 600.0
+"""How long a campaign waits for the other sites after that, unless it is told otherwise."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """One site's part in a campaign.
-
-    Attributes:
-        site: The site.
-        query_id: Logical id of the statistics query.
-        delivery_id: Logical id of the delivery.
-        state: How far it got.
-        code: Why it ended early: a word of the site or of the server; else empty.
-        release_id: The release that answered; empty before.
-        package_sha256: The package made; empty before.
-        messages: Messages sent for it, those sent again included.
-        bytes_received: Payload bytes from the site.
-        bytes_sent: Payload bytes to the site.
-        updated: When it last changed.
-    """
-
-    site: str
-    query_id: str
-    delivery_id: str
-    state: TaskState
-    code: str
-    release_id: str
-    package_sha256: str
-    messages: int
-    bytes_received: int
-    bytes_sent: int
-    updated: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Campaign:
-    """One campaign with its tasks, by site.
-
-    Attributes:
-        id: Its id.
-        created: When it was queued.
-        purpose: What the releases are for.
-        epsilon: Asked of each site.
-        delta: Asked of each site.
-        encoder: The encoder that sites must hold.
-        collect_until: Sites that have not answered by then are left out.
-        deliver_until: Packages that were not taken by then expire.
-        state: How far it got; ``partial``: finished, and not every site was served.
-        reason: Why it failed, if it did.
-        finished: When it ended.
-        tasks: One for each site.
-    """
-
-    id: str
-    created: float
-    purpose: str
-    epsilon: str
-    delta: str
-    encoder: str
-    collect_until: float
-    deliver_until: float
-    state: CampaignState
-    reason: str
-    finished: float | None
-    tasks: tuple[Task, ...]
+_WORKED_ON = ("running", "cancelling")
+_RETRIED = ("refused", "failed", "expired")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,16 +59,23 @@ class CampaignQueue:
         encoder: str,
         collect_seconds: float,
         deliver_seconds: float,
+        min_sites: int | None = None,
+        grace_seconds: float = GRACE_SECONDS,
         now: float | None = None,
     ) -> Campaign:
-        """Queue a campaign.
+        """Queue a campaign; the arguments are as of ``Campaign``.
 
         Raises:
-            ConfigError: No site, a site twice, or one that is not enrolled.
+            ConfigError: No site, a site twice, one that is not enrolled, or ``min_sites`` is not
+                one of their numbers.
         """
         now = time.time() if now is None else now
         if not sites or len(set(sites)) != len(sites):
             raise ConfigError("campaign: expected at least one site, and each once")
+        if min_sites is None:
+            min_sites = min(MIN_SITES, len(sites))
+        if not 1 <= min_sites <= len(sites):
+            raise ConfigError(f"campaign: {min_sites} of {len(sites)} sites to wait for")
         campaign_id = secrets.token_hex(16)
         with self._engine.begin() as connection:
             rows = connection.execute(
@@ -150,8 +94,12 @@ class CampaignQueue:
                     epsilon=epsilon,
                     delta=delta,
                     encoder=encoder,
-                    collect_until=now + collect_seconds,
-                    deliver_until=now + collect_seconds + deliver_seconds,
+                    collect_seconds=collect_seconds,
+                    deliver_seconds=deliver_seconds,
+                    min_sites=min_sites,
+                    grace_seconds=grace_seconds,
+                    started=0.0,
+                    paused_at=0.0,
                     state="queued",
                     reason="",
                 )
@@ -159,23 +107,23 @@ class CampaignQueue:
             connection.execute(
                 schema.task.insert(), [_waiting(campaign_id, site, now) for site in sites]
             )
-            return _load(connection, campaign_id)
+            return campaigns.load(connection, campaign_id)
 
-    def show(self, campaign_id: str) -> Campaign:
-        """One campaign.
+    def show(self, campaign_id: str, *, site: str = "") -> Campaign:
+        """One campaign; with ``site``, of its tasks that one alone.
 
         Raises:
             ConfigError: There is none of this id.
         """
         with database.reading(self._engine) as connection:
-            return _load(connection, campaign_id)
+            return campaigns.load(connection, campaign_id, site=site)
 
     def all(self) -> list[Campaign]:
         """All campaigns, newest first."""
         table = schema.campaign
         with database.reading(self._engine) as connection:
             ids = connection.execute(sa.select(table.c.id).order_by(table.c.created.desc()))
-            return [_load(connection, row.id) for row in ids.all()]
+            return [campaigns.load(connection, row.id) for row in ids.all()]
 
     def totals(self) -> Totals:
         """Figures over all campaigns, counted by the database."""
@@ -213,57 +161,159 @@ class CampaignQueue:
                 task.c.delivery_id == delivery_id,
                 task.c.site == site,
                 task.c.state == "packaged",
-                campaign.c.state == "running",
+                campaign.c.state.in_(("running", "paused")),
             )
         )
         return database.first(self._engine, query) is not None
 
-    def claim(self) -> Campaign | None:
-        """The campaign to work on, running from here: one that was interrupted, else the oldest.
+    def active(self, now: float | None = None) -> list[str]:
+        """Ids of the campaigns to work on, oldest first; those that were queued begin here.
 
-        One that another process holds just now, to cancel it say, is passed over.
+        One that another process holds just now, to cancel it say, is passed over until later.
         """
         table = schema.campaign
+        with database.reading(self._engine) as connection:
+            queued = connection.execute(sa.select(table.c.id).where(table.c.state == "queued"))
+            found = [row.id for row in queued]
+        if found:
+            self._begin(time.time() if now is None else now)
+        query = sa.select(table.c.id).where(table.c.state.in_(_WORKED_ON))
+        order = table.c.created, table.c.id
+        return [row.id for row in database.rows(self._engine, query.order_by(*order))]
+
+    def _begin(self, now: float) -> None:
+        """Begin whatever is queued: the clocks of its sites start."""
+        campaign, task = schema.campaign, schema.task
         with self._engine.begin() as connection:
-            row = connection.execute(
-                sa.select(table.c.id)
-                .where(table.c.state.in_(OPEN_CAMPAIGNS))
-                .order_by(table.c.state == "queued", table.c.created)
-                .limit(1)
-                .with_for_update(skip_locked=True)
-            ).first()
-            if row is None:
-                return None
+            query = sa.select(campaign.c.id).where(campaign.c.state == "queued")
+            held = connection.execute(query.with_for_update(skip_locked=True))
+            ids = [row.id for row in held]
             connection.execute(
-                table.update()
-                .where(table.c.id == row.id, table.c.state == "queued")
-                .values(state="running")
+                campaign.update().where(campaign.c.id.in_(ids)).values(state="running", started=now)
             )
-            return _load(connection, row.id)
+            connection.execute(task.update().where(task.c.campaign.in_(ids)).values(opened=now))
+        for each in ids:
+            log.info("campaign %s: begun", each)
 
     def cancel(self, campaign_id: str) -> Campaign:
-        """Ask for a campaign to end; one that only waits ends at once.
+        """Ask for a campaign to end; one that nobody works on yet ends at once.
 
         Raises:
             ConfigError: There is none of this id, or it ended already.
         """
         with self._engine.begin() as connection:
-            found = _load(connection, campaign_id, lock=True)
-            if found.state not in OPEN_CAMPAIGNS:
-                raise ConfigError(f"campaign {campaign_id}: {found.state} already")
-            if found.state == "queued":
-                _finish(connection, campaign_id, "cancelled", "", time.time())
-            else:
+            found = _open(connection, campaign_id)
+            if found.started:
                 _set_campaign(connection, campaign_id, state="cancelling")
-            return _load(connection, campaign_id)
+            else:
+                _finish(connection, campaign_id, "cancelled", "", time.time())
+            return campaigns.load(connection, campaign_id)
+
+    def pause(self, campaign_id: str, now: float | None = None) -> Campaign:
+        """Ask nobody more until it is resumed; the time until then counts for no deadline.
+
+        Raises:
+            ConfigError: There is none of this id, or it ended or ends already.
+        """
+        with self._engine.begin() as connection:
+            found = _open(connection, campaign_id)
+            if found.state == "cancelling":
+                raise ConfigError(f"campaign {campaign_id}: it is being cancelled")
+            if found.state != "paused":
+                at = time.time() if now is None else now
+                _set_campaign(connection, campaign_id, state="paused", paused_at=at)
+            return campaigns.load(connection, campaign_id)
+
+    def resume(self, campaign_id: str, now: float | None = None) -> Campaign:
+        """Go on with a campaign that is paused.
+
+        Raises:
+            ConfigError: There is none of this id, or it is not paused.
+        """
+        table = schema.task
+        with self._engine.begin() as connection:
+            found = campaigns.load(connection, campaign_id, lock=True)
+            if found.state != "paused":
+                raise ConfigError(f"campaign {campaign_id}: {found.state}, expected paused")
+            pause = max((time.time() if now is None else now) - found.paused_at, 0.0)
+            where = sa.and_(table.c.campaign == campaign_id, table.c.state.in_(OPEN_TASKS))
+            for clock in (table.c.opened, table.c.asked):
+                connection.execute(
+                    table.update().where(where, clock > 0).values({clock: clock + pause})
+                )
+            state = "running" if found.started else "queued"
+            _set_campaign(connection, campaign_id, state=state, paused_at=0.0)
+            return campaigns.load(connection, campaign_id)
+
+    def retry(self, campaign_id: str, site: str, now: float | None = None) -> Campaign:
+        """Try one site again whose part ended without a package, also after the campaign ended.
+
+        A site that has not released is asked under a new id: where its release of before is
+        still there, it answers with that one, and is charged nothing.
+
+        Raises:
+            ConfigError: There is none of this id, it was cancelled, the site has no part in it or
+                one that did not end so, or it is not enrolled; or its release is in quarantine.
+        """
+        table = schema.task
+        now = time.time() if now is None else now
+        with self._engine.begin() as connection:
+            found = campaigns.load(connection, campaign_id, lock=True)
+            if found.state in ("cancelling", "cancelled"):
+                raise ConfigError(f"campaign {campaign_id}: {found.state}; start another one")
+            task = found.task(site)
+            if task.state not in _RETRIED:
+                raise ConfigError(
+                    f"campaign {campaign_id}: {site}: {task.state},"
+                    f" expected one of {', '.join(_RETRIED)}"
+                )
+            _check_retried(connection, site, task.release_id)
+            again = _waiting(campaign_id, site, now)
+            kept = ("messages", "bytes_received", "bytes_sent", "release_id", "answered")
+            again = {name: value for name, value in again.items() if name not in kept}
+            again |= {"opened": now, "state": "released" if task.release_id else "waiting"}
+            connection.execute(
+                table.update()
+                .where(table.c.campaign == campaign_id, table.c.site == site)
+                .values(again)
+            )
+            if found.state not in OPEN_CAMPAIGNS:
+                started = found.started or now
+                values = {"state": "running", "reason": "", "finished": None, "started": started}
+                _set_campaign(connection, campaign_id, **values)
+            return campaigns.load(connection, campaign_id)
+
+    def improve(self, campaign_id: str, sites: Sequence[str], now: float) -> None:
+        """Let better packages be made for sites that have one: from all releases of by now."""
+        table = schema.task
+        with self._engine.begin() as connection:
+            for site in sites:
+                connection.execute(
+                    table.update()
+                    .where(
+                        table.c.campaign == campaign_id,
+                        table.c.site == site,
+                        table.c.state == "delivered",
+                    )
+                    .values(
+                        state="released",
+                        delivery_id=secrets.token_hex(16),
+                        code="",
+                        opened=now,
+                        asked=0.0,
+                        tries=0,
+                        made=now,
+                        updated=now,
+                    )
+                )
 
     def finish(self, campaign_id: str, reason: str = "") -> Campaign:
         """End a campaign: what is still open in it expires, or is cancelled or failed."""
         with self._engine.begin() as connection:
-            found = _load(connection, campaign_id, lock=True)
+            found = campaigns.load(connection, campaign_id, lock=True)
             if found.state not in OPEN_CAMPAIGNS:
                 return found
-            served = all(task.state == "delivered" for task in found.tasks)
+            served = all(task.state == "delivered" or task.served for task in found.tasks)
             if found.state == "cancelling":
                 state = "cancelled"
             elif reason:
@@ -271,7 +321,7 @@ class CampaignQueue:
             else:
                 state = "done" if served else "partial"
             _finish(connection, campaign_id, state, reason, time.time())
-            return _load(connection, campaign_id)
+            return campaigns.load(connection, campaign_id)
 
     def update(
         self,
@@ -286,16 +336,28 @@ class CampaignQueue:
     ) -> None:
         """Change a task that is not final yet; a release is stored in the same transaction.
 
+        A site that has a package keeps it: where a better one comes to nothing, it is delivered.
+
         Args:
             campaign_id: The campaign.
             site: The site.
             release: A verified release that answered it.
-            messages: Added to the count.
+            messages: Added to both counts of messages.
             bytes_received: Added to the count.
             bytes_sent: Added to the count.
-            values: ``state``, ``code``, ``release_id``, ``package_sha256``.
+            values: Other columns of the task.
         """
         table = schema.task
+        state = values.pop("state", None)
+        if state == "packaged":  # what it is asked for now is another thing
+            values = {"opened": time.time(), "asked": 0.0, "tries": 0, **values}
+        elif state == "delivered":
+            values = {"served": table.c.served + 1, **values}
+        elif state is not None and state not in OPEN_TASKS:
+            state = _ending(state)
+        if state is not None:
+            values["state"] = state
+        values.setdefault("tries", table.c.tries + messages)
         with self._engine.begin() as connection:
             if release is not None:
                 put_release(connection, release)
@@ -327,6 +389,13 @@ def _waiting(campaign_id: str, site: str, now: float) -> dict[str, object]:
         "code": "",
         "release_id": "",
         "package_sha256": "",
+        "opened": 0.0,
+        "asked": 0.0,
+        "answered": 0.0,
+        "made": 0.0,
+        "served": 0,
+        "tries": 0,
+        "figure": 0.0,
         "messages": 0,
         "bytes_received": 0,
         "bytes_sent": 0,
@@ -340,7 +409,7 @@ def _finish(connection: Connection, campaign_id: str, state: str, reason: str, n
     connection.execute(
         table.update()
         .where(table.c.campaign == campaign_id, table.c.state.in_(OPEN_TASKS))
-        .values(state=rest, updated=now)
+        .values(state=_ending(rest), updated=now)
     )
     _set_campaign(connection, campaign_id, state=state, reason=reason, finished=now)
 
@@ -351,15 +420,30 @@ def _set_campaign(connection: Connection, campaign_id: str, **values: object) ->
     )
 
 
-def _load(connection: Connection, campaign_id: str, *, lock: bool = False) -> Campaign:
-    query = sa.select(schema.campaign).where(schema.campaign.c.id == campaign_id)
-    row = connection.execute(query.with_for_update() if lock else query).first()
-    if row is None:
-        raise ConfigError(f"campaign {campaign_id}: unknown; see 'wg-server campaign list'")
-    columns = [column for column in schema.task.c if column.name != "campaign"]
-    tasks = connection.execute(
-        sa.select(*columns)
-        .where(schema.task.c.campaign == campaign_id)
-        .order_by(schema.task.c.site)
-    )
-    return Campaign(**row._mapping, tasks=tuple(Task(**task._mapping) for task in tasks))
+def _ending(state: str) -> sa.ColumnElement[str]:
+    """How a task ends: a site that has a package has it, whatever became of a better one."""
+    return sa.case((schema.task.c.served > 0, "delivered"), else_=state)
+
+
+def _open(connection: Connection, campaign_id: str) -> Campaign:
+    found = campaigns.load(connection, campaign_id, lock=True)
+    if found.state not in OPEN_CAMPAIGNS:
+        raise ConfigError(f"campaign {campaign_id}: {found.state} already")
+    return found
+
+
+def _check_retried(connection: Connection, site: str, release_id: str) -> None:
+    table = schema.site
+    row = connection.execute(sa.select(table.c.state).where(table.c.name == site)).one()
+    if row.state != "enrolled":
+        raise ConfigError(f"site {site}: {row.state}, expected enrolled")
+    if not release_id:
+        return
+    release = schema.release
+    query = sa.select(release.c.standing).where(release.c.release_id == release_id)
+    standing = connection.execute(query).scalar_one()
+    if standing not in USED:
+        raise ConfigError(
+            f"site {site}: its release is {standing}; first run"
+            f" 'wg-server releases accept {release_id}', if that is right"
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -92,29 +92,40 @@ class ReleaseTable:
 
         Under an encoder. A site whose newest one is in quarantine is remembered by the one before.
         """
-        releases, sites = schema.release, schema.site
-        rank = sa.func.row_number().over(
-            partition_by=releases.c.site,
-            order_by=(releases.c.received.desc(), releases.c.release_id.desc()),
-        )
-        ranked = (
-            sa.select(releases.c.release_id, rank.label("rank"))
-            .join(sites, sites.c.name == releases.c.site)
-            .where(
-                releases.c.encoder == encoder,
-                releases.c.site != apart_from,
-                releases.c.standing.in_(USED),
-                sites.c.state != "revoked",
-            )
-            .subquery()
-        )
+        releases = schema.release
+        ids = _newest(encoder, apart_from).subquery()
         query = (
             sa.select(releases)
-            .join(ranked, ranked.c.release_id == releases.c.release_id)
-            .where(ranked.c.rank == 1)
+            .join(ids, ids.c.release_id == releases.c.release_id)
+            .where(ids.c.rank == 1)
             .order_by(releases.c.site)
         )
         return [StoredRelease(**row._mapping) for row in database.rows(self.engine, query)]
+
+    def newest_ids(self, *, encoder: str, apart_from: str) -> list[str]:
+        """Ids of the releases that ``newest_of_others`` gives, by site."""
+        ids = _newest(encoder, apart_from).subquery()
+        query = sa.select(ids.c.release_id).where(ids.c.rank == 1).order_by(ids.c.site)
+        return [row.release_id for row in database.rows(self.engine, query)]
+
+
+def _newest(encoder: str, apart_from: str) -> sa.Select[Any]:
+    """Id, site and rank, 1 for the newest, of every release of other sites that is used."""
+    releases, sites = schema.release, schema.site
+    rank = sa.func.row_number().over(
+        partition_by=releases.c.site,
+        order_by=(releases.c.received.desc(), releases.c.release_id.desc()),
+    )
+    return (
+        sa.select(releases.c.release_id, releases.c.site, rank.label("rank"))
+        .join(sites, sites.c.name == releases.c.site)
+        .where(
+            releases.c.encoder == encoder,
+            releases.c.site != apart_from,
+            releases.c.standing.in_(USED),
+            sites.c.state != "revoked",
+        )
+    )
 
 
 def put_release(connection: Connection, release: StoredRelease) -> Standing:

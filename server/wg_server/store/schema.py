@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from wg_common.wire import protocol
 
-HEAD = "0003"
+HEAD = "0004"
 """Newest migration; a store with another one is upgraded when it is opened."""
 
 metadata = MetaData()
@@ -83,6 +83,15 @@ log = Table(
     Index("log_by_site", "site", "first_seen"),
 )
 
+trouble = Table(
+    "trouble",
+    metadata,
+    Column("site", String(63), ForeignKey("site.name"), primary_key=True),
+    Column("code", String(16), nullable=False),
+    Column("figure", Float, nullable=False),
+    Column("seen", Float, nullable=False),
+)
+
 evidence = Table(
     "evidence",
     metadata,
@@ -118,8 +127,12 @@ campaign = Table(
     Column("epsilon", String(protocol.NUMBER_LIMIT), nullable=False),
     Column("delta", String(protocol.NUMBER_LIMIT), nullable=False),
     Column("encoder", String(64), nullable=False),
-    Column("collect_until", Float, nullable=False),
-    Column("deliver_until", Float, nullable=False),
+    Column("collect_seconds", Float, nullable=False),
+    Column("deliver_seconds", Float, nullable=False),
+    Column("min_sites", Integer, nullable=False),
+    Column("grace_seconds", Float, nullable=False),
+    Column("started", Float, nullable=False),
+    Column("paused_at", Float, nullable=False),
     Column("state", String(16), nullable=False),
     Column("reason", Text, nullable=False),
     Column("finished", Float),
@@ -136,6 +149,13 @@ task = Table(
     Column("code", String(protocol.CODE_LIMIT), nullable=False),
     Column("release_id", String(protocol.RELEASE_ID_LIMIT), nullable=False),
     Column("package_sha256", String(64), nullable=False),
+    Column("opened", Float, nullable=False),
+    Column("asked", Float, nullable=False),
+    Column("answered", Float, nullable=False),
+    Column("made", Float, nullable=False),
+    Column("served", Integer, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("figure", Float, nullable=False),
     Column("messages", Integer, nullable=False),
     Column("bytes_received", BigInteger, nullable=False),
     Column("bytes_sent", BigInteger, nullable=False),

@@ -223,6 +223,14 @@ class Store(LedgerTable, ReleaseTable):
         query = sa.select(table.c.expires).where(table.c.site == site, table.c.revoked.is_(None))
         return max((float(row.expires) for row in database.rows(self.engine, query)), default=None)
 
+    def certificate_expiries(self) -> dict[str, float]:
+        """When the newest certificate that is not revoked expires, by site."""
+        table = schema.certificate
+        newest = sa.func.max(table.c.expires).label("expires")
+        query = sa.select(table.c.site, newest).where(table.c.revoked.is_(None))
+        found = database.rows(self.engine, query.group_by(table.c.site))
+        return {row.site: float(row.expires) for row in found}
+
 
 def _spend_token(connection: Connection, request: EnrolmentRequest, now: float) -> None:
     table = schema.join_token

@@ -2,139 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import time
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from tests.server.campaigns.nodes import Nodes, make_stage, stored
 
 from wg_common.errors import DecodeError
-from wg_common.wire import canonical, fleet, protocol, weights_file
+from wg_common.wire import canonical, fleet, protocol
 from wg_common.wire.fleet import Envelope
-from wg_common.wire.protocol import Delivery, Receipt, Refusal
-from wg_server.campaigns import exchange, intake
-from wg_server.campaigns.worker import CampaignWorker
+from wg_common.wire.protocol import Refusal
+from wg_server.campaigns import intake
 from wg_server.fleet.adapter import FleetRun, Reply
 from wg_server.site.home import ServerHome
 from wg_server.store import schema
-from wg_server.store.queue import CampaignQueue
 from wg_server.store.releases import StoredRelease
 from wg_server.store.site import Site
 from wg_server.store.sites import Store
 
-SITES = ("plant-a", "plant-b", "plant-c")
 HOSTILE = "plant-b"
-
-
-class Nodes:
-    """Flower's side: every site is online and answers at once, one of them as it likes."""
-
-    def __init__(self, answer: Envelope) -> None:
-        self.answer = answer
-        self.waiting: dict[str, Reply] = {}
-
-    @contextlib.contextmanager
-    def run(self) -> Iterator[Nodes]:
-        yield self
-
-    def online(self, sites: Sequence[Site]) -> set[str]:
-        return {site.name for site in sites}
-
-    def activated(self, site: str) -> float:
-        return 0.0
-
-    def send(self, site: Site, kind: str, envelope: Envelope, seconds: float) -> str:
-        found = self.answer if site.name == HOSTILE else self.honest(envelope)
-        message_id = f"{site.name} {len(self.waiting)} {kind}"
-        self.waiting[message_id] = Reply(message_id, found)
-        return message_id
-
-    def honest(self, envelope: Envelope) -> Envelope:
-        if envelope.kind == "query":
-            return Envelope("statistics", b"", b"honest")
-        asked = canonical.decode(Delivery, envelope.record, what="delivery")
-        receipt = Receipt(request_id=asked.request_id, package_sha256=asked.package_sha256)
-        return Envelope("receipt", canonical.encode(receipt))
-
-    def poll(self, message_ids: set[str]) -> list[Reply]:
-        return [self.waiting.pop(each) for each in sorted(message_ids) if each in self.waiting]
-
-    def forget(self, message_id: str) -> None:
-        self.waiting.pop(message_id, None)
-
-
-class Held:
-    def holds(self) -> bool:
-        return True
-
-
-def stored(site: str, **values: Any) -> StoredRelease:
-    release = StoredRelease(
-        release_id=canonical.sha256_hex(site.encode())[:32],
-        site=site,
-        encoder="e",
-        epsilon="1",
-        delta="1e-5",
-        received=time.time(),
-        signing_key="",
-        data=b"data",
-        standing="plausible",
-    )
-    return dataclasses.replace(release, **values)
 
 
 def campaign(
     home: ServerHome, store: Store, answer: Envelope, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, tuple[str, str]]:
-    """Run one campaign to its end: state and code of each site."""
-    with store.engine.begin() as connection:
-        for name in SITES:
-            connection.execute(
-                schema.site.insert().values(
-                    name=name,
-                    state="enrolled",
-                    node_key="",
-                    signing_key="",
-                    ledger_origin=name,
-                    ledger_key="",
-                    enrolled=0.0,
-                    last_seen=0.0,
-                )
-            )
-    queue = CampaignQueue(store.engine)
-    asked = queue.add(
-        SITES,
-        epsilon="1",
-        delta="1e-5",
-        purpose="test",
-        encoder="e",
-        collect_seconds=60.0,
-        deliver_seconds=60.0,
-    )
-    monkeypatch.setattr(exchange, "TICK_SECONDS", 0.001)
-    monkeypatch.setattr(intake, "open_release", lambda release: None)
-    monkeypatch.setattr(weights_file, "sha256", lambda path: "0" * 64)
-    monkeypatch.setattr(CampaignWorker, "_everybody", lambda self, encoder: [])
-    worker = CampaignWorker(
-        home,
-        home.config(),
-        store,
-        Nodes(answer),  # type: ignore[arg-type]
-        None,  # type: ignore[arg-type]
-        lambda home, own, others, request_id: b"package",
-        Held(),  # type: ignore[arg-type]
-    )
-    worker.start()
-    try:
-        limit = time.monotonic() + 60
-        while (found := queue.show(asked.id)).finished is None and time.monotonic() < limit:
-            time.sleep(0.01)
-    finally:
-        worker.stop()
-    return {task.site: (task.state, task.code) for task in found.tasks}
+    """Run one campaign to its end, in which the hostile site answers so: states and codes."""
+    accept = intake.accept
+    stage = make_stage(home, store, monkeypatch, Nodes(plant_b=lambda asked: answer))
+    monkeypatch.setattr(intake, "accept", accept)
+    with stage.working():
+        return stage.ended(stage.start())
 
 
 def test_whatever_one_answer_causes_is_its_own_sites_failure(

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 import pytest
+from tests.server.campaigns.nodes import enrol
 
 from wg_common import cli
 from wg_common.errors import EXIT_INTERRUPTED, ConfigError, PolicyRefused
@@ -155,6 +156,35 @@ def test_a_file_goes_into_a_folder_that_is_there(
 @pytest.mark.parametrize("word", ["-h", "--help"])
 def test_help_has_two_names(capsys: pytest.CaptureFixture[str], word: str) -> None:
     assert run(capsys, "campaign", "start", word)[0] == 0
+
+
+def test_a_campaign_is_steered_from_the_command_line(
+    capsys: pytest.CaptureFixture[str], home: ServerHome, store: Store
+) -> None:
+    enrol(store, ["plant-a", "plant-b"])
+    start = ("campaign", "start", "--home", home.root)
+    code, _, err = run(capsys, *start, "--min-sites", "3")
+    assert code == 3 and "3 of 2 sites to wait for" in err
+    words = ("--min-sites", "1", "--grace", "90s", "--collect-for", "2h")
+    made = document(capsys, *start, *words)
+    assert (made["min_sites"], made["grace_seconds"], made["collect_seconds"]) == (1, 90.0, 7200.0)
+    assert made["sites"][0]["why"] == "the campaign has not begun"
+    assert made["sites"][0]["do"] == "start 'wg-server serve'"
+    about = ("--home", home.root, made["id"])
+    assert document(capsys, "campaign", "pause", *about)["state"] == "paused"
+    assert document(capsys, "campaign", "resume", *about)["state"] == "queued"
+    (begun,) = CampaignQueue(store.engine).active()
+    code, out, _ = run(capsys, "campaign", "show", *about)
+    assert code == 0
+    assert "plant-a                  waiting    it never connected; 1 hour left" in out
+    assert "do: start 'wg-client run' at the plant" in out
+    shown = document(capsys, "campaign", "show", *about)
+    assert shown["sites"][0]["deadline"] == shown["started"] + 7200.0
+    CampaignQueue(store.engine).update(begun, "plant-b", state="refused", code="budget")
+    tried = document(capsys, "campaign", "retry", *about, "plant-b")
+    assert [site["state"] for site in tried["sites"]] == ["waiting", "waiting"]
+    code, _, err = run(capsys, "campaign", "retry", *about, "plant-b")
+    assert code == 3 and "waiting, expected one of" in err
 
 
 def test_a_folder_that_is_no_home_says_so(

@@ -10,7 +10,8 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
-from tests.server.campaigns.test_isolation import HOSTILE, campaign, stored
+from tests.server.campaigns.nodes import stored
+from tests.server.campaigns.test_isolation import HOSTILE, campaign
 from tests.server.cli.test_cli import document, run
 
 from wg_common.errors import DecodeError, VerificationError

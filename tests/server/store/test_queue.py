@@ -7,7 +7,8 @@ import sqlalchemy as sa
 
 from wg_common.errors import ConfigError
 from wg_server.store import schema
-from wg_server.store.queue import Campaign, CampaignQueue
+from wg_server.store.campaigns import Campaign
+from wg_server.store.queue import CampaignQueue
 from wg_server.store.releases import StoredRelease
 from wg_server.store.sites import Store
 
@@ -105,19 +106,19 @@ def test_a_campaign_is_done_if_every_site_was_served(
     queue: CampaignQueue, states: tuple[str, str], ended: str
 ) -> None:
     campaign = add(queue)
-    queue.claim()
+    queue.active()
     for site, state in zip("ab", states, strict=True):
         queue.update(campaign.id, site, state=state)
     found = queue.finish(campaign.id)
     assert found.state == ended and found.finished is not None
     assert all(task.state != "waiting" for task in found.tasks)
-    assert queue.claim() is None
+    assert queue.active() == []
 
 
 def test_cancelling_ends_what_waits_at_once_and_what_runs_soon(queue: CampaignQueue) -> None:
     waiting, running = add(queue), add(queue)
     assert queue.cancel(waiting.id).state == "cancelled"
-    queue.claim()
+    assert queue.active() == [running.id]
     assert queue.cancel(running.id).state == "cancelling"
     found = queue.finish(running.id)
     assert found.state == "cancelled"
@@ -131,18 +132,19 @@ def test_an_unknown_campaign_says_so(queue: CampaignQueue) -> None:
         queue.show("0" * 32)
 
 
-def test_a_claimed_campaign_is_running_and_goes_on_after_a_restart(queue: CampaignQueue) -> None:
+def test_all_campaigns_are_worked_on_beside_one_another(queue: CampaignQueue) -> None:
     older, newer = add(queue, now=1.0), add(queue, now=2.0)
-    found = queue.claim()
-    assert found is not None and (found.id, found.state) == (older.id, "running")
-    again = queue.claim()
-    assert again == found  # one that was interrupted comes first
+    assert queue.active(now=3.0) == [older.id, newer.id]
+    assert queue.active(now=4.0) == [older.id, newer.id]  # also after a restart
+    for each in (older, newer):
+        found = queue.show(each.id)
+        assert (found.state, found.started) == ("running", 3.0)
+        assert {task.opened for task in found.tasks} == {3.0}
     queue.finish(older.id)
-    found = queue.claim()
-    assert found is not None and found.id == newer.id
+    assert queue.active() == [newer.id]
 
 
-def test_a_claim_does_not_wait_for_one_that_is_held(queue: CampaignQueue, store: Store) -> None:
+def test_a_campaign_that_is_held_keeps_no_other_waiting(queue: CampaignQueue, store: Store) -> None:
     if store.engine.dialect.name == "sqlite":
         pytest.skip("on SQLite all writers wait for one another")
     first, second = add(queue, now=1.0), add(queue, now=2.0)
@@ -150,8 +152,8 @@ def test_a_claim_does_not_wait_for_one_that_is_held(queue: CampaignQueue, store:
         connection.execute(
             sa.select(schema.campaign).where(schema.campaign.c.id == first.id).with_for_update()
         )
-        found = queue.claim()
-    assert found is not None and found.id == second.id
+        assert queue.active() == [second.id]
+    assert queue.active() == [first.id, second.id]
 
 
 def test_cancelling_never_reopens_a_campaign_that_ends_meanwhile(
@@ -159,7 +161,7 @@ def test_cancelling_never_reopens_a_campaign_that_ends_meanwhile(
 ) -> None:
     for _ in range(10):
         campaign = add(queue, "a")
-        queue.claim()
+        queue.active()
         errors: list[Exception] = []
 
         def cancel(campaign: Campaign = campaign, errors: list[Exception] = errors) -> None:
@@ -182,8 +184,9 @@ def test_cancelling_never_reopens_a_campaign_that_ends_meanwhile(
 
 
 def test_totals_are_counted_over_all_campaigns(queue: CampaignQueue) -> None:
-    first, _ = add(queue), add(queue)
-    queue.claim()
+    first = add(queue)
+    queue.active()
+    add(queue)
     queue.update(first.id, "a", messages=2, bytes_sent=5, bytes_received=7, state="refused")
     queue.update(first.id, "b", messages=1, bytes_sent=1)
     found = queue.totals()

@@ -1,0 +1,83 @@
+"""Why a site is not there, as far as the server can know: one word and a figure.
+
+A node with an expired certificate is refused by TLS before it can say who it is, so its absence is
+explained from what the store knows: until when its certificate was good, when it was seen last, and
+what the fleet listener noted of it (``store.troubles``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wg_server.store import troubles
+from wg_server.store.campaigns import Task
+from wg_server.store.sites import Store
+from wg_server.store.troubles import Trouble
+
+PRESENT_SECONDS = 120.0
+"""A site that made a request so lately is there: nodes poll every few seconds."""
+
+CERTIFICATE = "certificate-expired"
+CLOCK = "clock"
+NODE_KEY = "node-key"
+NEVER = "never-connected"
+AWAY = "not-connected"
+SILENT = "no-answer"
+NOT_FETCHED = "not-fetched"
+
+_WORDS = {troubles.CLOCK: CLOCK, troubles.NODE_KEY: NODE_KEY}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What the server sees of a site.
+
+    Attributes:
+        state: ``invited``, ``enrolled`` or ``revoked``.
+        last_seen: When it last made a request that was let through; zero: never.
+        certificate: When its newest good certificate expires; None: it has none.
+        trouble: What keeps its node out, if something was seen to.
+    """
+
+    state: str
+    last_seen: float
+    certificate: float | None
+    trouble: Trouble | None
+
+
+def sights(store: Store) -> dict[str, Sight]:
+    """What is seen of every site."""
+    expiries, noted = store.certificate_expiries(), troubles.known(store)
+    return {
+        site.name: Sight(
+            state=site.state,
+            last_seen=site.last_seen,
+            certificate=expiries.get(site.name),
+            trouble=noted.get(site.name),
+        )
+        for site in store.sites()
+    }
+
+
+def of_site(sight: Sight, now: float) -> tuple[str, float]:
+    """Why a site is not there, or nothing; the figure is a time, or for a clock seconds."""
+    if sight.certificate is not None and sight.certificate <= now:
+        return CERTIFICATE, sight.certificate
+    trouble = sight.trouble
+    if trouble is not None and now - trouble.seen < PRESENT_SECONDS:
+        return _WORDS.get(trouble.code, AWAY), trouble.figure
+    if not sight.last_seen:
+        return NEVER, 0.0
+    if now - sight.last_seen > PRESENT_SECONDS:
+        return AWAY, sight.last_seen
+    return "", 0.0
+
+
+def of_overdue(task: Task, sight: Sight, now: float) -> tuple[str, float]:
+    """Why a site did not do in time what it was asked for."""
+    code, figure = of_site(sight, now)
+    if code:
+        return code, figure
+    if task.state == "packaged":
+        return NOT_FETCHED, task.asked
+    return (SILENT, task.asked) if task.asked else (AWAY, sight.last_seen)

@@ -1,0 +1,143 @@
+"""Packages of all campaigns are made here, one at a time, on a thread of their own.
+
+So asking goes on while weights are generated, and a campaign of a thousand sites does not keep a
+small one waiting: campaigns take turns, a package each.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+
+from wg_common import atomic, logs
+from wg_common.errors import ConfigError, StorageError, WgError
+from wg_common.wire import canonical, weights_file
+from wg_server.campaigns import intake
+from wg_server.campaigns.intake import Release
+from wg_server.campaigns.isolation import isolated
+from wg_server.campaigns.packaging import MakePackage
+from wg_server.site.home import ServerHome
+from wg_server.store.campaigns import Campaign, Task
+from wg_server.store.queue import CampaignQueue
+from wg_server.store.sites import Store
+
+log = logging.getLogger(__name__)
+
+AGAIN_SECONDS = 5.0
+"""Pause after a package could not be written: a full disk, or a database that is away."""
+
+
+class Packer:
+    """Makes the packages that it is told to; a task that is no more ``released`` is passed over."""
+
+    def __init__(self, home: ServerHome, store: Store, make_package: MakePackage) -> None:
+        self._home = home
+        self._store = store
+        self._queue = CampaignQueue(store.engine)
+        self._make_package = make_package
+        self._opened: dict[str, Release] = {}
+        self._wanted: dict[str, deque[str]] = {}
+        self._turns: deque[str] = deque()
+        self._lock = threading.Condition()
+        self._ended = False
+        self._made = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="wg-packages")
+
+    def start(self) -> None:
+        """Start working."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the package at hand, and end."""
+        with self._lock:
+            self._ended = True
+            self._lock.notify()
+        self._thread.join()
+
+    def want(self, wanted: Mapping[str, Iterable[str]]) -> None:
+        """Say which sites of which campaigns need a package now; what was said before is void."""
+        with self._lock:
+            self._wanted = {name: deque(sites) for name, sites in wanted.items()}
+            self._wanted = {name: sites for name, sites in self._wanted.items() if sites}
+            known = [name for name in self._turns if name in self._wanted]
+            self._turns = deque(known + [name for name in self._wanted if name not in known])
+            if self._turns:
+                self._lock.notify()
+
+    def made_some(self) -> bool:
+        """Whether packages were made, or failed, since this was asked last."""
+        made = self._made.is_set()
+        self._made.clear()
+        return made
+
+    def _run(self) -> None:
+        while (found := self._next()) is not None:
+            campaign, site = found
+            try:
+                with logs.about(campaign=campaign, site=site):
+                    self._work(campaign, site)
+            except StorageError as error:
+                log.error("package: %s; going on in %.0f s", error, AGAIN_SECONDS)
+                with self._lock:
+                    self._lock.wait_for(lambda: self._ended, AGAIN_SECONDS)
+            except WgError as error:
+                log.error("package: %s", error)
+            except Exception:  # the thread must outlive a bug in one package
+                log.exception("package: internal error")
+            self._made.set()
+
+    def _next(self) -> tuple[str, str] | None:
+        """The next campaign and site, or nothing at the end."""
+        with self._lock:
+            if not self._turns and not self._ended:
+                self._opened.clear()  # many sites' releases are not held for nothing
+            self._lock.wait_for(lambda: self._turns or self._ended)
+            if self._ended:
+                return None
+            campaign = self._turns.popleft()
+            sites = self._wanted[campaign]
+            site = sites.popleft()
+            if sites:
+                self._turns.append(campaign)
+            else:
+                del self._wanted[campaign]
+            return campaign, site
+
+    def _work(self, campaign_id: str, site: str) -> None:
+        try:
+            campaign = self._queue.show(campaign_id, site=site)
+            task = campaign.task(site)
+        except ConfigError:
+            return
+        if campaign.state != "running" or task.state != "released":
+            return
+        about = logs.about(request=task.delivery_id)
+        with about, isolated(self._queue, campaign_id, site, "package"):
+            looked = max(time.time(), task.made)
+            digest = self._package(campaign, task)
+            self._queue.update(
+                campaign_id, site, state="packaged", code="", package_sha256=digest, made=looked
+            )
+
+    def _package(self, campaign: Campaign, task: Task) -> str:
+        """SHA-256 of a task's package, hex; the package is made once, then it is its file."""
+        path = self._home.package(task.delivery_id)
+        if path.is_file():
+            return weights_file.sha256(path)
+        stored = self._store.release(task.release_id)
+        intake.check_used(stored)
+        own = intake.open_release(stored)
+        everybody = self._everybody(campaign.encoder)
+        others = [release for release in everybody if release.manifest.site != task.site]
+        data = self._make_package(self._home, own, others, task.delivery_id)
+        atomic.write_bytes(path, data, mode=atomic.PRIVATE)
+        log.info("campaign %s: package of %d bytes for %s", campaign.id, len(data), task.site)
+        return canonical.sha256_hex(data)
+
+    def _everybody(self, encoder: str) -> Sequence[Release]:
+        """The newest release of every site that is used; each is opened once."""
+        self._opened = intake.newest_releases(self._store, encoder=encoder, opened=self._opened)
+        return tuple(self._opened.values())

@@ -1,0 +1,89 @@
+"""When what is due in a campaign: pure functions of the campaign, its sites and the time.
+
+Each site has a clock of its own. It starts when asking is first allowed, starts anew when the site
+is first asked, and again when its package is there. So nobody's time runs out before the site was
+asked while it was there, and a site that is away holds up nobody else:
+
+- The first packages are made when ``min_sites`` releases are in and ``grace_seconds`` are over, or
+  when no other site is waited for.
+- A site that releases later is served at once.
+- A site that has a package is offered a better one ``grace_seconds`` after the first release that
+  its package was made without, or when no other site is waited for. So there is at most one better
+  package a grace, and one at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from wg_server.store.campaigns import IN_TASKS, OPEN_TASKS, Campaign, Task
+
+
+def answer_by(campaign: Campaign, task: Task) -> float:
+    """When a site's time to answer the question is over, Unix seconds."""
+    return (task.asked or task.opened) + campaign.collect_seconds
+
+
+def deadline(campaign: Campaign, task: Task) -> float | None:
+    """When a site's time for what it is asked is over; None if nothing is asked of it."""
+    if task.state == "waiting":
+        return answer_by(campaign, task)
+    if task.state == "packaged":
+        return (task.asked or task.opened) + campaign.deliver_seconds
+    return None
+
+
+def overdue(campaign: Campaign, now: float) -> list[Task]:
+    """Parts whose time is over."""
+    ends = [(task, deadline(campaign, task)) for task in campaign.tasks]
+    return [task for task, end in ends if end is not None and now > end]
+
+
+def packages_from(campaign: Campaign) -> float | None:
+    """When the first packages may be made, Unix seconds; zero: now; None: not known yet."""
+    if not _waiting(campaign) or any(task.made for task in campaign.tasks):
+        return 0.0
+    answered = sorted(task.answered for task in campaign.tasks if task.state in IN_TASKS)
+    if len(answered) < campaign.min_sites:
+        return None
+    return answered[campaign.min_sites - 1] + campaign.grace_seconds
+
+
+def to_package(campaign: Campaign, now: float) -> list[Task]:
+    """Parts whose package is to be made."""
+    begin = packages_from(campaign)
+    if begin is None or now < begin:
+        return []
+    return [task for task in campaign.tasks if task.state == "released"]
+
+
+def better_from(campaign: Campaign, task: Task) -> float | None:
+    """When a site that has a package may be offered a better one; None: there is none better."""
+    if task.state != "delivered":
+        return None
+    later = [
+        other.received
+        for other in campaign.tasks
+        if other.site != task.site and other.state in IN_TASKS and other.received > task.made
+    ]
+    if not later:
+        return None
+    return min(later) + campaign.grace_seconds if _waiting(campaign) else 0.0
+
+
+def to_improve(campaign: Campaign, sites: Collection[str], now: float) -> list[Task]:
+    """Parts of ``sites`` for which a better package is to be made."""
+    begins = [(task, better_from(campaign, task)) for task in campaign.tasks if task.site in sites]
+    return [task for task, begin in begins if begin is not None and now >= begin]
+
+
+def is_over(campaign: Campaign, sites: Collection[str]) -> bool:
+    """Whether nothing is left to do, also nothing better for ``sites``."""
+    return not any(
+        task.state in OPEN_TASKS or (task.site in sites and better_from(campaign, task) is not None)
+        for task in campaign.tasks
+    )
+
+
+def _waiting(campaign: Campaign) -> bool:
+    return any(task.state == "waiting" for task in campaign.tasks)

@@ -1,0 +1,164 @@
+r"""What a campaign is: what was asked of whom, and how far it got with each site.
+
+A campaign is one statistics query to each of its sites, then weights packages for each site that
+answered. States of a task, which is one site's part::
+
+    waiting -> released -> packaged -> delivered
+         \-> refused  \-> failed  \-> expired       (each final, until an operator tries again)
+         ^                                |
+         +---------- retry ---------------+
+
+A site that has a package is offered a better one when later releases came: its task goes from
+``delivered`` to ``released`` again, with ``served`` above zero. Whatever becomes of the better one,
+it ends as ``delivered``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from wg_common.errors import ConfigError
+from wg_server.store import schema
+
+CampaignState = Literal[
+    "queued", "running", "paused", "cancelling", "cancelled", "done", "partial", "failed"
+]
+TaskState = Literal[
+    "waiting", "released", "packaged", "delivered", "refused", "failed", "expired", "cancelled"
+]
+OPEN_CAMPAIGNS = ("queued", "running", "paused", "cancelling")
+OPEN_TASKS = ("waiting", "released", "packaged")
+IN_TASKS = ("released", "packaged", "delivered")
+"""Of sites whose release is here, and used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One site's part in a campaign. Times are Unix seconds, and zero for "not yet".
+
+    Attributes:
+        site: The site.
+        query_id: Logical id of the statistics query.
+        delivery_id: Logical id of the delivery; a better package has another one.
+        state: How far it got.
+        code: Why it ended early, or what the site said last: one word; else empty.
+        release_id: The release that answered; empty before.
+        package_sha256: The newest package; empty before.
+        opened: When it came to where it is: asking was allowed, or a package was there.
+        asked: When the site was first sent what it is asked for now.
+        answered: When its release came to this campaign.
+        received: When the server first got that release; an equal one may be older.
+        made: When the server looked at others' releases for the newest package.
+        served: Packages that it took.
+        tries: Messages sent for what it is asked for now.
+        figure: What ``code`` is about: a time, or seconds.
+        messages: Messages sent for it, those sent again included.
+        bytes_received: Payload bytes from the site.
+        bytes_sent: Payload bytes to the site.
+        updated: When it last changed.
+    """
+
+    site: str
+    query_id: str
+    delivery_id: str
+    state: TaskState
+    code: str
+    release_id: str
+    package_sha256: str
+    opened: float
+    asked: float
+    answered: float
+    received: float
+    made: float
+    served: int
+    tries: int
+    figure: float
+    messages: int
+    bytes_received: int
+    bytes_sent: int
+    updated: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Campaign:
+    """One campaign with its tasks, by site.
+
+    Attributes:
+        id: Its id.
+        created: When it was queued.
+        purpose: What the releases are for.
+        epsilon: Asked of each site.
+        delta: Asked of each site.
+        encoder: The encoder that sites must hold.
+        collect_seconds: How long a site may take to answer.
+        deliver_seconds: How long it may take to fetch its package.
+        min_sites: Releases that are waited for before packages are made, if they can still come.
+        grace_seconds: How long the other sites are waited for after that.
+        started: When a server began to work on it; zero before.
+        paused_at: When it was paused; zero if it is not.
+        state: How far it got; ``partial``: finished, and not every site was served.
+        reason: Why it failed, if it did.
+        finished: When it ended.
+        tasks: One for each site.
+    """
+
+    id: str
+    created: float
+    purpose: str
+    epsilon: str
+    delta: str
+    encoder: str
+    collect_seconds: float
+    deliver_seconds: float
+    min_sites: int
+    grace_seconds: float
+    started: float
+    paused_at: float
+    state: CampaignState
+    reason: str
+    finished: float | None
+    tasks: tuple[Task, ...]
+
+    def task(self, site: str) -> Task:
+        """The part of a site.
+
+        Raises:
+            ConfigError: It has none.
+        """
+        for task in self.tasks:
+            if task.site == site:
+                return task
+        raise ConfigError(f"campaign {self.id}: has no site {site}")
+
+
+def load(
+    connection: Connection, campaign_id: str, *, lock: bool = False, site: str = ""
+) -> Campaign:
+    """One campaign; with ``site``, of its tasks that one alone.
+
+    Locked, nobody else changes its row until the transaction ends.
+
+    Raises:
+        ConfigError: There is none of this id.
+    """
+    query = sa.select(schema.campaign).where(schema.campaign.c.id == campaign_id)
+    row = connection.execute(query.with_for_update() if lock else query).first()
+    if row is None:
+        raise ConfigError(f"campaign {campaign_id}: unknown; see 'wg-server campaign list'")
+    task, release = schema.task, schema.release
+    columns = [column for column in task.c if column.name != "campaign"]
+    received = sa.func.coalesce(release.c.received, 0.0).label("received")
+    found = (
+        sa.select(*columns, received)
+        .outerjoin(release, release.c.release_id == task.c.release_id)
+        .where(task.c.campaign == campaign_id)
+        .order_by(task.c.site)
+    )
+    if site:
+        found = found.where(task.c.site == site)
+    tasks = tuple(Task(**each._mapping) for each in connection.execute(found))
+    return Campaign(**row._mapping, tasks=tasks)

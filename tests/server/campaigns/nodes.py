@@ -1,0 +1,221 @@
+"""Campaigns without a network: the worker, the queue and the packer are the product's own.
+
+Flower's side, and what is in releases and packages, are made up: sites are online or not, and
+answer at once, as a test likes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from wg_common.wire import canonical
+from wg_common.wire.fleet import Envelope
+from wg_common.wire.protocol import Delivery, Receipt, Refusal, StatisticsQuery
+from wg_server.campaigns import intake, worker
+from wg_server.campaigns.worker import CampaignWorker
+from wg_server.fleet.adapter import Reply
+from wg_server.site.home import ServerHome
+from wg_server.store import schema
+from wg_server.store.campaigns import Campaign
+from wg_server.store.queue import CampaignQueue
+from wg_server.store.releases import StoredRelease
+from wg_server.store.site import Site
+from wg_server.store.sites import Store
+
+SITES = ("plant-a", "plant-b", "plant-c")
+Answer = Callable[[Envelope], Envelope | None]
+
+
+class Nodes:
+    """Flower's side: sites that are online answer at once, honestly or as ``answers`` says.
+
+    Attributes:
+        answers: What a site answers, in place of an honest answer; None: nothing comes.
+        away: Sites that are not online.
+        asked: Site and kind of every message, in order.
+        runs: How many runs are open.
+    """
+
+    def __init__(self, **answers: Answer) -> None:
+        self.answers = {name.replace("_", "-"): answer for name, answer in answers.items()}
+        self.away: set[str] = set()
+        self.asked: list[tuple[str, str]] = []
+        self.queries: list[StatisticsQuery] = []
+        self.runs = 0
+        self._waiting: dict[str, Reply] = {}
+
+    @contextlib.contextmanager
+    def run(self) -> Iterator[Nodes]:
+        self.runs += 1
+        try:
+            yield self
+        finally:
+            self.runs -= 1
+
+    def online(self, sites: Iterable[Site]) -> set[str]:
+        return {site.name for site in sites} - self.away
+
+    def activated(self, site: str) -> float:
+        return 0.0
+
+    def send(self, site: Site, kind: str, envelope: Envelope, seconds: float) -> str:
+        message_id = f"{site.name} {len(self.asked)}"
+        self.asked.append((site.name, envelope.kind))
+        if envelope.kind == "query":
+            self.queries.append(canonical.decode(StatisticsQuery, envelope.record, what="query"))
+        found = self.answers.get(site.name, honest)(envelope)
+        if found is not None:
+            self._waiting[message_id] = Reply(message_id, found)
+        return message_id
+
+    def poll(self, message_ids: set[str]) -> list[Reply]:
+        return [self._waiting.pop(each) for each in sorted(message_ids) if each in self._waiting]
+
+    def forget(self, message_id: str) -> None:
+        self._waiting.pop(message_id, None)
+
+
+def honest(envelope: Envelope) -> Envelope:
+    if envelope.kind == "query":
+        return Envelope("statistics", b"", b"honest")
+    asked = canonical.decode(Delivery, envelope.record, what="delivery")
+    receipt = Receipt(request_id=asked.request_id, package_sha256=asked.package_sha256)
+    return Envelope("receipt", canonical.encode(receipt))
+
+
+def refusal(code: str) -> Envelope:
+    return Envelope("refusal", canonical.encode(Refusal(request_id="0" * 32, code=code)))
+
+
+class Held:
+    def holds(self) -> bool:
+        return True
+
+
+@dataclasses.dataclass
+class Stage:
+    """A server's campaigns over made-up sites.
+
+    Attributes:
+        packages: Site, delivery and others' sites of every package that was made, in order.
+    """
+
+    home: ServerHome
+    store: Store
+    nodes: Nodes
+    packages: list[tuple[str, str, tuple[str, ...]]] = dataclasses.field(default_factory=list)
+    before_package: Callable[[str], None] = lambda site: None
+
+    @property
+    def queue(self) -> CampaignQueue:
+        return CampaignQueue(self.store.engine)
+
+    def start(self, sites: Sequence[str] = SITES, **values: Any) -> Campaign:
+        return self.queue.add(
+            sites,
+            **{
+                "epsilon": "1",
+                "delta": "1e-5",
+                "purpose": "test",
+                "encoder": "e",
+                "collect_seconds": 60.0,
+                "deliver_seconds": 60.0,
+                "grace_seconds": 0.0,
+                **values,
+            },
+        )
+
+    def make(self, home: ServerHome, own: Any, others: Sequence[Any], request_id: str) -> bytes:
+        self.before_package(own.manifest.site)
+        names = tuple(sorted(each.manifest.site for each in others))
+        self.packages.append((own.manifest.site, request_id, names))
+        return b"package"
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """The worker works until the block ends."""
+        found = CampaignWorker(
+            self.home,
+            self.home.config(),
+            self.store,
+            self.nodes,  # type: ignore[arg-type]
+            None,  # type: ignore[arg-type]
+            self.make,
+            Held(),  # type: ignore[arg-type]
+        )
+        found.start()
+        try:
+            yield
+        finally:
+            found.stop()
+
+    def wait(self, campaign: Campaign, done: Callable[[Campaign], bool]) -> Campaign:
+        """The campaign when it is so; what a busy machine takes for it does not matter."""
+        limit = time.monotonic() + 120
+        while not done(found := self.queue.show(campaign.id)):
+            assert time.monotonic() < limit, found
+            time.sleep(0.005)
+        return found
+
+    def ended(self, campaign: Campaign) -> dict[str, tuple[str, str]]:
+        """State and code of each site at the end."""
+        return states(self.wait(campaign, lambda found: found.finished is not None))
+
+
+def states(campaign: Campaign) -> dict[str, tuple[str, str]]:
+    return {task.site: (task.state, task.code) for task in campaign.tasks}
+
+
+def stored(site: str, **values: Any) -> StoredRelease:
+    release = StoredRelease(
+        release_id=canonical.sha256_hex(site.encode())[:32],
+        site=site,
+        encoder="e",
+        epsilon="1",
+        delta="1e-5",
+        received=time.time(),
+        signing_key="",
+        data=b"data",
+        standing="plausible",
+    )
+    return dataclasses.replace(release, **values)
+
+
+def enrol(store: Store, names: Sequence[str] = SITES) -> None:
+    with store.engine.begin() as connection:
+        for name in names:
+            connection.execute(
+                schema.site.insert().values(
+                    name=name,
+                    state="enrolled",
+                    node_key="",
+                    signing_key="",
+                    ledger_origin=name,
+                    ledger_key="",
+                    enrolled=0.0,
+                    last_seen=0.0,
+                )
+            )
+
+
+def make_stage(
+    home: ServerHome, store: Store, monkeypatch: pytest.MonkeyPatch, nodes: Nodes
+) -> Stage:
+    """Three enrolled sites; what they release is taken as it is."""
+    enrol(store)
+    monkeypatch.setattr(worker, "TICK_SECONDS", 0.001)
+    monkeypatch.setattr(worker, "LOOK_SECONDS", 0.005)
+    monkeypatch.setattr(intake, "accept", lambda site, *rest, **more: stored(site.name))
+    monkeypatch.setattr(
+        intake,
+        "open_release",
+        lambda release: SimpleNamespace(manifest=SimpleNamespace(site=release.site)),
+    )
+    return Stage(home, store, nodes)

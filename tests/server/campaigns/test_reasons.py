@@ -1,0 +1,109 @@
+"""Every state of a site's part has words that a person can act on."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, get_args
+
+import pytest
+from tests.server.campaigns.test_schedule import campaign, released, task
+
+from wg_common.wire import fleet
+from wg_server.campaigns import absence, reasons
+from wg_server.campaigns.absence import Sight
+from wg_server.store.campaigns import TaskState
+from wg_server.store.troubles import CLOCK, NODE_KEY, Trouble
+
+NOW = 1_000_000.0
+DAY = 86_400.0
+THERE = Sight(state="enrolled", last_seen=NOW - 3, certificate=NOW + DAY, trouble=None)
+
+
+def sight(**values: Any) -> Sight:
+    return dataclasses.replace(THERE, **values)
+
+
+@pytest.mark.parametrize(
+    ("seen", "why", "do"),
+    [
+        (sight(certificate=NOW - 2 * DAY), "certificate expired 2 days ago", "enroll --replace"),
+        (sight(trouble=Trouble(CLOCK, 600.2, NOW - 5)), "clock is 600 s ahead of", "NTP"),
+        (sight(trouble=Trouble(CLOCK, -400.0, NOW - 5)), "clock is 400 s behind", "NTP"),
+        (sight(trouble=Trouble(NODE_KEY, 0.0, NOW - 5)), "node key is not the one", "copy"),
+        (sight(last_seen=0.0), "it never connected", "wg-client run"),
+        (sight(last_seen=NOW - 7300), "not connected; last seen 2 hours ago", "wg-client run"),
+    ],
+)
+def test_a_site_that_is_away_has_a_reason_and_something_to_do(
+    seen: Sight, why: str, do: str
+) -> None:
+    found = reasons.of_task(campaign(task("a", opened=NOW)), task("a", opened=NOW), seen, NOW)
+    assert why in found.why and found.why.endswith("; 50 seconds left")
+    assert do in found.do
+    # When its time is over the same is kept, and said of then, however much later it is read.
+    code, figure = absence.of_overdue(task("a"), seen, NOW)
+    out = task("a", state="expired", code=code, figure=figure, updated=NOW)
+    later = reasons.of_task(campaign(out), out, sight(last_seen=NOW + 9 * DAY), NOW + 9 * DAY)
+    assert why in later.why and later.why.startswith("left out 9 days ago: ")
+    assert do in later.do and "campaign retry" in later.do
+
+
+def test_a_trouble_of_long_ago_is_no_reason() -> None:
+    old = sight(trouble=Trouble(CLOCK, 600.0, NOW - 3600))
+    assert absence.of_site(old, NOW) == ("", 0.0)
+
+
+def test_a_site_that_is_there_and_does_not_answer_is_called_silent() -> None:
+    assert absence.of_overdue(task("a", asked=5.0), THERE, NOW) == ("no-answer", 5.0)
+    assert absence.of_overdue(task("a", state="packaged", asked=5.0), THERE, NOW) == (
+        "not-fetched",
+        5.0,
+    )
+
+
+WORDS = [
+    *(("refused", code) for code in (*fleet.REFUSALS, *fleet.MEANING)),
+    *(("failed", code) for code in ("revoked", "tries", "verification", "decode", "internal")),
+    *(("failed", code) for code in ("quarantined", "config")),
+    *(("expired", code) for code in ("not-fetched", "no-answer", "not-connected")),
+]
+
+
+@pytest.mark.parametrize(("state", "code"), WORDS)
+def test_every_way_to_end_has_words_and_something_to_do(state: Any, code: str) -> None:
+    out = task("a", state=state, code=code, updated=NOW, figure=NOW - 60)
+    found = reasons.of_task(campaign(out), out, THERE, NOW)
+    assert found.why and found.do
+    assert "error '" not in found.why
+
+
+@pytest.mark.parametrize("state", get_args(TaskState))
+@pytest.mark.parametrize("whole", ["queued", "running", "paused", "cancelled", "done"])
+def test_there_are_words_for_any_state(state: Any, whole: Any) -> None:
+    one = task("a", state=state, opened=NOW)
+    found = campaign(one, state=whole)
+    reasons.of_task(found, one, THERE, NOW)
+    assert reasons.of_campaign(found, NOW)
+
+
+def test_what_is_waited_for_is_said() -> None:
+    few = campaign(released("a", NOW), task("b", opened=NOW), task("c", opened=NOW))
+    assert reasons.of_campaign(few, NOW) == (
+        "1 of 3 sites have released; packages are made from 2 releases on"
+    )
+    enough = campaign(
+        released("a", NOW), released("b", NOW), task("c", opened=NOW), grace_seconds=600.0
+    )
+    assert "packages in 10 minutes" in reasons.of_campaign(enough, NOW)
+    served = released("a", NOW - 60, state="delivered", made=NOW - 50, served=1)
+    better = campaign(served, released("b", NOW, state="packaged", made=NOW), task("c"))
+    found = reasons.of_task(better, served, THERE, NOW)
+    assert found.why == "it has a package; a better one is made in 10 seconds"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "1 second"), (61, "1 minute"), (7200, "2 hours"), (100_000, "1 day")],
+)
+def test_spans_are_in_their_largest_unit(seconds: float, words: str) -> None:
+    assert reasons.span(seconds) == words

@@ -1,0 +1,110 @@
+"""When what is due: by hand-made campaigns, without a clock."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from wg_server.campaigns import schedule
+from wg_server.store.campaigns import Campaign, Task
+
+BLANK = Task(
+    site="a", query_id="q", delivery_id="d", state="waiting", code="", release_id="",
+    package_sha256="", opened=100.0, asked=0.0, answered=0.0, received=0.0, made=0.0, served=0,
+    tries=0, figure=0.0, messages=0, bytes_received=0, bytes_sent=0, updated=100.0,
+)  # fmt: skip
+
+
+def task(site: str, **values: Any) -> Task:
+    return dataclasses.replace(BLANK, site=site, **values)
+
+
+def released(site: str, at: float, **values: Any) -> Task:
+    return task(site, **{"state": "released", "answered": at, "received": at, **values})
+
+
+def campaign(*tasks: Task, **values: Any) -> Campaign:
+    found = Campaign(
+        id="c", created=90.0, purpose="p", epsilon="1", delta="1e-5", encoder="e",
+        collect_seconds=50.0, deliver_seconds=20.0, min_sites=2, grace_seconds=10.0, started=100.0,
+        paused_at=0.0, state="running", reason="", finished=None, tasks=tasks,
+    )  # fmt: skip
+    return dataclasses.replace(found, **values)
+
+
+def names(tasks: list[Task]) -> list[str]:
+    return [each.site for each in tasks]
+
+
+@pytest.mark.parametrize(
+    ("found", "end"),
+    [
+        (task("a"), 150.0),  # never asked: from when asking was allowed
+        (task("a", asked=140.0), 190.0),
+        (task("a", state="packaged"), 120.0),
+        (task("a", state="packaged", asked=115.0), 135.0),
+        (task("a", state="released"), None),
+        (task("a", state="delivered"), None),
+    ],
+)
+def test_each_site_has_a_clock_of_its_own(found: Task, end: float | None) -> None:
+    whole = campaign(found)
+    assert schedule.deadline(whole, found) == end
+    if end is not None:
+        assert schedule.overdue(whole, end) == []
+        assert schedule.overdue(whole, end + 0.1) == [found]
+
+
+def test_first_packages_wait_for_enough_releases_and_then_for_the_grace() -> None:
+    assert schedule.packages_from(campaign(released("a", 101.0), task("b"), task("c"))) is None
+    two = campaign(released("a", 105.0), released("b", 101.0), task("c"))
+    assert schedule.packages_from(two) == 115.0
+    assert schedule.to_package(two, 114.9) == []
+    assert names(schedule.to_package(two, 115.0)) == ["a", "b"]
+
+
+@pytest.mark.parametrize("state", ["refused", "failed", "expired"])
+def test_nobody_waits_for_a_site_that_is_out(state: Any) -> None:
+    found = campaign(released("a", 101.0), task("b", state=state), min_sites=2)
+    assert names(schedule.to_package(found, 101.0)) == ["a"]
+
+
+def test_a_late_release_is_packaged_at_once() -> None:
+    found = campaign(
+        released("a", 101.0, state="delivered", made=111.0, served=1),
+        released("b", 130.0),
+        task("c"),
+    )
+    assert names(schedule.to_package(found, 130.0)) == ["b"]
+
+
+def test_a_better_package_waits_for_the_grace_after_the_first_release_that_it_lacks() -> None:
+    first = released("a", 101.0, state="delivered", made=111.0, served=1)
+    late = released("b", 130.0, state="delivered", made=131.0, served=1)
+    later = released("c", 135.0)
+    found = campaign(first, late, later, task("d"))
+    assert schedule.better_from(found, first) == 140.0
+    assert schedule.better_from(found, late) == 145.0
+    assert schedule.better_from(found, later) is None
+    assert names(schedule.to_improve(found, "abcd", 140.0)) == ["a"]
+    assert schedule.to_improve(found, "bcd", 140.0) == []  # of sites that are there
+    over = campaign(first, late, released("c", 135.0, state="delivered", made=135.0, served=1))
+    assert names(schedule.to_improve(over, "abc", 135.0)) == ["a", "b"]  # nobody is waited for
+    assert not schedule.is_over(over, "abc")
+
+
+def test_a_release_that_the_server_had_before_makes_nothing_better() -> None:
+    found = campaign(
+        released("a", 101.0, state="delivered", made=111.0, served=1),
+        released("b", 130.0, received=40.0, state="delivered", made=130.0, served=1),
+    )
+    assert schedule.to_improve(found, "ab", 200.0) == []
+    assert schedule.is_over(found, "ab")
+
+
+def test_a_campaign_is_over_when_no_part_is_open() -> None:
+    assert schedule.is_over(campaign(task("a", state="refused")), "a")
+    for state in ("waiting", "released", "packaged"):
+        assert not schedule.is_over(campaign(task("a", state=state)), "a")
