@@ -38,7 +38,7 @@ from wg_server.fleet.enrolment import make_token
 from wg_server.operation import backup as server_backup
 from wg_server.site.home import ServerHome
 from wg_server.store import succession
-from wg_server.store.queue import Campaign
+from wg_server.store.campaigns import Campaign
 from wg_server.store.sites import Store
 
 IDENTITY = pyrage.x25519.Identity.generate()
