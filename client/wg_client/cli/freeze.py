@@ -52,7 +52,7 @@ def freeze(root: Path, set_aside: bool, allow_empty: bool, as_json: bool) -> int
             home, found, set_aside=set_aside, allow_empty=allow_empty, stage=stage
         )
     lines = [*frozen_lines(frozen), f"next: wg-client check --home {root}"]
-    show({"frozen": True, **freeze_document(frozen)}, lines, as_json)
+    show({"frozen": True, **freeze_document(frozen), "hints": list(found.hints)}, lines, as_json)
     return errors.EXIT_OK
 
 
@@ -79,6 +79,8 @@ def say_refusal(
     from wg_client.release.freeze import why_not
 
     refused = why_not(found, set_aside=set_aside, allow_empty=allow_empty, source=source)
+    for hint in found.hints:
+        note(f"hint: {hint}")
     if refused is None:
         return errors.EXIT_OK
     if as_json:
@@ -92,6 +94,7 @@ def say_refusal(
                 },
                 "problems": canonical.to_builtins((*found.shared, *found.problems)),
                 "duplicates": canonical.to_builtins(found.duplicates),
+                "hints": list(found.hints),
             }
         )
     else:

@@ -15,8 +15,10 @@ from wg_client.cli.options import (
     join_options,
     set_aside_option,
 )
+from wg_client.cli.reading import READING_NAMES, read_reading, reading_options
 from wg_client.site.config import ClientConfig, PrivacyConfig, default_request_epsilon
 from wg_client.site.home import ClientHome
+from wg_client.site.reading import LogConfig
 from wg_common import errors
 from wg_common.cli import json_option, note, say, show
 
@@ -48,7 +50,7 @@ _CONFIRMED = {
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="Folder of class folders, folder with records.csv, or .npz file.",
+    help="Folder of class folders, folder with records.csv, .npz file, or sensor logs (--window).",
 )
 @click.option("--labels", help="Label domain, a,b,c. It is public. Default: folder names.")
 @click.option("--unit-column", help="Column or array that names the privacy unit of a record.")
@@ -59,6 +61,7 @@ _CONFIRMED = {
     help="How records of one unit count. Default: weight if there is a unit column.",
 )
 @click.option("--unit-cap", type=int, default=1, show_default=True, help="For --unit-rule cap.")
+@reading_options
 @click.option("--name", help="Public name of the data set; default: the site's name.")
 @click.option(
     "--budget-of",
@@ -92,7 +95,7 @@ def init(
     set_aside: bool,
     allow_empty: bool,
     as_json: bool,
-    **privacy: Any,
+    **more: Any,
 ) -> int:
     """Make keys on site, enrol with the server, write client.yaml, and freeze the data set.
 
@@ -110,6 +113,7 @@ def init(
     from wg_client.fleet.initialise import DataChoice, check_new, initialise, look
 
     check_new(home)
+    reading = read_reading(data, unit_column, **{name: more.pop(name) for name in READING_NAMES})
     if allow_empty and labels is None:
         raise errors.UsageError("--allow-empty: needs --labels")
     choice = DataChoice(
@@ -120,8 +124,9 @@ def init(
         set_aside=set_aside,
         allow_empty=allow_empty,
         budget_of=budget_of,
+        reading=reading,
     )
-    policy = _policy(budget_of, unit_column, **privacy)
+    policy = _policy(budget_of, unit_column, **more)
     with freezing_bar() as stage:
         seen = look(choice, policy, stage)
     if refused := say_refusal(seen, set_aside, allow_empty, data, as_json):
@@ -183,6 +188,7 @@ def _say_made(
         [
             f"{config.site}: enrolled with {server.name} at {server.fleet_url}",
             *frozen_lines(frozen),
+            *_log_lines(data.reading.log),
             f"public label domain: {', '.join(data.labels)}",
             f"budget: epsilon {privacy.cap_epsilon} at delta {privacy.cap_delta}; policy in "
             f"{home.config}",
@@ -191,6 +197,16 @@ def _say_made(
         ],
         as_json,
     )
+
+
+def _log_lines(log: LogConfig | None) -> list[str]:
+    """How windows are cut, where they are: all of it is public."""
+    if log is None:
+        return []
+    return [
+        f"sensor logs: {log.rate:g} samples a second, windows of {log.window_seconds:g} s every"
+        f" {log.hop_seconds:g} s; channels {', '.join(log.channels)}"
+    ]
 
 
 def _ask_owner(about: EncoderAbout) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wg_client.site import config as configuration
 from wg_client.site.config import UNLABELLED_FOLDER
 from wg_client.site.home import ClientHome
 from wg_common import atomic, cli
@@ -16,7 +17,7 @@ from wg_common.errors import DataError
 from wg_common.wire import canonical
 
 if TYPE_CHECKING:
-    from wg_client.data.dataset import Problem
+    from wg_client.data.dataset import Problem, SiteData
     from wg_client.models.manifest import ModelsManifest
     from wg_client.models.predict import Accuracy, Prediction
 
@@ -69,8 +70,8 @@ class Predictions:
 
         if self._evaluate:
             _check_labels(path, self._manifest.labels)
-        data = predicting.load_records(path, self._manifest.labels, split=split)
         found = _OfPath(path)
+        data = self._records(path, split, found)
         inputs, parts = [], []  # kept for an evaluation alone
         with cli.progress(f"{path}: records", len(data)) as bar:
             done = 0
@@ -101,6 +102,21 @@ class Predictions:
                 self._home, self._manifest, np.concatenate(inputs), read
             )
         self._found.append(found)
+
+    def _records(self, path: Path, split: int | None, found: _OfPath) -> SiteData:
+        """The records at a path, read as the plant's own are; what cannot be used is kept apart."""
+        from wg_client.data.dataset import with_reading
+        from wg_client.data.sensor_windows import is_log, survey_logs
+        from wg_client.models import predict as predicting
+
+        labels = self._manifest.labels
+        reading = configuration.load(self._home).data.reading
+        if reading.log is not None and (path.is_dir() or is_log(path)):
+            seen = survey_logs(path, labels, None, reading, None, lenient=True)
+            found.problems += seen.problems
+            return seen.data
+        data = predicting.load_records(path, labels, split=split)
+        return with_reading(data, reading)
 
     def document(self) -> dict[str, Any]:
         """What ``--json`` says."""

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data.dataset import UNLABELLED, Problem, SiteData, Survey
+from wg_client.data.looks import Looks
 from wg_common.errors import DataError
 from wg_common.modalities.base import Record, content_digest
 
@@ -51,6 +52,7 @@ class Inspection:
         problems: What cannot be used, and why; all of it.
         duplicates: What counts once with another record.
         shared: Contents that are in two privacy units; nothing is frozen while there are any.
+        hints: What a person should know, and nothing is refused for.
     """
 
     data: SiteData
@@ -59,6 +61,7 @@ class Inspection:
     problems: tuple[Problem, ...]
     duplicates: tuple[Duplicate, ...]
     shared: tuple[Problem, ...]
+    hints: tuple[str, ...] = ()
 
 
 def inspect(survey: Survey, *, units: bool, stage: Stage | None = None) -> Inspection:
@@ -72,6 +75,7 @@ def inspect(survey: Survey, *, units: bool, stage: Stage | None = None) -> Inspe
     data = survey.data
     problems = [*survey.problems, *survey.strays]
     digests: dict[int, bytes] = {}
+    looks = Looks(data.modality)
     shapes: dict[int, tuple[int, int]] = {}
     for row in range(len(data)):
         try:
@@ -80,6 +84,7 @@ def inspect(survey: Survey, *, units: bool, stage: Stage | None = None) -> Inspe
             problems.append(Problem(name=data.names[row], reason=_without_path(data, row, error)))
         else:
             digests[row] = content_digest(record)
+            looks.see(data.names[row], record)
             one, two, *_ = *record.shape, 0, 0
             shapes[row] = one, two
         if stage is not None and ((row + 1) % _STEP == 0 or row + 1 == len(data)):
@@ -100,6 +105,7 @@ def inspect(survey: Survey, *, units: bool, stage: Stage | None = None) -> Inspe
         problems=tuple(problems),
         duplicates=tuple(duplicates),
         shared=tuple(shared),
+        hints=(*survey.hints, *looks.hints()),
     )
 
 

@@ -19,6 +19,7 @@ from wg_client.data.dataset import (
     Survey,
     check_count,
     check_modality,
+    composed,
     label_index,
     undeclared,
 )
@@ -104,7 +105,7 @@ def _npz_labels(
     y = np.where(wrong, UNLABELLED, y)
     index = label_index(domain)
     for row in np.flatnonzero(y >= 0):
-        if classes[y[row]] not in index:
+        if composed(classes[y[row]]) not in index:
             reasons[int(row)] = f"array y: {undeclared(classes[y[row]], domain)}"
-    table = [*(index.get(name, UNLABELLED) for name in classes), UNLABELLED]
+    table = [*(index.get(composed(name), UNLABELLED) for name in classes), UNLABELLED]
     return np.take(np.array(table, dtype=np.int64), y), reasons

@@ -17,16 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data import snapshot as snapshots
-from wg_client.data.dataset import SiteData
+from wg_client.data.dataset import SiteData, reader
+from wg_client.data.sensor_windows import LogReader
 from wg_client.data.snapshot import FrozenRecords, Listing, Snapshot
 from wg_client.site import config as configuration
 from wg_client.site import encoder_pin
 from wg_client.site.config import ClientConfig
 from wg_client.site.home import ClientHome
+from wg_client.site.reading import ReadingConfig
 from wg_common.errors import ConfigError, DataError, VerificationError
 from wg_common.modalities.arrays import read_labelled
 from wg_common.modalities.base import Record, content_digest
-from wg_common.modalities.registry import modality
 from wg_common.privacy.schema import StatisticsSchema, default_schema
 from wg_common.wire import canonical
 
@@ -110,7 +111,8 @@ def open_plant(home: ClientHome) -> Plant:
     snapshot = snapshots.current(home)
     check_snapshot(config, snapshot, encoder=encoder)
     records, listing, manifest = snapshot.records(), snapshot.listing(), snapshot.manifest
-    frozen = StoredRecords(listing, records, manifest.modality, home.load_secret())
+    reading = config.data.reading
+    frozen = StoredRecords(listing, records, manifest.modality, home.load_secret(), reading)
     return Plant(
         config=config,
         snapshot=snapshot,
@@ -230,11 +232,19 @@ def privacy_units(plant: Plant) -> tuple[str, ...] | None:
 class StoredRecords(Sequence[Record]):
     """The records of a snapshot, each read from its file when it is asked for, and checked."""
 
-    def __init__(self, listing: Listing, records: FrozenRecords, name: str, secret: bytes) -> None:
+    def __init__(
+        self,
+        listing: Listing,
+        records: FrozenRecords,
+        name: str,
+        secret: bytes,
+        reading: ReadingConfig,
+    ) -> None:
         self._root = Path(listing.path)
         self._names = listing.names
         self._records = records
-        self._modality = modality(name)
+        self._modality = reader(name, reading)
+        self._logs = None if reading.log is None else LogReader(reading)
         self._secret = secret
 
     def __len__(self) -> int:
@@ -257,6 +267,8 @@ class StoredRecords(Sequence[Record]):
         return record
 
     def _read(self, index: int) -> Record:
+        if self._logs is not None:
+            return self._logs.named(self._root, self._names[index])
         row = int(self._records.rows[index])
         if row >= 0:
             return self._archive(row)

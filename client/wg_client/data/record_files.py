@@ -1,12 +1,15 @@
-"""Record files of one modality as a sequence, each read when it is asked for."""
+"""Record files of one modality, and windows of logs, as sequences that are read when asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 from wg_common.modalities.base import Modality, Record
+
+if TYPE_CHECKING:
+    from wg_client.data.sensor_windows import LogReader
 
 
 class RecordFiles(Sequence[Record]):
@@ -31,3 +34,34 @@ class RecordFiles(Sequence[Record]):
     def take(self, kept: Sequence[int]) -> RecordFiles:
         """Some of the files, in the order given."""
         return RecordFiles(self.modality, [self.paths[index] for index in kept])
+
+
+class LogRecords(Sequence[Record]):
+    """Windows of long sensor logs as a sequence of records.
+
+    Attributes:
+        paths: The log of each window.
+    """
+
+    def __init__(self, logs: LogReader, paths: Sequence[Path], starts: Sequence[int]) -> None:
+        self._logs = logs
+        self.paths = tuple(paths)
+        self._starts = tuple(starts)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> LogRecords: ...
+    def __getitem__(self, index: int | slice) -> Record | LogRecords:
+        if isinstance(index, slice):
+            return LogRecords(self._logs, self.paths[index], self._starts[index])
+        return self._logs.window(self.paths[index], self._starts[index])
+
+    def take(self, kept: Sequence[int]) -> LogRecords:
+        """Some of the windows, in the order given."""
+        return LogRecords(
+            self._logs, [self.paths[row] for row in kept], [self._starts[row] for row in kept]
+        )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from wg_client.data.dataset import check_modality, survey
+from wg_client.data.dataset import READING, check_modality, survey
 from wg_client.data.inspection import Inspection, Stage, inspect
 from wg_client.fleet.enrolment import enrol
 from wg_client.release import freeze as freezing
@@ -26,6 +26,7 @@ from wg_client.site.config import (
 )
 from wg_client.site.encoder_pin import Confirm
 from wg_client.site.home import ClientHome
+from wg_client.site.reading import ReadingConfig
 from wg_common.errors import ConfigError
 from wg_common.ledger import place
 from wg_common.nets.encoder.module import load_encoder
@@ -41,6 +42,7 @@ class DataChoice:
         set_aside: Leave out what cannot be used.
         allow_empty: Go on without a record; needs declared labels.
         budget_of: The home whose budget it draws on; None: the new home has its own.
+        reading: How files are read.
     """
 
     path: Path
@@ -50,6 +52,7 @@ class DataChoice:
     set_aside: bool = False
     allow_empty: bool = False
     budget_of: Path | None = None
+    reading: ReadingConfig = READING
 
 
 def check_new(home: ClientHome) -> None:
@@ -70,7 +73,11 @@ def look(choice: DataChoice, privacy: PrivacyConfig, stage: Stage | None = None)
         DataError: The data set as a whole cannot be read.
     """
     configuration.check_unit(choice.unit_column, privacy.unit_rule)
-    found = survey(choice.path, choice.labels, unit_column=choice.unit_column)
+    if privacy.unit_rule == configuration.RECORD:
+        choice.reading.check_record()
+    found = survey(
+        choice.path, choice.labels, unit_column=choice.unit_column, reading=choice.reading
+    )
     return inspect(found, units=privacy.unit_rule != "record", stage=stage)
 
 
@@ -115,6 +122,7 @@ def initialise(
         path=str(path.resolve()),
         labels=found.data.label_names,
         unit_column=choice.unit_column,
+        reading=choice.reading,
     )
     named = protocol.decode_token(token.strip())
     encoder_pin.check_named(encoder, named.encoder)

@@ -8,6 +8,9 @@ A freeze makes a new version even of equal data: a new salt, so another commitme
 ledger, and new charges. The ledger shows that a plant froze, and not what changed
 (docs/decisions/0098). So freeze on a schedule, not because something changed.
 
+*Resume.* What was encoded before a crash or Ctrl-C is kept by content (``encoded``); the next
+freeze reads and hashes every record again, and encodes only what is missing.
+
 *Crash safety.* The snapshot is complete in a temporary folder, is renamed, the pointer moves to it,
 and the ledger is told. Before the pointer moves, the earlier snapshot stays in use; after it, the
 next release, or freeze, tells the ledger.
@@ -32,6 +35,7 @@ from numpy.typing import NDArray
 from wg_client.data import plant as plants
 from wg_client.data import snapshot as snapshots
 from wg_client.data.dataset import SiteData, survey
+from wg_client.data.encoded import Encoded
 from wg_client.data.inspection import Inspection, Stage, decode, inspect
 from wg_client.data.snapshot import FrozenRecords, Listing, Snapshot, SnapshotManifest
 from wg_client.release import overlap
@@ -129,6 +133,7 @@ def look(
         config.data.labels,
         unit_column=config.data.unit_column,
         modality=encoder.modality,
+        reading=config.data.reading,
     )
     return inspect(found, units=_has_units(config), stage=stage)
 
@@ -225,8 +230,9 @@ def freeze(
         dimension=encoder.dimension,
         clip_radius=float(encoder.clip_radius),
     )
-    with _new_folder(home) as folder:
-        features = _encode(folder, encoder, found, stage)
+    kept = Encoded(home, schema.encoder, encoder.local_dimension)
+    with _new_folder(home) as folder, kept as encoded:
+        features = _encode(folder, encoder, found, records.contents, encoded, stage)
         exact = _exact(schema, features, found.data, config)
         hashes = _write_parts(folder, exact, records, listing)
         with _checked_ledger(home, config, records) as ledger:
@@ -344,9 +350,18 @@ def file_stamp(path: Path) -> tuple[int, int]:
 
 
 def _encode(
-    folder: Path, encoder: RecordEncoder, found: Inspection, stage: Stage | None
+    folder: Path,
+    encoder: RecordEncoder,
+    found: Inspection,
+    contents: NDArray[np.uint8],
+    encoded: Encoded,
+    stage: Stage | None,
 ) -> NDArray[np.float32]:
-    """Features of all records, chunk by chunk into a file; what is encoded is what was hashed."""
+    """Features of all records, chunk by chunk into a file; what is encoded is what was hashed.
+
+    What a freeze that was cut off has encoded is not encoded again; ``contents`` are the records'
+    keyed digests.
+    """
     data = found.data
     n, width = len(data), encoder.local_dimension
     path = folder / snapshots.FEATURES
@@ -354,13 +369,22 @@ def _encode(
     path.chmod(atomic.PRIVATE)
     for start in range(0, n, _CHUNK):
         stop = min(start + _CHUNK, n)
-        records = [decode(data, row) for row in range(start, stop)]
-        for row, record in enumerate(records, start):
+        keys = {row: contents[row].tobytes() for row in range(start, stop)}
+        before = {row: encoded.find(key) for row, key in keys.items()}
+        new = [row for row, features in before.items() if features is None]
+        for row, features in before.items():
+            if features is not None:
+                local[row] = features
+        records = [decode(data, row) for row in new]
+        for row, record in zip(new, records, strict=True):
             if content_digest(record) != found.digests[row]:
                 raise DataError(f"{data.names[row]}: changed while it was frozen; freeze again")
-        part = encoder.encode_local(records)
-        # A record whose features are not finite counts as zeros, and nothing tells of it.
-        local[start:stop] = np.where(np.isfinite(part), part, 0)
+        if new:
+            part = encoder.encode_local(records)
+            # A record whose features are not finite counts as zeros, and nothing tells of it.
+            part = np.where(np.isfinite(part), part, 0).astype(np.float32)
+            local[new] = part
+            encoded.add([keys[row] for row in new], part)
         if stage is not None:
             stage("encoded", stop, n)
     local.flush()

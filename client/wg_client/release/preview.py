@@ -15,6 +15,7 @@ import numpy as np
 from wg_client.data import plant as plants
 from wg_client.data.dataset import survey
 from wg_client.data.plant import Plant
+from wg_client.data.sensor_windows import file_of, logs_at
 from wg_client.release.freeze import file_stamp
 from wg_client.release.query import charge_request, plain
 from wg_client.site.home import ClientHome
@@ -236,8 +237,14 @@ def change(plant: Plant) -> Change:
     config, listing = plant.config.data, plant.snapshot.listing()
     path = Path(config.path)
     try:
+        if config.reading.log is not None:
+            return _change_of_logs(plant, path)
         found = survey(
-            path, config.labels, unit_column=config.unit_column, modality=plant.data.modality
+            path,
+            config.labels,
+            unit_column=config.unit_column,
+            modality=plant.data.modality,
+            reading=config.reading,
         )
     except DataError as error:
         return Change(unreadable=str(error))
@@ -283,4 +290,22 @@ def _departure(plant: Plant, schema: StatisticsSchema, sigma: float) -> Departur
         clip_radius=schema.clip_radius,
         unit=plant.config.data.unit_column or "record",
         unit_rule=privacy.unit_rule,
+    )
+
+
+def _change_of_logs(plant: Plant, path: Path) -> Change:
+    """As ``_change``, by logs and not by windows: nothing is read for it."""
+    log, listing = plant.config.data.reading.log, plant.snapshot.listing()
+    there = set(logs_at(path, None if log is None else log.intervals))
+    stamps = plant.snapshot.records().stamps
+    frozen = {
+        file_of(path, name): (int(size), int(when))
+        for name, (size, when) in zip(listing.names, stamps, strict=True)
+    }
+    apart = [one.name for one in listing.set_aside] + [one.name for one in listing.duplicates]
+    known = {*frozen, *(file_of(path, name) for name in apart)}
+    return Change(
+        more=len(there - known),
+        gone=len(set(frozen) - there),
+        touched=sum(file_stamp(file) != stamp for file, stamp in frozen.items() if file in there),
     )

@@ -20,6 +20,7 @@ import yaml
 
 from wg_client.site.check_policy import ChecksConfig
 from wg_client.site.home import ClientHome
+from wg_client.site.reading import ReadingConfig
 from wg_common import atomic, numbers, settings, typed
 from wg_common.errors import ConfigError, DecodeError
 from wg_common.ledger import note as notes
@@ -70,12 +71,13 @@ class DataConfig:
         path: Folder or ``.npz`` file.
         labels: Public label domain, in the order of class rows. Declared, never counted: a class
             without a record may stand here, and means "it can occur".
-        unit_column: Column (``records.csv``) or array (``.npz``) that names the privacy unit of a
-            record, or null: each record is its own unit.
+        unit_column: Column (``records.csv``, a log) or array (``.npz``) that names the privacy unit
+            of a record, or null: each record is its own unit. Of logs also ``file``, ``interval``.
         encoder: SHA-256 of the encoder that the owner confirmed, hex; see ``encoder_pin``. Empty
             in homes that were made before it stood here.
         budget: ``site``: this data set draws on the one budget of the site, whatever its name.
             ``separate``: its units are in no other data set of the site; ``freeze`` checks that.
+        reading: How files are read.
     """
 
     name: str
@@ -84,6 +86,7 @@ class DataConfig:
     unit_column: str | None = None
     encoder: str = ""
     budget: Budget = "site"
+    reading: ReadingConfig = field(default_factory=ReadingConfig)
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.labels) <= LABEL_LIMIT:
@@ -316,6 +319,8 @@ class ClientConfig:
                 f" {len(self.witnesses)} witnesses"
             )
         check_unit(self.data.unit_column, self.privacy.unit_rule)
+        if self.privacy.unit_rule == RECORD:
+            self.data.reading.check_record()
 
 
 def check_unit(unit_column: str | None, unit_rule: UnitRule) -> None:

@@ -3,6 +3,11 @@
 Only formats without scripting are opened; the header's size is checked before a pixel is decoded,
 so that a decompression bomb costs nothing; anything damaged is a ``DataError`` that names the file.
 
+What is odd has one meaning. Alpha is ignored: colours are taken as they are stored. A palette and
+CMYK become red, green and blue. Of 16 bits per pixel the upper 8 are kept, or those below ``bits``,
+which the plant says: 12-bit cameras write values up to 4095 into files of 16 bits, and nothing in
+the file tells. A file of several pages is no image; a JPEG's further pictures are previews.
+
 Not guaranteed: colour management. Profiles and gamma are ignored, as public encoders do.
 """
 
@@ -32,6 +37,9 @@ MAX_SIDE = 1024
 FILE_LIMIT = 4 * MAX_PIXELS + (1 << 20)
 """Bytes of the largest image that is accepted, in four channels, with its header."""
 
+BITS = (8, 10, 12, 14, 16)
+"""Bits that an image of 16 bits per pixel may hold."""
+_PAGED = frozenset({"TIFF", "WEBP", "PNG"})
 _SMALLEST = 8
 """Shortest side of an image of the zoo: cameras need some pixels."""
 _GRAY = frozenset({"1", "L", "LA"})
@@ -55,6 +63,14 @@ class Images(Modality):
     resized = True
     head = "lite0-head"
     trunk = "wg_common.nets.encoder.image_trunk"
+
+    def __init__(self, bits: int = 16) -> None:
+        """Prepare to read images.
+
+        Args:
+            bits: Of ``BITS``: how many of a pixel's 16 bits a file's camera fills.
+        """
+        self.bits = bits
 
     def sniff(self, x: Record) -> bool:
         """Whether an array is uint8 ``[n, H, W]`` or ``[n, H, W, 3]``."""
@@ -87,24 +103,31 @@ class Images(Modality):
 
         Returns:
             uint8 ``[H, W]`` for gray, ``[H, W, 3]`` for colour; the longer side at most
-            ``MAX_SIDE``. Images of 16 bits keep their upper 8; orientation is as the header says.
+            ``MAX_SIDE``. Images of 16 bits keep the upper 8 of ``bits``; orientation is as the
+            header says.
 
         Raises:
             DataError: Not an image, damaged, too large, or of a kind that is not read.
         """
         from PIL import Image, ImageOps, UnidentifiedImageError
 
+        if not data:
+            raise DataError(f"{name}: an empty file, 0 bytes; expected an image")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
-                    image = ImageOps.exif_transpose(_eight_bits(opened, name))
+                    image = ImageOps.exif_transpose(_eight_bits(opened, name, self.bits))
                     if max(image.size) > MAX_SIDE:
                         image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BOX)
                     return np.array(image, dtype=np.uint8)
-        except (UnidentifiedImageError, Image.DecompressionBombError) as error:
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise DataError(
-                f"{name}: not an image of {', '.join(FORMATS)}, or too large"
+                f"{name}: a huge image: at most {MAX_PIXELS} pixels are decoded; reduce it first"
+            ) from error
+        except UnidentifiedImageError as error:
+            raise DataError(
+                f"{name}: not an image of {', '.join(FORMATS)}, or damaged at its beginning"
             ) from error
         except DAMAGE as error:
             raise DataError(f"{name}: damaged image: {error}") from error
@@ -133,18 +156,30 @@ class Images(Modality):
         return f"{shape[1]}x{shape[0]}"
 
 
-def _eight_bits(image: Image.Image, name: str) -> Image.Image:
+def _eight_bits(image: Image.Image, name: str, bits: int) -> Image.Image:
     """An opened image in gray or colour of eight bits, after its size has been checked."""
     from PIL import Image
 
     width, height = image.size
     if width * height > MAX_PIXELS or width < 1 or height < 1:
-        raise DataError(f"{name}: {width}x{height} pixels, at most {MAX_PIXELS} are decoded")
+        raise DataError(
+            f"{name}: a huge image: {width}x{height} pixels, at most {MAX_PIXELS} are decoded;"
+            " reduce it first"
+        )
+    if image.format in _PAGED and getattr(image, "is_animated", False):
+        raise DataError(f"{name}: several pages, expected one; save each page as a file of its own")
     if image.mode in _DEEP:
         deep = np.asarray(image, dtype=np.uint16)
-        return Image.fromarray((deep >> 8).astype(np.uint8))
+        if bits < 16 and deep.size and int(deep.max()) >> bits:
+            raise DataError(
+                f"{name}: a value of {int(deep.max())}, which {bits} bits do not hold; set"
+                " data.reading.bits to how many bits your camera fills"
+            )
+        return Image.fromarray((deep >> (bits - 8)).astype(np.uint8))
     if image.mode in _GRAY:
         return image.convert("L")
+    if image.mode == "P" and "transparency" in image.info:
+        return image.convert("RGBA").convert("RGB")
     if image.mode in _COLOUR:
         return image.convert("RGB")
     raise DataError(f"{name}: pixels of mode {image.mode}, expected 8 or 16 bit gray or colour")

@@ -1,7 +1,8 @@
 """Sensor windows: what is accepted as one, and how it is read.
 
 A ``.npy`` file is one window, float ``[channels, time]``. A ``.csv`` file is one window too: a row
-a sample, a column a channel, with or without one line of names; commas, a point in numbers, UTF-8.
+a sample, a column a channel, with or without one line of names (``tables``: encodings, delimiters).
+A column of times is no channel and is refused: a network would learn when a record was made.
 Sizes are checked before values are read; pickle is never loaded; what is not a finite number is a
 ``DataError`` that names file and line.
 """
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from wg_common import streams
 from wg_common.errors import DataError
+from wg_common.modalities import tables
 from wg_common.modalities.base import DAMAGE, Modality, Record
 from wg_common.streams import Stream
 
@@ -128,34 +130,58 @@ def _from_npy(data: bytes, name: str) -> Record:
 
 
 def _from_csv(data: bytes, name: str) -> NDArray[np.float64]:
+    text = tables.decode_text(data, name)
+    delimiter = tables.delimiter_of(text.partition("\n")[0])
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     rows: list[list[float]] = []
     width = 0
     try:
-        reader = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
         for number, cells in enumerate(reader, 1):
             if number == 1:
                 width = len(cells)
                 _named(name, width, MAX_TIME)
-                if not any(map(_is_number, cells)):
+                if not any(_is_number(cell, delimiter) for cell in cells):
+                    _check_names(cells, name)
                     continue
             if len(cells) != width:
                 raise DataError(f"{name}: line {number}: {len(cells)} cells, expected {width}")
             if len(rows) == MAX_TIME:
                 raise DataError(f"{name}: more than {MAX_TIME} rows")
-            rows.append([float(cell) for cell in cells])
-    except UnicodeDecodeError as error:
-        raise DataError(f"{name}: not UTF-8: {error}") from error
+            rows.append([tables.number(cell, delimiter) for cell in cells])
     except (csv.Error, ValueError) as error:
         raise DataError(f"{name}: line {reader.line_num}: {error}") from error
     if not rows:
         raise DataError(f"{name}: no rows of numbers")
     _named(name, width, len(rows))
-    return np.array(rows, dtype=np.float64).T
+    found = np.array(rows, dtype=np.float64).T
+    if width > 1 and _counts_up(found[0]):
+        raise DataError(f"{name}: column 1 counts up in equal steps: {_NO_TIMES}")
+    return found
 
 
-def _is_number(cell: str) -> bool:
+_NO_TIMES = (
+    "times or numbers of rows, and no channel; leave the column out, or cut one long log with"
+    " 'wg-client init --window'"
+)
+
+
+def _check_names(cells: Sequence[str], name: str) -> None:
+    for column, cell in enumerate(cells, 1):
+        if tables.is_time(cell):
+            raise DataError(f"{name}: column {column}, {cell!r}: {_NO_TIMES}")
+
+
+def _counts_up(values: NDArray[np.float64]) -> bool:
+    """Whether values grow in equal steps, but for rounding."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        steps = np.diff(values)
+        step = float(np.median(steps)) if len(steps) >= MIN_TIME - 1 else 0.0
+        return step > 0 and bool(np.all(np.abs(steps - step) <= 1e-3 * step))
+
+
+def _is_number(cell: str, delimiter: str) -> bool:
     try:
-        float(cell)
+        tables.number(cell, delimiter)
     except ValueError:
         return False
     return True

@@ -12,6 +12,7 @@ import functools
 import io
 import json
 import tempfile
+import wave
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ import safetensors.numpy
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from wg_client.data import dataset
+from wg_client.data.sensor_log import Wanted, read_log
 from wg_client.site import config as configuration
 from wg_client.site.home import ClientHome
 from wg_common import numbers, settings
@@ -214,6 +216,19 @@ def _table(data: bytes) -> Any:
     return dataset.survey(_file("table/records.csv", data).parent, unit_column=None)
 
 
+def _log(suffix: str) -> Callable[[bytes], Any]:
+    wanted = Wanted(channels=("a",), time=None if suffix == ".wav" else "t", lenient=True)
+    return lambda data: read_log(_file(f"x{suffix}", data), wanted, "auto")
+
+
+def _sound() -> bytes:
+    stream = io.BytesIO()
+    with wave.open(stream, "wb") as file:
+        file.setparams((1, 2, 100, 9, "NONE", ""))
+        file.writeframes(bytes(18))
+    return stream.getvalue()
+
+
 def _npz(data: bytes) -> Any:
     return dataset.survey(_file("x.npz", data))
 
@@ -346,6 +361,8 @@ TARGETS: dict[str, Target] = {
         lambda data: archives.decode(data, "x"), tuple(map(_picture, ("PNG", "JPEG", "TIFF")))
     ),
     "csv-window": Target(_window(".csv"), (b"a,b\n1,2\n3,4\n", b"1\n\x00\n")),
+    "csv-log": Target(_log(".csv"), (b"t,a\n0,1\n0.1,2\n", b"t;a\ns;V\n2026/04/01 00:00:01;1,5\n")),
+    "wav-log": Target(_log(".wav"), (_sound(),)),
     "npy-window": Target(_window(".npy"), (_array(np.zeros((2, 64), np.float32)),)),
     "table": Target(
         _table, (b"file,label\na.png,x\n", b"file,label\n\x00,x\n", b"\xef\xbb\xbffile")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from PIL import Image
 
 from wg_client.data.record_files import RecordFiles
 from wg_common.errors import DataError
-from wg_common.modalities.images import MAX_SIDE, Images
+from wg_common.modalities.images import BITS, MAX_SIDE, Images
 
 read_image = Images().read
 
@@ -37,6 +39,57 @@ def test_palette_and_alpha_images_become_colour(tmp_path: Path) -> None:
     colour.convert("RGBA").save(tmp_path / "a.png")
     assert read_image(tmp_path / "p.png").shape == (9, 7, 3)
     assert read_image(tmp_path / "a.png").shape == (9, 7, 3)
+
+
+def _bytes(image: Image.Image, form: str, **more: Any) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, form, **more)
+    return stream.getvalue()
+
+
+COLOUR = Image.fromarray(np.random.default_rng(0).integers(0, 255, (9, 7, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("data", "shape"),
+    [
+        (_bytes(COLOUR.convert("CMYK"), "JPEG"), (9, 7, 3)),
+        (_bytes(COLOUR.convert("CMYK"), "TIFF"), (9, 7, 3)),
+        (_bytes(COLOUR.convert("P"), "PNG", transparency=bytes(range(256))), (9, 7, 3)),
+        (_bytes(COLOUR.convert("P"), "PNG", transparency=3), (9, 7, 3)),
+        (_bytes(COLOUR.convert("LA"), "PNG"), (9, 7)),
+        (_bytes(COLOUR.convert("1"), "PNG"), (9, 7)),
+    ],
+)
+def test_odd_kinds_of_images_have_one_meaning(data: bytes, shape: tuple[int, ...]) -> None:
+    assert Images().decode(data, "x").shape == shape
+
+
+def test_alpha_is_ignored() -> None:
+    clear = COLOUR.copy()
+    clear.putalpha(0)
+    found = Images().decode(_bytes(clear, "PNG"), "x")
+    np.testing.assert_array_equal(found, np.asarray(COLOUR))
+
+
+@pytest.mark.parametrize("form", ["TIFF", "PNG", "WEBP"])
+def test_several_pages_are_no_image(form: str) -> None:
+    data = _bytes(COLOUR, form, save_all=True, append_images=[COLOUR.rotate(90)])
+    with pytest.raises(DataError, match="several pages"):
+        Images().decode(data, "x")
+
+
+def test_an_empty_file_is_called_empty() -> None:
+    with pytest.raises(DataError, match=r"x\.png: an empty file, 0 bytes"):
+        Images().decode(b"", "x.png")
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_as_many_bits_as_a_camera_fills_are_read(bits: int) -> None:
+    top = (1 << bits) - 1
+    deep = np.array([[0, top // 2, top]] * 3, dtype=np.uint16)
+    found = Images(bits).decode(_bytes(Image.fromarray(deep), "PNG"), "x")
+    assert found[0].tolist() == [0, 127, 255]
 
 
 def test_a_large_image_is_reduced(tmp_path: Path) -> None:

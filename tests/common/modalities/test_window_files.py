@@ -58,6 +58,26 @@ def test_a_damaged_table_is_named_with_its_line(tmp_path: Path, text: str, messa
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize("names", ["time,a", "Time [s],a", "時刻,a", "TIMESTAMP (ms),a"])
+def test_a_column_of_times_is_no_channel(tmp_path: Path, names: str) -> None:
+    rows = "".join(f"{row}.5,{row * row % 7}\n" for row in range(9))
+    (tmp_path / "w.csv").write_text(f"{names}\n{rows}", encoding="utf-8")
+    with pytest.raises(DataError, match=r"w\.csv: column 1.*no channel"):
+        read_window(tmp_path / "w.csv")
+    (tmp_path / "w.csv").write_text(rows)
+    with pytest.raises(DataError, match="counts up in equal steps"):
+        read_window(tmp_path / "w.csv")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp932"])
+def test_a_window_from_a_spreadsheet_is_read(
+    tmp_path: Path, window: np.ndarray, encoding: str
+) -> None:
+    rows = "".join(";".join(f"{v:.6f}".replace(".", ",") for v in row) + "\n" for row in window.T)
+    (tmp_path / "w.csv").write_bytes(f"振動;電流;圧力\n{rows}".encode(encoding))
+    np.testing.assert_allclose(read_window(tmp_path / "w.csv"), window, atol=1e-6)
+
+
 def test_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     (tmp_path / "w.csv").write_bytes(b"caf\xe9\n1\n")
     with pytest.raises(DataError, match="UTF-8"):

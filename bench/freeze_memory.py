@@ -1,0 +1,106 @@
+"""Memory and time of a freeze of many images: ``python -m bench.freeze_memory [--images N ...]``.
+
+Makes N small images of noise (32 x 32, grey, PNG), freezes them with a stand-in for the encoder
+(512 features, a fixed random projection: what the real one takes is printed by training benches),
+interrupts the second freeze half way and lets a third go on. Prints, for each N, one line: seconds,
+peak memory of the process, and how many images the third freeze still had to encode.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bench import measure
+from numpy.typing import NDArray
+from PIL import Image
+from tests.client.conftest import LABELS, plant_maker
+
+from wg_client.release import freeze as freezing
+
+SIDE = 32
+WIDTH = 512
+CLASSES = 3
+
+
+class Projection:
+    """Stands in for the encoder: a random projection, clipped to length 1."""
+
+    modality = "images"
+    dimension = 64
+    scaled_dimension = 64
+    local_dimension = WIDTH
+    clip_radius = 1.0
+
+    def __init__(self, stop: int = -1) -> None:
+        self._matrix = np.random.default_rng(0).normal(size=(SIDE * SIDE, WIDTH)).astype(np.float32)
+        self._stop = stop
+        self.done = 0
+
+    def encode_local(self, records: Any) -> NDArray[np.float32]:
+        """Features ``[n, WIDTH]``; an interrupt where one was asked for."""
+        if 0 <= self._stop <= self.done:
+            raise KeyboardInterrupt
+        self.done += len(records)
+        flat = np.stack([record.ravel() for record in records]).astype(np.float32)
+        found = flat @ self._matrix
+        return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), dtype=np.float32)
+
+
+def images(folder: Path, count: int) -> None:
+    """Write images of noise, in class folders."""
+    rng = np.random.default_rng(1)
+    for label in LABELS[:CLASSES]:
+        (folder / label).mkdir(parents=True)
+    for row in range(count):
+        pixels = rng.integers(0, 256, (SIDE, SIDE), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / LABELS[row % CLASSES] / f"{row:06}.png")
+
+
+def measured(root: Path, count: int) -> dict[str, object]:
+    """Freeze ``count`` images three times."""
+    root.mkdir()
+    plant = plant_maker(root, b"stand-in")({0: 1}, frozen=False)
+    images(root / "images", count)
+    privacy = replace(plant.config.privacy, answer_slot_seconds=600)
+    data = replace(plant.config.data, path=str(root / "images"))
+    plant.configure(data=data, privacy=privacy)
+    measure.reset_peak(os.getpid())
+    before = measure.resident(os.getpid())
+    start = time.perf_counter()
+    freezing.freeze(plant.home, load=lambda _: Projection())
+    seconds = time.perf_counter() - start
+    peak = measure.peak(os.getpid())
+    interrupted, rest = Projection(count // 2), Projection()
+    try:
+        freezing.freeze(plant.home, load=lambda _: interrupted)
+    except KeyboardInterrupt:
+        freezing.freeze(plant.home, load=lambda _: rest)
+    return {
+        "images": count,
+        "seconds": round(seconds, 1),
+        "MB before": round(before),
+        "MB at peak": round(peak),
+        "encoded after the interrupt": rest.done,
+    }
+
+
+def main() -> None:
+    """Print a line for each size."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, nargs="*", default=[10_000, 100_000])
+    for count in parser.parse_args().images:
+        with tempfile.TemporaryDirectory(prefix="wg-freeze-") as folder:
+            sys.stdout.write(f"{measured(Path(folder) / 'plant', count)}\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

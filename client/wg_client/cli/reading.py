@@ -1,0 +1,115 @@
+"""Options of ``wg-client init`` that say how files are read; they become ``data.reading``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wg_client.site.reading import ReadingConfig
+from wg_common.errors import UsageError
+from wg_common.modalities.images import BITS
+from wg_common.modalities.tables import AUTO, ENCODINGS
+
+_OPTIONS = (
+    click.option(
+        "--bits",
+        type=click.Choice([str(bits) for bits in BITS]),
+        default="16",
+        show_default=True,
+        help="How many of a grey pixel's 16 bits the camera fills.",
+    ),
+    click.option(
+        "--encoding",
+        type=click.Choice(ENCODINGS),
+        default=AUTO,
+        show_default=True,
+        help="Of tables; auto knows UTF-8, UTF-16 and CP932 (Shift-JIS).",
+    ),
+    click.option(
+        "--window",
+        type=click.FloatRange(0, min_open=True),
+        metavar="SECONDS",
+        help="Cut long sensor logs (CSV, Parquet, WAV) into windows of this length.",
+    ),
+    click.option(
+        "--hop",
+        type=click.FloatRange(0, min_open=True),
+        metavar="SECONDS",
+        help="From window to window; default: the window, so that none overlap.",
+    ),
+    click.option(
+        "--rate",
+        type=click.FloatRange(0, min_open=True),
+        metavar="HZ",
+        help="Samples a second; default: what the first log's times say.",
+    ),
+    click.option("--time-column", help="Column of time stamps; gaps are found by them."),
+    click.option("--channels", help="Columns that are channels, a,b,c; default: all numbers."),
+    click.option("--label-column", help="Column with the label of each row."),
+    click.option(
+        "--intervals",
+        metavar="FILE",
+        help="Table in the folder of logs with start, end and label.",
+    ),
+)
+READING_NAMES = (
+    "bits",
+    "encoding",
+    "window",
+    "hop",
+    "rate",
+    "time_column",
+    "channels",
+    "label_column",
+    "intervals",
+)
+
+
+def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def read_reading(
+    data: Path,
+    unit_column: str | None,
+    *,
+    bits: str,
+    encoding: str,
+    window: float | None,
+    **log: Any,
+) -> ReadingConfig:
+    """What the options say.
+
+    Raises:
+        UsageError: An option of logs is given, and no window.
+        DataError: What is not said cannot be found in the first log.
+        ConfigError: A value is out of range.
+    """
+    given = [name for name, value in log.items() if value is not None]
+    if window is None:
+        if given:
+            option = given[0].replace("_", "-")
+            raise UsageError(f"--{option}: of sensor logs; say how long a window is: --window")
+        return ReadingConfig(bits=int(bits), encoding=encoding)
+    from wg_client.data import sensor_windows
+
+    names = log["channels"]
+    found = sensor_windows.propose(
+        data,
+        window_seconds=window,
+        hop_seconds=log["hop"],
+        rate=log["rate"],
+        channels=None if names is None else tuple(x.strip() for x in names.split(",") if x.strip()),
+        time=log["time_column"],
+        label=log["label_column"],
+        intervals=log["intervals"],
+        unit_column=unit_column,
+        encoding=encoding,
+    )
+    return ReadingConfig(bits=int(bits), encoding=encoding, log=found)

@@ -1,0 +1,104 @@
+"""What an interrupted freeze has encoded already, so that the next one goes on from there.
+
+::
+
+    snapshots/.encoded/ENCODER.rows      a row for each record: keyed digest, features float32
+
+Rows are appended, and are as long as the last flush; half a row at the end is cut off. A row counts
+for whatever record has its content, which is decoded and hashed anew by every freeze: nothing is
+believed that a file's name or date says. A freeze that ends deletes all of it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from types import TracebackType
+from typing import BinaryIO, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_client.data.snapshot import DIGEST_BYTES
+from wg_client.site.home import ClientHome
+from wg_common import atomic
+from wg_common.errors import StorageError
+
+FOLDER = ".encoded"
+
+
+class Encoded:
+    """Features by keyed digest of a content, on disk while a freeze runs."""
+
+    def __init__(self, home: ClientHome, encoder: str, width: int) -> None:
+        """Name a place.
+
+        Args:
+            home: The plant's home.
+            encoder: Id of the encoder, hex.
+            width: Number D of local features.
+        """
+        self._folder = home.snapshots / FOLDER
+        self._path = self._folder / f"{encoder}.rows"
+        self._row = np.dtype([("digest", np.uint8, (DIGEST_BYTES,)), ("values", "<f4", (width,))])
+        self._stream: BinaryIO | None = None
+        self._known: dict[bytes, int] = {}
+        self._map: NDArray[np.void] | None = None
+
+    def __enter__(self) -> Self:
+        """Open it, and see what is there.
+
+        Raises:
+            StorageError: It cannot be read or written.
+        """
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for other in self._folder.iterdir():
+                if other != self._path:
+                    other.unlink()
+            self._path.touch(atomic.PRIVATE)
+            rows = self._path.stat().st_size // self._row.itemsize
+            self._stream = self._path.open("r+b")
+            self._stream.truncate(rows * self._row.itemsize)
+            self._stream.seek(0, 2)
+        except OSError as error:
+            raise StorageError(f"{self._path}: cannot be used: {error.strerror}") from error
+        if rows:
+            self._map = np.memmap(self._path, dtype=self._row, mode="r", shape=(rows,))
+            digests = np.ascontiguousarray(self._map["digest"])
+            self._known = {digest.tobytes(): row for row, digest in enumerate(digests)}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
+    ) -> None:
+        """Delete it, unless the freeze was cut off."""
+        if self._stream is not None:
+            self._stream.close()
+        self._map = None
+        if kind is None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def find(self, digest: bytes) -> NDArray[np.float32] | None:
+        """Features of a content that an earlier freeze encoded, or nothing."""
+        row = self._known.get(digest)
+        if row is None or self._map is None:
+            return None
+        return np.array(self._map[row]["values"], dtype=np.float32)
+
+    def add(self, digests: list[bytes], values: NDArray[np.float32]) -> None:
+        """Keep the features of some contents.
+
+        Raises:
+            OSError: The disk is full.
+        """
+        if self._stream is None or not digests:
+            return
+        rows = np.zeros(len(digests), dtype=self._row)
+        raw = np.frombuffer(b"".join(digests), dtype=np.uint8)
+        rows["digest"] = raw.reshape(len(digests), DIGEST_BYTES)
+        rows["values"] = values
+        self._stream.write(rows.tobytes())
+        self._stream.flush()

@@ -1,0 +1,286 @@
+"""A data set in folders: one for each class. What lies there and is no record is named.
+
+A folder that no declared label names is a class only where its name can be one: halves of a split
+(``train``, ``val``), sides of a segmentation (``images``, ``masks``) and what archives leave behind
+are told from classes, and names that differ in case alone are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from wg_client.data.dataset import (
+    UNLABELLED,
+    Problem,
+    SiteData,
+    Survey,
+    check_count,
+    composed,
+    is_record,
+    label_index,
+    listed,
+    modality_name,
+    other_kind,
+    reader,
+    records_of,
+    undeclared,
+)
+from wg_client.data.record_files import RecordFiles
+from wg_client.site.config import UNLABELLED_FOLDER
+from wg_client.site.reading import ReadingConfig
+from wg_common.errors import DataError
+from wg_common.modalities import registry
+from wg_common.modalities.images import Images
+
+_SPLITS = frozenset(
+    ("train", "training", "val", "valid", "validation", "test", "testing", "dev", "holdout")
+)
+_PARTS = frozenset(
+    [
+        "images",
+        "image",
+        "imgs",
+        "masks",
+        "mask",
+        "annotations",
+        "annotation",
+        "labels",
+        "bboxes",
+        "ground_truth",
+        "groundtruth",
+        "jpegimages",
+        "segmentationclass",
+    ]
+)
+_ARCHIVE = frozenset(("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"))
+"""Folders that programs leave behind."""
+_ADVICE = {
+    ".heic": "save it as JPEG or PNG",
+    ".heif": "save it as JPEG or PNG",
+    ".gif": "save it as PNG",
+    ".avif": "save it as PNG",
+    ".xlsx": "save the sheet as CSV",
+    ".xls": "save the sheet as CSV",
+    ".parquet": "one long sensor log? say how windows are cut: --window",
+    ".wav": "one long sensor log? say how windows are cut: --window",
+    ".json": "boxes and masks are not read: a record has one class as a whole",
+    ".xml": "boxes and masks are not read: a record has one class as a whole",
+    ".zip": "unpack it first",
+    ".mp4": "save single pictures of it",
+    ".avi": "save single pictures of it",
+}
+
+
+@dataclass(slots=True)
+class Found:
+    """Files, each with its label and unit, while a folder or table is read."""
+
+    paths: list[Path] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    units: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    strays: list[Problem] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)
+
+
+def survey_folder(
+    path: Path, labels: Sequence[str] | None, modality: str | None, reading: ReadingConfig
+) -> Survey:
+    """Look a folder of class folders through; arguments as of ``dataset.survey``.
+
+    Raises:
+        DataError: It cannot be read, or its folders cannot be classes.
+    """
+    found = Found()
+    entries = [entry for entry in listing(path) if not _left_behind(path, entry, found)]
+    folders = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
+    named = [entry.name for entry in folders if entry.name != UNLABELLED_FOLDER]
+    if labels is None:
+        _check_classes(path, named)
+    domain = list(labels) if labels is not None else [composed(name) for name in named]
+    if not domain:
+        raise DataError(f"{path}: no folder names a class; declare the labels (--labels a,b,c)")
+    index = label_index(domain)
+    for entry in entries:
+        if entry.is_symlink() and entry.is_dir():
+            reason = "a link to a folder; links are not followed: copy the records, or move them"
+            found.problems.append(Problem(name=entry.name, reason=reason))
+        elif not entry.is_dir():
+            _sort_in(path, entry, UNLABELLED, found)
+        elif entry.name != UNLABELLED_FOLDER and composed(entry.name) not in index:
+            problem = Problem(
+                name=printable_name(entry.name), reason=undeclared(entry.name, domain)
+            )
+            found.problems.append(problem)
+        else:
+            label = index.get(composed(entry.name), UNLABELLED)
+            for inner in _below(entry):
+                _sort_in(path, inner, label, found)
+    _set_tables_aside(path, found)
+    return finish(path, found, domain, modality, reading, with_units=False)
+
+
+def finish(
+    root: Path,
+    found: Found,
+    domain: Sequence[str],
+    modality: str | None,
+    reading: ReadingConfig,
+    *,
+    with_units: bool,
+) -> Survey:
+    """A survey of the files that were found below ``root``.
+
+    Raises:
+        DataError: Too many, or of several modalities where none was asked for.
+    """
+    check_count(root, len(found.paths))
+    records = (
+        records_of(root, found.paths, reading)
+        if modality is None
+        else RecordFiles(reader(modality, reading), found.paths)
+    )
+    data = SiteData(
+        records=records,
+        modality=records.modality.name,
+        labels=np.asarray(found.labels, dtype=np.int64),
+        label_names=tuple(domain),
+        names=tuple(str(entry.relative_to(root)) for entry in found.paths),
+        units=tuple(found.units) if with_units else None,
+    )
+    kinds = [modality_name(path) for path in found.paths]
+    kept = [row for row, kind in enumerate(kinds) if kind == data.modality]
+    problems = found.problems + [
+        Problem(name=data.names[row], reason=other_kind(data.modality, kind))
+        for row, kind in enumerate(kinds)
+        if kind != data.modality
+    ]
+    return Survey(
+        data=data.take(kept),
+        problems=tuple(problems),
+        strays=tuple(found.strays),
+        hints=tuple(found.hints),
+    )
+
+
+def listing(folder: Path) -> list[Path]:
+    """What lies in a folder, hidden things apart, in the order of names.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    try:
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read: {error.strerror}") from error
+
+
+def inside(root: Path, entry: Path) -> bool:
+    """Whether a path stays below ``root`` when all links are followed."""
+    return entry.resolve().is_relative_to(root.resolve())
+
+
+def printable_name(name: str) -> str:
+    """A file's name, also where its bytes are no UTF-8."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _check_classes(path: Path, names: Sequence[str]) -> None:
+    """Refuse folders that are no classes, or that may be one class or two.
+
+    Raises:
+        DataError: They are.
+    """
+    plain = {name: composed(name).casefold() for name in names}
+    for other, what, mend in (
+        (_SPLITS, "parts of a split", "point --data at one of them"),
+        (
+            _PARTS,
+            "parts of a data set for detection or segmentation, which weightgate does not do",
+            "sort whole records into a folder for each class",
+        ),
+    ):
+        hits = [name for name in names if plain[name] in other]
+        if hits and len(hits) == len(names):
+            raise DataError(
+                f"{path}: folders {listed(hits)} look like {what}, not like classes: {mend}, or"
+                " declare the labels (--labels a,b,c) if they are classes"
+            )
+    seen: dict[str, str] = {}
+    for name in names:
+        twin = seen.setdefault(plain[name], name)
+        if twin == name:
+            continue
+        how = "look the same" if composed(twin) == composed(name) else "differ in case alone"
+        mend = "join them" if composed(twin) == composed(name) else "join them, or declare both"
+        raise DataError(
+            f"{path}: folders {twin!r} and {name!r} {how}: one class or two? {mend}"
+            + ("" if mend == "join them" else " (--labels)")
+        )
+
+
+def _left_behind(root: Path, entry: Path, found: Found) -> bool:
+    """Whether a program left a folder behind; it is named then."""
+    if entry.name in _ARCHIVE:
+        name = str(entry.relative_to(root))
+        found.strays.append(Problem(name=name, reason="left behind by a program; delete it"))
+        return True
+    return False
+
+
+def _sort_in(root: Path, entry: Path, label: int, found: Found) -> None:
+    """Put one file where it belongs: records, problems, strays."""
+    name = str(entry.relative_to(root))
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        shown = printable_name(name)
+        found.problems.append(Problem(name=shown, reason="its name is not UTF-8"))
+        return
+    if not inside(root, entry):
+        found.strays.append(Problem(name=name, reason="a link that leads out of the folder"))
+    elif not entry.is_file():
+        reason = "a link to a folder" if entry.is_dir() else "not a file"
+        found.strays.append(Problem(name=name, reason=reason))
+    elif not is_record(entry):
+        found.strays.append(Problem(name=name, reason=_no_record(entry)))
+    else:
+        found.paths.append(entry)
+        found.labels.append(label)
+
+
+def _set_tables_aside(root: Path, found: Found) -> None:
+    """A CSV file that lies alone beside folders of images is no sensor window."""
+    if not any(modality_name(path) == Images.name for path in found.paths):
+        return
+    for row in reversed(range(len(found.paths))):
+        path = found.paths[row]
+        if path.parent == root and path.suffix.lower() == ".csv":
+            found.strays.append(Problem(name=path.name, reason=_TABLE))
+            del found.paths[row], found.labels[row]
+
+
+_TABLE = (
+    "a table beside the records? a table of labels is called records.csv and has columns file and"
+    " label; then class folders mean nothing"
+)
+
+
+def _no_record(entry: Path) -> str:
+    advice = _ADVICE.get(entry.suffix.lower(), "")
+    return f"no file of {registry.listed('title', 'or')}" + (f": {advice}" if advice else "")
+
+
+def _below(folder: Path) -> list[Path]:
+    """Files below a folder at any depth, hidden ones apart; links to folders are not followed."""
+    found: list[Path] = []
+    for entry in listing(folder):
+        if entry.is_dir() and not entry.is_symlink():
+            found += _below(entry)
+        else:
+            found.append(entry)
+    return found

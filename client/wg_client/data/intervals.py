@@ -1,0 +1,135 @@
+"""Labels of sensor logs by interval: a table of start, end and label.
+
+Rows from start up to, and without, end have the label. The table may have a column ``file`` (a
+log's name), and the column of the privacy unit. Times are written as in the log; without a column
+of times they are seconds from the log's first row. Two intervals of one log do not overlap.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_client.data.dataset import listed
+from wg_client.data.sensor_log import SensorLog, seconds
+from wg_client.site.reading import LogConfig
+from wg_common import atomic
+from wg_common.errors import DataError
+from wg_common.modalities import tables
+
+FILE, INTERVAL = "file", "interval"
+"""Units that need no column: all windows of one log, and of one interval."""
+INTERVALS_LIMIT = 16 << 20
+"""Largest table of intervals, in bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """One line of the table of intervals."""
+
+    start: float
+    end: float
+    label: str
+    file: str | None
+    unit: str | None
+    line: int
+
+
+def rows_of(
+    file: Path, name: str, found: SensorLog, log: LogConfig, intervals: Sequence[Interval]
+) -> NDArray[np.int64]:
+    """Number of the interval that each row lies in, or -1.
+
+    Raises:
+        DataError: Two intervals of one log overlap.
+    """
+    times = np.arange(len(found)) / log.rate if found.times is None else found.times
+    where = np.full(len(found), -1, dtype=np.int64)
+    for number, one in enumerate(intervals):
+        if one.file is not None and one.file not in (name, file.name, file.stem):
+            continue
+        rows = (times >= one.start) & (times < one.end)
+        taken = np.unique(where[rows & (where >= 0)])
+        if len(taken):
+            other = intervals[int(taken[0])]
+            raise DataError(
+                f"{file}: {log.intervals}: lines {other.line} and {one.line} overlap; a moment has"
+                " one label"
+            )
+        where[rows] = number
+    return where
+
+
+def read_intervals(
+    root: Path, log: LogConfig, unit_column: str | None, encoding: str, *, lenient: bool
+) -> list[Interval]:
+    """The table of intervals, if there is one.
+
+    Raises:
+        DataError: It cannot be read; file, line and column are named.
+    """
+    if log.intervals is None:
+        return []
+    table = root / log.intervals
+    if lenient and not table.is_file():
+        return []
+    data = atomic.read_bytes(table, limit=INTERVALS_LIMIT)
+    text = tables.decode_text(data, str(table), encoding)
+    delimiter = tables.delimiter_of(text.partition("\n")[0])
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+    found = []
+    try:
+        names = next(reader, [])
+        places = {
+            column: tables.find_column(names, column)
+            for column in ("start", "end", "label", "file", *([unit_column] if unit_column else []))
+        }
+        for column in ("start", "end", "label"):
+            if places[column] is None:
+                raise DataError(
+                    f"{table}: no column {column!r}; found {listed(names)}, expected start, end and"
+                    " label"
+                )
+        for line, cells in enumerate(reader, 2):
+            if cells:
+                found.append(_interval(table, line, cells, places, unit_column))
+    except csv.Error as error:
+        raise DataError(f"{table}: line {reader.line_num}: not CSV: {error}") from error
+    return found
+
+
+def _interval(
+    table: Path,
+    line: int,
+    cells: Sequence[str],
+    places: dict[str, int | None],
+    unit_column: str | None,
+) -> Interval:
+    def cell(column: str | None) -> str | None:
+        place = None if column is None else places.get(column)
+        return None if place is None else cells[place].strip()
+
+    if len(cells) <= max(place for place in places.values() if place is not None):
+        raise DataError(f"{table}: line {line}: {len(cells)} cells: too few")
+    try:
+        start, end = seconds(cell("start") or ""), seconds(cell("end") or "")
+    except ValueError as error:
+        raise DataError(f"{table}: line {line}: {error}") from error
+    if not start < end:
+        raise DataError(
+            f"{table}: line {line}: ends at {cell('end')}, and starts at {cell('start')}"
+        )
+    return Interval(
+        start=start,
+        end=end,
+        label=cell("label") or "",
+        file=cell("file") or None,
+        unit=cell(unit_column) if unit_column not in (None, FILE, INTERVAL) else None,
+        line=line,
+    )

@@ -1,0 +1,65 @@
+"""What a person should look at in records that can all be read: nearly black images, odd channels.
+
+Nothing is refused for it, and nothing of it leaves: one record more must not change what becomes of
+another.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from wg_common.modalities.base import Record
+from wg_common.modalities.images import Images
+from wg_common.modalities.windows import Windows
+
+DARK = 16
+"""An image nowhere brighter than this, of 255, is black to a network. 4095 of 65535 is 15."""
+
+
+class Looks:
+    """Gathers what records look like, one by one."""
+
+    def __init__(self, modality: str) -> None:
+        self._modality = modality
+        self._dark = 0
+        self._first_dark = ""
+        self._channels: Counter[int] = Counter()
+        self._example: dict[int, str] = {}
+        self._constant = 0
+        self._first_constant = ""
+
+    def see(self, name: str, record: Record) -> None:
+        """Look at a record that was decoded."""
+        if self._modality == Images.name:
+            if record.size and int(record.max()) < DARK:
+                self._dark += 1
+                self._first_dark = self._first_dark or name
+        elif self._modality == Windows.name:
+            self._channels[len(record)] += 1
+            self._example.setdefault(len(record), name)
+            if bool(np.any(record.max(axis=1) == record.min(axis=1))):
+                self._constant += 1
+                self._first_constant = self._first_constant or name
+
+    def hints(self) -> list[str]:
+        """Sentences for a person."""
+        found = []
+        if self._dark:
+            found.append(
+                f"{self._dark} images are nearly black, such as {self._first_dark}: if a camera of"
+                " 10, 12 or 14 bits wrote them into 16, say so (--bits 12, or data.reading.bits)"
+            )
+        if len(self._channels) > 1:
+            words = ", ".join(
+                f"{count} of {channels} such as {self._example[channels]}"
+                for channels, count in self._channels.most_common()
+            )
+            found.append(f"windows have different numbers of channels: {words}")
+        if self._constant:
+            found.append(
+                f"{self._constant} windows have a channel that never changes, such as"
+                f" {self._first_constant}: is the sensor connected?"
+            )
+        return found

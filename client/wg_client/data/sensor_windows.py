@@ -1,0 +1,393 @@
+"""Windows of long sensor logs: found, labelled and cut by public rules alone.
+
+::
+
+    log.csv, log.parquet, log.wav       one log
+    DIR/**/*.csv                        many; each by itself
+    DIR/CLASS/**/*.csv                  the folder is the label, unless a column or a table says it
+
+A log falls into *stretches*: runs of rows without a gap in time, without a missing value, of one
+label and one unit. Windows are cut from the start of each stretch, every hop, and lie in it whole;
+what is left over is used for nothing. Labels by interval: ``intervals``.
+
+What a window is depends on its log and on ``LogConfig``, which is fixed: the rate is compared with
+the time stamps, and never estimated. Names say file and first row: ``press/04.csv[12000]``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_client.data.dataset import (
+    RECORD_LIMIT,
+    UNLABELLED,
+    Problem,
+    SiteData,
+    Survey,
+    check_modality,
+    composed,
+    label_index,
+    undeclared,
+)
+from wg_client.data.folders import inside, listing
+from wg_client.data.intervals import FILE, INTERVAL, Interval, read_intervals, rows_of
+from wg_client.data.record_files import LogRecords
+from wg_client.data.sensor_log import SUFFIXES, SensorLog, Wanted, read_log
+from wg_client.site.config import UNLABELLED_FOLDER
+from wg_client.site.reading import LogConfig, ReadingConfig
+from wg_common.errors import ConfigError, DataError
+from wg_common.modalities.base import Record
+from wg_common.modalities.windows import Windows
+
+CACHE_BYTES = 512 << 20
+"""Logs that are held in memory, at most, beside the one that is read."""
+
+_STEP_TOLERANCE = 0.5
+"""A step of time this share of a sample longer or shorter than expected is a gap."""
+_RATE_TOLERANCE = 0.05
+"""By how much the median step may differ from that of the rate that was said."""
+
+
+@dataclass(slots=True)
+class _Cut:
+    """What was cut from all logs so far."""
+
+    paths: list[Path] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    units: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    short: int = 0
+
+
+class LogReader:
+    """Reads windows of logs; keeps those that were read last in memory."""
+
+    def __init__(self, reading: ReadingConfig) -> None:
+        if reading.log is None:
+            raise ConfigError("data.reading.log: null, expected how windows are cut")
+        self._reading = reading
+        self.log: LogConfig = reading.log
+        self._held: OrderedDict[Path, SensorLog] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def read(self, path: Path, *, texts: Sequence[str] = (), lenient: bool = False) -> SensorLog:
+        """A log with its channels; ``texts`` are columns of labels and units.
+
+        Raises:
+            DataError: It cannot be read, or its rate is another one.
+        """
+        wanted = Wanted(
+            channels=self.log.channels, time=self.log.time, texts=tuple(texts), lenient=lenient
+        )
+        if path.suffix.lower() == ".wav":
+            wanted = replace(wanted, time=None, texts=())
+        found = read_log(path, wanted, self._reading.encoding)
+        _check_rate(path, found, self.log)
+        with self._lock:
+            self._held[path] = found
+            self._held.move_to_end(path)
+            while len(self._held) > 1 and sum(x.values.nbytes for x in self._held.values()) > (
+                CACHE_BYTES
+            ):
+                self._held.popitem(last=False)
+        return found
+
+    def window(self, path: Path, start: int) -> Record:
+        """One window, float32 ``[C, time]``.
+
+        Raises:
+            DataError: The log cannot be read, or is shorter than it was.
+        """
+        with self._lock:
+            found = self._held.get(path)
+            if found is not None:
+                self._held.move_to_end(path)
+        if found is None:
+            found = self.read(path)
+        stop = start + self.log.window
+        if stop > len(found):
+            raise DataError(f"{path}: {len(found)} rows, expected at least {stop}; it changed")
+        return np.ascontiguousarray(found.values[start:stop].T)
+
+    def named(self, path: Path, name: str) -> Record:
+        """A window of the data at ``path`` by its name in a snapshot; errors as of ``window``."""
+        row = name.removesuffix("]").rpartition("[")[2]
+        if not row.isascii() or not row.isdecimal() or len(row) > 12:
+            raise DataError(f"{name}: not the name of a window of a log")
+        return self.window(file_of(path, name), int(row))
+
+
+def file_of(path: Path, name: str) -> Path:
+    """The log of a window, by the window's name."""
+    return path / (name.rpartition("[")[0] or name) if path.is_dir() else path
+
+
+def logs_at(path: Path, table: str | None) -> list[Path]:
+    """All logs at a path, but for the table of intervals.
+
+    Raises:
+        DataError: The folder cannot be read.
+    """
+    return list(_files(path, path if path.is_dir() else path.parent, table, []))
+
+
+def is_log(path: Path) -> bool:
+    """Whether a file's name says that it is a sensor log."""
+    return path.suffix.lower() in SUFFIXES and path.is_file()
+
+
+def survey_logs(
+    path: Path,
+    labels: Sequence[str] | None,
+    unit_column: str | None,
+    reading: ReadingConfig,
+    modality: str | None,
+    *,
+    lenient: bool = False,
+) -> Survey:
+    """Look logs through; arguments as of ``dataset.survey``.
+
+    With ``lenient``, for predictions, a column or table of labels may be missing.
+
+    Raises:
+        DataError: There is no log, or the table of intervals cannot be read.
+    """
+    logs = LogReader(reading)
+    if modality is not None:
+        check_modality(modality, Windows.name, path)
+    root = path if path.is_dir() else path.parent
+    if unit_column == INTERVAL and logs.log.intervals is None:
+        raise DataError(f"{path}: unit {INTERVAL!r}: there is no table of intervals (--intervals)")
+    intervals = read_intervals(root, logs.log, unit_column, reading.encoding, lenient=lenient)
+    cut = _Cut()
+    strays: list[Problem] = []
+    for file in _files(path, root, logs.log.intervals, strays):
+        try:
+            _cut(root, file, logs, unit_column, intervals, cut, lenient=lenient)
+        except DataError as error:
+            reason = str(error).removeprefix(f"{file}: ")
+            cut.problems.append(Problem(name=str(file.relative_to(root)), reason=reason))
+        if len(cut.paths) > RECORD_LIMIT:
+            raise DataError(f"{path}: more than {RECORD_LIMIT} windows; make the hop longer")
+    if not cut.paths and not cut.problems:
+        raise DataError(
+            f"{path}: no window: no sensor log ({', '.join(sorted(SUFFIXES))}), or none that has"
+            f" {logs.log.window} rows without a gap"
+        )
+    return _survey(root, cut, labels, unit_column, logs, strays)
+
+
+def _survey(
+    root: Path,
+    cut: _Cut,
+    labels: Sequence[str] | None,
+    unit_column: str | None,
+    logs: LogReader,
+    strays: Sequence[Problem],
+) -> Survey:
+    domain = list(labels) if labels is not None else sorted({one for one in cut.labels if one})
+    if not domain:
+        raise DataError(f"{root}: no labels; declare them (--labels a,b,c)")
+    index = label_index(domain)
+    names = [
+        f"{file.relative_to(root)}[{start}]"
+        for file, start in zip(cut.paths, cut.starts, strict=True)
+    ]
+    unknown = {row for row, label in enumerate(cut.labels) if label and label not in index}
+    kept = [row for row in range(len(names)) if row not in unknown]
+    problems = cut.problems + [
+        Problem(name=names[row], reason=undeclared(cut.labels[row], domain))
+        for row in sorted(unknown)
+    ]
+    hints = []
+    if cut.short:
+        hints.append(
+            f"{cut.short} stretches between gaps and changes of label are shorter than a window of"
+            f" {logs.log.window_seconds:g} s, and are not used"
+        )
+    records = LogRecords(logs, cut.paths, cut.starts)
+    return Survey(
+        data=SiteData(
+            records=records.take(kept),
+            modality=Windows.name,
+            labels=np.array([index.get(cut.labels[row], UNLABELLED) for row in kept], np.int64),
+            label_names=tuple(domain),
+            names=tuple(names[row] for row in kept),
+            units=None if unit_column is None else tuple(cut.units[row] for row in kept),
+        ),
+        problems=tuple(problems),
+        strays=tuple(strays),
+        hints=tuple(hints),
+    )
+
+
+def _files(path: Path, root: Path, table: str | None, strays: list[Problem]) -> Iterator[Path]:
+    """Logs at a path, in the order of their names; what is none is named."""
+    if not path.is_dir():
+        yield path
+        return
+    for entry in listing(path):
+        name = str(entry.relative_to(root))
+        if entry.is_dir() and not entry.is_symlink():
+            yield from _files(entry, root, table, strays)
+        elif name == table:
+            continue
+        elif not inside(root, entry):
+            strays.append(Problem(name=name, reason="a link that leads out of the folder"))
+        elif not is_log(entry):
+            strays.append(Problem(name=name, reason="no sensor log"))
+        else:
+            yield entry
+
+
+def _cut(
+    root: Path,
+    file: Path,
+    logs: LogReader,
+    unit_column: str | None,
+    intervals: Sequence[Interval],
+    cut: _Cut,
+    *,
+    lenient: bool,
+) -> None:
+    """Cut one log's windows.
+
+    Raises:
+        DataError: It cannot be read, or its intervals contradict each other.
+    """
+    log, name = logs.log, str(file.relative_to(root))
+    in_column = unit_column if unit_column not in (None, FILE, INTERVAL) else None
+    in_table = in_column if any(one.unit is not None for one in intervals) else None
+    texts = [log.label] if log.label is not None else []
+    texts += [in_column] if in_column is not None and in_table is None else []
+    found = logs.read(file, texts=texts, lenient=lenient)
+    n = len(found)
+    nothing = (np.zeros(n, dtype=np.int64), ("",))
+    label_codes, label_names = found.texts.get(log.label or "", nothing)
+    unit_codes, unit_names = found.texts.get(in_column or "", nothing)
+    where = np.full(n, -1, dtype=np.int64)
+    if intervals:
+        where = rows_of(file, name, found, log, intervals)
+    folder = _folder_label(root, file, log)
+    for start, stop in _stretches(found, log, (label_codes, unit_codes, where)):
+        if stop - start < log.window:
+            cut.short += 1
+            continue
+        at = int(where[start])
+        label = intervals[at].label if at >= 0 else label_names[int(label_codes[start])] or folder
+        own = {
+            FILE: name,
+            INTERVAL: f"{name}, interval {intervals[at].line}" if at >= 0 else f"{name}[{start}]",
+        }.get(unit_column or "", unit_names[int(unit_codes[start])])
+        if in_table is not None:
+            own = (intervals[at].unit or "") if at >= 0 else f"{name}[{start}]"
+        if unit_column is not None and not own.strip():
+            reason = f"column {unit_column!r} is empty: no privacy unit"
+            cut.problems.append(Problem(name=f"{name}[{start}]", reason=reason))
+            continue
+        for first in range(start, stop - log.window + 1, log.hop):
+            cut.paths.append(file)
+            cut.starts.append(first)
+            cut.labels.append(composed(label))
+            cut.units.append(own)
+
+
+def _folder_label(root: Path, file: Path, log: LogConfig) -> str:
+    """The class folder that a log lies in, where nothing else says its label."""
+    if log.label is not None or log.intervals is not None:
+        return ""
+    first, *rest = file.relative_to(root).parts
+    return first if rest and first != UNLABELLED_FOLDER else ""
+
+
+def _stretches(
+    found: SensorLog, log: LogConfig, codes: Sequence[NDArray[np.int64]]
+) -> Iterator[tuple[int, int]]:
+    """First and last row (exclusive) of each run without a gap, of one label and unit."""
+    n = len(found)
+    good: NDArray[np.bool_] = np.asarray(np.isfinite(found.values).all(axis=1))
+    new = np.zeros(n, dtype=bool)
+    new[:1] = True
+    new[1:] |= good[1:] != good[:-1]
+    for each in codes:
+        new[1:] |= each[1:] != each[:-1]
+    if found.times is not None:
+        steps = np.diff(found.times) * log.rate
+        new[1:] |= ~(np.abs(steps - 1) <= _STEP_TOLERANCE)  # a NaN is a gap, too
+    starts = np.flatnonzero(new)
+    for start, stop in zip(starts, [*starts[1:], n], strict=True):
+        if good[start]:
+            yield int(start), int(stop)
+
+
+def _check_rate(path: Path, found: SensorLog, log: LogConfig) -> None:
+    """Compare a log's own times with the rate that the plant says.
+
+    Raises:
+        DataError: They differ.
+    """
+    rate = found.rate
+    if rate is None and found.times is not None and len(found) > 1:
+        step = float(np.median(np.diff(found.times)))
+        rate = 1 / step if step > 0 else 0.0
+    if rate is not None and abs(rate - log.rate) > _RATE_TOLERANCE * log.rate:
+        raise DataError(
+            f"{path}: {rate:.6g} samples a second, data.reading.log.rate says {log.rate:.6g}"
+        )
+
+
+def propose(
+    path: Path,
+    *,
+    window_seconds: float,
+    hop_seconds: float | None,
+    rate: float | None,
+    channels: tuple[str, ...] | None,
+    time: str | None,
+    label: str | None,
+    intervals: str | None,
+    unit_column: str | None,
+    encoding: str,
+) -> LogConfig:
+    """What ``init`` writes down: what was said, and what the first log says of the rest.
+
+    A rate is taken from the first log's times, once, and is a public setting from then on.
+
+    Raises:
+        DataError: There is no log, or it says too little.
+        ConfigError: A value is out of range.
+    """
+    root = path if path.is_dir() else path.parent
+    first = next(_files(path, root, intervals, []), None)
+    if first is None or not is_log(first):
+        raise DataError(f"{path}: no sensor log found; read are {', '.join(sorted(SUFFIXES))}")
+    own = unit_column if unit_column not in (None, FILE, INTERVAL) and not intervals else None
+    texts = tuple(one for one in (label, own) if one is not None)
+    log = read_log(first, Wanted(channels=channels, time=time, texts=texts), encoding)
+    if rate is None:
+        rate = log.rate
+    if rate is None and log.times is not None and len(log) > 1:
+        step = float(np.median(np.diff(log.times)))
+        rate = float(f"{1 / step:.6g}") if step > 0 else None
+    if rate is None:
+        raise DataError(
+            f"{first}: nothing says how many samples a second it has; say it: --rate, or name the"
+            " column of times: --time-column"
+        )
+    return LogConfig(
+        rate=rate,
+        window_seconds=window_seconds,
+        hop_seconds=window_seconds if hop_seconds is None else hop_seconds,
+        channels=log.channels,
+        time=time,
+        label=label,
+        intervals=intervals,
+    )

@@ -1,0 +1,196 @@
+"""Folders and tables as plants really have them: what is no class, which names are one, and how."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from wg_client.data.dataset import load_dataset, survey
+from wg_client.data.inspection import inspect
+from wg_client.site.reading import ReadingConfig
+from wg_common.errors import ConfigError, DataError
+
+
+def _picture(path: Path, value: int = 1) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (8, 8), value).save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        (("train", "val"), "parts of a split"),
+        (("Train", "TEST", "valid"), "parts of a split"),
+        (("images", "masks"), "detection or segmentation"),
+        (("images", "labels"), "detection or segmentation"),
+        (("OK", "ok"), "differ in case alone"),
+        (
+            tuple(unicodedata.normalize(form, "ガス漏れ") for form in ("NFC", "NFD")),
+            "look the same",
+        ),
+    ],
+)
+def test_folders_that_may_be_no_classes_are_asked_for(
+    tmp_path: Path, folders: tuple[str, ...], message: str
+) -> None:
+    for name in folders:
+        _picture(tmp_path / name / "a.png")
+    with pytest.raises(DataError, match=message) as caught:
+        survey(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_whoever_declares_such_names_means_them(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        _picture(tmp_path / name / "a.png")
+    assert survey(tmp_path, ["test", "train"]).data.labels.tolist() == [0, 1]
+    for name in ("OK", "ok"):
+        _picture(tmp_path / "case" / name / "a.png")
+    assert len(survey(tmp_path / "case", ["OK", "ok"]).data) == 2
+
+
+def test_a_folder_as_a_mac_writes_it_is_the_label_as_a_person_does(tmp_path: Path) -> None:
+    name = "ガス漏れ"
+    _picture(tmp_path / unicodedata.normalize("NFD", name) / "a.png")
+    assert survey(tmp_path).data.label_names == (unicodedata.normalize("NFC", name),)
+    found = survey(tmp_path, [name, "other"])
+    assert found.data.labels.tolist() == [0] and not found.problems
+
+
+def test_what_archives_leave_behind_and_links_to_folders_are_no_classes(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    _picture(root / "ok" / "a.png")
+    _picture(root / "__MACOSX" / "a.png")
+    _picture(tmp_path / "elsewhere" / "b.png")
+    (root / "linked").symlink_to(tmp_path / "elsewhere")
+    found = survey(root)
+    assert found.data.label_names == ("ok",) and len(found.data) == 1
+    assert [(one.name, one.reason.split(";")[0]) for one in found.problems] == [
+        ("linked", "a link to a folder")
+    ]
+    assert [one.name for one in found.strays] == ["__MACOSX"]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "message"),
+    [
+        (".heic", "save it as JPEG or PNG"),
+        (".gif", "save it as PNG"),
+        (".xlsx", "save the sheet as CSV"),
+        (".parquet", "--window"),
+        (".wav", "--window"),
+        (".json", "boxes and masks are not read"),
+        (".dat", "no file of images or sensor windows"),
+    ],
+)
+def test_a_file_that_is_not_read_says_what_to_do(tmp_path: Path, suffix: str, message: str) -> None:
+    (tmp_path / "ok").mkdir()
+    (tmp_path / "ok" / f"a{suffix}").write_bytes(b"x")
+    (stray,) = survey(tmp_path).strays
+    assert message in stray.reason
+    with pytest.raises(DataError, match=r"read are .*\.png") as caught:
+        load_dataset(tmp_path)
+    assert message in str(caught.value)
+
+
+def test_an_empty_folder_says_that_it_is_empty(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="the folder is empty"):
+        load_dataset(tmp_path, ["a"])
+
+
+def test_a_table_of_labels_beside_folders_of_images_is_called_one(tmp_path: Path) -> None:
+    _picture(tmp_path / "ok" / "a.png")
+    (tmp_path / "labels.csv").write_text("file,label\na.png,ok\n")
+    (stray,) = survey(tmp_path).strays
+    assert stray.name == "labels.csv" and "records.csv" in stray.reason
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "cp932"], ids=lambda name: name
+)
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_table_of_a_spreadsheet_is_read(tmp_path: Path, encoding: str, delimiter: str) -> None:
+    _picture(tmp_path / "表面1.png")
+    _picture(tmp_path / "b.png", 2)
+    rows = [("File", " Label", "ロット"), ("表面1.png", "傷", "7"), ("b.png", "", "8")]
+    text = "".join(delimiter.join(row) + "\r\n" for row in rows)
+    (tmp_path / "records.csv").write_bytes(text.encode(encoding))
+    found = survey(tmp_path, unit_column="ロット")
+    assert found.data.label_names == ("傷",) and found.data.labels.tolist() == [0, -1]
+    assert found.data.units == ("7", "8") and not found.problems
+    assert any("CP932" in hint for hint in found.hints) == (encoding == "cp932")
+
+
+def test_an_old_encoding_is_refused_until_it_is_said(tmp_path: Path) -> None:
+    _picture(tmp_path / "a.png")
+    (tmp_path / "records.csv").write_bytes("file,label\na.png,größe\n".encode("cp1252"))
+    with pytest.raises(DataError, match="say its encoding"):
+        survey(tmp_path)
+    found = survey(tmp_path, reading=ReadingConfig(encoding="cp1252"))
+    assert found.data.label_names == ("größe",)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no column 'file'; found"),
+        ("name,label\na.png,x\n", "no column 'file'; found 'name', 'label'"),
+        ("file,label\na.png,OK\na.png,ok\n", "differ in case or space alone"),
+        ('file,label\na.png,"x\n', "not CSV"),
+    ],
+)
+def test_a_damaged_table_is_named(tmp_path: Path, text: str, message: str) -> None:
+    _picture(tmp_path / "a.png")
+    (tmp_path / "records.csv").write_text(text)
+    with pytest.raises(DataError, match=r"records\.csv") as caught:
+        survey(tmp_path)
+    assert message in str(caught.value)
+
+
+def test_a_twelve_bit_camera_is_pointed_out_and_read_when_it_is_said(tmp_path: Path) -> None:
+    deep = np.full((8, 8), 4000, dtype=np.uint16)
+    (tmp_path / "ok").mkdir()
+    Image.fromarray(deep).save(tmp_path / "ok" / "a.png")
+    found = inspect(survey(tmp_path), units=False)
+    assert "nearly black" in found.hints[0] and "--bits 12" in found.hints[0]
+    found = inspect(survey(tmp_path, reading=ReadingConfig(bits=12)), units=False)
+    assert not found.hints and found.data.records[0].max() == 250
+    found = inspect(survey(tmp_path, reading=ReadingConfig(bits=10)), units=False)
+    assert "which 10 bits do not hold" in found.problems[0].reason
+
+
+def test_every_damaged_image_is_named_with_its_own_reason(tmp_path: Path) -> None:
+    _picture(tmp_path / "ok" / "good.png")
+    (tmp_path / "ok" / "empty.png").write_bytes(b"")
+    (tmp_path / "ok" / "text.png").write_text("no image")
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "x.png")
+    (tmp_path / "ok" / "cut.png").write_bytes((tmp_path / "x.png").read_bytes()[:200])
+    pages = [Image.new("L", (8, 8), value) for value in (1, 2)]
+    pages[0].save(tmp_path / "ok" / "pages.tif", save_all=True, append_images=pages[1:])
+    (tmp_path / "x.png").unlink()
+    found = inspect(survey(tmp_path), units=False)
+    reasons = {Path(one.name).name: one.reason for one in found.problems}
+    assert len(found.data) == 1
+    assert "0 bytes" in reasons["empty.png"] and "several pages" in reasons["pages.tif"]
+    assert "not an image" in reasons["text.png"] and "damaged" in reasons["cut.png"]
+
+
+@pytest.mark.parametrize("change", [{"bits": 11}, {"encoding": "ebcdic"}])
+def test_settings_of_reading_are_checked(change: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=r"data\.reading"):
+        ReadingConfig(**change)  # type: ignore[arg-type]
+
+
+def test_windows_of_different_channels_are_pointed_out(tmp_path: Path) -> None:
+    for name, channels in (("a", 2), ("b", 2), ("c", 1)):
+        (tmp_path / "ok").mkdir(exist_ok=True)
+        values = np.random.default_rng(0).normal(size=(channels, 16)).astype(np.float32)
+        np.save(tmp_path / "ok" / f"{name}.npy", values + len(name))
+    (hint,) = inspect(survey(tmp_path), units=False).hints
+    assert "2 of 2" in hint or "1 of 2" in hint

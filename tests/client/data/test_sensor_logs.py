@@ -1,0 +1,347 @@
+"""Windows cut from long sensor logs, honest and hostile: by public rules, with labels and units."""
+
+from __future__ import annotations
+
+import wave
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.client.conftest import MakePlant
+
+from wg_client.data import sensor_windows
+from wg_client.data.dataset import Survey, survey
+from wg_client.data.inspection import inspect
+from wg_client.site.config import PrivacyConfig
+from wg_client.site.reading import LogConfig, ReadingConfig
+from wg_common.errors import ConfigError, DataError
+
+RATE = 100.0
+LOG = LogConfig(
+    rate=RATE, window_seconds=0.2, hop_seconds=0.2, channels=("vib", "cur"), time="time"
+)
+
+
+def _values(n: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(n, 2)).round(4)
+
+
+def _log(
+    path: Path,
+    values: np.ndarray,
+    *,
+    times: list[str] | None = None,
+    more: dict[str, list[str]] | None = None,
+    delimiter: str = ",",
+    comma: bool = False,
+    encoding: str = "utf-8",
+    units: bool = False,
+    names: str = "time,vib,cur",
+) -> Path:
+    """Write a log as a logger would."""
+    n, more = len(values), more or {}
+    times = times or [f"{row / RATE:.2f}" for row in range(n)]
+    lines = [delimiter.join([*names.split(","), *more])]
+    if units:
+        lines.append(delimiter.join(["s", "mm/s", "A", *("" for _ in more)]))
+    for row in range(n):
+        cells = [times[row], *(repr(float(v)) for v in values[row])]
+        if comma:
+            cells = [cell.replace(".", ",") for cell in cells]
+        lines.append(delimiter.join([*cells, *(found[row] for found in more.values())]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(("\r\n".join(lines) + "\r\n").encode(encoding))
+    return path
+
+
+def _survey(path: Path, log: LogConfig = LOG, labels: Any = ("a", "b"), **more: Any) -> Survey:
+    return survey(path, labels, reading=ReadingConfig(log=log), **more)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"delimiter": "\t"},
+        {"delimiter": ";", "comma": True},
+        {"encoding": "utf-8-sig"},
+        {"encoding": "utf-16"},
+        {"units": True},
+        {"names": "Time ,VIB,Cur"},
+    ],
+    ids=str,
+)
+def test_a_log_of_any_logger_gives_the_same_windows(tmp_path: Path, how: dict[str, Any]) -> None:
+    values = _values(105)
+    log = LOG if not how.get("comma") else replace(LOG, time=None)
+    found = _survey(_log(tmp_path / "l.csv", values, **how), log)
+    assert len(found.data) == 5 and found.data.modality == "windows"
+    assert found.data.names == tuple(f"l.csv[{start}]" for start in range(0, 100, 20))
+    for row, record in enumerate(found.data.records):
+        np.testing.assert_array_equal(record, values[20 * row : 20 * row + 20].T.astype("f4"))
+
+
+def test_japanese_columns_in_cp932_with_dates_and_slashes(tmp_path: Path) -> None:
+    start = datetime(2026, 4, 1, 8, tzinfo=UTC)
+    times = [
+        (start + timedelta(seconds=row / RATE)).strftime("%Y/%m/%d %H:%M:%S.%f")
+        for row in range(40)
+    ]
+    path = _log(
+        tmp_path / "l.csv",
+        _values(40),
+        times=times,
+        more={"状態": ["正常"] * 20 + ["異常"] * 20},
+        names="時刻,振動,電流",
+        encoding="cp932",
+    )
+    log = LogConfig(
+        rate=RATE,
+        window_seconds=0.2,
+        hop_seconds=0.2,
+        channels=("振動", "電流"),
+        time="時刻",
+        label="状態",
+    )
+    found = _survey(path, log, None)
+    assert found.data.label_names == ("正常", "異常") and found.data.labels.tolist() == [0, 1]
+
+
+def test_a_gap_a_missing_value_and_a_label_end_a_stretch(tmp_path: Path) -> None:
+    values = _values(200)
+    times = [f"{row / RATE:.2f}" for row in range(200)]
+    times[50:] = [f"{row / RATE + 7:.2f}" for row in range(50, 200)]
+    label = ["a"] * 130 + ["b"] * 70
+    path = _log(tmp_path / "l.csv", values, times=times, more={"s": label})
+    text = path.read_text().splitlines()
+    text[100] = text[100].rsplit(",", 2)[0] + ",---,a"  # row 99
+    path.write_text("\n".join(text))
+    found = _survey(path, replace(LOG, label="s"))
+    starts = [int(name.removesuffix("]").rpartition("[")[2]) for name in found.data.names]
+    assert starts == [0, 20, 50, 70, 100, 130, 150, 170]
+    assert found.data.labels.tolist() == [0] * 5 + [1] * 3
+
+
+def test_intervals_label_windows_and_name_units(tmp_path: Path) -> None:
+    _log(tmp_path / "one.csv", _values(200))
+    _log(tmp_path / "two.csv", _values(60, 1))
+    (tmp_path / "events.csv").write_text(
+        "file,start,end,label,part\none,0,0.6,a,p1\none.csv,0.6,1.2,b,p2\ntwo,0.1,0.5,a,p3\n"
+    )
+    log = replace(LOG, intervals="events.csv", hop_seconds=0.1)
+    found = _survey(tmp_path, log, unit_column="part")
+    assert found.data.units is not None
+    by_unit: dict[str, int] = {}
+    for unit in found.data.units:
+        by_unit[unit] = by_unit.get(unit, 0) + 1
+    assert by_unit.pop("p1") == by_unit.pop("p2") == 5 and by_unit.pop("p3") == 3
+    assert set(by_unit) == {"one.csv[120]"}  # outside of all intervals: a unit of its own
+    assert "shorter than a window" in found.hints[0]
+    labels = found.data.labels.tolist()
+    assert (
+        labels.count(0) == 8
+        and labels.count(1) == 5
+        and labels.count(-1) == by_unit["one.csv[120]"]
+    )
+
+
+@pytest.mark.parametrize(("unit", "count"), [("file", 2), ("interval", 3)])
+def test_a_log_and_an_interval_can_be_the_unit(tmp_path: Path, unit: str, count: int) -> None:
+    _log(tmp_path / "one.csv", _values(120))
+    _log(tmp_path / "two.csv", _values(60, 1))
+    (tmp_path / "e.csv").write_text("file,start,end,label\none,0,0.6,a\none,0.6,1.2,b\ntwo,0,9,a\n")
+    found = _survey(tmp_path, replace(LOG, intervals="e.csv"), unit_column=unit)
+    assert found.data.units is not None and len(set(found.data.units)) == count
+
+
+def test_folders_name_the_class_where_nothing_else_does(tmp_path: Path) -> None:
+    _log(tmp_path / "a" / "1.csv", _values(40))
+    _log(tmp_path / "b" / "2.csv", _values(40, 1))
+    (tmp_path / "b" / "notes.pdf").write_bytes(b"x")
+    found = _survey(tmp_path, labels=None)
+    assert found.data.label_names == ("a", "b") and found.data.labels.tolist() == [0, 0, 1, 1]
+    assert [stray.name for stray in found.strays] == ["b/notes.pdf"]
+
+
+def test_sound_is_a_log_that_says_its_rate(tmp_path: Path) -> None:
+    samples = (_values(100) * 8000).astype("<i2")
+    with wave.open(str(tmp_path / "s.wav"), "wb") as file:
+        file.setparams((2, 2, 100, 100, "NONE", ""))
+        file.writeframes(samples.tobytes())
+    log = replace(LOG, channels=("1", "2"))
+    found = _survey(tmp_path / "s.wav", log)
+    np.testing.assert_allclose(found.data.records[1], samples[20:40].T / 32768)
+    problem = _survey(tmp_path / "s.wav", replace(log, rate=200.0)).problems[0]
+    assert "100 samples a second" in problem.reason and "says 200" in problem.reason
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+def test_samples_of_every_width_are_between_minus_one_and_one(width: int) -> None:
+    from wg_client.data.sensor_log import _samples
+
+    low, high = (b"\0", b"\xff") if width == 1 else (b"\0" * (width - 1) + b"\x80", b"\xff" * width)
+    raw = np.frombuffer(low + high, np.uint8).reshape(1, 2, width)
+    found = _samples(raw, width)
+    assert found[0, 0] == -1 and -1e-2 < found[0, 1] - (1 if width == 1 else 0) <= 0
+
+
+def test_parquet_gives_the_same_windows(tmp_path: Path) -> None:
+    arrow = pytest.importorskip("pyarrow", reason="pyarrow, of the extra 'parquet'")
+    import pyarrow.parquet as parquet
+
+    values = _values(60)
+    start = datetime(2026, 4, 1)
+    table = arrow.table(
+        {
+            "time": [start + timedelta(seconds=row / RATE) for row in range(60)],
+            "vib": values[:, 0],
+            "cur": values[:, 1].astype("f4"),
+            "s": arrow.array(["a"] * 40 + [None] * 20).dictionary_encode(),
+        }
+    )
+    parquet.write_table(table, tmp_path / "l.parquet", row_group_size=7)
+    found = _survey(tmp_path / "l.parquet", replace(LOG, label="s"))
+    assert found.data.labels.tolist() == [0, 0, -1]
+    np.testing.assert_array_equal(found.data.records[2], values[40:].T.astype("f4"))
+    data = (tmp_path / "l.parquet").read_bytes()
+    for position in range(0, len(data), 97):
+        (tmp_path / "l.parquet").write_bytes(data[:position])
+        assert _survey(tmp_path / "l.parquet").problems
+
+
+def test_a_file_in_parquet_without_pyarrow_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    (tmp_path / "l.parquet").write_bytes(b"PAR1")
+    assert "weightgate[parquet]" in _survey(tmp_path / "l.parquet").problems[0].reason
+
+
+Bad = Callable[[Path], object]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "0 bytes"),
+        ("time,vib,cur\n", "no rows"),
+        ("time,vib\n0,1\n", "no column 'cur'"),
+        ("time,vib,cur\n0,1\n", "line 2: 2 cells, expected 3"),
+        ("time,vib,cur\n0,1,2\n0.01,x,2\n", "line 3: column 'vib': 'x'"),
+        ("time,vib,cur\nnoon,1,2\n", "column 'time'"),
+        ("time,vib,cur\n12:00:01,1,2\n", "expected seconds, or a date"),
+        ("time,vib,cur\n0,1,2\n1,1,2\n2,1,2\n", "1 samples a second"),
+        ('time,vib,cur\n0,"1,2\n', "not CSV"),
+        ("\x00\x01\x02", "not a text"),
+    ],
+    ids=range(10),
+)
+def test_a_damaged_log_is_named_and_ends_no_other(tmp_path: Path, text: str, message: str) -> None:
+    _log(tmp_path / "good.csv", _values(40))
+    (tmp_path / "bad.csv").write_text(text)
+    found = _survey(tmp_path)
+    assert len(found.data) == 2
+    (problem,) = found.problems
+    assert problem.name == "bad.csv" and message in problem.reason
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("start,end\n0,1\n", "no column 'label'"),
+        ("start,end,label\n1,0,a\n", "line 2: ends at 0"),
+        ("start,end,label\n0\n", "too few"),
+        ("start,end,label\nx,1,a\n", "line 2"),
+        ("start,end,label\n0,1,a\n0.5,2,b\n", "lines 2 and 3 overlap"),
+    ],
+)
+def test_a_damaged_table_of_intervals_is_named(tmp_path: Path, table: str, message: str) -> None:
+    _log(tmp_path / "l.csv", _values(100))
+    (tmp_path / "e.csv").write_text(table)
+    log = replace(LOG, intervals="e.csv")
+    try:
+        said = _survey(tmp_path, log).problems[0].reason
+    except DataError as error:
+        said = str(error)
+    assert message in said and "e.csv" in said
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rate": 0.0}, "rate: 0"),
+        ({"rate": float("nan")}, "rate: nan"),
+        ({"window_seconds": 0.01}, "1 samples, expected 8"),
+        ({"hop_seconds": 0.001}, "one sample"),
+        ({"channels": ()}, "0 names"),
+        ({"channels": ("a", "a")}, "each once"),
+        ({"label": "s", "intervals": "e.csv"}, "one of the two"),
+    ],
+)
+def test_settings_of_logs_are_checked(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        replace(LOG, **change)
+
+
+def test_overlapping_windows_are_no_privacy_units(tmp_path: Path) -> None:
+    reading = ReadingConfig(log=replace(LOG, hop_seconds=0.1))
+    with pytest.raises(ConfigError, match="one moment is in several windows"):
+        reading.check_record()
+    ReadingConfig(log=LOG).check_record()
+
+
+def test_what_is_not_said_comes_from_the_first_log(tmp_path: Path) -> None:
+    times = [f"2026-04-01T08:00:{row / RATE:09.6f}" for row in range(100)]
+    path = _log(tmp_path / "l.csv", _values(100), times=times, more={"s": ["a"] * 100})
+    said: dict[str, Any] = {
+        "window_seconds": 0.2,
+        "hop_seconds": None,
+        "rate": None,
+        "channels": None,
+        "time": "time",
+        "label": "s",
+        "intervals": None,
+        "unit_column": None,
+        "encoding": "auto",
+    }
+    assert sensor_windows.propose(path, **said) == replace(LOG, label="s")
+    with pytest.raises(DataError, match="--rate"):
+        sensor_windows.propose(path, **{**said, "time": None})
+
+
+def test_a_plant_of_logs_is_frozen_checked_and_read_again(
+    make_plant: MakePlant, tmp_path: Path, window_encoder: bytes
+) -> None:
+    from wg_client.data.plant import open_plant
+    from wg_client.release import preview
+
+    plant = make_plant({0: 2}, frozen=False)
+    plant.home.encoder.write_bytes(window_encoder)
+    logs = tmp_path / "logs"
+    state = ["bars"] * 100 + ["dots"] * 100
+    _log(logs / "l.csv", _values(200), more={"s": state})
+    reading = ReadingConfig(log=replace(LOG, label="s", window_seconds=0.5, hop_seconds=0.25))
+    data = replace(plant.config.data, path=str(logs), reading=reading, unit_column="file")
+    plant.configure(data=data, privacy=PrivacyConfig(unit_rule="weight", answer_slot_seconds=2))
+    assert plant.freeze().records == 6
+    opened = open_plant(plant.home)
+    np.testing.assert_array_equal(
+        opened.data.records[1], survey(logs, data.labels, reading=reading).data.records[1]
+    )
+    assert not preview.check(plant.home).snapshot.change.any
+    _log(logs / "m.csv", _values(100, 5), more={"s": state[:100]})
+    assert preview.check(plant.home).snapshot.change.more == 1
+    _log(logs / "l.csv", _values(200, 9), more={"s": state})
+    with pytest.raises(DataError, match="changed since it was frozen"):
+        open_plant(plant.home).data.records[0]
+
+
+def test_a_dead_channel_is_pointed_out(tmp_path: Path) -> None:
+    values = _values(40)
+    values[:, 1] = 0
+    found = inspect(_survey(_log(tmp_path / "l.csv", values)), units=False)
+    assert "never changes, such as l.csv[0]" in found.hints[0]
