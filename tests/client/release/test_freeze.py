@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures, remembering
+from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures
 
 from wg_client.data import plant as plants
 from wg_client.data import snapshot as snapshots
@@ -304,39 +304,6 @@ def test_an_interrupted_freeze_leaves_the_earlier_snapshot(
     assert not list(plant.home.snapshots.glob(".new-*"))
     frozen = plant.freeze()
     assert frozen.records == 5 and frozen.snapshot.manifest.number > 1
-
-
-def test_a_freeze_that_was_cut_off_goes_on_where_it_stopped(
-    plant: TestPlant, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(freezing, "_CHUNK", 1)
-    encoded: list[int] = []
-
-    class Counting:
-        """Encodes, and is interrupted once."""
-
-        def __init__(self, stop: int) -> None:
-            self._encoder = remembering(plant.home.encoder.read_bytes())
-            self._stop = stop
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._encoder, name)
-
-        def encode_local(self, records: Any) -> Any:
-            if len(encoded) == self._stop:
-                raise KeyboardInterrupt
-            encoded.append(len(records))
-            return self._encoder.encode_local(records)
-
-    with pytest.raises(KeyboardInterrupt):
-        freezing.freeze(plant.home, load=lambda _: Counting(2))
-    (kept,) = (plant.home.snapshots / ".encoded").iterdir()
-    kept.write_bytes(kept.read_bytes() + b"half a row")
-    frozen = freezing.freeze(plant.home, load=lambda _: Counting(-1))
-    assert sum(encoded) == frozen.records
-    assert not (plant.home.snapshots / ".encoded").exists()
-    alone = plant.freeze()
-    assert frozen.snapshot.manifest.features_sha256 == alone.snapshot.manifest.features_sha256
 
 
 def test_a_deletion_that_was_cut_off_is_finished_by_the_next_freeze(
