@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import overload
 
 from wg_common.modalities.base import Modality, Record
 
-if TYPE_CHECKING:
-    from wg_client.data.sensor_windows import LogReader
+ReadWindow = Callable[[Path, int], Record]
+"""Reads the window of a log that begins at a row."""
 
 
 class RecordFiles(Sequence[Record]):
@@ -43,8 +43,8 @@ class LogRecords(Sequence[Record]):
         paths: The log of each window.
     """
 
-    def __init__(self, logs: LogReader, paths: Sequence[Path], starts: Sequence[int]) -> None:
-        self._logs = logs
+    def __init__(self, read: ReadWindow, paths: Sequence[Path], starts: Sequence[int]) -> None:
+        self._read = read
         self.paths = tuple(paths)
         self._starts = tuple(starts)
 
@@ -57,11 +57,11 @@ class LogRecords(Sequence[Record]):
     def __getitem__(self, index: slice) -> LogRecords: ...
     def __getitem__(self, index: int | slice) -> Record | LogRecords:
         if isinstance(index, slice):
-            return LogRecords(self._logs, self.paths[index], self._starts[index])
-        return self._logs.window(self.paths[index], self._starts[index])
+            return LogRecords(self._read, self.paths[index], self._starts[index])
+        return self._read(self.paths[index], self._starts[index])
 
     def take(self, kept: Sequence[int]) -> LogRecords:
         """Some of the windows, in the order given."""
         return LogRecords(
-            self._logs, [self.paths[row] for row in kept], [self._starts[row] for row in kept]
+            self._read, [self.paths[row] for row in kept], [self._starts[row] for row in kept]
         )

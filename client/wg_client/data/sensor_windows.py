@@ -213,7 +213,7 @@ def _survey(
             f"{cut.short} stretches between gaps and changes of label are shorter than a window of"
             f" {logs.log.window_seconds:g} s, and are not used"
         )
-    records = LogRecords(logs, cut.paths, cut.starts)
+    records = LogRecords(logs.window, cut.paths, cut.starts)
     return Survey(
         data=SiteData(
             records=records.take(kept),

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from wg_client.data.dataset import READING, check_modality, survey
+from wg_client.data.dataset import READING, check_modality
 from wg_client.data.inspection import Inspection, Stage, inspect
+from wg_client.data.survey import survey
 from wg_client.fleet.enrolment import enrol
 from wg_client.release import freeze as freezing
 from wg_client.release.freeze import Frozen

@@ -21,10 +21,10 @@ from wg_client.data.dataset import (
     UNLABELLED,
     SiteData,
     is_record,
-    load_dataset,
     records_of,
 )
 from wg_client.data.plant import Plant
+from wg_client.data.survey import load_dataset
 from wg_client.fitting.backbone import Tensors, Trunk, network_trunk
 from wg_client.fitting.linear_head import Floats, head_from_tensors
 from wg_client.models import store

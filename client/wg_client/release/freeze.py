@@ -34,10 +34,11 @@ from numpy.typing import NDArray
 
 from wg_client.data import plant as plants
 from wg_client.data import snapshot as snapshots
-from wg_client.data.dataset import SiteData, survey
+from wg_client.data.dataset import SiteData
 from wg_client.data.encoded import Encoded
 from wg_client.data.inspection import Inspection, Stage, decode, inspect
 from wg_client.data.snapshot import FrozenRecords, Listing, Snapshot, SnapshotManifest
+from wg_client.data.survey import survey
 from wg_client.release import overlap
 from wg_client.release.query import open_ledger
 from wg_client.site import config as configuration

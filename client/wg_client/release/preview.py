@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from wg_client.data import plant as plants
-from wg_client.data.dataset import survey
 from wg_client.data.plant import Plant
 from wg_client.data.sensor_windows import file_of, logs_at
+from wg_client.data.survey import survey
 from wg_client.release.freeze import file_stamp
 from wg_client.release.query import charge_request, plain
 from wg_client.site.home import ClientHome

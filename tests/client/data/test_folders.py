@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wg_client.data.dataset import load_dataset, survey
 from wg_client.data.inspection import inspect
+from wg_client.data.survey import load_dataset, survey
 from wg_client.site.reading import ReadingConfig
 from wg_common.errors import ConfigError, DataError
 

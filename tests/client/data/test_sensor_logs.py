@@ -14,8 +14,9 @@ import pytest
 from tests.client.conftest import MakePlant
 
 from wg_client.data import sensor_windows
-from wg_client.data.dataset import Survey, survey
+from wg_client.data.dataset import Survey
 from wg_client.data.inspection import inspect
+from wg_client.data.survey import survey
 from wg_client.site.config import PrivacyConfig
 from wg_client.site.reading import LogConfig, ReadingConfig
 from wg_common.errors import ConfigError, DataError

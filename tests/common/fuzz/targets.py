@@ -22,7 +22,7 @@ import numpy as np
 import safetensors.numpy
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from wg_client.data import dataset
+from wg_client.data import survey as surveys
 from wg_client.data.sensor_log import Wanted, read_log
 from wg_client.site import config as configuration
 from wg_client.site.home import ClientHome
@@ -213,7 +213,7 @@ def _window(suffix: str) -> Callable[[bytes], Any]:
 
 
 def _table(data: bytes) -> Any:
-    return dataset.survey(_file("table/records.csv", data).parent, unit_column=None)
+    return surveys.survey(_file("table/records.csv", data).parent, unit_column=None)
 
 
 def _log(suffix: str) -> Callable[[bytes], Any]:
@@ -230,7 +230,7 @@ def _sound() -> bytes:
 
 
 def _npz(data: bytes) -> Any:
-    return dataset.survey(_file("x.npz", data))
+    return surveys.survey(_file("x.npz", data))
 
 
 def _zoo_npz(data: bytes) -> Any:

@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wg_client.data.dataset import load_dataset
 from wg_client.data.record_files import RecordFiles
+from wg_client.data.survey import load_dataset
 from wg_common.errors import DataError
 from wg_common.modalities.windows import Windows
 

@@ -1,0 +1,98 @@
+"""The plant's data set, looked through before anything uses it.
+
+Layouts of a folder::
+
+    DIR/CLASS/**/image.png           label = name of the first folder; "_unlabelled" has none
+    DIR/CLASS/**/window.csv          the same for another modality
+    DIR/records.csv + files          columns file, label and, if named, the unit column
+    DIR/image.png                    no labels at all
+
+Further: one ``.npz`` file (``npz_file``), long sensor logs (``sensor_windows``).
+
+``survey`` names *everything* that cannot be used, each with its reason, and goes on; that is what
+``wg-client freeze`` shows. ``load_dataset`` refuses the first such thing, for data that are only
+predicted. What a survey says of a file depends on that file alone, and on public settings: one
+file more or less changes nothing about the others.
+
+Not guaranteed: that a file can be decoded; see ``inspection``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from wg_client.data.dataset import READING, RECORDS_CSV, SiteData, Survey, nothing_found
+from wg_client.data.folders import survey_folder
+from wg_client.data.label_table import survey_table
+from wg_client.data.npz_file import survey_npz
+from wg_client.data.sensor_windows import is_log, survey_logs
+from wg_client.site.reading import ReadingConfig
+from wg_common.errors import DataError
+
+
+def load_dataset(
+    path: Path,
+    labels: Sequence[str] | None = None,
+    *,
+    unit_column: str | None = None,
+    split: int | None = 0,
+) -> SiteData:
+    """Read a data set of which everything must be usable; stray files are left out.
+
+    Arguments as of ``survey``.
+
+    Raises:
+        DataError: Missing, damaged, an undeclared label, or nothing in it; the file is named.
+    """
+    found = survey(path, labels, unit_column=unit_column, split=split)
+    for problem in found.problems:
+        place = path / problem.name if path.is_dir() else path.parent / problem.name
+        raise DataError(f"{place}: {problem.reason}")
+    if not len(found.data):
+        raise DataError(nothing_found(path, found.strays))
+    return found.data
+
+
+def survey(
+    path: Path,
+    labels: Sequence[str] | None = None,
+    *,
+    unit_column: str | None = None,
+    split: int | None = 0,
+    modality: str | None = None,
+    reading: ReadingConfig = READING,
+) -> Survey:
+    """Look a data set through, without decoding a record.
+
+    Args:
+        path: Folder or ``.npz`` file.
+        labels: Declared label domain; None: the folders' names or the file's ``classes``.
+        unit_column: Column or array that names the privacy unit.
+        split: For a ``.npz`` with ``split``: keep records of this value; None keeps all.
+        modality: What the records are to be; None: what they are, and of one kind.
+        reading: How files are read.
+
+    Raises:
+        DataError: It is missing, or its table or archive as a whole cannot be read, or no record
+            is of the modality; named.
+    """
+    if not path.exists():
+        raise DataError(f"{path}: not there")
+    if reading.log is not None:
+        return survey_logs(path, labels, unit_column, reading, modality)
+    if path.is_dir():
+        if (path / RECORDS_CSV).is_file():
+            return survey_table(path, labels, unit_column, modality, reading)
+        if unit_column is not None:
+            raise DataError(
+                f"{path}: unit column {unit_column!r} needs a {RECORDS_CSV} with that column"
+            )
+        return survey_folder(path, labels, modality, reading)
+    if path.suffix.lower() == ".npz" and path.is_file():
+        return survey_npz(path, labels, unit_column, split, modality)
+    if is_log(path):
+        raise DataError(
+            f"{path}: one file; if it is a long sensor log, say how windows are cut: --window"
+        )
+    raise DataError(f"{path}: expected a folder, a .npz file, or a sensor log")
