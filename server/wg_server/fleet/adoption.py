@@ -51,7 +51,7 @@ class Adoption:
         if not since <= issued <= until or expires <= now:
             return None
         fingerprint = pki.fingerprint(certificate)
-        if not self._store.adopt_certificate(str(name.value), fingerprint, expires):
-            return None
-        log.warning("site %s: its certificate is newer than the backup; taken in", name.value)
+        if self._store.adopt_certificate(str(name.value), fingerprint, expires):
+            log.warning("site %s: its certificate is newer than the backup; taken in", name.value)
+        # Else it is known: revoked, or another request brought it just now.
         return self._store.authenticate(fingerprint, now)

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import datetime
+import time
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from wg_server.fleet.adoption import Adoption
+from wg_server.site import pki
+from wg_server.site.home import ServerHome
+from wg_server.site.recovery import Recovery
+from wg_server.store import schema
+from wg_server.store.sites import Store
+
+HOUR = 3600
+NOW = time.time()
+
+
+@pytest.fixture
+def certificate(home: ServerHome, store: Store) -> x509.Certificate:
+    """Of plant-a, made now, and not in the store."""
+    with store.engine.begin() as connection:
+        keys = {"node_key": "n", "signing_key": "s", "ledger_origin": "o", "ledger_key": "l"}
+        row = {"name": "plant-a", "state": "enrolled", "enrolled": 1.0, "last_seen": 0.0}
+        connection.execute(schema.site.insert().values(**row, **keys))
+    return issue(home, "plant-a")
+
+
+def issue(home: ServerHome, site: str) -> x509.Certificate:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, site)])
+    request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+    pem = request.public_bytes(serialization.Encoding.PEM).decode()
+    return pki.issue_client(home, site, pem, datetime.timedelta(hours=24))
+
+
+def adopted(store: Store, made: x509.Certificate, since: float, until: float, now: float) -> bool:
+    recovery = Recovery(since=int(since), until=int(until))
+    der = made.public_bytes(serialization.Encoding.DER)
+    return Adoption(store, recovery).site_of(der, now) is not None
+
+
+def test_a_certificate_of_the_forgotten_time_is_let_in_from_then_on(
+    store: Store, certificate: x509.Certificate
+) -> None:
+    window = (NOW - HOUR, NOW + HOUR)
+    assert store.authenticate(pki.fingerprint(certificate), NOW) is None
+    assert adopted(store, certificate, *window, NOW)
+    assert adopted(store, certificate, *window, NOW)  # and again: two requests came at once
+    assert store.authenticate(pki.fingerprint(certificate), NOW) is not None
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "now"),
+    [
+        (NOW + HOUR, NOW + 2 * HOUR, NOW),  # it is older than the backup
+        (NOW - 2 * HOUR, NOW - HOUR, NOW),  # made after the restore: the store knows those
+        (NOW - HOUR, NOW + HOUR, NOW + 25 * HOUR),  # it has expired
+    ],
+)
+def test_no_other_certificate_is(
+    store: Store, certificate: x509.Certificate, since: float, until: float, now: float
+) -> None:
+    assert not adopted(store, certificate, since, until, now)
+
+
+def test_a_revocation_that_is_known_holds(
+    home: ServerHome, store: Store, certificate: x509.Certificate
+) -> None:
+    window = (NOW - HOUR, NOW + HOUR, NOW)
+    assert not adopted(store, issue(home, "plant-b"), *window)  # not enrolled
+    assert adopted(store, certificate, *window)
+    store.revoke("plant-a", NOW)
+    assert not adopted(store, certificate, *window)
+    assert not adopted(store, issue(home, "plant-a"), *window)
