@@ -25,6 +25,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from wg_client.connection import link, transport
+from wg_client.fleet import authority
 from wg_client.site import identity, sharing
 from wg_client.site.home import ClientHome
 from wg_common import atomic
@@ -117,11 +118,14 @@ def enrol(
 def renew(home: ClientHome, fleet_url: str, site: str) -> None:
     """Replace the TLS client certificate by a fresh one for the same key.
 
+    The server's authority of today is pinned first, where the pinned one vouches for it.
+
     Raises:
         PeerError: The server cannot be reached or refuses.
         VerificationError: What came back is no certificate for this key.
     """
     with link.Link.open(home, fleet_url) as connection:
+        authority.follow(home, connection)
         pem = connection.renew(identity.csr(home, site))
     atomic.write_bytes(home.certificate, _check_certificate(pem, home))
 
@@ -133,8 +137,10 @@ def certificate_expiry(home: ClientHome) -> float:
 
 
 def renewal_due(home: ClientHome, now: float) -> bool:
-    """Whether two thirds of the certificate's life are over."""
+    """Whether two thirds of the certificate's life are over, or its authority is replaced."""
     certificate = _load_certificate(atomic.read_bytes(home.certificate, limit=1 << 16))
+    if not authority.issued_by(certificate, authority.read_root(home)):
+        return True
     start = certificate.not_valid_before_utc.timestamp()
     end = certificate.not_valid_after_utc.timestamp()
     return now > start + (end - start) * 2 / 3

@@ -16,7 +16,7 @@ from functools import partial
 import httpx
 
 from wg_client.connection import cosigning, link
-from wg_client.fleet import enrolment
+from wg_client.fleet import authority, enrolment
 from wg_client.fleet.answers import Answers
 from wg_client.fleet.applier import Applier
 from wg_client.fleet.flower import Session
@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 60.0
 """How often a session looks whether its certificate is to be renewed."""
+_CHECK_IN_SECONDS = 3600.0
+"""How often a session asks for the server's authority, and has its ledger cosigned."""
 
 
 def run_node(
@@ -89,6 +91,7 @@ class Node:
         self._allowed = frozenset(self._config.privacy.message_types)
         self._backoff = options.backoff_seconds
         self._look_again = 0.0
+        self._check_in_again = 0.0
         self._answers = Answers(
             home,
             self._config,
@@ -103,7 +106,7 @@ class Node:
         """One session: certificate, connection, activation, messages; ends on any failure."""
         try:
             self._renew()
-            self._check_ledger()
+            self._check_in()
             with Session(self._home, self._config.server.fleet_url, self._options) as session:
                 log.info("online as %s", self._config.site)
                 while not (self._stop.is_set() or self._renewed()):
@@ -148,9 +151,13 @@ class Node:
     def _renewed(self) -> bool:
         """Whether the certificate was renewed just now; looked at once in ``_LOOK_SECONDS``.
 
-        A session can last longer than a certificate.
+        A session can last longer than a certificate, and than the server's authority.
         """
-        return time.monotonic() >= self._look_again and self._renew()
+        if time.monotonic() < self._look_again:
+            return False
+        if time.monotonic() >= self._check_in_again:
+            self._check_in()
+        return self._renew()
 
     def _renew(self) -> bool:
         """Renew the certificate if it is time; what hinders that does not hinder work.
@@ -175,15 +182,19 @@ class Node:
             )
         return True
 
-    def _check_ledger(self) -> None:
-        """Have the ledger cosigned as it is, before anything can be charged on an older copy.
+    def _check_in(self) -> None:
+        """Learn the server's authority; have the ledger cosigned, to find out an older copy of it.
+
+        That is before anything can be charged on it.
 
         Raises:
-            RolledBack: The server has seen more of it; the node ends.
+            RolledBack: The server has seen more of the ledger; the node ends.
             PeerError: The server cannot be reached.
         """
+        self._check_in_again = time.monotonic() + _CHECK_IN_SECONDS
         with link.Link.open(self._home, self._config.server.fleet_url) as connection:
             try:
+                authority.follow(self._home, connection)
                 cosigning.check_newest(self._home, self._config, connection.witness)
             except RolledBack:
                 raise

@@ -43,6 +43,7 @@ ENROLMENT_LIMIT = 256 << 10
 
 ENROL_PATH = "/wg/v1/enrol"
 RENEW_PATH = "/wg/v1/renew"
+AUTHORITY_PATH = "/wg/v1/authority"
 WITNESS_PATH = "/wg/v1/witness"
 ROTATE_PATH = "/wg/v1/rotate"
 PACKAGE_PATH = "/wg/v1/packages"

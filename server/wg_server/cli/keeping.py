@@ -69,3 +69,25 @@ def restore(root: Path, path: Path, database: str, key: Key, as_json: bool) -> N
         " enrolled, campaigns that were started",
         f"next: wg-server serve --home {root}",
     )
+
+
+@click.command("rotate-authority")
+@home_option
+@cli.json_option
+def rotate_authority(root: Path, as_json: bool) -> None:
+    """Make a new certificate authority that the old one vouches for. No plant enrols again.
+
+    A running server takes it up by itself, and plants learn it when they connect. Not for a stolen
+    key: a thief could vouch for others, too.
+    """
+    from wg_server.operation import authority
+
+    done = authority.rotate_authority(ServerHome(root))
+    cli.answer(
+        as_json,
+        canonical.to_builtins(done),
+        f"CA {done.now}, good until {when(done.expires)}",
+        f"CA {done.before} is retired; its key is deleted",
+        "join tokens that were made before name the old one: make them again",
+        f"next: wg-server backup --home {root} ...",
+    )

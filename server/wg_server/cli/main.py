@@ -22,6 +22,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "renew": ("operation", "Make a fresh certificate for the listeners, under the same CA."),
     "restore": ("keeping", "Make a new home from a backup."),
     "revoke": ("sites", "Shut SITE out, from its next request on."),
+    "rotate-authority": ("keeping", "Make a new certificate authority; no plant enrols again."),
     "rotate-keys": ("operation", "Make new keys for packages and cosignatures."),
     "serve": ("operation", "Serve the fleet: listeners and campaign worker."),
     "sites": ("sites", "List the sites."),

@@ -57,11 +57,11 @@ def init(
 @home_option
 @cli.json_option
 def renew(root: Path, as_json: bool) -> None:
-    """Make a fresh certificate for the listeners, under the same CA; takes effect at a restart."""
+    """Make a fresh certificate for the listeners, under the same CA. A running server takes it up."""
     home = ServerHome(root)
     pki.renew_server(home, home.config())
     expires = pki.load_certificate(home.tls_cert).not_valid_after_utc.timestamp()
-    good = f"{home.tls_cert}: good until {when(expires)}; restart the server"
+    good = f"{home.tls_cert}: good until {when(expires)}"
     cli.answer(as_json, {"certificate_expires": expires}, good)
 
 

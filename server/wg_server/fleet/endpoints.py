@@ -1,4 +1,4 @@
-"""Our own routes beside Flower's: the witness, rotation of ledger keys, certificate renewal.
+"""Our own routes beside Flower's: the witness, rotation of keys, renewal, the authority of today.
 
 All are behind the same guards: by the time they run, the request's site is known.
 """
@@ -18,12 +18,14 @@ from wg_common.wire import protocol
 from wg_server.fleet.enrolment import Enrolment
 from wg_server.fleet.guards import SITE_STATE
 from wg_server.fleet.witness import Witness
+from wg_server.site import pki
+from wg_server.site.home import ServerHome
 from wg_server.store.site import Site
 
 log = logging.getLogger(__name__)
 
 
-def routes(witness: Witness, enrolment: Enrolment) -> APIRouter:
+def routes(home: ServerHome, witness: Witness, enrolment: Enrolment) -> APIRouter:
     """The routes, to be mounted behind the guards."""
     router = APIRouter()
 
@@ -62,5 +64,10 @@ def routes(witness: Witness, enrolment: Enrolment) -> APIRouter:
         except DecodeError as error:
             return PlainTextResponse(f"{error}\n", 400)
         return Response(pem, media_type="application/x-pem-file")
+
+    @router.get(protocol.AUTHORITY_PATH)
+    async def authority() -> Response:
+        known = [pki.load_certificate(home.ca_cert), *pki.links(home)]
+        return Response("".join(map(pki.to_pem, known)), media_type="application/x-pem-file")
 
     return router

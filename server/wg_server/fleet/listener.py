@@ -24,6 +24,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from wg_common.errors import ConfigError
 from wg_server.fleet.door import CONNECTIONS, Door, Visitor
 from wg_server.fleet.guards import PEER_STATE
+from wg_server.site import pki
 from wg_server.site.home import ServerHome
 
 log = logging.getLogger(__name__)
@@ -203,6 +204,10 @@ class Listener:
             time.sleep(0.01)
         log.info("%s listener on %s", self._name, where)
 
+    def show(self, tls: ssl.SSLContext) -> None:
+        """Use other certificates for connections that begin from now on."""
+        self._server.config.ssl = tls
+
     def drain(self) -> None:
         """Take no new connection from soon on; ``stop`` waits for it."""
         self._server.should_exit = True
@@ -256,7 +261,8 @@ def server_context(home: ServerHome, *, client_certificates: bool) -> ssl.SSLCon
         context.load_cert_chain(home.tls_cert, home.tls_key)
         if client_certificates:
             context.verify_mode = ssl.CERT_REQUIRED
-            context.load_verify_locations(cafile=home.ca_cert)
+            for root in pki.roots(home):
+                context.load_verify_locations(cafile=root)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"{home.tls_cert}: cannot be used: {error}") from error
     return context

@@ -25,6 +25,7 @@ from wg_server.campaigns.worker import CampaignWorker
 from wg_server.console.admin import admin_app
 from wg_server.fleet.adapter import FleetState
 from wg_server.fleet.adoption import Adoption
+from wg_server.fleet.certificates import Certificates
 from wg_server.fleet.door import CONNECTIONS
 from wg_server.fleet.endpoints import routes
 from wg_server.fleet.enrolment import Enrolment
@@ -47,6 +48,9 @@ BODIES_LIMIT = 128 << 20
 
 FILES_RESERVE = 256
 """File descriptors beside those of connections: store, packages, logs."""
+
+LOOK_SECONDS = 1.0
+"""How often certificates on disk are looked at."""
 
 READY = "ready"
 """The log line that says that all ports are open."""
@@ -86,19 +90,28 @@ def serve(
         )
         plain = server_context(home, client_certificates=False)
         mutual = server_context(home, client_certificates=True)
-        fleet = fleet_app(home, store, state, witness, enrolment)
+        fleet = Listener(
+            "fleet",
+            fleet_app(home, store, state, witness, enrolment),
+            config.host,
+            config.fleet_port,
+            mutual,
+        )
+        enrol = Listener("enrolment", enrolment.app(), config.host, config.enrol_port, plain)
         listeners = (
             Listener("admin", admin, config.admin_host, config.admin_port, None),
-            Listener("enrolment", enrolment.app(), config.host, config.enrol_port, plain),
-            Listener("fleet", fleet, config.host, config.fleet_port, mutual),
+            enrol,
+            fleet,
         )
+        certificates = Certificates(home, {enrol: False, fleet: True})
         for listener in listeners:
             listener.start()
             stack.callback(listener.stop)
         worker.start()
         stack.callback(worker.stop)
         log.info("%s: %s on %s", READY, config.name, config.fleet_url)
-        stop.wait()
+        while not stop.wait(LOOK_SECONDS):
+            certificates.look()
         log.info("stopping")
         for listener in listeners:
             listener.drain()
@@ -165,7 +178,7 @@ def fleet_app(
         ],
     )
     state.mount(app)
-    app.include_router(routes(witness, enrolment))
+    app.include_router(routes(home, witness, enrolment))
     app.include_router(package_routes(home, CampaignQueue(store.engine)))
     return app
 

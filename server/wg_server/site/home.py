@@ -174,6 +174,12 @@ class ServerHome:
     """Private key of the certificate authority."""
     ca_cert = _Place("pki/ca.pem")
     """Certificate of the certificate authority."""
+    ca_links = _Place("pki/links.pem")
+    """What each earlier authority said of the next one; not there before the first change."""
+    retired_authorities = _Place("pki/retired")
+    """Certificates of earlier authorities; their keys are gone."""
+    next_authority = _Place("pki/next")
+    """A new authority that is being put in place."""
     tls_key = _Place("pki/server.key")
     """Private key of the listeners."""
     tls_cert = _Place("pki/server.pem")

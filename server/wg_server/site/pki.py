@@ -1,5 +1,8 @@
 """The server's own certificate authority: one CA, one server certificate, short client ones.
 
+A later authority has the same name and another key (``operation.authority``); plants get there from
+an earlier one by links, each signed by the authority before (RFC 4210, section 4.4).
+
 Elliptic curve P-256 throughout, X.509 v3 (RFC 5280). A client certificate is made from a request
 whose key was made at the plant; the subject in the request is ignored, the name is the one that
 the join token was bound to. Revocation is not in the certificate: the server asks its store at
@@ -10,6 +13,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import time
 from pathlib import Path
 
 from cryptography import x509
@@ -28,6 +32,7 @@ SERVER_DAYS = 825
 CLOCK_SLACK = datetime.timedelta(minutes=10)
 CSR_LIMIT = 16 << 10
 _PEM_LIMIT = 64 << 10
+_PAIR_TRIES, _PAIR_SECONDS = 40, 0.05
 _CURVES = (ec.SECP256R1, ec.SECP384R1)
 
 
@@ -41,27 +46,62 @@ def create(home: ServerHome, config: ServerConfig) -> None:
         raise ConfigError(f"{home.ca_key}: there is a certificate authority already")
     key = ec.generate_private_key(ec.SECP256R1())
     name = _name(f"{config.name} CA")
-    now = _now()
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - CLOCK_SLACK)
-        .not_valid_after(now + datetime.timedelta(days=365 * CA_YEARS))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(sign_certificates=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
     _save_key(home.ca_key, key)
-    _save_certificate(home.ca_cert, certificate)
+    _save_certificate(home.ca_cert, authority_certificate(name, key, name, key))
     renew_server(home, config)
 
 
+def authority_certificate(
+    subject: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    issuer: x509.Name,
+    issuer_key: ec.EllipticCurvePrivateKey,
+    *,
+    until: datetime.datetime | None = None,
+) -> x509.Certificate:
+    """A certificate that ``key`` is an authority's: a root, or one root's word for the next.
+
+    Args:
+        subject: The authority's name.
+        key: Its key.
+        issuer: Who says so; itself for a root.
+        issuer_key: Their key.
+        until: Its end, if earlier than ``CA_YEARS`` from now.
+    """
+    now = _now()
+    end = now + datetime.timedelta(days=365 * CA_YEARS)
+    public = issuer_key.public_key()
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - CLOCK_SLACK)
+        .not_valid_after(min(end, until) if until else end)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(sign_certificates=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public), critical=False)
+        .sign(issuer_key, hashes.SHA256())
+    )
+
+
+def roots(home: ServerHome) -> list[Path]:
+    """Certificates of the authority: the one of today first, then those that it replaced."""
+    return [home.ca_cert, *sorted(home.retired_authorities.glob("*.pem"))]
+
+
+def links(home: ServerHome) -> list[x509.Certificate]:
+    """What each earlier authority said of the next one, newest first."""
+    return _load_all(home.ca_links) if home.ca_links.is_file() else []
+
+
 def renew_server(home: ServerHome, config: ServerConfig) -> None:
-    """Make a fresh key and certificate for the listeners, under the same CA."""
+    """Make a fresh key and certificate for the listeners, under the authority of today.
+
+    The file holds the authority's links as well: a plant that knows an earlier one follows them.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     hosts = dict.fromkeys((config.advertise or config.host, config.host, "localhost", "127.0.0.1"))
     names = x509.SubjectAlternativeName([_host(host) for host in hosts])
@@ -69,10 +109,10 @@ def renew_server(home: ServerHome, config: ServerConfig) -> None:
         _leaf(home, config.name, key.public_key(), datetime.timedelta(days=SERVER_DAYS))
         .add_extension(names, critical=False)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .sign(key_files.load_ec(home.ca_key), hashes.SHA256())
+        .sign(_load_authority(home)[1], hashes.SHA256())
     )
     _save_key(home.tls_key, key)
-    _save_certificate(home.tls_cert, certificate)
+    _save_certificate(home.tls_cert, certificate, *links(home))
 
 
 def issue_client(
@@ -106,7 +146,7 @@ def issue_client(
         _leaf(home, site, public, life)
         .add_extension(x509.SubjectAlternativeName([uri]), critical=False)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
-        .sign(key_files.load_ec(home.ca_key), hashes.SHA256())
+        .sign(_load_authority(home)[1], hashes.SHA256())
     )
 
 
@@ -152,7 +192,7 @@ def check_node_key(pem: str) -> bytes:
 def _leaf(
     home: ServerHome, name: str, public: ec.EllipticCurvePublicKey, life: datetime.timedelta
 ) -> x509.CertificateBuilder:
-    ca = load_certificate(home.ca_cert)
+    ca, _ = _load_authority(home)
     issuer = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     now = _now()
     return (
@@ -206,5 +246,29 @@ def _save_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
     path.parent.chmod(0o700)
 
 
-def _save_certificate(path: Path, certificate: x509.Certificate) -> None:
-    atomic.write_bytes(path, certificate.public_bytes(serialization.Encoding.PEM))
+def _save_certificate(path: Path, *certificates: x509.Certificate) -> None:
+    atomic.write_bytes(path, "".join(map(to_pem, certificates)).encode("ascii"))
+
+
+def _load_all(path: Path) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(atomic.read_bytes(path, limit=_PEM_LIMIT))
+    except ValueError as error:
+        raise ConfigError(f"{path}: no PEM certificates") from error
+
+
+def _load_authority(home: ServerHome) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """Certificate and key of the authority, of one and the same one.
+
+    Raises:
+        ConfigError: They are missing, damaged, or do not belong together.
+    """
+    for _ in range(_PAIR_TRIES):
+        certificate, key = load_certificate(home.ca_cert), key_files.load_ec(home.ca_key)
+        if certificate.public_key() == key.public_key():
+            return certificate, key
+        time.sleep(_PAIR_SECONDS)  # another process is putting new ones in place
+    raise ConfigError(
+        f"{home.ca_cert}: not of the key beside it: a change of the authority was cut off; run"
+        " 'wg-server rotate-authority' again"
+    )

@@ -1,0 +1,64 @@
+"""The certificates that listeners show: those on disk, also after another process changed them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from wg_common.errors import ConfigError
+from wg_server.fleet.listener import Listener, server_context
+from wg_server.site import pki
+from wg_server.site.home import ServerHome
+
+log = logging.getLogger(__name__)
+
+
+class Certificates:
+    """Looks at the files, and gives listeners what is new in them."""
+
+    def __init__(self, home: ServerHome, listeners: Mapping[Listener, bool]) -> None:
+        """Begin with what the listeners show now.
+
+        Args:
+            home: The home.
+            listeners: Those that speak TLS; whether they ask for client certificates.
+        """
+        self._home = home
+        self._listeners = listeners
+        self._shown = self._state()
+        self._half: list[tuple[Path, int, int]] = []
+
+    def look(self) -> None:
+        """Show what is on disk to connections that begin from now on.
+
+        Files that do not belong together are half of a change: they are looked at again.
+        """
+        found = self._state()
+        if found == self._shown:
+            return
+        try:
+            contexts = {
+                listener: server_context(self._home, client_certificates=asks)
+                for listener, asks in self._listeners.items()
+            }
+        except ConfigError as error:
+            if found == self._half:  # it has stayed like that
+                log.warning("certificates not taken up: %s", error)
+            self._half = found
+            return
+        for listener, context in contexts.items():
+            listener.show(context)
+        self._shown = found
+        log.info("new certificates are in use")
+
+    def _state(self) -> list[tuple[Path, int, int]]:
+        home = self._home
+        found = []
+        for path in (home.tls_cert, home.tls_key, *pki.roots(home)):
+            try:
+                status = path.stat()
+            except OSError:  # between two files of a change
+                continue
+            found.append((path, status.st_mtime_ns, status.st_ino))
+        return found

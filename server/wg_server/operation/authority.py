@@ -1,0 +1,111 @@
+"""A new certificate authority, which the old one vouches for: no plant enrols again.
+
+The new authority has the old one's name and a new key. The old one signs a certificate of that key,
+a *link*, and its own key is deleted. From then on
+
+- the listeners show a certificate of the new authority, with the link behind it: a plant that pins
+  the old root follows the link, one that pins the new root needs none;
+- client certificates are made by the new authority; those of the old one are let in until they
+  expire, as its certificate is kept among the roots;
+- plants learn the new root from the server, check the link, and pin the new root alone.
+
+A running server takes all that up by itself. A plant that was away during several changes follows
+several links.
+
+*Not for a stolen key.* A thief of the old key can sign links, too. After a theft trust is made
+anew, by join tokens: a new home.
+
+The order is fixed. A command that was cut off is finished by running it again.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from wg_common import atomic
+from wg_common.errors import StorageError
+from wg_common.wire import key_files
+from wg_server.operation.backup import changing_keys
+from wg_server.site import pki
+from wg_server.site.home import ServerHome
+
+log = logging.getLogger(__name__)
+
+_PIECES = ("ca.key", "ca.pem", "links.pem")
+"""In the order in which they take the place of the old ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class RotatedAuthority:
+    """SHA-256 of the certificates of the authorities before and now, hex; when the new one ends."""
+
+    before: str
+    now: str
+    expires: float
+
+
+def rotate_authority(home: ServerHome) -> RotatedAuthority:
+    """Make a new authority, or finish a change that was cut off. A server may run meanwhile.
+
+    Raises:
+        ConfigError: The home is not initialised, or its authority cannot be used.
+        StorageError: The disk cannot be written; run it again.
+    """
+    config = home.config()
+    with changing_keys(home):
+        folder = home.next_authority
+        if not folder.is_dir():
+            _make(home, folder)
+        old = pki.load_certificate(folder / "old.pem")
+        atomic.copy(folder / "old.pem", home.retired_authorities / _file_name(folder))
+        for name in _PIECES:
+            if (folder / name).exists():
+                atomic.move(folder / name, home.ca_key.with_name(name))
+        pki.renew_server(home, config)  # its name or hosts may have changed since
+        _remove(folder)
+    new = pki.load_certificate(home.ca_cert)
+    expires = new.not_valid_after_utc.timestamp()
+    return RotatedAuthority(pki.fingerprint(old), pki.fingerprint(new), expires)
+
+
+def _make(home: ServerHome, folder: Path) -> None:
+    """Put all that is new into ``folder``, which is whole or not there."""
+    old_key = key_files.load_ec(home.ca_key)
+    old = pki.load_certificate(home.ca_cert)
+    name, key = old.subject, ec.generate_private_key(ec.SECP256R1())
+    link = pki.authority_certificate(name, key, name, old_key, until=old.not_valid_after_utc)
+    root = pki.authority_certificate(name, key, name, key)
+    try:
+        stage = Path(tempfile.mkdtemp(prefix=".next.", dir=folder.parent))
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be made: {error.strerror}") from error
+    try:
+        key_files.save(stage / "ca.key", key)
+        _write(stage / "ca.pem", pki.to_pem(root))
+        _write(stage / "links.pem", "".join(map(pki.to_pem, [link, *pki.links(home)])))
+        _write(stage / "old.pem", pki.to_pem(old))
+        atomic.move(stage, folder)
+    except BaseException:
+        shutil.rmtree(stage, ignore_errors=True)
+        raise
+
+
+def _file_name(folder: Path) -> str:
+    return f"{pki.fingerprint(pki.load_certificate(folder / 'old.pem'))[:16]}.pem"
+
+
+def _write(path: Path, text: str) -> None:
+    atomic.write_bytes(path, text.encode("ascii"))
+
+
+def _remove(folder: Path) -> None:
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be removed: {error.strerror}") from error

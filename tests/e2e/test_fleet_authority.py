@@ -1,0 +1,139 @@
+"""A new certificate authority under plants that are connected, and under one that is away."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from tests.e2e.fleet_support import (
+    Plant,
+    enrol_plant,
+    finished,
+    start_campaign,
+    wait_until,
+)
+
+from wg_client.fleet import enrolment, node
+from wg_client.site.home import ClientHome
+from wg_common import atomic
+from wg_common.errors import ConfigError, VerificationError
+from wg_common.wire import protocol
+from wg_server.cli.main import main_group
+from wg_server.fleet.enrolment import make_token
+from wg_server.operation import authority as operation
+from wg_server.operation import serve
+from wg_server.site import pki
+from wg_server.site.home import ServerHome
+from wg_server.store.sites import Store
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(node, "_CHECK_IN_SECONDS", 0.05)
+    monkeypatch.setattr(serve, "LOOK_SECONDS", 0.02)
+
+
+def rotate(server: ServerHome) -> Any:
+    words = ["rotate-authority", "--home", str(server.root), "--json"]
+    done = CliRunner().invoke(main_group, words, catch_exceptions=False, standalone_mode=False)
+    return json.loads(done.stdout)
+
+
+def knows(server: ServerHome, plant: Plant) -> bool:
+    """Whether a plant trusts the authority of today, and that one alone."""
+    return plant.home.ca_certificate.read_bytes() == server.ca_cert.read_bytes()
+
+
+def moved(server: ServerHome, plant: Plant) -> bool:
+    """Whether it has a certificate of that authority as well."""
+    return knows(server, plant) and not enrolment.renewal_due(plant.home, time.time())
+
+
+@pytest.mark.slow
+def test_connected_plants_move_to_a_new_authority_and_nobody_enrols_again(
+    server: ServerHome, tmp_path: Path
+) -> None:
+    names = ("plant-a", "plant-b", "plant-c")
+    plants = [enrol_plant(server, tmp_path / name, name) for name in names]
+    away = enrol_plant(server, tmp_path / "away", "away")
+    with ExitStack() as stack:
+        for plant in plants:
+            stack.enter_context(plant.running())
+        first = finished(server, start_campaign(server, names))
+        rotate(server)
+        wait_until(lambda: all(moved(server, plant) for plant in plants), "the plants")
+        rotate(server)  # the plant that is away follows two links
+        wait_until(lambda: all(knows(server, plant) for plant in plants), "the plants again")
+        second = finished(server, start_campaign(server, names, epsilon="0.5"))
+        stack.enter_context(away.running())
+        wait_until(lambda: moved(server, away), "the plant that was away")
+        newest = enrol_plant(server, tmp_path / "new", "new")
+        everybody = (*names, "away", "new")
+        stack.enter_context(newest.running())
+        third = finished(server, start_campaign(server, everybody))
+    assert [each.state for each in (first, second, third)] == ["done"] * 3
+    assert {t.site: t.release_id for t in third.tasks}.items() >= {
+        (t.site, t.release_id) for t in first.tasks
+    }
+    with Store.open(server) as store:
+        assert all(site.enrolled < third.created for site in store.sites())
+        assert store.forks() == 0
+    assert len(pki.roots(server)) == 3
+
+
+def test_a_token_of_before_names_another_authority(server: ServerHome, tmp_path: Path) -> None:
+    with Store.open(server) as store:
+        token = protocol.encode_token(make_token(server, store, "plant-a", 60.0))
+    rotate(server)
+    with pytest.raises(VerificationError, match="the join token names"):
+        enrolment.enrol(ClientHome(tmp_path / "plant-a"), token)
+
+
+class CutOff(Exception):
+    """Ends a command as a power cut does."""
+
+
+@pytest.mark.parametrize(
+    "moves", [2, *(pytest.param(each, marks=pytest.mark.slow) for each in (0, 1, 3))]
+)
+def test_a_change_that_was_cut_off_is_finished_by_running_it_again(
+    server: ServerHome, plant: Plant, monkeypatch: pytest.MonkeyPatch, moves: int
+) -> None:
+    before = pki.fingerprint(pki.load_certificate(server.ca_cert))
+    original, done = atomic.move, 0
+
+    def move(source: Path, target: Path) -> None:
+        nonlocal done
+        if done == moves:
+            raise CutOff
+        done += 1
+        original(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(atomic, "move", move)
+        with pytest.raises(CutOff):
+            operation.rotate_authority(server)
+    found = operation.rotate_authority(server)
+    assert found.before == before != found.now  # one change, not two
+    assert not server.next_authority.exists() and len(pki.links(server)) == 1
+    assert [path.name for path in server.ca_cert.parent.iterdir() if path.name[0] == "."] == []
+    with plant.running():
+        wait_until(lambda: moved(server, plant), "the plant")
+        assert finished(server, start_campaign(server, [plant.site])).state == "done"
+
+
+def test_a_half_changed_authority_makes_no_certificates(
+    server: ServerHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = server.ca_key.read_bytes()
+    operation.rotate_authority(server)
+    atomic.write_bytes(server.ca_key, key, mode=atomic.PRIVATE)
+    monkeypatch.setattr(pki, "_PAIR_SECONDS", 0.0)
+    with pytest.raises(ConfigError, match="rotate-authority"):
+        pki.renew_server(server, server.config())
