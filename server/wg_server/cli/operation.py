@@ -57,7 +57,7 @@ def init(
 @home_option
 @cli.json_option
 def renew(root: Path, as_json: bool) -> None:
-    """Make a fresh certificate for the listeners, under the same CA. A running server takes it up."""
+    """Make a fresh certificate for the listeners, under the same CA; a running server takes it."""
     home = ServerHome(root)
     pki.renew_server(home, home.config())
     expires = pki.load_certificate(home.tls_cert).not_valid_after_utc.timestamp()
