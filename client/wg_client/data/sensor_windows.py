@@ -194,6 +194,8 @@ def _survey(
     strays: Sequence[Problem],
 ) -> Survey:
     domain = list(labels) if labels is not None else sorted({one for one in cut.labels if one})
+    if not domain and cut.problems:
+        raise DataError(f"{root / cut.problems[0].name}: {cut.problems[0].reason}")
     if not domain:
         raise DataError(f"{root}: no labels; declare them (--labels a,b,c)")
     index = label_index(domain)

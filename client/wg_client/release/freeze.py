@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from wg_client.data import plant as plants
 from wg_client.data import snapshot as snapshots
-from wg_client.data.dataset import SiteData
+from wg_client.data.dataset import SiteData, nothing_found
 from wg_client.data.encoded import Encoded
 from wg_client.data.inspection import Inspection, Stage, decode, inspect
 from wg_client.data.snapshot import FrozenRecords, Listing, Snapshot, SnapshotManifest
@@ -49,7 +49,6 @@ from wg_common import atomic
 from wg_common.errors import ConfigError, DataError, StorageError
 from wg_common.ledger.store import Ledger
 from wg_common.modalities.base import content_digest
-from wg_common.modalities.registry import listed
 from wg_common.privacy.schema import StatisticsSchema
 from wg_common.wire import canonical
 
@@ -156,7 +155,7 @@ def why_not(
         )
     if not len(found.data) and not allow_empty:
         return DataError(
-            f"{source}: nothing was frozen: no {listed('name', 'or')} found;"
+            f"{nothing_found(source, found.problems)}: nothing was frozen;"
             " --allow-empty allows that"
         )
     return None

@@ -386,6 +386,9 @@ def load(home: ClientHome) -> ClientConfig:
     home.require()
     data = atomic.read_bytes(home.config, limit=CONFIG_LIMIT)
     document = settings.read_yaml(data, what=str(home.config))
+    if not isinstance(document, dict):
+        found = "an empty file" if document is None else type(document).__name__
+        raise ConfigError(f"{home.config}: found {found}, expected fields and values")
     # A second time, every scalar as it is written; its work was bounded by the first.
     words = yaml.BaseLoader(data.decode("utf-8")).get_single_data()
     try:

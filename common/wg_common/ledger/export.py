@@ -201,6 +201,9 @@ class ExportReader:
                 what="export manifest",
                 limit=_MANIFEST_LIMIT,
             )
+        except DecodeError as error:
+            self._stream.close()
+            raise DecodeError(f"{path}: {error}") from error
         except BaseException:
             self._stream.close()
             raise

@@ -1,0 +1,346 @@
+"""Bad inputs of plants and operators, one row each: files of settings and of data."""
+
+from __future__ import annotations
+
+import wave
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+from PIL import Image
+from tests.client.conftest import TestPlant
+
+from wg_client.cli.main import group as client
+from wg_server.cli.main import main_group as server
+
+
+@dataclass(frozen=True)
+class World:
+    """A plant, a server's home and a folder of a test's own."""
+
+    plant: TestPlant
+    operator: Path
+    package: bytes
+    folder: Path
+    patch: pytest.MonkeyPatch
+
+
+@dataclass(frozen=True)
+class Bad:
+    """One bad input."""
+
+    name: str
+    words: Callable[[World], list[object]]
+    code: int
+    said: tuple[str, ...]
+    program: click.Command = client
+    stdin: str = ""
+
+
+# --- client.yaml
+
+
+def _yaml(name: str, old: str, new: str, *said: str) -> Bad:
+    def words(world: World) -> list[object]:
+        text = world.plant.home.config.read_text("utf-8")
+        assert old in text, f"{name}: no {old!r}"
+        (world.folder / "client.yaml").write_text(text.replace(old, new, 1), "utf-8")
+        return ["budget", "--home", world.folder]
+
+    return Bad(f"client.yaml: {name}", words, 3, ("client.yaml", *said))
+
+
+def _raw(name: str, data: bytes, *said: str) -> Bad:
+    def words(world: World) -> list[object]:
+        (world.folder / "client.yaml").write_bytes(data)
+        return ["check", "--home", world.folder]
+
+    return Bad(f"client.yaml: {name}", words, 3, ("client.yaml", *said))
+
+
+YAML = [
+    _yaml("unknown field", "cap_epsilon:", "cap_epsilom:", "privacy.cap_epsilom"),
+    _yaml("unknown section", "privacy:", "private:", "private"),
+    _yaml("negative cap", "cap_epsilon: '2'", "cap_epsilon: '-2'", "cap_epsilon", "'-2'"),
+    _yaml("no number", "cap_epsilon: '2'", "cap_epsilon: much", "cap_epsilon", "'much'"),
+    _yaml("octal", "cap_epsilon: '2'", "cap_epsilon: 010", "cap_epsilon", "quotes"),
+    _yaml("endless", "cap_epsilon: '2'", "cap_epsilon: '1e999999'", "cap_epsilon"),
+    _yaml("nan", "cap_epsilon: '2'", "cap_epsilon: nan", "cap_epsilon", "'nan'"),
+    _yaml("delta one", "cap_delta: 1e-5", "cap_delta: '1'", "cap_delta", "below 1"),
+    _yaml("request above cap", "max_request_epsilon: '1.5'", "max_request_epsilon: '3'", "cap"),
+    _yaml("unit rule", "unit_rule: record", "unit_rule: part", "unit_rule", "part"),
+    _yaml("unit without column", "unit_rule: record", "unit_rule: weight", "unit_column", "null"),
+    _yaml("column without rule", "unit_column: null", "unit_column: part", "unit_rule"),
+    _yaml("unit cap", "unit_cap: 1", "unit_cap: 0", "unit_cap: 0", "1 to 1000"),
+    _yaml("message type", "- query.statistics", "- query.all", "message_types", "query.all"),
+    _yaml("slot", "answer_slot_seconds: 2.0", "answer_slot_seconds: -1", "answer_slot_seconds"),
+    _yaml("label twice", "- dots", "- bars", "data.labels", "twice"),
+    _yaml("blank label", "- dots", "- ' dots'", "data.labels", "white space"),
+    _yaml("label a number", "- dots", "- 7", "quotes"),
+    _yaml("label a truth value", "- dots", "- no", "quotes"),
+    _yaml("no labels", "labels:\n  - bars\n  - dots\n  - rings", "labels: []", "1 to 1000"),
+    _yaml("site name", "site: plant-a", "site: Plant_A", "site name"),
+    _yaml("version", "version: 1", "version: 2", "version: 2", "reads 1"),
+    _yaml("encoder", "encoder: ''", "encoder: zz", "data.encoder", "64"),
+    _yaml("bits", "bits: 16", "bits: 11", "data.reading.bits: 11", "[8, 10, 12, 14, 16]"),
+    _yaml("encoding", "encoding: auto", "encoding: ebcdic", "data.reading.encoding", "cp932"),
+    _yaml("log", "log: null", "log: {rate: 0}", "log"),
+    _yaml(
+        "window",
+        "log: null",
+        "log: {rate: 10, window_seconds: 0.1, hop_seconds: 1, channels: [a]}",
+        "window_seconds",
+        "1 samples, expected 8",
+    ),
+    _yaml(
+        "overlap",
+        "log: null",
+        "log: {rate: 10, window_seconds: 2, hop_seconds: 1, channels: [a]}",
+        "hop_seconds 1",
+        "unit",
+    ),
+    _yaml("belief", "prior_records: 10.0", "prior_records: -1", "acceptance.prior_records: -1"),
+    _yaml("package bytes", "max_package_bytes: 2147483648", "max_package_bytes: 0", "max_package"),
+    _yaml("quorum", "witness_quorum: null", "witness_quorum: 2", "witness_quorum: 2", "1 to 1"),
+    _yaml(
+        "witness key",
+        "witnesses: []",
+        "witnesses: [{name: w, key: zz, url: 'https://w.example'}]",
+        "witnesses: w: key",
+    ),
+    _yaml(
+        "witness url",
+        "witnesses: []",
+        f"witnesses: [{{name: w, key: {'ab' * 32}, url: 'http://w.example'}}]",
+        "url",
+        "https://",
+    ),
+    _yaml("budget word", "budget: site", "budget: mine", "budget"),
+    _raw("empty", b"", "expected"),
+    _raw("not UTF-8", b"\xff\xfe", "not YAML"),
+    _raw("broken", b"version: [", "not YAML"),
+    _raw("an alias", b"a: &x [1]\nb: *x\n", "alias *x"),
+    _raw("deep", b"[" * 40 + b"]" * 40, "nested deeper than 32"),
+    _raw("long", b"a: " + b"x" * 5000, "5000 characters, at most 4096"),
+    _raw("a list", b"- 1\n", "expected"),
+    _raw("huge", b"#" * ((1 << 20) + 1), "larger than 1048576"),
+]
+
+# --- server.yaml
+
+
+def _server_yaml(name: str, old: str, new: str, *said: str) -> Bad:
+    def words(world: World) -> list[object]:
+        text = (world.operator / "server.yaml").read_text("utf-8")
+        assert old in text, f"{name}: no {old!r}"
+        (world.folder / "server.yaml").write_text(text.replace(old, new, 1), "utf-8")
+        return ["keys", "--home", world.folder]
+
+    return Bad(f"server.yaml: {name}", words, 3, ("server.yaml", *said), server)
+
+
+SERVER_YAML = [
+    _server_yaml("unknown field", "fleet_port:", "flet_port:", "fleet_port"),
+    _server_yaml("ports alike", "enrol_port: 2", "enrol_port: 1", "three different ones"),
+    _server_yaml("port range", "fleet_port: 1", "fleet_port: 70000", "1 to 65535"),
+    _server_yaml("name", "name: weightgate", "name: Weight Gate", "name"),
+    _server_yaml("host", "host: 127.0.0.1", "host: 'a b'", "host", "'a b'"),
+    _server_yaml("architecture", "architecture: ''", "architecture: resnet", "resnet"),
+    _server_yaml("quorum", "witness_quorum: 1", "witness_quorum: 2", "witness_quorum: 2"),
+    _server_yaml("threads", "threads: 1", "threads: 0", "threads: 0", "at least 1"),
+    _server_yaml("a word", "threads: 1", "threads: many", "threads"),
+    _server_yaml("inline", "inline_bytes: ", "inline_bytes: 9", "inline_bytes"),
+]
+
+# --- data
+
+
+def _data(
+    name: str,
+    make: Callable[[Path], object],
+    *said: str,
+    more: tuple[object, ...] = (),
+    code: int = 3,
+) -> Bad:
+    def words(world: World) -> list[object]:
+        root = world.folder / "data"
+        root.mkdir()
+        target = make(root)
+        path = target if isinstance(target, Path) else root
+        home = world.folder / "home"
+        return ["init", "--home", home, "--join", "-", "--data", path, *more]
+
+    return Bad(f"data: {name}", words, code, said)
+
+
+def picture(path: Path, size: tuple[int, int] = (8, 8), mode: str = "L") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size).save(path)
+    return path
+
+
+def _beside(name: str, data: bytes) -> Callable[[Path], object]:
+    def make(root: Path) -> None:
+        picture(root / "ok" / "good.png")
+        (root / "ok" / name).write_bytes(data)
+
+    return make
+
+
+def _folders(*names: str) -> Callable[[Path], object]:
+    return lambda root: [picture(root / name / "a.png") for name in names]
+
+
+def _table(text: str, encoding: str = "utf-8") -> Callable[[Path], object]:
+    def make(root: Path) -> None:
+        picture(root / "a.png")
+        (root / "records.csv").write_bytes(text.encode(encoding))
+
+    return make
+
+
+def _window(text: str) -> Callable[[Path], object]:
+    def make(root: Path) -> None:
+        (root / "ok").mkdir()
+        (root / "ok" / "w.csv").write_text(text)
+
+    return make
+
+
+def _npz(**arrays: Any) -> Callable[[Path], object]:
+    def make(root: Path) -> Path:
+        np.savez(root / "d.npz", **arrays)
+        return root / "d.npz"
+
+    return make
+
+
+def _log(text: str) -> Callable[[Path], object]:
+    def make(root: Path) -> Path:
+        (root / "log.csv").write_text(text)
+        return root / "log.csv"
+
+    return make
+
+
+def _pages(root: Path) -> None:
+    (root / "ok").mkdir()
+    pages = [Image.new("L", (8, 8), value) for value in (1, 2)]
+    pages[0].save(root / "ok" / "p.tif", save_all=True, append_images=pages[1:])
+
+
+def _sound(root: Path) -> Path:
+    with wave.open(str(root / "s.wav"), "wb") as file:
+        file.setparams((1, 2, 100, 9, "NONE", ""))
+        file.writeframes(bytes(18))
+    return root / "s.wav"
+
+
+def _linked(root: Path) -> None:
+    picture(root / "ok" / "a.png")
+    (root / "l").symlink_to(root / "ok")
+
+
+def _twice(root: Path) -> None:
+    for label in ("ok", "bad"):
+        picture(root / label / "a.png")
+
+
+X = np.zeros((2, 8, 8), np.uint8)
+ROWS = "a,b\n" + "1,2\n" * 9
+
+DATA = [
+    _data("missing", lambda root: root / "nowhere", "nowhere: not there"),
+    _data("empty folder", lambda root: None, "no folder names a class", "--labels"),
+    _data("empty classes", lambda root: (root / "ok").mkdir(), "no images or windows", ".png"),
+    _data("a text file", lambda root: _beside("x", b"")(root) or root / "ok" / "x", "expected a"),
+    _data("zero bytes", _beside("b.png", b""), "b.png", "0 bytes", "expected an image"),
+    _data("cut image", _beside("b.png", b"\x89PNG\r\n\x1a\n"), "b.png", "not an image"),
+    _data("text as image", _beside("b.jpg", b"hello"), "b.jpg", "not an image of PNG"),
+    _data("heic", _beside("b.heic", b"x"), "b.heic", "save it as JPEG or PNG"),
+    _data("gif", _beside("b.gif", b"GIF89a"), "b.gif", "save it as PNG"),
+    _data("xlsx", _beside("b.xlsx", b"PK"), "b.xlsx", "save the sheet as CSV"),
+    _data("parquet", _beside("b.parquet", b"PAR1"), "b.parquet", "--window"),
+    _data("json", _beside("b.json", b"{}"), "b.json", "boxes and masks are not read"),
+    _data("several pages", _pages, "p.tif", "several pages, expected one"),
+    _data("undeclared", _folders("ok", "scratch"), "scratch", "declared", more=("--labels", "ok")),
+    _data("split", _folders("train", "val"), "'train', 'val'", "split", "--labels"),
+    _data("segmentation", _folders("images", "masks"), "'images', 'masks'", "segmentation"),
+    _data("case", _folders("OK", "ok"), "'OK' and 'ok'", "case"),
+    _data("one content, two labels", _twice, "a.png", "the same content has labels"),
+    _data(
+        "link to a folder",
+        _linked,
+        "l: a link to a folder",
+    ),
+    _data("unit without table", _folders("ok"), "records.csv", more=("--unit-column", "part")),
+    _data("empty table", _table(""), "records.csv", "no column 'file'"),
+    _data("table without label", _table("file,x\na.png,1\n"), "no column 'label'", "'x'"),
+    _data("table, no file", _table("file,label\nb.png,ok\n"), "line 2", "'b.png'"),
+    _data("table, outside", _table("file,label\n../../x.png,ok\n"), "line 2", "in this folder"),
+    _data("table, no labels", _table("file,label\na.png,\n"), "records.csv", "--labels"),
+    _data("table, quotes", _table('file,label\na.png,"ok\n'), "records.csv", "not CSV"),
+    _data("table, encoding", _table("file,label\na.png,größe\n", "cp1252"), "UTF-8", "CP932"),
+    _data("table, case", _table("file,label\na.png,OK\na.png,ok\n"), "'OK' and 'ok'"),
+    _data(
+        "table, no unit",
+        _table("file,label,part\na.png,ok,\n"),
+        "'part' is empty",
+        more=("--unit-column", "part"),
+    ),
+    _data("window, time", _window("time,a\n" + "1,2\n" * 9), "w.csv", "column 1, 'time'"),
+    _data(
+        "window, counts",
+        _window("".join(f"{row},{row % 2}\n" for row in range(9))),
+        "w.csv",
+        "column 1 counts up",
+    ),
+    _data("window, short", _window("a\n1\n"), "w.csv", "1 samples", "8 to 100000"),
+    _data("window, word", _window(ROWS + "x,1\n"), "w.csv", "line 11"),
+    _data("window, ragged", _window(ROWS + "1\n"), "w.csv", "1 cells, expected 2"),
+    _data("window, nan", _window(ROWS + "nan,1\n"), "w.csv", "not finite"),
+    _data("npz, no x", _npz(y=np.zeros(2, int)), "d.npz", "array x: missing"),
+    _data("npz, x of floats", _npz(x=np.zeros((2, 8))), "array x: float64 [2, 8]"),
+    _data("npz, y short", _npz(x=X, y=np.zeros(1, int), classes=["a"]), "array y: [1]", "[2]"),
+    _data("npz, y text", _npz(x=X, y=np.array(["a", "b"]), classes=["a"]), "expected integers"),
+    _data("npz, y range", _npz(x=X, y=np.array([0, 9]), classes=["a"]), "array y: 9", "-1 to 0"),
+    _data("npz, no classes", _npz(x=X, y=np.zeros(2, int)), "no array classes", "--labels"),
+    _data("npz, pickle", _npz(x=np.array([{}, {}], dtype=object)), "d.npz", "plain arrays"),
+    _data("npz, unit", _npz(x=X, classes=["a"]), "no array 'g'", more=("--unit-column", "g")),
+    _data("a log alone", _log(ROWS), "log.csv", "--window"),
+    _data("log, no rate", _log(ROWS), "log.csv", "--rate", more=("--window", 1)),
+    _data("log, no time", _log(ROWS), "no column 't'", more=("--window", 1, "--time-column", "t")),
+    _data(
+        "log, no channel",
+        _log(ROWS),
+        "no column 'c'",
+        more=("--window", 1, "--rate", 9, "--channels", "c"),
+    ),
+    _data(
+        "log, short",
+        _log(ROWS),
+        "no window",
+        more=("--window", 9, "--rate", 9, "--labels", "ok"),
+    ),
+    _data(
+        "log, overlap",
+        _log(ROWS),
+        "one moment is in several windows",
+        more=("--window", 1, "--hop", 0.5, "--rate", 9, "--labels", "ok"),
+    ),
+    _data(
+        "log, intervals",
+        _log(ROWS),
+        "e.csv",
+        more=("--window", 1, "--rate", 9, "--labels", "ok", "--intervals", "e.csv"),
+    ),
+    _data("sound, rate", _sound, "100 samples", "says 50", more=("--window", 1, "--rate", 50)),
+    _data("hop alone", _folders("ok"), "--window", more=("--hop", 1), code=2),
+    _data("bits", _folders("ok"), "--bits", "11", more=("--bits", 11), code=2),
+    _data("unit rule", _folders("ok"), "unit_column", more=("--unit-rule", "weight")),
+    _data("cap", _folders("ok"), "cap_epsilon", "'-1'", more=("--cap-epsilon", "-1")),
+]
