@@ -326,7 +326,12 @@ def answer_synthetic(  # long: the steps of a whole release, in their order
 
 
 def start_campaign(
-    home: ServerHome, sites: Sequence[str], *, epsilon: str = "1", seconds: float = 600.0
+    home: ServerHome,
+    sites: Sequence[str],
+    *,
+    epsilon: str = "1",
+    seconds: float = 600.0,
+    grace_seconds: float = 600.0,
 ) -> Campaign:
     with Store.open(home) as store:
         return CampaignQueue(store.engine).add(
@@ -337,6 +342,7 @@ def start_campaign(
             encoder=home.encoder_id(),
             collect_seconds=seconds,
             deliver_seconds=seconds,
+            grace_seconds=grace_seconds,
         )
 
 

@@ -55,6 +55,27 @@ def test_a_campaign_brings_statistics_in_and_packages_out(
         assert [release.site for release in releases] == ["plant-a", "plant-b"]
 
 
+def test_a_late_plant_holds_nobody_up_is_served_and_makes_the_others_packages_better(
+    server: ServerHome, plant: Plant, tmp_path: Path
+) -> None:
+    other, late = (enrol_plant(server, tmp_path / name, name) for name in ("plant-b", "plant-c"))
+    with plant.running(), other.running():
+        sites = ["plant-a", "plant-b", "plant-c"]
+        campaign = start_campaign(server, sites, grace_seconds=0.0)
+        wait_until(lambda: bool(plant.applied and other.applied), "the first packages")
+        beside = finished(server, start_campaign(server, ["plant-a"], epsilon="0.5"))
+        assert beside.state == "done"
+        with late.running():
+            done = finished(server, campaign)
+            wait_until(lambda: len(other.applied) == 2 and bool(late.applied), "better packages")
+    assert done.state == "done"
+    assert [task.served for task in done.tasks] == [2, 2, 1]
+    assert other.applied[-1] == done.task("plant-b").delivery_id
+    for each, charges in ((plant, 2), (other, 1), (late, 1)):
+        with each.ledger() as ledger:
+            assert ledger.spent("line-1").charges == charges
+
+
 def test_once_ends_after_one_package(server: ServerHome, plant: Plant) -> None:
     with plant.running(once=True) as node:
         finished(server, start_campaign(server, ["plant-a"]))

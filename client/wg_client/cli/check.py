@@ -11,6 +11,7 @@ import click
 
 from wg_client.cli.options import delta_option, epsilon_option, home_option
 from wg_client.site.home import ClientHome
+from wg_common import errors
 from wg_common.cli import json_option, show
 from wg_common.wire import canonical
 
@@ -24,11 +25,16 @@ if TYPE_CHECKING:
 @delta_option
 @json_option
 def check(root: Path, epsilon: str | None, delta: str | None, as_json: bool) -> None:
-    """Show what the client sees, what would leave and what it would cost. Sends nothing."""
+    """Show what the client sees, what would leave and what it would cost. Sends nothing.
+
+    Exit code 4: policy or budget would refuse such a release.
+    """
     from wg_client.release import preview
 
     found = preview.check(ClientHome(root), epsilon=epsilon, delta=delta)
     show(canonical.to_builtins(found), _lines(found, root), as_json)
+    if found.cost.refused_by:
+        click.get_current_context().exit(errors.EXIT_REFUSED)
 
 
 def _lines(found: Check, root: Path) -> Iterator[str]:

@@ -11,6 +11,7 @@ Everything here is private to the plant: accuracies and findings come from its r
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import tempfile
@@ -28,6 +29,8 @@ from wg_client.site.home import ClientHome
 from wg_common import atomic
 from wg_common.errors import ConfigError, DecodeError, StorageError, VerificationError
 from wg_common.wire import canonical
+
+log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 CURRENT = "current.json"
@@ -155,7 +158,9 @@ def load_tensors(
 
 
 def put_in_use(home: ClientHome, new: ModelsManifest) -> None:
-    """Make a written package's kept model current, unless a better one is.
+    """Make a written package's kept model current if it is better than the one that is.
+
+    One that is as good changes nothing: a model does not change because a campaign was repeated.
 
     Raises:
         StorageError: The disk is full or cannot be written; what was in use still is.
@@ -163,8 +168,19 @@ def put_in_use(home: ClientHome, new: ModelsManifest) -> None:
     path = home.models / CURRENT
     if path.is_file():
         old, _ = current(home)
-        if old.package_id != new.package_id and not _replaces(new, old):
-            return
+        if old.package_id != new.package_id:
+            if not _replaces(new, old):
+                log.info(
+                    "package %s: no better than the model in use, of package %s, which stays",
+                    new.package_id[:16],
+                    old.package_id[:16],
+                )
+                return
+            log.warning(
+                "package %s: its model is in use from now on, in place of package %s's",
+                new.package_id[:16],
+                old.package_id[:16],
+            )
     record = Current(package_id=new.package_id, model=new.kept)
     atomic.write_bytes(path, canonical.encode(record), mode=atomic.PRIVATE)
 
@@ -175,7 +191,7 @@ def _replaces(new: ModelsManifest, old: ModelsManifest) -> bool:
     if about[0] != about[1]:
         return True
     if old.architecture == new.architecture:
-        return new.gain >= old.gain
+        return new.gain > old.gain
     # A gain is over local labels with the same architecture; accuracy compares across them.
     before, after = old.entry(KEPT).accuracy, new.entry(KEPT).accuracy
-    return before is None or after is None or after >= before
+    return before is None or after is None or after > before

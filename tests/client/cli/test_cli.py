@@ -117,8 +117,10 @@ def test_check_shows_what_would_leave_and_changes_nothing(make_plant: MakePlant)
 def test_check_says_by_what_a_release_would_be_refused(make_plant: MakePlant, here: Json) -> None:
     plant = make_plant({0: 4, 1: 4}, privacy=SMALL_BUDGET)
     answer_query(plant.home, plant.query(epsilon="1"), witness=plant.witness)
-    assert here("check", "--home", plant.home.root)["cost"]["refused_by"] == "budget"
-    found = here("check", "--home", plant.home.root, "--epsilon", "5")
+    words = ("check", "--home", plant.home.root)
+    found = here(*words, code=errors.EXIT_REFUSED)
+    assert found["cost"]["refused_by"] == "budget"
+    found = here(*words, "--epsilon", "5", code=errors.EXIT_REFUSED)
     assert found["cost"]["refused_by"] == "policy" and not found["cost"]["allowed"]
 
 

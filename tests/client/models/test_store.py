@@ -40,10 +40,12 @@ def test_between_architectures_the_more_accurate_model_stays_in_use(plant: TestP
     assert accuracy is not None
     store.write(plant.home, _later(first, 1, accuracy - 0.1), {})
     assert store.current(plant.home)[0] == first
-    equal = _later(first, 2, accuracy)
-    store.write(plant.home, equal, {})
-    assert store.current(plant.home)[0] == equal
-    unchecked = _later(first, 3, None)
+    store.write(plant.home, _later(first, 2, accuracy), {})  # as good is no reason
+    assert store.current(plant.home)[0] == first
+    better = _later(first, 4, accuracy + 0.1)
+    store.write(plant.home, better, {})
+    assert store.current(plant.home)[0] == better
+    unchecked = replace(_later(first, 3, None), architecture="cnn-m")
     store.write(plant.home, unchecked, {})
     assert store.current(plant.home)[0] == unchecked
 
@@ -54,6 +56,7 @@ def test_a_model_that_a_crash_kept_out_of_use_is_put_in_use_when_its_package_com
     plant = make_plant({0: 4, 1: 4})
     first, second = (plant.package({"s": (good_head, "diffusion")}) for _ in range(2))
     apply_package(plant.home, first, now=lambda: time.time() - 60)
+    monkeypatch.setattr(store, "_replaces", lambda new, old: new.applied > old.applied)
     with monkeypatch.context() as patch, pytest.raises(StorageError):
         patch.setattr(atomic, "write_bytes", _full_at(store.CURRENT, atomic.write_bytes))
         apply_package(plant.home, second)
@@ -78,6 +81,8 @@ def _full_at(name: str, write: Callable[..., None]) -> Callable[..., None]:
 
 def test_with_one_architecture_the_larger_gain_stays_in_use(plant: TestPlant) -> None:
     first, _ = store.current(plant.home)
+    store.write(plant.home, replace(first, package_id="0" * 31 + "1"), {})
+    assert store.current(plant.home)[0] == first  # the same campaign again
     smaller = replace(first, package_id="1" * 32, gain=first.gain - 0.01)
     larger = replace(first, package_id="2" * 32, gain=first.gain + 0.01)
     store.write(plant.home, smaller, {})
