@@ -55,6 +55,7 @@ def test_a_campaign_brings_statistics_in_and_packages_out(
         assert [release.site for release in releases] == ["plant-a", "plant-b"]
 
 
+@pytest.mark.slow
 def test_a_late_plant_holds_nobody_up_is_served_and_makes_the_others_packages_better(
     server: ServerHome, plant: Plant, tmp_path: Path
 ) -> None:

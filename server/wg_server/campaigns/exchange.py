@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
@@ -94,18 +94,33 @@ class Exchange:
             return []
         return self._run.poll(set(self._flights))
 
-    def handle(self, replies: list[Reply], asks: Sequence[Ask]) -> None:
-        """Take replies in, each as the answer to what is asked now; others are dropped."""
-        wanted = {ask.key: ask for ask in asks}
-        for reply in replies:
-            ask = wanted.get(self._flights.pop(reply.message_id).key)
-            if ask is not None:
-                self._handle(ask, reply)
+    def handle(
+        self, replies: Sequence[Reply], asks: Sequence[Ask]
+    ) -> frozenset[tuple[str, str, str]]:
+        """Take replies in, each as the answer to what is asked now; others are dropped.
 
-    def send(self, asks: Sequence[Ask]) -> None:
-        """Send to each site that is there and has no message of this campaign on its way."""
+        Returns:
+            Keys of what was answered.
+        """
+        wanted = {ask.key: ask for ask in asks}
+        answered = {}
+        for reply in replies:
+            key = self._flights.pop(reply.message_id).key
+            if key in wanted:
+                answered[key] = reply
+        for key, reply in answered.items():
+            self._handle(wanted[key], reply)
+        return frozenset(answered)
+
+    def send(self, asks: Sequence[Ask], *, apart_from: Collection[tuple[str, str, str]]) -> None:
+        """Send to each site that is there and has no message of this campaign on its way.
+
+        Args:
+            asks: All that sites are to be asked; what is on its way and not among it is withdrawn.
+            apart_from: Keys of what is not to be sent now.
+        """
         self._drop_lost({ask.key for ask in asks})
-        ready = self._ready(asks)
+        ready = self._ready([ask for ask in asks if ask.key not in apart_from])
         if ready and self._run is None:
             self._run = self._stack.enter_context(self._state.run())
             self._since = time.monotonic()

@@ -14,7 +14,11 @@ asked while it was there, and a site that is away holds up nobody else:
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from bisect import bisect_right
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Self
 
 from wg_server.store.campaigns import IN_TASKS, OPEN_TASKS, Campaign, Task
 
@@ -59,30 +63,47 @@ def to_package(campaign: Campaign, now: float) -> list[Task]:
 
 def better_from(campaign: Campaign, task: Task) -> float | None:
     """When a site that has a package may be offered a better one; None: there is none better."""
-    if task.state != "delivered":
-        return None
-    later = [
-        other.received
-        for other in campaign.tasks
-        if other.site != task.site and other.state in IN_TASKS and other.received > task.made
-    ]
-    if not later:
-        return None
-    return min(later) + campaign.grace_seconds if _waiting(campaign) else 0.0
+    return _Arrivals.of(campaign).better_from(task)
 
 
 def to_improve(campaign: Campaign, sites: Collection[str], now: float) -> list[Task]:
     """Parts of ``sites`` for which a better package is to be made."""
-    begins = [(task, better_from(campaign, task)) for task in campaign.tasks if task.site in sites]
+    arrivals = _Arrivals.of(campaign)
+    begins = [(task, arrivals.better_from(task)) for task in campaign.tasks if task.site in sites]
     return [task for task, begin in begins if begin is not None and now >= begin]
 
 
 def is_over(campaign: Campaign, sites: Collection[str]) -> bool:
     """Whether nothing is left to do, also nothing better for ``sites``."""
+    arrivals = _Arrivals.of(campaign)
     return not any(
-        task.state in OPEN_TASKS or (task.site in sites and better_from(campaign, task) is not None)
+        task.state in OPEN_TASKS or (task.site in sites and arrivals.better_from(task) is not None)
         for task in campaign.tasks
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrivals:
+    """When the server got each release of a campaign, in order, and of whom."""
+
+    releases: Sequence[tuple[float, str]]
+    grace_seconds: float | None
+    """None: no site is waited for."""
+
+    @classmethod
+    def of(cls, campaign: Campaign) -> Self:
+        here = [task for task in campaign.tasks if task.state in IN_TASKS]
+        grace = campaign.grace_seconds if _waiting(campaign) else None
+        return cls(sorted((task.received, task.site) for task in here), grace)
+
+    def better_from(self, task: Task) -> float | None:
+        if task.state != "delivered":
+            return None
+        later = bisect_right(self.releases, task.made, key=itemgetter(0))
+        for received, site in self.releases[later : later + 2]:
+            if site != task.site:
+                return 0.0 if self.grace_seconds is None else received + self.grace_seconds
+        return None
 
 
 def _waiting(campaign: Campaign) -> bool:

@@ -39,6 +39,8 @@ TICK_SECONDS = 0.1
 """How often answers are looked for, while some are waited for."""
 LOOK_SECONDS = 0.5
 """How often the queue is looked at, where nothing has changed that the worker knows of."""
+LOOK_SHARE = 20.0
+"""However many sites there are: looks are so many times their own length apart."""
 FULL_SECONDS = 5.0
 WORK_TRIES = 5
 
@@ -126,12 +128,13 @@ class CampaignWorker:
         if not self._holds():
             self._hang_up()
             return
+        begun = time.monotonic()
         asks = self._look()
-        if replies:
-            self._exchange.handle(replies, asks)
-            asks = self._look()
-        self._exchange.send(asks)
-        self._next_look = time.monotonic() + LOOK_SECONDS
+        took = time.monotonic() - begun
+        answered = self._exchange.handle(replies, asks)
+        self._exchange.send(asks, apart_from=answered)
+        pause = 0.0 if answered else max(LOOK_SECONDS, LOOK_SHARE * took)
+        self._next_look = time.monotonic() + pause
 
     def _holds(self) -> bool:
         """Whether this process still is the one that serves the store; says so when it changes."""
