@@ -40,12 +40,20 @@ json_option = click.option(
 )
 
 
-def run(group: click.Command, arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run a command group and exit with the documented code."""
+def run(
+    group: click.Command, arguments: Sequence[str] | None = None, *, extra: str = ""
+) -> NoReturn:
+    """Run a command group and exit with the documented code.
+
+    Args:
+        group: The commands.
+        arguments: Words after the program's name; None: those of this process.
+        extra: The extra of the distribution that holds what the commands import.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     before = os.umask(PRIVATE_UMASK)
     try:
-        code = _run(group, words)
+        code = _run(group, words, extra)
     finally:
         os.umask(before)
     sys.exit(code)
@@ -175,7 +183,7 @@ class _LineFormatter(logging.Formatter):
         return super().formatMessage(record)
 
 
-def _run(group: click.Command, words: list[str]) -> int:
+def _run(group: click.Command, words: list[str], extra: str) -> int:
     logging.basicConfig(
         level=logging.WARNING,
         stream=sys.stderr,
@@ -202,10 +210,21 @@ def _run(group: click.Command, words: list[str]) -> int:
         return _fail("interrupted", "interrupted", errors.EXIT_INTERRUPTED, as_json)
     except BrokenPipeError:
         return errors.EXIT_OK
-    except Exception:  # the last resort: a bug must not look like an answer
+    except Exception as error:  # the last resort: a bug must not look like an answer
+        package = _missing(error)
+        if package and extra:
+            message = f"{package} is not installed: pip install 'weightgate[{extra}]'"
+            return _fail(errors.ConfigError.code, message, errors.EXIT_CONFIG, as_json)
         logging.getLogger(__name__).exception("internal error")
         return _fail("internal", "a bug in weightgate; the log has the trace", 70, as_json)
     return result if isinstance(result, int) else errors.EXIT_OK
+
+
+def _missing(error: Exception) -> str:
+    """The package that is not installed, if that is the error and it is not one of ours."""
+    name = error.name if isinstance(error, ModuleNotFoundError) else None
+    package = (name or "").partition(".")[0]
+    return "" if package in _OURS else package
 
 
 def _fail(code: str, message: str, exit_code: int, as_json: bool) -> int:

@@ -28,7 +28,7 @@ for _module in (init, freeze, check, run, release, models, upkeep, keeping):
 def main() -> None:
     """Entry point."""
     logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it reports on its font cache
-    cli.run(group)
+    cli.run(group, extra="client")
 
 
 if __name__ == "__main__":

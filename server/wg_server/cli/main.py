@@ -61,7 +61,7 @@ def main_group() -> None:
 
 def main() -> None:
     """Entry point of ``wg-server``."""
-    cli.run(main_group)
+    cli.run(main_group, extra="server")
 
 
 if __name__ == "__main__":  # torchrun -m wg_server.cli.main
