@@ -31,7 +31,7 @@ def writing(path: Path, *, mode: int = PUBLIC) -> Iterator[BinaryIO]:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as stream:
-                os.fchmod(stream.fileno(), mode)
+                set_mode(stream, mode)
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -87,8 +87,16 @@ def read_bytes(path: Path, *, limit: int) -> bytes:
     return data
 
 
+def set_mode(stream: BinaryIO, mode: int) -> None:
+    """Set who may read an open file; Windows has no such modes: there its folder decides."""
+    if hasattr(os, "fchmod"):
+        os.fchmod(stream.fileno(), mode)
+
+
 def _settle(folder: Path) -> None:
-    """Make a rename in ``folder`` durable."""
+    """Make a rename in ``folder`` durable; Windows opens no folder, and does without."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -34,6 +34,23 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_system_without_modes_and_folders_to_open_writes_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows, as far as it can be shown elsewhere; these two names are asked for nowhere else."""
+    monkeypatch.delattr(os, "fchmod")
+    monkeypatch.delattr(os, "O_DIRECTORY")
+    path = tmp_path / "file"
+    atomic.write_bytes(path, b"one", mode=atomic.PRIVATE)
+    atomic.move(path, tmp_path / "moved")
+    assert (tmp_path / "moved").read_bytes() == b"one"
+    root = Path(__file__).parents[2]
+    sources = [*(root / "client").rglob("*.py"), *(root / "common").rglob("*.py")]
+    users = {found.name for found in sources if "fchmod" in found.read_text()}
+    assert users == {"atomic.py"}
+    assert not [each for each in sources if "import fcntl" in each.read_text()]
+
+
 def test_reading_stops_at_the_limit(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"12345")

@@ -72,7 +72,7 @@ def fetch(
         if size:
             log.info("request %s: going on at byte %d", offer.request_id, size)
         with part.open("ab") as stream:
-            os.fchmod(stream.fileno(), atomic.PRIVATE)
+            atomic.set_mode(stream, atomic.PRIVATE)
             _rest(offer, stream.write, digest.update, size, get, pause)
             stream.flush()
             os.fsync(stream.fileno())

@@ -424,7 +424,7 @@ def _write_parts(
     atomic.write_bytes(folder / snapshots.STATISTICS, statistics, mode=atomic.PRIVATE)
     path = folder / snapshots.RECORDS
     with path.open("wb") as stream:
-        os.fchmod(stream.fileno(), atomic.PRIVATE)
+        atomic.set_mode(stream, atomic.PRIVATE)
         np.savez(stream, **records.arrays())  # type: ignore[arg-type]  # numpy's stubs are too strict
         stream.flush()
         os.fsync(stream.fileno())

@@ -120,20 +120,24 @@ class Exchange:
             apart_from: Keys of what is not to be sent now.
         """
         self._drop_lost({ask.key for ask in asks})
-        ready = self._ready([ask for ask in asks if ask.key not in apart_from])
-        if ready and self._run is None:
-            self._run = self._stack.enter_context(self._state.run())
-            self._since = time.monotonic()
-        for ask in ready:
+        for ask in self._ready([ask for ask in asks if ask.key not in apart_from]):
             campaign_id, name, request = ask.key
+            run = self._open()  # if that fails, it is no site's fault
             with (
                 logs.about(campaign=campaign_id, site=name, request=request),
                 isolated(self._queue, campaign_id, name, "message"),
             ):
-                self._send(ask)
+                self._send(run, ask)
         old = time.monotonic() - self._since > RUN_SECONDS
         if self._run is not None and not self._flights and (old or not asks):
             self.close()
+
+    def _open(self) -> FleetRun:
+        """The run that is open, or a new one."""
+        if self._run is None:
+            self._run = self._stack.enter_context(self._state.run())
+            self._since = time.monotonic()
+        return self._run
 
     def _drop_lost(self, wanted: set[tuple[str, str, str]]) -> None:
         """Give up messages that expired, whose node started anew, or that nobody waits for."""
@@ -165,15 +169,13 @@ class Exchange:
             ready.append(ask)
         return ready
 
-    def _send(self, ask: Ask) -> None:
+    def _send(self, run: FleetRun, ask: Ask) -> None:
         task, phase = ask.task, ask.phase
         asked = task.asked or time.time()
         envelope = phase.envelope(ask.campaign, replace(task, asked=asked))
         seconds = self._seconds + phase.patience(task)
         sent = time.monotonic()
-        if self._run is None:
-            return
-        message_id = self._run.send(ask.site, phase.kind, envelope, seconds)
+        message_id = run.send(ask.site, phase.kind, envelope, seconds)
         if message_id is None:
             return
         self._flights[message_id] = _Flight(ask.key, sent, sent + seconds)

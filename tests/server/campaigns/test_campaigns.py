@@ -7,9 +7,9 @@ import time
 import pytest
 from tests.server.campaigns.nodes import Nodes, Stage, honest, make_stage, refusal, states, stored
 
-from wg_common.errors import ConfigError
+from wg_common.errors import ConfigError, InternalError
 from wg_common.wire.fleet import Envelope
-from wg_server.campaigns import schedule
+from wg_server.campaigns import schedule, worker
 from wg_server.site.home import ServerHome
 from wg_server.store import schema
 from wg_server.store.campaigns import Campaign
@@ -197,11 +197,11 @@ def test_one_site_is_tried_again_after_the_end_and_others_profit(stage: Stage) -
 
 def test_a_release_that_is_there_is_used_when_its_site_is_tried_again(stage: Stage) -> None:
     stage.nodes.answers = {
-        "plant-a": lambda asked: honest(asked) if asked.kind == "query" else None
+        "plant-a": lambda asked: honest(asked) if asked.kind == "query" else refusal("policy")
     }
     with stage.working():
-        campaign = stage.start(["plant-a"], deliver_seconds=0.02)
-        assert stage.ended(campaign) == {"plant-a": ("expired", "never-connected")}
+        campaign = stage.start(["plant-a"])
+        assert stage.ended(campaign) == {"plant-a": ("refused", "policy")}
         stage.nodes.answers = {}
         stage.queue.retry(campaign.id, "plant-a")
         assert stage.ended(campaign) == {"plant-a": SERVED}
@@ -279,6 +279,24 @@ def test_a_run_is_open_only_while_somebody_is_asked(stage: Stage) -> None:
         stage.nodes.away = set()
         stage.ended(campaign)
     assert stage.nodes.runs == 0
+
+
+def test_a_run_that_does_not_open_is_no_sites_fault(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "FULL_SECONDS", 0.01)
+    broken = [InternalError("Flower did not start a run")] * 3
+    opening = stage.nodes.run
+
+    def run() -> object:
+        if broken:
+            raise broken.pop()
+        return opening()
+
+    monkeypatch.setattr(stage.nodes, "run", run)
+    with stage.working():
+        assert set(stage.ended(stage.start()).values()) == {SERVED}
+    assert not broken
 
 
 def test_campaigns_take_turns_at_packages(stage: Stage) -> None:
