@@ -64,6 +64,7 @@ class Stream(StrEnum):
     RANDOM_START = "plant.random-start"
     FINE_TUNING = "plant.fine-tuning"
     PROBE = "plant.probe"
+    NOVELTY = "plant.novelty"
     AUDIT_PICTURES = "audit.pictures"
     EXPORT_WINDOW = "export.window"
 
@@ -107,6 +108,7 @@ NUMBERS: Mapping[Stream, int] = {
     Stream.RANDOM_START: 7,
     Stream.FINE_TUNING: 7,
     Stream.PROBE: 8,
+    Stream.NOVELTY: 9,
     Stream.AUDIT_PICTURES: 0,
     Stream.EXPORT_WINDOW: 0,
 }

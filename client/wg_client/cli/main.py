@@ -10,7 +10,7 @@ import logging
 
 import click
 
-from wg_client.cli import check, freeze, init, keeping, models, release, run, upkeep
+from wg_client.cli import check, freeze, init, keeping, models, novelty, release, run, upkeep
 from wg_common import __version__, cli
 
 
@@ -20,7 +20,7 @@ def group() -> None:
     """The plant's side of weightgate: private statistics out, made-to-measure weights in."""
 
 
-for _module in (init, freeze, check, run, release, models, upkeep, keeping):
+for _module in (init, freeze, check, run, release, models, novelty, upkeep, keeping):
     for _command in _module.COMMANDS:
         group.add_command(_command)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wg_client.cli.options import home_option, model_option, package_option
+from wg_client.cli.options import heat_maps_option, home_option, model_option, package_option
 from wg_client.site.home import ClientHome
 from wg_common import cli, errors
 from wg_common.cli import json_option, note, show
@@ -150,7 +150,8 @@ def export_models(
 @package_option
 @click.option("--evaluate", is_flag=True, help="Also the accuracy of every model; needs labels.")
 @click.option("--split", type=int, help="For a .npz with 'split': only records of this value.")
-@click.option("--out", type=OUT_FILE, help="A CSV file: file, label, probability.")
+@click.option("--out", type=OUT_FILE, help="A CSV file: file, label, probability, likeness, call.")
+@heat_maps_option
 @json_option
 def predict(
     root: Path,
@@ -160,9 +161,14 @@ def predict(
     evaluate: bool,
     split: int | None,
     out: Path | None,
+    heat_maps: Path | None,
     as_json: bool,
 ) -> int:
     """Predict labels of record files, folders of them, or .npz files.
+
+    A line has the file, its label, the label's probability, the likeness to the plant's own records
+    (the share of these that are at least as odd), and what the call is worth: sure, unsure, or new
+    for a record that is unlike all the others.
 
     A file that cannot be read is named and left out; the others are predicted, and the command ends
     with code 3.
@@ -171,7 +177,7 @@ def predict(
 
     home = ClientHome(root)
     manifest = _manifest(home, package)
-    made = Predictions(home, manifest, name, evaluate=evaluate)
+    made = Predictions(home, manifest, name, evaluate=evaluate, heat_maps=heat_maps)
     for path in paths:
         made.add(path, split)
     if out is not None:

@@ -18,6 +18,7 @@ from wg_common.wire import canonical
 
 if TYPE_CHECKING:
     from wg_client.data.dataset import Problem, SiteData
+    from wg_client.models.calls import Judge
     from wg_client.models.manifest import ModelsManifest
     from wg_client.models.predict import Accuracy, Prediction
 
@@ -38,8 +39,18 @@ class Predictions:
     """Predictions of one model, gathered."""
 
     def __init__(
-        self, home: ClientHome, manifest: ModelsManifest, name: str, *, evaluate: bool
+        self,
+        home: ClientHome,
+        manifest: ModelsManifest,
+        name: str,
+        *,
+        evaluate: bool,
+        heat_maps: Path | None = None,
     ) -> None:
+        from wg_client.models.calls import Judge
+
+        self._judge = Judge.of_model(home, manifest, name)
+        self._heat_maps = heat_maps
         self._home = home
         self._manifest = manifest
         self._name = name
@@ -67,11 +78,12 @@ class Predictions:
 
         from wg_client.data.inspection import decoded_parts
         from wg_client.models import predict as predicting
+        from wg_client.models.calls import is_whole
 
         if self._evaluate:
             _check_labels(path, self._manifest.labels)
         found = _OfPath(path)
-        data = self._records(path, split, found)
+        data, found.problems = records_at(self._home, self._manifest.labels, path, split)
         inputs, parts = [], []  # kept for an evaluation alone
         with cli.progress(f"{path}: records", len(data)) as bar:
             done = 0
@@ -80,9 +92,14 @@ class Predictions:
                 done += len(part) + len(problems)
                 if len(part):
                     seen = predicting.encode_records(self._home, self._manifest, part)
-                    found.rows += predicting.predict(
+                    rows = predicting.predict(
                         self._home, self._manifest, self._name, seen, part.names
                     )
+                    found.rows += self._judge.judge(
+                        rows, part.records, seen, is_whole(self._manifest)
+                    )
+                    if self._heat_maps is not None:
+                        write_heat_maps(self._heat_maps, self._judge, part)
                     if self._evaluate:
                         inputs.append(seen)
                         parts.append(part)
@@ -102,21 +119,6 @@ class Predictions:
                 self._home, self._manifest, np.concatenate(inputs), read
             )
         self._found.append(found)
-
-    def _records(self, path: Path, split: int | None, found: _OfPath) -> SiteData:
-        """The records at a path, read as the plant's own are; what cannot be used is kept apart."""
-        from wg_client.data.dataset import with_reading
-        from wg_client.data.sensor_windows import is_log, survey_logs
-        from wg_client.models import predict as predicting
-
-        labels = self._manifest.labels
-        reading = configuration.load(self._home).data.reading
-        if reading.log is not None and (path.is_dir() or is_log(path)):
-            seen = survey_logs(path, labels, None, reading, None, lenient=True)
-            found.problems += seen.problems
-            return seen.data
-        data = predicting.load_records(path, labels, split=split)
-        return with_reading(data, reading)
 
     def document(self) -> dict[str, Any]:
         """What ``--json`` says."""
@@ -143,7 +145,7 @@ class Predictions:
         for each in self._found:
             for row in each.rows:
                 shown = "\t".join(map(cli.printable, (row.name, row.label)))
-                yield f"{shown}\t{row.probability:.3f}"
+                yield f"{shown}\t{row.probability:.3f}\t{_share(row.likeness)}\t{row.call}".rstrip()
             for one in each.evaluation or ():
                 mark = "  (kept)" if one.model == self._manifest.kept else ""
                 figures = f"{100 * one.accuracy:5.1f} ± {100 * one.error:4.1f} %"
@@ -157,12 +159,57 @@ class Predictions:
         """
         text = io.StringIO()
         table = csv.writer(text)
-        table.writerow(("file", "label", "probability"))
+        table.writerow(("file", "label", "probability", "likeness", "call"))
         for each in self._found:
             for row in each.rows:
-                table.writerow((_cell(row.name), _cell(row.label), f"{row.probability:.6f}"))
+                table.writerow(
+                    (
+                        _cell(row.name),
+                        _cell(row.label),
+                        f"{row.probability:.6f}",
+                        _share(row.likeness),
+                        row.call,
+                    )
+                )
         data = text.getvalue().encode("utf-8-sig", "backslashreplace")
         atomic.write_bytes(out, data, mode=atomic.PRIVATE)
+
+
+def records_at(
+    home: ClientHome, labels: tuple[str, ...], path: Path, split: int | None
+) -> tuple[SiteData, list[Problem]]:
+    """The records at a path, read as the plant's own are, and what of it cannot be used.
+
+    Raises:
+        DataError: There is nothing, or nothing that can be read.
+    """
+    from wg_client.data.dataset import with_reading
+    from wg_client.data.sensor_windows import is_log, survey_logs
+    from wg_client.models import predict as predicting
+
+    reading = configuration.load(home).data.reading
+    if reading.log is not None and (path.is_dir() or is_log(path)):
+        seen = survey_logs(path, labels, None, reading, None, lenient=True)
+        return seen.data, list(seen.problems)
+    return with_reading(predicting.load_records(path, labels, split=split), reading), []
+
+
+def write_heat_maps(folder: Path, judge: Judge, part: SiteData) -> int:
+    """Write a PNG for each image, named after it; returns how many.
+
+    Raises:
+        StorageError: The folder cannot be written.
+    """
+    pictures = judge.heat_maps(part.records)
+    for name, picture in zip(part.names, pictures, strict=False):
+        plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)[-120:].lstrip(".")
+        number = canonical.sha256_hex(name.encode("utf-8", "surrogateescape"))[:8]
+        atomic.write_bytes(folder / f"{plain}-{number}.png", picture, mode=atomic.PRIVATE)
+    return len(pictures)
+
+
+def _share(likeness: float | None) -> str:
+    return "" if likeness is None else f"{likeness:.3f}"
 
 
 def _cell(text: str) -> str:

@@ -215,8 +215,8 @@ class Model:
         return self.trunk.outward(self.fitted.head)
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
-        """Tensors of its architecture."""
-        return {**self.trunk.tensors, **self.head.tensors()}
+        """Tensors of its architecture; logits at the temperature that held-out records ask for."""
+        return {**self.trunk.tensors, **self.head.scaled(self.fitted.factor).tensors()}
 
 
 class Method(Protocol):

@@ -1,12 +1,13 @@
 """The manifest of a package's models: where they come from, what was found, and what was kept.
 
-Version 3. Version 2 did not say what failing a check means; every check blocked. Version 1 had the
-figures of one check, under ``evidence``. Both are still read.
+Version 3. Version 2 did not say what failing a check means (every check blocked), nor when a call
+is sure or a record new. Version 1 had the figures of one check, under ``evidence``. Both are still
+read.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import msgspec
@@ -124,10 +125,15 @@ class ModelsManifest(_Provenance):
 
     Attributes:
         findings: What the acceptance checks say of each model but the references.
+        sure: Least probability of a sure call, of each model that was judged out of fold; above 1
+            if no call can be.
+        novelty: SHA-256 of the file that tells new records from known ones, hex; empty: none.
     """
 
     version: int = VERSION
     findings: tuple[Finding, ...]
+    sure: dict[str, float] = field(default_factory=dict)
+    novelty: str = ""
 
     def __post_init__(self) -> None:
         if self.version != VERSION:

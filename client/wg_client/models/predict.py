@@ -45,11 +45,24 @@ Inputs = NDArray[Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """One record's prediction."""
+    """One record's prediction.
+
+    Attributes:
+        name: Of the record.
+        label: The most likely one.
+        probability: Its probability.
+        probabilities: Of all labels, in the order of the label domain.
+        likeness: Share of the plant's own records that are at least as unlike all others; None
+            where that is not known.
+        call: ``sure``, ``unsure``, ``new`` (see ``calls``), or empty where that is not known.
+    """
 
     name: str
     label: str
     probability: float
+    probabilities: tuple[float, ...]
+    likeness: float | None = None
+    call: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +194,10 @@ def predict(
     best = chances.argmax(axis=1)
     return [
         Prediction(
-            name=names[row], label=manifest.labels[index], probability=float(chances[row, index])
+            name=names[row],
+            label=manifest.labels[index],
+            probability=float(chances[row, index]),
+            probabilities=tuple(map(float, chances[row])),
         )
         for row, index in enumerate(best)
     ]

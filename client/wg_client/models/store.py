@@ -4,6 +4,7 @@
 
     models/PACKAGE/manifest.json          provenance, findings, what was kept and why
     models/PACKAGE/MODEL.safetensors      weights of each model
+    models/PACKAGE/novelty.safetensors    what tells new records from known ones
     models/current.json                   the package and model in use
 
 Everything here is private to the plant: accuracies and findings come from its records.
@@ -37,6 +38,8 @@ CURRENT = "current.json"
 _PACKAGE_ID = re.compile(r"[0-9a-f]{16,128}")
 _MANIFEST_LIMIT = 16 << 20
 _TENSORS_LIMIT = 4 << 30
+NOVELTY = "novelty"
+_NOVELTY_LIMIT = 16 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +85,8 @@ def write(
         raise StorageError(f"{home.models}: cannot be written: {error.strerror}") from error
     try:
         for name, values in tensors.items():
+            if not values:
+                continue
             atomic.write_bytes(draft / f"{name}.safetensors", pack(values), mode=atomic.PRIVATE)
         atomic.write_bytes(draft / MANIFEST, canonical.encode(manifest), mode=atomic.PRIVATE)
         try:
@@ -148,8 +153,26 @@ def load_tensors(
     """
     entry = manifest.entry(name)
     path = folder(home, manifest.package_id) / f"{entry.name}.safetensors"
-    data = atomic.read_bytes(path, limit=_TENSORS_LIMIT)
-    if canonical.sha256_hex(data) != entry.sha256:
+    return _load(path, entry.sha256, _TENSORS_LIMIT)
+
+
+def load_novelty(
+    home: ClientHome, manifest: ModelsManifest
+) -> dict[str, NDArray[np.float32]] | None:
+    """What tells new records from known ones; None if the package has no such file.
+
+    Raises:
+        VerificationError: The file is not the one that was written.
+    """
+    if not manifest.novelty:
+        return None
+    path = folder(home, manifest.package_id) / f"{NOVELTY}.safetensors"
+    return _load(path, manifest.novelty, _NOVELTY_LIMIT)
+
+
+def _load(path: Path, sha256: str, limit: int) -> dict[str, NDArray[np.float32]]:
+    data = atomic.read_bytes(path, limit=limit)
+    if canonical.sha256_hex(data) != sha256:
         raise VerificationError(f"{path}: does not match its hash in {MANIFEST}")
     try:
         return dict(safetensors.numpy.load(data))

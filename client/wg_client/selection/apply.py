@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +21,10 @@ from wg_client.connection import cosigning
 from wg_client.data import plant as plants
 from wg_client.data.plant import Plant, Progress
 from wg_client.methods.package import read_package
-from wg_client.models import store
+from wg_client.models import calls, heat_map, novelty, store
 from wg_client.models.manifest import ModelEntry, ModelsManifest
 from wg_client.selection.checks import probe as probes
+from wg_client.selection.checks.probe import Probe
 from wg_client.selection.model_selection import Outcome, select_model
 from wg_client.site.home import ClientHome
 from wg_client.site.policy import check_message_type
@@ -104,6 +105,7 @@ def apply_package(
     probe = probes.of_plant(plant, package.architecture, policy.checks.probe_records)
     outcome = select_model(records, contents, policy, probe)
     manifest, files = _record(plant, package, digest, outcome, int(now()))
+    manifest, files[store.NOVELTY] = _with_novelty(plant, manifest, probe)
     store.write(home, manifest, files)
     from wg_client.selection.report import write_report  # matplotlib: seconds to import
 
@@ -209,11 +211,40 @@ def _record(
         gain=0.0 if kept is None else kept.gain.mean,
         models=tuple(models),
         findings=tuple(outcome.findings),
+        sure=_sure(outcome, plant.config.prediction.wrong),
         nearest_zoo_distances={
             candidate.name: candidate.nearest_zoo_distance for candidate in package.candidates
         },
     )
     return manifest, files
+
+
+def _with_novelty(
+    plant: Plant, manifest: ModelsManifest, probe: Probe | None
+) -> tuple[ModelsManifest, dict[str, NDArray[np.float32]]]:
+    """What tells new records from known ones goes with the models."""
+    fitted = novelty.fit(plant.features.local, plant.data.labels)
+    encoder = None if probe is None else probe.sight.encoder
+    patches = (
+        None
+        if encoder is None or probe is None
+        else heat_map.fit(encoder.module.trunk, probe.records)
+    )
+    if fitted is None:
+        return manifest, {}
+    tensors = {**fitted.tensors(), **({} if patches is None else patches.tensors())}
+    return replace(manifest, novelty=canonical.sha256_hex(store.pack(tensors))), tensors
+
+
+def _sure(outcome: Outcome, wrong: float) -> dict[str, float]:
+    """Least probability of a sure call, of each model that was judged out of fold."""
+    if not len(outcome.labels):
+        return {}
+    return {
+        name: calls.sure_above(model.fitted.logits, outcome.labels, wrong)
+        for name, model in outcome.models.items()
+        if model.fitted.logits is not None
+    }
 
 
 def _finite(value: float) -> float | None:

@@ -1,4 +1,7 @@
-"""What a plant asks of a model before it keeps it: the part ``acceptance.checks`` of its policy."""
+"""What a plant asks of a model before it keeps it, and of a call before it stands.
+
+The parts ``acceptance.checks`` and ``prediction`` of its policy.
+"""
 
 from __future__ import annotations
 
@@ -70,3 +73,23 @@ class ChecksConfig:
     def action(self, code: str) -> Action:
         """What a failure means at this plant."""
         return self.actions.get(code) or default_action(code)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictionConfig:
+    """When a call is not to be relied on.
+
+    Attributes:
+        wrong: Share of calls said to be sure that may be wrong; measured out of fold when a package
+            is applied.
+        new: Share of records like the plant's own that may be called new.
+    """
+
+    wrong: float = 0.1
+    new: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name in ("wrong", "new"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and 0 <= value <= 1):
+                raise ConfigError(f"prediction.{name}: {value}, expected 0 to 1")

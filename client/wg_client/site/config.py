@@ -18,7 +18,7 @@ from typing import Literal
 import msgspec
 import yaml
 
-from wg_client.site.check_policy import ChecksConfig
+from wg_client.site.check_policy import ChecksConfig, PredictionConfig
 from wg_client.site.home import ClientHome
 from wg_client.site.reading import ReadingConfig
 from wg_common import atomic, numbers, settings, typed
@@ -296,6 +296,7 @@ class ClientConfig:
     data: DataConfig
     privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
     acceptance: AcceptanceConfig = field(default_factory=AcceptanceConfig)
+    prediction: PredictionConfig = field(default_factory=PredictionConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     witnesses: tuple[WitnessConfig, ...] = ()
     witness_quorum: int | None = None

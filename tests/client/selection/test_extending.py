@@ -61,7 +61,7 @@ LIMIT = 1e6
 
 
 def check(comparison):
-    norm = float(np.linalg.norm(comparison.model.head.weight))
+    norm = float(np.linalg.norm(comparison.model.tensors()["head.weight"]))
     return Finding(
         model=comparison.name,
         code="WG-F99",

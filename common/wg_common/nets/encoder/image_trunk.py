@@ -32,6 +32,8 @@ NAME = "efficientnet-lite0"
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 STAGES = {2: 24, 4: 40, 7: 80, 10: 112, 14: 192}
 """Blocks after which the trunk is read, and their channels."""
+MAPS = (4, 10)
+"""Blocks whose maps say where in an image something is."""
 WIDTH = 2 * sum(STAGES.values()) + 1280
 """Length of a raw feature vector."""
 
@@ -123,6 +125,15 @@ class Trunk(EncoderTrunk):
                 found += statistics(x)
         x = F.relu6(self.head(x), inplace=True)
         return torch.cat([*found, x.mean(dim=(2, 3))], dim=1)
+
+    def maps(self, batch: Tensor) -> list[Tensor]:
+        """Two stages, an eighth and a sixteenth of the image's side."""
+        x, found = self.enter(batch), []
+        for number, block in enumerate(self.blocks[: max(MAPS) + 1]):
+            x = block(x)
+            if number in MAPS:
+                found.append(x)
+        return found
 
     def bounds(self) -> NDArray[np.float64]:
         """Largest magnitude of each raw feature of any image, ``[WIDTH]``, from the weights.

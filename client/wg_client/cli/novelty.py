@@ -1,0 +1,66 @@
+"""``wg-client novelty``: is a record unlike the plant's own? From good records alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wg_client.cli.options import heat_maps_option, home_option
+from wg_client.site import config as configuration
+from wg_client.site.home import ClientHome
+from wg_common import cli, errors
+from wg_common.cli import json_option, note, show
+
+_PATCH_RECORDS = 40
+
+
+@click.command()
+@home_option
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--split", type=int, help="For a .npz with 'split': only records of this value.")
+@heat_maps_option
+@json_option
+def novelty(
+    root: Path, paths: tuple[Path, ...], split: int | None, heat_maps: Path | None, as_json: bool
+) -> int:
+    """Say of each record how like the plant's own it is. Needs no labels, server or weights.
+
+    A line has the file, the share of the plant's own records that are at least as odd, and "new"
+    where that share is at most prediction.new of client.yaml.
+    """
+    from wg_client.cli.prediction import records_at, write_heat_maps
+    from wg_client.data.inspection import decoded_parts
+    from wg_client.models.calls import Judge
+
+    home = ClientHome(root)
+    labels = configuration.load(home).data.labels
+    judge = Judge.of_records(home, _PATCH_RECORDS)
+    rows: list[dict[str, Any]] = []
+    problems = []
+    for path in paths:
+        data, left_out = records_at(home, labels, path, split)
+        problems += left_out
+        for part, bad in decoded_parts(data):
+            problems += bad
+            if not len(part):
+                continue
+            for name, share in zip(part.names, judge.likeness(part.records), strict=True):
+                known = None if share != share else float(share)
+                rows.append({"name": name, "likeness": known, "new": judge.is_new(known)})
+            if heat_maps is not None:
+                write_heat_maps(heat_maps, judge, part)
+    for problem in problems:
+        note(f"left out: {problem.name}: {problem.reason}")
+    lines = []
+    for row in rows:
+        share = "unknown" if row["likeness"] is None else f"{row['likeness']:.3f}"
+        lines.append(
+            f"{cli.printable(row['name'])}\t{share}\t{'new' if row['new'] else ''}".rstrip()
+        )
+    show({"records": rows, "left_out": [problem.name for problem in problems]}, lines, as_json)
+    return errors.EXIT_CONFIG if problems else errors.EXIT_OK
+
+
+COMMANDS = (novelty,)

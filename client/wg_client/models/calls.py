@@ -1,0 +1,181 @@
+"""What a call is worth: sure, unsure, or of a record that is new.
+
+``sure`` and ``unsure`` are told apart by the probability, at the least value above which, out of
+fold, no larger share of calls was wrong than the policy allows (``prediction.wrong``). ``new`` is a
+record whose likeness to the plant's own is at most ``prediction.new`` (``novelty``): of its label
+and its probability nothing should be believed.
+
+Not guaranteed: any of it for records of another kind than the plant's, but that most are called
+new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from wg_client.data import plant as plants
+from wg_client.fitting.linear_head import Floats, Ints
+from wg_client.models import heat_map, novelty, store
+from wg_client.models.heat_map import PatchBank
+from wg_client.models.manifest import ModelsManifest
+from wg_client.models.novelty import Novelty
+from wg_client.models.predict import Inputs, Prediction, Sight
+from wg_client.site import config as configuration
+from wg_client.site.check_policy import PredictionConfig
+from wg_client.site.home import ClientHome
+from wg_common import catalogue
+from wg_common.modalities.base import Record
+
+if TYPE_CHECKING:  # torch: seconds to import, only when needed
+    from wg_common.nets.encoder.module import Encoder
+
+SURE, UNSURE, NEW = "sure", "unsure", "new"
+NEVER = 2.0
+"""Instead of a probability: no call is sure."""
+
+
+def sure_above(logits: Floats, labels: Ints, wrong: float) -> float:
+    """Least probability of a sure call.
+
+    Args:
+        logits: Out of fold, ``[repeats, n, K]``; the first repeat is used.
+        labels: ``[n]``, n at least 1.
+        wrong: Share of sure calls that may be wrong. One wrong call more than was seen is counted,
+            as for the next record (Angelopoulos et al. 2022, arXiv 2208.02814).
+
+    Returns:
+        ``NEVER`` if no threshold does it.
+    """
+    chances = softmax(logits[0], axis=1)
+    best = chances.max(axis=1)
+    order = np.argsort(-best, kind="stable")
+    errors = np.cumsum(chances.argmax(axis=1)[order] != labels[order])
+    counts = np.arange(1, len(order) + 1)
+    good = np.flatnonzero(errors + 1 <= wrong * (counts + 1))
+    return float(best[order][good[-1]]) if len(good) else NEVER
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Judge:
+    """Says what calls of one model are worth.
+
+    Attributes:
+        policy: When they are not to be relied on.
+        sure: Least probability of a sure call; None: not known.
+        novelty: Tells new records from known ones; None: nothing does.
+        patches: Says where an image is unlike others; None: nothing does.
+        encoder: What both stand on; None if neither is there.
+    """
+
+    policy: PredictionConfig
+    sure: float | None = None
+    novelty: Novelty | None = None
+    patches: PatchBank | None = None
+    encoder: Encoder | None = None
+
+    @classmethod
+    def of_model(cls, home: ClientHome, manifest: ModelsManifest, name: str) -> Judge:
+        """Of a stored model.
+
+        Raises:
+            VerificationError: A file is not the one that was written, or the home holds another
+                encoder.
+        """
+        found = store.load_novelty(home, manifest)
+        policy = configuration.load(home).prediction
+        sure = manifest.sure.get(manifest.entry(name).name)
+        if found is None:
+            return cls(policy=policy, sure=sure)
+        scores, patches = heat_map.split(found)
+        return cls(
+            policy=policy,
+            sure=sure,
+            novelty=novelty.from_tensors(scores, "novelty"),
+            patches=heat_map.from_tensors(patches, "novelty") if patches else None,
+            encoder=plants.pinned_encoder(home, manifest.encoder),
+        )
+
+    @classmethod
+    def of_records(cls, home: ClientHome, most: int) -> Judge:
+        """Of the plant's records alone, without any model.
+
+        Args:
+            home: The plant's home.
+            most: Records at most that patches are taken from.
+        """
+        from wg_common.nets.encoder.module import load_encoder
+
+        plant = plants.open_plant(home)
+        encoder = load_encoder(plant.encoder_package)
+        count = len(plant.data)
+        rows = np.linspace(0, max(count - 1, 0), min(most, count)).round()
+        records = [plant.data.records[int(row)] for row in rows]
+        return cls(
+            policy=plant.config.prediction,
+            novelty=novelty.fit(plant.features.local, plant.data.labels),
+            patches=heat_map.fit(encoder.module.trunk, records),
+            encoder=encoder,
+        )
+
+    def judge(
+        self, found: Sequence[Prediction], records: Sequence[Record], inputs: Inputs, whole: bool
+    ) -> list[Prediction]:
+        """Predictions with what they are worth.
+
+        Args:
+            found: Of records, from ``predict``.
+            records: They.
+            inputs: What the model saw of them: local features, or something else if it is a whole
+                network.
+            whole: Whether it is.
+        """
+        likeness = self.likeness(records, None if whole else inputs)
+        judged = []
+        for one, like in zip(found, likeness, strict=True):
+            known = None if np.isnan(like) else float(like)
+            judged.append(replace(one, likeness=known, call=self._word(one.probability, known)))
+        return judged
+
+    def likeness(
+        self, records: Sequence[Record], features: Inputs | None = None
+    ) -> NDArray[np.float32]:
+        """Likeness of records to the plant's own, ``[n]``; NaN where it is not known."""
+        if self.novelty is None or self.encoder is None:
+            return np.full(len(records), np.nan, np.float32)
+        if features is None:
+            features = Sight(architecture="", encoder=self.encoder).inputs(records)
+        return self.novelty.likeness(features)
+
+    def is_new(self, likeness: float | None) -> bool:
+        """Whether a record of this likeness is called new."""
+        return likeness is not None and likeness <= self.policy.new
+
+    def heat_maps(self, records: Sequence[Record]) -> list[bytes]:
+        """PNGs of images with what is unusual in red; none for records that have no place."""
+        if self.patches is None or self.encoder is None:
+            return []
+        patches = heat_map.patches_of(self.encoder.module.trunk, records)
+        if patches is None:
+            return []
+        return [
+            heat_map.png(record, distances)
+            for record, distances in zip(records, self.patches.distances(patches), strict=True)
+        ]
+
+    def _word(self, probability: float, likeness: float | None) -> str:
+        if self.is_new(likeness):
+            return NEW
+        if self.sure is None:
+            return ""
+        return SURE if probability >= self.sure else UNSURE
+
+
+def is_whole(manifest: ModelsManifest) -> bool:
+    """Whether a package's models are whole networks."""
+    return catalogue.known(manifest.architecture).whole

@@ -1,0 +1,205 @@
+"""How unlike a record is to all that the plant knows, in the encoder's features.
+
+Features are standardised by the plant's own records, whitened within classes (Ledoit and Wolf
+2004, half way to one common variance; what no own record shows counts as its rest, by its length),
+and held against the plant's records: the mean Euclidean
+distance to the two nearest, times the root of one minus the cosine to them. Distance says how far,
+the cosine says in which direction from the middle of everything: it is what tells a new class from
+a stronger case of a known one. No label is needed: without labels, or with one class, within-class
+spread is the spread of all.
+
+*Calibration.* Scores of the plant's own records are taken out of fold, by a fit that has not seen
+them. ``likeness`` of a record is the share of these that are at least as unlike, as conformal
+p-values are (Vovk et al. 2005): of further records like the plant's own, a share p has a likeness
+of p or less, on average.
+
+Not guaranteed: that a new class is unlike. Where the encoder does not tell it from a known one
+nothing here can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_client.fitting.folds import stratified
+from wg_client.fitting.linear_head import Ints
+from wg_common import streams
+from wg_common.errors import DecodeError
+from wg_common.inference.discriminants import principal
+from wg_common.streams import Stream
+
+FEATURES = 512
+"""Most features that are looked at; the first of a record are the released ones."""
+BANK = 500
+"""Most records that new ones are held against."""
+RECORDS = 2000
+"""Most records that anything is fitted on, drawn at random."""
+DIRECTIONS = 128
+"""Most directions of features that are kept, those in which the plant's records vary most."""
+SCORES = 500
+_NEAREST = 2
+_COMMON = 0.5
+_FLOOR = 0.1
+"""Least spread that a feature is divided by, in units of the mean spread of all."""
+_TINY = 1e-9
+_RANK = 1e-6
+"""Least variance of a direction, of that of the first."""
+
+Singles = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Novelty:
+    """What is needed to score a record; at most 0.6 MB.
+
+    Attributes:
+        mean: Of each feature, ``[d]``.
+        scale: Factor on each, ``[d]``.
+        directions: Those in which standardised own records vary, of unit length, ``[d, r]``.
+        weights: Factor on each, and on the length of the rest, ``[r + 1]``.
+        bank: Own records in these, ``[m, r + 1]``.
+        scores: Of own records, out of fold, ascending, ``[s]``; empty if there are too few.
+    """
+
+    mean: Singles
+    scale: Singles
+    directions: Singles
+    weights: Singles
+    bank: Singles
+    scores: Singles
+
+    def placed(self, features: NDArray[np.floating]) -> Singles:
+        """Records of local features ``[n, D]`` as the bank has them, ``[n, r + 1]``."""
+        z = (features[:, : len(self.mean)].astype(np.float32) - self.mean) * self.scale
+        along = z @ self.directions
+        rest = np.sqrt(np.maximum((z**2).sum(axis=1) - (along**2).sum(axis=1), 0))
+        found = np.concatenate([along, rest[:, None]], axis=1) * self.weights
+        return np.asarray(found, dtype=np.float32)
+
+    def score(self, features: NDArray[np.floating]) -> Singles:
+        """How unlike the bank records of local features ``[n, D]`` are, ``[n]``, on any scale."""
+        return _unlike(self.placed(features), self.bank)
+
+    def likeness(self, features: NDArray[np.floating]) -> Singles:
+        """Share of own records at least as unlike, ``[n]``; NaN where that is not known."""
+        if not len(self.scores):
+            return np.full(len(features), np.nan, np.float32)
+        below = np.searchsorted(self.scores, self.score(features), side="left")
+        return ((len(self.scores) - below + 1) / (len(self.scores) + 1)).astype(np.float32)
+
+    def tensors(self) -> dict[str, Singles]:
+        """As a file has them."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def from_tensors(tensors: Mapping[str, NDArray[np.float32]], what: str) -> Novelty:
+    """Of a file that this program wrote.
+
+    Raises:
+        DecodeError: Names, shapes or values are not those of ``Novelty``.
+    """
+    shapes = {name: value.shape for name, value in tensors.items()}
+    d, r = (*shapes.get("directions", ()), 0, 0)[:2]
+    m, count = shapes.get("bank", (0,))[0], shapes.get("scores", (0,))[0]
+    wanted = {
+        "mean": (d,),
+        "scale": (d,),
+        "directions": (d, r),
+        "weights": (r + 1,),
+        "bank": (m, r + 1),
+        "scores": (count,),
+    }
+    most = d <= FEATURES and r <= DIRECTIONS and 0 < m <= BANK and count <= SCORES
+    if shapes != wanted or not most:
+        raise DecodeError(f"{what}: tensors of shapes {shapes}")
+    if not all(np.isfinite(value).all() for value in tensors.values()):
+        raise DecodeError(f"{what}: values that are not finite")
+    return Novelty(**{name: value.astype(np.float32) for name, value in tensors.items()})
+
+
+def fit(features: NDArray[np.floating], labels: Ints) -> Novelty | None:
+    """From a plant's records.
+
+    Args:
+        features: Local features ``[n, D]``; the first ``FEATURES`` are used.
+        labels: ``[n]``, -1 = unlabelled; those are a class of their own.
+
+    Returns:
+        None without any record.
+    """
+    if not len(features):
+        return None
+    x = np.asarray(features[:, :FEATURES], dtype=np.float32)
+    rng = streams.rng(Stream.NOVELTY)
+    if len(x) > RECORDS:
+        rows = np.sort(rng.permutation(len(x))[:RECORDS])
+        x, labels = x[rows], labels[rows]
+    folds = stratified(labels, rng)
+    scores = np.zeros(0, np.float32)
+    if folds.usable:
+        found = np.zeros(len(x), np.float32)
+        for fold in np.unique(folds.assignment[0]):
+            held = folds.assignment[0] == fold
+            found[held] = _fitted(x[~held], labels[~held], rng).score(x[held])
+        scores = np.sort(found)
+        scores = scores[_spread(len(scores), SCORES)]
+    return replace(_fitted(x, labels, rng), scores=scores)
+
+
+def _fitted(x: Singles, labels: Ints, rng: np.random.Generator) -> Novelty:
+    from sklearn.covariance import ledoit_wolf_shrinkage  # seconds to import, only when needed
+
+    n, d = x.shape
+    mean, spread = x.mean(axis=0), x.std(axis=0)
+    scale = (1 / (spread + _FLOOR * spread.mean() + _TINY)).astype(np.float32)
+    z = (x - mean) * scale
+    within = z - _class_means(z, labels)
+    common = float(np.mean(within**2)) + _TINY
+    shrinkage = float(ledoit_wolf_shrinkage(within, assume_centered=True)) if n > 1 else 1.0
+    vectors = np.zeros((d, 0))
+    if n > 1 and z.any():
+        values, vectors = principal(z.astype(np.float64), min(n - 1, d, DIRECTIONS))
+        vectors = vectors[:, values > _RANK * values[0]]
+    along = within @ vectors
+    values, turn = np.linalg.eigh(along.T @ along / n)
+    vectors, variances = vectors @ turn, np.append(values, 0.0)
+    shrunk = (1 - shrinkage) * variances + shrinkage * common
+    fitted = Novelty(
+        mean=mean,
+        scale=scale,
+        directions=vectors.astype(np.float32),
+        weights=(((1 - _COMMON) * shrunk + _COMMON * common) ** -0.5).astype(np.float32),
+        bank=np.zeros((0, 0), np.float32),
+        scores=np.zeros(0, np.float32),
+    )
+    rows = np.sort(rng.permutation(n)[:BANK])
+    return replace(fitted, bank=fitted.placed(x[rows]))
+
+
+def _class_means(z: Singles, labels: Ints) -> Singles:
+    """Mean of each record's class; of a class of one record, that of all."""
+    found = np.empty_like(z)
+    for label in np.unique(labels):
+        own = labels == label
+        found[own] = z[own].mean(axis=0) if own.sum() > 1 else 0.0
+    return found
+
+
+def _unlike(x: Singles, bank: Singles) -> Singles:
+    """Mean distance to the nearest of a bank, times the root of one minus the cosine to them."""
+    norms, own = np.linalg.norm(bank, axis=1), np.linalg.norm(x, axis=1)[:, None]
+    products = x[:, :-1] @ bank[:, :-1].T  # rests are orthogonal to each other
+    squares = np.maximum(own**2 + norms**2 - 2 * products, 0)
+    cosines = products / (own * norms + np.float32(_TINY))
+    near = min(_NEAREST, len(bank))
+    distance = np.sqrt(np.partition(squares, near - 1, axis=1)[:, :near]).mean(axis=1)
+    turned = np.partition(1 - cosines, near - 1, axis=1)[:, :near].mean(axis=1)
+    return np.asarray(distance * np.sqrt(np.maximum(turned, 0)), dtype=np.float32)
+
+
+def _spread(count: int, most: int) -> Ints:
+    return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)

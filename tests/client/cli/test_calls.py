@@ -1,0 +1,81 @@
+"""``predict`` and ``novelty`` say what a call is worth."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.client.conftest import LABELS, MakePlant, pictures
+
+from wg_client.cli.main import group
+from wg_client.fitting.linear_head import LinearHead
+from wg_client.models import store
+from wg_client.selection.apply import apply_package
+from wg_common import cli
+from wg_common.errors import VerificationError
+
+
+def _run(capfd: pytest.CaptureFixture[str], *words: object) -> Any:
+    capfd.readouterr()
+    with pytest.raises(SystemExit) as caught:
+        cli.run(group, [*map(str, words)])
+    assert not caught.value.code
+    return capfd.readouterr().out
+
+
+def _save(path: Path, x: Any) -> Path:
+    np.savez(path, x=x, y=np.zeros(len(x), np.int64), classes=np.array(LABELS))
+    return path
+
+
+def test_predict_says_what_a_call_is_worth_and_where_an_image_is_odd(
+    make_plant: MakePlant,
+    good_head: LinearHead,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    plant = make_plant({0: 12, 1: 12, 2: 12})
+    manifest = apply_package(plant.home, plant.package({"s": (good_head, "diffusion")})).manifest
+    rng = np.random.default_rng(5)
+    own = np.concatenate([pictures(rng, label, 4) for label in range(3)])
+    odd = np.where(rng.random((4, 32, 32)) < 0.5, 0, 255).astype(np.uint8)
+    path = _save(tmp_path / "new.npz", np.concatenate([own, odd]))
+    words = ("predict", "--home", plant.home.root, path)
+    said = json.loads(_run(capfd, *words, "--heat-maps", tmp_path / "maps", "--json"))
+    rows = said["results"][0]["predictions"]
+    assert {row["call"] for row in rows[:12]} <= {"sure", "unsure", "new"}
+    assert sum(row["call"] == "new" for row in rows[:12]) <= 3
+    assert all(row["call"] == "new" for row in rows[12:])
+    for row in rows:
+        assert sum(row["probabilities"]) == pytest.approx(1)
+        assert row["probability"] == max(row["probabilities"])
+    files = sorted((tmp_path / "maps").iterdir())
+    assert len(files) == 16
+    picture = Image.open(io.BytesIO(files[0].read_bytes()))
+    assert picture.mode == "RGB" and min(picture.size) >= 256
+    line = _run(capfd, *words).splitlines()[-1].split("\t")
+    assert line[-1] == "new" and float(line[-2]) <= 0.05
+    # the file is pinned by the manifest
+    state = store.folder(plant.home, manifest.package_id) / "novelty.safetensors"
+    assert state.stat().st_size < 2_000_000
+    state.write_bytes(state.read_bytes()[:-1] + b"x")
+    with pytest.raises(VerificationError, match="does not match its hash"):
+        store.load_novelty(plant.home, manifest)
+
+
+def test_a_plant_of_good_images_alone_tells_odd_ones_on_day_one(
+    make_plant: MakePlant, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    plant = make_plant({0: 30})
+    rng = np.random.default_rng(6)
+    path = _save(tmp_path / "new.npz", np.concatenate([pictures(rng, 0, 10), pictures(rng, 2, 10)]))
+    words = ("novelty", "--home", plant.home.root, path, "--heat-maps", tmp_path / "maps")
+    rows = json.loads(_run(capfd, *words, "--json"))["records"]
+    new = [row["new"] for row in rows]
+    assert sum(new[:10]) <= 2 and sum(new[10:]) >= 8
+    assert len(list((tmp_path / "maps").iterdir())) == 20

@@ -1,0 +1,122 @@
+"""Records unlike the plant's own are told from known ones, and how often it errs is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from wg_client.models import heat_map, novelty
+from wg_client.models.calls import NEVER, sure_above
+from wg_client.models.heat_map import PatchBank
+from wg_client.models.novelty import Novelty
+from wg_common.errors import DecodeError
+
+K, D = 4, 24
+MEANS = 3 * np.random.default_rng(0).normal(size=(K + 1, D))
+
+
+def draw(labels: list[int], each: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    y = np.repeat(labels, each)
+    return MEANS[y] + np.random.default_rng(seed).normal(size=(len(y), D)), y
+
+
+def fitted(labels: list[int], each: int) -> Novelty:
+    found = novelty.fit(*draw(labels, each, 1))
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("known", [[0], [0, 1, 2, 3]])
+def test_a_class_that_was_never_seen_is_new_and_further_records_of_known_ones_are_not(
+    known: list[int],
+) -> None:
+    found = fitted(known, 40)
+    new, own = found.likeness(draw([K], 50, 2)[0]), found.likeness(draw(known, 100, 3)[0])
+    assert (new <= 0.05).mean() > 0.95
+    assert (own <= 0.05).mean() < 0.12
+
+
+def test_likeness_of_further_records_is_even(  # a share p of them has a likeness of p or less
+) -> None:
+    own = fitted([0, 1, 2, 3], 50).likeness(draw([0, 1, 2, 3], 200, 4)[0])
+    for share in (0.1, 0.25, 0.5, 0.75):
+        assert (own <= share).mean() == pytest.approx(share, abs=0.08)
+
+
+def test_no_label_is_needed() -> None:
+    x, y = draw([0, 1, 2, 3], 40, 1)
+    found = novelty.fit(x, np.full_like(y, -1))
+    assert found is not None
+    assert (found.likeness(draw([K], 50, 2)[0]) <= 0.05).mean() > 0.9
+
+
+def test_one_record_scores_and_has_no_likeness_and_none_has_nothing() -> None:
+    x, y = draw([0], 1, 1)
+    found = novelty.fit(x, y)
+    assert found is not None and np.isnan(found.likeness(x)).all()
+    assert np.isfinite(found.score(x)).all()
+    assert novelty.fit(x[:0], y[:0]) is None
+
+
+def test_constant_features_never_break_it() -> None:
+    found = novelty.fit(np.ones((9, 5)), np.arange(9) % 3)
+    assert found is not None and np.isfinite(found.score(np.zeros((2, 5)))).all()
+
+
+def test_its_size_is_bounded_whatever_the_plant_has() -> None:
+    rng = np.random.default_rng(5)
+    found = novelty.fit(rng.normal(size=(2500, 600)).astype(np.float32), np.zeros(2500, np.int64))
+    assert found is not None
+    assert sum(value.nbytes for value in found.tensors().values()) < 1_200_000
+
+
+def test_a_file_s_tensors_are_read_again_and_others_are_refused() -> None:
+    found = fitted([0, 1], 10)
+    again = novelty.from_tensors(found.tensors(), "novelty")
+    x = draw([0], 5, 9)[0]
+    np.testing.assert_array_equal(found.likeness(x), again.likeness(x))
+    wrong = [
+        {},
+        found.tensors() | {"more": found.mean},
+        found.tensors() | {"mean": found.mean[:-1]},
+        found.tensors() | {"bank": found.bank[:, :-1]},
+        found.tensors() | {"bank": found.bank[:0]},
+        found.tensors() | {"scores": found.scores * np.float32(np.nan)},
+        found.tensors() | {"scores": found.scores[None]},
+    ]
+    for tensors in wrong:
+        with pytest.raises(DecodeError, match="novelty"):
+            novelty.from_tensors(tensors, "novelty")
+
+
+def test_patches_of_another_shape_are_refused() -> None:
+    bank = PatchBank(
+        mean=np.zeros(3, np.float32),
+        scale=np.ones(3, np.float32),
+        bank=np.zeros((4, 3), np.float32),
+        level=np.ones(1, np.float32),
+    )
+    _, own = heat_map.split(bank.tensors() | {"mean": bank.mean})
+    assert heat_map.from_tensors(own, "novelty").bank.shape == (4, 3)
+    for change in ({"patch_bank": bank.bank[:, :2]}, {"patch_level": bank.mean}):
+        with pytest.raises(DecodeError, match="patches of shapes"):
+            heat_map.from_tensors(own | change, "novelty")
+
+
+def test_calls_that_are_sure_are_wrong_no_more_often_than_allowed() -> None:
+    rng = np.random.default_rng(6)
+    labels = rng.integers(0, 3, 4000)
+    logits = 2 * np.eye(3)[labels] + rng.normal(0, 1.5, (4000, 3))
+    least = sure_above(logits[None, :2000], labels[:2000], 0.1)
+    chances = np.exp(logits[2000:]) / np.exp(logits[2000:]).sum(axis=1, keepdims=True)
+    sure = chances.max(axis=1) >= least
+    wrong = chances.argmax(axis=1)[sure] != labels[2000:][sure]
+    assert 0.2 < sure.mean() < 0.95
+    assert wrong.mean() < 0.13
+
+
+def test_few_or_bad_records_make_no_call_sure() -> None:
+    logits = np.eye(2)[[0, 1, 0]][None] * 5
+    assert sure_above(logits, np.array([0, 1, 0]), 0.1) == NEVER  # three right prove too little
+    assert sure_above(np.tile(logits, (1, 10, 1)), np.tile([1, 0, 1], 10), 0.1) == NEVER
