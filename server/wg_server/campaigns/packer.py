@@ -57,6 +57,11 @@ class Packer:
             self._lock.notify()
         self._thread.join()
 
+    @property
+    def alive(self) -> bool:
+        """Whether its thread lives."""
+        return self._thread.is_alive()
+
     def want(self, wanted: Mapping[str, Iterable[str]]) -> None:
         """Say which sites of which campaigns need a package now; what was said before is void."""
         with self._lock:

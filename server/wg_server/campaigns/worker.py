@@ -42,6 +42,8 @@ LOOK_SECONDS = 0.5
 LOOK_SHARE = 20.0
 """However many sites there are: looks are so many times their own length apart."""
 FULL_SECONDS = 5.0
+HANG_SECONDS = 300.0
+"""A turn of the worker that takes longer hangs: it makes no packages, and waits for no site."""
 WORK_TRIES = 5
 
 
@@ -71,6 +73,7 @@ class CampaignWorker:
         self._held = True
         self._failures: Counter[str] = Counter()
         self._next_look = 0.0
+        self._turned = time.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="wg-campaigns")
 
@@ -87,12 +90,14 @@ class CampaignWorker:
 
     @property
     def alive(self) -> bool:
-        """Whether the worker still works."""
-        return self._thread.is_alive()
+        """Whether the worker still works: its threads live, and none hangs in its turn."""
+        turning = time.monotonic() - self._turned < HANG_SECONDS
+        return turning and self._thread.is_alive() and self._packer.alive
 
     def _run(self) -> None:
         while not self._stop.is_set():
             pause = FULL_SECONDS
+            self._turned = time.monotonic()
             try:
                 self._turn()
                 pause = TICK_SECONDS if self._exchange.busy else LOOK_SECONDS

@@ -11,11 +11,12 @@ import logging
 import resource
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 
 from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from wg_common import atomic, locks
@@ -23,6 +24,8 @@ from wg_server.campaigns import packaging
 from wg_server.campaigns.packaging import MakePackage
 from wg_server.campaigns.worker import CampaignWorker
 from wg_server.console.admin import admin_app
+from wg_server.console.metrics import Metrics
+from wg_server.console.probes import Probe, probes_of
 from wg_server.fleet.adapter import FleetState
 from wg_server.fleet.adoption import Adoption
 from wg_server.fleet.certificates import Certificates
@@ -84,26 +87,19 @@ def serve(
         enrolment = Enrolment(home, config, store)
         state = FleetState()
         worker = CampaignWorker(home, config, store, state, witness, make, holder)
-        token = atomic.read_bytes(home.admin_token, limit=1 << 10).decode("ascii").strip()
-        admin = admin_app(
-            store, token, lambda: worker.alive, lambda: len(state.online(store.sites()))
-        )
+        probes = probes_of(home, store, lambda: worker.alive, disk_floor=config.disk_floor_bytes)
+        metrics = Metrics(home, store, probes, state.online)
+        stack.enter_context(_counted(metrics.handler()))
         plain = server_context(home, client_certificates=False)
         mutual = server_context(home, client_certificates=True)
-        fleet = Listener(
-            "fleet",
-            fleet_app(home, store, state, witness, enrolment),
-            config.host,
-            config.fleet_port,
-            mutual,
-        )
-        enrol = Listener("enrolment", enrolment.app(), config.host, config.enrol_port, plain)
-        listeners = (
-            Listener("admin", admin, config.admin_host, config.admin_port, None),
-            enrol,
-            fleet,
-        )
+        fleet_side = metrics.measured(fleet_app(home, store, state, witness, enrolment), "fleet")
+        fleet = Listener("fleet", fleet_side, config.host, config.fleet_port, mutual)
+        enrol_side = metrics.measured(enrolment.app(), "enrolment")
+        enrol = Listener("enrolment", enrol_side, config.host, config.enrol_port, plain)
+        admin_side = _admin_app(home, metrics, probes)
+        admin = Listener("admin", admin_side, config.admin_host, config.admin_port, None)
         certificates = Certificates(home, {enrol: False, fleet: True})
+        listeners = (admin, enrol, fleet)
         for listener in listeners:
             listener.start()
             stack.callback(listener.stop)
@@ -116,6 +112,22 @@ def serve(
         for listener in listeners:
             listener.drain()
     log.info("stopped")
+
+
+def _admin_app(home: ServerHome, metrics: Metrics, probes: Sequence[Probe]) -> Starlette:
+    token = atomic.read_bytes(home.admin_token, limit=1 << 10).decode("ascii").strip()
+    return admin_app(token, metrics.registry, probes)
+
+
+@contextmanager
+def _counted(handler: logging.Handler) -> Iterator[None]:
+    """Let a handler see the log of the server while this is entered."""
+    logger = logging.getLogger("wg_server")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def _warn_of_gaps(home: ServerHome) -> None:

@@ -67,6 +67,8 @@ class ServerConfig:
         requests_per_second: Sustained requests a node may make; the burst is ten times that.
         message_seconds: Life of one message to a node. A node that died after pulling it gets it
             again when it comes back; this is for one that lives and never answers.
+        disk_floor_bytes: Free bytes on the home's disk below which the server says that it is not
+            ready: a campaign may need room for its packages.
         campaign_hours: Default deadline of a campaign.
         package_days: Life of a weights package.
         samples: Candidates that diffusion draws for each package.
@@ -94,6 +96,7 @@ class ServerConfig:
     chunk_bytes: int = 4 << 20
     requests_per_second: int = 50
     message_seconds: int = 600
+    disk_floor_bytes: int = 1 << 30
     campaign_hours: int = 24
     package_days: int = 30
     samples: int = 4
@@ -129,6 +132,7 @@ class ServerConfig:
             "chunk_bytes",
             "requests_per_second",
             "message_seconds",
+            "disk_floor_bytes",
             "campaign_hours",
             "package_days",
             "samples",

@@ -151,6 +151,13 @@ class CampaignQueue:
         messages, received, sent = map(int, sums)
         return Totals(campaigns, tasks, messages, received, sent)
 
+    def oldest_queued(self) -> float | None:
+        """When the oldest campaign was queued that nobody has begun, if there is one."""
+        table = schema.campaign
+        query = sa.select(sa.func.min(table.c.created).label("oldest"))
+        row = database.first(self._engine, query.where(table.c.state == "queued"))
+        return None if row is None or row.oldest is None else float(row.oldest)
+
     def may_fetch(self, site: str, delivery_id: str) -> bool:
         """Whether a package was made for this site and waits to be fetched by it."""
         task, campaign = schema.task, schema.campaign

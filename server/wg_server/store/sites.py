@@ -217,6 +217,10 @@ class Store(LedgerTable, ReleaseTable):
         query = sa.select(schema.site).order_by(schema.site.c.name)
         return [Site(**row._mapping) for row in database.rows(self.engine, query)]
 
+    def answers(self) -> bool:
+        """Whether the database can be read now."""
+        return self.forks() >= 0
+
     def certificate_expiry(self, site: str) -> float | None:
         """When the newest good certificate of a site expires."""
         table = schema.certificate

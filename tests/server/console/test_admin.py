@@ -1,33 +1,165 @@
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 from starlette.types import ASGIApp
+from tests.server import postgres
 
-from wg_server.console.admin import admin_app, render_metrics
+from wg_server.console.admin import admin_app
+from wg_server.console.metrics import Metrics
+from wg_server.console.probes import Probe, probes_of
+from wg_server.site.home import ServerHome
+from wg_server.site.recovery import LastBackup
+from wg_server.store import schema
+from wg_server.store.database import open_engine
 from wg_server.store.sites import Store
 
+TOKEN = {"authorization": "Bearer secret"}
+Client = Callable[[ASGIApp], httpx.Client]
 
-def test_health_is_one_word_and_metrics_need_the_token(
-    store: Store, client_of: Callable[[ASGIApp], httpx.Client]
+
+def metrics_of(home: ServerHome, store: Store, probes: tuple[Probe, ...] = ()) -> Metrics:
+    return Metrics(home, store, probes, lambda sites: {"plant-a"} & {s.name for s in sites})
+
+
+def series(client: httpx.Client) -> dict[str, float]:
+    """Values by name and labels, read as Prometheus reads them."""
+    text = client.get("/metrics", headers=TOKEN).text
+    return {
+        sample.name + "".join(f"{{{k}={v}}}" for k, v in sample.labels.items()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def enrol(store: Store, name: str) -> None:
+    with store.engine.begin() as connection:
+        keys = dict.fromkeys(("node_key", "signing_key", "ledger_origin", "ledger_key"), name)
+        row = {"name": name, "state": "enrolled", "enrolled": 1.0, "last_seen": 5.0}
+        connection.execute(schema.site.insert().values(**row, **keys))
+    store.add_certificate(name, name, 99.0)
+
+
+def test_probes_need_nothing_and_metrics_the_token(
+    home: ServerHome, store: Store, client_of: Client
 ) -> None:
-    healthy = True
-    client = client_of(admin_app(store, "secret", lambda: healthy, lambda: 3))
-    assert client.get("/healthz").text == "ok\n"
+    answers = {"worker": True, "database": True}
+    probes = (
+        Probe("worker", lambda: answers["worker"], restart=True),
+        Probe("database", lambda: answers["database"]),
+    )
+    client = client_of(admin_app("secret", metrics_of(home, store, probes).registry, probes))
     assert client.get("/metrics").status_code == 401
-    wrong = {"authorization": "Bearer secre"}
-    assert client.get("/metrics", headers=wrong).status_code == 401
-    found = client.get("/metrics", headers={"authorization": "Bearer secret"})
-    assert found.status_code == 200
-    assert "weightgate_nodes_online 3\n" in found.text
-    healthy = False
+    assert client.get("/metrics", headers={"authorization": "Bearer secre"}).status_code == 401
+    codes = {}
+    for down in ("", "database", "worker"):
+        answers.update(worker=down != "worker", database=down != "database")
+        found = [client.get(f"/{page}") for page in ("livez", "readyz", "healthz")]
+        codes[down] = [each.status_code for each in found]
+        assert series(client)["weightgate_ready{check=worker}"] == (down != "worker")
+    assert codes == {"": [200] * 3, "database": [200, 503, 503], "worker": [503] * 3}
+    assert client.get("/readyz").text == "worker: failing\ndatabase: ok\n"
+    assert client.get("/healthz").text == "failing\n"
+
+
+def test_a_server_without_its_database_says_so_and_has_metrics_all_the_same(
+    home: ServerHome, client_of: Client
+) -> None:
+    """Found by hand: with PostgreSQL stopped, /healthz said 200 and /metrics 500."""
+    if not postgres.available():
+        pytest.skip(postgres.MISSING)
+    with postgres.cluster() as url:
+        store = Store(open_engine(url))
+        probes = probes_of(home, store, lambda: True, disk_floor=1)
+        client = client_of(admin_app("secret", metrics_of(home, store, probes).registry, probes))
+        assert client.get("/readyz").status_code == 200
+        assert "weightgate_nodes_online" in series(client)
+    assert client.get("/livez").status_code == 200  # a new start is no cure
     assert client.get("/healthz").status_code == 503
+    assert "database: failing\n" in client.get("/readyz").text
+    found = series(client)
+    assert found["weightgate_ready{check=database}"] == 0
+    assert found["weightgate_ready{check=certificate}"] == 1
+    assert "weightgate_nodes_online" not in found and "weightgate_disk_free_bytes" in found
+    store.close()
 
 
-def test_metrics_are_in_the_text_format(store: Store) -> None:
-    store.invite("plant-a", "s", 1.0)
-    text = render_metrics(store, True, 0)
-    assert 'weightgate_sites{state="invited"} 1\n' in text
-    for line in text.splitlines():
-        assert line.startswith(("# HELP weightgate_", "# TYPE weightgate_", "weightgate_"))
+@pytest.mark.parametrize("check", ["disk", "certificate"])
+def test_a_full_disk_and_a_certificate_that_ended_are_not_ready(
+    home: ServerHome, store: Store, monkeypatch: pytest.MonkeyPatch, check: str
+) -> None:
+    floor = 1 << 62 if check == "disk" else 1
+    if check == "certificate":
+        later = time.time() + 900 * 86400
+        monkeypatch.setattr("wg_server.console.probes.time.time", lambda: later)
+    probes = probes_of(home, store, lambda: True, disk_floor=floor)
+    assert [probe.name for probe in probes if not probe.ask()] == [check]
+    home.tls_cert.unlink()
+    assert not all(probe.ask() for probe in probes)  # what cannot be read is not good
+
+
+def test_series_are_bounded_by_enrolment_and_counters_count(
+    home: ServerHome, store: Store, tmp_path: Path, client_of: Client
+) -> None:
+    store.invite("invited", "s", 1.0)
+    enrol(store, "plant-a")
+    enrol(store, "plant-b")
+    client = client_of(admin_app("secret", metrics_of(home, store).registry, ()))
+    found = series(client)
+    assert found["weightgate_sites{state=enrolled}"] == 2
+    assert found["weightgate_nodes_online"] == 1
+    assert found["weightgate_site_online{site=plant-a}"] == 1
+    assert found["weightgate_site_online{site=plant-b}"] == 0
+    assert found["weightgate_site_certificate_expiry_timestamp_seconds{site=plant-b}"] == 99
+    assert not [name for name in found if "site=invited" in name]
+    assert found["weightgate_last_backup_timestamp_seconds"] == 0
+    assert (
+        found["weightgate_certificate_expiry_timestamp_seconds{certificate=server}"] > time.time()
+    )
+    LastBackup(created=7).save(home)
+    assert series(client)["weightgate_last_backup_timestamp_seconds"] == 7
+    text = client.get("/metrics", headers=TOKEN).text
+    kinds = dict(line.split()[2:4] for line in text.splitlines() if line.startswith("# TYPE"))
+    for name, kind in kinds.items():
+        assert (kind == "counter") == name.endswith("_total"), name
+    assert {kinds[f"weightgate_{each}_total"] for each in ("messages", "received_bytes")} == {
+        "counter"
+    }
+
+
+def test_requests_and_log_lines_are_counted(
+    home: ServerHome, store: Store, client_of: Client
+) -> None:
+    def page(request: Request) -> PlainTextResponse:
+        return PlainTextResponse("x", 200 if request.url.path == "/good" else 503)
+
+    metrics = metrics_of(home, store)
+    app = Starlette(routes=[Route("/good", page), Route("/bad", page)])
+    client, admin = (
+        client_of(metrics.measured(app, "fleet")),
+        client_of(admin_app("secret", metrics.registry, ())),
+    )
+    for path in ("/good", "/good", "/bad"):
+        client.get(path)
+    found = series(admin)
+    assert found["weightgate_requests_total{listener=fleet}{status=2xx}"] == 2
+    assert found["weightgate_requests_total{listener=fleet}{status=5xx}"] == 1
+    assert found["weightgate_request_seconds_count{listener=fleet}"] == 3
+    assert found["weightgate_log_lines_total{level=error}"] == 0
+    logger = logging.Logger("test")
+    logger.addHandler(metrics.handler())
+    for say in (logger.info, logger.warning, logger.error, logger.critical):
+        say("x")
+    found = series(admin)
+    assert found["weightgate_log_lines_total{level=warning}"] == 1
+    assert found["weightgate_log_lines_total{level=error}"] == 2

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from prometheus_client import generate_latest
 from tests.server.campaigns.nodes import stored
 from tests.server.campaigns.test_isolation import HOSTILE, campaign
 from tests.server.cli.test_cli import document, run
@@ -17,7 +18,7 @@ from tests.server.cli.test_cli import document, run
 from wg_common.errors import DecodeError, VerificationError
 from wg_common.wire.fleet import Envelope
 from wg_server.campaigns import intake, plausibility
-from wg_server.console.admin import render_metrics
+from wg_server.console.metrics import Metrics
 from wg_server.site.home import ServerHome
 from wg_server.store import database, quarantine, schema
 from wg_server.store.queue import CampaignQueue
@@ -87,7 +88,8 @@ def test_a_release_in_quarantine_is_shown_with_site_and_reasons(
     assert rows[HOSTILE]["quarantined"] == 1 and rows["plant-a"]["quarantined"] == 0
     _, out, _ = run(capsys, "sites", "--home", home.root)
     assert [HOSTILE in line for line in out.splitlines() if "QUARANTINED: 1" in line] == [True]
-    assert "weightgate_quarantined 1\n" in render_metrics(store, healthy=True, online=0)
+    text = generate_latest(Metrics(home, store, (), lambda sites: set()).registry).decode()
+    assert "weightgate_quarantined 1.0\n" in text
 
 
 def test_the_operator_frees_or_rejects(

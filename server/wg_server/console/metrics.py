@@ -1,0 +1,217 @@
+"""What Prometheus is told: of the store at each scrape, and of requests and log lines as they pass.
+
+Counters only grow, and have names that end in ``_total``. Labels are bounded: sites are those that
+the operator enrolled, all else is a word of ours. Where the store cannot be read its series are
+left out, and ``weightgate_ready`` says so. ``deploy/monitoring`` has rules and a dashboard.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+import shutil
+import time
+from collections import Counter as Count
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from wg_common import __version__
+from wg_common.errors import WgError
+from wg_common.ledger.auditor_record import BUDGET_UNKNOWN
+from wg_server.console.probes import Probe, expiries
+from wg_server.site.home import ServerHome
+from wg_server.site.recovery import LastBackup
+from wg_server.store import quarantine, succession
+from wg_server.store.queue import CampaignQueue
+from wg_server.store.site import Site
+from wg_server.store.sites import Store
+
+log = logging.getLogger(__name__)
+
+PREFIX = "weightgate_"
+Online = Callable[[Iterable[Site]], Set[str]]
+"""Which of some sites are connected, by name."""
+SECONDS = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0)
+"""Limits of the classes of request times: from a poll to a large package."""
+
+
+class Metrics:
+    """All series of one server."""
+
+    def __init__(
+        self, home: ServerHome, store: Store, probes: Sequence[Probe], online: Online
+    ) -> None:
+        self.registry = CollectorRegistry()
+        self.registry.register(_Scraped(home, store, probes, online))
+        ProcessCollector(registry=self.registry)
+        self._requests = Counter(
+            f"{PREFIX}requests",
+            "Requests that were answered, by listener and class of status.",
+            ["listener", "status"],
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            f"{PREFIX}request_seconds",
+            "Time from a request's head to the end of its answer.",
+            ["listener"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self._lines = Counter(
+            f"{PREFIX}log_lines",
+            "Lines of the server's log that ask for a person.",
+            ["level"],
+            registry=self.registry,
+        )
+        for level in ("warning", "error"):
+            self._lines.labels(level)  # a series that is not there cannot grow
+
+    def measured(self, app: ASGIApp, listener: str) -> ASGIApp:
+        """An application whose requests are counted."""
+
+        async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http":
+                await app(scope, receive, send)
+                return
+            status, begun = "none", time.monotonic()
+
+            async def sent(message: Message) -> None:
+                nonlocal status
+                if message["type"] == "http.response.start":
+                    status = f"{message['status'] // 100}xx"
+                await send(message)
+
+            try:
+                await app(scope, receive, sent)
+            finally:
+                self._requests.labels(listener, status).inc()
+                self._seconds.labels(listener).observe(time.monotonic() - begun)
+
+        return counted
+
+    def handler(self) -> logging.Handler:
+        """A log handler that counts warnings and errors."""
+        return _Lines(self._lines)
+
+
+class _Lines(logging.Handler):
+    """Counts lines by level."""
+
+    def __init__(self, counter: Counter) -> None:
+        super().__init__(logging.WARNING)
+        self._counter = counter
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Count one."""
+        self._counter.labels("error" if record.levelno >= logging.ERROR else "warning").inc()
+
+
+class _Scraped(Collector):
+    """Series that are read when they are asked for."""
+
+    def __init__(
+        self, home: ServerHome, store: Store, probes: Sequence[Probe], online: Online
+    ) -> None:
+        self._home = home
+        self._store = store
+        self._probes = probes
+        self._online = online
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing beforehand: names do not meet, and the store need not be there."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """All series as of now."""
+        labels = {"version": __version__, "python": platform.python_version()}
+        yield _gauge("build_info", "The program that runs.", [(labels, 1)])
+        found = [({"check": probe.name}, int(probe.ask())) for probe in self._probes]
+        yield _gauge("ready", "Whether the server can work, by check.", found)
+        for part in (self._of_home, self._of_sites, self._of_campaigns):
+            try:
+                yield from list(part())
+            except (WgError, OSError) as error:
+                log.warning("metrics: left out: %s", error)
+
+    def _of_home(self) -> Iterator[Metric]:
+        free = shutil.disk_usage(self._home.root).free
+        yield _gauge("disk_free_bytes", "Free on the disk of the home.", [({}, free)])
+        yield _gauge(
+            "certificate_expiry_timestamp_seconds",
+            "End of the certificate of the server, and of its authority.",
+            [({"certificate": name}, end) for name, end in expiries(self._home).items()],
+        )
+        last = LastBackup.load(self._home)
+        yield _gauge(
+            "last_backup_timestamp_seconds",
+            "Beginning of the newest backup; 0: none was made.",
+            [({}, last.created if last else 0)],
+        )
+
+    def _of_sites(self) -> Iterator[Metric]:
+        sites = self._store.sites()
+        enrolled = [site for site in sites if site.state == "enrolled"]
+        online = self._online(enrolled)
+        ends = self._store.certificate_expiries()
+        yield _gauge("nodes_online", "Nodes that are connected.", [({}, len(online))])
+        yield _by_state("sites", "Sites, by state.", Count(site.state for site in sites))
+        per_site: dict[str, tuple[str, Callable[[Site], float]]] = {
+            "site_online": ("Whether a site's node is connected.", lambda s: s.name in online),
+            "site_last_seen_timestamp_seconds": (
+                "A site's last request that was let in.",
+                lambda s: s.last_seen,
+            ),
+            "site_certificate_expiry_timestamp_seconds": (
+                "End of a site's newest certificate.",
+                lambda s: ends.get(s.name, 0.0),
+            ),
+        }
+        for name, (text, value) in per_site.items():
+            yield _gauge(name, text, [({"site": s.name}, float(value(s))) for s in enrolled])
+        said = succession.of_sites(sites, self._store.logs())
+        unknown = sum(each == BUDGET_UNKNOWN for each in said.values())
+        yield _gauge(
+            "budget_unknown", "Sites with an earlier ledger that is not named.", [({}, unknown)]
+        )
+        quarantined = len(quarantine.notes(self._store, "quarantined"))
+        yield _gauge("quarantined", "Releases in quarantine.", [({}, quarantined)])
+        yield _counter(
+            "fork_evidence", "Pieces of evidence of ledgers with two stories.", self._store.forks()
+        )
+
+    def _of_campaigns(self) -> Iterator[Metric]:
+        queue = CampaignQueue(self._store.engine)
+        totals = queue.totals()
+        yield _by_state("campaigns", "Campaigns, by state.", totals.campaigns)
+        yield _by_state("tasks", "Sites' parts in campaigns, by state.", totals.tasks)
+        yield _counter("messages", "Messages sent to sites.", totals.messages)
+        yield _counter("received_bytes", "Payload received from sites.", totals.bytes_received)
+        yield _counter("sent_bytes", "Payload sent to sites.", totals.bytes_sent)
+        oldest = queue.oldest_queued()
+        yield _gauge(
+            "queued_campaign_oldest_timestamp_seconds",
+            "When the oldest campaign was queued that is not begun; none: all are.",
+            [] if oldest is None else [({}, oldest)],
+        )
+
+
+def _gauge(
+    name: str, text: str, rows: Iterable[tuple[Mapping[str, str], float]]
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(PREFIX + name, text)
+    for labels, value in rows:
+        family.add_sample(PREFIX + name, dict(labels), value)
+    return family
+
+
+def _by_state(name: str, text: str, counts: Mapping[str, int]) -> GaugeMetricFamily:
+    return _gauge(name, text, [({"state": state}, counts[state]) for state in sorted(counts)])
+
+
+def _counter(name: str, text: str, value: int) -> CounterMetricFamily:
+    return CounterMetricFamily(PREFIX + name, text, value=value)
