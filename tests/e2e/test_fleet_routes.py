@@ -315,7 +315,10 @@ def test_the_enrolment_listener_has_two_routes_and_lets_nobody_in_without_a_toke
             assert call(client, each) == 404, each.path
 
 
-def test_the_admin_listener_tells_a_stranger_that_it_is_alive_and_no_more(
+PROBES = ("/healthz", "/livez", "/readyz")
+
+
+def test_the_admin_listener_tells_a_stranger_that_it_works_and_no_more(
     server: ServerHome, plant: Plant
 ) -> None:
     config = server.config()
@@ -323,9 +326,11 @@ def test_the_admin_listener_tells_a_stranger_that_it_is_alive_and_no_more(
         base_url=f"http://{config.admin_host}:{config.admin_port}", trust_env=False
     ) as client:
         for each in walk(LISTENING["admin"]):
-            expected = 200 if each.path == "/healthz" else 401
+            expected = 200 if each.path in PROBES else 401
             assert call(client, each) == expected, each.path
             assert call(client, each, headers={"authorization": "Bearer x"}) == expected
-        assert client.get("/healthz").text == "ok\n"
+        assert client.get("/healthz").text == client.get("/livez").text == "ok\n"
+        said = client.get("/readyz").text
+        assert said == "worker: ok\ndatabase: ok\ndisk: ok\ncertificate: ok\n"
         for each in fleet_routes():
             assert call(client, each) == 404, each.path

@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
+from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wg_common import __version__
@@ -71,32 +72,43 @@ class Metrics:
         for level in ("warning", "error"):
             self._lines.labels(level)  # a series that is not there cannot grow
 
-    def measured(self, app: ASGIApp, listener: str) -> ASGIApp:
-        """An application whose requests are counted."""
-
-        async def counted(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["type"] != "http":
-                await app(scope, receive, send)
-                return
-            status, begun = "none", time.monotonic()
-
-            async def sent(message: Message) -> None:
-                nonlocal status
-                if message["type"] == "http.response.start":
-                    status = f"{message['status'] // 100}xx"
-                await send(message)
-
-            try:
-                await app(scope, receive, sent)
-            finally:
-                self._requests.labels(listener, status).inc()
-                self._seconds.labels(listener).observe(time.monotonic() - begun)
-
-        return counted
+    def measure(self, app: Starlette, listener: str) -> Starlette:
+        """Count the requests of an application, outside all else that it does with them."""
+        app.add_middleware(_Measured, self._requests, self._seconds, listener)
+        return app
 
     def handler(self) -> logging.Handler:
         """A log handler that counts warnings and errors."""
         return _Lines(self._lines)
+
+
+class _Measured:
+    """Counts requests, and the time that they take."""
+
+    def __init__(self, app: ASGIApp, requests: Counter, seconds: Histogram, listener: str) -> None:
+        self._app = app
+        self._requests = requests
+        self._seconds = seconds
+        self._listener = listener
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take one connection's scope."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status, begun = "none", time.monotonic()
+
+        async def sent(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = f"{message['status'] // 100}xx"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sent)
+        finally:
+            self._requests.labels(self._listener, status).inc()
+            self._seconds.labels(self._listener).observe(time.monotonic() - begun)
 
 
 class _Lines(logging.Handler):

@@ -146,7 +146,7 @@ def test_requests_and_log_lines_are_counted(
     metrics = metrics_of(home, store)
     app = Starlette(routes=[Route("/good", page), Route("/bad", page)])
     client, admin = (
-        client_of(metrics.measured(app, "fleet")),
+        client_of(metrics.measure(app, "fleet")),
         client_of(admin_app("secret", metrics.registry, ())),
     )
     for path in ("/good", "/good", "/bad"):
