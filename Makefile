@@ -9,7 +9,7 @@ LOCKED ?=
 TORCH := 'torch>=2.6,<2.14' 'torchvision>=0.21,<0.29'
 EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || echo 1577836800)
 
-.PHONY: setup demo demo-quick test test-slow fuzz limits lint format bench bench-fleet bench-generator package lock sbom audit-deps clean
+.PHONY: setup demo demo-quick test test-slow fuzz limits lint format bench bench-fleet bench-plant bench-generator package lock sbom audit-deps clean
 
 setup: $(VENV)/.stamp
 
@@ -65,6 +65,10 @@ bench-fleet: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.large_package
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.fleet_load
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.hostile
+
+# Local-only against scikit-learn and MiniRocket, on every development set. Goes on where it stopped.
+bench-plant: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m bench.plant $(if $(DATA),--datasets $(DATA)) --table bench/out/plant/table.md
 
 # QUICK=1: a smaller zoo, fewer data sets and seeds. Goes on where it stopped.
 BENCH_HOME := bench/out/$(if $(QUICK),quick,full)

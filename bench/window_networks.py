@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bench import networks, window_plants
+from bench import minirocket, networks, window_plants
 from bench.networks import Cell, Cut
 from bench.rows import Row, Rows, write_table
 from bench.selected import own_folds
@@ -144,11 +144,13 @@ def alone(encoder: Encoder, data: Cut, cell: Cell, seed: int) -> dict[str, float
     records, y = networks.labelled(data, cell)
     own, test = np.stack(records), np.asarray(data.test[0])
     features = encoder.encode_local(records)
-    trunk = encoder_trunk(features, encoder.dimension, encoder.scaled_dimension)
+    trunk = encoder_trunk(
+        features, encoder.dimension, encoder.scaled_dimension, encoder.local_blocks
+    )
     local = fit_local(trunk.features, y, len(data.labels), own_folds(y))
     head = trunk.outward(local.head)
-    rocket = window_plants.MiniRocket(own, np.random.default_rng((seed, 9)))
-    guessed = window_plants.ridge(rocket.features(own), y, rocket.features(test))
+    rocket = minirocket.MiniRocket(own, np.random.default_rng((seed, 9)))
+    guessed = minirocket.ridge(rocket.features(own), y, rocket.features(test))
     logits = head.logits(encoder.encode_local(list(test)).astype(np.float64))
     found = zip(ALONE, (logits.argmax(axis=1), guessed), strict=True)
     return {name: float((estimate == data.test[1]).mean()) for name, estimate in found}

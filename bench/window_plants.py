@@ -15,27 +15,23 @@ among the local features (docs/decisions/0086).
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
 import time
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from bench import tables
 from bench.measure import machine
 from bench.methods import Cell, draw, draw_records, scores
+from bench.minirocket import MiniRocket, ridge
 from bench.plants import CLASSES, SAME_FAMILY_SITES, Floats, Ints, Plants, first_of
 from bench.plants import parts as cut_by_groups
 from bench.rows import Row, Rows, write_table
 from bench.selected import own_folds, selected, selected_heads
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import RidgeClassifierCV
 
 from wg_client.fitting.backbone import encoder_trunk
 from wg_client.fitting.local_models import fit_local
@@ -80,6 +76,7 @@ class WindowPlants:
     Attributes:
         plants: Features of all parts.
         scaled: Number of features that have a public scale.
+        blocks: Sizes of the blocks of the others.
         own: Windows of the plant, ``[n, C, T]``, as ``plants.own`` has them.
         test: Windows of the test records.
         raw: Raw features of these two.
@@ -87,6 +84,7 @@ class WindowPlants:
 
     plants: Plants
     scaled: int
+    blocks: tuple[int, ...]
     own: Windows
     test: Windows
     raw: tuple[Floats, Floats]
@@ -160,9 +158,8 @@ def cut(encoder: Encoder, root: Path, name: str, seed: int, strength: float) -> 
         for own, _ in parts[:2]
     ]
     plants = Plants(names, encoder.dimension, encoded[1], tuple(encoded[2:]), encoded[0])
-    return WindowPlants(
-        plants, encoder.scaled_dimension, parts[1][0], parts[0][0], (raw[1], raw[0])
-    )
+    scaled, blocks = encoder.scaled_dimension, encoder.local_blocks
+    return WindowPlants(plants, scaled, blocks, parts[1][0], parts[0][0], (raw[1], raw[0]))
 
 
 def cut_windows(
@@ -217,7 +214,7 @@ def judge(generator: Generator, found: WindowPlants, cell: Cell, seed: int) -> d
     """Accuracy of every method on the plant's test records, and on classes it has never seen."""
     plants = found.plants
     one = draw(generator, plants, cell, seed, {}, samples=4)
-    trunk = encoder_trunk(one.x, plants.dimension, found.scaled)
+    trunk = encoder_trunk(one.x, plants.dimension, found.scaled, found.blocks)
     outcome = selected(one.made, trunk, one.y, plants.dimension, one.noise, others=bool(one.others))
     return scores(one.heads | selected_heads(outcome), plants.test, one.gone)
 
@@ -254,75 +251,6 @@ def _spanned(train: Floats, test: Floats, count: int) -> tuple[Floats, Floats]:
     held = right[:count][singular[:count] > 1e-7 * singular[0]]
     directions[: len(held)] = held
     return x @ directions.T, (test - mean) / std @ directions.T
-
-
-def ridge(train: Floats, labels: Ints, test: Floats) -> Ints:
-    if len(np.unique(labels)) < 2:
-        return np.full(len(test), labels[0])
-    mean, std = train.mean(axis=0), train.std(axis=0)
-    std = std + 1e-2 * float(std.mean()) + 1e-9
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model = RidgeClassifierCV(np.logspace(-2, 5, 15)).fit((train - mean) / std, labels)
-    return np.asarray(model.predict((test - mean) / std), dtype=np.int64)
-
-
-class MiniRocket:
-    """MiniRocket for several channels, about 2,000 features; biases come from training windows."""
-
-    _BIASES = 4
-
-    def __init__(self, windows: Windows, rng: np.random.Generator) -> None:
-        _, channels, time_ = windows.shape
-        most = max(1, (time_ - 1) // 8)
-        self._dilations = [2**i for i in range(8) if 2**i <= most]
-        self._kernels = torch.full((84, 1, 9), -1.0)
-        for row, places in enumerate(itertools.combinations(range(9), 3)):
-            self._kernels[row, 0, list(places)] = 2.0
-        size = 84, len(self._dilations), channels
-        mixes = rng.random(size) < np.exp(-rng.uniform(0, np.log(channels) + 1e-9, (*size[:2], 1)))
-        mixes[..., 0] |= ~mixes.any(axis=-1)
-        self._mixes = torch.from_numpy(mixes.astype(np.float32))
-        self._quantiles = rng.random((len(self._dilations), 84, self._BIASES))
-        self._rows = rng.integers(0, len(windows), (len(self._dilations), 84))
-        self._biases: list[torch.Tensor] = []
-        for number in range(len(self._dilations)):
-            answers = self._answers(windows, number)
-            rows = self._rows[number]
-            self._biases.append(
-                torch.stack(
-                    [
-                        torch.quantile(
-                            answers[rows[j], j],
-                            torch.from_numpy(self._quantiles[number, j]).float(),
-                        )
-                        for j in range(84)
-                    ]
-                )
-            )
-
-    def features(self, windows: Windows) -> Floats:
-        """Shares of positive values, ``[n, 84 * dilations * 4]``."""
-        found = []
-        for number, biases in enumerate(self._biases):
-            parts = []
-            for start in range(0, len(windows), 32):
-                answers = self._answers(windows[start : start + 32], number)
-                shares = [(answers > b[:, None]).float().mean(dim=-1) for b in biases.T]
-                parts.append(torch.cat(shares, dim=1))
-            found.append(torch.cat(parts))
-        return torch.cat(found, dim=1).numpy().astype(np.float64)
-
-    def _answers(self, windows: Windows, number: int) -> torch.Tensor:
-        """``[n, 84, T]``."""
-        dilation = self._dilations[number]
-        x = torch.from_numpy(windows)
-        n, channels, time_ = x.shape
-        rows = F.conv1d(
-            x.reshape(-1, 1, time_), self._kernels, padding=4 * dilation, dilation=dilation
-        )
-        both = rows.reshape(n, channels, 84, time_)
-        return torch.einsum("ncjt,jc->njt", both, self._mixes[:, number])
 
 
 def _baselines(rows: list[Row]) -> list[str]:

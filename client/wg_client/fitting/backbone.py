@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,23 +23,34 @@ class Trunk:
         features: float64 ``[n, d]`` of all local records.
         tensors: ``trunk.*``; empty for the frozen encoder, which is no part of a model's tensors.
         scaling: What turned the encoder's local features into ``features``; None: nothing.
+        width: Number of the encoder's local features, of which ``features`` are the first; 0: all.
     """
 
     features: Floats
     tensors: Tensors = field(default_factory=dict)
     scaling: FeatureScaling | None = None
+    width: int = 0
 
     def outward(self, head: LinearHead) -> LinearHead:
         """A head on ``features`` as one on what the trunk gives of any record."""
-        return head if self.scaling is None else self.scaling.outward(head)
+        if self.scaling is not None:
+            return self.scaling.outward(head)
+        return head.padded(self.width) if self.width else head
 
 
-def encoder_trunk(local: NDArray[np.floating], released: int, scaled: int) -> Trunk:
+def encoder_trunk(
+    local: NDArray[np.floating], released: int, scaled: int, blocks: Sequence[int]
+) -> Trunk:
     """The encoder's trunk; arguments as of ``feature_scaling``."""
-    found = feature_scaling(local, released, scaled)
+    found = feature_scaling(local, released, scaled, blocks)
     if found is None:
         return Trunk(local.astype(np.float64))
     return Trunk(found.apply(local), scaling=found)
+
+
+def public_trunk(local: NDArray[np.floating], scaled: int) -> Trunk:
+    """The first P local features, which have a public scale, as they are."""
+    return Trunk(local[:, :scaled].astype(np.float64), width=local.shape[1])
 
 
 def network_trunk(architecture: str, tensors: Tensors, batch: NDArray[Any]) -> Trunk:

@@ -1,18 +1,18 @@
 """Feature scaling at the plant: many local features as few numbers, whatever units they are in.
 
-Sensor windows have thousands of local features without a public scale: one plant's are in bars and
-another's in millivolts (``wg_common.nets.encoder.window_kernels``). The plant divides each by how
-much its own records vary in it, gives all of them together twice the standard deviation of the
-local features that do have a scale, and takes the leading principal directions of both, as many as
-there are of the latter. No label is looked at, so held-out predictions stay honest. Every model is
-learnt on scaled features, and its head is turned back into one on local features, which is what is
-kept, exported and run.
-
-Images have a public scale throughout: their features are left as they are.
+Local features beyond the released ones come in blocks that have no scale in common: one plant's
+windows are in bars and another's in millivolts, and what tells marks on steel apart is a hundredth
+of what tells photographs apart. The plant divides each by how much its own records vary in it,
+gives each block the same variance, and takes the leading principal directions of all blocks. The
+released features stand beside them, and quietly, since the blocks say all that they say. No label
+is looked at, so held-out predictions stay honest. Every model is learnt on scaled features, and its
+head is turned back into one on local features, which is what is kept, exported and run
+(docs/decisions/0134).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,10 +23,10 @@ from wg_common.inference.discriminants import principal
 
 _RECORDS = 2000
 """Directions are those of as many records at most, spread evenly."""
-_FLOOR = 0.01
-"""Least spread that a feature is divided by, in units of the mean spread of all."""
-_LOUDER = 2.0
-"""Root of the total variance of features without a public scale, over that of those with one."""
+_FLOOR = 0.3
+"""Added to the spread that a feature is divided by, in units of the mean spread of its block."""
+_LOUDER = 4.0
+"""Root of the total variance of a block, over that of the released features."""
 _CHUNK = 1024
 _TINY = 1e-12
 
@@ -64,36 +64,39 @@ class FeatureScaling:
 
 
 def feature_scaling(
-    features: NDArray[np.floating], released: int, scaled: int
+    features: NDArray[np.floating], released: int, scaled: int, blocks: Sequence[int]
 ) -> FeatureScaling | None:
     """The scaling that a plant's records ask for, with and without labels.
 
     Args:
         features: Local features ``[n, D]``, n at least 1.
         released: Number d of them that are released; they come first.
-        scaled: Number P of them that have a public scale; they come before the others.
+        scaled: Number P of them that have a public scale; they come before the others. Those of
+            them that are not released have no part: the others say the same, and more.
+        blocks: Sizes of the blocks of the others; they add up to D - P.
 
     Returns:
-        None where all have one: nothing is scaled.
+        None where there are no blocks: nothing is scaled.
     """
-    if scaled == features.shape[1]:
+    if not blocks:
         return None
     rows = np.linspace(0, len(features) - 1, min(len(features), _RECORDS)).astype(np.int64)
-    x = features[rows, released:].astype(np.float64)
+    x = features[rows].astype(np.float64)
     mean = x.mean(axis=0)
     x -= mean
-    public = scaled - released
     spread = x.std(axis=0)
-    own = spread[public:]
-    scale = np.ones(len(mean))
-    scale[public:] = 1 / (own + _FLOOR * float(own.mean()) + _TINY)
-    loud, other = (float(np.sqrt(np.sum(part**2))) for part in np.split(spread * scale, [public]))
-    scale[public:] *= _LOUDER * loud / (other + _TINY)
-    # Learners' strengths are made for the variance of features with a public scale.
-    scale /= np.sqrt(1 + _LOUDER**2)
-    x *= scale
-    values, vectors = principal(x, min(public, *x.shape))
+    wanted = _LOUDER * float(np.sqrt(np.sum(spread[:released] ** 2))) or 1.0
+    scale = np.zeros(len(mean))
+    start = scaled
+    for size in blocks:
+        part = slice(start, start + size)
+        own = spread[part]
+        inverse = 1 / (own + _FLOOR * float(own.mean()) + _TINY)
+        scale[part] = inverse * wanted / (np.sqrt(np.sum((own * inverse) ** 2)) + _TINY)
+        start += size
+    x, scale, count = x[:, scaled:] * scale[scaled:], scale[scaled:], scaled - released
+    values, vectors = principal(x, min(count, *x.shape))
     held = values > 1e-9 * values[0]
-    directions = np.zeros((len(mean), public))
-    directions[:, : held.sum()] = scale[:, None] * vectors[:, held]
-    return FeatureScaling(mean, directions)
+    directions = np.zeros((len(mean) - released, count))
+    directions[count:, : held.sum()] = scale[:, None] * vectors[:, held]
+    return FeatureScaling(mean[released:], directions)

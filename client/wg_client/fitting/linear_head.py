@@ -6,7 +6,7 @@ places it in the declared label domain.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,15 +96,14 @@ def fit_lda(features: Floats, labels: Ints, classes: int, shrinkage: float) -> L
     return LinearHead(*discriminants.fit_lda(features, labels, classes, shrinkage))
 
 
-def fit_ridge(features: Floats, labels: Ints, classes: int, penalty: float) -> LinearHead:
-    """Ridge regression on one-hot labels; arguments as ``fit_lda``."""
-    hot = np.eye(classes)[labels]
-    centre = hot.mean(axis=0)
-    mean = features.mean(axis=0)
-    centred = features - mean
-    gram = centred.T @ centred + penalty * np.eye(features.shape[1])
-    weight = np.linalg.solve(gram, centred.T @ (hot - centre)).T
-    return LinearHead(weight, centre - weight @ mean)
+def fit_ldas(
+    features: Floats, labels: Ints, classes: int, shrinkages: Sequence[float]
+) -> list[LinearHead]:
+    """``fit_lda`` at several strengths."""
+    return [
+        LinearHead(*found)
+        for found in discriminants.fit_ldas(features, labels, classes, shrinkages)
+    ]
 
 
 def spread(head: LinearHead, rows: NDArray[np.intp], classes: int) -> LinearHead:

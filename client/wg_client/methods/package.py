@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from wg_client.data import plant as plants
 from wg_client.data.plant import Plant, Progress
-from wg_client.fitting.backbone import Tensors, Trunk, encoder_trunk, network_trunk
+from wg_client.fitting.backbone import Tensors, Trunk, encoder_trunk, network_trunk, public_trunk
 from wg_client.fitting.linear_head import head_from_tensors
 from wg_client.methods.base import Candidate, LabelledRecords, Package
 from wg_common import catalogue, streams
@@ -48,19 +48,22 @@ def read_package(
         ConfigError: The architecture cannot stand on this encoder, or its package is missing.
     """
     from wg_common.nets import assembly  # torch: seconds to import, only when needed
+    from wg_common.nets.encoder.trunk import trunk_of
 
     features, architecture = plant.features, manifest.architecture
-    public = encoder = encoder_trunk(features.local, features.dimension, features.scaled)
+    blocks = trunk_of(plant.data.modality).local_blocks
+    public = encoder = encoder_trunk(features.local, features.dimension, features.scaled, blocks)
     whole = catalogue.known(architecture).whole
     posterior = _checked(plant, manifest, tensors, whole=whole)
     view: View = lambda values: encoder  # noqa: E731 - the other branch needs a function's scope
     tuner: NetworkTuner | None = None
     if whole:
         view, tuner = _whole(architecture, plant, progress)
+    family = public_trunk(features.local, features.scaled)
     candidates = [
-        _candidate(candidate.name, candidate.source, tensors[candidate.name], view)
-        for candidate in manifest.candidates
-        if candidate.source != POSTERIOR
+        _candidate(c.name, c.source, own, family if c.source == SAME_FAMILY else view(own))
+        for c, own in ((c, tensors[c.name]) for c in manifest.candidates)
+        if c.source != POSTERIOR
     ]
     if whole:
         public = _base(candidates, manifest.package_id)
@@ -76,7 +79,7 @@ def read_package(
     )
     package = Package(
         candidates=candidates,
-        reference=_candidate("", "", random, view),
+        reference=_candidate("", "", random, view(random)),
         posterior=None if whole else posterior,
         release_noise=least_noise(plant) if manifest.own_release else math.inf,
         others_released=bool(manifest.memory_releases),
@@ -102,6 +105,7 @@ def _checked(
 ) -> Posterior | None:
     """Refuse tensors that are not of the architecture; the posterior, if there is one."""
     from wg_common.nets import assembly
+    from wg_common.nets.encoder.trunk import trunk_of
 
     features, classes = plant.features, len(manifest.labels)
     posterior: Posterior | None = None
@@ -112,8 +116,8 @@ def _checked(
                 posterior = posteriors.from_tensors(values, classes, columns)
                 continue
             if candidate.source == SAME_FAMILY:
-                columns = features.local.shape[1]
-                if whole or features.scaled < columns:
+                columns = features.scaled
+                if whole or not trunk_of(plant.data.modality).comparable:
                     raise DecodeError(
                         f"source {SAME_FAMILY!r} is of heads that all plants can stand on"
                     )
@@ -153,9 +157,7 @@ def _base(candidates: list[Candidate], package_id: str) -> Trunk:
     )
 
 
-def _candidate(name: str, source: str, tensors: Tensors, view: View) -> Candidate:
+def _candidate(name: str, source: str, tensors: Tensors, trunk: Trunk) -> Candidate:
     """A candidate on its trunk; a head on the encoder ignores features that are not released."""
-    trunk = view(tensors)
-    return Candidate(
-        name, source, trunk, head_from_tensors(tensors).padded(trunk.features.shape[1])
-    )
+    head = head_from_tensors(tensors).padded(trunk.features.shape[1])
+    return Candidate(name, source, trunk, head)

@@ -10,6 +10,7 @@ Friedman (1989), *JASA* 84(405). Pure functions of arrays; nothing here adds pri
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,6 +23,7 @@ F = TypeVar("F", bound=np.floating[Any])
 
 _ROUNDING = 1e-9
 """Share of the largest eigenvalue below which a direction is rounding."""
+_TINY = 1e-300
 
 
 def class_means(features: NDArray[np.floating], labels: Ints, classes: int) -> Floats:
@@ -64,18 +66,36 @@ def fit_lda(
     Returns:
         Weight ``[K, d]`` and bias ``[K]``.
     """
+    return fit_ldas(features, labels, classes, (shrinkage,))[0]
+
+
+def fit_ldas(
+    features: Floats, labels: Ints, classes: int, shrinkages: Sequence[float]
+) -> list[tuple[Floats, Floats]]:
+    """``fit_lda`` at several strengths for the price of about one.
+
+    A shrunk covariance has the eigenvectors of the covariance, which are found once: of the smaller
+    one of the covariance and the records' Gram matrix.
+    """
     n, d = features.shape
     counts = np.bincount(labels, minlength=classes).astype(np.float64)
     means = class_means(features, labels, classes)
     within = features - means[labels]
     # d pseudo-observations of unit variance keep the estimate proper when n is about K.
-    trace = (np.sum(within**2) + d) / (max(n - classes, 0) + 1.0) / d
-    covariance = within.T @ within / (max(n - classes, 0) + 1.0)
-    shrunk = (1 - shrinkage) * covariance + shrinkage * trace * np.eye(d)
-    shrunk += 1e-6 * trace * np.eye(d)
-    weight = np.linalg.solve(shrunk, means.T).T
+    freedom = max(n - classes, 0) + 1.0
+    trace = (np.sum(within**2) + d) / freedom / d
+    values, vectors = principal(within, min(n, d))
+    held = values > _ROUNDING * max(float(values[0]), _TINY)
+    values, vectors = values[held] * n / freedom, vectors[:, held]
+    inside = means @ vectors
+    outside = means - inside @ vectors.T
     frequency = np.log((counts + 1) / (n + classes))
-    return weight, frequency - 0.5 * np.sum(weight * means, axis=1)
+    found = []
+    for shrinkage in shrinkages:
+        ridge = (shrinkage + 1e-6) * trace
+        weight = inside / ((1 - shrinkage) * values + ridge) @ vectors.T + outside / ridge
+        found.append((weight, frequency - 0.5 * np.sum(weight * means, axis=1)))
+    return found
 
 
 def ridged_inverse(covariance: Floats, ridge: float) -> Floats:

@@ -131,7 +131,7 @@ def build_task(architecture: str, encoder: encoders.Encoder, spec: TaskSpec) -> 
     accuracy = heads.accuracy(weight, bias, features[held], labels[held])
     weight, bias = heads.fit_head(features, labels, classes)
     weights = Weights(features, labels, weight.astype(np.float32), bias.astype(np.float32))
-    if spec.own and encoder.scaled_dimension == encoder.local_dimension:
+    if spec.own and encoder.module.trunk.comparable:
         weights = replace(weights, local=_local_heads(encoder, spec, task, local))
     data = pack(weights)
     entry = Entry(
@@ -152,14 +152,14 @@ def build_task(architecture: str, encoder: encoders.Encoder, spec: TaskSpec) -> 
 def _local_heads(
     encoder: encoders.Encoder, spec: TaskSpec, task: sources.Task, local: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Heads on all local features: of the records as they are, and with views of other sites."""
+    """Heads on local features of public scale: of the records as they are, and with other views."""
     rng = streams.rng(Stream.LOCAL_HEAD_VIEWS, spec.seed, spec.family, spec.site)
     others = sources.shifted_views(task, rng)
     views = [local, *(encoder.encode_batched(seen) for seen in others)]
     fits = []
     for seen in (views[:1], views):
         labels = np.tile(task.labels, len(seen))
-        rows = np.concatenate(seen)
+        rows = np.concatenate(seen)[:, : encoder.scaled_dimension]
         fits.append(heads.fit_head(rows, labels, len(task.names), penalty=_LOCAL_PENALTY))
     weights, biases = zip(*fits, strict=True)
     return np.stack(weights).astype(np.float32), np.stack(biases).astype(np.float32)

@@ -6,6 +6,7 @@ from wg_client.fitting.feature_scaling import feature_scaling
 from wg_client.fitting.linear_head import LinearHead
 
 RELEASED, SCALED, WIDTH = 8, 40, 100
+BLOCKS = (20, 40)
 
 
 def _features(n: int, seed: int = 0) -> np.ndarray:
@@ -22,7 +23,7 @@ def _head(width: int) -> LinearHead:
 
 @pytest.mark.parametrize("n", [1, 2, 30, 500])
 def test_a_head_turned_back_says_of_any_record_what_it_said(n: int) -> None:
-    found = feature_scaling(_features(n), RELEASED, SCALED)
+    found = feature_scaling(_features(n), RELEASED, SCALED, BLOCKS)
     assert found is not None
     head = _head(SCALED)
     for features in (_features(n), _features(7, seed=9)):
@@ -33,7 +34,7 @@ def test_a_head_turned_back_says_of_any_record_what_it_said(n: int) -> None:
 def test_released_features_stay_as_they_are() -> None:
     # A delivered head knows nothing else, and what completes it neither.
     features = _features(30)
-    found = feature_scaling(features, RELEASED, SCALED)
+    found = feature_scaling(features, RELEASED, SCALED, BLOCKS)
     assert found is not None
     np.testing.assert_array_equal(found.apply(features)[:, :RELEASED], features[:, :RELEASED])
     assert found.apply(features).shape == (30, SCALED)
@@ -43,34 +44,40 @@ def test_units_of_features_without_a_public_scale_do_not_matter() -> None:
     features = _features(30)
     moved = features.copy()
     moved[:, SCALED:] = 1000 * moved[:, SCALED:] - 3
-    trunks = [encoder_trunk(x, RELEASED, SCALED) for x in (features, moved)]
+    trunks = [encoder_trunk(x, RELEASED, SCALED, BLOCKS) for x in (features, moved)]
     grams = [t.features @ t.features.T for t in trunks]
     np.testing.assert_allclose(grams[0], grams[1], rtol=1e-6)
 
 
-def test_scaled_features_vary_as_much_as_features_with_a_public_scale() -> None:
+def test_blocks_vary_alike_and_more_than_released_features() -> None:
     features = _features(400)
-    found = encoder_trunk(features, RELEASED, SCALED).features[:, RELEASED:]
-    public = features[:, RELEASED:SCALED]
-    assert 0.5 < found.var(axis=0).sum() / public.var(axis=0).sum() < 1.1
+    found = feature_scaling(features, RELEASED, SCALED, BLOCKS)
+    assert found is not None
+    varied = []
+    for start, size in ((SCALED, BLOCKS[0]), (SCALED + BLOCKS[0], BLOCKS[1])):
+        one = np.zeros_like(features)
+        one[:, start : start + size] = features[:, start : start + size]
+        varied.append(found.apply(one)[:, RELEASED:].var(axis=0).sum())
+    released = features[:, :RELEASED].var(axis=0).sum()
+    np.testing.assert_allclose(np.array(varied) / released, 16, rtol=0.1)
 
 
 def test_directions_of_few_records_are_theirs_and_no_rounding() -> None:
-    found = encoder_trunk(_features(6), RELEASED, SCALED).features[:, RELEASED:]
+    found = encoder_trunk(_features(6), RELEASED, SCALED, BLOCKS).features[:, RELEASED:]
     assert np.linalg.matrix_rank(found) == 5
     assert (found[:, 5:] == 0).all()
 
 
 def test_many_records_are_not_all_needed() -> None:
     features = _features(5000)
-    few = encoder_trunk(features, RELEASED, SCALED).features
+    few = encoder_trunk(features, RELEASED, SCALED, BLOCKS).features
     assert few.shape == (5000, SCALED)
     assert np.isfinite(few).all()
 
 
-def test_features_that_all_have_a_public_scale_are_left_alone() -> None:
+def test_features_without_blocks_are_left_alone() -> None:
     features = _features(30)[:, :SCALED].astype(np.float32)
-    trunk = encoder_trunk(features, RELEASED, SCALED)
+    trunk = encoder_trunk(features, RELEASED, SCALED, ())
     np.testing.assert_array_equal(trunk.features, features)
     head = _head(SCALED)
     assert trunk.outward(head) is head

@@ -12,7 +12,6 @@ from wg_client.fitting.linear_head import (
     LinearHead,
     best_temperature,
     fit_lda,
-    fit_ridge,
     head_from_tensors,
     log_loss,
     scaling,
@@ -37,15 +36,6 @@ def test_lda_separates_blobs_and_survives_one_record_a_class(shrinkage: float) -
     single = fit_lda(x[:3], y[:3], 3, shrinkage)
     assert np.isfinite(single.weight).all()
     assert (single.logits(x[:3]).argmax(1) == y[:3]).all()
-
-
-def test_ridge_matches_the_normal_equations() -> None:
-    x, y = _blobs(6)
-    head = fit_ridge(x, y, 3, 2.0)
-    hot = np.eye(3)[y]
-    centred = x - x.mean(0)
-    expected = np.linalg.inv(centred.T @ centred + 2 * np.eye(5)) @ centred.T @ hot
-    np.testing.assert_allclose(head.weight, expected.T, atol=1e-10)
 
 
 def test_scaling_and_unscaling_do_not_change_the_function() -> None:

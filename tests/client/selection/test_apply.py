@@ -68,7 +68,7 @@ def test_the_report_loads_nothing_from_anywhere(make_plant: MakePlant, heads: He
 def test_a_head_of_the_plant_s_kind_stands_on_all_local_features(
     make_plant: MakePlant, heads: Heads, encoder_package: bytes, good_head: LinearHead
 ) -> None:
-    wide = good_head.padded(load_encoder(encoder_package).local_dimension)
+    wide = good_head.padded(load_encoder(encoder_package).scaled_dimension)
     assert wide.weight.shape[1] > good_head.weight.shape[1]
     plant = make_plant({0: 4, 1: 4})
     applied = apply_package(plant.home, plant.package({"kin-0": (wide, SAME_FAMILY), **heads}))
@@ -80,7 +80,7 @@ def test_a_head_of_the_plant_s_kind_stands_on_all_local_features(
 def test_a_head_on_other_features_than_its_source_says_is_refused(
     make_plant: MakePlant, heads: Heads, encoder_package: bytes, good_head: LinearHead, name: str
 ) -> None:
-    wide = good_head.padded(load_encoder(encoder_package).local_dimension)
+    wide = good_head.padded(load_encoder(encoder_package).scaled_dimension)
     wrong = {"kin-0": (good_head, SAME_FAMILY), "sample-0": (wide, "diffusion")}[name]
     plant = make_plant({0: 4, 1: 4})
     with pytest.raises(DecodeError, match=f"candidate {name}"):

@@ -9,6 +9,7 @@ from wg_common.inference.discriminants import (
     centred,
     class_means,
     fit_lda,
+    fit_ldas,
     lda,
     principal,
     principal_scores,
@@ -56,6 +57,24 @@ def test_fitted_discriminants_count_frequent_classes_as_likelier(shrinkage: floa
     x[y == 1] += 8
     weight, bias = fit_lda(x, y, 2, shrinkage)
     assert ((x @ weight.T + bias).argmax(axis=1) == y).all()
+
+
+@pytest.mark.parametrize(("n", "d"), [(12, 30), (80, 6), (6, 4)])
+def test_discriminants_match_the_formula_at_every_strength(n: int, d: int) -> None:
+    x, y = _records(n, d, 5)
+    counts = np.bincount(y, minlength=5)
+    means = np.stack([x[y == label].mean(axis=0) for label in range(5)])
+    within = x - means[y]
+    freedom = n - 5 + 1.0
+    trace = (np.sum(within**2) + d) / freedom / d
+    shrinkages = (0.05, 0.5, 1.0)
+    for shrinkage, (weight, bias) in zip(shrinkages, fit_ldas(x, y, 5, shrinkages), strict=True):
+        shrunk = (1 - shrinkage) * within.T @ within / freedom
+        shrunk += (shrinkage + 1e-6) * trace * np.eye(d)
+        expected = means @ np.linalg.inv(shrunk)
+        np.testing.assert_allclose(weight, expected, rtol=1e-6, atol=1e-8)
+        prior = np.log((counts + 1) / (n + 5))
+        np.testing.assert_allclose(bias, prior - 0.5 * np.sum(expected * means, axis=1), rtol=1e-6)
 
 
 def test_the_normal_form_decides_as_the_head_does() -> None:

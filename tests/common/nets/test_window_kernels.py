@@ -89,7 +89,7 @@ def test_which_channels_go_together_is_pinned() -> None:
     )
 
 
-def test_local_features_end_with_the_columns() -> None:
+def test_local_features_end_with_the_columns_and_the_raw_features() -> None:
     rng = np.random.default_rng(0)
     raw = rng.normal(size=(160, window_trunk.WIDTH)).astype(np.float32)
     package = fit_encoder(
@@ -99,6 +99,8 @@ def test_local_features_end_with_the_columns() -> None:
     window = _window(2, 60)
     local = encoder.encode_local([window])
     assert local.shape == (1, encoder.local_dimension)
-    assert encoder.local_dimension == encoder.scaled_dimension + window_kernels.WIDTH
+    assert encoder.local_dimension == encoder.scaled_dimension + sum(encoder.local_blocks)
     np.testing.assert_array_equal(local[:, :16], encoder.encode([window]))
-    np.testing.assert_array_equal(local[0, encoder.scaled_dimension :], _columns(window).ravel())
+    kernels, raw = np.split(local[0, encoder.scaled_dimension :], [window_kernels.WIDTH])
+    np.testing.assert_array_equal(kernels, _columns(window).ravel())
+    np.testing.assert_array_equal(raw, encoders.raw_features([window], modality="windows")[0])

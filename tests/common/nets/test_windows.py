@@ -133,7 +133,7 @@ def test_a_package_of_another_trunk_or_damaged_is_refused(package: bytes) -> Non
     size = int.from_bytes(package[:8], "little")
     metadata = json.loads(package[8 : 8 + size])["__metadata__"]["encoder"]
     assert '"windows"' in metadata
-    for data in (package[:100], package[:-4], package.replace(b"windows-2", b"windows-1")):
+    for data in (package[:100], package[:-4], package.replace(b"windows-3", b"windows-2")):
         with pytest.raises(DecodeError):
             encoders.load_encoder(data)
 

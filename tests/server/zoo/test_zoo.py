@@ -190,7 +190,7 @@ sources:
     found = zoo.read(entry).local
     assert found is not None
     weight, bias = found
-    assert weight.shape == (2, 3, encoder.local_dimension)
+    assert weight.shape == (2, 3, encoder.scaled_dimension)
     task = sources.load(spec)
     here = encoder.encode_local(task.records)
     shifted = encoder.encode_local(sources.shifted(task, np.random.default_rng(5)))

@@ -14,7 +14,8 @@ apart (docs/decisions/0060).
 Beside these few numbers, which are made to be released, a record has many *local features* for what
 never leaves a plant: the released ones, and the leading directions of the raw features. They cost
 no privacy, and local learning on them is five to eight points more accurate (docs/decisions/0071).
-Windows have a third kind: responses of kernels, which have no public scale (docs/decisions/0086).
+A third kind has no public scale, and is scaled by each plant: what a trunk reads beside or in front
+of the projection (``EncoderTrunk.read``; docs/decisions/0086, 0134).
 
 The package is a safetensors file; its SHA-256 is the encoder's id, and it names the trunk's
 weights by hash. Nothing private ever enters: a plant receives the package when it enrols.
@@ -58,19 +59,14 @@ class EncoderModule(nn.Module):
     ) -> None:
         super().__init__()
         self.trunk = trunk
-        self.unscaled = trunk.unscaled()
-        """Records to the last D - P local features; None: there are none."""
         self.register_buffer("mean", mean)
         self.register_buffer("projection", projection)
         self.register_buffer("local", local)
 
     def forward(self, records: Tensor) -> Tensor:
         """Local features ``[n, D]`` of a batch from ``trunk.prepare``, the released ones first."""
-        raw = self.trunk(records)
-        found = [self.project(raw), (raw - self.mean) @ self.local]
-        if self.unscaled is not None:
-            found.append(self.unscaled(records))
-        return torch.cat(found, dim=1)
+        raw, further = self.trunk.read(records)
+        return torch.cat([self.project(raw), (raw - self.mean) @ self.local, *further], dim=1)
 
     def released(self, records: Tensor) -> Tensor:
         """The features to be released alone, ``[n, d]``; arguments as of ``forward``."""
@@ -92,6 +88,7 @@ class Encoder:
         modality: Name of what it encodes.
         dimension: Number d of features that are released.
         scaled_dimension: Number P of local features that have a public scale, those d first.
+        local_blocks: Sizes of the blocks of the others.
         local_dimension: Number D of local features, those P first; each of the others is to be
             scaled by the plant.
         clip_radius: L2 norm that no released feature vector exceeds.
@@ -103,6 +100,7 @@ class Encoder:
     modality: str
     dimension: int
     scaled_dimension: int
+    local_blocks: tuple[int, ...]
     local_dimension: int
     clip_radius: float
     settings: Mapping[str, str]
@@ -207,7 +205,8 @@ def load_encoder(data: bytes, *, device: str = "cpu") -> Encoder:
         modality=name,
         dimension=dimension,
         scaled_dimension=scaled,
-        local_dimension=scaled + kind.unscaled_width,
+        local_blocks=kind.local_blocks,
+        local_dimension=scaled + sum(kind.local_blocks),
         clip_radius=CLIP_RADIUS,
         settings={key: metadata[key] for key in kind.settings()},
         module=isolation.aligned(module),

@@ -34,7 +34,10 @@ class EncoderTrunk(nn.Module):
         directions: Most directions of raw features among the local ones.
         by_class: Whether released directions are those that tell public classes apart, rather than
             the leading ones.
-        unscaled_width: Number of features of ``unscaled``.
+        local_blocks: Sizes of the blocks of further local features that ``read`` gives. They have
+            no public scale: a plant scales each by how much its own records vary.
+        comparable: Whether local features that have a public scale mean the same at all sites, so
+            that heads on them may travel.
     """
 
     label: ClassVar[str]
@@ -43,7 +46,8 @@ class EncoderTrunk(nn.Module):
     devices: ClassVar[bool] = False
     directions: ClassVar[int]
     by_class: ClassVar[bool] = False
-    unscaled_width: ClassVar[int] = 0
+    local_blocks: ClassVar[tuple[int, ...]] = ()
+    comparable: ClassVar[bool] = True
 
     @classmethod
     @abstractmethod
@@ -79,13 +83,13 @@ class EncoderTrunk(nn.Module):
             DecodeError: They are.
         """
 
-    @classmethod
-    def unscaled(cls) -> nn.Module | None:
-        """Further local features of prepared records, without a public scale.
+    def read(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+        """Raw features of prepared records, and further local ones, block by block.
 
-        A plant scales each by how much its own records vary.
+        Raw features are those of ``forward``, to the last bit.
         """
-        return None
+        raw: Tensor = self(records)
+        return raw, ()
 
     def maps(self, batch: Tensor) -> list[Tensor]:
         """Features by place, ``[n, c, h, w]`` each, of a batch from ``prepare``, for heat maps.

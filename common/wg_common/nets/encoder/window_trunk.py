@@ -27,7 +27,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from wg_common.modalities.base import Record
 from wg_common.modalities.windows import MAX_CHANNELS
@@ -35,7 +35,7 @@ from wg_common.nets.encoder import window_kernels
 from wg_common.nets.encoder.trunk import EncoderTrunk
 from wg_common.nets.encoder.window_kernels import WindowKernels
 
-NAME = "windows-2"
+NAME = "windows-3"
 LENGTH = 1024
 SHORT = 128
 """Grid of windows of up to as many samples: finer lines would hold nothing."""
@@ -94,7 +94,8 @@ class WindowTrunk(EncoderTrunk):
     width = WIDTH
     directions = 400
     by_class = True
-    unscaled_width = window_kernels.WIDTH
+    local_blocks = (window_kernels.WIDTH, WIDTH)
+    comparable = False
 
     kernels: Tensor
     signs: Tensor
@@ -106,6 +107,7 @@ class WindowTrunk(EncoderTrunk):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("kernels", window_kernels.minirocket(), persistent=False)
+        self.unscaled = WindowKernels()
         self.register_buffer("signs", channel_signs(), persistent=False)
         self.register_buffer("bands", _band_matrix(LENGTH // 2 + 1, _BANDS), persistent=False)
         envelope = _band_matrix(LENGTH // 2 + 1, _ENVELOPE_BANDS)
@@ -128,10 +130,10 @@ class WindowTrunk(EncoderTrunk):
         """Each block counts alike."""
         return np.concatenate([np.full(size, size**-0.5) for size in BLOCKS.values()])
 
-    @classmethod
-    def unscaled(cls) -> nn.Module:
-        """Kernels over mixed channels (docs/decisions/0086)."""
-        return WindowKernels()
+    def read(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+        """Kernels over mixed channels, and the raw features themselves (docs/decisions/0134)."""
+        raw = self(records)
+        return raw, (self.unscaled(records), raw)
 
     def bounds(self) -> float:
         """Of all raw features."""

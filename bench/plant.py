@@ -1,0 +1,366 @@
+"""A plant alone: local-only against what an engineer would do without us. ``make bench-plant``.
+
+Every development set x 5, 20, 100 labels a class x 3 draws. Groups (a tile, a board, a machine)
+stand on one side of the test split. All see the same labels.
+
+Baselines of images: *two lines* of scikit-learn, which are logistic regression (C = 10) on the
+normalised last map of EfficientNet-Lite0 at 128 pixels; shrunk linear discriminants and five
+nearest neighbours on the same features. Baselines of windows: MiniRocket at its full size with
+ridge regression, as it is and standardised; discriminants on it, and one nearest neighbour on
+standardised windows. ``COLUMNS`` is where a column is added: candidates and what model selection
+keeps need a server's home.
+
+The public encoder comes from a server's home, or is fitted on rendered tasks of a plan. Features
+and rows are kept under ``bench/out``: a run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from bench.measure import machine
+from bench.minirocket import MiniRocket, ridge
+from bench.rows import Row, Rows, judged, write_table
+from bench.tables import Results, markdown, set_by_set
+from numpy.typing import NDArray
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import normalize
+
+from wg_client.fitting.backbone import encoder_trunk
+from wg_client.fitting.folds import stratified
+from wg_client.fitting.local_models import fit_local
+from wg_client.methods.names import LOCAL
+from wg_common import streams
+from wg_common.modalities.base import Record
+from wg_common.nets.encoder.fit import fit_encoder
+from wg_common.nets.encoder.module import load_encoder, raw_features
+from wg_common.streams import Stream
+from wg_common.wire import canonical
+from wg_server.zoo import plan as plans
+from wg_server.zoo import sources
+
+VERSION = 1
+IMAGES = (
+    "trashnet",
+    "cifar10",
+    "gtsrb",
+    "neu_det",
+    "deeppcb_a",
+    "elpv_mono",
+    "magnetic_tile",
+    "bridge_crack",
+    "fashion_mnist",
+    "mnist10k",
+    "omniglot_small",
+    "tiny_imagenet",
+)
+WINDOWS = (
+    "cwru_de",
+    "skab_valve1",
+    "plaid",
+    "tep",
+    "cmapss_fd001",
+    "italy_power",
+    "basic_motions",
+    "trace",
+)
+FEW_CLASSES = {"gtsrb": 10, "omniglot_small": 10}
+LABELS = (5, 20, 100)
+POOL, TESTS = 200, 500
+"""Records of a class that labels are drawn from, and test records, at most."""
+_FIT_TASKS, _FIT_RECORDS = 40, 60
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cut:
+    """A data set: records to draw labels from, and test records, none of a group of those.
+
+    Attributes:
+        records: Of both.
+        labels: ``[n]`` in 0..K-1.
+        groups: ``[n]``.
+        test: Which are test records, ``[n]``.
+    """
+
+    records: NDArray[np.generic]
+    labels: Ints
+    groups: Ints
+    test: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Draw:
+    """One plant of the bench.
+
+    Attributes:
+        cut: Its data set.
+        features: Local features of all records, float32 ``[n, D]``.
+        layout: Numbers (released, with a public scale) and sizes of blocks of local features.
+        rows: The records that have a label, ``[m]``.
+        seed: Of the draw.
+    """
+
+    cut: Cut
+    features: NDArray[np.float32]
+    layout: tuple[int, int, tuple[int, ...]]
+    rows: Ints
+    seed: int
+
+    @property
+    def labels(self) -> Ints:
+        """Of the labelled records, ``[m]``."""
+        return self.cut.labels[self.rows]
+
+    @property
+    def block(self) -> NDArray[np.float32]:
+        """The first block of local features without a public scale."""
+        start = self.layout[1]
+        return self.features[:, start : start + self.layout[2][0]]
+
+
+def local_only(draw: Draw) -> Ints:
+    """The plant's own code: feature scaling, learners, cross-validation that respects groups."""
+    trunk = encoder_trunk(draw.features[draw.rows], *draw.layout)
+    groups = np.unique(draw.cut.groups[draw.rows], return_inverse=True)[1]
+    folds = stratified(draw.labels, streams.rng(Stream.SELECTION_FOLDS), groups)
+    classes = int(draw.cut.labels.max()) + 1
+    head = trunk.outward(fit_local(trunk.features, draw.labels, classes, folds).head)
+    return head.logits(draw.features[draw.cut.test].astype(np.float64)).argmax(axis=1)
+
+
+def _classifier(model: object, train: Floats, draw: Draw, test: Floats) -> Ints:
+    fitted = model.fit(train, draw.labels)  # type: ignore[attr-defined]
+    return np.asarray(fitted.predict(test), dtype=np.int64)
+
+
+def of_images(draw: Draw) -> dict[str, Ints]:
+    """What the baselines of images say of the test records."""
+    rows = normalize(draw.block.astype(np.float64))
+    train, test = rows[draw.rows], rows[draw.cut.test]
+    models = {
+        "two lines": LogisticRegression(C=10, max_iter=2000),
+        "LDA": LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),
+        "kNN": KNeighborsClassifier(min(5, len(train))),
+    }
+    return {name: _classifier(model, train, draw, test) for name, model in models.items()}
+
+
+def of_windows(draw: Draw) -> dict[str, Ints]:
+    """What the baselines of windows say of the test records."""
+    windows = draw.cut.records.astype(np.float32)
+    own, asked = windows[draw.rows], windows[draw.cut.test]
+    rocket = MiniRocket(own, np.random.default_rng((draw.seed, 9)))
+    train, test = rocket.features(own), rocket.features(asked)
+    flat = windows.reshape(len(windows), -1).astype(np.float64)
+    mean, std = flat[draw.rows].mean(axis=0), flat[draw.rows].std(axis=0) + 1e-9
+    near = (flat - mean) / std
+    discriminants = LinearDiscriminantAnalysis(solver="svd")
+    return {
+        "MiniRocket": ridge(train, draw.labels, test, standardise=False),
+        "MiniRocket, standardised": ridge(train, draw.labels, test),
+        "LDA": _classifier(discriminants, train, draw, test),
+        "kNN": _classifier(KNeighborsClassifier(1), near[draw.rows], draw, near[draw.cut.test]),
+    }
+
+
+COLUMNS: Mapping[str, Callable[[Draw], dict[str, Ints]]] = {
+    "images": of_images,
+    "windows": of_windows,
+}
+"""Baselines of each modality; a column more is an entry more of the dictionary that one returns."""
+
+
+def cut(root: Path, name: str) -> Cut | None:
+    """The data set, cut by its own split; None if it is not there.
+
+    A test record whose group has records on the other side is left out. Where that leaves few
+    (boards of which each is on both sides), the smallest groups that hold every class are the test.
+    """
+    path = root / name / ("shard0.npz" if name == "tiny_imagenet" else "data.npz")
+    if not path.is_file():
+        return None
+    with np.load(path, allow_pickle=False) as archive:
+        records, labels, split = archive["x"], archive["y"].astype(np.int64), archive["split"]
+        groups = archive["group"] if "group" in archive else np.arange(len(labels))
+    groups = np.unique(groups, return_inverse=True)[1].astype(np.int64)
+    if name in FEW_CLASSES:
+        classes = np.unique(labels)
+        chosen = classes[np.linspace(0, len(classes) - 1, FEW_CLASSES[name]).astype(int)]
+        kept = np.isin(labels, chosen)
+        records, split, groups = records[kept], split[kept], groups[kept]
+        labels = np.searchsorted(chosen, labels[kept])
+    test = (split == 1) & ~np.isin(groups, groups[split == 0])
+    if test.sum() < min(100, int((split == 1).sum())):
+        test[:] = False
+        sizes = np.bincount(groups)
+        for group in np.argsort(sizes, kind="stable"):
+            test |= groups == group
+            if len(np.unique(labels[test])) == len(np.unique(labels)):
+                break
+        split = np.where(test, 1, 0)
+    rng = np.random.default_rng(0)
+    pool = [np.flatnonzero((split == 0) & (labels == label)) for label in np.unique(labels)]
+    own = np.concatenate([rng.permutation(rows)[:POOL] for rows in pool])
+    asked = rng.permutation(np.flatnonzero(test))[:TESTS]
+    rows = np.concatenate([np.sort(own), np.sort(asked)])
+    return Cut(records[rows], labels[rows], groups[rows], np.arange(len(rows)) >= len(own))
+
+
+def drawn(found: Cut, labels: int, seed: int) -> Ints | None:
+    """So many labelled records of each class, or all; None if most classes have fewer."""
+    pool = np.flatnonzero(~found.test)
+    each = [pool[found.labels[pool] == label] for label in np.unique(found.labels)]
+    if np.median([len(rows) for rows in each]) < labels:
+        return None
+    rng = np.random.default_rng((seed, labels))
+    return np.sort(np.concatenate([rng.permutation(rows)[:labels] for rows in each]))
+
+
+def fitted_encoder(modality: str, folder: Path) -> bytes:
+    """An encoder on rendered records, as a server's is, kept in a folder."""
+    path = folder / f"{modality}.safetensors"
+    if path.is_file():
+        return path.read_bytes()
+    plan = plans.read_plan(Path("default" if modality == "images" else "windows"))
+    wanted = [spec for spec in plans.tasks(plan) if not spec.own and spec.kind.startswith("proc")]
+    chosen = [wanted[i] for i in np.linspace(0, len(wanted) - 1, _FIT_TASKS).astype(int)]
+    records: list[Record] = []
+    labels, groups = [], []
+    for number, spec in enumerate(chosen):
+        task = sources.load(spec)
+        rows = np.random.default_rng(number).permutation(len(task.records))[:_FIT_RECORDS]
+        records += [task.records[row] for row in rows]
+        labels.append(task.labels[rows])
+        groups.append(np.full(len(rows), number))
+    raw = raw_features(records, modality=modality)
+    data = fit_encoder(raw, np.concatenate(groups), np.concatenate(labels), modality=modality)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return data
+
+
+def _judge(job: tuple[str, str, str, int, Path, Path, Path]) -> Row:
+    """Rows of one data set and draw, at every number of labels."""
+    key, modality, name, seed, root, package, cache = job
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    found = cut(root, name)
+    if found is None:
+        return {"key": key, "dataset": name, "cells": {}, "scores": {}}
+    encoder = load_encoder(package.read_bytes())
+    path = cache / f"{name}-{encoder.id[:16]}-{VERSION}.npy"
+    if path.is_file():
+        features = np.load(path)
+    else:
+        features = encoder.encode_batched(list(np.ascontiguousarray(found.records)))
+        half = path.with_suffix(f".{os.getpid()}.npy")
+        np.save(half, features)
+        half.replace(path)
+    layout = encoder.dimension, encoder.scaled_dimension, encoder.local_blocks
+    cells: dict[str, dict[str, float]] = {}
+    for labels in LABELS:
+        rows = drawn(found, labels, seed)
+        if rows is None:
+            continue
+        draw = Draw(found, features, layout, rows, seed)
+        started = time.process_time()
+        said = {LOCAL: local_only(draw)}
+        spent = time.process_time() - started
+        said |= COLUMNS[modality](draw)
+        truth = found.labels[found.test]
+        scores = {name: float((estimate == truth).mean()) for name, estimate in said.items()}
+        cells[f"{modality}, {labels} labels a class"] = scores | {"seconds": spent}
+    return {"key": key, "dataset": name, "cells": cells, "scores": {"cells": len(cells)}}
+
+
+def table(rows: Sequence[Row]) -> Iterator[str]:
+    """Set by set, means, and local-only minus each baseline, paired, with errors over sets."""
+    flat = [
+        {"dataset": row["dataset"], "cell": cell, "scores": scores}
+        for row in rows
+        for cell, scores in row["cells"].items()
+    ]
+    results = Results(flat)
+    for cell in sorted(results.cells, key=lambda c: (c.split(",")[0], int(c.split()[1]))):
+        own = [row for row in flat if row["cell"] == cell]
+        names = [name for name in own[0]["scores"] if name != "seconds"]
+        runs, sets = results.size(cell)
+        yield from ("", f"### {cell}: {sets} data sets, {runs} runs", "")
+        yield from set_by_set(own, cell, names)
+        yield ""
+        baselines = [name for name in names if name != LOCAL]
+        best = results.best(cell, baselines)
+        pairs = [(name, results.paired(cell, LOCAL, name)) for name in baselines]
+        header = ("local-only minus", "points, ± error over sets", "worst set")
+        worst = {name: _worst(own, name) for name in baselines}
+        yield from markdown(header, ((name, pair, worst[name]) for name, pair in pairs))
+        seconds = max(row["scores"]["seconds"] for row in own)
+        yield ""
+        yield f"Best baseline: {best}. Local-only took {seconds:.1f} s of processor time at most."
+
+
+def _worst(rows: Sequence[Row], baseline: str) -> str:
+    gains: dict[str, list[float]] = {}
+    for row in rows:
+        gain = row["scores"][LOCAL] - row["scores"][baseline]
+        gains.setdefault(row["dataset"], []).append(gain)
+    means = {name: float(np.mean(found)) for name, found in gains.items()}
+    name = min(means, key=lambda each: means[each])
+    return f"{100 * means[name]:+.1f} ({name})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=Path, help="encoder.safetensors of a server's home")
+    parser.add_argument("--windows", type=Path, help="the same, of a home of windows")
+    parser.add_argument("--datasets", type=Path, default=Path("../shared/datasets"))
+    parser.add_argument("--out", type=Path, default=Path("bench/out/plant"))
+    parser.add_argument("--table", type=Path, help="markdown file to write")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", default=IMAGES + WINDOWS, help="data sets")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--only-table", action="store_true", help="judge nothing, only write")
+    options = parser.parse_args()
+    started = time.monotonic()
+    options.out.mkdir(parents=True, exist_ok=True)
+    rows = Rows(options.out / "rows.jsonl")
+    jobs, prefixes = [], []
+    for modality, names in (("images", IMAGES), ("windows", WINDOWS)):
+        package = getattr(options, modality) or options.out / f"{modality}.safetensors"
+        if package == options.out / f"{modality}.safetensors":
+            fitted_encoder(modality, options.out)
+        identity = canonical.sha256_hex(package.read_bytes())[:16]
+        prefixes.append(f"p{VERSION} {identity}")
+        jobs += [
+            (f"{prefixes[-1]} {name} {seed}", modality, name, seed, options.datasets, package)
+            for seed in range(options.seeds)
+            for name in names
+            if name in options.only
+        ]
+    if not options.only_table:
+        todo = [(*job, options.out) for job in jobs]
+        judged(rows, _judge, todo, options.workers)
+        spent = time.monotonic() - started
+        settings = {"version": VERSION, "seconds": spent, "machine": machine()}
+        (options.out / "rows.config.json").write_text(json.dumps(settings, indent=2) + "\n")
+    lines = ["`make bench-plant`", *table([row for row in rows.of(*prefixes) if row["cells"]])]
+    write_table("\n".join(lines), options.table)
+
+
+if __name__ == "__main__":
+    main()
