@@ -1,7 +1,9 @@
-"""``wg-client backup`` and ``restore``: a plant that is kept for years."""
+"""``wg-client status``, ``backup`` and ``restore``: a plant that is kept for years."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,11 +11,13 @@ import click
 
 from wg_client.cli.options import home_option, out_option
 from wg_client.site.home import ClientHome
+from wg_common import errors
 from wg_common.backup.options import key_options, seal_options
 from wg_common.cli import json_option, show
 from wg_common.wire import canonical
 
 if TYPE_CHECKING:
+    from wg_client.operation.status import Status
     from wg_common.backup.archive import Key, Seal
 
 
@@ -88,4 +92,60 @@ def restore(
     show(document, lines, as_json)
 
 
-COMMANDS = (backup, restore)
+@click.command()
+@home_option
+@click.option(
+    "--probe",
+    is_flag=True,
+    help="One line, and code 7 unless the server answered the node lately: for a supervisor.",
+)
+@json_option
+def status(root: Path, probe: bool, as_json: bool) -> int:
+    """Show how the plant is: node, certificate, budget, data, model, and what needs a hand."""
+    from wg_client.operation import status as looking
+
+    home = ClientHome(root)
+    if probe:
+        good, word = looking.connected(home)
+        said = word.state if word else "never connected"
+        reason = f": {word.reason}" if word and word.reason else ""
+        show({"connected": good, "state": said}, [f"{said}{reason}"], as_json)
+        return errors.EXIT_OK if good else errors.EXIT_PEER
+    found = looking.look(home)
+    show(canonical.to_builtins(found), _lines(found), as_json)
+    return errors.EXIT_OK
+
+
+def _lines(found: Status) -> Iterator[str]:
+    node = "not running"
+    if found.running:
+        node = "connected" if found.connected else "running, not connected"
+    yield f"{found.site}, of {found.server} ({found.fleet_url})"
+    since = f" since {_when(found.contact.since)}" if found.contact and found.connected else ""
+    yield f"  node         {node}{since}"
+    if found.certificate_expires:
+        yield f"  certificate  good until {_when(found.certificate_expires)}"
+    if found.budget:
+        budget = found.budget
+        yield (
+            f"  budget       epsilon {budget.epsilon:.4g} of {budget.cap_epsilon} spent at delta"
+            f" {budget.cap_delta}, in {budget.charges} charges"
+        )
+        yield f"  ledger       {budget.entries} entries, {budget.cosigned} seen by the server"
+    if found.snapshot:
+        yield f"  data         version {found.snapshot}, frozen {_when(found.frozen)}"
+    model = f"{found.model}, of {_when(found.applied)}" if found.model else "none yet"
+    yield f"  model        {model}"
+    if found.waiting:
+        yield f"  packages     {found.waiting} wait to be applied"
+    yield f"  disk         {found.free_bytes / (1 << 30):.1f} GiB free"
+    for problem in found.problems:
+        yield f"! {problem}"
+    yield "all is well" if not found.problems else f"{len(found.problems)} to look at"
+
+
+def _when(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%MZ")
+
+
+COMMANDS = (status, backup, restore)

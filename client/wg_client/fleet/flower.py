@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -49,6 +50,7 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from wg_client.connection import link, transport
 from wg_client.fleet.interface import Declined, NodeOptions
+from wg_client.site.contact import BEAT_SECONDS
 from wg_client.site.home import ClientHome
 from wg_common.errors import DecodeError
 from wg_common.wire import fleet, key_files
@@ -56,7 +58,6 @@ from wg_common.wire.fleet import Envelope
 
 log = logging.getLogger(__name__)
 
-_HEARTBEAT_SECONDS = 20.0
 _SEND_TRIES = 5
 _FRAME_BYTES = 4096
 _OBJECT_TYPES = frozenset({"Message", "RecordDict", "ConfigRecord"})
@@ -78,8 +79,16 @@ class Incoming:
 class Session:
     """One activated node on one connection, with its heartbeat."""
 
-    def __init__(self, home: ClientHome, fleet_url: str, options: NodeOptions) -> None:
+    def __init__(
+        self,
+        home: ClientHome,
+        fleet_url: str,
+        options: NodeOptions,
+        on_beat: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Prepare a session; ``on_beat`` is called whenever a heartbeat was answered."""
         self._options = options
+        self._on_beat = on_beat
         key = key_files.load_ec(home.node_key)
         self._public = public_key_to_bytes(key.public_key())
         client = transport.open_client(
@@ -242,13 +251,14 @@ class Session:
         return self._apps[run_id]
 
     def _heartbeat(self) -> None:
-        while not self._quiet.wait(_HEARTBEAT_SECONDS):
+        while not self._quiet.wait(BEAT_SECONDS):
             try:
                 self._client.SendNodeHeartbeat(
                     SendNodeHeartbeatRequest(
                         node=self.node, heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL
                     )
                 )
+                self._on_beat()
             except Exception as error:  # noqa: BLE001 - whatever came back, go on beating
                 log.info("no heartbeat: %s", type(error).__name__)
 

@@ -87,6 +87,10 @@ class Inbox:
         found = [path for path in self._waiting.glob("*.wgw") if self._has_receipt(path)]
         return sorted(found, key=lambda path: path.stat().st_mtime_ns)
 
+    def rejected(self) -> list[Path]:
+        """Packages that were set aside."""
+        return sorted((self.home.packages / "rejected").glob("*.wgw"))
+
     def done(self, path: Path) -> None:
         """Forget a package that was applied; the home keeps its own copy.
 

@@ -24,6 +24,7 @@ from wg_client.fleet.interface import Declined, Handlers, NodeOptions
 from wg_client.fleet.slot import Slot, Stopped
 from wg_client.site import config as configuration
 from wg_client.site import locks
+from wg_client.site.contact import ContactFile
 from wg_client.site.home import ClientHome
 from wg_common import logs
 from wg_common.errors import (
@@ -70,8 +71,7 @@ def run_node(
             home, handlers.apply_package, stop, again_seconds=options.apply_again_seconds, once=once
         )
         with applier:
-            while not stop.is_set():
-                node.serve(applier)
+            node.run(applier)
     if applier.crash is not None:
         raise applier.crash
     if once and applier.failure is not None:
@@ -101,14 +101,27 @@ class Node:
         )
         self._renew_again = 0.0
         self.site = self._config.site
+        self.contact = ContactFile(home)
+
+    def run(self, applier: Applier) -> None:
+        """Serve until it is told to stop; what ends it otherwise is kept for ``status``."""
+        try:
+            while not self._stop.is_set():
+                self.serve(applier)
+        except WgError as error:
+            self.contact.say("stopped", str(error))
+            raise
+        self.contact.say("stopped")
 
     def serve(self, applier: Applier) -> None:
         """One session: certificate, connection, activation, messages; ends on any failure."""
         try:
             self._renew()
             self._check_in()
-            with Session(self._home, self._config.server.fleet_url, self._options) as session:
+            url, on_beat = self._config.server.fleet_url, partial(self.contact.say, "connected")
+            with Session(self._home, url, self._options, on_beat) as session:
                 log.info("online as %s", self._config.site)
+                on_beat()
                 while not (self._stop.is_set() or self._renewed()):
                     if self.serve_one(session):
                         applier.wake()
@@ -205,5 +218,6 @@ class Node:
         """Wait after an error, each time up to twice as long, and a random part of it more."""
         delay = self._backoff * (1 + secrets.randbelow(1000) / 1000)
         log.warning("%s; trying again in %.1f s", reason, delay)
+        self.contact.say("waiting", reason)
         self._backoff = min(2 * self._backoff, self._options.backoff_limit_seconds)
         self._stop.wait(delay)

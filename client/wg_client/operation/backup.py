@@ -36,7 +36,7 @@ NOTE_SECONDS = 24 * 3600
 """Oldest note that says what the server has seen: long enough to carry it to the plant."""
 _SQLITE = ".sqlite"
 _LOGS = ("-wal", "-shm", "-journal")
-_NOT_KEPT = ("status.json",)
+_NOT_KEPT = ("contact.json",)
 
 WHAT_TO_DO = (
     "Nothing was restored. Restore the newest backup. If there is none, let the server's operator"

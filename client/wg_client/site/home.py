@@ -14,6 +14,7 @@
     packages/              weights packages as they arrived, by package id
     models/                models by package id, and ``current.json``
     report.html            the report on the newest package; stays at the plant
+    contact.json           how the node stands with the server, for ``wg-client status``
 """
 
 from __future__ import annotations
@@ -70,6 +71,8 @@ class ClientHome:
     packages = _Below("packages")
     models = _Below("models")
     report = _Below("report.html")
+    contact = _Below("contact.json")
+    """How the node stands with the server; see ``contact``."""
 
     @property
     def budget(self) -> Path:

@@ -1,0 +1,229 @@
+"""How a plant is, on one screen: what its home and its node's last word say. Asks nobody.
+
+Problems are named with what to do. What cannot be read is a problem, not an end.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+
+from wg_client.connection import cosigning
+from wg_client.data import snapshot as snapshots
+from wg_client.fleet import enrolment
+from wg_client.fleet.inbox import Inbox
+from wg_client.models import store as models
+from wg_client.release.budget import read_spend
+from wg_client.site import config as configuration
+from wg_client.site import contact, locks
+from wg_client.site.config import ClientConfig
+from wg_client.site.contact import Contact
+from wg_client.site.home import ClientHome
+from wg_common.errors import ConfigError, WgError
+
+_DAY = 86400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What is spent, of what, and how much of the ledger the server has seen."""
+
+    epsilon: float
+    cap_epsilon: str
+    cap_delta: str
+    charges: int
+    entries: int
+    cosigned: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """How a plant is.
+
+    Attributes:
+        site: Its name.
+        server: Name of its server.
+        fleet_url: Address of its server.
+        running: Whether its node runs.
+        contact: What the node last wrote, if it did.
+        connected: Whether it runs and the server answered lately.
+        certificate_expires: Unix time; 0: it cannot be read.
+        budget: If its ledger can be read.
+        snapshot: Version of the data set that is released from; 0: none.
+        frozen: When that was frozen, Unix time.
+        model: Name of the model in use; empty: none.
+        applied: When its package was applied, Unix time.
+        waiting: Packages that wait to be applied.
+        rejected: Packages that could not be applied, and are kept to be looked at.
+        free_bytes: Free on the home's disk.
+        problems: What needs a hand, and what to do.
+    """
+
+    site: str
+    server: str
+    fleet_url: str
+    running: bool
+    contact: Contact | None
+    connected: bool
+    certificate_expires: float
+    budget: Budget | None
+    snapshot: int
+    frozen: int
+    model: str
+    applied: int
+    waiting: int
+    rejected: int
+    free_bytes: int
+    problems: tuple[str, ...]
+
+
+def connected(home: ClientHome, now: float | None = None) -> tuple[bool, Contact | None]:
+    """Whether the server answered the node lately, by the node's last word; and that word.
+
+    Raises:
+        ConfigError: The home is not initialised.
+    """
+    home.require()
+    word = contact.read(home)
+    fresh = word is not None and _age(word, now) < contact.STALE_SECONDS
+    return word is not None and fresh and word.state == "connected", word
+
+
+def look(home: ClientHome, now: float | None = None) -> Status:
+    """Look at a plant.
+
+    Raises:
+        ConfigError: The home is not initialised.
+    """
+    now = time.time() if now is None else now
+    config = configuration.load(home)
+    found = _Looking(home, config, now)
+    return found.status()
+
+
+class _Looking:
+    """One look, and the problems that it meets."""
+
+    def __init__(self, home: ClientHome, config: ClientConfig, now: float) -> None:
+        self._home = home
+        self._config = config
+        self._now = now
+        self._problems: list[str] = []
+
+    def status(self) -> Status:
+        """Look at everything."""
+        home, config = self._home, self._config
+        heard, word = connected(home, self._now)
+        running = _runs(home)
+        good = heard and running
+        self._judge_node(running, good, word)
+        snapshot = self._snapshot()
+        inbox = Inbox(home)
+        rejected = len(inbox.rejected())
+        if rejected:
+            self._problems.append(
+                f"{rejected} packages could not be applied: the log says why; they are in"
+                f" {home.packages / 'rejected'}"
+            )
+        model, applied = self._model()
+        free = shutil.disk_usage(home.root).free
+        if free < 2 * config.limits.max_package_bytes:
+            self._problems.append(
+                f"{free >> 20} MiB are free; a package may be"
+                f" {config.limits.max_package_bytes >> 20} MiB, and needs twice that"
+            )
+        return Status(
+            site=config.site,
+            server=config.server.name,
+            fleet_url=config.server.fleet_url,
+            running=running,
+            contact=word,
+            connected=good,
+            certificate_expires=self._certificate(),
+            budget=self._budget(),
+            snapshot=snapshot[0],
+            frozen=snapshot[1],
+            model=model,
+            applied=applied,
+            waiting=len(inbox.waiting()),
+            rejected=rejected,
+            free_bytes=free,
+            problems=tuple(self._problems),
+        )
+
+    def _judge_node(self, running: bool, good: bool, word: Contact | None) -> None:
+        if not running:
+            why = f" It ended: {word.reason}." if word and word.reason else ""
+            self._problems.append(
+                f"the node does not run.{why} Start it: wg-client run --home {self._home.root}"
+            )
+        elif not good:
+            why = word.reason if word and word.reason else "it has not been heard of"
+            self._problems.append(f"the node is not connected: {why}")
+
+    def _certificate(self) -> float:
+        try:
+            end = enrolment.certificate_expiry(self._home)
+            due = enrolment.renewal_due(self._home, self._now)
+        except WgError as error:
+            self._problems.append(f"{error}; ask for a token, and run wg-client init --replace")
+            return 0.0
+        if end < self._now:
+            self._problems.append(
+                "the certificate has ended: ask the operator for a token (wg-server enroll"
+                " --replace), and run wg-client init --replace"
+            )
+        elif due and end < self._now + _DAY:
+            self._problems.append(
+                "the certificate ends within a day, and was not renewed: wg-client renew"
+            )
+        return end
+
+    def _budget(self) -> Budget | None:
+        try:
+            spend = read_spend(self._home, self._config)
+            rows = cosigning.status(self._home, self._config)[3]
+        except WgError as error:
+            self._problems.append(f"ledger: {error}")
+            return None
+        cosigned = {name: size for name, _, size in rows}[self._config.server.witness_name]
+        return Budget(
+            epsilon=spend.epsilon,
+            cap_epsilon=spend.cap_epsilon,
+            cap_delta=spend.cap_delta,
+            charges=spend.charges,
+            entries=spend.entries,
+            cosigned=cosigned,
+        )
+
+    def _snapshot(self) -> tuple[int, int]:
+        try:
+            manifest = snapshots.current(self._home).manifest
+        except WgError as error:
+            self._problems.append(str(error))
+            return 0, 0
+        return manifest.number, manifest.created
+
+    def _model(self) -> tuple[str, int]:
+        if not (self._home.models / models.CURRENT).is_file():
+            return "", 0  # before the first package that is no problem
+        try:
+            manifest, name = models.current(self._home)
+        except WgError as error:
+            self._problems.append(f"models: {error}")
+            return "", 0
+        return name, manifest.applied
+
+
+def _runs(home: ClientHome) -> bool:
+    """Whether another process holds the lock of the node."""
+    try:
+        with locks.node(home):
+            return False
+    except ConfigError:
+        return True
+
+
+def _age(word: Contact, now: float | None) -> float:
+    return (time.time() if now is None else now) - word.written

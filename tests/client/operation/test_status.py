@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.client.cli.conftest import Json, here, shown
+from tests.client.conftest import MakePlant, TestPlant
+
+from wg_client.operation import status
+from wg_client.release.query import answer_query
+from wg_client.site import contact, locks
+from wg_client.site.contact import Contact, ContactFile
+from wg_common import atomic
+from wg_common.wire import canonical
+
+__all__ = ["here", "shown"]
+
+
+@pytest.fixture
+def plant(make_plant: MakePlant) -> TestPlant:
+    found = make_plant({0: 4, 1: 4})
+    answer_query(found.home, found.query(), witness=found.witness)
+    return found
+
+
+def test_one_screen_says_how_a_plant_is_and_what_needs_a_hand(
+    plant: TestPlant, here: Json, shown: Callable[..., tuple[str, str]]
+) -> None:
+    found = here("status", "--home", plant.home.root)
+    assert found["site"] == "plant-a" and found["running"] is found["connected"] is False
+    assert found["budget"]["charges"] == 1 and 0 < found["budget"]["epsilon"] <= 1
+    assert found["budget"]["cosigned"] == found["budget"]["entries"]
+    assert found["snapshot"] == 1 and found["model"] == ""
+    out, _ = shown("status", "--home", plant.home.root)
+    assert "epsilon" in out and "version 1" in out and "none yet" in out
+    # This plant never enrolled: it has no certificate, and nobody started its node.
+    assert [line for line in out.splitlines() if line.startswith("!") and "wg-client run" in line]
+    assert len(found["problems"]) == 2 and "init --replace" in str(found["problems"])
+
+
+def test_what_cannot_be_read_is_a_problem_and_no_end(plant: TestPlant, here: Json) -> None:
+    plant.home.ledger.write_bytes(b"nonsense")
+    (plant.home.snapshots / "1" / "manifest.json").write_bytes(b"{}")
+    rejected = plant.home.packages / "rejected" / "a.wgw"
+    rejected.parent.mkdir(parents=True)
+    rejected.touch()
+    found = here("status", "--home", plant.home.root)
+    assert found["budget"] is None and found["snapshot"] == 0 and found["rejected"] == 1
+    words = " ".join(found["problems"])
+    assert "ledger" in words and "freeze" in words and "rejected" in words
+
+
+def test_a_probe_ends_as_a_supervisor_wants_it(plant: TestPlant, here: Json) -> None:
+    words = ("status", "--probe", "--home", plant.home.root)
+    assert here(*words, code=7) == {"connected": False, "state": "never connected"}
+    said = ContactFile(plant.home)
+    for state, code in (("connected", 0), ("waiting", 7), ("connected", 0), ("stopped", 7)):
+        said.say(state)  # type: ignore[arg-type]
+        assert here(*words, code=code)["state"] == state
+    assert here("status", "--probe", "--home", plant.home.root.parent, code=3)
+
+
+def test_a_word_that_is_old_counts_no_more(plant: TestPlant) -> None:
+    ContactFile(plant.home).say("connected")
+    assert status.connected(plant.home)[0]
+    assert not status.connected(plant.home, time.time() + contact.STALE_SECONDS + 2)[0]
+    with locks.node(plant.home):
+        assert status.look(plant.home).connected
+    assert not status.look(plant.home).connected  # it says so, and does not run
+    plant.home.contact.write_bytes(b"half a wo")
+    assert status.connected(plant.home) == (False, None)
+
+
+def test_a_node_that_does_the_same_writes_now_and_then(
+    plant: TestPlant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Contact] = []
+
+    def write(path: Path, data: bytes, *, mode: int) -> None:
+        written.append(canonical.decode(Contact, data, what="contact"))
+
+    monkeypatch.setattr(atomic, "write_bytes", write)
+    now = 1000.0
+    monkeypatch.setattr("wg_client.site.contact.time.time", lambda: now)
+    said = ContactFile(plant.home)
+    for seconds, state, reason in (
+        (0, "connected", ""),
+        (1, "connected", ""),
+        (20, "connected", ""),
+        (21, "waiting", "cannot be reached"),
+        (22, "waiting", "clock"),
+        (30, "stopped", ""),
+    ):
+        now = 1000.0 + seconds
+        said.say(state, reason)  # type: ignore[arg-type]
+    assert [(each.written - 1000, each.state, each.since - 1000) for each in written] == [
+        (0, "connected", 0),
+        (20, "connected", 0),
+        (21, "waiting", 21),
+        (22, "waiting", 21),
+        (30, "stopped", 30),
+    ]
+    assert [each.last - 1000 for each in written] == [0, 20, 20, 20, 20]
