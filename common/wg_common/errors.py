@@ -10,7 +10,8 @@
     ├── DecodeError              3  bytes from outside are not what they claim to be
     ├── RefusedError             4  the plant says no
     │   ├── BudgetExceeded       4  the privacy budget does not cover it
-    │   └── PolicyRefused        4  the site's policy forbids it
+    │   ├── PolicyRefused        4  the site's policy forbids it
+    │   └── ApprovalPending      4  a person of the site has not decided yet
     ├── VerificationError        5  a signature, hash, proof or recomputation does not hold
     ├── NotAcceptedError         6  delivered weights did not pass the acceptance policy
     ├── PeerError                7  the network or the other side failed
@@ -96,6 +97,12 @@ class PolicyRefused(RefusedError):
     """The site's policy forbids the request."""
 
     code = "policy"
+
+
+class ApprovalPending(RefusedError):
+    """A person of the site must decide, and has not yet."""
+
+    code = "approval"
 
 
 class VerificationError(WgError):

@@ -10,7 +10,18 @@ import logging
 
 import click
 
-from wg_client.cli import check, freeze, init, keeping, models, novelty, release, run, upkeep
+from wg_client.cli import (
+    check,
+    freeze,
+    init,
+    keeping,
+    models,
+    novelty,
+    release,
+    requests,
+    run,
+    upkeep,
+)
 from wg_common import __version__, cli
 
 
@@ -20,7 +31,18 @@ def group() -> None:
     """The plant's side of weightgate: private statistics out, made-to-measure weights in."""
 
 
-for _module in (init, freeze, check, run, release, models, novelty, upkeep, keeping):
+for _module in (
+    init,
+    freeze,
+    check,
+    run,
+    requests,
+    release,
+    models,
+    novelty,
+    upkeep,
+    keeping,
+):
     for _command in _module.COMMANDS:
         group.add_command(_command)
 

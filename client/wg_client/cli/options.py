@@ -40,6 +40,11 @@ heat_maps_option = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     help="A folder for a PNG of each image, what is unlike the plant's own in red.",
 )
+by_option = click.option(
+    "--by",
+    metavar="NAME",
+    help="Who approves, where privacy.approve is 'human'; a role will do. It goes on the ledger.",
+)
 package_option = click.option("--package", help="Package id; default: the one in use.")
 model_option = click.option(
     "--model", "name", default="kept", show_default=True, help="Which model."

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from wg_client.cli.options import delta_option, epsilon_option, home_option, out_option
+from wg_client.cli.options import by_option, delta_option, epsilon_option, home_option, out_option
 from wg_client.site.home import ClientHome
 from wg_common import atomic
 from wg_common.cli import json_option, show
@@ -22,15 +22,24 @@ from wg_common.wire import canonical, protocol
 @click.option("--purpose", default="air-gapped release", show_default=True)
 @epsilon_option
 @delta_option
+@by_option
 @json_option
 def statistics(
-    root: Path, out: Path, purpose: str, epsilon: str | None, delta: str | None, as_json: bool
+    root: Path,
+    out: Path,
+    purpose: str,
+    epsilon: str | None,
+    delta: str | None,
+    by: str | None,
+    as_json: bool,
 ) -> None:
     """Charge and write one release to a file, for a server that is not connected."""
     from wg_client.data import plant as plants
+    from wg_client.release import approval
     from wg_client.release.budget import read_spend
-    from wg_client.release.query import answer_query
+    from wg_client.release.query import answer_query, open_ledger
     from wg_client.site import config as configuration
+    from wg_client.site import locks, policy
 
     home = ClientHome(root)
     config = configuration.load(home)
@@ -44,6 +53,9 @@ def statistics(
         purpose=purpose,
         expires=int(time.time()) + 3600,
     )
+    with locks.release(home), open_ledger(home) as ledger:
+        policy.check_query(config, query, encoder=query.encoder, now=time.time())
+        approval.by_hand(config, ledger, query, by)
     before = read_spend(home, config).charges
     data = answer_query(home, query, witness=None)
     charged = read_spend(home, config).charges > before
@@ -57,6 +69,7 @@ def statistics(
 @click.option("--purpose", help="What the checkpoint may be used for.")
 @epsilon_option
 @delta_option
+@by_option
 @click.option("--steps", type=click.IntRange(1, 10_000), default=60, show_default=True)
 @click.option(
     "--sampling-probability",
@@ -81,6 +94,7 @@ def contribute(
     purpose: str | None,
     epsilon: str | None,
     delta: str | None,
+    by: str | None,
     as_json: bool,
     **training: Any,
 ) -> None:
@@ -94,6 +108,7 @@ def contribute(
         epsilon=epsilon or privacy.max_request_epsilon,
         delta=delta or privacy.max_request_delta,
         purpose=purpose or contributing.PURPOSE,
+        by=by,
         **training,
     )
     done = contributing.contribute(home, request)

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from wg_client.data import plant as plants
 from wg_client.data.plant import Plant
-from wg_client.release import dp_training
+from wg_client.release import approval, dp_training
 from wg_client.release.dp_training import DpTrainingPlan, plan_for
 from wg_client.release.query import current_snapshot, open_ledger, plain
 from wg_client.site import config as configuration
@@ -40,6 +40,7 @@ from wg_common.privacy import mechanism
 from wg_common.privacy.events import PrivacyEvent
 from wg_common.wire import canonical, signing
 from wg_common.wire.contribution_file import ContributionManifest, encode_contribution
+from wg_common.wire.protocol import StatisticsQuery
 from wg_common.wire.tensors import pack as pack_tensors
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class ContributionRequest:
         clip_norm: L2 norm to which a unit's gradient is clipped.
         learning_rate: Of plain SGD on the noisy mean gradient.
         purpose: What the checkpoint may be used for.
+        by: Who approves it, where a person must.
     """
 
     epsilon: str
@@ -74,6 +76,7 @@ class ContributionRequest:
     clip_norm: float = 1.0
     learning_rate: float = 2.0
     purpose: str = PURPOSE
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +133,8 @@ def contribute(
         asked = _charge_request(plant, request, plan)
         charged = ledger.find(config.data.name, fingerprint=asked.fingerprint(plant.commitment))
         new = charged is None
+        if charged is None:
+            approval.by_hand(config, ledger, _as_query(plant, request, asked), request.by)
         if charged is None or charged.open:
             # How long training takes depends on the records: no answer waits for it.
             key, run = signing.load(home.signing_key), partial(train, plan, sampler=sampler)
@@ -140,6 +145,19 @@ def contribute(
         if data is None:
             raise VerificationError(f"{home.ledger}: charge {charged.seq} has no release")
         return Contribution(data=data, request_id=charged.request_id, charged=new, event=plan.event)
+
+
+def _as_query(plant: Plant, request: ContributionRequest, asked: ChargeRequest) -> StatisticsQuery:
+    """What is asked for, in the words that a decision is made in."""
+    return StatisticsQuery(
+        request_id=asked.request_id,
+        site=plant.config.site,
+        encoder=plant.encoder,
+        epsilon=asked.epsilon,
+        delta=asked.delta,
+        purpose=request.purpose,
+        expires=0,
+    )
 
 
 def _plan(config: ClientConfig, request: ContributionRequest) -> DpTrainingPlan:

@@ -34,7 +34,7 @@ from wg_client.connection import cosigning
 from wg_client.data import plant as plants
 from wg_client.data import snapshot as snapshots
 from wg_client.data.snapshot import Snapshot
-from wg_client.release import overlap
+from wg_client.release import approval, overlap
 from wg_client.site import config as configuration
 from wg_client.site import encoder_pin, locks, sharing
 from wg_client.site.config import ClientConfig
@@ -95,7 +95,8 @@ def answer_query(
         now: Unix time, seconds, at which the question came; entries of the ledger bear it.
 
     Raises:
-        PolicyRefused: The plant's policy forbids it; nothing was charged.
+        PolicyRefused: The plant's policy forbids it, or a person denied it; nothing was charged.
+        ApprovalPending: A person must decide first; nothing was charged.
         BudgetExceeded: The cap forbids it; nothing was charged.
         ConfigError: There is no snapshot that fits ``client.yaml``; nothing was charged.
         RefusedError: The request was charged for an earlier version of the data; it is burned.
@@ -110,6 +111,8 @@ def answer_query(
     with locks.release(home), open_ledger(home, at=arrived) as ledger:
         cosigning.enrol(ledger, config)
         charged = ledger.find(config.data.name, request_id=query.request_id)
+        if charged is None:
+            approval.check(home, config, ledger, query, arrived)
         if charged is None or charged.open:
             if witness is None:
                 cosigning.check_room(ledger, config)

@@ -40,6 +40,9 @@ _NUMBER = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _DECIMALS = ("cap_epsilon", "cap_delta", "max_request_epsilon", "max_request_delta")
 
 Budget = Literal["site", "separate"]
+Approve = Literal["policy", "human"]
+HUMAN = "human"
+"""A person decides each request that the policy allows."""
 UnitRule = Literal["record", "weight", "cap"]
 
 
@@ -135,6 +138,8 @@ class PrivacyConfig:
         unit_cap: See ``unit_rule``.
         purposes: Purposes that are allowed, word for word; ``*`` allows any.
         message_types: Messages that are answered at all.
+        approve: ``policy``: what the policy allows is answered. ``human``: a person decides each
+            request, too (``wg-client requests``).
         answer_slot_seconds: Answers leave at multiples of this many seconds after the request
             came, so that the time taken tells nothing; ``freeze`` refuses one that is too short.
     """
@@ -147,6 +152,7 @@ class PrivacyConfig:
     unit_cap: int = 1
     purposes: tuple[str, ...] = (ANY_PURPOSE,)
     message_types: tuple[str, ...] = (protocol.QUERY_STATISTICS, protocol.TRAIN_FINETUNE)
+    approve: Approve = "policy"
     answer_slot_seconds: float = 2.0
 
     def __post_init__(self) -> None:

@@ -68,6 +68,8 @@ class ClientHome:
     snapshots = _Below("snapshots")
     units = _Below("units", budget=True)
     outbox = _Below("outbox")
+    requests = _Below("requests")
+    """Requests that wait for a person."""
     packages = _Below("packages")
     models = _Below("models")
     report = _Below("report.html")

@@ -68,6 +68,7 @@ def render(
         charges=charges,
         detailed=charges[-DETAILS_LIMIT:],
         audits=audits,
+        decisions=list(state.decisions.values())[-DETAILS_LIMIT:],
         datasets=datasets,
         heads=heads,
         timeline=figures.timeline(

@@ -94,6 +94,8 @@ class Finding:
         if state.clock_steps_back:
             first = ", ".join(map(str, state.clock_steps_back[:5]))
             notes.append(f"the site's clock stepped back at entries {first}")
+        if state.decisions:
+            notes.append(self._decisions())
         if self.succession.predecessor:
             notes.append(f"replaces log {self.succession.predecessor}: {self.succession.reason}")
         return notes
@@ -134,8 +136,30 @@ class Finding:
             "witnessed_size": self.history.witnessed_size,
             "cosigned_checkpoints": len(cosigned),
             "received": [canonical.to_builtins(item) for item in self.received],
+            "decisions": [
+                {
+                    "entry": one.head.seq,
+                    "request_id": one.request_id,
+                    "approved": one.approved,
+                    "name": one.name,
+                }
+                for one in state.decisions.values()
+            ],
             "remarks": self.remarks,
         }
+
+    def _decisions(self) -> str:
+        """How many requests people decided, and how many charges nobody did."""
+        state = self.history.state
+        found = list(state.decisions.values())
+        approved = sum(one.approved for one in found)
+        decided = {(one.dataset, one.request_id) for one in found}
+        alone = sum((x.dataset, x.request_id) not in decided for x in state.charges.values())
+        names = ", ".join(sorted({one.name for one in found})[:5])
+        return (
+            f"{_count(len(found), 'request')} decided by people ({names}): {approved} approved,"
+            f" {len(found) - approved} denied; {_count(alone, 'charge')} by policy alone"
+        )
 
 
 class Brought(TypedDict, total=False):

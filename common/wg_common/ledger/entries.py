@@ -34,6 +34,8 @@ from wg_common.wire.protocol import SHA256
 
 VERSION = 1
 ENTRY_LIMIT = 1 << 20
+NAME_LIMIT = 100
+"""Longest name of a person who decides, in characters."""
 NEVER = "never"
 """Refresh rule: a spent budget never comes back."""
 
@@ -44,6 +46,7 @@ RELEASE = "release"
 WITNESS = "witness"
 ROTATION = "rotation"
 AUDIT = "audit"
+DECISION = "decision"
 
 _KEY_ID = re.compile(r"[0-9a-f]{8}")
 
@@ -272,7 +275,50 @@ class Audit:
     canaries: Count
 
 
-Entry = Genesis | Dataset | Charge | Release | Witness | Rotation | Audit
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """A person decided on a request before it was charged; the newest one counts.
+
+    Attributes:
+        request_id: The request.
+        dataset: Name of the data set that it asks.
+        epsilon: What it asks, decimal string.
+        delta: What it asks, decimal string.
+        purpose: What it is for.
+        recipient: Who asks.
+        approved: Whether it may be charged.
+        name: Who decided, or in which role.
+    """
+
+    head: Head
+    request_id: str
+    dataset: str
+    epsilon: str
+    delta: str
+    purpose: str
+    recipient: str
+    approved: bool
+    name: str
+
+    def __post_init__(self) -> None:
+        check_cap(self.epsilon, self.delta)
+        check_name(self.name)
+
+
+def check_name(name: str) -> None:
+    """Check what stands for a person on a ledger.
+
+    Raises:
+        DecodeError: Empty, too long, or not printable.
+    """
+    if not name or len(name) > NAME_LIMIT or name != name.strip() or not name.isprintable():
+        raise DecodeError(
+            f"name {name[:40]!r}: expected 1 to {NAME_LIMIT} printable characters without white"
+            " space at either end"
+        )
+
+
+Entry = Genesis | Dataset | Charge | Release | Witness | Rotation | Audit | Decision
 
 KINDS: dict[str, type[Entry]] = {
     GENESIS: Genesis,
@@ -282,6 +328,7 @@ KINDS: dict[str, type[Entry]] = {
     WITNESS: Witness,
     ROTATION: Rotation,
     AUDIT: Audit,
+    DECISION: Decision,
 }
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from wg_common import numbers
 from wg_common.errors import DecodeError, VerificationError, WgError
 from wg_common.ledger import checkpoint as checkpoints
 from wg_common.ledger import entries, merkle
@@ -19,6 +20,7 @@ from wg_common.ledger.entries import (
     Audit,
     Charge,
     Dataset,
+    Decision,
     Entry,
     Genesis,
     Predecessor,
@@ -74,6 +76,7 @@ class LedgerState:
         self.datasets: dict[str, Dataset] = {}
         self.lineages: dict[str, LineageState] = {}
         self.charges: dict[int, ChargeState] = {}
+        self.decisions: dict[tuple[str, str], Decision] = {}
         self.clock_steps_back: list[int] = []
         self._time: int | None = None
         self._key_id = ""
@@ -195,6 +198,8 @@ class LedgerState:
             self._rotation(entry)
         elif isinstance(entry, Audit):
             self.audit = entry
+        elif isinstance(entry, Decision):
+            self._decision(entry)
         if entry.head.key_id != self.key_id:
             raise VerificationError(f"key id {entry.head.key_id}, expected {self.key_id}")
 
@@ -302,6 +307,32 @@ class LedgerState:
         del self.lineages[source.id]
         self._alias[source.id] = target.id
 
+    def _decision(self, entry: Decision) -> None:
+        key = (entry.dataset, entry.request_id)
+        if key in self._by_request:
+            raise VerificationError(
+                f"request {entry.request_id!r} is decided after its charge"
+                f" (entry {self._by_request[key].seq})"
+            )
+        self.decisions[key] = entry
+
+    def _check_decided(self, entry: Charge) -> None:
+        """A charge of a request that a person decided is what was approved."""
+        decision = self.decisions.get((entry.dataset, entry.request_id))
+        if decision is None:
+            return
+        seq = decision.head.seq
+        if not decision.approved:
+            raise VerificationError(f"request {entry.request_id!r} was denied (entry {seq})")
+        for what, got, want in (
+            ("epsilon", numbers.exact(entry.epsilon), numbers.exact(decision.epsilon)),
+            ("delta", numbers.exact(entry.delta), numbers.exact(decision.delta)),
+            ("purpose", entry.use.purpose, decision.purpose),
+            ("recipient", entry.use.recipient, decision.recipient),
+        ):
+            if got != want:
+                raise VerificationError(f"{what} {got}, entry {seq} approved {want}")
+
     def _charge(self, entry: Charge) -> None:
         dataset = self.datasets.get(entry.dataset)
         if dataset is None:
@@ -317,6 +348,7 @@ class LedgerState:
         _same("mu squared before", state.mu_squared_before, str(lineage.mu_squared))
         if (entry.dataset, entry.request_id) in self._by_request:
             raise VerificationError(f"request {entry.request_id!r} is charged a second time")
+        self._check_decided(entry)
         check_mechanism(entry)
         lineage.add(entry.event)
         lineage.charges += 1

@@ -334,6 +334,42 @@ class Ledger(CosignedLog):
                 )
             )
 
+    def record_decision(
+        self,
+        *,
+        request_id: str,
+        dataset: str,
+        epsilon: str,
+        delta: str,
+        purpose: str,
+        recipient: str,
+        approved: bool,
+        name: str,
+    ) -> int:
+        """Record what a person decided on a request; returns the entry's index.
+
+        Raises:
+            VerificationError: The request was charged already.
+        """
+        with self._writing():
+            return self._append(
+                entries.Decision(
+                    head=self._head(entries.DECISION),
+                    request_id=request_id,
+                    dataset=dataset,
+                    epsilon=epsilon,
+                    delta=delta,
+                    purpose=purpose,
+                    recipient=recipient,
+                    approved=approved,
+                    name=name,
+                )
+            )
+
+    def decision(self, dataset: str, request_id: str) -> entries.Decision | None:
+        """The newest decision of a person on a request, if there is one."""
+        return self._state.decisions.get((dataset, request_id))
+
     def assurance(self, code_sha256: str) -> Assurance:
         """What the newest audit on this ledger says of a release code; empty if it is of another.
 

@@ -39,7 +39,12 @@ MEANING = {
 UNAVAILABLE = "unavailable"
 """The one word for whatever a plant's data, disk, snapshot or an earlier crash caused."""
 
+APPROVAL = "approval"
+"""A person at the plant decides, and has not yet. Asking again is right."""
+
 REFUSALS = {
+    APPROVAL: "a person at the plant decides on this request, and has not yet; it is asked again"
+    " until the campaign's time is over",
     UNAVAILABLE: "the plant could not answer, for reasons of its own that it does not tell: its"
     " engineer finds them in the plant's log; asking again may help",
     "policy": "the plant's policy does not allow this request",
@@ -50,7 +55,7 @@ REFUSALS = {
 }
 """What each word of a refusal means, for the operator who reads it."""
 
-ANSWER_WORDS = frozenset({"policy", "budget", "peer", "witness"})
+ANSWER_WORDS = frozenset({"policy", "budget", "peer", "witness", APPROVAL})
 """Words of a refused question that depend on nothing private; all else is ``UNAVAILABLE``."""
 
 DELIVERY_WORDS = frozenset({"policy", "peer", "verification"})

@@ -32,6 +32,8 @@ MESSAGE_TRIES = 100
 _TRANSIENT = frozenset({"peer", "witness", fleet.UNAVAILABLE})
 """Refusals that another try may cure; the site could not, rather than would not."""
 _TRANSIENT_TRIES = 10
+_PERSON_SECONDS = 60.0
+"""Pause before a request that waits for a person's decision is sent again."""
 
 
 RUN_SECONDS = 3600.0
@@ -162,10 +164,12 @@ class Exchange:
             key = ask.key
             if ask.task.site not in online or key in flying or now < self._not_before.get(key, 0.0):
                 continue
-            if ask.task.tries >= MESSAGE_TRIES:
+            undecided = ask.task.code == fleet.APPROVAL
+            if ask.task.tries >= MESSAGE_TRIES and not undecided:
                 self._queue.update(ask.campaign.id, ask.task.site, state="failed", code="tries")
                 continue
-            self._not_before[key] = now + min(2.0**ask.task.tries, 30.0)
+            pause = _PERSON_SECONDS if undecided else min(2.0 ** min(ask.task.tries, 5), 30.0)
+            self._not_before[key] = now + pause
             ready.append(ask)
         return ready
 
@@ -207,7 +211,10 @@ class Exchange:
     def _refused(self, ask: Ask, envelope: Envelope) -> None:
         code = canonical.decode(Refusal, envelope.record, what="refusal").code
         why = fleet.REFUSALS.get(code, "a word that this version does not know")
-        log.warning("campaign %s: %s refused: %s: %s", ask.campaign.id, ask.task.site, code, why)
+        if code != ask.task.code:
+            where = (ask.campaign.id, ask.task.site)
+            log.warning("campaign %s: %s refused: %s: %s", *where, code, why)
         again = code in _TRANSIENT and ask.task.tries < _TRANSIENT_TRIES
+        again = again or code == fleet.APPROVAL
         ended: dict[str, Any] = {} if again else {"state": "refused"}
         self._queue.update(ask.campaign.id, ask.task.site, code=code, **ended)

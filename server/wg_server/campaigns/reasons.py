@@ -181,6 +181,7 @@ _DO = {
     "budget": "the plant's owner decides on its budget: ask for less, or leave the site out",
     "policy": "the plant's client.yaml says what it answers: agree on epsilon, delta and purpose",
     fleet.UNAVAILABLE: "ask the plant's engineer for its log, then wg-server campaign retry",
+    fleet.APPROVAL: "ask the plant's owner: 'wg-client requests list' shows what waits there",
     "peer": "see the line between plant and server, then wg-server campaign retry",
     "witness": "wg-client witnesses at the plant names who is missing",
     fleet.APP_MISMATCH: _UPDATE,

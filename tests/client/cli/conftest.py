@@ -15,9 +15,8 @@ from wg_common import cli
 Json = Callable[..., Any]
 
 
-@pytest.fixture
-def here(capfd: pytest.CaptureFixture[str]) -> Json:
-    """Run with ``--json``: standard output must be one document and nothing else."""
+def run_here(capfd: pytest.CaptureFixture[str]) -> Json:
+    """Runs with ``--json``: standard output must be one document and nothing else."""
 
     def run(*words: object, code: int = 0) -> Any:
         capfd.readouterr()
@@ -28,6 +27,12 @@ def here(capfd: pytest.CaptureFixture[str]) -> Json:
         return json.loads(said.out)
 
     return run
+
+
+@pytest.fixture
+def here(capfd: pytest.CaptureFixture[str]) -> Json:
+    """As ``run_here``."""
+    return run_here(capfd)
 
 
 @pytest.fixture

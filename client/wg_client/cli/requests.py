@@ -1,0 +1,178 @@
+"""``wg-client requests``: what the server asks and a person decides."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wg_client.cli.options import home_option
+from wg_client.site.home import ClientHome
+from wg_common.cli import json_option, show
+from wg_common.wire import canonical
+
+if TYPE_CHECKING:
+    from wg_client.release.approval import Waiting
+    from wg_common.ledger.entries import Decision
+
+_ID = click.argument("request_id", metavar="ID")
+_by_option = click.option(
+    "--by",
+    "name",
+    required=True,
+    metavar="NAME",
+    help="Who decides; a role will do. It stays on the ledger, and auditors read it.",
+)
+
+
+@click.group()
+def requests() -> None:
+    """See and decide what the server asks, where privacy.approve is 'human'."""
+
+
+@requests.command("list")
+@home_option
+@json_option
+def list_requests(root: Path, as_json: bool) -> None:
+    """List requests that came and have not expired, and what was decided."""
+    from wg_client.release import approval
+
+    home = ClientHome(root)
+    rows = [_document(home, one) for one in approval.waiting(home, time.time())]
+    nothing = "no requests"
+    if _config(home).privacy.approve != "human":
+        nothing += ": privacy.approve in client.yaml is 'policy', so the policy alone decides"
+    lines = [
+        f"{row['request_id'][:16]}  {row['state']:9} epsilon {row['epsilon']}, until"
+        f" {_when(row['expires'])}: {row['purpose']}"
+        for row in rows
+    ]
+    if any(row["state"] == "waiting" for row in rows):
+        lines.append(f"next: wg-client requests show --home {root} ID")
+    show({"requests": rows}, lines or [nothing], as_json)
+
+
+@requests.command("show")
+@home_option
+@_ID
+@json_option
+def show_request(root: Path, request_id: str, as_json: bool) -> None:
+    """Show one request: what would leave, and what it would cost. Sends nothing."""
+    from wg_client.release import approval, preview
+
+    home = ClientHome(root)
+    one = approval.find(home, request_id, time.time())
+    query = one.query
+    seen = preview.check(home, epsilon=query.epsilon, delta=query.delta)
+    document = {
+        **_document(home, one),
+        "would_leave": canonical.to_builtins(seen.would_leave),
+        "cost": canonical.to_builtins(seen.cost),
+    }
+    show(document, _lines(document, root), as_json)
+
+
+@requests.command()
+@home_option
+@_ID
+@_by_option
+@json_option
+def approve(root: Path, request_id: str, name: str, as_json: bool) -> None:
+    """Let one request be answered; the decision and NAME go on the ledger."""
+    _decide(root, request_id, name, True, as_json)
+
+
+@requests.command()
+@home_option
+@_ID
+@_by_option
+@json_option
+def deny(root: Path, request_id: str, name: str, as_json: bool) -> None:
+    """Refuse one request; the decision and NAME go on the ledger."""
+    _decide(root, request_id, name, False, as_json)
+
+
+def _decide(root: Path, request_id: str, name: str, approved: bool, as_json: bool) -> None:
+    from wg_client.release import approval
+    from wg_client.release.query import open_ledger
+    from wg_client.site import locks
+
+    home = ClientHome(root)
+    config = _config(home)
+    one = approval.find(home, request_id, time.time())
+    with locks.release(home), open_ledger(home) as ledger:
+        made = approval.decide(config, ledger, one.query, approved=approved, name=name)
+    word = "approved" if approved else "denied"
+    next_step = (
+        "the server asks again within minutes, while 'wg-client run' is running"
+        if approved
+        else "the server is told when it asks again"
+    )
+    lines = [
+        f"request {made.request_id[:16]}: {word} by {made.name}; ledger entry {made.head.seq}",
+        f"next: nothing to do; {next_step}",
+    ]
+    show({**_document(home, one), "entry": made.head.seq}, lines, as_json)
+
+
+def _config(home: ClientHome) -> Any:
+    from wg_client.site import config as configuration
+
+    return configuration.load(home)
+
+
+def _document(home: ClientHome, one: Waiting) -> dict[str, Any]:
+    """A request, and what became of it."""
+    from wg_common.ledger.store import Ledger
+
+    config, query = _config(home), one.query
+    with Ledger.open(home.ledger) as ledger:
+        found = ledger.decision(config.data.name, query.request_id)
+        charged = ledger.find(config.data.name, request_id=query.request_id) is not None
+    return {
+        "request_id": query.request_id,
+        "state": _state(found, charged),
+        "by": None if found is None else found.name,
+        "came": one.came,
+        "expires": query.expires,
+        "epsilon": query.epsilon,
+        "delta": query.delta,
+        "purpose": query.purpose,
+        "recipient": config.server.name,
+    }
+
+
+def _state(found: Decision | None, charged: bool) -> str:
+    if charged:
+        return "answered"
+    if found is None:
+        return "waiting"
+    return "approved" if found.approved else "denied"
+
+
+def _lines(document: dict[str, Any], root: Path) -> Iterator[str]:
+    cost, leaves = document["cost"], document["would_leave"]
+    by = f" by {document['by']}" if document["by"] else ""
+    yield f"request {document['request_id']}: {document['state']}{by}"
+    yield f"  asked by {document['recipient']}, came {_when(document['came'])}"
+    yield f"  purpose: {document['purpose']}"
+    yield f"  epsilon {document['epsilon']} at delta {document['delta']}"
+    yield f"what would leave, once: {leaves['integers']} noisy integers"
+    yield (
+        f"what it would cost: epsilon {cost['after']:.4g} in all, with {cost['spent']:.4g} spent;"
+        f" the cap is {cost['cap_epsilon']}"
+    )
+    if document["state"] == "waiting":
+        short = document["request_id"][:16]
+        yield f"next: wg-client requests approve --home {root} {short} --by NAME"
+        yield f"  or: wg-client requests deny --home {root} {short} --by NAME"
+
+
+def _when(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
+
+
+COMMANDS = (requests,)

@@ -1,0 +1,42 @@
+"""A site whose owner decides by hand is asked again until somebody has."""
+
+from __future__ import annotations
+
+import pytest
+from tests.server.campaigns.nodes import Nodes, honest, make_stage, refusal
+
+from wg_common.wire import fleet
+from wg_common.wire.fleet import Envelope
+from wg_server.campaigns import exchange
+from wg_server.site.home import ServerHome
+from wg_server.store.sites import Store
+
+
+def test_a_site_that_waits_for_a_person_is_asked_again_whatever_the_tries(
+    home: ServerHome, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "_PERSON_SECONDS", 0.01)
+    monkeypatch.setattr(exchange, "MESSAGE_TRIES", 2)
+    asked: list[str] = []
+
+    def decide_late(envelope: Envelope) -> Envelope:
+        asked.append(envelope.kind)
+        return refusal(fleet.APPROVAL) if len(asked) < 5 else honest(envelope)
+
+    stage = make_stage(home, store, monkeypatch, Nodes(plant_a=decide_late))
+    campaign = stage.start(["plant-a"])
+    with stage.working():
+        waiting = stage.wait(campaign, lambda found: found.task("plant-a").code == fleet.APPROVAL)
+        assert waiting.task("plant-a").state == "waiting"
+        assert stage.ended(campaign)["plant-a"][0] == "delivered"
+    assert asked == ["query"] * 5 + ["delivery"]
+    assert len({query.request_id for query in stage.nodes.queries}) == 1
+
+
+def test_a_site_that_denies_is_left_out_with_the_word(
+    home: ServerHome, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = make_stage(home, store, monkeypatch, Nodes(plant_a=lambda asked: refusal("policy")))
+    campaign = stage.start(["plant-a"])
+    with stage.working():
+        assert stage.ended(campaign) == {"plant-a": ("refused", "policy")}
