@@ -28,7 +28,7 @@ def copy_out(engine: Engine, target: Path) -> None:
         StorageError: The store cannot be read, the file cannot be written, or the copy is damaged.
     """
     if engine.dialect.name == "sqlite":
-        _copy_file(Path(engine.url.database or ""), target)
+        copy_file(Path(engine.url.database or ""), target)
     else:
         copy = database.open_engine(f"sqlite:///{target}")
         try:
@@ -69,7 +69,12 @@ def copy_in(source: Path, url: str) -> None:
         copy.dispose()
 
 
-def _copy_file(source: Path, target: Path) -> None:
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a SQLite file of whatever schema, its write-ahead log included.
+
+    Raises:
+        StorageError: It cannot be read, or the copy cannot be written.
+    """
     try:
         with (
             closing(sqlite3.connect(source)) as held,

@@ -38,6 +38,39 @@ def open_engine(url: str) -> Engine:
     Raises:
         ConfigError: The database cannot be opened, or was written by a newer program.
     """
+    engine = _connect(url)
+    with _closed_on_error(engine):
+        _migrate(engine)
+    return engine
+
+
+def schema_of(url: str) -> str:
+    """The schema of a database, which is left as it is; empty: it holds none.
+
+    Raises:
+        ConfigError: The database cannot be opened.
+    """
+    engine = _connect(url)
+    with _closed_on_error(engine), reading(engine) as connection:
+        found = _version(connection) or ""
+    engine.dispose()
+    return found
+
+
+@contextmanager
+def _closed_on_error(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        engine.dispose()
+        if not isinstance(error, StorageError):
+            raise
+        shown = engine.url.render_as_string(hide_password=True)
+        raise StorageError(f"database {shown}: cannot be opened: {error.__cause__}") from error
+
+
+def _connect(url: str) -> Engine:
+    """An engine for a database that is as it was."""
     try:
         parsed = sa.make_url(url)
     except sa.exc.ArgumentError as error:
@@ -57,13 +90,6 @@ def open_engine(url: str) -> Engine:
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _prepare_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
-    try:
-        _migrate(engine)
-    except BaseException as error:
-        engine.dispose()
-        if not isinstance(error, StorageError):
-            raise
-        raise StorageError(f"database {shown}: cannot be opened: {error.__cause__}") from error
     return engine
 
 
