@@ -58,10 +58,10 @@ def fit_logistics(
         return []
     n, d = features.shape
     augmented = np.hstack([features, np.full((n, 1), _BIAS)])
-    left, singular, right = np.linalg.svd(augmented, full_matrices=False)
+    records, right = _turned(augmented)
     problem = _Problem(
-        records=left * singular,
-        squares=singular**2,
+        records=records,
+        squares=np.sum(records**2, axis=0),
         hot=np.eye(classes)[:, None, labels],
         strength=np.asarray(strengths, dtype=np.float64),
         offset=np.stack([offset.T for offset in offsets], axis=1),
@@ -72,6 +72,16 @@ def fit_logistics(
         LinearHead(weights[:, i, :d].copy(), _BIAS * weights[:, i, d])
         for i in range(len(strengths))
     ]
+
+
+def _turned(rows: Floats) -> tuple[Floats, Floats]:
+    """Coordinates ``[n, r]`` of rows ``[n, D]`` along their principal directions ``[r, D]``."""
+    n, d = rows.shape
+    if n < d:
+        left, singular, right = np.linalg.svd(rows, full_matrices=False)
+        return left * singular, right
+    _, vectors = np.linalg.eigh(rows.T @ rows)  # of many records: linear in their number
+    return rows @ vectors, vectors.T
 
 
 @dataclass(frozen=True, slots=True, eq=False)
