@@ -197,6 +197,8 @@ def cut(root: Path, name: str) -> Cut | None:
     with np.load(path, allow_pickle=False) as archive:
         records, labels, split = archive["x"], archive["y"].astype(np.int64), archive["split"]
         groups = archive["group"] if "group" in archive else np.arange(len(labels))
+    if records.dtype != np.uint8:
+        records = records.astype(np.float32)
     groups = np.unique(groups, return_inverse=True)[1].astype(np.int64)
     if name in FEW_CLASSES:
         classes = np.unique(labels)

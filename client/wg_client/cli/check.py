@@ -63,6 +63,11 @@ def _lines(found: Check, root: Path) -> Iterator[str]:
     )
     verdict = f"refused by {cost.refused_by}" if cost.refused_by else "allowed"
     yield f"    {verdict}; {cost.releases_left} such releases still fit under the cap"
+    learning = found.learning
+    yield (
+        f"learning here, when weights arrive: about {learning.seconds:.0f} s of processor time"
+        f" and {learning.megabytes:.0f} MB of memory; training of a whole network comes on top"
+    )
     yield "nothing was sent, nothing was charged"
     yield f"next: wg-client run --home {root}"
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from wg_client.fitting.linear_head import Floats, LinearHead
 from wg_common.inference.discriminants import principal
 
-_RECORDS = 2000
+RECORDS = 2000
 """Directions are those of as many records at most, spread evenly."""
 _FLOOR = 0.3
 """Added to the spread that a feature is divided by, in units of the mean spread of its block."""
@@ -80,7 +80,7 @@ def feature_scaling(
     """
     if not blocks:
         return None
-    rows = np.linspace(0, len(features) - 1, min(len(features), _RECORDS)).astype(np.int64)
+    rows = np.linspace(0, len(features) - 1, min(len(features), RECORDS)).astype(np.int64)
     x = features[rows].astype(np.float64)
     mean = x.mean(axis=0)
     x -= mean

@@ -35,6 +35,11 @@ class Folds:
         return all(len(np.unique(row)) > 1 for row in self.assignment)
 
 
+def shape(records: int) -> tuple[int, int]:
+    """Repeats, and folds of each, for so many labelled records."""
+    return (3, 4) if records < 200 else (2, 4) if records < 1000 else (1, 3)
+
+
 def stratified(
     labels: Ints, rng: np.random.Generator, units: NDArray[np.intp] | None = None
 ) -> Folds:
@@ -48,7 +53,7 @@ def stratified(
         units: Index of each record's unit, or None: each record is its own.
     """
     n = len(labels)
-    repeats, count = (3, 4) if n < 200 else (2, 4) if n < 1000 else (1, 3)
+    repeats, count = shape(n)
     group = np.arange(n) if units is None else units
     groups, first = np.unique(group, return_index=True)
     position = np.searchsorted(groups, group)

@@ -16,6 +16,7 @@ from wg_client.data import plant as plants
 from wg_client.data.plant import Plant
 from wg_client.data.sensor_windows import file_of, logs_at
 from wg_client.data.survey import survey
+from wg_client.fitting.cost import LearningCost, learning_cost, measured_speed
 from wg_client.release.freeze import file_stamp
 from wg_client.release.query import charge_request, plain
 from wg_client.site.home import ClientHome
@@ -155,6 +156,7 @@ class Check:
     data: Sight
     would_leave: Departure
     cost: CostSight
+    learning: LearningCost
 
 
 def check(
@@ -204,6 +206,19 @@ def check(
             refused_by=refused,
             releases_left=left,
         ),
+        learning=_learning(plant),
+    )
+
+
+def _learning(plant: Plant) -> LearningCost:
+    labels = plant.data.labels
+    return learning_cost(
+        records=len(labels),
+        labelled=int((labels >= 0).sum()),
+        classes=len(plant.data.label_names),
+        width=plant.features.local.shape[1],
+        scaled=plant.features.scaled,
+        speed=measured_speed(),
     )
 
 

@@ -1,0 +1,81 @@
+"""What learning at a plant takes, said before it starts: processor time and memory of an ``apply``.
+
+Nearly all time goes into products of matrices: a Gram matrix for the scaling of features, one for
+the discriminants of each fold, and the Newton steps of logistic regressions around delivered heads.
+Their number is known from the records, classes and folds; how fast this machine multiplies is
+measured on a small product. Fits of 200 to 16,000 records took 1.1 to 1.2 times what is said here
+(docs/decisions/0136).
+
+Not counted: training of whole networks, which shows its progress.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from wg_client.fitting.feature_scaling import RECORDS
+from wg_client.fitting.folds import shape
+from wg_client.fitting.learners import AROUND_A_BASE, LOGISTIC
+
+_TRAINED = 3
+"""Methods that train on from a head."""
+_PRODUCTS = 200
+"""Products with all records that a batch of logistic regressions takes, by measurement."""
+_BASE_SECONDS, _BASE_MEGABYTES = 3.0, 450.0
+"""Of the program itself, the checks and the report."""
+_SIDE, _TRIES = 512, 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearningCost:
+    """What learning takes, about.
+
+    Attributes:
+        seconds: Processor time.
+        megabytes: Peak memory, 10^6 bytes.
+    """
+
+    seconds: float
+    megabytes: float
+
+
+def learning_cost(
+    *, records: int, labelled: int, classes: int, width: int, scaled: int, speed: float
+) -> LearningCost:
+    """What an ``apply`` of heads takes.
+
+    Args:
+        records: All records, N.
+        labelled: Those with a label, n.
+        classes: Declared classes K.
+        width: Local features D.
+        scaled: Features P that models are learnt on.
+        speed: Operations a second, from ``measured_speed``.
+    """
+    seen = min(records, RECORDS)
+    scaling = 2 * seen**2 * width + 10 * seen**3 + 2 * records * width * scaled
+    repeats, count = shape(labelled)
+    fits = repeats * count + 1
+    batch = classes * sum(learner.kind == LOGISTIC for learner in AROUND_A_BASE)
+    products = _PRODUCTS * 2 * labelled * scaled * batch
+    each = 2 * labelled * scaled**2 + 10 * min(labelled, scaled) ** 3
+    operations = scaling + fits * (each + _TRAINED * (each + products) * (1 - 1 / count))
+    held = records * (4 * width + 8 * scaled) + 16 * seen * width
+    held += labelled * 8 * (3 * scaled + 6 * batch)
+    return LearningCost(
+        seconds=_BASE_SECONDS + operations / speed, megabytes=_BASE_MEGABYTES + held / 1e6
+    )
+
+
+def measured_speed() -> float:
+    """Operations a second of products of matrices here, from the fastest of a few small ones."""
+    a = np.ones((_SIDE, _SIDE))
+    times = []
+    for _ in range(_TRIES):
+        started = time.process_time()
+        a @ a
+        times.append(time.process_time() - started)
+    return 2 * _SIDE**3 / max(min(times), 1e-4)

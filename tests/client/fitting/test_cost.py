@@ -1,0 +1,29 @@
+"""What learning is said to take."""
+
+from __future__ import annotations
+
+import pytest
+
+from wg_client.fitting.cost import LearningCost, learning_cost, measured_speed
+
+
+def _cost(records: int, classes: int = 6, speed: float = 3e10) -> LearningCost:
+    return learning_cost(
+        records=records, labelled=records, classes=classes, width=3584, scaled=512, speed=speed
+    )
+
+
+def test_time_and_memory_grow_about_linearly_with_many_records() -> None:
+    few, many = _cost(4000), _cost(40000)
+    assert 8 < (many.seconds - few.seconds) / (few.seconds - _cost(400).seconds) < 14
+    assert few.megabytes < many.megabytes < 10 * few.megabytes
+
+
+@pytest.mark.parametrize("records", [0, 1, 5])
+def test_few_records_take_the_program_itself(records: int) -> None:
+    assert 3 <= _cost(records).seconds < 3.5
+
+
+def test_a_slower_machine_takes_longer() -> None:
+    assert measured_speed() > 0
+    assert _cost(3000, speed=1e9).seconds > 10 * (_cost(3000).seconds - 3)
