@@ -69,7 +69,10 @@ def _lines(found: Check, root: Path) -> Iterator[str]:
         f" and {learning.megabytes:.0f} MB of memory; training of a whole network comes on top"
     )
     yield "nothing was sent, nothing was charged"
-    yield f"next: wg-client run --home {root}"
+    for hint in found.hints:
+        yield f"hint: {hint}"
+    if not cost.refused_by:
+        yield f"next: wg-client run --home {root}"
 
 
 def _snapshot_lines(snapshot: SnapshotSight) -> Iterator[str]:

@@ -7,6 +7,7 @@ A home whose freeze was cut off is complete but for that: ``wg-client freeze``.
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,11 +29,16 @@ from wg_client.site.config import (
 from wg_client.site.encoder_pin import Confirm
 from wg_client.site.home import ClientHome
 from wg_client.site.reading import ReadingConfig
-from wg_common.errors import ConfigError
+from wg_common.errors import ConfigError, StorageError
 from wg_common.ledger import place
 from wg_common.nets.encoder.module import load_encoder
 from wg_common.wire import canonical, protocol
 from wg_common.wire.protocol import EnrolmentReply
+
+_ROOM = 64 << 20
+"""Bytes that a home needs beside its records: encoder, ledger, a package."""
+_ROOM_A_RECORD = 16 << 10
+"""Bytes of features and digests for one record, at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +134,7 @@ def initialise(
     named = protocol.decode_token(token.strip())
     encoder_pin.check_named(encoder, named.encoder)
     shared = share(home, choice, privacy, named.site)
+    check_room(home, len(found.data))
     see = partial(_see, found, path, confirm)
     done = enrol(home, token, ledger=home.ledger if shared else None, confirm=see)
     pin = canonical.sha256_hex(done.encoder)
@@ -137,6 +144,25 @@ def initialise(
     )
     configuration.save(home, config)
     return config, freezing.freeze(home, found, set_aside=skip, allow_empty=empty, stage=stage)
+
+
+def check_room(home: ClientHome, records: int) -> None:
+    """Refuse a disk that is surely too full, before the one-time token is spent on it.
+
+    Raises:
+        StorageError: It is, or the folder cannot be made.
+    """
+    needed = _ROOM + records * _ROOM_A_RECORD
+    home.make_private()
+    try:
+        free = shutil.disk_usage(home.root).free
+    except OSError as error:
+        raise StorageError(f"{home.root}: cannot be used: {error.strerror}") from error
+    if free < needed:
+        raise StorageError(
+            f"{home.root}: {free >> 20} MiB free on this disk, about {needed >> 20} MiB are needed;"
+            " nothing was sent, and the join token is still good"
+        )
 
 
 def _see(found: Inspection, path: Path, confirm: Confirm | None, package: bytes) -> None:

@@ -18,6 +18,7 @@ from wg_client.data.sensor_windows import file_of, logs_at
 from wg_client.data.survey import survey
 from wg_client.fitting.cost import LearningCost, learning_cost, measured_speed
 from wg_client.release.freeze import file_stamp
+from wg_client.release.hints import hints
 from wg_client.release.query import charge_request, plain
 from wg_client.site.home import ClientHome
 from wg_common.errors import DataError
@@ -148,7 +149,7 @@ class CostSight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """All that ``check`` says."""
+    """All that ``check`` says; ``hints`` is what a person should know before it is paid for."""
 
     site: str
     dataset: str
@@ -157,6 +158,7 @@ class Check:
     would_leave: Departure
     cost: CostSight
     learning: LearningCost
+    hints: tuple[str, ...] = ()
 
 
 def check(
@@ -187,12 +189,13 @@ def check(
     over = float(asked) > float(privacy.max_request_epsilon) or float(asked_delta) > float(
         privacy.max_request_delta
     )
+    sight = _sight(plant)
     refused = "policy" if over else "budget" if left == 0 else ""
     return Check(
         site=plant.config.site,
         dataset=plant.config.data.name,
         snapshot=_snapshot(plant),
-        data=_sight(plant),
+        data=sight,
         would_leave=_departure(plant, schema, sigma),
         cost=CostSight(
             epsilon=asked,
@@ -205,6 +208,15 @@ def check(
             allowed=not refused,
             refused_by=refused,
             releases_left=left,
+        ),
+        hints=hints(
+            per_label=sight.per_label,
+            units=sight.units,
+            clip_radius=schema.radius,
+            dimension=schema.dimension,
+            noise_std=_nothing(schema, sigma).sum_std,
+            cap_epsilon=cap,
+            cap_delta=cap_delta,
         ),
         learning=_learning(plant),
     )
@@ -283,8 +295,13 @@ def _sizes(plant: Plant) -> dict[str, int]:
     return dict(sorted(sizes.items(), key=lambda item: (-item[1], item[0])))
 
 
+def _nothing(schema: StatisticsSchema, sigma: float) -> NoisyStatistics:
+    """A release of nothing: it knows how large the noise is."""
+    return NoisyStatistics(schema, np.zeros(schema.length, dtype=np.int64), sigma)
+
+
 def _departure(plant: Plant, schema: StatisticsSchema, sigma: float) -> Departure:
-    empty = NoisyStatistics(schema, np.zeros(schema.length, dtype=np.int64), sigma)
+    empty = _nothing(schema, sigma)
     noise = {
         "counts": f"{empty.count_std:.3g} records",
         "sums": f"at most {empty.sum_std:.3g} feature units an entry",

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from wg_common import atomic
+from wg_common.errors import DecodeError, VerificationError
 from wg_common.ledger.witness import WitnessState
 from wg_common.wire import protocol, weights_package
 from wg_server.campaigns import intake, packaging
@@ -16,6 +17,7 @@ from wg_server.campaigns.packaging import MakePackage
 from wg_server.fleet.witness import Witness
 from wg_server.generator.evaluation import gate
 from wg_server.site.home import ServerHome
+from wg_server.store.releases import StoredRelease
 from wg_server.store.sites import Store
 
 
@@ -52,9 +54,7 @@ def witness_file(home: ServerHome, source: Path, out: Path) -> Witnessed:
     data = atomic.read_bytes(source, limit=protocol.STATISTICS_LIMIT)
     with Store.open(home) as store:
         witness = Witness.of(home, store)
-        own = intake.accept_file(
-            store, data, encoder=home.encoder_id(), witness=witness, now=time.time()
-        )
+        own = _accept(home, store, source, data, witness)
         checkpoint = witness.attest(store.site(own.site))
     atomic.write_bytes(out, checkpoint)
     return Witnessed(
@@ -92,7 +92,7 @@ def generate_from_file(
     encoder = home.encoder_id()
     with Store.open(home) as store:
         witness = Witness.of(home, store)
-        own = intake.accept_file(store, data, encoder=encoder, witness=witness, now=time.time())
+        own = _accept(home, store, source, data, witness)
         intake.check_used(own)
         others = intake.releases_of_others(store, encoder=encoder, apart_from=own.site)
         checkpoint = witness.attest(store.site(own.site))
@@ -113,3 +113,24 @@ def generate_from_file(
         others=len(others),
         bytes=len(package),
     )
+
+
+def _accept(
+    home: ServerHome, store: Store, source: Path, data: bytes, witness: Witness
+) -> StoredRelease:
+    """Take a file in; an error names it, and says how to make it anew.
+
+    Raises:
+        ConfigError, DecodeError, VerificationError: As of ``intake.accept_file``.
+    """
+    try:
+        return intake.accept_file(
+            store, data, encoder=home.encoder_id(), witness=witness, now=time.time()
+        )
+    except VerificationError as error:
+        raise VerificationError(
+            f"{source}: {error}. If the plant's ledger key has changed since the file was made, or"
+            " the file was damaged on its way: 'wg-client statistics' writes it anew, at no cost"
+        ) from error
+    except DecodeError as error:
+        raise DecodeError(f"{source}: {error}") from error

@@ -15,6 +15,7 @@ from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.selection.apply import apply_package
 from wg_common import cli, errors
+from wg_common.wire import protocol
 
 Shown = Callable[..., tuple[str, str]]
 
@@ -151,3 +152,26 @@ def test_counting_without_an_end_is_said_a_few_times(capsys: pytest.CaptureFixtu
 def test_help_fits_eighty_columns(shown: Shown, name: str) -> None:
     out, _ = shown("predict", name)
     assert "--out" in out
+
+
+def test_a_full_disk_is_found_before_the_token_is_spent(
+    tmp_path: Path, here: Json, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full:
+        free = 1 << 20
+
+    token = protocol.encode_token(
+        protocol.JoinToken(
+            site="plant-a",
+            secret="00" * 32,
+            enrol_url="https://127.0.0.1:9",
+            ca_sha256="11" * 32,
+            encoder="22" * 32,
+            expires=1 << 40,
+        )
+    )
+    (tmp_path / "token").write_text(token)
+    monkeypatch.setattr("wg_client.fleet.initialise.shutil.disk_usage", lambda path: Full)
+    words = ("--join-file", tmp_path / "token", "--data", _pictures(tmp_path / "data"))
+    found = here("init", "--home", tmp_path / "home", *words, code=errors.EXIT_CONFIG)
+    assert found["error"]["code"] == "storage" and "still good" in found["error"]["message"]

@@ -1,0 +1,62 @@
+"""What a person should know before paying for a release: prices that buy or promise nothing.
+
+All of it is arithmetic on the plant's own records and public settings. It is shown at the plant and
+never leaves; nothing is refused for it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+LARGE_EPSILON = 20.0
+"""From here on a promise is none: e^20, five hundred million times likelier."""
+_DELTA_SHARE = 0.1
+_SHOWN = 5
+
+
+def hints(
+    *,
+    per_label: Mapping[str, int],
+    units: int,
+    clip_radius: float,
+    dimension: int,
+    noise_std: float,
+    cap_epsilon: float,
+    cap_delta: float,
+) -> tuple[str, ...]:
+    """Sentences for a person.
+
+    Args:
+        per_label: Number of records of each label.
+        units: Number of privacy units.
+        clip_radius: Longest feature vector, feature units.
+        dimension: Number d of released features.
+        noise_std: Noise on one entry of a class's sum, feature units.
+        cap_epsilon: Cap of the budget.
+        cap_delta: Its delta.
+    """
+    found = []
+    if cap_epsilon > LARGE_EPSILON:
+        found.append(
+            f"privacy.cap_epsilon {cap_epsilon:g}: nobody is protected at such a value; 1 to 10 are"
+            " usual"
+        )
+    if units and cap_delta * units > _DELTA_SHARE:
+        found.append(
+            f"privacy.cap_delta {cap_delta:g}: the promise may fail for one of {units} units; take"
+            f" {0.01 / units:.0e} or less"
+        )
+    # A sum of n vectors of length R is at most n R long; noise of d entries is about this long.
+    noise = noise_std * math.sqrt(dimension)
+    lost = [label for label, count in per_label.items() if 0 < count * clip_radius < noise]
+    if lost:
+        names = ", ".join(f"{label!r} ({per_label[label]})" for label in lost[:_SHOWN])
+        more = f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
+        needed = math.ceil(noise / clip_radius)
+        found.append(
+            f"too few records for this epsilon: the noise is longer than all records of a class"
+            f" together, for {names}{more}; {needed} records a class, or a larger epsilon, are the"
+            " least"
+        )
+    return tuple(found)

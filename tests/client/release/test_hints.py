@@ -1,0 +1,48 @@
+"""What ``check`` points out before a release is paid for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.client.conftest import MakePlant
+
+from wg_client.release.hints import hints
+from wg_client.release.preview import check
+from wg_client.site.config import PrivacyConfig
+
+GOOD: dict[str, Any] = {
+    "per_label": {"ok": 60, "never": 0},
+    "units": 60,
+    "clip_radius": 1.0,
+    "dimension": 64,
+    "noise_std": 1.0,
+    "cap_epsilon": 8.0,
+    "cap_delta": 1e-5,
+}
+
+
+def test_a_usual_plant_is_told_nothing() -> None:
+    assert hints(**GOOD) == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"cap_epsilon": 1e6}, "cap_epsilon 1e+06: nobody is protected"),
+        ({"cap_delta": 0.01}, "may fail for one of 60 units; take 2e-04"),
+        ({"per_label": {"rare": 3}}, "'rare' (3); 8 records a class"),
+        ({"noise_std": 1e9}, "too few records for this epsilon"),
+    ],
+)
+def test_a_price_that_buys_or_promises_nothing_is_pointed_out(
+    change: dict[str, Any], message: str
+) -> None:
+    (found,) = hints(**{**GOOD, **change})
+    assert message in found
+
+
+def test_one_record_at_almost_no_epsilon_under_a_huge_cap(make_plant: MakePlant) -> None:
+    privacy = PrivacyConfig(cap_epsilon="1000000", max_request_epsilon="4")
+    found = check(make_plant({0: 1}, privacy=privacy).home, epsilon="1e-4")
+    assert len(found.hints) == 2
