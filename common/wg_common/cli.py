@@ -121,7 +121,8 @@ def answer(as_json: bool, document: object, *lines: str) -> None:
 def progress(title: str, total: int | None) -> Iterator[Bar]:
     """A progress bar on a terminal, plain lines elsewhere, on standard error.
 
-    Lines come at each tenth; where nobody knows the end, at 1, 2, 5, 10, 20, 50 and so on.
+    Lines come at each tenth, and before the first and after the last step with each new word; where
+    nobody knows the end, at 1, 2, 5, 10, 20, 50 and so on.
     """
     console = Console(stderr=True)
     if console.is_terminal:
@@ -150,13 +151,13 @@ class Bar:
 
 
 def _plain(title: str, total: int | None) -> Any:
-    last = -1
+    last, said = -1, ""
 
     def show(done: int, detail: str) -> None:
-        nonlocal last
+        nonlocal last, said
         step = 10 * done // total if total else _steps_of_three(done)
-        if step != last:
-            last = step
+        if step != last or (done in (0, total) and detail != said):
+            last, said = step, detail
             note(f"{title}: {done}{f'/{total}' if total else ''} {detail}".rstrip())
 
     return show

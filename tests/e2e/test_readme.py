@@ -108,7 +108,7 @@ def run(running: Processes, words: list[str]) -> None:
     running.run(*words, allowed=allowed)
 
 
-@pytest.mark.parametrize("page", ["auditor-guide", "operations", "plant-guide"])
+@pytest.mark.parametrize("page", ["auditor-guide", "operations", "plant-guide", "quick-start.ja"])
 def test_commands_and_options_of_the_guides_are_there(page: str) -> None:
     text = (ROOT / "docs" / f"{page}.md").read_text("utf-8")
     found = COMMAND.findall(text)

@@ -109,7 +109,11 @@ class _Pipeline:
         group = self.how.process_group
         encoder = atomic.read_bytes(self.home.encoder, limit=encoders.PACKAGE_LIMIT)
         identity = canonical.sha256_hex(encoder)
+        if group.first:
+            self.progress(0, "reading the zoo")
         tasks = load_tasks(Store(self.home.zoo), identity)
+        if group.first:
+            self.progress(0, "cross-fitting what is known before training")
         data = prepare(tasks, identity, seed=self.plan.seed, folds=self.plan.folds)
         checkpoint = self.home.generator.with_name(CHECKPOINT)
         document = self._heads(data, modality(encoders.read_modality(encoder)).head, checkpoint)
@@ -163,6 +167,8 @@ class _Pipeline:
             if first:
                 self.home.networks.unlink(missing_ok=True)
             return None
+        if first:
+            self.progress(0, "weighing retrieved networks")
         groups = _family_groups(data, zoos, self.plan.seed)
         weights = _weigh_retrieval(zoos, data, groups[0] | groups[1], plan, self.plan.seed)
         zoos = {name: zoo.weighted(weights[name][0]) for name, zoo in zoos.items()}
