@@ -103,7 +103,7 @@ def test_the_table_of_exit_codes_is_the_documented_one() -> None:
     codes = {kind.code: kind.exit_code for kind in ours}
     assert codes == {
         "usage": 2, "config": 3, "storage": 3, "data": 3, "decode": 3, "refused": 4, "budget": 4,
-        "policy": 4, "verification": 5, "not-accepted": 6, "peer": 7, "internal": 70,
+        "policy": 4, "approval": 4, "verification": 5, "not-accepted": 6, "peer": 7, "internal": 70,
     }  # fmt: skip
 
 
