@@ -214,7 +214,7 @@ class CampaignWorker:
             self._expire(campaign, late, now)
         better = [task.site for task in schedule.to_improve(campaign, sites, now)]
         if better:
-            log.info("campaign %s: better packages for %s", campaign.id, ", ".join(better))
+            log.info("campaign %s: better packages for %d sites", campaign.id, len(better))
             newest = max(task.received for task in campaign.tasks)
             self._queue.improve(campaign.id, better, max(now, newest))
         return bool(gone or late or better)

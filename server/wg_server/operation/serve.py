@@ -187,6 +187,7 @@ def fleet_app(
                 total_bytes=max(BODIES_LIMIT, 2 * config.body_limit),
             ),
             *state.middleware(),
+            Middleware(Unavailable),  # Flower's middleware would call it an internal error
         ],
     )
     state.mount(app)

@@ -1,0 +1,69 @@
+"""While the store cannot be read, every route says 503 and none says that it is broken."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.types import ASGIApp
+from tests.server.campaigns.nodes import enrol
+
+from wg_common.errors import StorageError
+from wg_common.wire import protocol
+from wg_server.fleet.adapter import FleetState
+from wg_server.fleet.enrolment import Enrolment
+from wg_server.fleet.guards import PEER_STATE
+from wg_server.fleet.witness import Witness
+from wg_server.operation.serve import fleet_app
+from wg_server.site.home import ServerHome
+from wg_server.store.site import Site
+from wg_server.store.sites import Store
+
+
+def gone(*words: Any, **more: Any) -> Any:
+    raise StorageError("database: cannot be read or written")
+
+
+def post(app: ASGIApp, path: str, body: bytes) -> httpx.Response:
+    """Ask as a client whose certificate was let through by TLS."""
+
+    async def inside(scope: Any, receive: Any, send: Any) -> None:
+        await app({**scope, "state": {PEER_STATE: b"certificate"}}, receive, send)
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(inside)
+        async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+            return await client.post(path, content=body)
+
+    return asyncio.run(ask())
+
+
+@pytest.mark.parametrize("where", ["authenticate", "witness"])
+def test_the_fleet_listener_says_503(
+    home: ServerHome, store: Store, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    enrol(store)
+    site: Site = store.site("plant-a")
+    monkeypatch.setattr(Store, "authenticate", lambda self, fingerprint, now: site)
+    monkeypatch.setattr(Store, where, gone)
+    app = fleet_app(
+        home,
+        store,
+        FleetState(),
+        Witness.of(home, store),
+        Enrolment(home, home.config(), store),
+    )
+    found = post(app, protocol.WITNESS_PATH, b"old 0\n\n")
+    assert (found.status_code, found.headers["retry-after"]) == (503, "5")
+    assert "cannot be read" not in found.text  # what the disk or database said is the log's
+
+
+def test_the_enrolment_listener_says_503(
+    home: ServerHome, store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(Enrolment, "enrol", gone)
+    found = post(Enrolment(home, home.config(), store).app(), protocol.ENROL_PATH, b"{}")
+    assert found.status_code == 503
