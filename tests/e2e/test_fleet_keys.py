@@ -89,7 +89,7 @@ def test_a_certificate_is_renewed_on_demand(server: ServerHome, plant: Plant) ->
     assert done["certificate_expires"] == enrolment.certificate_expiry(plant.home)
     witness_once(plant)
     with Store.open(server) as store:
-        assert store.certificate_expiry(plant.site) == done["certificate_expires"]
+        assert store.certificate_expiries()[plant.site] == done["certificate_expires"]
 
 
 def test_a_session_that_outlives_its_certificate_renews_it(

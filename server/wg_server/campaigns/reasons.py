@@ -46,6 +46,12 @@ def of_task(campaign: Campaign, task: Task, sight: Sight, now: float) -> Reason:
     return _ended(task, sight, now)
 
 
+def of_site(sight: Sight, now: float) -> Reason:
+    """Why an enrolled site is not there; empty if it is, or is not enrolled."""
+    away = _away(*absence.of_site(sight, now), now) if sight.state == "enrolled" else None
+    return away or Reason("")
+
+
 def of_campaign(campaign: Campaign, now: float) -> str:
     """What a campaign waits for, or how it ended, in one sentence."""
     there = sum(task.state in IN_TASKS for task in campaign.tasks)

@@ -11,6 +11,7 @@ import click
 from wg_common import cli
 from wg_common.ledger.auditor_record import BUDGET_UNKNOWN
 from wg_common.wire import protocol
+from wg_server.campaigns import absence, reasons
 from wg_server.cli.options import Duration, home_option, when
 from wg_server.fleet.enrolment import make_token
 from wg_server.site.home import ServerHome
@@ -48,10 +49,11 @@ def enroll(root: Path, site: str, expires: float, replace: bool, as_json: bool) 
 def sites(root: Path, as_json: bool) -> None:
     """List the sites."""
     with Store.open(ServerHome(root)) as store:
-        rows = [(site, store.certificate_expiry(site.name)) for site in store.sites()]
+        rows, sights, now = store.sites(), absence.sights(store), time.time()
         forked = {origin for origin, *_ in store.evidence()}
         said = succession.of_sites(store.sites(), store.logs())
         held = Counter(note.site for note in quarantine.notes(store, "quarantined"))
+    away = {name: reasons.of_site(sight, now) for name, sight in sights.items()}
     if as_json:
         document = [
             {
@@ -59,23 +61,27 @@ def sites(root: Path, as_json: bool) -> None:
                 "state": site.state,
                 "enrolled": site.enrolled or None,
                 "last_seen": site.last_seen or None,
-                "certificate_expires": expiry,
+                "certificate_expires": sights[site.name].certificate,
                 "ledger_origin": site.ledger_origin,
                 "ledger_fork": site.ledger_origin in forked,
                 "ledger_succession": said.get(site.name),
                 "quarantined": held[site.name],
+                "away": away[site.name].why,
+                "do": away[site.name].do,
             }
-            for site, expiry in rows
+            for site in rows
         ]
         cli.emit({"sites": document})
         return
-    for site, expiry in rows:
+    for site in rows:
         fork = "  LEDGER FORK: evidence kept" if site.ledger_origin in forked else ""
         unknown = "  BUDGET UNKNOWN" if said.get(site.name) == BUDGET_UNKNOWN else ""
         quarantined = f"  QUARANTINED: {held[site.name]}" if held[site.name] else ""
         troubles = f"{fork}{unknown}{quarantined}"
         cli.say(f"{site.name:24} {site.state:9} seen {when(site.last_seen)}{troubles}")
-        cli.say(f"    certificate until {when(expiry or 0)}")
+        cli.say(f"    certificate until {when(sights[site.name].certificate or 0)}")
+        if away[site.name].why:
+            cli.say(f"    {away[site.name].why}; do: {away[site.name].do}")
     if not rows:
         cli.say(f"no sites yet; next: wg-server enroll --home {root} SITE")
     if BUDGET_UNKNOWN in said.values():

@@ -221,12 +221,6 @@ class Store(LedgerTable, ReleaseTable):
         """Whether the database can be read now."""
         return self.forks() >= 0
 
-    def certificate_expiry(self, site: str) -> float | None:
-        """When the newest good certificate of a site expires."""
-        table = schema.certificate
-        query = sa.select(table.c.expires).where(table.c.site == site, table.c.revoked.is_(None))
-        return max((float(row.expires) for row in database.rows(self.engine, query)), default=None)
-
     def certificate_expiries(self) -> dict[str, float]:
         """When the newest certificate that is not revoked expires, by site."""
         table = schema.certificate

@@ -48,6 +48,13 @@ def test_a_site_that_is_away_has_a_reason_and_something_to_do(
     assert do in later.do and "campaign retry" in later.do
 
 
+def test_a_site_says_for_itself_why_it_is_away() -> None:
+    out = sight(certificate=NOW - DAY)
+    assert reasons.of_site(out, NOW).why == "its certificate expired 1 day ago"
+    assert reasons.of_site(THERE, NOW) == reasons.Reason("")
+    assert reasons.of_site(dataclasses.replace(out, state="revoked"), NOW).why == ""
+
+
 def test_a_trouble_of_long_ago_is_no_reason() -> None:
     old = sight(trouble=Trouble(CLOCK, 600.0, NOW - 3600))
     assert absence.of_site(old, NOW) == ("", 0.0)

@@ -162,6 +162,9 @@ def test_a_campaign_is_steered_from_the_command_line(
     capsys: pytest.CaptureFixture[str], home: ServerHome, store: Store
 ) -> None:
     enrol(store, ["plant-a", "plant-b"])
+    rows = document(capsys, "sites", "--home", home.root)["sites"]
+    assert [row["away"] for row in rows] == ["it never connected"] * 2
+    assert "it never connected; do: start" in run(capsys, "sites", "--home", home.root)[1]
     start = ("campaign", "start", "--home", home.root)
     code, _, err = run(capsys, *start, "--min-sites", "3")
     assert code == 3 and "3 of 2 sites to wait for" in err
