@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
 PIXELS = 64
-"""Usual side of the images that networks see."""
+"""Side of the images that whole networks see."""
+ENCODER_PIXELS = 128
+"""Usual side of the images that the encoder sees."""
 MAX_PIXELS = 64 << 20
 """Largest width times height that is decoded."""
 MAX_SIDE = 1024

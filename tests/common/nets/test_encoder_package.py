@@ -56,7 +56,7 @@ def test_many_numbers_that_overflow_together_only_are_refused(package: bytes) ->
     tensors["projection"] = np.full_like(tensors["projection"], 1e9)
     bounds: NDArray[np.float64] | float = window_trunk.BOUND
     if len(tensors["mean"]) == image_trunk.WIDTH:
-        bounds = image_trunk.Trunk(32).bounds()
+        bounds = image_trunk.Trunk(64).bounds()
     with pytest.raises(VerificationError, match="projection"):
         encoder_package.check_range(tensors, bounds)
     tensors["projection"] = np.full_like(tensors["projection"], 1e2)

@@ -37,7 +37,7 @@ def fitted(modality: str) -> bytes:
     raw = rng.normal(size=(200, width)).astype(np.float32)
     groups, labels = np.arange(200) % 5, np.arange(200) % 3
     if modality == "images":
-        return fit_encoder(raw, groups, settings={"pixels": "32"})
+        return fit_encoder(raw, groups, settings={"pixels": "64"})
     return fit_encoder(raw, groups, labels, modality="windows")
 
 

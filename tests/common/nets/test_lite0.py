@@ -36,7 +36,7 @@ def fitted(pixels: int) -> encoders.Encoder:
 
 @pytest.fixture
 def encoder() -> encoders.Encoder:
-    return fitted(pixels=64)
+    return fitted(pixels=128)
 
 
 def images(count: int, seed: int = 1) -> list[NDArray[np.uint8]]:
@@ -57,9 +57,13 @@ def run(tensors: Tensors, batch: network.Batch) -> NDArray[np.float32]:
 
 
 def test_at_rest_it_gives_the_encoder_s_local_directions(encoder: encoders.Encoder) -> None:
-    found = run(network.public_base(NAME, encoder), network.prepared(NAME, images(3)))
-    local = encoder.encode_local(images(3))[:, encoder.dimension :]
-    np.testing.assert_allclose(found[:, : local.shape[1]], local, atol=1e-4)
+    # Without detail: the encoder halves a larger image, the network resizes the record.
+    slope = np.linspace(0, 255, 64)[None, :, None] * np.array([1.0, 0.6, 0.3])
+    smooth = [np.broadcast_to(slope * share, (64, 64, 3)).astype(np.uint8) for share in (1, 0.5)]
+    found = run(network.public_base(NAME, encoder), network.prepared(NAME, smooth))
+    local = encoder.encode_local(smooth)[:, encoder.dimension :]
+    assert np.abs(local).max() > 0.5
+    np.testing.assert_allclose(found[:, : local.shape[1]], local, atol=0.1)
     assert not found[:, local.shape[1] :].any()  # padded where the encoder has fewer
 
 
@@ -75,7 +79,7 @@ def test_what_is_deployed_is_a_plain_network_with_the_same_logits(
     }
     model = assembly.build_model(NAME, encoder, network.own(NAME, tensors) | head, LABELS)
     assert sorted(model.state_dict()) == sorted(
-        [*(f"trunk.{n}" for n in image_trunk.Trunk(64).state_dict()), "head.weight", "head.bias"]
+        [*(f"trunk.{n}" for n in image_trunk.Stages().state_dict()), "head.weight", "head.bias"]
     )
     with torch.inference_mode():
         found = model(image_trunk.prepare(images(4), 64)).numpy()
@@ -109,7 +113,7 @@ def test_records_do_not_change_each_other(encoder: encoders.Encoder) -> None:
 @given(seed=st.integers(0, 1 << 30))
 @settings(max_examples=5, deadline=None)
 def test_own_tensors_and_the_encoder_s_make_the_network_again(seed: int) -> None:
-    encoder = fitted(pixels=64)
+    encoder = fitted(pixels=128)
     tensors = moved(network.public_base(NAME, encoder), seed)
     own = network.own(NAME, tensors)
     again = network.complete(NAME, own, encoder)
@@ -156,8 +160,8 @@ def test_directions_are_the_weights_alone(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_an_encoder_of_other_pixels_or_of_windows_is_refused() -> None:
-    with pytest.raises(ConfigError, match="64 pixels, and this one is of images, 32 pixels"):
-        network.public_base(NAME, fitted(pixels=32))
+    with pytest.raises(ConfigError, match="128 pixels, and this one is of images, 64 pixels"):
+        network.public_base(NAME, fitted(pixels=64))
 
 
 def test_it_needs_the_encoder() -> None:

@@ -13,7 +13,7 @@ from wg_common.nets.encoder.fit import fit_encoder
 def encoder() -> encoders.Encoder:
     raw = np.random.default_rng(0).normal(size=(80, image_trunk.WIDTH)).astype(np.float32)
     return encoders.load_encoder(
-        fit_encoder(raw, np.arange(80) % 4, dimension=8, settings={"pixels": "32"})
+        fit_encoder(raw, np.arange(80) % 4, dimension=8, settings={"pixels": "64"})
     )
 
 
@@ -21,7 +21,7 @@ def test_the_model_is_the_head_on_the_features(encoder: encoders.Encoder) -> Non
     rng = np.random.default_rng(1)
     tensors = assembly.initial_tensors("lite0-head", 3, 8, rng)
     model = assembly.build_model("lite0-head", encoder, tensors, ["a", "b", "c"])
-    images = rng.integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    images = rng.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     with torch.inference_mode():
         logits = model(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
     features = encoder.encode(list(images))

@@ -52,7 +52,7 @@ def _silent(_done: int, _detail: str) -> None:
 
 def _fill(home: ServerHome, tasks: list[ZooTask]) -> None:
     raw = np.random.default_rng(0).normal(size=(80, image_trunk.WIDTH)).astype(np.float32)
-    package = fit_encoder(raw, np.arange(80) % 4, dimension=DIMENSION, settings={"pixels": "32"})
+    package = fit_encoder(raw, np.arange(80) % 4, dimension=DIMENSION, settings={"pixels": "64"})
     atomic.write_bytes(home.encoder, package)
     encoder = canonical.sha256_hex(package)
     for number, task in enumerate(tasks):

@@ -33,7 +33,7 @@ SITE = "plant-a"
 D = 8
 BASE = """
 seed: 3
-encoder: {pixels: 32, dimension: 8, images: 64}
+encoder: {pixels: 64, dimension: 8, images: 64}
 sources:
 """
 PUBLIC = "  - {kind: procedural, families: 2, sites: 1, per_class: 8, only: digits}\n"

@@ -27,7 +27,7 @@ from wg_server.zoo.store import Zoo
 RAY = importlib.util.find_spec("ray") is not None
 PLAN = b"""
 seed: 3
-encoder: {pixels: 32, dimension: 8, images: 64}
+encoder: {pixels: 64, dimension: 8, images: 64}
 sources: [{kind: procedural, families: 2, sites: 2, per_class: 8, only: digits}]
 """
 
@@ -36,7 +36,7 @@ def _missing(tmp_path: Path) -> list[tuple[Sequence[TaskSpec], int, str, Mapping
     """Jobs of which the fourth cannot be done."""
     good = tasks(parse(PLAN, ZooPlan, "plan"))[:1]
     bad = [dataclasses.replace(good[0], kind="npz", path=str(tmp_path / "no.npz"))]
-    return [(bad if number == 3 else good, 2, "images", {"pixels": "32"}) for number in range(6)]
+    return [(bad if number == 3 else good, 2, "images", {"pixels": "64"}) for number in range(6)]
 
 
 # Functions of a test module cannot be found by another process; those of the library can.

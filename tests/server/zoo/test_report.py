@@ -37,7 +37,7 @@ from wg_server.zoo_report.summary import summarise
 D = 8
 PLAN = b"""
 seed: 3
-encoder: {pixels: 32, dimension: 8, images: 64}
+encoder: {pixels: 64, dimension: 8, images: 64}
 sources:
   - {kind: procedural, families: 3, sites: 2, per_class: 8}
   - {kind: procedural, name: marks, families: 2, sites: 1, per_class: 8, only: digits}

@@ -1,8 +1,9 @@
 """How an encoder's projection is fitted on public data: linear algebra, and nothing else.
 
-Raw features are standardised by how they vary *within* public data sets, weighted by block,
-projected, shrunk in the directions in which whole data sets differ, and scaled. Signs are fixed, so
-that the same input gives the same bytes.
+Raw features are read as the trunk says (``EncoderTrunk.reading``), standardised by how they vary
+*within* public data sets, and weighted by block. Of their leading principal directions, those are
+released in which public *classes* differ most; shrunk where whole data sets differ, and scaled.
+Signs are fixed, so that the same input gives the same bytes.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from wg_common.nets.encoder.trunk import EncoderTrunk, trunk_of
 _SITE_SHRINKAGE = 4.0
 _CLIP_QUANTILE = 0.25
 _WHITENING = 0.25
+_WITHIN = 0.3
+"""Share of the scatter within classes that counts as scatter between them."""
 _LOCAL_NORM = 2.0
 """Median norm of the local directions of public records, in clip radii."""
-_RIDGE = 0.3
 
 Floats = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -49,7 +51,8 @@ def fit_encoder(
         raw: Raw features ``[n, WIDTH]`` from ``raw_features``.
         groups: Number of the public data set of each record, ``[n]``; directions are those that
             vary within data sets.
-        labels: Its class within that data set, ``[n]``, for a trunk ``by_class``.
+        labels: Its class within that data set, ``[n]``; None: each data set is one class, and the
+            leading principal directions are released.
         modality: Of the records.
         dimension: Number of features d.
         settings: That ``raw`` was computed with; None for the usual ones.
@@ -59,7 +62,7 @@ def fit_encoder(
         The encoder package.
 
     Raises:
-        DataError: Fewer records than features, or no labels where they are needed.
+        DataError: Fewer records than features.
         DecodeError: No such modality.
     """
     if len(raw) < 2 * dimension:
@@ -68,27 +71,42 @@ def fit_encoder(
     x = raw.astype(np.float64)
     mean = x.mean(axis=0)
     _, index = np.unique(groups, return_inverse=True)
+    pairs = np.stack([groups, np.zeros_like(groups) if labels is None else labels], axis=1)
+    _, classes = np.unique(pairs, axis=0, return_inverse=True)
     inner = within(x, index)
-    std = inner.std(axis=0)
-    scale = trunk.block_weights() / (std + 1e-2 * float(std.mean()))
-    z = inner * scale
     size = max(dimension, min(trunk.directions, len(x) // 4))
-    values, vectors = principal(z, size)
-    values = np.maximum(values, values[0] * 1e-9)
-    local = scale[:, None] * vectors * values**-_WHITENING
-    projection = local[:, :dimension]
-    if trunk.by_class:
-        if labels is None:
-            raise DataError(f"encoder: of {modality}, needs labels")
-        pairs = np.stack([groups, labels], axis=1)
-        _, classes = np.unique(pairs, axis=0, return_inverse=True)
-        values, found = discriminant(z @ vectors, classes.ravel(), dimension, _RIDGE)
-        projection = scale[:, None] * (vectors @ found) * values ** (0.5 - _WHITENING)
+    local, values = _directions(inner, trunk.local_weights(), size)
+    local = local * values**-_WHITENING
+    reading = trunk.reading()
+    read = inner if reading is None else inner @ reading
+    vectors, _ = _directions(read, trunk.block_weights(), size)
+    values, found = discriminant(
+        read @ vectors, classes.ravel(), dimension, ridge=trunk.ridge, share=_WITHIN
+    )
+    projection = vectors @ found * values**trunk.eigenvalue_power
+    projection = projection if reading is None else reading @ projection
     projection = projection @ shrink_site_directions(x @ projection, index)
     projection = scaled(x, mean, projection, CLIP_RADIUS, _CLIP_QUANTILE)
     local = scaled(x, mean, local, _LOCAL_NORM, 0.5)
     metadata = _metadata(modality, trunk, settings, sources)
     return packages.pack(mean, projection, local, metadata)
+
+
+def _directions(inner: Floats, weights: Floats, count: int) -> tuple[Floats, Floats]:
+    """The leading principal directions of standardised and weighted columns.
+
+    Args:
+        inner: Rows without the means of their data sets, ``[n, m]``.
+        weights: Of the columns, ``[m]``; those of weight 0 have no part.
+        count: Number of directions.
+
+    Returns:
+        Directions ``[m, count]`` of ``inner`` itself, and their variances, largest first.
+    """
+    std = inner.std(axis=0)
+    scale = weights / (std + 1e-2 * float(std.mean()))
+    values, vectors = principal(inner * scale, count)
+    return scale[:, None] * vectors, np.maximum(values, values[0] * 1e-9)
 
 
 def _metadata(
@@ -121,14 +139,21 @@ def means(x: Floats, index: Index) -> Floats:
     return np.asarray(sums / np.bincount(index)[:, None])
 
 
-def discriminant(z: Floats, classes: Index, count: int, ridge: float) -> tuple[Floats, Floats]:
+def discriminant(
+    z: Floats, classes: Index, count: int, *, ridge: float, share: float
+) -> tuple[Floats, Floats]:
     """Directions in which classes differ most, over how much records of a class do.
+
+    Fisher's criterion, with a share of the scatter within classes counted as if it were between
+    them: kinds that no public class shows still vary within classes, and where public classes are
+    fewer than directions the leading principal ones follow.
 
     Args:
         z: Rows without the means of their data sets, ``[n, D]``.
         classes: Class of each row, numbered over all data sets, ``[n]``.
         count: Number of directions.
         ridge: Added to the scatter within classes, in units of its mean variance.
+        share: Of the scatter within classes.
 
     Returns:
         Generalised eigenvalues ``[count]`` and eigenvectors ``[D, count]``, largest first.
@@ -138,7 +163,8 @@ def discriminant(z: Floats, classes: Index, count: int, ridge: float) -> tuple[F
     between = z.T @ z / len(z) - scatter
     size = len(scatter)
     floor = scatter + ridge * np.trace(scatter) / size * np.eye(size)
-    values, vectors = scipy.linalg.eigh(between, floor, subset_by_index=(size - count, size - 1))
+    wanted = between + share * scatter
+    values, vectors = scipy.linalg.eigh(wanted, floor, subset_by_index=(size - count, size - 1))
     return np.maximum(values[::-1], 1e-9), vectors[:, ::-1]
 
 

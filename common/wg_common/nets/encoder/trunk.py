@@ -32,8 +32,6 @@ class EncoderTrunk(nn.Module):
         batch: Public records that run together; 1 where records differ in shape.
         devices: Whether it may run elsewhere than on the CPU.
         directions: Most directions of raw features among the local ones.
-        by_class: Whether released directions are those that tell public classes apart, rather than
-            the leading ones.
         local_blocks: Sizes of the blocks of further local features that ``read`` gives. They have
             no public scale: a plant scales each by how much its own records vary.
         comparable: Whether local features that have a public scale mean the same at all sites, so
@@ -45,7 +43,6 @@ class EncoderTrunk(nn.Module):
     batch: ClassVar[int] = 1
     devices: ClassVar[bool] = False
     directions: ClassVar[int]
-    by_class: ClassVar[bool] = False
     local_blocks: ClassVar[tuple[int, ...]] = ()
     comparable: ClassVar[bool] = True
 
@@ -57,7 +54,17 @@ class EncoderTrunk(nn.Module):
     @classmethod
     @abstractmethod
     def block_weights(cls) -> NDArray[np.float64]:
-        """Weight of each raw feature for the projection, ``[width]``."""
+        """Weight of each number that ``reading`` gives, for the released directions, ``[m]``."""
+
+    @classmethod
+    def local_weights(cls) -> NDArray[np.float64]:
+        """Weight of each raw feature for the local directions, ``[width]``."""
+        return cls.block_weights()
+
+    @classmethod
+    def reading(cls) -> NDArray[np.float64] | None:
+        """Raw features to what released directions are fitted on, ``[width, m]``; None: as is."""
+        return None
 
     @classmethod
     def settings(cls, *, pixels: int = 0) -> dict[str, str]:

@@ -93,7 +93,6 @@ class WindowTrunk(EncoderTrunk):
     label = NAME
     width = WIDTH
     directions = 400
-    by_class = True
     local_blocks = (window_kernels.WIDTH, WIDTH)
     comparable = False
 
