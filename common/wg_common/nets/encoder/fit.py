@@ -26,7 +26,9 @@ from wg_common.nets.encoder.trunk import EncoderTrunk, trunk_of
 _SITE_SHRINKAGE = 4.0
 _CLIP_QUANTILE = 0.25
 _WHITENING = 0.25
-_WITHIN = 0.3
+_RIDGE = 1.0
+"""Added to the scatter within classes, in units of its mean variance."""
+_WITHIN = 0.05
 """Share of the scatter within classes that counts as scatter between them."""
 _LOCAL_NORM = 2.0
 """Median norm of the local directions of public records, in clip radii."""
@@ -80,10 +82,10 @@ def fit_encoder(
     reading = trunk.reading()
     read = inner if reading is None else inner @ reading
     vectors, _ = _directions(read, trunk.block_weights(), size)
-    values, found = discriminant(
-        read @ vectors, classes.ravel(), dimension, ridge=trunk.ridge, share=_WITHIN
+    found = discriminant(
+        read @ vectors, classes.ravel(), dimension, ridge=_RIDGE, share=_WITHIN
     )
-    projection = vectors @ found * values**trunk.eigenvalue_power
+    projection = vectors @ found
     projection = projection if reading is None else reading @ projection
     projection = projection @ shrink_site_directions(x @ projection, index)
     projection = scaled(x, mean, projection, CLIP_RADIUS, _CLIP_QUANTILE)
@@ -141,7 +143,7 @@ def means(x: Floats, index: Index) -> Floats:
 
 def discriminant(
     z: Floats, classes: Index, count: int, *, ridge: float, share: float
-) -> tuple[Floats, Floats]:
+) -> Floats:
     """Directions in which classes differ most, over how much records of a class do.
 
     Fisher's criterion, with a share of the scatter within classes counted as if it were between
@@ -156,7 +158,7 @@ def discriminant(
         share: Of the scatter within classes.
 
     Returns:
-        Generalised eigenvalues ``[count]`` and eigenvectors ``[D, count]``, largest first.
+        Generalised eigenvectors ``[D, count]``, the largest eigenvalue first.
     """
     inner = within(z, classes)
     scatter = inner.T @ inner / len(z)
@@ -164,8 +166,8 @@ def discriminant(
     size = len(scatter)
     floor = scatter + ridge * np.trace(scatter) / size * np.eye(size)
     wanted = between + share * scatter
-    values, vectors = scipy.linalg.eigh(wanted, floor, subset_by_index=(size - count, size - 1))
-    return np.maximum(values[::-1], 1e-9), vectors[:, ::-1]
+    _, vectors = scipy.linalg.eigh(wanted, floor, subset_by_index=(size - count, size - 1))
+    return np.asarray(vectors[:, ::-1])
 
 
 def shrink_site_directions(features: Floats, index: Index) -> Floats:
