@@ -82,9 +82,7 @@ def fit_encoder(
     reading = trunk.reading()
     read = inner if reading is None else inner @ reading
     vectors, _ = _directions(read, trunk.block_weights(), size)
-    found = discriminant(
-        read @ vectors, classes.ravel(), dimension, ridge=_RIDGE, share=_WITHIN
-    )
+    found = discriminant(read @ vectors, classes.ravel(), dimension, ridge=_RIDGE, share=_WITHIN)
     projection = vectors @ found
     projection = projection if reading is None else reading @ projection
     projection = projection @ shrink_site_directions(x @ projection, index)
@@ -141,9 +139,7 @@ def means(x: Floats, index: Index) -> Floats:
     return np.asarray(sums / np.bincount(index)[:, None])
 
 
-def discriminant(
-    z: Floats, classes: Index, count: int, *, ridge: float, share: float
-) -> Floats:
+def discriminant(z: Floats, classes: Index, count: int, *, ridge: float, share: float) -> Floats:
     """Directions in which classes differ most, over how much records of a class do.
 
     Fisher's criterion, with a share of the scatter within classes counted as if it were between
