@@ -145,3 +145,38 @@ def test_a_campaign_over_three_plants_survives_a_kill_at_any_moment(
         assert (len(answers(plant)), models(plant)) == (1, 1)
         with plant.ledger() as ledger:
             assert (ledger.spent("line-1").charges, ledger.spent("line-1").burned) == (1, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+def test_better_packages_survive_kills_of_the_server(tmp_path: Path, seed: int) -> None:
+    """Two plants are served, a third comes late; the server is killed at three random moments."""
+    rng = np.random.default_rng([seed, 146])
+    home = make_home(tmp_path / "server")
+    with running(home):
+        names = ("plant-a", "plant-b", "plant-c")
+        plants = [enrol_plant(home, tmp_path / name, name) for name in names]
+        campaign = start_campaign(home, names, seconds=240.0, grace_seconds=0.0)
+    with ExitStack() as stack, Store.open(home) as store:
+        queue = CampaignQueue(store.engine)
+        main = stack.enter_context(process("server", home.root))
+        for plant in plants[:2]:
+            stack.enter_context(process("node", plant.home.root))
+        wait_until(lambda: all(models(plant) == 1 for plant in plants[:2]), "the first packages")
+        stack.enter_context(process("node", plants[2].home.root))
+        for _ in range(3):
+            time.sleep(float(rng.uniform(0.0, 3.0)))
+            main.kill()
+            main.wait(30)
+            main = stack.enter_context(process("server", home.root))
+        done = finished(home, campaign)
+        wait_until(lambda: all(map(models, plants)), "applying")
+        assert queue.active() == []
+    assert done.state == "done"
+    assert done.task("plant-c").served == 1
+    # A kill between a receipt and its record may have a package offered again, never made twice.
+    assert all(task.served == 2 for task in done.tasks[:2])
+    for plant in plants:
+        assert len(answers(plant)) == 1
+        with plant.ledger() as ledger:
+            assert (ledger.spent("line-1").charges, ledger.spent("line-1").burned) == (1, 0)
