@@ -1,9 +1,10 @@
-"""What model selection costs and saves. Run with ``python -m bench.acceptance --home DIR``.
+"""What model selection keeps, costs and says. Run with ``python -m bench.acceptance --home DIR``.
 
-Plants are cut from real data sets (``bench.plants``), other sites release, a trained home's
-generator answers, and the plant selects a model. Two ways to choose are compared, on test records
-that no part of it saw: the plant's; always taking the generated head after local training. Finished
-runs are kept in ``--results`` (JSON lines), so that a run goes on where it stopped.
+Plants are cut from real data sets (``bench.plants``, ``bench.window_plants``: the home's encoder
+says which), other sites release, the home's generator answers, and the plant selects a model. Test
+records that no part of it saw tell what is kept over local-only, how often a kept model is more
+than two points worse, and how often the interval that the plant is told holds the accuracy on them.
+Finished runs are kept in ``--results`` (JSON lines), so that a run goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -11,23 +12,29 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from bench import plants
-from bench.plants import DATASETS, QUICK, Floats, Ints, Plants
+from bench import plants, window_plants
+from bench.methods import Cell, draw
+from bench.plants import DATASETS, QUICK, Plants
 from bench.rows import Row, Rows
-from bench.selected import right, selected
+from bench.selected import selected
 from bench.tables import markdown
 
-from wg_client.fitting.backbone import Trunk
-from wg_client.fitting.linear_head import LinearHead
-from wg_client.methods.names import GENERATED_FINETUNED, LOCAL
-from wg_common.nets.encoder.module import load_encoder
-from wg_server.generator.heads.generate import Generator, SiteRelease, generate, load_generator
+from wg_client.fitting.backbone import encoder_trunk
+from wg_client.methods.names import LOCAL
+from wg_common.errors import NotAcceptedError
+from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_server.generator.heads.generate import Generator, load_generator
 from wg_server.site.home import ServerHome
+
+HARM = 0.02
+"""A kept model that is so much less accurate than local-only does harm."""
+_RECORDS = {"own": 60, "sister": 60}
+_TESTS = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,40 +43,42 @@ class Setting:
 
     Attributes:
         name: For the table.
-        epsilon: Of every release.
-        shots: Labels of a class.
-        missing: Share of classes that the plant has never seen.
-        same_family: Number of same-family sites.
+        cell: Labels, other sites, noise.
         wrong: Whether the other sites' classes are permuted, so that their releases mislead.
-        camera: Strength of the plant's own camera.
-        uneven: Whether classes have 1 to 2 ``shots`` labels instead.
     """
 
     name: str
-    epsilon: float = 4.0
-    shots: int = 5
-    missing: float = 0.0
-    same_family: int = plants.SAME_FAMILY_SITES
+    cell: Cell
     wrong: bool = False
-    camera: float = 0.0
-    uneven: bool = False
+
+
+def _cell(scenario: str, shots: int, epsilon: float = 4.0, others: int = 3) -> Cell:
+    missing = 0.3 if scenario == "S2" else 0.0
+    labelled = scenario != "S3"
+    return Cell(
+        scenario=scenario,
+        epsilon=epsilon,
+        shots=shots,
+        missing=missing,
+        labelled=labelled,
+        same_family=others,
+    )
 
 
 SETTINGS = (
-    Setting(name="2 labels a class", shots=2),
-    Setting(name="5 labels"),
-    Setting(name="5 labels, epsilon 1", epsilon=1.0),
-    Setting(name="20 labels", shots=20),
-    Setting(name="5 labels, no sisters", epsilon=1.0, same_family=0),
-    Setting(name="20 labels, no sisters", shots=20, same_family=0),
-    Setting(name="5 labels, wrong sisters", wrong=True),
-    Setting(name="20 labels, wrong sisters", shots=20, wrong=True),
-    Setting(name="5 labels, epsilon 1, 30 % of classes missing", epsilon=1.0, missing=0.3),
-    Setting(name="20 labels, 30 % missing", shots=20, missing=0.3),
-    Setting(name="5 labels, 30 % missing, wrong sisters", missing=0.3, wrong=True),
-    Setting(name="5 labels, 30 % missing, no sisters", missing=0.3, same_family=0),
-    Setting(name="5 labels, new camera", camera=1.0),
-    Setting(name="uneven, 12 labels on average", shots=12, uneven=True),
+    Setting(name="S1, 5 labels a class", cell=_cell("S1", 5)),
+    Setting(name="S1, 5 labels, epsilon 1", cell=_cell("S1", 5, epsilon=1.0)),
+    Setting(name="S1, 20 labels", cell=_cell("S1", 20)),
+    Setting(name="S1, 60 labels", cell=_cell("S1", 60)),
+    Setting(name="S1, 5 labels, one other site", cell=_cell("S1", 5, others=1)),
+    Setting(name="S1, 5 labels, no other site", cell=_cell("S1", 5, others=0)),
+    Setting(name="S1, 5 labels, others mislead", cell=_cell("S1", 5), wrong=True),
+    Setting(name="S2, 5 labels", cell=_cell("S2", 5)),
+    Setting(name="S2, 20 labels", cell=_cell("S2", 20)),
+    Setting(name="S2, 20 labels, epsilon 1", cell=_cell("S2", 20, epsilon=1.0)),
+    Setting(name="S2, 20 labels, others mislead", cell=_cell("S2", 20), wrong=True),
+    Setting(name="S3, no labels", cell=_cell("S3", 20)),
+    Setting(name="S3, no labels, no other site", cell=_cell("S3", 20, others=0)),
 )
 
 
@@ -80,88 +89,141 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("bench/out/acceptance.jsonl"))
     parser.add_argument("--cache", type=Path, default=Path("bench/out/features"))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="six data sets")
+    parser.add_argument("--quick", action="store_true", help="six data sets of images")
+    parser.add_argument("--only-table", action="store_true", help="judge nothing, only print")
     options = parser.parse_args()
     torch.set_num_threads(1)
     home = ServerHome(options.home)
-    generator = load_generator(home.generator)
-    encoder = load_encoder(home.encoder.read_bytes())
+    generator, encoder = load_generator(home.generator), load_encoder(home.read_encoder())
     rows = Rows(options.results)
-    for seed in range(options.seeds):
-        for name in QUICK if options.quick else DATASETS:
-            for setting in SETTINGS:
+    windows = encoder.modality == "windows"
+    names = window_plants.DATASETS if windows else QUICK if options.quick else DATASETS
+    for seed in range(0 if options.only_table else options.seeds):
+        for name in names:
+            left = [
+                s for s in SETTINGS if f"{generator.id[:16]} {name} {seed} {s.name}" not in rows
+            ]
+            cut = _cut(encoder, options, name, seed) if left else None
+            if cut is None:
+                continue
+            for setting in left:
                 key = f"{generator.id[:16]} {name} {seed} {setting.name}"
-                if key in rows:
-                    continue
-                cut = plants.cut(
-                    encoder, encoder.id, options.datasets, name, seed, setting.camera, options.cache
-                )
-                if cut is None:
-                    print(f"{name}: not here, left out")
-                    break
-                scores = judge(generator, cut, setting, seed)
-                rows.add({"key": key, "setting": setting.name} | scores)
+                scores = judge(generator, *cut, setting, seed)
+                rows.add({"key": key, "dataset": name, "setting": setting.name} | scores)
             print(f"seed {seed}, {name}: done", flush=True)
-    print("\n".join(table(rows.of())))
+    print("\n".join(table(rows.of(generator.id[:16]))))
 
 
-def judge(generator: Generator, cut: Plants, setting: Setting, seed: int) -> dict[str, float]:
-    """Test accuracy minus local-only's under each way to choose, and of the best of all models."""
-    rng = np.random.default_rng((seed, SETTINGS.index(setting), 77))
-    k = len(cut.labels)
-    x, y = _labelled(cut, setting, rng)
-    d = cut.dimension
-    own = plants.release(generator.parts.encoder, x[:, :d], y, cut.labels, setting.epsilon, rng)
-    others = []
-    for number, (sx, sy) in enumerate(cut.same_family[: setting.same_family]):
-        said = np.random.default_rng((seed, 5)).permutation(k)[sy] if setting.wrong else sy
-        release = plants.release(
-            generator.parts.encoder, sx[:, :d], said, cut.labels, setting.epsilon, rng
-        )
-        others.append(SiteRelease(f"sister-{number}", release))
-    made = generate(generator, own, others, cut.labels, samples=4, seed=seed)
-    outcome = selected(
-        made,
-        Trunk(x),
-        y,
-        d,
-        own.sum_std,
-        others=bool(others),
-        reference=LinearHead(rng.normal(size=(k, x.shape[1])), np.zeros(k)),
+def _cut(
+    encoder: Encoder, options: argparse.Namespace, name: str, seed: int
+) -> tuple[Plants, int] | None:
+    """The plants of a data set, and how many of their features have a public scale."""
+    if encoder.modality == "windows":
+        found = window_plants.cut(encoder, options.datasets, name, seed, 0.0)
+        return None if found is None else (found.plants, found.scaled)
+    cut = plants.cut(
+        encoder,
+        encoder.id,
+        options.datasets,
+        name,
+        seed,
+        0.0,
+        options.cache,
+        each=_RECORDS,
+        tests=_TESTS,
     )
-    found = {name: right(model.head, cut.test) for name, model in outcome.models.items()}
-    return {
-        "rule": found[outcome.kept] - found[LOCAL],
-        "always": found[GENERATED_FINETUNED] - found[LOCAL],
-        "best": max(found.values()) - found[LOCAL],
+    return None if cut is None else (cut, cut.own[0].shape[1])
+
+
+def judge(
+    generator: Generator, cut: Plants, scaled: int, setting: Setting, seed: int
+) -> dict[str, object]:
+    """What is kept, what it is worth on test records, and what the plant is told."""
+    if setting.wrong:
+        k = len(cut.labels)
+        said = np.roll(np.arange(k), 1 + seed % (k - 1))
+        others = tuple((x, said[y]) for x, y in cut.same_family)
+        cut = replace(cut, same_family=others)
+    one = draw(generator, cut, setting.cell, seed, {}, samples=4)
+    trunk = encoder_trunk(one.x, cut.dimension, scaled)
+    try:
+        outcome = selected(
+            one.made,
+            trunk,
+            one.y,
+            cut.dimension,
+            own=bool(np.isfinite(one.noise)),
+            others=bool(one.others),
+            groups=one.groups,
+        )
+    except NotAcceptedError:
+        return {"kept": ""}
+    x, y = cut.test
+    right = {
+        name: model.head.logits(x).argmax(axis=1) == y for name, model in outcome.models.items()
     }
-
-
-def _labelled(cut: Plants, setting: Setting, rng: np.random.Generator) -> tuple[Floats, Ints]:
-    x, y = cut.own
-    k = len(cut.labels)
-    gone = rng.permutation(k)[: round(setting.missing * k)]
-    rows = []
-    for label in np.setdiff1d(np.arange(k), gone):
-        count = int(rng.integers(1, 2 * setting.shots)) if setting.uneven else setting.shots
-        rows.append(rng.permutation(np.flatnonzero(y == label))[:count])
-    found = np.concatenate(rows)
-    return x[found], y[found]
+    kept, told = right[outcome.kept], outcome.accuracy(outcome.kept)
+    found: dict[str, object] = {"kept": outcome.kept, "accuracy": float(kept.mean())}
+    if LOCAL in right:
+        found["gain"] = float(kept.mean() - right[LOCAL].mean())
+        found["best"] = float(max(each.mean() for each in right.values()) - right[LOCAL].mean())
+    if told is not None:
+        seen = float(kept[~np.isin(y, one.gone)].mean())
+        found |= {"seen": seen, "told": [told.mean, told.low, told.high]}
+    return found
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:
-    """Mean gain over local-only in points, and the worst run, by setting."""
+    """By setting, and by scenario: points over local-only, keeps, harm, and intervals that hold."""
     by_setting: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_setting[row["setting"]].append(row)
-    by_setting["all"] = list(rows)
-    found = []
-    for name, some in by_setting.items():
-        columns = [100 * np.array([row[key] for row in some]) for key in ("rule", "always", "best")]
-        means = (f"{values.mean():+.2f}" for values in columns)
-        found.append((name, len(some), *means, f"{columns[0].min():+.1f}"))
-    heads = ("setting", "runs", "selected", "always generated", "best of all", "worst selected")
-    yield from markdown(heads, found)
+        if "mislead" not in row["setting"]:
+            by_setting[f"all of {row['setting'][:2]}"].append(row)
+    heads = (
+        "setting",
+        "runs",
+        "accuracy",
+        "kept − local-only",
+        "best − local-only",
+        "worst set",
+        "keeps",
+        f"of them > {100 * HARM:g} points worse",
+        "intervals that hold",
+        "mean width",
+    )
+    yield from markdown(heads, (_summary(name, by_setting[name]) for name in sorted(by_setting)))
+
+
+def _summary(name: str, rows: Sequence[Row]) -> tuple[object, ...]:
+    made = [row for row in rows if row["kept"]]
+    if not made:
+        return (name, len(rows), "refused", *[""] * 7)
+    mean = f"{np.mean([row['accuracy'] for row in made]):.3f}"
+    judged = [row for row in made if "gain" in row]
+    if not judged:
+        return name, len(rows), mean, *[""] * 7
+    gains = 100 * np.array([row["gain"] for row in judged])
+    kept = np.array([row["kept"] != LOCAL for row in judged])
+    sets = defaultdict(list)
+    for row, value in zip(judged, gains, strict=True):
+        sets[row["dataset"]].append(value)
+    means = {data: float(np.mean(values)) for data, values in sets.items()}
+    worst = min(means, key=lambda data: means[data])
+    error = np.std(list(means.values()), ddof=1) / np.sqrt(len(means)) if len(means) > 1 else np.inf
+    told = [(row["seen"], *row["told"][1:]) for row in judged if "told" in row]
+    return (
+        name,
+        len(rows),
+        mean,
+        f"{np.mean(list(means.values())):+.2f} ± {error:.2f}",
+        f"{100 * np.mean([row['best'] for row in judged]):+.2f}",
+        f"{worst} {means[worst]:+.1f}",
+        int(kept.sum()),
+        int((gains[kept] < -100 * HARM).sum()),
+        f"{100 * np.mean([low <= seen <= high for seen, low, high in told]):.0f} %",
+        f"{100 * np.mean([high - low for _, low, high in told]):.0f}",
+    )
 
 
 if __name__ == "__main__":

@@ -41,8 +41,8 @@ from wg_server.generator.prior.site_statistics import site_evidence
 
 SAME_FAMILY_SHOTS = 60
 JUDGED = ("network", "sample-0", "sample-mean")
-TUNED = ("closed-form-others", "deepsets", "d2nwg-mean", "retrieval-5nn")
-TUNED_QUICK = ("closed-form-others",)
+TUNED_QUICK = ("network", "closed-form", "closed-form-others")
+TUNED = (*TUNED_QUICK, "deepsets", "d2nwg-mean", "retrieval-5nn")
 """Heads, beside the selector's, that local training starts from."""
 
 
@@ -100,6 +100,7 @@ class Drawn:
     Attributes:
         x: Local features ``[n, D]``.
         y: ``[n]``, -1: no label.
+        groups: ``[n]``, as of ``Plants``.
         gone: Classes that it has never seen.
         made: What the server makes.
         heads: Delivered heads and those of baselines, on local features.
@@ -111,6 +112,7 @@ class Drawn:
 
     x: Floats
     y: Ints
+    groups: Ints
     gone: Ints
     made: Generated
     heads: dict[str, LinearHead]
@@ -255,6 +257,7 @@ def draw(
     return Drawn(
         x=x,
         y=y,
+        groups=plants.groups[chosen],
         gone=gone,
         made=made,
         heads={name: head.padded(x.shape[1]) for name, head in heads.items()},
@@ -268,7 +271,13 @@ def draw(
 def _local(methods: Methods, plants: Plants, one: Drawn) -> dict[str, LinearHead]:
     """Heads after local training, and the one that the plant's selector keeps."""
     outcome = selected(
-        one.made, Trunk(one.x), one.y, plants.dimension, one.noise, others=bool(one.others)
+        one.made,
+        Trunk(one.x),
+        one.y,
+        plants.dimension,
+        own=not math.isinf(one.noise),
+        others=bool(one.others),
+        groups=one.groups,
     )
     found = selected_heads(outcome)
     if not len(one.y):

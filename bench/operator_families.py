@@ -136,13 +136,14 @@ def judge(
         made = generate(Generator("", parts), release, [], data.labels, samples=4, seed=seed)
         first = made.candidates[0]
         scores[f"delivered{end}"] = accuracy(head_from_tensors(first.tensors))
-        outcome = selected(made, Trunk(x), y, d, release.sum_std, others=False)
+        outcome = selected(made, Trunk(x), y, d, own=True, others=False)
         heads = {name: model.head for name, model in outcome.models.items()}
         scores[f"{SELECTOR}{end}"] = accuracy(heads[outcome.kept])
         if not end:
             scores["found"] = float(first.source == SAME_FAMILY)
             if LOCAL in heads:
                 scores[LOCAL] = accuracy(heads[LOCAL])
+            if GENERATED_FINETUNED in heads:
                 scores["delivered, then local"] = accuracy(heads[GENERATED_FINETUNED])
     closed = next(c for c in made.candidates if c.source == "closed-form")
     scores["closed-form"] = accuracy(head_from_tensors(closed.tensors))

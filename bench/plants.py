@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +30,7 @@ CLASSES = 10
 SAME_FAMILY_SITES = 3
 TESTS = 300
 _PER_CLASS = {"own": 100, "sister": 70}
-_CUT = 3
+_CUT = 4
 """Version of the cut; cached features of another one are not used."""
 
 DATASETS = (
@@ -63,6 +64,7 @@ class Plants:
         own: Features ``[n, D]`` and classes ``[n]`` of the plant, to draw its labels from.
         same_family: The same of each same-family site.
         test: The same of the test records, under the plant's own camera.
+        groups: Of the plant's own records, ``[n]``: what was photographed together.
     """
 
     labels: tuple[str, ...]
@@ -70,6 +72,7 @@ class Plants:
     own: tuple[Floats, Ints]
     same_family: tuple[tuple[Floats, Ints], ...]
     test: tuple[Floats, Ints]
+    groups: Ints
 
 
 def load_images(root: Path, name: str) -> tuple[Images, Ints, Ints] | None:
@@ -93,7 +96,16 @@ def load_images(root: Path, name: str) -> tuple[Images, Ints, Ints] | None:
 
 
 def cut(
-    encoder: Encoder, identity: str, root: Path, name: str, seed: int, strength: float, cache: Path
+    encoder: Encoder,
+    identity: str,
+    root: Path,
+    name: str,
+    seed: int,
+    strength: float,
+    cache: Path,
+    *,
+    each: Mapping[str, int] = _PER_CLASS,
+    tests: int = TESTS,
 ) -> Plants | None:
     """Cut a data set into plants, or read the cut from the cache; None if the set is not there.
 
@@ -105,8 +117,11 @@ def cut(
         seed: Of the cut and of the cameras.
         strength: Strength of the plant's own camera.
         cache: Folder of cached features.
+        each: Records of a class at the plant (``own``) and at a same-family site (``sister``).
+        tests: Most test records.
     """
     about = {
+        "records": f"{each['own']} {each['sister']} {tests}",
         "cut": _CUT,
         "encoder": identity,
         "dataset": name,
@@ -120,13 +135,14 @@ def cut(
     data = load_images(root, name)
     if data is None:
         return None
-    found = _cut(encoder, data, seed, strength)
+    found = _cut(encoder, data, seed, strength, each, tests)
     cache.mkdir(parents=True, exist_ok=True)
     parts = {"own": found.own, "test": found.test}
     parts |= {f"sister{i}": site for i, site in enumerate(found.same_family)}
     arrays: dict[str, NDArray[np.generic]] = {
         "labels": np.array(found.labels),
         "dimension": np.array(found.dimension),
+        "groups": found.groups,
     }
     for key, (x, y) in parts.items():
         arrays |= {f"{key}.x": x, f"{key}.y": y}
@@ -163,20 +179,29 @@ def _unpack(arrays: dict[str, NDArray[np.generic]]) -> Plants:
         part("own"),
         tuple(part(f"sister{i}") for i in range(SAME_FAMILY_SITES)),
         part("test"),
+        arrays["groups"].astype(np.int64),
     )
 
 
-def _cut(encoder: Encoder, data: tuple[Images, Ints, Ints], seed: int, strength: float) -> Plants:
+def _cut(
+    encoder: Encoder,
+    data: tuple[Images, Ints, Ints],
+    seed: int,
+    strength: float,
+    each: Mapping[str, int],
+    tests: int,
+) -> Plants:
     images, labels, groups = data
     rng = np.random.default_rng((seed, 1))
     part_of, usable = parts(labels, groups, rng)
     chosen = np.sort(rng.permutation(usable)[:CLASSES])
     lookup = {int(c): i for i, c in enumerate(chosen)}
-    found = []
+    found, own_groups = [], np.zeros(0, dtype=np.int64)
     for part in range(2 + SAME_FAMILY_SITES):
         rows = rng.permutation(np.flatnonzero((part_of == part) & np.isin(labels, chosen)))
-        most = _PER_CLASS["own" if part == 1 else "sister"]
-        kept = first_of(rows, labels, TESTS if part == 0 else None, most)
+        most = each["own" if part == 1 else "sister"]
+        kept = first_of(rows, labels, tests if part == 0 else None, most)
+        own_groups = groups[kept] if part == 1 else own_groups
         pictures = [images[row] for row in kept]
         own_rng = np.random.default_rng((seed, 2, min(part, 1) + 10 * max(0, part - 1)))
         power = strength if part < 2 else 0.6
@@ -187,7 +212,7 @@ def _cut(encoder: Encoder, data: tuple[Images, Ints, Ints], seed: int, strength:
         y = np.array([lookup[int(labels[row])] for row in kept], dtype=np.int64)
         found.append((encoder.encode_local(pictures).astype(np.float64), y))
     names = tuple(f"class-{c}" for c in chosen)
-    return Plants(names, encoder.dimension, found[1], tuple(found[2:]), found[0])
+    return Plants(names, encoder.dimension, found[1], tuple(found[2:]), found[0], own_groups)
 
 
 def parts(labels: Ints, groups: Ints, rng: np.random.Generator) -> tuple[Ints, Ints]:

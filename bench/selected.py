@@ -21,12 +21,7 @@ from wg_server.generator.heads.generate import Generated
 
 SELECTOR = "selector"
 THEN_LOCAL = ", then local"
-LABELS = {
-    names.CLOSED_FORM_FINETUNED: f"closed-form{THEN_LOCAL}",
-    names.GENERATED_FINETUNED: f"network{THEN_LOCAL}",
-}
-"""What tables call the methods that they do not call by name."""
-AS_DELIVERED = (names.RANDOM, names.CLOSED_FORM, names.GENERATED)
+AS_DELIVERED = (names.RANDOM, names.GENERATED)
 """Methods that tables show among delivered heads."""
 
 
@@ -35,9 +30,10 @@ def selected(
     trunk: Trunk,
     labels: Ints,
     dimension: int,
-    noise: float,
     *,
+    own: bool,
     others: bool,
+    groups: Ints | None = None,
     reference: LinearHead | None = None,
 ) -> Outcome:
     """The plant's model selection, with the policy that plants start with.
@@ -47,8 +43,9 @@ def selected(
         trunk: The encoder, seen through the plant's records.
         labels: ``[n]``, -1 without one.
         dimension: Number of features that are released.
-        noise: On an entry of a class sum in the plant's release; inf without one.
+        own: Whether it was made from a release of the plant's own records.
         others: Whether other sites have released.
+        groups: Of records ``[n]`` that belong together; None: each is alone.
         reference: Random weights; zeros if left out.
     """
     width = trunk.features.shape[1]
@@ -62,13 +59,17 @@ def selected(
     policy = AcceptanceConfig()
     return select_model(
         LabelledRecords(
-            all_labels=labels, classes=k, public=trunk, unseen_share=policy.unseen_share
+            all_labels=labels,
+            classes=k,
+            public=trunk,
+            units=None if groups is None else [str(group) for group in groups],
+            unseen_share=policy.unseen_share,
         ),
         Package(
             candidates=candidates,
             reference=Candidate("", "", trunk, reference or zeros(k, width)),
             posterior=from_tensors(posterior, k, dimension),
-            release_noise=noise,
+            own_release=own,
             others_released=others,
         ),
         policy,
@@ -77,11 +78,7 @@ def selected(
 
 def selected_heads(outcome: Outcome) -> dict[str, LinearHead]:
     """What the plant's selector keeps, and the models that tables show after local training."""
-    shown = {
-        LABELS.get(name, name): model.head
-        for name, model in outcome.models.items()
-        if name not in AS_DELIVERED
-    }
+    shown = {name: model.head for name, model in outcome.models.items() if name not in AS_DELIVERED}
     return {SELECTOR: outcome.models[outcome.kept].head, **shown}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from bench.rows import Row
-from bench.selected import AS_DELIVERED, LABELS, SELECTOR
+from bench.selected import AS_DELIVERED, SELECTOR, THEN_LOCAL
 
 from wg_client.methods import names
 from wg_client.methods.registry import METHODS
@@ -38,7 +38,7 @@ DELIVERED = (
     "base",
 )
 BASELINES = tuple(m for m in DELIVERED if not m.startswith(("network", "sample", "blend")))
-_NETWORK, _CLOSED = LABELS[names.GENERATED_FINETUNED], LABELS[names.CLOSED_FORM_FINETUNED]
+_NETWORK, _CLOSED = f"network{THEN_LOCAL}", f"closed-form{THEN_LOCAL}"
 OURS = (SELECTOR, names.POSTERIOR_HEAD, names.ENSEMBLE, _NETWORK)
 LOCAL_BASELINES = (
     names.LOCAL,
@@ -53,7 +53,7 @@ LOCAL_BASELINES = (
 )
 _MORE = tuple(
     name
-    for name in (LABELS.get(method.name, method.name) for method in METHODS)
+    for name in (_NETWORK, _CLOSED, *(method.name for method in METHODS))
     if name not in (*OURS, *LOCAL_BASELINES, *AS_DELIVERED)
 )
 LOCAL = (*LOCAL_BASELINES[:2], *OURS, *_MORE, *LOCAL_BASELINES[2:])

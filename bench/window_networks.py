@@ -127,7 +127,7 @@ def cut(options: argparse.Namespace, name: str, seed: int, cell: Cell) -> Cut | 
         found = window_plants.cut_windows(options.datasets, name, seed, 0.0)
         if found is None:
             return None
-        labels, parts = found
+        labels, parts, _ = found
         return Cut(labels, parts[1], parts[0], tuple(parts[2:]))
     data = networks.cut(options.family_sets, name, seed, replace(cell, camera=0.0))
     if not cell.camera:

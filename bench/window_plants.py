@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -25,12 +26,12 @@ import numpy as np
 import torch
 from bench import tables
 from bench.measure import machine
-from bench.methods import Cell, draw, draw_records, scores
+from bench.methods import TUNED_QUICK, Cell, draw, draw_records, scores
 from bench.minirocket import MiniRocket, ridge
 from bench.plants import CLASSES, SAME_FAMILY_SITES, Floats, Ints, Plants, first_of
 from bench.plants import parts as cut_by_groups
 from bench.rows import Row, Rows, write_table
-from bench.selected import own_folds, selected, selected_heads
+from bench.selected import THEN_LOCAL, own_folds, selected, selected_heads, trained_on
 from numpy.typing import NDArray
 
 from wg_client.fitting.backbone import encoder_trunk
@@ -151,21 +152,23 @@ def cut(encoder: Encoder, root: Path, name: str, seed: int, strength: float) -> 
     found = cut_windows(root, name, seed, strength)
     if found is None:
         return None
-    names, parts = found
+    names, parts, groups = found
     encoded = [(encoder.encode_local(list(own)).astype(np.float64), y) for own, y in parts]
     raw = [
         encoders.raw_features(list(own), modality="windows").astype(np.float64)
         for own, _ in parts[:2]
     ]
-    plants = Plants(names, encoder.dimension, encoded[1], tuple(encoded[2:]), encoded[0])
+    plants = Plants(names, encoder.dimension, encoded[1], tuple(encoded[2:]), encoded[0], groups)
     scaled, blocks = encoder.scaled_dimension, encoder.local_blocks
     return WindowPlants(plants, scaled, blocks, parts[1][0], parts[0][0], (raw[1], raw[0]))
 
 
 def cut_windows(
     root: Path, name: str, seed: int, strength: float
-) -> tuple[tuple[str, ...], list[tuple[Windows, Ints]]] | None:
+) -> tuple[tuple[str, ...], list[tuple[Windows, Ints]], Ints] | None:
     """Class names; windows and labels of test records, the plant and same-family sites. Or None.
+
+    Last the groups of the plant's records.
 
     Args:
         root: Folder of the data sets.
@@ -193,13 +196,14 @@ def cut_windows(
         usable = np.unique(labels)
     chosen = np.sort(rng.permutation(usable)[:CLASSES])
     lookup = {int(c): i for i, c in enumerate(chosen)}
-    found = []
+    found, own_groups = [], np.zeros(0, dtype=np.int64)
     for part in range(2 + SAME_FAMILY_SITES):
         rows = rng.permutation(np.flatnonzero((part_of == part) & np.isin(labels, chosen)))
         most = _PER_CLASS["own" if part == 1 else "sister"]
         kept = first_of(rows, labels, TESTS if part == 0 else None, most)
         power = strength if part < 2 else 0.6
         own = windows[kept]
+        own_groups = groups[kept] if part == 1 else own_groups
         if power and kept:
             sensor_rng = np.random.default_rng((seed, 3, max(part, 1)))
             chain = sensors.draw(sensor_rng, np.eye(own.shape[1]), 1.0, power, direct=True)
@@ -207,7 +211,7 @@ def cut_windows(
             own = sensors.observe(noise_rng, own.astype(np.float64), chain)
         y = np.array([lookup[int(labels[row])] for row in kept], dtype=np.int64)
         found.append((own, y))
-    return tuple(f"class-{c}" for c in chosen), found
+    return tuple(f"class-{c}" for c in chosen), found, own_groups
 
 
 def judge(generator: Generator, found: WindowPlants, cell: Cell, seed: int) -> dict[str, float]:
@@ -215,8 +219,23 @@ def judge(generator: Generator, found: WindowPlants, cell: Cell, seed: int) -> d
     plants = found.plants
     one = draw(generator, plants, cell, seed, {}, samples=4)
     trunk = encoder_trunk(one.x, plants.dimension, found.scaled, found.blocks)
-    outcome = selected(one.made, trunk, one.y, plants.dimension, one.noise, others=bool(one.others))
-    return scores(one.heads | selected_heads(outcome), plants.test, one.gone)
+    outcome = selected(
+        one.made,
+        trunk,
+        one.y,
+        plants.dimension,
+        own=not math.isinf(one.noise),
+        others=bool(one.others),
+        groups=one.groups,
+    )
+    heads = one.heads | selected_heads(outcome)
+    if cell.labelled:
+        heads |= {
+            f"{n}{THEN_LOCAL}": trained_on(heads[n], one.x, one.y, one.gone)
+            for n in TUNED_QUICK
+            if n in heads
+        }
+    return scores(heads, plants.test, one.gone)
 
 
 def alone(found: WindowPlants, cell: Cell, seed: int) -> dict[str, float]:

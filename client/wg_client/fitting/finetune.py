@@ -4,12 +4,10 @@ The base head enters with a scale s beside a part that is fitted on the plant's 
 (``learners``); at s = 0 it is ignored. Cross-validation chooses with a prior.
 
 Classes without local records are not trained: a softmax over the seen classes only is fitted, and
-the unseen classes keep the base head's rows, at the same scale, with one common bias. How they
-would do is measured by leave-class-out. With m the share of unseen classes that the acceptance
-policy declares, learner and bias minimise the log loss of a mixture: m of records of classes left
-out, 1 - m of the others. That is optimistic: the class left out did shape the statistics that the
-delivered head was made from, and one class less competes with it. ``recall_weight`` of
-``LeaveClassOut`` is for that.
+the others keep the base head's rows, at the same scale, with one common bias. How they would do is
+measured by leave-class-out. With m the share of future records that the acceptance policy expects
+from them, learner and bias minimise the log loss of a mixture: m of records of classes left out,
+1 - m of the others.
 """
 
 from __future__ import annotations
@@ -21,8 +19,8 @@ import numpy as np
 from wg_client.fitting.fitted import Fitted, cross_validated
 from wg_client.fitting.folds import Folds
 from wg_client.fitting.learners import AROUND_A_BASE, Learner, RowIndex, fit_parts
-from wg_client.fitting.leave_class_out import BaseHead, LeaveClassOut, of_delivered, of_learners
-from wg_client.fitting.linear_head import NEVER, Floats, Ints, LinearHead
+from wg_client.fitting.leave_class_out import BaseHead, LearnerTrials, of_logits
+from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_common.inference.discriminants import centred
 
 
@@ -57,7 +55,7 @@ def fit_finetuned(
     """
     base = normalised(delivered)
     seen = np.unique(labels)
-    unseen = np.setdiff1d(np.arange(len(base(features, labels).bias)), seen)
+    unseen = len(base(features, labels).bias) - len(seen)
 
     def predict(train: RowIndex, held: RowIndex) -> list[Floats]:
         x, y = features[train], labels[train]
@@ -66,35 +64,29 @@ def fit_finetuned(
         parts, rows = fit_parts(AROUND_A_BASE, x, y, head.logits(x))
         results: list[Floats] = []
         for learner, part in zip(AROUND_A_BASE, parts, strict=True):
-            # Classes seen at the plant but not in this fold keep their delivered rows; classes
-            # that the plant has never seen are judged by leave-class-out, not here.
+            # Classes without records, here or in this fold, keep their delivered rows.
             logits = learner.unseen_scale * given
             logits[:, rows] = learner.scale * given[:, rows] + part.logits(features[held])
-            logits[:, unseen] = NEVER
             results.append(logits)
         return results
 
     def refit(rows: RowIndex | slice, choice: int) -> LinearHead:
         return _trained(base, features[rows], labels[rows], AROUND_A_BASE[choice])
 
-    trials = [LeaveClassOut()] * len(AROUND_A_BASE)
-    if folds.usable and len(unseen) and len(seen) > 2:
-        trials = of_learners(base, features, labels, folds, AROUND_A_BASE, unseen_mass)
+    trials = None
+    if folds.usable and unseen and len(seen) > 2:
+        trials = LearnerTrials(base, features, labels, folds, AROUND_A_BASE, unseen_mass)
     prior = np.array([learner.prior for learner in AROUND_A_BASE])
-    prior = prior + len(labels) * np.array([trial.loss for trial in trials])
-    fitted, chosen = cross_validated(predict, refit, labels, folds, prior)
-    learner, leave_class_out, head = AROUND_A_BASE[chosen], trials[chosen], fitted.head
-    head.bias[unseen] += leave_class_out.bias
-    if folds.usable and len(unseen) and len(seen) <= 2:
+    fitted, chosen = cross_validated(predict, refit, features, labels, folds, prior, trials)
+    learner = AROUND_A_BASE[chosen]
+    if trials is not None:
+        fitted = replace(fitted, leave_class_out=trials.of(chosen))
+    elif folds.usable and unseen:
         # Before any local record has moved it: a head around these would know them by that alone.
         before = delivered(features[:0], labels[:0]).logits(features)
-        leave_class_out = of_delivered(before, head.logits(features), labels)
-    settings = {
-        "local_part": learner.name,
-        "offset_scale": repr(learner.scale),
-        "unseen_bias": f"{leave_class_out.bias:.4g}",
-    }
-    return replace(fitted, settings=settings, leave_class_out=leave_class_out)
+        fitted = replace(fitted, leave_class_out=of_logits(before, labels))
+    settings = {"local_part": learner.name, "offset_scale": repr(learner.scale)}
+    return replace(fitted, settings=settings)
 
 
 def _trained(base: BaseHead, features: Floats, labels: Ints, learner: Learner) -> LinearHead:

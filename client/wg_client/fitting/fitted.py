@@ -6,11 +6,48 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
-from wg_client.fitting.folds import Folds, Predict, select
-from wg_client.fitting.learners import RowIndex
+from wg_client.fitting.folds import Folds, Nested, Predict, RowIndex, Tilt, nested
 from wg_client.fitting.leave_class_out import LeaveClassOut
-from wg_client.fitting.linear_head import Floats, Ints, LinearHead
+from wg_client.fitting.linear_head import Floats, Ints, LinearHead, log_loss
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class OutOfFold:
+    """Logits of models and choices that no label of the record had a part in.
+
+    Attributes:
+        logits: ``[repeats, m, K]`` of the m judged records.
+        inner: The same for choices among models: ``[repeats, folds, m, K]``, of models that saw
+            neither the fold nor the record; zeros for records of the fold.
+        labels: ``[m]``.
+    """
+
+    logits: Floats
+    inner: Floats
+    labels: Ints
+
+    def of(self, repeat: int, fold: int, known: NDArray[np.bool_]) -> OutOfFold:
+        """What may be known of the model, and so chosen by, without a fold.
+
+        Args:
+            repeat: Repeat of cross-validation.
+            fold: Of it.
+            known: Which records are in other folds, ``[m]``.
+        """
+        inner = self.inner[repeat, fold, known][None]
+        return OutOfFold(logits=inner, inner=inner[None], labels=self.labels[known])
+
+    @property
+    def losses(self) -> Floats:
+        """Log loss, nats, ``[repeats, m]``."""
+        return np.stack([log_loss(each, self.labels) for each in self.logits])
+
+    @property
+    def predictions(self) -> Ints:
+        """Classes, int64 ``[repeats, m]``."""
+        return np.asarray(self.logits.argmax(axis=2))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,26 +55,38 @@ class Fitted:
     """A model fitted on all labelled records.
 
     Attributes:
-        head: Over the whole declared label domain.
-        predictions: Out-of-fold class of each labelled record, int64 ``[repeats, n]``; -1 if
-            nothing was held out.
-        losses: Their log loss, nats, ``[repeats, n]``; zeros if nothing was held out.
+        head: Over the whole declared label domain, at its temperature.
+        out_of_fold: How it was judged; None if nothing was held out.
         settings: What cross-validation chose, for the manifest.
-        factor: Factor on the head's logits with the least out-of-fold loss.
-        held_out: (repeat, fold) -> the head that predicted this fold, its logits scaled likewise;
-            None if nothing was held out.
-        logits: Out-of-fold logits, scaled likewise, ``[repeats, n, K]``; None where nobody asks.
+        held_out: (repeat, fold) -> the head that predicted this fold; None if nothing was held out.
+        chosen_without: (training rows, repeat, fold) -> a head of the choices that were made
+            without this fold, fitted on these rows; likewise.
         leave_class_out: How it does on classes without records.
     """
 
     head: LinearHead
-    predictions: Ints
-    losses: Floats
+    out_of_fold: OutOfFold | None
     settings: dict[str, str] = field(default_factory=dict)
-    factor: float = 1.0
     held_out: Callable[[int, int], LinearHead] | None = None
-    logits: Floats | None = None
+    chosen_without: Callable[[RowIndex, int, int], LinearHead] | None = None
     leave_class_out: LeaveClassOut = field(default_factory=LeaveClassOut)
+
+    @property
+    def logits(self) -> Floats | None:
+        """Out-of-fold logits, ``[repeats, m, K]``; None if nothing was held out."""
+        return None if self.out_of_fold is None else self.out_of_fold.logits
+
+    @property
+    def losses(self) -> Floats:
+        """Their log loss, nats, ``[repeats, m]``; ``[0, 0]`` if nothing was held out."""
+        return np.zeros((0, 0)) if self.out_of_fold is None else self.out_of_fold.losses
+
+    @property
+    def predictions(self) -> Ints:
+        """Out-of-fold classes, ``[repeats, m]``; ``[0, 0]`` if nothing was held out."""
+        if self.out_of_fold is None:
+            return np.zeros((0, 0), dtype=np.int64)
+        return self.out_of_fold.predictions
 
 
 Refit = Callable[[RowIndex | slice, int], LinearHead]
@@ -45,16 +94,24 @@ Refit = Callable[[RowIndex | slice, int], LinearHead]
 
 
 def cross_validated(
-    predict: Predict, refit: Refit, labels: Ints, folds: Folds, prior: Floats
+    predict: Predict,
+    refit: Refit,
+    features: Floats,
+    labels: Ints,
+    folds: Folds,
+    prior: Floats,
+    tilt: Tilt | None = None,
 ) -> tuple[Fitted, int]:
-    """Choose a configuration by cross-validation and fit it on all records.
+    """Choose a configuration by nested cross-validation and fit it on all records.
 
     Args:
-        predict: As for ``folds.select``.
+        predict: As for ``folds.nested``.
         refit: Fits one configuration.
+        features: Of all labelled records, ``[n, d]``.
         labels: ``[n]``.
-        folds: From ``folds.stratified``; without two non-empty folds the prior alone decides.
+        folds: From ``folds.stratified``; without three non-empty folds the prior alone decides.
         prior: Penalty of each configuration, nats.
+        tilt: Where classes have no records.
 
     Returns:
         The fit, and the index of its configuration.
@@ -62,21 +119,32 @@ def cross_validated(
     everything = slice(None)
     if not folds.usable:
         chosen = int(np.argmin(prior))
-        nothing = np.full(folds.assignment.shape, -1, dtype=np.int64)
-        return Fitted(refit(everything, chosen), nothing, np.zeros(nothing.shape)), chosen
-    selection = select(predict, labels, folds, prior)
+        return Fitted(refit(everything, chosen), None), chosen
+
+    def judge(train: RowIndex, held: RowIndex, choice: int) -> Floats:
+        return refit(train, choice).logits(features[held])
+
+    found: Nested = nested(predict, judge, labels, folds, prior, tilt)
+
+    def tilted(head: LinearHead, choice: int, known: NDArray[np.bool_]) -> LinearHead:
+        if tilt is None:
+            return head
+        return LinearHead(head.weight, head.bias + tilt(known)[0][choice])
+
+    def chosen_without(train: RowIndex, repeat: int, fold: int) -> LinearHead:
+        choice = int(found.choices[repeat, fold])
+        head = tilted(refit(train, choice), choice, folds.assignment[repeat] != fold)
+        return head.scaled(found.factors[repeat, fold])
 
     def held_out(repeat: int, fold: int) -> LinearHead:
-        choice = int(selection.choices[repeat, fold])
-        train = np.flatnonzero(folds.assignment[repeat] != fold)
-        return refit(train, choice).scaled(selection.factors[choice])
+        train = folds.rows[folds.assignment[repeat] != fold]
+        return chosen_without(train, repeat, fold)
 
+    head = tilted(refit(everything, found.chosen), found.chosen, np.ones(len(folds.rows), bool))
     fitted = Fitted(
-        refit(everything, selection.chosen),
-        selection.predictions,
-        selection.record_losses,
-        factor=float(selection.factors[selection.chosen]),
+        head.scaled(found.factor),
+        OutOfFold(logits=found.logits, inner=found.inner, labels=labels[folds.rows]),
         held_out=held_out,
-        logits=selection.logits,
+        chosen_without=chosen_without,
     )
-    return fitted, selection.chosen
+    return fitted, found.chosen

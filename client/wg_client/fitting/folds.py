@@ -1,103 +1,149 @@
-"""Stratified, repeated cross-validation folds, and out-of-fold selection without self-praise.
+"""Nested cross-validation: no figure of a record comes from a choice that its label had a part in.
 
-Picking the best of many configurations by their out-of-fold score, and then reporting that score,
-praises oneself. ``select`` therefore also gives *cross-fitted* predictions: for the records of a
-fold the configuration is chosen by the other folds' scores only. What remains is the slight
-dependence through training sets; see Tsamardinos et al. (2018), Machine Learning 107, on the bias.
+Records are dealt into folds. To judge those of fold a, a configuration and its temperature are
+chosen by models that saw neither fold a nor the records they predict: one model without folds a and
+b serves the choice for a on the records of b, and the choice for b on those of a, so that k folds
+ask for k (k - 1) / 2 fits of all configurations. The configuration chosen is then fitted without
+fold a, and predicts it. (Stone 1974, *JRSS B* 36(2); Varma and Simon 2006, *BMC Bioinformatics* 7.)
+
+Not guaranteed: that out-of-fold figures are those of the final model, which has seen more records.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.fitting.linear_head import Floats, Ints, best_temperature, log_loss
 
+RowIndex = NDArray[np.intp]
+_UNITS = 3
+"""Units below which no choice could be nested: then they are split."""
+JUDGED = 2000
+"""Records that are judged, at most: more would change no choice, and time grows with them."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Folds:
-    """Fold of each record in each repeat.
+    """Fold of each judged record in each repeat.
 
     Attributes:
-        assignment: int64 ``[repeats, n]`` in 0..count-1.
+        assignment: int64 ``[repeats, m]`` in 0..count-1.
         count: Number of folds.
+        rows: Place of the judged records among the labelled ones, ``[m]``, rising.
     """
 
     assignment: Ints
     count: int
+    rows: RowIndex
 
     @property
     def usable(self) -> bool:
-        """Whether every repeat has records in two folds at least."""
-        return all(len(np.unique(row)) > 1 for row in self.assignment)
+        """Whether every repeat has records in three folds at least: choices are nested."""
+        return all(len(np.unique(row)) > 2 for row in self.assignment)
 
 
 def shape(records: int) -> tuple[int, int]:
     """Repeats, and folds of each, for so many labelled records."""
-    return (3, 4) if records < 200 else (2, 4) if records < 1000 else (1, 3)
+    return (2, 5) if records < 200 else (1, 5) if records < 1000 else (1, 3)
 
 
 def stratified(
-    labels: Ints, rng: np.random.Generator, units: NDArray[np.intp] | None = None
+    labels: Ints,
+    rng: np.random.Generator,
+    units: NDArray[np.intp] | None = None,
+    *,
+    few: bool = False,
 ) -> Folds:
-    """Folds that spread each class evenly and never split a privacy unit.
+    """Folds that spread each class evenly and split no privacy unit, if there are three.
 
-    Four folds; three repeats below 200 records, two below 1,000, else three folds once.
+    Five folds twice below 200 records, once below 1,000; three once beyond.
 
     Args:
         labels: ``[n]``.
         rng: Source of the assignment.
         units: Index of each record's unit, or None: each record is its own.
+        few: Three folds once in any case, for models that take minutes to train.
     """
     n = len(labels)
-    repeats, count = shape(n)
-    group = np.arange(n) if units is None else units
-    groups, first = np.unique(group, return_index=True)
+    repeats, count = (1, 3) if few else shape(n)
+    alone = units is None or len(np.unique(units)) < _UNITS
+    group = np.arange(n) if units is None or alone else units
+    groups, first, sizes = np.unique(group, return_index=True, return_counts=True)
     position = np.searchsorted(groups, group)
+    of_class = [np.flatnonzero(labels[first] == label) for label in np.unique(labels)]
+    kept = np.ones(len(groups), dtype=bool)
+    if n > JUDGED:
+        for members in of_class:
+            order = rng.permutation(members)
+            room = JUDGED * sizes[members].sum() / n
+            kept[order[1:]] = np.cumsum(sizes[order])[1:] <= room
     rows = []
     for _ in range(repeats):
         of_group = np.empty(len(groups), dtype=np.int64)
         turn = int(rng.integers(count))
-        for label in np.unique(labels[first]):
-            members = np.flatnonzero(labels[first] == label)
+        for members in of_class:
+            members = members[kept[members]]
             of_group[rng.permutation(members)] = (turn + np.arange(len(members))) % count
             turn += len(members)
         rows.append(of_group[position])
-    return Folds(np.stack(rows), count)
+    judged = np.flatnonzero(kept[position])
+    return Folds(np.stack(rows)[:, judged], count, judged)
+
+
+class Tilt(Protocol):
+    """What is known of classes without records when some records are held out."""
+
+    def __call__(self, known: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+        """Added logits ``[configurations, K]`` and nats ``[configurations]``.
+
+        Args:
+            known: Which judged records may be used, ``[m]``.
+        """
+
+
+Predict = Callable[[RowIndex, RowIndex], Sequence[Floats]]
+"""(training rows, held-out rows) -> for each configuration the logits ``[held out, K]``."""
+Judge = Callable[[RowIndex, RowIndex, int], Floats]
+"""(training rows, held-out rows, configuration) -> its logits ``[held out, K]``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Selection:
-    """What cross-validation chose, and what it predicted.
+class Nested:
+    """What nested cross-validation chose, and what it predicted.
 
     Attributes:
-        chosen: Index of the configuration chosen on all folds.
-        predictions: Cross-fitted out-of-fold class of each record, int64 ``[repeats, n]``.
-        logits: Their logits at the configuration's temperature, ``[repeats, n, K]``.
-        record_losses: Their log loss, nats, ``[repeats, n]``.
-        losses: Nats of each configuration, prior included, ``[configurations]``.
-        factors: Factor on each configuration's logits with the least loss, ``[configurations]``.
+        chosen: Index of the configuration chosen on all judged records.
+        factor: Factor on its logits with the least loss, its temperature's inverse.
         choices: Configuration chosen without each fold, int64 ``[repeats, folds]``.
+        factors: Its factor, ``[repeats, folds]``.
+        logits: Out-of-fold logits, factors applied, ``[repeats, m, K]``.
+        inner: Logits of models that saw neither a fold nor the record, factors applied,
+            ``[repeats, folds, m, K]``; zeros for records of that fold.
     """
 
     chosen: int
-    predictions: Ints
-    logits: Floats
-    record_losses: Floats
-    losses: Floats
-    factors: Floats
+    factor: float
     choices: Ints
+    factors: Floats
+    logits: Floats
+    inner: Floats
 
 
-Predict = Callable[[NDArray[np.intp], NDArray[np.intp]], Sequence[Floats]]
-"""(training rows, held-out rows) -> for each configuration the logits ``[held out, K]``."""
-
-
-def select(predict: Predict, labels: Ints, folds: Folds, prior: Floats) -> Selection:
-    """Choose a configuration by out-of-fold log loss plus a prior in nats.
+def nested(
+    predict: Predict,
+    judge: Judge,
+    labels: Ints,
+    folds: Folds,
+    prior: Floats,
+    tilt: Tilt | None = None,
+) -> Nested:
+    """Choose a configuration by out-of-fold log loss plus a prior in nats, and judge the choice.
 
     At a handful of records a vote among configurations is mostly noise: ``prior`` says how many
     nats of evidence a configuration must show beyond the default's. Logits of each configuration
@@ -105,44 +151,107 @@ def select(predict: Predict, labels: Ints, folds: Folds, prior: Floats) -> Selec
 
     Args:
         predict: Fits all configurations on some rows and predicts others.
-        labels: ``[n]``.
-        folds: Folds to use.
+        judge: Fits one.
+        labels: Of all labelled records, ``[n]``.
+        folds: Usable ones.
         prior: Penalty of each configuration, nats, ``[configurations]``.
+        tilt: Where classes have no records.
     """
-    repeats, n = folds.assignment.shape
-    logits: list[list[Floats]] = [[] for _ in range(repeats)]
-    for repeat in range(repeats):
-        table: list[Floats] = []
-        for fold in range(folds.count):
-            held = np.flatnonzero(folds.assignment[repeat] == fold)
-            train = np.flatnonzero(folds.assignment[repeat] != fold)
-            if not len(held) or not len(train):
-                continue
-            for index, value in enumerate(predict(train, held)):
-                if index == len(table):
-                    table.append(np.zeros((n, value.shape[1])))
-                table[index][held] = value
-        logits[repeat] = table
-    configurations = len(prior)
-    losses = np.zeros((configurations, repeats, n))
-    factors = np.ones(configurations)
+    y, rows = labels[folds.rows], folds.rows
+    m, repeats = len(y), len(folds.assignment)
     choices = np.zeros((repeats, folds.count), dtype=np.int64)
-    for index in range(configurations):
-        stacked = np.concatenate([logits[repeat][index] for repeat in range(repeats)])
-        factor = factors[index] = best_temperature(stacked, np.tile(labels, repeats))
-        for repeat in range(repeats):
-            losses[index, repeat] = log_loss(logits[repeat][index] * factor, labels)
-    found = np.zeros((repeats, n, logits[0][0].shape[1]))
-    record_losses = np.zeros((repeats, n))
-    for repeat in range(repeats):
-        for fold in range(folds.count):
-            held = folds.assignment[repeat] == fold
-            if not held.any():
+    factors = np.ones((repeats, folds.count))
+    inner: Floats | None = None
+    tables: list[Floats] = []
+    for repeat, fold in enumerate(folds.assignment):
+        table = _table(predict, fold, folds, len(prior))
+        tables.append(table)
+        if inner is None:
+            inner = np.zeros((repeats, folds.count, m, table.shape[3]))
+        for out in range(folds.count):
+            known = fold != out
+            added, unseen = tilt(known) if tilt else _NOTHING
+            seen = table[out][:, known] + added[:, None]
+            choice, factor = _best(seen, y[known], prior, unseen, m)
+            choices[repeat, out], factors[repeat, out] = choice, factor
+            inner[repeat, out, known] = seen[choice] * factor
+    if inner is None:
+        raise ValueError("no folds")
+    logits = np.zeros((repeats, m, inner.shape[3]))
+    for repeat, fold in enumerate(folds.assignment):
+        for out in range(folds.count):
+            known, choice = fold != out, int(choices[repeat, out])
+            if known.all():
                 continue
-            others = losses[:, repeat, ~held].sum(axis=1) * n / max(int((~held).sum()), 1)
-            best = choices[repeat, fold] = int(np.argmin(others + prior))
-            found[repeat, held] = logits[repeat][best][held] * factors[best]
-            record_losses[repeat, held] = losses[best, repeat, held]
-    total = losses.mean(axis=1).sum(axis=1) + prior
-    chosen = int(np.argmin(total))
-    return Selection(chosen, found.argmax(axis=2), found, record_losses, total, factors, choices)
+            added, _ = tilt(known) if tilt else _NOTHING
+            found = judge(rows[known], rows[~known], choice) + added[min(choice, len(added) - 1)]
+            logits[repeat, ~known] = found * factors[repeat, out]
+    added, unseen = tilt(np.ones(m, dtype=bool)) if tilt else _NOTHING
+    pairs = [
+        (table[out][:, fold != out] + added[:, None], y[fold != out])
+        for table, fold in zip(tables, folds.assignment, strict=True)
+        for out in range(folds.count)
+    ]
+    everything = np.concatenate([x for x, _ in pairs], axis=1)
+    chosen, factor = _best(everything, np.concatenate([t for _, t in pairs]), prior, unseen, m)
+    return Nested(chosen, factor, choices, factors, logits, inner)
+
+
+_NOTHING = np.zeros((1, 1)), np.zeros(1)
+
+
+def _table(predict: Predict, fold: Ints, folds: Folds, configurations: int) -> Floats:
+    """Logits ``[folds, configurations, m, K]`` of models without a fold and without the record."""
+    table: Floats | None = None
+    for one, two in combinations(range(folds.count), 2):
+        held = np.flatnonzero((fold == one) | (fold == two))
+        train = np.flatnonzero((fold != one) & (fold != two))
+        if not len(held) or not len(train):
+            continue
+        first = fold[held] == one
+        for index, value in enumerate(predict(folds.rows[train], folds.rows[held])):
+            if table is None:
+                table = np.zeros((folds.count, configurations, len(fold), value.shape[1]))
+            table[two, index, held[first]] = value[first]
+            table[one, index, held[~first]] = value[~first]
+    if table is None:
+        raise ValueError("no folds")
+    return table
+
+
+def _best(
+    logits: Floats, labels: Ints, prior: Floats, unseen: Floats, records: int
+) -> tuple[int, float]:
+    """The best of configurations by logits ``[configurations, n, K]``, and its factor."""
+    factors = [best_temperature(each, labels) for each in logits]
+    losses = [
+        records * float(log_loss(each * factor, labels).mean())
+        for each, factor in zip(logits, factors, strict=True)
+    ]
+    chosen = int(np.argmin(np.array(losses) + records * unseen + prior))
+    return chosen, factors[chosen]
+
+
+def tempered(
+    logits: Floats, inner: Floats, labels: Ints, folds: Folds
+) -> tuple[Floats, Floats, float]:
+    """Bring logits to their best temperature, chosen for each fold without it.
+
+    Args:
+        logits: As of ``Nested``.
+        inner: Likewise.
+        labels: Of the judged records, ``[m]``.
+        folds: Their folds.
+
+    Returns:
+        Both with factors applied, and the factor for the final model.
+    """
+    logits, inner = logits.copy(), inner.copy()
+    final = best_temperature(np.concatenate(logits), np.tile(labels, len(logits)))
+    for repeat, fold in enumerate(folds.assignment):
+        for out in range(folds.count):
+            known = fold != out
+            factor = best_temperature(inner[repeat, out, known], labels[known])
+            inner[repeat, out] *= factor
+            logits[repeat, ~known] *= factor
+    return logits, inner, final

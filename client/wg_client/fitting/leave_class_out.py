@@ -1,13 +1,12 @@
 """Leave-class-out: how classes without local records would fare, measured on those with some.
 
-Each seen class in turn is treated as if it had no records: a model is fitted without it, and asked
-for the records of this class and for held-out ones of the others. ``of_learners`` does so around a
-base head, whose row the class keeps: a common bias of unseen classes, and the log loss of a mixture
-of m records of the class left out and 1 - m others at that bias, follow. ``of_refits`` does so for
-a model that needs no row and no bias.
+Each seen class in turn is treated as if it had no records: a model is fitted without any of them,
+and asked for them with every class in the running that has none. ``of_refits`` does so for a model
+that needs no more. Around a base head classes without records keep the base head's rows and get one
+common bias: ``LearnerTrials`` finds the bias and what it costs, from any part of the records.
 
-With fewer than three seen classes none can be left out. Then the recall of the seen ones by the
-head *as delivered* stands in (``of_delivered``; docs/decisions/0090).
+With fewer than three seen classes none can be left out. Then the seen ones stand in, by the head
+*as delivered*, before any local record has moved it.
 """
 
 from __future__ import annotations
@@ -17,21 +16,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logsumexp, softmax
+from scipy.special import logsumexp
 
 from wg_client.fitting.folds import Folds
 from wg_client.fitting.learners import Learner, fit_parts
-from wg_client.fitting.linear_head import Floats, Ints, LinearHead
+from wg_client.fitting.linear_head import Floats, Ints, LinearHead, log_loss, robust_loss
 
-SHAPED = 0.7
-"""Share of the recall of classes left out that came true of delivered heads, on real data."""
-
-_BIASES = np.concatenate([[-50.0], np.linspace(-10, 10, 81)])
-"""Biases of unseen classes that are tried; the first means that they are never predicted."""
+_BIASES = np.concatenate([[-50.0], np.linspace(-10, 10, 41)])
+"""Biases of classes without records that are tried; the first: they are never predicted."""
 _CLASSES = 8
 """Classes that are left out in turn, at most."""
 _SMALL, _FEW = 500, 4
-"""Records beyond which a base head's learners leave out fewer classes, on one fold."""
+"""Records beyond which learners around a base head leave out fewer classes, on one fold."""
 
 BaseHead = Callable[[Floats, Ints], LinearHead]
 """(features, labels) of training records -> the head over all K classes that they train on from.
@@ -47,171 +43,170 @@ def _nothing() -> Floats:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LeaveClassOut:
-    """What leave-class-out found; as it is made without arguments, nothing was tried.
+    """How classes fare of which a model saw no record; empty if none was tried.
 
     Attributes:
-        loss: Nats a record that unseen classes cost, at the best bias.
-        bias: The best bias of unseen classes.
-        recalls: Recall of each class when left out.
-        accuracy_cost: Accuracy on the other classes lost to the class left out.
-        recall_weight: Share of the recalls that counts (docs/decisions/0090, 0091).
+        losses: Log loss on the records of each class left out, nats, ``[C]``.
+        recalls: Share of them that was recognised, ``[C]``.
     """
 
-    loss: float = 0.0
-    bias: float = 0.0
+    losses: Floats = field(default_factory=_nothing)
     recalls: Floats = field(default_factory=_nothing)
-    accuracy_cost: float = 0.0
-    recall_weight: float = SHAPED
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Split:
-    """One class left out at one fold: masks ``[n]`` of labelled records."""
-
-    label: int
-    train: Mask
-    own: Mask
-    others: Mask
-
-
-def _splits(labels: Ints, folds: Folds, limit: int, count: int) -> Iterator[list[_Split]]:
-    """For each of ``limit`` seen classes its splits at ``count`` folds.
-
-    At one fold all records of the class are asked for, since none was trained on.
-    """
-    tried = np.unique(labels)
-    chosen = np.linspace(0, len(tried) - 1, min(limit, len(tried))).round().astype(np.intp)
-    for label in tried[chosen]:
-        own, splits = labels == label, []
-        for fold in range(count):
-            held = folds.assignment[0] == fold
-            asked = own if count == 1 else held & own
-            splits.append(_Split(label, ~held & ~own, asked, held & ~own))
-        yield splits
-
-
-def of_delivered(
-    delivered: Floats, final: Floats, labels: Ints, recall_weight: float = SHAPED
-) -> LeaveClassOut:
-    """What a head that does not know local records says of them, and what the final one loses.
-
-    Args:
-        delivered: Logits of the head as delivered, over all declared classes, ``[n, K]``.
-        final: Those of the final one.
-        labels: ``[n]``.
-        recall_weight: See ``LeaveClassOut``.
-    """
-    seen = np.unique(labels)
-    right = delivered.argmax(axis=1) == labels
-    recalls = class_means(right, labels)
-    among = seen[final[:, seen].argmax(axis=1)] == labels
-    cost = float(np.mean(among & ~np.isin(final.argmax(axis=1), seen)))
-    return LeaveClassOut(recalls=recalls, accuracy_cost=cost, recall_weight=recall_weight)
+def of_logits(logits: Floats, labels: Ints) -> LeaveClassOut:
+    """Of logits ``[n, K]`` that no record of the record's class had a part in."""
+    losses, right = log_loss(logits, labels), logits.argmax(axis=1) == labels
+    return LeaveClassOut(class_means(losses, labels), class_means(right, labels))
 
 
 def class_means(values: NDArray[np.generic], labels: Ints) -> Floats:
-    """Mean of values ``[n]`` over the records of each seen class."""
+    """Mean of values ``[n]`` over the records of each class that occurs."""
     return np.array([values[labels == label].mean() for label in np.unique(labels)])
 
 
-def of_refits(
-    refit: Callable[[Mask], LinearHead],
-    features: Floats,
-    labels: Ints,
-    folds: Folds,
-    recall_weight: float,
-) -> LeaveClassOut:
+def held_out_classes(labels: Ints, limit: int = _CLASSES) -> Ints:
+    """Classes that are left out in turn, spread evenly over those with records."""
+    tried = np.unique(labels)
+    return tried[np.linspace(0, len(tried) - 1, min(limit, len(tried))).round().astype(np.intp)]
+
+
+def of_refits(refit: Callable[[Mask], LinearHead], features: Floats, labels: Ints) -> LeaveClassOut:
     """Leave classes out of a model that is fitted without them as with them.
 
     Args:
         refit: Fits the model on some labelled records.
         features: ``[n, d]`` of labelled records; three seen classes at least.
         labels: ``[n]``.
-        folds: Of the labelled records; one fold is used.
-        recall_weight: See ``LeaveClassOut``.
     """
-    recalls, costs = [], []
-    for (split,) in _splits(labels, folds, _CLASSES, 1):
-        logits = refit(split.train).logits(features)
-        taken = logits.argmax(axis=1) == split.label
-        recalls.append(float(taken[split.own].mean()))
-        masked = logits.copy()
-        masked[:, split.label] = -np.inf
-        lost = (masked.argmax(axis=1) == labels) & taken
-        costs += [float(lost[split.others].mean())] if split.others.any() else []
-    cost = float(np.mean(costs)) if costs else 0.0
-    return LeaveClassOut(0.0, 0.0, np.array(recalls), cost, recall_weight)
-
-
-def of_learners(
-    base: BaseHead,
-    features: Floats,
-    labels: Ints,
-    folds: Folds,
-    learners: Sequence[Learner],
-    unseen_mass: float,
-) -> list[LeaveClassOut]:
-    """Leave classes out of what each learner makes of a base head."""
-    limit, count = (_CLASSES, folds.count) if len(labels) <= _SMALL else (_FEW, 1)
-    tries = [
-        _asked(base, features, labels, learners, splits)
-        for splits in _splits(labels, folds, limit, count)
-    ]
-    return [
-        _summary([part for part in of_learner if part is not None], unseen_mass)
-        for of_learner in zip(*tries, strict=True)
-    ]
+    losses, recalls = [], []
+    for label in held_out_classes(labels):
+        own = labels == label
+        logits = refit(~own).logits(features[own])
+        losses.append(float(log_loss(logits, labels[own]).mean()))
+        recalls.append(float(np.mean(logits.argmax(axis=1) == label)))
+    return LeaveClassOut(np.array(losses), np.array(recalls))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Part:
-    """One class left out: log odds against it, and how the others fared without it.
+class _Asked:
+    """One class left out under one learner: what it says of each record that it was asked for.
 
     Attributes:
-        own: For its records: its logit minus the log-sum-exp of the seen classes' logits.
-        own_margin: For its records: its logit minus the largest seen one.
-        other: For the others' held-out records: as ``own``.
-        other_margin: As ``own_margin``.
-        right: Which of the others were right without it.
-        chance: Probability of the true class of the others without it.
+        record: Its place among the judged, ``[r]``.
+        own: Whether it is of the class left out.
+        true: Logit of its class.
+        seen: Log-sum-exp of the logits of classes with records.
+        unseen: The same of those without, the class left out among them.
+        margin: Logit of its class minus the largest of the others with records.
+        first: Whether its class has the largest logit of those without records.
     """
 
-    own: Floats
-    own_margin: Floats
-    other: Floats
-    other_margin: Floats
-    right: Mask
-    chance: Floats
+    record: Ints
+    own: Mask
+    true: Floats
+    seen: Floats
+    unseen: Floats
+    margin: Floats
+    first: Mask
 
-    def losses(self, unseen_mass: float) -> Floats:
-        """Log loss of the mixture at each bias, ``[len(_BIASES)]``."""
-        own = expit(self.own[:, None] + _BIASES)
-        other = self.chance[:, None] * expit(-(self.other[:, None] + _BIASES))
-        mixed: Floats = unseen_mass * _robust(own).mean(axis=0) + (1 - unseen_mass) * _robust(
-            other
-        ).mean(axis=0)
-        return mixed
+    def losses(self, known: Mask, unseen_mass: float, classes: int) -> Floats:
+        """Mean log loss of the mixture of known records at each bias, ``[len(_BIASES)]``."""
+        total = np.zeros(len(_BIASES))
+        for own, share in ((True, unseen_mass), (False, 1 - unseen_mass)):
+            rows = known[self.record] & (self.own == own)
+            if rows.any():
+                total += share * self._of(rows, own, classes).mean(axis=0)
+        return total
+
+    def own_loss(self, bias: float, classes: int) -> float:
+        """Mean log loss on the class left out."""
+        return float(self._of(self.own, True, classes, np.array([bias])).mean())
+
+    def recall(self, bias: float) -> float:
+        """Share of the class left out that is recognised."""
+        return float(np.mean(self.first[self.own] & (self.margin[self.own] + bias > 0)))
+
+    def _of(self, rows: Mask, own: bool, classes: int, biases: Floats = _BIASES) -> Floats:
+        total = np.logaddexp(self.seen[rows, None], self.unseen[rows, None] + biases)
+        return robust_loss(np.exp(self.true[rows, None] + own * biases - total), classes)
 
 
-def _robust(chance: Floats) -> Floats:
-    """Log loss with 5 % of even odds between two answers."""
-    return -np.log(0.95 * chance + 0.025)
+class LearnerTrials:
+    """Classes left out of what each learner makes of a base head, each once."""
+
+    def __init__(
+        self,
+        base: BaseHead,
+        features: Floats,
+        labels: Ints,
+        folds: Folds,
+        learners: Sequence[Learner],
+        unseen_mass: float,
+    ) -> None:
+        """Fit them.
+
+        Args:
+            base: The base head.
+            features: Of labelled records, ``[n, d]``; three seen classes at least.
+            labels: ``[n]``.
+            folds: Of these.
+            learners: Learners.
+            unseen_mass: Share of future records expected from classes without any here.
+        """
+        self._mass, self._judged = unseen_mass, len(folds.rows)
+        x, y = features[folds.rows], labels[folds.rows]
+        self._classes = len(base(x, y).bias)
+        self._unseen = np.setdiff1d(np.arange(self._classes), labels)
+        small = len(y) <= _SMALL
+        self._tried = [
+            _asked(base, x, y, learners, list(splits), self._unseen)
+            for splits in _splits(y, folds, *((_CLASSES, folds.count) if small else (_FEW, 1)))
+        ]
+
+    def __call__(self, known: Mask) -> tuple[Floats, Floats]:
+        """The best common bias of each learner, and its log loss: ``folds.Tilt``."""
+        bias, losses = self._best(self._losses(known))
+        added = np.zeros((len(bias), self._classes))
+        added[:, self._unseen] = bias[:, None]
+        return added, losses
+
+    def of(self, learner: int) -> LeaveClassOut:
+        """What one learner does of each class left out, at the bias that the others ask for."""
+        each = self._losses(np.ones(self._judged, dtype=bool))
+        losses, recalls = [], []
+        for index, tried in enumerate(self._tried):
+            rest = np.delete(each, index, axis=0) if len(each) > 1 else each
+            bias = float(self._best(rest)[0][learner])
+            losses.append(tried[learner].own_loss(bias, self._classes))
+            recalls.append(tried[learner].recall(bias))
+        return LeaveClassOut(np.array(losses), np.array(recalls))
+
+    def _losses(self, known: Mask) -> Floats:
+        """``[classes left out, learners, biases]``."""
+        return np.array(
+            [
+                [asked.losses(known, self._mass, self._classes) for asked in tried]
+                for tried in self._tried
+            ]
+        )
+
+    def _best(self, losses: Floats) -> tuple[Floats, Floats]:
+        mean = losses.mean(axis=0)
+        return _BIASES[mean.argmin(axis=1)], mean.min(axis=1)
 
 
-def _summary(parts: Sequence[_Part], unseen_mass: float) -> LeaveClassOut:
-    """What leaving out each of some classes says about a learner."""
-    if not parts:
-        return LeaveClassOut()
-    losses = np.array([part.losses(unseen_mass) for part in parts]).mean(axis=0)
-    best = int(np.argmin(losses))
-    bias = float(_BIASES[best])
-    # What the other classes lose without any competition is in the folds' score already.
-    alone = [(1 - unseen_mass) * float(np.mean(_robust(part.chance))) for part in parts]
-    recalls = np.array([float(np.mean(part.own_margin + bias > 0)) for part in parts])
-    costs = [float(np.mean(part.right & (part.other_margin + bias > 0))) for part in parts]
-    return LeaveClassOut(
-        float(losses[best]) - float(np.mean(alone)), bias, recalls, float(np.mean(costs))
-    )
+def _splits(
+    labels: Ints, folds: Folds, limit: int, count: int
+) -> Iterator[Iterator[tuple[int, Mask, Mask]]]:
+    """For each class left out: (class, training records, records asked for) at each fold.
+
+    At one fold all records of the class are asked for, since none was trained on.
+    """
+    for label in held_out_classes(labels, limit):
+        own = labels == label
+        held = (folds.assignment[0] == fold for fold in range(count))
+        yield ((int(label), ~out & ~own, (out | own) if count == 1 else out) for out in held)
 
 
 def _asked(
@@ -219,27 +214,25 @@ def _asked(
     features: Floats,
     labels: Ints,
     learners: Sequence[Learner],
-    splits: Sequence[_Split],
-) -> list[_Part | None]:
-    """One class left out, under each learner; None where no split has records to ask for."""
-    found: list[list[tuple[Floats, ...]]] = [[] for _ in learners]
-    for split in splits:
-        train, own, others = split.train, split.own, split.others
-        if not train.any() or not others.any():
+    splits: Sequence[tuple[int, Mask, Mask]],
+    unseen: Ints,
+) -> list[_Asked]:
+    """One class left out, under each learner."""
+    found: list[list[tuple[NDArray[np.generic], ...]]] = [[] for _ in learners]
+    for label, train, asked in splits:
+        if not train.any() or not asked.any():
             continue
         given = base(features[train], labels[train]).logits(features)
         parts, rows = fit_parts(learners, features[train], labels[train], given[train])
-        truth = rows[None, :] == labels[others][:, None]
+        y, record = labels[asked], np.flatnonzero(asked)
+        own, gone = y == label, np.append(unseen, label)
         for learner, part, kept in zip(learners, parts, found, strict=True):
-            seen = learner.scale * given[:, rows] + part.logits(features)
-            mark = learner.unseen_scale * given[:, split.label]
-            odds, margin = mark - logsumexp(seen, axis=1), mark - seen.max(axis=1)
-            right = rows[seen[others].argmax(axis=1)] == labels[others]
-            chance = (softmax(seen[others], axis=1) * truth).sum(axis=1)
-            kept.append((odds[own], margin[own], odds[others], margin[others], right, chance))
-    return [
-        _Part(*(np.concatenate(columns) for columns in zip(*kept, strict=True)))
-        if sum(len(row[0]) for row in kept)
-        else None
-        for kept in found
-    ]
+            logits = learner.unseen_scale * given[asked]
+            logits[:, rows] = learner.scale * given[asked][:, rows] + part.logits(features[asked])
+            true = logits[np.arange(len(y)), y]
+            marks = logits[:, gone]
+            seen = logsumexp(logits[:, rows], axis=1)
+            margin = true - logits[:, rows].max(axis=1)
+            first = true >= marks.max(axis=1)
+            kept.append((record, own, true, seen, logsumexp(marks, axis=1), margin, first))
+    return [_Asked(*(np.concatenate(c) for c in zip(*kept, strict=True))) for kept in found]

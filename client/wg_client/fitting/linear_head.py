@@ -125,11 +125,25 @@ def log_loss(logits: Floats, labels: Ints) -> Floats:
 
 
 def best_temperature(logits: Floats, labels: Ints) -> float:
-    """Factor on the logits with the smallest log loss, on a coarse logarithmic grid."""
+    """Factor on the logits with the smallest log loss, on a coarse logarithmic grid.
+
+    To the records comes one that is like all of them and has each label with even odds: a handful
+    that all happen to be right do not show that a model is never wrong (Platt 1999, section 2.2).
+    """
     grid = np.geomspace(1e-3, 1e2, 41)
     below = logits - logits.max(axis=1, keepdims=True)
-    losses = [float(_losses(below * value, labels).sum()) for value in grid]
+    n, k = below.shape
+    losses = []
+    for value in grid:
+        odds = np.exp(below * value)
+        each = robust_loss(odds / (odds @ np.ones(k))[:, None], k)
+        losses.append(float(each[np.arange(n), labels].sum() + each.mean()))
     return float(grid[int(np.argmin(losses))])
+
+
+def robust_loss(chances: Floats, classes: int) -> Floats:
+    """Log loss of probabilities of the true class, under the same 5 % of even odds."""
+    return np.asarray(-np.log(0.95 * chances + 0.05 / classes))
 
 
 def tempered_loss(head: LinearHead, features: Floats, labels: Ints) -> float:
@@ -142,6 +156,4 @@ def _losses(below: Floats, labels: Ints) -> Floats:
     """``log_loss`` of logits whose largest of each record is 0."""
     n, k = below.shape
     odds = np.exp(below)
-    chances = odds[np.arange(n), labels] / (odds @ np.ones(k))
-    losses: Floats = -np.log(0.95 * chances + 0.05 / k)
-    return losses
+    return robust_loss(odds[np.arange(n), labels] / (odds @ np.ones(k)), k)

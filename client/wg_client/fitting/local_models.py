@@ -35,5 +35,5 @@ def fit_local(features: Floats, labels: Ints, classes: int, folds: Folds) -> Fit
         return spread(part, found, classes)
 
     prior = np.array([learner.prior for learner in ALONE])
-    fitted, chosen = cross_validated(predict, refit, labels, folds, prior)
+    fitted, chosen = cross_validated(predict, refit, features, labels, folds, prior)
     return replace(fitted, settings={"learner": ALONE[chosen].name})

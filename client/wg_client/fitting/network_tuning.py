@@ -5,9 +5,9 @@ ICLR 2022: full fine-tuning from a fitted head (linear probing, then fine-tuning
 less than from a random one. Here: AdamW, a linear warm-up, cross-entropy at temperature 1 from a
 head whose logits are brought to that temperature first; without both the first steps undo the head.
 
-How long to train is chosen by cross-validation with a prior, and not at all is among the choices:
-from a trunk that was made for the plant, steps on a handful of labels can lose more than they win.
-One run a fold serves every length: its network is looked at on the way.
+How long to train is chosen by nested cross-validation with a prior, and not at all is among the
+choices: from a trunk that was made for the plant, steps on a handful of labels can lose more than
+they win. One run serves every length: its network is looked at on the way.
 
 Pure: tensors, records, labels and a seed in, tensors out; the same on every run, on one thread.
 Not guaranteed: that the chosen length is the best on future records.
@@ -15,6 +15,7 @@ Not guaranteed: that the chosen length is the best on future records.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,8 +25,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from wg_client.fitting.backbone import Tensors, network_trunk
-from wg_client.fitting.fitted import Fitted
-from wg_client.fitting.folds import Folds, select
+from wg_client.fitting.fitted import Fitted, OutOfFold
+from wg_client.fitting.folds import Folds, RowIndex, nested
 from wg_client.fitting.linear_head import NEVER, Floats, Ints, LinearHead
 from wg_common.nets import network
 from wg_common.nets.encoder import isolation
@@ -86,47 +87,48 @@ class NetworkTuner:
 
         Returns:
             The trunk after the chosen number of steps, and its head: logits scaled to the least
-            out-of-fold loss, predictions ``[1, n]``. Rows of classes without records are not
+            out-of-fold loss, judged in one repeat. Rows of classes without records are not
             trained.
         """
-        if fitted.held_out is None or not folds.usable:
+        if fitted.chosen_without is None or not folds.usable:
             return trunk, fitted
         known = self.labels >= 0
         inputs, labels = self.inputs[known], self.labels[known]
         lengths = lengths_for(len(labels))
-        first = Folds(folds.assignment[:1], folds.count)
+        first = Folds(folds.assignment[:1], folds.count, folds.rows)
         unseen = np.setdiff1d(np.arange(len(fitted.head.bias)), labels)
-        held_out, total = fitted.held_out, (folds.count + 1) * lengths[-1]
+        runs = itertools.count()
+        total = (folds.count * (folds.count + 1) // 2 + 1) * lengths[-1]
+        chosen_without = fitted.chosen_without
 
-        def predict(train: NDArray[np.intp], held: NDArray[np.intp]) -> list[Floats]:
-            fold = int(first.assignment[0, held[0]])
-            head = held_out(0, fold)
-            found = []
-            for snapshot in self._run(trunk, head, inputs[train], labels[train], lengths, fold):
-                self._tell(fold * lengths[-1] + snapshot.steps, total)
+        def run(train: RowIndex, held: RowIndex, stops: Sequence[int]) -> Iterator[Floats]:
+            # The head's choices are those of a fold that is held out here, too.
+            of_held = first.assignment[0, np.searchsorted(folds.rows, held)]
+            head, done = chosen_without(train, 0, int(of_held.min())), next(runs)
+            for snapshot in self._run(trunk, head, inputs[train], labels[train], stops, done):
+                self._tell(done * lengths[-1] + snapshot.steps, total)
                 features = network_trunk(self.architecture, snapshot.trunk, inputs[held]).features
                 logits = snapshot.head.logits(features)
                 logits[:, unseen] = NEVER
-                found.append(logits)
-            return found
+                yield logits
+
+        def predict(train: RowIndex, held: RowIndex) -> list[Floats]:
+            return list(run(train, held, lengths))
+
+        def judge(train: RowIndex, held: RowIndex, choice: int) -> Floats:
+            return next(run(train, held, (lengths[choice],)))
 
         with isolation.one_thread():  # the order of sums must not depend on the machine
-            selection = select(predict, labels, first, np.array(list(LENGTHS.values())))
-            steps = lengths[selection.chosen]
-            start = fitted.head.scaled(fitted.factor)
-            end = next(self._run(trunk, start, inputs, labels, (steps,), folds.count))
+            found = nested(predict, judge, labels, first, np.array(list(LENGTHS.values())))
+            steps = lengths[found.chosen]
+            end = next(self._run(trunk, fitted.head, inputs, labels, (steps,), next(runs)))
         self._tell(total, total)
-        head = end.head.scaled(float(selection.factors[selection.chosen]))
-        settings = fitted.settings | {"steps": str(steps)}
-        predictions, losses = selection.predictions, selection.record_losses
-        leave_class_out = fitted.leave_class_out
+        judged = OutOfFold(logits=found.logits, inner=found.inner, labels=labels[folds.rows])
         return end.trunk, Fitted(
-            head,
-            predictions,
-            losses,
-            settings,
-            logits=selection.logits,
-            leave_class_out=leave_class_out,
+            end.head.scaled(found.factor),
+            judged,
+            fitted.settings | {"steps": str(steps)},
+            leave_class_out=fitted.leave_class_out,
         )
 
     def _tell(self, done: int, total: int) -> None:

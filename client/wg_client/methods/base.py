@@ -5,8 +5,8 @@ Nothing here chooses between models; ``wg_client.selection`` does.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,22 +16,20 @@ from numpy.typing import NDArray
 from wg_client.fitting.backbone import Trunk
 from wg_client.fitting.fitted import Fitted
 from wg_client.fitting.folds import Folds, stratified
-from wg_client.fitting.linear_head import Floats, Ints, LinearHead, tempered_loss
+from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.fitting.local_models import fit_local
 from wg_common import streams
+from wg_common.catalogue import SAME_FAMILY
 from wg_common.inference.posterior import Posterior
 from wg_common.streams import Stream
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_client.fitting.network_tuning import NetworkTuner
 
-_RANK_PRIOR = 1.0
-"""Nats of evidence per unit of log rank: a candidate late in the server's order must show more."""
-
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LabelledRecords:
-    """A plant's records; out-of-fold figures are those of the labelled ones.
+    """A plant's records; out-of-fold figures are those of the judged ones among the labelled.
 
     Attributes:
         all_labels: int64 ``[N]``, -1 = unlabelled.
@@ -59,6 +57,25 @@ class LabelledRecords:
         """Labels ``[n]`` of the labelled records."""
         return self.all_labels[self._known]
 
+    @property
+    def judged(self) -> Ints:
+        """Labels ``[m]`` of the records that are judged: of all but where there are thousands."""
+        return self.labels[self.folds.rows]
+
+    @cached_property
+    def judged_groups(self) -> Ints:
+        """Index of each judged record's privacy unit, ``[m]``; its own where there is none."""
+        if self._groups is None:
+            return np.arange(len(self.judged))
+        return np.unique(self._groups[self.folds.rows], return_inverse=True)[1]
+
+    @cached_property
+    def _groups(self) -> NDArray[np.intp] | None:
+        if self.units is None:
+            return None
+        names = [unit for unit, keep in zip(self.units, self._known, strict=True) if keep]
+        return np.unique(names, return_inverse=True)[1]
+
     @cached_property
     def every_class_seen(self) -> bool:
         """Whether each declared class has a labelled record."""
@@ -81,11 +98,8 @@ class LabelledRecords:
     @cached_property
     def folds(self) -> Folds:
         """Of the labelled records; not usable where they are too few."""
-        index = None
-        if self.units is not None:
-            names = [unit for unit, keep in zip(self.units, self._known, strict=True) if keep]
-            index = np.unique(names, return_inverse=True)[1]
-        return stratified(self.labels, streams.rng(Stream.SELECTION_FOLDS), index)
+        rng, few = streams.rng(Stream.SELECTION_FOLDS), self.tuner is not None
+        return stratified(self.labels, rng, self._groups, few=few)
 
     @cached_property
     def local(self) -> Fitted | None:
@@ -115,16 +129,8 @@ class LabelledRecords:
 
 
 def correctness(predictions: Ints, labels: Ints) -> Floats:
-    """Share of repeats in which each record was right: ``[repeats, n]``, ``[n]`` -> ``[n]``."""
+    """Share of repeats in which each record was right: ``[repeats, m]``, ``[m]`` -> ``[m]``."""
     return np.asarray((predictions == labels).mean(axis=0), dtype=np.float64)
-
-
-def accuracy(fitted: Fitted, labels: Ints) -> tuple[float, float]:
-    """Out-of-fold accuracy on records ``[n]`` and its standard error; NaN without any."""
-    if not len(labels):
-        return float("nan"), float("nan")
-    right = correctness(fitted.predictions, labels)
-    return float(right.mean()), float(right.std() / np.sqrt(len(labels)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,8 +158,8 @@ class Package:
         candidates: Delivered heads, in the server's order.
         reference: Random weights, for the report.
         posterior: What it says of class means without this plant; None if nothing.
-        release_noise: Least standard deviation of the noise on an entry of a class sum in a release
-            of the plant that the candidates were made from; inf: none was.
+        own_release: Whether candidates were made from a release of this plant's records. Then these
+            records cannot judge them. The posterior and heads of the plant's family are of others.
         others_released: Whether other sites have released any of what it was made from.
         encoder: Where it is not what local-only stands on: the encoder, for information.
     """
@@ -161,28 +167,19 @@ class Package:
     candidates: Sequence[Candidate]
     reference: Candidate
     posterior: Posterior | None = None
-    release_noise: float = float("inf")
+    own_release: bool = False
     others_released: bool = True
     encoder: Trunk | None = None
-    _losses: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
-    def delivered_loss(self, candidate: Candidate, records: LabelledRecords) -> float:
-        """Log loss of a candidate as delivered, nats over all labelled records."""
-        if not len(records.labels):
-            return 0.0
-        if candidate.name not in self._losses:
-            x = records.features(candidate.trunk)
-            self._losses[candidate.name] = tempered_loss(candidate.head, x, records.labels)
-        return self._losses[candidate.name]
+    @property
+    def family(self) -> bool:
+        """Whether the server has recognised the plant's kind, and hands on heads of it."""
+        return any(candidate.source == SAME_FAMILY for candidate in self.candidates)
 
-    def best(self, sources: Collection[str], records: LabelledRecords) -> Candidate | None:
-        """The candidate of some sources that local records and the server's order speak for."""
-        eligible = [c for c in self.candidates if c.source in sources]
-        scores = [
-            self.delivered_loss(candidate, records) + _RANK_PRIOR * np.log(rank)
-            for rank, candidate in enumerate(eligible, 1)
-        ]
-        return eligible[int(np.argmin(scores))] if eligible else None
+    @property
+    def known(self) -> bool:
+        """Whether anyone but this plant and public data says something of its classes."""
+        return self.others_released or self.family
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -193,11 +190,7 @@ class Model:
         trunk: What its head stands on.
         fitted: The head on the trunk's features, and its out-of-fold predictions.
         origin: Name of the candidate that it started from, or an empty string.
-        reused: (closed form, counterpart): the plant's own release had a part in it, so that the
-            records that check it have been used before. By how much that flatters is read off a
-            method that the release had as large a part in, and off its counterpart that is made at
-            the plant from exact records, out of fold. None: no release of the plant had a part.
-        averaged: Whether it is averaged with local-only.
+        judged: Whether the plant's records may judge it: no release of theirs had a part in it.
         unchecked_rank: Place among the models that may be kept where there is no label to check
             any, the largest first; None: never.
     """
@@ -205,8 +198,7 @@ class Model:
     trunk: Trunk
     fitted: Fitted
     origin: str = ""
-    reused: tuple[str, str] | None = None
-    averaged: bool = False
+    judged: bool = True
     unchecked_rank: int | None = None
 
     @property
@@ -237,5 +229,6 @@ class Method(Protocol):
     def fit(self, records: LabelledRecords, package: Package) -> Model | None:
         """Make the model and judge it out of fold; None if records or package lack what it needs.
 
-        Out-of-fold predictions of a record must come from a fit that did not see its label.
+        Out-of-fold predictions of a record come from fits and choices that did not see its label
+        (``fitting.folds``).
         """

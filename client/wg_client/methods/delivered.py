@@ -1,48 +1,64 @@
-"""Delivered heads, as they came and trained on with the plant's records."""
+"""Delivered heads, as they came and trained on with the plant's records.
+
+Which candidate is taken is chosen by labels like a configuration: for the records of a fold by
+those of the others. Candidates that were made from the plant's own release have its labels in them:
+there the first of the server's order is taken, and no local record judges it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from wg_client.fitting.finetune import fit_finetuned, fixed
-from wg_client.fitting.fitted import Fitted
-from wg_client.fitting.leave_class_out import LeaveClassOut, class_means
-from wg_client.fitting.linear_head import best_temperature, log_loss
-from wg_client.methods.base import (
-    Candidate,
-    LabelledRecords,
-    Model,
-    Package,
-    correctness,
-)
+from wg_client.fitting.finetune import fit_finetuned
+from wg_client.fitting.fitted import Fitted, cross_validated
+from wg_client.fitting.folds import RowIndex
+from wg_client.fitting.leave_class_out import BaseHead, of_logits
+from wg_client.fitting.linear_head import Floats, Ints, LinearHead, tempered_loss
+from wg_client.methods.base import Candidate, LabelledRecords, Model, Package
 from wg_common.catalogue import SAME_FAMILY
 
 
-def as_delivered(candidate: Candidate, records: LabelledRecords) -> Fitted:
-    """A candidate as it came, at the temperature that suits the records.
+def fit_delivered(base: BaseHead, features: Floats, records: LabelledRecords) -> Fitted:
+    """A head as it came, at the temperature that suits the records.
 
-    A temperature changes no prediction, and makes the probabilities mean something.
+    Args:
+        base: Which head it is, by training records.
+        features: Of labelled records, ``[n, d]``.
+        records: The records.
     """
-    labels, repeats = records.labels, len(records.folds.assignment)
-    logits = candidate.head.logits(records.features(candidate.trunk))
-    predictions = np.tile(logits.argmax(axis=1), (repeats, 1))
-    factor = best_temperature(logits, labels) if len(labels) else 1.0
-    leave_class_out = LeaveClassOut()
-    if records.unseen_mass and len(labels):
-        leave_class_out = LeaveClassOut(
-            recalls=class_means(correctness(predictions, labels), labels)
-        )
-    return Fitted(
-        candidate.head.scaled(factor),
-        predictions,
-        np.tile(log_loss(logits * factor, labels), (repeats, 1)),
-        {"temperature": f"{1 / factor:.4g}"},
-        logits=np.tile(logits * factor, (repeats, 1, 1)),
-        leave_class_out=leave_class_out,
-    )
+    labels = records.labels
+
+    def refit(rows: RowIndex | slice, choice: int = 0) -> LinearHead:
+        return base(features[rows], labels[rows])
+
+    def predict(train: RowIndex, held: RowIndex) -> list[Floats]:
+        return [refit(train).logits(features[held])]
+
+    fitted, _ = cross_validated(predict, refit, features, labels, records.folds, np.zeros(1))
+    if records.unseen_mass and fitted.out_of_fold is not None:
+        judged = fitted.out_of_fold
+        found = of_logits(np.concatenate(judged.logits), np.tile(judged.labels, len(judged.logits)))
+        return Fitted(fitted.head, judged, leave_class_out=found)
+    return fitted
+
+
+def first_or_best(candidates: Sequence[Candidate]) -> BaseHead:
+    """The candidate with the least log loss on records at its best temperature.
+
+    Without records, and among equals, the first. A rank's logarithm is added, nats: the server has
+    put the likelier ones first.
+    """
+
+    def base(features: Floats, labels: Ints) -> LinearHead:
+        if len(candidates) == 1 or not len(labels):
+            return candidates[0].head
+        losses = [tempered_loss(candidate.head, features, labels) for candidate in candidates]
+        return candidates[int(np.argmin(losses + np.log(1 + np.arange(len(losses)))))].head
+
+    return base
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,19 +67,14 @@ class DeliveredMethod:
 
     Attributes:
         sources: Of candidates.
-        reused: See ``Model``; heads of the plant's family come from records of others.
         trained: Whether it is trained on with local records.
-        unchecked_rank: See ``Model``.
-        alone_rank: The same of a head of the plant's family, or where the plant has no record.
+        reference: See ``Method``.
     """
 
     name: str
     title: str
     sources: Collection[str]
-    reused: tuple[str, str]
     trained: bool = False
-    unchecked_rank: int | None = None
-    alone_rank: int | None = None
     reference: bool = False
 
     def fit(self, records: LabelledRecords, package: Package) -> Model | None:
@@ -72,28 +83,33 @@ class DeliveredMethod:
         The trunk is left alone where a declared class has no records: steps on the others cost what
         the delivered head knows of it (docs/decisions/0055).
         """
-        candidate = package.best(self.sources, records)
-        if candidate is None or (self.trained and not len(records.labels)):
+        eligible = [c for c in package.candidates if c.source in self.sources]
+        family = [c for c in eligible if c.source == SAME_FAMILY]
+        conditioned = package.own_release and not family and len(records.labels) > 0
+        if not eligible or (self.trained and (conditioned or not len(records.labels))):
             return None
-        trunk, family = candidate.trunk, candidate.source == SAME_FAMILY
-        if not self.trained:
-            fitted = as_delivered(candidate, records)
+        first = eligible[0]
+        if package.own_release:
+            eligible = family or [first]
+        # Candidates with a trunk of their own each: the features of one say nothing of another's.
+        base = first_or_best([c for c in eligible if c.trunk is first.trunk])
+        trunk, features = first.trunk, records.features(first.trunk)
+        if conditioned:
+            fitted = Fitted(first.head, None)
+        elif not self.trained:
+            fitted = fit_delivered(base, features, records)
         else:
             fitted = fit_finetuned(
-                fixed(candidate.head),
-                records.features(trunk),
-                records.labels,
-                records.folds,
-                unseen_mass=records.unseen_mass,
+                base, features, records.labels, records.folds, unseen_mass=records.unseen_mass
             )
             if records.every_class_seen:
                 trunk, fitted = records.tune(trunk, fitted)
+        taken = base(features, records.labels)
+        unchecked_rank = 3 if family or not len(records.all_labels) else 1
         return Model(
             trunk=trunk,
             fitted=fitted,
-            origin=candidate.name,
-            reused=None if family else self.reused,
-            unchecked_rank=(
-                self.alone_rank if family or not len(records.all_labels) else self.unchecked_rank
-            ),
+            origin=next((c.name for c in eligible if c.head is taken), first.name),
+            judged=not conditioned,
+            unchecked_rank=None if self.trained else unchecked_rank,
         )

@@ -13,9 +13,10 @@ from dataclasses import replace
 import numpy as np
 
 from wg_client.fitting.finetune import fit_finetuned
-from wg_client.fitting.fitted import Fitted
+from wg_client.fitting.fitted import Fitted, OutOfFold
+from wg_client.fitting.folds import Folds, tempered
 from wg_client.fitting.leave_class_out import BaseHead
-from wg_client.fitting.linear_head import Floats, Ints, LinearHead, best_temperature, log_loss
+from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.methods import names
 from wg_client.methods.base import LabelledRecords, Model, Package
 from wg_common.catalogue import POSTERIOR
@@ -44,13 +45,8 @@ class Ensemble:
         )
         average = None
         if np.bincount(records.labels, minlength=records.classes).min() > 1:
-            average = averaged(local, fitted, records.labels)
-        return Model(
-            trunk=trunk,
-            fitted=average or fitted,
-            origin=POSTERIOR,
-            averaged=average is not None,
-        )
+            average = averaged(local, fitted, records.folds)
+        return Model(trunk=trunk, fitted=average or fitted, origin=POSTERIOR)
 
 
 def mean_aligned(posterior: Posterior, unlabelled: Floats) -> BaseHead:
@@ -70,27 +66,25 @@ def mean_aligned(posterior: Posterior, unlabelled: Floats) -> BaseHead:
     return base
 
 
-def averaged(one: Fitted, two: Fitted, labels: Ints) -> Fitted | None:
+def averaged(one: Fitted, two: Fitted, folds: Folds) -> Fitted | None:
     """Average two fitted heads, and judge the average out of fold; None if nothing was held out.
 
     Args:
         one: Every class occurs in it.
         two: Likewise, on the same folds; its settings are kept.
-        labels: ``[n]``.
+        folds: These.
     """
-    if one.logits is None or two.logits is None:
+    a, b = one.out_of_fold, two.out_of_fold
+    if a is None or b is None:
         return None
-    logits = (one.logits + two.logits) / 2
-    factor = best_temperature(np.concatenate(logits), np.tile(labels, len(logits)))
-    first, second = one.head.scaled(one.factor), two.head.scaled(two.factor)
+    means = (a.logits + b.logits) / 2, (a.inner + b.inner) / 2
+    logits, inner, factor = tempered(*means, a.labels, folds)
     return replace(
         two,
-        head=_mean(first, second).scaled(factor),
-        predictions=logits.argmax(axis=2),
-        losses=np.stack([log_loss(each * factor, labels) for each in logits]),
-        factor=1.0,
+        head=_mean(one.head, two.head).scaled(factor),
+        out_of_fold=OutOfFold(logits=logits, inner=inner, labels=a.labels),
         held_out=_held_out(one, two, factor),
-        logits=logits * factor,
+        chosen_without=None,
     )
 
 

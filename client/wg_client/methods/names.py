@@ -2,9 +2,7 @@
 
 RANDOM = "random-init"
 LOCAL = "local-only"
-CLOSED_FORM = "dp-closed-form"
 GENERATED = "generated"
 POSTERIOR_HEAD = "completed"
-CLOSED_FORM_FINETUNED = "closed-form-finetuned"
 GENERATED_FINETUNED = "generated-finetuned"
 ENSEMBLE = "completed-finetuned"

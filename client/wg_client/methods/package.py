@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from wg_client.data import plant as plants
 from wg_client.data.plant import Plant, Progress
 from wg_client.fitting.backbone import Tensors, Trunk, encoder_trunk, network_trunk, public_trunk
 from wg_client.fitting.linear_head import head_from_tensors
@@ -16,8 +14,6 @@ from wg_common.catalogue import BASE, POSTERIOR, SAME_FAMILY
 from wg_common.errors import DecodeError
 from wg_common.inference import posterior as posteriors
 from wg_common.inference.posterior import Posterior
-from wg_common.privacy import centring
-from wg_common.privacy.mechanism import sigma_for
 from wg_common.streams import Stream
 from wg_common.wire.weights_package import WeightsManifest
 
@@ -81,23 +77,12 @@ def read_package(
         candidates=candidates,
         reference=_candidate("", "", random, view(random)),
         posterior=None if whole else posterior,
-        release_noise=least_noise(plant) if manifest.own_release else math.inf,
+        # Networks are made without the plant's class sums where other sites have released.
+        own_release=bool(manifest.own_release) and not (whole and manifest.memory_releases),
         others_released=bool(manifest.memory_releases),
         encoder=encoder if whole else None,
     )
     return records, package
-
-
-def least_noise(plant: Plant) -> float:
-    """The least noise that the policy allows on an entry of a class sum, feature units.
-
-    With sums about the exact mean of the records, near which released centres are.
-    """
-    privacy = plant.config.privacy
-    schema = plants.statistics_schema(plant)
-    sigma = sigma_for(schema, float(privacy.max_request_epsilon), float(privacy.max_request_delta))
-    about = centring.of_release(schema, plant.snapshot.statistics(), 0.0)
-    return sigma * schema.radius / (about.weight * schema.grid) if about.weight else 0.0
 
 
 def _checked(

@@ -15,16 +15,13 @@ import numpy as np
 from wg_client.fitting.fitted import Fitted, cross_validated
 from wg_client.fitting.folds import Folds
 from wg_client.fitting.learners import RowIndex
-from wg_client.fitting.leave_class_out import LeaveClassOut, Mask, of_delivered, of_refits
+from wg_client.fitting.leave_class_out import LeaveClassOut, Mask, of_logits, of_refits
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.methods import names
 from wg_client.methods.base import LabelledRecords, Model, Package
 from wg_common.catalogue import POSTERIOR
 from wg_common.inference import posterior as posteriors
 from wg_common.inference.posterior import Posterior
-
-_RECALL_WEIGHT = 1.0
-"""Other sites' class means saw none of the plant's records: recall counts in full."""
 
 
 class PosteriorHead:
@@ -94,17 +91,10 @@ def fit_posterior_head(
     def predict(train: RowIndex, held: RowIndex) -> list[Floats]:
         return [refit(train).logits(features[held])]
 
-    fitted, _ = cross_validated(predict, refit, labels, folds, np.zeros(1))
-    leave_class_out = LeaveClassOut(recall_weight=_RECALL_WEIGHT)
+    fitted, _ = cross_validated(predict, refit, features, labels, folds, np.zeros(1))
+    found = LeaveClassOut()
     if unseen and folds.usable and len(np.unique(labels)) > 2:
-        leave_class_out = of_refits(refit, features, labels, folds, _RECALL_WEIGHT)
+        found = of_refits(refit, features, labels)
     elif unseen and folds.usable:
-        before = refit(slice(0)).logits(features)
-        leave_class_out = of_delivered(before, fitted.head.logits(features), labels, _RECALL_WEIGHT)
-    return replace(
-        fitted,
-        head=fitted.head.scaled(fitted.factor),
-        factor=1.0,
-        settings={"temperature": f"{1 / fitted.factor:.4g}"} if len(labels) else {},
-        leave_class_out=leave_class_out,
-    )
+        found = of_logits(refit(slice(0)).logits(features), labels)
+    return replace(fitted, leave_class_out=found)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from wg_client.fitting.finetune import fixed
 from wg_client.methods import names
 from wg_client.methods.base import LabelledRecords, Model, Package
-from wg_client.methods.delivered import as_delivered
+from wg_client.methods.delivered import fit_delivered
 
 
 class RandomInit:
@@ -17,4 +18,7 @@ class RandomInit:
     def fit(self, records: LabelledRecords, package: Package) -> Model:
         """See ``Method``."""
         candidate = package.reference
-        return Model(trunk=candidate.trunk, fitted=as_delivered(candidate, records))
+        features = records.features(candidate.trunk)
+        return Model(
+            trunk=candidate.trunk, fitted=fit_delivered(fixed(candidate.head), features, records)
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wg_client.methods import closed_form, generated
+from wg_client.methods import generated
 from wg_client.methods.base import Method
 from wg_client.methods.ensemble import Ensemble
 from wg_client.methods.local_only import LocalOnly
@@ -12,10 +12,8 @@ from wg_client.methods.random_init import RandomInit
 METHODS: tuple[Method, ...] = (
     RandomInit(),
     LocalOnly(),
-    closed_form.AS_DELIVERED,
     generated.AS_DELIVERED,
     PosteriorHead(),
-    closed_form.FINETUNED,
     generated.FINETUNED,
     Ensemble(),
 )

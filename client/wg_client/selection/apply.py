@@ -8,7 +8,6 @@ expired. A crash before the models' folder is in place leaves nothing; afterward
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -68,7 +67,7 @@ def apply_package(
         source: The ``.wgw``: its bytes, or its file. A file above ``protocol.INLINE_LIMIT`` is
             never held in memory as a whole.
         now: Unix time, seconds.
-        progress: Told of the fine-tuning of whole networks.
+        progress: Told of how far the comparison is.
 
     Raises:
         DecodeError: Not a weights package, or not of an architecture that is known here.
@@ -103,7 +102,8 @@ def apply_package(
     records, contents = read_package(plant, package, tensors, progress)
     policy = plant.config.acceptance
     probe = probes.of_plant(plant, package.architecture, policy.checks.probe_records)
-    outcome = select_model(records, contents, policy, probe)
+    whole = catalogue.known(package.architecture).whole  # then its training tells of itself
+    outcome = select_model(records, contents, policy, probe, None if whole else progress)
     manifest, files = _record(plant, package, digest, outcome, int(now()))
     manifest, files[store.NOVELTY] = _with_novelty(plant, manifest, probe)
     store.write(home, manifest, files)
@@ -180,7 +180,7 @@ def _record(
         files = {name: network.own(package.architecture, file) for name, file in files.items()}
     models = []
     for name, model in outcome.models.items():
-        accuracy, error = outcome.accuracy(name)
+        found = outcome.accuracy(name)
         models.append(
             ModelEntry(
                 name=name,
@@ -188,8 +188,8 @@ def _record(
                 origin=model.origin,
                 source=sources.get(model.origin, ""),
                 settings=model.fitted.settings,
-                accuracy=_finite(accuracy),
-                error=_finite(error),
+                accuracy=None if found is None else found.mean,
+                error=None if found is None else found.error,
             )
         )
     kept = outcome.comparisons.get(outcome.kept)
@@ -245,7 +245,3 @@ def _sure(outcome: Outcome, wrong: float) -> dict[str, float]:
         for name, model in outcome.models.items()
         if model.fitted.logits is not None
     }
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

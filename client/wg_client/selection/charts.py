@@ -33,46 +33,54 @@ _SETTINGS: Any = {
 
 
 def accuracy_bars(
-    names: Sequence[str], values: Sequence[float], errors: Sequence[float], kept: str, floor: float
+    names: Sequence[str],
+    values: Sequence[float],
+    intervals: Sequence[tuple[float, float]],
+    kept: str,
+    floor: float,
 ) -> str:
-    """Out-of-fold accuracy of each model with one standard error; the kept one in colour.
+    """Accuracy of each model on new records with its 95 % interval; the kept one in colour.
 
     Args:
         names: Models, top to bottom.
         values: Accuracies in 0..1.
-        errors: Standard errors.
+        intervals: Their lower and upper ends.
         kept: The model kept.
         floor: Accuracy of local-only, drawn as a line.
     """
-    with _rows(names, "out-of-fold accuracy, % (dashed: local-only)") as (figure, axes, rows):
+    with _rows(names, "accuracy on new records, %, with 95 % intervals (dashed: local-only)") as (
+        figure,
+        axes,
+        rows,
+    ):
         colours = [ACCENT if name == kept else "#c3ccd6" for name in names]
-        percent, spread = 100 * np.asarray(values), 100 * np.asarray(errors)
+        percent, ends = 100 * np.asarray(values), 100 * np.asarray(intervals).reshape(-1, 2)
         axes.barh(rows, percent, height=0.62, color=colours, zorder=2)
+        spread = np.abs(ends.T - percent)
         axes.errorbar(percent, rows, xerr=spread, fmt="none", ecolor=INK, capsize=3, lw=1, zorder=3)
         axes.axvline(100 * floor, color=ALERT, lw=1.2, ls=(0, (4, 3)), zorder=4)
-        for row, value, error in zip(rows, percent, spread, strict=True):
-            axes.text(value + error + 1.2, row, f"{value:.1f}", va="center", fontsize=9, zorder=5)
-        axes.set_xlim(0, min(max(float(np.max(percent + spread)) + 9, 20), 112))
+        for row, value, end in zip(rows, percent, ends[:, 1], strict=True):
+            axes.text(end + 1.2, row, f"{value:.1f}", va="center", fontsize=9, zorder=5)
+        axes.set_xlim(0, min(max(float(np.max(ends)) + 9, 20), 112))
         return _svg(figure)
 
 
 def gain_intervals(
-    names: Sequence[str], gains: Sequence[float], sds: Sequence[float], lowers: Sequence[float]
+    names: Sequence[str], gains: Sequence[float], sds: Sequence[float], passed: Sequence[bool]
 ) -> str:
-    """Estimated gain over local-only; thick: the margin that the check takes, thin: two deviations.
+    """Estimated gain over local-only with 95 % intervals.
 
     Args:
         names: Models, top to bottom.
         gains: Gains, 0.01 = one point.
-        sds: Standard deviations.
-        lowers: What must lie above zero.
+        sds: Standard errors.
+        passed: Whether the rule would keep the model: in colour.
     """
-    with _rows(names, "estimated gain over local-only, points") as (figure, axes, rows):
-        middle, sd, low = (100 * np.asarray(values) for values in (gains, sds, lowers))
-        colours = [ACCENT if lower > 0 else ALERT for lower in low]
+    with _rows(names, "right answers more than local-only's, points") as (figure, axes, rows):
+        middle, sd = 100 * np.asarray(gains), 100 * np.asarray(sds)
+        colours = [ACCENT if kept else ALERT for kept in passed]
         axes.axvline(0, color=INK, lw=1, zorder=1)
-        axes.hlines(rows, middle - 2 * sd, middle + 2 * sd, color=colours, lw=1.4, zorder=2)
-        axes.hlines(rows, low, 2 * middle - low, color=colours, lw=5, zorder=3)
+        axes.hlines(rows, middle - 1.96 * sd, middle + 1.96 * sd, color=colours, lw=3, zorder=2)
         axes.scatter(middle, rows, color=colours, s=60, zorder=4, linewidth=0)
         axes.set_ylim(-0.6, len(names) - 0.4)
         return _svg(figure)

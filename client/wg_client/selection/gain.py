@@ -1,32 +1,28 @@
-"""The estimated gain of a model over local-only, and how sure the estimate is.
+"""How much better than local-only a model is on new records, and how sure that is.
 
-Let ``d_i``, for labelled record i, be ``0.4`` times the out-of-fold log loss of the local-only
-model minus that of the challenger and its optimism l, in nats, averaged over repeats of
-cross-validation; n the number of labelled records; K the declared classes, U of them without a
-local record; and ``m = unseen_share * U / K`` the share of future records that the policy expects
-from those. Then
+Let ``d_i`` be the out-of-fold log loss of local-only on judged record i minus the model's, in nats,
+averaged over repeats of cross-validation; K the declared classes, U of them without a local record;
+and ``m = unseen_share * U / K`` the share of future records that the policy expects from those. Of
+classes that a plant has never seen local-only knows nothing: it is given the share m for them, even
+between them, and loses ``log 1 / (1 - m)`` on the others. Where classes have no record, each seen
+class c is left out in turn (``fitting.leave_class_out``), and ``u_c = log(U / m)`` minus the log
+loss of the model on its records. Beside the C classes tried stands one of which nothing is known,
+``u = 0``::
 
-    q     = (sum_c r_c + p) / (C + 1)
-    gain  = (1 - m) * (sum_i d_i / (n + n0) - cost) + m * h * q
-    sd^2  = (1 - m)^2 * (sum_i (d_i - mean d)^2 + n0 * v0) / (n + n0)^2
-            + m^2 * h^2 * q * (1 - q) / (C + 1)
+    gain = (1 - m) * (mean d_i + log 1 / (1 - m)) + m * sum_c u_c / (C + 1)
 
-with ``n0 = prior_records`` records' worth of belief that nothing changes, of variance v0 = 0.1;
-``r_c`` the recall of seen class c when it is left out (C classes tried, one pseudo-class of recall
-p, q their mean); h the ``recall_weight`` and ``cost`` the ``accuracy_cost`` of ``LeaveClassOut``
-(docs/decisions/0090, 0091). p, ``prior_recall``, is 0, but with one of two classes seen it is 0.8
-times the probability that the other sites mean by it what the plant means
-(``class_agreement``). Local-only never predicts an unseen class: its recall there is 0.
+``d_i`` and ``u_c`` are taken as independent: the standard error is the root of the summed variances
+of both means. That of d has privacy units as clusters (Liang and Zeger 1986, *Biometrika* 73(1)),
+and its variance is ``1 + k / (k - 1)`` times that of independent records, since the training sets
+of k folds overlap (Nadeau and Bengio 2003, *Machine Learning* 52(3)).
 
-The gain is one of accuracy, but log loss is what it is read from: each right answer counts by how
-sure it was, so that ten records say more, and a lucky answer or two less. A nat is worth 0.4 of a
-right answer: the slope of test accuracy over log loss on real data (docs/decisions/0056).
+What it means in right answers is estimated beside it: a class left out is recognised with the
+recall that leave-class-out found, one more class never.
 
-*Optimism.* Delivered weights were conditioned on noisy statistics of the records that check them.
-What they claim for it is taken off: ``l = g * max(0, mean_i b_i)``, with b_i by how many nats the
-closed-form head claims more on record i than its counterpart that is made at the plant from exact
-records, out of fold, and g the share of a release that speaks of records and not of noise, or 1
-where no other site has released (docs/decisions/0091).
+*The rule* (one standard error; Breiman et al. 1984, section 3.4.3): local-only is kept unless a
+delivered model's gain is more than ``standard_errors`` of its standard errors above zero, and its
+right answers are not by as much fewer: a model that is never sure has a lower log loss than one
+that is sometimes surely wrong. Of those the one furthest above is kept.
 
 Not guaranteed: that a model of positive gain is better on every future record.
 """
@@ -34,126 +30,159 @@ Not guaranteed: that a model of positive gain is better on every future record.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from wg_client.fitting.leave_class_out import LeaveClassOut
-from wg_client.fitting.linear_head import Floats
-from wg_client.methods.base import LabelledRecords, Model, Package
-from wg_common.inference.posterior import own_share
+from wg_client.fitting.linear_head import Floats, Ints
 
-ACCURACY_OF_NAT = 0.4
-"""Gain in accuracy for a nat of log loss less, on average over data sets, plants and releases."""
-PRIOR_VARIANCE = 0.1
-"""Variance v0 of a record's difference under the prior."""
-TRUSTED_RECALL = 0.8
-"""Recall of a class never seen where other sites' classes are the plant's."""
-_PRIOR_ODDS, _LIKELIHOOD_RATIO, _COUNTED = 4.0, 0.85 / 0.15, 5
+BETWEEN = 0.01
+"""Spread of a model's accuracy between what a site labelled and what it meets later.
+
+As a correlation of right answers (beta-binomial): the accuracy on new records is spread with
+variance ``BETWEEN * p * (1 - p)`` about that on old ones. Measured on development sites
+(docs/decisions/0139)."""
+COVERAGE = 0.95
+UNCHECKED = 0.37, 0.59, 0.91
+"""Accuracy of models that were kept without a label at development sites, where other sites had
+released: a tenth of sites is below the first, half below the second, a tenth above the third
+(docs/decisions/0141)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gain:
-    """An estimate of the gain in accuracy over local-only.
+    """What a model gains over local-only on a future record.
 
     Attributes:
-        mean: 0.01 = one point.
-        sd: Its standard deviation.
-        log_loss: Out-of-fold log loss of local-only minus the challenger's, nats, summed over
-            records.
-        unseen_recall: Estimated recall on classes without local records, q.
+        log_loss: Nats: what is decided by.
+        log_loss_se: Its standard error.
+        mean: Right answers, 0.01 = one point.
+        sd: Its standard error.
+        unseen_recall: Estimated recall on classes without local records.
     """
 
+    log_loss: float
+    log_loss_se: float
     mean: float
     sd: float
-    log_loss: float
     unseen_recall: float
 
+    def above(self, standard_errors: float) -> float:
+        """The gain in log loss less some of its standard errors."""
+        return self.log_loss - standard_errors * self.log_loss_se
 
-UNKNOWN = Gain(mean=math.nan, sd=math.nan, log_loss=math.nan, unseen_recall=math.nan)
+    def shown(self, standard_errors: float) -> bool:
+        """Whether the rule keeps the model: a gain is shown, and no loss of right answers is."""
+        return self.above(standard_errors) > 0 and not self.fewer(standard_errors)
+
+    def fewer(self, standard_errors: float) -> bool:
+        """Whether right answers are fewer by more than some of their standard errors."""
+        return self.mean + standard_errors * self.sd < 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unseen:
+    """Declared classes without local records.
+
+    Attributes:
+        mass: Share m of future records.
+        classes: Their number U.
+    """
+
+    mass: float = 0.0
+    classes: int = 0
+
+
+UNKNOWN = Gain(
+    log_loss=math.nan, log_loss_se=math.nan, mean=math.nan, sd=math.nan, unseen_recall=math.nan
+)
 """Without any labelled record."""
 
 
 def estimated_gain(
-    challenger: Floats,
-    local: Floats,
-    *,
-    prior_records: float,
-    unseen_mass: float = 0.0,
+    losses: Floats,
+    right: Floats,
+    groups: Ints,
+    folds: int,
+    unseen: Unseen,
     leave_class_out: LeaveClassOut,
-    optimism: float = 0.0,
-    prior_recall: float = 0.0,
 ) -> Gain:
     """Estimate a gain; the module says how.
 
     Args:
-        challenger: Its out-of-fold log losses, nats, ``[repeats, n]``, n at least 1.
-        local: Those of local-only, ``[repeats, n]``; the numbers of repeats may differ.
-        prior_records: n0.
-        unseen_mass: m.
-        leave_class_out: Of the challenger.
-        optimism: l, nats a record.
-        prior_recall: p.
+        losses: Log loss of local-only minus the model's on each judged record, nats, ``[m]``.
+        right: Right answers of the model minus local-only's, ``[m]``.
+        groups: Index of each record's privacy unit, ``[m]``.
+        folds: Number of folds k of cross-validation.
+        unseen: Classes without records.
+        leave_class_out: Of the model.
     """
-    gain = local.mean(axis=0) - challenger.mean(axis=0) - optimism
-    difference = ACCURACY_OF_NAT * gain
-    total = len(gain) + prior_records
-    seen = float(difference.sum()) / total - leave_class_out.accuracy_cost
-    scatter = float(np.sum((difference - difference.mean()) ** 2))
-    seen_variance = (scatter + prior_records * PRIOR_VARIANCE) / total**2
-    recalls = leave_class_out.recalls
-    recall = (float(recalls.sum()) + prior_recall) / (len(recalls) + 1)
-    recall_variance = recall * (1 - recall) / (len(recalls) + 1)
-    weight = unseen_mass * leave_class_out.recall_weight
-    variance = (1 - unseen_mass) ** 2 * seen_variance + weight**2 * recall_variance
-    return Gain(
-        mean=(1 - unseen_mass) * seen + weight * recall,
-        sd=float(np.sqrt(variance)),
-        log_loss=float(gain.sum()),
-        unseen_recall=recall if unseen_mass else 0.0,
-    )
+    overlap = math.sqrt(1 + folds / (folds - 1))
+    loss, se = float(losses.mean()), overlap * standard_error(losses, groups)
+    gain, sd = float(right.mean()), overlap * standard_error(right, groups)
+    mass, recall = unseen.mass, 0.0
+    if mass:
+        told = np.append(np.log(unseen.classes / mass) - leave_class_out.losses, 0.0)
+        recalls = np.append(leave_class_out.recalls, 0.0)
+        recall, tried = float(recalls.mean()), len(recalls)
+        loss = (1 - mass) * (loss - float(np.log(1 - mass))) + mass * float(told.mean())
+        se = float(np.hypot((1 - mass) * se, mass * told.std() / np.sqrt(tried)))
+        gain = (1 - mass) * gain + mass * recall
+        sd = float(np.hypot((1 - mass) * sd, mass * recalls.std() / np.sqrt(tried)))
+    return Gain(log_loss=loss, log_loss_se=se, mean=gain, sd=sd, unseen_recall=recall)
 
 
-def class_agreement(recall: float, records: int) -> float:
-    """Probability that other sites' classes are the plant's, by the one of two that it has seen.
+def standard_error(values: Floats, groups: Ints) -> float:
+    """Standard error of the mean of values ``[m]`` that are dependent within groups; inf of one."""
+    away = np.bincount(groups, weights=values - values.mean())
+    count = len(away)
+    if count < 2:
+        return float("inf")
+    return float(np.sqrt(np.sum(away**2) * count / (count - 1)) / len(values))
 
-    Of two beliefs one holds: that their heads recognise 85 in 100 of its records, or 15 in 100,
-    with 4 to 1 for the first before any is looked at. Records of a class are alike, so that no more
-    than five of them count (docs/decisions/0091).
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
+    """Accuracy on new records of the site, of classes that have records here.
+
+    Attributes:
+        mean: Estimate.
+        low: Lower end of the 95 % interval.
+        high: Upper end.
+    """
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def error(self) -> float:
+        """Half the interval over 1.96: the standard error of a normal one as wide."""
+        return (self.high - self.low) / (2 * 1.96)
+
+
+def accuracy(right: Floats, groups: Ints) -> Accuracy:
+    """Estimate the accuracy on new records by out-of-fold answers.
+
+    A Jeffreys interval (Brown, Cai and DasGupta 2001, *Statistical Science* 16(2)) of as many
+    independent records as the answers are worth: fewer where those of a unit are alike, no more
+    than ``1 / BETWEEN`` however many there are, since a site changes, and fewer by the squared
+    ratio of the normal to Student's quantile where units are so few that their spread is uncertain.
 
     Args:
-        recall: Share of the class's records that the head as delivered recognises.
-        records: How many there are.
+        right: Share of repeats in which each judged record was right, ``[m]``.
+        groups: Index of its privacy unit, ``[m]``.
     """
-    likelihood: float = _LIKELIHOOD_RATIO ** ((2 * recall - 1) * min(records, _COUNTED))
-    odds = _PRIOR_ODDS * likelihood
-    return odds / (1 + odds)
-
-
-def prior_recall(leave_class_out: LeaveClassOut, records: LabelledRecords) -> float:
-    """p: what one seen class of two says of the other; 0 elsewhere."""
-    if len(leave_class_out.recalls) != 1 or records.classes != 2:
-        return 0.0
-    return TRUSTED_RECALL * class_agreement(float(leave_class_out.recalls[0]), len(records.labels))
-
-
-def optimism(
-    model: Model, models: Mapping[str, Model], records: LabelledRecords, package: Package
-) -> float:
-    """l: nats a record that a model owes to having been conditioned on these records.
-
-    What the closed form claims more than its counterpart, in the share of a release that is not
-    noise; in whole where no other site has released, since the counterpart then knows all that the
-    closed form knows, and without noise.
-    """
-    posterior, noise = package.posterior, package.release_noise
-    losses = [models[n].fitted.losses.mean() for n in model.reused or () if n in models]
-    if posterior is None or math.isinf(noise) or len(losses) < 2:
-        return 0.0
-    share = 1.0
-    if package.others_released:
-        counts = np.bincount(records.labels, minlength=records.classes)
-        share = own_share(posterior, counts, noise)
-    closed, exact = losses
-    return share * max(0.0, float(exact - closed))
+    p, m = float(right.mean()), len(right)
+    alone = standard_error(right, np.arange(m))
+    alike = standard_error(right, groups) / alone if alone > 0 else 1.0
+    units = len(np.unique(groups)) if alone <= 0 or not np.isfinite(alike) else m
+    worth = 1 / (max(alike, 1.0) ** 2 / units + BETWEEN) if np.isfinite(alike) else 1.0
+    tail = (1 - COVERAGE) / 2
+    freedom = max(len(np.unique(groups)) - 1, 1)
+    worth *= (stats.norm.isf(tail) / stats.t.isf(tail, freedom)) ** 2
+    ends = stats.beta.ppf([tail, 1 - tail], p * worth + 0.5, (1 - p) * worth + 0.5)
+    low, high = (0.0 if p == 0 else float(ends[0])), (1.0 if p == 1 else float(ends[1]))
+    return Accuracy(mean=p, low=min(p, low), high=max(p, high))

@@ -1,42 +1,50 @@
 """Model selection: every method's model against local-only on the plant's own records.
 
-One path for every architecture: each method fits its model, each model is compared with local-only
-out of fold, every check looks at every comparison, and of the models that pass all of them the one
-with the largest gain less its margin is kept; otherwise local-only is. Without any labelled record
-nothing can be compared, and the policy decides. Held-out test records have no part in any of it.
+One path for every architecture: each method fits its model; each model that no release of the
+plant's records had a part in is compared with local-only out of fold, by one rule (``gain``); every
+check looks at every comparison; and of the models that pass all of them the one furthest above
+zero is kept, otherwise local-only is. The rule is judged like a model: for the records of a fold it
+is followed without them. Without any labelled record nothing can be compared, and the policy
+decides. Held-out test records have no part in any of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from wg_client.fitting.linear_head import Ints
+import numpy as np
+
+from wg_client.data.plant import Progress
+from wg_client.fitting.fitted import OutOfFold
+from wg_client.fitting.linear_head import Floats, Ints, log_loss
 from wg_client.methods import registry as methods
-from wg_client.methods.base import LabelledRecords, Model, Package, accuracy
+from wg_client.methods.base import LabelledRecords, Model, Package, correctness
 from wg_client.methods.names import LOCAL
 from wg_client.models.manifest import Finding
 from wg_client.selection import gain
 from wg_client.selection.checks import registry as checks
 from wg_client.selection.checks.base import Comparison
 from wg_client.selection.checks.probe import Probe
+from wg_client.selection.gain import Accuracy, Gain, Unseen
 from wg_client.site.config import AcceptanceConfig
 from wg_common.errors import NotAcceptedError
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Outcome:
     """What came of a package.
 
     Attributes:
         models: By name, in the order of the methods; without labelled records local-only is
             missing.
-        comparisons: Each model but the references against local-only, by name.
+        comparisons: Each model that is judged, but the references, against local-only, by name.
         findings: What the checks say of these.
         kept: Name of the model kept.
-        reason: One sentence for the plant engineer.
-        labels: int64 ``[n]`` of the labelled records, in the order of predictions.
-        candidate_losses: Mean log loss of each delivered candidate on local records, nats.
+        reason: For the plant engineer.
+        records: The records.
+        selected: Out-of-fold predictions of the rule; None if nothing was held out.
         encoder_alone: For whole networks: out-of-fold accuracy of the best head that local labels
             alone give on the encoder, for information; such a head needs the encoder to run.
     """
@@ -46,8 +54,8 @@ class Outcome:
     findings: Sequence[Finding]
     kept: str
     reason: str
-    labels: Ints
-    candidate_losses: Mapping[str, float]
+    records: LabelledRecords
+    selected: OutOfFold | None = None
     encoder_alone: float | None = None
 
     @property
@@ -55,9 +63,21 @@ class Outcome:
         """Whether delivered weights were kept, in any form."""
         return self.kept != LOCAL
 
-    def accuracy(self, name: str) -> tuple[float, float]:
-        """Out-of-fold accuracy of a model and its standard error; NaN without labels."""
-        return accuracy(self.models[name].fitted, self.labels)
+    @cached_property
+    def labels(self) -> Ints:
+        """Labels ``[m]`` of the judged records, in the order of predictions."""
+        return self.records.judged
+
+    def out_of_fold(self, name: str) -> OutOfFold | None:
+        """How a model was judged; of the one that is kept, with the choice of it."""
+        return self.selected if name == self.kept else self.models[name].fitted.out_of_fold
+
+    def accuracy(self, name: str) -> Accuracy | None:
+        """Accuracy of a model on new records of the site; None where it was not judged."""
+        judged = self.out_of_fold(name)
+        if judged is None:
+            return None
+        return gain.accuracy(_right(judged), self.records.judged_groups)
 
 
 def select_model(
@@ -65,6 +85,7 @@ def select_model(
     package: Package,
     policy: AcceptanceConfig,
     probe: Probe | None = None,
+    progress: Progress | None = None,
 ) -> Outcome:
     """Fit, compare and choose.
 
@@ -73,30 +94,51 @@ def select_model(
         package: What came.
         policy: When delivered weights may be kept.
         probe: Records that checks may change; None where there are features only.
+        progress: Told of methods that are done, and of how many there are.
 
     Raises:
-        NotAcceptedError: No record is labelled, and the policy keeps nothing unchecked.
+        NotAcceptedError: No record is labelled, and the policy keeps nothing unchecked, or there is
+            no reason to believe what was delivered.
     """
-    fitted = ((method.name, method.fit(records, package)) for method in methods.METHODS)
-    models = {name: model for name, model in fitted if model is not None}
+    models = {}
+    for done, method in enumerate(methods.METHODS):
+        if progress is not None:
+            progress(done, len(methods.METHODS))
+        model = method.fit(records, package)
+        if model is not None:
+            models[method.name] = model
     comparisons = _comparisons(models, records, package, policy, probe)
     findings = checks.findings(comparisons.values())
-    kept, reason = _kept(models, comparisons, findings, records, policy)
-    n = max(len(records.labels), 1)
+    blocked = {finding.model for finding in findings if finding.blocks}
+    if not len(records.labels):
+        kept, reason = _unchecked(models, blocked, package, policy)
+        return Outcome(
+            models=models,
+            comparisons={},
+            findings=findings,
+            kept=kept,
+            reason=reason,
+            records=records,
+        )
+    passed = {name: found for name, found in comparisons.items() if name not in blocked}
+    kept = _chosen({name: found.gain for name, found in passed.items()}, policy)
     alone = None if package.encoder is None else records.fit_local(package.encoder)
+    alone_judged = None if alone is None else alone.out_of_fold
+    blocked -= {f.model for f in findings if f.blocks and f.code == checks.GAIN}
     return Outcome(
         models=models,
-        comparisons={n: found for n, found in comparisons.items() if found.local is not None},
+        comparisons=comparisons,
         findings=findings,
         kept=kept,
-        reason=reason,
-        labels=records.labels,
-        candidate_losses={
-            candidate.name: package.delivered_loss(candidate, records) / n
-            for candidate in package.candidates
-        },
-        encoder_alone=None if alone is None else accuracy(alone, records.labels)[0],
+        reason=_reason(kept, findings, models),
+        records=records,
+        selected=_selected(models, records, policy, comparisons.keys() - blocked),
+        encoder_alone=None if alone_judged is None else float(_right(alone_judged).mean()),
     )
+
+
+def _right(judged: OutOfFold) -> Floats:
+    return correctness(judged.predictions, judged.labels)
 
 
 def _comparisons(
@@ -106,36 +148,16 @@ def _comparisons(
     policy: AcceptanceConfig,
     probe: Probe | None,
 ) -> dict[str, Comparison]:
-    """Each model but the references; without any label there is nothing to compare it with."""
+    """Each model that is judged; without any label there is nothing to compare it with."""
     references = {method.name for method in methods.METHODS if method.reference}
-    challengers = {name: model for name, model in models.items() if name not in references}
-    if not len(records.labels):
-        return {
-            name: Comparison(
-                name=name,
-                model=model,
-                local=None,
-                gain=gain.UNKNOWN,
-                records=records,
-                package=package,
-                policy=policy,
-                probe=probe,
-            )
-            for name, model in challengers.items()
-        }
-    if not records.folds.usable:
-        return {}
-    local, found = models[LOCAL], {}
-    for name, model in challengers.items():
-        estimate = gain.estimated_gain(
-            model.fitted.losses,
-            local.fitted.losses,
-            prior_records=policy.prior_records,
-            unseen_mass=records.unseen_mass,
-            leave_class_out=model.fitted.leave_class_out,
-            optimism=gain.optimism(model, models, records, package),
-            prior_recall=gain.prior_recall(model.fitted.leave_class_out, records),
-        )
+    local, found = models.get(LOCAL), {}
+    for name in (name for name in models if name not in references):
+        model, estimate = models[name], gain.UNKNOWN
+        if local is not None:
+            one, other = model.fitted.out_of_fold, local.fitted.out_of_fold
+            if not model.judged or one is None or other is None:
+                continue
+            estimate = _gain(model, one, other, records, records.judged_groups)
         found[name] = Comparison(
             name=name,
             model=model,
@@ -149,30 +171,110 @@ def _comparisons(
     return found
 
 
-def _kept(
+def _gain(
+    model: Model, one: OutOfFold, local: OutOfFold, records: LabelledRecords, groups: Ints
+) -> Gain:
+    return gain.estimated_gain(
+        _alone(local.logits, local.labels, records) - one.losses.mean(axis=0),
+        _right(one) - _right(local),
+        groups,
+        records.folds.count,
+        Unseen(mass=records.unseen_mass, classes=records.classes - len(np.unique(records.labels))),
+        model.fitted.leave_class_out,
+    )
+
+
+def _alone(logits: Floats, labels: Ints, records: LabelledRecords) -> Floats:
+    """Log loss of local-only ``[repeats, m, K]`` on each record, among classes with records.
+
+    Of the others it knows nothing: what it loses by them is in ``gain``.
+    """
+    seen = np.unique(records.labels)
+    dense = np.searchsorted(seen, labels)
+    losses = [log_loss(each[:, seen], dense) for each in logits]
+    return np.asarray(np.mean(losses, axis=0))
+
+
+def _chosen(gains: Mapping[str, Gain], policy: AcceptanceConfig) -> str:
+    """The rule: the model furthest above local-only, or local-only."""
+    asked = policy.standard_errors
+    better = {name: found.above(asked) for name, found in gains.items() if found.shown(asked)}
+    return max(better, key=lambda name: better[name], default=LOCAL)
+
+
+def _selected(
     models: Mapping[str, Model],
-    comparisons: Mapping[str, Comparison],
-    findings: Sequence[Finding],
     records: LabelledRecords,
     policy: AcceptanceConfig,
+    names: Collection[str],
+) -> OutOfFold | None:
+    """What the rule predicts of each record where it was followed without the record's fold."""
+    judged = {name: models[name].fitted.out_of_fold for name in (LOCAL, *names)}
+    found = {name: each for name, each in judged.items() if each is not None}
+    if LOCAL not in found:
+        return None
+    local, labels, groups = found[LOCAL], records.judged, records.judged_groups
+    repeats = min(len(each.logits) for each in found.values())
+    logits, inner = local.logits[:repeats].copy(), local.inner[:repeats]
+    for repeat in range(repeats):
+        fold = records.folds.assignment[repeat]
+        for out in range(records.folds.count):
+            known = fold != out
+            base = local.of(repeat, out, known)
+            gains = {
+                name: _gain(
+                    models[name], found[name].of(repeat, out, known), base, records, groups[known]
+                )
+                for name in names
+            }
+            logits[repeat, ~known] = found[_chosen(gains, policy)].logits[repeat, ~known]
+    return OutOfFold(logits=logits, inner=inner, labels=labels)
+
+
+def _reason(kept: str, findings: Iterable[Finding], models: Mapping[str, Model]) -> str:
+    if kept != LOCAL:
+        own = (f for f in findings if f.model == kept and (f.code == checks.GAIN or not f.passed))
+        return " ".join(finding.message for finding in own)
+    said = "No delivered model was shown to be better than local-only on local records."
+    if any(not model.judged for model in models.values()):
+        said += (
+            " Weights that were made from your own release were not judged: your records had a"
+            " part in them."
+        )
+    return said
+
+
+def _unchecked(
+    models: Mapping[str, Model],
+    blocked: Collection[str],
+    package: Package,
+    policy: AcceptanceConfig,
 ) -> tuple[str, str]:
-    failed = {finding.model for finding in findings if finding.blocks}
-    if not len(records.labels):
-        ranks = {
-            name: model.unchecked_rank
-            for name, model in models.items()
-            if model.unchecked_rank is not None and name not in failed
-        }
-        if not ranks or not policy.without_labels:
-            raise NotAcceptedError(
-                "WG-F11: no local labels: nothing can be checked, and acceptance.without_labels is"
-                " off, or no model passed the checks that need none"
-            )
-        unchecked = "There are no labels here: nothing was checked, and local-only is impossible."
-        return max(ranks, key=lambda name: ranks[name]), unchecked
-    accepted = [name for name in comparisons if name not in failed]
-    if not accepted:
-        return LOCAL, "No delivered model was shown to be better than local-only on local records."
-    kept = max(accepted, key=lambda name: comparisons[name].lower)
-    reasons = [f for f in findings if f.model == kept and (f.code == checks.GAIN or not f.passed)]
-    return kept, " ".join(finding.message for finding in reasons)
+    ranks = {
+        name: model.unchecked_rank
+        for name, model in models.items()
+        if model.unchecked_rank is not None and name not in blocked
+    }
+    if not ranks or not policy.without_labels:
+        raise NotAcceptedError(
+            "WG-F11: no local labels: nothing can be checked, and acceptance.without_labels is off,"
+            " or no model passed the checks that need none"
+        )
+    if not package.known:
+        raise NotAcceptedError(
+            "WG-F11: no local labels, and no reason to believe what was delivered: no other site"
+            " has released statistics of these classes, and the server has no records of this kind"
+            " of plant. Label some records, or wait for another site's release"
+        )
+    why = (
+        "the server knows this kind of plant from its own records"
+        if package.family
+        else "other sites have released statistics of these classes"
+    )
+    low, middle, high = (round(100 * share) for share in gain.UNCHECKED)
+    said = (
+        "There are no labels here: nothing was checked, and local-only is impossible. It is kept"
+        f" because {why}. At development sites such models named {middle} % of records right; at"
+        f" one in ten fewer than {low} %, at one in ten more than {high} %."
+    )
+    return max(ranks, key=lambda name: ranks[name]), said

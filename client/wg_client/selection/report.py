@@ -51,8 +51,12 @@ def render(plant: Plant, manifest: ModelsManifest, outcome: Outcome, spend: Spen
     )
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
     template = environment.get_template("report.html.j2")
-    labelled = len(outcome.labels)
-    predictions = outcome.models[outcome.kept].fitted.predictions
+    labelled = len(outcome.records.labels)
+    judged = outcome.out_of_fold(outcome.kept)
+    predictions = np.zeros((0, 0), dtype=np.int64) if judged is None else judged.predictions
+    names = plant.data.label_names
+    present = set(outcome.records.labels.tolist())
+    absent = [name for index, name in enumerate(names) if labelled and index not in present]
     return template.render(
         plant=plant,
         manifest=manifest,
@@ -62,10 +66,12 @@ def render(plant: Plant, manifest: ModelsManifest, outcome: Outcome, spend: Spen
         failure_names={failure.code: failure.name for failure in FAILURES},
         labelled=labelled,
         unlabelled=len(plant.data) - labelled,
-        rows=_rows(plant, predictions, outcome.labels),
-        bars=_bars(outcome) if labelled else "",
+        absent=absent,
+        unjudged=[registry.title(n) for n, model in outcome.models.items() if not model.judged],
+        rows=_rows(plant, predictions, outcome),
+        bars=_bars(outcome) if judged is not None else "",
         gains=_gains(outcome) if outcome.comparisons else "",
-        confusion=_confusion(plant, predictions, outcome.labels) if labelled else "",
+        confusion=_confusion(plant, predictions, outcome.labels) if judged is not None else "",
         repeats=predictions.shape[0],
         written=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(manifest.applied)),
         version=__version__,
@@ -73,13 +79,15 @@ def render(plant: Plant, manifest: ModelsManifest, outcome: Outcome, spend: Spen
 
 
 def _bars(outcome: Outcome) -> str:
-    accuracies = [outcome.accuracy(name) for name in outcome.models]
+    found = {name: outcome.accuracy(name) for name in outcome.models}
+    shown = {registry.title(name): value for name, value in found.items() if value is not None}
+    local = outcome.accuracy(LOCAL)
     return charts.accuracy_bars(
-        [registry.title(name) for name in outcome.models],
-        [value for value, _ in accuracies],
-        [error for _, error in accuracies],
+        list(shown),
+        [value.mean for value in shown.values()],
+        [(value.low, value.high) for value in shown.values()],
         registry.title(outcome.kept),
-        outcome.accuracy(LOCAL)[0],
+        0.0 if local is None else local.mean,
     )
 
 
@@ -89,7 +97,7 @@ def _gains(outcome: Outcome) -> str:
         [registry.title(comparison.name) for comparison in comparisons],
         [comparison.gain.mean for comparison in comparisons],
         [comparison.gain.sd for comparison in comparisons],
-        [comparison.lower for comparison in comparisons],
+        [c.gain.shown(c.policy.standard_errors) for c in comparisons],
     )
 
 
@@ -97,17 +105,16 @@ def _confusion(plant: Plant, predictions: NDArray[np.int64], labels: NDArray[np.
     k = len(plant.data.label_names)
     matrix = np.zeros((k, k))
     for row in predictions:
-        valid = row >= 0
-        np.add.at(matrix, (labels[valid], row[valid]), 1.0 / len(predictions))
+        np.add.at(matrix, (labels, row), 1.0 / len(predictions))
     return charts.confusion(matrix, plant.data.label_names)
 
 
-def _rows(
-    plant: Plant, predictions: NDArray[np.int64], labels: NDArray[np.int64]
-) -> list[LabelRow]:
+def _rows(plant: Plant, predictions: NDArray[np.int64], outcome: Outcome) -> list[LabelRow]:
     rows = []
+    counts = np.bincount(outcome.records.labels, minlength=len(plant.data.label_names))
     for index, name in enumerate(plant.data.label_names):
-        own = labels == index
-        recall = float((predictions[:, own] == index).mean()) if own.any() else None
-        rows.append(LabelRow(name, int(own.sum()), recall))
+        own = outcome.labels == index
+        known = own.any() and len(predictions)
+        recall = float((predictions[:, own] == index).mean()) if known else None
+        rows.append(LabelRow(name, int(counts[index]), recall))
     return rows

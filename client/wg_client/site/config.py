@@ -204,24 +204,21 @@ class AcceptanceConfig:
     """When delivered weights replace the local model; see ``wg_client.selection.gain``.
 
     Attributes:
-        caution: Standard deviations of the estimated gain that must stay above zero.
-        prior_records: Records' worth of belief that delivered weights change nothing.
+        standard_errors: By how many of its standard errors a gain must be above zero.
         unseen_share: A declared class without local records counts as this share of an average
             class.
         without_labels: Whether delivered weights are kept when no local label can check them.
         checks: Limits of the other checks, and what failing one means.
     """
 
-    caution: float = 0.5
-    prior_records: float = 10.0
+    standard_errors: float = 1.0
     unseen_share: float = 1.0
     without_labels: bool = True
     checks: ChecksConfig = field(default_factory=ChecksConfig)
 
     def __post_init__(self) -> None:
         for name, low, high in (
-            ("caution", 0.0, 10.0),
-            ("prior_records", 0.0, 1e6),
+            ("standard_errors", 0.0, 10.0),
             ("unseen_share", 0.0, 1.0),
         ):
             value = getattr(self, name)
@@ -399,6 +396,7 @@ def load(home: ClientHome) -> ClientConfig:
     # A second time, every scalar as it is written; its work was bounded by the first.
     words = yaml.BaseLoader(data.decode("utf-8")).get_single_data()
     try:
+        document = _without_retired(document)
         config = typed.convert(_with_exact_numbers(document, words), ClientConfig)
     except msgspec.ValidationError as error:
         hint = _HINT if "Expected `str" in str(error) else ""
@@ -407,6 +405,30 @@ def load(home: ClientHome) -> ClientConfig:
         raise ConfigError(f"{home.config}: {error}") from error
     settings.check_known(document, config, what=str(home.config))
     return config
+
+
+_RETIRED = {"caution": 0.5, "prior_records": 10.0}
+"""Keys of ``acceptance`` of earlier programs, and what they wrote of their own."""
+
+
+def _without_retired(document: object) -> object:
+    """A configuration of an earlier program without keys that nobody has set.
+
+    Raises:
+        ConfigError: Someone has set one.
+    """
+    found = document.get("acceptance") if isinstance(document, dict) else None
+    if not (isinstance(document, dict) and isinstance(found, dict)):
+        return document
+    for name, default in _RETIRED.items():
+        if found.get(name, default) != default:
+            raise ConfigError(
+                f"acceptance.{name}: {found[name]}: there is no such limit any more; delete the"
+                " line, and set acceptance.standard_errors if its default of"
+                f" {AcceptanceConfig().standard_errors:g} does not suit you"
+            )
+    kept = {name: value for name, value in found.items() if name not in _RETIRED}
+    return {**document, "acceptance": kept}
 
 
 _HINT = (

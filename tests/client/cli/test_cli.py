@@ -231,7 +231,7 @@ def test_apply_ends_with_0_5_or_6(
     good = plant.package({"s": (good_head, "diffusion")})
     (tmp_path / "good.wgw").write_bytes(good)
     (tmp_path / "bad.wgw").write_bytes(plant.package({"s": (good_head, "diffusion")}, site="x"))
-    plant.configure(acceptance=plant.config.acceptance.__class__(caution=0.0))
+    plant.configure(acceptance=plant.config.acceptance.__class__(standard_errors=0.0))
     found = _json("apply", "--home", plant.home.root, tmp_path / "good.wgw")
     assert found["accepted"] and not found["already_applied"]
     assert here("apply", "--home", plant.home.root, tmp_path / "good.wgw")["already_applied"]
@@ -239,7 +239,7 @@ def test_apply_ends_with_0_5_or_6(
         "apply", "--home", plant.home.root, tmp_path / "bad.wgw", code=errors.EXIT_VERIFICATION
     )
     assert refused["error"]["code"] == "verification"
-    plant.configure(acceptance=plant.config.acceptance.__class__(caution=10.0))
+    plant.configure(acceptance=plant.config.acceptance.__class__(standard_errors=10.0))
     (tmp_path / "useless.wgw").write_bytes(
         plant.package({"s": (LinearHead(-good_head.weight, -good_head.bias), "diffusion")})
     )

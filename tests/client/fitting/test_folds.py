@@ -1,4 +1,4 @@
-"""Folds are stratified and never split a unit; selection does not praise itself."""
+"""Folds are stratified and never split a unit; nothing is judged by what chose it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from wg_client.fitting.folds import Predict, select, stratified
+from wg_client.fitting.folds import JUDGED, Judge, Nested, Predict, nested, stratified
+from wg_client.fitting.linear_head import fit_ridge
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=60), st.integers(0, 2**31))
@@ -19,7 +20,7 @@ def test_each_class_is_spread_evenly(labels: list[int], seed: int) -> None:
         for label in np.unique(y):
             sizes = np.bincount(row[y == label], minlength=folds.count)
             assert sizes.max() - sizes.min() <= 1
-    assert folds.usable == (len(y) > 1)
+    assert folds.usable == (len(y) > 2)
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9)), min_size=1, max_size=60))
@@ -28,10 +29,11 @@ def test_a_unit_is_never_split(pairs: list[tuple[int, int]]) -> None:
     y = np.array([label for label, _ in pairs])
     units = np.array([unit for _, unit in pairs])
     folds = stratified(y, np.random.default_rng(0), units)
+    few = len(np.unique(units)) < 3  # then choices could not be nested
     for row in folds.assignment:
         for unit in np.unique(units):
-            assert len(np.unique(row[units == unit])) == 1
-    assert folds.usable == (len(np.unique(units)) > 1)
+            assert few or len(np.unique(row[units == unit])) == 1
+    assert folds.usable == (len(y) > 2)
 
 
 def _constant(best: int, configurations: int, y: NDArray[np.int64]) -> Predict:
@@ -46,14 +48,19 @@ def _constant(best: int, configurations: int, y: NDArray[np.int64]) -> Predict:
     return predict
 
 
+def _judge(predict: Predict) -> Judge:
+    return lambda train, held, choice: predict(train, held)[choice]
+
+
 def test_the_best_configuration_is_found_unless_the_prior_forbids() -> None:
     y = np.arange(60) % 3
     folds = stratified(y, np.random.default_rng(1))
-    found = select(_constant(3, 5, y), y, folds, np.zeros(5))
-    assert found.chosen == 3
-    assert (found.predictions == y).all()
+    predict = _constant(3, 5, y)
+    found = nested(predict, _judge(predict), y, folds, np.zeros(5))
+    assert found.chosen == 3 and (found.choices == 3).all()
+    assert (found.logits.argmax(axis=2) == y).all()
     prior = np.array([0.0, 0, 0, 1e6, 0])
-    assert select(_constant(3, 5, y), y, folds, prior).chosen != 3
+    assert nested(predict, _judge(predict), y, folds, prior).chosen != 3
 
 
 def test_choosing_among_noise_does_not_look_better_than_chance() -> None:
@@ -65,8 +72,43 @@ def test_choosing_among_noise_does_not_look_better_than_chance() -> None:
         noise = np.random.default_rng(7 + int(train.sum()))
         return [noise.normal(size=(len(held), 2)) for _ in range(100)]
 
-    found = select(predict, y, folds, np.zeros(100))
-    praised = np.array(found.losses).min() / len(y)
-    assert praised < np.log(2)  # the best of a hundred looks better than chance
-    # 120 cross-fitted predictions: outside of 0.5 +- 0.2 with probability below 1e-4
-    assert abs((found.predictions == y).mean() - 0.5) < 0.2
+    found = nested(predict, _judge(predict), y, folds, np.zeros(100))
+    # 80 out-of-fold predictions: outside of 0.5 +- 0.25 with probability below 1e-4
+    assert abs((found.logits.argmax(axis=2) == y).mean() - 0.5) < 0.25
+
+
+@given(st.integers(0, 2**31))
+@settings(max_examples=10, deadline=None)
+def test_no_label_of_a_fold_has_a_part_in_what_is_said_of_it(seed: int) -> None:
+    """Labels of one fold change; out-of-fold and inner logits of that fold do not, to the bit."""
+    rng = np.random.default_rng(seed)
+    y = np.repeat(np.arange(3), 6)
+    x = np.eye(3)[y] + rng.normal(size=(len(y), 3))
+    folds = stratified(y, rng)
+    fold = int(rng.integers(folds.count))
+    own = folds.assignment[0] == fold
+    changed = y.copy()
+    changed[own] = (y[own] + 1) % 3
+
+    def found(labels: NDArray[np.int64]) -> Nested:
+        def predict(train: NDArray[np.intp], held: NDArray[np.intp]) -> list[NDArray[np.float64]]:
+            heads = (fit_ridge(x[train], labels[train], 3, c) for c in (0.1, 10.0))
+            return [head.logits(x[held]) for head in heads]
+
+        return nested(predict, _judge(predict), labels, folds, np.zeros(2))
+
+    one, two = found(y), found(changed)
+    np.testing.assert_array_equal(one.logits[0, own], two.logits[0, own])
+    np.testing.assert_array_equal(one.inner[0, fold], two.inner[0, fold])
+    assert not np.array_equal(one.logits[0, ~own], two.logits[0, ~own])
+
+
+def test_of_thousands_some_are_judged_of_every_class_and_units_whole() -> None:
+    rng = np.random.default_rng(3)
+    y = np.concatenate([np.zeros(7000, dtype=np.int64), np.ones(40, dtype=np.int64)])
+    units = np.arange(len(y)) // 4
+    folds = stratified(y, rng, units)
+    assert folds.assignment.shape == (1, len(folds.rows)) and len(folds.rows) <= JUDGED + 4
+    assert set(y[folds.rows]) == {0, 1}
+    whole = np.bincount(units[folds.rows])
+    assert set(whole) <= {0, 4}

@@ -115,7 +115,7 @@ def test_the_length_is_chosen_and_progress_told(monkeypatch: pytest.MonkeyPatch)
     told: list[tuple[int, int]] = []
     trunk, folds = _tune(_records(6, 8), 4, told)
     assert any(not np.array_equal(value, _base()[name]) for name, value in trunk.items())
-    total = 2 * (folds.count + 1)
+    total = 2 * (folds.count * (folds.count + 1) // 2 + 1)
     assert told[-1] == (total, total)
     assert all(done <= total for done, _ in told)
 

@@ -160,10 +160,12 @@ def test_a_plant_that_takes_no_packages_says_so(make_plant: MakePlant, heads: He
 def test_without_labels_the_policy_decides(make_plant: MakePlant, heads: Heads) -> None:
     plant = make_plant({-1: 9})
     plant.configure(acceptance=AcceptanceConfig(without_labels=False))
-    data = plant.package(heads)
+    data = plant.package(heads, memory_releases=("aa" * 16,))
     with pytest.raises(NotAcceptedError):
         apply_package(plant.home, data)
     plant.configure(acceptance=AcceptanceConfig())
+    with pytest.raises(NotAcceptedError, match="no other site has released"):
+        apply_package(plant.home, plant.package(heads))
     applied = apply_package(plant.home, data)
     assert applied.manifest.kept == "generated"
     assert applied.manifest.entry("kept").accuracy is None

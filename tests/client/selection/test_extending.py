@@ -47,7 +47,7 @@ class NearestMean:
         def predict(train, held):
             return [refit(train).logits(x[held])]
 
-        fitted, _ = cross_validated(predict, refit, y, records.folds, np.zeros(1))
+        fitted, _ = cross_validated(predict, refit, x, y, records.folds, np.zeros(1))
         return Model(trunk=records.public, fitted=fitted)
 '''
 CHECK = '''

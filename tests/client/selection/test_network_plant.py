@@ -67,7 +67,8 @@ def weights(base: Network, good: Network) -> Weights:
 
 
 def _apply(plant: TestPlant, weights: Weights) -> ModelsManifest:
-    data = plant.package(weights, architecture=NET, plan="whole")
+    others = ("aa" * 16,)
+    data = plant.package(weights, architecture=NET, plan="whole", memory_releases=others)
     return apply_package(plant.home, data).manifest
 
 

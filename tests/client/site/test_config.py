@@ -48,7 +48,7 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
         ("unit_cap: 1", "unit_cap: 0", "privacy.unit_cap"),
         ("- query.statistics", "- query.everything", "privacy.message_types"),
         ("answer_slot_seconds: 2.0", "answer_slot_seconds: .inf", "answer_slot_seconds"),
-        ("caution: 0.5", "caution: -1", "acceptance.caution"),
+        ("standard_errors: 1.0", "standard_errors: -1", "acceptance.standard_errors"),
         ("- Kratzer", "- ok", "data.labels"),
         ("- Kratzer", "- ' x'", "data.labels"),
         ("site: plant-a", "site: Plant_A", "site name"),

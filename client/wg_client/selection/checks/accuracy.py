@@ -14,7 +14,7 @@ CODE = "WG-F02"
 
 def check(comparison: Comparison) -> Finding | None:
     """Passed if the lower confidence bound is above both the commonest class and the limit."""
-    labels = comparison.records.labels
+    labels = comparison.records.judged
     if comparison.local is None:
         return None
     policy = comparison.policy.checks

@@ -37,21 +37,6 @@ class Comparison:
     policy: AcceptanceConfig
     probe: Probe | None = None
 
-    @property
-    def margin(self) -> float:
-        """Standard deviations of the gain that are taken off it.
-
-        0 for an average with local-only where other sites have released, which loses little where
-        the estimate errs.
-        """
-        free = self.model.averaged and self.package.others_released
-        return 0.0 if free else self.policy.caution
-
-    @property
-    def lower(self) -> float:
-        """The gain less its margin: what accepted models are ranked by."""
-        return self.gain.mean - self.margin * self.gain.sd
-
     def label(self, index: int) -> str:
         """A class in a sentence: its name, or its number where there are no names."""
         return f"class {index + 1}" if self.probe is None else f"{self.probe.labels[index]!r}"

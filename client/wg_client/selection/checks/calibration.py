@@ -24,7 +24,7 @@ _DRAWS = 400
 
 def check(comparison: Comparison) -> Finding | None:
     """Passed if the error is below the limit, or chance alone explains it."""
-    logits, labels = comparison.model.fitted.logits, comparison.records.labels
+    logits, labels = comparison.model.fitted.logits, comparison.records.judged
     if comparison.local is None or logits is None:
         return None
     policy = comparison.policy.checks

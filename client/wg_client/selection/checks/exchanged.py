@@ -25,11 +25,11 @@ _MOST = 600.0
 def check(comparison: Comparison) -> Finding | None:
     """Passed unless another assignment is surely right more often, and for most records."""
     records = comparison.records
-    if comparison.local is None or len(np.unique(records.labels)) < 2:
+    if comparison.local is None or len(np.unique(records.judged)) < 2:
         return None
     calls = comparison.model.fitted.predictions[0]
     best = assignment(calls, records)
-    own, other = calls == records.labels, best[calls] == records.labels
+    own, other = calls == records.judged, best[calls] == records.judged
     gap = other.astype(np.float64) - own
     # The best of K! assignments is taken: the bound is for that many tries.
     tries = math.exp(min(math.lgamma(records.classes + 1), _MOST))
@@ -60,7 +60,7 @@ def check(comparison: Comparison) -> Finding | None:
 def assignment(calls: np.ndarray, records: LabelledRecords) -> np.ndarray:
     """What the plant calls each of the model's classes, int64 ``[K]``, so that most are right."""
     table = np.zeros((records.classes, records.classes))
-    np.add.at(table, (calls, records.labels), 1.0)
+    np.add.at(table, (calls, records.judged), 1.0)
     # Among equals, each class stays what it is.
     rows, columns = linear_sum_assignment(table + 1e-6 * np.eye(records.classes), maximize=True)
     found = np.empty(records.classes, dtype=np.int64)

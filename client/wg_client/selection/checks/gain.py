@@ -9,14 +9,11 @@ CODE = "WG-F01"
 
 
 def check(comparison: Comparison) -> Finding | None:
-    """Passed if the estimated gain, less its margin, is above zero."""
+    """Passed if the gain in log loss is more than the policy's standard errors above zero."""
     if comparison.local is None:
         return None
-    gain, margin = comparison.gain, comparison.margin
-    passed = comparison.lower > 0
-    said = f"{margin:g} standard deviations below is {'still' if passed else 'not'} above zero"
-    if passed and not margin:
-        said = "no margin is asked of it"
+    gain, asked = comparison.gain, comparison.policy.standard_errors
+    passed = gain.shown(asked)
     return Finding(
         model=comparison.name,
         code=CODE,
@@ -24,13 +21,16 @@ def check(comparison: Comparison) -> Finding | None:
         figures={
             "gain": gain.mean,
             "sd": gain.sd,
-            "lower": comparison.lower,
-            "margin": margin,
             "log_loss_gain": gain.log_loss,
+            "log_loss_se": gain.log_loss_se,
+            "standard_errors": asked,
             "unseen_recall": gain.unseen_recall,
         },
         message=(
-            f"Estimated gain over local-only {100 * gain.mean:+.1f} points, standard deviation"
-            f" {100 * gain.sd:.1f}; {said}."
+            f"Log loss on new records is {abs(gain.log_loss):.3f} nats"
+            f" {'lower' if gain.log_loss > 0 else 'higher'} than local-only's, standard error"
+            f" {gain.log_loss_se:.3f}; more than {asked:g} of these lower is asked. Right answers:"
+            f" {100 * gain.mean:+.1f} ± {100 * gain.sd:.1f} points"
+            f"{', by as much fewer' if gain.fewer(asked) else ''}."
         ),
     )

@@ -77,7 +77,10 @@ class Probe:
             return found
         place = np.cumsum(records.all_labels >= 0) - 1
         labelled = records.all_labels[self.rows] >= 0
-        fold = np.where(labelled, folds.assignment[0][place[self.rows] * labelled], -1)
+        # No head of a fold has seen a record that is not judged.
+        of_labelled = np.zeros(len(records.labels), dtype=np.int64)
+        of_labelled[folds.rows] = folds.assignment[0]
+        fold = np.where(labelled, of_labelled[place[self.rows] * labelled], -1)
         for index in np.unique(fold[labelled]):
             here = fold == index
             found[here] = held_out(0, int(index)).logits(features[here])

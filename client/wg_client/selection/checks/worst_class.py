@@ -16,9 +16,9 @@ def check(comparison: Comparison) -> Finding | None:
     records = comparison.records
     if comparison.local is None:
         return None
-    right = correctness(comparison.model.fitted.predictions, records.labels)
-    counts = np.bincount(records.labels, minlength=records.classes)
-    hits = np.bincount(records.labels, weights=right, minlength=records.classes)
+    right = correctness(comparison.model.fitted.predictions, records.judged)
+    counts = np.bincount(records.judged, minlength=records.classes)
+    hits = np.bincount(records.judged, weights=right, minlength=records.classes)
     recalls = np.divide(hits, counts, out=np.full(records.classes, np.inf), where=counts > 0)
     worst = int(np.argmin(recalls))
     least = max(comparison.policy.checks.recall, 1 / records.classes)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from wg_common import atomic
 from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, POSTERIOR, SAME_FAMILY, CandidateSource
 from wg_common.errors import DataError, VerificationError
-from wg_common.inference.posterior import SiteEvidence, no_evidence
+from wg_common.inference.posterior import SiteEvidence, no_evidence, without_classes
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_common.wire import canonical
 from wg_server.generator.diffusion import flow
@@ -244,8 +244,18 @@ def read_releases(
     own: NoisyStatistics | None,
     others: Sequence[SiteRelease],
     labels: tuple[str, ...],
+    *,
+    own_classes: bool = True,
 ) -> Evidence:
     """Turn releases into the condition of a generation.
+
+    Args:
+        parts: Of the generator.
+        own: The site's release, if it made one.
+        others: Other sites' releases.
+        labels: The site's label domain.
+        own_classes: Whether the site's own class sums have a part in it, or only the mean of all
+            its records. Then its labels may judge what is made (docs/decisions/0140).
 
     Raises:
         DataError: No labels, or statistics of another encoder.
@@ -263,6 +273,8 @@ def read_releases(
     first = no_evidence(len(labels), d) if own is None else site_evidence(own, labels)
     read = [site_evidence(m.statistics, labels) for m in chosen]
     weighed = influence.weighed(parts.priors, first, read)
+    if not own_classes:
+        first = without_classes(first)
     sites = [first, *weighed.others]
     tokens, estimate = condition(parts.fitted_priors, sites)
     known = np.max([site.present for site in sites], axis=0) > 1e-3

@@ -125,7 +125,8 @@ def generate_networks(
             f"architecture {architecture!r}: the generator has {', '.join(sorted(bundles))}"
         )
     bundle = bundles[architecture]
-    evidence = read_releases(generator.heads.parts, own, others, labels)
+    # A plant with labels judges what other sites' classes make of its mean, and not of its labels.
+    evidence = read_releases(generator.heads.parts, own, others, labels, own_classes=not others)
     condition, _ = network_condition(
         bundle.fitted_priors, evidence.condition, evidence.estimate, labels
     )

@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from wg_client.fitting.backbone import Trunk
-from wg_client.fitting.fitted import Fitted
-from wg_client.fitting.linear_head import Floats, Ints, LinearHead, log_loss
-from wg_client.methods.base import Candidate, LabelledRecords, Model, Package
+from wg_client.fitting.fitted import Fitted, OutOfFold
+from wg_client.fitting.linear_head import Floats, Ints, LinearHead
+from wg_client.methods.base import Candidate, LabelledRecords, Model, Package, correctness
 from wg_client.selection import gain
 from wg_client.selection.checks.base import Comparison
 from wg_client.selection.checks.probe import Probe
@@ -75,21 +75,22 @@ def compare() -> Compare:
         def model(rows: Floats, given: Floats | None = None) -> Model:
             head = LinearHead(rows, np.zeros(k) if bias is None else bias)
             found = np.tile(head.logits(features[known]), (2, 1, 1)) if given is None else given
-            losses = np.stack([log_loss(each, own) for each in found])
-            return Model(
-                trunk=trunk, fitted=Fitted(head, found.argmax(axis=2), losses, logits=found)
-            )
+            judged = OutOfFold(logits=found, inner=found[:, None], labels=own)
+            return Model(trunk=trunk, fitted=Fitted(head, judged))
 
         other = model(weight if local is None else local)
         challenger = model(weight, logits)
         labelled = bool(known.any())
         estimate = gain.UNKNOWN
         if labelled:
+            one, two = challenger.fitted, other.fitted
             estimate = gain.estimated_gain(
-                challenger.fitted.losses,
-                other.fitted.losses,
-                prior_records=10,
-                leave_class_out=challenger.fitted.leave_class_out,
+                two.losses.mean(axis=0) - one.losses.mean(axis=0),
+                correctness(one.predictions, own) - correctness(two.predictions, own),
+                np.arange(len(own)),
+                5,
+                gain.Unseen(),
+                one.leave_class_out,
             )
         probe = None
         if pictures is not None:
