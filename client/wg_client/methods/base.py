@@ -208,7 +208,7 @@ class Model:
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """Tensors of its architecture; logits at the temperature that held-out records ask for."""
-        return {**self.trunk.tensors, **self.head.scaled(self.fitted.factor).tensors()}
+        return {**self.trunk.tensors, **self.head.tensors()}
 
 
 class Method(Protocol):

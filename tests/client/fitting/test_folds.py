@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from wg_client.fitting.folds import JUDGED, Judge, Nested, Predict, nested, stratified
-from wg_client.fitting.linear_head import fit_ridge
+from wg_client.fitting.linear_head import fit_lda
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=60), st.integers(0, 2**31))
@@ -92,7 +92,7 @@ def test_no_label_of_a_fold_has_a_part_in_what_is_said_of_it(seed: int) -> None:
 
     def found(labels: NDArray[np.int64]) -> Nested:
         def predict(train: NDArray[np.intp], held: NDArray[np.intp]) -> list[NDArray[np.float64]]:
-            heads = (fit_ridge(x[train], labels[train], 3, c) for c in (0.1, 10.0))
+            heads = (fit_lda(x[train], labels[train], 3, c) for c in (0.1, 0.9))
             return [head.logits(x[held]) for head in heads]
 
         return nested(predict, _judge(predict), labels, folds, np.zeros(2))

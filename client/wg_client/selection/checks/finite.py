@@ -14,7 +14,7 @@ def check(comparison: Comparison) -> Finding:
     """Passed if all tensors are finite, and all logits of own records below the limit."""
     model, limit = comparison.model, comparison.policy.checks.logit
     bad = sum(int((~np.isfinite(values)).sum()) for values in model.tensors().values())
-    head = model.fitted.head.scaled(model.fitted.factor)
+    head = model.fitted.head
     with np.errstate(all="ignore"):
         largest = float(np.max(np.abs(head.logits(model.trunk.features)), initial=0.0))
         norm = float(np.linalg.norm(head.weight, axis=1).max())
