@@ -27,6 +27,7 @@ from wg_common.nets import network as whole_networks
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_common.wire import canonical
 from wg_server.generator.heads.generate import (
+    Evidence,
     Generated,
     GeneratedCandidate,
     Generator,
@@ -39,6 +40,7 @@ from wg_server.generator.networks.condition import (
     ROW_UNIT,
     FinalWeights,
     NetworkCondition,
+    NetworkPriors,
     closed_form,
     final_weights,
     network_condition,
@@ -125,11 +127,7 @@ def generate_networks(
             f"architecture {architecture!r}: the generator has {', '.join(sorted(bundles))}"
         )
     bundle = bundles[architecture]
-    # A plant with labels judges what other sites' classes make of its mean, and not of its labels.
-    evidence = read_releases(generator.heads.parts, own, others, labels, own_classes=not others)
-    condition, _ = network_condition(
-        bundle.fitted_priors, evidence.condition, evidence.estimate, labels
-    )
+    condition, evidence = _condition(generator, bundle.fitted_priors, own, others, labels)
     answer, drawn = _answers(
         generator.parts, architecture, condition, labels, max(samples, 1), seed
     )
@@ -152,6 +150,29 @@ def generate_networks(
     pairs = itertools.combinations(drawn[1].flatten(1).numpy(), 2)
     apart = [float(np.linalg.norm(one - two)) for one, two in pairs]
     return Generated(candidates, report(evidence, apart, bundle.nearest))
+
+
+def _condition(
+    generator: NetworkGenerator,
+    priors: NetworkPriors,
+    own: NoisyStatistics | None,
+    others: Sequence[SiteRelease],
+    labels: tuple[str, ...],
+) -> tuple[NetworkCondition, Evidence]:
+    """What networks are made of, and the evidence.
+
+    A plant with labels judges them. So where other sites have released, its own class sums say of
+    which family it is, and have no other part in it: the rest is of others, and of the mean of all
+    of its records (docs/decisions/0140).
+    """
+    parts = generator.heads.parts
+    evidence = read_releases(parts, own, others, labels)
+    told, _ = network_condition(priors, evidence.condition, evidence.estimate, labels)
+    if own is None or not others:
+        return told, evidence
+    apart = read_releases(parts, own, others, labels, own_classes=False)
+    found, _ = network_condition(priors, apart.condition, apart.estimate, labels)
+    return replace(found, family=told.family, other=told.other), evidence
 
 
 def _answers(
