@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from wg_client.fitting.feature_scaling import RECORDS
-from wg_client.fitting.folds import shape
+from wg_client.fitting.folds import JUDGED, shape
 from wg_client.fitting.learners import AROUND_A_BASE, LOGISTIC
 
-_TRAINED = 3
+_TRAINED = 2
 """Methods that train on from a head."""
 _PRODUCTS = 200
 """Products with all records that a batch of logistic regressions takes, by measurement."""
@@ -58,16 +58,24 @@ def learning_cost(
     seen = min(records, RECORDS)
     scaling = 2 * seen**2 * width + 10 * seen**3 + 2 * records * width * scaled
     repeats, count = shape(labelled)
-    fits = repeats * count + 1
+    judged = min(labelled, JUDGED)
+    choices = repeats * count * (count - 1) / 2 * (1 - 2 / count)
+    chosen = repeats * count * (1 - 1 / count)
     batch = classes * sum(learner.kind == LOGISTIC for learner in AROUND_A_BASE)
-    products = _PRODUCTS * 2 * labelled * scaled * batch
-    each = 2 * labelled * scaled**2 + 10 * min(labelled, scaled) ** 3
-    operations = scaling + fits * (each + _TRAINED * (each + products) * (1 - 1 / count))
+    products = _TRAINED * _PRODUCTS * 2 * scaled * (choices * batch + chosen * classes) * judged
+    products += _TRAINED * _PRODUCTS * 2 * scaled * classes * labelled
+    fits = (choices + chosen) * _fit(judged, scaled) + _fit(labelled, scaled)
+    operations = scaling + (1 + _TRAINED) * fits + products
     held = records * (4 * width + 8 * scaled) + 16 * seen * width
     held += labelled * 8 * (3 * scaled + 6 * batch)
     return LearningCost(
         seconds=_BASE_SECONDS + operations / speed, megabytes=_BASE_MEGABYTES + held / 1e6
     )
+
+
+def _fit(records: float, scaled: int) -> float:
+    """Operations of discriminants on so many records."""
+    return 2 * records * scaled**2 + 10 * min(records, scaled) ** 3
 
 
 def measured_speed() -> float:
