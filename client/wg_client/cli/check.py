@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from wg_client.release.preview import Check, SnapshotSight
 
 
+_COLUMNS = 80
+
+
 @click.command()
 @home_option
 @epsilon_option
@@ -32,7 +36,7 @@ def check(root: Path, epsilon: str | None, delta: str | None, as_json: bool) -> 
     from wg_client.release import preview
 
     found = preview.check(ClientHome(root), epsilon=epsilon, delta=delta)
-    show(canonical.to_builtins(found), _lines(found, root), as_json)
+    show(canonical.to_builtins(found), _fitted(_lines(found, root)), as_json)
     if found.cost.refused_by:
         click.get_current_context().exit(errors.EXIT_REFUSED)
 
@@ -73,6 +77,23 @@ def _lines(found: Check, root: Path) -> Iterator[str]:
         yield f"hint: {hint}"
     if not cost.refused_by:
         yield f"next: wg-client run --home {root}"
+
+
+def _fitted(lines: Iterator[str]) -> Iterator[str]:
+    """Lines of at most 80 columns; what is to be copied, and paths, stay whole."""
+    for line in lines:
+        indent = " " * (len(line) - len(line.lstrip()) + 4)
+        if len(line) <= _COLUMNS or line.startswith("next:"):
+            yield line
+        else:
+            yield from textwrap.wrap(
+                line,
+                _COLUMNS,
+                subsequent_indent=indent,
+                drop_whitespace=True,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
 
 
 def _snapshot_lines(snapshot: SnapshotSight) -> Iterator[str]:

@@ -65,9 +65,9 @@ def freezing_bar() -> Iterator[Callable[[str, int, int], None]]:
         def show(stage: str, done: int, total: int) -> None:
             nonlocal bar
             if bar is None:
-                bar = stack.enter_context(cli.progress("freezing, %", 200))
-            passed = 100 if stage == "encoded" else 0
-            bar.update(passed + 100 * done // max(total, 1), f"{done} of {total} records {stage}")
+                bar = stack.enter_context(cli.progress("freezing, %", 100))
+            passed = 50 if stage == "encoded" else 0
+            bar.update(passed + 50 * done // max(total, 1), f"{done} of {total} records {stage}")
 
         yield show
 

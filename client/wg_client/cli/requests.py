@@ -46,9 +46,13 @@ def list_requests(root: Path, as_json: bool) -> None:
     if _config(home).privacy.approve != "human":
         nothing += ": privacy.approve in client.yaml is 'policy', so the policy alone decides"
     lines = [
-        f"{row['request_id'][:16]}  {row['state']:9} epsilon {row['epsilon']}, until"
-        f" {_when(row['expires'])}: {row['purpose']}"
+        line
         for row in rows
+        for line in (
+            f"{row['request_id'][:16]}  {row['state']:9} epsilon {row['epsilon']}, until"
+            f" {_when(row['expires'])}",
+            f"    {row['purpose']}",
+        )
     ]
     if any(row["state"] == "waiting" for row in rows):
         lines.append(f"next: wg-client requests show --home {root} ID")
