@@ -9,7 +9,7 @@ LOCKED ?=
 TORCH := 'torch>=2.6,<2.14' 'torchvision>=0.21,<0.29'
 EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || echo 1577836800)
 
-.PHONY: setup demo demo-quick test test-slow fuzz limits lint format bench bench-fleet bench-plant bench-generator package lock sbom audit-deps clean
+.PHONY: setup demo demo-quick test test-slow fuzz limits lint format bench bench-fleet bench-plant bench-generator package lock sizes sbom audit-deps clean
 
 setup: $(VENV)/.stamp
 
@@ -103,6 +103,10 @@ sbom: setup
 	$(BIN)/cyclonedx-py environment $(VENV) --pyproject pyproject.toml --output-reproducible \
 	  --output-format JSON --output-file dist/sbom.cdx.json
 	$(BIN)/python requirements/licences.py dist/sbom.cdx.json dist/licences.txt
+
+# How large an installation is: auditor, plant, server; of what is installed here.
+sizes: setup
+	$(BIN)/python requirements/sizes.py
 
 # Known weaknesses of locked packages. A warning, and quiet without a network: news must not break a build.
 audit-deps: setup

@@ -199,7 +199,7 @@ def digest(wheel: Path | None, as_json: bool) -> None:
 
 def main() -> None:
     """Entry point of ``wg-audit``."""
-    run(group)
+    run(group, extra="empirical")
 
 
 def _exit_code(finding: Finding) -> int:
