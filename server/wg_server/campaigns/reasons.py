@@ -63,10 +63,7 @@ def of_campaign(campaign: Campaign, now: float) -> str:
         return f"{served} of {count} sites have a package"
     begin = schedule.packages_from(campaign)
     if begin is None:
-        return (
-            f"{there} of {count} sites have released; packages are made from"
-            f" {campaign.min_sites} releases on"
-        )
+        return f"{there} of {count} sites have released; {_when_enough(campaign)}"
     if begin > now:
         return f"{there} of {count} sites have released; packages in {span(begin - now)}"
     return f"{there} of {count} sites have released, {served} have a package"
@@ -100,10 +97,21 @@ def _under_way(campaign: Campaign, task: Task, sight: Sight, now: float) -> Reas
     return Reason(f"about to be asked{left}")
 
 
+def _when_enough(campaign: Campaign) -> str:
+    """When packages are made while there are too few releases for them."""
+    coming = sum(task.state == "waiting" or task.state in IN_TASKS for task in campaign.tasks)
+    if coming < campaign.min_sites:
+        return (
+            f"{campaign.min_sites} were wanted and {coming} can still be: packages are made when no"
+            " site is waited for any more"
+        )
+    return f"packages are made from {campaign.min_sites} releases on"
+
+
 def _released(campaign: Campaign, task: Task, now: float) -> Reason:
     begin = schedule.packages_from(campaign)
     if begin is None:
-        return Reason(f"packages are made from {campaign.min_sites} releases on")
+        return Reason(_when_enough(campaign))
     if begin > now:
         return Reason(f"packages are made in {span(begin - now)}")
     return Reason("a better package is being made" if task.served else "its package is being made")
@@ -123,17 +131,17 @@ def _delivered(campaign: Campaign, task: Task, now: float) -> Reason:
 def _ended(task: Task, sight: Sight, now: float) -> Reason:
     """Why a part is refused, failed or expired."""
     if sight.state == "revoked":
-        return Reason("the site is revoked", "wg-server enroll lets it in with new keys")
+        return Reason("the site is revoked", _DO["revoked"])
     away = _away(task.code, task.figure, task.updated)
     if away is not None:
         when = f"{span(now - task.updated)} ago" if now > task.updated else "now"
-        return Reason(f"left out {when}: {away.why}", _join(away.do, "wg-server campaign retry"))
+        return Reason(f"left out {when}: {away.why}", f"{away.do}; {_RETRY}")
     if task.state == "refused":
         why = fleet.REFUSALS.get(task.code) or fleet.MEANING.get(task.code)
     else:
         why = _WHY.get(task.code)
-    do = _DO.get(task.code, "see the server's log for this site, then wg-server campaign retry")
-    return Reason(why or f"error {task.code!r}", do)
+    do = _DO.get(task.code, "see the server's log for this site")
+    return Reason(why or f"error {task.code!r}", f"{do}; {_RETRY}")
 
 
 def _away(code: str, figure: float, now: float) -> Reason | None:
@@ -173,7 +181,8 @@ _WHY = {
 """Words of this server's own; those of plants are in ``wg_common.wire.fleet``."""
 
 _START = "start 'wg-client run' at the plant, and see that it reaches the fleet port"
-_UPDATE = "update the older side, then wg-server campaign retry"
+_UPDATE = "update the older side"
+_RETRY = "then wg-server campaign retry"
 _DO = {
     absence.CERTIFICATE: "wg-server enroll --replace, then wg-client init --replace at the plant",
     absence.CLOCK: "set the plant's clock by NTP",
@@ -182,23 +191,19 @@ _DO = {
     absence.AWAY: _START,
     absence.SILENT: "ask the plant's engineer for its log",
     absence.NOT_FETCHED: "ask the plant's engineer for its log, its line and room on its disk",
-    intake.QUARANTINED: "wg-server releases list names why; accept it, then campaign retry",
+    intake.QUARANTINED: "wg-server releases list names why; accept it, if that is right",
     "revoked": "wg-server enroll lets it in with new keys",
     "budget": "the plant's owner decides on its budget: ask for less, or leave the site out",
     "policy": "the plant's client.yaml says what it answers: agree on epsilon, delta and purpose",
-    fleet.UNAVAILABLE: "ask the plant's engineer for its log, then wg-server campaign retry",
+    fleet.UNAVAILABLE: "ask the plant's engineer for its log",
     fleet.APPROVAL: "ask the plant's owner: 'wg-client requests list' shows what waits there",
-    "peer": "see the line between plant and server, then wg-server campaign retry",
+    "peer": "see the line between plant and server",
     "witness": "wg-client witnesses at the plant names who is missing",
     fleet.APP_MISMATCH: _UPDATE,
     fleet.MALFORMED: _UPDATE,
     fleet.TYPE_DENIED: "the plant's client.yaml lists the message types that it answers",
     fleet.TOO_LARGE: "raise limits.max_package_bytes in the plant's client.yaml",
 }
-
-
-def _join(first: str, second: str) -> str:
-    return f"{first}; then {second}" if first else second
 
 
 def _times(count: int) -> str:

@@ -98,6 +98,9 @@ def test_what_is_waited_for_is_said() -> None:
     assert reasons.of_campaign(few, NOW) == (
         "1 of 3 sites have released; packages are made from 2 releases on"
     )
+    out = [task("b", state="refused"), task("c", opened=NOW)]
+    fewer = campaign(released("a", NOW), *out, min_sites=3)
+    assert "3 were wanted and 2 can still be" in reasons.of_campaign(fewer, NOW)
     enough = campaign(
         released("a", NOW), released("b", NOW), task("c", opened=NOW), grace_seconds=600.0
     )
