@@ -31,6 +31,12 @@ class Trunk:
     scaling: FeatureScaling | None = None
     width: int = 0
 
+    def inward(self, local: NDArray[np.floating]) -> Floats:
+        """Local features ``[n, D]`` of any records, as ``features`` has those of the plant."""
+        if self.scaling is not None:
+            return self.scaling.apply(local)
+        return (local[:, : self.features.shape[1]] if self.width else local).astype(np.float64)
+
     def outward(self, head: LinearHead) -> LinearHead:
         """A head on ``features`` as one on what the trunk gives of any record."""
         if self.scaling is not None:
@@ -43,9 +49,8 @@ def encoder_trunk(
 ) -> Trunk:
     """The encoder's trunk; arguments as of ``feature_scaling``."""
     found = feature_scaling(local, released, scaled, blocks)
-    if found is None:
-        return Trunk(local.astype(np.float64))
-    return Trunk(found.apply(local), scaling=found)
+    features = local.astype(np.float64) if found is None else found.apply(local)
+    return Trunk(features, scaling=found)
 
 
 def public_trunk(local: NDArray[np.floating], scaled: int) -> Trunk:

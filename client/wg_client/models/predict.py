@@ -117,7 +117,7 @@ class Sight:
         """Features ``[n, d]`` on a trunk, as learners see them, of ``inputs``."""
         if trunk.tensors:
             return network_trunk(self.architecture, trunk.tensors, inputs).features
-        return inputs if trunk.scaling is None else trunk.scaling.apply(inputs)
+        return trunk.inward(inputs)
 
 
 def load_records(path: Path, labels: Sequence[str], *, split: int | None) -> SiteData:

@@ -83,7 +83,7 @@ def test_local_features_begin_with_the_released_ones_and_hold_more(
     images = _images(9, (40, 30))
     local = encoder.encode_local(images)
     assert local.shape == (9, encoder.local_dimension)
-    assert encoder.local_dimension == 16 + 200 // 4
+    assert encoder.scaled_dimension == 16 + 200 // 4
     np.testing.assert_array_equal(local[:, :16], encoder.encode(images))
     assert np.linalg.matrix_rank(local[:, 16:] - local[:, 16:].mean(axis=0)) == 8
 
@@ -91,3 +91,23 @@ def test_local_features_begin_with_the_released_ones_and_hold_more(
 def test_a_package_without_local_directions_is_refused(package: bytes) -> None:
     with pytest.raises(DecodeError):
         encoders.load_encoder(package.replace(b'"local"', b'"lokal"'))
+
+
+def test_local_features_end_with_the_last_map_and_the_stages_of_both_scales(
+    encoder: encoders.Encoder,
+) -> None:
+    images = _images(3, (70, 50, 3))
+    local = encoder.encode_local(images)
+    raw = encoders.raw_features(images, settings=encoder.settings)
+    stages = image_trunk.STAGES_WIDTH - image_trunk.LAST
+    assert encoder.local_blocks == (image_trunk.LAST, stages, stages)
+    assert local.shape == (3, encoder.scaled_dimension + sum(encoder.local_blocks))
+    last, fine, coarse = np.split(
+        local[:, encoder.scaled_dimension :], np.cumsum(encoder.local_blocks)[:-1], axis=1
+    )
+    np.testing.assert_allclose(np.linalg.norm(last, axis=1), 1, rtol=1e-5)
+    whole = raw[:, -image_trunk.LAST :]
+    expected = whole / np.linalg.norm(whole, axis=1, keepdims=True)
+    np.testing.assert_allclose(last, expected, atol=1e-4)
+    np.testing.assert_allclose(coarse, raw[:, :stages], rtol=1e-3, atol=1e-4)
+    assert not np.allclose(fine, coarse, atol=0.01)

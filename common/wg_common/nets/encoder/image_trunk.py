@@ -87,13 +87,6 @@ class Stages(nn.Module):
                 found += statistics(x)
         return torch.cat([*found, self._leave(x)], dim=1)
 
-    def last(self, images: Tensor) -> Tensor:
-        """Mean of the last map of images ``[n, 3, p, p]``, 0 to 255: ``[n, LAST]``."""
-        x = self.enter(images)
-        for block in self.blocks:
-            x = block(x)
-        return self._leave(x)
-
     def enter(self, images: Tensor) -> Tensor:
         """What the first block sees of images ``[n, 3, p, p]``, 0 to 255."""
         x = (images / 255.0 - self.mean) / self.std
@@ -111,6 +104,7 @@ class Trunk(EncoderTrunk):
     batch = 32
     devices = True
     directions = 448
+    local_blocks = (LAST, STAGES_WIDTH - LAST, STAGES_WIDTH - LAST)
 
     def __init__(self, pixels: int) -> None:
         super().__init__()
@@ -187,8 +181,17 @@ class Trunk(EncoderTrunk):
         Returns:
             float32 ``[n, WIDTH]``.
         """
-        coarse = F.avg_pool2d(images, 2)
-        return torch.cat([self.stages(coarse), self.stages.last(images)], dim=1)
+        return self.read(images)[0]
+
+    def read(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+        """The last map of the fine scale by its length, and all stages of either scale.
+
+        From the passes that give raw features (docs/decisions/0134).
+        """
+        coarse, fine = self.stages(F.avg_pool2d(records, 2)), self.stages(records)
+        last = fine[:, -LAST:]
+        found = F.normalize(last, dim=1), fine[:, :-LAST], coarse[:, :-LAST]
+        return torch.cat([coarse, last], dim=1), found
 
     def maps(self, batch: Tensor) -> list[Tensor]:
         """Two stages, an eighth and a sixteenth of the image's side."""
