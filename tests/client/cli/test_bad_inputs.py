@@ -316,6 +316,26 @@ LEDGERS = [
     ),
 ]
 
+# --- requests that a person decides
+
+
+def _request(name: str, code: int, *said: str, more: tuple[str, ...]) -> Bad:
+    def words(world: World) -> list[object]:
+        action, *rest = more
+        return ["requests", action, "--home", world.plant.home.root, *rest]
+
+    return Bad(f"request: {name}", words, code, said)
+
+
+REQUESTS = [
+    _request("unknown", 3, "request 'ab': 0", "requests list", more=("show", "ab")),
+    _request("unknown, approved", 3, "'ab'", more=("approve", "ab", "--by", "QA")),
+    _request("empty id", 3, "request ''", more=("deny", "", "--by", "QA")),
+    _request("nobody", 2, "--by", more=("approve", "ab")),
+    _request("no id", 2, "ID", more=("approve", "--by", "QA")),
+    _asked("a name too many", 2, "--by", "'policy'", more=("--by", "QA", *MODELS)),
+]
+
 TABLE = [
     *YAML,
     *SERVER_YAML,
@@ -326,6 +346,7 @@ TABLE = [
     *DISK,
     *CALLS,
     *LEDGERS,
+    *REQUESTS,
 ]
 
 
