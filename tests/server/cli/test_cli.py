@@ -220,3 +220,26 @@ def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
     for word in ("init", "enroll", "sites", "revoke", "zoo", "train", "serve", "campaign"):
         assert f"  {word} " in done.stdout
     assert "heavy: []" in done.stdout
+
+
+@pytest.mark.parametrize(("heads", "networks", "code"), [
+    (True, None, 0), (False, None, 6), (True, True, 0), (True, False, 6),
+])  # fmt: skip
+def test_training_says_with_its_code_whether_the_cards_pass(
+    capsys: pytest.CaptureFixture[str],
+    home: ServerHome,
+    monkeypatch: pytest.MonkeyPatch,
+    heads: bool,
+    networks: bool | None,
+    code: int,
+) -> None:
+    def card(passes: bool) -> dict[str, Any]:
+        empty: dict[str, Any] = {"scenarios": {}, "loses": [], "alarms": [], "checks": []}
+        return {"generator": "ab" * 32, "passes": passes, **empty}
+
+    found = {**card(heads), "networks": None if networks is None else card(networks)}
+    monkeypatch.setattr("wg_server.cli.train.run_training", lambda *words, **named: found)
+    got, out, _ = run(capsys, "train", "--home", home.root)
+    assert got == code
+    assert ("next: wg-server serve" in out) == (code == 0)
+    assert ("wg-server accept abab" in out) == (code == 6)
