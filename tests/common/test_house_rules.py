@@ -138,6 +138,26 @@ def test_records_are_built_in_one_place(trees: dict[str, ast.AST]) -> None:
     assert users == {"common/wg_common/typed.py"}
 
 
+POSIX = {"fcntl", "grp", "posix", "pwd", "resource", "syslog", "termios"}
+OF_POSIX = {
+    "os": {"fchmod", "fchown", "fork", "geteuid", "getuid", "killpg", "mkfifo", "statvfs", "uname"},
+    "signal": {"SIGKILL", "SIGHUP", "SIGALRM", "SIGUSR1", "SIGUSR2", "SIGSTOP", "SIGCHLD"},
+}
+
+
+def test_plants_and_auditors_need_nothing_that_only_posix_has(trees: dict[str, ast.AST]) -> None:
+    for n, tree in trees.items():
+        if not n.startswith(("common/", "client/")):
+            continue
+        assert not POSIX & set(imports(tree)), n
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                place = node.value.id
+                if node.attr in OF_POSIX.get(place, ()):
+                    asked = f"hasattr({place}, '{node.attr}')"
+                    assert asked in ast.unparse(tree), f"{n}: {place}.{node.attr}"
+
+
 def too_long(text: str) -> Iterator[str]:
     """What is longer than it may be, and gives no reason."""
     lines = text.splitlines()

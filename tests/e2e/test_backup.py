@@ -122,6 +122,7 @@ def released(server: ServerHome, plant: Plant, epsilon: str = "1") -> Campaign:
         return finished(server, start_campaign(server, [plant.site], epsilon=epsilon))
 
 
+@pytest.mark.slow
 def test_a_plant_comes_back_from_its_newest_backup_and_goes_on(
     server: ServerHome, plant: Plant, tmp_path: Path
 ) -> None:
@@ -160,6 +161,7 @@ def test_an_older_plant_is_refused_with_what_to_do(
         assert store.forks() == 0
 
 
+@pytest.mark.slow
 def test_an_older_plant_without_another_backup_gives_its_ledger_up(
     server: ServerHome, plant: Plant, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
 from tests.e2e.fleet_support import (
     Plant,
     enrol_plant,
@@ -43,6 +44,7 @@ def test_a_node_says_whether_it_is_connected_and_why_not(tmp_path: Path) -> None
     assert state(plant) == "stopped" and not status.look(plant.home).running
 
 
+@pytest.mark.slow
 def test_a_node_that_ended_says_why(server: ServerHome, plant: Plant, tmp_path: Path) -> None:
     shutil.copytree(plant.home.root, tmp_path / "snapshot")
     with plant.running():

@@ -24,6 +24,8 @@ from wg_server.store import schema
 _READ = "wg_read_only"
 _SQLITE_WAIT_S = 30
 """Longest wait of one connection for the locks of another."""
+_CONNECT_SECONDS = 10
+"""Longest wait for PostgreSQL to take a connection, unless its URL says otherwise."""
 _MIGRATING = 0x7767_6D69
 """Advisory lock (PostgreSQL) of a transaction that migrates."""
 _SERVING = 0x7767_7365
@@ -78,8 +80,12 @@ def _connect(url: str) -> Engine:
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
     shown = parsed.render_as_string(hide_password=True)
+    sqlite = parsed.get_backend_name() == "sqlite"
+    if not sqlite and "connect_timeout" not in parsed.query:
+        # A machine that is gone answers nothing: neither a probe nor the worker may wait for it.
+        parsed = parsed.update_query_dict({"connect_timeout": str(_CONNECT_SECONDS)})
     try:
-        engine = sa.create_engine(parsed, pool_pre_ping=parsed.get_backend_name() != "sqlite")
+        engine = sa.create_engine(parsed, pool_pre_ping=not sqlite)
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"database {shown}: {error}; PostgreSQL needs the extra 'weightgate[postgres]'"
