@@ -237,7 +237,7 @@ def test_a_sheet_shows_each_kind_that_a_plan_draws(tmp_path: Path) -> None:
     plan.write_text("seed: 1\nsources: [{kind: procedural, families: 9, only: digits}]")
     words = ["sheet", "--plan", str(plan), "--out", str(tmp_path / "out"), "--families", "2"]
     result = CliRunner().invoke(group, [*words, "--classes", "4", "--json"])
-    (path,) = json.loads(result.stdout)
+    (path,) = json.loads(result.stdout)["files"]
     with Image.open(path) as picture:
         assert Path(path).name == "digits.png"
         assert picture.size == (4 * 66 - 2, 2 * 136 - 6)
