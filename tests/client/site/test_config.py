@@ -67,6 +67,20 @@ def test_a_wrong_field_is_named(tmp_path: Path, old: str, new: str, message: str
     assert str(home.config) in str(caught.value)
 
 
+def test_limits_of_earlier_programs_are_passed_over_and_set_ones_refused(tmp_path: Path) -> None:
+    home = ClientHome(tmp_path)
+    configuration.save(home, _config())
+    now = home.config.read_text(encoding="utf-8")
+    assert "  standard_errors: 1.0\n" in now
+    of_old = "  caution: 0.5\n  prior_records: 10.0\n"
+    home.config.write_text(now.replace("  standard_errors: 1.0\n", of_old), encoding="utf-8")
+    assert configuration.load(home) == _config()
+    set_once = of_old.replace("10.0", "40")
+    home.config.write_text(now.replace("  standard_errors: 1.0\n", set_once), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"prior_records: 40.*delete the line.*standard_errors"):
+        configuration.load(home)
+
+
 def test_a_home_that_was_not_initialised_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="wg-client init"):
         configuration.load(ClientHome(tmp_path))
