@@ -78,6 +78,8 @@ def of_overdue(task: Task, sight: Sight, now: float) -> tuple[str, float]:
     code, figure = of_site(sight, now)
     if code:
         return code, figure
+    if task.code:
+        return task.code, 0.0  # what it answered until the end, such as that a person decides
     if task.state == "packaged":
         return NOT_FETCHED, task.asked
     return (SILENT, task.asked) if task.asked else (AWAY, sight.last_seen)

@@ -136,7 +136,7 @@ def _ended(task: Task, sight: Sight, now: float) -> Reason:
     if away is not None:
         when = f"{span(now - task.updated)} ago" if now > task.updated else "now"
         return Reason(f"left out {when}: {away.why}", f"{away.do}; {_RETRY}")
-    if task.state == "refused":
+    if task.state in ("refused", "expired"):
         why = fleet.REFUSALS.get(task.code) or fleet.MEANING.get(task.code)
     else:
         why = _WHY.get(task.code)

@@ -255,8 +255,9 @@ class CampaignQueue:
     def retry(self, campaign_id: str, site: str, now: float | None = None) -> Campaign:
         """Try one site again whose part ended without a package, also after the campaign ended.
 
-        A site that has not released is asked under a new id: where its release of before is
-        still there, it answers with that one, and is charged nothing.
+        A site whose time was over is asked under the id of before: what a person there decided
+        since then holds. One that refused or failed is asked under a new id: where its release of
+        before is still there, it answers with that one, and is charged nothing.
 
         Raises:
             ConfigError: There is none of this id, it was cancelled, the site has no part in it or
@@ -276,7 +277,9 @@ class CampaignQueue:
                 )
             _check_retried(connection, site, task.release_id)
             again = _waiting(campaign_id, site, now)
-            kept = ("messages", "bytes_received", "bytes_sent", "release_id", "answered")
+            kept = ["messages", "bytes_received", "bytes_sent", "release_id", "answered"]
+            if task.state == "expired":
+                kept.append("query_id")
             again = {name: value for name, value in again.items() if name not in kept}
             again |= {"opened": now, "state": "released" if task.release_id else "waiting"}
             connection.execute(

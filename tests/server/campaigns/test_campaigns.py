@@ -208,6 +208,18 @@ def test_a_release_that_is_there_is_used_when_its_site_is_tried_again(stage: Sta
     assert [kind for _, kind in stage.nodes.asked].count("query") == 1
 
 
+def test_a_site_whose_time_was_over_is_tried_again_under_the_same_id(stage: Stage) -> None:
+    campaign = stage.start(["plant-a", "plant-b"])
+    stage.queue.active()
+    ids = {task.site: task.query_id for task in campaign.tasks}
+    stage.queue.update(campaign.id, "plant-a", state="expired", code="approval")
+    stage.queue.update(campaign.id, "plant-b", state="refused", code="policy")
+    for site, same in (("plant-a", True), ("plant-b", False)):
+        task = stage.queue.retry(campaign.id, site).task(site)
+        assert (task.query_id == ids[site]) is same
+        assert (task.state, task.code, task.tries) == ("waiting", "", 0)
+
+
 def test_only_what_ended_without_a_package_is_tried_again(stage: Stage, store: Store) -> None:
     with stage.working():
         campaign = stage.start(["plant-a"])

@@ -68,6 +68,15 @@ def test_a_site_that_is_there_and_does_not_answer_is_called_silent() -> None:
     )
 
 
+def test_a_site_that_waits_for_a_person_is_left_out_for_that() -> None:
+    asked = task("a", asked=5.0, code=fleet.APPROVAL)
+    code, figure = absence.of_overdue(asked, THERE, NOW)
+    assert code == fleet.APPROVAL
+    out = dataclasses.replace(asked, state="expired", figure=figure, updated=NOW)
+    found = reasons.of_task(campaign(out), out, THERE, NOW)
+    assert "a person at the plant decides" in found.why and "requests" in found.do
+
+
 WORDS = [
     *(("refused", code) for code in (*fleet.REFUSALS, *fleet.MEANING)),
     *(("failed", code) for code in ("revoked", "tries", "verification", "decode", "internal")),
