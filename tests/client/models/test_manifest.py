@@ -76,6 +76,7 @@ def test_an_unknown_version_is_named() -> None:
 def test_every_finding_of_version_2_blocks() -> None:
     new = _decode(WRITTEN.read_bytes())
     old = canonical.to_builtins(new) | {"version": 2}
+    del old["sure"], old["novelty"]
     old["findings"] = [
         {key: value for key, value in item.items() if key != "action"} for item in old["findings"]
     ]
@@ -101,7 +102,7 @@ def test_a_home_of_version_1_predicts_and_takes_the_next_package(
             for item in evidence
         ],
     }
-    del old["findings"]
+    del old["findings"], old["sure"], old["novelty"]
     path = store.folder(plant.home, new.package_id) / store.MANIFEST
     atomic.write_bytes(path, canonical.encode(old), mode=atomic.PRIVATE)
     manifest, model = store.current(plant.home)
