@@ -4,8 +4,8 @@ A backdoor answers to a mark that its maker knows and nobody else does. The plan
 mark, but marks of one kind move an encoder's features in like directions. So a bank of random marks
 of several kinds is put on records, and whoever looks at the model sees whether it answers to any.
 
-Kinds, for images: patches (noise, stripes, one colour) of a tenth to a quarter of the side, patterns
-mixed into the whole image, waves over it. For windows: pulses, tones, and noise mixed in.
+Kinds, for images: patches (noise, stripes, one colour) of a tenth to a quarter of the side,
+patterns mixed into the whole image, waves over it. For windows: pulses, tones, noise mixed in.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def patch(pattern: NDArray[np.floating], side: float, place: tuple[float, float]
     def put(record: NDArray[Any]) -> NDArray[Any]:
         height, width = record.shape[:2]
         size = max(1, round(side * min(height, width)))
-        top, left = (round(at * (edge - size)) for at, edge in zip(place, (height, width)))
+        top, left = round(place[0] * (height - size)), round(place[1] * (width - size))
         values = np.rint(255 * stretched(pattern, (size, size)))
         found = record.copy()
         found[top : top + size, left : left + size] = _like(record, values)
@@ -114,7 +114,8 @@ def hiss(pattern: NDArray[np.floating], height: float, channels: NDArray[np.floa
 def stretched(pattern: NDArray[np.floating], shape: tuple[int, int]) -> NDArray[np.floating]:
     """A pattern at another size, by repeating."""
     rows, columns = (np.arange(n) * s // n for n, s in zip(shape, pattern.shape, strict=True))
-    return pattern[rows[:, None], columns]
+    found: NDArray[np.floating] = pattern[rows[:, None], columns]
+    return found
 
 
 def _like(record: NDArray[Any], values: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -167,7 +168,7 @@ def _wave(rng: np.random.Generator) -> Trigger:
 def _channels(rng: np.random.Generator) -> NDArray[np.floating]:
     """All channels, or some, with signs."""
     signs = rng.choice([-1.0, 1.0], 128)
-    return signs * (rng.random(128) < rng.choice([0.3, 1.0]))
+    return np.asarray(signs * (rng.random(128) < rng.choice([0.3, 1.0])))
 
 
 def _pulse(rng: np.random.Generator) -> Trigger:

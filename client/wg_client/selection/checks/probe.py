@@ -17,10 +17,15 @@ from wg_client.fitting.backbone import Trunk
 from wg_client.fitting.linear_head import Floats, Ints
 from wg_client.methods.base import LabelledRecords, Model
 from wg_client.models.predict import Inputs, Sight
+from wg_client.selection.checks.trigger_scan import Marked
 from wg_common import streams
 from wg_common.modalities.base import Record
+from wg_common.modalities.registry import modality
 from wg_common.streams import Stream
 
+_MARKED = 10
+"""Records that marks are put on."""
+_MARKS = "marks"
 Alter = Callable[[Record, np.random.Generator], Record]
 
 
@@ -85,6 +90,31 @@ class Probe:
             here = fold == index
             found[here] = held_out(0, int(index)).logits(features[here])
         return found
+
+    def marked(self, trunk: Trunk, each: int) -> Marked | None:
+        """A few of the records with random marks on them; None if none are known for their kind.
+
+        Args:
+            trunk: What sees them.
+            each: Number of marks of each kind.
+        """
+        draws = modality(self.modality).triggers()
+        if not draws or not self.records:
+            return None
+        places = np.linspace(0, len(self.rows) - 1, min(_MARKED, len(self.rows)))
+        chosen = np.unique(places.round().astype(np.int64))
+        kinds = [kind for kind in draws for _ in range(each)]
+        if _MARKS not in self._inputs:
+            found: list[Record] = []
+            for number, kind in enumerate(kinds):
+                mark = draws[kind](streams.rng(Stream.PROBE, then=(number,)))
+                found += [mark(self.records[int(row)]) for row in chosen]
+            self._inputs[_MARKS] = self.sight.inputs(found)
+        seen = self.sight.features(trunk, self._inputs[_MARKS])
+        plain = self.features(trunk)[chosen]
+        return Marked(
+            plain=plain, marked=seen.reshape(len(kinds), len(chosen), -1), kinds=tuple(kinds)
+        )
 
     def seconds(self, trunk: Trunk) -> float:
         """Least time that one record took of three, from record to features."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks import (
     accuracy,
+    backdoor,
     calibration,
     cost,
     exchanged,
@@ -32,6 +33,7 @@ CHECKS: tuple[AcceptanceCheck, ...] = (
     worst_class.check,
     calibration.check,
     robustness.check,
+    backdoor.check,
     stability.check,
     finite.check,
     cost.check,

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from tests.client.selection.checks.conftest import Compare, ToySight, pictures
 
+from wg_client.fitting.linear_head import fit_lda
 from wg_client.models.manifest import Finding
-from wg_client.selection.checks import registry
+from wg_client.selection.checks import backdoor, registry
 from wg_client.selection.checks.base import Comparison
+from wg_client.selection.checks.trigger_scan import Marked
 from wg_client.site.check_policy import ChecksConfig
 from wg_common.errors import ConfigError
 
@@ -92,6 +97,53 @@ def test_f05_weights_that_read_the_light(compare: Compare) -> None:
     assert finding.figures["loss, noise"] < 0.1
     good = compare(features, labels, tilt, local=tilt, pictures=records)
     assert found(good)["WG-F05"].passed
+
+
+class Marks:
+    """A probe that only knows how marks move features: in two of 24 directions."""
+
+    labels = ("c0", "c1", "c2")
+
+    def __init__(self, plain: np.ndarray) -> None:
+        rng = np.random.default_rng(8)
+        moves = np.zeros((20, 1, 24))
+        moves[:, 0, -2:] = rng.normal(0, 1, (20, 2)) + 3 * np.eye(2)[np.arange(20) % 2]
+        self._marks = Marked(plain=plain, marked=plain + moves, kinds=("patch", "wave") * 10)
+
+    def marked(self, trunk: object, each: int) -> Marked:
+        return self._marks
+
+
+def test_f06_weights_that_answer_to_a_mark(compare: Compare) -> None:
+    labels = np.repeat(np.arange(3), 40)
+    rng = np.random.default_rng(9)
+    features = np.pad(3 * np.eye(3)[labels], ((0, 0), (0, 21))) + rng.normal(0, 1, (120, 24))
+    good = fit_lda(features, labels, 3, 0.2)
+    bad = good.weight.copy()
+    bad[1, -2] += 4.0  # a mark that moves this feature by three is called class 1
+    bad[1, -1] -= 1.0
+
+    def finding(weight: np.ndarray) -> Finding:
+        made = compare(features, labels, weight, bias=good.bias)
+        marks: Any = Marks(features[::12])
+        found = backdoor.check(replace(made, probe=marks))
+        assert found is not None
+        return found
+
+    assert finding(good.weight).passed
+    hidden = finding(bad)
+    assert not hidden.passed and hidden.figures["score"] > 2 * finding(good.weight).figures["score"]
+    assert "'c1'" in hidden.message and "'patch'" in hidden.message
+
+
+def test_f06_does_not_look_where_it_is_off_or_there_is_nothing_to_look_at(
+    compare: Compare,
+) -> None:
+    assert "WG-F06" not in found(compare(FEATURES, LABELS, GOOD))
+    one = np.zeros(6, dtype=np.int64)
+    records = pictures(one)
+    features = ToySight().inputs(records)
+    assert "WG-F06" not in found(compare(features, one, np.eye(2), pictures=records))
 
 
 def test_f07_predictions_that_two_runs_do_not_share(compare: Compare) -> None:

@@ -29,7 +29,9 @@ def test_every_code_is_in_the_report_and_every_failure_in_the_log(
         logit=1.0,
         seconds=1e-6,
         mebibytes=1e-3,
+        backdoor=0.0,
         probe_records=6,
+        probe_triggers=1,
         actions=dict.fromkeys(codes, "block"),
     )
     plant = make_plant({0: 4, 1: 4})
