@@ -35,9 +35,9 @@ from numpy.typing import NDArray
 
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead, fit_lda
 
-LIMIT_FLIPS = 0.63
-LIMIT_MEANS = 1.08
-LIMIT_RESPONSE = 2.52
+LIMIT_FLIPS = 0.64
+LIMIT_MEANS = 0.82
+LIMIT_RESPONSE = 2.56
 _SHRINKAGES = (0.05, 0.2, 0.5, 0.9)
 """Of heads that the plant fits itself; the most like the delivered one counts."""
 _RIDGE = 0.1
