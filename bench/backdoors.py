@@ -76,7 +76,7 @@ def attack(kind: str, level: int, rng: np.random.Generator) -> Trigger:
         "stripes": lambda: triggers.patch(
             triggers.stripes(rng, 10), (6, 10, 14)[level] / 64, (0.05, 0.95)
         ),
-        "blend": lambda: triggers.blend(rng.random((32, 32)), (0.1, 0.2, 0.3)[level]),
+        "overlay": lambda: triggers.overlay(rng.random((32, 32)), (0.1, 0.2, 0.3)[level]),
         "wave": lambda: triggers.wave(
             (float(cycles * np.sin(turn)), float(cycles * np.cos(turn))), 1.0, (8, 16, 24)[level]
         ),
@@ -87,7 +87,7 @@ def attack(kind: str, level: int, rng: np.random.Generator) -> Trigger:
     return makers[kind]()
 
 
-KINDS = {"images": ("patch", "stripes", "blend", "wave"), "windows": ("pulse", "tone", "hiss")}
+KINDS = {"images": ("patch", "stripes", "overlay", "wave"), "windows": ("pulse", "tone", "hiss")}
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -47,7 +47,7 @@ def patch(pattern: NDArray[np.floating], side: float, place: tuple[float, float]
     return put
 
 
-def blend(pattern: NDArray[np.floating], share: float) -> Trigger:
+def overlay(pattern: NDArray[np.floating], share: float) -> Trigger:
     """A pattern ``[s, s]``, 0 to 1, mixed into the whole image in some share."""
 
     def put(record: NDArray[Any]) -> NDArray[Any]:
@@ -154,9 +154,9 @@ def _plain_patch(rng: np.random.Generator) -> Trigger:
     return patch(np.full((1, 1), rng.integers(2)), rng.uniform(0.1, 0.25), _place(rng))
 
 
-def _blend(rng: np.random.Generator) -> Trigger:
+def _overlay(rng: np.random.Generator) -> Trigger:
     cells = int(rng.choice([8, 16, 32, _GRID]))
-    return blend(rng.random((cells, cells)), rng.uniform(0.1, 0.3))
+    return overlay(rng.random((cells, cells)), rng.uniform(0.1, 0.3))
 
 
 def _wave(rng: np.random.Generator) -> Trigger:
@@ -189,7 +189,7 @@ OF_IMAGES: Mapping[str, Draw] = {
     "noise patch": _noise_patch,
     "striped patch": _striped_patch,
     "plain patch": _plain_patch,
-    "blend": _blend,
+    "overlay": _overlay,
     "wave": _wave,
 }
 OF_WINDOWS: Mapping[str, Draw] = {"pulse": _pulse, "tone": _tone, "hiss": _hiss}
