@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.client.cli.conftest import Json
-from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures
+from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures, plant_maker
 
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.selection.apply import apply_package
@@ -20,9 +20,12 @@ from wg_common.wire import protocol
 Shown = Callable[..., tuple[str, str]]
 
 
-@pytest.fixture
-def applied(make_plant: MakePlant, good_head: LinearHead) -> TestPlant:
-    plant = make_plant({0: 4, 1: 4})
+@pytest.fixture(scope="module")
+def applied(
+    tmp_path_factory: pytest.TempPathFactory, encoder_package: bytes, good_head: LinearHead
+) -> TestPlant:
+    """A plant with a model, which the tests here only read."""
+    plant = plant_maker(tmp_path_factory.mktemp("applied"), encoder_package)({0: 4, 1: 4})
     apply_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
     return plant
 
