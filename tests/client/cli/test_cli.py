@@ -112,6 +112,7 @@ def test_check_shows_what_would_leave_and_changes_nothing(make_plant: MakePlant)
     assert cost["allowed"] and cost["releases_left"] > 10
     text = _run("check", "--home", plant.home.root).stdout
     assert "nothing was sent, nothing was charged" in text and "dots" in text
+    assert "s of processor time and" in " ".join(text.split())
 
 
 def test_check_says_by_what_a_release_would_be_refused(make_plant: MakePlant, here: Json) -> None:
