@@ -26,7 +26,9 @@ from tests.server.generator.conftest import World
 
 from wg_client.fleet.initialise import DataChoice, initialise
 from wg_client.models import store as model_store
-from wg_client.site.config import PrivacyConfig
+from wg_client.site import config as configuration
+from wg_client.site.check_policy import ChecksConfig
+from wg_client.site.config import AcceptanceConfig, PrivacyConfig
 from wg_client.site.home import ClientHome
 from wg_common import atomic
 from wg_common.ledger.store import Ledger, Spent
@@ -162,6 +164,9 @@ def make_fleet(
             home = ClientHome(root / name)
             privacy = PrivacyConfig(answer_slot_seconds=slot_seconds)
             initialise(home, token, DataChoice(path=data, name=name), privacy)
+            few = AcceptanceConfig(checks=ChecksConfig(probe_records=4, probe_triggers=0))
+            config = replace(configuration.load(home), acceptance=few)  # seconds an apply
+            configuration.save(home, config)
             sites.append(Site(name, home))
     logs = root / "logs"
     logs.mkdir()
