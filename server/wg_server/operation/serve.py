@@ -92,7 +92,7 @@ def serve(
         stack.enter_context(_counted(metrics.handler()))
         plain = server_context(home, client_certificates=False)
         mutual = server_context(home, client_certificates=True)
-        fleet_side = metrics.measure(fleet_app(home, store, state, witness, enrolment), "fleet")
+        fleet_side = fleet_app(home, store, state, witness, enrolment, metrics)
         fleet = Listener("fleet", fleet_side, config.host, config.fleet_port, mutual)
         enrol_side = metrics.measure(enrolment.app(), "enrolment")
         enrol = Listener("enrolment", enrol_side, config.host, config.enrol_port, plain)
@@ -165,6 +165,7 @@ def fleet_app(
     state: FleetState,
     witness: Witness,
     enrolment: Enrolment,
+    metrics: Metrics | None = None,
 ) -> FastAPI:
     """The fleet listener's application: guards, then Flower's Fleet API and our own routes."""
     config = home.config()
@@ -193,6 +194,8 @@ def fleet_app(
     state.mount(app)
     app.include_router(routes(home, witness, enrolment))
     app.include_router(package_routes(home, CampaignQueue(store.engine)))
+    if metrics is not None:
+        metrics.measure(app, "fleet")
     return app
 
 
