@@ -108,20 +108,18 @@ def main() -> None:
                 continue
             for setting in left:
                 key = f"{generator.id[:16]} {name} {seed} {setting.name}"
-                scores = judge(generator, *cut, setting, seed)
+                scores = judge(generator, encoder, cut, setting, seed)
                 rows.add({"key": key, "dataset": name, "setting": setting.name} | scores)
             print(f"seed {seed}, {name}: done", flush=True)
     print("\n".join(table(rows.of(generator.id[:16]))))
 
 
-def _cut(
-    encoder: Encoder, options: argparse.Namespace, name: str, seed: int
-) -> tuple[Plants, int] | None:
-    """The plants of a data set, and how many of their features have a public scale."""
+def _cut(encoder: Encoder, options: argparse.Namespace, name: str, seed: int) -> Plants | None:
+    """The plants of a data set; None if it is not there."""
     if encoder.modality == "windows":
         found = window_plants.cut(encoder, options.datasets, name, seed, 0.0)
-        return None if found is None else (found.plants, found.scaled)
-    cut = plants.cut(
+        return None if found is None else found.plants
+    return plants.cut(
         encoder,
         encoder.id,
         options.datasets,
@@ -132,11 +130,10 @@ def _cut(
         each=_RECORDS,
         tests=_TESTS,
     )
-    return None if cut is None else (cut, cut.own[0].shape[1])
 
 
 def judge(
-    generator: Generator, cut: Plants, scaled: int, setting: Setting, seed: int
+    generator: Generator, encoder: Encoder, cut: Plants, setting: Setting, seed: int
 ) -> dict[str, object]:
     """What is kept, what it is worth on test records, and what the plant is told."""
     if setting.wrong:
@@ -145,7 +142,7 @@ def judge(
         others = tuple((x, said[y]) for x, y in cut.same_family)
         cut = replace(cut, same_family=others)
     one = draw(generator, cut, setting.cell, seed, {}, samples=4)
-    trunk = encoder_trunk(one.x, cut.dimension, scaled)
+    trunk = encoder_trunk(one.x, cut.dimension, encoder.scaled_dimension, encoder.local_blocks)
     try:
         outcome = selected(
             one.made,
