@@ -208,11 +208,17 @@ class TestPlant:
         return weights_package.encode(WeightsManifest(**fields), tensors, key or self.server_key)
 
 
-@pytest.fixture(scope="session")
-def encoder_package() -> bytes:
+def fitted_encoder(pixels: int) -> bytes:
     rng = np.random.default_rng(11)
     images = np.concatenate([pictures(rng, label, 60) for label in range(3)])
-    return fit_encoder(raw_features(images), np.repeat(np.arange(3), 60))
+    settings = {"pixels": str(pixels)}
+    raw = raw_features(images, settings=settings)
+    return fit_encoder(raw, np.repeat(np.arange(3), 60), settings=settings)
+
+
+@pytest.fixture(scope="session")
+def encoder_package() -> bytes:
+    return fitted_encoder(64)  # a quarter of the usual work
 
 
 @pytest.fixture(scope="session")

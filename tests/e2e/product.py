@@ -54,7 +54,9 @@ DIMENSION = 16
 def encoder_package() -> bytes:
     rng = np.random.default_rng(11)
     images = np.concatenate([pictures(rng, label, 60) for label in range(3)])
-    return fit_encoder(raw_features(images), np.repeat(np.arange(3), 60), dimension=DIMENSION)
+    settings = {"pixels": "64"}  # a quarter of the usual work
+    raw = raw_features(images, settings=settings)
+    return fit_encoder(raw, np.repeat(np.arange(3), 60), dimension=DIMENSION, settings=settings)
 
 
 def generator_package(encoder: bytes) -> bytes:

@@ -86,7 +86,9 @@ def made_up_encoder() -> bytes:
         size = _SIDE >> number % _GROUPS
         coarse = Image.fromarray(rng.integers(0, 256, (size, size), dtype=np.uint8))
         pictures.append(np.array(coarse.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)))
-    return fit_encoder(raw_features(pictures), np.arange(_PICTURES) % _GROUPS)
+    settings = {"pixels": str(2 * _SIDE)}
+    raw = raw_features(pictures, settings=settings)
+    return fit_encoder(raw, np.arange(_PICTURES) % _GROUPS, settings=settings)
 
 
 @contextmanager

@@ -33,7 +33,7 @@ def plant(make_plant: MakePlant, good_head: LinearHead) -> TestPlant:
 
 def _images(count: int) -> Any:
     gray = np.concatenate([pictures(np.random.default_rng(5), label, count) for label in range(3)])
-    large = np.kron(gray, np.ones((1, 4, 4), np.uint8))
+    large = np.kron(gray, np.ones((1, 2, 2), np.uint8))
     return np.repeat(large[:, None], 3, axis=1)
 
 

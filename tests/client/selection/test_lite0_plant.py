@@ -12,7 +12,7 @@ import pytest
 import safetensors.torch
 import torch
 from numpy.typing import NDArray
-from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures
+from tests.client.conftest import LABELS, MakePlant, TestPlant, fitted_encoder, pictures
 
 from wg_client.fitting import network_tuning
 from wg_client.fitting.linear_head import LinearHead
@@ -36,6 +36,11 @@ Weights = dict[str, tuple[Network, str]]
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network_tuning, "LENGTHS", {0: 0.0, 2: -1e6})  # training is wanted
+
+
+@pytest.fixture(scope="session")
+def encoder_package() -> bytes:
+    return fitted_encoder(2 * PIXELS)
 
 
 @pytest.fixture(scope="module")
