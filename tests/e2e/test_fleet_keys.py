@@ -362,7 +362,7 @@ def test_a_server_with_new_keys_is_believed_after_enrolling_again(tmp_path: Path
     assert len(list((server.root / "keys" / "retired").iterdir())) == 2
     with running(server):
         unknown = campaign(server, plant, seconds=15.0)  # asked again until then
-        assert unknown.state == "partial" and unknown.tasks[0].code == "no-answer"
+        assert unknown.state == "partial" and unknown.tasks[0].code == "unavailable"
         (plant.home.outbox).mkdir(exist_ok=True)
         (plant.home.outbox / "r.wgs").write_bytes(b"proofs under the old key")
         word = token(server, plant.site)
