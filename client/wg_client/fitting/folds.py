@@ -23,7 +23,7 @@ from wg_client.fitting.linear_head import Floats, Ints, best_temperature, log_lo
 
 RowIndex = NDArray[np.intp]
 _UNITS = 3
-"""Units below which no choice could be nested: then they are split."""
+"""Units of a class below which no choice could be nested: then its units are split."""
 JUDGED = 2000
 """Records that are judged, at most: more would change no choice, and time grows with them."""
 
@@ -60,7 +60,7 @@ def stratified(
     *,
     few: bool = False,
 ) -> Folds:
-    """Folds that spread each class evenly and split no privacy unit, if there are three.
+    """Folds that spread each class evenly and split no unit of classes with three or more.
 
     Five folds twice below 200 records, once below 1,000; three once beyond.
 
@@ -72,8 +72,7 @@ def stratified(
     """
     n = len(labels)
     repeats, count = (1, 3) if few else shape(n)
-    alone = units is None or len(np.unique(units)) < _UNITS
-    group = np.arange(n) if units is None or alone else units
+    group = np.arange(n) if units is None else _whole(labels, units)
     groups, first, sizes = np.unique(group, return_index=True, return_counts=True)
     position = np.searchsorted(groups, group)
     of_class = [np.flatnonzero(labels[first] == label) for label in np.unique(labels)]
@@ -94,6 +93,17 @@ def stratified(
         rows.append(of_group[position])
     judged = np.flatnonzero(kept[position])
     return Folds(np.stack(rows)[:, judged], count, judged)
+
+
+def _whole(labels: Ints, units: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Groups of records ``[n]`` that stay together: units, but of classes with few of them.
+
+    Such a class would be gone where one of its units is held out, and its figures would say so.
+    """
+    of_class = {label: len(np.unique(units[labels == label])) for label in np.unique(labels)}
+    few = np.array([of_class[label] < _UNITS for label in labels], dtype=bool)
+    alone = units.max(initial=-1) + 1 + np.arange(len(labels))
+    return np.unique(np.where(few, alone, units), return_inverse=True)[1]
 
 
 class Tilt(Protocol):

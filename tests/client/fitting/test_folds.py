@@ -29,10 +29,11 @@ def test_a_unit_is_never_split(pairs: list[tuple[int, int]]) -> None:
     y = np.array([label for label, _ in pairs])
     units = np.array([unit for _, unit in pairs])
     folds = stratified(y, np.random.default_rng(0), units)
-    few = len(np.unique(units)) < 3  # then choices could not be nested
+    units_of = {label: len(np.unique(units[y == label])) for label in np.unique(y)}
+    many = np.array([units_of[label] > 2 for label in y])  # else choices could not be nested
     for row in folds.assignment:
-        for unit in np.unique(units):
-            assert few or len(np.unique(row[units == unit])) == 1
+        for unit in np.unique(units[many]):
+            assert len(np.unique(row[(units == unit) & many])) == 1
     assert folds.usable == (len(y) > 2)
 
 
