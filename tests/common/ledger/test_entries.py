@@ -56,6 +56,7 @@ decimals = reals.map(repr)
 NAMED: dict[str, st.SearchStrategy[Any]] = {
     "commitment": digests,
     "payload_sha256": digests,
+    "name": st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=40),
     "cap_epsilon": caps,
     "cap_delta": deltas,
     "epsilon": caps,
@@ -89,6 +90,8 @@ def strategy(kind: Any) -> st.SearchStrategy[Any]:
                 for name, hint in hints.items()
             },
         )
+    if kind is bool:
+        return st.booleans()
     if kind in (str, int):
         return text if kind is str else counts
     inner = typing.get_args(kind)

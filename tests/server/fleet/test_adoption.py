@@ -61,6 +61,7 @@ def test_a_certificate_of_the_forgotten_time_is_let_in_from_then_on(
         (NOW - 2 * HOUR, NOW - HOUR, NOW),  # made after the restore: the store knows those
         (NOW - HOUR, NOW + HOUR, NOW + 25 * HOUR),  # it has expired
     ],
+    ids=["older", "younger", "expired"],  # times differ between the suite's processes
 )
 def test_no_other_certificate_is(
     store: Store, certificate: x509.Certificate, since: float, until: float, now: float

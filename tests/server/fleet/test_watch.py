@@ -73,6 +73,7 @@ def test_a_wrong_clock_is_noted_with_its_seconds_and_forgotten(
 @pytest.mark.parametrize(
     ("status", "signed"),
     [(401, ahead(-1)), (401, "no time"), (401, ""), (403, ahead(0)), (404, ahead(900))],
+    ids=["right", "no time", "unsigned", "forbidden", "lost"],  # times differ between processes
 )
 def test_what_is_refused_for_another_reason_is_not_called_a_clock(
     store: Store, status: int, signed: str
