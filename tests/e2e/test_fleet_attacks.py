@@ -50,7 +50,7 @@ from wg_common.errors import ConfigError, PeerError, VerificationError
 from wg_common.wire import fleet, key_files, protocol, statistics_file
 from wg_common.wire.protocol import WITNESS_PATH
 from wg_common.wire.statistics_file import encode_covered
-from wg_server.campaigns import phases
+from wg_server.campaigns.exchange import FleetRun
 from wg_server.fleet import adapter, listener
 from wg_server.fleet.enrolment import make_token
 from wg_server.fleet.guards import BodyLimit
@@ -302,8 +302,13 @@ def test_a_node_declines_a_run_for_another_app(
 def test_a_node_declines_an_unknown_message_type(
     server: ServerHome, plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = SimpleNamespace(**{**vars(protocol), "QUERY_STATISTICS": "query.everything"})
-    monkeypatch.setattr(phases, "protocol", other)
+    send = FleetRun.send
+
+    def another(run: FleetRun, site: str, kind: str, *rest: Any) -> str | None:
+        assert kind == protocol.QUERY_STATISTICS
+        return send(run, site, "query.everything", *rest)
+
+    monkeypatch.setattr(FleetRun, "send", another)
     with plant.running():
         done = finished(server, start_campaign(server, ["plant-a"]))
     (task,) = done.tasks

@@ -61,7 +61,7 @@ def test_at_rest_it_gives_the_encoder_s_local_directions(encoder: encoders.Encod
     slope = np.linspace(0, 255, 64)[None, :, None] * np.array([1.0, 0.6, 0.3])
     smooth = [np.broadcast_to(slope * share, (64, 64, 3)).astype(np.uint8) for share in (1, 0.5)]
     found = run(network.public_base(NAME, encoder), network.prepared(NAME, smooth))
-    local = encoder.encode_local(smooth)[:, encoder.dimension :]
+    local = encoder.encode_local(smooth)[:, encoder.dimension : encoder.scaled_dimension]
     assert np.abs(local).max() > 0.5
     np.testing.assert_allclose(found[:, : local.shape[1]], local, atol=0.1)
     assert not found[:, local.shape[1] :].any()  # padded where the encoder has fewer

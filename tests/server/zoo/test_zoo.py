@@ -192,8 +192,9 @@ sources:
     weight, bias = found
     assert weight.shape == (2, 3, encoder.scaled_dimension)
     task = sources.load(spec)
-    here = encoder.encode_local(task.records)
-    shifted = encoder.encode_local(sources.shifted(task, np.random.default_rng(5)))
+    public = slice(encoder.scaled_dimension)
+    here = encoder.encode_local(task.records)[:, public]
+    shifted = encoder.encode_local(sources.shifted(task, np.random.default_rng(5)))[:, public]
 
     def right(head: int, features: np.ndarray) -> float:
         return heads.accuracy(weight[head], bias[head], features, task.labels)
