@@ -50,12 +50,13 @@ from wg_common.errors import ConfigError, PeerError, VerificationError
 from wg_common.wire import fleet, key_files, protocol, statistics_file
 from wg_common.wire.protocol import WITNESS_PATH
 from wg_common.wire.statistics_file import encode_covered
-from wg_server.campaigns.exchange import FleetRun
 from wg_server.fleet import adapter, listener
+from wg_server.fleet.adapter import FleetRun
 from wg_server.fleet.enrolment import make_token
 from wg_server.fleet.guards import BodyLimit
 from wg_server.site.home import ServerHome
 from wg_server.store.sites import Store
+from wg_server.zoo.procedural.families import Site
 
 
 def node_client(plant: Plant, *, key_of: Plant | None = None) -> FleetHttpClient:
@@ -304,7 +305,7 @@ def test_a_node_declines_an_unknown_message_type(
 ) -> None:
     send = FleetRun.send
 
-    def another(run: FleetRun, site: str, kind: str, *rest: Any) -> str | None:
+    def another(run: FleetRun, site: Site, kind: str, *rest: Any) -> str | None:
         assert kind == protocol.QUERY_STATISTICS
         return send(run, site, "query.everything", *rest)
 
