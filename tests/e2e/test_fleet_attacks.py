@@ -55,8 +55,8 @@ from wg_server.fleet.adapter import FleetRun
 from wg_server.fleet.enrolment import make_token
 from wg_server.fleet.guards import BodyLimit
 from wg_server.site.home import ServerHome
+from wg_server.store.site import Site
 from wg_server.store.sites import Store
-from wg_server.zoo.procedural.families import Site
 
 
 def node_client(plant: Plant, *, key_of: Plant | None = None) -> FleetHttpClient:
