@@ -32,14 +32,14 @@ CHECKS: tuple[AcceptanceCheck, ...] = (
     accuracy.check,
     worst_class.check,
     calibration.check,
-    robustness.check,
-    backdoor.check,
     stability.check,
     finite.check,
-    cost.check,
     exchanged.check,
     unchecked.check,
 )
+
+PROBING: tuple[AcceptanceCheck, ...] = (cost.check, robustness.check, backdoor.check)
+"""Those that see records anew, which takes seconds: only of models that nothing has blocked."""
 
 
 def findings(comparisons: Iterable[Comparison]) -> list[Finding]:
@@ -47,16 +47,26 @@ def findings(comparisons: Iterable[Comparison]) -> list[Finding]:
 
     A check that is off says nothing, and failures are logged by their codes.
     """
-    found = []
+    found: list[Finding] = []
     for comparison in comparisons:
-        for check in CHECKS:
-            finding = check(comparison)
-            if finding is None:
-                continue
-            action = comparison.policy.checks.action(finding.code)
-            if action == "off":
-                continue
-            found.append(replace(finding, action=action))
-            if not finding.passed:
-                log.warning("%s: %s (%s): %s", finding.code, finding.model, action, finding.message)
+        own = made(CHECKS, comparison)
+        if not any(finding.blocks for finding in own):
+            own += made(PROBING, comparison)
+        found += own
+    return found
+
+
+def made(checks: Iterable[AcceptanceCheck], comparison: Comparison) -> list[Finding]:
+    """What some checks say of one model; arguments and result as of ``findings``."""
+    found = []
+    for check in checks:
+        finding = check(comparison)
+        if finding is None:
+            continue
+        action = comparison.policy.checks.action(finding.code)
+        if action == "off":
+            continue
+        found.append(replace(finding, action=action))
+        if not finding.passed:
+            log.warning("%s: %s (%s): %s", finding.code, finding.model, action, finding.message)
     return found
