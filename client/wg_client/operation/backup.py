@@ -11,12 +11,9 @@ newer: over the network, or in the note of ``wg-server checkpoint``.
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 from wg_client.connection import cosigning, link
@@ -54,7 +51,7 @@ def write(home: ClientHome, out: Path, seal: Seal, *, now: float | None = None) 
     """
     created = int(time.time() if now is None else now)
     name = configuration.load(home).site
-    with locks.release(home), _scratch(home.root) as scratch:
+    with locks.release(home), archive.scratch(home.root) as scratch:
         sources: list[Source] = []
         for path in archive.files_below(home.root):
             where = path.relative_to(home.root).as_posix()
@@ -132,16 +129,3 @@ def _copied(path: Path, target: Path) -> Path:
     if found != "ok":
         raise StorageError(f"{path}: damaged: {found}")
     return target
-
-
-@contextmanager
-def _scratch(root: Path) -> Iterator[Path]:
-    """A private folder in the home, gone afterwards."""
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=".backup.", dir=root))
-    except OSError as error:
-        raise StorageError(f"{root}: cannot be written: {error.strerror}") from error
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -231,6 +231,23 @@ def files_below(root: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def scratch(root: Path) -> Iterator[Path]:
+    """A private folder in a home, gone afterwards.
+
+    Raises:
+        StorageError: It cannot be made.
+    """
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=".backup.", dir=root))
+    except OSError as error:
+        raise StorageError(f"{root}: cannot be written: {error.strerror}") from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
 def new_home(root: Path) -> Iterator[Path]:
     """A private folder that takes the place of ``root`` at the end, or vanishes.
 

@@ -13,8 +13,6 @@ nobody else knows is lost: sites that enrolled since, revocations since, campaig
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +22,7 @@ from pathlib import Path
 from wg_common import atomic, locks
 from wg_common.backup import archive
 from wg_common.backup.archive import Key, Manifest, Seal, Source
-from wg_common.errors import ConfigError, StorageError
+from wg_common.errors import ConfigError
 from wg_server.site.home import ServerHome
 from wg_server.site.recovery import LastBackup, Recovery
 from wg_server.store import copying
@@ -47,7 +45,7 @@ def write(home: ServerHome, out: Path, seal: Seal, *, now: float | None = None) 
     """
     created = int(time.time() if now is None else now)
     config = home.config()
-    with changing_keys(home), _scratch(home.root) as scratch:
+    with changing_keys(home), archive.scratch(home.root) as scratch:
         with Store.open(home) as store:
             copying.copy_out(store.engine, scratch / _STORE)
         sources: list[Source] = [(_STORE, scratch / _STORE), _named(home, home.config_file)]
@@ -108,16 +106,3 @@ def changing_keys(home: ServerHome) -> Iterator[None]:
 
 def _named(home: ServerHome, path: Path) -> Source:
     return path.relative_to(home.root).as_posix(), path
-
-
-@contextmanager
-def _scratch(root: Path) -> Iterator[Path]:
-    """A private folder in the home, gone afterwards."""
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=".backup.", dir=root))
-    except OSError as error:
-        raise StorageError(f"{root}: cannot be written: {error.strerror}") from error
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

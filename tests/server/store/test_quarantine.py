@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from prometheus_client import generate_latest
-from tests.server.campaigns.nodes import stored
+from tests.server.campaigns.nodes import enrol, stored
 from tests.server.campaigns.test_isolation import HOSTILE, campaign
 from tests.server.cli.test_cli import document, run
 
@@ -20,7 +20,7 @@ from wg_common.wire.fleet import Envelope
 from wg_server.campaigns import intake, plausibility
 from wg_server.console.metrics import Metrics
 from wg_server.site.home import ServerHome
-from wg_server.store import database, quarantine, schema
+from wg_server.store import database, quarantine
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.releases import StoredRelease
 from wg_server.store.sites import Store
@@ -30,22 +30,6 @@ REASONS = "class 'dent': its sum is 4e+09 times as long\nthe sum over all record
 
 def held(site: str = HOSTILE, **values: Any) -> StoredRelease:
     return replace(stored(site), **({"standing": "quarantined", "reasons": REASONS} | values))
-
-
-def add_site(store: Store, name: str) -> None:
-    with store.engine.begin() as connection:
-        connection.execute(
-            schema.site.insert().values(
-                name=name,
-                state="enrolled",
-                node_key="",
-                signing_key="",
-                ledger_origin=name,
-                ledger_key="",
-                enrolled=0.0,
-                last_seen=0.0,
-            )
-        )
 
 
 def conditioning(store: Store) -> list[str]:
@@ -76,7 +60,7 @@ def test_a_release_in_quarantine_is_shown_with_site_and_reasons(
     home: ServerHome, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("plant-a", HOSTILE):
-        add_site(store, name)
+        enrol(store, [name])
     store.add_release(stored("plant-a"))
     store.add_release(held())
     (row,) = document(capsys, "releases", "list", "--home", home.root)["releases"]
@@ -95,7 +79,7 @@ def test_a_release_in_quarantine_is_shown_with_site_and_reasons(
 def test_the_operator_frees_or_rejects(
     home: ServerHome, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    add_site(store, HOSTILE)
+    enrol(store, [HOSTILE])
     release = held()
     store.add_release(release)
     with pytest.raises(VerificationError, match=r"plant-b: quarantined: class 'dent'.*accept"):
@@ -114,7 +98,7 @@ def test_the_operator_frees_or_rejects(
 
 
 def test_a_site_whose_newest_release_is_held_is_remembered_by_the_one_before(store: Store) -> None:
-    add_site(store, HOSTILE)
+    enrol(store, [HOSTILE])
     store.add_release(stored(HOSTILE, received=1.0))
     store.add_release(held(release_id="later", received=2.0))
     assert [each.received for each in store.newest_of_others(encoder="e", apart_from="")] == [1.0]
