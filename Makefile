@@ -30,9 +30,9 @@ demo: setup
 demo-quick: setup
 	$(BIN)/python -m demo --quick
 
-# One thread a process: two workers fill two cores.
+# One thread a process: three workers fill two cores, since many tests wait for other processes.
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow and not bench' -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow and not bench' -n 3 --dist worksteal
 
 test-slow: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow --timeout 3600

@@ -168,7 +168,7 @@ def check_once(home: ServerHome, plant: Plant, done: Campaign) -> None:
     assert releases(home, done.encoder) == [plant.site]
 
 
-@pytest.mark.parametrize("phase", ["answering", "receiving"])
+@pytest.mark.parametrize("phase", ["answering", pytest.param("receiving", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("cut", ["closed", pytest.param("silent", marks=pytest.mark.slow)])
 def test_a_line_that_is_cut_for_longer_than_a_message_lives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: str, phase: str

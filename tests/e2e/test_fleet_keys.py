@@ -346,6 +346,7 @@ def test_the_command_that_runs_while_a_node_does_waits_for_its_release(
     assert campaign(server, plant, epsilon="0.25").state == "done"
 
 
+@pytest.mark.slow
 def test_a_server_with_new_keys_is_believed_after_enrolling_again(tmp_path: Path) -> None:
     server = make_home(tmp_path / "server")
     with running(server):

@@ -63,7 +63,7 @@ def models(plant: Plant) -> int:
         "charged",
         pytest.param("recorded", marks=pytest.mark.slow),
         pytest.param("answered", marks=pytest.mark.slow),
-        "received",
+        pytest.param("received", marks=pytest.mark.slow),
     ],
 )
 def test_a_node_killed_at_a_step_goes_on_where_it_was(

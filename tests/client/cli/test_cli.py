@@ -24,7 +24,8 @@ from wg_client.models import store
 from wg_client.release.budget import read_spend
 from wg_client.release.query import answer_query
 from wg_client.selection.apply import apply_package
-from wg_client.site.config import PrivacyConfig
+from wg_client.site.check_policy import ChecksConfig
+from wg_client.site.config import AcceptanceConfig, PrivacyConfig
 from wg_common import cli, errors, installed_code, logs
 from wg_common.ledger import charging
 from wg_common.ledger.store import Ledger
@@ -232,7 +233,8 @@ def test_apply_ends_with_0_5_or_6(
     good = plant.package({"s": (good_head, "diffusion")})
     (tmp_path / "good.wgw").write_bytes(good)
     (tmp_path / "bad.wgw").write_bytes(plant.package({"s": (good_head, "diffusion")}, site="x"))
-    plant.configure(acceptance=plant.config.acceptance.__class__(standard_errors=0.0))
+    few = ChecksConfig(probe_records=4, probe_triggers=1)
+    plant.configure(acceptance=AcceptanceConfig(standard_errors=0.0, checks=few))
     found = _json("apply", "--home", plant.home.root, tmp_path / "good.wgw")
     assert found["accepted"] and not found["already_applied"]
     assert here("apply", "--home", plant.home.root, tmp_path / "good.wgw")["already_applied"]
@@ -240,7 +242,7 @@ def test_apply_ends_with_0_5_or_6(
         "apply", "--home", plant.home.root, tmp_path / "bad.wgw", code=errors.EXIT_VERIFICATION
     )
     assert refused["error"]["code"] == "verification"
-    plant.configure(acceptance=plant.config.acceptance.__class__(standard_errors=10.0))
+    plant.configure(acceptance=AcceptanceConfig(standard_errors=10.0))
     (tmp_path / "useless.wgw").write_bytes(
         plant.package({"s": (LinearHead(-good_head.weight, -good_head.bias), "diffusion")})
     )

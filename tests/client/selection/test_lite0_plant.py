@@ -97,6 +97,7 @@ def test_local_steps_move_every_part_and_nothing_else(encoder: Encoder) -> None:
     assert moved == set(network.own_shapes(NET))
 
 
+@pytest.mark.slow
 def test_exports_are_the_plain_network_and_agree_with_predictions(
     make_plant: MakePlant, weights: Weights, encoder: Encoder, tmp_path: Path
 ) -> None:

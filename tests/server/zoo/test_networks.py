@@ -152,6 +152,7 @@ def test_the_base_of_lite0_is_the_encoder_s_network(tmp_path: Path) -> None:
     assert first.architecture == "lite0" and max(sizes) < 1 << 20  # no ImageNet weights
 
 
+@pytest.mark.slow
 def test_a_base_of_another_encoder_is_refused(tmp_path: Path) -> None:
     home = ServerHome(tmp_path)
     build(home, PLANS["lite0"], workers=1, progress=lambda *_: None)

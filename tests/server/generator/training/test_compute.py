@@ -109,6 +109,7 @@ def test_bf16_changes_the_loss_by_rounding_alone(zoo_tasks: list[ZooTask]) -> No
     assert torch.nn.functional.cosine_similarity(grads[0], grads[1], dim=0) > 0.99
 
 
+@pytest.mark.slow
 def test_a_bf16_training_ends_with_a_float32_package(
     zoo_tasks: list[ZooTask], tmp_path: Path
 ) -> None:

@@ -123,9 +123,8 @@ def test_when_a_rank_is_killed_the_other_ends_and_two_more_go_on(
     assert not site.checkpoint.exists()
 
 
-@pytest.mark.parametrize(
-    "way", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGSTOP])
 def test_no_rank_waits_for_ever(way: signal.Signals, tmp_path: Path) -> None:
     """The first rank is killed, or the second one hangs; and all of it was on loopback."""
     site = _site(tmp_path / "home", LONG)
