@@ -123,7 +123,6 @@ def build(path: Path, entries: int) -> float:
     start = time.perf_counter()
     ledger, cosign = create(path)
     ledger.accountant = closed_form
-    ledger._db.execute("pragma synchronous = off")
     template = request(0, 0.01)
     while ledger.size < entries:
         number = ledger.size
