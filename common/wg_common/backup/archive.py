@@ -27,6 +27,7 @@ import tarfile
 import tempfile
 import threading
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -435,7 +436,7 @@ def _member(path: Path, outer: zipfile.ZipFile, name: str) -> bytes:
     try:
         with outer.open(name) as stream:
             data = stream.read(KEY_LIMIT + 1)
-    except (KeyError, RuntimeError, NotImplementedError) as error:
+    except (KeyError, RuntimeError, NotImplementedError, EOFError, zlib.error) as error:
         raise DecodeError(f"{path}: no backup: {name}: {error}") from error
     if len(data) > KEY_LIMIT:
         raise DecodeError(f"{path}: {name}: larger than {KEY_LIMIT} bytes")
