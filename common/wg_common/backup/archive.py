@@ -51,6 +51,10 @@ FILES_LIMIT = 1_000_000
 """Most files in a backup."""
 
 
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
+"""What ``zipfile`` raises of a member that is damaged, encrypted or of an unknown method."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
     """What a backup is of, for whoever holds the file; not authenticated.
@@ -188,7 +192,7 @@ def extract(path: Path, folder: Path, key: Key, *, kind: str) -> Manifest:
         try:
             with outer.open(ARCHIVE) as member, _piped(empty, "rb") as pipe:
                 pyrage.decrypt_io(member, pipe, [identity])
-        except (pyrage.DecryptError, zipfile.BadZipFile, OSError) as error:
+        except (pyrage.DecryptError, *_DAMAGE, OSError) as error:
             raise VerificationError(f"{path}: damaged, or for another key: {error}") from error
         except KeyError as error:
             raise DecodeError(f"{path}: no backup: {ARCHIVE} is missing") from error
@@ -436,7 +440,7 @@ def _member(path: Path, outer: zipfile.ZipFile, name: str) -> bytes:
     try:
         with outer.open(name) as stream:
             data = stream.read(KEY_LIMIT + 1)
-    except (KeyError, RuntimeError, NotImplementedError, EOFError, zlib.error) as error:
+    except (KeyError, *_DAMAGE) as error:
         raise DecodeError(f"{path}: no backup: {name}: {error}") from error
     if len(data) > KEY_LIMIT:
         raise DecodeError(f"{path}: {name}: larger than {KEY_LIMIT} bytes")

@@ -141,6 +141,24 @@ def test_what_does_not_hold_is_refused(
         archive.extract(path, tmp_path / "new", key, kind=kind)
 
 
+@pytest.mark.parametrize("name", [archive.ABOUT, archive.ARCHIVE])
+def test_a_member_of_broken_compression_is_refused(home: Path, tmp_path: Path, name: str) -> None:
+    back_up(home, tmp_path / "b")
+    with zipfile.ZipFile(tmp_path / "b") as old:
+        members = {each: old.read(each) for each in old.namelist()}
+    with zipfile.ZipFile(tmp_path / "c", "w", zipfile.ZIP_DEFLATED) as new:
+        for each, data in members.items():
+            new.writestr(each, data)
+        info = new.getinfo(name)
+        start = info.header_offset + 30 + len(name)
+        end = start + info.compress_size
+    data = (tmp_path / "c").read_bytes()
+    (tmp_path / "c").write_bytes(data[:start] + b"\xff" * (end - start) + data[end:])
+    (tmp_path / "new").mkdir()
+    with pytest.raises((DecodeError, VerificationError)):
+        archive.extract(tmp_path / "c", tmp_path / "new", KEY, kind="server")
+
+
 def forged(out: Path, entries: list[tuple[tarfile.TarInfo, bytes]]) -> None:
     """An archive that anybody can make: encrypted for the recipient, with what they like in it."""
     plain = io.BytesIO()
