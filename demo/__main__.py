@@ -25,7 +25,7 @@ from demo import report
 from demo.plants import Plant, digit_plants, industrial_plants
 from demo.processes import CommandFailed, Processes, processes
 from wg_client.methods.names import LOCAL
-from wg_client.models import predict, store
+from wg_client.models import adoption, predict
 from wg_client.models.manifest import KEPT, ModelsManifest
 from wg_client.site.home import ClientHome
 from wg_common import atomic
@@ -189,7 +189,7 @@ class _Demo:
     def _evaluate(self, plant: Plant) -> dict[str, Any]:
         """Accuracy of every model on the plant's test file, which no command has read so far."""
         home = ClientHome(self._home(plant))
-        manifest, kept = store.current(home)
+        manifest, kept = adoption.in_use(home)
         records = predict.load_records(plant.test, plant.classes, split=None)
         features = predict.encode_records(home, manifest, records)
         right = {
@@ -261,7 +261,7 @@ class _Demo:
         return time.monotonic() - start
 
     def _models(self, plant: Plant) -> ModelsManifest:
-        return store.current(ClientHome(self._home(plant)))[0]
+        return adoption.in_use(ClientHome(self._home(plant)))[0]
 
     def _pictures(self, summary: dict[str, Any], plants: list[Plant]) -> dict[str, Figure]:
         zoo = Zoo(ServerHome(self._server).zoo)

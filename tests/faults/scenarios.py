@@ -19,6 +19,7 @@ from tests.server.enrolling import beginning
 
 from wg_client.data import snapshot as snapshots
 from wg_client.fleet.inbox import Inbox
+from wg_client.models import adoption
 from wg_client.models import store as models
 from wg_client.models.manifest import ModelEntry, ModelsManifest
 from wg_client.release.freeze import freeze
@@ -261,11 +262,11 @@ class Installation:
     def check(self, world: World, given: bytes | None) -> None:
         home = ClientHome(world.disk)
         self._all_whole(home)
-        before, _ = models.current(home)
+        before, _ = adoption.in_use(home)
         assert before.package_id in (("2" * 32,) if given else ("1" * 32, "2" * 32))
         self.act(world)
         self._all_whole(home)
-        assert models.current(home)[0].package_id == "2" * 32
+        assert adoption.in_use(home)[0].package_id == "2" * 32
 
     def _all_whole(self, home: ClientHome) -> None:
         for manifest in models.all_manifests(home):
@@ -276,7 +277,10 @@ class Installation:
         tensors = {
             name: {"head.weight": np.full((3, 8), number, np.float32)} for name in ("one", "two")
         }
-        models.write(ClientHome(world.disk), self._manifest(number, tensors), tensors)
+        home, manifest = ClientHome(world.disk), self._manifest(number, tensors)
+        if models.read_manifest(home, manifest.package_id) is None:
+            models.write(home, manifest, tensors)
+        adoption.arrived(home, manifest)
 
     def _manifest(self, number: int, tensors: Any) -> ModelsManifest:
         entries = tuple(
@@ -297,7 +301,7 @@ class Installation:
             request_id=REQUEST,
             architecture="lite0-head",
             plan="head",
-            encoder="0" * 64,
+            encoder=str(number) * 64,  # the earlier model cannot work: this one is used at once
             generator="0" * 64,
             labels=("bad", "good"),
             own_release="",

@@ -1,23 +1,22 @@
-"""Weights come in, and models are used: apply, models, predict."""
+"""Weights come in, and models are used: apply, models, predict; see also ``adoption``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from wg_client.cli import adoption
+from wg_client.cli.adoption import chosen
 from wg_client.cli.options import heat_maps_option, home_option, model_option, package_option
 from wg_client.site.home import ClientHome
 from wg_common import cli, errors
 from wg_common.cli import json_option, note, show
 from wg_common.options import OUT_FILE
 from wg_common.wire import canonical, container, protocol
-
-if TYPE_CHECKING:
-    from wg_client.models.manifest import ModelsManifest
 
 
 @click.command()
@@ -63,7 +62,7 @@ def apply(root: Path, file: Path, as_json: bool) -> int:
 
 @click.group()
 def models() -> None:
-    """List, show and export the models made at this plant."""
+    """See the models made at this plant, export them, and say which one is in use."""
 
 
 @models.command("list")
@@ -71,19 +70,19 @@ def models() -> None:
 @json_option
 def list_models(root: Path, as_json: bool) -> None:
     """List every model of every package."""
-    from wg_client.models import store
+    from wg_client.models import adoption, store
+    from wg_client.models.adoption import Chosen
 
     home = ClientHome(root)
     home.require()
-    found = store.all_manifests(home)
-    used = store.current(home) if found else None
+    found, state = store.all_manifests(home), adoption.read(home).now
     rows: list[dict[str, Any]] = [
         {
             "package": manifest.package_id,
             "model": entry.name,
             "kept": entry.name == manifest.kept,
-            "current": used is not None
-            and (used[0].package_id, used[1]) == (manifest.package_id, entry.name),
+            "current": state.in_use == Chosen(package_id=manifest.package_id, model=entry.name),
+            "shadow": state.shadow == Chosen(package_id=manifest.package_id, model=entry.name),
             "accuracy": entry.accuracy,
             "error": entry.error,
         }
@@ -92,7 +91,8 @@ def list_models(root: Path, as_json: bool) -> None:
     ]
     lines = []
     for row in rows:
-        mark = "in use" if row["current"] else "kept" if row["kept"] else ""
+        states = (("current", "in use"), ("shadow", "shadow"), ("kept", "kept"))
+        mark = next((word for key, word in states if row[key]), "")
         figures = _percent(row["accuracy"], row["error"])
         lines.append(f"{row['package'][:16]}  {row['model']:24} {figures}  {mark}".rstrip())
     nothing = ["no models yet; 'wg-client run' or 'wg-client apply' makes them"]
@@ -105,7 +105,7 @@ def list_models(root: Path, as_json: bool) -> None:
 @json_option
 def show_models(root: Path, package: str | None, as_json: bool) -> None:
     """Show where a package's models come from, and why one was kept."""
-    manifest = _manifest(ClientHome(root), package)
+    manifest, _ = chosen(ClientHome(root), package, None)
     lines = [f"package {manifest.package_id}: kept {manifest.kept}", manifest.reason]
     lines += [
         f"  {entry.name:24} {_percent(entry.accuracy, entry.error)}  {entry.origin}"
@@ -127,14 +127,14 @@ def show_models(root: Path, package: str | None, as_json: bool) -> None:
 @click.option("--out", type=OUT_FILE, help="Default: MODEL.SUFFIX here.")
 @json_option
 def export_models(
-    root: Path, name: str, package: str | None, form: Any, out: Path | None, as_json: bool
+    root: Path, name: str | None, package: str | None, form: Any, out: Path | None, as_json: bool
 ) -> None:
     """Write a whole model, records to logits, as one file."""
     from wg_client.models.export import SUFFIXES, export_model
 
     form = _format(form, out, SUFFIXES)
     home = ClientHome(root)
-    manifest = _manifest(home, package)
+    manifest, name = chosen(home, package, name)
     entry = manifest.entry(name)
     target = out or Path(f"{entry.name}{SUFFIXES[form]}")
     metadata = export_model(home, manifest, name, form, target)
@@ -156,7 +156,7 @@ def export_models(
 def predict(
     root: Path,
     paths: tuple[Path, ...],
-    name: str,
+    name: str | None,
     package: str | None,
     evaluate: bool,
     split: int | None,
@@ -176,12 +176,18 @@ def predict(
     from wg_client.cli.prediction import Predictions
 
     home = ClientHome(root)
-    manifest = _manifest(home, package)
+    manifest, name = chosen(home, package, name)
     made = Predictions(home, manifest, name, evaluate=evaluate, heat_maps=heat_maps)
     for path in paths:
         made.add(path, split)
     if out is not None:
         made.write(out)
+    compared, differences = made.compared
+    if compared:
+        note(
+            f"shadow: {len(differences)} of {compared} labels differ; see 'wg-client models shadow"
+            f" --home {root}'"
+        )
     for problem in made.problems:
         note(f"left out: {problem.name}: {problem.reason}")
     lines = made.lines() if out is None else [f"{out}: {made.count} predictions"]
@@ -238,28 +244,13 @@ def _format(form: Any, out: Path | None, suffixes: Mapping[Any, str]) -> Any:
     return form or said or "safetensors"
 
 
-def _manifest(home: ClientHome, package: str | None) -> ModelsManifest:
-    from wg_client.fleet.inbox import Inbox
-    from wg_client.models import store
-
-    home.require()
-    if not store.all_manifests(home) and Inbox(home).waiting():
-        raise errors.ConfigError(
-            f"{home.models}: no models yet, but a package came and is being applied; try again when"
-            " 'wg-client run' says that it is done"
-        )
-    if package is None:
-        return store.current(home)[0]
-    matches = [m for m in store.all_manifests(home) if m.package_id.startswith(package)]
-    if len(matches) != 1:
-        raise errors.ConfigError(f"package {package!r}: {len(matches)} packages begin with it")
-    return matches[0]
-
-
 def _percent(accuracy: float | None, error: float | None) -> str:
     if accuracy is None or error is None:
         return "      –      "
     return f"{100 * accuracy:5.1f} ± {100 * error:4.1f} %"
 
+
+for _command in adoption.COMMANDS:
+    models.add_command(_command)
 
 COMMANDS = (apply, models, predict)

@@ -47,7 +47,7 @@ by_option = click.option(
 )
 package_option = click.option("--package", help="Package id; default: the one in use.")
 model_option = click.option(
-    "--model", "name", default="kept", show_default=True, help="Which model."
+    "--model", "name", help="Which model; default: the one in use, or the package's kept one."
 )
 set_aside_option = click.option(
     "--set-aside",

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from wg_client.models.calls import Judge
     from wg_client.models.manifest import ModelsManifest
     from wg_client.models.predict import Accuracy, Prediction
+    from wg_client.models.shadow import Difference
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -48,7 +50,9 @@ class Predictions:
         heat_maps: Path | None = None,
     ) -> None:
         from wg_client.models.calls import Judge
+        from wg_client.models.shadow import Beside
 
+        self._beside = Beside.of_home(home, manifest, name)
         self._judge = Judge.of_model(home, manifest, name)
         self._heat_maps = heat_maps
         self._home = home
@@ -66,6 +70,11 @@ class Predictions:
     def problems(self) -> list[Problem]:
         """What was left out."""
         return [problem for each in self._found for problem in each.problems]
+
+    @cached_property
+    def compared(self) -> tuple[int, tuple[Difference, ...]]:
+        """What the shadow predicted, too, and where it differs; kept in the home when asked."""
+        return (0, ()) if self._beside is None else self._beside.save()
 
     def add(self, path: Path, split: int | None) -> None:
         """Predict the records of a path, and say how far that is.
@@ -98,6 +107,8 @@ class Predictions:
                     found.rows += self._judge.judge(
                         rows, part.records, seen, is_whole(self._manifest)
                     )
+                    if self._beside is not None:
+                        self._beside.see(part, seen, rows)
                     if self._heat_maps is not None:
                         write_heat_maps(self._heat_maps, self._judge, part)
                     if self._evaluate:
@@ -122,6 +133,7 @@ class Predictions:
 
     def document(self) -> dict[str, Any]:
         """What ``--json`` says."""
+        compared, differences = self.compared
         results = []
         for each in self._found:
             result: dict[str, Any] = {
@@ -138,6 +150,7 @@ class Predictions:
             "kept": self._manifest.kept,
             "labels": list(self._manifest.labels),
             "results": results,
+            "shadow": {"compared": compared, "differences": canonical.to_builtins(differences)},
         }
 
     def lines(self) -> Iterator[str]:

@@ -5,18 +5,16 @@
     models/PACKAGE/manifest.json          provenance, findings, what was kept and why
     models/PACKAGE/MODEL.safetensors      weights of each model
     models/PACKAGE/novelty.safetensors    what tells new records from known ones
-    models/current.json                   the package and model in use
+    models/adoption.json                  which of them is in use; see ``adoption``
 
 Everything here is private to the plant: accuracies and findings come from its records.
 """
 
 from __future__ import annotations
 
-import logging
 import re
 import shutil
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,29 +23,18 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from wg_client.models import manifest as manifests
-from wg_client.models.manifest import KEPT, ModelsManifest
+from wg_client.models.manifest import ModelsManifest
 from wg_client.site.home import ClientHome
 from wg_common import atomic
-from wg_common.errors import ConfigError, DecodeError, StorageError, VerificationError
+from wg_common.errors import DecodeError, StorageError, VerificationError
 from wg_common.wire import canonical
 
-log = logging.getLogger(__name__)
-
 MANIFEST = "manifest.json"
-CURRENT = "current.json"
 _PACKAGE_ID = re.compile(r"[0-9a-f]{16,128}")
 _MANIFEST_LIMIT = 16 << 20
 _TENSORS_LIMIT = 4 << 30
 NOVELTY = "novelty"
 _NOVELTY_LIMIT = 16 << 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Current:
-    """The package and the model in use."""
-
-    package_id: str
-    model: str
 
 
 def folder(home: ClientHome, package_id: str) -> Path:
@@ -69,13 +56,10 @@ def check_package_id(text: str) -> str:
 def write(
     home: ClientHome, manifest: ModelsManifest, tensors: dict[str, dict[str, NDArray[np.float32]]]
 ) -> None:
-    """Write a package's models in one step, and make its kept model current if it is the best.
-
-    An earlier package's model stays current if its estimated gain, on the same records, is larger;
-    between architectures, if its out-of-fold accuracy is.
+    """Write a package's models in one step.
 
     Raises:
-        StorageError: The disk is full or cannot be written; what was in use still is.
+        StorageError: The disk is full or cannot be written; what was there still is.
     """
     target = folder(home, manifest.package_id)
     try:
@@ -96,7 +80,6 @@ def write(
                 raise StorageError(f"{target}: cannot be written: {error.strerror}") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    put_in_use(home, manifest)
 
 
 def pack(tensors: dict[str, NDArray[np.float32]]) -> bytes:
@@ -123,24 +106,6 @@ def all_manifests(home: ClientHome) -> list[ModelsManifest]:
         if manifest is not None:
             found.append(manifest)
     return sorted(found, key=lambda manifest: (manifest.applied, manifest.package_id))
-
-
-def current(home: ClientHome) -> tuple[ModelsManifest, str]:
-    """The package and model in use.
-
-    Raises:
-        ConfigError: No package was applied yet.
-    """
-    path = home.models / CURRENT
-    if not path.is_file():
-        raise ConfigError(f"{home.models}: no models yet; 'wg-client run' or 'apply' makes them")
-    found = canonical.decode(
-        Current, atomic.read_bytes(path, limit=_MANIFEST_LIMIT), what=str(path)
-    )
-    manifest = read_manifest(home, found.package_id)
-    if manifest is None:
-        raise ConfigError(f"{path}: names package {found.package_id[:16]}, which is not here")
-    return manifest, found.model
 
 
 def load_tensors(
@@ -178,43 +143,3 @@ def _load(path: Path, sha256: str, limit: int) -> dict[str, NDArray[np.float32]]
         return dict(safetensors.numpy.load(data))
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise DecodeError(f"{path}: not a safetensors file: {error}") from error
-
-
-def put_in_use(home: ClientHome, new: ModelsManifest) -> None:
-    """Make a written package's kept model current if it is better than the one that is.
-
-    One that is as good changes nothing: a model does not change because a campaign was repeated.
-
-    Raises:
-        StorageError: The disk is full or cannot be written; what was in use still is.
-    """
-    path = home.models / CURRENT
-    if path.is_file():
-        old, _ = current(home)
-        if old.package_id != new.package_id:
-            if not _replaces(new, old):
-                log.info(
-                    "package %s: no better than the model in use, of package %s, which stays",
-                    new.package_id[:16],
-                    old.package_id[:16],
-                )
-                return
-            log.warning(
-                "package %s: its model is in use from now on, in place of package %s's",
-                new.package_id[:16],
-                old.package_id[:16],
-            )
-    record = Current(package_id=new.package_id, model=new.kept)
-    atomic.write_bytes(path, canonical.encode(record), mode=atomic.PRIVATE)
-
-
-def _replaces(new: ModelsManifest, old: ModelsManifest) -> bool:
-    """Whether the kept model of a later package is used in place of an earlier one's."""
-    about = [(m.commitment, m.labels, m.encoder) for m in (old, new)]
-    if about[0] != about[1]:
-        return True
-    if old.architecture == new.architecture:
-        return new.gain > old.gain
-    # A gain is over local labels with the same architecture; accuracy compares across them.
-    before, after = old.entry(KEPT).accuracy, new.entry(KEPT).accuracy
-    return before is None or after is None or after > before

@@ -13,7 +13,7 @@ from wg_client.connection import cosigning
 from wg_client.data import snapshot as snapshots
 from wg_client.fleet import enrolment
 from wg_client.fleet.inbox import Inbox
-from wg_client.models import store as models
+from wg_client.models import adoption
 from wg_client.release.budget import read_spend
 from wg_client.site import config as configuration
 from wg_client.site import contact, locks
@@ -206,10 +206,10 @@ class _Looking:
         return manifest.number, manifest.created
 
     def _model(self) -> tuple[str, int]:
-        if not (self._home.models / models.CURRENT).is_file():
-            return "", 0  # before the first package that is no problem
         try:
-            manifest, name = models.current(self._home)
+            if adoption.read(self._home).now.in_use is None:
+                return "", 0  # before the first package that is no problem
+            manifest, name = adoption.in_use(self._home)
         except WgError as error:
             self._problems.append(f"models: {error}")
             return "", 0

@@ -20,7 +20,7 @@ from wg_client.connection import cosigning
 from wg_client.data import plant as plants
 from wg_client.data.plant import Plant, Progress
 from wg_client.methods.package import read_package
-from wg_client.models import calls, heat_map, novelty, store
+from wg_client.models import adoption, calls, heat_map, novelty, store
 from wg_client.models.manifest import ModelEntry, ModelsManifest
 from wg_client.selection.checks import probe as probes
 from wg_client.selection.checks.probe import Probe
@@ -88,7 +88,7 @@ def apply_package(
         if found.package_sha256 != digest:
             raise VerificationError(f"package {package.package_id[:16]}: other bytes than before")
         if store.all_manifests(home)[-1] == found:
-            store.put_in_use(home, found)  # a crash may have come before it was
+            adoption.arrived(home, found)  # a crash may have come before it was
         return AppliedModel(manifest=found, already=True)
     if now() >= package.expires:
         raise VerificationError(
@@ -107,6 +107,7 @@ def apply_package(
     manifest, files = _record(plant, package, digest, outcome, int(now()))
     manifest, files[store.NOVELTY] = _with_novelty(plant, manifest, probe)
     store.write(home, manifest, files)
+    adoption.arrived(home, manifest)
     from wg_client.selection.report import write_report  # matplotlib: seconds to import
 
     write_report(home, plant, manifest, outcome)

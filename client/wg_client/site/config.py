@@ -208,12 +208,15 @@ class AcceptanceConfig:
         unseen_share: A declared class without local records counts as this share of an average
             class.
         without_labels: Whether delivered weights are kept when no local label can check them.
+        adopt: What becomes of a later package's model that is better than the one in use:
+            ``shadow``, it predicts beside it until a person promotes it; ``better``, it is used.
         checks: Limits of the other checks, and what failing one means.
     """
 
     standard_errors: float = 1.0
     unseen_share: float = 1.0
     without_labels: bool = True
+    adopt: Literal["shadow", "better"] = "shadow"
     checks: ChecksConfig = field(default_factory=ChecksConfig)
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@
     units/                 keyed digests of every unit that was charged (private); see ``overlap``
     outbox/                statistics files as they left, by request
     packages/              weights packages as they arrived, by package id
-    models/                models by package id, and ``current.json``
+    models/                models by package id, and which is in use
     report.html            the report on the newest package; stays at the plant
     contact.json           how the node stands with the server, for ``wg-client status``
 """

@@ -24,3 +24,8 @@ def release(home: ClientHome) -> AbstractContextManager[None]:
 def training(home: ClientHome) -> AbstractContextManager[None]:
     """One process of this plant trains a contribution; answers go on meanwhile."""
     return locks.hold(home.budget / ".contribute.lock")
+
+
+def models(home: ClientHome) -> AbstractContextManager[None]:
+    """One process of this plant changes which model is in use; another one waits."""
+    return locks.hold(home.root / ".models.lock")

@@ -20,7 +20,7 @@ from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures, write_
 from wg_client.cli.main import group
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.fleet import node
-from wg_client.models import store
+from wg_client.models import adoption
 from wg_client.release.budget import read_spend
 from wg_client.release.query import answer_query
 from wg_client.selection.apply import apply_package
@@ -281,7 +281,7 @@ def test_predict_gives_a_label_a_probability_and_an_accuracy(
     assert len(result["predictions"]) == 18
     for row in result["predictions"]:
         assert row["label"] in LABELS and 1 / 3 <= row["probability"] <= 1
-    manifest, _ = store.current(applied.home)
+    manifest, _ = adoption.in_use(applied.home)
     accuracies = {row["model"]: row for row in result["evaluation"]}
     assert set(accuracies) == {entry.name for entry in manifest.models}
     truth = np.repeat(LABELS, 6)

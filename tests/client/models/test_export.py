@@ -16,7 +16,7 @@ import torch
 from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures
 
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.models import predict, store
+from wg_client.models import adoption, predict, store
 from wg_client.models.export import SUFFIXES, export_model
 from wg_client.selection.apply import apply_package
 from wg_common.errors import VerificationError
@@ -38,7 +38,7 @@ def _images(count: int) -> Any:
 
 
 def test_onnx_agrees_with_the_plant_s_own_predictions(plant: TestPlant, tmp_path: Path) -> None:
-    manifest, name = store.current(plant.home)
+    manifest, name = adoption.in_use(plant.home)
     out = tmp_path / "model.onnx"
     export_model(plant.home, manifest, name, "onnx", out)
     onnx.checker.check_model(onnx.load(out))
@@ -56,7 +56,7 @@ def test_onnx_agrees_with_the_plant_s_own_predictions(plant: TestPlant, tmp_path
 
 
 def test_safetensors_and_torch_hold_the_whole_network(plant: TestPlant, tmp_path: Path) -> None:
-    manifest, name = store.current(plant.home)
+    manifest, name = adoption.in_use(plant.home)
     encoder = load_encoder(plant.home.encoder.read_bytes())
     tensors = store.load_tensors(plant.home, manifest, name)
     model = build_model(manifest.architecture, encoder, tensors, LABELS)
@@ -79,7 +79,7 @@ def test_safetensors_and_torch_hold_the_whole_network(plant: TestPlant, tmp_path
 
 
 def test_another_encoder_is_refused(plant: TestPlant, tmp_path: Path) -> None:
-    manifest, name = store.current(plant.home)
+    manifest, name = adoption.in_use(plant.home)
     plant.home.encoder.write_bytes(plant.home.encoder.read_bytes() + b" ")
     with pytest.raises(VerificationError, match="encoder"):
         export_model(plant.home, manifest, name, "onnx", tmp_path / "x.onnx")

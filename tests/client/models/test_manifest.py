@@ -9,8 +9,8 @@ import pytest
 from tests.client.conftest import LABELS, MakePlant, pictures
 
 from wg_client.fitting.linear_head import LinearHead
+from wg_client.models import adoption, predict, store
 from wg_client.models import manifest as manifests
-from wg_client.models import predict, store
 from wg_client.models.manifest import KEPT
 from wg_client.selection.apply import apply_package
 from wg_common import atomic
@@ -105,7 +105,7 @@ def test_a_home_of_version_1_predicts_and_takes_the_next_package(
     del old["findings"], old["sure"], old["novelty"]
     path = store.folder(plant.home, new.package_id) / store.MANIFEST
     atomic.write_bytes(path, canonical.encode(old), mode=atomic.PRIVATE)
-    manifest, model = store.current(plant.home)
+    manifest, model = adoption.in_use(plant.home)
     assert model == new.kept
     assert [(f.model, f.passed, f.figures["gain"]) for f in manifest.findings] == [
         (f.model, f.passed, f.figures["gain"]) for f in evidence

@@ -10,7 +10,7 @@ from tests.client.conftest import MakePlant, TestPlant
 
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.names import GENERATED
-from wg_client.models import store
+from wg_client.models import adoption, store
 from wg_client.selection.apply import apply_package
 from wg_client.site.config import AcceptanceConfig, PrivacyConfig
 from wg_common.catalogue import SAME_FAMILY
@@ -44,7 +44,7 @@ def test_good_weights_leave_models_provenance_and_a_report(
     plant = make_plant({0: 4, 1: 4})
     applied = apply_package(plant.home, plant.package(heads, memory_releases=("aa" * 16,)))
     assert applied.accepted and not applied.already
-    manifest, model = store.current(plant.home)
+    manifest, model = adoption.in_use(plant.home)
     assert manifest == applied.manifest and model == manifest.kept
     assert manifest.memory_releases == ("aa" * 16,)
     for entry in manifest.models:
@@ -192,4 +192,4 @@ def test_a_later_package_that_helps_less_does_not_replace_an_earlier_one(
     bad = {"sample-0": (inverted, "diffusion")}
     second = apply_package(plant.home, plant.package(bad)).manifest
     assert second.gain < first.gain
-    assert store.current(plant.home)[0].package_id == first.package_id
+    assert adoption.in_use(plant.home)[0].package_id == first.package_id

@@ -16,7 +16,7 @@ from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures
 from wg_client.cli.main import group
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods import registry as methods
-from wg_client.models import store
+from wg_client.models import adoption, store
 from wg_client.selection.checks import registry as checks
 from wg_common import cli, errors
 
@@ -114,7 +114,7 @@ def test_a_method_and_a_check_of_another_package_take_part(
     code, applied = _run(capfd, "apply", "--home", plant.home.root, _package(plant, good_head))
     assert code == errors.EXIT_OK and applied["accepted"]
     assert applied["models"][-1]["name"] == "nearest-mean"
-    manifest, _ = store.current(plant.home)
+    manifest, _ = adoption.in_use(plant.home)
     found = {(item.model, item.code): item for item in manifest.findings}
     assert {("nearest-mean", "WG-F01"), ("nearest-mean", "WG-F99")} <= set(found)
     assert ("local-only", "WG-F99") not in found

@@ -1,0 +1,191 @@
+"""``wg-client models use | rollback | shadow | promote | log``: a model never changes silently."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from wg_client.cli.options import home_option
+from wg_client.site.home import ClientHome
+from wg_common import cli, errors
+from wg_common.cli import json_option, show
+from wg_common.wire import canonical
+
+if TYPE_CHECKING:
+    from wg_client.models.adoption import Change
+    from wg_client.models.manifest import ModelsManifest
+    from wg_client.models.shadow import Comparison
+
+_SHOWN = 20
+"""Differences for a person; ``--json`` has all that are kept."""
+
+_by_option = click.option(
+    "--by", required=True, metavar="NAME", help="Who decides; a role will do. It stays in the log."
+)
+_model_option = click.option(
+    "--model", "name", default="kept", show_default=True, help="Which of the package's models."
+)
+
+
+@click.command("use")
+@home_option
+@click.argument("package", metavar="PACKAGE")
+@_model_option
+@_by_option
+@json_option
+def use(root: Path, package: str, name: str, by: str, as_json: bool) -> None:
+    """Put a model in use: predict and export take it from now on."""
+    from wg_client.models import adoption
+
+    home = ClientHome(root)
+    manifest, name = chosen(home, package, name)
+    _say(root, adoption.use(home, manifest, name, by), as_json)
+
+
+@click.command("rollback")
+@home_option
+@_by_option
+@json_option
+def rollback(root: Path, by: str, as_json: bool) -> None:
+    """Go back to the model that was in use before this one."""
+    from wg_client.models import adoption
+
+    home = ClientHome(root)
+    home.require()
+    _say(root, adoption.rollback(home, by), as_json)
+
+
+@click.command("promote")
+@home_option
+@_by_option
+@json_option
+def promote(root: Path, by: str, as_json: bool) -> None:
+    """Put the model in shadow in use."""
+    from wg_client.models import adoption
+
+    home = ClientHome(root)
+    home.require()
+    _say(root, adoption.promote(home, by), as_json)
+
+
+@click.command("shadow")
+@home_option
+@click.argument("package", metavar="[PACKAGE]", required=False)
+@_model_option
+@click.option("--stop", is_flag=True, help="End the shadow.")
+@click.option("--by", metavar="NAME", help="Who decides, with PACKAGE or --stop.")
+@json_option
+def shadow(
+    root: Path, package: str | None, name: str, stop: bool, by: str | None, as_json: bool
+) -> None:
+    """Let a model predict beside the one in use; without PACKAGE: show what came of it.
+
+    While there is a shadow, 'predict' asks both models. The one in use decides, as before.
+    """
+    from wg_client.models import adoption
+    from wg_client.models import shadow as shadows
+
+    home = ClientHome(root)
+    home.require()
+    if package is None and not stop:
+        found = shadows.read(home)
+        document = {"shadow": None if found is None else canonical.to_builtins(found)}
+        show(document, _lines(root, found), as_json)
+        return
+    if by is None:
+        raise errors.UsageError("--by: say who decides; a role will do")
+    if stop:
+        if package is not None:
+            raise errors.UsageError("--stop: ends the shadow that there is; give no PACKAGE")
+        change = adoption.stop_shadow(home, by)
+    else:
+        manifest, name = chosen(home, package, name)
+        change = adoption.set_shadow(home, manifest, name, by)
+    _say(root, change, as_json)
+
+
+@click.command("log")
+@home_option
+@json_option
+def log(root: Path, as_json: bool) -> None:
+    """Show every change of the model in use: when, what, who, why."""
+    from wg_client.models import adoption
+
+    home = ClientHome(root)
+    home.require()
+    changes = adoption.read(home).changes
+    lines = [
+        f"{_when(change.when)}  {change.what:11} {change.subject or '-'}\n"
+        f"    by {cli.printable(change.by)}: {change.why}"
+        for change in changes
+    ]
+    show({"changes": canonical.to_builtins(changes)}, lines or ["no models yet"], as_json)
+
+
+def chosen(home: ClientHome, package: str | None, name: str | None) -> tuple[ModelsManifest, str]:
+    """The model that a command is about: the one in use, or one of a package by its id.
+
+    Args:
+        home: The plant's home.
+        package: Id of a package, or the beginning of it; None: of the one in use.
+        name: Of a model; None: the one in use, or the one that was kept of the package named.
+
+    Raises:
+        ConfigError: There is none, or several packages begin with this.
+    """
+    from wg_client.fleet.inbox import Inbox
+    from wg_client.models import adoption, store
+    from wg_client.models.manifest import KEPT
+
+    home.require()
+    if not store.all_manifests(home) and Inbox(home).waiting():
+        raise errors.ConfigError(
+            f"{home.models}: no models yet, but a package came and is being applied; try again when"
+            " 'wg-client run' says that it is done"
+        )
+    if package is None:
+        manifest, used = adoption.in_use(home)
+        return manifest, name or used
+    matches = [m for m in store.all_manifests(home) if m.package_id.startswith(package)]
+    if len(matches) != 1:
+        raise errors.ConfigError(f"package {package!r}: {len(matches)} packages begin with it")
+    return matches[0], name or KEPT
+
+
+def _say(root: Path, change: Change, as_json: bool) -> None:
+    lines = [f"in use: {change.in_use or 'nothing'}", f"shadow: {change.shadow or 'none'}"]
+    if change.shadow is not None:
+        lines.append(f"next: wg-client predict --home {root} NEW_RECORDS")
+    show(canonical.to_builtins(change), lines, as_json)
+
+
+def _lines(root: Path, found: Comparison | None) -> Iterator[str]:
+    if found is None:
+        yield "no model is in shadow; 'wg-client models shadow PACKAGE --by NAME' sets one"
+        return
+    yield f"in use: {found.in_use}"
+    yield f"shadow: {found.shadow}"
+    yield f"{found.compared} predictions of both, {found.differ} of them differ"
+    for one in found.differences[-_SHOWN:]:
+        yield (
+            f"  {cli.printable(one.name)}: {cli.printable(one.in_use)} ({one.probability:.2f}),"
+            f" shadow {cli.printable(one.shadow)} ({one.shadow_probability:.2f})"
+        )
+    if found.differ > _SHOWN:
+        yield f"  the newest {_SHOWN} of {found.differ}; --json has up to 1,000"
+    if found.compared:
+        yield f"next: look at them; wg-client models promote --home {root} --by NAME, or --stop"
+    else:
+        yield f"next: wg-client predict --home {root} NEW_RECORDS"
+
+
+def _when(seconds: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%MZ", time.gmtime(seconds)) if seconds else "before         "
+
+
+COMMANDS = (use, rollback, shadow, promote, log)
+"""Of the group ``models``."""

@@ -1,0 +1,335 @@
+"""Which model is in use, which one shadows it, and who decided: one file with its whole history.
+
+A plant goes through four stages. *pilot*: no model yet. *shadow*: a model predicts beside the one
+in use, differences are listed, and no call changes. *in use*. *watched*: new records were held
+against the frozen ones since it came into use (``operation.watch``).
+
+``models/adoption.json`` holds every change, oldest first; the last one says how it stands. It is
+written anew as a whole, under a lock, so it is the old history or the new one whatever happens.
+A package is in it once: applied again, it changes nothing. Private to the plant.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from wg_client.models import store
+from wg_client.models.manifest import KEPT, ModelsManifest
+from wg_client.site import config as configuration
+from wg_client.site import locks
+from wg_client.site.home import ClientHome
+from wg_common import atomic
+from wg_common.errors import ConfigError, DecodeError, UsageError
+from wg_common.ledger.entries import check_name
+from wg_common.wire import canonical
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+FILE = "adoption.json"
+BEFORE = "current.json"
+"""Where homes made before there was a history say which model is in use."""
+PROGRAM = "weightgate"
+"""Who decided where no person did."""
+_LIMIT = 16 << 20
+_BACK = 20
+"""Most models that a rollback can go back by."""
+
+What = Literal["arrived", "use", "rollback", "shadow", "stop shadow", "promote"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """One model of one package."""
+
+    package_id: str
+    model: str
+
+    def __str__(self) -> str:
+        return f"{self.model} of package {self.package_id[:16]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One line of the history, and how it stands after it.
+
+    Attributes:
+        when: Unix time, seconds.
+        what: What happened.
+        by: Who decided.
+        subject: The model that it is about; None where a shadow ends.
+        why: A sentence.
+        in_use: The model in use afterwards.
+        shadow: The model that predicts beside it afterwards.
+        before: Models that were in use, the latest last: where a rollback goes.
+    """
+
+    when: int
+    what: What
+    by: str
+    subject: Chosen | None
+    why: str
+    in_use: Chosen | None = None
+    shadow: Chosen | None = None
+    before: tuple[Chosen, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adoption:
+    """The history."""
+
+    version: int = VERSION
+    changes: tuple[Change, ...] = ()
+
+    @property
+    def now(self) -> Change:
+        """How it stands."""
+        nothing = Change(when=0, what="arrived", by=PROGRAM, subject=None, why="")
+        return self.changes[-1] if self.changes else nothing
+
+
+def read(home: ClientHome) -> Adoption:
+    """The history; empty before the first package.
+
+    Raises:
+        DecodeError: The file is damaged, or of a later version.
+    """
+    path = home.models / FILE
+    if path.is_file():
+        data = atomic.read_bytes(path, limit=_LIMIT)
+        found = canonical.decode(Adoption, data, what=str(path), limit=_LIMIT)
+        if found.version != VERSION:
+            raise DecodeError(f"{path}: version {found.version}, this program reads {VERSION}")
+        return found
+    old = home.models / BEFORE
+    if not old.is_file():
+        return Adoption()
+    data = atomic.read_bytes(old, limit=_LIMIT)
+    chosen = canonical.decode(Chosen, data, what=str(old), limit=_LIMIT)
+    why = "in use before there was a history"
+    first = Change(when=0, what="use", by=PROGRAM, subject=chosen, why=why, in_use=chosen)
+    return Adoption(changes=(first,))
+
+
+def in_use(home: ClientHome) -> tuple[ModelsManifest, str]:
+    """The package and model in use.
+
+    Raises:
+        ConfigError: No package was applied yet.
+    """
+    chosen = read(home).now.in_use
+    if chosen is None:
+        raise ConfigError(f"{home.models}: no models yet; 'wg-client run' or 'apply' makes them")
+    return _manifest(home, chosen), chosen.model
+
+
+def shadow(home: ClientHome) -> tuple[ModelsManifest, str] | None:
+    """The package and model that predict beside those in use, if there are any."""
+    chosen = read(home).now.shadow
+    return None if chosen is None else (_manifest(home, chosen), chosen.model)
+
+
+def arrived(home: ClientHome, new: ModelsManifest, *, now: Callable[[], float] = time.time) -> str:
+    """Decide what becomes of a package that was applied; returns the sentence of the history.
+
+    The first model is used. A later one that is no better changes nothing. A better one becomes the
+    shadow, and a person promotes it; with ``acceptance.adopt: better`` it is used. Where the model
+    in use stands on another encoder than the home has now, it cannot work, and the new one is used.
+
+    Raises:
+        StorageError: The disk is full or cannot be written; what was in use still is.
+    """
+    with locks.models(home):
+        history = read(home)
+        state = history.now
+        chosen = Chosen(package_id=new.package_id, model=new.kept)
+        for change in history.changes:
+            if change.subject is not None and change.subject.package_id == new.package_id:
+                return change.why
+        old = None if state.in_use is None else _manifest(home, state.in_use)
+        uses, why = True, "the first model"
+        if old is not None:
+            uses, why = _judged(home, new, old)
+        before, beside = state.before, state.shadow
+        present = state.in_use
+        what: What = "arrived"
+        if uses:
+            before, present, what = _pushed(state), chosen, "use"
+        elif why == _BETTER:
+            beside, what = chosen, "shadow"
+        _append(
+            home,
+            history,
+            Change(
+                when=int(now()),
+                what=what,
+                by=PROGRAM,
+                subject=chosen,
+                why=why,
+                in_use=present,
+                shadow=beside,
+                before=before,
+            ),
+        )
+    log.log(
+        logging.WARNING if uses and old is not None else logging.INFO,
+        "package %s: %s: %s",
+        new.package_id[:16],
+        what,
+        why,
+    )
+    return why
+
+
+_NO_BETTER = "no better than the model in use, which stays"
+_BETTER = "better on your records than the model in use: it predicts beside it until you promote it"
+_USED = "better on your records than the model in use, and acceptance.adopt is 'better'"
+_OTHER_ENCODER = "the model that was in use cannot work with the encoder that this home has now"
+
+
+def _judged(home: ClientHome, new: ModelsManifest, old: ModelsManifest) -> tuple[bool, str]:
+    if new.encoder != old.encoder:
+        return True, _OTHER_ENCODER
+    if not _better(new, old):
+        return False, _NO_BETTER
+    if configuration.load(home).acceptance.adopt == "better":
+        return True, _USED
+    return False, _BETTER
+
+
+def _better(new: ModelsManifest, old: ModelsManifest) -> bool:
+    """Whether the kept model of a later package is better than an earlier one's.
+
+    On other records, or for other labels, the two cannot be compared: the later one knows the
+    plant as it is now.
+    """
+    about = [(m.commitment, m.labels) for m in (old, new)]
+    if about[0] != about[1]:
+        return True
+    if old.architecture == new.architecture:
+        return new.gain > old.gain
+    # A gain is over local labels with the same architecture; accuracy compares across them.
+    before, after = old.entry(KEPT).accuracy, new.entry(KEPT).accuracy
+    return before is None or after is None or after > before
+
+
+def use(home: ClientHome, package: ModelsManifest, model: str, by: str) -> Change:
+    """A person puts a model in use.
+
+    Raises:
+        UsageError: The name is none.
+        ConfigError: It is in use already, or the package has no such model.
+    """
+    chosen = Chosen(package_id=package.package_id, model=package.entry(model).name)
+    with locks.models(home):
+        history = read(home)
+        state = history.now
+        if chosen == state.in_use:
+            raise ConfigError(f"{chosen}: is in use already")
+        beside = None if chosen == state.shadow else state.shadow
+        change = replace(state, in_use=chosen, shadow=beside, before=_pushed(state))
+        return _decided(home, history, change, "use", by, chosen, "chosen by hand")
+
+
+def promote(home: ClientHome, by: str) -> Change:
+    """A person puts the shadow in use.
+
+    Raises:
+        UsageError: The name is none.
+        ConfigError: There is no shadow.
+    """
+    with locks.models(home):
+        history = read(home)
+        state = history.now
+        if state.shadow is None:
+            raise ConfigError(f"{home.models}: no model is in shadow; see 'wg-client models list'")
+        change = replace(state, in_use=state.shadow, shadow=None, before=_pushed(state))
+        return _decided(home, history, change, "promote", by, state.shadow, "after its shadow")
+
+
+def rollback(home: ClientHome, by: str) -> Change:
+    """A person goes back to the model that was in use before this one.
+
+    Raises:
+        UsageError: The name is none.
+        ConfigError: There was none.
+    """
+    with locks.models(home):
+        history = read(home)
+        state = history.now
+        if not state.before:
+            raise ConfigError(f"{home.models}: no model was in use before this one")
+        chosen = state.before[-1]
+        _manifest(home, chosen)
+        change = replace(state, in_use=chosen, before=state.before[:-1])
+        return _decided(home, history, change, "rollback", by, chosen, "back to the one before")
+
+
+def set_shadow(home: ClientHome, package: ModelsManifest, model: str, by: str) -> Change:
+    """A person lets a model predict beside the one in use.
+
+    Raises:
+        UsageError: The name is none.
+        ConfigError: It is the one in use, or the package has no such model.
+    """
+    chosen = Chosen(package_id=package.package_id, model=package.entry(model).name)
+    with locks.models(home):
+        history = read(home)
+        state = history.now
+        if chosen == state.in_use:
+            raise ConfigError(f"{chosen}: is in use, and cannot be its own shadow")
+        change = replace(state, shadow=chosen)
+        return _decided(home, history, change, "shadow", by, chosen, "chosen by hand")
+
+
+def stop_shadow(home: ClientHome, by: str) -> Change:
+    """A person ends the shadow.
+
+    Raises:
+        UsageError: The name is none.
+        ConfigError: There is no shadow.
+    """
+    with locks.models(home):
+        history = read(home)
+        if history.now.shadow is None:
+            raise ConfigError(f"{home.models}: no model is in shadow")
+        change = replace(history.now, shadow=None)
+        return _decided(home, history, change, "stop shadow", by, None, "ended by hand")
+
+
+def _pushed(state: Change) -> tuple[Chosen, ...]:
+    return state.before if state.in_use is None else (*state.before, state.in_use)[-_BACK:]
+
+
+def _decided(
+    home: ClientHome,
+    history: Adoption,
+    change: Change,
+    what: What,
+    by: str,
+    subject: Chosen | None,
+    why: str,
+) -> Change:
+    try:
+        check_name(by)
+    except DecodeError as error:
+        raise UsageError(f"--by: {error}") from error
+    change = replace(change, when=int(time.time()), what=what, by=by, subject=subject, why=why)
+    _append(home, history, change)
+    return change
+
+
+def _append(home: ClientHome, history: Adoption, change: Change) -> None:
+    data = canonical.encode(replace(history, changes=(*history.changes, change)))
+    atomic.write_bytes(home.models / FILE, data, mode=atomic.PRIVATE)
+
+
+def _manifest(home: ClientHome, chosen: Chosen) -> ModelsManifest:
+    found = store.read_manifest(home, chosen.package_id)
+    if found is None:
+        raise ConfigError(f"{home.models / FILE}: names {chosen}, which is not here")
+    return found

@@ -1,0 +1,184 @@
+"""Which model is in use after several packages and decisions; a model never changes silently."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.client.conftest import TestPlant, plant_maker
+
+from wg_client.fitting.linear_head import LinearHead
+from wg_client.models import adoption, store
+from wg_client.models.manifest import KEPT, ModelsManifest
+from wg_client.selection.apply import apply_package
+from wg_client.site.config import AcceptanceConfig
+from wg_client.site.home import ClientHome
+from wg_common import atomic
+from wg_common.errors import ConfigError, DecodeError, StorageError, UsageError
+from wg_common.wire import canonical
+
+
+def _later(manifest: ModelsManifest, number: int, accuracy: float | None) -> ModelsManifest:
+    """A later package's manifest, of a whole network with this out-of-fold accuracy."""
+    kept = replace(manifest.entry(KEPT), accuracy=accuracy)
+    return replace(
+        manifest, package_id=f"{number:032x}", architecture="cnn-s", gain=0.0, models=(kept,)
+    )
+
+
+def _arrives(plant: TestPlant, manifest: ModelsManifest) -> ModelsManifest:
+    """A package was applied; returns the manifest in use afterwards."""
+    store.write(plant.home, manifest, {})
+    adoption.arrived(plant.home, manifest)
+    return adoption.in_use(plant.home)[0]
+
+
+@pytest.fixture(scope="module")
+def applied(
+    tmp_path_factory: pytest.TempPathFactory, encoder_package: bytes, good_head: LinearHead
+) -> TestPlant:
+    """A plant that has applied one package; tests work on copies of it."""
+    plant = plant_maker(tmp_path_factory.mktemp("plants"), encoder_package)({0: 4, 1: 4})
+    apply_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
+    return plant
+
+
+@pytest.fixture
+def plant(applied: TestPlant, tmp_path: Path) -> TestPlant:
+    shutil.copytree(applied.home.root, tmp_path / "plant")
+    return replace(applied, home=ClientHome(tmp_path / "plant"))
+
+
+@pytest.fixture
+def eager(plant: TestPlant) -> TestPlant:
+    """A plant that uses what is better at once."""
+    plant.configure(acceptance=AcceptanceConfig(adopt="better"))
+    return plant
+
+
+def _first(plant: TestPlant) -> ModelsManifest:
+    return adoption.in_use(plant.home)[0]
+
+
+def test_between_architectures_the_more_accurate_model_stays_in_use(eager: TestPlant) -> None:
+    first = _first(eager)
+    accuracy = first.entry(KEPT).accuracy
+    assert accuracy is not None
+    assert _arrives(eager, _later(first, 1, accuracy - 0.1)) == first
+    assert _arrives(eager, _later(first, 2, accuracy)) == first  # as good is no reason
+    better = _later(first, 4, accuracy + 0.1)
+    assert _arrives(eager, better) == better
+    unchecked = replace(_later(first, 3, None), architecture="cnn-m")
+    assert _arrives(eager, unchecked) == unchecked
+
+
+def test_with_one_architecture_the_larger_gain_stays_in_use(eager: TestPlant) -> None:
+    first = _first(eager)
+    assert _arrives(eager, replace(first, package_id="0" * 31 + "1")) == first  # the same again
+    assert _arrives(eager, replace(first, package_id="1" * 32, gain=first.gain - 0.01)) == first
+    larger = replace(first, package_id="2" * 32, gain=first.gain + 0.01)
+    assert _arrives(eager, larger) == larger
+    other = replace(first, package_id="3" * 32, gain=-1.0, commitment="00" * 32)
+    assert _arrives(eager, other) == other  # of other records: gains cannot be compared
+
+
+def test_a_better_model_waits_in_shadow_until_a_person_promotes_it(plant: TestPlant) -> None:
+    first = _first(plant)
+    larger = replace(first, package_id="2" * 32, gain=first.gain + 0.01)
+    assert _arrives(plant, larger) == first
+    found = adoption.shadow(plant.home)
+    assert found is not None and found[0] == larger
+    adoption.promote(plant.home, "QA lead")
+    assert _first(plant) == larger and adoption.shadow(plant.home) is None
+    adoption.rollback(plant.home, "QA lead")
+    assert _first(plant) == first
+    adoption.arrived(plant.home, larger)  # applied again: what a person decided stays
+    assert _first(plant) == first and adoption.shadow(plant.home) is None
+    changes = adoption.read(plant.home).changes
+    assert [change.what for change in changes] == ["use", "shadow", "promote", "rollback"]
+    assert {change.by for change in changes} == {"weightgate", "QA lead"}
+    with pytest.raises(ConfigError, match="no model was in use before"):
+        adoption.rollback(plant.home, "QA lead")
+
+
+def test_a_repeated_campaign_with_equal_scores_changes_neither_model(plant: TestPlant) -> None:
+    first = _first(plant)
+    state = adoption.read(plant.home).now
+    for number in range(3):
+        assert _arrives(plant, replace(first, package_id=f"{number:032x}")) == first
+    now = adoption.read(plant.home).now
+    assert (now.in_use, now.shadow) == (state.in_use, state.shadow)
+    assert len(adoption.read(plant.home).changes) == 4  # and each is in the log
+
+
+def test_a_model_of_an_encoder_that_is_gone_makes_place_at_once(plant: TestPlant) -> None:
+    first = _first(plant)
+    other = replace(first, package_id="5" * 32, encoder="00" * 32)
+    assert _arrives(plant, other) == other
+
+
+def test_a_person_chooses_any_model_and_ends_a_shadow(plant: TestPlant) -> None:
+    first, kept = adoption.in_use(plant.home)
+    adoption.set_shadow(plant.home, first, "local-only", "QA")
+    adoption.use(plant.home, first, "local-only", "QA")  # it is in shadow no more
+    assert adoption.in_use(plant.home) == (first, "local-only")
+    assert adoption.shadow(plant.home) is None
+    with pytest.raises(ConfigError, match="in use already"):
+        adoption.use(plant.home, first, "local-only", "QA")
+    with pytest.raises(ConfigError, match="its own shadow"):
+        adoption.set_shadow(plant.home, first, "local-only", "QA")
+    with pytest.raises(ConfigError, match="no model is in shadow"):
+        adoption.stop_shadow(plant.home, "QA")
+    adoption.set_shadow(plant.home, first, kept, "QA")
+    adoption.stop_shadow(plant.home, "QA")
+    with pytest.raises(ConfigError, match="no model is in shadow"):
+        adoption.promote(plant.home, "QA")
+    with pytest.raises(UsageError, match="--by"):
+        adoption.rollback(plant.home, "  ")
+
+
+def test_a_crash_leaves_the_old_history_and_the_package_can_come_again(
+    plant: TestPlant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, first = adoption.read(plant.home), _first(plant)
+    second = replace(first, package_id="7" * 32)
+    with monkeypatch.context() as patch, pytest.raises(StorageError):
+        patch.setattr(atomic, "write_bytes", _full_at(adoption.FILE, atomic.write_bytes))
+        adoption.arrived(plant.home, second)
+    assert adoption.read(plant.home) == before
+    adoption.arrived(plant.home, second)
+    subject = adoption.read(plant.home).now.subject
+    assert subject is not None and subject.package_id == second.package_id
+
+
+def _full_at(name: str, write: Callable[..., None]) -> Callable[..., None]:
+    """A disk that is full when a file of this name is written."""
+
+    def written(path: Path, data: bytes, **words: Any) -> None:
+        if path.name == name:
+            raise StorageError(f"{path}: cannot be written: No space left on device")
+        write(path, data, **words)
+
+    return written
+
+
+def test_a_home_of_before_and_damaged_histories(plant: TestPlant) -> None:
+    path, state = plant.home.models / adoption.FILE, adoption.read(plant.home).now
+    first = _first(plant)
+    path.unlink()
+    assert state.in_use is not None
+    (plant.home.models / adoption.BEFORE).write_bytes(canonical.encode(state.in_use))
+    assert _first(plant) == first
+    adoption.use(plant.home, first, "local-only", "QA")
+    adoption.rollback(plant.home, "QA")
+    assert _first(plant) == first
+    path.write_bytes(path.read_bytes().replace(b'"version":1', b'"version":2'))
+    with pytest.raises(DecodeError, match="version 2"):
+        adoption.read(plant.home)
+    path.write_bytes(b"{")
+    with pytest.raises(DecodeError, match="adoption"):
+        adoption.read(plant.home)
