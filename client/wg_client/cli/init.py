@@ -50,7 +50,8 @@ _CONFIRMED = {
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="Folder of class folders, folder with records.csv, .npz file, or sensor logs (--window).",
+    help="Folder of class folders, folder with records.csv, .npz file, table of texts, sensor logs"
+    " (--window).",
 )
 @click.option("--labels", help="Label domain, a,b,c. It is public. Default: folder names.")
 @click.option("--unit-column", help="Column or array that names the privacy unit of a record.")

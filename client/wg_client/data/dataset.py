@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from wg_client.data.record_files import LogRecords, RecordFiles
 from wg_client.site.reading import ReadingConfig
 from wg_common.errors import DataError
-from wg_common.modalities import registry
+from wg_common.modalities import cells, registry
 from wg_common.modalities.base import Modality, Record
 from wg_common.modalities.images import Images
 from wg_common.modalities.registry import modality as modality_of
@@ -38,7 +38,7 @@ class SiteData:
         label_names: The declared label domain.
         names: A name for each record, for messages and predictions.
         units: Privacy unit of each record, or None: the record is its own.
-        rows: Row of each record in its ``.npz`` file; None: each record is a file.
+        rows: Row of each record in its ``.npz`` file or table; None: each record is a file.
     """
 
     records: Sequence[Record]
@@ -64,7 +64,7 @@ class SiteData:
         return replace(
             self,
             records=files.take(kept)
-            if isinstance(files, RecordFiles | LogRecords)
+            if isinstance(files, RecordFiles | LogRecords | cells.CellRecords)
             else [files[index] for index in kept],
             labels=self.labels[list(kept)],
             names=tuple(self.names[index] for index in kept),
@@ -127,7 +127,7 @@ def composed(name: str) -> str:
 def nothing_found(path: Path, strays: Sequence[Problem]) -> str:
     """What is said where there is no record: what is read, and what lies there instead."""
     suffixes = ", ".join(
-        sorted(suffix for each in registry.MODALITIES.values() for suffix in each.suffixes)
+        sorted({suffix for each in registry.MODALITIES.values() for suffix in each.suffixes})
     )
     found = f"; found {strays[0].name}: {strays[0].reason}" if strays else "; the folder is empty"
     return f"{path}: no {registry.listed('name', 'or')} found (read are {suffixes}){found}"
@@ -153,6 +153,14 @@ def records_of(path: Path, files: Sequence[Path], reading: ReadingConfig = READI
         examples = " and ".join(str(first[name]) for name in names)
         raise DataError(f"{path}: {titles}, such as {examples}; a data set has one kind of records")
     return RecordFiles(reader(names[0] if names else Images.name, reading), files)
+
+
+def lies_beside(paths: Sequence[Path]) -> set[Path]:
+    """Files that are no records, since they lie beside records of another modality: a read-me."""
+    kinds = {path: registry.of_file(path.name) for path in paths}
+    if all(kind is None or kind.beside for kind in kinds.values()):
+        return set()
+    return {path for path, kind in kinds.items() if kind is not None and kind.beside}
 
 
 def is_record(entry: Path) -> bool:

@@ -22,6 +22,7 @@ from wg_client.data.dataset import (
     composed,
     is_record,
     label_index,
+    lies_beside,
     listed,
     modality_name,
     other_kind,
@@ -254,7 +255,14 @@ def _sort_in(root: Path, entry: Path, label: int, found: Found) -> None:
 
 
 def _set_tables_aside(root: Path, found: Found) -> None:
-    """A CSV file that lies alone beside folders of images is no sensor window."""
+    """A text beside other records is none; nor is a CSV file that lies alone beside images."""
+    texts = lies_beside(found.paths)
+    for row in reversed(range(len(found.paths))):
+        path = found.paths[row]
+        if path in texts:
+            name = str(path.relative_to(root))
+            found.strays.append(Problem(name=name, reason="a text beside other records"))
+            del found.paths[row], found.labels[row]
     if not any(modality_name(path) == Images.name for path in found.paths):
         return
     for row in reversed(range(len(found.paths))):

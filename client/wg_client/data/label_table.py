@@ -56,7 +56,7 @@ def survey_table(
     rows = _read(path / RECORDS_CSV, unit_column, reading, found)
     if labels is None:
         labels = sorted({row.label for row in rows.values() if row and row.label})
-        _check_case(path / RECORDS_CSV, labels)
+        check_case(path / RECORDS_CSV, labels)
     if not labels:
         raise DataError(f"{path / RECORDS_CSV}: no labels; declare them (--labels a,b,c)")
     index = label_index(labels)
@@ -112,7 +112,7 @@ def _read(
     return rows
 
 
-def _check_case(table: Path, labels: Sequence[str]) -> None:
+def check_case(table: Path, labels: Sequence[str]) -> None:
     """Refuse labels that may be one class or two.
 
     Raises:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data import snapshot as snapshots
-from wg_client.data.dataset import SiteData, reader
+from wg_client.data.dataset import RECORDS_CSV, SiteData, reader
 from wg_client.data.sensor_windows import LogReader
 from wg_client.data.snapshot import FrozenRecords, Listing, Snapshot
 from wg_client.site import config as configuration
@@ -26,6 +26,7 @@ from wg_client.site.config import ClientConfig
 from wg_client.site.home import ClientHome
 from wg_client.site.reading import ReadingConfig
 from wg_common.errors import ConfigError, DataError, VerificationError
+from wg_common.modalities import cells
 from wg_common.modalities.arrays import read_labelled
 from wg_common.modalities.base import Record, content_digest
 from wg_common.privacy.schema import StatisticsSchema, default_schema
@@ -244,6 +245,7 @@ class StoredRecords(Sequence[Record]):
         self._names = listing.names
         self._records = records
         self._modality = reader(name, reading)
+        self._encoding = reading.encoding
         self._logs = None if reading.log is None else LogReader(reading)
         self._secret = secret
 
@@ -281,5 +283,8 @@ class StoredRecords(Sequence[Record]):
         return found
 
     @cached_property
-    def _array(self) -> Record:
+    def _array(self) -> Sequence[Record] | Record:
+        table = self._root / RECORDS_CSV if self._root.is_dir() else self._root
+        if cells.holds_records(table):
+            return cells.read(table, encoding=self._encoding).records
         return read_labelled(self._root).records

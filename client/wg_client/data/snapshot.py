@@ -145,7 +145,7 @@ class FrozenRecords:
         contents: uint8 ``[n, 32]``, keyed digest of each record's content.
         units: uint8 ``[n, 32]``, keyed digest of each record's privacy unit.
         shapes: int64 ``[n, 2]``, as ``inspection.Inspection``.
-        rows: int64 ``[n]``, row in the ``.npz`` file; -1: the record is a file.
+        rows: int64 ``[n]``, row in the ``.npz`` file or table; -1: the record is a file.
         stamps: int64 ``[n, 2]``, size and time of change (nanoseconds) of the file when frozen.
     """
 

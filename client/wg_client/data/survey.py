@@ -7,7 +7,8 @@ Layouts of a folder::
     DIR/records.csv + files          columns file, label and, if named, the unit column
     DIR/image.png                    no labels at all
 
-Further: one ``.npz`` file (``npz_file``), long sensor logs (``sensor_windows``).
+Further: one ``.npz`` file (``npz_file``), long sensor logs (``sensor_windows``), and tables each of
+whose rows is a record (``cell_table``), also as a folder's ``records.csv``.
 
 ``survey`` names *everything* that cannot be used, each with its reason, and goes on; that is what
 ``wg-client freeze`` shows. ``load_dataset`` refuses the first such thing, for data that are only
@@ -22,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from wg_client.data.cell_table import survey_cells
 from wg_client.data.dataset import READING, RECORDS_CSV, SiteData, Survey, nothing_found
 from wg_client.data.folders import survey_folder
 from wg_client.data.label_table import survey_table
@@ -29,6 +31,7 @@ from wg_client.data.npz_file import survey_npz
 from wg_client.data.sensor_windows import is_log, survey_logs
 from wg_client.site.reading import ReadingConfig
 from wg_common.errors import DataError
+from wg_common.modalities import cells
 
 
 def load_dataset(
@@ -66,10 +69,10 @@ def survey(
     """Look a data set through, without decoding a record.
 
     Args:
-        path: Folder or ``.npz`` file.
+        path: Folder, ``.npz`` file or table.
         labels: Declared label domain; None: the folders' names or the file's ``classes``.
         unit_column: Column or array that names the privacy unit.
-        split: For a ``.npz`` with ``split``: keep records of this value; None keeps all.
+        split: For a ``.npz`` or table with ``split``: keep records of this value; None keeps all.
         modality: What the records are to be; None: what they are, and of one kind.
         reading: How files are read.
 
@@ -81,6 +84,9 @@ def survey(
         raise DataError(f"{path}: not there")
     if reading.log is not None:
         return survey_logs(path, labels, unit_column, reading, modality)
+    table = path / RECORDS_CSV if path.is_dir() else path
+    if cells.holds_records(table):
+        return survey_cells(table, labels, unit_column, split, modality, reading)
     if path.is_dir():
         if (path / RECORDS_CSV).is_file():
             return survey_table(path, labels, unit_column, modality, reading)
@@ -95,4 +101,4 @@ def survey(
         raise DataError(
             f"{path}: one file; if it is a long sensor log, say how windows are cut: --window"
         )
-    raise DataError(f"{path}: expected a folder, a .npz file, or a sensor log")
+    raise DataError(f"{path}: expected a folder, a .npz file, a table of texts, or a sensor log")

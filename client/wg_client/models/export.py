@@ -8,7 +8,8 @@ gray images with their one channel repeated; labels, p and provenance stand in t
 A head for sensor windows has views ``[n, C, 1 + S, L]`` for input, as
 ``wg_common.nets.encoder.window_trunk.prepare`` makes them of a window; a whole network has ``[n, C,
 D]``, from ``wg_common.nets.cnn1d.prepared``. In ONNX only n is free; the other sizes are those of
-the plant's first window, and stand in the metadata.
+the plant's first window, and stand in the metadata. A head for texts has vectors ``[n, 512]`` of
+``wg_common.nets.encoder.sentences.embed``; the metadata name the package (``trunk``).
 
 ========= =============================================== ===================================
 format    content                                         reading it
@@ -79,7 +80,7 @@ def export_model(
         "model": entry.name,
         "labels": json.dumps(list(manifest.labels), ensure_ascii=False),
         **({} if kind.resized else {"input": kind.name}),
-        **({} if encoder is None else {"encoder": encoder.id}),
+        **({} if encoder is None else {"encoder": encoder.id, "trunk": encoder.module.trunk.label}),
         "package": manifest.package_id,
         "generator": manifest.generator,
     }

@@ -21,6 +21,7 @@ from wg_client.data.dataset import (
     UNLABELLED,
     SiteData,
     is_record,
+    lies_beside,
     records_of,
 )
 from wg_client.data.plant import Plant
@@ -31,6 +32,7 @@ from wg_client.models import store
 from wg_client.models.manifest import ModelsManifest
 from wg_client.site.home import ClientHome
 from wg_common.errors import DataError
+from wg_common.modalities import cells
 from wg_common.modalities.base import Record
 from wg_common.modalities.registry import listed
 
@@ -121,15 +123,17 @@ class Sight:
 
 
 def load_records(path: Path, labels: Sequence[str], *, split: int | None) -> SiteData:
-    """Records to predict: a file, a ``.npz`` file, a class folder, a folder of files.
+    """Records to predict: a file, a ``.npz`` file or table, a class folder, a folder of files.
 
     Raises:
         DataError: There is nothing to predict, or it cannot be read.
     """
-    if path.is_file() and is_record(path):
+    if path.is_file() and is_record(path) and not cells.holds_records(path):
         return _unlabelled(path, [path], labels)
     if path.is_dir() and not _has_classes(path, labels):
         found = sorted(entry for entry in path.rglob("*") if entry.is_file() and is_record(entry))
+        texts = lies_beside(found)
+        found = [entry for entry in found if entry not in texts]
         if not found:
             raise DataError(f"{path}: no {listed('name', 'or')} found")
         return _unlabelled(path, found, labels)

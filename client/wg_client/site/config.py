@@ -71,7 +71,7 @@ class DataConfig:
 
     Attributes:
         name: Public name on the ledger; carries the budget.
-        path: Folder or ``.npz`` file.
+        path: Folder, ``.npz`` file, or table of texts.
         labels: Public label domain, in the order of class rows. Declared, never counted: a class
             without a record may stand here, and means "it can occur".
         unit_column: Column (``records.csv``, a log) or array (``.npz``) that names the privacy unit

@@ -65,6 +65,9 @@ class Modality(ABC):
         resized: Whether all records are brought to one size before a network sees them.
         head: Name of the architecture that is a head on this modality's encoder.
         trunk: Module of the encoder's trunk; it has a ``TRUNK``.
+        column: Of a table each of whose rows is a record: the column that holds it (``cells``).
+            Empty: there are no such tables.
+        beside: Whether its files may lie beside records of another modality, and are none then.
     """
 
     name: ClassVar[str]
@@ -76,6 +79,8 @@ class Modality(ABC):
     resized: ClassVar[bool] = False
     head: ClassVar[str]
     trunk: ClassVar[str]
+    column: ClassVar[str] = ""
+    beside: ClassVar[bool] = False
 
     @abstractmethod
     def sniff(self, x: Record) -> bool:
@@ -130,6 +135,10 @@ class Modality(ABC):
     def size(self, shape: tuple[int, int]) -> str:
         """The first two sides of a record in words."""
         return f"{shape[0]}x{shape[1]}"
+
+    def from_cell(self, cell: str, name: str) -> Record:
+        """A record from a cell of such a table; ``name`` and errors as of ``decode``."""
+        raise DataError(f"{name}: {self.title} are not read from tables")
 
     def check_public(self, record: Record) -> None:
         """Refuse what the zoo cannot use; errors as of ``check``."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from wg_common.errors import DecodeError
 from wg_common.modalities.base import Modality, Record
 from wg_common.modalities.images import Images
+from wg_common.modalities.texts import Texts
 from wg_common.modalities.windows import Windows
 
-MODALITIES: dict[str, Modality] = {found.name: found for found in (Images(), Windows())}
+MODALITIES: dict[str, Modality] = {found.name: found for found in (Images(), Windows(), Texts())}
 
 
 def modality(name: str) -> Modality:
@@ -32,5 +33,11 @@ def of_array(x: Record) -> Modality | None:
 
 
 def listed(attribute: str, word: str) -> str:
-    """An attribute of every modality, for messages: ``"images or windows"``."""
-    return f" {word} ".join(getattr(found, attribute) for found in MODALITIES.values())
+    """An attribute of every modality, for messages: ``"images, windows or texts"``."""
+    *first, last = (getattr(found, attribute) for found in MODALITIES.values())
+    return f"{', '.join(first)} {word} {last}"
+
+
+def listed_columns() -> str:
+    """Columns that hold records in tables, for messages."""
+    return " or ".join(repr(found.column) for found in MODALITIES.values() if found.column)

@@ -256,7 +256,9 @@ ROWS = "a,b\n" + "1,2\n" * 9
 DATA = [
     _data("missing", lambda root: root / "nowhere", "nowhere: not there"),
     _data("empty folder", lambda root: None, "no folder names a class", "--labels"),
-    _data("empty classes", lambda root: (root / "ok").mkdir(), "no images or windows", ".png"),
+    _data(
+        "empty classes", lambda root: (root / "ok").mkdir(), "no images, windows or texts", ".png"
+    ),
     _data("a text file", lambda root: _beside("x", b"")(root) or root / "ok" / "x", "expected a"),
     _data("zero bytes", _beside("b.png", b""), "b.png", "0 bytes", "expected an image"),
     _data("cut image", _beside("b.png", b"\x89PNG\r\n\x1a\n"), "b.png", "not an image"),

@@ -75,7 +75,7 @@ def test_hidden_files_texts_and_links_out_of_the_folder_are_left_out(tmp_path: P
 def test_an_empty_folder_and_a_missing_path_say_so(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="declare the labels"):
         load_dataset(tmp_path)
-    with pytest.raises(DataError, match="no images or windows found"):
+    with pytest.raises(DataError, match="no images, windows or texts found"):
         load_dataset(tmp_path, ["a"])
     with pytest.raises(DataError, match="not there"):
         load_dataset(tmp_path / "nowhere")
@@ -100,7 +100,7 @@ def test_a_table_gives_labels_and_units(tmp_path: Path) -> None:
         ("img/9.png,ok,A", "line 2"),
         ("img/0.png,okay,A", "'okay' is not declared"),
         ("img/0.png", "too few columns"),
-        ("/etc/passwd,ok,A", "no file of images or sensor windows in this folder"),
+        ("/etc/passwd,ok,A", "no file of images, sensor windows or texts in this folder"),
     ],
 )
 def test_a_wrong_row_is_named(tmp_path: Path, row: str, message: str) -> None:

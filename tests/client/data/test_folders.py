@@ -85,7 +85,7 @@ def test_what_archives_leave_behind_and_links_to_folders_are_no_classes(tmp_path
         (".parquet", "--window"),
         (".wav", "--window"),
         (".json", "boxes and masks are not read"),
-        (".dat", "no file of images or sensor windows"),
+        (".dat", "no file of images, sensor windows or texts"),
     ],
 )
 def test_a_file_that_is_not_read_says_what_to_do(tmp_path: Path, suffix: str, message: str) -> None:

@@ -22,6 +22,10 @@ from wg_server.zoo import archives
 RNG = np.random.default_rng(0)
 RECORDS: dict[str, list[NDArray[np.generic]]] = {
     "images": [RNG.integers(0, 256, (16, 20), np.uint8), RNG.integers(0, 256, (9, 9, 3), np.uint8)],
+    "texts": [
+        np.array("oil drips from the seal of pump 3 onto the floor again"),
+        np.array("油漏れ"),
+    ],
     "windows": [RNG.normal(size=(2, 64)), RNG.normal(size=(1, 50)).astype(np.float32)],
 }
 

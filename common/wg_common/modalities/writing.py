@@ -1,0 +1,124 @@
+"""How other people write the same thing: manners of a site, small changes, and marks in texts.
+
+Not guaranteed: that a site's writers have no other manners. These are about the letters; words of a
+trade are the zoo's (``wg_server.zoo.procedural_text``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Text = NDArray[Any]
+Change = Callable[[Text, np.random.Generator], Text]
+
+_SHORTENED = 5
+"""Words of more letters may be shortened."""
+_MARKS = ("##", "~", "%%", "<>", "^^")
+_SYLLABLES = ("zu", "qua", "vex", "mor", "tli", "bre", "xan", "oki")
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a site's people write.
+
+    Attributes:
+        case: ``lower``, ``upper``, or as it is.
+        errors: Probability that a word has a typing error.
+        short: Probability that a long word is shortened.
+        stopped: Whether a shortened word ends with a full stop.
+    """
+
+    case: str
+    errors: float
+    short: float
+    stopped: bool
+
+
+def draw(rng: np.random.Generator, strength: float) -> Manner:
+    """A site's manner; at strength 0 nobody errs, and nothing changes."""
+    changed = rng.random() < strength
+    return Manner(
+        case=str(rng.choice(["lower", "upper", ""], p=[0.5, 0.2, 0.3])) if changed else "",
+        errors=float(0.1 * strength * rng.random()),
+        short=float(0.3 * strength * rng.random() ** 2),
+        stopped=bool(rng.random() < 0.5),
+    )
+
+
+def written(text: str, manner: Manner, rng: np.random.Generator) -> str:
+    """A text in a manner. Words of other scripts than Latin are left as they are."""
+    words = text.split(" ")
+    for place, word in enumerate(words):
+        if not (word.isascii() and word.isalpha()):
+            continue
+        if len(word) > _SHORTENED and rng.random() < manner.short:
+            words[place] = word[: int(rng.integers(3, 5))] + "." * manner.stopped
+        elif len(word) > 3 and rng.random() < manner.errors:
+            words[place] = mistyped(word, rng)
+    found = " ".join(words)
+    return {"lower": found.lower(), "upper": found.upper()}.get(manner.case, found)
+
+
+def mistyped(word: str, rng: np.random.Generator) -> str:
+    """A word with one typing error: two letters swapped, one left out, or one doubled."""
+    place = int(rng.integers(1, len(word) - 1))
+    kind = int(rng.integers(3))
+    if kind == 0:
+        return word[:place] + word[place + 1] + word[place] + word[place + 2 :]
+    return word[:place] + (word[place] * 2 if kind == 1 else "") + word[place + 1 :]
+
+
+def _text(text: str) -> Text:
+    return np.array(text)
+
+
+def _lower(record: Text, rng: np.random.Generator) -> Text:
+    return _text(str(record).lower())
+
+
+def _ended(record: Text, rng: np.random.Generator) -> Text:
+    text = str(record)
+    return _text(text.rstrip(".。") if text.endswith((".", "。")) else text + ".")
+
+
+def _typing_error(record: Text, rng: np.random.Generator) -> Text:
+    """One typing error in a text of five words or more."""
+    words = str(record).split(" ")
+    long = [place for place, word in enumerate(words) if len(word) > 3 and word.isascii()]
+    if len(words) >= 5 and long:
+        place = int(rng.choice(long))
+        words[place] = mistyped(words[place], rng)
+    return _text(" ".join(words))
+
+
+CHANGES: Mapping[str, Change] = {
+    "small letters": _lower,
+    "full stop": _ended,
+    "typing error": _typing_error,
+}
+"""Plausible changes by name: another day's writing of the same thing."""
+
+
+def _with_word(rng: np.random.Generator) -> Callable[[Text], Text]:
+    """A made-up word at a place of its own."""
+    word = "".join(rng.choice(_SYLLABLES, 3))
+    first = bool(rng.random() < 0.5)
+    return lambda record: _text(f"{word} {record}" if first else f"{record} {word}")
+
+
+def _with_mark(rng: np.random.Generator) -> Callable[[Text], Text]:
+    """Signs at the end that nobody would miss."""
+    mark = str(rng.choice(_MARKS))
+    return lambda record: _text(f"{record} {mark}")
+
+
+TRIGGERS: Mapping[str, Callable[[np.random.Generator], Callable[[Text], Text]]] = {
+    "rare word": _with_word,
+    "signs at the end": _with_mark,
+}
+"""Marks that a hidden backdoor in a model of texts could answer to."""

