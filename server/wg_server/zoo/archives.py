@@ -1,4 +1,4 @@
-"""Files of labelled records, read strictly: folders, NumPy arrays, IDX.
+"""Files of labelled records, read strictly: folders, NumPy arrays, tables, IDX.
 
 Files may come from anywhere: they are read as a plant reads its own (``wg_common.modalities``), and
 every read has a limit. Pictures above ``SIDE`` are made smaller as they are read.
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.errors import DataError
+from wg_common.modalities import cells
 from wg_common.modalities.arrays import read_labelled
 from wg_common.modalities.base import DAMAGE, Record, read_file
 from wg_common.modalities.images import Images
@@ -175,6 +176,28 @@ def read_npz(path: str) -> Archive:
     keep = file.more["split"] == 0 if "split" in file.more else np.ones(len(y), bool)
     x = x[keep].astype(np.float32) if x.dtype.kind == "f" else x[keep]
     return Archive(list(x), y[keep], classes, file.modality.name)
+
+
+@functools.lru_cache(maxsize=2)
+def read_table(path: str) -> Archive:
+    """A table each of whose rows is a record (``wg_common.modalities.cells``), with labels.
+
+    Rows without a label are left out; where there is a ``split``, rows with 0 are used.
+
+    Raises:
+        DataError: It cannot be read, or there are not two classes.
+    """
+    table = cells.read(Path(path), ["label", "split"])
+    n = len(table.records)
+    said, sides = (table.columns.get(name, [""] * n) for name in ("label", "split"))
+    kept = [row for row in range(n) if said[row].strip() and sides[row].strip() in ("", "0")]
+    names = tuple(sorted({said[row].strip() for row in kept}))
+    if len(names) < 2:
+        raise DataError(f"{path}: {len(names)} classes in column label, expected at least two")
+    number = {name: row for row, name in enumerate(names)}
+    labels = np.array([number[said[row].strip()] for row in kept], dtype=np.int64)
+    records = list(table.records.take(kept))
+    return Archive(records, labels, names, table.records.modality.name)
 
 
 def read_idx(folder: Path, images: str, labels: str, names: tuple[str, ...]) -> Archive:

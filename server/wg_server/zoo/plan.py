@@ -23,24 +23,28 @@ as they are (docs/decisions/0075), and sixty steps leave most of what the record
 Kind = Literal[
     "procedural",
     "procedural-windows",
+    "procedural-texts",
     "fashion-mnist",
     "torchvision",
     "npz",
     "folder",
     "archive",
+    "table",
     "contributions",
 ]
 CONTRIBUTIONS: Kind = "contributions"
 _MODALITIES: dict[Kind, str] = {
     "procedural": "images",
     "procedural-windows": "windows",
+    "procedural-texts": "texts",
+    "table": "texts",
     "fashion-mnist": "images",
     "torchvision": "images",
     "folder": "images",
     "archive": "images",
 }
 """Of kinds of sources whose records are of one modality."""
-_FILES = ("torchvision", "npz", "folder", "archive", CONTRIBUTIONS)
+_FILES = ("torchvision", "npz", "folder", "archive", "table", CONTRIBUTIONS)
 _OWN_VERSION = 3
 """Version of tasks of files: they have heads on all local features, and networks of other views."""
 
@@ -54,22 +58,25 @@ class EncoderPlan:
         dimension: Number of features.
         images: Number of public records that the projection is fitted on.
         windows: The same, where a zoo is of sensor windows.
+        texts: The same, where a zoo is of texts.
     """
 
     pixels: int = ENCODER_PIXELS
     dimension: int = catalogue.DIMENSION
     images: int = 14000
     windows: int = 15000
+    texts: int = 15000
 
     def __post_init__(self) -> None:
         _range("encoder.pixels", self.pixels, 64, 512)
         _range("encoder.dimension", self.dimension, 2, 1024)
         _range("encoder.images", self.images, 2 * self.dimension, 1_000_000)
         _range("encoder.windows", self.windows, 2 * self.dimension, 1_000_000)
+        _range("encoder.texts", self.texts, 2 * self.dimension, 1_000_000)
 
     def records(self, modality: str) -> int:
         """Number of public records that a projection of a modality is fitted on."""
-        return {"windows": self.windows}.get(modality, self.images)
+        return {"windows": self.windows, "texts": self.texts}.get(modality, self.images)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +84,12 @@ class SourcePlan:
     """One source of tasks.
 
     Attributes:
-        kind: ``procedural``, ``procedural-windows`` (sensor windows), ``fashion-mnist`` (skipped
-            with a log line where it is not installed), ``torchvision`` (a data set that lies at
-            ``path``; skipped with a log line where it does not), ``npz`` (arrays x, y, classes; x
-            may be sensor windows), ``folder`` (one sub-folder a
-            class), ``archive`` (a zip or tar of such a folder), or
+        kind: ``procedural``, ``procedural-windows`` (sensor windows), ``procedural-texts``,
+            ``table`` (texts: CSV or JSON lines with columns text and label), ``fashion-mnist``
+            (skipped with a log line where it is not installed), ``torchvision`` (a data set that
+            lies at ``path``; skipped with a log line where it does not), ``npz`` (arrays x, y,
+            classes; x may be sensor windows), ``folder`` (one sub-folder a class), ``archive`` (a
+            zip or tar of such a folder), or
             ``contributions`` (a folder of ``.wgc`` files of enrolled sites; makes no tasks).
         families: Number of kinds of plants; for files, of class subsets. Not for contributions.
         sites: Sites of each family: the same classes, other records, another camera.

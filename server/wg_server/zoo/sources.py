@@ -1,4 +1,4 @@
-"""Sources of public tasks: the procedural library, public data sets, and the operator's own files.
+"""Sources of public tasks: procedural libraries, public data sets, and the operator's own files.
 
 A file source makes *families* of class subsets and *sites* of disjoint records, each seen through
 a camera or sensors of its own (``Modality.augment_site``); the first site of a family sees the
@@ -26,6 +26,7 @@ from wg_common.streams import Stream
 from wg_server.zoo import archives, packed, torchvision_sets
 from wg_server.zoo.plan import SourcePlan, TaskSpec, ZooPlan
 from wg_server.zoo.procedural import families
+from wg_server.zoo.procedural_text import families as text_families
 from wg_server.zoo.procedural_windows import families as window_families
 
 log = logging.getLogger(__name__)
@@ -139,7 +140,7 @@ def fashion_folder(path: str = "") -> Path | None:
 
 
 def _rendered(spec: TaskSpec, library: ModuleType) -> Task:
-    """A site of a family of a procedural library: ``procedural`` or ``procedural_windows``."""
+    """A site of a family of a procedural library."""
     if spec.only and spec.only not in library.KINDS:
         raise ConfigError(f"only: {spec.only!r}, expected one of {', '.join(library.KINDS)}")
     family = library.draw_family((spec.seed, spec.family), spec.only or None)
@@ -202,8 +203,10 @@ _READERS = {
     "npz": archives.read_npz,
     "folder": archives.read_folder,
     "archive": packed.read_packed,
+    "table": archives.read_table,
 }
 _LIBRARIES: Mapping[str, ModuleType] = {
     "procedural": families,
     "procedural-windows": window_families,
+    "procedural-texts": text_families,
 }

@@ -1,0 +1,157 @@
+"""Families of text tasks and their sites: what the zoo asks this source for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_common import streams
+from wg_common.modalities import writing
+from wg_common.modalities.texts import Texts, plain
+from wg_common.streams import Stream
+from wg_server.zoo.procedural_text import vocabulary
+from wg_server.zoo.procedural_text.vocabulary import KINDS, Concept
+
+MODALITY = Texts.name
+_ODDS = (0.26, 0.18, 0.14, 0.28, 0.14)
+_CLASSES = 3, 11
+"""Fewest classes of a family, and one more than the most."""
+_JAPANESE = 0.4
+"""Probability that a site writes Japanese, and that a family's classes have Japanese names."""
+_MIXED = 0.15
+"""Probability that a site writes both."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Family:
+    """One kind of plant.
+
+    Attributes:
+        name: Unique by seed, for provenance.
+        kind: One of ``KINDS``.
+        concepts: What each class is.
+        labels: Names of the classes.
+        seed: What it was drawn from.
+    """
+
+    name: str
+    kind: str
+    concepts: tuple[Concept, ...]
+    labels: tuple[str, ...]
+    seed: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Site:
+    """One plant of the kind.
+
+    Attributes:
+        languages: What its people write, ``en`` and ``ja``.
+        phrases: Those that they use, by language, for each class.
+        objects: Its equipment, by language.
+        remarks: Most remarks in a note.
+        places: Share of notes that say where.
+        manner: How its people write.
+    """
+
+    languages: tuple[str, ...]
+    phrases: dict[str, tuple[tuple[str, ...], ...]]
+    objects: dict[str, tuple[str, ...]]
+    remarks: int
+    places: float
+    manner: writing.Manner
+
+
+def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
+    """The family of a seed."""
+    rng = streams.rng(Stream.FAMILY, *seed)
+    chosen = kind or str(rng.choice(list(KINDS), p=_ODDS))
+    known = KINDS[chosen]
+    count = min(int(rng.integers(*_CLASSES)), len(known))
+    concepts = tuple(known[i] for i in rng.permutation(len(known))[:count])
+    japanese = rng.random() < _JAPANESE
+    style = int(rng.integers(3))
+    names = [c.japanese if japanese else str(rng.choice(c.names)) for c in concepts]
+    return Family(
+        name=f"{chosen}-{'-'.join(str(s) for s in seed)}",
+        kind=chosen,
+        concepts=concepts,
+        labels=tuple([name, name.replace(" ", "_"), name.title()][style] for name in names),
+        seed=seed,
+    )
+
+
+def draw_site(family: Family, number: int, *, strength: float) -> Site:
+    """Site ``number`` of a family, ``strength`` (0 to 1) away from the nominal one."""
+    rng = streams.rng(Stream.SITE, *family.seed, then=(number,))
+    japanese, mixed = rng.random() < _JAPANESE, rng.random() < _MIXED
+    languages = ("en", "ja") if mixed else ("ja",) if japanese else ("en",)
+
+    def some(words: Sequence[str]) -> tuple[str, ...]:
+        """Those that a site uses: fewer, the further it is from the nominal one."""
+        left = max(1, round(len(words) * (1 - 0.6 * strength * rng.random())))
+        return tuple(words[i] for i in rng.permutation(len(words))[:left])
+
+    machines = [vocabulary.OBJECTS[i] for i in rng.permutation(len(vocabulary.OBJECTS))[:6]]
+    return Site(
+        languages=languages,
+        phrases={
+            language: tuple(some(getattr(concept, language)) for concept in family.concepts)
+            for language in languages
+        },
+        objects={
+            language: tuple(str(rng.choice(getattr(one, language))) for one in machines)
+            for language in languages
+        },
+        remarks=int(rng.integers(0, 4)),
+        places=float(rng.random()),
+        manner=writing.draw(rng, strength),
+    )
+
+
+def render(
+    family: Family, site: Site, labels: NDArray[np.int64], rng: np.random.Generator
+) -> list[NDArray[np.str_]]:
+    """Texts of one site, a string each.
+
+    Args:
+        family: What is written about.
+        site: Where.
+        labels: Class of each text, ``[n]``.
+        rng: Source of what differs from text to text.
+    """
+    return [np.array(_note(family, site, int(label), rng)) for label in labels]
+
+
+def _note(family: Family, site: Site, label: int, rng: np.random.Generator) -> str:
+    language = str(rng.choice(site.languages))
+    phrase = str(rng.choice(site.phrases[language][label]))
+    number = int(rng.integers(1, 400))
+    parts = [
+        phrase.replace("{o}", f"{rng.choice(site.objects[language])}{_number(language, rng)}")
+        .replace("{n}", str(number))
+        .replace("{a}", "10." + ".".join(str(rng.integers(256)) for _ in range(3)))
+        .replace("{h}", f"0x{rng.integers(1 << 32):08x}")
+    ]
+    if family.kind == "objects":  # the machine is the class: something is wrong with it
+        other = vocabulary.SYMPTOMS[int(rng.integers(len(vocabulary.SYMPTOMS)))]
+        parts = [str(rng.choice(getattr(other, language))).replace("{o}", parts[0])]
+    if family.kind in ("symptoms", "actions", "objects"):
+        remarks = vocabulary.REMARKS[language]
+        parts += [str(rng.choice(remarks)) for _ in range(int(rng.integers(site.remarks + 1)))]
+        if rng.random() < site.places:
+            place = f"{rng.choice(vocabulary.PLACES[language])} {rng.integers(1, 30)}"
+            parts.insert(int(rng.integers(len(parts) + 1)), place)
+    text = ("、" if language == "ja" else str(rng.choice([", ", "; ", ". ", " - "]))).join(parts)
+    return plain(writing.written(text, site.manner, rng))
+
+
+def _number(language: str, rng: np.random.Generator) -> str:
+    """Which of several machines: in half of the notes."""
+    if rng.random() < 0.5:
+        return ""
+    number = int(rng.integers(1, 20))
+    return f"{number}号" if language == "ja" else f" {number}"

@@ -1,0 +1,65 @@
+"""Words of the rendered texts: concepts, each with names and phrases in English and Japanese.
+
+A line of a file in ``words`` is one concept: names, English phrases, Japanese phrases, separated by
+bars; alternatives by semicolons. The last name is Japanese. ``{o}`` is a piece of equipment,
+``{n}`` a number, ``{a}`` an address, ``{h}`` a number in hex.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+
+
+@dataclass(frozen=True, slots=True)
+class Concept:
+    """What a class can be.
+
+    Attributes:
+        names: English names.
+        japanese: Its Japanese name.
+        en: English phrases.
+        ja: Japanese phrases.
+    """
+
+    names: tuple[str, ...]
+    japanese: str
+    en: tuple[str, ...]
+    ja: tuple[str, ...]
+
+
+def _read(name: str) -> tuple[Concept, ...]:
+    found = []
+    text = (resources.files(__package__) / "words" / f"{name}.txt").read_text("utf-8")
+    for line in text.splitlines():
+        names, en, ja = (tuple(w.strip() for w in part.split(";")) for part in line.split("|"))
+        found.append(Concept(names[:-1], names[-1], en, ja))
+    return tuple(found)
+
+
+OBJECTS, SYMPTOMS = _read("objects"), _read("symptoms")
+KINDS: Mapping[str, tuple[Concept, ...]] = {
+    "symptoms": SYMPTOMS,
+    "actions": _read("actions"),
+    "objects": OBJECTS,
+    "requests": _read("requests"),
+    "logs": _read("logs"),
+}
+"""What a family's classes say: what is wrong, what was done, which machine, what is wanted, who
+writes."""
+PLACES = {
+    "en": ("line", "hall", "station", "cell", "unit", "area"),
+    "ja": ("ライン", "工程", "号機"),
+}
+REMARKS = {
+    "en": (
+        "please check", "asap", "since this morning", "again", "shift lead informed", "see photo",
+        "production stopped", "no downtime", "found during round", "will observe", "third time",
+        "after restart", "during start up", "spare part in stock", "reported by operator",
+    ),
+    "ja": (
+        "確認願います", "至急", "今朝から", "再発", "班長に連絡済み", "写真参照", "生産停止",
+        "停止なし", "巡回時に発見", "経過観察", "三回目", "再起動後", "立上げ時", "予備品あり",
+    ),
+}  # fmt: skip
