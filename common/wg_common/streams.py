@@ -65,6 +65,7 @@ class Stream(StrEnum):
     FINE_TUNING = "plant.fine-tuning"
     PROBE = "plant.probe"
     NOVELTY = "plant.novelty"
+    DRIFT = "plant.drift"
     AUDIT_PICTURES = "audit.pictures"
     EXPORT_WINDOW = "export.window"
 
@@ -109,6 +110,7 @@ NUMBERS: Mapping[Stream, int] = {
     Stream.FINE_TUNING: 7,
     Stream.PROBE: 8,
     Stream.NOVELTY: 9,
+    Stream.DRIFT: 10,
     Stream.AUDIT_PICTURES: 0,
     Stream.EXPORT_WINDOW: 0,
 }

@@ -36,7 +36,7 @@ def check(root: Path, epsilon: str | None, delta: str | None, as_json: bool) -> 
     from wg_client.release import preview
 
     found = preview.check(ClientHome(root), epsilon=epsilon, delta=delta)
-    show(canonical.to_builtins(found), _fitted(_lines(found, root)), as_json)
+    show(canonical.to_builtins(found), fitted(_lines(found, root)), as_json)
     if found.cost.refused_by:
         click.get_current_context().exit(errors.EXIT_REFUSED)
 
@@ -79,7 +79,7 @@ def _lines(found: Check, root: Path) -> Iterator[str]:
         yield f"next: wg-client run --home {root}"
 
 
-def _fitted(lines: Iterator[str]) -> Iterator[str]:
+def fitted(lines: Iterator[str]) -> Iterator[str]:
     """Lines of at most 80 columns; what is to be copied, and paths, stay whole."""
     for line in lines:
         indent = " " * (len(line) - len(line.lstrip()) + 4)

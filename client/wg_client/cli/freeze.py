@@ -57,15 +57,15 @@ def freeze(root: Path, set_aside: bool, allow_empty: bool, as_json: bool) -> int
 
 
 @contextmanager
-def freezing_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar for the two stages of a freeze; drawn when the first of them begins."""
+def freezing_bar(title: str = "freezing, %") -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar for reading and encoding; drawn when the first of them begins."""
     with ExitStack() as stack:
         bar: cli.Bar | None = None
 
         def show(stage: str, done: int, total: int) -> None:
             nonlocal bar
             if bar is None:
-                bar = stack.enter_context(cli.progress("freezing, %", 100))
+                bar = stack.enter_context(cli.progress(title, 100))
             passed = 50 if stage == "encoded" else 0
             bar.update(passed + 50 * done // max(total, 1), f"{done} of {total} records {stage}")
 

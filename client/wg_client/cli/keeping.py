@@ -135,7 +135,7 @@ def _lines(found: Status) -> Iterator[str]:
     if found.snapshot:
         yield f"  data         version {found.snapshot}, frozen {_when(found.frozen)}"
     model = f"{found.model}, of {_when(found.applied)}" if found.model else "none yet"
-    yield f"  model        {model}"
+    yield f"  model        {model}; stage: {found.stage}"
     if found.waiting:
         yield f"  packages     {found.waiting} wait to be applied"
     yield f"  disk         {found.free_bytes / (1 << 30):.1f} GiB free"

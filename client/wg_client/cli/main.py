@@ -21,6 +21,7 @@ from wg_client.cli import (
     requests,
     run,
     upkeep,
+    watch,
 )
 from wg_common import __version__, cli
 
@@ -40,6 +41,7 @@ for _module in (
     release,
     models,
     novelty,
+    watch,
     upkeep,
     keeping,
 ):

@@ -14,6 +14,7 @@ from wg_client.data import snapshot as snapshots
 from wg_client.fleet import enrolment
 from wg_client.fleet.inbox import Inbox
 from wg_client.models import adoption
+from wg_client.operation import stages
 from wg_client.release.budget import read_spend
 from wg_client.site import config as configuration
 from wg_client.site import contact, locks
@@ -52,6 +53,7 @@ class Status:
         budget: If its ledger can be read.
         snapshot: Version of the data set that is released from; 0: none.
         frozen: When that was frozen, Unix time.
+        stage: ``pilot``, ``shadow``, ``in use`` or ``watched``.
         model: Name of the model in use; empty: none.
         applied: When its package was applied, Unix time.
         waiting: Packages that wait to be applied.
@@ -70,6 +72,7 @@ class Status:
     budget: Budget | None
     snapshot: int
     frozen: int
+    stage: str
     model: str
     applied: int
     waiting: int
@@ -126,7 +129,7 @@ class _Looking:
                 f"{rejected} packages could not be applied: the log says why; they are in"
                 f" {home.packages / 'rejected'}"
             )
-        model, applied = self._model()
+        stage, model, applied = self._model()
         free = shutil.disk_usage(home.root).free
         if free < 2 * config.limits.max_package_bytes:
             self._problems.append(
@@ -144,6 +147,7 @@ class _Looking:
             budget=self._budget(),
             snapshot=snapshot[0],
             frozen=snapshot[1],
+            stage=stage,
             model=model,
             applied=applied,
             waiting=len(inbox.waiting()),
@@ -205,15 +209,22 @@ class _Looking:
             return 0, 0
         return manifest.number, manifest.created
 
-    def _model(self) -> tuple[str, int]:
+    def _model(self) -> tuple[str, str, int]:
+        """Stage, and the model in use with the time of its package."""
         try:
-            if adoption.read(self._home).now.in_use is None:
-                return "", 0  # before the first package that is no problem
+            stage, batches = stages.stage(self._home), stages.read(self._home).batches
+            if batches and batches[-1].alarm:
+                self._problems.append(
+                    "the newest records that were watched are not like the frozen ones: see"
+                    " 'wg-client watch'"
+                )
+            if stage == "pilot":
+                return stage, "", 0  # before the first package that is no problem
             manifest, name = adoption.in_use(self._home)
         except WgError as error:
             self._problems.append(f"models: {error}")
-            return "", 0
-        return name, manifest.applied
+            return "", "", 0
+        return stage, name, manifest.applied
 
 
 def _runs(home: ClientHome) -> bool:

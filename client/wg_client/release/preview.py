@@ -196,7 +196,7 @@ def check(
         dataset=plant.config.data.name,
         snapshot=_snapshot(plant),
         data=sight,
-        would_leave=_departure(plant, schema, sigma),
+        would_leave=departure(schema, sigma, plant.config.data.unit_column),
         cost=CostSight(
             epsilon=asked,
             delta=asked_delta,
@@ -300,7 +300,14 @@ def _nothing(schema: StatisticsSchema, sigma: float) -> NoisyStatistics:
     return NoisyStatistics(schema, np.zeros(schema.length, dtype=np.int64), sigma)
 
 
-def _departure(plant: Plant, schema: StatisticsSchema, sigma: float) -> Departure:
+def departure(schema: StatisticsSchema, sigma: float, unit_column: str | None) -> Departure:
+    """What one release would be.
+
+    Args:
+        schema: What is released.
+        sigma: Standard deviation of the noise, grid units.
+        unit_column: Names the privacy unit; None: each record is one.
+    """
     empty = _nothing(schema, sigma)
     noise = {
         "counts": f"{empty.count_std:.3g} records",
@@ -313,15 +320,14 @@ def _departure(plant: Plant, schema: StatisticsSchema, sigma: float) -> Departur
         )
         for block in schema.blocks
     )
-    privacy = plant.config.privacy
     return Departure(
         integers=schema.length,
         payload_bytes=BYTES_PER_INTEGER * schema.length,
         blocks=blocks,
-        encoder=plant.encoder,
+        encoder=schema.encoder,
         clip_radius=schema.clip_radius,
-        unit=plant.config.data.unit_column or "record",
-        unit_rule=privacy.unit_rule,
+        unit=unit_column or "record",
+        unit_rule=schema.unit_rule,
     )
 
 

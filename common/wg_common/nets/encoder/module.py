@@ -176,6 +176,27 @@ def raw_features(
     return _in_batches(trunk, trunk, records, kind.width, modality=modality, batch=kind.batch)
 
 
+def unfitted_encoder(modality: str, dimension: int) -> Encoder:
+    """The usual trunk of a modality, without any package: what is fitted on public data is zero.
+
+    Local features that a plant scales by itself are those of every encoder on this trunk. Of the
+    others only their number is right; nothing may be released of them.
+
+    Args:
+        modality: Of what kind.
+        dimension: Number d of features that an encoder would release.
+
+    Raises:
+        DecodeError: No such modality.
+        ConfigError: The trunk is not installed.
+    """
+    kind = trunk_of(modality)
+    trunk = kind.from_settings(kind.settings())
+    zeros = [torch.zeros(kind.width, width) for width in (dimension, kind.directions)]
+    module = EncoderModule(trunk, torch.zeros(kind.width), *zeros).eval()
+    return _encoder("", modality, module, kind.settings())
+
+
 def load_encoder(data: bytes, *, device: str = "cpu") -> Encoder:
     """Load an encoder package.
 
@@ -196,17 +217,25 @@ def load_encoder(data: bytes, *, device: str = "cpu") -> Encoder:
     packages.check_range(tensors, trunk.bounds())
     parts = [torch.from_numpy(tensors[part]) for part in packages.TENSORS]
     module = EncoderModule(trunk, *parts).eval().to(device if kind.devices else "cpu")
-    dimension = tensors["projection"].shape[1]
-    scaled = dimension + tensors["local"].shape[1]
+    settings = {key: metadata[key] for key in kind.settings()}
+    return _encoder(canonical.sha256_hex(data), name, module, settings)
+
+
+def _encoder(
+    identity: str, modality: str, module: EncoderModule, settings: Mapping[str, str]
+) -> Encoder:
+    dimension = module.projection.shape[1]
+    scaled = dimension + module.local.shape[1]
+    blocks = module.trunk.local_blocks
     return Encoder(
-        id=canonical.sha256_hex(data),
-        modality=name,
+        id=identity,
+        modality=modality,
         dimension=dimension,
         scaled_dimension=scaled,
-        local_blocks=kind.local_blocks,
-        local_dimension=scaled + sum(kind.local_blocks),
+        local_blocks=blocks,
+        local_dimension=scaled + sum(blocks),
         clip_radius=CLIP_RADIUS,
-        settings={key: metadata[key] for key in kind.settings()},
+        settings=settings,
         module=isolation.aligned(module),
     )
 

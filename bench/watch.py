@@ -1,0 +1,109 @@
+"""How often ``wg-client watch`` alarms, with and without a reason: ``python -m bench.watch``.
+
+Data sets are cut as in ``bench.acceptance``. Sixty records of a plant are frozen; thirty others are
+watched, many times over: of the *same* records (drawn at random: nothing has changed, so each alarm
+is false), of *other parts* of the same plant (other groups: tiles, boards, takes; the plant's own
+variation), through *another camera*, and of a *class that is not frozen*. Printed is the share of
+alarms, by the rule of the program, and of each of its tests.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from bench import plants
+from bench.plants import DATASETS, Floats, Ints, Plants
+from bench.tables import markdown
+
+from wg_client.models import drift, novelty
+from wg_client.operation.watch import FALSE_ALARMS, TESTS
+from wg_client.site.check_policy import PredictionConfig
+from wg_common.nets.encoder.module import load_encoder
+from wg_server.site.home import ServerHome
+
+_RECORDS = {"own": 60, "sister": 60}
+_TESTS = 500
+FROZEN, WATCHED = 60, 30
+
+Part = tuple[Floats, Ints]
+
+
+def main() -> None:
+    """Draw, test, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--home", type=Path, required=True, help="a server's home of images")
+    parser.add_argument("--datasets", type=Path, default=Path("../shared/datasets"))
+    parser.add_argument("--cache", type=Path, default=Path("bench/out/features"))
+    parser.add_argument("--draws", type=int, default=40)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    encoder = load_encoder(ServerHome(options.home).read_encoder())
+    found: dict[str, list[tuple[bool, bool]]] = {}
+    for name in DATASETS:
+        cut = plants.cut(
+            encoder,
+            encoder.id,
+            options.datasets,
+            name,
+            0,
+            0.0,
+            options.cache,
+            each=_RECORDS,
+            tests=_TESTS,
+        )
+        if cut is None:
+            continue
+        rng = np.random.default_rng(11)
+        for _ in range(options.draws):
+            for what, frozen, new in batches(cut, rng):
+                found.setdefault(what, []).append(tested(frozen, new, cut.dimension, rng))
+        print(f"{name}: done", flush=True)
+    heads = ("new records", "batches", "alarms", "by features", "by new records")
+    print("\n".join(markdown(heads, (_row(what, each) for what, each in found.items()))))
+
+
+def batches(cut: Plants, rng: np.random.Generator) -> Iterator[tuple[str, Part, Floats]]:
+    """What is watched, the frozen records, and the new ones."""
+    x, y = cut.own
+    order = rng.permutation(len(y))
+    if len(order) >= FROZEN + WATCHED:
+        frozen = x[order[:FROZEN]], y[order[:FROZEN]]
+        yield "the same", frozen, x[order[FROZEN : FROZEN + WATCHED]]
+        yield "other parts", frozen, _some(cut.test[0], rng)
+        yield "another camera", frozen, _some(cut.same_family[0][0], rng)
+        gone = int(rng.choice(np.unique(y)))
+        rest = order[y[order] != gone][:FROZEN]
+        yield "a class that is not frozen", (x[rest], y[rest]), _some(x[y == gone], rng)
+
+
+def _some(x: Floats, rng: np.random.Generator) -> Floats:
+    return np.asarray(x[rng.permutation(len(x))[:WATCHED]])
+
+
+def tested(
+    frozen: Part, new: Floats, dimension: int, rng: np.random.Generator
+) -> tuple[bool, bool]:
+    """Whether features, and whether records called new, raise an alarm."""
+    level = FALSE_ALARMS / TESTS
+    x, y = frozen
+    shift = drift.shift(x[:, :dimension], new[:, :dimension], level, rng)
+    known = novelty.fit(x, y)
+    if known is None:
+        return shift.p < level, False
+    share = PredictionConfig().new
+    count = int((known.likeness(new) <= share).sum())
+    return shift.p < level, drift.too_many_new(count, len(new), share, len(known.scores)) < level
+
+
+def _row(what: str, found: list[tuple[bool, bool]]) -> tuple[object, ...]:
+    table = np.array(found)
+    shares = (table.any(axis=1), table[:, 0], table[:, 1])
+    return what, len(found), *(f"{100 * each.mean():.1f} %" for each in shares)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""``wg-client watch``: are new records like the frozen ones, and which are worth a label?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from wg_client.cli.check import fitted
+from wg_client.cli.options import home_option
+from wg_client.site import config as configuration
+from wg_client.site.home import ClientHome
+from wg_common import cli, errors
+from wg_common.cli import json_option, note, printable, show
+from wg_common.wire import canonical
+
+if TYPE_CHECKING:
+    from wg_client.operation.watch import Watch
+
+
+@click.command()
+@home_option
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--split", type=int, help="For a .npz with 'split': only records of this value.")
+@click.option(
+    "--suggest",
+    type=click.IntRange(0, 1000),
+    default=10,
+    show_default=True,
+    help="How many records worth labelling to name.",
+)
+@json_option
+def watch(
+    root: Path, paths: tuple[Path, ...], split: int | None, suggest: int, as_json: bool
+) -> int:
+    """Hold new records against the frozen ones: drift, new kinds, unsure calls. Sends nothing.
+
+    Ends with code 6 if there is an alarm. Of a hundred batches of records like the frozen ones, one
+    raises an alarm; records of one part are not independent, so take one of each.
+    """
+    from wg_client.cli.prediction import records_at
+    from wg_client.operation import watch as watching
+
+    home = ClientHome(root)
+    labels = configuration.load(home).data.labels
+    found = [records_at(home, labels, path, split) for path in paths]
+    left_out = [problem for _, problems in found for problem in problems]
+    with cli.progress("looking at records", sum(len(data) for data, _ in found)) as bar:
+        seen = watching.watch(
+            home,
+            [data for data, _ in found],
+            count=suggest,
+            left_out=left_out,
+            progress=lambda done: bar.update(done),
+        )
+    for problem in seen.left_out:
+        note(f"left out: {problem.name}: {problem.reason}")
+    document = {"false_alarms": watching.FALSE_ALARMS, **canonical.to_builtins(seen)}
+    show(document, fitted(_lines(seen, root, watching.FALSE_ALARMS)), as_json)
+    if seen.batch.alarm:
+        return errors.EXIT_NOT_ACCEPTED
+    return errors.EXIT_CONFIG if seen.left_out else errors.EXIT_OK
+
+
+def _lines(seen: Watch, root: Path, rate: float) -> Iterator[str]:
+    batch, shift = seen.batch, seen.shift
+    yield f"{batch.records} records, against version {batch.snapshot} of the data set"
+    if shift is None:
+        yield "  features     not tested: five records are the least"
+    else:
+        yield (
+            f"  features     p = {batch.p_features:.4f}; moved: {shift.means} means,"
+            f" {shift.spreads} spreads; the largest by {shift.largest:.2f} of its spread"
+        )
+    share = f"{100 * batch.new / batch.records:.1f} %"
+    yield f"  new          p = {batch.p_new:.4f}; {batch.new} records, {share}"
+    if batch.unsure < 0:
+        yield "  not sure     not known: no model, or too few labels to call any record sure"
+    else:
+        share = f"{100 * batch.unsure / batch.records:.1f} %"
+        yield f"  not sure     p = {batch.p_unsure:.4f}; {batch.unsure} records, {share}"
+    for label, count in seen.called.items():
+        own = seen.frozen.get(label, 0)
+        yield f"    called {printable(label):20} {count:6}, frozen with this label {own:6}"
+    verdict = "ALARM: these records are not like the frozen ones" if batch.alarm else "no alarm"
+    yield f"{verdict} (of such batches without any drift, {100 * rate:g} in 100 raise one)"
+    if seen.label_next:
+        yield "worth labelling, the most first:"
+    for one in seen.label_next:
+        call = f"{printable(one.label)} ({one.probability:.2f})" if one.label else ""
+        like = "" if one.likeness is None else f"likeness {one.likeness:.3f}"
+        yield f"    {printable(one.name)}  {like}  {call}".rstrip()
+    cost = seen.release
+    yield (
+        f"a new release would cost epsilon {cost.epsilon}: {cost.after:.4g} of {cost.cap_epsilon}"
+        f" would be spent, and {max(cost.releases_left - 1, 0)} more would fit"
+    )
+    if batch.alarm:
+        yield f"next: label some of these, wg-client freeze --home {root}, and join a campaign"
+
+
+COMMANDS = (watch,)

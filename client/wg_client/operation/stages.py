@@ -1,0 +1,99 @@
+"""Where a plant stands, from pilot to watched, and the figures of what was watched.
+
+``watch.json`` keeps the figures of each batch of new records, and no record. It stays at the plant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wg_client.models import adoption
+from wg_client.site.home import ClientHome
+from wg_common import atomic
+from wg_common.errors import DecodeError
+from wg_common.wire import canonical
+
+VERSION = 1
+FILE = "watch.json"
+BATCHES = 1000
+"""Batches that are kept, the newest."""
+_LIMIT = 16 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What was found of one batch.
+
+    Attributes:
+        when: Unix time, seconds.
+        snapshot: Version of the data set that it was held against.
+        model: The model in use, as ``adoption.Chosen`` prints it; empty: none.
+        records: How many there were.
+        new: How many were called new.
+        unsure: How many calls were neither sure nor new; -1: not known.
+        p_features: Without drift, the probability of features so far away.
+        p_new: The same of so many new records.
+        p_unsure: The same of such a share of unsure calls; 1 where there is nothing to hold it
+            against.
+        alarm: Whether any of the three is below a third of ``FALSE_ALARMS``.
+    """
+
+    when: int
+    snapshot: int
+    model: str
+    records: int
+    new: int
+    unsure: int
+    p_features: float
+    p_new: float
+    p_unsure: float
+    alarm: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """Batches, oldest first."""
+
+    version: int = VERSION
+    batches: tuple[Batch, ...] = ()
+
+
+def read(home: ClientHome) -> History:
+    """What was watched so far.
+
+    Raises:
+        DecodeError: The file is damaged, or of a later version.
+    """
+    path = home.root / FILE
+    if not path.is_file():
+        return History()
+    found = canonical.decode(
+        History, atomic.read_bytes(path, limit=_LIMIT), what=str(path), limit=_LIMIT
+    )
+    if found.version != VERSION:
+        raise DecodeError(f"{path}: version {found.version}, this program reads {VERSION}")
+    return found
+
+
+def add(home: ClientHome, past: History, batch: Batch) -> None:
+    """Keep one more batch.
+
+    Raises:
+        StorageError: The disk is full or cannot be written; what was known still is.
+    """
+    kept = History(batches=(*past.batches, batch)[-BATCHES:])
+    atomic.write_bytes(home.root / FILE, canonical.encode(kept), mode=atomic.PRIVATE)
+
+
+def stage(home: ClientHome) -> str:
+    """Where the plant stands: ``pilot``, ``shadow``, ``in use`` or ``watched``."""
+    history = adoption.read(home)
+    state = history.now
+    if state.in_use is None:
+        return "pilot"
+    if state.shadow is not None:
+        return "shadow"
+    since = max(
+        change.when for change in history.changes if change.what in ("use", "promote", "rollback")
+    )
+    return "watched" if any(each.when >= since for each in read(home).batches) else "in use"

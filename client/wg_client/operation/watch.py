@@ -1,0 +1,262 @@
+"""``wg-client watch``: are incoming records like the frozen ones, and what should be labelled next?
+
+Three tests share one rate of false alarms, ``FALSE_ALARMS``, a third each (Bonferroni): released
+features (mean and spread), records called new, and calls that are not sure. The last one needs
+something to be held against: the first batch since the model came into use.
+
+Nothing is sent, and nothing is charged.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_client.data import plant as plants
+from wg_client.data.dataset import Problem, SiteData
+from wg_client.data.inspection import decoded_parts
+from wg_client.models import adoption, calls, drift, novelty, predict
+from wg_client.models.drift import Shift
+from wg_client.models.manifest import ModelsManifest
+from wg_client.operation import stages
+from wg_client.operation.stages import Batch, History
+from wg_client.release import preview
+from wg_client.release.preview import CostSight
+from wg_client.site.home import ClientHome
+from wg_common import streams
+from wg_common.errors import DataError
+from wg_common.streams import Stream
+
+FALSE_ALARMS = 0.01
+"""Chance that a batch of records like the frozen ones raises an alarm."""
+TESTS = 3
+"""How many tests share that chance."""
+_LEAST = 5
+"""Records below which nothing is tested."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    """A record whose label would teach much.
+
+    Attributes:
+        name: Of the record.
+        likeness: To the plant's own records; None: not known.
+        label: What the model in use calls it; empty without one.
+        probability: Of that label; 0 without one.
+    """
+
+    name: str
+    likeness: float | None
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """All that ``watch`` says.
+
+    Attributes:
+        batch: Figures.
+        shift: Of released features; None with too few records.
+        called: How often each label was called.
+        frozen: How many frozen records have each label.
+        label_next: Records worth labelling, the most worth first.
+        release: What another release would cost, at the policy's most.
+        left_out: What could not be read.
+    """
+
+    batch: Batch
+    shift: Shift | None
+    called: dict[str, int]
+    frozen: dict[str, int]
+    label_next: tuple[Suggestion, ...]
+    release: CostSight
+    left_out: tuple[Problem, ...]
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What is kept of the records of a batch: numbers, never the records."""
+
+    names: list[str] = field(default_factory=list)
+    released: list[NDArray[np.float32]] = field(default_factory=list)
+    likeness: list[NDArray[np.float32]] = field(default_factory=list)
+    chances: list[NDArray[np.float64]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def watch(
+    home: ClientHome,
+    parts: Sequence[SiteData],
+    *,
+    count: int = 10,
+    left_out: Sequence[Problem] = (),
+    progress: Callable[[int], None] | None = None,
+    now: Callable[[], float] = time.time,
+) -> Watch:
+    """Hold new records against the frozen ones.
+
+    Args:
+        home: The plant's home.
+        parts: The records, of one or several paths.
+        count: Records to suggest for labelling.
+        left_out: What of these paths could not be read.
+        progress: Told how many records were looked at.
+        now: Unix time, seconds.
+
+    Raises:
+        ConfigError: There is no snapshot.
+        DataError: There is no record that can be read, or too few are frozen.
+    """
+    plant = plants.open_plant(home)
+    known = novelty.fit(plant.features.local, plant.data.labels)
+    if known is None or len(plant.data) < _LEAST:
+        raise DataError(f"{len(plant.data)} frozen records: too few to hold others against")
+    state = adoption.read(home).now
+    used = None if state.in_use is None else adoption.in_use(home)
+    seen = _seen(home, plant.features.dimension, plant.encoder, known, used, parts, progress)
+    seen.problems[:0] = left_out
+    if not seen.names:
+        first = f", first {seen.problems[0].name}: {seen.problems[0].reason}" if left_out else ""
+        raise DataError(f"no record can be read{first}")
+    likeness = np.concatenate(seen.likeness).astype(np.float64)
+    released = np.concatenate(seen.released)
+    share = plant.config.prediction.new
+    new = likeness <= share
+    chances = np.concatenate(seen.chances) if seen.chances else None
+    unsure = _unsure(used, chances, new)
+    shift = None
+    if len(released) >= _LEAST:
+        rng = streams.rng(Stream.DRIFT)
+        frozen = np.asarray(plant.features.values)
+        shift = drift.shift(frozen, released, FALSE_ALARMS / TESTS, rng)
+    model = str(state.in_use or "")
+    past = stages.read(home)
+    p_values = (
+        1.0 if shift is None else shift.p,
+        drift.too_many_new(int(new.sum()), len(new), share, len(known.scores)),
+        _against_first(past, model, unsure, len(new)),
+    )
+    batch = Batch(
+        when=int(now()),
+        snapshot=plant.snapshot.manifest.number,
+        model=model,
+        records=len(new),
+        new=int(new.sum()),
+        unsure=-1 if unsure is None else unsure,
+        p_features=p_values[0],
+        p_new=p_values[1],
+        p_unsure=p_values[2],
+        alarm=min(p_values) < FALSE_ALARMS / TESTS,
+    )
+    stages.add(home, past, batch)
+    labels = () if used is None else used[0].labels
+    return Watch(
+        batch=batch,
+        shift=shift,
+        called=_called(labels, chances),
+        frozen=_counts(plant.data.label_names, plant.data.labels),
+        label_next=_next(seen, released, likeness, chances, labels, count),
+        release=preview.check(home).cost,
+        left_out=tuple(seen.problems),
+    )
+
+
+def _seen(
+    home: ClientHome,
+    dimension: int,
+    encoder: str,
+    known: novelty.Novelty,
+    used: tuple[ModelsManifest, str] | None,
+    parts: Sequence[SiteData],
+    progress: Callable[[int], None] | None,
+) -> _Seen:
+    sight = predict.Sight(architecture="", encoder=plants.pinned_encoder(home, encoder))
+    seen, done = _Seen(), 0
+    for data in parts:
+        for part, problems in decoded_parts(data):
+            seen.problems += problems
+            done += len(part) + len(problems)
+            if len(part):
+                local = sight.inputs(part.records)
+                seen.names += part.names
+                seen.released.append(local[:, :dimension].astype(np.float32))
+                seen.likeness.append(known.likeness(local))
+                if used is not None:
+                    seen.chances.append(_chances(home, used, part, local))
+            if progress is not None:
+                progress(done)
+    return seen
+
+
+def _chances(
+    home: ClientHome, used: tuple[ModelsManifest, str], part: SiteData, local: predict.Inputs
+) -> NDArray[np.float64]:
+    """Probabilities of the model in use, ``[n, K]``."""
+    manifest, name = used
+    inputs = predict.encode_records(home, manifest, part) if calls.is_whole(manifest) else local
+    rows = predict.predict(home, manifest, name, inputs, part.names)
+    return np.array([row.probabilities for row in rows])
+
+
+def _unsure(
+    used: tuple[ModelsManifest, str] | None,
+    chances: NDArray[np.float64] | None,
+    new: NDArray[np.bool_],
+) -> int | None:
+    """Calls that are neither sure nor new; None where no call can be sure."""
+    if used is None or chances is None:
+        return None
+    sure = used[0].sure.get(used[0].entry(used[1]).name)
+    if sure is None or sure > 1:
+        return None
+    return int((~new & (chances.max(axis=1) < sure)).sum())
+
+
+def _against_first(past: History, model: str, unsure: int | None, records: int) -> float:
+    """Unsure calls against those of the first batch of this model."""
+    first = next((each for each in past.batches if each.model == model and each.unsure >= 0), None)
+    if first is None or unsure is None:
+        return 1.0
+    return drift.shares_differ(unsure, records, first.unsure, first.records)
+
+
+def _called(labels: Sequence[str], chances: NDArray[np.float64] | None) -> dict[str, int]:
+    if chances is None:
+        return {}
+    return _counts(labels, chances.argmax(axis=1))
+
+
+def _counts(labels: Sequence[str], found: NDArray[np.integer]) -> dict[str, int]:
+    counts = Counter(found.tolist())
+    return {label: counts.get(index, 0) for index, label in enumerate(labels)}
+
+
+def _next(
+    seen: _Seen,
+    released: NDArray[np.float32],
+    likeness: NDArray[np.float64],
+    chances: NDArray[np.float64] | None,
+    labels: Sequence[str],
+    count: int,
+) -> tuple[Suggestion, ...]:
+    margins = np.full(len(released), np.nan)
+    if chances is not None and chances.shape[1] > 1:
+        best = np.sort(chances, axis=1)
+        margins = best[:, -1] - best[:, -2]
+    rows = drift.worth_labelling(released, likeness, margins, count)
+    return tuple(
+        Suggestion(
+            name=seen.names[row],
+            likeness=None if np.isnan(likeness[row]) else float(likeness[row]),
+            label="" if chances is None else labels[int(chances[row].argmax())],
+            probability=0.0 if chances is None else float(chances[row].max()),
+        )
+        for row in rows
+    )
