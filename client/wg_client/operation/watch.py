@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from wg_client.data import plant as plants
 from wg_client.data.dataset import Problem, SiteData
 from wg_client.data.inspection import decoded_parts
+from wg_client.data.plant import Plant
 from wg_client.models import adoption, calls, drift, novelty, predict
 from wg_client.models.drift import Shift
 from wg_client.models.manifest import ModelsManifest
+from wg_client.models.novelty import Novelty
 from wg_client.operation import stages
 from wg_client.operation.stages import Batch, History
 from wg_client.release import preview
@@ -80,15 +82,23 @@ class Watch:
     left_out: tuple[Problem, ...]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Seen:
-    """What is kept of the records of a batch: numbers, never the records."""
+    """What is kept of the m records of a batch: numbers, never the records.
 
-    names: list[str] = field(default_factory=list)
-    released: list[NDArray[np.float32]] = field(default_factory=list)
-    likeness: list[NDArray[np.float32]] = field(default_factory=list)
-    chances: list[NDArray[np.float64]] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    Attributes:
+        names: Of the records.
+        released: Features that would be released, ``[m, d]``.
+        likeness: To the plant's own records, ``[m]``; NaN where it is not known.
+        chances: Probabilities of the model in use, ``[m, K]``; None without one.
+        problems: What could not be read.
+    """
+
+    names: list[str]
+    released: NDArray[np.float32]
+    likeness: NDArray[np.float64]
+    chances: NDArray[np.float64] | None
+    problems: list[Problem]
 
 
 def watch(
@@ -118,33 +128,53 @@ def watch(
     known = novelty.fit(plant.features.local, plant.data.labels)
     if known is None or len(plant.data) < _LEAST:
         raise DataError(f"{len(plant.data)} frozen records: too few to hold others against")
-    state = adoption.read(home).now
-    used = None if state.in_use is None else adoption.in_use(home)
-    seen = _seen(home, plant.features.dimension, plant.encoder, known, used, parts, progress)
+    used = None if adoption.read(home).now.in_use is None else adoption.in_use(home)
+    seen = _seen(home, plant, known, used, parts, progress)
     seen.problems[:0] = left_out
     if not seen.names:
         first = f", first {seen.problems[0].name}: {seen.problems[0].reason}" if left_out else ""
         raise DataError(f"no record can be read{first}")
-    likeness = np.concatenate(seen.likeness).astype(np.float64)
-    released = np.concatenate(seen.released)
-    share = plant.config.prediction.new
-    new = likeness <= share
-    chances = np.concatenate(seen.chances) if seen.chances else None
-    unsure = _unsure(used, chances, new)
     shift = None
-    if len(released) >= _LEAST:
-        rng = streams.rng(Stream.DRIFT)
+    if len(seen.released) >= _LEAST:
         frozen = np.asarray(plant.features.values)
-        shift = drift.shift(frozen, released, FALSE_ALARMS / TESTS, rng)
-    model = str(state.in_use or "")
+        level = FALSE_ALARMS / TESTS
+        shift = drift.shift(frozen, seen.released, level, streams.rng(Stream.DRIFT))
     past = stages.read(home)
+    batch = _batch(plant, seen, shift, known, used, past, int(now()))
+    stages.add(home, past, batch)
+    labels = () if used is None else used[0].labels
+    return Watch(
+        batch=batch,
+        shift=shift,
+        called={} if seen.chances is None else _counts(labels, seen.chances.argmax(axis=1)),
+        frozen=_counts(plant.data.label_names, plant.data.labels),
+        label_next=_next(seen, labels, count),
+        release=preview.check(home).cost,
+        left_out=tuple(seen.problems),
+    )
+
+
+def _batch(
+    plant: Plant,
+    seen: _Seen,
+    shift: Shift | None,
+    known: Novelty,
+    used: tuple[ModelsManifest, str] | None,
+    past: History,
+    now: int,
+) -> Batch:
+    """Figures of a batch, and whether they raise an alarm."""
+    share = plant.config.prediction.new
+    new = seen.likeness <= share
+    unsure = _unsure(used, seen.chances, new)
+    model = "" if used is None else f"{used[1]} of package {used[0].package_id[:16]}"
     p_values = (
         1.0 if shift is None else shift.p,
         drift.too_many_new(int(new.sum()), len(new), share, len(known.scores)),
         _against_first(past, model, unsure, len(new)),
     )
-    batch = Batch(
-        when=int(now()),
+    return Batch(
+        when=now,
         snapshot=plant.snapshot.manifest.number,
         model=model,
         records=len(new),
@@ -155,44 +185,42 @@ def watch(
         p_unsure=p_values[2],
         alarm=min(p_values) < FALSE_ALARMS / TESTS,
     )
-    stages.add(home, past, batch)
-    labels = () if used is None else used[0].labels
-    return Watch(
-        batch=batch,
-        shift=shift,
-        called=_called(labels, chances),
-        frozen=_counts(plant.data.label_names, plant.data.labels),
-        label_next=_next(seen, released, likeness, chances, labels, count),
-        release=preview.check(home).cost,
-        left_out=tuple(seen.problems),
-    )
 
 
 def _seen(
     home: ClientHome,
-    dimension: int,
-    encoder: str,
-    known: novelty.Novelty,
+    plant: Plant,
+    known: Novelty,
     used: tuple[ModelsManifest, str] | None,
     parts: Sequence[SiteData],
     progress: Callable[[int], None] | None,
 ) -> _Seen:
-    sight = predict.Sight(architecture="", encoder=plants.pinned_encoder(home, encoder))
-    seen, done = _Seen(), 0
+    sight = predict.Sight(architecture="", encoder=plants.pinned_encoder(home, plant.encoder))
+    dimension, done = plant.features.dimension, 0
+    names: list[str] = []
+    problems: list[Problem] = []
+    released = [np.zeros((0, dimension), np.float32)]
+    likeness, chances = [np.zeros(0)], []
     for data in parts:
-        for part, problems in decoded_parts(data):
-            seen.problems += problems
-            done += len(part) + len(problems)
+        for part, bad in decoded_parts(data):
+            problems += bad
+            done += len(part) + len(bad)
             if len(part):
                 local = sight.inputs(part.records)
-                seen.names += part.names
-                seen.released.append(local[:, :dimension].astype(np.float32))
-                seen.likeness.append(known.likeness(local))
+                names += part.names
+                released.append(local[:, :dimension].astype(np.float32))
+                likeness.append(known.likeness(local).astype(np.float64))
                 if used is not None:
-                    seen.chances.append(_chances(home, used, part, local))
+                    chances.append(_chances(home, used, part, local))
             if progress is not None:
                 progress(done)
-    return seen
+    return _Seen(
+        names=names,
+        released=np.concatenate(released),
+        likeness=np.concatenate(likeness),
+        chances=np.concatenate(chances) if chances else None,
+        problems=problems,
+    )
 
 
 def _chances(
@@ -227,30 +255,18 @@ def _against_first(past: History, model: str, unsure: int | None, records: int) 
     return drift.shares_differ(unsure, records, first.unsure, first.records)
 
 
-def _called(labels: Sequence[str], chances: NDArray[np.float64] | None) -> dict[str, int]:
-    if chances is None:
-        return {}
-    return _counts(labels, chances.argmax(axis=1))
-
-
 def _counts(labels: Sequence[str], found: NDArray[np.integer]) -> dict[str, int]:
     counts = Counter(found.tolist())
     return {label: counts.get(index, 0) for index, label in enumerate(labels)}
 
 
-def _next(
-    seen: _Seen,
-    released: NDArray[np.float32],
-    likeness: NDArray[np.float64],
-    chances: NDArray[np.float64] | None,
-    labels: Sequence[str],
-    count: int,
-) -> tuple[Suggestion, ...]:
-    margins = np.full(len(released), np.nan)
+def _next(seen: _Seen, labels: Sequence[str], count: int) -> tuple[Suggestion, ...]:
+    chances, likeness = seen.chances, seen.likeness
+    margins = np.full(len(likeness), np.nan)
     if chances is not None and chances.shape[1] > 1:
         best = np.sort(chances, axis=1)
         margins = best[:, -1] - best[:, -2]
-    rows = drift.worth_labelling(released, likeness, margins, count)
+    rows = drift.worth_labelling(seen.released, likeness, margins, count)
     return tuple(
         Suggestion(
             name=seen.names[row],
