@@ -1,12 +1,10 @@
 """``wg-client``: what a plant engineer touches. ``wg_common.errors`` has the exit codes.
 
-Heavy imports (torch, flwr, matplotlib) happen inside the commands that need them, so that
+Heavy imports (torch, flwr) happen inside the commands that need them, so that
 ``--help`` and ``budget`` answer at once.
 """
 
 from __future__ import annotations
-
-import logging
 
 import click
 
@@ -51,7 +49,6 @@ for _module in (
 
 def main() -> None:
     """Entry point."""
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it reports on its font cache
     cli.run(group, extra="client")
 
 

@@ -10,6 +10,7 @@ from wg_common.errors import ConfigError
 from wg_common.ledger import entries
 from wg_common.ledger.entries import Charge, Release
 from wg_common.ledger.store import Ledger
+from wg_common.privacy import accounting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,8 @@ class Spend:
         burned: Charges without a release.
         entries: Entries of the ledger.
         releases: Oldest first.
+        distinguished: How often the best guess whether one given unit was in the data can be right,
+            at even odds, from all that was charged.
     """
 
     epsilon: float
@@ -58,6 +61,7 @@ class Spend:
     burned: int
     entries: int
     releases: tuple[ReleaseRow, ...]
+    distinguished: float
 
 
 def read_spend(home: ClientHome, config: ClientConfig) -> Spend:
@@ -98,6 +102,7 @@ def read_spend(home: ClientHome, config: ClientConfig) -> Spend:
         burned=spent.burned,
         entries=len(found),
         releases=rows,
+        distinguished=accounting.distinguished(spent.events),
     )
 
 

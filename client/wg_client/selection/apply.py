@@ -25,10 +25,12 @@ from wg_client.models.manifest import ModelEntry, ModelsManifest
 from wg_client.selection.checks import probe as probes
 from wg_client.selection.checks.probe import Probe
 from wg_client.selection.model_selection import Outcome, select_model
+from wg_client.selection.report import write_report
 from wg_client.site.home import ClientHome
 from wg_client.site.policy import check_message_type
 from wg_common import atomic, catalogue
 from wg_common.errors import ConfigError, DecodeError, VerificationError
+from wg_common.language import plain
 from wg_common.wire import canonical, protocol, signing, weights_file
 from wg_common.wire.weights_package import Tensors, WeightsManifest
 
@@ -108,8 +110,6 @@ def apply_package(
     manifest, files[store.NOVELTY] = _with_novelty(plant, manifest, probe)
     store.write(home, manifest, files)
     adoption.arrived(home, manifest)
-    from wg_client.selection.report import write_report  # matplotlib: seconds to import
-
     write_report(home, plant, manifest, outcome)
     log.info("package %s: kept %s", package.package_id[:16], manifest.kept)
     return AppliedModel(manifest=manifest, already=False)
@@ -208,10 +208,10 @@ def _record(
         commitment=plant.commitment,
         applied=applied,
         kept=outcome.kept,
-        reason=outcome.reason,
+        reason=plain(outcome.reason),
         gain=0.0 if kept is None else kept.gain.mean,
         models=tuple(models),
-        findings=tuple(outcome.findings),
+        findings=tuple(replace(each, message=plain(each.message)) for each in outcome.findings),
         sure=_sure(outcome, plant.config.prediction.wrong),
         nearest_zoo_distances={
             candidate.name: candidate.nearest_zoo_distance for candidate in package.candidates

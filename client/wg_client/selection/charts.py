@@ -1,152 +1,215 @@
-"""The report's pictures, as self-contained SVG text. No global plotting state."""
+"""Geometry of the report's pictures: numbers in, places in per cent or in a drawing out.
+
+The template draws them with plain HTML and SVG, so that they follow the page's width, its colours
+and its fonts, in print and in the dark.
+"""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from scipy.special import softmax
 
-INK = "#1d2733"
-MUTED = "#8b97a6"
-ACCENT = "#0b6e4f"
-ALERT = "#b3541e"
-GRID = "#e6eaef"
-_SETTINGS: Any = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "weightgate",
-    "text.parse_math": False,  # a label is a name, whatever dollar signs it has
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 10,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": MUTED,
-    "xtick.color": INK,
-    "ytick.color": INK,
-}
+WIDTH, HEIGHT = 340, 190
+LEFT, RIGHT, TOP, BOTTOM = 34, 322, 8, 164
+MATRIX_LIMIT = 10
+"""Classes at most of which all pairs are shown; of more, the commonest mistakes alone."""
+_BINS = 8
 
 
-def accuracy_bars(
-    names: Sequence[str],
-    values: Sequence[float],
-    intervals: Sequence[tuple[float, float]],
-    kept: str,
-    floor: float,
-) -> str:
-    """Accuracy of each model on new records with its 95 % interval; the kept one in colour.
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a bar chart; places are per cent of the track.
+
+    Attributes:
+        name: What it is.
+        kept: Whether it stands out.
+        value: For people.
+        start: Where the bar begins.
+        length: How long it is.
+        low: Where the interval begins.
+        spread: How long the interval is.
+        interval: The interval, for people; empty: none.
+    """
+
+    name: str
+    kept: bool
+    value: str
+    start: float
+    length: float
+    low: float
+    spread: float
+    interval: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A bar chart, and where its line of reference stands, per cent."""
+
+    rows: tuple[Row, ...]
+    reference: float
+
+
+def bars(
+    values: Sequence[tuple[str, bool, float, float, float]],
+    reference: float,
+    form: str,
+    *,
+    zero: bool = True,
+) -> Rows:
+    """Values with intervals.
 
     Args:
-        names: Models, top to bottom.
-        values: Accuracies in 0..1.
-        intervals: Their lower and upper ends.
-        kept: The model kept.
-        floor: Accuracy of local-only, drawn as a line.
+        values: Name, whether it stands out, value, lower and upper end.
+        reference: Where a line is drawn.
+        form: How numbers are written, for ``format``.
+        zero: Whether bars begin at zero and zero is on the track; else points on a track.
     """
-    with _rows(names, "accuracy on new records, %, with 95 % intervals (dashed: local-only)") as (
-        figure,
-        axes,
-        rows,
-    ):
-        colours = [ACCENT if name == kept else "#c3ccd6" for name in names]
-        percent, ends = 100 * np.asarray(values), 100 * np.asarray(intervals).reshape(-1, 2)
-        axes.barh(rows, percent, height=0.62, color=colours, zorder=2)
-        spread = np.abs(ends.T - percent)
-        axes.errorbar(percent, rows, xerr=spread, fmt="none", ecolor=INK, capsize=3, lw=1, zorder=3)
-        axes.axvline(100 * floor, color=ALERT, lw=1.2, ls=(0, (4, 3)), zorder=4)
-        for row, value, end in zip(rows, percent, ends[:, 1], strict=True):
-            axes.text(end + 1.2, row, f"{value:.1f}", va="center", fontsize=9, zorder=5)
-        axes.set_xlim(0, min(max(float(np.max(ends)) + 9, 20), 112))
-        return _svg(figure)
+    ends = [end for _, _, *numbers in values for end in numbers] + [reference]
+    bottom = min([*ends, 0.0]) if zero else min(ends)
+    top = max([*ends, 0.0]) if zero else max(ends)
+    size = top - bottom or 1.0
 
+    def place(number: float) -> float:
+        return round(100 * (number - bottom) / size, 2)
 
-def gain_intervals(
-    names: Sequence[str], gains: Sequence[float], sds: Sequence[float], passed: Sequence[bool]
-) -> str:
-    """Estimated gain over local-only with 95 % intervals.
-
-    Args:
-        names: Models, top to bottom.
-        gains: Gains, 0.01 = one point.
-        sds: Standard errors.
-        passed: Whether the rule would keep the model: in colour.
-    """
-    with _rows(names, "right answers more than local-only's, points") as (figure, axes, rows):
-        middle, sd = 100 * np.asarray(gains), 100 * np.asarray(sds)
-        colours = [ACCENT if kept else ALERT for kept in passed]
-        axes.axvline(0, color=INK, lw=1, zorder=1)
-        axes.hlines(rows, middle - 1.96 * sd, middle + 1.96 * sd, color=colours, lw=3, zorder=2)
-        axes.scatter(middle, rows, color=colours, s=60, zorder=4, linewidth=0)
-        axes.set_ylim(-0.6, len(names) - 0.4)
-        return _svg(figure)
-
-
-@contextmanager
-def _rows(
-    names: Sequence[str], what: str
-) -> Iterator[tuple[Figure, mpl.axes.Axes, NDArray[np.intp]]]:
-    """A figure with one row for each name, top to bottom."""
-    with mpl.rc_context(_SETTINGS):
-        figure = Figure(figsize=(7.2, 0.46 * len(names) + 0.8), layout="constrained")
-        axes = figure.subplots()
-        rows = np.arange(len(names))[::-1]
-        axes.set_yticks(rows, list(names))
-        axes.set_xlabel(what)
-        for side in ("top", "right", "left"):
-            axes.spines[side].set_visible(False)
-        axes.tick_params(length=0)
-        axes.grid(axis="x", color=GRID, zorder=0)
-        axes.set_axisbelow(True)
-        yield figure, axes, rows
-
-
-def confusion(matrix: NDArray[np.float64], labels: Sequence[str]) -> str:
-    """Confusion matrix of counts ``[K, K]``, true classes in rows; shares shown as shade."""
-    k = len(labels)
-    size = min(max(0.42 * k + 1.6, 3.2), 9.0)
-    with mpl.rc_context(_SETTINGS):
-        figure = Figure(figsize=(size + 0.6, size), layout="constrained")
-        axes = figure.subplots()
-        totals = np.maximum(matrix.sum(axis=1, keepdims=True), 1e-9)
-        axes.imshow(matrix / totals, cmap="Greens", vmin=0, vmax=1)
-        if k <= 20:
-            for row, column in np.argwhere(matrix > 0):
-                share = matrix[row, column] / totals[row, 0]
-                axes.text(
-                    column,
-                    row,
-                    f"{matrix[row, column]:.0f}" if matrix[row, column] >= 0.5 else "<1",
-                    ha="center",
-                    va="center",
-                    fontsize=8,
-                    color="white" if share > 0.6 else INK,
-                )
-        shown = range(k) if k <= 40 else range(0, k, -(-k // 40))
-        names = [_short(labels[index]) for index in shown]
-        wide = max(len(name) for name in names) > 2
-        axes.set_xticks(
-            list(shown), names, rotation=60 if wide else 0, ha="right" if wide else "center"
+    rows = []
+    for name, kept, value, low, high in values:
+        origin = min(0.0, value) if zero else value
+        rows.append(
+            Row(
+                name=name,
+                kept=kept,
+                value=format(value, form),
+                start=place(origin),
+                length=round(place(max(0.0, value)) - place(origin), 2) if zero else 0.0,
+                low=place(low),
+                spread=round(place(high) - place(low), 2),
+                interval=f"{format(low, form)} … {format(high, form)}" if high > low else "",
+            )
         )
-        axes.set_yticks(list(shown), names)
-        axes.set_xlabel("predicted")
-        axes.set_ylabel("true")
-        axes.tick_params(length=0, labelsize=8)
-        for side in axes.spines.values():
-            side.set_visible(False)
-        return _svg(figure)
+    return Rows(tuple(rows), place(reference))
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= 14 else name[:13] + "…"
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A label on an axis."""
+
+    at: float
+    text: str
 
 
-def _svg(figure: Figure) -> str:
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a drawing: its path, and its dots with what they say."""
+
+    name: str
+    path: str
+    dots: tuple[tuple[float, float, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """Lines in axes; ``reference`` is the height of a line across, or None."""
+
+    lines: tuple[Line, ...]
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    reference: float | None = None
+
+
+def curves(
+    named: Sequence[tuple[str, Sequence[float]]], steps: Sequence[int], reference: float | None
+) -> Drawing:
+    """Accuracy 0..1 against steps, which stand at the logarithm of one more."""
+    values = [value for _, accuracies in named for value in accuracies]
+    low = math.floor(10 * min([*values, 1.0 if reference is None else reference])) / 10
+    last = math.log1p(steps[-1])
+
+    def x(step: float) -> float:
+        return round(LEFT + (RIGHT - LEFT) * math.log1p(step) / last, 1)
+
+    lines = tuple(
+        _line(
+            name,
+            [
+                (x(s), _y(a, low), f"{s}: {100 * a:.1f} %")
+                for s, a in zip(steps, found, strict=True)
+            ],
+        )
+        for name, found in named
+    )
+    shown = [step for step in steps if step not in (2, 20, 100)]
+    return Drawing(
+        lines,
+        tuple(Tick(x(step), str(step)) for step in shown),
+        _percents(low),
+        None if reference is None else _y(reference, low),
+    )
+
+
+def reliability(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> Drawing:
+    """Share right against probability said, over bins of equally many records.
+
+    Args:
+        logits: Out of fold, ``[m, K]``, m at least 1.
+        labels: ``[m]``.
+    """
+    chances = softmax(logits, axis=1)
+    said, right = chances.max(axis=1), chances.argmax(axis=1) == labels
+    parts = np.array_split(np.argsort(said, kind="stable"), min(_BINS, len(labels)))
+    points = [(float(said[rows].mean()), float(right[rows].mean()), len(rows)) for rows in parts]
+    dots = [
+        (_x(one), _y(share, 0.0), f"{100 * one:.0f} % → {100 * share:.0f} % ({count})")
+        for one, share, count in points
+    ]
+    ideal = Line("", f"M{_x(0)} {_y(0, 0)}L{_x(1)} {_y(1, 0)}", ())
+    ticks = tuple(Tick(_x(share), f"{100 * share:.0f}") for share in (0, 0.25, 0.5, 0.75, 1))
+    return Drawing((_line("", dots), ideal), ticks, _percents(0.0))
+
+
+def _x(share: float) -> float:
+    return round(LEFT + (RIGHT - LEFT) * share, 1)
+
+
+def _y(share: float, low: float) -> float:
+    return round(BOTTOM - (BOTTOM - TOP) * (share - low) / (1 - low or 1), 1)
+
+
+def _percents(low: float) -> tuple[Tick, ...]:
+    shares = [low + (1 - low) * part / 4 for part in range(5)]
+    return tuple(Tick(_y(share, low), f"{100 * share:.0f}") for share in shares)
+
+
+def _line(name: str, dots: Sequence[tuple[float, float, str]]) -> Line:
+    return Line(name, "M" + "L".join(f"{x} {y}" for x, y, _ in dots), tuple(dots))
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Records of one class that are called another: how many, and as a share of the class."""
+
+    records: float
+    share: float
+
+    @property
+    def shown(self) -> str:
+        """For people."""
+        return "" if not self.records else "<1" if self.records < 1 else f"{self.records:.0f}"
+
+
+def confusion(
+    predictions: NDArray[np.int64], labels: NDArray[np.int64], classes: int
+) -> list[list[Cell]]:
+    """Records of each true class (row) by what they are called, mean over repeats ``[r, m]``."""
+    table = np.zeros((classes, classes))
+    for row in predictions:
+        np.add.at(table, (labels, row), 1.0 / len(predictions))
+    totals = np.maximum(table.sum(axis=1), 1e-9)
+    return [
+        [Cell(float(v), float(v / t)) for v in row] for row, t in zip(table, totals, strict=True)
+    ]

@@ -30,6 +30,7 @@ from wg_client.selection.checks.probe import Probe
 from wg_client.selection.gain import Accuracy, Gain, Unseen
 from wg_client.site.config import AcceptanceConfig
 from wg_common.errors import NotAcceptedError
+from wg_common.language import Text, joined, text
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -53,7 +54,7 @@ class Outcome:
     comparisons: Mapping[str, Comparison]
     findings: Sequence[Finding]
     kept: str
-    reason: str
+    reason: Text
     records: LabelledRecords
     selected: OutOfFold | None = None
     encoder_alone: float | None = None
@@ -231,17 +232,18 @@ def _selected(
     return OutOfFold(logits=logits, inner=inner, labels=labels)
 
 
-def _reason(kept: str, findings: Iterable[Finding], models: Mapping[str, Model]) -> str:
+def _reason(kept: str, findings: Iterable[Finding], models: Mapping[str, Model]) -> Text:
     if kept != LOCAL:
         own = (f for f in findings if f.model == kept and (f.code == checks.GAIN or not f.passed))
-        return " ".join(finding.message for finding in own)
-    said = "No delivered model was shown to be better than local-only on local records."
-    if any(not model.judged for model in models.values()):
-        said += (
-            " Weights that were made from your own release were not judged: your records had a"
-            " part in them."
-        )
-    return said
+        return joined(*(finding.message for finding in own))
+    said = text("No delivered model was shown to be better than local-only on local records.")
+    if all(model.judged for model in models.values()):
+        return said
+    own_release = text(
+        "Weights that were made from your own release were not judged: your records had a part in"
+        " them."
+    )
+    return joined(said, own_release)
 
 
 def _unchecked(
@@ -249,7 +251,7 @@ def _unchecked(
     blocked: Collection[str],
     package: Package,
     policy: AcceptanceConfig,
-) -> tuple[str, str]:
+) -> tuple[str, Text]:
     ranks = {
         name: model.unchecked_rank
         for name, model in models.items()
@@ -257,24 +259,32 @@ def _unchecked(
     }
     if not ranks or not policy.without_labels:
         raise NotAcceptedError(
-            "WG-F11: no local labels: nothing can be checked, and acceptance.without_labels is off,"
-            " or no model passed the checks that need none"
+            text(
+                "WG-F11: no local labels: nothing can be checked, and acceptance.without_labels is"
+                " off, or no model passed the checks that need none"
+            )
         )
     if not package.known:
         raise NotAcceptedError(
-            "WG-F11: no local labels, and no reason to believe what was delivered: no other site"
-            " has released statistics of these classes, and the server has no records of this kind"
-            " of plant. Label some records, or wait for another site's release"
+            text(
+                "WG-F11: no local labels, and no reason to believe what was delivered: no other"
+                " site has released statistics of these classes, and the server has no records of"
+                " this kind of plant. Label some records, or wait for another site's release"
+            )
         )
     why = (
-        "the server knows this kind of plant from its own records"
+        text("the server knows this kind of plant from its own records")
         if package.family
-        else "other sites have released statistics of these classes"
+        else text("other sites have released statistics of these classes")
     )
     low, middle, high = (round(100 * share) for share in gain.UNCHECKED)
-    said = (
+    said = text(
         "There are no labels here: nothing was checked, and local-only is impossible. It is kept"
-        f" because {why}. At development sites such models named {middle} % of records right; at"
-        f" one in ten fewer than {low} %, at one in ten more than {high} %."
+        " because {why}. At development sites such models named {middle} % of records right; at"
+        " one in ten fewer than {low} %, at one in ten more than {high} %.",
+        why=why,
+        low=low,
+        middle=middle,
+        high=high,
     )
     return max(ranks, key=lambda name: ranks[name]), said

@@ -1,29 +1,40 @@
-"""The report for the plant engineer: one self-contained page that stays at the plant.
+"""The report for the plant: one self-contained page in each language, that stays at the plant.
 
-It says what left and what it cost, how delivered weights did against local-only on local records,
-what was kept and why. It contains accuracies and label counts: it is private, and written with
-mode 0600.
+It opens with what a manager asks (``first_screen``), goes on with pictures for the engineer, and
+ends with tables in the field's terms. It contains accuracies and label counts: it is private, and
+written with mode 0600.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jinja2
 import numpy as np
-from numpy.typing import NDArray
 
 from wg_client.data.plant import Plant
+from wg_client.japanese import JAPANESE
 from wg_client.methods import registry
 from wg_client.methods.names import LOCAL
-from wg_client.models.manifest import ModelsManifest
+from wg_client.models import adoption
+from wg_client.models.manifest import Finding, ModelsManifest
 from wg_client.release.budget import Spend, read_spend
-from wg_client.selection import charts
+from wg_client.selection import charts, learning_curves
+from wg_client.selection.checks import robustness
+from wg_client.selection.first_screen import first_screen
+from wg_client.selection.learning_curves import Curve
 from wg_client.selection.model_selection import Outcome
 from wg_client.site.failures import FAILURES
 from wg_client.site.home import ClientHome
-from wg_common import __version__, atomic
+from wg_common import __version__, atomic, language
+from wg_common.language import Language
+
+LANGUAGES = (language.ENGLISH, Language("ja", JAPANESE))
+_MISTAKES = 12
+"""Pairs of classes that are listed where there are too many for a table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,78 +49,154 @@ class LabelRow:
 def write_report(
     home: ClientHome, plant: Plant, manifest: ModelsManifest, outcome: Outcome
 ) -> None:
-    """Render the report on a package and write it to the home folder."""
-    page = render(plant, manifest, outcome, read_spend(home, plant.config))
-    atomic.write_bytes(home.report, page.encode("utf-8"), mode=atomic.PRIVATE)
+    """Render the report on a package in every language and write it to the home folder."""
+    spend = read_spend(home, plant.config)
+    in_use = adoption.in_use(home)[0].package_id == manifest.package_id
+    context = page_context(home, plant, manifest, outcome, spend, in_use=in_use)
+    preferred = plant.config.language or language.from_environment()
+    for each in LANGUAGES:
+        page = render(context, each).encode("utf-8")
+        atomic.write_bytes(home.report.with_suffix(f".{each.code}.html"), page, mode=atomic.PRIVATE)
+        if each.code == preferred:
+            atomic.write_bytes(home.report, page, mode=atomic.PRIVATE)
 
 
-def render(plant: Plant, manifest: ModelsManifest, outcome: Outcome, spend: Spend) -> str:
+def render(context: Mapping[str, Any], speak: Language) -> str:
     """The page, as HTML."""
-    loader = jinja2.PackageLoader("wg_client.selection", "templates")
     environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.PackageLoader("wg_client.selection", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
     template = environment.get_template("report.html.j2")
+    return template.render(**context, t=speak.say, say=speak, lang=speak.code)
+
+
+def page_context(
+    home: ClientHome,
+    plant: Plant,
+    manifest: ModelsManifest,
+    outcome: Outcome,
+    spend: Spend,
+    *,
+    in_use: bool,
+) -> dict[str, Any]:
+    """What the template is given; sentences in it are ``language.Text``."""
     labelled = len(outcome.records.labels)
     judged = outcome.out_of_fold(outcome.kept)
-    predictions = np.zeros((0, 0), dtype=np.int64) if judged is None else judged.predictions
     names = plant.data.label_names
+    curves = learning_curves.curves(outcome)
+    table = (
+        [] if judged is None else charts.confusion(judged.predictions, outcome.labels, len(names))
+    )
     present = set(outcome.records.labels.tolist())
-    absent = [name for index, name in enumerate(names) if labelled and index not in present]
-    return template.render(
-        plant=plant,
-        manifest=manifest,
-        outcome=outcome,
-        spend=spend,
-        title=registry.title,
-        failure_names={failure.code: failure.name for failure in FAILURES},
-        labelled=labelled,
-        unlabelled=len(plant.data) - labelled,
-        absent=absent,
-        unjudged=[registry.title(n) for n, model in outcome.models.items() if not model.judged],
-        rows=_rows(plant, predictions, outcome),
-        bars=_bars(outcome) if judged is not None else "",
-        gains=_gains(outcome) if outcome.comparisons else "",
-        confusion=_confusion(plant, predictions, outcome.labels) if judged is not None else "",
-        repeats=predictions.shape[0],
-        written=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(manifest.applied)),
-        version=__version__,
-    )
+    return {
+        "plant": plant,
+        "manifest": manifest,
+        "outcome": outcome,
+        "spend": spend,
+        "first": first_screen(home.root, plant, outcome, spend, in_use),
+        "title": registry.title,
+        "failure_names": {failure.code: failure.name for failure in FAILURES},
+        "labelled": labelled,
+        "unlabelled": len(plant.data) - labelled,
+        "absent": [n for i, n in enumerate(names) if labelled and i not in present],
+        "labels": names,
+        "rows_of_classes": _label_rows(plant, outcome),
+        "accuracies": _accuracies(outcome),
+        "gains": _gains(outcome),
+        "curves": _curves(outcome, curves),
+        "curve_names": [curve.name for curve in curves],
+        "unjudged_start": any(not curve.judged for curve in curves),
+        "reached": learning_curves.reached(curves),
+        "confusion": table if len(names) <= charts.MATRIX_LIMIT else [],
+        "mistakes": _mistakes(table, names),
+        "reliability": (
+            None if judged is None else charts.reliability(judged.logits[0], outcome.labels)
+        ),
+        "robustness": _robustness(outcome),
+        "kept_findings": [f for f in outcome.findings if f.model == outcome.kept],
+        "rejected": _rejected(outcome),
+        "repeats": 0 if judged is None else len(judged.logits),
+        "written": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(manifest.applied)),
+        "version": __version__,
+    }
 
 
-def _bars(outcome: Outcome) -> str:
+def _accuracies(outcome: Outcome) -> charts.Rows | None:
+    if outcome.out_of_fold(outcome.kept) is None:
+        return None
     found = {name: outcome.accuracy(name) for name in outcome.models}
-    shown = {registry.title(name): value for name, value in found.items() if value is not None}
-    local = outcome.accuracy(LOCAL)
-    return charts.accuracy_bars(
-        list(shown),
-        [value.mean for value in shown.values()],
-        [(value.low, value.high) for value in shown.values()],
-        registry.title(outcome.kept),
-        0.0 if local is None else local.mean,
-    )
+    local = found.get(LOCAL)
+    values = [
+        (registry.title(name), name == outcome.kept, 100 * a.mean, 100 * a.low, 100 * a.high)
+        for name, a in found.items()
+        if a is not None
+    ]
+    return charts.bars(values, 0.0 if local is None else 100 * local.mean, ".1f")
 
 
-def _gains(outcome: Outcome) -> str:
-    comparisons = outcome.comparisons.values()
-    return charts.gain_intervals(
-        [registry.title(comparison.name) for comparison in comparisons],
-        [comparison.gain.mean for comparison in comparisons],
-        [comparison.gain.sd for comparison in comparisons],
-        [c.gain.shown(c.policy.standard_errors) for c in comparisons],
-    )
+def _gains(outcome: Outcome) -> charts.Rows | None:
+    values = []
+    for name, each in outcome.comparisons.items():
+        found = each.gain
+        shown = found.shown(each.policy.standard_errors)
+        half = 1.96 * found.sd
+        ends = 100 * (found.mean - half), 100 * (found.mean + half)
+        values.append((registry.title(name), shown, 100 * found.mean, *ends))
+    return charts.bars(values, 0.0, "+.1f", zero=False) if values else None
 
 
-def _confusion(plant: Plant, predictions: NDArray[np.int64], labels: NDArray[np.int64]) -> str:
-    k = len(plant.data.label_names)
-    matrix = np.zeros((k, k))
-    for row in predictions:
-        np.add.at(matrix, (labels, row), 1.0 / len(predictions))
-    return charts.confusion(matrix, plant.data.label_names)
+def _curves(outcome: Outcome, found: Sequence[Curve]) -> charts.Drawing | None:
+    if not found:
+        return None
+    local = outcome.models[LOCAL].fitted
+    right = float((local.predictions == outcome.labels).mean())
+    named = [(registry.title(curve.name), curve.accuracy) for curve in found]
+    return charts.curves(named, learning_curves.STEPS, right)
 
 
-def _rows(plant: Plant, predictions: NDArray[np.int64], outcome: Outcome) -> list[LabelRow]:
+def _robustness(outcome: Outcome) -> charts.Rows | None:
+    """What plausible changes cost: the kept model, or else the first one that was probed."""
+    found = [f for f in outcome.findings if f.code == robustness.CODE]
+    found.sort(key=lambda finding: finding.model != outcome.kept)
+    if not found:
+        return None
+    head = "loss, "
+    losses = {n.removeprefix(head): v for n, v in found[0].figures.items() if n.startswith(head)}
+    values = [(name, False, 100 * lost, 100 * lost, 100 * lost) for name, lost in losses.items()]
+    return charts.bars(values, 0.0, ".1f")
+
+
+def _rejected(outcome: Outcome) -> list[tuple[str, list[Finding]]]:
+    """Each model that was compared and not kept, with what speaks against it."""
+    failed = [f for f in outcome.findings if not f.passed]
+    return [
+        (name, [f for f in failed if f.model == name])
+        for name in outcome.comparisons
+        if name != outcome.kept
+    ]
+
+
+def _mistakes(
+    table: Sequence[Sequence[charts.Cell]], names: Sequence[str]
+) -> list[tuple[str, str, charts.Cell]]:
+    """The commonest mistakes, true class, what it is called, how often."""
+    pairs = [
+        (names[row], names[column], cell)
+        for row, cells in enumerate(table)
+        for column, cell in enumerate(cells)
+        if row != column and cell.records > 0
+    ]
+    return sorted(pairs, key=lambda pair: -pair[2].records)[:_MISTAKES]
+
+
+def _label_rows(plant: Plant, outcome: Outcome) -> list[LabelRow]:
+    judged = outcome.out_of_fold(outcome.kept)
+    predictions = np.zeros((0, 0), dtype=np.int64) if judged is None else judged.predictions
     rows = []
     counts = np.bincount(outcome.records.labels, minlength=len(plant.data.label_names))
     for index, name in enumerate(plant.data.label_names):

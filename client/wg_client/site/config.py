@@ -21,7 +21,7 @@ import yaml
 from wg_client.site.check_policy import ChecksConfig, PredictionConfig
 from wg_client.site.home import ClientHome
 from wg_client.site.reading import ReadingConfig
-from wg_common import atomic, numbers, settings, typed
+from wg_common import atomic, language, numbers, settings, typed
 from wg_common.errors import ConfigError, DecodeError
 from wg_common.ledger import note as notes
 from wg_common.wire import protocol, signing
@@ -81,6 +81,7 @@ class DataConfig:
         budget: ``site``: this data set draws on the one budget of the site, whatever its name.
             ``separate``: its units are in no other data set of the site; ``freeze`` checks that.
         reading: How files are read.
+        good: Labels that mean "no defect", for the report; null: those that say so by their name.
     """
 
     name: str
@@ -90,8 +91,11 @@ class DataConfig:
     encoder: str = ""
     budget: Budget = "site"
     reading: ReadingConfig = field(default_factory=ReadingConfig)
+    good: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
+        if unknown := sorted(set(self.good or ()) - set(self.labels)):
+            raise ConfigError(f"data.good: {unknown}, expected some of data.labels")
         if not 1 <= len(self.labels) <= LABEL_LIMIT:
             raise ConfigError(
                 f"data.labels: {len(self.labels)} labels, expected 1 to {LABEL_LIMIT}"
@@ -293,7 +297,8 @@ class ClientConfig:
     """All of ``client.yaml``.
 
     ``witnesses`` stand beside the server, and ``witness_quorum`` says how many of all, the server
-    counted as one, must cosign before a release is sent; null: every one.
+    counted as one, must cosign before a release is sent; null: every one. ``language`` is that of
+    reports and commands; null: the environment's.
     """
 
     version: int = VERSION
@@ -306,6 +311,7 @@ class ClientConfig:
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     witnesses: tuple[WitnessConfig, ...] = ()
     witness_quorum: int | None = None
+    language: language.Code | None = None
 
     @property
     def witnesses_needed(self) -> int:

@@ -73,6 +73,7 @@ class ClientHome:
     packages = _Below("packages")
     models = _Below("models")
     report = _Below("report.html")
+    """In the plant's language; beside it ``report.en.html`` and ``report.ja.html``."""
     contact = _Below("contact.json")
     """How the node stands with the server; see ``contact``."""
 

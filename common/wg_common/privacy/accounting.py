@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 from wg_common.errors import PolicyRefused
 from wg_common.privacy import calibration
@@ -119,12 +120,34 @@ def epsilon(events: Sequence[PrivacyEvent], delta: float) -> float:
     return _epsilon(found, delta)
 
 
+def distinguished(events: Sequence[PrivacyEvent]) -> float:
+    """How often the best guess whether one given unit was in is right, at even odds; at most 1.
+
+    ``(1 + delta) / 2`` at epsilon 0, since that delta is the total variation between releases with
+    and without the unit: no test does better (Le Cam). One half for no events.
+
+    Raises:
+        PolicyRefused: See ``collapse``.
+    """
+    found = collapse(events)
+    if not found.mu_squared and not found.runs:
+        return 0.5
+    accountant = _accountant(found)
+    return 1.0 if accountant is None else (1 + min(float(accountant.get_delta(0.0)), 1.0)) / 2
+
+
 @functools.lru_cache(maxsize=256)
 def _epsilon(found: Collapsed, delta: float) -> float:
     """Epsilon of merged events; the same question is asked before and after each charge."""
+    accountant = _accountant(found)
+    return math.inf if accountant is None else float(accountant.get_epsilon(delta))
+
+
+def _accountant(found: Collapsed) -> Any:
+    """The accountant of merged events; None where they are far beyond any use."""
     size = found.size
     if size > _SIZE_LIMIT:
-        return math.inf
+        return None
     import dp_accounting
     from dp_accounting.pld import PLDAccountant
 
@@ -137,7 +160,7 @@ def _epsilon(found: Collapsed, delta: float) -> float:
     for q, sigma, steps in found.runs:
         step = dp_accounting.PoissonSampledDpEvent(q, dp_accounting.GaussianDpEvent(sigma))
         accountant.compose(step, steps)
-    return float(accountant.get_epsilon(delta))
+    return accountant
 
 
 def cost(spent: Sequence[PrivacyEvent], event: PrivacyEvent, delta: float) -> Cost:

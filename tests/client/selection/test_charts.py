@@ -1,19 +1,43 @@
-"""The report's pictures draw any label: it is a name, not a formula."""
+"""The report's pictures: places on a track and in a drawing."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from wg_client.selection import charts
 
-LABELS = ("$\\frac{1}{2}$", "$\\nosuch", "5$ and 6$", "a<b>&c", "\\alpha")
+
+def test_bars_and_intervals_stay_on_their_track() -> None:
+    values = [("a", True, 60.0, 40.0, 80.0), ("b", False, -10.0, -30.0, 5.0)]
+    for zero in (True, False):
+        for row in charts.bars(values, 0.0, "+.1f", zero=zero).rows:
+            assert row.low >= 0 and row.low + row.spread <= 100.01
+            assert row.start >= 0 and row.start + row.length <= 100.01
+    first, second = charts.bars(values, 0.0, "+.1f").rows
+    assert (first.value, first.interval) == ("+60.0", "+40.0 … +80.0")
+    assert second.start + second.length == pytest.approx(first.start)  # both begin at zero
 
 
-def test_a_label_with_dollar_signs_is_drawn_as_it_is() -> None:
-    pictures = (
-        charts.confusion(np.ones((5, 5)), LABELS),
-        charts.accuracy_bars(LABELS, [0.5] * 5, [(0.4, 0.7)] * 5, LABELS[0], 0.4),
-        charts.gain_intervals(LABELS, [0.5] * 5, [0.1] * 5, [True] * 5),
+def test_equal_values_need_no_room() -> None:
+    (row,) = charts.bars([("a", False, 0.0, 0.0, 0.0)], 0.0, ".1f").rows
+    assert (row.start, row.length, row.interval) == (0.0, 0.0, "")
+
+
+def test_a_matrix_counts_each_record_once_over_all_repeats() -> None:
+    predictions, labels = np.array([[0, 1, 1], [0, 0, 1]]), np.array([0, 0, 1])
+    (good, taken), (_, other) = charts.confusion(predictions, labels, 2)
+    assert (good.records, good.share) == (1.5, 0.75)
+    assert (taken.records, other.shown) == (0.5, "1")
+
+
+def test_curves_and_reliability_are_drawn_within_their_axes() -> None:
+    steps = (0, 1, 5)
+    drawings = (
+        charts.curves([("a", (0.1, 0.5, 1.0)), ("b", (0.3, 0.3, 0.3))], steps, 0.6),
+        charts.reliability(np.array([[9.0, 0.0], [0.1, 0.0], [0.0, 3.0]]), np.array([0, 1, 1])),
     )
-    for svg in pictures:
-        assert "$\\nosuch" in svg and "&lt;b&gt;" in svg
+    for drawing in drawings:
+        for line in drawing.lines:
+            for x, y, _ in line.dots:
+                assert charts.LEFT <= x <= charts.RIGHT and charts.TOP <= y <= charts.BOTTOM

@@ -8,8 +8,17 @@ from scipy.stats import beta
 from wg_client.methods.base import correctness
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
+from wg_common.language import template, text
 
 CODE = "WG-F02"
+_LIMIT = template(
+    "Accuracy {right:.1f} % out of fold, and at least {lower:.1f} % with {confidence:g} %"
+    " confidence; {least:.1f} % are asked."
+)
+_COMMONEST = template(
+    "Accuracy {right:.1f} % out of fold, and at least {lower:.1f} % with {confidence:g} %"
+    " confidence; {least:.1f} % are asked, the share of the commonest class."
+)
 
 
 def check(comparison: Comparison) -> Finding | None:
@@ -27,10 +36,12 @@ def check(comparison: Comparison) -> Finding | None:
         code=CODE,
         passed=lower > least or lower == 1,
         figures={"accuracy": right, "lower": lower, "limit": least, "commonest": commonest},
-        message=(
-            f"Accuracy {100 * right:.1f} % out of fold, and at least {100 * lower:.1f} % with"
-            f" {100 * policy.confidence:g} % confidence; {100 * least:.1f} % are asked"
-            f"{', the share of the commonest class' if least == commonest else ''}."
+        message=text(
+            _COMMONEST if least == commonest else _LIMIT,
+            right=100 * right,
+            lower=100 * lower,
+            confidence=100 * policy.confidence,
+            least=100 * least,
         ),
     )
 

@@ -8,6 +8,7 @@ from wg_client.fitting.linear_head import LinearHead
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
 from wg_client.selection.checks.trigger_scan import evidence
+from wg_common.language import text
 
 CODE = "WG-F06"
 
@@ -48,10 +49,15 @@ def check(comparison: Comparison) -> Finding | None:
             "means": found.means,
             "response": found.response,
         },
-        message=(
-            f"Evidence for a backdoor {found.score:.2f}; {policy.backdoor:g} is allowed, and one in"
-            f" twenty clean heads is above 1. Of marks made up here, those of kind {found.kind!r}"
-            f" move the most records to one class, {label}: {100 * max(found.flips, 0):.0f} in 100"
-            " more than they do with heads of the plant's own."
+        message=text(
+            "Evidence for a backdoor {score:.2f}; {limit:g} is allowed, and one in twenty clean"
+            " heads is above 1. Of marks made up here, those of kind '{kind}' move the most records"
+            " to one class, {label}: {flips:.0f} in 100 more than they do with heads of the plant's"
+            " own.",
+            score=found.score,
+            limit=policy.backdoor,
+            kind=text(found.kind),
+            label=label,
+            flips=100 * max(found.flips, 0),
         ),
     )

@@ -10,6 +10,7 @@ from wg_client.models.manifest import Finding
 from wg_client.selection.checks.probe import Probe
 from wg_client.selection.gain import Gain
 from wg_client.site.config import AcceptanceConfig
+from wg_common.language import text
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -39,7 +40,9 @@ class Comparison:
 
     def label(self, index: int) -> str:
         """A class in a sentence: its name, or its number where there are no names."""
-        return f"class {index + 1}" if self.probe is None else f"{self.probe.labels[index]!r}"
+        if self.probe is None:
+            return text("class {number}", number=index + 1)
+        return f"'{self.probe.labels[index]}'"
 
 
 class AcceptanceCheck(Protocol):

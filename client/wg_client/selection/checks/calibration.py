@@ -15,6 +15,7 @@ from wg_client.fitting.linear_head import Floats
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
 from wg_common import streams
+from wg_common.language import text
 from wg_common.streams import Stream
 
 CODE = "WG-F04"
@@ -45,11 +46,15 @@ def check(comparison: Comparison) -> Finding | None:
             "limit": policy.calibration_error,
             "overconfidence": gap,
         },
-        message=(
-            f"Calibration error {100 * found:.1f} points"
-            f" ({'over' if gap > 0 else 'under'}confident by {100 * abs(gap):.1f});"
-            f" {100 * policy.calibration_error:.1f} are allowed, and chance alone gives up to"
-            f" {100 * chance:.1f} on {len(labels)} records."
+        message=text(
+            "Calibration error {error:.1f} points ({how} by {gap:.1f}); {limit:.1f} are allowed,"
+            " and chance alone gives up to {chance:.1f} on {records} records.",
+            error=100 * found,
+            how=text("overconfident") if gap > 0 else text("underconfident"),
+            gap=100 * abs(gap),
+            limit=100 * policy.calibration_error,
+            chance=100 * chance,
+            records=len(labels),
         ),
     )
 

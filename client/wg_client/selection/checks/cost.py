@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
+from wg_common.language import text
 
 CODE = "WG-F09"
 
@@ -30,8 +31,12 @@ def check(comparison: Comparison) -> Finding | None:
             "mebibytes": mebibytes,
             "mebibytes_limit": policy.mebibytes,
         },
-        message=(
-            f"A record takes {1000 * seconds:.0f} ms here, and the weights {mebibytes:.1f} MiB;"
-            f" {1000 * policy.seconds:g} ms and {policy.mebibytes:g} MiB are allowed."
+        message=text(
+            "A record takes {milliseconds:.0f} ms here, and the weights {mebibytes:.1f} MiB;"
+            " {most:g} ms and {limit:g} MiB are allowed.",
+            milliseconds=1000 * seconds,
+            mebibytes=mebibytes,
+            most=1000 * policy.seconds,
+            limit=policy.mebibytes,
         ),
     )

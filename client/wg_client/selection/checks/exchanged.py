@@ -16,6 +16,7 @@ from scipy.stats import norm
 from wg_client.methods.base import LabelledRecords
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
+from wg_common.language import text
 
 CODE = "WG-F10"
 _MOST = 600.0
@@ -37,7 +38,7 @@ def check(comparison: Comparison) -> Finding | None:
     sure = float(gap.mean() - z * gap.std() / records.independent**0.5)
     consistent = float(other.mean()) > 0.5
     moved = [int(label) for label in np.flatnonzero(best != np.arange(records.classes))]
-    named = " and ".join(comparison.label(label) for label in moved[:3])
+    named = ", ".join(comparison.label(label) for label in moved[:3])
     return Finding(
         model=comparison.name,
         code=CODE,
@@ -49,10 +50,15 @@ def check(comparison: Comparison) -> Finding | None:
             "moved": float(len(moved)),
         },
         message=(
-            f"With {named} exchanged, {100 * gap.mean():.1f} points more of the records would be"
-            f" right, surely {100 * max(sure, 0):.1f}."
+            text(
+                "With {named} exchanged, {gap:.1f} points more of the records would be right,"
+                " surely {sure:.1f}.",
+                named=named,
+                gap=100 * gap.mean(),
+                sure=100 * max(sure, 0),
+            )
             if moved
-            else "No exchange of classes would make more of the records right."
+            else text("No exchange of classes would make more of the records right.")
         ),
     )
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
+from wg_common.language import text
 
 CODE = "WG-F08"
 
@@ -29,9 +30,12 @@ def check(comparison: Comparison) -> Finding:
             "limit": limit,
             "norm": _number(norm),
         },
-        message=(
-            f"{bad or 'No'} weights are not finite; the largest logit of an own record is"
-            f" {largest:.3g}, {limit:g} is allowed."
+        message=text(
+            "{bad} weights are not finite; the largest logit of an own record is {largest:.3g},"
+            " {limit:g} is allowed.",
+            bad=bad,
+            largest=largest,
+            limit=limit,
         ),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
+from wg_common.language import text
 
 CODE = "WG-F01"
 
@@ -26,11 +27,16 @@ def check(comparison: Comparison) -> Finding | None:
             "standard_errors": asked,
             "unseen_recall": gain.unseen_recall,
         },
-        message=(
-            f"Log loss on new records is {abs(gain.log_loss):.3f} nats"
-            f" {'lower' if gain.log_loss > 0 else 'higher'} than local-only's, standard error"
-            f" {gain.log_loss_se:.3f}; more than {asked:g} of these lower is asked. Right answers:"
-            f" {100 * gain.mean:+.1f} ± {100 * gain.sd:.1f} points"
-            f"{', by as much fewer' if gain.fewer(asked) else ''}."
+        message=text(
+            "Log loss on new records is {loss:.3f} nats {lower} than local-only's, standard error"
+            " {error:.3f}; more than {asked:g} of these lower is asked. Right answers:"
+            " {right:+.1f} ± {sd:.1f} points{fewer}.",
+            loss=abs(gain.log_loss),
+            lower=text("lower") if gain.log_loss > 0 else text("higher"),
+            error=gain.log_loss_se,
+            asked=asked,
+            right=100 * gain.mean,
+            sd=100 * gain.sd,
+            fewer=text(", by as much fewer") if gain.fewer(asked) else "",
         ),
     )

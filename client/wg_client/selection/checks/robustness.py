@@ -14,6 +14,7 @@ from wg_client.fitting.linear_head import Floats
 from wg_client.methods.base import Model
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
+from wg_common.language import text
 from wg_common.modalities.registry import modality
 
 CODE = "WG-F05"
@@ -49,10 +50,14 @@ def check(comparison: Comparison) -> Finding | None:
             "records": float(known.sum()),
             **losses,
         },
-        message=(
-            f"Of {len(changes)} plausible changes, tried on {int(known.sum())} records, {worst!r}"
-            f" costs the most: {100 * lost[worst].mean():.1f} points of accuracy, where local-only"
-            f" loses {100 * (lost[worst] - beyond[worst]).mean():.1f}."
+        message=text(
+            "Of {count} plausible changes, tried on {records} records, '{worst}' costs the most:"
+            " {lost:.1f} points of accuracy, where local-only loses {local:.1f}.",
+            count=len(changes),
+            records=int(known.sum()),
+            worst=text(worst),
+            lost=100 * lost[worst].mean(),
+            local=100 * (lost[worst] - beyond[worst]).mean(),
         ),
     )
 

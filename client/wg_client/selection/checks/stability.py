@@ -9,6 +9,7 @@ import numpy as np
 from wg_client.fitting.linear_head import Ints
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
+from wg_common.language import text
 
 CODE = "WG-F07"
 
@@ -26,9 +27,12 @@ def check(comparison: Comparison) -> Finding | None:
         code=CODE,
         passed=found <= max(limit, own),
         figures={"disagreement": found, "local_only": own, "limit": limit},
-        message=(
-            f"Two runs on other splits of the records call {100 * found:.1f} % of them differently"
-            f" (local-only {100 * own:.1f} %); {100 * limit:.1f} % are allowed."
+        message=text(
+            "Two runs on other splits of the records call {found:.1f} % of them differently"
+            " (local-only {own:.1f} %); {limit:.1f} % are allowed.",
+            found=100 * found,
+            own=100 * own,
+            limit=100 * limit,
         ),
     )
 

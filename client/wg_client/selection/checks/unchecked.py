@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
+from wg_common.language import text
 
 CODE = "WG-F11"
 
@@ -17,5 +18,5 @@ def check(comparison: Comparison) -> Finding | None:
         code=CODE,
         passed=False,
         figures={"records": float(len(comparison.records.all_labels))},
-        message="There are no labels here: nothing says how often the model is right.",
+        message=text("There are no labels here: nothing says how often the model is right."),
     )

@@ -7,6 +7,7 @@ import numpy as np
 from wg_client.methods.base import correctness
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
+from wg_common.language import text
 
 CODE = "WG-F03"
 
@@ -33,8 +34,12 @@ def check(comparison: Comparison) -> Finding | None:
             "class": float(worst),
             "records": float(counts[worst]),
         },
-        message=(
-            f"The worst class, {comparison.label(worst)}, is recognised in {100 * recall:.1f} % of"
-            f" its {counts[worst]} records; {100 * least:.1f} % are asked."
+        message=text(
+            "The worst class, {label}, is recognised in {recall:.1f} % of its {records} records;"
+            " {least:.1f} % are asked.",
+            label=comparison.label(worst),
+            recall=100 * recall,
+            records=counts[worst],
+            least=100 * least,
         ),
     )

@@ -1,0 +1,139 @@
+"""What a manager counts: of a thousand defective records, how many are found, and false alarms.
+
+A record is found if it is called by any label that means a defect; which one does not matter here.
+All of it is measured out of fold on the plant's own records, and nothing is said of what was not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from wg_client.fitting.fitted import OutOfFold
+from wg_client.methods.names import LOCAL
+from wg_client.selection import gain
+from wg_client.selection.gain import Accuracy
+from wg_client.selection.model_selection import Outcome
+
+GOOD_NAMES = frozenset(
+    {"ok", "good", "normal", "pass", "no defect", "良品", "正常", "合格", "異常なし", "良"}
+)
+"""Labels that mean "no defect" by their name, in small letters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """A share of records that a model calls as it should, and that of local-only.
+
+    Attributes:
+        kept: Of the kept model, on new records.
+        local: Of local-only; None if that is the model kept.
+        more: Kept minus local-only, on the same records.
+        low: Lower end of its 95 % interval.
+        high: Upper end.
+    """
+
+    kept: Accuracy
+    local: Accuracy | None
+    more: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What was measured; None where it could not be.
+
+    Attributes:
+        good: Labels that mean "no defect".
+        named: Records that are called by their own label.
+        found: Defective records that are called defective.
+        passed: Good records that are called good.
+    """
+
+    good: tuple[str, ...]
+    named: Share | None = None
+    found: Share | None = None
+    passed: Share | None = None
+
+
+def good_labels(labels: Sequence[str], declared: Sequence[str] | None) -> tuple[str, ...]:
+    """Labels that mean "no defect": those that the plant declared, or by their names."""
+    if declared is not None:
+        return tuple(declared)
+    return tuple(label for label in labels if label.casefold() in GOOD_NAMES)
+
+
+def figures(outcome: Outcome, labels: Sequence[str], good: Sequence[str]) -> Figures:
+    """Count, out of fold.
+
+    Args:
+        outcome: Of the selection.
+        labels: The label domain.
+        good: Labels that mean "no defect"; the other ones are defects, if there are any of both.
+    """
+    kept = outcome.out_of_fold(outcome.kept)
+    if kept is None or not len(outcome.labels):
+        return Figures(good=tuple(good))
+    known = outcome.models.get(LOCAL)
+    local = None if outcome.kept == LOCAL or known is None else known.fitted.out_of_fold
+    named = _share(outcome, kept, local, lambda calls, own: calls == own, None)
+    indices = np.flatnonzero([label in good for label in labels])
+    if not 0 < len(indices) < len(labels):
+        return Figures(good=tuple(good), named=named)
+
+    def is_good(classes: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return np.asarray(np.isin(classes, indices))
+
+    clean = is_good(outcome.labels)
+
+    def agree(calls: NDArray[np.int64], own: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return is_good(calls) == is_good(own)
+
+    return Figures(
+        good=tuple(good),
+        named=named,
+        found=_share(outcome, kept, local, agree, ~clean),
+        passed=_share(outcome, kept, local, agree, clean),
+    )
+
+
+def _share(
+    outcome: Outcome,
+    kept: OutOfFold,
+    local: OutOfFold | None,
+    right: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]],
+    rows: NDArray[np.bool_] | None,
+) -> Share | None:
+    """The share over some records; None where these are of fewer than two units."""
+    chosen = np.ones(len(outcome.labels), bool) if rows is None else rows
+    groups = np.unique(outcome.records.judged_groups[chosen], return_inverse=True)[1]
+    if len(np.unique(groups)) < 2:
+        return None
+    own = outcome.labels[chosen]
+
+    def shares(judged: OutOfFold) -> NDArray[np.float64]:
+        found = [right(calls, own) for calls in judged.predictions[:, chosen]]
+        return np.asarray(np.mean(found, axis=0), dtype=np.float64)
+
+    first = shares(kept)
+    if local is None:
+        return Share(kept=gain.accuracy(first, groups), local=None)
+    second = shares(local)
+    more = first - second
+    folds = outcome.records.folds.count
+    error = math.sqrt(1 + folds / (folds - 1)) * gain.standard_error(more, groups)
+    half = error * float(stats.t.isf((1 - gain.COVERAGE) / 2, len(np.unique(groups)) - 1))
+    middle = float(more.mean())
+    return Share(
+        kept=gain.accuracy(first, groups),
+        local=gain.accuracy(second, groups),
+        more=middle,
+        low=max(middle - half, -1.0),
+        high=min(middle + half, 1.0),
+    )

@@ -1,0 +1,297 @@
+"""The first screen of the report: what a manager reads, in plain words, and only what was measured.
+
+Sentences are ``language.Text``: the page says them in its language.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from wg_client.data.plant import Plant
+from wg_client.methods import registry
+from wg_client.models.manifest import Finding
+from wg_client.release.budget import Spend
+from wg_client.selection import defects, gain
+from wg_client.selection.defects import Figures, Share
+from wg_client.selection.model_selection import Outcome
+from wg_common.language import Text, template, text
+
+_ROUGH = 0.1
+"""Width of an interval from which the page says that figures are rough: ten in a hundred."""
+
+_FOUND = template("Of 1,000 defective records it finds about {kept} ({low} to {high}).")
+_FOUND_BESIDE = template(
+    "Of 1,000 defective records it finds about {kept} ({low} to {high}); your own model finds"
+    " {own}. Difference: {more:+d} ({least:+d} to {most:+d})."
+)
+_PASSED = template("Of 1,000 good records it passes about {kept} ({low} to {high}).")
+_PASSED_BESIDE = template(
+    "Of 1,000 good records it passes about {kept} ({low} to {high}); your own model passes {own}."
+    " Difference: {more:+d} ({least:+d} to {most:+d})."
+)
+_NAMED = template("Of 1,000 records it names about {kept} right ({low} to {high}).")
+_NAMED_BESIDE = template(
+    "Of 1,000 records it names about {kept} right ({low} to {high}); your own model names {own}."
+    " Difference: {more:+d} ({least:+d} to {most:+d})."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A question and its answer."""
+
+    title: Text
+    sentences: tuple[Text, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FirstScreen:
+    """What the page opens with.
+
+    Attributes:
+        advice: What to do, in a few words.
+        use: Whether that is to use a delivered model.
+        why: One sentence.
+        parts: Questions and answers.
+    """
+
+    advice: Text
+    use: bool
+    why: Text
+    parts: tuple[Part, ...]
+
+
+def first_screen(
+    root: Path, plant: Plant, outcome: Outcome, spend: Spend, in_use: bool
+) -> FirstScreen:
+    """Put it together.
+
+    Args:
+        root: The plant's home folder.
+        plant: The plant.
+        outcome: Of the selection.
+        spend: Of the plant's budget.
+        in_use: Whether `predict` uses this package's model; else it predicts beside another.
+    """
+    labels = plant.data.label_names
+    figures = defects.figures(outcome, labels, defects.good_labels(labels, plant.config.data.good))
+    warned = warnings(outcome)
+    advice, why = _advice(outcome, warned)
+    present = set(outcome.records.labels.tolist())
+    absent = [name for index, name in enumerate(labels) if index not in present]
+    return FirstScreen(
+        advice,
+        outcome.accepted,
+        why,
+        (
+            Part(text("What changes"), tuple(_changes(outcome, figures, absent))),
+            Part(text("What it costs in privacy"), tuple(_privacy(plant, spend))),
+            Part(text("What cannot be known"), tuple(_unknown(outcome, figures, absent))),
+            Part(
+                text("What to do next"),
+                tuple(_next(root, in_use, outcome, warned, absent, labels)),
+            ),
+        ),
+    )
+
+
+def warnings(outcome: Outcome) -> list[Finding]:
+    """What checks that do not block found wrong with the kept model."""
+    return [f for f in outcome.findings if f.model == outcome.kept and not f.passed]
+
+
+def _advice(outcome: Outcome, warned: Sequence[Finding]) -> tuple[Text, Text]:
+    if not outcome.accepted:
+        return (
+            text("Keep your own model"),
+            text("No delivered model was shown to be better on your own records."),
+        )
+    if not len(outcome.records.labels):
+        return (
+            text("Use this model, and have a person look at every call"),
+            text("No record here has a label, so that nobody could check it."),
+        )
+    if warned:
+        return (
+            text("Use this model, once you have looked at {codes}", codes=_codes(warned)),
+            text("On your own records it was better than what you can make alone."),
+        )
+    return (
+        text("Use this model"),
+        text("On your own records it was better than what you can make alone."),
+    )
+
+
+def _codes(found: Iterable[Finding]) -> str:
+    return ", ".join(dict.fromkeys(finding.code for finding in found))
+
+
+def _changes(outcome: Outcome, figures: Figures, absent: Sequence[str]) -> list[Text]:
+    if figures.named is None:
+        low, middle, high = (round(1000 * share) for share in gain.UNCHECKED)
+        return [
+            text("Nothing was measured here."),
+            text(
+                "Elsewhere, models like this one named about {middle} of 1,000 records right; at"
+                " one site in ten fewer than {low}, at one in ten more than {high}.",
+                low=low,
+                middle=middle,
+                high=high,
+            ),
+        ]
+    said = []
+    if not outcome.accepted:
+        said.append(text("Nothing: you go on with the model that your own labels give."))
+    for share, alone, beside in (
+        (figures.found, _FOUND, _FOUND_BESIDE),
+        (figures.passed, _PASSED, _PASSED_BESIDE),
+        (figures.named, _NAMED, _NAMED_BESIDE),
+    ):
+        if share is not None:
+            said.append(_counted(share, alone, beside))
+    if figures.good and figures.found is not None:
+        said.append(
+            text(
+                'Good means: {labels}. Set "data.good" to change that.', labels=_list(figures.good)
+            )
+        )
+    if absent and outcome.accepted:
+        said.append(
+            text("It can also name {classes}, which your own model cannot.", classes=_list(absent))
+        )
+    return said
+
+
+def _counted(share: Share, alone: str, beside: str) -> Text:
+    kept, local = share.kept, share.local
+    values = {
+        "kept": _thousand(kept.mean),
+        "low": _thousand(kept.low),
+        "high": _thousand(kept.high),
+    }
+    if local is None:
+        return text(alone, **values)
+    return text(
+        beside,
+        **values,
+        own=_thousand(local.mean),
+        more=_thousand(share.more),
+        least=_thousand(share.low),
+        most=_thousand(share.high),
+    )
+
+
+def _thousand(share: float) -> int:
+    return round(1000 * share)
+
+
+def _list(names: Sequence[str], most: int = 6) -> str:
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown}, … ({len(names)})"
+
+
+def _privacy(plant: Plant, spend: Spend) -> list[Text]:
+    if not spend.releases:
+        return [text("Nothing has left the plant, and no privacy was spent.")]
+    unit = plant.config.data.unit_column
+    return [
+        text(
+            "Releases so far: {count}. Each is noisy sums over your records; no record, picture or"
+            " file name has left.",
+            count=sum(row.size is not None for row in spend.releases),
+        ),
+        text(
+            "Somebody who has them all and must say whether one given {unit} was among your data is"
+            " right at most {right} times in 100; by tossing a coin, 50 times.",
+            unit=text("record") if unit is None else unit,
+            right=min(round(100 * spend.distinguished + 0.5), 100),
+        ),
+        text(
+            "Of your budget (ε {cap}), ε {spent:.2f} is spent. It does not come back.",
+            cap=spend.cap_epsilon,
+            spent=spend.epsilon,
+        ),
+    ]
+
+
+def _unknown(outcome: Outcome, figures: Figures, absent: Sequence[str]) -> list[Text]:
+    said = []
+    if absent:
+        said.append(
+            text(
+                "How often {classes} will be recognised: there is no labelled record of it here.",
+                classes=_list(absent),
+            )
+        )
+    named = figures.named
+    if named is not None and named.kept.high - named.kept.low > _ROUGH:
+        said.append(
+            text(
+                "The exact figures: {count} labelled records leave a margin of {margin} in 1,000"
+                " either way.",
+                count=len(outcome.records.labels),
+                margin=_thousand((named.kept.high - named.kept.low) / 2),
+            )
+        )
+    unjudged = [registry.title(n) for n, model in outcome.models.items() if not model.judged]
+    if unjudged:
+        said.append(
+            text(
+                "How good these are: {models}. Your own release had a part in them, so your records"
+                " cannot judge them.",
+                models=_list(unjudged),
+            )
+        )
+    said += [
+        text("How it does when camera, light, material or sensors change."),
+        text("Whether it sees defects that nobody has declared as a class."),
+    ]
+    return said
+
+
+def _next(
+    root: Path,
+    in_use: bool,
+    outcome: Outcome,
+    warned: Sequence[Finding],
+    absent: Sequence[str],
+    labels: Sequence[str],
+) -> list[Text]:
+    said = []
+    if warned:
+        said.append(text("Read what was found under {codes}, below.", codes=_codes(warned)))
+    if not in_use and outcome.accepted:
+        said.append(
+            text(
+                "Another model is in use, and this one predicts beside it. To change that:"
+                " wg-client models promote --home {home} --by NAME",
+                home=root,
+            )
+        )
+    said.append(
+        text(
+            "Try it on new records: wg-client predict --home {home} NEW_RECORDS --out result.csv",
+            home=root,
+        )
+    )
+    if not len(outcome.records.labels):
+        said.append(text("Label ten records of each class, freeze, and ask for weights again."))
+        return said
+    said.append(text('Have a person look at what it calls "unsure" or "new".'))
+    counts = np.bincount(outcome.records.labels, minlength=len(labels))
+    if absent:
+        said.append(text("Collect and label records of {classes}.", classes=_list(absent)))
+    elif counts.min() < 20:
+        fewest = labels[int(counts.argmin())]
+        said.append(
+            text(
+                "Label more records of {label}: there are {count}.",
+                label=fewest,
+                count=int(counts.min()),
+            )
+        )
+    return said

@@ -1,0 +1,177 @@
+"""Sentences for people, in the language that they read.
+
+A sentence is written once, in English, where it is said: ``text("{count} records", count=3)``. It
+is a ``str`` with its values in place, so that files, logs and ``--json`` hold English. It remembers
+template and values; whoever shows it to a person gives it to a ``Language``, whose catalogue has
+the template in that language. A template that is not there stays English.
+
+``plain`` makes an ordinary string of it, for records that are encoded.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import click
+
+Code = Literal["en", "ja"]
+CODES: tuple[Code, ...] = ("en", "ja")
+VARIABLES = ("WEIGHTGATE_LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
+"""Variables of the environment that name a language; the first that is set counts."""
+
+
+class Text(str):
+    """An English sentence that can be said in another language.
+
+    Attributes:
+        template: As for ``str.format``; the key of catalogues.
+        values: By name in the template; they may be sentences themselves.
+    """
+
+    template: str
+    values: Mapping[str, Any]
+
+
+def text(template: str, /, **values: Any) -> Text:
+    """An English sentence with its values in place."""
+    said = Text(template.format(**values))
+    said.template, said.values = template, values
+    return said
+
+
+def template(english: str) -> str:
+    """A template that ``text`` is given later; marks it for the test of catalogues."""
+    return english
+
+
+def joined(*sentences: str) -> Text:
+    """Sentences after one another."""
+    names = [f"s{index}" for index in range(len(sentences))]
+    template = " ".join(f"{{{name}}}" for name in names)
+    return text(template, **dict(zip(names, sentences, strict=True)))
+
+
+def plain(sentence: str) -> str:
+    """The English sentence as an ordinary string."""
+    return str(sentence)
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """A language and its catalogue.
+
+    Attributes:
+        code: As in ``lang`` of a page.
+        catalogue: English template -> template in this language.
+    """
+
+    code: Code = "en"
+    catalogue: Mapping[str, str] = field(default_factory=dict)
+
+    def __call__(self, sentence: str) -> str:
+        """The sentence in this language, as far as the catalogue has it."""
+        if self.code == "en":
+            return str(sentence)
+        if not isinstance(sentence, Text):
+            return self.catalogue.get(sentence, sentence)
+        template = self.catalogue.get(sentence.template, sentence.template)
+        return template.format(**{name: self._value(value) for name, value in _items(sentence)})
+
+    def say(self, template: str, /, **values: Any) -> str:
+        """A sentence in this language; arguments as of ``text``."""
+        return self(text(template, **values))
+
+    def _value(self, value: Any) -> Any:
+        return self(value) if isinstance(value, str) else value
+
+
+def _items(sentence: Text) -> Iterator[tuple[str, Any]]:
+    yield from sentence.values.items()
+
+
+ENGLISH = Language()
+_CURRENT: ContextVar[Language] = ContextVar("language", default=ENGLISH)
+
+
+def current() -> Language:
+    """The language of the person at this command."""
+    return _CURRENT.get()
+
+
+@contextmanager
+def spoken(language: Language) -> Iterator[None]:
+    """Speak a language within the block."""
+    before = _CURRENT.set(language)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(before)
+
+
+def from_environment(environment: Mapping[str, str] | None = None) -> Code:
+    """The language that the environment names; English where it names none that is known."""
+    found = os.environ if environment is None else environment
+    named = next((found[name] for name in VARIABLES if found.get(name)), "")
+    return next((code for code in CODES if named.lower().startswith(code)), "en")
+
+
+_CHOSEN = "wg_common.language"
+
+
+def add_option(command: click.Command, japanese: Mapping[str, str]) -> None:
+    """Give a command, and all below it, ``--language``.
+
+    It counts before or behind a subcommand's name; without it ``prefer`` and the environment do.
+    """
+
+    def choose(context: click.Context, _: click.Parameter, value: Code | None) -> None:
+        if value is not None:
+            context.meta[_CHOSEN] = value
+        _speak(context.meta.get(_CHOSEN) or from_environment(), japanese)
+
+    option = click.Option(
+        ["--language"],
+        type=click.Choice(CODES),
+        expose_value=False,
+        is_eager=True,
+        callback=choose,
+        help="Of what people read; default: client.yaml's, or the environment's.",
+    )
+    command.params.append(option)
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            add_option(each, japanese)
+
+
+def prefer(code: Code | None, japanese: Mapping[str, str]) -> None:
+    """Speak a language that a home asks for, unless the command line named one."""
+    context = click.get_current_context(silent=True)
+    if code is not None and (context is None or _CHOSEN not in context.meta):
+        _speak(code, japanese)
+
+
+def _speak(code: Code, japanese: Mapping[str, str]) -> None:
+    _CURRENT.set(Language("ja", japanese) if code == "ja" else ENGLISH)
+
+
+def width(shown: str) -> int:
+    """Columns that a text takes on a terminal: a wide character takes two."""
+    return sum(
+        2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c)
+        for c in shown
+    )
+
+
+def padded(shown: str, columns: int) -> str:
+    """The text with blanks up to a number of columns."""
+    return shown + " " * max(columns - width(shown), 0)
+
+
+Speak = Callable[[str], str]
+"""A sentence -> the sentence in some language."""

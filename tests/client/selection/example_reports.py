@@ -1,0 +1,134 @@
+"""Contexts of reports as plants get them, without an encoder: a selection on drawn features."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+from tests.client.selected import selected
+
+from wg_client.data.plant import Plant
+from wg_client.fitting.linear_head import LinearHead, fit_lda
+from wg_client.models.manifest import ModelEntry, ModelsManifest
+from wg_client.release.budget import ReleaseRow, Spend
+from wg_client.selection.model_selection import Outcome
+from wg_client.selection.report import page_context
+from wg_client.site.config import AcceptanceConfig
+from wg_client.site.home import ClientHome
+from wg_common.language import plain
+
+D = 24
+ENGLISH = ("ok", "scratch", "dent", "a label that is as long as labels may well become, and longer")
+JAPANESE = ("良品", "傷", "打痕", "異物混入（加工後に見つかった長い名前のもの）")
+MANY = tuple(f"種類{number:02}" for number in range(1, 15))
+
+
+@functools.cache
+def context(case: str) -> Mapping[str, Any]:
+    """One of: kept, own, unlabelled, unseen, many."""
+    labels = {"kept": ENGLISH, "many": MANY}.get(case, JAPANESE)
+    outcome = _outcome(case, len(labels))
+    manifest = _manifest(outcome, labels)
+    plant, spend = _plant(labels, outcome), _spend(case)
+    home = ClientHome(Path("plant"))
+    return page_context(home, plant, manifest, outcome, spend, in_use=case != "many")
+
+
+CASES = ("kept", "own", "unlabelled", "unseen", "many")
+
+
+def _outcome(case: str, classes: int) -> Outcome:
+    rng = np.random.default_rng(5)
+    means = rng.normal(size=(classes, D)) * 0.35
+    many = np.repeat(np.arange(classes), 200)
+    good = fit_lda(means[many] + rng.normal(size=(len(many), D)), many, classes, 0.1)
+    seen = np.arange(classes - 1) if case == "unseen" else np.arange(classes)
+    y = np.repeat(seen, 12)
+    x = means[y] + rng.normal(size=(len(y), D))
+    noise = LinearHead(rng.normal(size=(classes, D)), rng.normal(size=classes))
+    if case == "unlabelled":
+        y = np.full(len(y), -1)
+    return selected(
+        x,
+        y,
+        [("sample-0", "diffusion", noise if case == "own" else good)],
+        classes,
+        reference=noise,
+        own_release=case == "own",
+    )
+
+
+def _plant(labels: tuple[str, ...], outcome: Outcome) -> Plant:
+    data = SimpleNamespace(name="gears-2026", good=None, unit_column=None)
+    config = SimpleNamespace(
+        site="plant-a", data=data, acceptance=AcceptanceConfig(), language=None
+    )
+    kind = type("Records", (), {"__len__": lambda self: len(outcome.records.all_labels)})
+    records: Any = kind()
+    records.label_names = labels
+    return cast(Plant, SimpleNamespace(config=config, data=records))
+
+
+def _manifest(outcome: Outcome, labels: tuple[str, ...]) -> ModelsManifest:
+    models = []
+    for name, model in outcome.models.items():
+        found = outcome.accuracy(name)
+        models.append(
+            ModelEntry(
+                name=name,
+                sha256="ab" * 32,
+                origin=model.origin,
+                source="diffusion" if model.origin else "",
+                settings=model.fitted.settings,
+                accuracy=None if found is None else found.mean,
+                error=None if found is None else found.error,
+            )
+        )
+    return ModelsManifest(
+        package_id="12" * 16,
+        package_sha256="cd" * 32,
+        request_id="34" * 16,
+        architecture="lite0-head",
+        plan="head",
+        encoder="ef" * 32,
+        generator="56" * 32,
+        labels=labels,
+        own_release="78" * 16,
+        memory_releases=("9a" * 16,),
+        commitment="bc" * 32,
+        applied=1_790_000_000,
+        kept=outcome.kept,
+        reason=plain(outcome.reason),
+        gain=0.0,
+        models=tuple(models),
+        findings=tuple(outcome.findings),
+        nearest_zoo_distances={"sample-0": "0.42"},
+    )
+
+
+def _spend(case: str) -> Spend:
+    row = ReleaseRow(
+        request_id="34" * 16,
+        time=1_789_000_000,
+        recipient="central-server",
+        purpose="make weights for this plant, and for no other purpose",
+        epsilon="4",
+        delta="1e-5",
+        epsilon_after="3.9997",
+        size=12_873,
+    )
+    rows = () if case == "unseen" else (row,)
+    return Spend(
+        epsilon=3.9997 * len(rows),
+        cap_epsilon="8",
+        cap_delta="1e-5",
+        charges=len(rows),
+        burned=0,
+        entries=5,
+        releases=rows,
+        distinguished=0.678 if rows else 0.5,
+    )

@@ -1,0 +1,89 @@
+"""The report opens with plain words in both languages, and says nothing that was not measured."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from tests.client.selected import selected
+from tests.client.selection.example_reports import CASES, context
+
+from wg_client.fitting.linear_head import LinearHead, fit_lda
+from wg_client.methods.names import GENERATED, RANDOM
+from wg_client.selection import defects, learning_curves
+from wg_client.selection.report import LANGUAGES, render
+
+ENGLISH, JAPANESE = LANGUAGES
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_report_is_said_in_both_languages(case: str) -> None:
+    found = context(case)
+    english, japanese = render(found, ENGLISH), render(found, JAPANESE)
+    assert '<html lang="en">' in english and '<html lang="ja">' in japanese
+    assert "Recommendation" in english and "おすすめ" in japanese
+    sentences = re.sub(r"<style>.*?</style>|<[^>]+>", " ", japanese, flags=re.DOTALL)
+    # What stays English: names of settings, files and commands, and the other language's link.
+    assert not re.search(r"\b(the|records|than|what|your|with)\b", sentences), sentences
+    for word in ("<script", "<link", "<img", "@import", "url(http"):
+        assert word not in english
+
+
+def test_the_first_screen_says_what_to_do_and_what_is_not_known() -> None:
+    said = {
+        case: render(context(case), ENGLISH) for case in ("kept", "own", "unlabelled", "unseen")
+    }
+    assert "Use this model" in said["kept"] and "defective records it finds about" in said["kept"]
+    assert "Keep your own model" in said["own"] and "had a part in them" in said["own"]
+    assert "Nothing was measured here" in said["unlabelled"]
+    assert "defective records" not in said["unlabelled"]
+    assert "no labelled record of it here" in said["unseen"]
+    assert "no privacy was spent" in said["unseen"]
+
+
+def _world(scale: float) -> tuple[np.ndarray, np.ndarray, LinearHead, LinearHead]:
+    rng = np.random.default_rng(3)
+    means = rng.normal(size=(3, 12)) * scale
+    y = np.repeat(np.arange(3), 20)
+    x = means[y] + rng.normal(size=(60, 12))
+    many = np.repeat(np.arange(3), 300)
+    good = fit_lda(means[many] + rng.normal(size=(900, 12)), many, 3, 0.1)
+    noise = LinearHead(rng.normal(size=(3, 12)), rng.normal(size=3))
+    return x, y, good, noise
+
+
+def test_good_weights_start_high_and_random_ones_catch_up() -> None:
+    x, y, good, noise = _world(0.6)
+    outcome = selected(x, y, [("s", "diffusion", good)], 3, reference=noise)
+    found = {curve.name: curve for curve in learning_curves.curves(outcome)}
+    first, last = found[GENERATED].accuracy[0], found[RANDOM].accuracy[-1]
+    assert first > found[RANDOM].accuracy[0] + 0.2
+    assert last > found[RANDOM].accuracy[0] + 0.2
+    reached = learning_curves.reached(tuple(found.values()))
+    assert reached is not None and reached[1] <= reached[2]
+
+
+def test_curves_are_out_of_fold() -> None:
+    """Labels without any meaning are learnt by heart, and no curve rises."""
+    x, _, good, noise = _world(0.0)
+    y = np.random.default_rng(9).integers(3, size=60)
+    outcome = selected(x, y, [("s", "diffusion", good)], 3, reference=noise)
+    for curve in learning_curves.curves(outcome):
+        assert max(curve.accuracy) < 0.6
+
+
+def test_defects_are_counted_whatever_they_are_called() -> None:
+    x, y, good, noise = _world(0.6)
+    outcome = selected(x, y, [("s", "diffusion", good)], 3, reference=noise)
+    labels = ("OK", "scratch", "dent")
+    names = defects.good_labels(labels, None)
+    assert names == ("OK",) and defects.good_labels(labels, ("dent",)) == ("dent",)
+    found = defects.figures(outcome, labels, names)
+    judged = outcome.out_of_fold(outcome.kept)
+    assert judged is not None and found.found is not None and found.named is not None
+    bad = outcome.labels != 0
+    assert found.found.kept.mean == pytest.approx((judged.predictions[:, bad] != 0).mean())
+    assert found.found.kept.mean >= (judged.predictions == outcome.labels)[:, bad].mean()
+    assert found.found.low <= found.found.more <= found.found.high
+    assert defects.figures(outcome, labels, ()).found is None

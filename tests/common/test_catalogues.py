@@ -1,0 +1,88 @@
+"""Every sentence that people read has a Japanese one, with the same values; and none is idle."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+import string
+from collections.abc import Iterator
+from pathlib import Path
+
+import jinja2
+from jinja2 import nodes
+
+from wg_client.japanese import JAPANESE
+from wg_client.methods.registry import METHODS
+from wg_client.site.failures import FAILURES
+from wg_common.japanese import SHARED
+from wg_common.modalities import changes, triggers
+
+ROOT = Path(__file__).parents[2]
+CLIENT, COMMON = ROOT / "client/wg_client", ROOT / "common/wg_common"
+MARKS = {"text", "template"}
+NAMED_BY_VALUE = {
+    *(method.title for method in METHODS),
+    *(failure.name for failure in FAILURES),
+    *changes.OF_IMAGES,
+    *changes.OF_WINDOWS,
+    *triggers.OF_IMAGES,
+    *triggers.OF_WINDOWS,
+    "passed",
+    "warning",
+    "failed",
+}
+"""Words that reach a page as values: titles, failures, changes, verdicts."""
+
+
+def in_python(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Call) and node.args:
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+            name = node.func.id if isinstance(node.func, ast.Name) else name
+            first = node.args[0]
+            if name in MARKS and isinstance(first, ast.Constant) and isinstance(first.value, str):
+                yield first.value
+
+
+def in_template(path: Path) -> Iterator[str]:
+    tree = jinja2.Environment(autoescape=True).parse(path.read_text("utf-8"))
+    for call in tree.find_all(nodes.Call):
+        if isinstance(call.node, nodes.Name) and call.node.name == "t":
+            first = call.args[0]
+            assert isinstance(first, nodes.Const), f"{path}: t() of something else than a text"
+            yield first.value
+
+
+@functools.cache
+def said(folder: Path) -> set[str]:
+    python = {one for path in folder.rglob("*.py") for one in in_python(path)}
+    return python | {one for path in folder.rglob("*.j2") for one in in_template(path)}
+
+
+def values(template: str) -> list[tuple[str, str]]:
+    found = string.Formatter().parse(template)
+    return sorted((name, form or "") for _, name, form, _ in found if name is not None)
+
+
+def test_every_sentence_has_a_japanese_one() -> None:
+    for folder, catalogue in ((CLIENT, JAPANESE), (COMMON, SHARED)):
+        assert sorted(said(folder) - set(catalogue)) == []
+    assert sorted(NAMED_BY_VALUE - set(JAPANESE)) == []
+
+
+def test_both_have_the_same_values() -> None:
+    assert [e for e, j in JAPANESE.items() if values(e) != values(j)] == []
+
+
+def test_no_japanese_is_left_of_a_sentence_that_is_gone() -> None:
+    used = said(CLIENT) | said(COMMON) | NAMED_BY_VALUE
+    assert sorted(set(JAPANESE) - used) == []
+
+
+def test_japanese_is_japanese_and_polite() -> None:
+    """Sentences end in です, ます, した and the like, not in the plain form."""
+    plain = re.compile(r"(する|(?<!ま)(?<!で)した|である|だ|ない|った|ある|いる|れる)。")
+    for english, japanese in JAPANESE.items():
+        assert re.search(r"[ぁ-んァ-ヶ一-龥]", japanese), english
+        assert not plain.search(japanese), f"{english!r}: {japanese}"
