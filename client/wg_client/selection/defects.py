@@ -88,12 +88,12 @@ def figures(outcome: Outcome, labels: Sequence[str], good: Sequence[str]) -> Fig
         return Figures(good=tuple(good), named=named)
 
     def is_good(classes: NDArray[np.int64]) -> NDArray[np.bool_]:
-        return np.asarray(np.isin(classes, indices))
+        return np.asarray(np.isin(classes, indices), dtype=np.bool_)
 
     clean = is_good(outcome.labels)
 
     def agree(calls: NDArray[np.int64], own: NDArray[np.int64]) -> NDArray[np.bool_]:
-        return is_good(calls) == is_good(own)
+        return np.asarray(is_good(calls) == is_good(own))
 
     return Figures(
         good=tuple(good),
