@@ -19,7 +19,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from wg_common import errors, logs
+from wg_common import errors, language, logs
+from wg_common.language import template
 
 PRIVATE_UMASK = 0o077
 """What our commands write is for their user alone, whatever the shell's umask says."""
@@ -90,8 +91,8 @@ _LAYOUT = "\n\t"
 
 
 def say(text: str) -> None:
-    """Print one line for a person, on standard output."""
-    click.echo(printable(text, _LAYOUT))
+    """Print one line for a person, on standard output, in that person's language."""
+    click.echo(printable(language.current()(text), _LAYOUT))
 
 
 def show(document: object, lines: Iterable[str], as_json: bool) -> None:
@@ -104,8 +105,13 @@ def show(document: object, lines: Iterable[str], as_json: bool) -> None:
 
 
 def note(text: str) -> None:
-    """Print one line about what is going on, on standard error."""
-    click.echo(printable(text, _LAYOUT), err=True)
+    """Print one line about what is going on, on standard error, in the person's language."""
+    click.echo(printable(language.current()(text), _LAYOUT), err=True)
+
+
+def next_step(command: str, **values: object) -> language.Text:
+    """The line that says what to run next."""
+    return language.text("next: {command}", command=command.format(**values))
 
 
 def answer(as_json: bool, document: object, *lines: str) -> None:
@@ -124,7 +130,8 @@ def progress(title: str, total: int | None) -> Iterator[Bar]:
     Lines come at each tenth, and before the first and after the last step with each new word; where
     nobody knows the end, at 1, 2, 5, 10, 20, 50 and so on.
     """
-    console = Console(stderr=True)
+    console, speak = Console(stderr=True), language.current()
+    title = speak(title)
     if console.is_terminal:
         columns = (
             TextColumn("{task.description}"),
@@ -134,7 +141,7 @@ def progress(title: str, total: int | None) -> Iterator[Bar]:
         )
         with Progress(*columns, console=console) as shown:
             task = shown.add_task(title, total=total, detail="")
-            yield Bar(lambda done, detail: shown.update(task, completed=done, detail=detail))
+            yield Bar(lambda done, said: shown.update(task, completed=done, detail=speak(said)))
     else:
         yield Bar(_plain(title, total))
 
@@ -156,6 +163,7 @@ def _plain(title: str, total: int | None) -> Any:
     def show(done: int, detail: str) -> None:
         nonlocal last, said
         step = 10 * done // total if total else _steps_of_three(done)
+        detail = language.current()(detail)
         if step != last or (done in (0, total) and detail != said):
             last, said = step, detail
             note(f"{title}: {done}{f'/{total}' if total else ''} {detail}".rstrip())
@@ -206,7 +214,8 @@ def _run(group: click.Command, words: list[str], extra: str) -> int:
             note(context.get_usage())
         return _fail("usage", error.format_message(), errors.EXIT_USAGE, as_json)
     except errors.WgError as error:
-        return _fail(error.code, str(error), error.exit_code, as_json)
+        said = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
+        return _fail(error.code, said, error.exit_code, as_json)
     except KeyboardInterrupt:
         return _fail("interrupted", "interrupted", errors.EXIT_INTERRUPTED, as_json)
     except BrokenPipeError:
@@ -219,6 +228,24 @@ def _run(group: click.Command, words: list[str], extra: str) -> int:
         logging.getLogger(__name__).exception("internal error")
         return _fail("internal", "a bug in weightgate; the log has the trace", 70, as_json)
     return result if isinstance(result, int) else errors.EXIT_OK
+
+
+_KINDS = {
+    "usage": template("The command was called wrongly; --help says how."),
+    "config": template("A setting, a folder or an option is wrong: see the file and field above."),
+    "storage": template("The disk is full or cannot be written. Nothing was changed; try again."),
+    "data": template("A record or table cannot be read or used: see the file named above."),
+    "decode": template("A file is not what it claims to be: see its name above."),
+    "refused": template("The plant's rules or its budget do not allow this."),
+    "budget": template("The privacy budget does not cover this."),
+    "policy": template("The plant's policy does not allow this."),
+    "approval": template("A person must decide first: wg-client requests list."),
+    "verification": template("A signature, hash or proof does not hold. Do not use the file."),
+    "not-accepted": template("The delivered weights were not accepted."),
+    "peer": template("The network or the other side failed; try again."),
+    "interrupted": template("Interrupted. Run the same command again to go on."),
+}
+"""What an error is, for those who do not read its English details."""
 
 
 def _missing(error: Exception) -> str:
@@ -235,5 +262,9 @@ def _fail(code: str, message: str, exit_code: int, as_json: bool) -> int:
         logging.getLogger(__name__).error("%s: %s", code, message)
     else:
         # Parsers speak in several lines; none of them may look like one of ours.
-        note("\n  ".join(printable(line) for line in f"error: {message}".split("\n")))
+        speak = language.current()
+        whole = speak.say("error: {message}", message=speak(message))
+        note("\n  ".join(printable(line) for line in whole.split("\n")))
+        if speak.code != "en" and code in _KINDS:
+            note(speak.say(_KINDS[code]))
     return exit_code

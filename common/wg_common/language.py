@@ -11,9 +11,9 @@ the template in that language. A template that is not there stays English.
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -52,9 +52,7 @@ def template(english: str) -> str:
 
 def joined(*sentences: str) -> Text:
     """Sentences after one another."""
-    names = [f"s{index}" for index in range(len(sentences))]
-    template = " ".join(f"{{{name}}}" for name in names)
-    return text(template, **dict(zip(names, sentences, strict=True)))
+    return listed(sentences, " ")
 
 
 def plain(sentence: str) -> str:
@@ -75,11 +73,9 @@ class Language:
     catalogue: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, sentence: str) -> str:
-        """The sentence in this language, as far as the catalogue has it."""
-        if self.code == "en":
+        """The sentence in this language, as far as the catalogue has it; names stay as they are."""
+        if self.code == "en" or not isinstance(sentence, Text):
             return str(sentence)
-        if not isinstance(sentence, Text):
-            return self.catalogue.get(sentence, sentence)
         template = self.catalogue.get(sentence.template, sentence.template)
         return template.format(**{name: self._value(value) for name, value in _items(sentence)})
 
@@ -102,16 +98,6 @@ _CURRENT: ContextVar[Language] = ContextVar("language", default=ENGLISH)
 def current() -> Language:
     """The language of the person at this command."""
     return _CURRENT.get()
-
-
-@contextmanager
-def spoken(language: Language) -> Iterator[None]:
-    """Speak a language within the block."""
-    before = _CURRENT.set(language)
-    try:
-        yield
-    finally:
-        _CURRENT.reset(before)
 
 
 def from_environment(environment: Mapping[str, str] | None = None) -> Code:
@@ -173,5 +159,29 @@ def padded(shown: str, columns: int) -> str:
     return shown + " " * max(columns - width(shown), 0)
 
 
-Speak = Callable[[str], str]
-"""A sentence -> the sentence in some language."""
+def wrapped(shown: str, columns: int) -> Iterator[str]:
+    """Lines of at most so many columns; words longer than that stay whole.
+
+    Text with wide characters breaks between any two of them, as Japanese does.
+    """
+    indent = " " * (len(shown) - len(shown.lstrip()) + 4)
+    line = ""
+    for word in _WORDS.findall(shown):
+        if line.strip() and width(line + word.rstrip()) > columns:
+            yield line.rstrip()
+            line = indent + word.lstrip()
+        else:
+            line += word
+    yield line.rstrip()
+
+
+_WIDE = "\u3000-\u30ff\u3400-\u9fff\uff00-\uffef"
+_WORDS = re.compile(rf"\s*(?:[^\s{_WIDE}]+|[{_WIDE}][、。）」]?)\s*")
+"""Pieces that a line is not broken in."""
+
+
+def listed(names: Sequence[str], between: str = ", ") -> Text:
+    """Names after one another, each in the language of the sentence that they stand in."""
+    keys = [f"n{index}" for index in range(len(names))]
+    template = between.join(f"{{{key}}}" for key in keys)
+    return text(template, **dict(zip(keys, names, strict=True)))

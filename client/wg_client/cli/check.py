@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 from wg_client.cli.options import delta_option, epsilon_option, home_option
+from wg_client.site.config import RECORD
 from wg_client.site.home import ClientHome
 from wg_common import errors
-from wg_common.cli import json_option, show
+from wg_common.cli import json_option, next_step, show
+from wg_common.language import current, listed, padded, text, wrapped
 from wg_common.wire import canonical
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 
 _COLUMNS = 80
+_REFUSED = {"policy": text("policy"), "budget": text("budget")}
 
 
 @click.command()
@@ -43,77 +45,118 @@ def check(root: Path, epsilon: str | None, delta: str | None, as_json: bool) -> 
 
 def _lines(found: Check, root: Path) -> Iterator[str]:
     data, leaves, cost = found.data, found.would_leave, found.cost
-    yield f"{found.site}: data set {found.dataset}, {data.path}"
+    yield text(
+        "{site}: data set {dataset}, {path}", site=found.site, dataset=found.dataset, path=data.path
+    )
     yield from _snapshot_lines(found.snapshot)
-    units = "" if data.units == data.records else f" in {data.units} privacy units"
-    yield f"  {data.records} records{units}, {data.unlabelled} without a label"
+    units = (
+        "" if data.units == data.records else text(" in {units} privacy units", units=data.units)
+    )
+    yield text(
+        "  {records} records{units}, {unlabelled} without a label",
+        records=data.records,
+        units=units,
+        unlabelled=data.unlabelled,
+    )
     for label, count in data.per_label.items():
-        yield f"    {label:24} {count or 'none: can be delivered, cannot be learnt here'}"
+        none = text("none: can be delivered, cannot be learnt here")
+        yield text("    {label} {count}", label=padded(label, 24), count=count or none)
     sizes = list(data.record_sizes.items())
     shown = ", ".join(f"{count} of {size}" for size, count in sizes[:5])
-    yield f"  {data.modality}: {shown}{', ...' if len(sizes) > 5 else ''}"
-    yield "what would leave, once:"
+    more = ", ..." if len(sizes) > 5 else ""
+    yield text("  {modality}: {shown}{more}", modality=text(data.modality), shown=shown, more=more)
+    yield text("what would leave, once:")
     for block in leaves.blocks:
-        shape = " x ".join(map(str, block.shape))
-        size = f"{shape:>9} = {block.integers:6} integers"
-        yield f"    {block.name:8} {size}, noise {block.noise_std}"
-    yield f"    {leaves.integers} integers, {leaves.payload_bytes} bytes, with signature and proofs"
-    yield f"    never: {', '.join(leaves.never_leaves)}"
-    yield f"what it would cost, for one {leaves.unit} added or removed:"
-    yield f"    alone    epsilon {cost.alone:.4g} at delta {cost.cap_delta}"
-    yield (
-        f"    composed epsilon {cost.after:.4g}, with {cost.spent:.4g} spent; the cap is "
-        f"{cost.cap_epsilon}"
+        yield text(
+            "    {name:8} {shape:>9} = {integers:6} integers, noise {noise}",
+            name=block.name,
+            shape=" x ".join(map(str, block.shape)),
+            integers=block.integers,
+            noise=block.noise_std,
+        )
+    yield text(
+        "    {integers} integers, {size} bytes, with signature and proofs",
+        integers=leaves.integers,
+        size=leaves.payload_bytes,
     )
-    verdict = f"refused by {cost.refused_by}" if cost.refused_by else "allowed"
-    yield f"    {verdict}; {cost.releases_left} such releases still fit under the cap"
-    learning = found.learning
-    yield (
-        f"learning here, when weights arrive: about {learning.seconds:.0f} s of processor time"
-        f" and {learning.megabytes:.0f} MB of memory; training of a whole network comes on top"
+    yield text("    never: {what}", what=listed([text(what) for what in leaves.never_leaves]))
+    yield text("what it would cost, for one {unit} added or removed:", unit=_unit(leaves.unit))
+    yield text(
+        "    alone    epsilon {epsilon:.4g} at delta {delta}",
+        epsilon=cost.alone,
+        delta=cost.cap_delta,
     )
-    yield "nothing was sent, nothing was charged"
+    yield text(
+        "    composed epsilon {epsilon:.4g}, with {spent:.4g} spent; the cap is {cap}",
+        epsilon=cost.after,
+        spent=cost.spent,
+        cap=cost.cap_epsilon,
+    )
+    yield text(
+        "    {verdict}; {count} such releases still fit under the cap",
+        verdict=text("refused by {by}", by=_REFUSED[cost.refused_by])
+        if cost.refused_by
+        else text("allowed"),
+        count=cost.releases_left,
+    )
+    yield text(
+        "learning here, when weights arrive: about {seconds:.0f} s of processor time and"
+        " {megabytes:.0f} MB of memory; training of a whole network comes on top",
+        seconds=found.learning.seconds,
+        megabytes=found.learning.megabytes,
+    )
+    yield text("nothing was sent, nothing was charged")
     for hint in found.hints:
-        yield f"hint: {hint}"
+        yield text("hint: {hint}", hint=hint)
     if not cost.refused_by:
-        yield f"next: wg-client run --home {root}"
+        yield next_step("wg-client run --home {home}", home=root)
 
 
 def fitted(lines: Iterator[str]) -> Iterator[str]:
     """Lines of at most 80 columns; what is to be copied, and paths, stay whole."""
-    for line in lines:
-        indent = " " * (len(line) - len(line.lstrip()) + 4)
-        if len(line) <= _COLUMNS or line.startswith("next:"):
+    for sentence in lines:
+        line = current()(sentence)
+        if sentence.startswith("next:"):
             yield line
         else:
-            yield from textwrap.wrap(
-                line,
-                _COLUMNS,
-                subsequent_indent=indent,
-                drop_whitespace=True,
-                break_long_words=False,
-                break_on_hyphens=False,
-            )
+            yield from wrapped(line, _COLUMNS)
 
 
 def _snapshot_lines(snapshot: SnapshotSight) -> Iterator[str]:
     change, number = snapshot.change, snapshot.number
     when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(snapshot.created))
-    yield f"  snapshot {number}, frozen {when} UTC; a release is made from it and nothing else"
+    yield text(
+        "  snapshot {number}, frozen {when} UTC; a release is made from it and nothing else",
+        number=number,
+        when=when,
+    )
     if snapshot.set_aside or snapshot.duplicates:
-        yield f"  {snapshot.set_aside} left out, {snapshot.duplicates} counted with an equal one"
+        yield text(
+            "  {left_out} left out, {duplicates} counted with an equal one",
+            left_out=snapshot.set_aside,
+            duplicates=snapshot.duplicates,
+        )
     if not change.any:
         return
-    counts = (
-        (change.more, "more"),
-        (change.gone, "fewer"),
-        (change.touched, "of another size or date"),
+    found = (
+        text(
+            "the folder has {more} more, {fewer} fewer, {touched} of another size or date",
+            more=change.more,
+            fewer=change.gone,
+            touched=change.touched,
+        )
+        if change.more or change.gone or change.touched
+        else change.unreadable
     )
-    words = ", ".join(f"{count} {word}" for count, word in counts if count)
-    found = f"the folder has {words}" if words else change.unreadable
-    yield (
-        f"  {found}: wg-client freeze makes version {number + 1}, whose releases are charged anew"
+    yield text(
+        "  {found}: wg-client freeze makes version {number}, whose releases are charged anew",
+        found=found,
+        number=number + 1,
     )
+
+
+def _unit(name: str) -> str:
+    return text("record") if name == RECORD else name
 
 
 COMMANDS = (check,)

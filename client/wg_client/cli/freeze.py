@@ -12,7 +12,8 @@ import click
 from wg_client.cli.options import allow_empty_option, home_option, set_aside_option
 from wg_client.site.home import ClientHome
 from wg_common import cli, errors
-from wg_common.cli import emit, json_option, note, printable, say, show
+from wg_common.cli import emit, json_option, next_step, note, printable, say, show
+from wg_common.language import template, text
 from wg_common.wire import canonical
 
 if TYPE_CHECKING:
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
 
 _SHOWN = 50
 """Lines for a person; ``--json`` has all."""
+_CANNOT = template("  cannot be used: {name}: {why}")
+_LEFT_OUT = template("  left out: {name}: {why}")
+_ONCE = template("  counts once: {name}: the same content as {why}")
+_FREEZING = text("freezing, %")
+_STAGES = {
+    "read": template("{done} of {total} records read"),
+    "encoded": template("{done} of {total} records encoded"),
+}
 
 
 @click.command()
@@ -51,13 +60,13 @@ def freeze(root: Path, set_aside: bool, allow_empty: bool, as_json: bool) -> int
         frozen = freezing.freeze(
             home, found, set_aside=set_aside, allow_empty=allow_empty, stage=stage
         )
-    lines = [*frozen_lines(frozen), f"next: wg-client check --home {root}"]
+    lines = [*frozen_lines(frozen), next_step("wg-client check --home {home}", home=root)]
     show({"frozen": True, **freeze_document(frozen), "hints": list(found.hints)}, lines, as_json)
     return errors.EXIT_OK
 
 
 @contextmanager
-def freezing_bar(title: str = "freezing, %") -> Iterator[Callable[[str, int, int], None]]:
+def freezing_bar(title: str = _FREEZING) -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar for reading and encoding; drawn when the first of them begins."""
     with ExitStack() as stack:
         bar: cli.Bar | None = None
@@ -67,7 +76,8 @@ def freezing_bar(title: str = "freezing, %") -> Iterator[Callable[[str, int, int
             if bar is None:
                 bar = stack.enter_context(cli.progress(title, 100))
             passed = 50 if stage == "encoded" else 0
-            bar.update(passed + 50 * done // max(total, 1), f"{done} of {total} records {stage}")
+            said = text(_STAGES[stage], done=done, total=total)
+            bar.update(passed + 50 * done // max(total, 1), said)
 
         yield show
 
@@ -80,7 +90,7 @@ def say_refusal(
 
     refused = why_not(found, set_aside=set_aside, allow_empty=allow_empty, source=source)
     for hint in found.hints:
-        note(f"hint: {hint}")
+        note(text("hint: {hint}", hint=hint))
     if refused is None:
         return errors.EXIT_OK
     if as_json:
@@ -98,9 +108,9 @@ def say_refusal(
             }
         )
     else:
-        for line in _named("cannot be used", (*found.shared, *found.problems), "{0.reason}"):
+        for line in _named(_CANNOT, (*found.shared, *found.problems)):
             say(line)
-    note(f"error: {printable(str(refused))}")
+    note(text("error: {message}", message=printable(str(refused))))
     return refused.exit_code
 
 
@@ -120,22 +130,33 @@ def frozen_lines(frozen: Frozen) -> list[str]:
     """What was frozen, and what was not."""
     listing, manifest = frozen.listing, frozen.snapshot.manifest
     return [
-        *_named("left out", listing.set_aside, "{0.reason}"),
-        *_named("counts once", listing.duplicates, "the same content as {0.same_as}"),
-        f"{printable(listing.path)}: version {manifest.number} of data set {manifest.dataset},"
-        f" {frozen.records} records, {len(listing.set_aside)} left out,"
-        f" {len(listing.duplicates)} duplicates",
+        *_named(_LEFT_OUT, listing.set_aside),
+        *_named(_ONCE, listing.duplicates),
+        text(
+            "{path}: version {number} of data set {dataset}, {records} records, {left_out} left"
+            " out, {duplicates} duplicates",
+            path=printable(listing.path),
+            number=manifest.number,
+            dataset=manifest.dataset,
+            records=frozen.records,
+            left_out=len(listing.set_aside),
+            duplicates=len(listing.duplicates),
+        ),
     ]
 
 
-def _named(title: str, items: tuple[Any, ...], words: str) -> list[str]:
-    """Lines that name some of ``items``; ``words`` is a format over one of them."""
-    lines = [
-        f"  {title}: {printable(one.name)}: {printable(words.format(one))}"
+def _named(words: str, items: tuple[Any, ...]) -> list[str]:
+    """Lines that name some of ``items``; ``words`` is a template over a name and a reason."""
+    lines: list[str] = [
+        text(
+            words,
+            name=printable(one.name),
+            why=printable(one.same_as if words == _ONCE else one.reason),
+        )
         for one in items[:_SHOWN]
     ]
     if len(items) > _SHOWN:
-        lines.append(f"  {title}: {len(items) - _SHOWN} more; --json names all")
+        lines.append(text("  {count} more; --json names all", count=len(items) - _SHOWN))
     return lines
 
 

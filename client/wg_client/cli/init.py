@@ -20,7 +20,8 @@ from wg_client.site.config import ClientConfig, PrivacyConfig, default_request_e
 from wg_client.site.home import ClientHome
 from wg_client.site.reading import LogConfig
 from wg_common import errors
-from wg_common.cli import json_option, note, say, show
+from wg_common.cli import json_option, next_step, note, say, show
+from wg_common.language import current, text
 
 if TYPE_CHECKING:
     from wg_client.release.freeze import Frozen
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
 
 _DEFAULT = PrivacyConfig()
 _CONFIRMED = {
-    "option": "as --encoder names it",
-    "answer": "as you confirmed it",
-    "token": "as the join token names it: nobody was asked. Compare it with the operator's",
+    "option": text("as --encoder names it"),
+    "answer": text("as you confirmed it"),
+    "token": text("as the join token names it: nobody was asked. Compare it with the operator's"),
 }
 
 
@@ -187,14 +188,23 @@ def _say_made(
             "snapshot": freeze_document(frozen),
         },
         [
-            f"{config.site}: enrolled with {server.name} at {server.fleet_url}",
+            text(
+                "{site}: enrolled with {server} at {url}",
+                site=config.site,
+                server=server.name,
+                url=server.fleet_url,
+            ),
             *frozen_lines(frozen),
             *_log_lines(data.reading.log),
-            f"public label domain: {', '.join(data.labels)}",
-            f"budget: epsilon {privacy.cap_epsilon} at delta {privacy.cap_delta}; policy in "
-            f"{home.config}",
-            f"encoder {data.encoder}, {_CONFIRMED[by]}",
-            f"next: wg-client check --home {home.root}",
+            text("public label domain: {labels}", labels=", ".join(data.labels)),
+            text(
+                "budget: epsilon {cap} at delta {delta}; policy in {path}",
+                cap=privacy.cap_epsilon,
+                delta=privacy.cap_delta,
+                path=home.config,
+            ),
+            text("encoder {encoder}, {how}", encoder=data.encoder, how=_CONFIRMED[by]),
+            next_step("wg-client check --home {home}", home=home.root),
         ],
         as_json,
     )
@@ -205,20 +215,35 @@ def _log_lines(log: LogConfig | None) -> list[str]:
     if log is None:
         return []
     return [
-        f"sensor logs: {log.rate:g} samples a second, windows of {log.window_seconds:g} s every"
-        f" {log.hop_seconds:g} s; channels {', '.join(log.channels)}"
+        text(
+            "sensor logs: {rate:g} samples a second, windows of {window:g} s every {hop:g} s;"
+            " channels {channels}",
+            rate=log.rate,
+            window=log.window_seconds,
+            hop=log.hop_seconds,
+            channels=", ".join(log.channels),
+        )
     ]
 
 
 def _ask_owner(about: EncoderAbout) -> None:
     """Show an encoder and ask whether it is wanted."""
-    say(f"encoder {about.encoder}")
-    sources = ", ".join(about.sources) or "nothing"
-    say(f"for {about.modality}; says that it was fitted on {sources}")
-    if not click.confirm("Is this the hash that the server's operator told you?", default=False):
+    say(text("encoder {encoder}", encoder=about.encoder))
+    sources = ", ".join(about.sources) or text("nothing")
+    say(
+        text(
+            "for {modality}; says that it was fitted on {sources}",
+            modality=about.modality,
+            sources=sources,
+        )
+    )
+    question = text("Is this the hash that the server's operator told you?")
+    if not click.confirm(current()(question), default=False):
         raise errors.RefusedError(
-            "the encoder was not confirmed: nothing of it is kept. The join token is spent; ask"
-            " the operator for another ('wg-server enroll --replace') when that is settled"
+            text(
+                "the encoder was not confirmed: nothing of it is kept. The join token is spent; ask"
+                " the operator for another ('wg-server enroll --replace') when that is settled"
+            )
         )
 
 
@@ -242,7 +267,13 @@ def _enrol_again(
             "server": config.server.fleet_url,
             "encoder": config.data.encoder,
         },
-        [f"{config.site}: enrolled again with {config.server.name}; ledger and budget stay"],
+        [
+            text(
+                "{site}: enrolled again with {server}; ledger and budget stay",
+                site=config.site,
+                server=config.server.name,
+            )
+        ],
         as_json,
     )
 

@@ -14,6 +14,7 @@ from wg_client.site.home import ClientHome
 from wg_common import errors
 from wg_common.backup.options import key_options, seal_options
 from wg_common.cli import json_option, show
+from wg_common.language import text
 from wg_common.wire import canonical
 
 if TYPE_CHECKING:
@@ -117,31 +118,55 @@ def status(root: Path, probe: bool, as_json: bool) -> int:
 
 
 def _lines(found: Status) -> Iterator[str]:
-    node = "not running"
+    node = text("not running")
     if found.running:
-        node = "connected" if found.connected else "running, not connected"
-    yield f"{found.site}, of {found.server} ({found.fleet_url})"
-    since = f" since {_when(found.contact.since)}" if found.contact and found.connected else ""
-    yield f"  node         {node}{since}"
+        node = text("connected") if found.connected else text("running, not connected")
+    yield text(
+        "{site}, of {server} ({url})", site=found.site, server=found.server, url=found.fleet_url
+    )
+    since: str = ""
+    if found.contact and found.connected:
+        since = text(" since {when}", when=_when(found.contact.since))
+    yield text("  node         {node}{since}", node=node, since=since)
     if found.certificate_expires:
-        yield f"  certificate  good until {_when(found.certificate_expires)}"
+        yield text("  certificate  good until {when}", when=_when(found.certificate_expires))
     if found.budget:
         budget = found.budget
-        yield (
-            f"  budget       epsilon {budget.epsilon:.4g} of {budget.cap_epsilon} spent at delta"
-            f" {budget.cap_delta}, in {budget.charges} charges"
+        yield text(
+            "  budget       epsilon {spent:.4g} of {cap} spent at delta {delta}, in {charges}"
+            " charges",
+            spent=budget.epsilon,
+            cap=budget.cap_epsilon,
+            delta=budget.cap_delta,
+            charges=budget.charges,
         )
-        yield f"  ledger       {budget.entries} entries, {budget.cosigned} seen by the server"
+        yield text(
+            "  ledger       {entries} entries, {seen} seen by the server",
+            entries=budget.entries,
+            seen=budget.cosigned,
+        )
     if found.snapshot:
-        yield f"  data         version {found.snapshot}, frozen {_when(found.frozen)}"
-    model = f"{found.model}, of {_when(found.applied)}" if found.model else "none yet"
-    yield f"  model        {model}; stage: {found.stage}"
+        yield text(
+            "  data         version {number}, frozen {when}",
+            number=found.snapshot,
+            when=_when(found.frozen),
+        )
+    model = (
+        text("{model}, of {when}", model=found.model, when=_when(found.applied))
+        if found.model
+        else text("none yet")
+    )
+    yield text("  model        {model}; stage: {stage}", model=model, stage=text(found.stage))
     if found.waiting:
-        yield f"  packages     {found.waiting} wait to be applied"
-    yield f"  disk         {found.free_bytes / (1 << 30):.1f} GiB free"
+        yield text("  packages     {count} wait to be applied", count=found.waiting)
+    yield text("  disk         {free:.1f} GiB free", free=found.free_bytes / (1 << 30))
     for problem in found.problems:
-        yield f"! {problem}"
-    yield "all is well" if not found.problems else f"{len(found.problems)} to look at"
+        yield text("! {problem}", problem=problem)
+    yield (
+        text("{count} to look at", count=len(found.problems))
+        if found.problems
+        else text("all is well")
+    )
 
 
 def _when(seconds: float) -> str:

@@ -21,7 +21,8 @@ from wg_client.cli import (
     upkeep,
     watch,
 )
-from wg_common import __version__, cli
+from wg_client.japanese import JAPANESE
+from wg_common import __version__, cli, language
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -45,6 +46,7 @@ for _module in (
 ):
     for _command in _module.COMMANDS:
         group.add_command(_command)
+language.add_option(group, JAPANESE)
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,9 +14,14 @@ from wg_client.cli.adoption import chosen
 from wg_client.cli.options import heat_maps_option, home_option, model_option, package_option
 from wg_client.site.home import ClientHome
 from wg_common import cli, errors
-from wg_common.cli import json_option, note, show
+from wg_common.cli import json_option, next_step, note, show
+from wg_common.language import Text, text
 from wg_common.options import OUT_FILE
 from wg_common.wire import canonical, container, protocol
+
+if TYPE_CHECKING:
+    from wg_client.models.manifest import ModelEntry
+    from wg_client.selection.apply import AppliedModel
 
 
 @click.command()
@@ -31,13 +36,13 @@ def apply(root: Path, file: Path, as_json: bool) -> int:
     from wg_client.selection.apply import apply_package
 
     home = ClientHome(root)
-    with cli.progress("comparing models, %", 100) as bar, _named(file):
+    with cli.progress(text("comparing models, %"), 100) as bar, _named(file):
         applied = apply_package(
             home, file, progress=lambda done, total: bar.update(100 * done // max(total, 1))
         )
     manifest = applied.manifest
     if applied.already and not as_json:
-        note("this package was applied before; nothing was trained again")
+        note(text("this package was applied before; nothing was trained again"))
     document = {
         "package": manifest.package_id,
         "already_applied": applied.already,
@@ -49,13 +54,11 @@ def apply(root: Path, file: Path, as_json: bool) -> int:
         "findings": canonical.to_builtins(manifest.findings),
         "report": str(home.report),
     }
-    lines = [
-        f"{entry.name:24} {_percent(entry.accuracy, entry.error)}"
-        f"{'  kept' if entry.name == manifest.kept else ''}"
+    lines: list[str] = [
+        _row(entry.name, entry, text("kept") if entry.name == manifest.kept else "")
         for entry in manifest.models
     ]
-    lines += [manifest.reason, f"report: {home.report}"]
-    lines.append(f"next: read the report; wg-client predict --home {root} NEW_RECORDS")
+    lines += kept_lines(home, applied)
     show(document, lines, as_json)
     return errors.EXIT_OK if applied.accepted else errors.EXIT_NOT_ACCEPTED
 
@@ -91,11 +94,23 @@ def list_models(root: Path, as_json: bool) -> None:
     ]
     lines = []
     for row in rows:
-        states = (("current", "in use"), ("shadow", "shadow"), ("kept", "kept"))
+        states = (
+            ("current", text("in use")),
+            ("shadow", text("shadow")),
+            ("kept", text("kept")),
+        )
         mark = next((word for key, word in states if row[key]), "")
         figures = _percent(row["accuracy"], row["error"])
-        lines.append(f"{row['package'][:16]}  {row['model']:24} {figures}  {mark}".rstrip())
-    nothing = ["no models yet; 'wg-client run' or 'wg-client apply' makes them"]
+        lines.append(
+            text(
+                "{package}  {model:24} {figures}{mark}",
+                package=row["package"][:16],
+                model=row["model"],
+                figures=figures,
+                mark=text("  {word}", word=mark) if mark else "",
+            )
+        )
+    nothing = [text("no models yet; 'wg-client run' or 'wg-client apply' makes them")]
     show({"models": rows}, lines or nothing, as_json)
 
 
@@ -106,7 +121,10 @@ def list_models(root: Path, as_json: bool) -> None:
 def show_models(root: Path, package: str | None, as_json: bool) -> None:
     """Show where a package's models come from, and why one was kept."""
     manifest, _ = chosen(ClientHome(root), package, None)
-    lines = [f"package {manifest.package_id}: kept {manifest.kept}", manifest.reason]
+    lines: list[str] = [
+        text("package {package}: kept {model}", package=manifest.package_id, model=manifest.kept),
+        manifest.reason,
+    ]
     lines += [
         f"  {entry.name:24} {_percent(entry.accuracy, entry.error)}  {entry.origin}"
         for entry in manifest.models
@@ -185,16 +203,31 @@ def predict(
     compared, differences = made.compared
     if compared:
         note(
-            f"shadow: {len(differences)} of {compared} labels differ; see 'wg-client models shadow"
-            f" --home {root}'"
+            text(
+                "shadow: {differ} of {compared} labels differ; see 'wg-client models shadow --home"
+                " {home}'",
+                differ=len(differences),
+                compared=compared,
+                home=root,
+            )
         )
     for problem in made.problems:
-        note(f"left out: {problem.name}: {problem.reason}")
-    lines = made.lines() if out is None else [f"{out}: {made.count} predictions"]
+        note(text("  left out: {name}: {why}", name=problem.name, why=problem.reason))
+    lines = (
+        made.lines()
+        if out is None
+        else [text("{path}: {count} predictions", path=out, count=made.count)]
+    )
     show(made.document(), lines, as_json)
     if not made.problems:
         return errors.EXIT_OK
-    note(f"error: {len(made.problems)} of {made.count + len(made.problems)} records cannot be read")
+    note(
+        text(
+            "error: {count} of {total} records cannot be read",
+            count=len(made.problems),
+            total=made.count + len(made.problems),
+        )
+    )
     return errors.EXIT_CONFIG
 
 
@@ -242,6 +275,23 @@ def _format(form: Any, out: Path | None, suffixes: Mapping[Any, str]) -> Any:
             f" {', '.join(by_name)}, or --format"
         )
     return form or said or "safetensors"
+
+
+def kept_lines(home: ClientHome, applied: AppliedModel) -> list[str]:
+    """What came of a package: what to do, why, where the report is, what is next."""
+    if not applied.said:
+        return [applied.manifest.reason, text("report: {path}", path=home.report)]
+    return [
+        *applied.said,
+        text("report: {path}", path=home.report),
+        next_step("wg-client predict --home {home} NEW_RECORDS", home=home.root),
+    ]
+
+
+def _row(name: str, entry: ModelEntry, mark: str) -> Text:
+    figures = _percent(entry.accuracy, entry.error)
+    mark = text("  {word}", word=mark) if mark else ""
+    return text("{name:24} {figures}{mark}", name=name, figures=figures, mark=mark)
 
 
 def _percent(accuracy: float | None, error: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 from collections.abc import Callable
@@ -10,9 +11,12 @@ from typing import Any
 
 import click
 
-from wg_common import atomic
+from wg_client.japanese import JAPANESE
+from wg_client.site import config as configuration
+from wg_client.site.home import ClientHome
+from wg_common import atomic, language
 from wg_common.cli import note
-from wg_common.errors import DecodeError, UsageError
+from wg_common.errors import DecodeError, UsageError, WgError
 from wg_common.options import DELTA, EPSILON, OUT_FILE
 from wg_common.wire import protocol
 
@@ -22,11 +26,20 @@ WARNING = (
     " (ps) and the shell keeps it; use --join - or --join-file"
 )
 
+
+def _spoken(_: click.Context, __: click.Parameter, root: Path) -> Path:
+    """Speak the language of the home's settings; the command itself says if these are wrong."""
+    with contextlib.suppress(WgError):
+        language.prefer(configuration.load(ClientHome(root)).language, JAPANESE)
+    return root
+
+
 home_option = click.option(
     "--home",
     "root",
     type=click.Path(path_type=Path),
     required=True,
+    callback=_spoken,
     help="The plant's home folder.",
 )
 epsilon_option = click.option(

@@ -15,6 +15,7 @@ from wg_client.site.config import UNLABELLED_FOLDER
 from wg_client.site.home import ClientHome
 from wg_common import atomic, cli
 from wg_common.errors import DataError
+from wg_common.language import text
 from wg_common.wire import canonical
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Predictions:
         found = _OfPath(path)
         data, found.problems = records_at(self._home, self._manifest.labels, path, split)
         inputs, parts = [], []  # kept for an evaluation alone
-        with cli.progress(f"{path}: records", len(data)) as bar:
+        with cli.progress(text("{path}: records", path=path), len(data)) as bar:
             done = 0
             for part, problems in decoded_parts(data):
                 found.problems += problems
@@ -114,7 +115,7 @@ class Predictions:
                     if self._evaluate:
                         inputs.append(seen)
                         parts.append(part)
-                bar.update(done, "predicted")
+                bar.update(done, text("predicted"))
         if not found.rows and len(found.problems) == 1:
             raise DataError(f"{found.problems[0].name}: {found.problems[0].reason}")
         if self._evaluate and parts:
@@ -160,9 +161,14 @@ class Predictions:
                 shown = "\t".join(map(cli.printable, (row.name, row.label)))
                 yield f"{shown}\t{row.probability:.3f}\t{_share(row.likeness)}\t{row.call}".rstrip()
             for one in each.evaluation or ():
-                mark = "  (kept)" if one.model == self._manifest.kept else ""
-                figures = f"{100 * one.accuracy:5.1f} ± {100 * one.error:4.1f} %"
-                yield f"{one.model:24} {figures} of {one.records} records{mark}"
+                yield text(
+                    "{model:24} {accuracy:5.1f} ± {error:4.1f} % of {records} records{mark}",
+                    model=one.model,
+                    accuracy=100 * one.accuracy,
+                    error=100 * one.error,
+                    records=one.records,
+                    mark=text(" (kept)") if one.model == self._manifest.kept else "",
+                )
 
     def write(self, out: Path) -> None:
         """Write a CSV file that spreadsheets open: UTF-8 with its mark, no formulas.

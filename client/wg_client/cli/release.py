@@ -13,6 +13,7 @@ from wg_client.cli.options import by_option, delta_option, epsilon_option, home_
 from wg_client.site.home import ClientHome
 from wg_common import atomic
 from wg_common.cli import json_option, show
+from wg_common.language import text
 from wg_common.wire import canonical, protocol
 
 
@@ -59,7 +60,7 @@ def statistics(
     before = read_spend(home, config).charges
     data = answer_query(home, query, witness=None)
     charged = read_spend(home, config).charges > before
-    paid = "charged" if charged else "made before, nothing charged"
+    paid = text("charged") if charged else text("made before, nothing charged")
     _write(home, out, data, paid, {"charged": charged}, as_json)
 
 
@@ -112,7 +113,7 @@ def contribute(
         **training,
     )
     done = contributing.contribute(home, request)
-    paid = "charged" if done.charged else "charged before, nothing charged now"
+    paid = text("charged") if done.charged else text("charged before, nothing charged now")
     about = {
         "request_id": done.request_id,
         "charged": done.charged,
@@ -133,15 +134,40 @@ def budget(root: Path, as_json: bool) -> None:
     config = configuration.load(home)
     spend = read_spend(home, config)
     lines = [
-        f"{config.data.name}: epsilon {spend.epsilon:.4g} of {spend.cap_epsilon} spent at delta "
-        f"{spend.cap_delta}; {spend.charges} charges, {spend.burned} without a release"
+        text(
+            "{dataset}: epsilon {spent:.4g} of {cap} spent at delta {delta}; {charges} charges,"
+            " {burned} without a release",
+            dataset=config.data.name,
+            spent=spend.epsilon,
+            cap=spend.cap_epsilon,
+            delta=spend.cap_delta,
+            charges=spend.charges,
+            burned=spend.burned,
+        )
     ]
+    if spend.charges:
+        lines.append(
+            text(
+                "  whoever has all of it and must say whether one given unit was in the data is"
+                " right at most {right} times in 100 (tossing a coin: 50)",
+                right=min(round(100 * spend.distinguished + 0.5), 100),
+            )
+        )
     for row in spend.releases:
         when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(row.time))
-        size = "nothing left" if row.size is None else f"{row.size} bytes"
+        size = text("nothing left") if row.size is None else text("{size} bytes", size=row.size)
         lines.append(
-            f"  {when}  {row.request_id[:12]}  epsilon {row.epsilon},"
-            f" {row.epsilon_after} composed, {size}, to {row.recipient}: {row.purpose}"
+            text(
+                "  {when}  {request}  epsilon {epsilon}, {after} composed, {size}, to {recipient}:"
+                " {purpose}",
+                when=when,
+                request=row.request_id[:12],
+                epsilon=row.epsilon,
+                after=row.epsilon_after,
+                size=size,
+                recipient=row.recipient,
+                purpose=row.purpose,
+            )
         )
     document = {
         "site": config.site,
@@ -176,9 +202,15 @@ def _write(
         "cap_delta": spend.cap_delta,
     }
     lines = [
-        f"{out}: {len(data)} bytes",
-        f"{paid}; epsilon {spend.epsilon:.4g} of {spend.cap_epsilon} spent at {spend.cap_delta}",
-        f"next: carry {out.name} to the server's operator",
+        text("{path}: {size} bytes", path=out, size=len(data)),
+        text(
+            "{paid}; epsilon {spent:.4g} of {cap} spent at {delta}",
+            paid=paid,
+            spent=spend.epsilon,
+            cap=spend.cap_epsilon,
+            delta=spend.cap_delta,
+        ),
+        text("next: carry {file} to the server's operator", file=out.name),
     ]
     show(document, lines, as_json)
 

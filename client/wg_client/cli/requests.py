@@ -11,7 +11,8 @@ import click
 
 from wg_client.cli.options import home_option
 from wg_client.site.home import ClientHome
-from wg_common.cli import json_option, show
+from wg_common.cli import json_option, next_step, show
+from wg_common.language import text
 from wg_common.wire import canonical
 
 if TYPE_CHECKING:
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
     from wg_common.ledger.entries import Decision
 
 _ID = click.argument("request_id", metavar="ID")
+_STATES = {
+    "answered": text("answered"),
+    "waiting": text("waiting"),
+    "approved": text("approved"),
+    "denied": text("denied"),
+}
 _by_option = click.option(
     "--by",
     "name",
@@ -42,20 +49,27 @@ def list_requests(root: Path, as_json: bool) -> None:
 
     home = ClientHome(root)
     rows = [_document(home, one) for one in approval.waiting(home, time.time())]
-    nothing = "no requests"
+    nothing = text("no requests")
     if _config(home).privacy.approve != "human":
-        nothing += ": privacy.approve in client.yaml is 'policy', so the policy alone decides"
+        nothing = text(
+            "no requests: privacy.approve in client.yaml is 'policy', so the policy alone decides"
+        )
     lines = [
         line
         for row in rows
         for line in (
-            f"{row['request_id'][:16]}  {row['state']:9} epsilon {row['epsilon']}, until"
-            f" {_when(row['expires'])}",
+            text(
+                "{request}  {state} epsilon {epsilon}, until {expires}",
+                request=row["request_id"][:16],
+                state=_STATES[row["state"]],
+                epsilon=row["epsilon"],
+                expires=_when(row["expires"]),
+            ),
             f"    {row['purpose']}",
         )
     ]
     if any(row["state"] == "waiting" for row in rows):
-        lines.append(f"next: wg-client requests show --home {root} ID")
+        lines.append(next_step("wg-client requests show --home {home} ID", home=root))
     show({"requests": rows}, lines or [nothing], as_json)
 
 
@@ -109,15 +123,20 @@ def _decide(root: Path, request_id: str, name: str, approved: bool, as_json: boo
     one = approval.find(home, request_id, time.time())
     with locks.release(home), open_ledger(home) as ledger:
         made = approval.decide(config, ledger, one.query, approved=approved, name=name)
-    word = "approved" if approved else "denied"
-    next_step = (
-        "the server asks again within minutes, while 'wg-client run' is running"
-        if approved
-        else "the server is told when it asks again"
-    )
     lines = [
-        f"request {made.request_id[:16]}: {word} by {made.name}; ledger entry {made.head.seq}",
-        f"next: nothing to do; {next_step}",
+        text(
+            "request {request}: {word} by {name}; ledger entry {entry}",
+            request=made.request_id[:16],
+            word=_STATES["approved" if approved else "denied"],
+            name=made.name,
+            entry=made.head.seq,
+        ),
+        text(
+            "next: nothing to do; the server asks again within minutes, while 'wg-client run' is"
+            " running"
+        )
+        if approved
+        else text("next: nothing to do; the server is told when it asks again"),
     ]
     show({**_document(home, one), "entry": made.head.seq}, lines, as_json)
 
@@ -159,20 +178,34 @@ def _state(found: Decision | None, charged: bool) -> str:
 
 def _lines(document: dict[str, Any], root: Path) -> Iterator[str]:
     cost, leaves = document["cost"], document["would_leave"]
-    by = f" by {document['by']}" if document["by"] else ""
-    yield f"request {document['request_id']}: {document['state']}{by}"
-    yield f"  asked by {document['recipient']}, came {_when(document['came'])}"
-    yield f"  purpose: {document['purpose']}"
-    yield f"  epsilon {document['epsilon']} at delta {document['delta']}"
-    yield f"what would leave, once: {leaves['integers']} noisy integers"
-    yield (
-        f"what it would cost: epsilon {cost['after']:.4g} in all, with {cost['spent']:.4g} spent;"
-        f" the cap is {cost['cap_epsilon']}"
+    by = text(" by {name}", name=document["by"]) if document["by"] else ""
+    state = _STATES[document["state"]]
+    yield text("request {request}: {state}{by}", request=document["request_id"], state=state, by=by)
+    yield text(
+        "  asked by {recipient}, came {when}",
+        recipient=document["recipient"],
+        when=_when(document["came"]),
+    )
+    yield text("  purpose: {purpose}", purpose=document["purpose"])
+    yield text(
+        "  epsilon {epsilon} at delta {delta}", epsilon=document["epsilon"], delta=document["delta"]
+    )
+    yield text("what would leave, once: {count} noisy integers", count=leaves["integers"])
+    yield text(
+        "what it would cost: epsilon {after:.4g} in all, with {spent:.4g} spent; the cap is {cap}",
+        after=cost["after"],
+        spent=cost["spent"],
+        cap=cost["cap_epsilon"],
     )
     if document["state"] == "waiting":
         short = document["request_id"][:16]
-        yield f"next: wg-client requests approve --home {root} {short} --by NAME"
-        yield f"  or: wg-client requests deny --home {root} {short} --by NAME"
+        yield next_step(
+            "wg-client requests approve --home {home} {request} --by NAME", home=root, request=short
+        )
+        yield text(
+            "  or: {command}",
+            command=f"wg-client requests deny --home {root} {short} --by NAME",
+        )
 
 
 def _when(seconds: float) -> str:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from wg_client.cli.models import kept_lines
 from wg_client.cli.options import home_option
 from wg_client.site.home import ClientHome
 from wg_common import cli, logs
 from wg_common.errors import UsageError
+from wg_common.language import text
 
 if TYPE_CHECKING:
     from wg_client.selection.apply import AppliedModel
@@ -79,11 +81,7 @@ def _say(home: ClientHome, applied: AppliedModel, as_json: bool) -> None:
     }
     cli.show(
         document,
-        [
-            f"kept {manifest.kept}: {manifest.reason}",
-            f"report: {home.report}",
-            f"next: read the report; wg-client predict --home {home.root} NEW_RECORDS",
-        ],
+        [text("kept {model}", model=manifest.kept), *kept_lines(home, applied)],
         as_json,
     )
 

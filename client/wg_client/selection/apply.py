@@ -30,7 +30,7 @@ from wg_client.site.home import ClientHome
 from wg_client.site.policy import check_message_type
 from wg_common import atomic, catalogue
 from wg_common.errors import ConfigError, DecodeError, VerificationError
-from wg_common.language import plain
+from wg_common.language import Text, plain
 from wg_common.wire import canonical, protocol, signing, weights_file
 from wg_common.wire.weights_package import Tensors, WeightsManifest
 
@@ -44,10 +44,12 @@ class AppliedModel:
     Attributes:
         manifest: Provenance, findings, what was kept.
         already: Whether the package had been applied before.
+        said: What to do and why, in sentences that other languages have; none if it had been.
     """
 
     manifest: ModelsManifest
     already: bool
+    said: tuple[Text, ...] = ()
 
     @property
     def accepted(self) -> bool:
@@ -110,9 +112,9 @@ def apply_package(
     manifest, files[store.NOVELTY] = _with_novelty(plant, manifest, probe)
     store.write(home, manifest, files)
     adoption.arrived(home, manifest)
-    write_report(home, plant, manifest, outcome)
+    said = write_report(home, plant, manifest, outcome)
     log.info("package %s: kept %s", package.package_id[:16], manifest.kept)
-    return AppliedModel(manifest=manifest, already=False)
+    return AppliedModel(manifest=manifest, already=False, said=(said, outcome.reason))
 
 
 def _small(source: bytes | Path) -> bytes | Path:

@@ -18,7 +18,7 @@ from wg_client.release.budget import Spend
 from wg_client.selection import defects, gain
 from wg_client.selection.defects import Figures, Share
 from wg_client.selection.model_selection import Outcome
-from wg_common.language import Text, template, text
+from wg_common.language import Text, listed, template, text
 
 _ROUGH = 0.1
 """Width of an interval from which the page says that figures are rough: ten in a hundred."""
@@ -237,13 +237,13 @@ def _unknown(outcome: Outcome, figures: Figures, absent: Sequence[str]) -> list[
                 margin=_thousand((named.kept.high - named.kept.low) / 2),
             )
         )
-    unjudged = [registry.title(n) for n, model in outcome.models.items() if not model.judged]
+    unjudged = [text(registry.title(n)) for n, model in outcome.models.items() if not model.judged]
     if unjudged:
         said.append(
             text(
                 "How good these are: {models}. Your own release had a part in them, so your records"
                 " cannot judge them.",
-                models=_list(unjudged),
+                models=listed(unjudged),
             )
         )
     said += [

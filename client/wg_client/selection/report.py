@@ -24,13 +24,13 @@ from wg_client.models.manifest import Finding, ModelsManifest
 from wg_client.release.budget import Spend, read_spend
 from wg_client.selection import charts, learning_curves
 from wg_client.selection.checks import robustness
-from wg_client.selection.first_screen import first_screen
+from wg_client.selection.first_screen import FirstScreen, first_screen
 from wg_client.selection.learning_curves import Curve
 from wg_client.selection.model_selection import Outcome
 from wg_client.site.failures import FAILURES
 from wg_client.site.home import ClientHome
 from wg_common import __version__, atomic, language
-from wg_common.language import Language
+from wg_common.language import Language, Text, text
 
 LANGUAGES = (language.ENGLISH, Language("ja", JAPANESE))
 _MISTAKES = 12
@@ -48,8 +48,8 @@ class LabelRow:
 
 def write_report(
     home: ClientHome, plant: Plant, manifest: ModelsManifest, outcome: Outcome
-) -> None:
-    """Render the report on a package in every language and write it to the home folder."""
+) -> Text:
+    """Render the report on a package in every language, write it; returns what it recommends."""
     spend = read_spend(home, plant.config)
     in_use = adoption.in_use(home)[0].package_id == manifest.package_id
     context = page_context(home, plant, manifest, outcome, spend, in_use=in_use)
@@ -59,6 +59,8 @@ def write_report(
         atomic.write_bytes(home.report.with_suffix(f".{each.code}.html"), page, mode=atomic.PRIVATE)
         if each.code == preferred:
             atomic.write_bytes(home.report, page, mode=atomic.PRIVATE)
+    first: FirstScreen = context["first"]
+    return text("recommendation: {advice}. {why}", advice=first.advice, why=first.why)
 
 
 def render(context: Mapping[str, Any], speak: Language) -> str:
@@ -99,8 +101,9 @@ def page_context(
         "outcome": outcome,
         "spend": spend,
         "first": first_screen(home.root, plant, outcome, spend, in_use),
-        "title": registry.title,
-        "failure_names": {failure.code: failure.name for failure in FAILURES},
+        "title": _title,
+        "word": text,
+        "failure_names": {failure.code: text(failure.name) for failure in FAILURES},
         "labelled": labelled,
         "unlabelled": len(plant.data) - labelled,
         "absent": [n for i, n in enumerate(names) if labelled and i not in present],
@@ -126,13 +129,17 @@ def page_context(
     }
 
 
+def _title(name: str) -> Text:
+    return text(registry.title(name))
+
+
 def _accuracies(outcome: Outcome) -> charts.Rows | None:
     if outcome.out_of_fold(outcome.kept) is None:
         return None
     found = {name: outcome.accuracy(name) for name in outcome.models}
     local = found.get(LOCAL)
     values = [
-        (registry.title(name), name == outcome.kept, 100 * a.mean, 100 * a.low, 100 * a.high)
+        (_title(name), name == outcome.kept, 100 * a.mean, 100 * a.low, 100 * a.high)
         for name, a in found.items()
         if a is not None
     ]
@@ -146,7 +153,7 @@ def _gains(outcome: Outcome) -> charts.Rows | None:
         shown = found.shown(each.policy.standard_errors)
         half = 1.96 * found.sd
         ends = 100 * (found.mean - half), 100 * (found.mean + half)
-        values.append((registry.title(name), shown, 100 * found.mean, *ends))
+        values.append((_title(name), shown, 100 * found.mean, *ends))
     return charts.bars(values, 0.0, "+.1f", zero=False) if values else None
 
 
@@ -155,7 +162,7 @@ def _curves(outcome: Outcome, found: Sequence[Curve]) -> charts.Drawing | None:
         return None
     local = outcome.models[LOCAL].fitted
     right = float((local.predictions == outcome.labels).mean())
-    named = [(registry.title(curve.name), curve.accuracy) for curve in found]
+    named = [(_title(curve.name), curve.accuracy) for curve in found]
     return charts.curves(named, learning_curves.STEPS, right)
 
 
@@ -167,7 +174,9 @@ def _robustness(outcome: Outcome) -> charts.Rows | None:
         return None
     head = "loss, "
     losses = {n.removeprefix(head): v for n, v in found[0].figures.items() if n.startswith(head)}
-    values = [(name, False, 100 * lost, 100 * lost, 100 * lost) for name, lost in losses.items()]
+    values = [
+        (text(name), False, 100 * lost, 100 * lost, 100 * lost) for name, lost in losses.items()
+    ]
     return charts.bars(values, 0.0, ".1f")
 
 

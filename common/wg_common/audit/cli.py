@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wg_common import __version__
+from wg_common import __version__, language
 from wg_common.audit import evidence
 from wg_common.cli import answer, emit, json_option, note, printable, run, say
 from wg_common.errors import EXIT_OK, EXIT_VERIFICATION
+from wg_common.japanese import SHARED
+from wg_common.language import padded, text
 from wg_common.options import OUT_FILE
 
 if TYPE_CHECKING:
@@ -50,26 +52,45 @@ def verify(path: Path, as_json: bool, **brought: Any) -> int:
         return _exit_code(finding)
     found = finding.verdict
     origin = printable(document["origin"])
-    say(f"{found.word}: {document['entries']} entries of {origin} hold together")
-    for problem in found.problems:
-        say(f"  NOT VERIFIED  {printable(problem)}")
-    for name, text in found.lines():
-        say(f"  {name:<12}{printable(text)}")
     say(
-        f"  {'charges':<12}{document['charges']}, releases {document['releases']}, "
-        f"burned {document['burned']}"
-    )
-    for account in finding.accounts:
-        names = printable(", ".join(account.datasets))
-        say(
-            f"  {'budget':<12}{names}: epsilon {account.primary:.4f} of "
-            f"{account.cap_epsilon:g} at delta {account.delta:g} "
-            f"(independent code: {account.independent:.4f})"
+        text(
+            "{word}: {entries} entries of {origin} hold together",
+            word=found.word,
+            entries=document["entries"],
+            origin=origin,
         )
+    )
+    speak = language.current()
+
+    def shown(sentence: str) -> str:
+        return printable(speak(sentence))  # names in it are strangers'
+
+    for problem in found.problems:
+        say(text("  NOT VERIFIED  {problem}", problem=shown(problem)))
+    for name, line in found.lines():
+        say(text("  {name}{line}", name=padded(speak(name), 12), line=shown(line)))
+    charges = text(
+        "{charges}, releases {releases}, burned {burned}",
+        charges=document["charges"],
+        releases=document["releases"],
+        burned=document["burned"],
+    )
+    say(text("  {name}{line}", name=padded(speak(text("charges")), 12), line=charges))
+    for account in finding.accounts:
+        line = text(
+            "{names}: epsilon {epsilon:.4f} of {cap:g} at delta {delta:g} (independent code:"
+            " {independent:.4f})",
+            names=printable(", ".join(account.datasets)),
+            epsilon=account.primary,
+            cap=account.cap_epsilon,
+            delta=account.delta,
+            independent=account.independent,
+        )
+        say(text("  {name}{line}", name=padded(speak(text("budget")), 12), line=line))
     for remark in finding.remarks:
-        note(f"note: {printable(remark)}")
+        note(text("note: {remark}", remark=shown(remark)))
     for missing in found.not_checked:
-        note(f"not checked: {printable(missing)}")
+        note(text("not checked: {what}", what=shown(missing)))
     return _exit_code(finding)
 
 
@@ -84,7 +105,16 @@ def export(home: Path, out: Path, as_json: bool) -> None:
 
     manifest = exports.write(place.ledger_file(home), out)
     document = {"file": str(out), "origin": manifest.origin, "entries": manifest.entries}
-    answer(as_json, document, f"{out}: {manifest.entries} entries of {manifest.origin}")
+    answer(
+        as_json,
+        document,
+        text(
+            "{path}: {entries} entries of {origin}",
+            path=out,
+            entries=manifest.entries,
+            origin=manifest.origin,
+        ),
+    )
 
 
 @group.command()
@@ -98,11 +128,11 @@ def report(path: Path, out: Path, as_json: bool, **brought: Any) -> int:
     from wg_common.audit.report import render
 
     finding = evidence.verify(path, **brought)
-    page = render(path, finding).encode()
+    page = render(path, finding, language.current()).encode()
     atomic.write_bytes(out, page)
     word = finding.verdict.word
     document = {"file": str(out), "bytes": len(page), "verdict": word}
-    answer(as_json, document, f"{out}: written ({word})")
+    answer(as_json, document, text("{path}: written ({word})", path=out, word=word))
     return _exit_code(finding)
 
 
@@ -195,6 +225,9 @@ def digest(wheel: Path | None, as_json: bool) -> None:
     note(f"{len(found.files)} files of {', '.join(found.packages)}; code digest {found.sha256}")
     if missing:
         note(f"note: {', '.join(missing)} is not here: a client's charges state another digest")
+
+
+language.add_option(group, SHARED)
 
 
 def main() -> None:

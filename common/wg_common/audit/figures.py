@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from wg_common.language import text
+
 WIDTH, HEIGHT = 720, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 14, 16, 34
 
@@ -82,7 +84,12 @@ def steps(first: float, marks: Sequence[Mark], size: int, cap: float) -> Line:
             x(mark.seq),
             y(mark.epsilon),
             mark.burned,
-            f"entry {mark.seq}: ε {mark.epsilon:.4g}{', burned' if mark.burned else ''}",
+            text(
+                "entry {number}: ε {epsilon:.4g}{burned}",
+                number=mark.seq,
+                epsilon=mark.epsilon,
+                burned=text(", burned") if mark.burned else "",
+            ),
         )
         for mark in (marks if len(marks) <= 400 else ())
     )
@@ -114,7 +121,9 @@ def timeline(points: Sequence[tuple[int, int]]) -> Line | None:
         return round(HEIGHT - _BOTTOM - (HEIGHT - _TOP - _BOTTOM) * size / top, 1)
 
     path = "M" + "L".join(f"{x(moment)} {y(size)}" for moment, size in ordered)
-    dots = tuple(Dot(x(m), y(s), False, f"{s} entries") for m, s in ordered[-400:])
+    dots = tuple(
+        Dot(x(m), y(s), False, text("{count} entries", count=s)) for m, s in ordered[-400:]
+    )
     return Line(
         path,
         "",

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from wg_common.audit.accounts import worst
 from wg_common.audit.verdict import duration, utc
 from wg_common.audit.verification import Finding
+from wg_common.language import listed, text
 from wg_common.ledger.entries import Audit, Charge
 
-_NONE = "no charge on this log"
+_NONE = text("no charge on this log")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,135 +45,182 @@ def _epsilon(finding: Finding) -> Layer:
     top = worst(finding.accounts)
     shown = (
         (
-            f"ε {top.primary:.4f} of a cap of {top.cap_epsilon:g} at δ {top.delta:g}, composed "
-            "over every charge, also burned ones",
-            f"recomputed by independent code: {top.independent:.4f}",
+            text(
+                "ε {epsilon:.4f} of a cap of {cap:g} at δ {delta:g}, composed over every charge,"
+                " also burned ones",
+                epsilon=top.primary,
+                cap=top.cap_epsilon,
+                delta=top.delta,
+            ),
+            text("recomputed by independent code: {epsilon:.4f}", epsilon=top.independent),
         )
         if top
-        else ("no budget was registered",)
+        else (text("no budget was registered"),)
     )
-    return Layer("ε and δ", shown, "Whether this ε is acceptable is for people to decide.")
+    return Layer(
+        text("ε and δ"), shown, text("Whether this ε is acceptable is for people to decide.")
+    )
 
 
 def _unit(newest: Charge | None) -> Layer:
     if newest is None:
-        return Layer("Unit of privacy", (_NONE,), "")
+        return Layer(text("Unit of privacy"), (_NONE,), "")
     found = newest.guarantee
     return Layer(
-        "Unit of privacy",
+        text("Unit of privacy"),
         (
-            f"one {found.unit}, neighbouring relation {found.adjacency}",
-            f"several records of a unit: {found.records_per_unit}",
-            f"variant: {found.variant}",
+            text(
+                "one {unit}, neighbouring relation {relation}",
+                unit=found.unit,
+                relation=found.adjacency,
+            ),
+            text("several records of a unit: {rule}", rule=found.records_per_unit),
+            text("variant: {variant}", variant=found.variant),
         ),
-        "That the site's column really names the unit, and that no person or part is in two.",
+        text("That the site's column really names the unit, and that no person or part is in two."),
     )
 
 
 def _trust(finding: Finding) -> Layer:
-    answers = ["fixed statistics whose layout does not depend on the data"]
+    answers = [text("fixed statistics whose layout does not depend on the data")]
     if any(account.dp_sgd_runs for account in finding.accounts):
-        answers.append("checkpoints trained by DP-SGD")
+        answers.append(text("checkpoints trained by DP-SGD"))
     return Layer(
-        "Trust model and queries",
+        text("Trust model and queries"),
         (
-            "noise is added on site, before anything leaves: the recipient is not trusted",
-            f"answers: {'; '.join(answers)}",
-            f"witnesses: {_witnesses(finding)}",
-            f"log before this one: {finding.succession.status}",
+            text("noise is added on site, before anything leaves: the recipient is not trusted"),
+            text("answers: {answers}", answers=listed(answers, "; ")),
+            text("witnesses: {witnesses}", witnesses=_witnesses(finding)),
+            text("log before this one: {status}", status=finding.succession.status),
         ),
-        "That the site itself keeps to this program: its own staff see the data anyway.",
+        text("That the site itself keeps to this program: its own staff see the data anyway."),
     )
 
 
 def _witnesses(finding: Finding) -> str:
     found = finding.verdict
     if not found.needed:
-        named = ", ".join(dict.fromkeys(x.name for x in found.witnesses)) or "none"
-        return f"{named}, by the log's own word"
+        named = ", ".join(dict.fromkeys(x.name for x in found.witnesses)) or text("none")
+        return text("{names}, by the log's own word", names=named)
     seen = ", ".join(f"{x.name} {x.key_id}" for x in found.witnesses if x.size)
-    return f"{found.cosigned_by} of {len(found.witnesses)} known by key ({seen})"
+    return text(
+        "{by} of {witnesses} known by key ({seen})",
+        by=found.cosigned_by,
+        witnesses=len(found.witnesses),
+        seen=seen,
+    )
 
 
 def _algorithms(newest: Charge | None, audits: Sequence[Audit]) -> Layer:
     shown = []
     if newest is not None:
         shown += [
-            f"mechanism: {newest.mechanism.name}",
-            "sampling probability, noise multiplier and steps are on each DP-SGD charge, and its "
-            "cost is computed from them (checked by two code bases)"
+            text("mechanism: {name}", name=newest.mechanism.name),
+            text(
+                "sampling probability, noise multiplier and steps are on each DP-SGD charge, and"
+                " its cost is computed from them (checked by two code bases)"
+            )
             if newest.event.mechanism == "dp-sgd"
-            else f"squared sensitivity {newest.mechanism.sensitivity_squared} and σ are on each "
-            "charge; both, μ² and ε follow from its blocks and weights (derived again by other "
-            "code)",
-            f"accountant: {newest.mechanism.accountant}",
+            else text(
+                "squared sensitivity {square} and σ are on each charge; both, μ² and ε follow from"
+                " its blocks and weights (derived again by other code)",
+                square=newest.mechanism.sensitivity_squared,
+            ),
+            text("accountant: {name}", name=newest.mechanism.accountant),
         ]
     shown.append(
-        f"canary audit: lower bound ε ≥ {audits[-1].lower_bound} for a claim of "
-        f"{audits[-1].claimed_epsilon} with {audits[-1].canaries} canaries"
+        text(
+            "canary audit: lower bound ε ≥ {bound} for a claim of {claim} with {canaries} canaries",
+            bound=audits[-1].lower_bound,
+            claim=audits[-1].claimed_epsilon,
+            canaries=audits[-1].canaries,
+        )
         if audits
-        else "no canary audit is recorded"
+        else text("no canary audit is recorded")
     )
     return Layer(
-        "Algorithms and correctness",
+        text("Algorithms and correctness"),
         tuple(shown),
-        "That the program which ran is the one named: its digest is the site's own statement.",
+        text(
+            "That the program which ran is the one named: its digest is the site's own statement."
+        ),
     )
 
 
 def _utility() -> Layer:
     return Layer(
-        "Utility and bias",
-        ("nothing: results on the site's data stay at the site",),
-        "Noise weighs more on rare classes; the site's own report says how much.",
+        text("Utility and bias"),
+        (text("nothing: results on the site's data stay at the site"),),
+        text("Noise weighs more on rare classes; the site's own report says how much."),
     )
 
 
 def _side_channels(newest: Charge | None) -> Layer:
     if newest is None:
-        return Layer("Side channels", (_NONE,), "")
+        return Layer(text("Side channels"), (_NONE,), "")
     found = newest.implementation
     return Layer(
-        "Side channels",
+        text("Side channels"),
         (
-            f"floating point: {found.floating_point}",
-            f"timing: {found.timing}",
-            f"randomness: {found.randomness}",
-            "a refusal does not depend on the data: the budget is public arithmetic",
+            text("floating point: {what}", what=found.floating_point),
+            text("timing: {what}", what=found.timing),
+            text("randomness: {what}", what=found.randomness),
+            text("a refusal does not depend on the data: the budget is public arithmetic"),
         ),
-        "Whether and when a site answers, power, caches, and other programs on its machines.",
+        text("Whether and when a site answers, power, caches, and other programs on its machines."),
     )
 
 
 def _security(finding: Finding) -> Layer:
     history = finding.history
     return Layer(
-        "Data security and access control",
+        text("Data security and access control"),
         (
-            f"{history.state.size} entries in one hash chain and Merkle tree, "
-            f"{len(history.heads)} signed checkpoints, all verified",
-            f"cosigned up to entry {history.witnessed_size} of {history.state.size}"
-            + ("" if finding.verdict.needed else ", by the log's own word"),
-            f"newest cosignature: {_age(finding)}",
-            f"received files held against their charges: {len(finding.received)}",
-            f"{len(history.state.keys)} signing key(s), each rotation signed by both keys",
+            text(
+                "{size} entries in one hash chain and Merkle tree, {heads} signed checkpoints, all"
+                " verified",
+                size=history.state.size,
+                heads=len(history.heads),
+            ),
+            text(
+                "cosigned up to entry {to} of {size}{by}",
+                to=history.witnessed_size,
+                size=history.state.size,
+                by="" if finding.verdict.needed else text(", by the log's own word"),
+            ),
+            text("newest cosignature: {age}", age=_age(finding)),
+            text("received files held against their charges: {count}", count=len(finding.received)),
+            text(
+                "{count} signing key(s), each rotation signed by both keys",
+                count=len(history.state.keys),
+            ),
         ),
-        "A release that bypasses the ledger: only the site's network policy can stop it; the "
-        "server refuses statistics that no entry covers.",
+        text(
+            "A release that bypasses the ledger: only the site's network policy can stop it; the"
+            " server refuses statistics that no entry covers."
+        ),
     )
 
 
 def _age(finding: Finding) -> str:
     fresh = finding.fresh
     if fresh.newest is None or fresh.age is None:
-        return "no witness is known by key"
-    return f"{utc(fresh.newest)} UTC, {duration(fresh.age)} before this verification"
+        return text("no witness is known by key")
+    return text(
+        "{when} UTC, {age} before this verification",
+        when=utc(fresh.newest),
+        age=duration(fresh.age),
+    )
 
 
 def _collection(newest: Charge | None) -> Layer:
-    shown = ("taken as public: " + ", ".join(newest.guarantee.unprotected),) if newest else (_NONE,)
+    shown = (
+        (text("taken as public: {what}", what=", ".join(newest.guarantee.unprotected)),)
+        if newest
+        else (_NONE,)
+    )
     return Layer(
-        "Data collection exposure",
+        text("Data collection exposure"),
         shown,
-        "How the data were collected, who else holds them, and what was published before.",
+        text("How the data were collected, who else holds them, and what was published before."),
     )

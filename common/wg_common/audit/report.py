@@ -19,6 +19,7 @@ from wg_common.audit.accounts import LineageAccount
 from wg_common.audit.figures import Line, Mark
 from wg_common.audit.verdict import utc
 from wg_common.audit.verification import Finding
+from wg_common.language import ENGLISH, Language
 from wg_common.ledger import entries, sources
 from wg_common.ledger.entries import Charge, Entry
 from wg_common.ledger.price import parse_sigma
@@ -48,12 +49,14 @@ class Budget:
 def render(
     path: Path,
     finding: Finding,
+    speak: Language = ENGLISH,
 ) -> str:
     """Render the page about a log that was verified.
 
     Args:
         path: A client's home, a ledger file or an export.
         finding: From ``verification.verify`` of that path.
+        speak: The reader's language.
     """
     with closing(sources.open_source(path)) as source:
         charges, audits, datasets = _collect(finding, sources.stored_entries(source))
@@ -77,6 +80,9 @@ def render(
         layers=pyramid.layers(finding, charges[-1].charge if charges else None, audits),
         now=finding.fresh.checked,
         version=__version__,
+        t=speak.say,
+        say=speak,
+        lang=speak.code,
     )
 
 

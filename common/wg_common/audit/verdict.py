@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from wg_common.audit.freshness import Freshness
 from wg_common.audit.server_folder import ServerFolder
 from wg_common.audit.succession import Succession
+from wg_common.language import listed, text
 from wg_common.ledger import note as notes
 from wg_common.ledger.anchors import Anchors, KnownWitness
 from wg_common.ledger.history import History
 
-GIVEN = "given"
-SERVERS_WORD = "the server's word"
-LOGS_WORD = "the log's own word"
+GIVEN = text("given")
+SERVERS_WORD = text("the server's word")
+LOGS_WORD = text("the log's own word")
 
 _DAY, _HOUR = 86_400, 3_600
 
@@ -97,48 +98,81 @@ class Verdict:
 
     def lines(self) -> list[tuple[str, str]]:
         """For people: a word, and what there is to say about it."""
-        rows = [("ledger key", self._key()), ("witnesses", self._witnesses())]
+        rows: list[tuple[str, str]] = [
+            (text("ledger key"), self._key()),
+            (text("witnesses"), self._witnesses()),
+        ]
         rows += [("", _witness(x, self.freshness.checked)) for x in self.witnesses]
-        rows += [("freshness", self._freshness()), ("log before", self._succession())]
+        rows += [
+            (text("freshness"), self._freshness()),
+            (text("log before"), self._succession()),
+        ]
         if self.received:
-            rows.append(
-                ("files", f"{self.received} received, each covered once, and as its charge says")
+            said = text(
+                "{count} received, each covered once, and as its charge says", count=self.received
             )
+            rows.append((text("files"), said))
         return rows
 
     def _key(self) -> str:
         key = self.ledger_key
-        hops = f", {key.rotations} rotation(s) from it" if key.rotations else ""
-        return f"{key.key_id} ({key.source}{hops})"
+        hops = text(", {count} rotation(s) from it", count=key.rotations) if key.rotations else ""
+        return text("{key} ({source}{hops})", key=key.key_id, source=key.source, hops=hops)
 
     def _witnesses(self) -> str:
         if not self.needed:
-            seen = f"up to entry {self.cosigned_to} of {self.entries}"
-            return f"none known by key; by the log's own word {seen}"
-        return (
-            f"{self.cosigned_by} of {len(self.witnesses)} known by key, {self.needed} needed: "
-            f"cosigned up to entry {self.cosigned_to} of {self.entries}"
+            return text(
+                "none known by key; by the log's own word up to entry {to} of {entries}",
+                to=self.cosigned_to,
+                entries=self.entries,
+            )
+        return text(
+            "{by} of {witnesses} known by key, {needed} needed: cosigned up to entry {to} of"
+            " {entries}",
+            by=self.cosigned_by,
+            witnesses=len(self.witnesses),
+            needed=self.needed,
+            to=self.cosigned_to,
+            entries=self.entries,
         )
 
     def _freshness(self) -> str:
         found = self.freshness
-        parts = []
+        parts: list[str] = []
         if found.age is not None and found.newest is not None:
-            limit = "no limit" if found.max_age is None else f"limit {duration(found.max_age)}"
-            parts.append(
-                f"newest cosignature {utc(found.newest)} UTC, {duration(found.age)} ago ({limit})"
+            limit = (
+                text("no limit")
+                if found.max_age is None
+                else text("limit {age}", age=duration(found.max_age))
             )
-        parts += [f"extends the {x.size} entries of {x.source}" for x in found.extends]
-        return "; ".join(parts) or "unknown"
+            parts.append(
+                text(
+                    "newest cosignature {when} UTC, {age} ago ({limit})",
+                    when=utc(found.newest),
+                    age=duration(found.age),
+                    limit=limit,
+                )
+            )
+        parts += [
+            text("extends the {size} entries of {source}", size=x.size, source=x.source)
+            for x in found.extends
+        ]
+        return listed(parts, "; ") if parts else text("unknown")
 
     def _succession(self) -> str:
         found = self.succession
         if found.unnamed:
-            return f"BUDGET UNKNOWN: not on its account: {', '.join(found.unnamed)}"
+            return text("BUDGET UNKNOWN: not on its account: {logs}", logs=", ".join(found.unnamed))
         if found.predecessor:
-            how = "checked against it" if found.checked else "inherited spend by its own word"
-            return f"{found.predecessor}, {how}"
-        return f"none, {SERVERS_WORD}" if found.status == "first" else "not checked"
+            how = (
+                text("checked against it")
+                if found.checked
+                else text("inherited spend by its own word")
+            )
+            return text("{log}, {how}", log=found.predecessor, how=how)
+        if found.status == "first":
+            return text("none, {source}", source=SERVERS_WORD)
+        return text("not checked")
 
 
 def verdict(
@@ -165,12 +199,16 @@ def verdict(
         unchecked: Number of stated epsilons of DP-SGD runs that were not recomputed.
     """
     problems = [
-        f"budget unknown: log {origin} of this site is not on its account"
+        text("budget unknown: log {origin} of this site is not on its account", origin=origin)
         for origin in succession.unnamed
     ]
     if folder is not None and folder.log != folder.site.logs[-1]:
         problems.append(
-            f"superseded: the site's log in use is {folder.site.logs[-1].origin}, by {SERVERS_WORD}"
+            text(
+                "superseded: the site's log in use is {origin}, by {source}",
+                origin=folder.site.logs[-1].origin,
+                source=SERVERS_WORD,
+            )
         )
     views = _views(history, given)
     known = [view for view in views if view.source != LOGS_WORD]
@@ -212,16 +250,27 @@ def utc(seconds: int) -> str:
 
 def _word(anchors: Anchors) -> str:
     known = (anchors.ledger_key is not None) + bool(anchors.needed)
-    return ("holds by itself", "partly verified", "verified")[known]
+    return (text("holds by itself"), text("partly verified"), text("verified"))[known]
 
 
 def _witness(view: WitnessView, now: int) -> str:
     seen = (
-        f"{view.size} entries, {utc(view.time)} UTC, {duration(now - view.time)} ago"
+        text(
+            "{size} entries, {when} UTC, {age} ago",
+            size=view.size,
+            when=utc(view.time),
+            age=duration(now - view.time),
+        )
         if view.size
-        else "has not cosigned"
+        else text("has not cosigned")
     )
-    return f"{view.name} {view.key_id} ({view.source}): {seen}"
+    return text(
+        "{name} {key} ({source}): {seen}",
+        name=view.name,
+        key=view.key_id,
+        source=view.source,
+        seen=seen,
+    )
 
 
 def _ledger_key(history: History, given: Anchors) -> LedgerKey:
@@ -273,40 +322,55 @@ def _not_checked(
     folder: ServerFolder | None,
 ) -> list[str]:
     anchors = history.anchors
-    missing = []
+    missing: list[str] = []
     if anchors.ledger_key is None:
         missing.append(
-            "whose log it is: the key is the log's own word; compare it with the key from "
-            "enrolment (--ledger-key)"
+            text(
+                "whose log it is: the key is the log's own word; compare it with the key from"
+                " enrolment (--ledger-key)"
+            )
         )
     if not anchors.witnesses:
         missing.append(
-            "that a witness saw this log: no key of a witness is known from elsewhere "
-            "(--witness-key)"
+            text(
+                "that a witness saw this log: no key of a witness is known from elsewhere"
+                " (--witness-key)"
+            )
         )
     if not fresh.extends:
         missing.append(
-            "that there is no newer copy: no checkpoint came by another way (--checkpoint, "
-            "--server)"
+            text(
+                "that there is no newer copy: no checkpoint came by another way (--checkpoint,"
+                " --server)"
+            )
         )
     if succession.stated:
         missing.append(
-            f"what log {succession.stated} had spent: the inherited spend is its successor's own "
-            "word (--previous)"
+            text(
+                "what log {log} had spent: the inherited spend is its successor's own word"
+                " (--previous)",
+                log=succession.stated,
+            )
         )
     if succession.status == "not checked":
-        missing.append("whether the site had another log before this one (--server)")
+        missing.append(text("whether the site had another log before this one (--server)"))
     if not received and folder is None:
         missing.append(
-            "that what the server received is on this log, as it was charged (--statistics, "
-            "--server)"
+            text(
+                "that what the server received is on this log, as it was charged (--statistics,"
+                " --server)"
+            )
         )
     if left:
-        missing.append(f"{left} received file(s) of the site's other logs (--previous)")
+        missing.append(
+            text("{count} received file(s) of the site's other logs (--previous)", count=left)
+        )
     if unchecked:
-        missing.append(f"{unchecked} stated epsilons of DP-SGD charges")
+        missing.append(text("{count} stated epsilons of DP-SGD charges", count=unchecked))
     missing.append(
-        "that nothing left the site past its ledger, and that the program which ran is the one "
-        "named: no log can show that"
+        text(
+            "that nothing left the site past its ledger, and that the program which ran is the one"
+            " named: no log can show that"
+        )
     )
     return missing

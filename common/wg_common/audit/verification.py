@@ -24,6 +24,7 @@ from wg_common.audit.server_folder import ServerFolder
 from wg_common.audit.succession import Succession
 from wg_common.audit.verdict import Verdict, verdict
 from wg_common.errors import VerificationError
+from wg_common.language import text
 from wg_common.ledger import history as histories
 from wg_common.ledger import sources
 from wg_common.ledger.anchors import NOTHING, Anchors
@@ -75,29 +76,42 @@ class Finding:
     def remarks(self) -> list[str]:
         """What holds, but deserves a look."""
         state = self.history.state
-        notes = []
+        notes: list[str] = []
         if not self.history.witnessed_size:
-            notes.append("no witness has cosigned: a rolled-back copy would look the same")
+            notes.append(text("no witness has cosigned: a rolled-back copy would look the same"))
         elif self.history.witnessed_size < state.size:
             count = state.size - self.history.witnessed_size
             notes.append(
-                f"not cosigned yet: the last {_count(count, 'entry', 'entries')}, which can only "
-                "add to the spend"
+                text(
+                    "entries not cosigned yet, which can only add to the spend: {count}",
+                    count=count,
+                )
             )
         if self.burned:
-            notes.append(f"{_count(len(self.burned), 'charge')} without a release: burned")
+            notes.append(
+                text("charges without a release (burned): {count}", count=len(self.burned))
+            )
         if len(self.accounts) > 1:
             notes.append(
-                f"{len(self.accounts)} lineages have budgets of their own: if they share people "
-                "or parts, their epsilons add up"
+                text(
+                    "{count} lineages have budgets of their own: if they share people or parts,"
+                    " their epsilons add up",
+                    count=len(self.accounts),
+                )
             )
         if state.clock_steps_back:
             first = ", ".join(map(str, state.clock_steps_back[:5]))
-            notes.append(f"the site's clock stepped back at entries {first}")
+            notes.append(text("the site's clock stepped back at entries {first}", first=first))
         if state.decisions:
             notes.append(self._decisions())
         if self.succession.predecessor:
-            notes.append(f"replaces log {self.succession.predecessor}: {self.succession.reason}")
+            notes.append(
+                text(
+                    "replaces log {log}: {reason}",
+                    log=self.succession.predecessor,
+                    reason=self.succession.reason,
+                )
+            )
         return notes
 
     def to_json(self) -> dict[str, Any]:
@@ -156,9 +170,14 @@ class Finding:
         decided = {(one.dataset, one.request_id) for one in found}
         alone = sum((x.dataset, x.request_id) not in decided for x in state.charges.values())
         names = ", ".join(sorted({one.name for one in found})[:5])
-        return (
-            f"{_count(len(found), 'request')} decided by people ({names}): {approved} approved,"
-            f" {len(found) - approved} denied; {_count(alone, 'charge')} by policy alone"
+        return text(
+            "requests decided by people ({names}): {count}; {approved} approved, {denied} denied;"
+            " charges by policy alone: {alone}",
+            names=names,
+            count=len(found),
+            approved=approved,
+            denied=len(found) - approved,
+            alone=alone,
         )
 
 
@@ -320,7 +339,3 @@ def _check_server_key(history: History, folder: ServerFolder) -> None:
         raise VerificationError(
             f"the log is signed by {keys[-1]}, the server knows it with {folder.log.key}"
         )
-
-
-def _count(number: int, one: str, many: str | None = None) -> str:
-    return f"{number} {one if number == 1 else many or f'{one}s'}"

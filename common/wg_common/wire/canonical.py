@@ -66,7 +66,14 @@ def decode(kind: type[T], data: bytes, *, what: str, limit: int = RECORD_LIMIT) 
 
 def to_builtins(record: object) -> Any:
     """Plain dictionaries, lists and scalars of a record, for display."""
-    return msgspec.to_builtins(record)
+    return msgspec.to_builtins(record, enc_hook=_plain)
+
+
+def _plain(value: object) -> str:
+    """A sentence that remembers its template (``language.Text``) as the string that it is."""
+    if isinstance(value, str):
+        return str(value)
+    raise NotImplementedError
 
 
 def sha256_hex(data: bytes) -> str:

@@ -148,7 +148,7 @@ def test_received_files_are_each_covered_by_one_release(
 def test_remarks_say_what_to_look_at(site: Site, home: Path) -> None:
     finding = verification.verify(home)
     remarks = " ".join((*finding.remarks, *finding.verdict.not_checked))
-    for words in ("--ledger-key", "1 charge without a release", "not cosigned yet"):
+    for words in ("--ledger-key", "charges without a release (burned): 1", "not cosigned yet"):
         assert words in remarks
 
 
