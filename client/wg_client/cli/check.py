@@ -18,7 +18,7 @@ from wg_common.language import current, listed, padded, text, wrapped
 from wg_common.wire import canonical
 
 if TYPE_CHECKING:
-    from wg_client.release.preview import Check, SnapshotSight
+    from wg_client.release.preview import Check, CostSight, SnapshotSight
 
 
 _COLUMNS = 80
@@ -80,25 +80,7 @@ def _lines(found: Check, root: Path) -> Iterator[str]:
         size=leaves.payload_bytes,
     )
     yield text("    never: {what}", what=listed([text(what) for what in leaves.never_leaves]))
-    yield text("what it would cost, for one {unit} added or removed:", unit=_unit(leaves.unit))
-    yield text(
-        "    alone    epsilon {epsilon:.4g} at delta {delta}",
-        epsilon=cost.alone,
-        delta=cost.cap_delta,
-    )
-    yield text(
-        "    composed epsilon {epsilon:.4g}, with {spent:.4g} spent; the cap is {cap}",
-        epsilon=cost.after,
-        spent=cost.spent,
-        cap=cost.cap_epsilon,
-    )
-    yield text(
-        "    {verdict}; {count} such releases still fit under the cap",
-        verdict=text("refused by {by}", by=_REFUSED[cost.refused_by])
-        if cost.refused_by
-        else text("allowed"),
-        count=cost.releases_left,
-    )
+    yield from _cost_lines(leaves.unit, cost)
     yield text(
         "learning here, when weights arrive: about {seconds:.0f} s of processor time and"
         " {megabytes:.0f} MB of memory; training of a whole network comes on top",
@@ -157,6 +139,28 @@ def _snapshot_lines(snapshot: SnapshotSight) -> Iterator[str]:
 
 def _unit(name: str) -> str:
     return text("record") if name == RECORD else name
+
+
+def _cost_lines(unit: str, cost: CostSight) -> Iterator[str]:
+    yield text("what it would cost, for one {unit} added or removed:", unit=_unit(unit))
+    yield text(
+        "    alone    epsilon {epsilon:.4g} at delta {delta}",
+        epsilon=cost.alone,
+        delta=cost.cap_delta,
+    )
+    yield text(
+        "    composed epsilon {epsilon:.4g}, with {spent:.4g} spent; the cap is {cap}",
+        epsilon=cost.after,
+        spent=cost.spent,
+        cap=cost.cap_epsilon,
+    )
+    yield text(
+        "    {verdict}; {count} such releases still fit under the cap",
+        verdict=text("refused by {by}", by=_REFUSED[cost.refused_by])
+        if cost.refused_by
+        else text("allowed"),
+        count=cost.releases_left,
+    )
 
 
 COMMANDS = (check,)

@@ -21,6 +21,14 @@ from wg_common.ledger.history import History
 GIVEN = text("given")
 SERVERS_WORD = text("the server's word")
 LOGS_WORD = text("the log's own word")
+_WHOSE = text(
+    "whose log it is: the key is the log's own word; compare it with the key from enrolment"
+    " (--ledger-key)"
+)
+_PAST = text(
+    "that nothing left the site past its ledger, and that the program which ran is the one named:"
+    " no log can show that"
+)
 
 _DAY, _HOUR = 86_400, 3_600
 
@@ -324,12 +332,7 @@ def _not_checked(
     anchors = history.anchors
     missing: list[str] = []
     if anchors.ledger_key is None:
-        missing.append(
-            text(
-                "whose log it is: the key is the log's own word; compare it with the key from"
-                " enrolment (--ledger-key)"
-            )
-        )
+        missing.append(_WHOSE)
     if not anchors.witnesses:
         missing.append(
             text(
@@ -367,10 +370,5 @@ def _not_checked(
         )
     if unchecked:
         missing.append(text("{count} stated epsilons of DP-SGD charges", count=unchecked))
-    missing.append(
-        text(
-            "that nothing left the site past its ledger, and that the program which ran is the one"
-            " named: no log can show that"
-        )
-    )
+    missing.append(_PAST)
     return missing
