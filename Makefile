@@ -9,7 +9,7 @@ LOCKED ?=
 TORCH := 'torch>=2.6,<2.14' 'torchvision>=0.21,<0.29'
 EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || echo 1577836800)
 
-.PHONY: setup demo demo-quick test test-slow fuzz limits lint format bench bench-fleet bench-plant bench-generator package lock sizes sbom audit-deps clean
+.PHONY: setup demo demo-quick test test-slow test-browser fuzz limits lint format bench bench-fleet bench-plant bench-generator package lock sizes sbom audit-deps clean
 
 setup: $(VENV)/.stamp
 
@@ -34,8 +34,18 @@ demo-quick: setup
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow and not bench' -n 3 --dist worksteal
 
-test-slow: setup
+test-slow: setup build/node_modules/axe-core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow --timeout 3600
+
+# The console in Chromium (Debian: chromium); part of test-slow.
+test-browser: setup build/node_modules/axe-core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/browser
+
+# axe-core (MPL-2.0) finds barriers on pages. A file for tests: in no package, and skipped where npm is missing.
+AXE := axe-core@4.14.1
+build/node_modules/axe-core:
+	mkdir -p build
+	-npm install --silent --no-save --no-audit --ignore-scripts --prefix build $(AXE)
 
 # Coverage-guided, every decoder of bytes from outside; what breaks one is left in fuzz-out/.
 FUZZ_SECONDS ?= 60

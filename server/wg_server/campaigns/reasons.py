@@ -1,19 +1,19 @@
 """Where each site of a campaign stands, in words: what is, why, and what a person can do about it.
 
-For command lines and pages. Nothing here decides anything.
+For command lines and pages; the sentences are in ``wording``. Nothing here decides anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from wg_common.wire import fleet
 from wg_server.campaigns import absence, intake, schedule
 from wg_server.campaigns.absence import Sight
+from wg_server.campaigns.wording import LANGUAGES, Speaker
 from wg_server.store.campaigns import IN_TASKS, OPEN_TASKS, Campaign, Task
 
-_UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+_EN = LANGUAGES[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,9 @@ class Reason:
     do: str = ""
 
 
-def of_task(campaign: Campaign, task: Task, sight: Sight, now: float) -> Reason:
+def of_task(
+    campaign: Campaign, task: Task, sight: Sight, now: float, language: str = _EN
+) -> Reason:
     """Why a site's part of a campaign stands where it does.
 
     Args:
@@ -32,179 +34,171 @@ def of_task(campaign: Campaign, task: Task, sight: Sight, now: float) -> Reason:
         task: The site's part.
         sight: What the server sees of the site.
         now: Unix time.
+        language: One of ``wording.LANGUAGES``.
     """
+    say = Speaker(language)
     if task.state in OPEN_TASKS:
         if campaign.state == "paused":
-            return Reason("the campaign is paused", "wg-server campaign resume")
+            return Reason(say("paused"), say("do resume"))
         if campaign.state == "queued":
-            return Reason("the campaign has not begun", "start 'wg-server serve'")
-        return _under_way(campaign, task, sight, now)
+            return Reason(say("not begun"), say("do serve"))
+        return _under_way(say, campaign, task, sight, now)
     if task.state == "delivered":
-        return _delivered(campaign, task, now)
+        return _delivered(say, campaign, task, now)
     if task.state == "cancelled":
-        return Reason("the campaign was cancelled" if campaign.state == "cancelled" else "")
-    return _ended(task, sight, now)
+        return Reason(say("cancelled" if campaign.state == "cancelled" else ""))
+    return _ended(say, task, sight, now)
 
 
-def of_site(sight: Sight, now: float) -> Reason:
+def of_site(sight: Sight, now: float, language: str = _EN) -> Reason:
     """Why an enrolled site is not there; empty if it is, or is not enrolled."""
-    away = _away(*absence.of_site(sight, now), now) if sight.state == "enrolled" else None
-    return away or Reason("")
+    if sight.state != "enrolled":
+        return Reason("")
+    return _away(Speaker(language), *absence.of_site(sight, now), now) or Reason("")
 
 
-def of_campaign(campaign: Campaign, now: float) -> str:
+def of_campaign(campaign: Campaign, now: float, language: str = _EN) -> str:
     """What a campaign waits for, or how it ended, in one sentence."""
+    say = Speaker(language)
     there = sum(task.state in IN_TASKS for task in campaign.tasks)
     served = sum(task.state == "delivered" or bool(task.served) for task in campaign.tasks)
     count = len(campaign.tasks)
     if campaign.reason:
         return campaign.reason
     if campaign.state != "running":
-        return f"{served} of {count} sites have a package"
+        return say("served", n=served, of=count)
     begin = schedule.packages_from(campaign)
     if begin is None:
-        return f"{there} of {count} sites have released; {_when_enough(campaign)}"
+        here = say("in", n=there, of=count)
+        return say("and", what=here, more=_when_enough(say, campaign))
     if begin > now:
-        return f"{there} of {count} sites have released; packages in {span(begin - now)}"
-    return f"{there} of {count} sites have released, {served} have a package"
+        return say("in, begin", n=there, of=count, span=say.span(begin - now))
+    return say("in, served", n=there, of=count, served=served)
 
 
-def span(seconds: float) -> str:
-    """A span of time in its largest unit, such as ``2 days``; a second at least."""
-    for size, name in _UNITS:
-        if seconds >= size:
-            number = int(seconds // size)
-            return f"{number} {name}{'' if number == 1 else 's'}"
-    return "1 second"
-
-
-def _under_way(campaign: Campaign, task: Task, sight: Sight, now: float) -> Reason:
+def _under_way(say: Speaker, campaign: Campaign, task: Task, sight: Sight, now: float) -> Reason:
     if task.state == "released":
-        return _released(campaign, task, now)
+        return _released(say, campaign, task, now)
     end = schedule.deadline(campaign, task) or now
-    left = f"; {span(end - now)} left" if end > now else ""
-    away = _away(*absence.of_site(sight, now), now)
+
+    def left(what: str) -> str:
+        return say("left", what=what, span=say.span(end - now)) if end > now else what
+
+    away = _away(say, *absence.of_site(sight, now), now)
     if away is not None:
-        return Reason(f"{away.why}{left}", away.do)
+        return Reason(left(away.why), away.do)
     if task.state == "packaged":
-        what = "a better package" if task.served else "a package"
-        return Reason(f"{what} is there to be fetched{left}")
+        return Reason(left(say("better offered" if task.served else "offered")))
     if task.code:
-        meaning = fleet.REFUSALS.get(task.code, task.code)
-        return Reason(f"asked {_times(task.tries)}: {meaning}{left}", _DO.get(task.code, ""))
+        meaning = say.of_plant(task.code) or task.code
+        what = say("answered", times=say.times(task.tries), meaning=meaning)
+        return Reason(left(what), say(_DO.get(task.code, "")))
     if task.asked:
-        return Reason(f"asked {span(now - task.asked)} ago, no answer yet{left}")
-    return Reason(f"about to be asked{left}")
+        return Reason(left(say("asked", span=say.span(now - task.asked))))
+    return Reason(left(say("to ask")))
 
 
-def _when_enough(campaign: Campaign) -> str:
+def _when_enough(say: Speaker, campaign: Campaign) -> str:
     """When packages are made while there are too few releases for them."""
     coming = sum(task.state == "waiting" or task.state in IN_TASKS for task in campaign.tasks)
     if coming < campaign.min_sites:
-        return (
-            f"{campaign.min_sites} were wanted and {coming} can still be: packages are made when no"
-            " site is waited for any more"
-        )
-    return f"packages are made from {campaign.min_sites} releases on"
+        return say("too few", wanted=campaign.min_sites, n=coming)
+    return say("when enough", wanted=campaign.min_sites)
 
 
-def _released(campaign: Campaign, task: Task, now: float) -> Reason:
+def _released(say: Speaker, campaign: Campaign, task: Task, now: float) -> Reason:
     begin = schedule.packages_from(campaign)
     if begin is None:
-        return Reason(_when_enough(campaign))
+        return Reason(_when_enough(say, campaign))
     if begin > now:
-        return Reason(f"packages are made in {span(begin - now)}")
-    return Reason("a better package is being made" if task.served else "its package is being made")
+        return Reason(say("making in", span=say.span(begin - now)))
+    return Reason(say("making better" if task.served else "making"))
 
 
-def _delivered(campaign: Campaign, task: Task, now: float) -> Reason:
+def _delivered(say: Speaker, campaign: Campaign, task: Task, now: float) -> Reason:
     if task.code:
-        said = fleet.REFUSALS.get(task.code, fleet.MEANING.get(task.code, task.code))
-        return Reason(f"it has a package; a better one came to nothing: {said}")
+        return Reason(say("better failed", said=say.of_plant(task.code) or task.code))
     begin = schedule.better_from(campaign, task) if campaign.state == "running" else None
     if begin is None:
         return Reason("")
-    when = f"in {span(begin - now)}" if begin > now else "now"
-    return Reason(f"it has a package; a better one is made {when}")
+    if begin > now:
+        return Reason(say("better in", span=say.span(begin - now)))
+    return Reason(say("better now"))
 
 
-def _ended(task: Task, sight: Sight, now: float) -> Reason:
+def _ended(say: Speaker, task: Task, sight: Sight, now: float) -> Reason:
     """Why a part is refused, failed or expired."""
     if sight.state == "revoked":
-        return Reason("the site is revoked", _DO["revoked"])
-    away = _away(task.code, task.figure, task.updated)
+        return Reason(say("site revoked"), say("do revoked"))
+    away = _away(say, task.code, task.figure, task.updated)
     if away is not None:
-        when = f"{span(now - task.updated)} ago" if now > task.updated else "now"
-        return Reason(f"left out {when}: {away.why}", f"{away.do}; {_RETRY}")
+        late = now > task.updated
+        why = (
+            say("left out", span=say.span(now - task.updated), why=away.why)
+            if late
+            else say("left out now", why=away.why)
+        )
+        return Reason(why, say("do, retry", do=away.do))
     if task.state in ("refused", "expired"):
-        why = fleet.REFUSALS.get(task.code) or fleet.MEANING.get(task.code)
+        why = say.of_plant(task.code) or ""
     else:
-        why = _WHY.get(task.code)
-    do = _DO.get(task.code, "see the server's log for this site")
-    return Reason(why or f"error {task.code!r}", f"{do}; {_RETRY}")
+        why = say(_WHY.get(task.code, ""))
+    do = say(_DO.get(task.code, "do log"))
+    return Reason(why or say("error", code=task.code), say("do, retry", do=do))
 
 
-def _away(code: str, figure: float, now: float) -> Reason | None:
+def _away(say: Speaker, code: str, figure: float, now: float) -> Reason | None:
     """What keeps a site away, by the word and figure of ``absence``."""
-    words = _AWAY.get(code)
-    return None if words is None else Reason(words(figure, now), _DO[code])
+    if code not in _AWAY:
+        return None
+    do = say(_DO[code])
+    if code == absence.CLOCK:
+        key = "clock ahead" if figure > 0 else "clock behind"
+        return Reason(say(key, n=f"{abs(figure):.0f}"), do)
+    return Reason(say(code, span=say.span(now - figure)), do)
 
 
-def _clock(figure: float, now: float) -> str:
-    side = "ahead of" if figure > 0 else "behind"
-    return f"the plant's clock is {abs(figure):.0f} s {side} this server's"
-
-
-def _ago(text: str) -> Callable[[float, float], str]:
-    return lambda figure, now: f"{text} {span(now - figure)} ago"
-
-
-_AWAY: dict[str, Callable[[float, float], str]] = {
-    absence.CERTIFICATE: _ago("its certificate expired"),
-    absence.CLOCK: _clock,
-    absence.NODE_KEY: lambda figure, now: "its node key is not the one that it enrolled with",
-    absence.NEVER: lambda figure, now: "it never connected",
-    absence.AWAY: _ago("not connected; last seen"),
-    absence.SILENT: _ago("no answer; first asked"),
-    absence.NOT_FETCHED: lambda figure, now: "its package was not fetched in time",
-}
+_AWAY = frozenset(
+    {
+        absence.CERTIFICATE,
+        absence.CLOCK,
+        absence.NODE_KEY,
+        absence.NEVER,
+        absence.AWAY,
+        absence.SILENT,
+        absence.NOT_FETCHED,
+    }
+)
 
 _WHY = {
-    intake.QUARANTINED: "its release cannot be what it says, and enters nobody's weights",
-    "revoked": "the site was revoked meanwhile",
-    "tries": "it was asked again and again, and never answered",
-    "verification": "its answer, or its package, does not hold",
-    "decode": "its answer cannot be read",
-    "internal": "an error of this server's",
-    "config": "its package is not where it was put, or there is no generator",
+    intake.QUARANTINED: "why quarantined",
+    "revoked": "why revoked",
+    "tries": "why tries",
+    "verification": "why verification",
+    "decode": "why decode",
+    "internal": "why internal",
+    "config": "why config",
 }
 """Words of this server's own; those of plants are in ``wg_common.wire.fleet``."""
 
-_START = "start 'wg-client run' at the plant, and see that it reaches the fleet port"
-_UPDATE = "update the older side"
-_RETRY = "then wg-server campaign retry"
 _DO = {
-    absence.CERTIFICATE: "wg-server enroll --replace, then wg-client init --replace at the plant",
-    absence.CLOCK: "set the plant's clock by NTP",
-    absence.NODE_KEY: "one home per plant: stop the copy, or enroll --replace",
-    absence.NEVER: _START,
-    absence.AWAY: _START,
-    absence.SILENT: "ask the plant's engineer for its log",
-    absence.NOT_FETCHED: "ask the plant's engineer for its log, its line and room on its disk",
-    intake.QUARANTINED: "wg-server releases list names why; accept it, if that is right",
-    "revoked": "wg-server enroll lets it in with new keys",
-    "budget": "the plant's owner decides on its budget: ask for less, or leave the site out",
-    "policy": "the plant's client.yaml says what it answers: agree on epsilon, delta and purpose",
-    fleet.UNAVAILABLE: "ask the plant's engineer for its log",
-    fleet.APPROVAL: "ask the plant's owner: 'wg-client requests list' shows what waits there",
-    "peer": "see the line between plant and server",
-    "witness": "wg-client witnesses at the plant names who is missing",
-    fleet.APP_MISMATCH: _UPDATE,
-    fleet.MALFORMED: _UPDATE,
-    fleet.TYPE_DENIED: "the plant's client.yaml lists the message types that it answers",
-    fleet.TOO_LARGE: "raise limits.max_package_bytes in the plant's client.yaml",
+    absence.CERTIFICATE: "do certificate-expired",
+    absence.CLOCK: "do clock",
+    absence.NODE_KEY: "do node-key",
+    absence.NEVER: "do start",
+    absence.AWAY: "do start",
+    absence.SILENT: "do no-answer",
+    absence.NOT_FETCHED: "do not-fetched",
+    intake.QUARANTINED: "do quarantined",
+    "revoked": "do revoked",
+    "budget": "do budget",
+    "policy": "do policy",
+    fleet.UNAVAILABLE: "do no-answer",
+    fleet.APPROVAL: "do approval",
+    "peer": "do peer",
+    "witness": "do witness",
+    fleet.APP_MISMATCH: "do update",
+    fleet.MALFORMED: "do update",
+    fleet.TYPE_DENIED: "do type",
+    fleet.TOO_LARGE: "do too large",
 }
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from wg_common import atomic, cli
-from wg_common.errors import ConfigError
-from wg_common.wire import canonical
-from wg_server.cli.options import home_option
+from wg_common import cli
+from wg_server.cli.options import home_option, this_user
 from wg_server.generator.evaluation import gate
 from wg_server.site.home import ServerHome
+from wg_server.store.operators import recorded
+from wg_server.store.sites import Store
 
 
 @click.command()
@@ -26,25 +25,12 @@ def accept(root: Path, generator_id: str, as_json: bool) -> None:
     serve, campaign and generate. Another training makes another generator, which is not accepted.
     """
     home = ServerHome(root)
-    config = home.config()
     gate.check_acceptance(generator_id)
-    there = {
-        canonical.sha256_hex(atomic.read_bytes(path, limit=gate.PACKAGE_LIMIT)): path
-        for path in (home.generator, home.networks)
-        if path.is_file()
-    }
-    found = [identity for identity in there if identity.startswith(generator_id)]
-    if len(found) != 1:
-        has = ", ".join(identity[:16] for identity in there) or "none"
-        raise ConfigError(
-            f"generator {generator_id}: not this home's; {home.generator.parent} has {has}"
-        )
-    kept = [one for one in gate.accepted_ids(config.accept_generator) if one != found[0]]
-    still = [one for one in kept if any(identity.startswith(one) for identity in there)]
-    home.write_config(replace(config, accept_generator=" ".join([*still, found[0]])))
+    with Store.open(home) as store, recorded(store, this_user(), "accept", generator_id):
+        found, path = gate.accept(home, generator_id)
     cli.answer(
         as_json,
-        {"generator": found[0], "file": str(there[found[0]]), "config": str(home.config_file)},
-        f"generator {found[0][:16]}: accepted, whatever its model card says; {home.config_file}",
+        {"generator": found, "file": str(path), "config": str(home.config_file)},
+        f"generator {found[:16]}: accepted, whatever its model card says; {home.config_file}",
         f"next: wg-server serve --home {root}",
     )

@@ -15,10 +15,11 @@ from wg_common.options import DELTA, EPSILON
 from wg_common.wire import canonical
 from wg_server.campaigns import absence, reasons, schedule
 from wg_server.campaigns.absence import Sight
-from wg_server.cli.options import Duration, accept_option, home_option, when
-from wg_server.generator.evaluation import gate
+from wg_server.campaigns.starting import Order, start
+from wg_server.cli.options import Duration, accept_option, home_option, this_user, when
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign
+from wg_server.store.operators import recorded
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store
 
@@ -78,24 +79,20 @@ def campaign_start(
     Any number of campaigns go on beside one another.
     """
     home = ServerHome(root)
-    if home.generator.is_file():
-        gate.check(home, accept=accept_generator)
-    default = home.config().campaign_hours * 3600.0
     with Store.open(home) as store:
-        wanted = [name.strip() for name in names.split(",") if name.strip()]
-        enrolled = [site.name for site in store.sites() if site.state == "enrolled"]
         queue = CampaignQueue(store.engine)
-        found = queue.add(
-            wanted or enrolled,
+        order = Order(
+            sites=[name.strip() for name in names.split(",") if name.strip()],
             epsilon=epsilon,
             delta=delta,
             purpose=purpose,
-            encoder=home.encoder_id(),
-            collect_seconds=collect_for or default,
-            deliver_seconds=deliver_for or default,
+            collect_seconds=collect_for,
+            deliver_seconds=deliver_for,
             min_sites=min_sites,
             grace_seconds=grace,
         )
+        with recorded(store, this_user(), "campaign start", order.id, order.summary):
+            found = start(home, store, order, accept_generator=accept_generator)
         cli.note(f"campaign {found.id} queued")
         if wait:
             found = _wait(queue, found, root)
@@ -142,7 +139,9 @@ def campaign_show(root: Path, campaign_id: str, as_json: bool) -> None:
 def campaign_cancel(root: Path, campaign_id: str, as_json: bool) -> None:
     """End a campaign; what plants released stays released."""
     with Store.open(ServerHome(root)) as store:
-        _show(store, CampaignQueue(store.engine).cancel(campaign_id), as_json)
+        with recorded(store, this_user(), "campaign cancel", campaign_id):
+            found = CampaignQueue(store.engine).cancel(campaign_id)
+        _show(store, found, as_json)
 
 
 @campaign.command("pause")
@@ -152,7 +151,9 @@ def campaign_cancel(root: Path, campaign_id: str, as_json: bool) -> None:
 def campaign_pause(root: Path, campaign_id: str, as_json: bool) -> None:
     """Ask nobody more for now; no site's time runs meanwhile."""
     with Store.open(ServerHome(root)) as store:
-        _show(store, CampaignQueue(store.engine).pause(campaign_id), as_json)
+        with recorded(store, this_user(), "campaign pause", campaign_id):
+            found = CampaignQueue(store.engine).pause(campaign_id)
+        _show(store, found, as_json)
 
 
 @campaign.command("resume")
@@ -162,7 +163,9 @@ def campaign_pause(root: Path, campaign_id: str, as_json: bool) -> None:
 def campaign_resume(root: Path, campaign_id: str, as_json: bool) -> None:
     """Go on with a campaign that is paused."""
     with Store.open(ServerHome(root)) as store:
-        _show(store, CampaignQueue(store.engine).resume(campaign_id), as_json)
+        with recorded(store, this_user(), "campaign resume", campaign_id):
+            found = CampaignQueue(store.engine).resume(campaign_id)
+        _show(store, found, as_json)
 
 
 @campaign.command("retry")
@@ -176,7 +179,9 @@ def campaign_retry(root: Path, campaign_id: str, site: str, as_json: bool) -> No
     A release that it made already is used; nothing is charged twice for it.
     """
     with Store.open(ServerHome(root)) as store:
-        _show(store, CampaignQueue(store.engine).retry(campaign_id, site), as_json)
+        with recorded(store, this_user(), "campaign retry", campaign_id, site):
+            found = CampaignQueue(store.engine).retry(campaign_id, site)
+        _show(store, found, as_json)
 
 
 def _show(store: Store, found: Campaign, as_json: bool) -> None:

@@ -11,8 +11,10 @@ import click
 from wg_common import cli, errors
 from wg_common.backup.options import key_options, seal_options
 from wg_common.wire import canonical
-from wg_server.cli.options import home_option, when
+from wg_server.cli.options import home_option, this_user, when
 from wg_server.site.home import ServerHome
+from wg_server.store.operators import recorded
+from wg_server.store.sites import Store
 
 if TYPE_CHECKING:
     from wg_common.backup.archive import Key, Seal
@@ -84,7 +86,9 @@ def rotate_authority(root: Path, as_json: bool) -> None:
     """
     from wg_server.operation import authority
 
-    done = authority.rotate_authority(ServerHome(root))
+    home = ServerHome(root)
+    with Store.open(home) as store, recorded(store, this_user(), "rotate-authority", "authority"):
+        done = authority.rotate_authority(home)
     cli.answer(
         as_json,
         canonical.to_builtins(done),

@@ -18,6 +18,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "generate": ("airgap", "Make a weights package from a statistics file, without a network."),
     "init": ("operation", "Make a home: certificate authority, keys, database, server.yaml."),
     "keys": ("auditors", "Print the keys that others verify with."),
+    "operators": ("operators", "Who may use the console, and what operators did."),
     "releases": ("releases", "List releases; accept or reject those in quarantine."),
     "renew": ("operation", "Make a fresh certificate for the listeners, under the same CA."),
     "restore": ("keeping", "Make a new home from a backup."),

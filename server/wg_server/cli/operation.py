@@ -10,10 +10,12 @@ import click
 
 from wg_common import cli, logs
 from wg_common.wire import canonical
-from wg_server.cli.options import accept_option, home_option, when
+from wg_server.cli.options import accept_option, home_option, this_user, when
 from wg_server.operation.initialise import free_ports, initialise
 from wg_server.site import pki
 from wg_server.site.home import ServerConfig, ServerHome
+from wg_server.store.operators import recorded
+from wg_server.store.sites import Store
 
 _PORTS = 3
 
@@ -72,7 +74,9 @@ def rotate_keys(root: Path, as_json: bool) -> None:
     """Make new keys for packages and cosignatures. Every plant must enrol again afterwards."""
     from wg_server.operation import rotation
 
-    made = rotation.rotate_keys(ServerHome(root))
+    home = ServerHome(root)
+    with Store.open(home) as store, recorded(store, this_user(), "rotate-keys", "keys"):
+        made = rotation.rotate_keys(home)
     cli.answer(
         as_json,
         canonical.to_builtins(made),

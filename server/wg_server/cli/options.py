@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
+
+from wg_common.ledger.entries import NAME_LIMIT
+from wg_server.store.operators import Actor
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -51,3 +56,12 @@ def when(seconds: float) -> str:
     if not seconds:
         return "never"
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def this_user() -> Actor:
+    """Who runs this command, as the system says it, or behind ``sudo`` as that says it."""
+    try:
+        name = os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):  # a user id without an entry, as in a container
+        name = f"uid {os.getuid()}"
+    return Actor(name[:NAME_LIMIT], "command")

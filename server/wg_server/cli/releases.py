@@ -8,11 +8,14 @@ from pathlib import Path
 import click
 
 from wg_common import cli
-from wg_server.cli.options import home_option, when
+from wg_server.cli.options import home_option, this_user, when
 from wg_server.site.home import ServerHome
 from wg_server.store import quarantine
+from wg_server.store.operators import recorded
 from wg_server.store.releases import Standing
 from wg_server.store.sites import Store
+
+_ACTIONS = {"accepted": "release accept", "rejected": "release reject"}
 
 
 @click.group()
@@ -59,7 +62,8 @@ def reject(root: Path, release_id: str, as_json: bool) -> None:
 
 def _judge(root: Path, release_id: str, standing: Standing, as_json: bool) -> None:
     with Store.open(ServerHome(root)) as store:
-        quarantine.judge(store, release_id, standing)
+        with recorded(store, this_user(), _ACTIONS[standing], release_id):
+            quarantine.judge(store, release_id, standing)
         site = store.release(release_id).site
     document = {"release_id": release_id, "site": site, "standing": standing}
     cli.answer(as_json, document, f"release {release_id} of {site}: {standing}")

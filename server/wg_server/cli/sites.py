@@ -12,10 +12,11 @@ from wg_common import cli
 from wg_common.ledger.auditor_record import BUDGET_UNKNOWN
 from wg_common.wire import protocol
 from wg_server.campaigns import absence, reasons
-from wg_server.cli.options import Duration, home_option, when
+from wg_server.cli.options import Duration, home_option, this_user, when
 from wg_server.fleet.enrolment import make_token
 from wg_server.site.home import ServerHome
 from wg_server.store import quarantine, succession
+from wg_server.store.operators import recorded
 from wg_server.store.sites import Store
 
 
@@ -28,7 +29,8 @@ from wg_server.store.sites import Store
 def enroll(root: Path, site: str, expires: float, replace: bool, as_json: bool) -> None:
     """Print a one-time join token for SITE."""
     home = ServerHome(root)
-    with Store.open(home) as store:
+    again = "again" if replace else ""
+    with Store.open(home) as store, recorded(store, this_user(), "enroll", site, again):
         token = make_token(home, store, site, expires, replace=replace)
     text = protocol.encode_token(token)
     if as_json:
@@ -99,6 +101,9 @@ def sites(root: Path, as_json: bool) -> None:
 @cli.json_option
 def revoke(root: Path, site: str, as_json: bool) -> None:
     """Shut SITE out, from its next request on."""
-    with Store.open(ServerHome(root)) as store:
+    with (
+        Store.open(ServerHome(root)) as store,
+        recorded(store, this_user(), "revoke", site),
+    ):
         store.revoke(site, time.time())
     cli.answer(as_json, {"site": site, "state": "revoked"}, f"{site}: revoked")

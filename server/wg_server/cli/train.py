@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from wg_server.generator.pipeline import train as run_training
 from wg_server.generator.plan import read_plan
 from wg_server.generator.training import compute, distributed
 from wg_server.site.home import ServerHome
+from wg_server.site.progress import Noted
 from wg_server.zoo import devices
 
 
@@ -56,11 +58,15 @@ def train(
     rank_info = distributed.read_rank_info(os.environ)
     speaks = rank_info.rank == 0
     with contextlib.ExitStack() as shown:
-        bar = shown.enter_context(cli.progress("train", wanted.steps)) if speaks else None
+        progress: Callable[[int, str], None] = _nothing
+        if speaks:
+            bar = shown.enter_context(cli.progress("train", wanted.steps))
+            noted = Noted(place.training_progress, "train", wanted.steps)
+            progress = shown.enter_context(noted).wrap(bar.update)
         card = run_training(
             place,
             wanted,
-            progress=bar.update if bar is not None else _nothing,
+            progress=progress,
             device=device,
             precision=precision,
             rank_info=rank_info,

@@ -14,6 +14,7 @@ from wg_common.options import OUT_FILE
 from wg_common.wire import canonical
 from wg_server.cli.options import home_option, plan_option
 from wg_server.site.home import ServerHome
+from wg_server.site.progress import Noted
 from wg_server.zoo import contributions, devices, sheets, sources
 from wg_server.zoo.build import build
 from wg_server.zoo.plan import read_plan, tasks
@@ -42,12 +43,16 @@ def build_command(
 ) -> None:
     """Build the zoo; run again, it goes on where it stopped."""
     wanted = sources.available(read_plan(plan))
-    with cli.progress("zoo", len(tasks(wanted))) as bar:
+    home, count = ServerHome(root), len(tasks(wanted))
+    with (
+        cli.progress("zoo", count) as bar,
+        Noted(home.zoo_progress, "zoo build", count) as noted,
+    ):
         done = build(
-            ServerHome(root),
+            home,
             wanted,
             workers=workers,
-            progress=bar.update,
+            progress=noted.wrap(bar.update),
             ray=ray,
             device=device,
         )

@@ -1,13 +1,13 @@
-"""The admin listener: probes for a supervisor, metrics for Prometheus.
+"""The admin listener: probes for a supervisor, metrics for Prometheus, the console for people.
 
 It binds to loopback unless the configuration says otherwise. Probes need nothing, and say one word,
-or one for each check; ``/metrics`` needs the bearer token in the home. The server has no page that
-changes anything: that is what the command line is for.
+or one for each check; ``/metrics`` needs the bearer token in the home; the console, a login.
 
 ========== =====================================================================================
 /livez     whether the process can go on; if not, start it anew
 /readyz    whether it can do its work now, a line for each check
 /healthz   the same in one word
+/console   pages for operators (``app``)
 ========== =====================================================================================
 """
 
@@ -20,18 +20,24 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from wg_server.console.probes import Probe
 
 
-def admin_app(token: str, registry: CollectorRegistry, probes: Sequence[Probe]) -> Starlette:
+def admin_app(
+    token: str,
+    registry: CollectorRegistry,
+    probes: Sequence[Probe],
+    console: Sequence[BaseRoute] = (),
+) -> Starlette:
     """The admin listener's application.
 
     Args:
         token: Bearer token.
         registry: The series of ``/metrics``.
         probes: What is asked of the server.
+        console: Where the console's pages are.
     """
 
     def livez(request: Request) -> Response:
@@ -52,7 +58,7 @@ def admin_app(token: str, registry: CollectorRegistry, probes: Sequence[Probe]) 
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     pages = (livez, readyz, healthz, metrics)
-    return Starlette(routes=[Route(f"/{page.__name__}", page) for page in pages])
+    return Starlette(routes=[*(Route(f"/{page.__name__}", page) for page in pages), *console])
 
 
 def _word(good: bool) -> Response:

@@ -11,7 +11,7 @@ import logging
 import resource
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 
@@ -24,8 +24,10 @@ from wg_server.campaigns import packaging
 from wg_server.campaigns.packaging import MakePackage
 from wg_server.campaigns.worker import CampaignWorker
 from wg_server.console.admin import admin_app
+from wg_server.console.app import console_routes
 from wg_server.console.metrics import Metrics
-from wg_server.console.probes import Probe, probes_of
+from wg_server.console.probes import probes_of
+from wg_server.console.views import Source
 from wg_server.fleet.adapter import FleetState
 from wg_server.fleet.adoption import Adoption
 from wg_server.fleet.certificates import Certificates
@@ -96,7 +98,7 @@ def serve(
         fleet = Listener("fleet", fleet_side, config.host, config.fleet_port, mutual)
         enrol_side = metrics.measure(enrolment.app(), "enrolment")
         enrol = Listener("enrolment", enrol_side, config.host, config.enrol_port, plain)
-        admin_side = _admin_app(home, metrics, probes)
+        admin_side = _admin_app(Source(home, store, probes, state.online), metrics)
         admin = Listener("admin", admin_side, config.admin_host, config.admin_port, None)
         certificates = Certificates(home, {enrol: False, fleet: True})
         listeners = (admin, enrol, fleet)
@@ -114,9 +116,9 @@ def serve(
     log.info("stopped")
 
 
-def _admin_app(home: ServerHome, metrics: Metrics, probes: Sequence[Probe]) -> Starlette:
-    token = atomic.read_bytes(home.admin_token, limit=1 << 10).decode("ascii").strip()
-    return admin_app(token, metrics.registry, probes)
+def _admin_app(source: Source, metrics: Metrics) -> Starlette:
+    token = atomic.read_bytes(source.home.admin_token, limit=1 << 10).decode("ascii").strip()
+    return admin_app(token, metrics.registry, source.probes, console_routes(source))
 
 
 @contextmanager

@@ -23,6 +23,7 @@ ENCODER = "encoder.safetensors"
 
 CONFIG_LIMIT = 64 << 10
 ENCODER_LIMIT = 8 << 20
+_CONSOLE = re.compile(r"https://[a-z0-9.\-]{1,253}(:[0-9]{1,5})?")
 _HOST = re.compile(r"[A-Za-z0-9:.\-]{1,253}")
 
 
@@ -58,6 +59,8 @@ class ServerConfig:
         enrol_port: Port of the enrolment listener (join tokens).
         admin_host: Address of the admin listener; loopback unless told otherwise.
         admin_port: Port of the admin listener.
+        console_url: Where browsers find the console behind a proxy with TLS, as in
+            ``https://wg.example.org``. Empty: on this machine alone, or through a tunnel to it.
         database: SQLAlchemy URL; a SQLite file in the home folder when empty.
         certificate_hours: Life of a plant's TLS certificate.
         body_limit: Largest request body that the fleet listener reads, bytes.
@@ -89,6 +92,7 @@ class ServerConfig:
     enrol_port: int
     admin_host: str = "127.0.0.1"
     admin_port: int
+    console_url: str = ""
     database: str = ""
     certificate_hours: int = 168
     body_limit: int = 16 << 20
@@ -122,6 +126,10 @@ class ServerConfig:
         for field in ("host", "admin_host", *(("advertise",) if self.advertise else ())):
             if not _HOST.fullmatch(getattr(self, field)):
                 raise ConfigError(f"{field}: {getattr(self, field)!r}, expected a host or address")
+        if self.console_url and not _CONSOLE.fullmatch(self.console_url):
+            raise ConfigError(
+                f"console_url: {self.console_url!r}, expected https:// and a host, without a path"
+            )
         ports = (self.fleet_port, self.enrol_port, self.admin_port)
         if any(not 0 < port < 65536 for port in ports) or len(set(ports)) != len(ports):
             raise ConfigError(f"ports {ports}: expected three different ones from 1 to 65535")
@@ -210,6 +218,10 @@ class ServerHome:
     """The generator of whole networks; it stands on ``generator``."""
     networks_card = _Place("generator/networks-card.json")
     """Its model card."""
+    training_progress = _Place("generator/progress.json")
+    """How far a training got."""
+    zoo_progress = _Place("zoo/progress.json")
+    """How far building the zoo got."""
     packages = _Place("packages")
     """Weights packages, by request."""
 

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Engine
 
 from wg_common.errors import ConfigError
-from wg_server.store import schema
+from wg_server.store import database, schema
 
 CampaignState = Literal[
     "queued", "running", "paused", "cancelling", "cancelled", "done", "partial", "failed"
@@ -162,3 +162,27 @@ def load(
         found = found.where(task.c.site == site)
     tasks = tuple(Task(**each._mapping) for each in connection.execute(found))
     return Campaign(**row._mapping, tasks=tasks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One site's part in a campaign, at a glance; fields as in ``Task`` and ``Campaign``."""
+
+    campaign: str
+    purpose: str
+    state: TaskState
+    code: str
+    updated: float
+
+
+def parts_of(engine: Engine, site: str, limit: int) -> list[Part]:
+    """The newest parts of a site in campaigns."""
+    task, campaign = schema.task, schema.campaign
+    query = (
+        sa.select(task.c.campaign, campaign.c.purpose, task.c.state, task.c.code, task.c.updated)
+        .join(campaign, campaign.c.id == task.c.campaign)
+        .where(task.c.site == site)
+        .order_by(task.c.updated.desc())
+        .limit(limit)
+    )
+    return [Part(**row._mapping) for row in database.rows(engine, query)]

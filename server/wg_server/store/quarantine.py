@@ -38,6 +38,13 @@ def notes(store: Store, *standings: Standing) -> list[ReleaseNote]:
     return [ReleaseNote(**row._mapping) for row in database.rows(store.engine, query)]
 
 
+def counts(store: Store) -> dict[str, int]:
+    """How many releases there are of each site, whatever their standing."""
+    table = schema.release
+    query = sa.select(table.c.site, sa.func.count().label("number")).group_by(table.c.site)
+    return {row.site: int(row.number) for row in database.rows(store.engine, query)}
+
+
 def judge(store: Store, release_id: str, standing: Standing) -> None:
     """Set a release's standing: the operator's word.
 

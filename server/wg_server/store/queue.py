@@ -61,9 +61,10 @@ class CampaignQueue:
         deliver_seconds: float,
         min_sites: int | None = None,
         grace_seconds: float = GRACE_SECONDS,
+        campaign_id: str = "",
         now: float | None = None,
     ) -> Campaign:
-        """Queue a campaign; the arguments are as of ``Campaign``.
+        """Queue a campaign; the arguments are as of ``Campaign``, its id is new if none is given.
 
         Raises:
             ConfigError: No site, a site twice, one that is not enrolled, or ``min_sites`` is not
@@ -76,7 +77,7 @@ class CampaignQueue:
             min_sites = min(MIN_SITES, len(sites))
         if not 1 <= min_sites <= len(sites):
             raise ConfigError(f"campaign: {min_sites} of {len(sites)} sites to wait for")
-        campaign_id = secrets.token_hex(16)
+        campaign_id = campaign_id or new_id()
         with self._engine.begin() as connection:
             rows = connection.execute(
                 sa.select(schema.site.c.name).where(
@@ -118,11 +119,12 @@ class CampaignQueue:
         with database.reading(self._engine) as connection:
             return campaigns.load(connection, campaign_id, site=site)
 
-    def all(self) -> list[Campaign]:
-        """All campaigns, newest first."""
+    def all(self, limit: int | None = None) -> list[Campaign]:
+        """All campaigns, or so many, newest first."""
         table = schema.campaign
+        query = sa.select(table.c.id).order_by(table.c.created.desc()).limit(limit)
         with database.reading(self._engine) as connection:
-            ids = connection.execute(sa.select(table.c.id).order_by(table.c.created.desc()))
+            ids = connection.execute(query)
             return [campaigns.load(connection, row.id) for row in ids.all()]
 
     def totals(self) -> Totals:
@@ -386,6 +388,11 @@ class CampaignQueue:
                     **values,
                 )
             )
+
+
+def new_id() -> str:
+    """An id that no campaign has."""
+    return secrets.token_hex(16)
 
 
 def _waiting(campaign_id: str, site: str, now: float) -> dict[str, object]:

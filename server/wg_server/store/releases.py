@@ -70,6 +70,13 @@ class ReleaseTable:
             for row in rows:
                 yield StoredRelease(**row._mapping)
 
+    def newest_release(self, site: str) -> StoredRelease | None:
+        """The release of a site that came last, whatever its standing, if there is one."""
+        table = schema.release
+        query = sa.select(table).where(table.c.site == site)
+        row = database.first(self.engine, query.order_by(table.c.received.desc()).limit(1))
+        return None if row is None else StoredRelease(**row._mapping)
+
     def find_release(self, release_id: str) -> StoredRelease | None:
         """One release, if it is there."""
         query = sa.select(schema.release).where(schema.release.c.release_id == release_id)

@@ -21,9 +21,10 @@ from sqlalchemy import (
     Text,
 )
 
+from wg_common.ledger.entries import NAME_LIMIT
 from wg_common.wire import protocol
 
-HEAD = "0004"
+HEAD = "0005"
 """Newest migration; a store with another one is upgraded when it is opened."""
 
 metadata = MetaData()
@@ -160,4 +161,27 @@ task = Table(
     Column("bytes_received", BigInteger, nullable=False),
     Column("bytes_sent", BigInteger, nullable=False),
     Column("updated", Float, nullable=False),
+)
+
+operator = Table(
+    "operator",
+    metadata,
+    Column("name", String(NAME_LIMIT), primary_key=True),
+    Column("token_sha256", String(64), nullable=False, unique=True),
+    Column("created", Float, nullable=False),
+    Column("removed", Float),
+)
+
+operator_log = Table(
+    "operator_log",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("at", Float, nullable=False),
+    Column("operator", String(NAME_LIMIT), nullable=False),
+    Column("through", String(16), nullable=False),  # console, command
+    Column("action", String(32), nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Index("operator_log_by_subject", "subject", "id"),
 )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any, get_args
 
 import pytest
 from tests.server.campaigns.test_schedule import campaign, released, task
 
 from wg_common.wire import fleet
-from wg_server.campaigns import absence, reasons
+from wg_server.campaigns import absence, reasons, wording
 from wg_server.campaigns.absence import Sight
+from wg_server.campaigns.wording import Speaker
 from wg_server.store.campaigns import TaskState
 from wg_server.store.troubles import CLOCK, NODE_KEY, Trouble
 
@@ -125,4 +127,19 @@ def test_what_is_waited_for_is_said() -> None:
     [(0.2, "1 second"), (61, "1 minute"), (7200, "2 hours"), (100_000, "1 day")],
 )
 def test_spans_are_in_their_largest_unit(seconds: float, words: str) -> None:
-    assert reasons.span(seconds) == words
+    assert Speaker("en").span(seconds) == words
+
+
+def test_every_sentence_has_the_same_figures_in_both_languages() -> None:
+    for key, texts in wording.SENTENCES.items():
+        fields = [set(re.findall(r"{(\w+)", text)) for text in texts]
+        assert fields[0] == fields[1] and (all(texts) or not key), key
+    words = [code for _, code in WORDS]
+    assert all(Speaker("ja").of_plant(code) for code in words if Speaker("en").of_plant(code))
+
+
+def test_reasons_are_said_in_japanese() -> None:
+    out = task("a", state="expired", code=absence.AWAY, figure=NOW - DAY, updated=NOW)
+    found = reasons.of_task(campaign(out), out, THERE, NOW, "ja")
+    assert found.why == "対象外になりました：接続していません（最終接続は 1 日前）"
+    assert found.do.endswith("wg-server campaign retry で再試行")

@@ -20,7 +20,7 @@ def put_back(home: ServerHome, revision: str) -> None:
     engine.dispose()
 
 
-@pytest.mark.parametrize("revision", ["0001", "0002", "0003"])
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004"])
 def test_a_home_of_before_is_brought_up_to_date_and_its_store_is_kept(
     home: ServerHome, capsys: pytest.CaptureFixture[str], revision: str
 ) -> None:

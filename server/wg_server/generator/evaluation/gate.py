@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,39 @@ def check_acceptance(name: str) -> None:
 def accepted_ids(name: str) -> list[str]:
     """The ids in ``accept_generator``: one, or several with spaces or commas between them."""
     return name.replace(",", " ").split()
+
+
+def accept(home: ServerHome, generator_id: str) -> tuple[str, Path]:
+    """Write down in ``server.yaml`` that a generator is used whatever its card says.
+
+    Returns:
+        The whole id, and the file of the generator.
+
+    Raises:
+        ConfigError: It is not this home's.
+    """
+    config = home.config()
+    check_acceptance(generator_id)
+    there = present(home)
+    found = [identity for identity in there if identity.startswith(generator_id)]
+    if len(found) != 1:
+        has = ", ".join(identity[:ID_LENGTH] for identity in there) or "none"
+        raise ConfigError(
+            f"generator {generator_id}: not this home's; {home.generator.parent} has {has}"
+        )
+    kept = [one for one in accepted_ids(config.accept_generator) if one != found[0]]
+    still = [one for one in kept if any(identity.startswith(one) for identity in there)]
+    home.write_config(replace(config, accept_generator=" ".join([*still, found[0]])))
+    return found[0], there[found[0]]
+
+
+def present(home: ServerHome) -> dict[str, Path]:
+    """Files of the home's generators, by id."""
+    return {
+        canonical.sha256_hex(atomic.read_bytes(path, limit=PACKAGE_LIMIT)): path
+        for path in (home.generator, home.networks)
+        if path.is_file()
+    }
 
 
 def check(home: ServerHome, *, accept: str = "", architecture: str = "") -> str:

@@ -1,0 +1,84 @@
+"""Queueing a campaign as an operator asks for it, by a command or on a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from wg_common import numbers
+from wg_common.errors import ConfigError
+from wg_server.generator.evaluation import gate
+from wg_server.site.home import ServerHome
+from wg_server.store.campaigns import Campaign
+from wg_server.store.queue import GRACE_SECONDS, CampaignQueue, new_id
+from wg_server.store.sites import Store
+
+PURPOSE_LIMIT = 200
+"""Most characters of a purpose, which goes on every ledger."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What an operator asks for.
+
+    Attributes:
+        sites: Names; empty: all that are enrolled.
+        epsilon: Asked of each site, decimal string.
+        delta: Asked of each site, decimal string.
+        purpose: What the releases are for.
+        collect_seconds: How long a site may take to answer; None: as ``server.yaml`` says.
+        deliver_seconds: How long it may take to fetch; None: as ``server.yaml`` says.
+        min_sites: Releases to wait for; None: 2, or as many as there are.
+        grace_seconds: How long to wait for the other sites after that.
+        id: Of the campaign.
+    """
+
+    sites: Sequence[str] = ()
+    epsilon: str = "1"
+    delta: str = "1e-5"
+    purpose: str = "weights"
+    collect_seconds: float | None = None
+    deliver_seconds: float | None = None
+    min_sites: int | None = None
+    grace_seconds: float = GRACE_SECONDS
+    id: str = field(default_factory=new_id)
+
+    def __post_init__(self) -> None:
+        for name, bound in (("epsilon", None), ("delta", 1)):
+            found = numbers.exact(getattr(self, name), what=name)
+            if found <= 0 or (bound is not None and found >= bound):
+                raise ConfigError(f"{name}: {getattr(self, name)}, expected a number above 0")
+        if not 0 < len(self.purpose) <= PURPOSE_LIMIT or not self.purpose.isprintable():
+            raise ConfigError(f"purpose: expected 1 to {PURPOSE_LIMIT} printable characters")
+
+    @property
+    def summary(self) -> str:
+        """What the operators' log says of it."""
+        whom = ", ".join(self.sites) or "all enrolled sites"
+        return f"{self.purpose}: epsilon {self.epsilon}, delta {self.delta}: {whom}"
+
+
+def start(home: ServerHome, store: Store, order: Order, *, accept_generator: str = "") -> Campaign:
+    """Queue a campaign; a running server works on it, if it accepts the generator too.
+
+    Raises:
+        ConfigError: A site is not enrolled, or there is no encoder yet.
+        PolicyRefused: The generator's model card fails, and it is not accepted by name.
+        VerificationError: The model card is another generator's.
+    """
+    if home.generator.is_file():
+        gate.check(home, accept=accept_generator)
+    default = home.config().campaign_hours * 3600.0
+    enrolled = [site.name for site in store.sites() if site.state == "enrolled"]
+    return CampaignQueue(store.engine).add(
+        order.sites or enrolled,
+        epsilon=order.epsilon,
+        delta=order.delta,
+        purpose=order.purpose,
+        encoder=home.encoder_id(),
+        collect_seconds=order.collect_seconds or default,
+        deliver_seconds=order.deliver_seconds or default,
+        min_sites=order.min_sites,
+        grace_seconds=order.grace_seconds,
+        campaign_id=order.id,
+    )

@@ -1,0 +1,142 @@
+"""What an operator changes through the console; each is written in the operators' log first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from starlette.responses import Response
+
+from wg_common import numbers
+from wg_common.errors import ConfigError
+from wg_common.wire import protocol
+from wg_server.campaigns.starting import Order, start
+from wg_server.console.web import Form, NotFound, Visit, field
+from wg_server.fleet.enrolment import make_token
+from wg_server.generator.evaluation import gate
+from wg_server.store import quarantine
+from wg_server.store.campaigns import Campaign
+from wg_server.store.operators import recorded
+from wg_server.store.queue import GRACE_SECONDS, CampaignQueue
+from wg_server.store.releases import Standing
+
+HOURS_LIMIT = 24 * 365
+"""Longest span that a form takes, in hours."""
+
+
+def invite(visit: Visit, form: Form) -> Response:
+    """Make a join token, and show it once."""
+    name = protocol.check_site_name(field(form, "site").strip())
+    seconds = _hours(form, "hours") or 3600.0
+    again = bool(field(form, "again"))
+    home, store = visit.source.home, visit.source.store
+    with recorded(store, visit.session.actor, "enroll", name, "again" if again else ""):
+        token = make_token(home, store, name, seconds, replace=again)
+    return visit.render(
+        "invited", site=name, token=protocol.encode_token(token), expires=token.expires
+    )
+
+
+def revoke(visit: Visit, form: Form) -> Response:
+    """Shut a site out, if its name was typed."""
+    name = protocol.check_site_name(visit.request.path_params["site"])
+    _confirmed(form, name)
+    store = visit.source.store
+    with recorded(store, visit.session.actor, "revoke", name):
+        store.revoke(name, time.time())
+    return visit.done(f"/sites/{name}", "revoke")
+
+
+def judge(visit: Visit, form: Form) -> Response:
+    """Accept or reject a release that is in quarantine."""
+    release_id = protocol.check_release_id(visit.request.path_params["id"])
+    word = visit.request.path_params["word"]
+    if word not in _STANDINGS:
+        raise NotFound(word)
+    standing, action = _STANDINGS[word]
+    store = visit.source.store
+    with recorded(store, visit.session.actor, action, release_id):
+        quarantine.judge(store, release_id, standing)
+    return visit.done(f"/sites/{store.release(release_id).site}", word)
+
+
+def start_campaign(visit: Visit, form: Form) -> Response:
+    """Queue a campaign."""
+    wanted = field(form, "min_sites").strip()
+    grace = field(form, "grace_minutes").strip()
+    order = Order(
+        sites=[protocol.check_site_name(name) for name in form.get("sites", [])],
+        epsilon=field(form, "epsilon").strip(),
+        delta=field(form, "delta").strip(),
+        purpose=field(form, "purpose").strip(),
+        collect_seconds=_hours(form, "collect_hours"),
+        deliver_seconds=_hours(form, "deliver_hours"),
+        min_sites=numbers.integer(wanted, what="min_sites") if wanted else None,
+        grace_seconds=_bounded(grace, "grace_minutes") * 60 if grace else GRACE_SECONDS,
+    )
+    home, store = visit.source.home, visit.source.store
+    with recorded(store, visit.session.actor, "campaign start", order.id, order.summary):
+        start(home, store, order)
+    return visit.done(f"/campaigns/{order.id}", "start")
+
+
+def change_campaign(visit: Visit, form: Form) -> Response:
+    """Pause, resume or cancel a campaign."""
+    campaign_id, word = visit.request.path_params["id"], visit.request.path_params["word"]
+    queue = CampaignQueue(visit.source.store.engine)
+    changes: dict[str, Callable[[str], Campaign]] = {
+        "pause": queue.pause,
+        "resume": queue.resume,
+        "cancel": queue.cancel,
+    }
+    if word not in changes:
+        raise NotFound(word)
+    known = queue.show(campaign_id).id
+    with recorded(visit.source.store, visit.session.actor, f"campaign {word}", known):
+        changes[word](known)
+    return visit.done(f"/campaigns/{known}", word)
+
+
+def retry(visit: Visit, form: Form) -> Response:
+    """Try one site of a campaign again."""
+    queue = CampaignQueue(visit.source.store.engine)
+    known = queue.show(visit.request.path_params["id"]).id
+    name = protocol.check_site_name(field(form, "site"))
+    with recorded(visit.source.store, visit.session.actor, "campaign retry", known, name):
+        queue.retry(known, name)
+    return visit.done(f"/campaigns/{known}", "retry")
+
+
+def accept_generator(visit: Visit, form: Form) -> Response:
+    """Use a generator whose card fails, if its id was typed."""
+    identity = field(form, "id")
+    gate.check_acceptance(identity)
+    _confirmed(form, identity[: gate.ID_LENGTH])
+    home, store = visit.source.home, visit.source.store
+    with recorded(store, visit.session.actor, "accept", identity):
+        gate.accept(home, identity)
+    return visit.done("/generator", "accept")
+
+
+_STANDINGS: dict[str, tuple[Standing, str]] = {
+    "accept": ("accepted", "release accept"),
+    "reject": ("rejected", "release reject"),
+}
+
+
+def _confirmed(form: Form, wanted: str) -> None:
+    typed = field(form, "confirm").strip()
+    if typed != wanted:
+        raise ConfigError(f"{typed[:80]!r} was typed, expected {wanted}")
+
+
+def _hours(form: Form, name: str) -> float | None:
+    text = field(form, name).strip()
+    return _bounded(text, name) * 3600 if text else None
+
+
+def _bounded(text: str, name: str) -> float:
+    found = numbers.decimal(text, what=name)
+    if not 0 < found <= HOURS_LIMIT:
+        raise ConfigError(f"{name}: {text[:40]}, expected a number above 0, to {HOURS_LIMIT}")
+    return found

@@ -1,0 +1,80 @@
+"""How figures and times stand on a page, in the reader's language."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+from wg_server.console.messages import Speech
+from wg_server.store.campaigns import OPEN_CAMPAIGNS, TaskState
+
+STATES: tuple[TaskState, ...] = (
+    "delivered",
+    "packaged",
+    "released",
+    "waiting",
+    "refused",
+    "failed",
+    "expired",
+    "cancelled",
+)
+"""States of parts, as they stand in a progress bar."""
+
+
+def filters(speech: Speech) -> Mapping[str, object]:
+    """Functions that templates call."""
+    now = time.time()
+
+    def ago(seconds: float | None) -> str:
+        if not seconds:
+            return speech("never")
+        return speech("ago", span=speech.span(max(now - seconds, 1.0)))
+
+    def ahead(seconds: float | None) -> str:
+        if not seconds:
+            return speech("none")
+        return (
+            speech("in time", span=speech.span(seconds - now)) if seconds > now else speech("over")
+        )
+
+    functions: dict[str, Callable[..., object]] = {
+        "when": when,
+        "iso": iso,
+        "ago": ago,
+        "ahead": ahead,
+        "bar": bar,
+        "size": size,
+    }
+    return {**functions, "now": now, "states": STATES, "open_campaigns": OPEN_CAMPAIGNS}
+
+
+def when(seconds: float) -> str:
+    """A time to the minute, UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def iso(seconds: float) -> str:
+    """A time for a machine."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def bar(counts: Mapping[str, int]) -> list[tuple[str, float, float]]:
+    """Pieces of a progress bar of width 100: state, left end, width."""
+    whole = sum(counts.values()) or 1
+    pieces: list[tuple[str, float, float]] = []
+    left = 0.0
+    for state in STATES:
+        width = 100.0 * counts.get(state, 0) / whole
+        if width:
+            pieces.append((state, round(left, 3), round(width, 3)))
+        left += width
+    return pieces
+
+
+def size(number: int) -> str:
+    """Bytes for a person."""
+    for unit, name in ((1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB")):
+        if number >= unit:
+            return f"{number / unit:.1f} {name}"
+    return f"{number} B"

@@ -1,0 +1,276 @@
+"""The console's pages. They read, and change nothing; what changes something is in ``actions``."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from starlette.responses import Response
+
+from wg_common import atomic
+from wg_common.errors import ConfigError, WgError
+from wg_common.wire import canonical
+from wg_common.wire.protocol import check_site_name
+from wg_server.campaigns import reasons
+from wg_server.console import views
+from wg_server.console.views import Alert, CampaignRow
+from wg_server.console.web import NotFound, Visit
+from wg_server.generator.evaluation import gate
+from wg_server.generator.evaluation.checks import read_checks
+from wg_server.site import progress
+from wg_server.site.home import ServerHome
+from wg_server.site.recovery import LastBackup
+from wg_server.store import operators, quarantine
+from wg_server.store.campaigns import OPEN_CAMPAIGNS
+from wg_server.store.queue import CampaignQueue
+from wg_server.zoo.plan import CONTRIBUTIONS
+from wg_server.zoo.store import Zoo
+
+_OWN = "network"
+_OF_NETWORK = frozenset(
+    {_OWN, "sample", "sample-mean", "network head on base", "blend", "another-plant"}
+    | {"permuted-classes", "shuffled-tokens", "shuffled-condition"}
+)
+"""Methods of a card that are made by the network, blended with it, or show what it goes by."""
+KINDS = ("heads", "networks")
+"""Of generators."""
+
+
+def overview(visit: Visit) -> Response:
+    """What needs a hand, and the figures of the whole."""
+    source, speech, now = visit.source, visit.speech, time.time()
+    rows = views.sites(source, speech, now)
+    newest = views.campaign_rows(source, speech, now)
+    alerts = views.alerts(source, speech, rows, newest)
+    backup = LastBackup.load(source.home)
+    return visit.render(
+        "overview",
+        alerts=[*_of_generator(visit), *alerts],
+        enrolled=sum(row.site.state == "enrolled" for row in rows),
+        online=sum(row.online for row in rows),
+        releases=sum(row.releases for row in rows),
+        running=[row for row in newest if row.campaign.state in OPEN_CAMPAIGNS],
+        disk=views.free_bytes(source.home),
+        backup=backup.created if backup else None,
+    )
+
+
+def sites(visit: Visit) -> Response:
+    """All sites, a page of them at a time."""
+    match = visit.request.query_params.get("find", "")[:63]
+    first = _number(visit.request.query_params.get("from", "0"))
+    rows = views.sites(visit.source, visit.speech, time.time(), match=match)
+    shown = [
+        replace(row, budget=views.budget_of(visit.source.store, row.site.name))
+        for row in rows[first : first + views.PAGE]
+    ]
+    return visit.render(
+        "sites", rows=shown, match=match, first=first, count=len(rows), step=views.PAGE
+    )
+
+
+def site(visit: Visit) -> Response:
+    """One site: what is known of it, its history, and what can be done."""
+    name = visit.request.path_params["site"]
+    row = next(
+        (
+            row
+            for row in views.sites(visit.source, visit.speech, time.time(), match=name)
+            if row.site.name == name
+        ),
+        None,
+    )
+    if row is None:
+        raise NotFound(name)
+    store = visit.source.store
+    held = [note for note in quarantine.notes(store, "quarantined") if note.site == name]
+    return visit.render(
+        "site",
+        row=replace(row, budget=views.budget_of(store, name)),
+        events=views.history(visit.source, visit.speech, row.site),
+        held=held,
+    )
+
+
+def campaigns(visit: Visit) -> Response:
+    """The newest campaigns."""
+    rows = views.campaign_rows(visit.source, visit.speech, time.time())
+    return visit.render("campaigns", rows=rows)
+
+
+def campaign(visit: Visit) -> Response:
+    """One campaign: each site with its reason, and what can be done."""
+    now = time.time()
+    try:
+        found = CampaignQueue(visit.source.store.engine).show(visit.request.path_params["id"])
+    except ConfigError as error:
+        raise NotFound(str(error)) from error
+    states: Counter[str] = Counter(task.state for task in found.tasks)
+    return visit.render(
+        "campaign",
+        row=CampaignRow(found, reasons.of_campaign(found, now, visit.speech.language), states),
+        parts_of=views.parts(visit.source, visit.speech, found, now),
+        retried=("refused", "failed", "expired"),
+    )
+
+
+def new_campaign(visit: Visit) -> Response:
+    """The form of a campaign."""
+    enrolled = [row.name for row in visit.source.store.sites() if row.state == "enrolled"]
+    hours = visit.source.home.config().campaign_hours
+    return visit.render("new_campaign", sites=enrolled, hours=hours)
+
+
+def generator(visit: Visit) -> Response:
+    """Cards of the generators, the zoo, and the work at them."""
+    home, now = visit.source.home, time.time()
+    work = [progress.read(path) for path in (home.training_progress, home.zoo_progress)]
+    return visit.render(
+        "generator",
+        cards=[card for card in (_card(home, kind) for kind in KINDS) if card],
+        zoo=_zoo(home),
+        work=[each for each in work if each is not None and each.state != "done"],
+        runs=lambda each: each.runs(now),
+    )
+
+
+def audit(visit: Visit) -> Response:
+    """What operators did."""
+    before = visit.request.query_params.get("before")
+    rows, older = views.log_page(visit.source, _number(before) if before else None)
+    newest = operators.entries(visit.source.store, limit=1)
+    return visit.render(
+        "audit",
+        rows=rows,
+        older=older,
+        before=before,
+        broken=operators.broken_at(visit.source.store),
+        digest=newest[0].digest if newest else "",
+        link=_link_of,
+    )
+
+
+def help_page(visit: Visit) -> Response:
+    """What each page shows, and what to do."""
+    return visit.render("help")
+
+
+def _of_generator(visit: Visit) -> list[Alert]:
+    """Whether weights can be made."""
+    home, speech = visit.source.home, visit.speech
+    if not home.encoder.is_file():
+        return [Alert("bad", speech("alert no zoo"), "/generator")]
+    if not home.generator.is_file():
+        return [Alert("bad", speech("alert no generator"), "/generator")]
+    cards = [_card(home, kind) for kind in KINDS]
+    if any(card and not card["passes"] and not card["accepted"] for card in cards):
+        return [Alert("bad", speech("alert generator"), "/generator")]
+    return []
+
+
+def _card(home: ServerHome, kind: str) -> Mapping[str, Any] | None:
+    """What a page shows of a generator; None: there is none."""
+    path, card_path = {
+        "heads": (home.generator, home.model_card),
+        "networks": (home.networks, home.networks_card),
+    }[kind]
+    if not path.is_file():
+        return None
+    identity = _identity(path, path.stat().st_mtime_ns)
+    accepted = any(
+        identity.startswith(one) for one in gate.accepted_ids(home.config().accept_generator)
+    )
+    found: dict[str, Any] = {"kind": kind, "id": identity, "accepted": accepted}
+    try:
+        card = json.loads(atomic.read_bytes(card_path, limit=gate.CARD_LIMIT))
+        checks = read_checks(card)
+        scenarios = [
+            (name, *_best(rows)) for name, rows in sorted(card.get("scenarios", {}).items())
+        ]
+        found |= {
+            "card": card,
+            "checks": checks,
+            "scenarios": scenarios,
+            "passes": card.get("generator") == identity and all(each.passed for each in checks),
+        }
+    except (WgError, OSError, ValueError, KeyError, TypeError, AttributeError):
+        found |= {"card": None, "checks": [], "scenarios": [], "passes": False}
+    return found
+
+
+@lru_cache(4)
+def _identity(path: Path, changed: int) -> str:
+    """A generator's id; its file is read again when it has changed."""
+    return canonical.sha256_hex(atomic.read_bytes(path, limit=gate.PACKAGE_LIMIT))
+
+
+def _best(rows: Mapping[str, Mapping[str, float]]) -> tuple[float, str, float]:
+    """Accuracy of what is generated; the best method without a network, and its accuracy."""
+    own = float(rows[_OWN]["accuracy"])
+    others = {name: float(row["accuracy"]) for name, row in rows.items() if name not in _OF_NETWORK}
+    best = max(others, key=lambda name: others[name])
+    return own, best, others[best]
+
+
+def _zoo(home: ServerHome) -> Mapping[str, Any] | None:
+    """What a page shows of the zoo; None: there is none."""
+    if not home.encoder.is_file():
+        return None
+    folder = home.zoo / "entries"
+    changed = folder.stat().st_mtime_ns if folder.is_dir() else 0
+    return _zoo_of(home, home.encoder_id(), changed)
+
+
+@lru_cache(1)
+def _zoo_of(home: ServerHome, encoder: str, changed: int) -> Mapping[str, Any]:
+    """Counts of the zoo; its entries are read again when there is another one."""
+    entries: Counter[str] = Counter()
+    records: Counter[str] = Counter()
+    accuracy: dict[str, list[float]] = {}
+    licences: dict[str, set[str]] = {}
+    contributed = 0
+    for entry in Zoo(home.zoo).entries(encoder):
+        entries[entry.family] += 1
+        contributed += entry.task.kind == CONTRIBUTIONS
+        records[entry.family] += entry.records
+        accuracy.setdefault(entry.family, []).append(float(entry.accuracy))
+        licences.setdefault(entry.family, set()).add(entry.licence)
+    families = [
+        {
+            "name": name,
+            "entries": entries[name],
+            "records": records[name],
+            "accuracy": sum(accuracy[name]) / entries[name],
+            "licence": ", ".join(sorted(licences[name])),
+        }
+        for name in sorted(entries)
+    ]
+    return {
+        "entries": sum(entries.values()),
+        "records": sum(records.values()),
+        "contributed": contributed,
+        "families": families,
+    }
+
+
+def _link_of(action: str, subject: str) -> str:
+    """The page of what an entry of the log is about; empty: it has none."""
+    if action.startswith("campaign"):
+        return f"/campaigns/{subject}"
+    if action in ("enroll", "revoke"):
+        try:
+            return f"/sites/{check_site_name(subject)}"
+        except WgError:
+            return ""
+    return ""
+
+
+def _number(text: str) -> int:
+    """A number of a query; zero if it is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 0

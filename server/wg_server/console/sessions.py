@@ -1,0 +1,110 @@
+"""Who is logged in: sessions in this process's memory, bounded in number and time.
+
+A login gives a random cookie and a random CSRF token; the server keeps a hash of the cookie. The
+operator behind it is looked up at each request, so that one who was removed is out at once. A new
+start of the server ends all sessions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from wg_server.store import operators
+from wg_server.store.operators import Actor
+from wg_server.store.sites import Store, hash_secret
+
+IDLE_SECONDS = 30 * 60.0
+"""A session that made no request for so long is over."""
+SESSION_SECONDS = 12 * 3600.0
+"""A session is over after so long, whatever it does."""
+SESSIONS_LIMIT = 256
+"""Most sessions at a time; a login beyond them ends the one that was quiet for longest."""
+
+
+@dataclass(slots=True)
+class Session:
+    """One login.
+
+    Attributes:
+        operator: Whose.
+        csrf: What each form of it must send back.
+        began: When, monotonic.
+        used: When it made its last request, monotonic.
+    """
+
+    operator: str
+    csrf: str
+    began: float
+    used: float
+    _token_sha256: str
+
+    @property
+    def actor(self) -> Actor:
+        """Who the log says did something."""
+        return Actor(self.operator, "console")
+
+    def owns(self, csrf: str) -> bool:
+        """Whether a form is one that was sent to this session."""
+        return hmac.compare_digest(csrf.encode(), self.csrf.encode())
+
+
+class Sessions:
+    """All logins of one server."""
+
+    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._by_hash: OrderedDict[str, Session] = OrderedDict()
+
+    def login(self, token: str) -> tuple[str, Session] | None:
+        """Begin a session with an operator's token: its cookie, and what is known of it."""
+        operator = operators.of_token(self._store, token)
+        if operator is None:
+            return None
+        now, cookie = self._clock(), secrets.token_urlsafe(32)
+        session = Session(operator, secrets.token_urlsafe(32), now, now, hash_secret(token))
+        with self._lock:
+            self._by_hash[_hash(cookie)] = session
+            while len(self._by_hash) > SESSIONS_LIMIT:
+                self._by_hash.popitem(last=False)
+        return cookie, session
+
+    def find(self, cookie: str, *, live: bool = False) -> Session | None:
+        """The session of a cookie, if it goes on and its operator may still come in.
+
+        Args:
+            cookie: What the browser sent.
+            live: The request is made by the page by itself, and is no sign of a person.
+        """
+        now, key = self._clock(), _hash(cookie)
+        with self._lock:
+            session = self._by_hash.get(key)
+            if session is None:
+                return None
+            if now - session.used > IDLE_SECONDS or now - session.began > SESSION_SECONDS:
+                del self._by_hash[key]
+                return None
+            if not live:
+                session.used = now
+                self._by_hash.move_to_end(key)
+        if operators.of_hash(self._store, session._token_sha256) != session.operator:
+            self.logout(cookie)
+            return None
+        return session
+
+    def logout(self, cookie: str) -> None:
+        """End a session."""
+        with self._lock:
+            self._by_hash.pop(_hash(cookie), None)
+
+
+def _hash(cookie: str) -> str:
+    return hashlib.sha256(cookie.encode("utf-8", "replace")).hexdigest()

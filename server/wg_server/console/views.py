@@ -1,0 +1,302 @@
+"""What the pages show, read from the store and the home. Nothing is changed here."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wg_common import numbers
+from wg_common.errors import WgError
+from wg_common.ledger import entries as ledger
+from wg_common.ledger.auditor_record import BUDGET_UNKNOWN
+from wg_common.wire import statistics_file
+from wg_server.campaigns import absence, reasons, schedule
+from wg_server.campaigns.absence import Sight
+from wg_server.campaigns.reasons import Reason
+from wg_server.console.messages import Speech
+from wg_server.console.metrics import Online
+from wg_server.console.probes import Probe, expiries
+from wg_server.site.home import ServerHome
+from wg_server.site.recovery import LastBackup
+from wg_server.store import campaigns, operators, quarantine, succession
+from wg_server.store.campaigns import Campaign, Task
+from wg_server.store.operators import LogEntry
+from wg_server.store.quarantine import ReleaseNote
+from wg_server.store.queue import CampaignQueue
+from wg_server.store.site import Site
+from wg_server.store.sites import Store
+
+ENDS_SOON = 2 * 86400.0
+"""A site's certificate that ends within this, or a quarter of its life, was not renewed in time."""
+SERVER_ENDS_SOON = {"server": 30 * 86400.0, "authority": 180 * 86400.0}
+BACKUP_SECONDS = 2 * 86400.0
+"""A backup that is older is called old."""
+PART_HOURS = 24.0
+"""Parts of campaigns that ended badly are on the overview for so long."""
+PAGE = 50
+"""Rows of a page of sites, or of the log."""
+CAMPAIGNS_SHOWN = 100
+HISTORY = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where pages read.
+
+    Attributes:
+        home: The server's home.
+        store: Its store.
+        probes: What is asked of the server.
+        online: Which sites are connected.
+    """
+
+    home: ServerHome
+    store: Store
+    probes: Sequence[Probe]
+    online: Online
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A site's budget, as its newest release's charge states it; decimal strings.
+
+    Attributes:
+        spent: Composed epsilon of all charges.
+        cap: The cap on it.
+        delta: At which both hold.
+        charges: Number of charges.
+    """
+
+    spent: str
+    cap: str
+    delta: str
+    charges: int
+
+    @property
+    def short(self) -> str:
+        """What is spent, to two digits after the point, rounded up."""
+        return f"{math.ceil(numbers.decimal(self.spent) * 100) / 100:.2f}"
+
+    @property
+    def share(self) -> float:
+        """Of the cap, from 0 to 1."""
+        return min(numbers.decimal(self.spent) / numbers.decimal(self.cap), 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteRow:
+    """A site at a glance."""
+
+    site: Site
+    online: bool
+    away: Reason
+    certificate: float | None
+    forked: bool
+    budget_unknown: bool
+    quarantined: int
+    releases: int
+    budget: Budget | None
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something that needs a hand: how bad (``bad``, ``warn``), what, and the page for it."""
+
+    level: str
+    text: str
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something in the history of a site: when, what, and the page for it, or nothing."""
+
+    at: float
+    text: str
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PartRow:
+    """A site's part of a campaign, with its reason in words and its deadline."""
+
+    task: Task
+    said: Reason
+    deadline: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignRow:
+    """A campaign with its sentence, and its parts by state."""
+
+    campaign: Campaign
+    summary: str
+    states: Counter[str]
+
+
+def sites(source: Source, speech: Speech, now: float, *, match: str = "") -> list[SiteRow]:
+    """All sites, or those whose name holds ``match``; without their budgets."""
+    store = source.store
+    every = [site for site in store.sites() if match in site.name]
+    sights = absence.sights(store)
+    forked = {origin for origin, *_ in store.evidence()}
+    said = succession.of_sites(every, store.logs())
+    held = Counter(note.site for note in quarantine.notes(store, "quarantined"))
+    counts = quarantine.counts(store)
+    online = source.online(site for site in every if site.state == "enrolled")
+    return [
+        SiteRow(
+            site=site,
+            online=site.name in online,
+            away=reasons.of_site(sights[site.name], now, speech.language),
+            certificate=sights[site.name].certificate,
+            forked=site.ledger_origin in forked,
+            budget_unknown=said.get(site.name) == BUDGET_UNKNOWN,
+            quarantined=held[site.name],
+            releases=counts.get(site.name, 0),
+            budget=None,
+        )
+        for site in every
+    ]
+
+
+def budget_of(store: Store, site: str) -> Budget | None:
+    """A site's budget as its newest release states it; None: it has none that can be read."""
+    newest = store.newest_release(site)
+    if newest is None:
+        return None
+    try:
+        charge = ledger.decode(statistics_file.decode_covered(newest.data).charge_entry)
+    except WgError:
+        return None
+    if not isinstance(charge, ledger.Charge):
+        return None
+    state = charge.state
+    return Budget(state.epsilon_after, state.cap_epsilon, state.cap_delta, state.charges_before + 1)
+
+
+def history(source: Source, speech: Speech, site: Site) -> list[Event]:
+    """What happened with a site, newest first."""
+    store, found = source.store, []
+    for log in store.logs().get(site.name, []):
+        found.append(Event(log.first_seen, speech("event ledger", origin=log.origin)))
+    for note in _notes_of(store, site.name)[:HISTORY]:
+        words = speech(
+            "event release", epsilon=note.epsilon, standing=speech(f"standing {note.standing}")
+        )
+        found.append(Event(note.received, words))
+    for part in campaigns.parts_of(store.engine, site.name, HISTORY):
+        words = speech("event part", purpose=part.purpose, state=speech(f"part {part.state}"))
+        found.append(Event(part.updated, words, f"/campaigns/{part.campaign}"))
+    for entry in operators.entries(store, limit=HISTORY, subject=site.name):
+        words = speech(
+            "event operator", operator=entry.operator, action=speech.action(entry.action)
+        )
+        found.append(Event(entry.at, words, "/audit"))
+    return sorted(found, key=lambda event: -event.at)[:HISTORY]
+
+
+def _notes_of(store: Store, site: str) -> list[ReleaseNote]:
+    return [note for note in quarantine.notes(store) if note.site == site]
+
+
+def campaign_rows(source: Source, speech: Speech, now: float) -> list[CampaignRow]:
+    """The newest campaigns, newest first."""
+    return [
+        CampaignRow(
+            each,
+            reasons.of_campaign(each, now, speech.language),
+            Counter(task.state for task in each.tasks),
+        )
+        for each in CampaignQueue(source.store.engine).all(CAMPAIGNS_SHOWN)
+    ]
+
+
+def parts(source: Source, speech: Speech, campaign: Campaign, now: float) -> list[PartRow]:
+    """The parts of a campaign, by site."""
+    sights: dict[str, Sight] = absence.sights(source.store)
+    return [
+        PartRow(
+            task,
+            reasons.of_task(campaign, task, sights[task.site], now, speech.language),
+            schedule.deadline(campaign, task),
+        )
+        for task in campaign.tasks
+    ]
+
+
+def alerts(
+    source: Source, speech: Speech, rows: Sequence[SiteRow], newest: Sequence[CampaignRow]
+) -> list[Alert]:
+    """What needs a hand, the worst first."""
+    now = time.time()
+    found = [*_of_server(source, speech, now), *_of_sites(source, speech, rows, now)]
+    since = now - PART_HOURS * 3600
+    for row in newest:
+        if row.campaign.finished is None or row.campaign.finished > since:
+            bad = {state: row.states[state] for state in ("refused", "failed", "expired")}
+            for state, number in bad.items():
+                if number:
+                    words = speech(
+                        "alert parts",
+                        n=number,
+                        state=speech(f"part {state}"),
+                        purpose=row.campaign.purpose,
+                    )
+                    found.append(Alert("warn", words, f"/campaigns/{row.campaign.id}"))
+    return sorted(found, key=lambda alert: alert.level != "bad")
+
+
+def _of_server(source: Source, speech: Speech, now: float) -> list[Alert]:
+    home, found = source.home, []
+    for probe in source.probes:
+        if not probe.ask():
+            found.append(Alert("bad", speech(f"alert probe {probe.name}"), "/help"))
+    for name, end in expiries(home).items():
+        if end - now < SERVER_ENDS_SOON[name]:
+            words = speech(f"alert certificate {name}", span=speech.span(max(end - now, 1.0)))
+            found.append(Alert("warn", words, "/help"))
+    backup = LastBackup.load(home)
+    if backup is None:
+        found.append(Alert("warn", speech("alert no backup"), "/help"))
+    elif now - backup.created > BACKUP_SECONDS:
+        words = speech("alert backup", span=speech.span(now - backup.created))
+        found.append(Alert("warn", words, "/help"))
+    return found
+
+
+def _of_sites(source: Source, speech: Speech, rows: Sequence[SiteRow], now: float) -> list[Alert]:
+    found, soon = [], min(ENDS_SOON, source.home.config().certificate_hours * 900.0)
+    for row in rows:
+        name, link = row.site.name, f"/sites/{row.site.name}"
+        if row.forked:
+            found.append(Alert("bad", speech("alert fork", site=name), link))
+        if row.budget_unknown:
+            found.append(Alert("bad", speech("alert budget", site=name), link))
+        if row.quarantined:
+            words = speech("alert quarantine", site=name, n=row.quarantined)
+            found.append(Alert("bad", words, link))
+        if row.site.state != "enrolled":
+            continue
+        if row.away.why:
+            words = speech("alert away", site=name, why=row.away.why, do=row.away.do)
+            found.append(Alert("warn", words, link))
+        elif row.certificate is not None and row.certificate - now < soon:
+            words = speech("alert ends", site=name, span=speech.span(row.certificate - now))
+            found.append(Alert("warn", words, link))
+    return found
+
+
+def free_bytes(home: ServerHome) -> int:
+    """Free on the disk of the home."""
+    return shutil.disk_usage(home.root).free
+
+
+def log_page(source: Source, before: int | None) -> tuple[list[LogEntry], int | None]:
+    """Entries of the operators' log, and the number to go on from, if there are more."""
+    found = operators.entries(source.store, limit=PAGE + 1, before=before)
+    return found[:PAGE], found[PAGE - 1].id if len(found) > PAGE else None

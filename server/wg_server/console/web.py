@@ -1,0 +1,347 @@
+"""What a request of the console passes: host, session, origin and CSRF token; how it answers.
+
+* Pages answer only under a name of this machine, or the one of ``console_url``: a foreign name that
+  points here (DNS rebinding) gets nothing.
+* Reading needs a session. Changing needs besides that the browser names this origin, and that the
+  form holds the session's CSRF token. What fails changes nothing.
+* The cookie is HttpOnly and SameSite=Strict, and Secure behind TLS. No script stands in a page; all
+  text is escaped by the templates.
+
+Not guarded: who owns the machine, or an operator's token.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import jinja2
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from wg_common import __version__
+from wg_common.errors import DecodeError, InternalError, StorageError, WgError
+from wg_server.campaigns.wording import LANGUAGES
+from wg_server.console import messages, sessions
+from wg_server.console.formats import filters
+from wg_server.console.messages import Speech
+from wg_server.console.sessions import Session, Sessions
+from wg_server.console.views import Source
+from wg_server.fleet.guards import Guard
+from wg_server.fleet.tries import Tries, network_of
+from wg_server.store.operators import record
+
+log = logging.getLogger(__name__)
+
+ROOT = "/console"
+FORM_LIMIT = 256 << 10
+"""Largest form, bytes: a campaign over a thousand named sites."""
+FIELDS_LIMIT = 4096
+"""Most fields of a form."""
+LOGINS_AN_ADDRESS = 10
+"""Most logins tried from one address (IPv6: one /64) in a minute. A token has 256 bits: this bounds
+work and noise in the log, not guessing."""
+ADDRESSES_LIMIT = 1024
+"""Most addresses whose logins are remembered."""
+
+_HERE = frozenset({"127.0.0.1", "localhost", "::1"})
+_LANGUAGE = "wg-language"
+_HEADERS = {
+    "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self';"
+    " connect-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none';"
+    " frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+}
+_ELSEWHERE = (
+    "the console answers on this machine alone: use a tunnel (ssh -L), or a proxy with TLS and"
+    " console_url in server.yaml\n"
+)
+
+Form = Mapping[str, list[str]]
+
+
+class Shield(Guard):
+    """Answers under known names alone, and adds the headers that browsers obey."""
+
+    def __init__(self, app: ASGIApp, console_url: str) -> None:
+        super().__init__(app)
+        self._outside = urlsplit(console_url).netloc if console_url else ""
+        self._hosts = _HERE
+
+    async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                named = {name for name, _ in message["headers"]}
+                extra = {"cache-control": "no-store", **_HEADERS}
+                message["headers"] = [
+                    *message["headers"],
+                    *(
+                        (k.encode(), v.encode())
+                        for k, v in extra.items()
+                        if k.encode() not in named
+                    ),
+                ]
+            await send(message)
+
+        host = dict(scope["headers"]).get(b"host", b"").decode("latin-1").lower()
+        if not self._knows(host):
+            await PlainTextResponse(_ELSEWHERE, 421)(scope, receive, guarded)
+            return
+        await self._app(scope, receive, guarded)
+
+    def _knows(self, host: str) -> bool:
+        if self._outside and host == self._outside:
+            return True
+        try:
+            return urlsplit(f"//{host}").hostname in self._hosts
+        except ValueError:
+            return False
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One request of somebody who is logged in."""
+
+    request: Request
+    session: Session
+    speech: Speech
+    console: Console
+
+    @property
+    def source(self) -> Source:
+        """Where to read."""
+        return self.console.source
+
+    def render(self, page: str, status: int = 200, **values: object) -> Response:
+        """A page of the console."""
+        return self.console.render(
+            self.request, self.speech, page, status, session=self.session, **values
+        )
+
+    def done(self, path: str, what: str) -> Response:
+        """Go to a page that says what was done."""
+        return RedirectResponse(f"{ROOT}{path}?did={what}", 303)
+
+
+class Console:
+    """Sessions, templates and the guards of pages and forms."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.sessions = Sessions(source.store)
+        config = source.home.config()
+        self._name = config.name
+        self._secure = bool(config.console_url)
+        self._origin = config.console_url
+        prefix = "__Host-" if self._secure else ""
+        self._cookie = f"{prefix}wg-console-{config.admin_port}"
+        self._tries = Tries(LOGINS_AN_ADDRESS, ADDRESSES_LIMIT)
+        self._templates = jinja2.Environment(
+            loader=jinja2.PackageLoader("wg_server.console", "templates"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+
+    def page(self, show: Callable[[Visit], Response]) -> Callable[[Request], Response]:
+        """A page for those who are logged in."""
+
+        def endpoint(request: Request) -> Response:
+            session = self._session(request)
+            if session is None:
+                return RedirectResponse(f"{ROOT}/login", 303)
+            visit = Visit(request, session, self.speech(request), self)
+            return self._guarded(visit, lambda: show(visit))
+
+        return endpoint
+
+    def form(self, act: Callable[[Visit, Form], Response]) -> Callable[[Request], Any]:
+        """A form that changes something, for those who are logged in."""
+
+        def judge(request: Request, form: Form) -> Response:
+            session = self._session(request)
+            speech = self.speech(request)
+            if session is None:
+                return RedirectResponse(f"{ROOT}/login", 303)
+            if not self._is_from_here(request) or not session.owns(field(form, "csrf")):
+                log.warning("console: a form of %s was not from its own page", session.operator)
+                return self.fail(request, speech, 403, session=session)
+            visit = Visit(request, session, speech, self)
+            return self._guarded(visit, lambda: act(visit, form))
+
+        async def endpoint(request: Request) -> Response:
+            form = _parse(await request.body())
+            if form is None:
+                return self.fail(request, self.speech(request), 400)
+            return await run_in_threadpool(judge, request, form)
+
+        return endpoint
+
+    async def login(self, request: Request) -> Response:
+        """Begin a session, or say why not."""
+        form = _parse(await request.body())
+        speech = self.speech(request)
+        if form is None or not self._is_from_here(request):
+            return self.fail(request, speech, 403)
+        host = request.client.host if request.client else ""
+        if not self._tries.allow(network_of(host)):
+            return self.render(request, speech, "login", 429, said="login often")
+        begun = await run_in_threadpool(self.sessions.login, field(form, "token").strip())
+        if begun is None:
+            log.warning("console: a login with a wrong token")
+            return self.render(request, speech, "login", 403, said="login wrong")
+        cookie, session = begun
+        await run_in_threadpool(record, self.source.store, session.actor, "login", "")
+        response = RedirectResponse(f"{ROOT}/", 303)
+        response.set_cookie(
+            self._cookie,
+            cookie,
+            max_age=int(sessions.SESSION_SECONDS),
+            path="/" if self._secure else ROOT,
+            secure=self._secure,
+            httponly=True,
+            samesite="strict",
+        )
+        return response
+
+    def logout(self, visit: Visit, form: Form) -> Response:
+        """End the session."""
+        self.sessions.logout(visit.request.cookies.get(self._cookie, ""))
+        response = RedirectResponse(f"{ROOT}/login", 303)
+        response.delete_cookie(self._cookie, path="/" if self._secure else ROOT)
+        return response
+
+    def speak(self, request: Request) -> Response:
+        """Remember the reader's language, and go back to the page."""
+        language = request.query_params.get("to", "")
+        path = request.query_params.get("at", "")
+        if not path.startswith(f"{ROOT}/") or "//" in path or "\\" in path:
+            path = f"{ROOT}/"
+        response = RedirectResponse(path, 303)
+        if language in LANGUAGES:
+            response.set_cookie(
+                _LANGUAGE,
+                language,
+                max_age=365 * 86400,
+                path=ROOT,
+                secure=self._secure,
+                httponly=True,
+                samesite="strict",
+            )
+        return response
+
+    def speech(self, request: Request) -> Speech:
+        """In the language of a request."""
+        return Speech(
+            messages.chosen(
+                request.cookies.get(_LANGUAGE), request.headers.get("accept-language", "")
+            )
+        )
+
+    def render(
+        self,
+        request: Request,
+        speech: Speech,
+        page: str,
+        status: int = 200,
+        *,
+        session: Session | None = None,
+        **values: object,
+    ) -> Response:
+        """A page, in the reader's language."""
+        did = f"did {request.query_params.get('did', '')}"
+        template = self._templates.get_template(f"{page}.html.j2")
+        text = template.render(
+            t=speech,
+            languages=LANGUAGES,
+            root=ROOT,
+            page=page,
+            path=request.url.path,
+            server=self._name,
+            version=__version__,
+            session=session,
+            csrf=session.csrf if session else "",
+            did=did if did in messages.TEXTS else "",
+            **filters(speech),
+            **values,
+        )
+        return HTMLResponse(text, status)
+
+    def fail(
+        self,
+        request: Request,
+        speech: Speech,
+        status: int,
+        detail: str = "",
+        *,
+        session: Session | None = None,
+    ) -> Response:
+        """A page that says what did not work."""
+        return self.render(
+            request, speech, "error", status, session=session, code=status, detail=detail
+        )
+
+    def _session(self, request: Request) -> Session | None:
+        cookie = request.cookies.get(self._cookie)
+        live = request.headers.get("x-live") == "1"
+        return None if cookie is None else self.sessions.find(cookie, live=live)
+
+    def _is_from_here(self, request: Request) -> bool:
+        """Whether the browser says that a form was sent from a page of this console."""
+        origin = request.headers.get("origin", "")
+        if self._origin and origin == self._origin:
+            return True
+        return origin == f"http://{request.headers.get('host', '')}"
+
+    def _guarded(self, visit: Visit, work: Callable[[], Response]) -> Response:
+        """What is wrong with a request is a page, and not a traceback."""
+        try:
+            return work()
+        except StorageError as error:
+            log.error("console: %s", error)
+            status, detail = 503, ""
+        except InternalError:
+            raise
+        except NotFound:
+            status, detail = 404, ""
+        except WgError as error:
+            status, detail = (400 if isinstance(error, DecodeError) else 409), str(error)
+        return self.fail(visit.request, visit.speech, status, detail, session=visit.session)
+
+
+class NotFound(WgError):
+    """There is no such page."""
+
+
+def field(form: Form, name: str) -> str:
+    """The value of a field that stands once in a form; empty otherwise."""
+    values = form.get(name, [])
+    return values[0] if len(values) == 1 else ""
+
+
+def _parse(body: bytes) -> Form | None:
+    """Fields of a form as browsers send it; None: it is none."""
+    try:
+        pairs = parse_qsl(
+            body.decode("ascii"),
+            keep_blank_values=True,
+            strict_parsing=True,
+            errors="strict",
+            max_num_fields=FIELDS_LIMIT,
+        )
+    except (ValueError, UnicodeError):
+        return None
+    found: dict[str, list[str]] = {}
+    for name, value in pairs:
+        found.setdefault(name, []).append(value)
+    return found

@@ -1,0 +1,308 @@
+"""The console's guards, without a browser: who may read, who may change, what is written down."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.types import ASGIApp
+from tests.server.console.test_admin import enrol
+
+from wg_server.console import messages, sessions, web
+from wg_server.console.app import console_routes
+from wg_server.console.messages import TEXTS, Speech
+from wg_server.console.sessions import Sessions
+from wg_server.console.views import Source
+from wg_server.operation.initialise import initialise
+from wg_server.site.home import ServerConfig, ServerHome
+from wg_server.store import operators
+from wg_server.store.queue import CampaignQueue
+from wg_server.store.sites import Store
+
+Client = Callable[[ASGIApp], httpx.Client]
+CONSOLE = Path(web.__file__).parent
+
+
+@dataclass
+class Operator:
+    """A browser, as far as forms and cookies go."""
+
+    client: httpx.Client
+    csrf: str = ""
+
+    def login(self, token: str) -> httpx.Response:
+        answer = self.post("/login", token=token)
+        if answer.status_code == 303:
+            self.csrf = re.findall(r'name="csrf" value="([^"]+)"', self.get("/").text)[0]
+        return answer
+
+    def get(self, path: str) -> httpx.Response:
+        return self.client.get(f"/console{path}")
+
+    def post(self, path: str, *, origin: str | None = None, **fields: str) -> httpx.Response:
+        here = str(self.client.base_url).rstrip("/")
+        headers = {"origin": here if origin is None else origin}
+        return self.client.post(f"/console{path}", data=fields, headers=headers)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home that is copied: keys and certificates take half a second to make."""
+    found = ServerHome(tmp_path_factory.mktemp("console") / "server")
+    initialise(found, ServerConfig(name="central", fleet_port=1, enrol_port=2, admin_port=3))
+    found.encoder.parent.mkdir()
+    found.encoder.write_bytes(b"a public encoder")
+    return found.root
+
+
+@pytest.fixture
+def home(template: Path, tmp_path: Path) -> ServerHome:
+    return ServerHome(Path(shutil.copytree(template, tmp_path / "server")))
+
+
+@pytest.fixture
+def token(store: Store) -> str:
+    return operators.add(store, "Aiko Sato", time.time())
+
+
+@pytest.fixture
+def operator(home: ServerHome, store: Store, client_of: Client) -> Operator:
+    source = Source(home, store, (), lambda sites: set())
+    return Operator(client_of(Starlette(routes=console_routes(source))))
+
+
+def acts(store: Store) -> list[tuple[str, str]]:
+    return [(each.action, each.subject) for each in operators.entries(store, limit=9)[::-1]]
+
+
+PAGES = ["/", "/sites", "/sites/plant-a", "/campaigns", "/campaigns/new", "/generator", "/audit"]
+
+
+def test_without_a_session_there_is_a_login_and_nothing_else(
+    operator: Operator, store: Store
+) -> None:
+    enrol(store, "plant-a")
+    for path in PAGES:
+        found = operator.get(path)
+        assert (found.status_code, found.headers["location"]) == (303, "/console/login"), path
+    found = operator.post("/sites/plant-a/revoke", confirm="plant-a")
+    assert found.headers["location"] == "/console/login"
+    assert store.site("plant-a").state == "enrolled" and acts(store) == []
+
+
+def test_an_operator_logs_in_reads_and_changes_under_a_name(
+    operator: Operator, store: Store, token: str
+) -> None:
+    enrol(store, "plant-a")
+    assert operator.login(token).status_code == 303
+    for path in PAGES:
+        found = operator.get(path)
+        assert found.status_code == 200 and "Aiko Sato" in found.text, path
+    wrong = operator.post("/sites/plant-a/revoke", csrf=operator.csrf, confirm="plant-b")
+    assert wrong.status_code == 409 and store.site("plant-a").state == "enrolled"
+    done = operator.post("/sites/plant-a/revoke", csrf=operator.csrf, confirm="plant-a")
+    assert done.headers["location"] == "/console/sites/plant-a?did=revoke"
+    assert store.site("plant-a").state == "revoked"
+    assert acts(store) == [("login", ""), ("revoke", "plant-a")]
+    assert "The site is revoked." in operator.get("/sites/plant-a?did=revoke").text
+    operator.post("/logout", csrf=operator.csrf)
+    assert operator.get("/").status_code == 303
+
+
+def test_a_form_from_elsewhere_or_of_another_session_changes_nothing(
+    operator: Operator, store: Store, token: str
+) -> None:
+    enrol(store, "plant-a")
+    operator.login(token)
+    path, good = "/sites/plant-a/revoke", {"csrf": operator.csrf, "confirm": "plant-a"}
+    for origin in ("https://evil.example", "null", "", "http://127.0.0.1:1"):
+        assert operator.post(path, origin=origin, **good).status_code == 403, origin
+        assert operator.post("/login", origin=origin, token=token).status_code == 403, origin
+    for csrf in ("", "x", "é"):
+        assert operator.post(path, **{**good, "csrf": csrf}).status_code == 403, csrf
+    assert store.site("plant-a").state == "enrolled" and acts(store) == [("login", "")]
+
+
+def test_the_cookie_and_the_headers_are_what_browsers_need(operator: Operator, token: str) -> None:
+    cookie = operator.login(token).headers["set-cookie"]
+    assert "HttpOnly" in cookie and "SameSite=strict" in cookie and "Path=/console" in cookie
+    assert "Secure" not in cookie  # plain HTTP on loopback: a browser would drop it
+    headers = operator.get("/").headers
+    assert headers["content-security-policy"].startswith("default-src 'none'; style-src 'self'")
+    assert "unsafe" not in headers["content-security-policy"]
+    assert headers["cache-control"] == "no-store" and headers["x-content-type-options"] == "nosniff"
+
+
+def test_behind_tls_the_cookie_is_secure_and_the_name_is_known(
+    home: ServerHome, store: Store, token: str, client_of: Client
+) -> None:
+    text = home.config_file.read_text()
+    home.config_file.write_text(f"{text}console_url: https://wg.example.org\n")
+    source = Source(home, store, (), lambda sites: set())
+    client = client_of(Starlette(routes=console_routes(source)))
+    headers = {"host": "wg.example.org", "origin": "https://wg.example.org"}
+    found = client.post("/console/login", data={"token": token}, headers=headers)
+    assert found.headers["set-cookie"].startswith("__Host-wg-console-3=")
+    assert "Secure" in found.headers["set-cookie"] and "Path=/;" in found.headers["set-cookie"]
+
+
+def test_a_foreign_name_that_points_here_gets_nothing(operator: Operator) -> None:
+    for host in ("evil.example", "evil.example:8445", "127.0.0.1.evil.example", "["):
+        found = operator.client.get("/console/login", headers={"host": host})
+        assert found.status_code == 421 and "tunnel" in found.text, host
+
+
+def test_logins_are_limited_and_wrong_tokens_let_nobody_in(operator: Operator, token: str) -> None:
+    codes = [operator.login("wrong").status_code for _ in range(web.LOGINS_AN_ADDRESS)]
+    assert set(codes) == {403}
+    assert operator.login(token).status_code == 429
+    assert operator.get("/").status_code == 303
+
+
+def test_an_operator_who_is_removed_is_out_at_once(
+    operator: Operator, store: Store, token: str
+) -> None:
+    operator.login(token)
+    operators.remove(store, "Aiko Sato", time.time())
+    assert operator.get("/").status_code == 303
+    assert operator.login(token).status_code == 403
+
+
+def test_a_session_ends_when_nobody_is_there_or_after_half_a_day(store: Store, token: str) -> None:
+    now = [0.0]
+    found = Sessions(store, clock=lambda: now[0])
+    begun = found.login(token)
+    assert begun is not None
+    cookie = begun[0]
+    now[0] = sessions.IDLE_SECONDS - 1
+    assert found.find(cookie, live=True) is not None  # a page that is left open is no person
+    now[0] = sessions.IDLE_SECONDS + 1
+    assert found.find(cookie) is None
+    begun = found.login(token)
+    assert begun is not None
+    while now[0] < sessions.SESSION_SECONDS + 3 * sessions.IDLE_SECONDS:
+        alive = found.find(begun[0]) is not None
+        now[0] += sessions.IDLE_SECONDS / 2
+    assert not alive
+
+
+def test_sessions_are_bounded(store: Store, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "SESSIONS_LIMIT", 2)
+    found = Sessions(store)
+    cookies = [begun[0] for begun in (found.login(token) for _ in range(3)) if begun]
+    assert [found.find(each) is not None for each in cookies] == [False, True, True]
+
+
+def test_a_campaign_is_started_paused_resumed_and_cancelled(
+    operator: Operator, store: Store, token: str
+) -> None:
+    for name in ("plant-a", "plant-b"):
+        enrol(store, name)
+    operator.login(token)
+    wrong = operator.post("/campaigns", csrf=operator.csrf, epsilon="-1", delta="1e-5", purpose="x")
+    assert wrong.status_code == 400 and "epsilon" in wrong.text
+    terms = {"epsilon": "0.5", "delta": "1e-6", "purpose": "<b>autumn</b>", "sites": "plant-b"}
+    place = operator.post("/campaigns", csrf=operator.csrf, **terms).headers["location"]
+    path = place.removeprefix("/console").partition("?")[0]
+    (found,) = CampaignQueue(store.engine).all()
+    assert (found.epsilon, found.delta, found.purpose) == ("0.5", "1e-6", "<b>autumn</b>")
+    assert [task.site for task in found.tasks] == ["plant-b"]
+    text = operator.get(path).text
+    assert "&lt;b&gt;autumn&lt;/b&gt;" in text and "<b>autumn" not in text
+    for word, state in (("pause", "paused"), ("resume", "queued"), ("cancel", "cancelled")):
+        operator.post(f"{path}/{word}", csrf=operator.csrf)
+        assert CampaignQueue(store.engine).show(found.id).state == state
+        assert operator.get(path).status_code == 200
+    again = operator.post(f"{path}/cancel", csrf=operator.csrf)
+    assert again.status_code == 409 and "cancelled already" in again.text
+    assert acts(store)[-2:] == [("campaign cancel", found.id), ("failed", found.id)]
+
+
+def test_a_join_token_is_shown_once(operator: Operator, store: Store, token: str) -> None:
+    operator.login(token)
+    found = operator.post("/sites/invite", csrf=operator.csrf, site="plant-c", hours="2")
+    assert "wg1" in found.text or "join" in found.text
+    assert found.headers["cache-control"] == "no-store"
+    assert store.site("plant-c").state == "invited"
+    assert ("enroll", "plant-c") in acts(store)
+
+
+def test_what_is_not_there_or_no_form_is_said_so(operator: Operator, token: str) -> None:
+    operator.login(token)
+    for path in ("/sites/nobody", "/campaigns/none", "/nothing", "/sites/%00"):
+        assert operator.get(path).status_code == 404, path
+    here = str(operator.client.base_url).rstrip("/")
+    kind = {"content-type": "application/x-www-form-urlencoded", "origin": here}
+    for body in (b"\xff", b"a&b", b"csrf=%ff", b"&".join([b"a=1"] * 5000)):
+        found = operator.client.post("/console/campaigns", content=body, headers=kind)
+        assert found.status_code == 400, body[:20]
+
+
+def test_the_readers_language_is_kept_and_leads_nowhere_else(
+    operator: Operator, token: str
+) -> None:
+    operator.login(token)
+    assert '<html lang="en">' in operator.get("/").text
+    asked = operator.client.get("/console/", headers={"accept-language": "ja,en;q=0.5"})
+    assert '<html lang="ja">' in asked.text
+    found = operator.get("/language?to=ja&at=/console/sites")
+    assert found.headers["location"] == "/console/sites"
+    assert "拠点" in operator.get("/sites").text
+    for at in ("//evil.example", "https://evil.example", "/console//evil", "/console/\\evil"):
+        assert operator.get(f"/language?to=en&at={at}").headers["location"] == "/console/"
+
+
+def test_a_generator_whose_card_fails_is_accepted_by_its_id(
+    operator: Operator, home: ServerHome, store: Store, token: str
+) -> None:
+    home.generator.parent.mkdir(exist_ok=True)
+    home.generator.write_bytes(b"a generator")
+    check = {"name": "<i>gain</i>", "value": 0.1, "relation": ">=", "bound": 0.5}
+    home.model_card.write_text(json.dumps({"generator": "0" * 64, "checks": [check]}))
+    operator.login(token)
+    text = operator.get("/generator").text
+    assert "fails" in text and "&lt;i&gt;gain" in text
+    identity = re.findall(r'name="id" value="([0-9a-f]{64})"', text)[0]
+    for typed, code in (("0" * 16, 409), (identity[:16], 303)):
+        found = operator.post("/generator/accept", csrf=operator.csrf, id=identity, confirm=typed)
+        assert found.status_code == code
+    assert home.config().accept_generator == identity
+    assert "accepted by an operator" in operator.get("/generator").text
+    assert acts(store)[-1] == ("accept", identity)
+
+
+def test_both_languages_have_the_same_figures_in_every_text() -> None:
+    for key, texts in TEXTS.items():
+        fields = [sorted(set(re.findall(r"{(\w+)", text))) for text in texts]
+        assert len({tuple(each) for each in fields}) == 1 and all(texts), key
+
+
+def test_every_text_is_used_and_every_text_that_is_used_is_there() -> None:
+    source = "".join(
+        path.read_text("utf-8") for path in CONSOLE.rglob("*") if path.suffix in (".j2", ".py")
+    )
+    used = set(re.findall(r"""\bt\(["']([^"'{}]+)["'][,)]""", source))
+    assert used <= TEXTS.keys(), used - TEXTS.keys()
+    stems = ("act ", "did ", "campaign ", "part ", "site ", "standing ", "alert ", "error ", *_MORE)
+    quoted = set(re.findall(r"""["']([^"'{}\n]+)["']""", source.replace(_table(), "")))
+    assert {key for key in TEXTS if key not in quoted and not key.startswith(stems)} == set()
+
+
+_MORE = ("through ", "work ", "card ")
+"""Beginnings of keys that are put together."""
+
+
+def _table() -> str:
+    return Path(messages.__file__).read_text("utf-8")
+
+
+def test_spans_are_said_in_the_language_of_the_page() -> None:
+    assert (Speech("en").span(7200), Speech("ja").span(7200)) == ("2 hours", "2 時間")
