@@ -18,6 +18,7 @@ from wg_client.cli import (
     release,
     requests,
     run,
+    simulate,
     upkeep,
     watch,
 )
@@ -32,6 +33,7 @@ def group() -> None:
 
 
 for _module in (
+    simulate,
     init,
     freeze,
     check,

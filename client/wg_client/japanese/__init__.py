@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from wg_client.japanese import checks, commands, report
+from wg_client.japanese import checks, commands, pilot, report
 from wg_common import japanese
 
 JAPANESE: Mapping[str, str] = {
@@ -12,4 +12,5 @@ JAPANESE: Mapping[str, str] = {
     **report.MESSAGES,
     **checks.MESSAGES,
     **commands.MESSAGES,
+    **pilot.MESSAGES,
 }

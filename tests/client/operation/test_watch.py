@@ -11,6 +11,7 @@ from tests.client.cli.conftest import Json, here
 from tests.client.conftest import LABELS, MakePlant, write_npz
 
 from wg_client.fitting.linear_head import LinearHead
+from wg_client.models import drift
 from wg_client.operation import stages
 from wg_client.selection.apply import apply_package
 from wg_common import errors
@@ -21,8 +22,13 @@ __all__ = ["here"]
 
 
 def test_a_plant_is_watched_with_and_without_a_model(
-    make_plant: MakePlant, good_head: LinearHead, tmp_path: Path, here: Json
+    make_plant: MakePlant,
+    good_head: LinearHead,
+    tmp_path: Path,
+    here: Json,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(drift, "PERMUTATIONS", 499)
     plant = make_plant({0: 8, 1: 8, 2: 8})
     home, root = plant.home, plant.home.root
     alike = write_npz(tmp_path / "alike.npz", {0: 6, 1: 6, 2: 6}, seed=78, labels=LABELS)

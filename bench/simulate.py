@@ -1,0 +1,377 @@
+"""What a pilot may promise, and what it promised wrongly. Run with ``python -m bench.simulate``.
+
+*Cases.* Plants are cut from real data sets as in ``bench.acceptance``: other sites release, the
+home's generator answers, the plant selects a model, and test records that no part of it saw say
+what was kept over local-only. One line of ``--results`` is one plant; a run goes on where it
+stopped. ``--home`` may be given twice, once for images and once for windows.
+
+*Published.* ``--publish FILE`` writes the cases as ``wg-client simulate`` reads them: numbers that
+a plant knows of itself before anything leaves, and what it gained.
+
+*Judged.* Each plant's gain is predicted by the client's own code from the cases of all *other*
+data sets, and held against what it gained. The table has the mean error (predicted minus gained),
+the mean absolute error, and how often the 80 % interval held.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from bench import plants, window_plants
+from bench.methods import Cell, draw
+from bench.plants import DATASETS, Plants
+from bench.rows import Row, Rows
+from bench.selected import own_folds, selected
+from bench.tables import markdown
+
+from wg_client.fitting.backbone import encoder_trunk
+from wg_client.fitting.local_models import fit_local
+from wg_client.methods.names import LOCAL
+from wg_client.pilot.published import (
+    EPSILONS,
+    VERSION,
+    Case,
+    Expected,
+    Facts,
+    Steps,
+    expected,
+)
+from wg_common.errors import DataError, NotAcceptedError
+from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_server.generator.heads.generate import Generator, load_generator
+from wg_server.site.home import ServerHome
+
+_RECORDS = {"own": 60, "sister": 60}
+_TESTS = 500
+NETWORKS = (
+    Path("bench/results/networks.jsonl"),
+    Path("bench/results/window_networks.jsonl"),
+)
+"""Rows of ``bench.networks`` and ``bench.window_networks``."""
+COMMAND = "python -m bench.simulate --home IMAGES WINDOWS --publish FILE"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One kind of plant, and how many others release."""
+
+    scenario: str
+    shots: int
+    epsilon: float
+    sites: int
+
+    @property
+    def cell(self) -> Cell:
+        """As benches of methods have it."""
+        return Cell(
+            scenario=self.scenario,
+            epsilon=self.epsilon,
+            shots=self.shots,
+            missing=0.3 if self.scenario == "S2" else 0.0,
+            labelled=self.scenario != "S3",
+            same_family=self.sites,
+        )
+
+
+SETTINGS = (
+    *(Setting(s, n, e, 3) for s in ("S1", "S2") for n in (5, 20) for e in EPSILONS),
+    *(Setting(s, n, 4.0, 1) for s in ("S1", "S2") for n in (5, 20)),
+    *(Setting("S3", 20, e, 3) for e in EPSILONS),
+    Setting("S3", 20, 4.0, 1),
+    *(Setting(s, 60, e, 3) for s in ("S1", "S2") for e in EPSILONS),
+)
+
+
+def case(
+    generator: Generator, encoder: Encoder, cut: Plants, setting: Setting, seed: int
+) -> dict[str, Any]:
+    """One plant: what it knew before, and what came of it."""
+    one = draw(generator, cut, setting.cell, seed, {}, samples=4)
+    trunk = encoder_trunk(one.x, cut.dimension, encoder.scaled_dimension, encoder.local_blocks)
+    found: dict[str, Any] = {
+        "kind": encoder.modality,
+        "classes": len(cut.labels),
+        "unseen": len(one.gone),
+        "labels": int((one.y >= 0).sum()),
+        "records": len(one.y),
+        "epsilon": setting.epsilon,
+        "sites": setting.sites,
+    }
+    if len(one.y) and one.y.min() >= 0:
+        started = time.process_time()
+        alone = fit_local(trunk.features, one.y, len(cut.labels), own_folds(one.y))
+        found["local_seconds"] = time.process_time() - started
+        judged = alone.out_of_fold
+        if judged is not None:
+            found["local_told"] = float((judged.predictions == judged.labels).mean())
+    started = time.process_time()
+    try:
+        outcome = selected(
+            one.made,
+            trunk,
+            one.y,
+            cut.dimension,
+            own=bool(np.isfinite(one.noise)),
+            others=bool(one.others),
+            groups=one.groups,
+        )
+    except NotAcceptedError:
+        return found | {"kept": ""}
+    found["seconds"] = time.process_time() - started
+    x, y = cut.test
+    right = {
+        name: model.head.logits(x).argmax(axis=1) == y
+        for name, model in outcome.models.items()
+        if name in (LOCAL, outcome.kept)
+    }
+    found |= {"kept": outcome.kept, "accuracy": float(right[outcome.kept].mean())}
+    if LOCAL in right:
+        found["local"] = float(right[LOCAL].mean())
+    return found
+
+
+def run(home: Path, options: argparse.Namespace, rows: Rows) -> None:
+    """Judge what is missing."""
+    server = ServerHome(home)
+    generator, encoder = load_generator(server.generator), load_encoder(server.read_encoder())
+    windows = encoder.modality == "windows"
+    names = options.only or (window_plants.DATASETS if windows else DATASETS)
+    for seed in range(options.seeds):
+        for name in names:
+            keys = {s: f"{generator.id[:16]} {name} {seed} {s}" for s in SETTINGS}
+            left = [setting for setting, key in keys.items() if key not in rows]
+            cut = _cut(encoder, options, name, seed) if left else None
+            if cut is None:
+                continue
+            for setting in left:
+                found = case(generator, encoder, cut, setting, seed)
+                about = {"key": keys[setting], "dataset": name, "scenario": setting.scenario}
+                rows.add({**about, "shots": setting.shots, "seed": seed} | found)
+            print(f"seed {seed}, {name}: done", flush=True)
+
+
+def _cut(encoder: Encoder, options: argparse.Namespace, name: str, seed: int) -> Plants | None:
+    """The plants of a data set, as ``bench.acceptance`` cuts them; None if it is not there."""
+    if encoder.modality == "windows":
+        found = window_plants.cut(encoder, options.datasets, name, seed, 0.0)
+        return None if found is None else found.plants
+    return plants.cut(
+        encoder,
+        encoder.id,
+        options.datasets,
+        name,
+        seed,
+        0.0,
+        options.cache,
+        each=_RECORDS,
+        tests=_TESTS,
+    )
+
+
+def cases(rows: Sequence[Row]) -> list[Case]:
+    """Rows as a plant would look them up; those that were refused tell nothing of a gain."""
+    found, curves = [], learning_curves(rows)
+    for row in rows:
+        if not row["kept"]:
+            continue
+        curve = curves[row["dataset"], row["seed"]]
+        facts = Facts(
+            kind=row["kind"],
+            classes=row["classes"],
+            unseen=row["unseen"],
+            labels=row["labels"],
+            local=_rounded(row.get("local_told")),
+        )
+        gain = row["accuracy"] - row.get("local", 0.0)
+        found.append(
+            Case(
+                dataset=row["dataset"],
+                facts=facts,
+                epsilon=row["epsilon"],
+                sites=row["sites"],
+                gain=round(gain, 4),
+                saved=round(worth(curve, row["accuracy"]) - worth(curve, row.get("local")), 2),
+            )
+        )
+    return found
+
+
+Curve = dict[int, float]
+"""Labels a class -> accuracy of local-only on test records, of one data set and draw."""
+
+
+def learning_curves(rows: Sequence[Row]) -> dict[tuple[str, int], Curve]:
+    """Of each data set and draw, where every class has labels."""
+    found: dict[tuple[str, int], Curve] = defaultdict(dict)
+    for row in rows:
+        if row["scenario"] == "S1" and "local" in row:
+            found[row["dataset"], row["seed"]][row["shots"]] = row["local"]
+    return found
+
+
+def worth(curve: Curve, accuracy: float | None) -> float:
+    """Labels a class with which local-only is so accurate: 1 to the most that were tried.
+
+    Between what was tried a logarithm of labels is interpolated, below it the first piece goes on.
+    Accuracies that fall with more labels count as the best so far.
+    """
+    if accuracy is None or len(curve) < 2:
+        return 0.0
+    shots = sorted(curve)
+    best = np.maximum.accumulate([curve[n] for n in shots])
+    logs = np.log2(shots)
+    for number in range(1, len(shots)):
+        rise = best[number] - best[number - 1]
+        if accuracy <= best[number] and rise > 0:
+            part = (accuracy - best[number - 1]) / rise
+            log = logs[number - 1] + part * (logs[number] - logs[number - 1])
+            return float(2 ** max(log, 0.0))
+    return float(shots[-1])
+
+
+def steps_saved(files: Sequence[Path]) -> list[Steps]:
+    """Of whole networks, from the rows of their benches."""
+    found: dict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
+    for file in files:
+        kind = "windows" if "window" in file.name else "images"
+        for row in Rows(file).of():
+            if row["scores"]:
+                known = "not known to the zoo" if "unseen" in row["cell"] else "known to the zoo"
+                found[kind, known].append(row["scores"])
+    saved = []
+    for (kind, known), scores in sorted(found.items()):
+        tried = sorted(
+            {int(name.split()[1]) for each in scores for name in each if name[:5] == "base "}
+        )
+        target = np.mean([each["network 0"] for each in scores])
+        reached = [
+            step
+            for step in tried
+            if np.mean([each[f"base {step}"] for each in scores if f"base {step}" in each])
+            >= target
+        ]
+        steps = reached[0] if reached else -1
+        saved.append(
+            Steps(kind=kind, about=known, plants=len(scores), steps=steps, tried=tried[-1])
+        )
+    return saved
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+Judged = tuple[Case, Expected]
+
+
+def judged(known: Sequence[Case]) -> list[Judged]:
+    """Each case, and what the cases of all other data sets say of it."""
+    found = []
+    for case in known:
+        others = [other for other in known if _set(other) != _set(case)]
+        try:
+            told = expected(others, case.facts, case.epsilon, case.sites)
+        except DataError:
+            continue
+        found.append((case, told))
+    return found
+
+
+def _set(case: Case) -> str:
+    """Name of a data set; questions about one and the same are of one."""
+    return case.dataset.split("_")[0]
+
+
+def table(found: Sequence[Judged]) -> Iterator[str]:
+    """By question and kind, in points: what was gained, the errors, intervals that held."""
+    heads = (
+        "question",
+        "records",
+        "plants",
+        "data sets",
+        "gained",
+        "predicted − gained",
+        "mean absolute error",
+        "80 % intervals that held",
+        "mean width",
+    )
+    groups: dict[tuple[str, str], list[Judged]] = {}
+    for case, told in found:
+        question = case.facts.question
+        for kind in (case.facts.kind, "all"):
+            groups.setdefault((question, kind), []).append((case, told))
+            if question != "S3":  # whose gain is an accuracy
+                groups.setdefault(("S1 and S2", kind), []).append((case, told))
+    rows = ((*name, *_summary(groups[name])) for name in sorted(groups))
+    yield from markdown(heads, rows)
+
+
+def _summary(found: Sequence[Judged]) -> tuple[object, ...]:
+    errors = 100 * np.array([told.gain - case.gain for case, told in found])
+    return (
+        len(found),
+        len({_set(case) for case, _ in found}),
+        f"{100 * np.mean([case.gain for case, _ in found]):+.1f}",
+        f"{errors.mean():+.2f}",
+        f"{np.abs(errors).mean():.2f}",
+        f"{100 * held(found):.0f} %",
+        f"{100 * np.mean([told.high - told.low for _, told in found]):.1f}",
+    )
+
+
+def held(found: Sequence[Judged]) -> float:
+    """Share of intervals with the gain in them."""
+    return float(np.mean([told.low <= case.gain <= told.high for case, told in found]))
+
+
+def publish(
+    path: Path, rows: Sequence[Row], known: Sequence[Case], found: Sequence[Judged]
+) -> None:
+    """Write what ``wg-client simulate`` reads, one case a line."""
+    fits = [row for row in rows if "local_seconds" in row and "seconds" in row]
+    about = {
+        "version": VERSION,
+        "command": COMMAND,
+        "held": round(held(found), 3),
+        "error": round(float(np.mean([abs(t.gain - c.gain) for c, t in found])), 4),
+        "local_seconds": round(float(np.median([row["local_seconds"] for row in fits])), 3),
+        "all_seconds": round(float(np.median([row["seconds"] for row in fits])), 3),
+        "steps": [asdict(each) for each in steps_saved(NETWORKS)],
+    }
+    lines = ",\n".join(json.dumps(asdict(case), sort_keys=True) for case in known)
+    path.write_text(f'{json.dumps(about)[:-1]}, "cases": [\n{lines}\n]}}\n')
+
+
+def main() -> None:
+    """Judge, publish, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--home", type=Path, nargs="*", default=[], help="servers' homes, trained")
+    parser.add_argument("--datasets", type=Path, default=Path("../shared/datasets"))
+    parser.add_argument("--results", type=Path, default=Path("bench/results/simulate.jsonl"))
+    parser.add_argument("--cache", type=Path, default=Path("bench/out/features"))
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--only", nargs="*", help="data sets")
+    parser.add_argument("--publish", type=Path, help="wg_client/pilot/published.json")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = Rows(options.results)
+    for home in options.home:
+        run(home, options, rows)
+    known = cases(rows.of())
+    found = judged(known)
+    if options.publish:
+        publish(options.publish, rows.of(), known, found)
+    print("\n".join(table(found)))
+
+
+if __name__ == "__main__":
+    main()

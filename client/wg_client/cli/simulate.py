@@ -1,0 +1,265 @@
+"""``wg-client simulate``: would this help me, what would leave, what would it cost? No server."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wg_client.cli.check import fitted
+from wg_client.cli.freeze import freezing_bar
+from wg_client.cli.reading import READING_NAMES, read_reading, reading_options
+from wg_client.pilot import published
+from wg_client.site.config import RECORD, PrivacyConfig
+from wg_common import atomic
+from wg_common.cli import json_option, note, printable, show
+from wg_common.errors import UsageError
+from wg_common.language import current, listed, padded, text
+from wg_common.options import OUT_FILE
+from wg_common.wire import canonical
+
+if TYPE_CHECKING:
+    from wg_client.pilot.published import Expected
+    from wg_client.pilot.simulation import Simulation
+
+_LABELS_SHOWN = 20
+SMALL = 0.01
+"""Gains below one point are nothing that a plant would notice."""
+
+
+@click.command()
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of class folders, folder with records.csv, .npz file, or sensor logs (--window).",
+)
+@click.option(
+    "--labels", help="Label domain, a,b,c, with classes that you have never seen. Default: folders."
+)
+@click.option("--unit-column", help="Column or array that names the privacy unit of a record.")
+@click.option(
+    "--sites",
+    type=click.IntRange(0, 1000),
+    default=3,
+    show_default=True,
+    help="Other plants with your classes that take part. Ask the operator.",
+)
+@click.option(
+    "--encoder",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The operator's encoder package; default: what is installed.",
+)
+@reading_options
+@click.option(
+    "--sheet", type=OUT_FILE, help="Also write a return-on-investment sheet, one HTML page."
+)
+@click.option(
+    "--figures",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="YAML file with what only you know, for the sheet: label_seconds, hour_cost, ...",
+)
+@click.option(
+    "--price",
+    type=click.Choice([f"{each:g}" for each in published.EPSILONS]),
+    default="4",
+    show_default=True,
+    help="Epsilon that the sheet is about.",
+)
+@json_option
+def simulate(
+    data: Path,
+    labels: str | None,
+    unit_column: str | None,
+    sites: int,
+    encoder: Path | None,
+    sheet: Path | None,
+    figures: Path | None,
+    price: str,
+    as_json: bool,
+    **reading: Any,
+) -> None:
+    """Simulate, on your records alone: what may be gained, what would leave, what it would cost.
+
+    Needs no server and no token. Sends nothing, charges nothing; writes the sheet, if asked.
+    """
+    from wg_client.fleet.initialise import DataChoice, look
+    from wg_client.pilot import sheet as sheets
+    from wg_client.pilot import simulation
+
+    if figures is not None and sheet is None:
+        raise UsageError("--figures: for a sheet; say where to write it: --sheet FILE.html")
+    entered = sheets.Figures() if figures is None else sheets.read_figures(figures)
+    choice = DataChoice(
+        path=data,
+        labels=None if labels is None else tuple(x.strip() for x in labels.split(",") if x.strip()),
+        unit_column=unit_column,
+        reading=read_reading(data, unit_column, **{n: reading.pop(n) for n in READING_NAMES}),
+    )
+    privacy = PrivacyConfig(unit_rule="weight" if unit_column else "record")
+    with freezing_bar("simulating, %") as stage:
+        found = simulation.simulate(
+            choice,
+            privacy,
+            look(choice, privacy, stage),
+            encoder=encoder,
+            sites=sites,
+            stage=stage,
+        )
+    if sheet is not None:
+        told = published.published()
+        page = sheets.render(found, told, entered, epsilon=float(price), language=current())
+        atomic.write_bytes(sheet, page.encode("utf-8"), mode=atomic.PRIVATE)
+        note(text("sheet: {path}", path=str(sheet)))
+    show(canonical.to_builtins(found), fitted(_lines(found)), as_json)
+
+
+def _lines(found: Simulation) -> Iterator[str]:
+    data = found.data
+    yield text(
+        "{path}: {records} {kind}, {labelled} with a label",
+        path=printable(data.path),
+        records=data.records,
+        kind=text(data.modality),
+        labelled=data.labelled,
+    )
+    none = text("none: could be delivered")
+    for label, count in list(data.per_label.items())[:_LABELS_SHOWN]:
+        yield text("    {label} {count}", label=padded(printable(label), 24), count=count or none)
+    if len(data.per_label) > _LABELS_SHOWN:
+        yield text("    ... {count} classes in all", count=len(data.per_label))
+    if data.left_out:
+        yield text(
+            "    {count} files cannot be used; 'wg-client freeze' names them", count=data.left_out
+        )
+    if data.drawn < data.records:
+        yield text("    {drawn} of them, evenly drawn, were looked at", drawn=data.drawn)
+    yield from _gain_lines(found)
+    yield from _leave_lines(found)
+    yield from _privacy_lines(found)
+    yield text("what it would take:")
+    yield text(
+        "    about {encode:.0f} s of processor time to freeze all records, about {learn:.0f} s and"
+        " {megabytes:.0f} MB to compare models when weights come; how long the other plants take is"
+        " not known",
+        encode=found.encode_seconds,
+        learn=found.learn_seconds,
+        megabytes=found.megabytes,
+    )
+    yield text("nothing was sent, nothing was charged")
+
+
+def _gain_lines(found: Simulation) -> Iterator[str]:
+    local, facts = found.local, found.facts
+    if local is not None:
+        yield text(
+            "alone, with what you have: {mean:.0f} % right on classes that you have records of (95"
+            " % interval {low:.0f} to {high:.0f} %)",
+            mean=100 * local.mean,
+            low=100 * local.low,
+            high=100 * local.high,
+        )
+    elif facts.labels:
+        yield text("alone: too few labels to judge anything; three records a class are the least")
+    if facts.question == "S3":
+        yield text(
+            "right answers, on all classes, if {sites} other plants that have them take part:",
+            sites=found.sites,
+        )
+    else:
+        yield text(
+            "more right answers, in points, on all classes, if {sites} other plants that have them"
+            " take part:",
+            sites=found.sites,
+        )
+    for price in found.prices:
+        yield text(
+            "    epsilon {epsilon:g}: {expected}",
+            epsilon=price.epsilon,
+            expected=_expected(price.expected, facts.question),
+        )
+    known = [price.expected for price in found.prices if price.expected]
+    yield text("    {verdict}", verdict=_verdict(known, facts.question))
+    if known:
+        yield text(
+            "    by what {count} published plants like yours gained; the interval held for"
+            " {held:.0f} % of plants whose data set was left out",
+            count=max(each.cases for each in known),
+            held=100 * published.published().held,
+        )
+
+
+def _expected(one: Expected | None, question: str) -> str:
+    if one is None:
+        return text("not known: no published plant is like yours")
+    points = {"gain": 100 * one.gain, "low": 100 * one.low, "high": 100 * one.high}
+    if question == "S3":
+        return text("{gain:.0f} % right (80 %: {low:.0f} to {high:.0f})", **points)
+    return text("{gain:+.1f} (80 %: {low:+.1f} to {high:+.1f})", **points)
+
+
+def _verdict(expected: list[Expected], question: str) -> str:
+    """What the figures say, in a sentence."""
+    if not expected:
+        return text("nothing can be expected: ask the operator for a trial")
+    best = max(expected, key=lambda one: one.gain)
+    if question == "S3":
+        return text("nothing could check such a model here: label some records if you can")
+    if best.low > 0:
+        return text("a gain is likely")
+    if best.gain >= SMALL:
+        return text("a gain is possible, and not sure")
+    return text(
+        "do not expect a gain: your own labels do as well; join for classes you have none of"
+    )
+
+
+def _leave_lines(found: Simulation) -> Iterator[str]:
+    first = found.prices[0].would_leave
+    yield text(
+        "what would leave, once: one file of {size} bytes, with its proofs", size=found.file_bytes
+    )
+    for number, block in enumerate(first.blocks):
+        yield text(
+            "    {name:8} {shape:>9} = {integers:6} integers of 8 bytes",
+            name=block.name,
+            shape=" x ".join(map(str, block.shape)),
+            integers=block.integers,
+        )
+        for price in found.prices:
+            yield text(
+                "        at epsilon {epsilon:g} with noise of {noise}",
+                epsilon=price.epsilon,
+                noise=price.would_leave.blocks[number].noise_std,
+            )
+    yield text(
+        "    {size} bytes say how to read them, no record is in them: {names}",
+        size=sum(field.size for field in found.fields),
+        names=", ".join(field.name for field in found.fields),
+    )
+    yield text("    never: {what}", what=listed([text(what) for what in first.never_leaves]))
+
+
+def _privacy_lines(found: Simulation) -> Iterator[str]:
+    unit = found.prices[0].would_leave.unit
+    shown = text("record") if unit == RECORD else unit
+    yield text("what it would cost in privacy, for any one {unit}:", unit=shown)
+    yield text(
+        "    somebody who guesses whether a certain {unit} is in your data, at even odds, and sees"
+        " the file, is right at most",
+        unit=shown,
+    )
+    for price in found.prices:
+        yield text(
+            "    epsilon {epsilon:g}: in {guess} of 100 cases; {fit} such releases fit under the"
+            " usual cap of 8, for good",
+            epsilon=price.epsilon,
+            guess=math.ceil(100 * price.guess),
+            fit=price.fit,
+        )
+
+
+COMMANDS = (simulate,)

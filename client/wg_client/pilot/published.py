@@ -1,0 +1,250 @@
+"""What other plants gained: published cases, and what they say of a plant that is like them.
+
+``published.json`` is written by ``python -m bench.simulate --publish``: plants cut from public data
+sets, each with what it knew of itself before anything left, and what it kept over local-only on
+records that nobody had seen. Nothing in it is of a customer.
+
+*The rule.* Of the cases with the same question (all classes labelled, some without labels, no
+labels at all), kind of records and epsilon, the ``NEAREST`` most alike are taken: by labels a class
+and by the accuracy of local-only in the plant's own folds. Their mean is expected, each data set
+counting once. The interval holds the middle 80 % of data sets, one more than there are: nothing
+says that the next one lies between those that are known (split conformal prediction with data sets
+as units; Vovk et al. 2005). Where classes have no labels a gain counts per share of such classes.
+
+Not guaranteed: that a plant is like any of them. How often the interval held for data sets that
+were left out stands beside the cases (``Published.held``).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_common import typed
+from wg_common.errors import DataError, DecodeError
+
+VERSION = 1
+FILE = "published.json"
+EPSILONS = (1.0, 2.0, 4.0)
+"""What is shown: other prices were not measured."""
+COVERAGE = 0.8
+NEAREST = 24
+"""Cases that are looked at."""
+_TINY = 1e-9
+_ALIKE = 0.2
+"""Difference of local accuracy that counts as much as two doublings of labels."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a plant knows of itself.
+
+    Attributes:
+        kind: Modality of its records.
+        classes: Declared classes K.
+        unseen: Classes U of them that have no labelled record; of a plant without labels: 0.
+        labels: Labelled records; 0: it has none.
+        local: Accuracy of local-only in its own folds, on classes that have records; None: unknown.
+    """
+
+    kind: str
+    classes: int
+    unseen: int
+    labels: int
+    local: float | None
+
+    @property
+    def question(self) -> str:
+        """``S1`` all classes have labels, ``S2`` some have none, ``S3`` there are no labels."""
+        return "S3" if not self.labels else "S2" if self.unseen else "S1"
+
+    @property
+    def share(self) -> float:
+        """What a gain is counted per."""
+        return self.unseen / self.classes if self.question == "S2" else 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One published plant.
+
+    Attributes:
+        dataset: The data set that it was cut from.
+        facts: What it knew.
+        epsilon: Of every release.
+        sites: Other plants with its classes that released.
+        gain: Accuracy kept minus local-only's on test records; of a plant without labels the
+            accuracy itself.
+        saved: Labels a class that local-only would have needed more to be as accurate, by its own
+            learning curve on this data set; at most 60 are known.
+    """
+
+    dataset: str
+    facts: Facts
+    epsilon: float
+    sites: int
+    gain: float
+    saved: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steps:
+    """Steps of local training that a delivered whole network saves.
+
+    Attributes:
+        kind: Modality.
+        about: Whether the operator's zoo knows this kind of plant.
+        plants: Plants that it was measured on.
+        steps: Steps that the public base needs to be as accurate as the delivered network after
+            its head was fitted; -1: more than were tried.
+        tried: Most steps that were tried.
+    """
+
+    kind: str
+    about: str
+    plants: int
+    steps: int
+    tried: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """The cases, and how well they predict each other.
+
+    Attributes:
+        version: Of the layout.
+        command: What wrote them.
+        held: Share of the cases whose gain was in the interval, each predicted without its data
+            set.
+        error: Mean absolute error of the expected gain, likewise.
+        local_seconds: Median processor time to learn local-only.
+        all_seconds: The same to compare everything that is delivered.
+        steps: Of whole networks.
+        cases: They.
+    """
+
+    version: int
+    command: str
+    held: float
+    error: float
+    local_seconds: float
+    all_seconds: float
+    steps: tuple[Steps, ...]
+    cases: tuple[Case, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """What is expected at one price.
+
+    Attributes:
+        epsilon: Of the release.
+        gain: Mean gain over local-only, 0.01 = one point; without labels the accuracy.
+        low: Lower end of the 80 % interval.
+        high: Upper end.
+        saved: Labels that local-only would need more to be as accurate, of all classes together.
+        saved_low: Lower end of its interval.
+        saved_high: Upper end.
+        cases: Cases that it stands on.
+        datasets: Data sets that these are of.
+    """
+
+    epsilon: float
+    gain: float
+    low: float
+    high: float
+    saved: float
+    saved_low: float
+    saved_high: float
+    cases: int
+    datasets: int
+
+
+@functools.cache
+def published() -> Published:
+    """The cases that came with the program.
+
+    Raises:
+        DecodeError: They are of another version.
+    """
+    found = typed.decode_json(resources.files(__package__).joinpath(FILE).read_bytes(), Published)
+    if found.version != VERSION:
+        raise DecodeError(f"{FILE}: version {found.version}, this program reads {VERSION}")
+    return found
+
+
+def expected(cases: Sequence[Case], facts: Facts, epsilon: float, sites: int) -> Expected:
+    """What cases say of a plant.
+
+    Args:
+        cases: Published ones.
+        facts: Of the plant.
+        epsilon: One of ``EPSILONS``.
+        sites: Other plants with its classes that it expects.
+
+    Raises:
+        DataError: No case answers the question.
+    """
+    asked = [
+        case
+        for case in cases
+        if case.epsilon == epsilon
+        and (case.facts.kind, case.facts.question) == (facts.kind, facts.question)
+    ]
+    if not asked:
+        raise DataError(
+            f"{facts.kind}, epsilon {epsilon:g}: no published case; nothing can be expected"
+        )
+    nearest = min((case.sites for case in asked), key=lambda count: abs(count - sites))
+    asked = [case for case in asked if case.sites == nearest]
+    asked.sort(key=lambda case: _distance(case.facts, facts))
+    asked = asked[:NEAREST]
+    gains = np.array([case.gain / case.facts.share for case in asked]) * facts.share
+    saved = np.array([case.saved for case in asked]) * facts.classes
+    names, place, sizes = np.unique(
+        [case.dataset for case in asked], return_inverse=True, return_counts=True
+    )
+    weights = 1 / sizes[place]
+    gain, low, high = _interval(gains, weights, len(names))
+    labels, fewest, most = _interval(saved, weights, len(names))
+    return Expected(
+        epsilon=epsilon,
+        gain=gain,
+        low=low,
+        high=high,
+        saved=labels,
+        saved_low=fewest,
+        saved_high=most,
+        cases=len(asked),
+        datasets=len(names),
+    )
+
+
+def _interval(values: Floats, weights: Floats, units: int) -> tuple[float, float, float]:
+    """Weighted mean, and the ends of an interval for one more unit."""
+    order = np.argsort(values, kind="stable")
+    up = np.cumsum(weights[order]) / weights.sum()
+    down = np.cumsum(weights[order][::-1]) / weights.sum()
+    level = min(math.ceil((units + 1) * (1 + COVERAGE) / 2) / units, 1.0) - _TINY
+    high = values[order][np.searchsorted(up, level)]
+    low = values[order][::-1][np.searchsorted(down, level)]
+    return float(np.average(values, weights=weights)), float(low), float(high)
+
+
+def _distance(one: Facts, other: Facts) -> float:
+    """How unlike two plants are."""
+    if not (one.labels and other.labels):
+        return abs(math.log2(one.classes / other.classes))
+    each = [facts.labels / (facts.classes - facts.unseen) for facts in (one, other)]
+    apart = abs(math.log2(each[0] / each[1])) / 2
+    if one.local is None or other.local is None:
+        return apart
+    return apart + abs(one.local - other.local) / _ALIKE

@@ -1,0 +1,364 @@
+"""``wg-client simulate``: what a plant may expect, before it joins anything.
+
+Needs records and nothing else: no server, no home, no token. Records are read and looked at as
+``init`` does, encoded, and local-only is judged in their own folds. What plants like this one
+gained is looked up (``published``). One release is made as a real one would be, by the same code
+with the same noise, at a dry charge: it is measured and thrown away.
+
+Nothing is sent, charged or written.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wg_client.data.dataset import SiteData
+from wg_client.data.inspection import Inspection, Stage, decoded_parts
+from wg_client.data.snapshot import exact_sums
+from wg_client.fitting.backbone import Trunk, encoder_trunk
+from wg_client.fitting.cost import learning_cost, measured_speed
+from wg_client.fitting.linear_head import Ints
+from wg_client.fleet.initialise import DataChoice
+from wg_client.methods.base import LabelledRecords, correctness
+from wg_client.pilot import published
+from wg_client.pilot.published import Expected, Facts
+from wg_client.release.preview import Departure, departure
+from wg_client.selection import gain
+from wg_client.selection.gain import Accuracy
+from wg_client.site.config import AcceptanceConfig, PrivacyConfig
+from wg_common import atomic
+from wg_common.errors import DataError
+from wg_common.modalities.registry import modality
+from wg_common.privacy import accounting, mechanism
+from wg_common.privacy.events import gaussian_event
+from wg_common.privacy.schema import StatisticsSchema, default_schema
+from wg_common.wire import canonical, signing, statistics_file
+from wg_common.wire.statistics_file import StatisticsManifest
+
+if TYPE_CHECKING:  # torch: seconds to import, only when needed
+    from wg_common.nets.encoder.module import Encoder
+
+RECORDS = 2000
+"""Records that are encoded and judged, at most, drawn evenly."""
+USUAL_DIMENSION = 64
+"""Numbers of a record that enter a release, with the encoders that servers make by default."""
+_ENCODER_LIMIT = 64 << 20
+_DRY = "0" * 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSight:
+    """What was found. Private; printed at the plant only.
+
+    Attributes:
+        path: Folder or file.
+        modality: Of the records.
+        records: How many can be used.
+        labelled: How many of them have a label.
+        per_label: How many of each label.
+        left_out: Files that cannot be used; ``wg-client freeze`` would name them.
+        drawn: How many were encoded and judged.
+    """
+
+    path: str
+    modality: str
+    records: int
+    labelled: int
+    per_label: dict[str, int]
+    left_out: int
+    drawn: int
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """Declared classes without a record."""
+        return tuple(name for name, count in self.per_label.items() if not count)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One field of what would leave.
+
+    Attributes:
+        name: In the manifest.
+        value: As it would leave, shortened.
+        size: Bytes.
+    """
+
+    name: str
+    value: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """One price.
+
+    Attributes:
+        expected: What it may bring; None where no published case answers.
+        guess: Somebody who guesses at even odds whether a certain unit is in the data is right at
+            most this often after the release.
+        would_leave: Blocks and their noise.
+        fit: How many such releases fit under the cap that plants start with.
+    """
+
+    epsilon: float
+    expected: Expected | None
+    guess: float
+    would_leave: Departure
+    fit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Simulation:
+    """All that ``simulate`` says.
+
+    Attributes:
+        data: What was found.
+        facts: What is looked up by.
+        local: Accuracy of local-only on new records of classes that have some; None: not judged.
+        sites: Other plants with these classes that were assumed.
+        prices: What each price may bring and costs.
+        fields: Of the file that would leave, beside the noisy integers.
+        file_bytes: Its size; two ledger entries and their proofs, 3 to 6 kB of names, numbers and
+            hashes, travel with it.
+        encode_seconds: Processor time to encode all records once.
+        learn_seconds: Processor time to compare models when weights come.
+        megabytes: Memory for that, 10^6 bytes.
+        encoder: Id of the encoder, hex; empty: the installed trunk without an operator's file.
+    """
+
+    data: DataSight
+    facts: Facts
+    local: Accuracy | None
+    sites: int
+    prices: tuple[Price, ...]
+    fields: tuple[Field, ...]
+    file_bytes: int
+    encode_seconds: float
+    learn_seconds: float
+    megabytes: float
+    encoder: str
+
+
+def simulate(
+    choice: DataChoice,
+    privacy: PrivacyConfig,
+    found: Inspection,
+    *,
+    encoder: Path | None = None,
+    sites: int = 3,
+    stage: Stage | None = None,
+) -> Simulation:
+    """Simulate what a plant would send and get.
+
+    Args:
+        choice: The data set.
+        privacy: Its policy.
+        found: The data set, looked through (``fleet.initialise.look``).
+        encoder: The operator's encoder package; None: the installed trunk.
+        sites: Other plants with these classes that release.
+        stage: Told how far encoding is.
+
+    Raises:
+        DataError: There is no record.
+        ConfigError, DecodeError: The encoder cannot be read.
+    """
+    if not len(found.data):
+        raise DataError(f"{choice.path}: no record can be used; nothing can be simulated")
+    loaded = _encoder(encoder, found.data.modality)
+    data = found.data.take(_drawn(len(found.data)))
+    started = time.process_time()
+    local = _encoded(loaded, data, stage)
+    each = (time.process_time() - started) / len(data)
+    facts, accuracy = _judged(loaded, local, data)
+    schema = _schema(loaded, data.label_names, privacy)
+    units = None if privacy.unit_rule == "record" else data.units
+    fields, size = _dry_release(schema, local, data, units, choice, privacy)
+    cost = learning_cost(
+        records=len(found.data),
+        labelled=int((found.data.labels >= 0).sum()),
+        classes=len(data.label_names),
+        width=loaded.local_dimension,
+        scaled=loaded.scaled_dimension,
+        speed=measured_speed(),
+    )
+    return Simulation(
+        data=_sight(found, choice, len(data)),
+        facts=facts,
+        local=accuracy,
+        sites=sites,
+        prices=tuple(
+            _price(schema, facts, epsilon, sites, choice, privacy) for epsilon in published.EPSILONS
+        ),
+        fields=fields,
+        file_bytes=size,
+        encode_seconds=each * len(found.data),
+        learn_seconds=cost.seconds,
+        megabytes=cost.megabytes,
+        encoder=loaded.id,
+    )
+
+
+def _schema(loaded: Encoder, labels: tuple[str, ...], privacy: PrivacyConfig) -> StatisticsSchema:
+    return default_schema(
+        encoder=loaded.id or "0" * 64,
+        dimension=loaded.dimension,
+        labels=labels,
+        clip_radius=loaded.clip_radius,
+        unit_rule=privacy.unit_rule,
+        unit_cap=privacy.unit_cap,
+    )
+
+
+def _encoder(path: Path | None, kind: str) -> Encoder:
+    from wg_common.nets.encoder.module import load_encoder, unfitted_encoder
+
+    if path is None:
+        return unfitted_encoder(kind, USUAL_DIMENSION)
+    loaded = load_encoder(atomic.read_bytes(path, limit=_ENCODER_LIMIT))
+    if loaded.modality != kind:
+        raise DataError(
+            f"{path}: an encoder of {modality(loaded.modality).title}, and the data set holds"
+            f" {modality(kind).title}"
+        )
+    return loaded
+
+
+def _drawn(count: int) -> list[int]:
+    """Rows that are looked at: all, or as many as are judged, evenly."""
+    return [int(row) for row in np.linspace(0, count - 1, min(count, RECORDS)).round()]
+
+
+def _encoded(loaded: Encoder, data: SiteData, stage: Stage | None) -> np.ndarray:
+    """Local features ``[n, D]``, with memory for a part of the records at a time."""
+    local = np.zeros((len(data), loaded.local_dimension), dtype=np.float32)
+    done = 0
+    for part, problems in decoded_parts(data):
+        if problems:
+            raise DataError(f"{problems[0].name}: {problems[0].reason}")
+        local[done : done + len(part)] = loaded.encode_batched(part.records)
+        done += len(part)
+        if stage is not None:
+            stage("encoded", done, len(data))
+    return local
+
+
+def _judged(loaded: Encoder, local: np.ndarray, data: SiteData) -> tuple[Facts, Accuracy | None]:
+    """Local-only in the plant's own folds, and what cases are looked up by."""
+    known = data.labels[data.labels >= 0]
+    accuracy = None
+    if len(known):
+        trunk = encoder_trunk(local, loaded.dimension, loaded.scaled_dimension, loaded.local_blocks)
+        accuracy = _alone(trunk, data)
+    unseen = len(data.label_names) - len(np.unique(known)) if len(known) else 0
+    facts = Facts(
+        kind=data.modality,
+        classes=len(data.label_names),
+        unseen=unseen,
+        labels=len(known),
+        local=None if accuracy is None else accuracy.mean,
+    )
+    return facts, accuracy
+
+
+def _alone(trunk: Trunk, data: SiteData) -> Accuracy | None:
+    records = LabelledRecords(
+        all_labels=data.labels,
+        classes=len(data.label_names),
+        public=trunk,
+        units=data.units,
+        unseen_share=AcceptanceConfig().unseen_share,
+    )
+    judged = None if records.local is None else records.local.out_of_fold
+    if judged is None:
+        return None
+    right = correctness(judged.predictions, judged.labels)
+    return gain.accuracy(right, records.judged_groups)
+
+
+def _price(
+    schema: StatisticsSchema,
+    facts: Facts,
+    epsilon: float,
+    sites: int,
+    choice: DataChoice,
+    privacy: PrivacyConfig,
+) -> Price:
+    delta = float(privacy.max_request_delta)
+    sigma = mechanism.sigma_for(schema, epsilon, delta)
+    event = gaussian_event(schema.sensitivity_squared(), sigma)
+    cap, cap_delta = float(privacy.cap_epsilon), float(privacy.cap_delta)
+    try:
+        expected = published.expected(published.published().cases, facts, epsilon, sites)
+    except DataError:
+        expected = None
+    return Price(
+        epsilon=epsilon,
+        expected=expected,
+        guess=(math.exp(epsilon) + delta) / (1 + math.exp(epsilon)),
+        would_leave=departure(schema, sigma, choice.unit_column),
+        fit=accounting.releases_left([], event, cap * (1 + 1e-6), cap_delta),
+    )
+
+
+def _dry_release(
+    schema: StatisticsSchema,
+    local: np.ndarray,
+    data: SiteData,
+    units: Sequence[str] | None,
+    choice: DataChoice,
+    privacy: PrivacyConfig,
+) -> tuple[tuple[Field, ...], int]:
+    """Fields of a release made as a real one, and its bytes; all of it is thrown away."""
+    epsilon, delta = f"{published.EPSILONS[-1]:g}", privacy.max_request_delta
+    sigma = mechanism.sigma_for(schema, float(epsilon), float(delta))
+    noisy = mechanism.release_statistics(
+        schema,
+        exact_sums(schema, local, data.labels, units),
+        lambda centre: exact_sums(schema, local, data.labels, units, centre),
+        sigma,
+    )
+    name = choice.name or "plant"
+    manifest = StatisticsManifest(
+        schema=schema,
+        site="plant",
+        dataset=name,
+        request_id=_DRY,
+        release_id=_DRY,
+        epsilon=epsilon,
+        delta=delta,
+        sigma=sigma.hex(),
+        sensitivity_squared=str(schema.sensitivity_squared()),
+        purpose="campaign",
+        integers_sha256=canonical.sha256_hex(statistics_file.integers_to_bytes(noisy)),
+    )
+    document = canonical.to_builtins(manifest)
+    fields = []
+    for key, value in sorted({**document.pop("schema"), **document}.items()):
+        text = canonical.encode(value).decode("utf-8")
+        fields.append(Field(name=key, value=text, size=len(text.encode("utf-8"))))
+    data_bytes = statistics_file.encode_release(manifest, noisy, signing.generate())
+    return tuple(fields), len(data_bytes)
+
+
+def _sight(found: Inspection, choice: DataChoice, drawn: int) -> DataSight:
+    data = found.data
+    counts: Counter[int] = Counter(data.labels.tolist())
+    labels: Ints = data.labels
+    return DataSight(
+        path=str(choice.path),
+        modality=data.modality,
+        records=len(data),
+        labelled=int((labels >= 0).sum()),
+        per_label={name: counts.get(index, 0) for index, name in enumerate(data.label_names)},
+        left_out=len(found.problems),
+        drawn=drawn,
+    )

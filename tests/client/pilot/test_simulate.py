@@ -1,0 +1,107 @@
+"""``wg-client simulate`` on a folder: nothing is written or sent, and the sheet is honest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.client.cli.conftest import Json, here, shown
+from tests.client.conftest import LABELS, write_npz
+
+from wg_client.pilot import sheet
+from wg_common import errors
+from wg_common.errors import ConfigError
+from wg_common.nets.encoder.module import unfitted_encoder
+
+__all__ = ["here", "shown"]
+
+FIGURES = """\
+currency: EUR
+label_seconds: 20
+hour_cost: 45
+records_a_year: 200000
+error_cost: 3.5
+watts: 65
+kwh_cost: 0.28
+"""
+
+
+@pytest.fixture
+def encoder(tmp_path: Path, encoder_package: bytes) -> Path:
+    path = tmp_path / "encoder.safetensors"
+    path.write_bytes(encoder_package)
+    return path
+
+
+def test_a_folder_is_simulated_without_server_home_or_token(
+    encoder: Path, tmp_path: Path, here: Json
+) -> None:
+    data = write_npz(tmp_path / "data.npz", {0: 6, 1: 6, -1: 2}, seed=3, labels=LABELS)
+    before = sorted(tmp_path.rglob("*"))
+    found = here("simulate", "--data", data, "--labels", ",".join(LABELS), "--encoder", encoder)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert found["data"]["records"] == 14 and found["data"]["labelled"] == 12
+    assert found["facts"]["unseen"] == 1 and 0 < found["local"]["mean"] <= 1
+    assert [price["epsilon"] for price in found["prices"]] == [1, 2, 4]
+    first = found["prices"][0]
+    assert first["expected"]["low"] <= first["expected"]["gain"] <= first["expected"]["high"]
+    sizes = [block["integers"] for block in first["would_leave"]["blocks"]]
+    assert sizes == [len(LABELS) + 1, 64 * len(LABELS), 64]
+    fields = {field["name"]: field for field in found["fields"]}
+    assert set(LABELS) == set(re.findall(r"\w+", fields["labels"]["value"]))
+    assert found["file_bytes"] > 8 * sum(sizes) + sum(f["size"] for f in found["fields"])
+    assert 0.5 < first["guess"] < found["prices"][2]["guess"] < 1
+
+
+def test_a_person_reads_it_in_80_columns(
+    encoder: Path, tmp_path: Path, shown: Callable[..., tuple[str, str]]
+) -> None:
+    data = write_npz(tmp_path / "data.npz", {-1: 5}, seed=3, labels=LABELS)
+    out, _ = shown("simulate", "--data", data, "--labels", ",".join(LABELS), "--encoder", encoder)
+    assert all(len(line) <= 80 for line in out.splitlines())
+    assert "nothing was sent, nothing was charged" in out and "% right (80 %" in out
+
+
+def test_the_sheet_says_where_each_number_is_from(
+    encoder: Path, tmp_path: Path, here: Json
+) -> None:
+    data = write_npz(tmp_path / "<b>.npz", {0: 6, 1: 6}, seed=3, labels=LABELS)
+    figures = tmp_path / "figures.yaml"
+    words: list[Any] = ["simulate", "--data", data, "--encoder", encoder, "--sheet"]
+    here(*words, tmp_path / "empty.html")
+    page = (tmp_path / "empty.html").read_text("utf-8")
+    assert "not entered" in page and "<b>.npz" not in page and "&lt;b&gt;.npz" in page
+    assert "First year, in money</td><td>not known" in page
+    figures.write_text(FIGURES)
+    here(*words, tmp_path / "full.html", "--figures", figures, "--language", "ja", "--price", "1")
+    page = (tmp_path / "full.html").read_text("utf-8")
+    assert "未入力" not in page and "初年度の合計額" in page and "EUR" in page
+    rows = re.findall(r"<tr><td>(\d+)</td><td>(.+?)</td><td>(.*?)</td><td>(.*?)</td></tr>", page)
+    assert [int(row[0]) for row in rows] == list(range(1, len(rows) + 1))
+    for _, name, value, source in rows:
+        assert not name.isascii() and value and not source.isascii()
+    figures.write_text("watts: -1\n")
+    wrong = here(*words, tmp_path / "x.html", "--figures", figures, code=errors.EXIT_CONFIG)
+    assert "watts" in wrong["error"]["message"]
+    here(*words[:-1], "--figures", figures, code=errors.EXIT_USAGE)
+
+
+def test_figures_are_read_strictly(tmp_path: Path) -> None:
+    path = tmp_path / "figures.yaml"
+    for text, word in (("salary: 3\n", "salary"), ("hour_cost: much\n", "hour_cost")):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=word):
+            sheet.read_figures(path)
+
+
+def test_without_an_operators_encoder_the_installed_trunk_judges() -> None:
+    windows = [np.random.default_rng(1).normal(size=(2, 64)).astype(np.float32)]
+    found = unfitted_encoder("windows", 64)
+    local = found.encode_batched(windows)
+    scaled = found.scaled_dimension
+    assert local.shape == (1, found.local_dimension) and found.id == ""
+    assert not local[:, :scaled].any() and local[:, scaled:].any()
