@@ -131,7 +131,7 @@ def cut(
     path = cache / f"{name}-{canonical.sha256_hex(canonical.encode(about))[:24]}.npz"
     if path.is_file():
         with np.load(path, allow_pickle=False) as archive:
-            return _unpack(dict(archive))
+            return unpack(dict(archive))
     data = load_images(root, name)
     if data is None:
         return None
@@ -169,7 +169,9 @@ def release(
     return simulate_statistics(schema, x, y, sigma, rng)
 
 
-def _unpack(arrays: dict[str, NDArray[np.generic]]) -> Plants:
+def unpack(arrays: dict[str, NDArray[np.generic]]) -> Plants:
+    """A cut as it is cached."""
+
     def part(key: str) -> tuple[Floats, Ints]:
         return arrays[f"{key}.x"].astype(np.float64), arrays[f"{key}.y"].astype(np.int64)
 

@@ -3,6 +3,9 @@
 Which candidate is taken is chosen by labels like a configuration: for the records of a fold by
 those of the others. Candidates that were made from the plant's own release have its labels in them:
 there the first of the server's order is taken, and no local record judges it.
+
+A head of the plant's family may come with its rows in another order: its classes were matched with
+the plant's by names that say little, and by noisy means. The plant's labels know better.
 """
 
 from __future__ import annotations
@@ -11,6 +14,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
+from scipy.special import gammaln
 
 from wg_client.fitting.finetune import fit_finetuned
 from wg_client.fitting.fitted import Fitted, cross_validated
@@ -49,16 +54,41 @@ def first_or_best(candidates: Sequence[Candidate]) -> BaseHead:
     """The candidate with the least log loss on records at its best temperature.
 
     Without records, and among equals, the first. A rank's logarithm is added, nats: the server has
-    put the likelier ones first.
+    put the likelier ones first. Heads of the plant's family are also tried in the order of rows
+    that labels ask for, and pay for it: all orders of K rows but the server's are equally likely.
     """
 
     def base(features: Floats, labels: Ints) -> LinearHead:
         if len(candidates) == 1 or not len(labels):
             return candidates[0].head
-        losses = [tempered_loss(candidate.head, features, labels) for candidate in candidates]
-        return candidates[int(np.argmin(losses + np.log(1 + np.arange(len(losses)))))].head
+        heads = [candidate.head for candidate in candidates]
+        prices = np.log(1.0 + np.arange(len(heads)))
+        for candidate, price in zip(candidates, prices.tolist(), strict=True):
+            other = candidate.source == SAME_FAMILY and reordered(candidate.head, features, labels)
+            if other:
+                heads.append(other)
+                prices = np.append(prices, price + gammaln(1 + len(other.bias)))
+        losses = [tempered_loss(head, features, labels) for head in heads]
+        return heads[int(np.argmin(losses + prices))]
 
     return base
+
+
+def reordered(head: LinearHead, features: Floats, labels: Ints) -> LinearHead | None:
+    """A head with its rows in the likeliest order for labelled records; None: as they are.
+
+    A softmax's denominator is the same for all orders, so that the likeliest one is a linear
+    assignment of the sums of logits. Classes without records take the rows that are left.
+    """
+    logits = head.logits(features)
+    seen = np.unique(labels)
+    sums = np.stack([logits[labels == label].sum(axis=0) for label in seen])
+    order = np.full(len(head.bias), -1)
+    order[seen] = linear_sum_assignment(-sums)[1]
+    order[order < 0] = np.setdiff1d(np.arange(len(order)), order)
+    if (order == np.arange(len(order))).all():
+        return None
+    return LinearHead(head.weight[order], head.bias[order])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -114,7 +114,13 @@ class _Pipeline:
         tasks = load_tasks(Store(self.home.zoo), identity)
         if group.first:
             self.progress(0, "cross-fitting what is known before training")
-        data = prepare(tasks, identity, seed=self.plan.seed, folds=self.plan.folds)
+        data = prepare(
+            tasks,
+            identity,
+            seed=self.plan.seed,
+            folds=self.plan.folds,
+            projection=encoders.projection_of_texts(encoder),
+        )
         checkpoint = self.home.generator.with_name(CHECKPOINT)
         document = self._heads(data, modality(encoders.read_modality(encoder)).head, checkpoint)
         heads = group.from_first(document.get("generator", "").encode()).decode()
@@ -146,6 +152,7 @@ class _Pipeline:
             priors=data.fitted_priors.priors,
             zoo_index=retrieval.with_neighbour_distance(data.fitted_priors.zoo_index),
             operator_families=operator_heads.collect(data.tasks),
+            names=data.fitted_priors.names,
         )
         packed = pack(parts)
         document = {

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from wg_common.errors import DecodeError, VerificationError
 from wg_common.modalities.images import Images
 from wg_common.modalities.registry import modality
+from wg_common.modalities.texts import Texts
 from wg_common.nets.encoder.trunk import trunk_of
 from wg_common.wire import canonical
 
@@ -71,6 +72,16 @@ def read_about(data: bytes) -> tuple[str, tuple[str, ...]]:
     if not isinstance(sources, list) or not all(_is_name(source) for source in sources):
         raise DecodeError("encoder: sources is no list of names")
     return modality_of(metadata), tuple(sources)
+
+
+def projection_of_texts(data: bytes) -> NDArray[np.float32] | None:
+    """How texts, and so class names, become released features, ``[512, d]``; None: other records.
+
+    Raises:
+        DecodeError: The bytes are no encoder package of this version.
+    """
+    tensors, metadata = unpack(data)
+    return tensors["projection"] if modality_of(metadata) == Texts.name else None
 
 
 def _is_name(source: object) -> bool:

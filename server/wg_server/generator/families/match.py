@@ -2,9 +2,10 @@
 
 Bayes' rule over the families of the zoo and "none of them". The evidence is the plant's mean and
 its class deviations, each compared with how far sites of one family differ in the zoo and with how
-far any two sites do, with the known noise of the releases; and the class names. Log likelihoods are
-tempered, since coordinates are neither independent nor exactly normal. Domain shift (another camera
-or light) can move a site's mean anywhere, so that the evidence against a family is bounded.
+far any two sites do, with the known noise of the releases; and the class names, which may be equal,
+or mean the same in other words or another language (``prior.names``). Log likelihoods are tempered,
+since coordinates are neither independent nor exactly normal. Domain shift (another camera or light)
+can move a site's mean anywhere, so that the evidence against a family is bounded.
 
 The networks and heads of a clear match (``share`` near 1) are delivered as they are: networks of
 one base and one family average well, those of different families do not. Not guaranteed: that the
@@ -19,8 +20,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+from scipy.special import expit
 
 from wg_server.generator.prior.blup import SITE_RATIO, Prediction, Priors
+from wg_server.generator.prior.names import log_ratio
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -182,9 +185,10 @@ def match_family(
     )
     rows, centres = entries.deviations @ priors.basis, entries.centres @ priors.basis
     odds = _class_odds(plant, rows, spread)
-    same = np.array(labels)[:, None] == np.array(entries.names)  # [K, R]
+    said = log_ratio(labels, entries.names)  # [K, R]
+    alike = np.where(said == 0, 0.0, expit(said))
     starts, gone = entries.bounds, set(without)
-    share = np.maximum.reduceat(same, starts[:-1], axis=1).mean(axis=0)
+    share = np.maximum.reduceat(alike, starts[:-1], axis=1).mean(axis=0)
     names = _name_odds(entries, share, gone)
     rough = _TEMPER * np.maximum.reduceat(odds, starts[:-1], axis=1).sum(axis=0)
     rough = np.maximum(rough, np.log(_OTHER_CLASSES_SHIFTED))
@@ -199,8 +203,8 @@ def match_family(
     scores, matched, shifts = [], [], []
     for number in chosen:
         mine = np.arange(starts[number], starts[number + 1])
-        pairs = mine[_assign(odds[:, mine] + _SAME_NAME * same[:, mine])]
-        named = same[np.arange(len(labels)), pairs]
+        pairs = mine[_assign(odds[:, mine] + np.minimum(said[:, mine], _SAME_NAME))]
+        named = alike[np.arange(len(labels)), pairs]
         score, shifted = _compare(plant, spread, centres[number], rows[pairs], named, len(mine))
         scores.append(score + float(names[number]))
         matched.append(pairs)
@@ -211,7 +215,7 @@ def match_family(
 
 
 def _compare(
-    plant: _Plant, spread: Spread, centre: Floats, away: Floats, named: NDArray[np.bool_], size: int
+    plant: _Plant, spread: Spread, centre: Floats, away: Floats, named: Floats, size: int
 ) -> tuple[float, float]:
     """Log likelihood ratio of one entry's family, and the probability of domain shift if it is it.
 
@@ -220,7 +224,7 @@ def _compare(
         spread: Of sites.
         centre: The entry's mean, ``[d]``.
         away: Deviations of its classes that are matched with the plant's, ``[K, d]``.
-        named: Which of them have the plant's names, ``[K]``.
+        named: Probability that each has the name of the plant's class, ``[K]``.
         size: Number of the entry's classes.
     """
     mean = away.mean(axis=0)
@@ -228,7 +232,7 @@ def _compare(
     classes = _log_normal(own, away - mean, spread.classes + plant.noise)
     classes -= _log_normal(own, np.zeros_like(own), plant.usual + plant.noise)
     # Pairs were chosen for their likelihood where names do not say which.
-    chosen = float(np.log(np.arange(size, 0, -1)[: int((~named).sum())]).sum())
+    chosen = float(np.log(np.arange(size, 0, -1)[: int((named < 0.5).sum())]).sum())
     likelihood = float(classes.sum()) - chosen
     site = float(_mean_odds(plant, (centre + mean)[None], spread)[0])
     share = float(named.mean())
@@ -271,6 +275,9 @@ def _choose(
     none = np.exp(-top) * total * (1 - _RELATED) / _RELATED
     best = int(np.argmax(mass))
     mine = of == names[best]
+    # Entries whose classes were matched otherwise than the likeliest's cannot be averaged with it.
+    called = np.array(entries.names)[matched]  # [E, K]
+    mine &= (called == called[np.argmax(np.where(mine, scores, -np.inf))]).all(axis=1)
     weights = np.exp(scores[mine] - scores[mine].max())
     return FamilyMatch(
         share=float(mass[best] / (mass.sum() + none)),

@@ -118,6 +118,7 @@ class Evidence:
     Attributes:
         condition: Tokens.
         estimate: T-BLUP's prediction.
+        plain: The same without what class names foretell.
         others: Evidence of the other sites that were used.
         sites: Other sites whose releases were used.
         unseen: Labels of which no site knows anything.
@@ -126,6 +127,7 @@ class Evidence:
 
     condition: Condition
     estimate: Prediction
+    plain: Prediction
     others: tuple[SiteEvidence, ...]
     sites: tuple[str, ...]
     unseen: tuple[str, ...]
@@ -192,7 +194,7 @@ def generate(
     scale = math.exp(float(parts.denoiser.log_temperature.detach()))
     scale *= blup.confidence(parts.priors, estimate)
     candidates = (
-        *_handed_on(parts, estimate, labels),
+        *_handed_on(parts, evidence.plain, labels),
         *(_candidate(parts, *each, estimate.centre, scale) for each in found),
         *_posterior(parts, evidence, labels),
     )
@@ -234,7 +236,8 @@ def _posterior(
     """What other sites say of the classes, for the plant to finish, unless it is too large."""
     if len(labels) > POSTERIOR_CLASSES:
         return []
-    prior = blup.posterior(parts.priors, evidence.others, len(labels))
+    named = parts.fitted_priors.named(labels)
+    prior = blup.posterior(parts.priors, evidence.others, len(labels), named)
     distance = retrieval.novelty(parts.zoo_index, evidence.estimate.weight)
     return [GeneratedCandidate(POSTERIOR, POSTERIOR, prior.tensors(), distance)]
 
@@ -276,7 +279,8 @@ def read_releases(
     if not own_classes:
         first = without_classes(first)
     sites = [first, *weighed.others]
-    tokens, estimate = condition(parts.fitted_priors, sites)
+    tokens, estimate = condition(parts.fitted_priors, sites, labels)
+    plain = estimate if parts.names is None else blup.predict(parts.priors, sites)
     known = np.max([site.present for site in sites], axis=0) > 1e-3
     alarms = []
     if not known.all():
@@ -288,7 +292,7 @@ def read_releases(
     ]
     unseen = tuple(name for name, seen in zip(labels, known, strict=True) if not seen)
     used = tuple(chosen[number].site for number in weighed.used)
-    return Evidence(tokens, estimate, tuple(sites[1:]), used, unseen, tuple(alarms))
+    return Evidence(tokens, estimate, plain, tuple(sites[1:]), used, unseen, tuple(alarms))
 
 
 def _choose(others: Sequence[SiteRelease], labels: tuple[str, ...]) -> list[SiteRelease]:

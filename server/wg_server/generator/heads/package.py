@@ -22,6 +22,7 @@ from wg_server.generator.heads.codec import Codec
 from wg_server.generator.heads.denoiser import Denoiser, DenoiserConfig
 from wg_server.generator.prior.blup import Priors
 from wg_server.generator.prior.fitted import FittedPriors
+from wg_server.generator.prior.names import NameMap
 from wg_server.generator.prior.retrieval import ZooIndex
 
 VERSION = 3
@@ -40,11 +41,12 @@ class Parts:
     priors: Priors
     zoo_index: ZooIndex
     operator_families: OperatorFamilies | None = None
+    names: NameMap | None = None
 
     @property
     def fitted_priors(self) -> FittedPriors:
         """What conditions and prior heads are made with."""
-        return FittedPriors(self.priors, self.zoo_index)
+        return FittedPriors(self.priors, self.zoo_index, self.names)
 
 
 def pack(parts: Parts) -> bytes:
@@ -70,6 +72,10 @@ def pack(parts: Parts) -> bytes:
         arrays = parts.operator_families.arrays()
         tensors |= {f"{_OWN}.{k}": torch.from_numpy(v) for k, v in arrays.items()}
         document[_OWN] = {k: list(getattr(parts.operator_families, k)) for k in _NAMES}
+    if parts.names is not None:
+        for name in _MAP:
+            value = getattr(parts.names, name)
+            tensors[f"{_NAMED}.{name}"] = torch.tensor(value, dtype=torch.float64)
     return container.pack(tensors, _KEY, document)
 
 
@@ -101,6 +107,9 @@ def unpack(data: bytes) -> Parts:
             operator_families=_operator_families(tensors, document[_OWN])
             if _OWN in document
             else None,
+            names=NameMap(**{name: _numpy(tensors[f"{_NAMED}.{name}"]) for name in _MAP})
+            if f"{_NAMED}.{_MAP[0]}" in tensors
+            else None,
         )
 
 
@@ -113,6 +122,8 @@ _KEY = "generator"
 _CONFIG = ("dimension", "latent", "width", "depth", "heads")
 _OWN = "own_kinds"
 _NAMES = ("names", "families")
+_NAMED = "name_map"
+_MAP = ("matrix", "explained")
 _PRIORS = ("basis", "between", "within", "site", "whitener")
 _INDEX = ("rows", "weights", "biases", "task", "second", "norms")
 

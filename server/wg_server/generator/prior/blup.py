@@ -63,6 +63,19 @@ class Priors:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ClassPrior:
+    """What is known of a plant's classes before any release, by their names.
+
+    Attributes:
+        mean: Of class deviations along each eigenvector, ``[K, d]``.
+        between: Their variance about it along each eigenvector, ``[d]``.
+    """
+
+    mean: Floats
+    between: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
     """The BLUP estimate of a site, and the head of its linear discriminants.
 
@@ -119,7 +132,9 @@ def fit_priors(
     )
 
 
-def posterior(priors: Priors, others: Sequence[SiteEvidence], classes: int) -> Posterior:
+def posterior(
+    priors: Priors, others: Sequence[SiteEvidence], classes: int, named: ClassPrior | None = None
+) -> Posterior:
     """Equations of a plant's mean and the class deviations, with the other sites observed.
 
     The other sites' own means are eliminated by the Schur complement of their block, which is
@@ -129,12 +144,15 @@ def posterior(priors: Priors, others: Sequence[SiteEvidence], classes: int) -> P
         priors: Variances of the model.
         others: Evidence of the other sites; may be empty.
         classes: K.
+        named: What the classes' names foretell; None: deviations of mean zero.
     """
+    named = named or ClassPrior(np.zeros((classes, len(priors.between))), priors.between)
     d, count = len(priors.between), len(others)
     size = count + classes
     system, right = np.zeros((d, size, size)), np.zeros((d, size))
     inner = np.arange(count, size)
-    system[:, inner, inner] = 1 / priors.between[:, None]
+    system[:, inner, inner] = 1 / named.between[:, None]
+    right[:, inner] = (named.mean / named.between).T
     for row, site in enumerate(others):
         system[:, row, row] += 1 / priors.site
         posteriors.observe(system, right, priors, site, row)
@@ -149,22 +167,25 @@ def posterior(priors: Priors, others: Sequence[SiteEvidence], classes: int) -> P
         basis=priors.basis,
         within=priors.within,
         ratio=priors.ratio,
-        between=priors.between,
+        between=named.between,
         covariance=np.asarray(np.linalg.inv(priors.whitener)),
         precision=precision,
         weighted=weighted,
     )
 
 
-def predict(priors: Priors, sites: Sequence[SiteEvidence]) -> Prediction:
+def predict(
+    priors: Priors, sites: Sequence[SiteEvidence], named: ClassPrior | None = None
+) -> Prediction:
     """Predict the first site's means and head from the evidence of all.
 
     Args:
         priors: Variances of the model.
         sites: The site itself, then the others.
+        named: What the classes' names foretell.
     """
     own = sites[0]
-    found = posteriors.solve(posterior(priors, sites[1:], len(own.counts)), own)
+    found = posteriors.solve(posterior(priors, sites[1:], len(own.counts), named), own)
     whitener = priors.whitener
     if len(sites) > 1:
         unsure = _mean_uncertainty(priors, sites[1:], found)

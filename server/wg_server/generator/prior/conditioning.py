@@ -64,11 +64,17 @@ class Condition:
 
 
 def condition(
-    fitted_priors: FittedPriors, sites: Sequence[SiteEvidence]
+    fitted_priors: FittedPriors, sites: Sequence[SiteEvidence], labels: Sequence[str] = ()
 ) -> tuple[Condition, Prediction]:
-    """Turn evidence into tokens; the first site is the one that weights are made for."""
+    """Turn evidence into tokens.
+
+    Args:
+        fitted_priors: What is known before.
+        sites: The first one is that which weights are made for.
+        labels: Its class names; none: they say nothing.
+    """
     priors = fitted_priors.priors
-    estimate = blup.predict(priors, sites)
+    estimate = blup.predict(priors, sites, fitted_priors.named(labels) if labels else None)
     weight, bias = prior_mixture(fitted_priors, estimate)
     d = len(estimate.centre)
     energy = float(priors.between.mean())

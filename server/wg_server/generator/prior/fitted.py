@@ -9,28 +9,43 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from wg_server.generator.prior import blup, retrieval
-from wg_server.generator.prior.blup import Priors
+from wg_server.generator.prior.blup import ClassPrior, Priors
+from wg_server.generator.prior.names import NameMap, fit_name_map
 from wg_server.generator.prior.retrieval import ZooIndex
 from wg_server.generator.prior.zoo_tasks import ZooTask
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FittedPriors:
-    """Variances, and the index of zoo rows, of the same families."""
+    """Variances, the index of zoo rows, and what names foretell, of the same families."""
 
     priors: Priors
     zoo_index: ZooIndex
+    names: NameMap | None = None
+
+    def named(self, labels: Sequence[str]) -> ClassPrior | None:
+        """What class names foretell, if anything."""
+        return None if self.names is None else self.names.prior(self.priors, labels)
 
 
-def fit_public_priors(tasks: Sequence[ZooTask]) -> FittedPriors:
-    """Priors of some tasks."""
+def fit_public_priors(
+    tasks: Sequence[ZooTask], projection: NDArray[np.floating] | None = None
+) -> FittedPriors:
+    """Priors of some tasks; ``projection`` as of ``names.fit_name_map``, where they are texts."""
     priors = blup.fit_priors([t.features for t in tasks], [t.y for t in tasks])
-    return FittedPriors(priors, retrieval.build_index(tasks))
+    names = None if projection is None else fit_name_map(tasks, priors, projection)
+    return FittedPriors(priors, retrieval.build_index(tasks), names)
 
 
 def crossfit(
-    tasks: Sequence[ZooTask], families: Sequence[str], folds: int
+    tasks: Sequence[ZooTask],
+    families: Sequence[str],
+    folds: int,
+    projection: NDArray[np.floating] | None = None,
 ) -> tuple[dict[str, FittedPriors], FittedPriors]:
     """Priors for each family that were fitted without it, and priors of all families.
 
@@ -38,11 +53,13 @@ def crossfit(
         tasks: The zoo.
         families: Training families.
         folds: Number of parts; a family's priors are fitted on the other parts.
+        projection: As of ``fit_public_priors``.
     """
     fold_of = {name: number % folds for number, name in enumerate(families)}
     chosen = [task for task in tasks if task.family in fold_of]
     crossed = [
-        fit_public_priors([task for task in chosen if fold_of[task.family] != fold])
+        fit_public_priors([task for task in chosen if fold_of[task.family] != fold], projection)
         for fold in range(folds)
     ]
-    return {name: crossed[fold] for name, fold in fold_of.items()}, fit_public_priors(chosen)
+    whole = fit_public_priors(chosen, projection)
+    return {name: crossed[fold] for name, fold in fold_of.items()}, whole

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from wg_common import streams
 from wg_common.nets.encoder import package
 from wg_common.streams import Stream
@@ -47,7 +50,14 @@ class TrainingData:
         )
 
 
-def prepare(tasks: Sequence[ZooTask], encoder: str, *, seed: int, folds: int) -> TrainingData:
+def prepare(
+    tasks: Sequence[ZooTask],
+    encoder: str,
+    *,
+    seed: int,
+    folds: int,
+    projection: NDArray[np.floating] | None = None,
+) -> TrainingData:
     """Split the families, cross-fit the priors, and set up plants of each part.
 
     Args:
@@ -55,9 +65,10 @@ def prepare(tasks: Sequence[ZooTask], encoder: str, *, seed: int, folds: int) ->
         encoder: Id of their encoder.
         seed: Of the split.
         folds: Parts of the training families that are left out in turn.
+        projection: Of texts, as of ``fitted.fit_public_priors``.
     """
     split = split_families(tasks, streams.rng(Stream.FAMILY_SPLIT, seed))
-    blind, fitted_priors = crossfit(tasks, split.train, folds)
+    blind, fitted_priors = crossfit(tasks, split.train, folds, projection)
     return TrainingData(
         encoder,
         tasks,

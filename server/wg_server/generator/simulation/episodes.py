@@ -174,7 +174,7 @@ class Plants:
             else site_evidence(r, labels)
             for r in releases
         ]
-        tokens, estimate = condition(self._fitted_priors[family], evidence)
+        tokens, estimate = condition(self._fitted_priors[family], evidence, labels)
         rows = query[rng.permutation(len(query))[:QUERIES]]
         weight, bias = normalise(target.weight[chosen], target.bias[chosen], estimate.centre)
         lookup = {old: new for new, old in enumerate(chosen)}

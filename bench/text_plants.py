@@ -1,0 +1,300 @@
+"""The generator on real texts. Run with ``python -m bench.text_plants --home HOME``.
+
+``--home`` is a home whose zoo and generator are of texts (``zoo build --plan text``, ``train``).
+Every development set of texts (``records.csv``) is cut into a plant, three other sites of its kind
+whose people write in a manner of their own, and test records; nothing is fitted on any of them.
+
+Baselines: logistic regression on the same features (``logistic``), the plant's own learners
+(``local-only``), class names by cosine without a label (``names-cosine``), BLUP without names
+(``blup-plain``) and with them (``blup-names``), and the mean of all sites' released class means
+(``prototypes``). ``selector`` is what the plant keeps. Rows are kept in ``--results``; a run goes
+on where it stopped. Differences are paired, errors clustered by data set.
+
+Not here yet: fine-tuning of a transformer's head (SetFit), and parts of MiniLM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from bench import plants
+from bench.plants import Floats, Ints
+from bench.rows import Row, Rows, judged, write_table
+from bench.selected import SELECTOR, right, selected
+from bench.tables import Results, markdown
+from sklearn.linear_model import LogisticRegression
+
+from wg_client.fitting.backbone import Trunk
+from wg_client.fitting.linear_head import LinearHead
+from wg_client.methods.names import GENERATED, LOCAL
+from wg_common.catalogue import POSTERIOR
+from wg_common.inference.posterior import SiteEvidence, from_tensors, posterior_head
+from wg_common.modalities.texts import Texts, plain
+from wg_common.nets.encoder import sentences
+from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_server.generator.heads.generate import Generator, SiteRelease, generate, load_generator
+from wg_server.generator.prior import names
+from wg_server.generator.prior.site_statistics import site_evidence
+from wg_server.site.home import ServerHome
+
+DATASETS = (
+    *(
+        f"clinc_{domain}"
+        for domain in (
+            "banking",
+            "credit_cards",
+            "kitchen_and_dining",
+            "travel",
+            "utility",
+            "small_talk",
+            "meta",
+        )
+    ),
+    "banking77",
+    *(f"log_{one}" for one in ("linux", "hadoop", "openstack", "hpc", "bgl", "android", "spark")),
+)
+CLASSES = 15
+SITES = 3
+TESTS = 300
+_SITE_EACH = 40
+_BARE = 10
+"""Records a class of a plant without labels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One configuration: epsilon, labels a class, what is missing, and whether others released."""
+
+    name: str
+    epsilon: float
+    shots: int
+    missing: float = 0.0
+    labelled: bool = True
+    named: bool = True
+    others: bool = True
+
+
+def _cell(what: str, epsilon: float, shots: int, **rest: bool | float) -> Cell:
+    return Cell(name=f"{what} eps={epsilon:g} n={shots}", epsilon=epsilon, shots=shots, **rest)  # type: ignore[arg-type]
+
+
+CELLS = (
+    *(
+        cell
+        for e in (1.0, 4.0)
+        for cell in (
+            _cell("S1 few labels", e, 5),
+            _cell("S1 few labels", e, 20),
+            _cell("S2 classes never seen", e, 5, missing=0.3),
+            _cell("S3 no labels", e, 0, labelled=False),
+            _cell("S1 names hidden", e, 5, named=False),
+        )
+    ),
+    _cell("S1 few labels, alone", 4.0, 5, others=False),
+    _cell("S2 classes never seen, alone", 4.0, 5, missing=0.3, others=False),
+    _cell("S3 no labels, alone", 4.0, 0, labelled=False, others=False),
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TextPlants:
+    """One data set, cut up: features ``[n, D]`` and classes of each part.
+
+    Attributes:
+        labels: Class names.
+        parts: Of the plant, then of the other sites.
+        test: Of the test records.
+        vectors: Sentence vectors of the test records, ``[n, 512]``.
+    """
+
+    labels: tuple[str, ...]
+    parts: tuple[tuple[Floats, Ints], ...]
+    test: tuple[Floats, Ints]
+    vectors: Floats
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--datasets", type=Path, default=Path("../shared/datasets"))
+    parser.add_argument("--results", type=Path, default=Path("bench/results/texts.jsonl"))
+    parser.add_argument("--table", type=Path, help="markdown file to write")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--processes", type=int, default=1)
+    options = parser.parse_args()
+    identity = load_generator(ServerHome(options.home).generator).id[:16]
+    jobs = [
+        (f"{identity} {name} {seed}", options.home, options.datasets, name, seed)
+        for name in DATASETS
+        for seed in range(options.seeds)
+    ]
+    found = judged(Rows(options.results), _job, jobs, options.processes)
+    cells = [
+        {"dataset": row["dataset"], "cell": cell, "scores": scores}
+        for row in found
+        if row["key"].startswith(identity)
+        for cell, scores in row["scores"].items()
+    ]
+    write_table("\n".join(table(cells)), options.table)
+
+
+@functools.cache
+def _loaded(folder: Path) -> tuple[Generator, Encoder]:
+    home = ServerHome(folder)
+    return load_generator(home.generator), load_encoder(home.read_encoder())
+
+
+def _job(job: tuple[str, Path, Path, str, int]) -> Row:
+    key, folder, datasets, name, seed = job
+    torch.set_num_threads(1)
+    row: Row = {"key": key, "dataset": name, "cell": "", "scores": {}}
+    path = datasets / f"text_{name}" / "records.csv"
+    if not path.is_file():
+        return row
+    generator, encoder = _loaded(folder)
+    found = cut(encoder, path, seed)
+    row["scores"] = {cell.name: judge(generator, encoder, found, cell, seed) for cell in CELLS}
+    return row
+
+
+def cut(encoder: Encoder, path: Path, seed: int) -> TextPlants:
+    """Cut a data set into a plant, other sites and test records."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    rng = np.random.default_rng((seed, 81))
+    train = [row for row in rows if row["split"] == "0"]
+    test = [row for row in rows if row["split"] == "1"]
+    counts = {name: [0, 0] for name in {row["label"] for row in rows}}
+    for row in rows:
+        counts[row["label"]][int(row["split"])] += 1
+    usable = sorted(name for name, (many, few) in counts.items() if many >= 3 + SITES and few >= 1)
+    labels = tuple(usable[i] for i in np.sort(rng.permutation(len(usable))[:CLASSES]))
+    number = {name: row for row, name in enumerate(labels)}
+    dealt: list[list[tuple[str, int]]] = [[] for _ in range(1 + SITES)]
+    for name in labels:
+        mine = [plain(row["text"]) for row in train if row["label"] == name]
+        order = rng.permutation(len(mine))
+        own = max(len(mine) // 2, 3)
+        for place, share in enumerate([order[:own], *np.array_split(order[own:], SITES)]):
+            each = _SITE_EACH if place else len(share)
+            dealt[place] += [(mine[i], number[name]) for i in share[:each]]
+    kept = [test[i] for i in rng.permutation(len(test)) if test[i]["label"] in number][:TESTS]
+    held = [(plain(row["text"]), number[row["label"]]) for row in kept]
+
+    def encoded(some: Sequence[tuple[str, int]], site: int) -> tuple[Floats, Ints]:
+        records = [np.array(text) for text, _ in some]
+        if site:
+            records = Texts().augment_site(records, 0.7, np.random.default_rng((seed, 82, site)))
+        x = encoder.encode_batched(records).astype(np.float64)
+        return x, np.array([label for _, label in some], dtype=np.int64)
+
+    parts = tuple(encoded(some, site) for site, some in enumerate(dealt))
+    vectors = sentences.embed([text for text, _ in held]).astype(np.float64)
+    return TextPlants(labels, parts, encoded(held, 0), vectors)
+
+
+def judge(
+    generator: Generator, encoder: Encoder, data: TextPlants, cell: Cell, seed: int
+) -> dict[str, float]:
+    """Accuracy of each model on the plant's test records."""
+    rng = np.random.default_rng((seed, 83))
+    k, d = len(data.labels), encoder.dimension
+    labels = data.labels if cell.named else tuple(f"class-{c}" for c in range(k))
+    gone = rng.permutation(k)[: round(cell.missing * k)]
+    x, y = _drawn(data.parts[0], cell.shots or _BARE, gone, rng)
+    known = y if cell.labelled else np.full(len(y), -1)
+    own = plants.release(encoder.id, x[:, :d], known, labels, cell.epsilon, rng)
+    others = [
+        SiteRelease(
+            f"site-{row}", plants.release(encoder.id, sx[:, :d], sy, labels, cell.epsilon, rng)
+        )
+        for row, (sx, sy) in enumerate(data.parts[1:] if cell.others else ())
+    ]
+    scores: dict[str, float] = {}
+    for end, parts in (
+        ("names", generator.parts),
+        ("plain", replace(generator.parts, names=None)),
+    ):
+        made = generate(Generator("", parts), own, others, labels, samples=2, seed=seed)
+        tensors = next(c.tensors for c in made.candidates if c.source == POSTERIOR)
+        posterior = from_tensors(tensors, k, d)
+        finished = LinearHead(*posterior_head(posterior, x[:, :d], known)).padded(x.shape[1])
+        scores[f"blup-{end}"] = right(finished, data.test)
+        if end == "names":
+            outcome = selected(made, Trunk(x), known, d, own=True, others=bool(others))
+            heads = {name: model.head for name, model in outcome.models.items()}
+            scores |= {name: right(head, data.test) for name, head in heads.items()}
+            scores[SELECTOR] = scores[outcome.kept]
+    if cell.labelled:
+        model = LogisticRegression(C=10.0, max_iter=1000).fit(x, y)
+        scores["logistic"] = float((model.predict(data.test[0]) == data.test[1]).mean())
+    if others or cell.labelled:
+        evidence = [site_evidence(each, labels) for each in (own, *(o.statistics for o in others))]
+        scores["prototypes"] = right(_prototypes(evidence).padded(x.shape[1]), data.test)
+    found = names.vectors(data.labels) if cell.named else None
+    if found is not None:
+        nearest = (data.vectors @ found.T).argmax(axis=1)
+        scores["names-cosine"] = float((nearest == data.test[1]).mean())
+    return scores
+
+
+def _drawn(
+    part: tuple[Floats, Ints], shots: int, gone: Ints, rng: np.random.Generator
+) -> tuple[Floats, Ints]:
+    """At most so many records of each class that is not gone."""
+    x, y = part
+    rows = [
+        rng.permutation(np.flatnonzero(y == label))[:shots]
+        for label in np.unique(y)
+        if label not in gone
+    ]
+    chosen = np.concatenate(rows)
+    return x[chosen], y[chosen]
+
+
+def _prototypes(evidence: Sequence[SiteEvidence]) -> LinearHead:
+    """The nearest class mean, of means pooled over sites by how well each is known."""
+    weight = np.stack([site.present / (site.noise + 0.01) for site in evidence]) + 1e-9
+    means = np.einsum("sk,skd->kd", weight, np.stack([site.means for site in evidence]))
+    means /= weight.sum(axis=0)[:, None]
+    return LinearHead(means, -0.5 * (means**2).sum(axis=1))
+
+
+METHODS = (
+    "names-cosine",
+    "logistic",
+    LOCAL,
+    "prototypes",
+    "blup-plain",
+    "blup-names",
+    GENERATED,
+    SELECTOR,
+)
+
+
+def table(rows: Sequence[Row]) -> Iterator[str]:
+    """Accuracy of each method, and what is kept against the best that knows no names."""
+    results, found = Results(rows), []
+    for cell in (cell for cells in results.scenarios.values() for cell in cells):
+        shown = [f"{results.accuracy(cell, m)[0]:.3f}".replace("nan", "") for m in METHODS]
+        count = "{}, {}".format(*results.size(cell))
+        against = [
+            str(results.paired(cell, SELECTOR, bar) or "")
+            for bar in ("logistic", LOCAL, "names-cosine", "blup-plain")
+        ]
+        found.append((cell, count, *shown, *against))
+    bars = ("- logistic", "- local-only", "- names-cosine", "- blup-plain")
+    yield from markdown(
+        ("cell", "plants, sets", *METHODS, *(f"selector {bar}" for bar in bars)), found
+    )
+
+
+if __name__ == "__main__":
+    main()

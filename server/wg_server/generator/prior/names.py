@@ -1,0 +1,185 @@
+"""What class names say: vectors of names, and class means that they foretell.
+
+Vectors are those of the sentence encoder (``wg_common.nets.encoder.sentences``), of any of its
+languages. Without the extra ``text`` there are none: names are then compared letter by letter, and
+the log says so once.
+
+Where records are texts, a name lies in the same space as they do, so that it foretells its class's
+mean: ``NameMap`` is a multiple of the name's own features, and a ridge regression of what is left,
+fitted on the zoo's families. How far it can be trusted is the share of variance that it explains in
+families left out, of classes whose names, and all names near them, were left out as well. The BLUP
+takes it as prior mean (``blup.ClassPrior``).
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_common.nets.encoder import sentences
+from wg_server.generator.prior.blup import ClassPrior, Priors
+from wg_server.generator.prior.zoo_tasks import ZooTask
+
+log = logging.getLogger(__name__)
+
+Floats = NDArray[np.float64]
+
+_FOLDS = 5
+_PENALTIES = (3.0, 30.0, 300.0, 1e6)
+_NEAR = 0.5
+"""Cosine from which on two names may mean the same."""
+_LEAST_NAMES = 20
+"""Fewest different names that a map is fitted on."""
+_LEAST = 0.02
+"""Share of variance explained below which names are left alone."""
+_MOST = 0.9
+_SAME_MEANING = 0.62, 0.24
+_OTHER_MEANING = 0.35, 0.12
+"""Mean and standard deviation of the cosine of names of one class, in other words or in another
+language, and of names of different classes (``python -m bench.family_names --cosines``)."""
+_CERTAIN = 4.0
+"""Largest log likelihood ratio that meaning alone may give."""
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_SIGNS = re.compile(r"[\W\d_]+")
+_CODES = frozenset(
+    {"class", "label", "type", "kind", "category", "group", "code", "id", "no", "number", "defect"}
+)
+"""Words that say nothing of a class without more."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NameMap:
+    """Names to class deviations.
+
+    Attributes:
+        matrix: Vectors of names, centred over the classes, to deviations along the priors'
+            eigenvectors, ``[512, d]``.
+        explained: Share of their variance that it explains for names never met, ``[d]``.
+    """
+
+    matrix: Floats
+    explained: Floats
+
+    def prior(self, priors: Priors, labels: Sequence[str]) -> ClassPrior | None:
+        """What the names foretell; None if one of them says nothing, or two say the same."""
+        if not all(map(says_something, labels)) or len(set(map(plain, labels))) < len(labels):
+            return None
+        found = vectors(labels)
+        if found is None:
+            return None
+        mean = (found - found.mean(axis=0)) @ self.matrix
+        return ClassPrior(mean, priors.between * (1 - self.explained))
+
+
+def plain(name: str) -> str:
+    """A name in small letters and words: ``Pitted_Surface`` and ``pittedSurface`` are one."""
+    words = _CAMEL.sub(" ", unicodedata.normalize("NFKC", name))
+    return " ".join(re.sub(r"[_\W]+", " ", words).casefold().split())
+
+
+def says_something(name: str) -> bool:
+    """Whether a name is more than a code such as ``class-3``, ``B`` or ``17``."""
+    words = set(_SIGNS.sub(" ", plain(name)).split()) - _CODES
+    return any(len(word) > 1 or not word.isascii() for word in words)
+
+
+def vectors(names: Sequence[str]) -> Floats | None:
+    """Unit vectors of names ``[n, 512]``; None without the extra."""
+    if not _available():
+        return None
+    return np.array([_vector(plain(name)) for name in names]).reshape(-1, sentences.WIDTH)
+
+
+def log_ratio(labels: Sequence[str], others: Sequence[str]) -> Floats:
+    """Log likelihood ratio ``[K, R]`` that two names mean one class, against two.
+
+    inf for equal names; 0 where one of them says nothing, or there are no vectors. What names mean
+    is asked only if one of ``labels`` has no equal.
+    """
+    plain_one, plain_two = (np.array([plain(name) for name in names]) for names in (labels, others))
+    equal = plain_one[:, None] == plain_two
+    telling = np.array([says_something(name) for name in labels])
+    ratio = np.zeros(equal.shape)
+    asked = bool((telling & ~equal.any(axis=1)).any())
+    one, two = (vectors(names) if asked else None for names in (labels, others))
+    if one is not None and two is not None:
+        cosine = one @ two.T
+        (same, same_std), (other, other_std) = _SAME_MEANING, _OTHER_MEANING
+        ratio = ((cosine - other) / other_std) ** 2 / 2 - ((cosine - same) / same_std) ** 2 / 2
+        ratio = np.clip(ratio + np.log(other_std / same_std), -_CERTAIN, _CERTAIN)
+        ratio[~telling] = 0
+        ratio[:, ~np.array([says_something(name) for name in others])] = 0
+    ratio[equal] = np.inf
+    return ratio
+
+
+@functools.cache
+def _available() -> bool:
+    found = sentences.installed()
+    if not found:
+        log.info("class names are compared by letters alone: %s is not there", sentences.PACKAGE)
+    return found
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _vector(name: str) -> Floats:
+    found: Floats = sentences.embed([name])[0].astype(np.float64)
+    return found
+
+
+def fit_name_map(
+    tasks: Sequence[ZooTask], priors: Priors, projection: NDArray[np.floating]
+) -> NameMap | None:
+    """Fit the map on tasks of texts; None if names explain nothing of classes left out.
+
+    Args:
+        tasks: Of several families.
+        priors: Of these tasks.
+        projection: Vectors of texts to released features, ``[512, d]``.
+    """
+    rows, targets, names, part = [], [], [], []
+    families = sorted({task.family for task in tasks})
+    for task in tasks:
+        found = vectors(task.labels) if all(map(says_something, task.labels)) else None
+        if found is not None:
+            rows.append(found - found.mean(axis=0))
+            targets.append(task.moments()[1] @ priors.basis)
+            names += [plain(name) for name in task.labels]
+            part += [families.index(task.family) % _FOLDS] * len(found)
+    known = sorted(set(names))
+    found = vectors(known)
+    if found is None or len(known) < _LEAST_NAMES:
+        return None
+    x, y = np.concatenate(rows), np.concatenate(targets)
+    number = np.array([known.index(name) for name in names])
+    guess = projection.astype(np.float64) @ priors.basis
+    errors, total = np.zeros((len(_PENALTIES), y.shape[1])), np.zeros(y.shape[1])
+    for fold in range(_FOLDS):
+        held = np.arange(len(known)) % _FOLDS == fold
+        near = (found @ found[held].T).max(axis=1) > _NEAR
+        apart = np.array(part) == fold
+        out, kept = apart & held[number], ~apart & ~near[number]
+        total += (y[out] ** 2).sum(axis=0)
+        for row, penalty in enumerate(_PENALTIES):
+            matrix = _fitted(x[kept], y[kept], guess, penalty)
+            errors[row] += ((y[out] - x[out] @ matrix) ** 2).sum(axis=0)
+    best = int(errors.sum(axis=1).argmin())
+    if errors[best].sum() >= (1 - _LEAST) * total.sum():
+        return None
+    explained = np.clip(1 - errors[best] / total, 0, _MOST)
+    return NameMap(_fitted(x, y, guess, _PENALTIES[best]), explained)
+
+
+def _fitted(x: Floats, y: Floats, guess: Floats, penalty: float) -> Floats:
+    """A multiple of the guess, and a ridge regression of what it leaves, ``[512, d]``."""
+    first = x @ guess
+    share = float((first * y).sum() / max(float((first**2).sum()), 1e-12))
+    system = x.T @ x + penalty * np.eye(x.shape[1])
+    return np.asarray(share * guess + np.linalg.solve(system, x.T @ (y - share * first)))

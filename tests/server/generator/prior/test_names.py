@@ -1,0 +1,104 @@
+"""What class names say: equal ones, codes, meanings, and the class means that they foretell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from wg_common.inference import posterior as posteriors
+from wg_common.inference.posterior import no_evidence
+from wg_common.nets.encoder import sentences
+from wg_server.generator.prior import blup, names
+from wg_server.generator.prior.fitted import FittedPriors, fit_public_priors
+from wg_server.generator.prior.zoo_tasks import ZooTask
+
+D = 6
+RNG = np.random.default_rng(4)
+MEANINGS = {f"thing{chr(97 + i)}{chr(97 + j)}": RNG.normal(size=sentences.WIDTH)
+            for i in range(6) for j in range(6)}  # fmt: skip
+PROJECTION = RNG.normal(size=(sentences.WIDTH, D)) / 40
+
+
+def made_up(found: Sequence[str]) -> NDArray[np.float32]:
+    """Vectors of made-up words; those of ``MEANINGS`` in another tongue end with ``x``."""
+    rows = [MEANINGS.get(word.removesuffix("x"), np.ones(sentences.WIDTH)) for word in found]
+    return np.array([row / np.linalg.norm(row) for row in rows], dtype=np.float32)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sentences, "embed", made_up)
+    monkeypatch.setattr(names, "_available", lambda: True)
+    monkeypatch.setattr(names, "_vector", lambda name: made_up([name])[0].astype(np.float64))
+
+
+def zoo(says: float) -> list[ZooTask]:
+    """Texts whose class means are ``says`` times what their names foretell, and chance."""
+    rng, found = np.random.default_rng(5), []
+    words = list(MEANINGS)
+    for number in range(60):
+        labels = tuple(str(word) for word in rng.permutation(words)[:5])
+        means = says * made_up(labels) @ PROJECTION + 0.05 * rng.normal(size=(5, D))
+        y = np.repeat(np.arange(5), 12)
+        x = (means[y] + 0.05 * rng.normal(size=(60, D))).astype(np.float32)
+        head = np.zeros((5, D), np.float32), np.zeros(5, np.float32)
+        found.append(ZooTask(f"t{number}", f"family-{number}", labels, x, y, *head))
+    return found
+
+
+@pytest.fixture(scope="module")
+def telling() -> FittedPriors:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(names, "_available", lambda: True)
+        patched.setattr(names, "_vector", lambda name: made_up([name])[0].astype(np.float64))
+        return fit_public_priors(zoo(8.0), PROJECTION)
+
+
+def test_a_name_is_its_words() -> None:
+    assert names.plain("Pitted_Surface") == names.plain("pittedSurface") == "pitted surface"
+    assert names.plain("ＰＩＴＴＥＤ  surface") == "pitted surface"
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("class-3", False), ("B", False), ("017", False), ("defect 2", False), ("傷", True),
+     ("scratch", True), ("OR007", True), ("fault 3 leak", True)],
+)  # fmt: skip
+def test_codes_say_nothing(name: str, says: bool) -> None:
+    assert names.says_something(name) == says
+
+
+def test_equal_names_are_certain_other_words_likely_and_codes_unknown() -> None:
+    found = names.log_ratio(["thingaa", "thingbbx", "class-1"], ["Thingaa", "thingbb", "thingcc"])
+    assert found[0, 0] == np.inf and 1 < found[1, 1] < np.inf
+    assert found[1, 2] < 0 and (found[2] == 0).all()
+
+
+def test_without_the_extra_only_letters_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(names, "_available", lambda: False)
+    found = names.log_ratio(["thingaa", "thingbbx"], ["thingaa", "thingbb"])
+    assert found.tolist() == [[np.inf, 0], [0, 0]]
+
+
+def test_means_of_classes_never_met_are_foretold(telling: FittedPriors) -> None:
+    assert telling.names is not None and telling.names.explained.mean() > 0.5
+    labels = ("newa", "thingaa", "thingff")
+    named = telling.named(labels)
+    assert named is not None and (named.between < telling.priors.between).all()
+    found = blup.predict(telling.priors, [no_evidence(3, D)], named)
+    expected = 8 * made_up(labels) @ PROJECTION
+    expected -= expected.mean(axis=0)
+    size = np.linalg.norm(expected) * np.linalg.norm(found.deviations)
+    assert (expected * found.deviations).sum() > 0.8 * size
+    plant = posteriors.solve(blup.posterior(telling.priors, [], 3, named), no_evidence(3, D))
+    np.testing.assert_allclose(plant.deviations, found.deviations)
+
+
+def test_names_that_say_nothing_change_nothing(telling: FittedPriors) -> None:
+    assert telling.named(("thingaa", "class-2")) is None
+    assert telling.named(("thingaa", "THINGAA")) is None
+    assert fit_public_priors(zoo(0.0), PROJECTION).names is None
+    assert fit_public_priors(zoo(8.0)[:2], PROJECTION).names is None
