@@ -159,7 +159,7 @@ def fit_name_map(
         return None
     x, y = np.concatenate(rows), np.concatenate(targets)
     number = np.array([known.index(name) for name in names])
-    guess = projection.astype(np.float64) @ priors.basis
+    direct = projection.astype(np.float64) @ priors.basis
     errors, total = np.zeros((len(_PENALTIES), y.shape[1])), np.zeros(y.shape[1])
     for fold in range(_FOLDS):
         held = np.arange(len(known)) % _FOLDS == fold
@@ -168,18 +168,18 @@ def fit_name_map(
         out, kept = apart & held[number], ~apart & ~near[number]
         total += (y[out] ** 2).sum(axis=0)
         for row, penalty in enumerate(_PENALTIES):
-            matrix = _fitted(x[kept], y[kept], guess, penalty)
+            matrix = _fitted(x[kept], y[kept], direct, penalty)
             errors[row] += ((y[out] - x[out] @ matrix) ** 2).sum(axis=0)
     best = int(errors.sum(axis=1).argmin())
     if errors[best].sum() >= (1 - _LEAST) * total.sum():
         return None
     explained = np.clip(1 - errors[best] / total, 0, _MOST)
-    return NameMap(_fitted(x, y, guess, _PENALTIES[best]), explained)
+    return NameMap(_fitted(x, y, direct, _PENALTIES[best]), explained)
 
 
-def _fitted(x: Floats, y: Floats, guess: Floats, penalty: float) -> Floats:
-    """A multiple of the guess, and a ridge regression of what it leaves, ``[512, d]``."""
-    first = x @ guess
+def _fitted(x: Floats, y: Floats, direct: Floats, penalty: float) -> Floats:
+    """A multiple of the direct, and a ridge regression of what it leaves, ``[512, d]``."""
+    first = x @ direct
     share = float((first * y).sum() / max(float((first**2).sum()), 1e-12))
     system = x.T @ x + penalty * np.eye(x.shape[1])
-    return np.asarray(share * guess + np.linalg.solve(system, x.T @ (y - share * first)))
+    return np.asarray(share * direct + np.linalg.solve(system, x.T @ (y - share * first)))
