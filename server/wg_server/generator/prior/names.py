@@ -178,7 +178,7 @@ def fit_name_map(
 
 
 def _fitted(x: Floats, y: Floats, direct: Floats, penalty: float) -> Floats:
-    """A multiple of the direct, and a ridge regression of what it leaves, ``[512, d]``."""
+    """A multiple of a direct map, and a ridge regression of what it leaves, ``[512, d]``."""
     first = x @ direct
     share = float((first * y).sum() / max(float((first**2).sum()), 1e-12))
     system = x.T @ x + penalty * np.eye(x.shape[1])
