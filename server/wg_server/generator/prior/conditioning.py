@@ -66,13 +66,7 @@ class Condition:
 def condition(
     fitted_priors: FittedPriors, sites: Sequence[SiteEvidence], labels: Sequence[str] = ()
 ) -> tuple[Condition, Prediction]:
-    """Turn evidence into tokens.
-
-    Args:
-        fitted_priors: What is known before.
-        sites: The first one is that which weights are made for.
-        labels: Its class names; none: they say nothing.
-    """
+    """Turn evidence into tokens; weights are made for the first site, of classes ``labels``."""
     priors = fitted_priors.priors
     estimate = blup.predict(priors, sites, fitted_priors.named(labels) if labels else None)
     weight, bias = prior_mixture(fitted_priors, estimate)
