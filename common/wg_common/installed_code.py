@@ -36,7 +36,7 @@ LOADABLE = (".py", ".pyc", ".so", ".pyd", ".dylib")
 FILES_LIMIT = 4096
 BYTES_LIMIT = 64 << 20
 _CACHE = "__pycache__"
-_IN_WHEEL = (*PACKAGES, "wg_server")
+_IN_WHEEL = (*PACKAGES, "wg_server", "weightgate")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,163 @@
+"""A plant's home, from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_client.data.dataset import UNLABELLED, SiteData
+from wg_client.data.inspection import decoded_parts
+from wg_client.models import adoption, predict, store
+from wg_client.models.calls import Judge, is_whole
+from wg_client.models.manifest import KEPT, ModelsManifest
+from wg_client.models.predict import Prediction
+from wg_client.release import preview
+from wg_client.release.preview import Check
+from wg_client.site import config as configuration
+from wg_client.site.config import ClientConfig
+from wg_client.site.home import ClientHome
+from wg_common.errors import ConfigError, DataError
+from wg_common.modalities import registry
+
+if TYPE_CHECKING:
+    from weightgate.classifier import Classifier
+
+Records = str | Path | Sequence[str | Path] | Sequence[NDArray[Any]] | NDArray[Any]
+"""A file or folder, several of them, or records as arrays.
+
+An image is uint8 ``[h, w]`` or ``[h, w, 3]``, a window floating ``[channels, samples]``.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Plant:
+    """One plant.
+
+    Attributes:
+        home: Its home folder.
+        config: Its ``client.yaml``, as it was when the plant was opened.
+    """
+
+    home: ClientHome
+    config: ClientConfig
+
+    @classmethod
+    def open(cls, home: str | Path) -> Plant:
+        """Open a home that ``wg-client init`` made.
+
+        Raises:
+            ConfigError: There is none, or ``client.yaml`` is wrong.
+        """
+        found = ClientHome(Path(home))
+        found.require()
+        return cls(found, configuration.load(found))
+
+    @property
+    def site(self) -> str:
+        """Name of the plant."""
+        return self.config.site
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The declared label domain, in the order of probabilities."""
+        return self.config.data.labels
+
+    def check(self, *, epsilon: str | None = None, delta: str | None = None) -> Check:
+        """What would leave, and what it would cost. Sends and charges nothing.
+
+        Args:
+            epsilon: Of the release, as a decimal string; None: the largest that the policy allows.
+            delta: Likewise.
+
+        Raises:
+            ConfigError: Nothing was frozen, or a number is none.
+        """
+        return preview.check(self.home, epsilon=epsilon, delta=delta)
+
+    def predict(
+        self, X: Records, *, package: str | None = None, model: str | None = None
+    ) -> list[Prediction]:
+        """Labels, probabilities, likeness and the worth of each call, as ``wg-client predict``.
+
+        Args:
+            X: Records.
+            package: Id of a package, or its beginning; None: that of the model in use.
+            model: Name of a model; None: the one in use, or the one that was kept of the package.
+
+        Raises:
+            ConfigError: There is no such model.
+            DataError: A record cannot be read, or is not what the model takes.
+            VerificationError: The model's file, or the encoder, is another one.
+        """
+        manifest, name = self.chosen(package, model)
+        judge, found = Judge.of_model(self.home, manifest, name), []
+        for data in self.read(X):
+            inputs = predict.encode_records(self.home, manifest, data)
+            rows = predict.predict(self.home, manifest, name, inputs, data.names)
+            found += judge.judge(rows, data.records, inputs, is_whole(manifest))
+        return found
+
+    def classifier(self, *, package: str | None = None, model: str | None = None) -> Classifier:
+        """A model as a scikit-learn classifier, ready to predict; arguments as of ``predict``."""
+        from weightgate.classifier import Classifier
+
+        return Classifier(str(self.home.root), package=package, model=model).load()
+
+    def chosen(self, package: str | None, model: str | None) -> tuple[ModelsManifest, str]:
+        """The models of a package, and the name of one; arguments as of ``predict``."""
+        if package is None:
+            manifest, used = adoption.in_use(self.home)
+            return manifest, model or used
+        matches = [m for m in store.all_manifests(self.home) if m.package_id.startswith(package)]
+        if len(matches) != 1:
+            raise ConfigError(f"package {package!r}: {len(matches)} packages begin with it")
+        return matches[0], matches[0].entry(model or KEPT).name
+
+    def read(self, X: Records) -> list[SiteData]:
+        """Records, decoded, in parts that fit in memory.
+
+        Raises:
+            DataError: One of them cannot be read; its name is in the message.
+        """
+        if isinstance(X, str | Path):
+            X = [X]
+        parts = []
+        for data in _sources(X, self.labels):
+            for part, problems in decoded_parts(data):
+                if problems:
+                    raise DataError(f"{problems[0].name}: {problems[0].reason}")
+                parts.append(part)
+        return parts
+
+
+def _sources(X: Sequence[Any] | NDArray[Any], labels: tuple[str, ...]) -> list[SiteData]:
+    if len(X) and isinstance(X[0], str | Path):
+        return [predict.load_records(Path(path), labels, split=None) for path in X]
+    records = [np.asarray(record) for record in X]
+    if not records:
+        raise DataError("X: no records")
+    kind = registry.of_array(records[0][None])
+    if kind is None:
+        raise DataError(
+            f"X: {records[0].dtype} of shape {records[0].shape}; expected paths, images (uint8, h x"
+            " w or h x w x 3) or windows (floating, channels x samples)"
+        )
+    for row, record in enumerate(records):
+        try:
+            kind.check(record)
+        except DataError as error:
+            raise DataError(f"X[{row}]: {error}") from error
+    data = SiteData(
+        records=records,
+        modality=kind.name,
+        labels=np.full(len(records), UNLABELLED, dtype=np.int64),
+        label_names=labels,
+        names=tuple(f"X[{row}]" for row in range(len(records))),
+        rows=np.arange(len(records)),
+    )
+    return [data]

@@ -1,0 +1,86 @@
+"""``import weightgate`` says what the commands say; its examples run."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.client.conftest import LABELS, TestPlant, pictures, plant_maker, write_npz
+
+import weightgate
+from wg_client.fitting.linear_head import LinearHead
+from wg_client.models import adoption
+from wg_client.release import preview
+from wg_client.selection.apply import apply_package
+from wg_common.errors import ConfigError, DataError
+
+pytestmark = pytest.mark.slow
+EXAMPLES = Path(__file__).parents[3] / "examples"
+
+
+@pytest.fixture(scope="module")
+def plant(
+    tmp_path_factory: pytest.TempPathFactory, encoder_package: bytes, good_head: LinearHead
+) -> TestPlant:
+    """A plant with a model in use."""
+    found = plant_maker(tmp_path_factory.mktemp("python"), encoder_package)({0: 4, 1: 4})
+    package = found.package({"s": (good_head, "diffusion")}, memory_releases=("aa" * 16,))
+    apply_package(found.home, package)
+    return found
+
+
+def test_a_plant_says_what_the_commands_say(plant: TestPlant) -> None:
+    opened = weightgate.Plant.open(plant.home.root)
+    assert (opened.site, opened.labels) == ("plant-a", LABELS)
+    found, said = opened.check(epsilon="1"), preview.check(plant.home, epsilon="1")
+    assert (found.cost.alone, found.would_leave) == (said.cost.alone, said.would_leave)
+    with pytest.raises(ConfigError, match="wg-client init"):
+        weightgate.Plant.open(plant.home.root / "nowhere")
+
+
+def test_files_and_arrays_are_predicted_alike(plant: TestPlant, tmp_path: Path) -> None:
+    opened = weightgate.Plant.open(plant.home.root)
+    records = pictures(np.random.default_rng(5), 1, 3)
+    np.savez(tmp_path / "new.npz", x=records, classes=np.array(LABELS))
+    of_arrays, of_file = opened.predict(records), opened.predict(tmp_path / "new.npz")
+    assert [one.probabilities for one in of_arrays] == [one.probabilities for one in of_file]
+    assert of_arrays[0].name == "X[0]" and of_arrays[0].call
+    with pytest.raises(DataError, match="expected paths, images"):
+        opened.predict([np.zeros(3, dtype=complex)])
+    with pytest.raises(ConfigError, match="packages begin with it"):
+        opened.predict(records, package="ffff")
+
+
+def test_the_classifier_is_the_model_and_learns_on_from_it(plant: TestPlant) -> None:
+    opened = weightgate.Plant.open(plant.home.root)
+    records = np.concatenate([pictures(np.random.default_rng(k), k, 4) for k in range(3)])
+    names = np.repeat(LABELS, 4)
+    loaded = opened.classifier()
+    said = [one.probabilities for one in opened.predict(records)]
+    assert np.allclose(loaded.predict_proba(records), said)
+    assert list(loaded.classes_) == list(LABELS)
+    manifest, _ = adoption.in_use(plant.home)
+    trained = weightgate.Classifier(str(plant.home.root)).fit(records, names)
+    assert trained.score(records, names) >= loaded.score(records, names)
+    assert adoption.in_use(plant.home)[0] == manifest  # nothing is written
+    with pytest.raises(DataError, match="expected some of"):
+        trained.fit(records, np.repeat("mist", 12))
+    with pytest.raises(ConfigError, match="a kept model lies"):
+        weightgate.Classifier().load()
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in EXAMPLES.glob("*.py")))
+def test_examples_run(
+    script: str,
+    plant: TestPlant,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data = write_npz(tmp_path / "labelled.npz", {0: 8, 1: 8, 2: 8}, seed=9, labels=LABELS)
+    monkeypatch.setattr(sys, "argv", [script, str(plant.home.root), str(data)])
+    runpy.run_path(str(EXAMPLES / script))
+    assert len(capsys.readouterr().out.splitlines()) >= 2
