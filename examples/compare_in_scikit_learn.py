@@ -14,12 +14,11 @@ from sklearn.model_selection import train_test_split
 
 import weightgate
 
-plant = weightgate.Plant.open(sys.argv[1])
 file = np.load(sys.argv[2])
 names = file["classes"][file["y"]]
 X, X_held, y, y_held = train_test_split(file["x"], names, stratify=names, random_state=0)
 
-in_use = plant.classifier()
+in_use = weightgate.Classifier(sys.argv[1]).load()
 print(f"in use:          {accuracy_score(y_held, in_use.predict(X_held)):.3f}")
 further = weightgate.Classifier(sys.argv[1]).fit(X, y)
 print(f"trained further: {accuracy_score(y_held, further.predict(X_held)):.3f}")

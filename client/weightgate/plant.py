@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,6 @@ from wg_client.site.config import ClientConfig
 from wg_client.site.home import ClientHome
 from wg_common.errors import ConfigError, DataError
 from wg_common.modalities import registry
-
-if TYPE_CHECKING:
-    from weightgate.classifier import Classifier
 
 Records = str | Path | Sequence[str | Path] | Sequence[NDArray[Any]] | NDArray[Any]
 """A file or folder, several of them, or records as arrays.
@@ -101,12 +98,6 @@ class Plant:
             rows = predict.predict(self.home, manifest, name, inputs, data.names)
             found += judge.judge(rows, data.records, inputs, is_whole(manifest))
         return found
-
-    def classifier(self, *, package: str | None = None, model: str | None = None) -> Classifier:
-        """A model as a scikit-learn classifier, ready to predict; arguments as of ``predict``."""
-        from weightgate.classifier import Classifier
-
-        return Classifier(str(self.home.root), package=package, model=model).load()
 
     def chosen(self, package: str | None, model: str | None) -> tuple[ModelsManifest, str]:
         """The models of a package, and the name of one; arguments as of ``predict``."""

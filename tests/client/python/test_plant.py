@@ -58,7 +58,7 @@ def test_the_classifier_is_the_model_and_learns_on_from_it(plant: TestPlant) -> 
     opened = weightgate.Plant.open(plant.home.root)
     records = np.concatenate([pictures(np.random.default_rng(k), k, 4) for k in range(3)])
     names = np.repeat(LABELS, 4)
-    loaded = opened.classifier()
+    loaded = weightgate.Classifier(str(plant.home.root)).load()
     said = [one.probabilities for one in opened.predict(records)]
     assert np.allclose(loaded.predict_proba(records), said)
     assert list(loaded.classes_) == list(LABELS)
