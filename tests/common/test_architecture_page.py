@@ -134,6 +134,7 @@ def test_packages_stand_on_each_other_as_the_page_says() -> None:
     assert set(PACKAGES) == {"wg_client", "wg_server", "wg_server.generator", "wg_common"}
     (whole,) = [c for c in contracts() if c["type"] == "layers" and "containers" not in c]
     assert [set(layer.split(" | ")) for layer in whole["layers"]] == [
+        {"weightgate"},
         {"wg_server", "wg_client"},
         {"wg_common"},
     ]
