@@ -1,14 +1,16 @@
-"""Memory and time of a freeze of many images: ``python -m bench.freeze_memory [--images N ...]``.
+"""Memory and time of a freeze of many records: ``python -m bench.freeze_memory [--images N ...]``.
 
 Makes N small images of noise (32 x 32, grey, PNG), freezes them with a stand-in for the encoder
 (512 features, a fixed random projection: what the real one takes is printed by training benches),
 interrupts the second freeze half way and lets a third go on. Prints, for each N, one line: seconds,
-peak memory of the process, and how many images the third freeze still had to encode.
+peak memory of the process, and how many images the third freeze still had to encode. ``--texts N``
+does the same with one table of N rendered notes, and letters counted in place of the encoder.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import os
 import sys
 import tempfile
@@ -24,6 +26,7 @@ from PIL import Image
 from tests.client.conftest import LABELS, plant_maker
 
 from wg_client.release import freeze as freezing
+from wg_server.zoo.procedural_text import families
 
 SIDE = 32
 WIDTH = 512
@@ -54,6 +57,37 @@ class Projection:
         return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), dtype=np.float32)
 
 
+class Letters(Projection):
+    """Stands in for the encoder of texts: how often each letter occurs, of length 1."""
+
+    modality = "texts"
+
+    def encode_local(self, records: Any) -> NDArray[np.float32]:
+        """As of ``Projection``."""
+        if 0 <= self._stop <= self.done:
+            raise KeyboardInterrupt
+        self.done += len(records)
+        found = np.zeros((len(records), WIDTH), np.float32)
+        for row, record in enumerate(records):
+            np.add.at(found[row], [ord(sign) % WIDTH for sign in str(record)], 1)
+        return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), dtype=np.float32)
+
+
+def texts(folder: Path, count: int) -> None:
+    """Write a table of rendered notes, each with its number: a content counts once."""
+    family = families.draw_family((1, 1), "symptoms")
+    site = families.draw_site(family, 1, strength=0.7)
+    rng = np.random.default_rng(1)
+    labels = np.arange(count) % len(family.labels)
+    notes = families.render(family, site, labels, rng)
+    folder.mkdir()
+    with (folder / "records.csv").open("w", encoding="utf-8", newline="") as stream:
+        table = csv.writer(stream)
+        table.writerow(["text", "label"])
+        for row, note in enumerate(notes):
+            table.writerow([f"{note} ({row})", LABELS[row % CLASSES]])
+
+
 def images(folder: Path, count: int) -> None:
     """Write images of noise, in class folders."""
     rng = np.random.default_rng(1)
@@ -64,27 +98,28 @@ def images(folder: Path, count: int) -> None:
         Image.fromarray(pixels).save(folder / LABELS[row % CLASSES] / f"{row:06}.png")
 
 
-def measured(root: Path, count: int) -> dict[str, object]:
-    """Freeze ``count`` images three times."""
+def measured(root: Path, what: str, count: int) -> dict[str, object]:
+    """Freeze ``count`` images or texts three times."""
+    write, stand_in = {"images": (images, Projection), "texts": (texts, Letters)}[what]
     root.mkdir()
     plant = plant_maker(root, b"stand-in")({0: 1}, frozen=False)
-    images(root / "images", count)
+    write(root / what, count)
     privacy = replace(plant.config.privacy, answer_slot_seconds=600)
-    data = replace(plant.config.data, path=str(root / "images"))
+    data = replace(plant.config.data, path=str(root / what))
     plant.configure(data=data, privacy=privacy)
     measure.reset_peak(os.getpid())
     before = measure.resident(os.getpid())
     start = time.perf_counter()
-    freezing.freeze(plant.home, load=lambda _: Projection())
+    freezing.freeze(plant.home, load=lambda _: stand_in())
     seconds = time.perf_counter() - start
     peak = measure.peak(os.getpid())
-    interrupted, rest = Projection(count // 2), Projection()
+    interrupted, rest = stand_in(count // 2), stand_in()
     try:
         freezing.freeze(plant.home, load=lambda _: interrupted)
     except KeyboardInterrupt:
         freezing.freeze(plant.home, load=lambda _: rest)
     return {
-        "images": count,
+        what: count,
         "seconds": round(seconds, 1),
         "MB before": round(before),
         "MB at peak": round(peak),
@@ -96,9 +131,12 @@ def main() -> None:
     """Print a line for each size."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, nargs="*", default=[10_000, 100_000])
-    for count in parser.parse_args().images:
+    parser.add_argument("--texts", type=int, nargs="*", default=[])
+    options = parser.parse_args()
+    sizes = [("texts", n) for n in options.texts] or [("images", n) for n in options.images]
+    for what, count in sizes:
         with tempfile.TemporaryDirectory(prefix="wg-freeze-") as folder:
-            sys.stdout.write(f"{measured(Path(folder) / 'plant', count)}\n")
+            sys.stdout.write(f"{measured(Path(folder) / 'plant', what, count)}\n")
             sys.stdout.flush()
 
 

@@ -1,0 +1,76 @@
+"""Japanese notes with English class names, and the other way round, on the rendered source."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from wg_common.inference.posterior import exact_evidence, no_evidence
+from wg_common.nets.encoder import sentences
+from wg_server.generator.prior import blup
+from wg_server.generator.prior.fitted import FittedPriors, fit_public_priors
+from wg_server.generator.prior.zoo_tasks import ZooTask
+from wg_server.zoo.procedural_text import families
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not sentences.installed(), reason="the extra 'text' is not installed"),
+]
+D, EACH = 48, 8
+Floats = NDArray[np.float32]
+
+
+def vectors(
+    family: families.Family, number: int, language: str | None = None
+) -> tuple[Floats, NDArray[np.int64]]:
+    """Sentence vectors and classes of a site that writes in one language."""
+    site = families.draw_site(family, number, strength=0.6)
+    for _ in range(100):
+        if language is None or site.languages == (language,):
+            break
+        number += 1
+        site = families.draw_site(family, number, strength=0.6)
+    labels = np.repeat(np.arange(len(family.labels)), EACH)
+    texts = families.render(family, site, labels, np.random.default_rng(number))
+    return sentences.embed([str(text) for text in texts]), labels
+
+
+@pytest.fixture(scope="module")
+def known() -> tuple[FittedPriors, Floats, Floats]:
+    """Priors of the rendered zoo, the projection, and the public mean."""
+    drawn = [families.draw_family((1, number)) for number in range(60)]
+    raw = [vectors(family, 0) for family in drawn]
+    mean = np.concatenate([x for x, _ in raw]).mean(axis=0)
+    inner = np.concatenate([x - x.mean(axis=0) for x, _ in raw])
+    projection = np.linalg.svd(inner, full_matrices=False)[2][:D].T
+    head = np.zeros((1, D), np.float32), np.zeros(1, np.float32)
+    tasks = [
+        ZooTask(family.name, family.name, family.labels, (x - mean) @ projection, y, *head)
+        for family, (x, y) in zip(drawn, raw, strict=True)
+    ]
+    return fit_public_priors(tasks, projection), projection, mean
+
+
+@pytest.mark.parametrize(("notes", "names"), [("ja", "en"), ("en", "ja")])
+def test_names_in_another_language_than_the_notes_tell_classes(
+    known: tuple[FittedPriors, Floats, Floats], notes: str, names: str
+) -> None:
+    fitted, projection, mean = known
+    right, chance = [], []
+    for number in range(12):
+        family = families.draw_family((2, number), "symptoms")
+        called = tuple(c.japanese if names == "ja" else c.names[0] for c in family.concepts)
+        family = dataclasses.replace(family, labels=called)
+        x, y = vectors(family, 0, notes)
+        features = ((x - mean) @ projection).astype(np.float64)
+        bare = exact_evidence(features, np.full(len(y), -1), len(called))
+        named = fitted.named(called)
+        assert named is not None
+        found = blup.predict(fitted.priors, [bare, no_evidence(len(called), D)], named)
+        logits = (features - found.centre) @ found.weight.T + found.bias
+        right.append(float((logits.argmax(axis=1) == y).mean()))
+        chance.append(1 / len(called))
+    assert np.mean(right) > 2.5 * np.mean(chance), (right, chance)
