@@ -76,9 +76,17 @@ bench-fleet: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.fleet_load
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.hostile
 
-# Local-only against scikit-learn and MiniRocket, on every development set. Goes on where it stopped.
+# What a plant keeps and makes alone, against scikit-learn and MiniRocket, on every development set.
+# Builds a home of images and one of windows. Goes on where it stopped.
+PLANT_HOMES := bench/out/plant
 bench-plant: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m bench.plant $(if $(DATA),--datasets $(DATA)) --table bench/out/plant/table.md
+	for plan in demo windows; do home=$(PLANT_HOMES)/$$plan; \
+	  test -d $$home || $(BIN)/wg-server init --home $$home --port 0 || exit; \
+	  OMP_NUM_THREADS=1 $(BIN)/wg-server zoo build --home $$home --plan $$plan --workers 2 || exit; \
+	  OMP_NUM_THREADS=1 $(BIN)/wg-server train --home $$home --plan demo || test $$? -eq 6 || exit; \
+	done
+	OMP_NUM_THREADS=1 $(BIN)/python -m bench.plant --images $(PLANT_HOMES)/demo --windows $(PLANT_HOMES)/windows \
+	  $(if $(DATA),--datasets $(DATA)) --table bench/out/plant/table.md
 
 # QUICK=1: a smaller zoo, fewer data sets and seeds. Goes on where it stopped.
 BENCH_HOME := bench/out/$(if $(QUICK),quick,full)

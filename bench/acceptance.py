@@ -4,7 +4,8 @@ Plants are cut from real data sets (``bench.plants``, ``bench.window_plants``: t
 says which), other sites release, the home's generator answers, and the plant selects a model. Test
 records that no part of it saw tell what is kept over local-only, how often a kept model is more
 than two points worse, and how often the interval that the plant is told holds the accuracy on them.
-Finished runs are kept in ``--results`` (JSON lines), so that a run goes on where it stopped.
+Finished runs are kept in ``--results`` (JSON lines), so that a run goes on where it stopped. Each
+has what the rule saw, record by record: ``bench.rules`` judges other rules by the same runs.
 """
 
 from __future__ import annotations
@@ -19,13 +20,16 @@ import numpy as np
 import torch
 from bench import plants, window_plants
 from bench.methods import Cell, draw
-from bench.plants import DATASETS, QUICK, Plants
+from bench.plants import DATASETS, QUICK, Floats, Ints, Plants
 from bench.rows import Row, Rows
 from bench.selected import selected
 from bench.tables import markdown
 
 from wg_client.fitting.backbone import encoder_trunk
+from wg_client.fitting.linear_head import log_loss
 from wg_client.methods.names import LOCAL
+from wg_client.selection.checks import registry as checks
+from wg_client.selection.model_selection import Outcome
 from wg_common.errors import NotAcceptedError
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_server.generator.heads.generate import Generator, load_generator
@@ -89,6 +93,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("bench/out/acceptance.jsonl"))
     parser.add_argument("--cache", type=Path, default=Path("bench/out/features"))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", help="data sets")
     parser.add_argument("--quick", action="store_true", help="six data sets of images")
     parser.add_argument("--only-table", action="store_true", help="judge nothing, only print")
     options = parser.parse_args()
@@ -98,6 +103,7 @@ def main() -> None:
     rows = Rows(options.results)
     windows = encoder.modality == "windows"
     names = window_plants.DATASETS if windows else QUICK if options.quick else DATASETS
+    names = options.only or names
     for seed in range(0 if options.only_table else options.seeds):
         for name in names:
             left = [
@@ -161,6 +167,7 @@ def judge(
     }
     kept, told = right[outcome.kept], outcome.accuracy(outcome.kept)
     found: dict[str, object] = {"kept": outcome.kept, "accuracy": float(kept.mean())}
+    found["evidence"] = evidence(outcome, cut.test, one.gone)
     if LOCAL in right:
         found["gain"] = float(kept.mean() - right[LOCAL].mean())
         found["best"] = float(max(each.mean() for each in right.values()) - right[LOCAL].mean())
@@ -168,6 +175,50 @@ def judge(
         seen = float(kept[~np.isin(y, one.gone)].mean())
         found |= {"seen": seen, "told": [told.mean, told.low, told.high]}
     return found
+
+
+def evidence(outcome: Outcome, test: tuple[Floats, Ints], gone: Ints) -> dict[str, object]:
+    """What the rule sees, and what came true: of local-only and of each model that is judged."""
+    if LOCAL not in outcome.models:
+        return {}
+    records, (x, y) = outcome.records, test
+    seen = np.unique(records.labels)
+    models: dict[str, object] = {}
+    for name in (LOCAL, *outcome.comparisons):
+        model = outcome.models[name]
+        judged = model.fitted.out_of_fold
+        if judged is None:
+            continue
+        # Of classes without records local-only knows nothing: it is judged among the others.
+        asked = seen if name == LOCAL else np.arange(records.classes)
+        said = model.head.logits(x)
+        without = model.fitted.leave_class_out
+        models[name] = {
+            "losses": _losses(judged.logits, judged.labels, asked),
+            "right": (judged.predictions == judged.labels).astype(int).tolist(),
+            "inner": [_losses(each, judged.labels, asked) for each in judged.inner],
+            "inner_right": (judged.inner.argmax(axis=3) == judged.labels).astype(int).tolist(),
+            "unseen": [without.losses.tolist(), without.recalls.tolist()],
+            "test": float((said.argmax(axis=1) == y).mean()),
+            "test_seen": float((said.argmax(axis=1) == y)[~np.isin(y, gone)].mean()),
+            "test_loss": float(log_loss(said, y).mean()),
+        }
+    blocked = {f.model for f in outcome.findings if f.blocks and f.code != checks.GAIN}
+    return {
+        "models": models,
+        "blocked": sorted(blocked),
+        "groups": records.judged_groups.tolist(),
+        "folds": records.folds.assignment.tolist(),
+        "classes": records.classes,
+        "labels": records.judged.tolist(),
+        "unseen_mass": records.unseen_mass,
+    }
+
+
+def _losses(logits: Floats, labels: Ints, asked: Ints) -> list[list[float]]:
+    """Log loss ``[several, m]`` of logits ``[several, m, K]`` among some classes, rounded."""
+    dense = np.searchsorted(asked, labels)
+    return [log_loss(each[:, asked], dense).round(4).tolist() for each in logits]
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:

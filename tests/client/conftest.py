@@ -195,7 +195,7 @@ class TestPlant:
             "generator": "ab" * 32,
             "labels": self.config.data.labels,
             "own_release": "",
-            "memory_releases": (),
+            "memory_releases": ("aa" * 16,),
             "candidates": tuple(
                 Candidate(name=name, source=source, nearest_zoo_distance="1")
                 for name, (_, source) in weights.items()

@@ -1,9 +1,9 @@
 """Leave-class-out: how classes without local records would fare, measured on those with some.
 
 Each seen class in turn is treated as if it had no records: a model is fitted without any of them,
-and asked for them with every class in the running that has none. ``of_refits`` does so for a model
-that needs no more. Around a base head classes without records keep the base head's rows and get one
-common bias: ``LearnerTrials`` finds the bias and what it costs, from any part of the records.
+and asked for them with every class in the running that has none. Around a base head classes without
+records keep the base head's rows and get one common bias: ``LearnerTrials`` finds the bias and what
+it costs, from any part of the records.
 
 With fewer than three seen classes none can be left out. Then the seen ones stand in, by the head
 *as delivered*, before any local record has moved it.
@@ -69,23 +69,6 @@ def held_out_classes(labels: Ints, limit: int = _CLASSES) -> Ints:
     """Classes that are left out in turn, spread evenly over those with records."""
     tried = np.unique(labels)
     return tried[np.linspace(0, len(tried) - 1, min(limit, len(tried))).round().astype(np.intp)]
-
-
-def of_refits(refit: Callable[[Mask], LinearHead], features: Floats, labels: Ints) -> LeaveClassOut:
-    """Leave classes out of a model that is fitted without them as with them.
-
-    Args:
-        refit: Fits the model on some labelled records.
-        features: ``[n, d]`` of labelled records; three seen classes at least.
-        labels: ``[n]``.
-    """
-    losses, recalls = [], []
-    for label in held_out_classes(labels):
-        own = labels == label
-        logits = refit(~own).logits(features[own])
-        losses.append(float(log_loss(logits, labels[own]).mean()))
-        recalls.append(float(np.mean(logits.argmax(axis=1) == label)))
-    return LeaveClassOut(np.array(losses), np.array(recalls))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

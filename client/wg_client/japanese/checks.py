@@ -96,7 +96,7 @@ _FOUND = {
     ),
     "lower": "低い値",
     "higher": "高い値",
-    ", by as much fewer": "（必要な幅を超える減少）",
+    ", and they must not be fewer": "（減ってはなりません）",
     "Of {count} plausible changes, tried on {records} records, '{worst}' costs the most: {lost:.1f}"
     " points of accuracy, where local-only loses {local:.1f}.": (
         "起こりうる変化 {count} 種類を {records} 件で試したところ、「{worst}」の影響が最大で、"
@@ -118,6 +118,12 @@ _FOUND = {
 }
 
 _REASONS = {
+    "No other site has released statistics of these classes, and the server has no records of this"
+    " kind of plant: what was delivered knows no more of them than your own records, and was not"
+    " judged.": (
+        "これらのクラスの統計を出したサイトはほかになく、サーバーにもこの種の工場のデータが"
+        "ありません。届いたモデルは自社のデータ以上のことを知らないため、評価していません。"
+    ),
     "No delivered model was shown to be better than local-only on local records.": (
         "届いたモデルのどれも、自社のデータで自社のみのモデルより良いとは確認できませんでした。"
     ),

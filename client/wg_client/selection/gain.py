@@ -20,9 +20,9 @@ What it means in right answers is estimated beside it: a class left out is recog
 recall that leave-class-out found, one more class never.
 
 *The rule* (one standard error; Breiman et al. 1984, section 3.4.3): local-only is kept unless a
-delivered model's gain is more than ``standard_errors`` of its standard errors above zero, and its
-right answers are not by as much fewer: a model that is never sure has a lower log loss than one
-that is sometimes surely wrong. Of those the one furthest above is kept.
+delivered model's gain is more than ``standard_errors`` of its standard errors above zero, and it
+does not have fewer right answers: a model that is never sure has a lower log loss than one that is
+sometimes surely wrong. Of those the one furthest above is kept.
 
 Not guaranteed: that a model of positive gain is better on every future record.
 """
@@ -33,7 +33,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import betaincinv, ndtri, stdtrit
 
 from wg_client.fitting.leave_class_out import LeaveClassOut
 from wg_client.fitting.linear_head import Floats, Ints
@@ -74,12 +74,13 @@ class Gain:
         return self.log_loss - standard_errors * self.log_loss_se
 
     def shown(self, standard_errors: float) -> bool:
-        """Whether the rule keeps the model: a gain is shown, and no loss of right answers is."""
-        return self.above(standard_errors) > 0 and not self.fewer(standard_errors)
+        """Whether the rule keeps the model: a gain is shown, and right answers are not fewer."""
+        return self.above(standard_errors) > 0 and not self.fewer
 
-    def fewer(self, standard_errors: float) -> bool:
-        """Whether right answers are fewer by more than some of their standard errors."""
-        return self.mean + standard_errors * self.sd < 0
+    @property
+    def fewer(self) -> bool:
+        """Whether right answers are fewer, beyond rounding."""
+        return self.mean < -1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +183,7 @@ def accuracy(right: Floats, groups: Ints) -> Accuracy:
     worth = 1 / (max(alike, 1.0) ** 2 / units + BETWEEN) if np.isfinite(alike) else 1.0
     tail = (1 - COVERAGE) / 2
     freedom = max(len(np.unique(groups)) - 1, 1)
-    worth *= (stats.norm.isf(tail) / stats.t.isf(tail, freedom)) ** 2
-    ends = stats.beta.ppf([tail, 1 - tail], p * worth + 0.5, (1 - p) * worth + 0.5)
+    worth *= (float(ndtri(tail)) / float(stdtrit(freedom, tail))) ** 2
+    ends = betaincinv(p * worth + 0.5, (1 - p) * worth + 0.5, np.array([tail, 1 - tail]))
     low, high = (0.0 if p == 0 else float(ends[0])), (1.0 if p == 1 else float(ends[1]))
     return Accuracy(mean=p, low=min(p, low), high=max(p, high))

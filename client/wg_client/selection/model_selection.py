@@ -131,7 +131,7 @@ def select_model(
         comparisons=comparisons,
         findings=findings,
         kept=kept,
-        reason=_reason(kept, findings, models),
+        reason=_reason(kept, findings, models, package),
         records=records,
         selected=_selected(models, records, policy, comparisons.keys() - blocked),
         encoder_alone=None if alone_judged is None else float(_right(alone_judged).mean()),
@@ -149,14 +149,17 @@ def _comparisons(
     policy: AcceptanceConfig,
     probe: Probe | None,
 ) -> dict[str, Comparison]:
-    """Each model that is judged; without any label there is nothing to compare it with."""
+    """Each model that is judged; without any label there is nothing to compare it with.
+
+    Where nobody else has said anything of the classes, nothing is judged (docs/decisions/0166).
+    """
     references = {method.name for method in methods.METHODS if method.reference}
     local, found = models.get(LOCAL), {}
     for name in (name for name in models if name not in references):
         model, estimate = models[name], gain.UNKNOWN
         if local is not None:
             one, other = model.fitted.out_of_fold, local.fitted.out_of_fold
-            if not model.judged or one is None or other is None:
+            if not package.known or not model.judged or one is None or other is None:
                 continue
             estimate = _gain(model, one, other, records, records.judged_groups)
         found[name] = Comparison(
@@ -232,10 +235,18 @@ def _selected(
     return OutOfFold(logits=logits, inner=inner, labels=labels)
 
 
-def _reason(kept: str, findings: Iterable[Finding], models: Mapping[str, Model]) -> Text:
+def _reason(
+    kept: str, findings: Iterable[Finding], models: Mapping[str, Model], package: Package
+) -> Text:
     if kept != LOCAL:
         own = (f for f in findings if f.model == kept and (f.code == checks.GAIN or not f.passed))
         return joined(*(finding.message for finding in own))
+    if not package.known:
+        return text(
+            "No other site has released statistics of these classes, and the server has no records"
+            " of this kind of plant: what was delivered knows no more of them than your own"
+            " records, and was not judged."
+        )
     said = text("No delivered model was shown to be better than local-only on local records.")
     if all(model.judged for model in models.values()):
         return said

@@ -1,4 +1,4 @@
-"""The posterior head: judged out of fold, kept where it helps, used without labels."""
+"""What other sites know of classes: trained on where there are labels, as it is without any."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 from tests.client.conftest import MakePlant
 from tests.client.selected import Named, selected
 
-from wg_client.fitting.folds import stratified
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.methods.base import LabelledRecords, Package
 from wg_client.methods.names import (
@@ -20,14 +19,13 @@ from wg_client.methods.names import (
     LOCAL,
     POSTERIOR_HEAD,
 )
-from wg_client.methods.posterior_head import fit_posterior_head, posterior_head
 from wg_client.models.store import load_tensors
 from wg_client.selection import apply as applying
 from wg_client.selection.apply import apply_package
 from wg_client.selection.model_selection import Outcome, select_model
 from wg_common.catalogue import SAME_FAMILY
 from wg_common.errors import DecodeError
-from wg_common.inference.posterior import Posterior
+from wg_common.inference.posterior import Posterior, posterior_head
 
 K, D = 5, 16
 
@@ -71,10 +69,18 @@ def test_what_others_know_is_kept_and_helps() -> None:
     means = _means(1)
     x, y = _draw(means, [3] * K, 2)
     outcome = _select(x, y, _posterior(means, 20.0))
-    assert outcome.kept in (POSTERIOR_HEAD, ENSEMBLE)
-    assert _accuracy(outcome.models[outcome.kept].head, means) > 0.5
+    assert outcome.kept == ENSEMBLE
     local = _accuracy(outcome.models[LOCAL].head, means)
-    assert _accuracy(outcome.models[POSTERIOR_HEAD].head, means) > local + 0.05
+    assert _accuracy(outcome.models[ENSEMBLE].head, means) > local + 0.05
+    assert POSTERIOR_HEAD not in outcome.models  # labels say more, trained on
+
+
+def test_where_nobody_else_has_said_anything_nothing_is_judged() -> None:
+    means = _means(1)
+    x, y = _draw(means, [3] * K, 2)
+    outcome = selected(x, y, [], K, posterior=_posterior(means, 20.0), others_released=False)
+    assert outcome.kept == LOCAL and not outcome.comparisons
+    assert "No other site has released" in outcome.reason
 
 
 def test_a_wrong_prior_does_no_harm() -> None:
@@ -88,20 +94,11 @@ def test_a_wrong_prior_does_no_harm() -> None:
     assert np.mean(differences) > -0.01
 
 
-def test_a_class_never_seen_is_recognised_and_weighed_by_leaving_classes_out() -> None:
-    means = _means(3)
-    x, y = _draw(means, [8, 8, 8, 8, 0], 4)
-    outcome = _select(x, y, _posterior(means, 20.0))
-    assert outcome.kept == POSTERIOR_HEAD
-    assert outcome.comparisons[POSTERIOR_HEAD].gain.unseen_recall > 0.3
-    tx, ty = _draw(means, [0, 0, 0, 0, 200], 5)
-    assert (outcome.models[POSTERIOR_HEAD].head.logits(tx).argmax(axis=1) == ty).mean() > 0.5
-
-
 def test_what_is_trained_on_beside_others_classes_knows_a_class_never_seen() -> None:
     means = _means(3)
     x, y = _draw(means + 2.0, [8, 8, 8, 8, 0], 4)
     outcome = _select(x, y, _posterior(means, 20.0))
+    assert outcome.kept == ENSEMBLE
     assert outcome.comparisons[ENSEMBLE].gain.unseen_recall > 0.5
     head = outcome.models[ENSEMBLE].head
     assert _accuracy(head, means + 2.0) > _accuracy(outcome.models[LOCAL].head, means + 2.0) + 0.1
@@ -125,16 +122,16 @@ def test_a_mean_aligned_head_does_not_vouch_for_itself_by_its_one_seen_class() -
         known = Posterior(np.eye(D), ones, 0.1 * ones, ones, np.eye(D), precision, weighted)
         outcome = selected(x, y, [], 2, posterior=known)
         found = outcome.comparisons
-        recalls.append([found[n].gain.unseen_recall for n in (POSTERIOR_HEAD, ENSEMBLE)])
+        recalls.append(found[ENSEMBLE].gain.unseen_recall)
         assert (outcome.kept == LOCAL) == (said is not means)
-    assert min(recalls[0]) > 0.4 > 0.1 > max(recalls[1])
+    assert recalls[0] > 0.4 > 0.1 > recalls[1]
 
 
 def test_weights_made_from_the_plant_s_own_release_are_not_judged_by_its_records() -> None:
     """A head that holds the plant's exact records, and others who know nothing of it."""
     means, wrong = _means(0), _posterior(_means(40), 1.0)
     x, y = _draw(means, [4] * K, 20)
-    named = [("network", "network", posterior_head(wrong, x, y, x[:0]))]
+    named = [("network", "network", LinearHead(*posterior_head(wrong, x, y)))]
     seen = selected(x, y, named, K, posterior=wrong, own_release=True)
     assert seen.kept == LOCAL and "not judged" in seen.reason
     assert GENERATED in seen.models and GENERATED_FINETUNED not in seen.models
@@ -148,7 +145,7 @@ def test_heads_of_the_plant_s_family_are_of_others_and_judged() -> None:
     x, y = _draw(means, [4] * K, 21)
     posterior = _posterior(_means(9), 1.0)
     family = ("k", SAME_FAMILY, LinearHead(means, -0.5 * (means**2).sum(axis=1)))
-    own = ("n", "network", posterior_head(posterior, x, y, x[:0]))
+    own = ("n", "network", LinearHead(*posterior_head(posterior, x, y)))
     gains = [
         _gains(selected(x, y, [family, own], K, posterior=posterior, own_release=True)),
         _gains(selected(x, y, [family], K, posterior=posterior, own_release=False)),
@@ -181,31 +178,6 @@ def test_without_labels_a_head_of_the_plant_s_kind_goes_first(source: str, kept:
     assert outcome.kept == kept
 
 
-def test_a_record_has_no_part_in_its_own_prediction() -> None:
-    means = _means(5)
-    x, y = _draw(means, [4] * K, 7)
-    folds = stratified(y, np.random.default_rng(5))
-    posterior = _posterior(means, 5.0)
-    one = fit_posterior_head(posterior, x, y, x[:0], folds, unseen=False)
-    changed = y.copy()
-    held = folds.assignment[0] == 0
-    changed[held] = (y[held] + 1) % K
-    two = fit_posterior_head(posterior, x, changed, x[:0], folds, unseen=False)
-    assert np.array_equal(one.predictions[0, held], two.predictions[0, held])
-    assert not np.array_equal(one.head.weight, two.head.weight)
-
-
-def test_records_without_labels_count_at_every_fold() -> None:
-    means = _means(6)
-    x, y = _draw(means + 3.0, [4] * K, 8)
-    bare, _ = _draw(means + 3.0, [40] * K, 9)
-    both = np.concatenate([x, bare]), np.concatenate([y, np.full(len(bare), -1)])
-    posterior = _posterior(means, 5.0)
-    alone, together = (posterior_head(posterior, x, y, more) for more in (x[:0], bare))
-    assert not np.allclose(alone.bias, together.bias)
-    assert _select(*both, posterior).models[POSTERIOR_HEAD].fitted.predictions.shape[1] == len(y)
-
-
 def test_a_package_with_class_means_is_applied_and_a_damaged_one_refused(
     make_plant: MakePlant, good_head: LinearHead
 ) -> None:
@@ -226,11 +198,10 @@ def test_a_package_with_class_means_is_applied_and_a_damaged_one_refused(
         "posterior": (flat.tensors(), "posterior"),
     }
     manifest = apply_package(plant.home, plant.package(weights)).manifest
-    assert POSTERIOR_HEAD in [entry.name for entry in manifest.models]
     heads = {e.name: load_tensors(plant.home, manifest, e.name) for e in manifest.models}
     # What was delivered uses released features only; what learnt here uses all.
-    assert not heads[POSTERIOR_HEAD]["head.weight"][:, d:].any()
-    assert heads[LOCAL]["head.weight"][:, d:].any()
+    assert not heads[GENERATED]["head.weight"][:, d:].any()
+    assert heads[LOCAL]["head.weight"][:, d:].any() and heads[ENSEMBLE]["head.weight"][:, d:].any()
     broken = dataclasses.replace(flat, precision=-flat.precision)
     weights["posterior"] = (broken.tensors(), "posterior")
     with pytest.raises(DecodeError, match=r"posterior.*precision"):

@@ -42,7 +42,7 @@ def test_good_weights_leave_models_provenance_and_a_report(
     make_plant: MakePlant, heads: Heads
 ) -> None:
     plant = make_plant({0: 4, 1: 4})
-    applied = apply_package(plant.home, plant.package(heads, memory_releases=("aa" * 16,)))
+    applied = apply_package(plant.home, plant.package(heads))
     assert applied.accepted and not applied.already
     manifest, model = adoption.in_use(plant.home)
     assert manifest == applied.manifest and model == manifest.kept
@@ -160,12 +160,12 @@ def test_a_plant_that_takes_no_packages_says_so(make_plant: MakePlant, heads: He
 def test_without_labels_the_policy_decides(make_plant: MakePlant, heads: Heads) -> None:
     plant = make_plant({-1: 9})
     plant.configure(acceptance=AcceptanceConfig(without_labels=False))
-    data = plant.package(heads, memory_releases=("aa" * 16,))
+    data = plant.package(heads)
     with pytest.raises(NotAcceptedError):
         apply_package(plant.home, data)
     plant.configure(acceptance=AcceptanceConfig())
     with pytest.raises(NotAcceptedError, match="no other site has released"):
-        apply_package(plant.home, plant.package(heads))
+        apply_package(plant.home, plant.package(heads, memory_releases=()))
     applied = apply_package(plant.home, data)
     assert applied.manifest.kept == "generated"
     assert applied.manifest.entry("kept").accuracy is None

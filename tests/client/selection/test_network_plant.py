@@ -67,8 +67,7 @@ def weights(base: Network, good: Network) -> Weights:
 
 
 def _apply(plant: TestPlant, weights: Weights) -> ModelsManifest:
-    others = ("aa" * 16,)
-    data = plant.package(weights, architecture=NET, plan="whole", memory_releases=others)
+    data = plant.package(weights, architecture=NET, plan="whole")
     return apply_package(plant.home, data).manifest
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from wg_client.methods.base import correctness
 from wg_client.models.manifest import Finding
@@ -49,4 +49,4 @@ def check(comparison: Comparison) -> Finding | None:
 def lower_bound(share: float, count: int, confidence: float) -> float:
     """One-sided lower bound of a share of ``count`` independent records (Clopper, Pearson 1934)."""
     hits = share * count
-    return float(beta.ppf(1 - confidence, hits, count - hits + 1)) if hits > 0 else 0.0
+    return float(betaincinv(hits, count - hits + 1, 1 - confidence)) if hits > 0 else 0.0

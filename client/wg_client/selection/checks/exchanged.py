@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from wg_client.methods.base import LabelledRecords
 from wg_client.models.manifest import Finding
@@ -34,7 +34,7 @@ def check(comparison: Comparison) -> Finding | None:
     gap = other.astype(np.float64) - own
     # The best of K! assignments is taken: the bound is for that many tries.
     tries = math.exp(min(math.lgamma(records.classes + 1), _MOST))
-    z = float(norm.isf((1 - comparison.policy.checks.confidence) / tries))
+    z = -float(ndtri((1 - comparison.policy.checks.confidence) / tries))
     sure = float(gap.mean() - z * gap.std() / records.independent**0.5)
     consistent = float(other.mean()) > 0.5
     moved = [int(label) for label in np.flatnonzero(best != np.arange(records.classes))]

@@ -37,6 +37,6 @@ def check(comparison: Comparison) -> Finding | None:
             asked=asked,
             right=100 * gain.mean,
             sd=100 * gain.sd,
-            fewer=text(", by as much fewer") if gain.fewer(asked) else "",
+            fewer=text(", and they must not be fewer") if gain.fewer else "",
         ),
     )

@@ -8,7 +8,7 @@ change that upsets every model is a matter of the encoder, and refusing the mode
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from wg_client.fitting.linear_head import Floats
 from wg_client.methods.base import Model
@@ -66,4 +66,4 @@ def _lower(values: Floats, confidence: float) -> float:
     """Lower confidence bound of a mean; no variance is believed below that of one odd record."""
     n = len(values)
     spread = max(float(values.std()), (n - 1) ** 0.5 / n)
-    return float(values.mean() - norm.ppf(confidence) * spread / n**0.5)
+    return float(values.mean() - float(ndtri(confidence)) * spread / n**0.5)

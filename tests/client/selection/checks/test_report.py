@@ -51,7 +51,7 @@ def test_a_plant_without_labels_is_told_so_by_its_code(
     make_plant: MakePlant, good_head: LinearHead
 ) -> None:
     plant = make_plant({-1: 6})
-    data = plant.package({"s": (good_head, "diffusion")}, memory_releases=("aa" * 16,))
+    data = plant.package({"s": (good_head, "diffusion")})
     manifest = apply_package(plant.home, data).manifest
     assert {f.code for f in manifest.findings} >= {"WG-F08", "WG-F09", UNLABELLED}
     assert UNLABELLED in plant.home.report.read_text("utf-8")
