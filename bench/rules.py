@@ -33,8 +33,9 @@ RULES: Mapping[str, Rule] = {
     **{f"{asked:g} standard errors": _errors(asked) for asked in (0.5, 1.0, 1.5, 2.0)},
     "1, right answers not asked": lambda gain, _: gain.above(1.0),
     "1, right answers by 1 fewer allowed": lambda gain, _: (
-        gain.above(1.0) if gain.mean + gain.sd >= 0 else 0.0
+        gain.above(1.0) if gain.mean + gain.sd > 0 else 0.0
     ),
+    "1, and of right answers too": lambda gain, _: gain.above(1.0) if gain.mean > gain.sd else 0.0,
     "1, none below 10 labels a class": lambda gain, labels: (
         gain.above(1.0) if labels >= 10 and gain.shown(1.0) else 0.0
     ),

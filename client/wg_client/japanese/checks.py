@@ -89,14 +89,14 @@ _FOUND = {
     ),
     "Log loss on new records is {loss:.3f} nats {lower} than local-only's, standard error"
     " {error:.3f}; more than {asked:g} of these lower is asked. Right answers: {right:+.1f} ±"
-    " {sd:.1f} points{fewer}.": (
+    " {sd:.1f} points{more}.": (
         "新しいデータでの対数損失は自社のみのモデルより {loss:.3f} nat {lower}です"
         "（標準誤差 {error:.3f}、その {asked:g} 倍を超える低下が必要）。"
-        "正解率の差は {right:+.1f} ± {sd:.1f} ポイント{fewer}です。"
+        "正解率の差は {right:+.1f} ± {sd:.1f} ポイント{more}です。"
     ),
     "lower": "低い値",
     "higher": "高い値",
-    ", and they must not be fewer": "（減ってはなりません）",
+    ", and they must be more": "（増えていなければなりません）",
     "Of {count} plausible changes, tried on {records} records, '{worst}' costs the most: {lost:.1f}"
     " points of accuracy, where local-only loses {local:.1f}.": (
         "起こりうる変化 {count} 種類を {records} 件で試したところ、「{worst}」の影響が最大で、"

@@ -21,8 +21,8 @@ recall that leave-class-out found, one more class never.
 
 *The rule* (one standard error; Breiman et al. 1984, section 3.4.3): local-only is kept unless a
 delivered model's gain is more than ``standard_errors`` of its standard errors above zero, and it
-does not have fewer right answers: a model that is never sure has a lower log loss than one that is
-sometimes surely wrong. Of those the one furthest above is kept.
+has more right answers: a model that is never sure has a lower log loss than one that is sometimes
+surely wrong. Of those the one furthest above is kept.
 
 Not guaranteed: that a model of positive gain is better on every future record.
 """
@@ -74,13 +74,13 @@ class Gain:
         return self.log_loss - standard_errors * self.log_loss_se
 
     def shown(self, standard_errors: float) -> bool:
-        """Whether the rule keeps the model: a gain is shown, and right answers are not fewer."""
-        return self.above(standard_errors) > 0 and not self.fewer
+        """Whether the rule keeps the model: a gain is shown, and right answers are more."""
+        return self.above(standard_errors) > 0 and self.more
 
     @property
-    def fewer(self) -> bool:
-        """Whether right answers are fewer, beyond rounding."""
-        return self.mean < -1e-9
+    def more(self) -> bool:
+        """Whether right answers are more, beyond rounding."""
+        return self.mean > 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ NOTHING = LeaveClassOut()
 
 
 def _gain(losses: Floats, right: Floats | None = None) -> Gain:
-    right = np.zeros(len(losses)) if right is None else right
+    right = np.full(len(losses), 0.01) if right is None else right
     return estimated_gain(losses, right, np.arange(len(losses)), 5, Unseen(), NOTHING)
 
 
@@ -58,8 +58,8 @@ def test_more_standard_errors_keep_less_and_fewer_right_answers_nothing() -> Non
     losses = np.array([0.5] * 20 + [0.0] * 10)
     assert _gain(losses).shown(1.0) and not _gain(losses).shown(10.0)
     assert not _gain(losses, np.full(30, -0.1)).shown(1.0)
-    assert _gain(losses, np.array([1.0, -1.0] + [0.0] * 28)).shown(1.0)  # as many are not fewer
-    assert not _gain(losses, np.array([1.0, -1.0, -1.0] + [0.0] * 27)).shown(1.0)
+    assert _gain(losses, np.array([1.0, 1.0, -1.0] + [0.0] * 27)).shown(1.0)
+    assert not _gain(losses, np.array([1.0, -1.0] + [0.0] * 28)).shown(1.0)  # as many are not more
     assert not _gain(np.array([3.0] + [0.0] * 19)).shown(1.0)  # one lucky record
 
 

@@ -30,13 +30,13 @@ def check(comparison: Comparison) -> Finding | None:
         message=text(
             "Log loss on new records is {loss:.3f} nats {lower} than local-only's, standard error"
             " {error:.3f}; more than {asked:g} of these lower is asked. Right answers:"
-            " {right:+.1f} ± {sd:.1f} points{fewer}.",
+            " {right:+.1f} ± {sd:.1f} points{more}.",
             loss=abs(gain.log_loss),
             lower=text("lower") if gain.log_loss > 0 else text("higher"),
             error=gain.log_loss_se,
             asked=asked,
             right=100 * gain.mean,
             sd=100 * gain.sd,
-            fewer=text(", and they must not be fewer") if gain.fewer else "",
+            more="" if gain.more else text(", and they must be more"),
         ),
     )
