@@ -25,6 +25,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import io
+import mmap
 import struct
 import zipfile
 from collections.abc import Sequence
@@ -62,7 +63,7 @@ _STATISTICS_LIMIT = 64 << 20
 _RECORDS_LIMIT = 1 << 30
 _POINTER_LIMIT = 128
 _PIECE = 1 << 20
-_SUM_CHUNK = 1 << 16
+_SUM_CHUNK = 1 << 13
 _CONTENT = b"weightgate/v1/record-content\n"
 _UNIT = b"weightgate/v1/privacy-unit\n"
 
@@ -277,7 +278,14 @@ def exact_sums(
     for start in range(0, len(labels), _SUM_CHUNK):  # a sum over records is a sum over chunks
         part = slice(start, start + _SUM_CHUNK)
         total += exact_statistics(schema, released[part], labels[part], None, centre)
+        let_go(features)
     return total
+
+
+def let_go(features: NDArray[np.float32]) -> None:
+    """Take what was read or written of a mapped file out of memory; it is there when asked for."""
+    if isinstance(features.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        features.base.madvise(mmap.MADV_DONTNEED)
 
 
 def current(home: ClientHome) -> Snapshot:

@@ -385,6 +385,7 @@ def _encode(
             part = np.where(np.isfinite(part), part, 0).astype(np.float32)
             local[new] = part
             encoded.add([keys[row] for row in new], part)
+        snapshots.let_go(local)
         if stage is not None:
             stage("encoded", stop, n)
     local.flush()
