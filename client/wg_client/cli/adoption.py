@@ -12,11 +12,12 @@ import click
 from wg_client.cli.options import home_option
 from wg_client.site.home import ClientHome
 from wg_common import cli, errors
-from wg_common.cli import json_option, show
+from wg_common.cli import json_option, next_step, show
+from wg_common.language import text
 from wg_common.wire import canonical
 
 if TYPE_CHECKING:
-    from wg_client.models.adoption import Change
+    from wg_client.models.adoption import Change, Chosen
     from wg_client.models.manifest import ModelsManifest
     from wg_client.models.shadow import Comparison
 
@@ -119,11 +120,15 @@ def log(root: Path, as_json: bool) -> None:
     home.require()
     changes = adoption.read(home).changes
     lines = [
-        f"{_when(change.when)}  {change.what:11} {change.subject or '-'}\n"
-        f"    by {cli.printable(change.by)}: {change.why}"
+        line
         for change in changes
+        for line in (
+            f"{_when(change.when)}  {change.what:11} {change.subject or '-'}",
+            text("    by {name}: {why}", name=cli.printable(change.by), why=text(change.why)),
+        )
     ]
-    show({"changes": canonical.to_builtins(changes)}, lines or ["no models yet"], as_json)
+    nothing = [text("no models yet")]
+    show({"changes": canonical.to_builtins(changes)}, lines or nothing, as_json)
 
 
 def chosen(home: ClientHome, package: str | None, name: str | None) -> tuple[ModelsManifest, str]:
@@ -157,30 +162,45 @@ def chosen(home: ClientHome, package: str | None, name: str | None) -> tuple[Mod
 
 
 def _say(root: Path, change: Change, as_json: bool) -> None:
-    lines = [f"in use: {change.in_use or 'nothing'}", f"shadow: {change.shadow or 'none'}"]
+    lines = list(_state(change.in_use, change.shadow))
     if change.shadow is not None:
-        lines.append(f"next: wg-client predict --home {root} NEW_RECORDS")
+        lines.append(next_step("wg-client predict --home {home} NEW_RECORDS", home=root))
     show(canonical.to_builtins(change), lines, as_json)
+
+
+def _state(in_use: Chosen | None, shadow: Chosen | None) -> Iterator[str]:
+    none = text("none")
+    yield text("in use: {model}", model=none if in_use is None else str(in_use))
+    yield text("shadow: {model}", model=none if shadow is None else str(shadow))
 
 
 def _lines(root: Path, found: Comparison | None) -> Iterator[str]:
     if found is None:
-        yield "no model is in shadow; 'wg-client models shadow PACKAGE --by NAME' sets one"
+        yield text("no model is in shadow; 'wg-client models shadow PACKAGE --by NAME' sets one")
         return
-    yield f"in use: {found.in_use}"
-    yield f"shadow: {found.shadow}"
-    yield f"{found.compared} predictions of both, {found.differ} of them differ"
+    yield from _state(found.in_use, found.shadow)
+    yield text(
+        "{compared} predictions of both, {differ} of them differ",
+        compared=found.compared,
+        differ=found.differ,
+    )
     for one in found.differences[-_SHOWN:]:
-        yield (
-            f"  {cli.printable(one.name)}: {cli.printable(one.in_use)} ({one.probability:.2f}),"
-            f" shadow {cli.printable(one.shadow)} ({one.shadow_probability:.2f})"
+        yield text(
+            "  {name}: {label} ({chance:.2f}), shadow {other} ({other_chance:.2f})",
+            name=cli.printable(one.name),
+            label=cli.printable(one.in_use),
+            chance=one.probability,
+            other=cli.printable(one.shadow),
+            other_chance=one.shadow_probability,
         )
     if found.differ > _SHOWN:
-        yield f"  the newest {_SHOWN} of {found.differ}; --json has up to 1,000"
+        yield text(
+            "  the newest {shown} of {count}; --json has more", shown=_SHOWN, count=found.differ
+        )
     if found.compared:
-        yield f"next: look at them; wg-client models promote --home {root} --by NAME, or --stop"
+        yield next_step("wg-client models promote --home {home} --by NAME", home=root)
     else:
-        yield f"next: wg-client predict --home {root} NEW_RECORDS"
+        yield next_step("wg-client predict --home {home} NEW_RECORDS", home=root)
 
 
 def _when(seconds: int) -> str:

@@ -100,7 +100,7 @@ def simulate(
         reading=read_reading(data, unit_column, **{n: reading.pop(n) for n in READING_NAMES}),
     )
     privacy = PrivacyConfig(unit_rule="weight" if unit_column else "record")
-    with freezing_bar("simulating, %") as stage:
+    with freezing_bar(text("simulating, %")) as stage:
         found = simulation.simulate(
             choice,
             privacy,

@@ -13,7 +13,8 @@ from wg_client.cli.options import home_option
 from wg_client.site import config as configuration
 from wg_client.site.home import ClientHome
 from wg_common import cli, errors
-from wg_common.cli import json_option, note, printable, show
+from wg_common.cli import json_option, next_step, note, printable, show
+from wg_common.language import padded, text
 from wg_common.wire import canonical
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def watch(
     labels = configuration.load(home).data.labels
     found = [records_at(home, labels, path, split) for path in paths]
     left_out = [problem for _, problems in found for problem in problems]
-    with cli.progress("looking at records", sum(len(data) for data, _ in found)) as bar:
+    with cli.progress(text("looking at records"), sum(len(data) for data, _ in found)) as bar:
         seen = watching.watch(
             home,
             [data for data, _ in found],
@@ -56,7 +57,7 @@ def watch(
             progress=lambda done: bar.update(done),
         )
     for problem in seen.left_out:
-        note(f"left out: {problem.name}: {problem.reason}")
+        note(text("  left out: {name}: {why}", name=problem.name, why=problem.reason))
     document = {"false_alarms": watching.FALSE_ALARMS, **canonical.to_builtins(seen)}
     show(document, fitted(_lines(seen, root, watching.FALSE_ALARMS)), as_json)
     if seen.batch.alarm:
@@ -66,39 +67,73 @@ def watch(
 
 def _lines(seen: Watch, root: Path, rate: float) -> Iterator[str]:
     batch, shift = seen.batch, seen.shift
-    yield f"{batch.records} records, against version {batch.snapshot} of the data set"
+    yield text(
+        "{count} records, against version {number} of the data set",
+        count=batch.records,
+        number=batch.snapshot,
+    )
     if shift is None:
-        yield "  features     not tested: five records are the least"
+        yield text("  features     not tested: five records are the least")
     else:
-        yield (
-            f"  features     p = {batch.p_features:.4f}; moved: {shift.means} means,"
-            f" {shift.spreads} spreads; the largest by {shift.largest:.2f} of its spread"
+        yield text(
+            "  features     p = {p:.4f}; moved: {means} means, {spreads} spreads; the largest by"
+            " {largest:.2f} of its spread",
+            p=batch.p_features,
+            means=shift.means,
+            spreads=shift.spreads,
+            largest=shift.largest,
         )
-    share = f"{100 * batch.new / batch.records:.1f} %"
-    yield f"  new          p = {batch.p_new:.4f}; {batch.new} records, {share}"
+    yield text(
+        "  new          p = {p:.4f}; {count} records, {share:.1f} %",
+        p=batch.p_new,
+        count=batch.new,
+        share=100 * batch.new / batch.records,
+    )
     if batch.unsure < 0:
-        yield "  not sure     not known: no model, or too few labels to call any record sure"
+        yield text("  not sure     not known: no model, or too few labels to call any record sure")
     else:
-        share = f"{100 * batch.unsure / batch.records:.1f} %"
-        yield f"  not sure     p = {batch.p_unsure:.4f}; {batch.unsure} records, {share}"
+        yield text(
+            "  not sure     p = {p:.4f}; {count} records, {share:.1f} %",
+            p=batch.p_unsure,
+            count=batch.unsure,
+            share=100 * batch.unsure / batch.records,
+        )
     for label, count in seen.called.items():
-        own = seen.frozen.get(label, 0)
-        yield f"    called {printable(label):20} {count:6}, frozen with this label {own:6}"
-    verdict = "ALARM: these records are not like the frozen ones" if batch.alarm else "no alarm"
-    yield f"{verdict} (of such batches without any drift, {100 * rate:g} in 100 raise one)"
-    if seen.label_next:
-        yield "worth labelling, the most first:"
-    for one in seen.label_next:
-        call = f"{printable(one.label)} ({one.probability:.2f})" if one.label else ""
-        like = "" if one.likeness is None else f"likeness {one.likeness:.3f}"
-        yield f"    {printable(one.name)}  {like}  {call}".rstrip()
+        yield text(
+            "    called {label} {count:6}, frozen with this label {own:6}",
+            label=padded(printable(label), 20),
+            count=count,
+            own=seen.frozen.get(label, 0),
+        )
+    verdict = text("no alarm")
+    if batch.alarm:
+        verdict = text("ALARM: these records are not like the frozen ones")
+    yield text(
+        "{verdict} (of such batches without any drift, {rate:g} in 100 raise one)",
+        verdict=verdict,
+        rate=100 * rate,
+    )
+    yield from _suggestions(seen)
     cost = seen.release
-    yield (
-        f"a new release would cost epsilon {cost.epsilon}: {cost.after:.4g} of {cost.cap_epsilon}"
-        f" would be spent, and {max(cost.releases_left - 1, 0)} more would fit"
+    yield text(
+        "a new release would cost epsilon {epsilon}: {after:.4g} of {cap} would be spent, and"
+        " {left} more would fit",
+        epsilon=cost.epsilon,
+        after=cost.after,
+        cap=cost.cap_epsilon,
+        left=max(cost.releases_left - 1, 0),
     )
     if batch.alarm:
-        yield f"next: label some of these, wg-client freeze --home {root}, and join a campaign"
+        yield next_step("label some of these; wg-client freeze --home {home}", home=root)
+
+
+def _suggestions(seen: Watch) -> Iterator[str]:
+    if seen.label_next:
+        yield text("worth labelling, the most first:")
+    for one in seen.label_next:
+        call = f"{printable(one.label)} ({one.probability:.2f})" if one.label else ""
+        like = "" if one.likeness is None else f"{one.likeness:.3f}"
+        yield f"    {printable(one.name)}  {like}  {call}".rstrip()
 
 
 COMMANDS = (watch,)

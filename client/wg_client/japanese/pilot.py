@@ -166,6 +166,83 @@ _SIMULATE = {
     " of 8, for good": (
         "    ε = {epsilon:g}：100 回中 {guess} 回。通常の上限 8 に収まるのは、通算 {fit} 回までです"
     ),
+    "simulating, %": "試算中（%）",
     "sheet: {path}": "シート：{path}",
 }
-MESSAGES: Mapping[str, str] = {**_SHEET, **_SIMULATE}
+_ADOPTION = {
+    "    by {name}: {why}": "    決めた人 {name}：{why}",
+    "no models yet": "モデルはまだありません",
+    "none": "なし",
+    "in use: {model}": "使用中：{model}",
+    "shadow: {model}": "シャドー：{model}",
+    "no model is in shadow; 'wg-client models shadow PACKAGE --by NAME' sets one": (
+        "シャドー運用中のモデルはありません。wg-client models shadow PACKAGE --by NAME で設定します"
+    ),
+    "{compared} predictions of both, {differ} of them differ": (
+        "両方で予測した {compared} 件のうち、{differ} 件で判定が異なります"
+    ),
+    "  {name}: {label} ({chance:.2f}), shadow {other} ({other_chance:.2f})": (
+        "  {name}：{label}（{chance:.2f}）、シャドーは {other}（{other_chance:.2f}）"
+    ),
+    "  the newest {shown} of {count}; --json has more": (
+        "  {count} 件のうち最新の {shown} 件です。--json にはさらにあります"
+    ),
+    "the first model": "最初のモデルです",
+    "in use before there was a history": "履歴ができる前から使用中です",
+    "chosen by hand": "人が選びました",
+    "after its shadow": "シャドー運用を経て採用しました",
+    "back to the one before": "一つ前のモデルに戻しました",
+    "ended by hand": "人が終了しました",
+    "no better than the model in use, which stays": (
+        "使用中のモデルより良くないため、使用中のモデルのままです"
+    ),
+    "better on your records than the model in use: it predicts beside it until you promote it": (
+        "自社のデータで使用中のモデルより良いため、採用されるまで並行して予測します"
+    ),
+    "better on your records than the model in use, and acceptance.adopt is 'better'": (
+        "自社のデータで使用中のモデルより良く、acceptance.adopt が 'better' です"
+    ),
+    "the model that was in use cannot work with the encoder that this home has now": (
+        "これまでのモデルは、現在のエンコーダーでは動きません"
+    ),
+}
+_WATCH = {
+    "looking at records": "データを調べています",
+    "{count} records, against version {number} of the data set": (
+        "データ {count} 件を、データセットの版 {number} と比べました"
+    ),
+    "  features     not tested: five records are the least": (
+        "  特徴量       検定できません（5 件以上必要です）"
+    ),
+    "  features     p = {p:.4f}; moved: {means} means, {spreads} spreads; the largest by"
+    " {largest:.2f} of its spread": (
+        "  特徴量       p = {p:.4f}。動いた平均 {means} 個、ばらつき {spreads} 個、"
+        "最大の差は標準偏差の {largest:.2f} 倍"
+    ),
+    "  new          p = {p:.4f}; {count} records, {share:.1f} %": (
+        "  新しい種類   p = {p:.4f}。{count} 件、{share:.1f} %"
+    ),
+    "  not sure     not known: no model, or too few labels to call any record sure": (
+        "  不確か       不明（モデルがないか、確かと言うにはラベルが少なすぎます）"
+    ),
+    "  not sure     p = {p:.4f}; {count} records, {share:.1f} %": (
+        "  不確か       p = {p:.4f}。{count} 件、{share:.1f} %"
+    ),
+    "    called {label} {count:6}, frozen with this label {own:6}": (
+        "    判定 {label} {count:6} 件、凍結データでは {own:6} 件"
+    ),
+    "no alarm": "警報なし",
+    "ALARM: these records are not like the frozen ones": (
+        "警報：これらのデータは凍結したデータと似ていません"
+    ),
+    "{verdict} (of such batches without any drift, {rate:g} in 100 raise one)": (
+        "{verdict}（変化がなくても、100 回に {rate:g} 回は警報になります）"
+    ),
+    "worth labelling, the most first:": "ラベルを付ける価値の高い順：",
+    "a new release would cost epsilon {epsilon}: {after:.4g} of {cap} would be spent, and {left}"
+    " more would fit": (
+        "新しいリリースの負担は ε {epsilon}：使用済みは {after:.4g}（上限 {cap}）になり、"
+        "あと {left} 回分が残ります"
+    ),
+}
+MESSAGES: Mapping[str, str] = {**_SHEET, **_SIMULATE, **_ADOPTION, **_WATCH}

@@ -24,6 +24,7 @@ from wg_client.site import locks
 from wg_client.site.home import ClientHome
 from wg_common import atomic
 from wg_common.errors import ConfigError, DecodeError, UsageError
+from wg_common.language import template
 from wg_common.ledger.entries import check_name
 from wg_common.wire import canonical
 
@@ -110,7 +111,7 @@ def read(home: ClientHome) -> Adoption:
         return Adoption()
     data = atomic.read_bytes(old, limit=_LIMIT)
     chosen = canonical.decode(Chosen, data, what=str(old), limit=_LIMIT)
-    why = "in use before there was a history"
+    why = _BEFORE
     first = Change(when=0, what="use", by=PROGRAM, subject=chosen, why=why, in_use=chosen)
     return Adoption(changes=(first,))
 
@@ -151,7 +152,7 @@ def arrived(home: ClientHome, new: ModelsManifest, *, now: Callable[[], float] =
             if change.subject is not None and change.subject.package_id == new.package_id:
                 return change.why
         old = None if state.in_use is None else _manifest(home, state.in_use)
-        uses, why = True, "the first model"
+        uses, why = True, _FIRST
         if old is not None:
             uses, why = _judged(home, new, old)
         before, beside = state.before, state.shadow
@@ -185,10 +186,20 @@ def arrived(home: ClientHome, new: ModelsManifest, *, now: Callable[[], float] =
     return why
 
 
-_NO_BETTER = "no better than the model in use, which stays"
-_BETTER = "better on your records than the model in use: it predicts beside it until you promote it"
-_USED = "better on your records than the model in use, and acceptance.adopt is 'better'"
-_OTHER_ENCODER = "the model that was in use cannot work with the encoder that this home has now"
+_FIRST = template("the first model")
+_BEFORE = template("in use before there was a history")
+_BY_HAND = template("chosen by hand")
+_AFTER_SHADOW = template("after its shadow")
+_BACK_TO = template("back to the one before")
+_ENDED = template("ended by hand")
+_NO_BETTER = template("no better than the model in use, which stays")
+_BETTER = template(
+    "better on your records than the model in use: it predicts beside it until you promote it"
+)
+_USED = template("better on your records than the model in use, and acceptance.adopt is 'better'")
+_OTHER_ENCODER = template(
+    "the model that was in use cannot work with the encoder that this home has now"
+)
 
 
 def _judged(home: ClientHome, new: ModelsManifest, old: ModelsManifest) -> tuple[bool, str]:
@@ -232,7 +243,7 @@ def use(home: ClientHome, package: ModelsManifest, model: str, by: str) -> Chang
             raise ConfigError(f"{chosen}: is in use already")
         beside = None if chosen == state.shadow else state.shadow
         change = replace(state, in_use=chosen, shadow=beside, before=_pushed(state))
-        return _decided(home, history, change, "use", by, chosen, "chosen by hand")
+        return _decided(home, history, change, "use", by, chosen, _BY_HAND)
 
 
 def promote(home: ClientHome, by: str) -> Change:
@@ -248,7 +259,7 @@ def promote(home: ClientHome, by: str) -> Change:
         if state.shadow is None:
             raise ConfigError(f"{home.models}: no model is in shadow; see 'wg-client models list'")
         change = replace(state, in_use=state.shadow, shadow=None, before=_pushed(state))
-        return _decided(home, history, change, "promote", by, state.shadow, "after its shadow")
+        return _decided(home, history, change, "promote", by, state.shadow, _AFTER_SHADOW)
 
 
 def rollback(home: ClientHome, by: str) -> Change:
@@ -266,7 +277,7 @@ def rollback(home: ClientHome, by: str) -> Change:
         chosen = state.before[-1]
         _manifest(home, chosen)
         change = replace(state, in_use=chosen, before=state.before[:-1])
-        return _decided(home, history, change, "rollback", by, chosen, "back to the one before")
+        return _decided(home, history, change, "rollback", by, chosen, _BACK_TO)
 
 
 def set_shadow(home: ClientHome, package: ModelsManifest, model: str, by: str) -> Change:
@@ -283,7 +294,7 @@ def set_shadow(home: ClientHome, package: ModelsManifest, model: str, by: str) -
         if chosen == state.in_use:
             raise ConfigError(f"{chosen}: is in use, and cannot be its own shadow")
         change = replace(state, shadow=chosen)
-        return _decided(home, history, change, "shadow", by, chosen, "chosen by hand")
+        return _decided(home, history, change, "shadow", by, chosen, _BY_HAND)
 
 
 def stop_shadow(home: ClientHome, by: str) -> Change:
@@ -298,7 +309,7 @@ def stop_shadow(home: ClientHome, by: str) -> Change:
         if history.now.shadow is None:
             raise ConfigError(f"{home.models}: no model is in shadow")
         change = replace(history.now, shadow=None)
-        return _decided(home, history, change, "stop shadow", by, None, "ended by hand")
+        return _decided(home, history, change, "stop shadow", by, None, _ENDED)
 
 
 def _pushed(state: Change) -> tuple[Chosen, ...]:
