@@ -9,7 +9,7 @@ LOCKED ?=
 TORCH := 'torch>=2.6,<2.14' 'torchvision>=0.21,<0.29'
 EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || echo 1577836800)
 
-.PHONY: setup demo demo-quick test test-slow test-browser fuzz limits lint format bench bench-fleet bench-plant bench-generator package lock sizes sbom audit-deps clean
+.PHONY: setup demo demo-quick test test-slow test-browser docs fuzz limits lint format bench bench-fleet bench-plant bench-generator package lock sizes sbom audit-deps clean
 
 setup: $(VENV)/.stamp
 
@@ -46,6 +46,18 @@ AXE := axe-core@4.14.1
 build/node_modules/axe-core:
 	mkdir -p build
 	-npm install --silent --no-save --no-audit --ignore-scripts --prefix build $(AXE)
+
+# The documentation as a site that needs no network: build/site/index.html. Strict: a broken link or anchor ends it.
+# A virtual environment of its own: the generator is no part of what is tested or released.
+SITE := zensical==0.0.73
+docs: build/docs-venv/.stamp
+	$(PYTHON) requirements/docs_site.py build/docs-pages
+	build/docs-venv/bin/zensical build --clean --strict
+
+build/docs-venv/.stamp: Makefile
+	$(PYTHON) -m venv build/docs-venv
+	build/docs-venv/bin/python -m pip install --quiet $(SITE)
+	touch $@
 
 # Coverage-guided, every decoder of bytes from outside; what breaks one is left in fuzz-out/.
 FUZZ_SECONDS ?= 60
