@@ -182,7 +182,8 @@ def test_blocks_that_are_no_release_are_refused(
 
 def test_a_dp_sgd_run_is_derived_again(site: Site) -> None:
     with site.create() as ledger:
-        charged = Ledger.open(site.path, site.key).charge(site.training())
+        with Ledger.open(site.path, site.key) as again:
+            charged = again.charge(site.training())
         entry = entries.decode(ledger.entry(charged.seq))
     assert isinstance(entry, entries.Charge)
     rederive.check_charge(entry)

@@ -11,6 +11,7 @@ import json
 import random
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -332,7 +333,7 @@ def wider(charge: Charge, times: float) -> str:
 
 
 def sql(path: Path, *statements: str, **values: bytes) -> None:
-    with sqlite3.connect(path) as raw:
+    with closing(sqlite3.connect(path)) as raw, raw:
         for statement in statements:
             raw.execute(statement, values)
     raw.close()
@@ -340,7 +341,7 @@ def sql(path: Path, *statements: str, **values: bytes) -> None:
 
 def edit_head(path: Path, change: Callable[[notes.Note], notes.Note]) -> None:
     """Change the newest checkpoint of a ledger file."""
-    with sqlite3.connect(path) as raw:
+    with closing(sqlite3.connect(path)) as raw, raw:
         size, data = raw.execute("select max(size), note from heads").fetchone()
         note = change(checkpoints.decode(data)[1]).encode()
         raw.execute("update heads set note = ? where size = ?", (note, size))
@@ -390,7 +391,7 @@ def successor(t: Truth, old: Any, key: Ed25519PrivateKey | None = None) -> Path:
 
 def saw_successor(t: Truth, word: Any) -> Path:
     """The server's folder after the site enrolled again with the new log."""
-    with sqlite3.connect(t.folder / "successor.sqlite") as raw:
+    with closing(sqlite3.connect(t.folder / "successor.sqlite")) as raw, raw:
         (data,) = raw.execute("select note from heads order by size desc limit 1").fetchone()
     raw.close()
     record = dataclasses.replace(t.exported, folder=t.folder / "server", logs=list(t.exported.logs))

@@ -6,6 +6,7 @@ import dataclasses
 import random
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ def fill(site: Site) -> None:
 
 
 def edit(path: Path, *statements: str, **values: bytes) -> None:
-    with sqlite3.connect(path) as raw:
+    with closing(sqlite3.connect(path)) as raw, raw:
         for statement in statements:
             raw.execute(statement, values)
     raw.close()
@@ -47,14 +48,14 @@ def caught(site: Site, match: str) -> None:
 
 
 def stored(site: Site, seq: int) -> bytes:
-    with sqlite3.connect(site.path) as raw:
+    with closing(sqlite3.connect(site.path)) as raw, raw:
         found: bytes = raw.execute("select entry from entries where seq = ?", (seq,)).fetchone()[0]
     raw.close()
     return found
 
 
 def size(site: Site) -> int:
-    with sqlite3.connect(site.path) as raw:
+    with closing(sqlite3.connect(site.path)) as raw, raw:
         found: int = raw.execute("select count(*) from entries").fetchone()[0]
     raw.close()
     return found
@@ -160,7 +161,7 @@ def test_an_edited_outbox_is_not_sent(site: Site) -> None:
 def test_a_log_signed_again_by_another_key_is_found(site: Site) -> None:
     """All checkpoints re-signed; the genesis entry still names the site's key."""
     fill(site)
-    with sqlite3.connect(site.path) as raw:
+    with closing(sqlite3.connect(site.path)) as raw, raw:
         for number, note in raw.execute("select size, note from heads").fetchall():
             head = checkpoints.decode(note)[0]
             forged = checkpoints.sign(head, [site.signing_key]).encode()
@@ -186,7 +187,7 @@ def test_a_whole_log_under_another_key_is_found_with_the_key_from_enrolment(
 
 def test_a_forged_cosignature_is_found(site: Site) -> None:
     fill(site)
-    with sqlite3.connect(site.path) as raw:
+    with closing(sqlite3.connect(site.path)) as raw, raw:
         (data,) = raw.execute("select note from heads where cosigned").fetchone()
         head, note = checkpoints.decode(data)
         line = note.signatures[-1]
@@ -263,7 +264,8 @@ def test_a_corrupted_page_is_an_error_or_harmless(site: Site) -> None:
             try:
                 with site.open() as ledger:
                     assert ledger.spent("parts") == expected
-                history.read(sources.open_source(site.path))
+                with closing(sources.open_source(site.path)) as source:
+                    history.read(source)
             except WgError:
                 found += 1
     assert found > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -33,7 +34,8 @@ def test_an_approved_request_is_charged_and_verifies(site: Site, ledger: Ledger)
     found = ledger.decision("parts", "r1")
     assert found is not None and found.head.seq == seq and found.name == "QA lead"
     assert ledger.decision("parts", "r2") is None
-    verified = history.read(sources.open_source(site.path))
+    with closing(sources.open_source(site.path)) as source:
+        verified = history.read(source)
     assert [one.name for one in verified.state.decisions.values()] == ["QA lead"]
 
 

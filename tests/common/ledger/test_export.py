@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -103,7 +104,7 @@ def test_a_cut_or_longer_file_is_found(site: Site, exported: Path) -> None:
 
 def test_a_broken_ledger_is_not_exported(site: Site, ledger: Ledger) -> None:
     ledger.close()
-    with sqlite3.connect(site.path) as raw:
+    with closing(sqlite3.connect(site.path)) as raw, raw:
         raw.execute("delete from entries where seq = 1")
     raw.close()
     out = site.folder / "never.wgl"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,7 +77,7 @@ def test_a_checkpoint_of_the_old_key_does_not_hold(site: Site, ledger: Ledger) -
     head, _ = checkpoints.decode(ledger.checkpoint())
     ledger.close()
     forged = checkpoints.sign(head, [site.key]).encode()
-    with sqlite3.connect(site.path) as raw:
+    with closing(sqlite3.connect(site.path)) as raw, raw:
         raw.execute("update heads set note = ? where size = ?", (forged, head.size))
     raw.close()
     with pytest.raises(VerificationError, match="no signature"):
