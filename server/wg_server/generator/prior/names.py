@@ -103,6 +103,12 @@ def log_ratio(labels: Sequence[str], others: Sequence[str]) -> Floats:
     inf for equal names; 0 where one of them says nothing, or there are no vectors. What names mean
     is asked only if one of ``labels`` has no equal.
     """
+    known = list(dict.fromkeys(others))  # a zoo has each name many times
+    place = {name: column for column, name in enumerate(known)}
+    return _log_ratio(labels, known)[:, [place[name] for name in others]]
+
+
+def _log_ratio(labels: Sequence[str], others: Sequence[str]) -> Floats:
     plain_one, plain_two = (np.array([plain(name) for name in names]) for names in (labels, others))
     equal = plain_one[:, None] == plain_two
     telling = np.array([says_something(name) for name in labels])
@@ -110,8 +116,8 @@ def log_ratio(labels: Sequence[str], others: Sequence[str]) -> Floats:
     asked = bool((telling & ~equal.any(axis=1)).any())
     one, two = (vectors(names) if asked else None for names in (labels, others))
     if one is not None and two is not None:
-        cosine = one @ two.T
         (same, same_std), (other, other_std) = _SAME_MEANING, _OTHER_MEANING
+        cosine = np.maximum(one @ two.T, other)  # further apart than usual proves no more
         ratio = ((cosine - other) / other_std) ** 2 / 2 - ((cosine - same) / same_std) ** 2 / 2
         ratio = np.clip(ratio + np.log(other_std / same_std), -_CERTAIN, _CERTAIN)
         ratio[~telling] = 0
