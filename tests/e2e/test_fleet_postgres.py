@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +22,10 @@ from tests.e2e.fleet_support import (
 )
 from tests.server import postgres
 
+from wg_client.site import config as configuration
 from wg_common.errors import ConfigError
+from wg_server.operation.initialise import free_ports
+from wg_server.operation.rotation import rotate_keys
 from wg_server.operation.serve import serve
 from wg_server.site.home import ServerHome
 
@@ -68,3 +74,34 @@ def test_a_campaign_survives_the_loss_of_every_connection(
     assert done.state == "done" and plant.applied == [done.tasks[0].delivery_id]
     with plant.ledger() as ledger:
         assert ledger.spent("line-1").charges == 1
+
+
+@pytest.mark.slow
+def test_a_second_process_of_a_home_carries_messages_and_the_first_one_leads(
+    server: ServerHome, tmp_path: Path
+) -> None:
+    """A plant of each, one campaign: both are served, and each release is there once."""
+    (beside,) = free_ports("127.0.0.1", 1)
+    log = (tmp_path / "beside.log").open("wb")
+    words = [sys.executable, "-m", "wg_server.cli.main", "serve", "--home", str(server.root)]
+    second = subprocess.Popen([*words, "--beside", str(beside)], stderr=log)
+    try:
+        with running(server):
+            plants = [enrol_plant(server, tmp_path / name, name) for name in ("plant-c", "plant-d")]
+            config = configuration.load(plants[1].home)
+            there = dataclasses.replace(config.server, fleet_url=f"https://127.0.0.1:{beside}")
+            configuration.save(plants[1].home, dataclasses.replace(config, server=there))
+            with plants[0].running(), plants[1].running():
+                campaign = start_campaign(server, ["plant-c", "plant-d"], grace_seconds=1)
+                found = finished(server, campaign)
+            with pytest.raises(ConfigError, match="another process serves this home"):
+                rotate_keys(server)
+    finally:
+        second.send_signal(signal.SIGTERM)
+        second.wait(60)
+        log.close()
+    assert found.state == "done"
+    assert [task.state for task in found.tasks] == ["delivered", "delivered"]
+    sent = (tmp_path / "beside.log").read_text()
+    assert "statistics sent to plant-d" in sent and "plant-c" not in sent
+    assert "package of" not in sent  # the leader makes them

@@ -44,12 +44,17 @@ class Handlers:
     apply_package: ApplyPackage
 
 
+_IDLE_SHARE = 20.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeOptions:
     """Bounds and speeds; none changes what is released.
 
     Attributes:
-        poll_seconds: Pause between two questions for work.
+        poll_seconds: Least pause between two questions for work.
+        idle_poll_seconds: Longest one: a node that was asked nothing for a while pauses for a
+            twentieth of that while, so that a large fleet costs its server little.
         backoff_seconds: First pause after an error; doubles up to ``backoff_limit_seconds``,
             and up to as much again is added at random.
         backoff_limit_seconds: See ``backoff_seconds``.
@@ -60,12 +65,17 @@ class NodeOptions:
     """
 
     poll_seconds: float = 1.0
+    idle_poll_seconds: float = 60.0
     backoff_seconds: float = 0.5
     backoff_limit_seconds: float = 60.0
     max_objects: int = 64
     max_bytes: int = 64 << 20
     renew_again_seconds: float = 600.0
     apply_again_seconds: float = 60.0
+
+    def pause(self, idle_seconds: float) -> float:
+        """Pause before the next question for work, where nothing came for so long."""
+        return min(max(self.poll_seconds, idle_seconds / _IDLE_SHARE), self.idle_poll_seconds)
 
 
 class Declined(Exception):

@@ -122,11 +122,13 @@ class Node:
             with Session(self._home, url, self._options, on_beat) as session:
                 log.info("online as %s", self._config.site)
                 on_beat()
+                asked = time.monotonic()
                 while not (self._stop.is_set() or self._renewed()):
                     if self.serve_one(session):
                         applier.wake()
+                        asked = time.monotonic()
                     else:
-                        self._stop.wait(self._options.poll_seconds)
+                        self._stop.wait(self._options.pause(time.monotonic() - asked))
                     self._backoff = self._options.backoff_seconds
         except Stopped:
             log.info("stopped before an answer was due; it is kept")

@@ -15,7 +15,7 @@ from wg_server.store.sites import Store
 from wg_server.store.troubles import Trouble
 
 PRESENT_SECONDS = 120.0
-"""A site that made a request so lately is there: nodes poll every few seconds."""
+"""A site that made a request so lately is there: nodes poll once a minute at least."""
 
 CERTIFICATE = "certificate-expired"
 CLOCK = "clock"

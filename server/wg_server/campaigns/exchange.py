@@ -200,7 +200,7 @@ class Exchange:
                 self._refused(ask, reply.envelope)
             else:
                 found = ask.phase.accept(ask.campaign, ask.task, ask.site, reply.envelope)
-                self._queue.update(campaign_id, name, **found)
+                self._queue.update(campaign_id, name, was=ask.task.state, **found)
 
     def _declined(self, ask: Ask, error: str) -> None:
         if error != LOST:

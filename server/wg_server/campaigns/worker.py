@@ -58,7 +58,7 @@ class CampaignWorker:
         state: FleetState,
         witness: Witness,
         make_package: MakePackage,
-        holder: Holder,
+        holder: Holder | None,
     ) -> None:
         self._home = home
         self._config = config
@@ -69,7 +69,7 @@ class CampaignWorker:
         self._phases = {
             phase.state: phase for phase in (collecting(store, witness), delivering(home, config))
         }
-        self._holder = holder
+        self._holder = holder  # None: another process leads, this one carries messages
         self._held = True
         self._failures: Counter[str] = Counter()
         self._next_look = 0.0
@@ -143,6 +143,8 @@ class CampaignWorker:
 
     def _holds(self) -> bool:
         """Whether this process still is the one that serves the store; says so when it changes."""
+        if self._holder is None:
+            return True
         holds = self._holder.holds()
         if holds != self._held:
             log.warning("the store is %s", "ours again" if holds else "served by another process")
@@ -158,7 +160,7 @@ class CampaignWorker:
         for campaign_id in ids:
             with logs.about(campaign=campaign_id):
                 try:
-                    found = self._advance(campaign_id, sites)
+                    found = self._found(campaign_id, sites)
                 except StorageError:
                     raise  # a full disk or a lost database: all wait, and fail by their deadlines
                 except Exception:
@@ -174,12 +176,25 @@ class CampaignWorker:
                 for task in found.tasks
                 if task.state in self._phases and task.site in sites
             ]
-        self._packer.want(wanted)
+        if self._holder is not None:
+            self._packer.want(wanted)
         return asks
+
+    def _found(self, campaign_id: str, sites: Mapping[str, Site]) -> Campaign | None:
+        """One campaign as it is now, if it goes on; who leads takes it further first."""
+        if self._holder is not None:
+            return self._advance(campaign_id, sites)
+        try:
+            campaign = self._queue.show(campaign_id)
+        except ConfigError:
+            return None
+        return campaign if campaign.state == "running" else None
 
     def _failed(self, campaign_id: str) -> None:
         """Something else than this campaign may pass, too; a bug comes back."""
         self._failures[campaign_id] += 1
+        if self._holder is None:
+            return
         if self._failures[campaign_id] >= WORK_TRIES:
             del self._failures[campaign_id]
             self._queue.finish(campaign_id, reason="internal error; see the server's log")

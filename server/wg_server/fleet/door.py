@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from wg_server.fleet.tries import network_of
 
-CONNECTIONS = 1000
+CONNECTIONS = 2000
 """Most connections of a listener; the busiest peer's oldest is dropped for one more."""
 
 

@@ -13,7 +13,7 @@ from wg_common import atomic
 from wg_common.errors import ConfigError
 from wg_common.wire import canonical, signing
 from wg_server.operation.backup import changing_keys
-from wg_server.operation.serve import only_one
+from wg_server.operation.serve import alone
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import OPEN_CAMPAIGNS
 from wg_server.store.queue import CampaignQueue
@@ -34,7 +34,7 @@ def rotate_keys(home: ServerHome) -> RotatedKeys:
     Raises:
         ConfigError: A server runs, or a campaign is open: its packages bear the old signature.
     """
-    with only_one(home), changing_keys(home), Store.open(home) as store:
+    with alone(home), changing_keys(home), Store.open(home) as store:
         open_ones = [c.id for c in CampaignQueue(store.engine).all() if c.state in OPEN_CAMPAIGNS]
         if open_ones:
             raise ConfigError(

@@ -11,7 +11,8 @@ import logging
 import resource
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 
@@ -20,7 +21,8 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from wg_common import atomic, locks
-from wg_server.campaigns import packaging
+from wg_common.errors import ConfigError
+from wg_server.campaigns import absence, packaging
 from wg_server.campaigns.packaging import MakePackage
 from wg_server.campaigns.worker import CampaignWorker
 from wg_server.console.admin import admin_app
@@ -40,10 +42,11 @@ from wg_server.fleet.packages import package_routes
 from wg_server.fleet.watch import Watch
 from wg_server.fleet.witness import Witness
 from wg_server.generator.evaluation import gate
-from wg_server.site.home import ServerHome
+from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.site.recovery import Recovery
 from wg_server.store.database import Holder
 from wg_server.store.queue import CampaignQueue
+from wg_server.store.site import Site
 from wg_server.store.sites import Store
 
 log = logging.getLogger(__name__)
@@ -67,8 +70,18 @@ def serve(
     stop: threading.Event,
     make_package: MakePackage | None = None,
     accept_generator: str = "",
+    beside: int = 0,
 ) -> None:
     """Serve until ``stop``.
+
+    Args:
+        home: The home.
+        stop: Ends it.
+        make_package: Makes a package for a site.
+        accept_generator: Id of a generator that is used whatever its card says.
+        beside: Fleet port of a process beside the one that serves this home, on PostgreSQL;
+            enrolment and probes are on the two ports after it. It carries messages to the nodes
+            that are connected to it; the other one alone leads campaigns and makes packages.
 
     Raises:
         ConfigError: The home is not initialised, is served already, or a port is taken.
@@ -76,49 +89,80 @@ def serve(
         VerificationError: The model card is another generator's.
     """
     config = home.config()
+    ports = _ports(config, beside)
     _raise_file_limit()
     if home.generator.is_file():
         gate.check(home, accept=accept_generator)
     _warn_of_gaps(home)
     make = make_package or partial(packaging.make_package, accept_generator=accept_generator)
     with ExitStack() as stack:
-        stack.enter_context(only_one(home))
+        stack.enter_context(_beside(home, beside) if beside else only_one(home))
         store = stack.enter_context(Store.open(home))
-        holder = stack.enter_context(Holder(store.engine))
+        holder = None if beside else stack.enter_context(Holder(store.engine))
         witness = Witness.of(home, store)
-        enrolment = Enrolment(home, config, store)
         state = FleetState()
         worker = CampaignWorker(home, config, store, state, witness, make, holder)
         probes = probes_of(home, store, lambda: worker.alive, disk_floor=config.disk_floor_bytes)
         metrics = Metrics(home, store, probes, state.online)
         stack.enter_context(_counted(metrics.handler()))
+        online = partial(_online, state) if config.database else state.online
+        source = Source(home, store, probes, online)
+        enrolment = Enrolment(home, config, store)
+        fleet_side = fleet_app(home, store, state, witness, enrolment, metrics)
+        enrol_side = metrics.measure(enrolment.app(), "enrolment")
+        admin_side = _admin_app(source, metrics, pages=not beside)
         plain = server_context(home, client_certificates=False)
         mutual = server_context(home, client_certificates=True)
-        fleet_side = fleet_app(home, store, state, witness, enrolment, metrics)
-        fleet = Listener("fleet", fleet_side, config.host, config.fleet_port, mutual)
-        enrol_side = metrics.measure(enrolment.app(), "enrolment")
-        enrol = Listener("enrolment", enrol_side, config.host, config.enrol_port, plain)
-        admin_side = _admin_app(Source(home, store, probes, state.online), metrics)
-        admin = Listener("admin", admin_side, config.admin_host, config.admin_port, None)
+        fleet = Listener("fleet", fleet_side, config.host, ports[0], mutual)
+        enrol = Listener("enrolment", enrol_side, config.host, ports[1], plain)
+        admin = Listener("admin", admin_side, config.admin_host, ports[2], None)
         certificates = Certificates(home, {enrol: False, fleet: True})
         listeners = (admin, enrol, fleet)
+        with _open(listeners, worker):
+            log.info("%s: %s on %s", READY, config.name, config.fleet_url)
+            while not stop.wait(LOOK_SECONDS):
+                certificates.look()
+    log.info("stopped")
+
+
+@contextmanager
+def _open(listeners: Sequence[Listener], worker: CampaignWorker) -> Iterator[None]:
+    """Open all ports and let the worker work while this is entered; then drain."""
+    with ExitStack() as stack:
         for listener in listeners:
             listener.start()
             stack.callback(listener.stop)
         worker.start()
         stack.callback(worker.stop)
-        log.info("%s: %s on %s", READY, config.name, config.fleet_url)
-        while not stop.wait(LOOK_SECONDS):
-            certificates.look()
+        yield
         log.info("stopping")
         for listener in listeners:
             listener.drain()
-    log.info("stopped")
 
 
-def _admin_app(source: Source, metrics: Metrics) -> Starlette:
+def _ports(config: ServerConfig, beside: int) -> tuple[int, int, int]:
+    """Ports for the fleet, enrolment and the operator.
+
+    Raises:
+        ConfigError: A process beside another one on SQLite.
+    """
+    if not beside:
+        return config.fleet_port, config.enrol_port, config.admin_port
+    if not config.database:
+        raise ConfigError("several processes serve one home on PostgreSQL alone; see 'database'")
+    return beside, beside + 1, beside + 2
+
+
+def _admin_app(source: Source, metrics: Metrics, *, pages: bool) -> Starlette:
     token = atomic.read_bytes(source.home.admin_token, limit=1 << 10).decode("ascii").strip()
-    return admin_app(token, metrics.registry, source.probes, console_routes(source))
+    console = console_routes(source) if pages else []
+    return admin_app(token, metrics.registry, source.probes, console)
+
+
+def _online(state: FleetState, sites: Iterable[Site]) -> set[str]:
+    """Sites that are connected here, or that another process saw lately."""
+    there, since = list(sites), time.time() - absence.PRESENT_SECONDS
+    return state.online(there) | {site.name for site in there if site.last_seen > since}
 
 
 @contextmanager
@@ -223,3 +267,31 @@ def only_one(home: ServerHome) -> AbstractContextManager[None]:
         ConfigError: Another process has it.
     """
     return locks.hold(home.lock, busy="another process serves this home")
+
+
+@contextmanager
+def alone(home: ServerHome) -> Iterator[None]:
+    """Keep every process from serving a home.
+
+    Raises:
+        ConfigError: One does.
+    """
+    with only_one(home), ExitStack() as stack:
+        for path in sorted(home.root.glob("serve-*.lock")):
+            stack.enter_context(locks.hold(path, busy="another process serves this home"))
+        yield
+
+
+@contextmanager
+def _beside(home: ServerHome, port: int) -> Iterator[None]:
+    """The lock of one of several processes that serve a home.
+
+    Raises:
+        ConfigError: Another process has it.
+    """
+    path = home.root / f"serve-{port}.lock"
+    try:
+        with locks.hold(path, busy=f"another process serves this home on port {port}"):
+            yield
+    finally:
+        path.unlink(missing_ok=True)

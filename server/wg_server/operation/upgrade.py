@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from wg_common.errors import WgError
 from wg_common.wire import signing
-from wg_server.operation.serve import only_one
+from wg_server.operation.serve import alone
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
 from wg_server.store import copying, database, schema
@@ -46,7 +46,7 @@ def upgrade(home: ServerHome) -> Upgraded:
         StorageError: The store cannot be copied or migrated; it is as it was.
     """
     config = home.config()
-    with only_one(home):
+    with alone(home):
         url = home.database_url
         before, copy = database.schema_of(url), ""
         if before and before != schema.HEAD and not config.database:

@@ -340,6 +340,7 @@ class CampaignQueue:
         campaign_id: str,
         site: str,
         *,
+        was: str = "",
         release: StoredRelease | None = None,
         messages: int = 0,
         bytes_received: int = 0,
@@ -353,6 +354,7 @@ class CampaignQueue:
         Args:
             campaign_id: The campaign.
             site: The site.
+            was: Only if its state still is this one; empty: any that is open.
             release: A verified release that answered it.
             messages: Added to both counts of messages.
             bytes_received: Added to the count.
@@ -369,6 +371,7 @@ class CampaignQueue:
             state = _ending(state)
         if state is not None:
             values["state"] = state
+        states = (was,) if was else OPEN_TASKS
         values.setdefault("tries", table.c.tries + messages)
         with self._engine.begin() as connection:
             if release is not None:
@@ -378,7 +381,7 @@ class CampaignQueue:
                 .where(
                     table.c.campaign == campaign_id,
                     table.c.site == site,
-                    table.c.state.in_(OPEN_TASKS),
+                    table.c.state.in_(states),
                 )
                 .values(
                     messages=table.c.messages + messages,

@@ -320,3 +320,9 @@ def test_the_node_logs_what_it_does_not_send(caplog: pytest.LogCaptureFixture) -
     with caplog.at_level(logging.WARNING):
         answers.guarded(REQUEST, fail, fleet.ANSWER_WORDS)
     assert "engineer should read" in caplog.text
+
+
+def test_a_node_that_is_asked_nothing_asks_less_often() -> None:
+    options = NodeOptions()
+    pauses = [options.pause(seconds) for seconds in (0.0, 20.0, 200.0, 1200.0, 1e6)]
+    assert pauses == [1.0, 1.0, 10.0, 60.0, 60.0]

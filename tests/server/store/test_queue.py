@@ -193,3 +193,15 @@ def test_totals_are_counted_over_all_campaigns(queue: CampaignQueue) -> None:
     assert found.campaigns == {"running": 1, "queued": 1}
     assert found.tasks == {"refused": 1, "waiting": 3}
     assert (found.messages, found.bytes_received, found.bytes_sent) == (3, 7, 6)
+
+
+def test_a_late_answer_changes_nothing_where_another_process_was_first(
+    queue: CampaignQueue,
+) -> None:
+    campaign = add(queue, "a")
+    queue.active()
+    queue.update(campaign.id, "a", was="waiting", state="released", release_id="r")
+    queue.update(campaign.id, "a", was="released", state="packaged")
+    queue.update(campaign.id, "a", was="waiting", state="released", release_id="another")
+    task = queue.show(campaign.id).task("a")
+    assert (task.state, task.release_id) == ("packaged", "r")

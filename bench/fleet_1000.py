@@ -1,0 +1,308 @@
+"""A campaign over 1,000 plants: one process on SQLite, then two on one PostgreSQL.
+
+Run ``python -m bench.fleet_1000 [--nodes N] [--processes P]``. Each plant has keys, certificate,
+ledger and TLS connection of its own, and is the product's node; many share a process. They answer
+with the synthetic handler of ``tests/e2e/fleet_support``: real charge, noise, signatures, witness,
+made-up features. The fleet enrols once, on SQLite; the store is then copied into PostgreSQL as
+``wg-server restore`` does, and half of the plants are pointed to a second process of the same home
+(``serve --beside``). Two things are not as in life: enrolment tries are not limited (all plants
+have one address), and nodes reach the pause of a long quiet within a minute instead of twenty.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from bench import measure
+from bench.fleet_load import be_nodes
+from tests.e2e.fleet_support import base_package, enrol_plant, make_home, start_campaign
+from tests.server import postgres
+
+from wg_client.fleet import interface
+from wg_client.site import config as configuration
+from wg_client.site.home import ClientHome
+from wg_common import logs
+from wg_common.ledger.entries import Charge
+from wg_common.ledger.entries import decode as decode_entry
+from wg_common.wire.protocol import QUERY_STATISTICS
+from wg_common.wire.statistics_file import decode_covered
+from wg_server.fleet import enrolment
+from wg_server.operation import serve as serving
+from wg_server.operation.initialise import free_ports
+from wg_server.site.home import ServerHome
+from wg_server.store import copying
+from wg_server.store.campaigns import Campaign
+from wg_server.store.queue import CampaignQueue
+from wg_server.store.sites import Store
+
+SECONDS = 1800.0
+QUIET_SECONDS = 70.0
+"""After this all nodes pause for as long as they ever do."""
+IDLE_SECONDS = 40.0
+EPSILONS = {"sqlite": "1", "postgresql": "0.5"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--nodes", type=int, default=1000)
+    parser.add_argument("--processes", type=int, default=3)
+    parser.add_argument("--be", choices=["server", "enrol", "nodes"], help="Used by the bench.")
+    parser.add_argument("--beside", type=int, default=0)
+    parser.add_argument("homes", type=Path, nargs="*")
+    words = parser.parse_args()
+    if words.be == "server":
+        be_server(ServerHome(words.homes[0]), words.beside)
+    elif words.be == "enrol":
+        for path in words.homes[1:]:
+            enrol_plant(ServerHome(words.homes[0]), path, path.name)
+    elif words.be == "nodes":
+        interface._IDLE_SHARE = 1.0
+        be_nodes([ClientHome(path) for path in words.homes])
+    else:
+        bench(words.nodes, words.processes)
+
+
+def bench(nodes: int, processes: int) -> None:
+    document: dict[str, object] = {
+        "machine": measure.machine(),
+        "configuration": {
+            "nodes": nodes,
+            "node_processes": processes,
+            "idle_poll_seconds": interface.NodeOptions().idle_poll_seconds,
+            "answers": "synthetic features, no encoder; real ledger, noise, signatures, witness",
+            "packages": "public base alone",
+        },
+        "server_peak_target_mb": 600,
+    }
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wg-bench-")))
+        home = make_home(folder / "server", message_seconds=600)
+        plants = [folder / f"plant-{number:04}" for number in range(nodes)]
+        with server(home, folder / "enrol.log"):
+            document["enrolling_seconds"] = round(enrol(home, plants, processes), 1)
+            document["sqlite"] = campaign(home, plants, processes, folder, besides=[])
+            measure.save("fleet_1000", document)
+        url = stack.enter_context(postgres.cluster(durable=True))
+        with Store.open(home) as store:
+            copying.copy_out(store.engine, folder / "copy.sqlite")
+        copying.copy_in(folder / "copy.sqlite", url)
+        home.write_config(dataclasses.replace(home.config(), database=url))
+        beside = free_ports("127.0.0.1", 1)[0]
+        for path in plants[1::2]:
+            point(ClientHome(path), beside)
+        with server(home, folder / "main.log"), server(home, folder / "beside.log", beside):
+            document["postgresql"] = campaign(home, plants, processes, folder, besides=[beside])
+    document["load_average_at_end"] = os.getloadavg()
+    measure.save("fleet_1000", document)
+
+
+def campaign(
+    home: ServerHome, plants: list[Path], processes: int, folder: Path, besides: list[int]
+) -> dict[str, object]:
+    """Let all nodes come, be idle, and go through one campaign."""
+    kind = "postgresql" if besides else "sqlite"
+    pids = list(SERVERS.values())
+    began, load = time.time(), os.getloadavg()
+    with node_processes(plants, processes, folder / f"nodes-{kind}.log") as node_pids:
+        measure.wait(lambda: seen(home, began) == len(plants), "the nodes", SECONDS)
+        online = time.time() - began
+        time.sleep(QUIET_SECONDS)
+        used = [measure.cpu_seconds(pid) for pid in pids]
+        time.sleep(IDLE_SECONDS)
+        idle = [
+            (measure.cpu_seconds(pid) - before) / IDLE_SECONDS
+            for pid, before in zip(pids, used, strict=True)
+        ]
+        resting = [round(measure.resident(pid), 1) for pid in pids]
+        for pid in pids:
+            measure.reset_peak(pid)
+        used = [measure.cpu_seconds(pid) for pid in pids]
+        start = time.monotonic()
+        queued = start_campaign(
+            home, [path.name for path in plants], epsilon=EPSILONS[kind], seconds=SECONDS
+        )
+        found = wait_for(home, queued)
+        seconds = time.monotonic() - start
+        spent = [measure.cpu_seconds(pid) - before for pid, before in zip(pids, used, strict=True)]
+        peaks = [round(measure.peak(pid), 1) for pid in pids]
+        node_mb = [round(measure.peak(pid), 1) for pid in node_pids]
+    lines = [json.loads(text) for log in SERVERS for text in log.read_text().splitlines()]
+    return {
+        "load_average_at_start": load,
+        "all_online_after_seconds": round(online, 1),
+        "idle_cores": [round(each, 3) for each in idle],
+        "server_idle_mb": resting,
+        "campaign": accounted(home, found),
+        "campaign_seconds": round(seconds, 1),
+        "server_cpu_seconds": [round(each, 1) for each in spent],
+        "server_peak_mb": peaks,
+        "node_process_peak_mb": node_mb,
+        "statistics_round_trip_seconds": spread(round_trips(lines, found.id)),
+        "asked_by": asked_by(found.id),
+        "messages": sum(task.messages for task in found.tasks),
+        "bytes_received": sum(task.bytes_received for task in found.tasks),
+        "bytes_sent": sum(task.bytes_sent for task in found.tasks),
+        "server_log_warnings": sum(line["level"] not in ("info", "debug") for line in lines),
+    }
+
+
+def accounted(home: ServerHome, found: Campaign) -> dict[str, object]:
+    """Where every reply is: as parts, as releases in the store, and charged once each."""
+    epsilon, releases, charges, forks = found.epsilon, 0, 0, 0
+    with Store.open(home) as store:
+        for task in found.tasks:
+            own = [each for each in store.releases(task.site) if each.epsilon == epsilon]
+            releases += len(own)
+            entry = decode_entry(decode_covered(own[0].data).charge_entry) if own else None
+            charges += isinstance(entry, Charge) and entry.request_id == task.query_id
+        forks = store.forks()
+    return {
+        "state": found.state,
+        "sites": dict(Counter(task.state for task in found.tasks)),
+        "releases": releases,
+        "charges_of_their_question": charges,
+        "forks": forks,
+    }
+
+
+def enrol(home: ServerHome, plants: Sequence[Path], processes: int) -> float:
+    start = time.monotonic()
+    shares = [plants[index::processes] for index in range(processes)]
+    running = [spawn(["--be", "enrol", str(home.root), *map(str, share)]) for share in shares]
+    codes = [process.wait(SECONDS) for process in running]
+    if any(codes):
+        raise SystemExit(f"enrolling: {codes}")
+    return time.monotonic() - start
+
+
+def point(home: ClientHome, port: int) -> None:
+    """Let a plant connect to another process of its server."""
+    config = configuration.load(home)
+    there = dataclasses.replace(config.server, fleet_url=f"https://127.0.0.1:{port}")
+    configuration.save(home, dataclasses.replace(config, server=there))
+
+
+def seen(home: ServerHome, since: float) -> int:
+    with Store.open(home) as store:
+        found = sum(site.last_seen > since for site in store.sites())
+    time.sleep(1)
+    return found
+
+
+def wait_for(home: ServerHome, queued: Campaign) -> Campaign:
+    with Store.open(home) as store:
+        queue = CampaignQueue(store.engine)
+
+        def ended() -> bool:
+            time.sleep(1)
+            return queue.show(queued.id, site="plant-0000").finished is not None
+
+        measure.wait(ended, "campaign", 2 * SECONDS)
+        return queue.show(queued.id)
+
+
+def round_trips(lines: Sequence[dict[str, str]], campaign_id: str) -> list[float]:
+    """Seconds from a site's first query to its verified release, from the servers' logs."""
+    asked: dict[str, float] = {}
+    released: dict[str, float] = {}
+    for line in lines:
+        if line.get("campaign") != campaign_id:
+            continue
+        when = datetime.fromisoformat(line["time"]).timestamp()
+        if f"{QUERY_STATISTICS} sent" in line["message"]:
+            asked[line["site"]] = min(when, asked.get(line["site"], when))
+        elif " released " in line["message"]:
+            released[line["site"]] = when
+    return [released[site] - asked[site] for site in released if site in asked]
+
+
+def spread(seconds: Sequence[float]) -> dict[str, float]:
+    if len(seconds) < 2:
+        return {}
+    return {
+        "p50": round(statistics.median(seconds), 2),
+        "p95": round(statistics.quantiles(seconds, n=20, method="inclusive")[-1], 2),
+        "max": round(max(seconds), 2),
+    }
+
+
+def asked_by(campaign_id: str) -> list[int]:
+    """How many questions each server process sent."""
+    return [
+        sum(
+            f"{QUERY_STATISTICS} sent" in text and campaign_id in text
+            for text in log.read_text().splitlines()
+        )
+        for log in SERVERS
+    ]
+
+
+SERVERS: dict[Path, int] = {}
+"""Process of each server that runs now, by its log."""
+
+
+@contextmanager
+def server(home: ServerHome, log: Path, beside: int = 0) -> Iterator[None]:
+    port = beside + 2 if beside else home.config().admin_port
+    with log.open("wb") as stream:
+        process = spawn(["--be", "server", str(home.root), "--beside", str(beside)], stream)
+        try:
+            measure.wait(lambda: serving.READY in log.read_text(), f"the server on {port}", 120)
+            SERVERS[log] = process.pid
+            yield
+        finally:
+            SERVERS.pop(log, None)
+            process.send_signal(signal.SIGTERM)
+            process.wait(120)
+
+
+@contextmanager
+def node_processes(homes: Sequence[Path], count: int, log: Path) -> Iterator[list[int]]:
+    shares = [homes[index::count] for index in range(count)]
+    with log.open("wb") as stream:
+        running = [spawn(["--be", "nodes", *map(str, share)], stream) for share in shares if share]
+    try:
+        yield [process.pid for process in running]
+    finally:
+        for process in running:
+            process.send_signal(signal.SIGTERM)
+        for process in running:
+            process.wait(300)
+
+
+def spawn(words: list[str], stderr: object = None) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "bench.fleet_1000", *words]
+    return subprocess.Popen(command, stderr=stderr)  # type: ignore[call-overload,no-any-return]
+
+
+def be_server(home: ServerHome, beside: int) -> None:
+    import logging
+
+    enrolment.TRIES_AN_ADDRESS = 1_000_000
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    for name in ("alembic", "flwr", "uvicorn"):  # as wg-server does
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("wg_server").setLevel(logging.INFO)
+    logs.use(logs.JSON)
+    stop = threading.Event()
+    with serving.signals(stop):
+        serving.serve(home, stop=stop, make_package=base_package, beside=beside)
+
+
+if __name__ == "__main__":
+    main()
