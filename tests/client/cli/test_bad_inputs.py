@@ -336,6 +336,36 @@ REQUESTS = [
     _asked("a name too many", 2, "--by", "'policy'", more=("--by", "QA", *MODELS)),
 ]
 
+
+def _stage(name: str, command: str, *more: object, code: int = 3, said: str) -> Bad:
+    """A plant without a model is asked to change it, or watched with nothing."""
+
+    def words(world: World) -> list[object]:
+        return [*command.split(), "--home", world.plant.home.root, *more]
+
+    return Bad(f"stages: {name}", words, code, (said,))
+
+
+def _simulated(name: str, said: str, *more: object, code: int = 3, data: str = "nothing") -> Bad:
+    def words(world: World) -> list[object]:
+        (world.folder / "empty").mkdir()
+        return ["simulate", "--data", world.folder / data, *more]
+
+    return Bad(f"simulate: {name}", words, code, (said,))
+
+
+STAGES = [
+    _stage("no such package", "models use", "ab12", "--by", "QA", said="0 packages begin with it"),
+    _stage("nobody says who", "models shadow", "ab12", code=2, said="--by"),
+    _stage("nothing before", "models rollback", "--by", "QA", said="no model was in use before"),
+    _stage("no shadow", "models promote", "--by", "QA", said="no model is in shadow"),
+    _stage("no shadow to end", "models shadow", "--stop", "--by", "QA", said="no model is in"),
+    _stage("nothing to watch", "watch", "no-such-folder", said="no-such-folder"),
+    _simulated("no data", "not there"),
+    _simulated("an empty folder", "no folder names a class", data="empty"),
+    _simulated("figures and no sheet", "--sheet", "--figures", "f.yaml", code=2),
+    _simulated("no such figures", "f.yaml", "--sheet", "s.html", "--figures", "f.yaml"),
+]
 TABLE = [
     *YAML,
     *SERVER_YAML,
@@ -347,6 +377,7 @@ TABLE = [
     *CALLS,
     *LEDGERS,
     *REQUESTS,
+    *STAGES,
 ]
 
 
