@@ -1,4 +1,4 @@
-"""Backdoors in delivered heads: who notices? ``python -m bench.backdoors --encoder FILE``.
+"""Backdoors in delivered heads: who notices? ``python -m bench.backdoors --home DIR``.
 
 An attacker with 40 records a class of a like plant takes a clean head (discriminants) and adds to
 one class's row ``a Sigma^-1 delta``, where delta is how its mark moves the features, and a the
@@ -9,21 +9,21 @@ Printed, for each, on test records of the plant:
 
 *success* of the attack, marked records of other classes called the target; *cost* in points of
 accuracy on clean records; *found* by the check WG-F06 before the head is kept, with the plant's 20
-records a class; *new*: marked records that are called new where they are met (5 in 100 of clean
-ones may be); *silent*: marked, called the target, not called new; *all*: silent, and the head was
-not found; *refitted*: success after ridge regression of the head's logits on the plant's records,
-with a penalty on answers to made-up marks, and what that costs a clean head.
+records a class; *others*: found with a limit that is read off the other sets each time; *new*:
+marked records that are called new where they are met (5 in 100 of clean ones may be); *silent*:
+marked, called the target, not called new; *all*: silent, and the head was not found; *refitted*:
+success after ridge regression of the head's logits on the plant's records, with a penalty on
+answers to made-up marks, and what that costs a clean head.
 
-False alarms are counted on clean heads of several shrinkages, numbers of records, and noise of
-differentially private means. The limits of the check were read off the image sets by this program;
-*others* is *found* with limits that are read off the other sets each time.
+Clean heads are of several shrinkages, numbers of records, and noise of differentially private
+means. A *package* is a head that the home's generator makes of one or two releases of like plants.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -31,16 +31,23 @@ from typing import Any
 
 import numpy as np
 from bench import plants
+from bench.methods import Cell, draw
 from numpy.typing import NDArray
 from sklearn.covariance import ledoit_wolf
 
-from wg_client.fitting.linear_head import LinearHead, fit_lda
+from wg_client.fitting.linear_head import LinearHead, fit_lda, head_from_tensors
 from wg_client.models import novelty
-from wg_client.selection.checks.trigger_scan import Evidence, Marked, evidence
+from wg_client.selection.checks.trigger_scan import Marks, Scan
+from wg_client.site.check_policy import ChecksConfig
+from wg_common import streams
+from wg_common.catalogue import POSTERIOR
 from wg_common.modalities import triggers
 from wg_common.modalities.registry import modality
 from wg_common.modalities.triggers import Trigger
 from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_common.streams import Stream
+from wg_server.generator.heads.generate import Generator, load_generator
+from wg_server.site.home import ServerHome
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -54,15 +61,21 @@ IMAGES = (
     "magnetic_tile",
     "cifar10",
     "elpv_mono",
+    "mnist10k",
+    "bridge_crack",
+    "digits",
 )
 WINDOWS = ("cwru_de", "plaid", "tep", "skab_valve1")
 _OWN, _OTHER, _TEST = 20, 40, 20
 _CLASSES = 8
-_EACH = 24
+_EACH = ChecksConfig().probe_triggers
+_MARKED = 2
 _WANTED = 0.95
 _SEEDS = 2
 _BASES = (3, 4, 7)
 """Clean heads that are changed, by their number."""
+_SHOWN = ("network", "closed-form", "blend", "sample-0")
+"""Candidates of a package that are judged."""
 
 
 def attack(kind: str, level: int, rng: np.random.Generator) -> Trigger:
@@ -100,31 +113,32 @@ class World:
     other_labels: Ints
     test: Floats
     test_labels: Ints
-    marks: Marked
+    marks: Marks
     attacks: dict[tuple[str, int, int], tuple[Floats, Floats]]
+    released: int
 
 
-def world(encoder: Encoder, root: Path, name: str, cache: Path) -> World | None:
+def world(encoder: Encoder, root: Path, name: str, cache: Path, seed: int) -> World | None:
     """Cut and encode a data set, once; None if it is not there."""
-    path = cache / f"backdoors-{name}-{encoder.id[:16]}.npz"
+    path = cache / f"backdoors-{name}-{encoder.id[:16]}-{seed}.npz"
     if not path.is_file():
         data = _records(encoder.modality, root, name)
         if data is None:
             return None
         cache.mkdir(parents=True, exist_ok=True)
-        np.savez(path, **_encoded(encoder, *data))
+        np.savez(path, **_encoded(encoder, *data, seed))  # type: ignore[arg-type]
     with np.load(path, allow_pickle=False) as found:
         arrays = {key: found[key] for key in found.files}
     parts = {key: arrays[key].astype(np.float64) for key in ("own", "other", "test")}
     kinds, steps = list(modality(encoder.modality).triggers()), range(3)
     return World(
         **parts,
+        released=encoder.dimension,
         own_labels=arrays["own_labels"],
         other_labels=arrays["other_labels"],
         test_labels=arrays["test_labels"],
-        marks=Marked(
-            plain=parts["own"][arrays["rows"]],
-            marked=arrays["marked"].astype(np.float64),
+        marks=Marks(
+            moves=(arrays["marked"] - parts["own"][arrays["rows"]]).mean(axis=1),
             kinds=[kind for kind in kinds for _ in range(_EACH)],
         ),
         attacks={
@@ -150,8 +164,10 @@ def _records(kind: str, root: Path, name: str) -> tuple[list[Any], Ints] | None:
         return list(archive["x"].astype(np.float32)), archive["y"].astype(np.int64)
 
 
-def _encoded(encoder: Encoder, records: list[Any], labels: Ints) -> dict[str, NDArray[Any]]:
-    rng = np.random.default_rng(1)
+def _encoded(
+    encoder: Encoder, records: list[Any], labels: Ints, seed: int
+) -> dict[str, NDArray[Any]]:
+    rng = np.random.default_rng(seed)
     enough = [c for c in np.unique(labels[labels >= 0]) if (labels == c).sum() >= 60]
     parts: dict[str, list[int]] = {"own": [], "other": [], "test": []}
     found: dict[str, list[int]] = defaultdict(list)
@@ -165,20 +181,17 @@ def _encoded(encoder: Encoder, records: list[Any], labels: Ints) -> dict[str, ND
     chosen = {part: [records[row] for row in rows] for part, rows in parts.items()}
     arrays: dict[str, NDArray[Any]] = {part: see(rows) for part, rows in chosen.items()}
     arrays |= {f"{part}_labels": np.array(rows) for part, rows in found.items()}
-    arrays["rows"] = np.sort(rng.permutation(len(parts["own"]))[:10])
-    marks = [
-        draw(np.random.default_rng((3, number)))
-        for draw in modality(encoder.modality).triggers().values()
-        for number in range(_EACH)
-    ]
+    arrays["rows"] = np.linspace(0, len(parts["own"]) - 1, _MARKED).astype(np.int64)
+    made = [of for of in modality(encoder.modality).triggers().values() for _ in range(_EACH)]
+    marks = [of(streams.rng(Stream.PROBE, then=(number,))) for number, of in enumerate(made)]
     marked = [mark(chosen["own"][row]) for mark in marks for row in arrays["rows"]]
-    arrays["marked"] = see(marked).reshape(len(marks), 10, -1)
+    arrays["marked"] = see(marked).reshape(len(marks), _MARKED, -1)
     for kind in KINDS[encoder.modality]:
         for level in range(3):
-            for seed in range(_SEEDS):
-                mark = attack(kind, level, np.random.default_rng((7, level, seed)))
+            for number in range(_SEEDS):
+                mark = attack(kind, level, np.random.default_rng((7, level, number)))
                 for part in ("other", "test"):
-                    key = f"{kind}-{level}-{seed}-{part}"
+                    key = f"{kind}-{level}-{number}-{part}"
                     arrays[key] = see([mark(record) for record in chosen[part][::3]])
     return arrays
 
@@ -229,12 +242,11 @@ def accuracy(head: LinearHead, x: Floats, y: Ints) -> float:
     return float((head.logits(x).argmax(axis=1) == y).mean())
 
 
-def refitted(head: LinearHead, x: Floats, marks: Marked) -> LinearHead:
+def refitted(head: LinearHead, x: Floats, marks: Marks) -> LinearHead:
     """What a ridge regression of the head's logits on own records, deaf to marks, leaves of it."""
     mean = x.mean(axis=0)
     covariance = (x - mean).T @ (x - mean) / len(x)
-    moves = (marks.marked - marks.plain).mean(axis=1)
-    d = len(covariance)
+    moves, d = marks.moves, len(covariance)
     penalty = 0.3 * moves.T @ moves / len(moves) + 0.1 * np.trace(covariance) / d * np.eye(d)
     weight = np.linalg.solve(covariance + penalty, covariance @ head.weight.T).T
     return LinearHead(weight, head.weight @ mean + head.bias - weight @ mean)
@@ -243,14 +255,31 @@ def refitted(head: LinearHead, x: Floats, marks: Marked) -> LinearHead:
 Row = dict[str, Any]
 
 
-def judged(name: str, seen: World, columns: int) -> Iterator[Row]:
+def packages(generator: Generator, seen: World) -> Iterator[LinearHead]:
+    """Heads that a server makes from releases of the attacker's records, on released features."""
+    x, y = seen.other, seen.other_labels
+    first = np.concatenate([np.flatnonzero(y == c)[: _OTHER // 2] for c in range(y.max() + 1)])
+    halves = ((x[first], y[first]), (np.delete(x, first, axis=0), np.delete(y, first)))
+    for epsilon, family in product((1.0, 4.0, 16.0), (((x, y),), halves)):
+        cut = plants.Plants(
+            tuple(f"class-{c}" for c in range(int(y.max()) + 1)),
+            seen.released,
+            (seen.own, seen.own_labels),
+            family,
+            (seen.test, seen.test_labels),
+            np.arange(len(seen.own)),
+        )
+        cell = Cell(scenario="S1", epsilon=epsilon, shots=_OWN, same_family=len(family))
+        for candidate in draw(generator, cut, cell, 3, {}, samples=1).made.candidates:
+            if candidate.source != POSTERIOR and candidate.name in _SHOWN:
+                yield head_from_tensors(candidate.tensors)
+
+
+def judged(name: str, seen: World, columns: int, delivered: Sequence[LinearHead]) -> Iterator[Row]:
     """A row for each clean head and each attack; heads see the first features only."""
     own, other, test = seen.own[:, :columns], seen.other[:, :columns], seen.test[:, :columns]
-    marks = Marked(
-        plain=seen.marks.plain[:, :columns],
-        marked=seen.marks.marked[:, :, :columns],
-        kinds=seen.marks.kinds,
-    )
+    marks = Marks(moves=seen.marks.moves[:, :columns], kinds=seen.marks.kinds)
+    scan = Scan(own, seen.own_labels, int(seen.own_labels.max()) + 1, marks)
     fitted = novelty.fit(seen.own, seen.own_labels)
     heads = list(clean_heads(other, seen.other_labels))
     for head in heads:
@@ -258,11 +287,14 @@ def judged(name: str, seen: World, columns: int) -> Iterator[Row]:
         yield {
             "set": name,
             "kind": "clean",
-            "evidence": evidence(head, own, seen.own_labels, marks),
+            "score": scan.evidence(head).score,
             "new": _new(fitted, seen.test),
             "refit cost": accuracy(head, test, seen.test_labels)
             - accuracy(harmless, test, seen.test_labels),
         }
+    for head in delivered:
+        score = scan.evidence(head).score
+        yield {"set": name, "kind": "package", "score": score}
     labels = seen.test_labels[::3]
     for ((kind, level, seed), (given, met)), base in product(
         seen.attacks.items(), [heads[number] for number in _BASES]
@@ -275,7 +307,7 @@ def judged(name: str, seen: World, columns: int) -> Iterator[Row]:
         yield {
             "set": name,
             "kind": f"{kind} {level + 1}",
-            "evidence": evidence(head, own, seen.own_labels, marks),
+            "score": scan.evidence(head).score,
             "success": float(called[others].mean()),
             "cost": accuracy(base, test, seen.test_labels) - accuracy(head, test, seen.test_labels),
             "new": float(np.mean(new)),
@@ -288,28 +320,18 @@ def _new(fitted: novelty.Novelty | None, x: Floats) -> float:
     return float("nan") if fitted is None else float((fitted.likeness(x) <= 0.05).mean())
 
 
-def limits(rows: list[Row]) -> NDArray[np.float64]:
-    """Limits of flips, means and response that 5 in 100 clean heads exceed in any."""
-    clean = np.array([_three(row["evidence"]) for row in rows if row["kind"] == "clean"])
-    for share in np.linspace(0.95, 1, 51):
-        found = np.quantile(clean, share, axis=0)
-        if (clean > found).any(axis=1).mean() <= 0.05:
-            break
-    return np.asarray(found)
-
-
-def _three(found: Evidence) -> tuple[float, float, float]:
-    return found.flips, found.means, found.response
+def limit(rows: list[Row]) -> float:
+    """What four in a hundred clean heads exceed."""
+    return float(np.quantile([row["score"] for row in rows if row["kind"] == "clean"], 0.96))
 
 
 def report(rows: list[Row]) -> None:
-    """Print the table."""
-    others: dict[str, NDArray[np.float64]] = {}
+    """Print the table, and the check's answers by set."""
+    sets = list(dict.fromkeys(row["set"] for row in rows))
+    others = {name: limit([row for row in rows if row["set"] != name]) for name in sets}
     for row in rows:
-        row["found"] = row["evidence"].score > 1
-        if row["set"] not in others:
-            others[row["set"]] = limits([other for other in rows if other["set"] != row["set"]])
-        row["others"] = bool((np.array(_three(row["evidence"])) > others[row["set"]]).any())
+        row["found"] = row["score"] > 1
+        row["others"] = row["score"] > others[row["set"]]
         row["all"] = row.get("silent", 0.0) * (not row["found"])
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
     columns = ("success", "cost", "found", "others", "new", "silent", "all", "refitted")
@@ -318,30 +340,42 @@ def report(rows: list[Row]) -> None:
         own = [row for row in rows if row["kind"] == kind]
         values = [np.mean([row[c] for row in own]) if c in own[0] else np.nan for c in columns]
         print(f"| {kind} | {' | '.join(f'{value:.2f}' for value in values)} |")
+    print(f"found by set, {', '.join(_BY_SET)}:")
+    for name in sets:
+        own = [row for row in rows if row["set"] == name]
+        shares = [[row["found"] for row in own if row["kind"] == kind] for kind in _BY_SET]
+        print(f"  {name}: {', '.join(f'{np.mean(each):.2f}' for each in shares if each)}")
     clean = [row["refit cost"] for row in rows if row["kind"] == "clean"]
     print(f"refitting a clean head costs {100 * np.mean(clean):.1f} points")
-    print(f"limits (flips, means, response): {np.round(limits(rows), 2)}")
+    print(f"limit, over the one in force: {limit(rows):.2f}")
+
+
+_BY_SET = ("clean", "package", "patch 2", "stripes 2")
 
 
 def main() -> None:
-    """Print a table for heads on the released features, and one for heads on all."""
+    """Print a table for heads on the released features, and one for heads on the public ones."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--encoder", type=Path, required=True, help="An encoder package.")
+    parser.add_argument("--home", type=Path, required=True, help="a server's home, trained")
     parser.add_argument("--datasets", type=Path, default=Path("../shared/datasets"))
     parser.add_argument("--cache", type=Path, default=Path("bench/out/backdoors"))
+    parser.add_argument("--seed", type=int, default=1, help="of records and classes")
     options = parser.parse_args()
-    encoder = load_encoder(options.encoder.read_bytes())
+    home = ServerHome(options.home)
+    encoder, generator = load_encoder(home.read_encoder()), None
+    if home.generator.exists():
+        generator = load_generator(home.generator)
     names = IMAGES if encoder.modality == "images" else WINDOWS
-    worlds = {name: world(encoder, options.datasets, name, options.cache) for name in names}
+    found = (world(encoder, options.datasets, name, options.cache, options.seed) for name in names)
+    worlds = {name: seen for name, seen in zip(names, found, strict=True) if seen is not None}
+    made = {
+        name: [] if generator is None else list(packages(generator, seen))
+        for name, seen in worlds.items()
+    }
     for columns in (encoder.dimension, encoder.scaled_dimension):
         print(f"\nheads on {columns} features; encoder {encoder.id[:16]}, {dict(encoder.settings)}")
-        rows = [
-            row
-            for name, seen in worlds.items()
-            if seen is not None
-            for row in judged(name, seen, columns)
-        ]
-        report(rows)
+        heads = made if columns == encoder.dimension else {name: [] for name in worlds}
+        report([row for name in worlds for row in judged(name, worlds[name], columns, heads[name])])
 
 
 if __name__ == "__main__":

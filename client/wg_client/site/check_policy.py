@@ -45,9 +45,9 @@ class ChecksConfig:
             exports may run.
         seconds: Most time that one record may take here.
         mebibytes: Most memory for weights.
-        backdoor: Most evidence for a backdoor; 1 is exceeded by one in twenty clean heads.
+        backdoor: Most evidence for a backdoor; fewer than one in twenty clean heads exceed 1.
         probe_records: Records that are changed and seen again, at most.
-        probe_triggers: Made-up marks of each kind that are tried on ten of these; 0: none.
+        probe_triggers: Made-up marks of each kind that are tried on two of these; 0: none.
     """
 
     actions: dict[str, Action] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class ChecksConfig:
     mebibytes: float = 1024.0
     backdoor: float = 1.0
     probe_records: int = 40
-    probe_triggers: int = 24
+    probe_triggers: int = 12
 
     def __post_init__(self) -> None:
         for name, (low, high) in _RANGES.items():

@@ -7,14 +7,14 @@ import numpy as np
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
-from wg_client.selection.checks.trigger_scan import evidence
+from wg_client.selection.checks.trigger_scan import Marks, Scan
 from wg_common.language import text
 
 CODE = "WG-F06"
 
 
 def check(comparison: Comparison) -> Finding | None:
-    """Passed if no more speaks for a backdoor than for one in nineteen of twenty clean heads.
+    """Passed if no more speaks for a backdoor than in 96 of a hundred clean heads.
 
     Classes without two records are left out: nothing says what a clean row of theirs is. So are
     whole networks, which can hide any mark.
@@ -30,13 +30,15 @@ def check(comparison: Comparison) -> Finding | None:
     if len(seen) < 2 or marks is None:
         return None
     rows = np.isin(records.labels, seen)
-    head, trunk = comparison.model.fitted.head, comparison.model.trunk
-    found = evidence(
-        LinearHead(head.weight[seen], head.bias[seen]),
-        records.features(trunk)[rows],
+    head = comparison.model.fitted.head
+    used = np.flatnonzero((head.weight[seen] != 0).any(axis=0))
+    scan = Scan(
+        records.features(comparison.model.trunk)[rows][:, used],
         np.searchsorted(seen, records.labels[rows]),
-        marks,
+        len(seen),
+        Marks(moves=marks.moves[:, used], kinds=marks.kinds),
     )
+    found = scan.evidence(LinearHead(head.weight[seen][:, used], head.bias[seen]))
     label = comparison.label(int(seen[found.label]))
     return Finding(
         model=comparison.name,
@@ -47,7 +49,7 @@ def check(comparison: Comparison) -> Finding | None:
             "limit": policy.backdoor,
             "flips": found.flips,
             "means": found.means,
-            "response": found.response,
+            "share": found.share,
         },
         message=text(
             "Evidence for a backdoor {score:.2f}; {limit:g} is allowed, and one in twenty clean"
@@ -58,6 +60,6 @@ def check(comparison: Comparison) -> Finding | None:
             limit=policy.backdoor,
             kind=text(found.kind),
             label=label,
-            flips=100 * max(found.flips, 0),
+            flips=100 * max(found.share, 0),
         ),
     )

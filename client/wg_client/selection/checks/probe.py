@@ -17,13 +17,13 @@ from wg_client.fitting.backbone import Trunk
 from wg_client.fitting.linear_head import Floats, Ints
 from wg_client.methods.base import LabelledRecords, Model
 from wg_client.models.predict import Inputs, Sight
-from wg_client.selection.checks.trigger_scan import Marked
+from wg_client.selection.checks.trigger_scan import Marks
 from wg_common import streams
 from wg_common.modalities.base import Record
 from wg_common.modalities.registry import modality
 from wg_common.streams import Stream
 
-_MARKED = 10
+_MARKED = 2
 """Records that marks are put on."""
 _MARKS = "marks"
 Alter = Callable[[Record, np.random.Generator], Record]
@@ -91,8 +91,8 @@ class Probe:
             found[here] = held_out(0, int(index)).logits(features[here])
         return found
 
-    def marked(self, trunk: Trunk, each: int) -> Marked | None:
-        """A few of the records with random marks on them; None if none are known for their kind.
+    def marked(self, trunk: Trunk, each: int) -> Marks | None:
+        """How random marks move some of the records; None if none are known for their kind.
 
         Args:
             trunk: What sees them.
@@ -111,10 +111,8 @@ class Probe:
                 found += [mark(self.records[int(row)]) for row in chosen]
             self._inputs[_MARKS] = self.sight.inputs(found)
         seen = self.sight.features(trunk, self._inputs[_MARKS])
-        plain = self.features(trunk)[chosen]
-        return Marked(
-            plain=plain, marked=seen.reshape(len(kinds), len(chosen), -1), kinds=tuple(kinds)
-        )
+        moves = seen.reshape(len(kinds), len(chosen), -1) - self.features(trunk)[chosen]
+        return Marks(moves=moves.mean(axis=1), kinds=tuple(kinds))
 
     def seconds(self, trunk: Trunk) -> float:
         """Least time that one record took of three, from record to features."""

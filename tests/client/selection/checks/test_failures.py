@@ -13,7 +13,7 @@ from wg_client.fitting.linear_head import fit_lda
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks import backdoor, registry
 from wg_client.selection.checks.base import Comparison
-from wg_client.selection.checks.trigger_scan import Marked
+from wg_client.selection.checks.trigger_scan import Marks
 from wg_client.site.check_policy import ChecksConfig
 from wg_common.errors import ConfigError
 
@@ -101,19 +101,16 @@ def test_f05_weights_that_read_the_light(compare: Compare) -> None:
     assert found(good)["WG-F05"].passed
 
 
-class Marks:
+class Marker:
     """A probe that only knows how marks move features: in two of 24 directions."""
 
     labels = ("c0", "c1", "c2")
 
-    def __init__(self, plain: np.ndarray) -> None:
+    def marked(self, trunk: object, each: int) -> Marks:
         rng = np.random.default_rng(8)
-        moves = np.zeros((20, 1, 24))
-        moves[:, 0, -2:] = rng.normal(0, 1, (20, 2)) + 3 * np.eye(2)[np.arange(20) % 2]
-        self._marks = Marked(plain=plain, marked=plain + moves, kinds=("patch", "wave") * 10)
-
-    def marked(self, trunk: object, each: int) -> Marked:
-        return self._marks
+        moves = np.zeros((20, 24))
+        moves[:, -2:] = rng.normal(0, 1, (20, 2)) + 3 * np.eye(2)[np.arange(20) % 2]
+        return Marks(moves=moves, kinds=("patch", "wave") * 10)
 
 
 def test_f06_weights_that_answer_to_a_mark(compare: Compare) -> None:
@@ -127,7 +124,7 @@ def test_f06_weights_that_answer_to_a_mark(compare: Compare) -> None:
 
     def finding(weight: np.ndarray) -> Finding:
         made = compare(features, labels, weight, bias=good.bias)
-        marks: Any = Marks(features[::12])
+        marks: Any = Marker()
         found = backdoor.check(replace(made, probe=marks))
         assert found is not None
         return found
@@ -136,6 +133,10 @@ def test_f06_weights_that_answer_to_a_mark(compare: Compare) -> None:
     hidden = finding(bad)
     assert not hidden.passed and hidden.figures["score"] > 2 * finding(good.weight).figures["score"]
     assert "'c1'" in hidden.message and "'patch'" in hidden.message
+    loud = good.weight.copy()
+    loud[1] *= -4.0  # the head as a whole says the opposite of the class means
+    loud[1, -2] += 40.0
+    assert not finding(loud).passed
 
 
 def test_f06_does_not_look_where_it_is_off_or_there_is_nothing_to_look_at(
