@@ -66,7 +66,7 @@ def said(folder: Path) -> set[str]:
 
 
 def has_words(template: str) -> bool:
-    return re.search("[A-Za-z]{3}", re.sub("{[^}]*}", "", template)) is not None
+    return re.search("[A-Za-z]{2}", re.sub("{[^}]*}", "", template)) is not None
 
 
 def values(template: str) -> list[tuple[str, str]]:

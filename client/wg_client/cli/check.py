@@ -62,7 +62,7 @@ def _lines(found: Check, root: Path) -> Iterator[str]:
         none = text("none: can be delivered, cannot be learnt here")
         yield text("    {label} {count}", label=padded(label, 24), count=count or none)
     sizes = list(data.record_sizes.items())
-    shown = ", ".join(f"{count} of {size}" for size, count in sizes[:5])
+    shown = listed([text("{count} of {size}", count=n, size=size) for size, n in sizes[:5]])
     more = ", ..." if len(sizes) > 5 else ""
     yield text("  {modality}: {shown}{more}", modality=text(data.modality), shown=shown, more=more)
     yield text("what would leave, once:")

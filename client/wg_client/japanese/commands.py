@@ -24,6 +24,7 @@ _CHECK = {
     " in {units} privacy units": "（プライバシー単位 {units} 個）",
     "none: can be delivered, cannot be learnt here": "なし（届くことはあっても、ここでは学習できません）",
     "  {modality}: {shown}{more}": "  {modality}：{shown}{more}",
+    "{count} of {size}": "{size} が {count} 件",
     "images": "画像",
     "windows": "センサー窓",
     "texts": "文章",
@@ -227,4 +228,59 @@ _STATUS = {
     "{count} to look at": "確認が必要な項目：{count} 件",
 }
 
-MESSAGES: Mapping[str, str] = {**_CHECK, **_DATA, **_MODELS, **_RELEASES, **_REQUESTS, **_STATUS}
+_HINTS = {
+    "privacy.cap_epsilon {epsilon:g}: nobody is protected at such a value; 1 to 10 are usual": (
+        "privacy.cap_epsilon が {epsilon:g} では、誰も保護されません。ふつうは 1 から 10 です"
+    ),
+    "privacy.cap_delta {delta:g}: the promise may fail for one of {units} units; take {least:.0e} or"
+    " less": (
+        "privacy.cap_delta が {delta:g} では、{units} 単位のうち 1 つで保証が破れるおそれがあります。"
+        "{least:.0e} 以下にしてください"
+    ),
+    " and {count} more": "、ほか {count} クラス",
+    "too few records for this epsilon: the noise is longer than all records of a class together, for"
+    " {names}{more}; {needed} records a class, or a larger epsilon, are the least": (
+        "この ε にはデータが少なすぎます。{names}{more} では、ノイズがクラスの全データの合計より"
+        "大きくなります。クラスあたり {needed} 件以上にするか、ε を大きくしてください"
+    ),
+    "{count} packages could not be applied: the log says why; they are in {folder}": (
+        "適用できなかったパッケージが {count} 個、{folder} にあります。理由はログにあります"
+    ),
+    "{free} MiB are free; a package may be {most} MiB, and needs twice that": (
+        "空きは {free} MiB です。パッケージは最大 {most} MiB で、その 2 倍の空きが必要です"
+    ),
+    "the node does not run.{why} Start it: wg-client run --home {home}": (
+        "ノードが停止しています。{why}起動するには： wg-client run --home {home}"
+    ),
+    "the node is not connected: {why}": "ノードが接続していません：{why}",
+    "it has not been heard of": "応答の記録がありません",
+    "{error}; ask for a token, and run wg-client init --replace": (
+        "{error}。トークンを依頼し、wg-client init --replace を実行してください"
+    ),
+    "the certificate has ended: ask the operator for a token (wg-server enroll --replace), and run"
+    " wg-client init --replace": (
+        "証明書の期限が切れています。運用者にトークン（wg-server enroll --replace）を依頼し、"
+        "wg-client init --replace を実行してください"
+    ),
+    "the certificate ends within a day, and was not renewed: wg-client renew": (
+        "証明書は 1 日以内に切れますが、更新されていません： wg-client renew"
+    ),
+    "the newest records that were watched are not like the frozen ones: see 'wg-client watch'": (
+        "最近のデータが、凍結したデータと似ていません。'wg-client watch' を見てください"
+    ),
+    "{path}: this home was made before encoders were confirmed. Compare its hash with the operator's,"
+    " and write it under data: encoder: {encoder}": (
+        "{path}：エンコーダーの確認が始まる前に作られたホームです。ハッシュを運用者のものと比べ、"
+        "data: の下に encoder: {encoder} と書いてください"
+    ),
+}
+
+MESSAGES: Mapping[str, str] = {
+    **_CHECK,
+    **_DATA,
+    **_MODELS,
+    **_RELEASES,
+    **_HINTS,
+    **_REQUESTS,
+    **_STATUS,
+}

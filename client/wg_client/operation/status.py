@@ -22,6 +22,7 @@ from wg_client.site.config import ClientConfig
 from wg_client.site.contact import Contact
 from wg_client.site.home import ClientHome
 from wg_common.errors import ConfigError, WgError
+from wg_common.language import text
 
 _DAY = 86400.0
 
@@ -126,15 +127,21 @@ class _Looking:
         rejected = len(inbox.rejected())
         if rejected:
             self._problems.append(
-                f"{rejected} packages could not be applied: the log says why; they are in"
-                f" {home.packages / 'rejected'}"
+                text(
+                    "{count} packages could not be applied: the log says why; they are in {folder}",
+                    count=rejected,
+                    folder=home.packages / "rejected",
+                )
             )
         stage, model, applied = self._model()
         free = shutil.disk_usage(home.root).free
         if free < 2 * config.limits.max_package_bytes:
             self._problems.append(
-                f"{free >> 20} MiB are free; a package may be"
-                f" {config.limits.max_package_bytes >> 20} MiB, and needs twice that"
+                text(
+                    "{free} MiB are free; a package may be {most} MiB, and needs twice that",
+                    free=free >> 20,
+                    most=config.limits.max_package_bytes >> 20,
+                )
             )
         return Status(
             site=config.site,
@@ -160,27 +167,35 @@ class _Looking:
         if not running:
             why = f" It ended: {word.reason}." if word and word.reason else ""
             self._problems.append(
-                f"the node does not run.{why} Start it: wg-client run --home {self._home.root}"
+                text(
+                    "the node does not run.{why} Start it: wg-client run --home {home}",
+                    why=why,
+                    home=self._home.root,
+                )
             )
         elif not good:
-            why = word.reason if word and word.reason else "it has not been heard of"
-            self._problems.append(f"the node is not connected: {why}")
+            why = word.reason if word and word.reason else text("it has not been heard of")
+            self._problems.append(text("the node is not connected: {why}", why=why))
 
     def _certificate(self) -> float:
         try:
             end = enrolment.certificate_expiry(self._home)
             due = enrolment.renewal_due(self._home, self._now)
         except WgError as error:
-            self._problems.append(f"{error}; ask for a token, and run wg-client init --replace")
+            self._problems.append(
+                text("{error}; ask for a token, and run wg-client init --replace", error=error)
+            )
             return 0.0
         if end < self._now:
             self._problems.append(
-                "the certificate has ended: ask the operator for a token (wg-server enroll"
-                " --replace), and run wg-client init --replace"
+                text(
+                    "the certificate has ended: ask the operator for a token (wg-server enroll"
+                    " --replace), and run wg-client init --replace"
+                )
             )
         elif due and end < self._now + _DAY:
             self._problems.append(
-                "the certificate ends within a day, and was not renewed: wg-client renew"
+                text("the certificate ends within a day, and was not renewed: wg-client renew")
             )
         return end
 
@@ -215,8 +230,10 @@ class _Looking:
             stage, batches = stages.stage(self._home), stages.read(self._home).batches
             if batches and batches[-1].alarm:
                 self._problems.append(
-                    "the newest records that were watched are not like the frozen ones: see"
-                    " 'wg-client watch'"
+                    text(
+                        "the newest records that were watched are not like the frozen ones: see"
+                        " 'wg-client watch'"
+                    )
                 )
             if stage == "pilot":
                 return stage, "", 0  # before the first package that is no problem

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from wg_common.language import text
+
 LARGE_EPSILON = 20.0
 """From here on a promise is none: e^20, five hundred million times likelier."""
 _DELTA_SHARE = 0.1
@@ -39,24 +41,36 @@ def hints(
     found = []
     if cap_epsilon > LARGE_EPSILON:
         found.append(
-            f"privacy.cap_epsilon {cap_epsilon:g}: nobody is protected at such a value; 1 to 10 are"
-            " usual"
+            text(
+                "privacy.cap_epsilon {epsilon:g}: nobody is protected at such a value; 1 to 10 are"
+                " usual",
+                epsilon=cap_epsilon,
+            )
         )
     if units and cap_delta * units > _DELTA_SHARE:
         found.append(
-            f"privacy.cap_delta {cap_delta:g}: the promise may fail for one of {units} units; take"
-            f" {0.01 / units:.0e} or less"
+            text(
+                "privacy.cap_delta {delta:g}: the promise may fail for one of {units} units; take"
+                " {least:.0e} or less",
+                delta=cap_delta,
+                units=units,
+                least=0.01 / units,
+            )
         )
     # A sum of n vectors of length R is at most n R long; noise of d entries is about this long.
     noise = noise_std * math.sqrt(dimension)
     lost = [label for label, count in per_label.items() if 0 < count * clip_radius < noise]
     if lost:
         names = ", ".join(f"{label!r} ({per_label[label]})" for label in lost[:_SHOWN])
-        more = f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
-        needed = math.ceil(noise / clip_radius)
+        more = text(" and {count} more", count=len(lost) - _SHOWN) if len(lost) > _SHOWN else ""
         found.append(
-            f"too few records for this epsilon: the noise is longer than all records of a class"
-            f" together, for {names}{more}; {needed} records a class, or a larger epsilon, are the"
-            " least"
+            text(
+                "too few records for this epsilon: the noise is longer than all records of a class"
+                " together, for {names}{more}; {needed} records a class, or a larger epsilon, are"
+                " the least",
+                names=names,
+                more=more,
+                needed=math.ceil(noise / clip_radius),
+            )
         )
     return tuple(found)

@@ -20,6 +20,7 @@ from wg_client.site.config import ClientConfig
 from wg_client.site.home import ClientHome
 from wg_common import atomic
 from wg_common.errors import UsageError, VerificationError
+from wg_common.language import text
 from wg_common.wire import canonical
 
 ENCODER_LIMIT = 256 << 20
@@ -124,9 +125,11 @@ def reminder(home: ClientHome, config: ClientConfig) -> str | None:
     """
     if config.data.encoder:
         return None
-    return (
-        f"{home.config}: this home was made before encoders were confirmed. Compare its hash with"
-        f" the operator's, and write it under data: encoder: {confirmed(home, config)}"
+    return text(
+        "{path}: this home was made before encoders were confirmed. Compare its hash with the"
+        " operator's, and write it under data: encoder: {encoder}",
+        path=home.config,
+        encoder=confirmed(home, config),
     )
 
 

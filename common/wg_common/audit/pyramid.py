@@ -91,7 +91,7 @@ def _trust(finding: Finding) -> Layer:
             text("noise is added on site, before anything leaves: the recipient is not trusted"),
             text("answers: {answers}", answers=listed(answers, "; ")),
             text("witnesses: {witnesses}", witnesses=_witnesses(finding)),
-            text("log before this one: {status}", status=finding.succession.status),
+            text("log before this one: {status}", status=text(finding.succession.status)),
         ),
         text("That the site itself keeps to this program: its own staff see the data anyway."),
     )

@@ -1,0 +1,47 @@
+"""The first hour at a plant in Japanese: what a person reads, and nothing that a program reads."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+from tests.client.conftest import MakePlant, TestPlant
+
+from wg_client.cli.main import group
+from wg_client.site import config as configuration
+
+pytestmark = pytest.mark.slow
+ENGLISH = re.compile(r"\b(the|records|would|with|spent|left|next|of)\b")
+
+
+def call(plant: TestPlant, *words: str, **environment: str) -> str:
+    arguments = [*words, "--home", str(plant.home.root)]
+    found = CliRunner().invoke(group, arguments, env={"LANG": "C", **environment})
+    assert found.exit_code == 0, found.output
+    return str(found.output)
+
+
+@pytest.mark.parametrize("command", ["check", "budget", "status", "freeze"])
+def test_commands_speak_japanese(make_plant: MakePlant, command: str) -> None:
+    plant = make_plant({0: 4, 1: 4})
+    said = call(plant, command, "--language", "ja")
+    # What stays English: paths, errors of the system, commands, and the noise in units of its kind.
+    rest = re.sub(r"/\S*|cannot be read: .*?directory|ノイズ .*|wg-client [a-z -]+", "", said)
+    assert not ENGLISH.search(rest), said
+    english = call(plant, command)
+    assert not re.search("[ぁ-ん]", english)
+    assert call(plant, command, LANG="ja_JP.UTF-8").splitlines()[-1] == said.splitlines()[-1]
+
+
+def test_settings_of_the_home_choose_the_language_and_json_stays_english(
+    make_plant: MakePlant,
+) -> None:
+    plant = make_plant({0: 4, 1: 4})
+    configuration.save(plant.home, replace(plant.config, language="ja"))
+    assert "使用" in call(plant, "budget")
+    assert "spent" in call(plant, "budget", "--language", "en")
+    document = call(plant, "check", "--json")
+    assert not re.search("[ぁ-ん]", document) and json.loads(document)["site"] == "plant-a"
