@@ -25,10 +25,13 @@ from bench.rows import Row, Rows, judged, write_table
 from bench.selected import SELECTOR, right, selected, trained_on, zeros
 from bench.tables import Results, markdown
 
-from wg_client.fitting.backbone import Trunk
+from wg_client.fitting.backbone import Tensors, Trunk, encoder_trunk
 from wg_client.fitting.linear_head import LinearHead, head_from_tensors
+from wg_client.fitting.standardised import family_view
 from wg_client.methods.names import GENERATED_FINETUNED, LOCAL
 from wg_common.catalogue import SAME_FAMILY
+from wg_common.inference import family_head
+from wg_common.inference.family_head import Layout
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_server.generator.heads.generate import Generator, generate, load_generator
 from wg_server.site.home import ServerHome
@@ -36,7 +39,7 @@ from wg_server.site.home import ServerHome
 WITHOUT = ", no data of its kind"
 """Of the same generator without the operator's heads."""
 CHOSEN_ON = ("elpv_mono", "deeppcb_a", "trashnet", "neu_det", "mnist10k", "cifar10")
-"""Data sets that the penalty and the views of these heads were chosen on."""
+"""Data sets that the heads before decisions/0158 were chosen on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +128,11 @@ def judge(
     x, y = x[keep], y[keep] if cell.labelled else np.full(int(keep.sum()), -1)
     release = plants.release(encoder.id, x[:, :d], y, data.labels, cell.epsilon, rng)
     scores = {}
+    trunk = encoder_trunk(x, d, encoder.scaled_dimension, encoder.local_blocks)
+    layout = Layout(encoder.scaled_dimension, encoder.local_blocks)
+
+    def family(tensors: Tensors) -> tuple[Trunk, LinearHead]:
+        return family_view(family_head.from_tensors(tensors, k, layout), x, layout, trunk, d)
 
     def accuracy(head: LinearHead) -> float:
         return right(head.padded(x.shape[1]), (test, data.test[1]))
@@ -135,8 +143,12 @@ def judge(
     ):
         made = generate(Generator("", parts), release, [], data.labels, samples=4, seed=seed)
         first = made.candidates[0]
-        scores[f"delivered{end}"] = accuracy(head_from_tensors(first.tensors))
-        outcome = selected(made, Trunk(x), y, d, own=True, others=False)
+        if first.source == SAME_FAMILY:
+            own, head = family(first.tensors)
+            scores[f"delivered{end}"] = accuracy(own.outward(head))
+        else:
+            scores[f"delivered{end}"] = accuracy(head_from_tensors(first.tensors))
+        outcome = selected(made, trunk, y, d, own=True, others=False, family=family)
         heads = {name: model.head for name, model in outcome.models.items()}
         scores[f"{SELECTOR}{end}"] = accuracy(heads[outcome.kept])
         if not end:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from bench.plants import Floats, Ints
 
-from wg_client.fitting.backbone import Trunk
+from wg_client.fitting.backbone import Tensors, Trunk
 from wg_client.fitting.finetune import fit_finetuned, fixed
 from wg_client.fitting.folds import Folds, stratified
 from wg_client.fitting.linear_head import LinearHead, head_from_tensors
@@ -15,7 +15,7 @@ from wg_client.methods import names
 from wg_client.methods.base import Candidate, LabelledRecords, Package
 from wg_client.selection.model_selection import Outcome, select_model
 from wg_client.site.config import AcceptanceConfig
-from wg_common.catalogue import POSTERIOR
+from wg_common.catalogue import POSTERIOR, SAME_FAMILY
 from wg_common.inference.posterior import from_tensors
 from wg_server.generator.heads.generate import Generated
 
@@ -23,6 +23,10 @@ SELECTOR = "selector"
 THEN_LOCAL = ", then local"
 AS_DELIVERED = (names.RANDOM, names.GENERATED)
 """Methods that tables show among delivered heads."""
+
+
+Family = Callable[[Tensors], tuple[Trunk, LinearHead]]
+"""A family head's tensors -> what it stands on at the plant, and the head."""
 
 
 def selected(
@@ -35,6 +39,7 @@ def selected(
     others: bool,
     groups: Ints | None = None,
     reference: LinearHead | None = None,
+    family: Family | None = None,
 ) -> Outcome:
     """The plant's model selection, with the policy that plants start with.
 
@@ -47,13 +52,16 @@ def selected(
         others: Whether other sites have released.
         groups: Of records ``[n]`` that belong together; None: each is alone.
         reference: Random weights; zeros if left out.
+        family: How heads of the plant's family are read, if there may be some.
     """
     width = trunk.features.shape[1]
-    candidates = [
-        Candidate(c.name, c.source, trunk, head_from_tensors(c.tensors).padded(width))
-        for c in made.candidates
-        if c.source != POSTERIOR
-    ]
+    candidates = []
+    for c in made.candidates:
+        if c.source == SAME_FAMILY and family is not None:
+            candidates.append(Candidate(c.name, c.source, *family(c.tensors)))
+        elif c.source != POSTERIOR:
+            head = head_from_tensors(c.tensors).padded(width)
+            candidates.append(Candidate(c.name, c.source, trunk, head))
     k = len(candidates[0].head.bias)
     posterior = next(c.tensors for c in made.candidates if c.source == POSTERIOR)
     policy = AcceptanceConfig()

@@ -48,12 +48,12 @@ class Stream(StrEnum):
     SITE = "family.site"
     MATERIAL = "family.material"
     CLASS_SUBSET = "family.class-subset"
+    FAMILY_HEAD = "family.head"
     # Of a zoo task: (seed, family, site, number).
     RECORDS = "task.records"
     CAMERA = "task.camera"
     HEAD_HELD_OUT = "task.head-held-out"
     ENCODER_RECORDS = "task.encoder-records"
-    LOCAL_HEAD_VIEWS = "task.local-head-views"
     BASE_RECORDS = "task.base-records"
     NETWORK = "task.network"
     SHEET = "task.sheet"
@@ -96,11 +96,11 @@ NUMBERS: Mapping[Stream, int] = {
     Stream.SITE: 2,
     Stream.MATERIAL: 3,
     Stream.CLASS_SUBSET: 5,
+    Stream.FAMILY_HEAD: 6,
     Stream.RECORDS: 4,
     Stream.CAMERA: 6,
     Stream.HEAD_HELD_OUT: 7,
     Stream.ENCODER_RECORDS: 8,
-    Stream.LOCAL_HEAD_VIEWS: 9,
     Stream.BASE_RECORDS: 9,
     Stream.NETWORK: 10,
     Stream.SHEET: 11,
@@ -114,16 +114,11 @@ NUMBERS: Mapping[Stream, int] = {
     Stream.AUDIT_PICTURES: 0,
     Stream.EXPORT_WINDOW: 0,
 }
-SAME_KEY = frozenset(
-    {
-        frozenset({Stream.LOCAL_HEAD_VIEWS, Stream.BASE_RECORDS}),
-        frozenset({Stream.RANDOM_START, Stream.FINE_TUNING}),
-    }
-)
+SAME_KEY = frozenset({frozenset({Stream.RANDOM_START, Stream.FINE_TUNING})})
 """Streams of one group with one number, left so for the same bits as before.
 
-One draws cameras and the other permutes records; one draws a head and the other orders batches. No
-number that is drawn from one is compared with the other's. Between groups, ``family.site`` of site
+One draws a head and the other orders batches. No number that is drawn from one is compared with the
+other's. Between groups, ``family.site`` of site
 4 and ``task.records`` of site 2 are one stream too, as likewise harmless.
 """
 

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.fitting.feature_scaling import FeatureScaling, feature_scaling
+from wg_client.fitting.feature_scaling import feature_scaling
 from wg_client.fitting.linear_head import Floats, LinearHead
 
 Tensors = Mapping[str, NDArray[np.float32]]
+
+
+class Scaled(Protocol):
+    """An affine map of local features."""
+
+    def apply(self, features: NDArray[np.floating]) -> Floats:
+        """What a head stands on, of any records."""
+
+    def outward(self, head: LinearHead) -> LinearHead:
+        """The same function of local features as a head is of what they are turned into."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,25 +33,19 @@ class Trunk:
         features: float64 ``[n, d]`` of all local records.
         tensors: ``trunk.*``; empty for the frozen encoder, which is no part of a model's tensors.
         scaling: What turned the encoder's local features into ``features``; None: nothing.
-        width: Number of the encoder's local features, of which ``features`` are the first; 0: all.
     """
 
     features: Floats
     tensors: Tensors = field(default_factory=dict)
-    scaling: FeatureScaling | None = None
-    width: int = 0
+    scaling: Scaled | None = None
 
     def inward(self, local: NDArray[np.floating]) -> Floats:
         """Local features ``[n, D]`` of any records, as ``features`` has those of the plant."""
-        if self.scaling is not None:
-            return self.scaling.apply(local)
-        return (local[:, : self.features.shape[1]] if self.width else local).astype(np.float64)
+        return local.astype(np.float64) if self.scaling is None else self.scaling.apply(local)
 
     def outward(self, head: LinearHead) -> LinearHead:
         """A head on ``features`` as one on what the trunk gives of any record."""
-        if self.scaling is not None:
-            return self.scaling.outward(head)
-        return head.padded(self.width) if self.width else head
+        return head if self.scaling is None else self.scaling.outward(head)
 
 
 def encoder_trunk(
@@ -51,11 +55,6 @@ def encoder_trunk(
     found = feature_scaling(local, released, scaled, blocks)
     features = local.astype(np.float64) if found is None else found.apply(local)
     return Trunk(features, scaling=found)
-
-
-def public_trunk(local: NDArray[np.floating], scaled: int) -> Trunk:
-    """The first P local features, which have a public scale, as they are."""
-    return Trunk(local[:, :scaled].astype(np.float64), width=local.shape[1])
 
 
 def network_trunk(architecture: str, tensors: Tensors, batch: NDArray[Any]) -> Trunk:

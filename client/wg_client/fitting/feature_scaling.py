@@ -19,16 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.fitting.linear_head import Floats, LinearHead
+from wg_common.inference.block_scale import block_scale
 from wg_common.inference.discriminants import principal
 
 RECORDS = 2000
 """Directions are those of as many records at most, spread evenly."""
-_FLOOR = 0.3
-"""Added to the spread that a feature is divided by, in units of the mean spread of its block."""
 _LOUDER = 4.0
 """Root of the total variance of a block, over that of the released features."""
 _CHUNK = 1024
-_TINY = 1e-12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,15 +84,8 @@ def feature_scaling(
     x -= mean
     spread = x.std(axis=0)
     wanted = _LOUDER * float(np.sqrt(np.sum(spread[:released] ** 2))) or 1.0
-    scale = np.zeros(len(mean))
-    start = scaled
-    for size in blocks:
-        part = slice(start, start + size)
-        own = spread[part]
-        inverse = 1 / (own + _FLOOR * float(own.mean()) + _TINY)
-        scale[part] = inverse * wanted / (np.sqrt(np.sum((own * inverse) ** 2)) + _TINY)
-        start += size
-    x, scale, count = x[:, scaled:] * scale[scaled:], scale[scaled:], scaled - released
+    scale = wanted * block_scale(spread[scaled:], blocks)
+    x, count = x[:, scaled:] * scale, scaled - released
     values, vectors = principal(x, min(count, *x.shape))
     held = values > 1e-9 * values[0]
     directions = np.zeros((len(mean) - released, count))

@@ -6,13 +6,16 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from wg_client.data.plant import Plant, Progress
-from wg_client.fitting.backbone import Tensors, Trunk, encoder_trunk, network_trunk, public_trunk
+from wg_client.fitting.backbone import Tensors, Trunk, encoder_trunk, network_trunk
 from wg_client.fitting.linear_head import head_from_tensors
+from wg_client.fitting.standardised import family_view
 from wg_client.methods.base import Candidate, LabelledRecords, Package
 from wg_common import catalogue, streams
 from wg_common.catalogue import BASE, POSTERIOR, SAME_FAMILY
 from wg_common.errors import DecodeError
+from wg_common.inference import family_head
 from wg_common.inference import posterior as posteriors
+from wg_common.inference.family_head import Layout
 from wg_common.inference.posterior import Posterior
 from wg_common.streams import Stream
 from wg_common.wire.weights_package import WeightsManifest
@@ -44,10 +47,9 @@ def read_package(
         ConfigError: The architecture cannot stand on this encoder, or its package is missing.
     """
     from wg_common.nets import assembly  # torch: seconds to import, only when needed
-    from wg_common.nets.encoder.trunk import trunk_of
 
     features, architecture = plant.features, manifest.architecture
-    blocks = trunk_of(plant.data.modality).local_blocks
+    blocks = _layout(plant).blocks
     public = encoder = encoder_trunk(features.local, features.dimension, features.scaled, blocks)
     whole = catalogue.known(architecture).whole
     posterior = _checked(plant, manifest, tensors, whole=whole)
@@ -55,12 +57,7 @@ def read_package(
     tuner: NetworkTuner | None = None
     if whole:
         view, tuner = _whole(architecture, plant, progress)
-    family = public_trunk(features.local, features.scaled)
-    candidates = [
-        _candidate(c.name, c.source, own, family if c.source == SAME_FAMILY else view(own))
-        for c, own in ((c, tensors[c.name]) for c in manifest.candidates)
-        if c.source != POSTERIOR
-    ]
+    candidates = _candidates(plant, manifest, tensors, view, encoder)
     if whole:
         public = _base(candidates, manifest.package_id)
     classes, rng = len(manifest.labels), streams.rng(Stream.RANDOM_START)
@@ -101,15 +98,42 @@ def _checked(
                 posterior = posteriors.from_tensors(values, classes, columns)
                 continue
             if candidate.source == SAME_FAMILY:
-                columns = features.scaled
                 if whole or not trunk_of(plant.data.modality).comparable:
                     raise DecodeError(
                         f"source {SAME_FAMILY!r} is of heads that all plants can stand on"
                     )
+                family_head.from_tensors(values, classes, _layout(plant))
+                continue
             assembly.check_tensors(manifest.architecture, values, classes, columns)
         except DecodeError as error:
             raise DecodeError(f"candidate {candidate.name}: {error}") from error
     return posterior
+
+
+def _candidates(
+    plant: Plant,
+    manifest: WeightsManifest,
+    tensors: Mapping[str, Tensors],
+    view: View,
+    encoder: Trunk,
+) -> list[Candidate]:
+    """Each candidate on its trunk; a head of the plant's family beside the encoder's features."""
+    features, layout, found = plant.features, _layout(plant), []
+    for c in manifest.candidates:
+        own = tensors[c.name]
+        if c.source == SAME_FAMILY:
+            family = family_head.from_tensors(own, len(manifest.labels), layout)
+            seen = family_view(family, features.local, layout, encoder, features.dimension)
+            found.append(Candidate(c.name, c.source, *seen))
+        elif c.source != POSTERIOR:
+            found.append(_candidate(c.name, c.source, own, view(own)))
+    return found
+
+
+def _layout(plant: Plant) -> Layout:
+    from wg_common.nets.encoder.trunk import trunk_of
+
+    return Layout(plant.features.scaled, trunk_of(plant.data.modality).local_blocks)
 
 
 def _whole(architecture: str, plant: Plant, progress: Progress | None) -> tuple[View, NetworkTuner]:

@@ -23,6 +23,7 @@ from typing import Any
 
 from wg_common import __version__, atomic, streams
 from wg_common.errors import ConfigError
+from wg_common.inference.family_head import FamilyHead, Layout
 from wg_common.modalities.registry import modality
 from wg_common.nets.encoder import package as encoders
 from wg_common.streams import Stream
@@ -49,6 +50,7 @@ from wg_server.generator.training.compute import Compute
 from wg_server.generator.training.loop import Progress
 from wg_server.generator.training.plan import TrainingPlan
 from wg_server.site.home import ServerHome
+from wg_server.zoo import family_heads
 from wg_server.zoo.store import Zoo as Store
 from wg_server.zoo.workers import threads
 
@@ -144,6 +146,7 @@ class _Pipeline:
             return {}
         self.progress(plan.steps, "writing the model card")
         codec, gate = objective.finish()
+        owned = list(family_heads.entries(Store(self.home.zoo), data.encoder))
         parts = Parts(
             encoder=data.encoder,
             architecture=architecture,
@@ -151,18 +154,25 @@ class _Pipeline:
             codec=codec,
             priors=data.fitted_priors.priors,
             zoo_index=retrieval.with_neighbour_distance(data.fitted_priors.zoo_index),
-            operator_families=operator_heads.collect(data.tasks),
+            operator_families=operator_heads.collect(data.tasks, self._family_heads(owned)),
             names=data.fitted_priors.names,
         )
         packed = pack(parts)
         document = {
             "generator": canonical.sha256_hex(packed),
             "training": {**state.figures(), "plan": canonical.to_builtins(plan), "gate": gate},
+            "own_families": {entry.family: entry.figures for entry in owned},
             **_head_figures(plan, data, parts, objective.codec),
         }
         checks = card_checks.head_checks(document)
         _write(self.home.generator, packed, self.home.model_card, document, checks)
         return document
+
+    def _family_heads(
+        self, owned: Sequence[family_heads.FamilyHeadEntry]
+    ) -> dict[str, tuple[Layout, FamilyHead]]:
+        zoo = Store(self.home.zoo)
+        return {entry.family: family_heads.read(zoo, entry) for entry in owned}
 
     def _networks(self, data: TrainingData, heads: str) -> dict[str, Any] | None:
         """Train and pack a generator of networks; its card on the first rank, if there are any."""

@@ -11,8 +11,8 @@ The encoder's own projection is always fitted on the CPU: its hash is its name.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ from wg_common.nets.encoder.trunk import trunk_of
 from wg_common.streams import Stream
 from wg_common.wire import canonical
 from wg_server.site.home import ServerHome
-from wg_server.zoo import contributions, devices, executors, heads, networks, sources
+from wg_server.zoo import contributions, devices, executors, family_heads, heads, networks, sources
 from wg_server.zoo.plan import TaskSpec, ZooPlan, network_steps, tasks
 from wg_server.zoo.store import Entry, Weights, Zoo, pack
 
@@ -36,8 +36,6 @@ log = logging.getLogger(__name__)
 _FIT_PER_TASK = 48
 _FIT_TASKS = 16
 """Tasks whose images for the encoder's fit one job renders."""
-_LOCAL_PENALTY = 100.0
-"""Of heads on all local features, which are many times as many as those that are released."""
 Progress = Callable[[int, str], None]
 
 
@@ -101,6 +99,8 @@ def build(
         for number, (_, (packed, entry)) in enumerate(executor.run(_work, data, jobs), 1):
             zoo.write(packed, entry)
             progress(kept + number, entry.family)
+        for words in _family_heads(zoo, plan, wanted, device, data, executor):
+            progress(len(wanted), words)
     if plan.networks is not None:
         built = {task.key(encoder) for task in wanted}
         entries = [entry for entry in zoo.entries(encoder) if entry.key in built]
@@ -121,8 +121,7 @@ def build(
 def build_task(architecture: str, encoder: encoders.Encoder, spec: TaskSpec) -> tuple[bytes, Entry]:
     """Render or read one task, encode it, and train its head: an object's bytes, and its entry."""
     task = sources.load(spec)
-    local = encoder.encode_batched(task.records)
-    features = local[:, : encoder.dimension]
+    features = encoder.encode_batched(task.records)[:, : encoder.dimension]
     labels, classes = task.labels, len(task.names)
     rng = streams.rng(Stream.HEAD_HELD_OUT, spec.seed, spec.family, spec.site)
     order = rng.permutation(len(labels))
@@ -131,8 +130,6 @@ def build_task(architecture: str, encoder: encoders.Encoder, spec: TaskSpec) -> 
     accuracy = heads.accuracy(weight, bias, features[held], labels[held])
     weight, bias = heads.fit_head(features, labels, classes)
     weights = Weights(features, labels, weight.astype(np.float32), bias.astype(np.float32))
-    if spec.own and encoder.module.trunk.comparable:
-        weights = replace(weights, local=_local_heads(encoder, spec, task, local))
     data = pack(weights)
     entry = Entry(
         key=spec.key(encoder.id),
@@ -147,22 +144,6 @@ def build_task(architecture: str, encoder: encoders.Encoder, spec: TaskSpec) -> 
         sha256=canonical.sha256_hex(data),
     )
     return data, entry
-
-
-def _local_heads(
-    encoder: encoders.Encoder, spec: TaskSpec, task: sources.Task, local: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Heads on local features of public scale: of the records as they are, and with other views."""
-    rng = streams.rng(Stream.LOCAL_HEAD_VIEWS, spec.seed, spec.family, spec.site)
-    others = sources.shifted_views(task, rng)
-    views = [local, *(encoder.encode_batched(seen) for seen in others)]
-    fits = []
-    for seen in (views[:1], views):
-        labels = np.tile(task.labels, len(seen))
-        rows = np.concatenate(seen)[:, : encoder.scaled_dimension]
-        fits.append(heads.fit_head(rows, labels, len(task.names), penalty=_LOCAL_PENALTY))
-    weights, biases = zip(*fits, strict=True)
-    return np.stack(weights).astype(np.float32), np.stack(biases).astype(np.float32)
 
 
 def _encoder(
@@ -241,14 +222,47 @@ def _raw(
     return list(zip(parts, labels, strict=True))
 
 
+def _family_heads(
+    zoo: Zoo,
+    plan: ZooPlan,
+    wanted: Sequence[TaskSpec],
+    device: str,
+    data: bytes,
+    executor: executors.Executor,
+) -> Iterator[str]:
+    """Make heads of the operator's families that are not there yet; words as they finish."""
+    if not plan.own_sites or not trunk_of(plan.modality).comparable:
+        return
+    encoder, sites = canonical.sha256_hex(data), plan.own_sites
+    jobs = [
+        (sites, device, spec)
+        for spec in family_heads.wanted(wanted)
+        if not family_heads.has(zoo, spec, encoder, sites)
+    ]
+    for _, (packed, entry) in executor.run(_family_head, data, jobs):
+        family_heads.write(zoo, packed, entry)
+        yield f"head of {entry.family}"
+
+
 _LOADED: dict[tuple[str, str], encoders.Encoder] = {}
 """A process's encoder, by its package's hash and device: loading takes longer than a task."""
 
 
 def _work(data: bytes, job: tuple[str, str, TaskSpec]) -> tuple[bytes, Entry]:
     architecture, device, spec = job
+    return build_task(architecture, _loaded(data, device), spec)
+
+
+def _family_head(
+    data: bytes, job: tuple[int, str, TaskSpec]
+) -> tuple[bytes, family_heads.FamilyHeadEntry]:
+    sites, device, spec = job
+    return family_heads.made(_loaded(data, device), spec, sites)
+
+
+def _loaded(data: bytes, device: str) -> encoders.Encoder:
     name = canonical.sha256_hex(data), devices.choose(device)
     if name not in _LOADED:
         _LOADED.clear()
         _LOADED[name] = encoders.load_encoder(data, device=name[1])
-    return build_task(architecture, _LOADED[name], spec)
+    return _LOADED[name]

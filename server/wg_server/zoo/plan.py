@@ -171,6 +171,8 @@ class ZooPlan:
         architecture: Head whose weights are trained: it says of which modality the zoo is.
         encoder: How the encoder is fitted.
         sources: Where tasks come from.
+        own_sites: Made-up sites at which the operator's own records are seen, for heads of its
+            families; 0: none.
         networks: Whole networks to train beside the heads; None for heads only.
     """
 
@@ -178,10 +180,13 @@ class ZooPlan:
     architecture: str = Images.head
     encoder: EncoderPlan = field(default_factory=EncoderPlan)
     sources: tuple[SourcePlan, ...]
+    own_sites: int = 200
     networks: NetworksPlan | None = None
 
     def __post_init__(self) -> None:
         _range("seed", self.seed, 0, 1 << 62)
+        if self.own_sites:
+            _range("own_sites", self.own_sites, 10, 10_000)
         catalogue.known(self.architecture)
         if not self.sources:
             raise ConfigError("sources: expected at least one")

@@ -70,16 +70,12 @@ class Weights:
         labels: int64 ``[n]``.
         weight: Trained head, float32 ``[K, d]``.
         bias: float32 ``[K]``.
-        local: Weights ``[2, K, D]`` and biases ``[2, K]`` of two heads on all local features, for
-            plants of this kind: of the records as they are, and as other sites see them as well.
-            None where records are rendered.
     """
 
     features: NDArray[np.float32]
     labels: NDArray[np.int64]
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
-    local: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
 
 
 class Zoo:
@@ -123,9 +119,6 @@ class Zoo:
                 tensors["labels"].astype(np.int64),
                 tensors["weight"],
                 tensors["bias"],
-                (tensors["local.weight"], tensors["local.bias"])
-                if "local.weight" in tensors
-                else None,
             )
         except (KeyError, ValueError) as error:
             raise DecodeError(f"{self._object(entry.sha256)}: not of an entry: {error}") from error
@@ -168,6 +161,4 @@ def pack(weights: Weights) -> bytes:
         "weight": weights.weight,
         "bias": weights.bias,
     }
-    if weights.local is not None:
-        tensors |= dict(zip(("local.weight", "local.bias"), weights.local, strict=True))
     return safetensors.numpy.save(tensors)

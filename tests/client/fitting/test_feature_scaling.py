@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from wg_client.fitting.backbone import encoder_trunk, public_trunk
+from wg_client.fitting.backbone import encoder_trunk
 from wg_client.fitting.feature_scaling import feature_scaling
 from wg_client.fitting.linear_head import LinearHead
 
@@ -81,15 +81,6 @@ def test_features_without_blocks_are_left_alone() -> None:
     np.testing.assert_array_equal(trunk.features, features)
     head = _head(SCALED)
     assert trunk.outward(head) is head
-
-
-def test_a_head_on_features_of_public_scale_says_the_same_of_all_local_ones() -> None:
-    features, more = _features(30), _features(7, seed=9)
-    trunk, head = public_trunk(features, SCALED), _head(SCALED)
-    np.testing.assert_array_equal(trunk.features, features[:, :SCALED])
-    expected = head.logits(more[:, :SCALED])
-    np.testing.assert_allclose(head.logits(trunk.inward(more)), expected)
-    np.testing.assert_allclose(trunk.outward(head).logits(more), expected)
 
 
 @pytest.mark.parametrize("blocks", [(), BLOCKS])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tests.client.conftest import MakePlant, TestPlant
 
 from wg_client.fitting.linear_head import LinearHead
@@ -22,6 +24,7 @@ from wg_common.errors import (
     VerificationError,
     WgError,
 )
+from wg_common.inference.family_head import FamilyHead, Layout
 from wg_common.nets.encoder.module import load_encoder
 from wg_common.wire import protocol, signing
 
@@ -65,23 +68,37 @@ def test_the_report_loads_nothing_from_anywhere(make_plant: MakePlant, heads: He
         assert word not in page
 
 
-def test_a_head_of_the_plant_s_kind_stands_on_all_local_features(
+def _family_head(encoder_package: bytes, head: LinearHead) -> dict[str, NDArray[np.float32]]:
+    """The head, as one of a family on the plant's standardised features."""
+    encoder = load_encoder(encoder_package)
+    size = sum(Layout(encoder.scaled_dimension, encoder.local_blocks).sizes)
+    classes = len(head.bias)
+    return FamilyHead(
+        reference=np.zeros((2, size)),
+        records=np.ones(1),
+        weight=np.eye(classes, size),
+        bias=np.zeros(classes),
+    ).tensors()
+
+
+def test_a_head_of_the_plant_s_kind_stands_on_its_standardised_features(
     make_plant: MakePlant, heads: Heads, encoder_package: bytes, good_head: LinearHead
 ) -> None:
-    wide = good_head.padded(load_encoder(encoder_package).scaled_dimension)
-    assert wide.weight.shape[1] > good_head.weight.shape[1]
     plant = make_plant({0: 4, 1: 4})
-    applied = apply_package(plant.home, plant.package({"kin-0": (wide, SAME_FAMILY), **heads}))
+    family = _family_head(encoder_package, good_head), SAME_FAMILY
+    applied = apply_package(plant.home, plant.package({"kin": family, **heads}))
     models = {entry.name: entry for entry in applied.manifest.models}
-    assert (models[GENERATED].origin, models[GENERATED].source) == ("kin-0", SAME_FAMILY)
+    assert (models[GENERATED].origin, models[GENERATED].source) == ("kin", SAME_FAMILY)
+    tensors = store.load_tensors(plant.home, applied.manifest, GENERATED)
+    assert tensors["head.weight"].shape[1] == load_encoder(encoder_package).local_dimension
 
 
-@pytest.mark.parametrize("name", ["kin-0", "sample-0"])
+@pytest.mark.parametrize("name", ["kin", "sample-0"])
 def test_a_head_on_other_features_than_its_source_says_is_refused(
     make_plant: MakePlant, heads: Heads, encoder_package: bytes, good_head: LinearHead, name: str
 ) -> None:
     wide = good_head.padded(load_encoder(encoder_package).scaled_dimension)
-    wrong = {"kin-0": (good_head, SAME_FAMILY), "sample-0": (wide, "diffusion")}[name]
+    wrong = {"kin": (good_head, SAME_FAMILY), "sample-0": (wide, "diffusion")}[name]
     plant = make_plant({0: 4, 1: 4})
     with pytest.raises(DecodeError, match=f"candidate {name}"):
         apply_package(plant.home, plant.package({**heads, name: wrong}))

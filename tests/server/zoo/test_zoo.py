@@ -7,12 +7,13 @@ import pytest
 from click.testing import CliRunner
 
 from wg_common.errors import ConfigError, DataError, VerificationError
+from wg_common.inference.family_head import Layout
 from wg_common.nets.encoder.module import load_encoder
 from wg_common.settings import parse
 from wg_server.cli.zoo import zoo as group
 from wg_server.site.home import ServerHome
-from wg_server.zoo import heads, sources
-from wg_server.zoo.build import build, build_task
+from wg_server.zoo import family_heads, heads, sources
+from wg_server.zoo.build import build
 from wg_server.zoo.plan import (
     OWN_STEPS,
     NetworksPlan,
@@ -163,46 +164,6 @@ sources:
     assert not first & {image.tobytes() for image in two.records}
 
 
-def test_own_records_get_two_heads_on_all_local_features_and_rendered_ones_none(
-    home: ServerHome, tmp_path: Path
-) -> None:
-    assert all(Zoo(home.zoo).read(entry).local is None for entry in Zoo(home.zoo).entries())
-    rng = np.random.default_rng(0)
-    y = np.arange(60) % 3
-    x = np.clip(rng.normal(60 * y[:, None, None] + 40, 20, (60, 32, 32)), 0, 255).astype(np.uint8)
-    np.savez(tmp_path / "set.npz", x=x, y=y, classes=np.array(["a", "b", "c"]))
-    plan = parse(
-        f"""
-seed: 1
-sources:
-  - {{kind: npz, families: 1, sites: 1, per_class: 20, strength: 0.0,
-      path: {tmp_path / "set.npz"}, licence: test}}
-""".encode(),
-        ZooPlan,
-        "plan",
-    )
-    (spec,) = tasks(plan)
-    encoder = load_encoder(home.read_encoder())
-    data, entry = build_task("lite0-head", encoder, spec)
-    assert build_task("lite0-head", encoder, spec)[0] == data
-    zoo = Zoo(tmp_path)
-    zoo.write(data, entry)
-    found = zoo.read(entry).local
-    assert found is not None
-    weight, bias = found
-    assert weight.shape == (2, 3, encoder.scaled_dimension)
-    task = sources.load(spec)
-    public = slice(encoder.scaled_dimension)
-    here = encoder.encode_local(task.records)[:, public]
-    shifted = encoder.encode_local(sources.shifted(task, np.random.default_rng(5)))[:, public]
-
-    def right(head: int, features: np.ndarray) -> float:
-        return heads.accuracy(weight[head], bias[head], features, task.labels)
-
-    assert right(0, here) > 0.95
-    assert right(1, shifted) > right(0, shifted)  # it has seen other cameras
-
-
 def test_a_missing_archive_is_named(tmp_path: Path) -> None:
     plan = parse(
         f"""
@@ -223,3 +184,41 @@ def test_a_head_separates_what_is_separable() -> None:
     weight, bias = heads.fit_head(x, y, 3)
     assert heads.accuracy(weight, bias, x, y) > 0.95
     np.testing.assert_allclose(weight.sum(axis=0), 0, atol=1e-9)
+
+
+def test_the_head_of_an_own_family_is_made_once_and_read_again(
+    home: ServerHome, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    y = np.arange(48) % 3
+    x = np.clip(rng.normal(60 * y[:, None, None] + 40, 20, (48, 32, 32)), 0, 255).astype(np.uint8)
+    np.savez(tmp_path / "set.npz", x=x, y=y, classes=np.array(["a", "b", "c"]))
+    plan = parse(
+        f"""
+seed: 1
+sources:
+  - {{kind: procedural, families: 1, sites: 1}}
+  - {{kind: npz, families: 1, sites: 2, per_class: 8, strength: 0.0,
+      path: {tmp_path / "set.npz"}, licence: test}}
+""".encode(),
+        ZooPlan,
+        "plan",
+    )
+    (spec,) = family_heads.wanted(tasks(plan))
+    assert spec.own and spec.site == 0
+    encoder, zoo = load_encoder(home.read_encoder()), Zoo(tmp_path)
+    data, entry = family_heads.made(encoder, spec, 10)
+    assert not family_heads.has(zoo, spec, encoder.id, 10)
+    family_heads.write(zoo, data, entry)
+    assert family_heads.has(zoo, spec, encoder.id, 10)
+    assert not family_heads.has(zoo, spec, encoder.id, 11)
+    (found,) = family_heads.entries(zoo, encoder.id)
+    assert found == entry
+    assert not list(family_heads.entries(zoo, "another"))
+    layout, head = family_heads.read(zoo, entry)
+    assert layout == Layout(encoder.scaled_dimension, encoder.local_blocks)
+    task = sources.load(spec)
+    right = heads.accuracy(
+        *head.at(local := encoder.encode_local(task.records), layout), local, task.labels
+    )
+    assert right > 0.9

@@ -1,115 +1,129 @@
-"""Heads for plants of the operator's families, on all local features.
+"""Heads for plants of the operator's families, on local features that each plant standardises.
 
 A plant releases 64 numbers of a record and learns on many more, which stay with it. Records of the
 operator's own need no noise and no release, so that heads can be fitted on *all* local features of
-them. Plants of such a family, found by ``families.match``, get these heads (docs/decisions/0089).
+them, under as many cameras as one likes (``wg_server.zoo.family_heads``). Plants of such a family,
+found by ``families.match``, get the head, and standardise their own features for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.errors import DecodeError
-from wg_server.generator.families.match import SHIFT_LIKELY, Entries, match_family, measure
+from wg_common.inference import family_head
+from wg_common.inference.family_head import FamilyHead, Layout
+from wg_server.generator.families.match import Entries, match_family, measure
 from wg_server.generator.prior.blup import Prediction, Priors
 from wg_server.generator.prior.zoo_tasks import ZooTask
 
-Array = NDArray[np.float32]
-
 LIKELY = 0.5
 """Probability of a family above which a plant is taken to belong to it."""
-_NO_HEAD = -1
-"""In place of the row of a head: the task has none."""
+ARRAYS = ("deviations", "entry", "centres")
+"""Arrays of ``Entries``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OperatorFamilies(Entries):
-    """All tasks of the zoo, and heads of those with the operator's own records.
-
-    H rows of heads.
+    """All tasks of the zoo, and heads of the families with the operator's own records.
 
     Attributes:
-        head: Row of each class's head, -1 where records are rendered, ``[R]``.
-        weight: On all local features, ``[2, H, D]``: fitted on the records as they are, and with
-            domain-shift augmentation.
-        bias: ``[2, H]``.
+        layout: Of local features.
+        heads: By family.
     """
 
-    head: NDArray[np.int64]
-    weight: Array
-    bias: Array
+    layout: Layout
+    heads: Mapping[str, FamilyHead]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Arrays by attribute, for a package; names and families are stored beside them."""
-        return {name: getattr(self, name) for name in ARRAYS}
+        """Arrays by name, for a package; names, families and layout are stored beside them."""
+        found = {name: getattr(self, name) for name in ARRAYS}
+        for number, family in enumerate(sorted(self.heads)):
+            own = self.heads[family].tensors()
+            found |= {f"heads.{number}.{name}": value for name, value in own.items()}
+        return found
 
 
-ARRAYS = tuple(f.name for f in fields(OperatorFamilies) if f.name not in ("names", "families"))
+def collect(
+    tasks: Sequence[ZooTask], heads: Mapping[str, tuple[Layout, FamilyHead]]
+) -> OperatorFamilies | None:
+    """The operator's families of a zoo; None if it has no heads of any.
 
-
-def collect(tasks: Sequence[ZooTask]) -> OperatorFamilies | None:
-    """The operator's families of a zoo; None if all of its tasks are rendered."""
-    if all(task.local is None for task in tasks):
+    Args:
+        tasks: Of the zoo.
+        heads: By family, with the local features that they stand on; all on the same.
+    """
+    known = {task.family for task in tasks}
+    found = {family: head for family, (_, head) in heads.items() if family in known}
+    if not found:
         return None
-    deviations, centres, numbers = [], [], []
-    weights: list[Array] = []
-    biases: list[Array] = []
-    for task in tasks:
-        centre, away = task.moments()
-        centres.append(centre)
-        deviations.append(away)
-        first = sum(part.shape[1] for part in weights)
-        if task.local is None:
-            numbers.append(np.full(len(task.labels), _NO_HEAD))
-        else:
-            numbers.append(first + np.arange(len(task.labels)))
-            weights.append(task.local[0])
-            biases.append(task.local[1])
+    layout = next(iter(heads.values()))[0]
+    centres, deviations = zip(*(task.moments() for task in tasks), strict=True)
     return OperatorFamilies(
         deviations=np.concatenate(deviations),
         entry=np.repeat(np.arange(len(tasks)), [len(task.labels) for task in tasks]),
         names=tuple(name for task in tasks for name in task.labels),
         centres=np.array(centres),
         families=tuple(task.family for task in tasks),
-        head=np.concatenate(numbers).astype(np.int64),
-        weight=np.concatenate(weights, axis=1),
-        bias=np.concatenate(biases, axis=1),
+        layout=layout,
+        heads=found,
     )
 
 
 def read(
-    arrays: Mapping[str, NDArray[Any]], names: Sequence[str], families: Sequence[str]
+    arrays: Mapping[str, NDArray[Any]],
+    names: Sequence[str],
+    families: Sequence[str],
+    owned: Sequence[str],
+    layout: Layout,
 ) -> OperatorFamilies:
-    """Read ``OperatorFamilies.arrays``, with names and families.
+    """Read ``OperatorFamilies.arrays``.
+
+    Args:
+        arrays: By name.
+        names: Of classes.
+        families: Of entries.
+        owned: Families with heads, in order.
+        layout: Of local features.
 
     Raises:
         DecodeError: They do not fit together.
     """
-    found = OperatorFamilies(names=tuple(names), families=tuple(families), **arrays)
-    if found.weight.ndim != 3 or len(found.weight) != 2:
-        raise DecodeError("generator: the operator's families do not have two heads each")
-    rows, heads, entries = len(found.deviations), found.weight.shape[1], len(found.centres)
+    wrong = DecodeError("generator: arrays of the operator's families do not fit together")
+    rows = {name: arrays[name] for name in ARRAYS}
+    entry, entries = rows["entry"], len(rows["centres"])
     if not (
-        len(found.names) == len(found.entry) == len(found.head) == rows
-        and len(found.families) == entries
-        and found.bias.shape == (2, heads)
-        and ((found.head >= _NO_HEAD) & (found.head < heads)).all()
-        and np.array_equal(np.unique(found.entry), np.arange(entries))
-        and (np.diff(found.entry) >= 0).all()
+        len(names) == len(entry) == len(rows["deviations"])
+        and len(families) == entries
+        and np.array_equal(np.unique(entry), np.arange(entries))
+        and (np.diff(entry) >= 0).all()
+        and list(owned) == sorted(set(owned) & set(families))
+        and len(arrays) == len(ARRAYS) + len(owned) * len(_FIELDS)
     ):
-        raise DecodeError("generator: arrays of the operator's families do not fit together")
-    return found
+        raise wrong
+    heads = {}
+    for number, family in enumerate(owned):
+        prefix = f"heads.{number}."
+        own = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+        classes = int((entry == list(families).index(family)).sum())
+        heads[family] = family_head.from_tensors(own, classes, layout)
+    return OperatorFamilies(
+        **rows, names=tuple(names), families=tuple(families), layout=layout, heads=heads
+    )
 
 
-def heads_for(
+_FIELDS = family_head.TENSORS
+
+
+def head_for(
     own: OperatorFamilies, priors: Priors, estimate: Prediction, labels: Sequence[str]
-) -> list[tuple[Array, Array]]:
-    """The heads of the plant's family, the more promising first, if the operator has it.
+) -> FamilyHead | None:
+    """The head of the plant's family, if the operator has it.
 
     Args:
         own: From ``collect``.
@@ -118,20 +132,15 @@ def heads_for(
         labels: The plant's class names, K.
 
     Returns:
-        Weight ``[K, D]`` and bias ``[K]`` of each, on local features as they are; none if no
-        family of the operator's is likely. The head with domain-shift augmentation comes first
-        where a shift is more likely than ``match.SHIFT_LIKELY``.
+        Of the plant's classes, in its order; None if no family of the operator's is likely.
     """
     found = match_family(own, measure(own, priors), priors, estimate, labels)
     if found is None or found.share < LIKELY:
-        return []
-    rows = own.head[found.matched]  # [E, K]
-    if (rows == _NO_HEAD).any():
-        return []
-    heads = []
-    for weight, bias in zip(own.weight, own.bias, strict=True):
-        mean = found.mean(bias[rows])
-        heads.append(
-            (found.mean(weight[rows]).astype(np.float32), (mean - mean.mean()).astype(np.float32))
-        )
-    return heads[::-1] if found.shifted > SHIFT_LIKELY else heads
+        return None
+    best = int(np.argmax(found.weights))
+    entry = int(found.entries[best])
+    head = own.heads.get(own.families[entry])
+    rows = found.matched[best] - own.bounds[entry]
+    if head is None or len(head.weight) <= rows.max():
+        return None
+    return head.of_classes(rows)

@@ -82,9 +82,9 @@ class GeneratedCandidate:
     Attributes:
         name: Unique among the candidates.
         source: As in ``wg_common.wire.weights_package.Candidate``.
-        tensors: Of the architecture ``lite0-head``; of source ``kin``: of a head on all local
-            features; of source ``posterior``: of a ``wg_common.inference.posterior.Posterior``,
-            which a plant finishes with its own records.
+        tensors: Of the architecture ``lite0-head``. Of two sources they are what a plant finishes
+            with its own records: of ``kin`` a ``wg_common.inference.family_head``'s, of
+            ``posterior`` those of a ``wg_common.inference.posterior.Posterior``.
         nearest_zoo_distance: Over the zoo's median distance between neighbours; 0 is a copy.
     """
 
@@ -218,16 +218,12 @@ def _answers(
 def _handed_on(
     parts: Parts, estimate: Prediction, labels: tuple[str, ...]
 ) -> list[GeneratedCandidate]:
-    """The heads of the operator's family that the plant is of, if it is of one."""
-    if parts.operator_families is None:
+    """The head of the operator's family that the plant is of, if it is of one."""
+    own = parts.operator_families
+    head = None if own is None else operator_heads.head_for(own, parts.priors, estimate, labels)
+    if head is None:
         return []
-    handed = operator_heads.heads_for(parts.operator_families, parts.priors, estimate, labels)
-    return [
-        GeneratedCandidate(
-            f"{SAME_FAMILY}-{number}", SAME_FAMILY, {HEAD_WEIGHT: weight, HEAD_BIAS: bias}, 0.0
-        )
-        for number, (weight, bias) in enumerate(handed)
-    ]
+    return [GeneratedCandidate(SAME_FAMILY, SAME_FAMILY, head.tensors(), 0.0)]
 
 
 def _posterior(

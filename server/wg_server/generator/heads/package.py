@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wg_common.errors import DecodeError
+from wg_common.inference.family_head import Layout
 from wg_server.generator import container
 from wg_server.generator.families import heads as operator_families
 from wg_server.generator.families.heads import OperatorFamilies
@@ -71,7 +73,7 @@ def pack(parts: Parts) -> bytes:
     if parts.operator_families is not None:
         arrays = parts.operator_families.arrays()
         tensors |= {f"{_OWN}.{k}": torch.from_numpy(v) for k, v in arrays.items()}
-        document[_OWN] = {k: list(getattr(parts.operator_families, k)) for k in _NAMES}
+        document[_OWN] = _described(parts.operator_families)
     if parts.names is not None:
         for name in _MAP:
             value = getattr(parts.names, name)
@@ -113,15 +115,31 @@ def unpack(data: bytes) -> Parts:
         )
 
 
+def _described(own: OperatorFamilies) -> dict[str, Any]:
+    return {
+        "names": list(own.names),
+        "families": list(own.families),
+        "owned": sorted(own.heads),
+        "scaled": own.layout.scaled,
+        "blocks": list(own.layout.blocks),
+    }
+
+
 def _operator_families(tensors: Mapping[str, Tensor], named: Mapping[str, Any]) -> OperatorFamilies:
-    arrays = {name: tensors[f"{_OWN}.{name}"].numpy() for name in operator_families.ARRAYS}
-    return operator_families.read(arrays, *(tuple(map(str, named[k])) for k in _NAMES))
+    if "owned" not in named:
+        raise DecodeError(
+            f"{_KEY}: its heads of the operator's families are of an older program;"
+            " run zoo build, which adds what is missing, and train"
+        )
+    arrays = {k: v.numpy() for k, v in container.under(tensors, f"{_OWN}.").items()}
+    names, families, owned = (tuple(map(str, named[k])) for k in ("names", "families", "owned"))
+    layout = Layout(int(named["scaled"]), tuple(map(int, named["blocks"])))
+    return operator_families.read(arrays, names, families, owned, layout)
 
 
 _KEY = "generator"
 _CONFIG = ("dimension", "latent", "width", "depth", "heads")
 _OWN = "own_kinds"
-_NAMES = ("names", "families")
 _NAMED = "name_map"
 _MAP = ("matrix", "explained")
 _PRIORS = ("basis", "between", "within", "site", "whitener")

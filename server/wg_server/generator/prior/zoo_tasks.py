@@ -25,8 +25,6 @@ class ZooTask:
         y: int64 ``[n]``.
         weight: Trained head, ``[K, d]``.
         bias: ``[K]``.
-        local: Weights ``[2, K, D]`` and biases ``[2, K]`` of two heads on all local features, as
-            in ``wg_server.zoo.store.Weights``; None where records are rendered.
     """
 
     key: str
@@ -36,7 +34,6 @@ class ZooTask:
     y: NDArray[np.int64]
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
-    local: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
 
     def moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean of the class means, ``[d]``, and each class's deviation from it, ``[K, d]``."""
@@ -54,7 +51,7 @@ def load_tasks(zoo: Zoo, encoder: str) -> list[ZooTask]:
     found = []
     for entry in zoo.entries(encoder):
         w = zoo.read(entry)
-        heads = w.features, w.labels, w.weight, w.bias, w.local
+        heads = w.features, w.labels, w.weight, w.bias
         found.append(ZooTask(entry.key, entry.family, entry.labels, *heads))
     families = len({task.family for task in found})
     if families < 8:

@@ -1,0 +1,188 @@
+"""One kind of plant under many cameras: the operator's records, the plants, and their features.
+
+A data set is cut for scenario S6k. The operator owns records of its training part and sees them
+through many cameras, of which the first of each ten is none: records as they are. Plants are cut
+from the other part, each under a camera that nobody has seen; the last one has none. Features and
+picture statistics are kept in a file of the cache, since encoding is what takes the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from bench import plants
+from bench.family_sets import apart
+from numpy.typing import NDArray
+
+from wg_common.modalities import cameras
+from wg_common.nets.encoder.module import Encoder
+
+Array = NDArray[np.generic]
+Images = Sequence[NDArray[np.uint8]]
+
+SETS = (
+    "neu_det",
+    "deeppcb_a",
+    "gtsrb",
+    "cifar10",
+    "fashion_mnist",
+    "trashnet",
+    "magnetic_tile",
+    "elpv_mono",
+    "mnist10k",
+    "digits",
+)
+_CLASSES, _OWN, _SITE = 10, 60, 30
+"""Classes; the operator's records of a class; records at a site of the zoo."""
+_PLANT, _TEST, _PLANTS = 20, 150, 6
+_NONE = 10
+"""Each so many-th site of the zoo sees records as they are."""
+_VERSION = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CameraSet:
+    """Features of one data set. C sites of the zoo, P plants of which the last has no camera.
+
+    Attributes:
+        names: Class names, K.
+        zoo: Local features of the zoo's sites ``[C, n, D]``, float16; labels ``[C, n]``, and
+            picture statistics ``[C, n, s]``.
+        own: Of each plant's records, ``[P, m, D]``, ``[m]``, ``[P, m, s]``.
+        test: Of test records under each plant's camera, ``[P, t, D]``, and ``[t]``.
+        very: Of the operator's records under each plant's very camera, ``[P, o, D]``, and ``[o]``.
+    """
+
+    names: Array
+    zoo: Array
+    zoo_y: Array
+    zoo_s: Array
+    own: Array
+    own_y: Array
+    own_s: Array
+    test: Array
+    test_y: Array
+    very: Array
+    very_y: Array
+
+
+def picture_statistics(image: NDArray[np.uint8]) -> list[float]:
+    """Nineteen bounded numbers of one image: quantiles, gradients by octave, light, contrast."""
+    grey = image.astype(np.float32) / 255
+    grey = grey.mean(axis=2) if grey.ndim == 3 else grey
+    found, small = [float(q) for q in np.quantile(grey, [0.05, 0.25, 0.5, 0.75, 0.95])], grey
+    for _ in range(4):
+        if min(small.shape) > 3:
+            found += [float(np.abs(np.diff(small, axis=a)).mean()) for a in (0, 1)]
+        else:
+            found += [0.0, 0.0]
+        h, w = small.shape[0] // 2 * 2, small.shape[1] // 2 * 2
+        small = small[:h, :w].reshape(h // 2, 2, w // 2, 2).mean(axis=(1, 3))
+    h, w = grey.shape
+    centre = grey[h // 4 : 3 * h // 4, w // 4 : 3 * w // 4].mean() - grey.mean()
+    down = grey[: h // 2].mean() - grey[h // 2 :].mean()
+    across = grey[:, : w // 2].mean() - grey[:, w // 2 :].mean()
+    return [*found, *(float(v) for v in (centre, down, across, grey.std()))]
+
+
+def load(encoder: Encoder, root: Path, name: str, cache: Path, sites: int) -> CameraSet | None:
+    """A data set's features, from the cache or made now; None if the set is not there."""
+    path = cache / f"camera-{name}-{sites}-{encoder.id[:16]}-v{_VERSION}.npz"
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as archive:
+            return CameraSet(**{f.name: archive[f.name] for f in fields(CameraSet)})
+    arrays = _arrays(root, name)
+    if arrays is None:
+        return None
+    found = _encoded(encoder, arrays, sites)
+    cache.mkdir(parents=True, exist_ok=True)
+    half = path.with_suffix(".half.npz")
+    np.savez(half, **{f.name: getattr(found, f.name) for f in fields(CameraSet)})
+    half.replace(path)
+    return found
+
+
+def _arrays(root: Path, name: str) -> dict[str, Array] | None:
+    if name == "digits":
+        images, labels, _ = plants.load_images(root, name) or ([], np.zeros(0, np.int64), None)
+        split = (np.random.default_rng(3).random(len(labels)) < 0.4).astype(np.int64)
+        names = np.array([str(c) for c in range(10)])
+        return {"x": np.array(images), "y": labels, "split": split, "classes": names}
+    path = root / name / "data.npz"
+    if not path.is_file():
+        return None
+    with np.load(path, allow_pickle=False) as archive:
+        return apart(dict(archive))
+
+
+def _encoded(encoder: Encoder, arrays: dict[str, Array], sites: int) -> CameraSet:
+    rng = np.random.default_rng(0)
+    images, y = arrays["x"], arrays["y"].astype(np.int64)
+    parts, classes = _parts(arrays, y, rng)
+    k = len(classes)
+
+    def draw(part: NDArray[np.bool_], most: int, r: np.random.Generator) -> NDArray[np.intp]:
+        return np.concatenate(
+            [r.permutation(np.flatnonzero(part & (y == c)))[:most] for c in classes]
+        )
+
+    own, test = draw(parts[0], _OWN, rng), draw(parts[2], -(-_TEST // k), rng)
+
+    def seen(
+        rows: NDArray[np.intp], camera: cameras.Camera | None, r: np.random.Generator
+    ) -> tuple[Array, Array]:
+        shown = [images[row] for row in rows]
+        if camera is not None:
+            shown = [cameras.photograph_again(r, image, camera) for image in shown]
+        statistics = np.array([picture_statistics(image) for image in shown], np.float32)
+        return encoder.encode_batched(shown).astype(np.float16), statistics
+
+    label = lambda rows: np.searchsorted(classes, y[rows])  # noqa: E731
+    zoo, zoo_y = [], []
+    for site in range(sites):
+        r = np.random.default_rng((7, site))
+        camera = None
+        if site % _NONE:
+            camera = cameras.draw_camera(r, strength=float(r.uniform(0.3, 1)), mounted=False)
+        drawn = [r.permutation(own[y[own] == c]) for c in classes]
+        rows = np.concatenate([np.resize(rows, _SITE // k) for rows in drawn])
+        zoo.append(seen(rows, camera, r))
+        zoo_y.append(label(rows))
+    mine, tests, very = [], [], []
+    rows = draw(parts[1], _PLANT, np.random.default_rng(98))
+    few = np.concatenate([own[y[own] == c][: 120 // k] for c in classes])
+    for plant in range(_PLANTS + 1):
+        r = np.random.default_rng((99, plant))
+        camera = cameras.draw_camera(r, strength=1.0, mounted=False) if plant < _PLANTS else None
+        mine.append(seen(rows, camera, r))
+        tests.append(seen(test, camera, r)[0])
+        very.append(seen(few, camera, r)[0])
+    return CameraSet(
+        names=np.array([str(arrays["classes"][c]) for c in classes]),
+        zoo=np.stack([f for f, _ in zoo]),
+        zoo_y=np.stack(zoo_y),
+        zoo_s=np.stack([s for _, s in zoo]),
+        own=np.stack([f for f, _ in mine]),
+        own_y=label(rows),
+        own_s=np.stack([s for _, s in mine]),
+        test=np.stack(tests),
+        test_y=label(test),
+        very=np.stack(very),
+        very_y=label(few),
+    )
+
+
+def _parts(
+    arrays: dict[str, Array], y: NDArray[np.int64], rng: np.random.Generator
+) -> tuple[list[NDArray[np.bool_]], NDArray[np.int64]]:
+    """Records of the operator, of plants and of tests, groups apart; and classes that all have."""
+    split = arrays["split"]
+    groups = np.unique(arrays.get("group", np.arange(len(y))), return_inverse=True)[1]
+    tested = (rng.random(groups.max() + 1) < 0.5)[groups]
+    parts = [split == 0, (split == 1) & ~tested, (split == 1) & tested]
+    table = np.stack([np.bincount(y[part], minlength=y.max() + 1) for part in parts])
+    usable = np.flatnonzero(table.min(axis=0) >= 5)
+    return parts, np.sort(rng.permutation(usable)[:_CLASSES])

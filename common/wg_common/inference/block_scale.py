@@ -1,0 +1,36 @@
+"""How much a feature counts that has no public scale: by how much a site's own records vary in it.
+
+Features come in blocks. Each is divided by its spread plus a share of its block's mean spread, so
+that a feature that hardly varies does not become noise, and each block has the same variance
+(docs/decisions/0134).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+_FLOOR = 0.3
+"""Added to the spread that a feature is divided by, in units of the mean spread of its block."""
+_TINY = 1e-12
+
+
+def block_scale(spread: Floats, blocks: Sequence[int]) -> Floats:
+    """Factors ``[B]`` on features with standard deviations ``[B]``: each block has variance 1.
+
+    Args:
+        spread: At the site.
+        blocks: Sizes of the blocks; they add up to B.
+    """
+    found = np.zeros(len(spread))
+    start = 0
+    for size in blocks:
+        own = spread[start : start + size]
+        inverse = 1 / (own + _FLOOR * float(own.mean()) + _TINY)
+        found[start : start + size] = inverse / (np.sqrt(np.sum((own * inverse) ** 2)) + _TINY)
+        start += size
+    return found

@@ -1,0 +1,135 @@
+"""The head of a family of plants, on features that each plant standardises by its own records.
+
+Sites of one family show the same classes through other cameras. The mean and the spread of a local
+feature over a site's records are its camera's more than its classes', and need no label. Each site
+takes them out, and then one head, fitted at the operator on own records under hundreds of cameras
+(``wg_server.zoo.family_heads``), fits them all. Nothing more than before is released
+(docs/decisions/0158).
+
+Not guaranteed: anything, where a site's classes are in other proportions than at the operator. The
+plant compares what comes out with a model of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_common.errors import DecodeError
+from wg_common.inference.block_scale import block_scale
+
+Floats = NDArray[np.float64]
+
+_LARGEST = 50.0
+"""Magnitude of a log spread; more would overflow in what is computed from it."""
+_LEAST = 1e-6
+"""Added to a spread before its logarithm is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What local features are.
+
+    Attributes:
+        scaled: Number P of those that have a public scale; they come first.
+        blocks: Sizes of the blocks of the others; they add up to D - P.
+    """
+
+    scaled: int
+    blocks: tuple[int, ...]
+
+    @property
+    def start(self) -> int:
+        """The first feature that a head stands on: of the blocks; without any, of all."""
+        return self.scaled if self.blocks else 0
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Sizes of the blocks that a head stands on; they add up to B."""
+        return self.blocks or (self.scaled,)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FamilyHead:
+    """What the operator knows of a family. K classes, B local features under the head.
+
+    Attributes:
+        reference: Mean, and logarithm of the spread, of a feature at a typical site, ``[2, B]``.
+        records: So many records say as much of a site's mean as its family does, ``[1]``.
+        weight: On standardised features, ``[K, B]``.
+        bias: ``[K]``.
+    """
+
+    reference: Floats
+    records: Floats
+    weight: Floats
+    bias: Floats
+
+    def tensors(self) -> dict[str, NDArray[np.float32]]:
+        """As float32 tensors, by attribute."""
+        return {f.name: getattr(self, f.name).astype(np.float32) for f in fields(self)}
+
+    def of_classes(self, rows: NDArray[np.integer[Any]]) -> FamilyHead:
+        """The same for some classes, in this order."""
+        return replace(self, weight=self.weight[rows], bias=self.bias[rows])
+
+    def at(self, local: NDArray[np.floating], layout: Layout) -> tuple[Floats, Floats]:
+        """Weight ``[K, D]`` and bias ``[K]`` on local features as they are, for one site.
+
+        Args:
+            local: Local features of the site's records, labelled or not, ``[n, D]``, n at least 1.
+                A few records are shrunk towards the family's typical site.
+            layout: Of local features.
+        """
+        share = len(local) / (len(local) + self.records[0])
+        site = self.reference + share * (moments(local, layout) - self.reference)
+        weight = self.weight * block_scale(np.exp(site[1]), layout.sizes)
+        return np.pad(weight, ((0, 0), (layout.start, 0))), self.bias - weight @ site[0]
+
+
+TENSORS = tuple(f.name for f in fields(FamilyHead))
+
+
+def moments(local: NDArray[np.floating], layout: Layout) -> Floats:
+    """Mean and log spread ``[2, B]`` of the features of records ``[n, D]`` under a head."""
+    under = local[:, layout.start :]
+    spread = under.std(axis=0, dtype=np.float64)
+    return np.stack([under.mean(axis=0, dtype=np.float64), np.log(spread + _LEAST)])
+
+
+def from_tensors(
+    tensors: Mapping[str, NDArray[np.floating]], classes: int, layout: Layout
+) -> FamilyHead:
+    """Read what ``FamilyHead.tensors`` wrote, for K classes.
+
+    Raises:
+        DecodeError: A name or shape is wrong or beyond its limit, or a number is not finite.
+    """
+    found = {name: tuple(value.shape) for name, value in tensors.items()}
+    size = sum(layout.sizes)
+    shapes: dict[str, tuple[int, ...]] = {
+        "reference": (2, size),
+        "records": (1,),
+        "weight": (classes, size),
+        "bias": (classes,),
+    }
+    for name in sorted(shapes | found):
+        if shapes.get(name) != found.get(name):
+            raise DecodeError(
+                f"family head: tensor {name!r}: {found.get(name)}, expected {shapes.get(name)}"
+            )
+    values = {name: np.asarray(value, dtype=np.float64) for name, value in tensors.items()}
+    for name, value in values.items():
+        if not np.isfinite(value).all():
+            raise DecodeError(f"family head: tensor {name!r} is not finite")
+    records, largest = float(values["records"][0]), float(np.abs(values["reference"][1]).max())
+    if records < 0 or largest > _LARGEST:
+        raise DecodeError(
+            f"family head: records {records:g}, log spread {largest:g};"
+            f" expected 0 or more, and at most {_LARGEST:g}"
+        )
+    return FamilyHead(**values)

@@ -1,0 +1,246 @@
+"""Heads of the operator's families in the zoo: fitted on own records, seen at made-up sites.
+
+::
+
+    zoo/family_heads/KEY.json          what it is, and its object's hash
+    zoo/objects/SHA256.safetensors     a ``wg_common.inference.family_head.FamilyHead``
+
+KEY is that of the family's first task. The family's records are cut as if it had one site, so that
+none are left out. Each tenth made-up site sees them as they are; the others each through a camera
+of its own (``Modality.augment_site``), of every strength up to the strongest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from wg_common import atomic, streams
+from wg_common.inference import family_head
+from wg_common.inference.block_scale import block_scale
+from wg_common.inference.discriminants import principal
+from wg_common.inference.family_head import FamilyHead, Layout, moments
+from wg_common.modalities.base import Record
+from wg_common.modalities.registry import modality as modality_of
+from wg_common.nets.encoder.module import Encoder
+from wg_common.streams import Stream
+from wg_common.wire import canonical
+from wg_server.zoo import heads, sources
+from wg_server.zoo.plan import TaskSpec
+from wg_server.zoo.store import ENTRY_LIMIT, Zoo
+
+VERSION = 1
+"""Of how heads are made; those of another one are made again."""
+_RECORDS = 30
+"""Records at a made-up site, about: as many of each class."""
+_AS_THEY_ARE = 10
+"""Each so many-th site has no camera of its own."""
+_STRENGTHS = 0.3, 1.0
+_DIRECTIONS = 256
+"""Principal directions of standardised features that a head is fitted on."""
+_PENALTY = 0.04
+"""Of half the squared weights on them at unit variance, in units of the loss of all records."""
+_PRINCIPAL = 2000
+"""Records whose principal directions are taken, about."""
+_HELD_OUT = 5
+"""Each so many-th site is held out of the head that figures are of."""
+_TINY = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """Right answers at made-up sites that are held out.
+
+    Attributes:
+        alike: Of features that are standardised alike at all sites.
+        standardised: Of features that each site standardises.
+    """
+
+    alike: float
+    standardised: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sites:
+    """Local features of one family's records at made-up sites. C sites of n records each.
+
+    Attributes:
+        local: float32 ``[C, n, D]``.
+        labels: ``[C, n]``.
+    """
+
+    local: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamilyHeadEntry:
+    """What a family's head of the zoo is.
+
+    Attributes:
+        task: Key of the family's first task.
+        encoder: Id of the encoder, hex.
+        family: Name of the family.
+        classes: Number of its classes.
+        scaled: Number of local features that have a public scale.
+        blocks: Sizes of the blocks of the others.
+        sites: Number of made-up sites.
+        figures: Right answers at held-out sites, decimal strings, by the names of
+            ``Figures``.
+        sha256: Of the object, hex.
+    """
+
+    version: int = VERSION
+    task: str
+    encoder: str
+    family: str
+    classes: int
+    scaled: int
+    blocks: tuple[int, ...]
+    sites: int
+    figures: dict[str, str]
+    sha256: str
+
+
+def wanted(specs: Sequence[TaskSpec]) -> list[TaskSpec]:
+    """The first task of each of the operator's families."""
+    return [spec for spec in specs if spec.own and spec.site == 0]
+
+
+def has(zoo: Zoo, spec: TaskSpec, encoder: str, sites: int) -> bool:
+    """Whether the head of a family is there, of so many made-up sites."""
+    path = _record(zoo.root, spec.key(encoder))
+    if not path.is_file():
+        return False
+    found = _decoded(path)
+    return (found.version, found.sites) == (VERSION, sites)
+
+
+def made(encoder: Encoder, spec: TaskSpec, sites: int) -> tuple[bytes, FamilyHeadEntry]:
+    """Show a family's records at made-up sites, encode them, and fit: an object and its record."""
+    task = sources.load(replace(spec, sites=1))
+    layout = Layout(encoder.scaled_dimension, encoder.local_blocks)
+    head, figures = fit(_seen(encoder, task, spec, sites), len(task.names), layout)
+    data = safetensors.numpy.save(head.tensors())
+    return data, FamilyHeadEntry(
+        task=spec.key(encoder.id),
+        encoder=encoder.id,
+        family=task.family,
+        classes=len(task.names),
+        scaled=layout.scaled,
+        blocks=layout.blocks,
+        sites=sites,
+        figures={name: f"{value:.4f}" for name, value in asdict(figures).items()},
+        sha256=canonical.sha256_hex(data),
+    )
+
+
+def write(zoo: Zoo, data: bytes, entry: FamilyHeadEntry) -> None:
+    """Store an object and its record."""
+    zoo.put(data)
+    atomic.write_bytes(_record(zoo.root, entry.task), canonical.encode(entry))
+
+
+def entries(zoo: Zoo, encoder: str) -> Iterator[FamilyHeadEntry]:
+    """All of one encoder and of this version, by name.
+
+    Raises:
+        DecodeError: A record is damaged; the message names the file.
+    """
+    for path in sorted((zoo.root / _FOLDER).glob("*.json")):
+        found = _decoded(path)
+        if (found.encoder, found.version) == (encoder, VERSION):
+            yield found
+
+
+def read(zoo: Zoo, entry: FamilyHeadEntry) -> tuple[Layout, FamilyHead]:
+    """A record's object, and what local features it stands on.
+
+    Raises:
+        VerificationError: The object does not match its hash.
+        DecodeError: It is no head of a family.
+    """
+    layout = Layout(entry.scaled, entry.blocks)
+    tensors = zoo.tensors(entry.sha256)
+    return layout, family_head.from_tensors(tensors, entry.classes, layout)
+
+
+def fit(sites: Sites, classes: int, layout: Layout) -> tuple[FamilyHead, Figures]:
+    """The head of a family, and what it is worth at held-out sites.
+
+    Args:
+        sites: At least ten.
+        classes: K.
+        layout: Of local features.
+    """
+    out = np.arange(len(sites.local)) % _HELD_OUT == _HELD_OUT - 1
+    rest = _fit(Sites(sites.local[~out], sites.labels[~out]), classes, layout)
+    alike = replace(rest, records=np.array([np.inf]))  # no site's own records count
+    held = list(zip(sites.local[out], sites.labels[out], strict=True))
+    found = [
+        float(np.mean([_right(head, local, y, layout) for local, y in held]))
+        for head in (alike, rest)
+    ]
+    return _fit(sites, classes, layout), Figures(alike=found[0], standardised=found[1])
+
+
+def _fit(sites: Sites, classes: int, layout: Layout) -> FamilyHead:
+    each = np.stack([moments(local, layout) for local in sites.local])  # [C, 2, B]
+    count, records = sites.labels.shape
+    within = float(np.exp(2 * each[:, 1]).mean())
+    between = float(each[:, 0].var(axis=0, ddof=1).mean()) - within / records
+    scale = np.stack([block_scale(np.exp(spread), layout.sizes) for spread in each[:, 1]])
+    x = sites.local[..., layout.start :] - each[:, 0, None].astype(np.float32)
+    x *= scale[:, None].astype(np.float32)
+    rows = np.linspace(0, count * records - 1, min(count * records, _PRINCIPAL)).astype(np.int64)
+    flat = x.reshape(count * records, -1)
+    some = flat[rows].astype(np.float64)
+    _, vectors = principal(some, min(_DIRECTIONS, *some.shape))
+    z, labels = flat @ vectors.astype(np.float32), sites.labels.ravel()
+    weight, bias = heads.fit_head(z, labels, classes, penalty=_PENALTY * len(z))
+    return FamilyHead(
+        reference=each.mean(axis=0),
+        records=np.array([within / max(between, _TINY * within)]),
+        weight=weight @ vectors.T,
+        bias=bias,
+    )
+
+
+def _right(
+    head: FamilyHead, local: NDArray[np.float32], labels: NDArray[np.int64], layout: Layout
+) -> float:
+    weight, bias = head.at(local, layout)
+    return heads.accuracy(weight, bias, local, labels)
+
+
+def _seen(encoder: Encoder, task: sources.Task, spec: TaskSpec, sites: int) -> Sites:
+    """Local features of the records at made-up sites, each class as often at each of them."""
+    kind, local, labels = modality_of(task.modality), [], []
+    of_class = [np.flatnonzero(task.labels == label) for label in range(len(task.names))]
+    each = max(2, _RECORDS // len(of_class))
+    for site in range(sites):
+        rng = streams.rng(Stream.FAMILY_HEAD, spec.seed, spec.family, then=(site,))
+        rows = np.concatenate([np.resize(rng.permutation(own), each) for own in of_class])
+        records: list[Record] = [task.records[row] for row in rows]
+        if site % _AS_THEY_ARE:
+            records = kind.augment_site(records, float(rng.uniform(*_STRENGTHS)), rng)
+        local.append(encoder.encode_batched(records))
+        labels.append(task.labels[rows])
+    return Sites(np.stack(local), np.stack(labels))
+
+
+def _decoded(path: Path) -> FamilyHeadEntry:
+    data = atomic.read_bytes(path, limit=ENTRY_LIMIT)
+    return canonical.decode(FamilyHeadEntry, data, what=str(path))
+
+
+_FOLDER = "family_heads"
+
+
+def _record(root: Path, key: str) -> Path:
+    return root / _FOLDER / f"{key}.json"

@@ -1,0 +1,37 @@
+"""A head of the plant's family beside what the plant learns on by itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from wg_client.fitting.backbone import encoder_trunk
+from wg_client.fitting.linear_head import LinearHead
+from wg_client.fitting.standardised import family_view
+from wg_common.inference.family_head import FamilyHead, Layout
+
+RELEASED = 2
+
+
+@pytest.mark.parametrize("layout", [Layout(4, (6, 5)), Layout(15, ())])
+def test_heads_there_say_the_same_of_local_features(layout: Layout) -> None:
+    rng, size = np.random.default_rng(3), sum(layout.sizes)
+    family = FamilyHead(
+        reference=np.zeros((2, size)),
+        records=np.array([2.0]),
+        weight=rng.normal(size=(3, size)),
+        bias=rng.normal(size=3),
+    )
+    local, more = (rng.normal(5, 3, (n, 15)).astype(np.float32) for n in (30, 7))
+    own = encoder_trunk(local, RELEASED, layout.scaled, layout.blocks)
+    trunk, head = family_view(family, local, layout, own, RELEASED)
+    np.testing.assert_allclose(trunk.inward(local), trunk.features, atol=1e-6)
+    weight, bias = family.at(local, layout)
+    np.testing.assert_allclose(head.logits(trunk.inward(more)), more @ weight.T + bias, atol=1e-6)
+    another = LinearHead(rng.normal(size=(2, trunk.features.shape[1])), rng.normal(size=2))
+    outward = trunk.outward(another)
+    assert outward.weight.shape == (2, 15)
+    expected = another.logits(trunk.inward(more))
+    np.testing.assert_allclose(outward.logits(more.astype(np.float64)), expected, atol=1e-6)
+    beside = trunk.features[:, -3:].var(axis=0).sum()
+    assert beside == pytest.approx(local[:, :RELEASED].var(axis=0).sum(), rel=1e-4)
