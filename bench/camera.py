@@ -81,7 +81,7 @@ def main() -> None:
             continue
         found[name] = judge(encoder, cut)
         options.results.parent.mkdir(parents=True, exist_ok=True)
-        options.results.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+        options.results.write_text(json.dumps(found, indent=1) + "\n")
         print(f"{name}: done", flush=True)
     write_table("\n".join(table(found)), options.table)
 

@@ -59,7 +59,7 @@ def first_or_best(candidates: Sequence[Candidate]) -> BaseHead:
     """
 
     def base(features: Floats, labels: Ints) -> LinearHead:
-        if len(candidates) == 1 or not len(labels):
+        if not len(labels) or (len(candidates) == 1 and candidates[0].source != SAME_FAMILY):
             return candidates[0].head
         heads = [candidate.head for candidate in candidates]
         prices = np.log(1.0 + np.arange(len(heads)))
