@@ -54,13 +54,15 @@ SECONDS = 1800.0
 QUIET_SECONDS = 70.0
 """After this all nodes pause for as long as they ever do."""
 IDLE_SECONDS = 40.0
-EPSILONS = {"sqlite": "1", "postgresql": "0.5"}
+EPSILONS = {"sqlite": "0.9", "postgresql": "0.5"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--nodes", type=int, default=1000)
     parser.add_argument("--processes", type=int, default=3)
+    parser.add_argument("--fleet", type=Path, help="A folder to keep, and to go on with.")
+    parser.add_argument("--databases", default="sqlite,postgresql")
     parser.add_argument("--be", choices=["server", "enrol", "nodes"], help="Used by the bench.")
     parser.add_argument("--beside", type=int, default=0)
     parser.add_argument("homes", type=Path, nargs="*")
@@ -74,10 +76,10 @@ def main() -> None:
         interface._IDLE_SHARE = 1.0
         be_nodes([ClientHome(path) for path in words.homes])
     else:
-        bench(words.nodes, words.processes)
+        bench(words.nodes, words.processes, words.fleet, words.databases.split(","))
 
 
-def bench(nodes: int, processes: int) -> None:
+def bench(nodes: int, processes: int, kept: Path | None, databases: list[str]) -> None:
     document: dict[str, object] = {
         "machine": measure.machine(),
         "configuration": {
@@ -89,26 +91,39 @@ def bench(nodes: int, processes: int) -> None:
         },
         "server_peak_target_mb": 600,
     }
+    if "sqlite" not in databases:
+        document |= json.loads((measure.RESULTS / "fleet_1000.json").read_text())
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wg-bench-")))
-        home = make_home(folder / "server", message_seconds=600)
+        folder = kept or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wg-bench-")))
+        home = ServerHome(folder / "server")
+        if not home.config_file.exists():
+            make_home(home.root, message_seconds=600)
         plants = [folder / f"plant-{number:04}" for number in range(nodes)]
-        with server(home, folder / "enrol.log"):
-            document["enrolling_seconds"] = round(enrol(home, plants, processes), 1)
-            document["sqlite"] = campaign(home, plants, processes, folder, besides=[])
-            measure.save("fleet_1000", document)
-        url = stack.enter_context(postgres.cluster(durable=True))
-        with Store.open(home) as store:
-            copying.copy_out(store.engine, folder / "copy.sqlite")
-        copying.copy_in(folder / "copy.sqlite", url)
-        home.write_config(dataclasses.replace(home.config(), database=url))
-        beside = free_ports("127.0.0.1", 1)[0]
-        for path in plants[1::2]:
-            point(ClientHome(path), beside)
-        with server(home, folder / "main.log"), server(home, folder / "beside.log", beside):
-            document["postgresql"] = campaign(home, plants, processes, folder, besides=[beside])
+        if "sqlite" in databases:
+            with server(home, folder / "enrol.log"):
+                if not plants[-1].is_dir():
+                    document["enrolling_seconds"] = round(enrol(home, plants, processes), 1)
+                document["sqlite"] = campaign(home, plants, processes, folder, besides=[])
+                measure.save("fleet_1000", document)
+        if "postgresql" in databases:
+            url = stack.enter_context(postgres.cluster(durable=True))
+            beside = on_postgresql(home, plants, url, folder)
+            with server(home, folder / "main.log"), server(home, folder / "beside.log", beside):
+                document["postgresql"] = campaign(home, plants, processes, folder, besides=[beside])
     document["load_average_at_end"] = os.getloadavg()
     measure.save("fleet_1000", document)
+
+
+def on_postgresql(home: ServerHome, plants: Sequence[Path], url: str, folder: Path) -> int:
+    """Move the store, and point half of the plants to a second process; its port."""
+    with Store.open(home) as store:
+        copying.copy_out(store.engine, folder / "copy.sqlite")
+    copying.copy_in(folder / "copy.sqlite", url)
+    home.write_config(dataclasses.replace(home.config(), database=url))
+    beside = free_ports("127.0.0.1", 1)[0]
+    for path in plants[1::2]:
+        point(ClientHome(path), beside)
+    return beside
 
 
 def campaign(

@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import logging
 import re
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -37,6 +38,7 @@ TROUBLE_STATE = "trouble"
 """Key in the request's state: what keeps its node out, a word of ``store.troubles``."""
 
 _SEEN_SECONDS = 10.0
+_WRITE_SECONDS = 1.0
 PAUSE_SECONDS = 1.0
 """How long a request of nobody, or beyond a site's rate, waits for its refusal."""
 
@@ -167,6 +169,9 @@ class Identify(Guard):
         self._store = store
         self._adoption = adoption
         self._seen: dict[str, float] = {}
+        self._unwritten: dict[str, float] = {}
+        self._written = 0.0
+        self._lock = threading.Lock()
 
     async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
         der = scope.get("state", {}).get(PEER_STATE)
@@ -184,10 +189,19 @@ class Identify(Guard):
         site = self._store.authenticate(hashlib.sha256(der).hexdigest(), now)
         if site is None and self._adoption is not None:
             site = self._adoption.site_of(der, now)
-        if site is not None and now - self._seen.get(site.name, 0.0) > _SEEN_SECONDS:
-            self._seen[site.name] = now
-            self._store.saw(site.name, now)
+        if site is not None:
+            self._note(site.name, now)
         return site
+
+    def _note(self, site: str, now: float) -> None:
+        """Remember that a site was seen; all that were in a second are written down together."""
+        with self._lock:
+            if now - self._seen.get(site, 0.0) > _SEEN_SECONDS:
+                self._seen[site] = self._unwritten[site] = now
+            if not self._unwritten or now - self._written < _WRITE_SECONDS:
+                return
+            due, self._unwritten, self._written = self._unwritten, {}, now
+        self._store.saw(due)
 
 
 class RateLimit(Guard):

@@ -179,7 +179,7 @@ def cosign(
         connection.execute(
             table.insert().values(origin=site.ledger_origin, site=site.name, **values)
         )
-    else:
+    elif checkpoint != row.checkpoint:  # a node that begins a session asks for the one of before
         connection.execute(
             table.update().where(table.c.origin == site.ledger_origin).values(**values)
         )

@@ -7,7 +7,7 @@ recorded in one transaction. Join tokens are kept as hashes only.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Self, TypeVar
 
 import sqlalchemy as sa
@@ -196,12 +196,13 @@ class Store(LedgerTable, ReleaseTable):
         row = database.first(self.engine, query)
         return None if row is None else Site(**row._mapping)
 
-    def saw(self, site: str, now: float) -> None:
-        """Remember when a site was last heard of."""
+    def saw(self, seen: Mapping[str, float]) -> None:
+        """Remember when sites were last heard of: Unix time, by name."""
+        table = schema.site
+        change = table.update().where(table.c.name == sa.bindparam("site"))
+        rows = [{"site": name, "at": seen[name]} for name in sorted(seen)]  # one order of locks
         with self.engine.begin() as connection:
-            connection.execute(
-                schema.site.update().where(schema.site.c.name == site).values(last_seen=now)
-            )
+            connection.execute(change.values(last_seen=sa.bindparam("at")), rows)
 
     def site(self, name: str) -> Site:
         """One site.

@@ -119,6 +119,26 @@ def enrol(store: Store, name: str, der: bytes) -> None:
     store.enrol(request, name, time.time(), lambda: (fingerprint, time.time() + 60, None), UNSEEN)
 
 
+def test_sites_that_are_seen_at_once_are_written_down_together(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found with 1,000 plants: a durable write for each of them kept the store from all else."""
+    now = [1000.0]
+    monkeypatch.setattr("wg_server.fleet.guards.time.time", lambda: now[0])
+    written: list[list[str]] = []
+    monkeypatch.setattr(store, "saw", lambda seen: written.append(sorted(seen)))
+    app = Identify(Recorder(), store)
+    for name in "abc":
+        app._note(name, now[0])
+    assert written == [["a"]]
+    now[0] += 2
+    app._note("a", now[0])  # seen lately: it only brings the others along
+    assert written == [["a"], ["b", "c"]]
+    now[0] += 20
+    app._note("a", now[0])
+    assert written[-1] == ["a"]
+
+
 def test_only_a_certificate_in_good_standing_is_let_through(store: Store) -> None:
     enrol(store, "plant-a", b"certificate")
     inner = Recorder()
