@@ -28,6 +28,7 @@ def test_it_says_what_each_architecture_takes() -> None:
     assert found == {
         "lite0-head": "images",
         "window-head": "windows",
+        "text-head": "texts",
         "cnn-s": "images",
         "cnn-m": "images",
         "cnn-l": "images",

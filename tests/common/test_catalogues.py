@@ -17,7 +17,7 @@ from wg_client.methods.registry import METHODS
 from wg_client.release.preview import NEVER_LEAVES
 from wg_client.site.failures import FAILURES
 from wg_common.japanese import SHARED
-from wg_common.modalities import changes, triggers
+from wg_common.modalities import changes, triggers, writing
 from wg_common.modalities.registry import MODALITIES
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +30,8 @@ NAMED_BY_VALUE = {
     *changes.OF_WINDOWS,
     *triggers.OF_IMAGES,
     *triggers.OF_WINDOWS,
+    *writing.CHANGES,
+    *writing.TRIGGERS,
     *NEVER_LEAVES,
     *MODALITIES,
     *("pilot", "shadow", "in use", "watched"),

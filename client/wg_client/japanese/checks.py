@@ -43,6 +43,11 @@ _NAMES = {
     "pulse": "パルス",
     "tone": "単音",
     "hiss": "雑音",
+    "small letters": "小文字にする",
+    "full stop": "文末の句点を変える",
+    "typing error": "打ち間違いを入れる",
+    "rare word": "珍しい単語",
+    "signs at the end": "末尾の記号",
 }
 
 _FOUND = {

@@ -124,6 +124,7 @@ def test_the_registry_says_what_each_architecture_takes() -> None:
     assert found == {
         "lite0-head": "images",
         "window-head": "windows",
+        "text-head": "texts",
         "cnn-s": "images",
         "cnn-m": "images",
         "cnn-l": "images",
