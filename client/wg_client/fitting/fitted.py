@@ -39,6 +39,17 @@ class OutOfFold:
         inner = self.inner[repeat, fold, known][None]
         return OutOfFold(logits=inner, inner=inner[None], labels=self.labels[known])
 
+    def rise(self, assignment: Ints) -> float:
+        """Accuracy beyond that of models that saw one fold less, which is in ``inner``; 0 or more.
+
+        Args:
+            assignment: Fold of each record in each repeat, ``[repeats, m]``.
+        """
+        folds = np.arange(self.inner.shape[1])[:, None]
+        known = assignment[: len(self.inner), None] != folds  # [repeats, folds, m]
+        right = self.inner.argmax(axis=3) == self.labels
+        return max(0.0, float(np.mean(self.predictions == self.labels) - right[known].mean()))
+
     @property
     def losses(self) -> Floats:
         """Log loss, nats, ``[repeats, m]``."""

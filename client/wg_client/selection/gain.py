@@ -164,17 +164,20 @@ class Accuracy:
         return (self.high - self.low) / (2 * 1.96)
 
 
-def accuracy(right: Floats, groups: Ints) -> Accuracy:
+def accuracy(right: Floats, groups: Ints, rise: float = 0.0) -> Accuracy:
     """Estimate the accuracy on new records by out-of-fold answers.
 
     A Jeffreys interval (Brown, Cai and DasGupta 2001, *Statistical Science* 16(2)) of as many
     independent records as the answers are worth: fewer where those of a unit are alike, no more
     than ``1 / BETWEEN`` however many there are, since a site changes, and fewer by the squared
     ratio of the normal to Student's quantile where units are so few that their spread is uncertain.
+    The model in use has learnt from all records, those judged from all but a fold: the upper end is
+    higher by what the last fold that was added has brought (docs/decisions/0167).
 
     Args:
         right: Share of repeats in which each judged record was right, ``[m]``.
         groups: Index of its privacy unit, ``[m]``.
+        rise: Of accuracy, with a fold more to learn from.
     """
     p, m = float(right.mean()), len(right)
     alone = standard_error(right, np.arange(m))
@@ -186,4 +189,4 @@ def accuracy(right: Floats, groups: Ints) -> Accuracy:
     worth *= (float(ndtri(tail)) / float(stdtrit(freedom, tail))) ** 2
     ends = betaincinv(p * worth + 0.5, (1 - p) * worth + 0.5, np.array([tail, 1 - tail]))
     low, high = (0.0 if p == 0 else float(ends[0])), (1.0 if p == 1 else float(ends[1]))
-    return Accuracy(mean=p, low=min(p, low), high=max(p, high))
+    return Accuracy(mean=p, low=min(p, low), high=min(1.0, max(p, high) + rise))

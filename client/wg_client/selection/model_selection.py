@@ -75,10 +75,11 @@ class Outcome:
 
     def accuracy(self, name: str) -> Accuracy | None:
         """Accuracy of a model on new records of the site; None where it was not judged."""
-        judged = self.out_of_fold(name)
-        if judged is None:
+        judged, own = self.out_of_fold(name), self.models[name].fitted.out_of_fold
+        if judged is None or own is None:
             return None
-        return gain.accuracy(_right(judged), self.records.judged_groups)
+        rise = own.rise(self.records.folds.assignment)
+        return gain.accuracy(_right(judged), self.records.judged_groups, rise)
 
 
 def select_model(

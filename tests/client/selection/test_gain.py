@@ -131,6 +131,14 @@ def test_an_interval_is_wider_on_fewer_records_and_on_fewer_units() -> None:
     assert 0.6 < accuracy(np.ones(10), np.arange(10)).low < 0.85
 
 
+def test_what_a_fold_more_brings_raises_the_upper_end_alone() -> None:
+    right, groups = np.tile([1.0, 1, 0, 1], 10), np.arange(40)
+    plain, rising = accuracy(right, groups), accuracy(right, groups, 0.04)
+    assert (rising.low, rising.mean) == (plain.low, plain.mean)
+    assert rising.high == pytest.approx(plain.high + 0.04)
+    assert accuracy(right, groups, 0.5).high == 1
+
+
 def test_intervals_hold_for_sites_that_change() -> None:
     """Accuracy on new records spread as the module says: at least 92 % of 400 intervals hold it.
 
