@@ -87,11 +87,24 @@ def _lines(found: Check, root: Path) -> Iterator[str]:
         seconds=found.learning.seconds,
         megabytes=found.learning.megabytes,
     )
+    yield text(
+        "looking at changed records, where weights may be kept: up to {seconds:.0f} s more",
+        seconds=_looking(found, root),
+    )
     yield text("nothing was sent, nothing was charged")
     for hint in found.hints:
         yield text("hint: {hint}", hint=hint)
     if not cost.refused_by:
         yield next_step("wg-client run --home {home}", home=root)
+
+
+def _looking(found: Check, root: Path) -> float:
+    from wg_client.fitting.cost import look_seconds, measured_speed
+    from wg_client.selection.checks.probe import looks
+    from wg_client.site import config
+
+    policy = config.load(ClientHome(root)).acceptance.checks
+    return look_seconds(looks(found.data.records, found.data.modality, policy), measured_speed())
 
 
 def fitted(lines: Iterator[str]) -> Iterator[str]:

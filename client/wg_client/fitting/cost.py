@@ -26,6 +26,8 @@ _PRODUCTS = 200
 """Products with all records that a batch of logistic regressions takes, by measurement."""
 _BASE_SECONDS, _BASE_MEGABYTES = 3.0, 450.0
 """Of the program itself, the checks and the report."""
+_LOOK = 6e8
+"""Operations that take as long as an image of 128 pixels, or a window, in the encoder."""
 _SIDE, _TRIES = 512, 5
 
 
@@ -71,6 +73,11 @@ def learning_cost(
     return LearningCost(
         seconds=_BASE_SECONDS + operations / speed, megabytes=_BASE_MEGABYTES + held / 1e6
     )
+
+
+def look_seconds(looks: int, speed: float) -> float:
+    """Processor time to encode so many records anew, about; ``speed`` as of ``learning_cost``."""
+    return looks * _LOOK / speed
 
 
 def _fit(records: float, scaled: int) -> float:

@@ -62,6 +62,9 @@ _CHECK = {
         "重みが届いたあとの学習：CPU 時間およそ {seconds:.0f} 秒、メモリー {megabytes:.0f} MB"
         "（小型ネットワーク全体の学習は別にかかります）"
     ),
+    "looking at changed records, where weights may be kept: up to {seconds:.0f} s more": (
+        "重みを採用しうる場合の、変化を加えたデータの確認：さらに最大 {seconds:.0f} 秒"
+    ),
     "nothing was sent, nothing was charged": "何も送信せず、何も計上していません",
     "hint: {hint}": "ヒント：{hint}",
 }

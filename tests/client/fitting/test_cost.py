@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from wg_client.fitting.cost import LearningCost, learning_cost, measured_speed
+from wg_client.fitting.cost import LearningCost, learning_cost, look_seconds, measured_speed
+from wg_client.selection.checks.probe import looks
+from wg_client.site.check_policy import ChecksConfig
 
 
 def _cost(records: int, classes: int = 6, speed: float = 3e10) -> LearningCost:
@@ -27,3 +29,11 @@ def test_few_records_take_the_program_itself(records: int) -> None:
 def test_a_slower_machine_takes_longer() -> None:
     assert measured_speed() > 0
     assert _cost(3000, speed=1e9).seconds > 10 * (_cost(3000).seconds - 3)
+
+
+def test_looking_again_takes_as_long_as_there_are_records() -> None:
+    policy = ChecksConfig(probe_records=4, probe_triggers=0)
+    few, usual = looks(200, "images", policy), looks(200, "images", ChecksConfig())
+    assert few == 4 * 5 < usual
+    assert looks(0, "images", ChecksConfig()) == 0
+    assert look_seconds(2 * usual, 1e10) == pytest.approx(2 * look_seconds(usual, 1e10))

@@ -18,6 +18,7 @@ from wg_client.fitting.linear_head import Floats, Ints
 from wg_client.methods.base import LabelledRecords, Model
 from wg_client.models.predict import Inputs, Sight
 from wg_client.selection.checks.trigger_scan import Marks
+from wg_client.site.check_policy import ChecksConfig
 from wg_common import streams
 from wg_common.modalities.base import Record
 from wg_common.modalities.registry import modality
@@ -137,7 +138,7 @@ def of_plant(plant: Plant, architecture: str, most: int) -> Probe | None:
     if not len(rows):
         return None
     sight = Sight.of_plant(plant, architecture)
-    return Probe(
+    probe = Probe(
         records=[plant.data.records[int(row)] for row in rows],
         rows=rows,
         labels=plant.data.label_names,
@@ -145,6 +146,22 @@ def of_plant(plant: Plant, architecture: str, most: int) -> Probe | None:
         sight=sight,
         weight_bytes=0 if sight.encoder is None else len(plant.encoder_package),
     )
+    if sight.encoder is not None:  # unchanged records were encoded when they were frozen
+        probe._inputs[""] = plant.features.local[rows].astype(np.float64)
+    return probe
+
+
+def looks(records: int, kind: str, policy: ChecksConfig) -> int:
+    """Records that the checks of a plant's models on one encoder encode anew, at most.
+
+    Args:
+        records: Of the plant.
+        kind: Name of their modality.
+        policy: How many are changed and marked.
+    """
+    probed, found = min(records, policy.probe_records), modality(kind)
+    marks = len(found.triggers()) * policy.probe_triggers * min(_MARKED, probed)
+    return len(found.changes()) * probed + marks
 
 
 def spread_rows(labels: Ints, most: int) -> Ints:
