@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from tests.browser import axe, chromium
 from tests.browser.chromium import Browser
+from tests.client.conftest import LABELS, fitted_encoder, write_npz
 from tests.client.selection.example_reports import CASES, context
 from tests.common.ledger.conftest import Site
 
+from wg_client.cli.main import group
 from wg_client.selection.report import LANGUAGES, render
 from wg_common.audit import verification
 from wg_common.audit.report import render as render_audit
@@ -82,3 +85,16 @@ def test_faults_of_a_page_are_found(browser: Browser, tmp_path: Path) -> None:
     said = "\n".join(wrong(browser, page, tmp_path))
     for word in ("contrast 2.3", "no font has", "the page is 30", "runs out", "pushed sideways"):
         assert word in said
+
+
+@pytest.mark.parametrize("language", LANGUAGES, ids=lambda each: each.code)
+def test_the_sheet_of_what_it_is_worth(
+    browser: Browser, tmp_path: Path, language: Language
+) -> None:
+    data = write_npz(tmp_path / "data.npz", {0: 4, 1: 4}, seed=3, labels=LABELS)
+    encoder, page = tmp_path / "encoder.safetensors", tmp_path / f"sheet.{language.code}.html"
+    encoder.write_bytes(fitted_encoder(64))
+    words = ["simulate", "--data", data, "--encoder", encoder, "--sheet", page]
+    called = CliRunner().invoke(group, [*map(str, words), "--language", language.code])
+    assert called.exit_code == 0, called.output
+    assert wrong(browser, page, tmp_path) == []
