@@ -90,8 +90,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def browser(world: World) -> Iterator[Browser]:
     """The browser, logged in, in English; what a page logs as an error fails the test."""
     world.browser.shape(1300)
+    world.browser.open(f"{world.url}/")
+    if world.browser.run("location.pathname") == "/console/login":
+        world.login()
     world.browser.said.clear()
-    world.login()
     world.browser.open(f"{world.url}/language?to=en&at=/console/")
     yield world.browser
     assert world.browser.said == []
