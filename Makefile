@@ -9,7 +9,7 @@ LOCKED ?=
 TORCH := 'torch>=2.6,<2.14' 'torchvision>=0.21,<0.29'
 EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || echo 1577836800)
 
-.PHONY: setup demo demo-quick test test-slow test-browser docs fuzz limits lint format bench bench-fleet bench-plant bench-generator package lock sizes sbom audit-deps clean
+.PHONY: setup demo demo-quick test test-slow test-browser docs fuzz limits lint format bench bench-fleet bench-fleet-1000 bench-plant bench-generator package lock sizes sbom audit-deps clean
 
 setup: $(VENV)/.stamp
 
