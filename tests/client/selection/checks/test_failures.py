@@ -180,7 +180,7 @@ def test_f09_a_model_that_is_too_slow_and_large_here(compare: Compare) -> None:
 def test_f10_classes_that_were_exchanged(compare: Compare) -> None:
     finding = found(compare(FEATURES, LABELS, GOOD[[1, 0, 2]]))["WG-F10"]
     assert finding.blocks and finding.figures["moved"] == 2
-    assert "class 1 and class 2" in finding.message
+    assert "class 1, class 2" in finding.message
 
 
 def test_f10_chance_exchanges_nothing(compare: Compare) -> None:
