@@ -30,6 +30,7 @@ from wg_client.fitting.linear_head import LinearHead, head_from_tensors
 from wg_client.fitting.standardised import family_view
 from wg_client.methods.names import GENERATED_FINETUNED, LOCAL
 from wg_common.catalogue import SAME_FAMILY
+from wg_common.errors import NotAcceptedError
 from wg_common.inference import family_head
 from wg_common.inference.family_head import Layout
 from wg_common.nets.encoder.module import Encoder, load_encoder
@@ -148,7 +149,10 @@ def judge(
             scores[f"delivered{end}"] = accuracy(own.outward(head))
         else:
             scores[f"delivered{end}"] = accuracy(head_from_tensors(first.tensors))
-        outcome = selected(made, trunk, y, d, own=True, others=False, family=family)
+        try:
+            outcome = selected(made, trunk, y, d, own=True, others=False, family=family)
+        except NotAcceptedError:  # no label, and nobody knows its kind: nothing is kept
+            continue
         heads = {name: model.head for name, model in outcome.models.items()}
         scores[f"{SELECTOR}{end}"] = accuracy(heads[outcome.kept])
         if not end:
