@@ -32,7 +32,7 @@ from wg_client.fitting.backbone import encoder_trunk
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.names import LOCAL
 from wg_client.release.dp_training import plan_for
-from wg_common.catalogue import POSTERIOR
+from wg_common.catalogue import SAME_FAMILY
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_server.generator.heads.generate import (
     Generated,
@@ -154,9 +154,8 @@ def judged(
 
 
 def with_head(made: Generated, head: LinearHead) -> Generated:
-    """What a server makes, with a contributed head as its first candidate."""
-    first = next(c for c in made.candidates if c.source != POSTERIOR)
-    given = GeneratedCandidate("contribution", first.source, head.tensors(), 0.0)
+    """What a server makes, with a contributed head, which the plant's records judge."""
+    given = GeneratedCandidate("contribution", SAME_FAMILY, head.tensors(), 0.0)
     return replace(made, candidates=(given, *made.candidates))
 
 
