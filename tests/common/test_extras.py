@@ -78,7 +78,9 @@ def found_in(part: str) -> Iterator[tuple[str, str, bool]]:
                 names = [node.module]
             for name in names:
                 top = name.partition(".")[0]
-                if top not in sys.stdlib_module_names and not top.startswith(("wg_", "_")):
+                if top not in sys.stdlib_module_names and not top.startswith(
+                    ("wg_", "weightgate", "_")
+                ):
                     yield top, path.relative_to(ROOT).as_posix(), node in tree.body
 
 
