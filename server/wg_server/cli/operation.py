@@ -92,12 +92,11 @@ def rotate_keys(root: Path, as_json: bool) -> None:
 @click.option(
     "--beside",
     type=click.IntRange(1, 65533),
-    default=0,
     metavar="PORT",
     help="Carry messages beside the process that serves this home, on PORT and the two after it.",
 )
 @cli.log_option
-def serve(root: Path, accept_generator: str, beside: int, log_format: str) -> None:
+def serve(root: Path, accept_generator: str, beside: int | None, log_format: str) -> None:
     """Serve the fleet: listeners and campaign worker. SIGTERM ends it cleanly."""
     from wg_server.operation import serve as serving  # Flower and FastAPI are slow to import
 
@@ -107,4 +106,4 @@ def serve(root: Path, accept_generator: str, beside: int, log_format: str) -> No
     stop = threading.Event()
     with serving.signals(stop):
         home = ServerHome(root)
-        serving.serve(home, stop=stop, accept_generator=accept_generator, beside=beside)
+        serving.serve(home, stop=stop, accept_generator=accept_generator, beside=beside or 0)
