@@ -150,6 +150,9 @@ _VERDICT = {
         "人が決めた照会（{names}）：{count} 件（承認 {approved} 件、却下 {denied} 件）。"
         "ポリシーだけによる計上：{alone} 件"
     ),
+    "uses of releases that were handed out again, free of charge: {count}": (
+        "費用なしで再び渡したリリースの用途：{count} 件"
+    ),
     "replaces log {log}: {reason}": "台帳 {log} を置き換えます：{reason}",
 }
 
@@ -241,6 +244,11 @@ _PAGE = {
     "by": "決定者",
     "approved": "承認",
     "denied": "却下",
+    "Releases handed out again": "再び渡したリリース",
+    "What was released once may go out again: it costs nothing, and each other use is stated.": (
+        "一度公開したものは再び渡せます。費用はかからず、別の用途はその都度記録します。"
+    ),
+    "charge": "計上",
     "Empirical lower bound": "実験による下限",
     "Canary audits of the release code, recorded by the site. A bound above the claim would prove a"
     " bug; one below proves nothing by itself.": (

@@ -415,6 +415,7 @@ def test_a_run_that_offers_an_app_bundle_is_declined_and_the_bundle_never_asked_
             )  # fmt: skip
             task = link.get_run_info(run_ids=[run_id])[0].primary_task_id
             assert task is not None and link.claim_task(task) and link.activate_task(task)
+            TaskIdentity.task_id = task
             run = FleetRun(link, run_id)
             content = records(canary)["pickle as a query"]
             sent = send_in(run, state[0], plant, content)

@@ -96,4 +96,6 @@ def stage(home: ClientHome) -> str:
     since = max(
         change.when for change in history.changes if change.what in ("use", "promote", "rollback")
     )
-    return "watched" if any(each.when >= since for each in read(home).batches) else "in use"
+    model = str(state.in_use)
+    seen = (each.model == model and each.when >= since for each in read(home).batches)
+    return "watched" if any(seen) else "in use"

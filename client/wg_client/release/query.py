@@ -254,6 +254,7 @@ def _release(
     charged = ledger.charge(dataclasses.replace(request, assurance=assurance))
     if not charged.open:
         log.info("request %s: an equal release was made before", query.request_id)
+        ledger.record_reuse(charged.seq, request.use)
         return charged
     step(CHARGED)
     request = dataclasses.replace(request, request_id=charged.request_id)

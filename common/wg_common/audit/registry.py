@@ -127,6 +127,9 @@ def _collect(stored: Iterable[entries.Entry]) -> _Seen:
         elif isinstance(entry, entries.Dataset):
             seen.versions[entry.name] = seen.versions.get(entry.name, 0) + 1
             seen.add("refresh", entry.refresh_rule)
+        elif isinstance(entry, entries.Reuse):
+            seen.add("purposes", entry.purpose)
+            seen.add("recipients", entry.recipient)
         elif isinstance(entry, entries.Audit):
             seen.audits = [entry]  # the newest one
     return seen

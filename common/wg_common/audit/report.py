@@ -72,6 +72,7 @@ def render(
         detailed=charges[-DETAILS_LIMIT:],
         audits=audits,
         decisions=list(state.decisions.values())[-DETAILS_LIMIT:],
+        reuses=list(state.reuses.values())[-DETAILS_LIMIT:],
         datasets=datasets,
         heads=heads,
         timeline=figures.timeline(

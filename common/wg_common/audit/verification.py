@@ -104,6 +104,13 @@ class Finding:
             notes.append(text("the site's clock stepped back at entries {first}", first=first))
         if state.decisions:
             notes.append(self._decisions())
+        if state.reuses:
+            notes.append(
+                text(
+                    "uses of releases that were handed out again, free of charge: {count}",
+                    count=len(state.reuses),
+                )
+            )
         if self.succession.predecessor:
             notes.append(
                 text(
@@ -158,6 +165,15 @@ class Finding:
                     "name": one.name,
                 }
                 for one in state.decisions.values()
+            ],
+            "reuses": [
+                {
+                    "entry": one.head.seq,
+                    "charge": one.charge,
+                    "purpose": one.purpose,
+                    "recipient": one.recipient,
+                }
+                for one in state.reuses.values()
             ],
             "remarks": self.remarks,
         }

@@ -47,6 +47,7 @@ WITNESS = "witness"
 ROTATION = "rotation"
 AUDIT = "audit"
 DECISION = "decision"
+REUSE = "reuse"
 
 _KEY_ID = re.compile(r"[0-9a-f]{8}")
 
@@ -305,6 +306,22 @@ class Decision:
         check_name(self.name)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reuse:
+    """A release that was made before is handed out again, for another use. It costs nothing.
+
+    Attributes:
+        charge: Index of the charge that paid for it.
+        purpose: What it is for this time.
+        recipient: Who gets it this time.
+    """
+
+    head: Head
+    charge: Count
+    purpose: str
+    recipient: str
+
+
 def check_name(name: str) -> None:
     """Check what stands for a person on a ledger.
 
@@ -318,7 +335,7 @@ def check_name(name: str) -> None:
         )
 
 
-Entry = Genesis | Dataset | Charge | Release | Witness | Rotation | Audit | Decision
+Entry = Genesis | Dataset | Charge | Release | Witness | Rotation | Audit | Decision | Reuse
 
 KINDS: dict[str, type[Entry]] = {
     GENESIS: Genesis,
@@ -329,6 +346,7 @@ KINDS: dict[str, type[Entry]] = {
     ROTATION: Rotation,
     AUDIT: Audit,
     DECISION: Decision,
+    REUSE: Reuse,
 }
 
 

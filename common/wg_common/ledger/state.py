@@ -25,6 +25,7 @@ from wg_common.ledger.entries import (
     Genesis,
     Predecessor,
     Release,
+    Reuse,
     Rotation,
     Witness,
 )
@@ -77,6 +78,7 @@ class LedgerState:
         self.lineages: dict[str, LineageState] = {}
         self.charges: dict[int, ChargeState] = {}
         self.decisions: dict[tuple[str, str], Decision] = {}
+        self.reuses: dict[tuple[int, str, str], Reuse] = {}
         self.clock_steps_back: list[int] = []
         self._time: int | None = None
         self._key_id = ""
@@ -200,6 +202,8 @@ class LedgerState:
             self.audit = entry
         elif isinstance(entry, Decision):
             self._decision(entry)
+        elif isinstance(entry, Reuse):
+            self._reuse(entry)
         if entry.head.key_id != self.key_id:
             raise VerificationError(f"key id {entry.head.key_id}, expected {self.key_id}")
 
@@ -315,6 +319,17 @@ class LedgerState:
                 f" (entry {self._by_request[key].seq})"
             )
         self.decisions[key] = entry
+
+    def _reuse(self, entry: Reuse) -> None:
+        charge = self.charges.get(entry.charge)
+        if charge is None or charge.open:
+            raise VerificationError(f"hands out entry {entry.charge} again, which was not released")
+        key = (entry.charge, entry.purpose, entry.recipient)
+        if key in self.reuses:
+            raise VerificationError(
+                f"states a use of entry {entry.charge} again: entry {self.reuses[key].head.seq}"
+            )
+        self.reuses[key] = entry
 
     def _check_decided(self, entry: Charge) -> None:
         """A charge of a request that a person decided is what was approved."""

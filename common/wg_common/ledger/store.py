@@ -25,7 +25,7 @@ from wg_common.ledger.cosigned import CosignedLog
 from wg_common.ledger.entries import Dataset, Release
 from wg_common.ledger.lineage import ChargeState, LineageState
 from wg_common.ledger.log import Clock, Step
-from wg_common.ledger.statement import Assurance, BudgetState
+from wg_common.ledger.statement import Assurance, BudgetState, Use
 from wg_common.privacy.events import PrivacyEvent
 from wg_common.wire import canonical
 
@@ -363,6 +363,30 @@ class Ledger(CosignedLog):
                     recipient=recipient,
                     approved=approved,
                     name=name,
+                )
+            )
+
+    def record_reuse(self, charge: int, use: Use) -> int | None:
+        """State that a release that was made before is handed out for a use.
+
+        Returns:
+            The entry's index; None if the charge, or an earlier entry, states this use.
+
+        Raises:
+            VerificationError: The charge has no release.
+        """
+        paid = entries.decode(self.entry(charge))
+        if isinstance(paid, entries.Charge) and paid.use == use:
+            return None
+        with self._writing() as state:
+            if (charge, use.purpose, use.recipient) in state.reuses:
+                return None
+            return self._append(
+                entries.Reuse(
+                    head=self._head(entries.REUSE),
+                    charge=charge,
+                    purpose=use.purpose,
+                    recipient=use.recipient,
                 )
             )
 

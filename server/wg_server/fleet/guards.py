@@ -98,7 +98,8 @@ class BodyLimit(Guard):
     async def _judge(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         length = headers.get(b"content-length")
-        if length is None and (scope["method"] != "GET" or b"transfer-encoding" in headers):
+        bare = scope["method"] in ("GET", "HEAD") and b"transfer-encoding" not in headers
+        if length is None and not bare:
             await PlainTextResponse("length required\n", 411)(scope, receive, send)
         elif length is not None and not self._fits(length):
             await PlainTextResponse("payload too large\n", 413)(scope, receive, send)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from wg_common.errors import (
     RefusedError,
     VerificationError,
 )
-from wg_common.ledger import entries
+from wg_common.ledger import entries, history, sources
 from wg_common.ledger.store import Ledger
 from wg_common.ledger.verify import verify_covered
 from wg_common.ledger.witness import WitnessRefused
@@ -310,6 +311,22 @@ def test_over_the_air_gap_the_same_release_travels(make_plant: MakePlant) -> Non
     assert decode_covered(online).release == decode_covered(by_file).release
     _verify(plant, online)
     assert _charges(plant) == 1
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_another_purpose_of_an_equal_release_stands_on_the_ledger(
+    make_plant: MakePlant, connected: bool
+) -> None:
+    """The purpose of a release that was handed out again was nowhere recorded."""
+    plant = make_plant()
+    witness = plant.witness if connected else None
+    answer_query(plant.home, replace(plant.query(), purpose="first model"), witness=witness)
+    for _ in range(2):
+        query = replace(plant.query(), purpose="trial at line 2")
+        answer_query(plant.home, query, witness=witness)
+    with closing(sources.open_source(plant.home.ledger)) as source:
+        (found,) = history.read(source).state.reuses.values()
+    assert found.purpose == "trial at line 2" and _charges(plant) == 1
 
 
 def _start(home: ClientHome, query: StatisticsQuery, step: str, out: Path) -> int:

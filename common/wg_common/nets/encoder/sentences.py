@@ -17,7 +17,7 @@ import hashlib
 import threading
 from collections.abc import Sequence
 from functools import cache
-from importlib import resources
+from importlib import metadata, resources
 from typing import Any, Final
 
 import numpy as np
@@ -60,9 +60,11 @@ def embed(sentences: Sequence[str]) -> NDArray[np.float32]:
 
 def installed() -> bool:
     """Whether the extra is there; its hash is checked when a sentence is first embedded."""
-    from importlib.util import find_spec
-
-    return find_spec(MODULE) is not None
+    try:
+        metadata.distribution(PACKAGE.partition("==")[0])
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 @cache
