@@ -38,7 +38,7 @@ from wg_client.fleet import enrolment
 from wg_client.site import identity
 from wg_client.site.home import ClientHome
 from wg_common.wire import key_files, protocol
-from wg_server.console.app import ROOT
+from wg_server.console.web import ROOT
 from wg_server.fleet import guards
 from wg_server.fleet.enrolment import CA_PATH, make_token
 from wg_server.fleet.listener import Listener
