@@ -367,27 +367,18 @@ class Ledger(CosignedLog):
             )
 
     def record_reuse(self, charge: int, use: Use) -> int | None:
-        """State that a release that was made before is handed out for a use.
-
-        Returns:
-            The entry's index; None if the charge, or an earlier entry, states this use.
+        """State a further use of a release; its index, or None where an entry states it already.
 
         Raises:
             VerificationError: The charge has no release.
         """
-        paid = entries.decode(self.entry(charge))
-        if isinstance(paid, entries.Charge) and paid.use == use:
-            return None
+        paid, words = entries.decode(self.entry(charge)), (use.purpose, use.recipient)
         with self._writing() as state:
-            if (charge, use.purpose, use.recipient) in state.reuses:
+            if (charge, *words) in state.reuses or getattr(paid, "use", None) == use:
                 return None
+            head = self._head(entries.REUSE)
             return self._append(
-                entries.Reuse(
-                    head=self._head(entries.REUSE),
-                    charge=charge,
-                    purpose=use.purpose,
-                    recipient=use.recipient,
-                )
+                entries.Reuse(head=head, charge=charge, purpose=words[0], recipient=words[1])
             )
 
     def decision(self, dataset: str, request_id: str) -> entries.Decision | None:
