@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +57,8 @@ _STATISTICS_NOISE = 0.7
 """Noise on picture statistics, in that on features: they have a share of the release."""
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
+    """Judge and print; the words of the command line unless others are given."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, required=True, help="a server's home with an encoder")
     parser.add_argument("--datasets", type=Path, default=Path("../shared/datasets"))
@@ -66,7 +67,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path, help="markdown file to write")
     parser.add_argument("--sets", default=",".join(camera_sets.SETS), help="with commas")
     parser.add_argument("--sites", type=int, default=200, help="made-up sites of a family")
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     torch.set_num_threads(1)
     encoder = load_encoder(ServerHome(options.home).read_encoder())
     found: dict[str, Scores] = {}

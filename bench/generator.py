@@ -21,7 +21,7 @@ from collections import Counter
 from pathlib import Path
 
 import torch
-from bench import jobs, tables
+from bench import camera, jobs, tables
 from bench.measure import machine
 from bench.methods import cells
 from bench.plants import DATASETS, QUICK
@@ -48,7 +48,12 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("--quick", action="store_true", help="six data sets, one seed, fewer cells")
     parser.add_argument("--only-table", action="store_true", help="judge nothing, only write")
+    parser.add_argument("--scenario", choices=("S6k",), help="known kinds, unseen cameras alone")
     options = parser.parse_args()
+    if options.scenario == "S6k":
+        shared = ("home", "datasets", "cache")
+        camera.main([f"--{name}={getattr(options, name)}" for name in shared])
+        return
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     generator = load_generator(ServerHome(options.home).generator)
     rows = Rows(options.results)
