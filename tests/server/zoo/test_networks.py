@@ -94,6 +94,7 @@ def test_loaded_networks_are_base_and_delta_exactly(built: ServerHome) -> None:
             np.testing.assert_array_equal(delta[name], tensors[name] - value)
 
 
+@pytest.mark.slow
 def test_own_images_have_a_network_of_other_sites_views_too(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     x, y = rng.integers(0, 256, (40, 16, 16)).astype(np.uint8), np.repeat([0, 1], 20)
