@@ -109,30 +109,30 @@ def main() -> None:
             left = [
                 s for s in SETTINGS if f"{generator.id[:16]} {name} {seed} {s.name}" not in rows
             ]
-            cut = _cut(encoder, options, name, seed) if left else None
-            if cut is None:
+            here = cut(encoder, options.datasets, name, seed, options.cache) if left else None
+            if here is None:
                 continue
             for setting in left:
                 key = f"{generator.id[:16]} {name} {seed} {setting.name}"
-                scores = judge(generator, encoder, cut, setting, seed)
+                scores = judge(generator, encoder, here, setting, seed)
                 rows.add({"key": key, "dataset": name, "setting": setting.name} | scores)
             print(f"seed {seed}, {name}: done", flush=True)
     print("\n".join(table(rows.of(generator.id[:16]))))
 
 
-def _cut(encoder: Encoder, options: argparse.Namespace, name: str, seed: int) -> Plants | None:
+def cut(encoder: Encoder, root: Path, name: str, seed: int, cache: Path) -> Plants | None:
     """The plants of a data set; None if it is not there."""
     if encoder.modality == "windows":
-        found = window_plants.cut(encoder, options.datasets, name, seed, 0.0)
+        found = window_plants.cut(encoder, root, name, seed, 0.0)
         return None if found is None else found.plants
     return plants.cut(
         encoder,
         encoder.id,
-        options.datasets,
+        root,
         name,
         seed,
         0.0,
-        options.cache,
+        cache,
         each=_RECORDS,
         tests=_TESTS,
     )

@@ -17,10 +17,7 @@ import json
 import os
 import signal
 import statistics
-import subprocess
-import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -29,14 +26,13 @@ from datetime import datetime
 from pathlib import Path
 
 from bench import measure
-from bench.fleet_load import be_nodes
-from tests.e2e.fleet_support import base_package, enrol_plant, make_home, start_campaign
+from bench.fleet_load import be_nodes, be_server, node_processes, start
+from tests.e2e.fleet_support import enrol_plant, make_home, start_campaign
 from tests.server import postgres
 
 from wg_client.fleet import interface
 from wg_client.site import config as configuration
 from wg_client.site.home import ClientHome
-from wg_common import logs
 from wg_common.ledger.entries import Charge
 from wg_common.ledger.entries import decode as decode_entry
 from wg_common.wire.protocol import QUERY_STATISTICS
@@ -50,6 +46,7 @@ from wg_server.store.campaigns import Campaign
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store
 
+MODULE = "bench.fleet_1000"
 SECONDS = 1800.0
 QUIET_SECONDS = 70.0
 """After this all nodes pause for as long as they ever do."""
@@ -68,6 +65,7 @@ def main() -> None:
     parser.add_argument("homes", type=Path, nargs="*")
     words = parser.parse_args()
     if words.be == "server":
+        enrolment.TRIES_AN_ADDRESS = 1_000_000
         be_server(ServerHome(words.homes[0]), words.beside)
     elif words.be == "enrol":
         for path in words.homes[1:]:
@@ -133,7 +131,8 @@ def campaign(
     kind = "postgresql" if besides else "sqlite"
     pids = list(SERVERS.values())
     began, load = time.time(), os.getloadavg()
-    with node_processes(plants, processes, folder / f"nodes-{kind}.log") as node_pids:
+    log = folder / f"nodes-{kind}.log"
+    with node_processes(plants, processes, log, MODULE) as node_pids:
         measure.wait(lambda: seen(home, began) == len(plants), "the nodes", SECONDS)
         online = time.time() - began
         time.sleep(QUIET_SECONDS)
@@ -147,12 +146,12 @@ def campaign(
         for pid in pids:
             measure.reset_peak(pid)
         used = [measure.cpu_seconds(pid) for pid in pids]
-        start = time.monotonic()
+        asked = time.monotonic()
         queued = start_campaign(
             home, [path.name for path in plants], epsilon=EPSILONS[kind], seconds=SECONDS
         )
         found = wait_for(home, queued)
-        seconds = time.monotonic() - start
+        seconds = time.monotonic() - asked
         spent = [measure.cpu_seconds(pid) - before for pid, before in zip(pids, used, strict=True)]
         peaks = [round(measure.peak(pid), 1) for pid in pids]
         node_mb = [round(measure.peak(pid), 1) for pid in node_pids]
@@ -196,13 +195,14 @@ def accounted(home: ServerHome, found: Campaign) -> dict[str, object]:
 
 
 def enrol(home: ServerHome, plants: Sequence[Path], processes: int) -> float:
-    start = time.monotonic()
+    began = time.monotonic()
     shares = [plants[index::processes] for index in range(processes)]
-    running = [spawn(["--be", "enrol", str(home.root), *map(str, share)]) for share in shares]
+    words = ["--be", "enrol", str(home.root)]
+    running = [start([*words, *map(str, share)], None, MODULE) for share in shares]
     codes = [process.wait(SECONDS) for process in running]
     if any(codes):
         raise SystemExit(f"enrolling: {codes}")
-    return time.monotonic() - start
+    return time.monotonic() - began
 
 
 def point(home: ClientHome, port: int) -> None:
@@ -275,7 +275,7 @@ SERVERS: dict[Path, int] = {}
 def server(home: ServerHome, log: Path, beside: int = 0) -> Iterator[None]:
     port = beside + 2 if beside else home.config().admin_port
     with log.open("wb") as stream:
-        process = spawn(["--be", "server", str(home.root), "--beside", str(beside)], stream)
+        process = start(["--be", "server", str(home.root), "--beside", str(beside)], stream, MODULE)
         try:
             measure.wait(lambda: serving.READY in log.read_text(), f"the server on {port}", 120)
             SERVERS[log] = process.pid
@@ -284,39 +284,6 @@ def server(home: ServerHome, log: Path, beside: int = 0) -> Iterator[None]:
             SERVERS.pop(log, None)
             process.send_signal(signal.SIGTERM)
             process.wait(120)
-
-
-@contextmanager
-def node_processes(homes: Sequence[Path], count: int, log: Path) -> Iterator[list[int]]:
-    shares = [homes[index::count] for index in range(count)]
-    with log.open("wb") as stream:
-        running = [spawn(["--be", "nodes", *map(str, share)], stream) for share in shares if share]
-    try:
-        yield [process.pid for process in running]
-    finally:
-        for process in running:
-            process.send_signal(signal.SIGTERM)
-        for process in running:
-            process.wait(300)
-
-
-def spawn(words: list[str], stderr: object = None) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "bench.fleet_1000", *words]
-    return subprocess.Popen(command, stderr=stderr)  # type: ignore[call-overload,no-any-return]
-
-
-def be_server(home: ServerHome, beside: int) -> None:
-    import logging
-
-    enrolment.TRIES_AN_ADDRESS = 1_000_000
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    for name in ("alembic", "flwr", "uvicorn"):  # as wg-server does
-        logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("wg_server").setLevel(logging.INFO)
-    logs.use(logs.JSON)
-    stop = threading.Event()
-    with serving.signals(stop):
-        serving.serve(home, stop=stop, make_package=base_package, beside=beside)
 
 
 if __name__ == "__main__":

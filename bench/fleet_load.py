@@ -50,6 +50,7 @@ from wg_server.store.campaigns import Campaign
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store
 
+MODULE = "bench.fleet_load"
 SECONDS = 600.0
 
 
@@ -211,25 +212,30 @@ def server(home: ServerHome, log: Path) -> Iterator[int]:
 
 
 @contextmanager
-def node_processes(homes: Sequence[Path], count: int, log: Path) -> Iterator[list[int]]:
-    shares = [homes[index::count] for index in range(count)]
+def node_processes(
+    homes: Sequence[Path], count: int, log: Path, module: str = MODULE
+) -> Iterator[list[int]]:
+    """Nodes in so many processes of a bench, as long as the block runs."""
+    shares = [["--be", "nodes", *map(str, homes[index::count])] for index in range(count)]
     with log.open("wb") as stream:
-        running = [start(["--be", "nodes", *map(str, share)], stream) for share in shares if share]
+        running = [start(words, stream, module) for words in shares if len(words) > 2]
     try:
         yield [process.pid for process in running]
     finally:
         for process in running:
             process.send_signal(signal.SIGTERM)
         for process in running:
-            process.wait(60)
+            process.wait(300)
 
 
-def start(words: list[str], stderr: object = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "bench.fleet_load", *words]
+def start(
+    words: list[str], stderr: object = subprocess.DEVNULL, module: str = MODULE
+) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", module, *words]
     return subprocess.Popen(command, stderr=stderr)  # type: ignore[call-overload,no-any-return]
 
 
-def be_server(home: ServerHome) -> None:
+def be_server(home: ServerHome, beside: int = 0) -> None:
     import logging
 
     from tests.e2e.fleet_support import base_package
@@ -241,7 +247,7 @@ def be_server(home: ServerHome) -> None:
     logs.use(logs.JSON)
     stop = threading.Event()
     with signals(stop):
-        serve(home, stop=stop, make_package=base_package)
+        serve(home, stop=stop, make_package=base_package, beside=beside)
 
 
 def be_nodes(homes: Sequence[ClientHome]) -> None:

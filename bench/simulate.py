@@ -26,7 +26,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from bench import plants, window_plants
+from bench import window_plants
+from bench.acceptance import cut
 from bench.methods import Cell, draw
 from bench.plants import DATASETS, Plants
 from bench.rows import Row, Rows
@@ -50,8 +51,6 @@ from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_server.generator.heads.generate import Generator, load_generator
 from wg_server.site.home import ServerHome
 
-_RECORDS = {"own": 60, "sister": 60}
-_TESTS = 500
 NETWORKS = (
     Path("bench/results/networks.jsonl"),
     Path("bench/results/window_networks.jsonl"),
@@ -149,32 +148,14 @@ def run(home: Path, options: argparse.Namespace, rows: Rows) -> None:
         for name in names:
             keys = {s: f"{generator.id[:16]} {name} {seed} {s}" for s in SETTINGS}
             left = [setting for setting, key in keys.items() if key not in rows]
-            cut = _cut(encoder, options, name, seed) if left else None
-            if cut is None:
+            here = cut(encoder, options.datasets, name, seed, options.cache) if left else None
+            if here is None:
                 continue
             for setting in left:
-                found = case(generator, encoder, cut, setting, seed)
+                found = case(generator, encoder, here, setting, seed)
                 about = {"key": keys[setting], "dataset": name, "scenario": setting.scenario}
                 rows.add({**about, "shots": setting.shots, "seed": seed} | found)
             print(f"seed {seed}, {name}: done", flush=True)
-
-
-def _cut(encoder: Encoder, options: argparse.Namespace, name: str, seed: int) -> Plants | None:
-    """The plants of a data set, as ``bench.acceptance`` cuts them; None if it is not there."""
-    if encoder.modality == "windows":
-        found = window_plants.cut(encoder, options.datasets, name, seed, 0.0)
-        return None if found is None else found.plants
-    return plants.cut(
-        encoder,
-        encoder.id,
-        options.datasets,
-        name,
-        seed,
-        0.0,
-        options.cache,
-        each=_RECORDS,
-        tests=_TESTS,
-    )
 
 
 def cases(rows: Sequence[Row]) -> list[Case]:
