@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import secrets
 import socket
 
@@ -11,6 +12,11 @@ from wg_common.wire import signing
 from wg_server.site import pki
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.store.sites import Store
+
+_PORTS = range(10_000, 32_768)
+"""Linux gives those from 32768 on to outgoing connections, others those from 49152 on (RFC 6335,
+section 6)."""
+_TRIES = 1000
 
 
 def initialise(home: ServerHome, config: ServerConfig) -> None:
@@ -39,17 +45,24 @@ def initialise(home: ServerHome, config: ServerConfig) -> None:
 def free_ports(host: str, count: int) -> list[int]:
     """Ports that nobody listens on now, all different.
 
+    They lie below those that systems give to outgoing connections: one of these may be taken
+    whenever the server does not listen, also between here and its start.
+
     Raises:
-        ConfigError: The host is not an address of this machine.
+        ConfigError: The host is not an address of this machine, or no such port is free.
     """
-    held = []
-    try:
-        for _ in range(count):
-            held.append(socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET))
-            held[-1].bind((host, 0))
-        return [int(each.getsockname()[1]) for each in held]
-    except OSError as error:
-        raise ConfigError(f"host {host}: cannot be bound: {error.strerror}") from error
-    finally:
-        for each in held:
-            each.close()
+    found: list[int] = []
+    for _ in range(_TRIES):
+        port = secrets.choice(_PORTS)
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
+            try:
+                tried.bind((host, port))
+            except OSError as error:
+                if error.errno in (errno.EADDRINUSE, errno.EACCES):
+                    continue
+                raise ConfigError(f"host {host}: cannot be bound: {error.strerror}") from error
+        if port not in found:
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise ConfigError(f"host {host}: no free port found in {_TRIES} tries")
