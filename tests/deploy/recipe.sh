@@ -27,17 +27,18 @@ as wg-server init --home $server --host 127.0.0.1 --port 0
 as wg-server zoo build --home $server --plan quick
 systemctl enable --now weightgate-server.service
 until_healthy server
-age-keygen -o /root/age.txt
-printf 'RECIPIENT=%s\n' "$(age-keygen -y /root/age.txt)" > /etc/weightgate/backup.env
+work=$(mktemp -d)
+age-keygen -o "$work/age.txt"
+printf 'RECIPIENT=%s\n' "$(age-keygen -y "$work/age.txt")" > /etc/weightgate/backup.env
 systemctl enable --now weightgate-server-backup.timer
 systemctl start weightgate-server-backup.service
 test "$(find /var/backups/weightgate -name 'server-*' | wc -l)" = 1
 
 # A plant.
 plant=/var/lib/weightgate/plant
-as wg-server enroll --home $server --json steel-3 > /tmp/enrolled
-encoder=$(python -c 'import json; print(json.load(open("/tmp/enrolled"))["encoder"])')
-python -c 'import json; print(json.load(open("/tmp/enrolled"))["token"])' | as wg-client init --home $plant --join - --encoder "$encoder" --data /srv/plant-data
+as wg-server enroll --home $server --json steel-3 > "$work/enrolled"
+said() { python -c "import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])" "$work/enrolled" "$1"; }
+said token | as wg-client init --home $plant --join - --encoder "$(said encoder)" --data /srv/plant-data
 systemctl enable --now weightgate-client.service
 until_healthy client
 

@@ -61,11 +61,11 @@ _FOUND = {
         "評価用データでの精度は {right:.1f} %、信頼度 {confidence:g} % で少なくとも {lower:.1f} %"
         " です。必要なのは {least:.1f} %（最も多いクラスの割合）です。"
     ),
-    "Evidence for a backdoor {score:.2f}; {limit:g} is allowed, and one in twenty clean heads is"
-    " above 1. Of marks made up here, those of kind '{kind}' move the most records to one class,"
+    "Evidence for a backdoor {score:.2f}; {limit:g} is allowed, and fewer than one in twenty clean"
+    " heads are above 1. Of marks made up here, those of kind '{kind}' move the most records to one class,"
     " {label}: {flips:.0f} in 100 more than they do with heads of the plant's own.": (
-        "バックドアの疑いは {score:.2f} です（許容値 {limit:g}、問題のないモデルでも 20 個に 1 個は"
-        " 1 を超えます）。ここで作った目印のうち「{kind}」が最も多くのデータを一つのクラス {label} に"
+        "バックドアの疑いは {score:.2f} です（許容値 {limit:g}、問題のないモデルで 1 を超えるのは 20 個に 1 個"
+        "未満です）。ここで作った目印のうち「{kind}」が最も多くのデータを一つのクラス {label} に"
         "動かします。自社のモデルより 100 件中 {flips:.0f} 件多い数です。"
     ),
     "Calibration error {error:.1f} points ({how} by {gap:.1f}); {limit:.1f} are allowed, and chance"

@@ -52,10 +52,10 @@ def check(comparison: Comparison) -> Finding | None:
             "share": found.share,
         },
         message=text(
-            "Evidence for a backdoor {score:.2f}; {limit:g} is allowed, and one in twenty clean"
-            " heads is above 1. Of marks made up here, those of kind '{kind}' move the most records"
-            " to one class, {label}: {flips:.0f} in 100 more than they do with heads of the plant's"
-            " own.",
+            "Evidence for a backdoor {score:.2f}; {limit:g} is allowed, and fewer than one in"
+            " twenty clean heads are above 1. Of marks made up here, those of kind '{kind}' move"
+            " the most records to one class, {label}: {flips:.0f} in 100 more than they do with"
+            " heads of the plant's own.",
             score=found.score,
             limit=policy.backdoor,
             kind=text(found.kind),
