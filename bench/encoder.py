@@ -35,6 +35,7 @@ from wg_common.nets.encoder import fit, image_trunk
 from wg_common.nets.encoder import module as encoders
 from wg_common.nets.encoder import package as packages
 from wg_common.nets.encoder.trunk import trunk_of
+from wg_common.privacy.schema import CLIP_RADIUS
 from wg_server.generator.prior import blup
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.zoo import build, executors, sources
@@ -175,7 +176,7 @@ def _plain(public: Set, plan: ZooPlan) -> Encode:
     projection = scale[:, None] * vectors * values**-0.25
     projection = projection @ fit.shrink_site_directions(x @ projection, index)
     mean = x.mean(axis=0)
-    return _clipped(mean, fit.scaled(x, mean, projection, packages.CLIP_RADIUS, 0.25))
+    return _clipped(mean, fit.scaled(x, mean, projection, CLIP_RADIUS, 0.25))
 
 
 def _product(public: Set, plan: ZooPlan) -> Encode:
@@ -194,7 +195,7 @@ def _clipped(mean: Floats, projection: Floats) -> Encode:
     def encode(raw: NDArray[np.float32]) -> Floats:
         found = (raw.astype(np.float64) - mean) @ projection
         norm = np.linalg.norm(found, axis=1, keepdims=True)
-        return np.asarray(found / np.maximum(norm / packages.CLIP_RADIUS, 1.0))
+        return np.asarray(found / np.maximum(norm / CLIP_RADIUS, 1.0))
 
     return encode
 

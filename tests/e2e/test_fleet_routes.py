@@ -12,7 +12,6 @@ import base64
 import datetime
 import ssl
 import time
-import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from flwr.proto.node_pb2 import Node
 from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from flwr.supercore.protobuf.client import ProtobufClient
+from flwr.supercore.protobuf.translation import PROTOBUF_REQUEST_TYPES
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 from google.protobuf.message import Message  # type: ignore[import-untyped]
 from starlette.routing import Mount, Route
@@ -42,6 +42,7 @@ from wg_server.console.web import ROOT
 from wg_server.fleet import guards
 from wg_server.fleet.enrolment import CA_PATH, make_token
 from wg_server.fleet.listener import Listener
+from wg_server.fleet.pipeline import HANDLERS
 from wg_server.operation import serve as serving
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
@@ -82,6 +83,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServerHo
 def fleet_routes() -> list[Found]:
     """Every route that the fleet listener has."""
     found = list(walk(LISTENING["fleet"]))
+    for path in HANDLERS:
+        found.append(Found("POST", path, PROTOBUF_REQUEST_TYPES[("POST", path)]))
     paths = {each.path for each in found}
     assert {protocol.WITNESS_PATH, protocol.RENEW_PATH, FLOWER + "get-fab"} <= paths
     assert sum(each.request is not None for each in found) >= 12
@@ -99,9 +102,8 @@ def walk(owner: Any, under: str = "") -> Iterator[Found]:
             continue
         assert isinstance(route, Route), f"{route}: a kind of route that this test does not know"
         path = under + route.path.replace("{", "").replace("}", "")
-        hints = typing.get_type_hints(route.endpoint) if path.startswith(FLOWER) else {}
         for method in sorted(route.methods or ()):
-            yield Found(method, path, hints.get("request"))
+            yield Found(method, path, None)
 
 
 def call(

@@ -26,9 +26,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.nets.encoder.package import CLIP_RADIUS
 from wg_common.privacy import centring
-from wg_common.privacy.schema import StatisticsSchema, default_schema
+from wg_common.privacy.schema import CLIP_RADIUS, StatisticsSchema, default_schema
 from wg_common.privacy.statistics import NoisyStatistics
 
 FALSE_ALARMS = 1e-6

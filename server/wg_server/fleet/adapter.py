@@ -1,9 +1,9 @@
 """Flower, embedded: the Fleet API of ``flwr==1.42.0`` and a grid to send and receive through it.
 
-The one module of the server that knows Flower's internals. Control and Runtime APIs are not
-mounted: nobody can start a run, ship an app or read results over the network. Link state lives in
-memory: the campaign queue is what survives, and it asks again for what a restart lost.
-``TaskIdentity`` is global to the process, so there is one run at a time.
+With ``link_state`` and ``pipeline`` all of the server that knows Flower's internals. Control and
+Runtime APIs are not mounted: nobody can start a run, ship an app or read results over the network.
+Link state lives in memory: the campaign queue is what survives, and it asks again for what a
+restart lost. ``TaskIdentity`` is global to the process, so there is one run at a time.
 """
 
 from __future__ import annotations
@@ -48,7 +48,6 @@ from flwr.supercore.constant import (
     NodeStatus,
     TaskType,
 )
-from flwr.supercore.error import http_error_translator
 from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
     get_object_id,
@@ -59,24 +58,20 @@ from flwr.supercore.inflatable.inflatable_object import (
 )
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 from flwr.supercore.object_store import NoObjectInStoreError
-from flwr.supercore.protobuf.translation import ProtobufTranslationMiddleware
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink.config_loader import get_objectstore_linkstate_factories
 from flwr.superlink.federation import NoOpFederationManager
-from flwr.superlink.routers.fleet.node_auth import NodeAuthMiddleware
-from flwr.superlink.routers.fleet.router import router as fleet_router
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
-from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.types import Scope
 
 from wg_common.errors import DecodeError, InternalError
 from wg_common.wire import fleet, protocol
 from wg_common.wire.fleet import Envelope
 from wg_server.fleet.guards import SITE_STATE, TROUBLE_STATE
+from wg_server.fleet.link_state import NodeMessages
+from wg_server.fleet.pipeline import FleetApi
 from wg_server.store import troubles
 from wg_server.store.site import Site
 
@@ -111,28 +106,22 @@ class FleetState:
     """Flower's link state: which nodes are there, and the messages between us."""
 
     def __init__(self) -> None:
-        _, self._factory = get_objectstore_linkstate_factories(
+        objects, self._factory = get_objectstore_linkstate_factories(
             FLWR_IN_MEMORY_DB_NAME, NoOpFederationManager()
         )
-        self._state: LinkState = self._factory.state()
+        self._state: LinkState = NodeMessages(self._factory.federation_manager, objects.store())
+        self._factory.state_instance = self._state
         self._activations: dict[str, float] = {}
         self._left: set[str] = set()
         self._run_lock = threading.Lock()
 
     def mount(self, app: FastAPI) -> None:
-        """Add the Fleet API to an application whose requests are identified already."""
+        """Let an application, whose requests are identified already, know the state."""
         app.state.linkstate_factory = self._factory
-        app.state.enable_supernode_auth = True
-        app.include_router(fleet_router)
 
-    def middleware(self) -> list[Middleware]:
-        """Flower's middleware, outermost first, with our guard innermost."""
-        return [
-            Middleware(BaseHTTPMiddleware, dispatch=http_error_translator),
-            Middleware(_FleetTranslation),
-            Middleware(NodeAuthMiddleware),
-            Middleware(BaseHTTPMiddleware, dispatch=self._guard),
-        ]
+    def middleware(self) -> Middleware:
+        """The Fleet API, with our guard before each of its handlers."""
+        return Middleware(FleetApi, state=self._state, judge=self._judge)
 
     def online(self, sites: Iterable[Site]) -> set[str]:
         """Names of the sites whose node is there now."""
@@ -184,30 +173,27 @@ class FleetState:
         while not quiet.wait(_HEARTBEAT_SECONDS):
             self._state.acknowledge_task_heartbeat(task_id)
 
-    async def _guard(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+    def _judge(self, request: Request, message: object) -> object | None:
         """Bind the Flower identity to the certificate; close what Flower leaves open.
 
         Raises:
             HTTPException: 403; 400 or 413 for a reply of another shape than ours.
         """
-        message = getattr(request.state, "protobuf_request", None)
-        if message is not None:
-            site: Site = getattr(request.state, SITE_STATE)
-            if _public_key(request) != site.node_key.encode("ascii"):
-                setattr(request.state, TROUBLE_STATE, troubles.NODE_KEY)
-                raise HTTPException(403, "the certificate belongs to another node key")
-            if isinstance(message, GetFabRequest):
-                raise HTTPException(403, "nodes run the app that is installed with them")
-            if isinstance(message, PushMessagesRequest):
-                _check_push(message)
-            if isinstance(message, DeactivateNodeRequest):
-                # Flower would forget the node's last reply with it; its heartbeat runs out anyway.
-                self._left.add(site.name)
-                request.state.protobuf_response = DeactivateNodeResponse()
-                return Response()
-            if isinstance(message, ActivateNodeRequest):
-                await run_in_threadpool(self._before_activation, site)
-        return await call_next(request)
+        site: Site = getattr(request.state, SITE_STATE)
+        if _public_key(request) != site.node_key.encode("ascii"):
+            setattr(request.state, TROUBLE_STATE, troubles.NODE_KEY)
+            raise HTTPException(403, "the certificate belongs to another node key")
+        if isinstance(message, GetFabRequest):
+            raise HTTPException(403, "nodes run the app that is installed with them")
+        if isinstance(message, PushMessagesRequest):
+            _check_push(message)
+        if isinstance(message, DeactivateNodeRequest):
+            # Flower would forget the node's last reply with it; its heartbeat runs out anyway.
+            self._left.add(site.name)
+            return DeactivateNodeResponse()
+        if isinstance(message, ActivateNodeRequest):
+            self._before_activation(site)
+        return None
 
     def _before_activation(self, site: Site) -> None:
         """Make the node known, and let one that died come back before its heartbeat runs out."""
@@ -219,16 +205,6 @@ class FleetState:
             self._state.deactivate_node(node_id)
         self._activations[site.name] = time.monotonic()
         self._left.discard(site.name)
-
-
-class _FleetTranslation(ProtobufTranslationMiddleware):
-    """Flower's translation knows the paths of every API of it; here only the Fleet API's count."""
-
-    async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
-        """Translate a Fleet request; hand anything else on as it is."""
-        if not request.url.path.startswith(fleet_router.prefix + "/"):
-            return await call_next(request)
-        return await super().dispatch(request, call_next)
 
 
 class FleetRun:

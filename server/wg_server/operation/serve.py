@@ -233,8 +233,7 @@ def fleet_app(
                 site_bytes=config.body_limit,
                 total_bytes=max(BODIES_LIMIT, 2 * config.body_limit),
             ),
-            *state.middleware(),
-            Middleware(Unavailable),  # Flower's middleware would call it an internal error
+            state.middleware(),
         ],
     )
     state.mount(app)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 
 import pytest
+from flwr.supercore.protobuf.translation import PROTOBUF_REQUEST_TYPES
 from flwr.superlink.routers.fleet.router import router
 
 from wg_common.errors import DecodeError
 from wg_common.wire import fleet
 from wg_server.fleet.adapter import FleetState
+from wg_server.fleet.pipeline import HANDLERS
 
 
 def test_flower_is_the_version_that_the_adapters_were_written_for() -> None:
@@ -83,3 +85,8 @@ def test_an_envelope_is_read_back() -> None:
 def test_a_request_id_is_a_safe_file_name(text: str) -> None:
     with pytest.raises(DecodeError):
         fleet.check_request_id(text)
+
+
+def test_each_route_of_flower_has_its_handler() -> None:
+    assert set(HANDLERS) == {getattr(route, "path", "") for route in router.routes}
+    assert all(("POST", path) in PROTOBUF_REQUEST_TYPES for path in HANDLERS)

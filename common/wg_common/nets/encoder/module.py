@@ -33,8 +33,8 @@ from wg_common.modalities.images import Images
 from wg_common.modalities.registry import modality as modality_of
 from wg_common.nets.encoder import isolation
 from wg_common.nets.encoder import package as packages
-from wg_common.nets.encoder.package import CLIP_RADIUS
 from wg_common.nets.encoder.trunk import EncoderTrunk, Records, trunk_of
+from wg_common.privacy.schema import CLIP_RADIUS
 from wg_common.wire import canonical
 
 

@@ -29,10 +29,10 @@ from wg_common.modalities.images import Images
 from wg_common.modalities.registry import modality
 from wg_common.modalities.texts import Texts
 from wg_common.nets.encoder.trunk import trunk_of
+from wg_common.privacy.schema import CLIP_RADIUS
 from wg_common.wire import canonical
 
 VERSION = 2
-CLIP_RADIUS = 1.0
 PACKAGE_LIMIT = 16 << 20
 RANGE = 1e12
 """Largest value that a feature may have for any record before it is clipped."""

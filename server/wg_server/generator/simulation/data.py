@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common import streams
-from wg_common.nets.encoder import package
+from wg_common.privacy.schema import CLIP_RADIUS
 from wg_common.streams import Stream
 from wg_server.generator.prior.fitted import FittedPriors, crossfit
 from wg_server.generator.prior.zoo_tasks import Split, ZooTask, split_families
@@ -81,4 +81,4 @@ def prepare(
 
 
 def _plants(tasks: Sequence[ZooTask], known: Mapping[str, FittedPriors], encoder: str) -> Plants:
-    return Plants(tasks, known, encoder, package.CLIP_RADIUS)
+    return Plants(tasks, known, encoder, CLIP_RADIUS)

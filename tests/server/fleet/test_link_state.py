@@ -1,0 +1,95 @@
+"""A node's messages are found as Flower finds them, without a look at others'."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from flwr.app import Message
+
+from wg_common.wire.fleet import Envelope
+from wg_server.fleet.adapter import FleetRun, FleetState
+from wg_server.fleet.link_state import NodeMessages
+from wg_server.store.site import Site
+
+QUESTION = Envelope("query", b"record", b"")
+
+
+def site(name: str) -> Site:
+    return Site(
+        name=name,
+        state="enrolled",
+        node_key=f"key of {name}",
+        signing_key="",
+        ledger_origin="",
+        ledger_key="",
+        enrolled=1.0,
+        last_seen=0.0,
+    )
+
+
+def new_state() -> tuple[FleetState, NodeMessages]:
+    fleet = FleetState()
+    state = fleet._state
+    assert isinstance(state, NodeMessages)
+    return fleet, state
+
+
+def online(state: NodeMessages, name: str) -> int:
+    key = site(name).node_key.encode("ascii")
+    node = state.create_node("", "", key, 0, name=name)
+    assert state.activate_node(node, 600)
+    return int(node)
+
+
+def ids(messages: list[Message]) -> list[str]:
+    return [message.metadata.message_id for message in messages]
+
+
+def test_a_message_is_delivered_once_and_to_its_node_alone() -> None:
+    fleet, state = new_state()
+    one, two = online(state, "one"), online(state, "two")
+    with fleet.run() as run:
+        first, second = (send(run, "one") for _ in range(2))
+        assert state.get_message_ins(two, limit=1) == []
+        assert ids(state.get_message_ins(one, limit=1)) == [first]
+        assert ids(state.get_message_ins(one, limit=None)) == [second]
+        assert state.get_message_ins(one, limit=None) == []
+        assert not state._waiting
+
+
+def test_a_message_that_is_forgotten_or_has_expired_is_not_delivered() -> None:
+    fleet, state = new_state()
+    one = online(state, "one")
+    with fleet.run() as run:
+        run.forget(send(run, "one"))
+        assert not state._waiting
+        send(run, "one", seconds=0.01)
+        time.sleep(0.05)
+        assert state.get_message_ins(one, limit=None) == []
+        assert not state._waiting
+
+
+def test_no_other_message_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet, state = new_state()
+    looked: list[set[str]] = []
+    nodes = [online(state, f"plant-{number}") for number in range(20)]
+    with fleet.run() as run:
+        sent = [send(run, f"plant-{number}") for number in range(20)]
+        check = state._check_stored_messages
+
+        def noted(found: set[str]) -> None:
+            looked.append(found)
+            check(found)
+
+        monkeypatch.setattr(state, "_check_stored_messages", noted)
+        assert [ids(state.get_message_ins(node, limit=1)) for node in nodes] == [
+            [each] for each in sent
+        ]
+    assert looked == [{each} for each in sent]
+
+
+def send(run: FleetRun, name: str, seconds: float = 600.0) -> str:
+    found = run.send(site(name), "query", QUESTION, seconds)
+    assert found is not None
+    return found
