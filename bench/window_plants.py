@@ -139,7 +139,9 @@ def _run(
             print(f"{name}, seed {seed}: {len(left)} cells, {passed:.0f} s", flush=True)
 
 
-def cut(encoder: Encoder, root: Path, name: str, seed: int, strength: float) -> WindowPlants | None:
+def cut(
+    encoder: Encoder, root: Path, name: str, seed: int, strength: float, *, tests: int = TESTS
+) -> WindowPlants | None:
     """Cut a data set into plants; None if it is not there.
 
     Args:
@@ -148,8 +150,9 @@ def cut(encoder: Encoder, root: Path, name: str, seed: int, strength: float) -> 
         name: The data set, or ``cwru_type``.
         seed: Of the cut and of the sensors.
         strength: How far the plant's own sensors are from those that recorded, 0 to 1.
+        tests: Test records, at most.
     """
-    found = cut_windows(root, name, seed, strength)
+    found = cut_windows(root, name, seed, strength, tests=tests)
     if found is None:
         return None
     names, parts, groups = found
@@ -164,7 +167,7 @@ def cut(encoder: Encoder, root: Path, name: str, seed: int, strength: float) -> 
 
 
 def cut_windows(
-    root: Path, name: str, seed: int, strength: float
+    root: Path, name: str, seed: int, strength: float, *, tests: int = TESTS
 ) -> tuple[tuple[str, ...], list[tuple[Windows, Ints]], Ints] | None:
     """Class names; windows and labels of test records, the plant and same-family sites. Or None.
 
@@ -175,6 +178,7 @@ def cut_windows(
         name: The data set, or ``cwru_type``.
         seed: Of the cut and of the sensors.
         strength: How far the plant's own sensors are from those that recorded, 0 to 1.
+        tests: Test records, at most; fewer are the first of more.
     """
     path = root / ("cwru_de" if name == "cwru_type" else name) / "data.npz"
     if not path.is_file():
@@ -200,7 +204,7 @@ def cut_windows(
     for part in range(2 + SAME_FAMILY_SITES):
         rows = rng.permutation(np.flatnonzero((part_of == part) & np.isin(labels, chosen)))
         most = _PER_CLASS["own" if part == 1 else "sister"]
-        kept = first_of(rows, labels, TESTS if part == 0 else None, most)
+        kept = first_of(rows, labels, tests if part == 0 else None, most)
         power = strength if part < 2 else 0.6
         own = windows[kept]
         own_groups = groups[kept] if part == 1 else own_groups

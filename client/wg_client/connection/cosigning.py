@@ -17,9 +17,8 @@ import io
 import logging
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from wg_client.connection import http_witness
-from wg_client.connection.http_witness import Ask
 from wg_client.site import config as configuration
 from wg_client.site import locks
 from wg_client.site.config import ClientConfig
@@ -39,6 +38,9 @@ from wg_common.ledger.cosigned import RolledBack
 from wg_common.ledger.store import Ledger
 from wg_common.ledger.witness import HANDED_OUT_LIMIT
 from wg_common.wire import protocol, signing, statistics_file, weights_package
+
+if TYPE_CHECKING:  # httpx: only where a witness beside the server is asked
+    from wg_client.connection.http_witness import Ask
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +83,8 @@ def collect(ledger: Ledger, config: ClientConfig, server: Ask | None) -> None:
     if server is not None:
         ledger.countersign(config.server.witness_name, server)
     found, problems = 1, []
+    if config.witnesses:
+        from wg_client.connection import http_witness
     for each in config.witnesses:
         try:
             if not ledger.newest_cosigned_by(each.name):

@@ -22,6 +22,10 @@ NEVER = -1e4
 """Bias of a class that a head cannot predict; finite, since exports refuse infinities."""
 
 
+_AT_ONCE = 1 << 18
+"""Numbers that are held at a time when temperatures are tried."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LinearHead:
     """Logits = features @ weight.T + bias.
@@ -133,11 +137,12 @@ def best_temperature(logits: Floats, labels: Ints) -> float:
     grid = np.geomspace(1e-3, 1e2, 41)
     below = logits - logits.max(axis=1, keepdims=True)
     n, k = below.shape
-    losses = []
-    for value in grid:
-        odds = np.exp(below * value)
-        each = robust_loss(odds / (odds @ np.ones(k))[:, None], k)
-        losses.append(float(each[np.arange(n), labels].sum() + each.mean()))
+    losses: list[float] = []
+    step = max(1, _AT_ONCE // (n * k))
+    for start in range(0, len(grid), step):
+        odds = np.exp(below * grid[start : start + step, None, None])
+        each = robust_loss(odds / (odds @ np.ones(k))[..., None], k)
+        losses += list(each[:, np.arange(n), labels].sum(axis=1) + each.mean(axis=(1, 2)))
     return float(grid[int(np.argmin(losses))])
 
 

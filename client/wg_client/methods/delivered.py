@@ -14,9 +14,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 from scipy.special import gammaln
 
+from wg_client.fitting.assignment import best_columns
 from wg_client.fitting.finetune import fit_finetuned
 from wg_client.fitting.fitted import Fitted, cross_validated
 from wg_client.fitting.folds import RowIndex
@@ -84,7 +84,7 @@ def reordered(head: LinearHead, features: Floats, labels: Ints) -> LinearHead | 
     seen = np.unique(labels)
     sums = np.stack([logits[labels == label].sum(axis=0) for label in seen])
     order = np.full(len(head.bias), -1)
-    order[seen] = linear_sum_assignment(-sums)[1]
+    order[seen] = best_columns(sums)
     order[order < 0] = np.setdiff1d(np.arange(len(order)), order)
     if (order == np.arange(len(order))).all():
         return None

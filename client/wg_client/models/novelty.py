@@ -151,15 +151,13 @@ def fit(features: NDArray[np.floating], labels: Ints) -> Novelty | None:
 
 
 def _fitted(x: Singles, labels: Ints, rng: np.random.Generator) -> Novelty:
-    from sklearn.covariance import ledoit_wolf_shrinkage  # seconds to import, only when needed
-
     n, d = x.shape
     mean, spread = x.mean(axis=0), x.std(axis=0)
     scale = (1 / (spread + _FLOOR * spread.mean() + _TINY)).astype(np.float32)
     z = (x - mean) * scale
     within = z - _class_means(z, labels)
     common = float(np.mean(within**2)) + _TINY
-    shrinkage = float(ledoit_wolf_shrinkage(within, assume_centered=True)) if n > 1 else 1.0
+    shrinkage = _shrinkage(within) if n > 1 else 1.0
     vectors = np.zeros((d, 0))
     if n > 1 and z.any():
         values, vectors = principal(z.astype(np.float64), min(n - 1, d, DIRECTIONS))
@@ -178,6 +176,22 @@ def _fitted(x: Singles, labels: Ints, rng: np.random.Generator) -> Novelty:
     )
     rows = np.sort(rng.permutation(n)[:BANK])
     return replace(fitted, bank=fitted.placed(x[rows]))
+
+
+def _shrinkage(within: Singles) -> float:
+    """Share of a multiple of identity in the covariance of deviations ``[n, d]``.
+
+    Ledoit and Wolf 2004, *Journal of Multivariate Analysis* 88(2). As scikit-learn has it, which
+    takes a second to import.
+    """
+    n, d = within.shape
+    squares = within.astype(np.float64) ** 2
+    variances = squares.mean(axis=0)
+    gram = within @ within.T if n < d else within.T @ within
+    size = float(np.sum(gram.astype(np.float64) ** 2)) / n**2  # of the covariance
+    far = (size - float(variances.sum()) ** 2 / d) / d
+    uncertain = (float(np.sum(squares.sum(axis=1) ** 2)) / n - size) / (n * d)
+    return 0.0 if uncertain <= 0 else min(uncertain / far, 1.0) if far > 0 else 1.0
 
 
 def _class_means(z: Singles, labels: Ints) -> Singles:

@@ -6,8 +6,9 @@ unless their base is the encoder.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,21 +100,29 @@ class Sight:
             return cls(architecture=architecture)
         return cls(architecture=architecture, encoder=load_encoder(plant.encoder_package))
 
-    def inputs(self, records: Sequence[Record]) -> Inputs:
-        """What models see of records.
+    def inputs(self, records: Iterable[Record]) -> Inputs:
+        """What models see of records, of which few are in memory at a time.
 
         Raises:
             DataError: A record is damaged, or is not what the models take.
         """
+        rest, parts = iter(records), []
+        while (chunk := list(islice(rest, _CHUNK))) or not parts:
+            parts.append(self._inputs(chunk))
+        return np.concatenate(parts)
+
+    def _inputs(self, records: Sequence[Record]) -> Inputs:
         from wg_common.nets import network
 
         if self.encoder is None:
             return network.prepared(self.architecture, records)
-        parts = [np.zeros((0, self.encoder.local_dimension), dtype=np.float32)]
-        for start in range(0, len(records), _CHUNK):
-            rows = range(start, min(start + _CHUNK, len(records)))
-            parts.append(self.encoder.encode_batched([records[row] for row in rows]))
-        return np.concatenate(parts).astype(np.float64)
+        return self.encoder.encode_batched(records).astype(np.float64)
+
+    def alone(self, record: Record) -> Inputs:
+        """What models see of one record that comes by itself, and waits for no batch."""
+        if self.encoder is None:
+            return self.inputs([record])
+        return self.encoder.encode_local([record]).astype(np.float64)
 
     def features(self, trunk: Trunk, inputs: Inputs) -> Floats:
         """Features ``[n, d]`` on a trunk, as learners see them, of ``inputs``."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 from wg_client.fitting.fitted import OutOfFold
 from wg_client.methods.names import LOCAL
@@ -128,7 +128,7 @@ def _share(
     more = first - second
     folds = outcome.records.folds.count
     error = math.sqrt(1 + folds / (folds - 1)) * gain.standard_error(more, groups)
-    half = error * float(stats.t.isf((1 - gain.COVERAGE) / 2, len(np.unique(groups)) - 1))
+    half = error * float(stdtrit(len(np.unique(groups)) - 1, (1 + gain.COVERAGE) / 2))
     middle = float(more.mean())
     return Share(
         kept=gain.accuracy(first, groups),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from wg_client.fitting import linear_head
 from wg_client.fitting.linear_head import (
     NEVER,
     Floats,
@@ -68,6 +69,16 @@ def test_temperature_undoes_a_wrong_scale() -> None:
     assert best_temperature(50 * logits, y) == pytest.approx(
         best_temperature(logits, y) / 50, rel=0.5
     )
+
+
+def test_temperatures_are_tried_in_parts_where_there_are_many_records(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x, y = _blobs(7)
+    logits = fit_lda(x, y, 3, 0.5).logits(x)
+    whole = best_temperature(logits, y)
+    monkeypatch.setattr(linear_head, "_AT_ONCE", 3 * logits.size)
+    assert best_temperature(logits, y) == whole
 
 
 def test_a_head_survives_its_tensors_and_its_scale_changes_no_class() -> None:

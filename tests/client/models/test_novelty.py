@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sklearn.covariance import ledoit_wolf_shrinkage
 
 from wg_client.models import heat_map, novelty
 from wg_client.models.calls import NEVER, sure_above
@@ -57,6 +58,14 @@ def test_one_record_scores_and_has_no_likeness_and_none_has_nothing() -> None:
     assert found is not None and np.isnan(found.likeness(x)).all()
     assert np.isfinite(found.score(x)).all()
     assert novelty.fit(x[:0], y[:0]) is None
+
+
+@pytest.mark.parametrize(("n", "d"), [(2, 5), (100, 20), (60, 300)])
+def test_shrinkage_is_that_of_ledoit_and_wolf(n: int, d: int) -> None:
+    x = np.random.default_rng(n).normal(size=(n, d)) * np.linspace(0.1, 3, d)
+    found = novelty._shrinkage(x.astype(np.float32))
+    assert found == pytest.approx(ledoit_wolf_shrinkage(x, assume_centered=True), abs=1e-5)
+    assert novelty._shrinkage(np.zeros((5, 3), np.float32)) == 0
 
 
 def test_constant_features_never_break_it() -> None:

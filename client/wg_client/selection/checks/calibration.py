@@ -8,7 +8,10 @@ Weather and Forecasting 22).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import softmax
 
 from wg_client.fitting.linear_head import Floats
@@ -31,9 +34,9 @@ def check(comparison: Comparison) -> Finding | None:
     policy = comparison.policy.checks
     chances = softmax(logits[0], axis=1)
     sure, right = chances.max(axis=1), (chances.argmax(axis=1) == labels).astype(np.float64)
-    found = calibration_error(sure, right)
+    found = float(calibration_error(sure, right))
     rng = streams.rng(Stream.PROBE, then=(ord("c"),))
-    draws = [calibration_error(sure, rng.random(len(sure)) < sure) for _ in range(_DRAWS)]
+    draws = calibration_error(sure, rng.random((_DRAWS, len(sure))) < sure)
     chance = float(np.quantile(draws, policy.confidence))
     gap = float(sure.mean() - right.mean())
     return Finding(
@@ -59,9 +62,18 @@ def check(comparison: Comparison) -> Finding | None:
     )
 
 
-def calibration_error(sure: Floats, right: Floats) -> float:
-    """Mean over bins, by size, of how far mean confidence and share right are apart."""
+def calibration_error(sure: Floats, right: NDArray[Any]) -> Floats:
+    """Mean over bins, by size, of how far mean confidence and share right are apart.
+
+    Args:
+        sure: Confidence, ``[n]``.
+        right: Whether right, ``[..., n]``.
+
+    Returns:
+        ``[...]``.
+    """
     order = np.argsort(sure, kind="stable")
-    bins = np.array_split(order, min(_BINS, len(order)))
-    gaps = [len(rows) * abs(float(sure[rows].mean() - right[rows].mean())) for rows in bins]
-    return float(sum(gaps) / len(order))
+    sizes = [len(rows) for rows in np.array_split(order, min(_BINS, len(order)))]
+    starts = np.cumsum([0, *sizes[:-1]])
+    gaps = np.add.reduceat((sure - right)[..., order], starts, axis=-1)
+    return np.asarray(np.abs(gaps).sum(axis=-1) / len(order))

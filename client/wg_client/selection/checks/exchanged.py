@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 from scipy.special import ndtri
 
+from wg_client.fitting.assignment import best_columns
 from wg_client.methods.base import LabelledRecords
 from wg_client.models.manifest import Finding
 from wg_client.selection.checks.base import Comparison
@@ -68,7 +68,4 @@ def assignment(calls: np.ndarray, records: LabelledRecords) -> np.ndarray:
     table = np.zeros((records.classes, records.classes))
     np.add.at(table, (calls, records.judged), 1.0)
     # Among equals, each class stays what it is.
-    rows, columns = linear_sum_assignment(table + 1e-6 * np.eye(records.classes), maximize=True)
-    found = np.empty(records.classes, dtype=np.int64)
-    found[rows] = columns
-    return found
+    return best_columns(table + 1e-6 * np.eye(records.classes))

@@ -7,19 +7,21 @@ What has been seen once is kept, since all models of a package stand on few trun
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
 from wg_client.data.plant import Plant
 from wg_client.fitting.backbone import Trunk
-from wg_client.fitting.linear_head import Floats, Ints
+from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.methods.base import LabelledRecords, Model
 from wg_client.models.predict import Inputs, Sight
 from wg_client.selection.checks.trigger_scan import Marks
 from wg_client.site.check_policy import ChecksConfig
 from wg_common import streams
+from wg_common.errors import InternalError
 from wg_common.modalities.base import Record
 from wg_common.modalities.registry import modality
 from wg_common.streams import Stream
@@ -50,27 +52,39 @@ class Probe:
     sight: Sight
     weight_bytes: int = 0
     _inputs: dict[str, Inputs] = field(default_factory=dict, init=False, repr=False)
+    _held_out: list[tuple[Model, dict[int, LinearHead]]] = field(
+        default_factory=list, init=False, repr=False
+    )
+    _seconds: list[tuple[Trunk, float]] = field(default_factory=list, init=False, repr=False)
     _features: list[tuple[Trunk, dict[str, Floats]]] = field(
         default_factory=list, init=False, repr=False
     )
 
-    def features(self, trunk: Trunk, name: str = "", alter: Alter | None = None) -> Floats:
-        """Features ``[m, d]`` on a trunk of the records, changed by ``alter``.
+    def features(
+        self, trunk: Trunk, name: str = "", changes: Mapping[str, Alter] | None = None
+    ) -> Floats:
+        """Features ``[m, d]`` on a trunk of the records as they are, or changed.
 
         Args:
             trunk: The trunk.
-            name: Of the change; each draws from a stream of its own, and is made once.
-            alter: The change; None: none.
+            name: Of one of ``changes``; empty: as they are.
+            changes: All that are tried, by name. Each draws from a stream of its own. They are made
+                once and seen together: an encoder runs full batches.
         """
-        known = next((found for of, found in self._features if of is trunk), None)
+        known = _of(self._features, trunk)
         if known is None:
             known = {}
             self._features.append((trunk, known))
         if name not in known:
             if name not in self._inputs:
-                self._inputs[name] = self.sight.inputs(self._altered(name, alter))
+                self._see(changes if changes and name in changes else {"": None})
             known[name] = self.sight.features(trunk, self._inputs[name])
         return known[name]
+
+    def _see(self, changes: Mapping[str, Alter | None]) -> None:
+        made = (record for name, alter in changes.items() for record in self._altered(name, alter))
+        parts = np.split(self.sight.inputs(made), len(changes))
+        self._inputs |= dict(zip(changes, parts, strict=True))
 
     def logits(self, model: Model, records: LabelledRecords, features: Floats) -> Floats:
         """Logits ``[m, K]`` of the probe's records, which ``features`` come from.
@@ -78,8 +92,8 @@ class Probe:
         Each labelled record by a head that did not learn from it, where the method gives such.
         """
         found = model.fitted.head.logits(features)
-        held_out, folds = model.fitted.held_out, records.folds
-        if held_out is None or not folds.usable:
+        folds = records.folds
+        if model.fitted.held_out is None or not folds.usable:
             return found
         place = np.cumsum(records.all_labels >= 0) - 1
         labelled = records.all_labels[self.rows] >= 0
@@ -89,8 +103,21 @@ class Probe:
         fold = np.where(labelled, of_labelled[place[self.rows] * labelled], -1)
         for index in np.unique(fold[labelled]):
             here = fold == index
-            found[here] = held_out(0, int(index)).logits(features[here])
+            found[here] = self._without(model, int(index)).logits(features[here])
         return found
+
+    def _without(self, model: Model, fold: int) -> LinearHead:
+        """The head of a model that predicted a fold of the first repeat; it is fitted once."""
+        known = _of(self._held_out, model)
+        if known is None:
+            known = {}
+            self._held_out.append((model, known))
+        if fold not in known:
+            held_out = model.fitted.held_out
+            if held_out is None:
+                raise InternalError(f"{model.origin}: nothing was held out")
+            known[fold] = held_out(0, fold)
+        return known[fold]
 
     def marked(self, trunk: Trunk, each: int) -> Marks | None:
         """How random marks move some of the records; None if none are known for their kind.
@@ -117,18 +144,29 @@ class Probe:
 
     def seconds(self, trunk: Trunk) -> float:
         """Least time that one record took of three, from record to features."""
+        known = _of(self._seconds, trunk)
+        if known is not None:
+            return known
         taken = []
         for _ in range(3):
             start = time.perf_counter()
-            self.sight.features(trunk, self.sight.inputs(self.records[:1]))
+            self.sight.features(trunk, self.sight.alone(self.records[0]))
             taken.append(time.perf_counter() - start)
+        self._seconds.append((trunk, min(taken)))
         return min(taken)
 
-    def _altered(self, name: str, alter: Alter | None) -> Sequence[Record]:
-        if alter is None:
-            return self.records
+    def _altered(self, name: str, alter: Alter | None) -> Iterator[Record]:
         rng = streams.rng(Stream.PROBE, then=tuple(name.encode()))
-        return [alter(record, rng) for record in self.records]
+        return (record if alter is None else alter(record, rng) for record in self.records)
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def _of(known: Sequence[tuple[K, V]], key: K) -> V | None:
+    """What is known of this very object: arrays have no hash."""
+    return next((value for of, value in known if of is key), None)
 
 
 def of_plant(plant: Plant, architecture: str, most: int) -> Probe | None:

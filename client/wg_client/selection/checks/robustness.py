@@ -30,7 +30,7 @@ def check(comparison: Comparison) -> Finding | None:
     known = labels >= 0
 
     def right(model: Model, name: str = "") -> Floats:
-        features = probe.features(model.trunk, name, changes.get(name))
+        features = probe.features(model.trunk, name, changes)
         calls = probe.logits(model, comparison.records, features).argmax(axis=1)
         return np.asarray(calls == labels, dtype=np.float64)[known]
 

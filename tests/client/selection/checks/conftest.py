@@ -37,6 +37,9 @@ class ToySight:
             found.append([x.mean(), tilt])
         return np.array(found)
 
+    def alone(self, record: Any) -> NDArray[np.float64]:
+        return self.inputs([record])
+
     def features(self, trunk: Trunk, inputs: Any) -> Floats:
         return np.asarray(inputs)
 

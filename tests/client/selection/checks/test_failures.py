@@ -11,11 +11,12 @@ from tests.client.selection.checks.conftest import Compare, ToySight, pictures
 
 from wg_client.fitting.linear_head import fit_lda
 from wg_client.models.manifest import Finding
-from wg_client.selection.checks import backdoor, registry
+from wg_client.selection.checks import backdoor, cost, registry, robustness
 from wg_client.selection.checks.base import Comparison
 from wg_client.selection.checks.trigger_scan import Marks
 from wg_client.site.check_policy import ChecksConfig
 from wg_common.errors import ConfigError
+from wg_common.modalities.registry import modality
 
 RNG = np.random.default_rng(1)
 LABELS = np.repeat(np.arange(3), 20)
@@ -175,6 +176,37 @@ def test_f09_a_model_that_is_too_slow_and_large_here(compare: Compare) -> None:
     large = compare(features, labels, weight, pictures=records, mebibytes=0.5)
     for comparison in (slow, large):
         assert not found(comparison)["WG-F09"].passed
+
+
+def test_records_are_seen_once_and_heads_fitted_once_for_all_changes_and_models(
+    compare: Compare,
+) -> None:
+    labels = np.arange(40) % 2
+    records = pictures(labels)
+    comparison = compare(ToySight().inputs(records), labels, GOOD[:2, :2], pictures=records)
+    probe, asked, fitted = comparison.probe, [], []
+    assert probe is not None
+
+    class Counting(ToySight):
+        def inputs(self, records: Any) -> Any:
+            found = super().inputs(records)
+            asked.append(len(found))
+            return found
+
+    probe.sight = Counting()  # type: ignore[assignment]
+    head = comparison.model.fitted.head
+
+    def held_out(repeat: int, fold: int) -> Any:
+        fitted.append(fold)
+        return head
+
+    model = replace(comparison.model, fitted=replace(comparison.model.fitted, held_out=held_out))
+    for _ in range(2):
+        assert robustness.check(replace(comparison, model=model, local=model)) is not None
+        assert cost.check(comparison) is not None
+    changes = len(modality("images").changes())
+    assert sorted(asked) == [1, 1, 1, 40, 40 * changes]
+    assert sorted(fitted) == list(range(5))
 
 
 def test_f10_classes_that_were_exchanged(compare: Compare) -> None:
