@@ -1,0 +1,105 @@
+"""The commands of ``docs/text-guide.md``, as they stand there, one after the other."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import shlex
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.client.cli.conftest import shown
+from tests.client.selection.test_text_plant import LABELS, bag_of_words, public, rows, write
+from tests.e2e.fleet_support import make_home, running
+
+from wg_client.data.survey import survey
+from wg_client.fitting.linear_head import fit_lda, scaling
+from wg_client.site.home import ClientHome
+from wg_common.nets.encoder import sentences
+from wg_common.nets.encoder.fit import fit_encoder
+from wg_common.nets.encoder.module import load_encoder, raw_features
+from wg_common.wire import protocol, signing, weights_package
+from wg_common.wire.weights_package import Candidate, WeightsManifest
+from wg_server.fleet.enrolment import make_token
+from wg_server.site.home import ServerHome
+from wg_server.store.sites import Store
+
+__all__ = ["shown"]
+
+PAGE = Path(__file__).parents[2] / "docs" / "text-guide.md"
+
+
+def _encoder() -> bytes:
+    records, labels = public(40)
+    raw = raw_features(records, modality="texts")
+    return fit_encoder(raw, labels % 2, labels, modality="texts", dimension=8)
+
+
+def _package(server: ServerHome) -> bytes:
+    """A head that was trained on many notes, as the server would send it."""
+    records, labels = public(60)
+    features = load_encoder(server.encoder.read_bytes()).encode(records).astype(np.float64)
+    scale = scaling(features)
+    head = scale.unscale(fit_lda(scale.apply(features), labels, len(LABELS), 0.5))
+    tensors = weights_package.pack_tensors({"sample-0": head.tensors()})
+    now = int(time.time())
+    manifest = WeightsManifest(
+        package_id=secrets.token_hex(16),
+        request_id=secrets.token_hex(16),
+        site="pump-7",
+        architecture="text-head",
+        plan="head",
+        encoder=server.encoder_id(),
+        generator="ab" * 32,
+        labels=LABELS,
+        own_release="",
+        memory_releases=("aa" * 16,),
+        candidates=(Candidate(name="sample-0", source="diffusion", nearest_zoo_distance="1"),),
+        tensors_sha256=hashlib.sha256(tensors).hexdigest(),
+        created=now,
+        expires=now + 3600,
+    )
+    return weights_package.encode(manifest, tensors, signing.load(server.signing_key))
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_page_run(
+    tmp_path: Path, shown: Callable[..., tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sentences, "embed", bag_of_words)
+    monkeypatch.setenv("COLUMNS", "100")
+    server = make_home(tmp_path / "server")
+    server.encoder.write_bytes(_encoder())
+    monkeypatch.chdir(tmp_path)
+    own = [row | {"author": f"a{number}"} for number, row in enumerate(rows(2, 8))]
+    write(Path("notes.csv"), own)
+    write(Path("new.csv"), [{"text": row["text"]} for row in rows(9, 3)])
+    Path("plant.wgw").write_bytes(_package(server))
+    said: dict[str, str] = {}
+    with running(server), Store.open(server) as store:
+        Path("token").write_text(protocol.encode_token(make_token(server, store, "pump-7", 600.0)))
+        for block in re.findall(r"```console\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL):
+            for line in block.splitlines():
+                words = shlex.split(line.removeprefix("$ wg-client "))
+                if words[0] == "simulate":
+                    words += ["--encoder", str(server.encoder)]
+                said[words[0]], _ = shown(*words)
+    assert list(said) == [
+        *("simulate", "init", "check", "statistics", "apply", "predict", "models", "freeze")
+    ]
+    assert Path("plant.wgs").is_file() and Path("model.onnx").is_file()
+    calls = Path("calls.csv").read_text("utf-8").splitlines()
+    assert len(calls) == 1 + 9
+    assert "author" in ClientHome(Path("plant")).config.read_text("utf-8")
+
+
+def test_the_example_table_of_the_page_can_be_read(tmp_path: Path) -> None:
+    (table,) = re.findall(r"```csv\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    (tmp_path / "notes.csv").write_text(table, encoding="utf-8")
+    found = survey(tmp_path / "notes.csv", None, unit_column="author").data
+    assert (found.modality, found.label_names) == ("texts", ("leak", "noise"))
+    assert list(found.labels) == [0, 1, -1] and set(found.units or ()) == {"a1", "a2"}
