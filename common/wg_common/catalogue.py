@@ -28,14 +28,15 @@ HEAD_BIAS: Final = "head.bias"
 """Names of a head's tensors, ``[K, F]`` and ``[K]``, in every architecture."""
 
 CandidateSource = Literal[
-    "diffusion", "network", "closed-form", "retrieval", "base", "posterior", "kin"
+    "diffusion", "network", "closed-form", "retrieval", "base", "posterior", "kin", "contribution"
 ]
 """How a candidate of a weights package came about:
 
 ``diffusion`` (a sample, or a mean of samples), ``network`` (deterministic head of the generator),
 ``closed-form`` (from noisy statistics by formula), ``retrieval`` (from nearest zoo entries),
 ``base`` (the public base), ``kin`` (a head on all local features, from the operator's own records
-of this kind of plant) or ``posterior`` (no weights: a ``wg_common.inference.posterior.Posterior``).
+of this kind of plant), ``contribution`` (a head that another plant trained with DP-SGD) or
+``posterior`` (no weights: a ``wg_common.inference.posterior.Posterior``).
 """
 CLOSED_FORM: Final = "closed-form"
 BASE: Final = "base"
@@ -44,6 +45,8 @@ POSTERIOR: Final = "posterior"
 """Of what a plant finishes with its own records, rather than of weights."""
 SAME_FAMILY: Final = "kin"
 """Of a head on all local features: the server knows the kind of the plant."""
+CONTRIBUTED: Final = "contribution"
+"""Of a head that another plant gave."""
 GENERATED_SOURCES: Final = frozenset({"diffusion", "network", "retrieval", SAME_FAMILY})
 
 

@@ -71,23 +71,28 @@ def statistics(
 @epsilon_option
 @delta_option
 @by_option
-@click.option("--steps", type=click.IntRange(1, 10_000), default=60, show_default=True)
+@click.option("--steps", type=click.IntRange(1, 10_000), default=100, show_default=True)
 @click.option(
     "--sampling-probability",
     type=click.FloatRange(0, 1, min_open=True),
-    default=0.25,
+    default=1.0,
     show_default=True,
     help="Probability with which a privacy unit enters a step.",
 )
 @click.option(
     "--units",
     type=click.FloatRange(1),
-    default=200,
+    default=1000,
     show_default=True,
-    help="Public guess of the number of privacy units, not their count; scales the step.",
+    help="Public guess of the number of privacy units, not their count; bounds the step.",
 )
 @click.option("--clip-norm", type=click.FloatRange(0, min_open=True), default=1.0)
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=2.0)
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(0),
+    default=0.0,
+    help="0: such that the noise of all steps leaves each weight with a deviation of one.",
+)
 @json_option
 def contribute(
     root: Path,

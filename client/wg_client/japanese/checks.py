@@ -11,6 +11,8 @@ _NAMES = {
     "mean-aligned + local training": "平均を合わせた重み＋自社での学習",
     "posterior head (empirical Bayes)": "事後ヘッド（経験ベイズ）",
     "generated + local training": "生成された重み＋自社での学習",
+    "another plant's head": "他工場のヘッド",
+    "another plant's head + local training": "他工場のヘッド＋自社での学習",
     "no gain over local-only": "自社のみより良くない",
     "accuracy not above the commonest class": "最も多いクラスを答えるのと変わらない精度",
     "a class that is hardly recognised": "ほとんど見分けられないクラス",

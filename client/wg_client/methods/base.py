@@ -191,6 +191,8 @@ class Model:
         fitted: The head on the trunk's features, and its out-of-fold predictions.
         origin: Name of the candidate that it started from, or an empty string.
         judged: Whether the plant's records may judge it: no release of theirs had a part in it.
+        of_others: Whether another plant gave it, so that it knows more of the classes than this
+            plant and public data, whatever else was released.
         unchecked_rank: Place among the models that may be kept where there is no label to check
             any, the largest first; None: never.
     """
@@ -199,6 +201,7 @@ class Model:
     fitted: Fitted
     origin: str = ""
     judged: bool = True
+    of_others: bool = False
     unchecked_rank: int | None = None
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wg_client.methods import generated
+from wg_client.methods import contributed, generated
 from wg_client.methods.base import Method
 from wg_client.methods.ensemble import Ensemble
 from wg_client.methods.local_only import LocalOnly
@@ -15,6 +15,8 @@ METHODS: tuple[Method, ...] = (
     generated.AS_DELIVERED,
     PosteriorHead(),
     generated.FINETUNED,
+    contributed.AS_DELIVERED,
+    contributed.FINETUNED,
     Ensemble(),
 )
 

@@ -60,21 +60,21 @@ class ContributionRequest:
         delta: Its delta, decimal string.
         steps: Number of steps.
         sampling_probability: Probability with which a privacy unit enters a step.
-        units: A public guess of the number of privacy units, never their count: it scales the
-            step, and nothing else.
+        units: A public guess of the number of privacy units, never their count: it bounds the
+            step, and scales a rate that is given.
         clip_norm: L2 norm to which a unit's gradient is clipped.
-        learning_rate: Of plain SGD on the noisy mean gradient.
+        learning_rate: Of plain SGD on the noisy mean gradient; 0: by ``dp_training.plan_for``.
         purpose: What the checkpoint may be used for.
         by: Who approves it, where a person must.
     """
 
     epsilon: str
     delta: str
-    steps: int = 60
-    sampling_probability: float = 0.25
-    units: float = 200.0
+    steps: int = dp_training.STEPS
+    sampling_probability: float = dp_training.SAMPLING_PROBABILITY
+    units: float = 1000.0
     clip_norm: float = 1.0
-    learning_rate: float = 2.0
+    learning_rate: float = 0.0
     purpose: str = PURPOSE
     by: str | None = None
 

@@ -7,11 +7,14 @@ code. ``weights_file`` reads it.
 
 A package for a site without a network (version 2 of the container) has a fourth section: the
 newest checkpoint of the site's ledger that the server cosigned. It bears its own signatures.
+
+A manifest with heads that other plants gave is of version 2, so that a program that knows nothing
+of these says so; every other one is of version 1, as it always was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, TypeVar
 
@@ -19,13 +22,15 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
-from wg_common.catalogue import CandidateSource
+from wg_common.catalogue import CONTRIBUTED, CandidateSource
 from wg_common.errors import DecodeError, VerificationError
 from wg_common.wire import canonical, container, signing
 from wg_common.wire import tensors as tensors_files
 from wg_common.wire.protocol import NOTE_LIMIT, WEIGHTS_KIND, WEIGHTS_LIMIT
 
 VERSION = 1
+CONTRIBUTED_VERSION = 2
+"""Version of a manifest with contributed heads."""
 MANIFEST_LIMIT = 4 << 20
 COSIGNED_VERSION = 2
 """Version of the container that holds a cosigned checkpoint as well."""
@@ -57,6 +62,7 @@ class WeightsManifest:
     """What the package is, for whom, and what it was made from.
 
     Attributes:
+        version: See ``version_of``.
         package_id: Random identifier, hex.
         request_id: The request that it answers.
         site: The site that it is made for.
@@ -90,13 +96,20 @@ class WeightsManifest:
     expires: int
 
     def __post_init__(self) -> None:
-        if self.version != VERSION:
-            raise DecodeError(f"weights manifest: version {self.version}, expected {VERSION}")
+        expected = version_of(self.candidates)
+        if self.version != expected:
+            raise DecodeError(f"weights manifest: version {self.version}, expected {expected}")
         names = [candidate.name for candidate in self.candidates]
         if not names or len(set(names)) != len(names):
             raise DecodeError("weights manifest: candidates must be there and have unique names")
         if any(not name or "/" in name for name in names):
             raise DecodeError("weights manifest: a candidate's name is empty or has a slash")
+
+
+def version_of(candidates: Iterable[Candidate]) -> int:
+    """Version of a manifest with these candidates."""
+    contributed = any(candidate.source == CONTRIBUTED for candidate in candidates)
+    return CONTRIBUTED_VERSION if contributed else VERSION
 
 
 def pack_tensors(candidates: Mapping[str, Tensors]) -> bytes:

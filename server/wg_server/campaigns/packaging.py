@@ -10,13 +10,14 @@ import logging
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from wg_common import catalogue
 from wg_common.errors import ConfigError
 from wg_common.wire import canonical, signing, weights_package
 from wg_common.wire.weights_package import Candidate, WeightsManifest
+from wg_server.campaigns import contributed
 from wg_server.campaigns.intake import Release
 from wg_server.generator.evaluation import gate
 from wg_server.site.home import ServerHome
@@ -72,7 +73,16 @@ def make_package(
         {candidate.name: candidate.tensors for candidate in made.generated.candidates}
     )
     now = int(time.time())
+    candidates = tuple(
+        Candidate(
+            name=candidate.name,
+            source=candidate.source,
+            nearest_zoo_distance=str(candidate.nearest_zoo_distance),
+        )
+        for candidate in made.generated.candidates
+    )
     manifest = WeightsManifest(
+        version=weights_package.version_of(candidates),
         package_id=secrets.token_hex(16),
         request_id=request_id,
         site=own.manifest.site,
@@ -83,14 +93,7 @@ def make_package(
         labels=own.manifest.schema.labels,
         own_release=own.manifest.release_id,
         memory_releases=tuple(release.manifest.release_id for release in others),
-        candidates=tuple(
-            Candidate(
-                name=candidate.name,
-                source=candidate.source,
-                nearest_zoo_distance=str(candidate.nearest_zoo_distance),
-            )
-            for candidate in made.generated.candidates
-        ),
+        candidates=candidates,
         tensors_sha256=canonical.sha256_hex(tensors),
         created=now,
         expires=now + config.package_days * 86400,
@@ -133,4 +136,6 @@ def _generate(
     generated = generation.generate(
         heads, own.statistics, releases, labels, samples=samples, seed=seed
     )
+    given = contributed.candidates(home, heads.parts, own.manifest.site, labels)
+    generated = replace(generated, candidates=(*generated.candidates, *given))
     return _Made(generated, heads.id, heads.parts.architecture, catalogue.HEAD_PLAN)

@@ -115,6 +115,18 @@ def test_the_least_noise_within_the_budget_is_planned() -> None:
     assert accounting.epsilon([less.event], 1e-5) > 2.0
 
 
+@pytest.mark.parametrize("units", [50.0, 1e6])
+def test_by_default_the_noise_of_all_steps_leaves_each_weight_with_a_deviation_of_one(
+    units: float,
+) -> None:
+    found = dp.plan_for(4.0, 1e-5, expected_batch=units, steps=25)
+    step = found.learning_rate / found.expected_batch
+    noise = step * found.noise_multiplier * found.clip_norm * np.sqrt(found.steps)
+    assert found.sampling_probability == 1.0 and found.learning_rate <= dp.LARGEST_RATE
+    assert noise == pytest.approx(1.0) or (noise < 1 and found.learning_rate == dp.LARGEST_RATE)
+    assert (units > 1e5) == (noise < 0.99), "the bound is for more records than plants have"
+
+
 def test_a_head_learns_under_privacy() -> None:
     x, y = blobs(600)
     found = dp.plan_for(4.0, 1e-5, sampling_probability=0.1, steps=60, expected_batch=60.0)

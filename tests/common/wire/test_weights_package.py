@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rfc8785
 import safetensors.numpy
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from wg_common.errors import ConfigError, DecodeError, VerificationError
-from wg_common.wire import container, signing, weights_file, weights_package
+from wg_common.wire import canonical, container, signing, weights_file, weights_package
 from wg_common.wire.weights_package import Candidate, Tensors, WeightsManifest
 
 KEY = signing.generate()
@@ -209,3 +210,28 @@ def test_a_package_may_carry_a_cosigned_checkpoint(read: Read) -> None:
 def test_a_damaged_checkpoint_section_is_refused(data: bytes, message: str) -> None:
     with pytest.raises(DecodeError, match=message):
         weights_package.read_checkpoint(io.BytesIO(data))
+
+
+@pytest.mark.parametrize("source", ["base", "contribution"])
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_only_a_manifest_with_contributed_heads_is_of_version_2(
+    read: Read, source: str, version: int
+) -> None:
+    tensors = weights_package.pack_tensors(heads())
+    plain = manifest(tensors)
+    one = Candidate(name="mean", source=source, nearest_zoo_distance="1")  # type: ignore[arg-type]
+    text = json.loads(canonical.encode(plain))
+    text["candidates"][0] = json.loads(canonical.encode(one))
+    text["version"] = version
+    data = rfc8785.dumps(text)
+    sections = {
+        "manifest": data,
+        "signature": signing.sign(KEY, signing.WEIGHTS, data),
+        "tensors": tensors,
+    }
+    package = container.encode("wgw", 1, sections)
+    if version == {"base": 1, "contribution": 2}[source]:
+        assert read(package, KEY.public_key())[0].candidates[0] == one
+    else:
+        with pytest.raises(DecodeError, match=f"version {version}, expected"):
+            read(package, KEY.public_key())
