@@ -17,7 +17,6 @@ from wg_common import catalogue
 from wg_common.errors import ConfigError
 from wg_common.wire import canonical, signing, weights_package
 from wg_common.wire.weights_package import Candidate, WeightsManifest
-from wg_server.campaigns import contributed
 from wg_server.campaigns.intake import Release
 from wg_server.generator.evaluation import gate
 from wg_server.site.home import ServerHome
@@ -114,7 +113,8 @@ class _Made:
 def _generate(
     home: ServerHome, own: Release, others: Sequence[Release], wanted: str, *, seed: int
 ) -> _Made:
-    from wg_server.generator.heads import generate as generation  # torch is slow to import
+    from wg_server.campaigns import contributed  # torch is slow to import
+    from wg_server.generator.heads import generate as generation
     from wg_server.generator.networks import generate as networks
 
     heads = generation.load_generator(home.generator)
