@@ -67,6 +67,13 @@ _CHECK = {
     ),
     "nothing was sent, nothing was charged": "何も送信せず、何も計上していません",
     "hint: {hint}": "ヒント：{hint}",
+    "with {labelled} labelled records of {classes} classes, other plants with your classes gain more"
+    " from a head than from this release, at the same price: wg-client contribute --epsilon"
+    " {epsilon:g}. Which of the two you give says roughly how many records you have": (
+        "ラベル付きレコードが{classes}クラスで{labelled}件あります。同じ価格なら、同じクラスを持つ他工場には、"
+        "このリリースよりヘッドのほうが役に立ちます：wg-client contribute --epsilon {epsilon:g}。"
+        "どちらを渡すかで、レコードのおおよその件数が分かります"
+    ),
 }
 
 _DATA = {

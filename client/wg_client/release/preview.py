@@ -210,6 +210,7 @@ def check(
             releases_left=left,
         ),
         hints=hints(
+            epsilon=float(asked),
             per_label=sight.per_label,
             units=sight.units,
             clip_radius=schema.radius,
