@@ -7,7 +7,7 @@ puts into the package as it came. The plant has 5 or 20 labels a class, and keep
 rule. Printed: accuracy on test records of local-only, of both as delivered, and of what is kept.
 
 DP-SGD is simulated: the closed form of the gradient and NumPy's noise, otherwise the steps of
-``wg_client.release.dp_training`` (a test compares them), with the settings that a plant gets by
+``wg_client.release.dp_training`` (its tests compare both), with the settings that a plant gets by
 default. Beside it stands the best of four settings of docs/decisions/0172 *on the test records*,
 which no plant could choose.
 """

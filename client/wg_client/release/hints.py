@@ -60,7 +60,7 @@ def hints(
         cap_epsilon: Cap of the budget.
         cap_delta: Its delta.
     """
-    found = []
+    found: list[str] = []
     if cap_epsilon > LARGE_EPSILON:
         found.append(
             text(
@@ -79,33 +79,44 @@ def hints(
                 least=0.01 / units,
             )
         )
-    # A sum of n vectors of length R is at most n R long; noise of d entries is about this long.
-    noise = noise_std * math.sqrt(dimension)
-    lost = [label for label, count in per_label.items() if 0 < count * clip_radius < noise]
-    if lost:
-        names = ", ".join(f"{label!r} ({per_label[label]})" for label in lost[:_SHOWN])
-        more = text(" and {count} more", count=len(lost) - _SHOWN) if len(lost) > _SHOWN else ""
-        found.append(
-            text(
-                "too few records for this epsilon: the noise is longer than all records of a class"
-                " together, for {names}{more}; {needed} records a class, or a larger epsilon, are"
-                " the least",
-                names=names,
-                more=more,
-                needed=math.ceil(noise / clip_radius),
-            )
-        )
-    labelled = sum(per_label.values())
-    if head_pays(min(labelled, units), len(per_label), epsilon):
-        found.append(
-            text(
-                "with {labelled} labelled records of {classes} classes, other plants with your"
-                " classes gain more from a head than from this release, at the same price:"
-                " wg-client contribute --epsilon {epsilon:g}. Which of the two you give says"
-                " roughly how many records you have",
-                labelled=labelled,
-                classes=len(per_label),
-                epsilon=epsilon,
-            )
-        )
+    found += _lost(per_label, clip_radius, noise_std * math.sqrt(dimension))
+    found += _head(per_label, units, epsilon)
     return tuple(found)
+
+
+def _lost(per_label: Mapping[str, int], clip_radius: float, noise: float) -> list[str]:
+    """That classes have too few records for noise of this length."""
+    # A sum of n vectors of length R is at most n R long; noise of d entries is about this long.
+    lost = [label for label, count in per_label.items() if 0 < count * clip_radius < noise]
+    if not lost:
+        return []
+    names = ", ".join(f"{label!r} ({per_label[label]})" for label in lost[:_SHOWN])
+    more = text(" and {count} more", count=len(lost) - _SHOWN) if len(lost) > _SHOWN else ""
+    return [
+        text(
+            "too few records for this epsilon: the noise is longer than all records of a class"
+            " together, for {names}{more}; {needed} records a class, or a larger epsilon, are"
+            " the least",
+            names=names,
+            more=more,
+            needed=math.ceil(noise / clip_radius),
+        )
+    ]
+
+
+def _head(per_label: Mapping[str, int], units: int, epsilon: float) -> list[str]:
+    """That a head helps others more."""
+    labelled = sum(per_label.values())
+    if not head_pays(min(labelled, units), len(per_label), epsilon):
+        return []
+    return [
+        text(
+            "with {labelled} labelled records of {classes} classes, other plants with your"
+            " classes gain more from a head than from this release, at the same price:"
+            " wg-client contribute --epsilon {epsilon:g}. Which of the two you give says"
+            " roughly how many records you have",
+            labelled=labelled,
+            classes=len(per_label),
+            epsilon=epsilon,
+        )
+    ]

@@ -72,14 +72,7 @@ def make_package(
         {candidate.name: candidate.tensors for candidate in made.generated.candidates}
     )
     now = int(time.time())
-    candidates = tuple(
-        Candidate(
-            name=candidate.name,
-            source=candidate.source,
-            nearest_zoo_distance=str(candidate.nearest_zoo_distance),
-        )
-        for candidate in made.generated.candidates
-    )
+    candidates = _described(made.generated)
     manifest = WeightsManifest(
         version=weights_package.version_of(candidates),
         package_id=secrets.token_hex(16),
@@ -98,6 +91,17 @@ def make_package(
         expires=now + config.package_days * 86400,
     )
     return weights_package.encode(manifest, tensors, signing.load(home.signing_key))
+
+
+def _described(generated: Generated) -> tuple[Candidate, ...]:
+    return tuple(
+        Candidate(
+            name=candidate.name,
+            source=candidate.source,
+            nearest_zoo_distance=str(candidate.nearest_zoo_distance),
+        )
+        for candidate in generated.candidates
+    )
 
 
 @dataclass(frozen=True, slots=True)

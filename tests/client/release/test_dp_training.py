@@ -127,6 +127,23 @@ def test_by_default_the_noise_of_all_steps_leaves_each_weight_with_a_deviation_o
     assert (units > 1e5) == (noise < 0.99), "the bound is for more records than plants have"
 
 
+def test_steps_are_those_of_the_closed_form_that_benchmarks_simulate() -> None:
+    x, y = blobs(30)
+    full = plan(sampling_probability=1.0, steps=6, expected_batch=30.0, learning_rate=5.0)
+    found = dp.train(full, x, y, K, charge=free, sampler=silent).tensors
+    inputs, targets = np.hstack([x, np.ones((30, 1))]), np.eye(K)[y]
+    weight, kept = np.zeros((K, D + 1)), np.zeros((K, D + 1))
+    for step in range(6):
+        odds = np.exp(inputs @ weight.T)
+        error = odds / odds.sum(axis=1, keepdims=True) - targets
+        norms = np.linalg.norm(error, axis=1) * np.linalg.norm(inputs, axis=1)
+        clipped = error / np.maximum(norms / full.clip_norm, 1.0)[:, None]
+        weight -= full.learning_rate / 30.0 * clipped.T @ inputs
+        kept += weight / 3 * (step >= 3)
+    together = np.hstack([found["head.weight"], found["head.bias"][:, None]])
+    np.testing.assert_allclose(together, kept, atol=5e-3)
+
+
 def test_a_head_learns_under_privacy() -> None:
     x, y = blobs(600)
     found = dp.plan_for(4.0, 1e-5, sampling_probability=0.1, steps=60, expected_batch=60.0)
