@@ -1,1 +1,1 @@
-"""The whole federation in one command: a server and three plants, real processes, real data."""
+"""The whole federation in one command: a server and five plants, and a story of each."""

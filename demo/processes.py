@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,25 +42,35 @@ class Processes:
         Raises:
             CommandFailed: It ended with a code that is not allowed.
         """
-        with self._unbroken():
-            process = subprocess.Popen(
-                _line(words),
-                stdout=subprocess.PIPE,
-                env=self._environment,
-                start_new_session=True,
-            )
-            self._running[""] = process
+        return self.run_all(words, allowed=allowed)[0]
+
+    def run_all(
+        self, *commands: Sequence[str | Path], allowed: tuple[int, ...] = (0,)
+    ) -> list[str]:
+        """As ``run``, with commands side by side; what each printed.
+
+        Raises:
+            CommandFailed: One ended with a code that is not allowed.
+        """
+        started: list[subprocess.Popen[bytes]] = []
         try:
-            found, _ = process.communicate()
+            for number, words in enumerate(commands):
+                with self._unbroken():
+                    process = self._piped(words)
+                    self._running[f" {number}"] = process
+                    started.append(process)
+            found = [process.communicate()[0].decode("utf-8", "replace") for process in started]
         except BaseException:
-            _end(process)
+            for process in started:
+                _end(process)
             raise
         finally:
-            del self._running[""]
-        out = found.decode("utf-8", "replace")
-        if process.returncode not in allowed:
-            raise CommandFailed(f"{_shown(words)}: exit code {process.returncode}\n{out}")
-        return out
+            for number in range(len(started)):
+                del self._running[f" {number}"]
+        for process, words, out in zip(started, commands, found, strict=True):
+            if process.returncode not in allowed:
+                raise CommandFailed(f"{_shown(words)}: exit code {process.returncode}\n{out}")
+        return found
 
     def json(self, *words: str | Path) -> Any:
         """Run a command with ``--json`` and return its document."""
@@ -113,6 +123,11 @@ class Processes:
             raise KeyboardInterrupt
         self._interrupted = True
 
+    def _piped(self, words: Sequence[str | Path]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            _line(words), stdout=subprocess.PIPE, env=self._environment, start_new_session=True
+        )
+
     @contextlib.contextmanager
     def _unbroken(self) -> Iterator[None]:
         """Signals that come meanwhile are raised at the end."""
@@ -161,12 +176,12 @@ def processes(logs: Path) -> Iterator[Processes]:
             signal.signal(number, handler)
 
 
-def _line(words: tuple[str | Path, ...]) -> list[str]:
+def _line(words: Sequence[str | Path]) -> list[str]:
     command, *rest = [str(word) for word in words]
     return [str(Path(sys.executable).with_name(command)), *rest]
 
 
-def _shown(words: tuple[str | Path, ...]) -> str:
+def _shown(words: Sequence[str | Path]) -> str:
     return " ".join(str(word) for word in words[:4])
 
 

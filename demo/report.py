@@ -1,123 +1,186 @@
-"""The demo's page: accuracy, privacy budget, and generated weights against the zoo, in pictures."""
+"""The demo's page: five stories in words and pictures, then every figure."""
 
 from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 
+from demo import stories
+from wg_client.methods.names import LOCAL, RANDOM
 from wg_client.methods.registry import METHODS
-from wg_client.models.manifest import KEPT
 
-MODELS = {method.name: method.title for method in METHODS} | {KEPT: KEPT}
-"""Titles of what is shown, by name."""
-KEPT_COLOUR = "#059669"
-
-
-def key(name: str) -> str:
-    """A model's name in ``summary.json``."""
-    return name.replace("-", "_")
+_SAMPLES = 8
+_POINTS = 600
+"""Most class rows of the zoo that are drawn."""
+_WIDE, _HIGH = 900, 360
+Picture = NDArray[np.uint8]
+Model = Mapping[str, Any]
 
 
-def shown(plants: list[dict[str, Any]]) -> dict[str, str]:
-    """Titles of the models that every plant has, by key."""
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Rows:
+    """Class rows of heads.
+
+    Attributes:
+        zoo: ``[m, d]``.
+        generated: ``[n, d]`` of each plant, by name.
+    """
+
+    zoo: NDArray[np.floating[Any]]
+    generated: Mapping[str, NDArray[np.floating[Any]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """One bar of a chart; lengths in per cent."""
+
+    label: str
+    value: str
+    length: float
+    low: float
+    high: float
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dots:
+    """Points of one colour in a scatter."""
+
+    name: str
+    places: Sequence[tuple[int, int]]
+
+
+def samples(data: Path) -> Picture:
+    """Some of a plant's pictures, spread over its records, side by side: ``[h, n * w]``."""
+    with np.load(data, allow_pickle=False) as archive:
+        pictures = archive["x"]
+    rows = np.linspace(0, len(pictures) - 1, _SAMPLES).astype(int)
+    return np.concatenate(list(pictures[rows]), axis=1)
+
+
+def page(summary: Mapping[str, Any], pictures: Mapping[str, Picture], rows: Rows) -> str:
+    """The whole report as one self-contained HTML page.
+
+    Args:
+        summary: What ``summary.json`` says.
+        pictures: Of each plant, by name: some of what it sees.
+        rows: What its weights are drawn from.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.ChoiceLoader(
+            [
+                jinja2.FileSystemLoader(Path(__file__).parent),
+                jinja2.PackageLoader("wg_client.selection", "templates"),  # its style sheet
+            ]
+        ),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    plants = summary["plants"]
+    return environment.get_template("report.html.j2").render(
+        summary=summary,
+        cards=[_card(plant, pictures[plant["name"]]) for plant in plants],
+        notes=stories.notes(summary),
+        models=_models(plants),
+        scatter=_scatter(rows),
+        size=(_WIDE, _HIGH),
+    )
+
+
+def _card(plant: Mapping[str, Any], picture: Picture) -> dict[str, Any]:
     return {
-        key(name): title
-        for name, title in MODELS.items()
-        if all(key(name) in plant["accuracy"] for plant in plants)
+        "plant": plant,
+        "title": stories.title(plant),
+        "lesson": stories.story(plant).lesson,
+        "has": stories.has(plant),
+        "outcome": stories.capital(stories.outcome(plant)),
+        "better": stories.better(plant),
+        "details": stories.details(plant),
+        "spent": stories.spent(plant),
+        "picture": _embedded(picture),
+        "bars": _bars(plant),
     }
 
 
-def accuracy_picture(plants: list[dict[str, Any]]) -> Figure:
-    """Bars of accuracy on unseen records, with one standard error."""
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    axes = figure.subplots()
-    models = shown(plants)
-    width = 0.8 / len(models)
-    for index, (name, title) in enumerate(models.items()):
-        values = np.array([plant["accuracy"][name] for plant in plants])
-        errors = [plant["accuracy_se"][name] for plant in plants]
-        colour = KEPT_COLOUR if name == KEPT else f"C{index % 10}"
-        places = np.arange(len(plants)) + (index - (len(models) - 1) / 2) * width
-        axes.bar(places, 100 * values, width, color=colour, label=title)
-        axes.errorbar(
-            places, 100 * values, 100 * np.array(errors), fmt="none", ecolor="#334155", capsize=2
+def _bars(plant: Mapping[str, Any]) -> list[Bar]:
+    """What the plant has alone and with us; and what it turned down, if it keeps its own."""
+    kept = plant["kept_source"]
+    found = [
+        _bar("alone", plant["alone"], _error(plant, LOCAL), kept=kept == LOCAL),
+        _bar("with weightgate", plant["kept"], _error(plant, kept), kept=True),
+    ]
+    if kept == LOCAL and plant["best_other"] is not None:
+        found.append(_bar("turned down", plant["best_other"], 0.0, kept=False))
+    return found
+
+
+def _error(plant: Mapping[str, Any], model: str | None) -> float:
+    return float(plant["accuracy_se"].get(stories.key(model or ""), 0.0))
+
+
+def _bar(label: str, share: float | None, error: float, *, kept: bool) -> Bar:
+    at = 100 * (share or 0.0)
+    return Bar(
+        label=label,
+        value=stories.percent(share),
+        length=at,
+        low=max(0.0, at - 100 * error),
+        high=min(100.0, at + 100 * error),
+        kept=kept,
+    )
+
+
+def _models(plants: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Every model of every plant, for whoever wants all."""
+    return [
+        {
+            "title": method.title,
+            "cells": [
+                {
+                    "share": plant["accuracy"].get(stories.key(method.name)),
+                    "error": _error(plant, method.name),
+                    "kept": plant["kept_source"] == method.name,
+                }
+                for plant in plants
+            ],
+        }
+        for method in METHODS
+        if method.name != RANDOM
+        and any(stories.key(method.name) in plant["accuracy"] for plant in plants)
+    ]
+
+
+def _scatter(rows: Rows) -> list[Dots]:
+    """Class rows of generated heads among the zoo's, on the zoo's first two principal axes."""
+    mean = rows.zoo.mean(0)
+    _, _, axes = np.linalg.svd(rows.zoo - mean, full_matrices=False)
+    some = rows.zoo[np.linspace(0, len(rows.zoo) - 1, min(len(rows.zoo), _POINTS)).astype(int)]
+    sets = {"zoo": some} | {f"made for {name}": found for name, found in rows.generated.items()}
+    placed = {name: (found - mean) @ axes[:2].T for name, found in sets.items()}
+    everything = np.concatenate(list(placed.values()))
+    low, high = everything.min(0), everything.max(0)
+    scale = np.array([_WIDE - 20, _HIGH - 20]) / np.maximum(high - low, 1e-9)
+    return [
+        Dots(
+            name=name,
+            places=[(int(x), int(y)) for x, y in np.round(10 + (points - low) * scale)],
         )
-    axes.set_xticks(
-        range(len(plants)),
-        [f"{p['name']}\n{p['labels']} labels, ε = {p['epsilon']:g}" for p in plants],
-    )
-    axes.set_ylabel("accuracy, % of unseen records")
-    axes.set_ylim(0, 100)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(ncols=3, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.17), frameon=False)
-    return figure
+        for name, points in placed.items()
+    ]
 
 
-def budget_picture(plants: list[dict[str, Any]]) -> Figure:
-    """What each plant has spent of its cap."""
-    figure = Figure(figsize=(9, 0.5 + 0.5 * len(plants)), layout="constrained")
-    axes = figure.subplots()
-    rows = range(len(plants))
-    axes.barh(
-        rows, [p["epsilon_cap"] for p in plants], color="#e2e8f0", label="cap of the data set"
-    )
-    axes.barh(rows, [p["epsilon"] for p in plants], color="#059669", label="spent")
-    axes.set_yticks(rows, [p["name"] for p in plants])
-    axes.invert_yaxis()
-    axes.set_xlabel(f"ε at δ = {plants[0]['delta']:g}")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=8, loc="lower right")
-    return figure
-
-
-def weights_picture(zoo: NDArray[np.float64], generated: dict[str, NDArray[np.float64]]) -> Figure:
-    """Class rows of generated heads among the zoo's, on the zoo's first two principal axes.
-
-    Args:
-        zoo: [m, d], class rows of zoo entries.
-        generated: For each plant, [k, d], class rows of its generated candidates.
-    """
-    mean = zoo.mean(0)
-    _, _, axes_of_zoo = np.linalg.svd(zoo - mean, full_matrices=False)
-    plane = axes_of_zoo[:2].T
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    axes = figure.subplots()
-    points = (zoo - mean) @ plane
-    axes.scatter(points[:, 0], points[:, 1], s=6, color="#cbd5e1", label="zoo", linewidths=0)
-    for (name, rows), colour in zip(generated.items(), mpl.color_sequences["tab10"], strict=False):
-        points = (rows - mean) @ plane
-        title = f"generated for {name}"
-        axes.scatter(points[:, 0], points[:, 1], s=16, color=colour, label=title, alpha=0.7)
-    axes.set_xlabel("first principal axis of the zoo's class rows")
-    axes.set_ylabel("second")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=8)
-    return figure
-
-
-def page(summary: dict[str, Any], pictures: dict[str, Figure]) -> str:
-    """The whole report as one self-contained HTML page."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("report.html.j2").render(
-        summary=summary,
-        models=shown(summary["plants"]),
-        pictures={name: _embedded(figure) for name, figure in pictures.items()},
-    )
-
-
-def _embedded(figure: Figure) -> str:
+def _embedded(picture: Picture) -> str:
     data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=160)
+    Image.fromarray(picture).save(data, format="png", optimize=True)
     return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode("ascii")

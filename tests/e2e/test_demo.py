@@ -8,9 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-from demo.plants import digit_plants
+from demo import stories
+from demo.plans import ARCHITECTURE, write_plans
+from demo.plants import usual
 from demo.processes import CommandFailed, processes
+
+from wg_server.generator.plan import read_plan as read_training
+from wg_server.zoo.plan import read_plan as read_zoo
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,17 +76,37 @@ def test_a_started_command_that_fails_is_noticed(tmp_path: Path) -> None:
 
 
 def test_no_record_belongs_to_two_parts(tmp_path: Path) -> None:
-    import numpy as np
-
-    plants = digit_plants(tmp_path, 1)
+    cut = usual(tmp_path, 1)
     seen: set[bytes] = set()
+    for path in (cut.own, *(path for plant in cut.plants for path in (plant.data, plant.test))):
+        with np.load(path, allow_pickle=False) as archive:
+            pictures = {picture.tobytes() for picture in archive["x"]}
+            assert len(pictures) == len(archive["x"])
+            assert not pictures & seen
+            seen |= pictures
+
+
+def test_plants_have_the_labels_of_their_stories(tmp_path: Path) -> None:
+    plants = usual(tmp_path, 1).plants
+    assert [plant.story for plant in plants] == [story.key for story in stories.STORIES]
     for plant in plants:
-        for path in (plant.data, plant.test):
-            with np.load(path, allow_pickle=False) as archive:
-                pictures = {picture.tobytes() for picture in archive["x"]}
-                assert len(pictures) == len(archive["x"])
-                assert not pictures & seen
-                seen |= pictures
         with np.load(plant.data, allow_pickle=False) as archive:
-            there = {plant.classes[label] for label in np.unique(archive["y"])}
-        assert there == set(plant.classes) - set(plant.missing)
+            counts = np.bincount(archive["y"] + 1, minlength=len(plant.classes) + 1)
+        if plant.labels:
+            expected = [0 if name in plant.missing else plant.labels for name in plant.classes]
+            assert counts.tolist() == [0, *expected]
+        else:
+            assert counts.tolist() == [plant.records] + [0] * len(plant.classes)
+        with np.load(plant.test, allow_pickle=False) as archive:
+            assert set(archive["y"]) == set(range(len(plant.classes)))
+
+
+def test_plans_have_the_operators_records_and_the_devices_network(tmp_path: Path) -> None:
+    cut = usual(tmp_path, 1)
+    for quick in (True, False):
+        zoo, training = write_plans(tmp_path, cut, quick=quick)
+        found = read_zoo(zoo)
+        assert found.sources[-1].path == str(cut.own)
+        assert found.networks is not None
+        assert found.networks.architectures == (ARCHITECTURE,)
+        read_training(training)

@@ -1,0 +1,93 @@
+"""How good a plant's models are on its test file, which no command has read so far."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from demo import stories
+from demo.plants import Plant
+from wg_client.methods.names import LOCAL, RANDOM
+from wg_client.models import adoption, predict, store
+from wg_client.models.manifest import ModelsManifest
+from wg_client.site.home import ClientHome
+from wg_common import catalogue
+from wg_common.errors import ConfigError
+
+Right = NDArray[np.bool_]
+"""Of each test record, whether a model is right."""
+
+
+def evaluate(root: Path, plant: Plant) -> dict[str, Any]:
+    """What the summary says of a plant's models."""
+    records = predict.load_records(plant.test, plant.classes, split=None)
+    found: dict[str, Any] = {
+        "name": plant.name,
+        "story": plant.story,
+        "title": plant.title,
+        "records": plant.records,
+        "labels_per_class": plant.labels,
+        "classes": list(plant.classes),
+        "missing_classes": list(plant.missing),
+        "test_records": len(records),
+    }
+    home = ClientHome(root)
+    try:
+        manifest, kept = adoption.in_use(home)
+    except ConfigError:  # nobody knew anything of its classes
+        return found | _figures({}, None, records.labels, plant) | {"network": None}
+    seen = predict.encode_records(home, manifest, records)
+    right = {
+        entry.name: predict.logits(home, manifest, entry.name, seen).argmax(1) == records.labels
+        for entry in manifest.models
+    }
+    network = _network(home, manifest, kept)
+    return found | _figures(right, kept, records.labels, plant) | {"network": network}
+
+
+def _figures(
+    right: dict[str, Right], kept: str | None, labels: NDArray[np.int64], plant: Plant
+) -> dict[str, Any]:
+    local, chosen = right.get(LOCAL), None if kept is None else right[kept]
+    gain = unseen = None
+    if local is not None and chosen is not None:
+        difference = chosen.astype(float) - local
+        gain = {"mean": float(difference.mean()), "se": error(difference)}
+        rows = np.isin(labels, [plant.classes.index(name) for name in plant.missing])
+        if rows.any():
+            unseen = {
+                "records": int(rows.sum()),
+                "alone": float(local[rows].mean()),
+                "kept": float(chosen[rows].mean()),
+            }
+    others = [float(found.mean()) for name, found in right.items() if name not in (LOCAL, RANDOM)]
+    return {
+        "alone": None if local is None else float(local.mean()),
+        "kept": None if chosen is None else float(chosen.mean()),
+        "kept_source": kept,
+        "gain": gain,
+        "unseen": unseen,
+        "best_other": max(others, default=None),
+        "accuracy": {stories.key(name): float(found.mean()) for name, found in right.items()},
+        "accuracy_se": {stories.key(name): error(found) for name, found in right.items()},
+    }
+
+
+def _network(home: ClientHome, manifest: ModelsManifest, kept: str) -> dict[str, Any] | None:
+    """The size of a whole network; None for a head on the encoder."""
+    if not catalogue.known(manifest.architecture).whole:
+        return None
+    tensors = store.load_tensors(home, manifest, kept)
+    return {
+        "architecture": manifest.architecture,
+        "parameters": sum(tensor.size for tensor in tensors.values()),
+        "bytes": sum(tensor.nbytes for tensor in tensors.values()),
+    }
+
+
+def error(values: NDArray[Any]) -> float:
+    """Standard error of a mean over records."""
+    return float(values.std(ddof=1) / np.sqrt(len(values)))

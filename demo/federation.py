@@ -1,0 +1,323 @@
+"""The demo's steps: a server and five plants as separate processes, from data to audit."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import resource
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from importlib import metadata
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from demo import report
+from demo.evaluation import evaluate
+from demo.plans import ARCHITECTURE, write_plans
+from demo.plants import EDGE, Cut, Plant, industrial, usual
+from demo.processes import CommandFailed, Processes
+from wg_client.models import adoption
+from wg_client.site.home import ClientHome
+from wg_common import atomic
+from wg_common.catalogue import HEAD_WEIGHT
+from wg_common.wire import signing, statistics_file, weights_file
+from wg_server.generator.heads.generate import generate, load_generator
+from wg_server.site.home import ServerHome
+from wg_server.zoo.store import Zoo
+
+EPSILON = "4"
+DELTA = "1e-5"
+SEED = 20_260_101
+SHOWN_VERSIONS = ("weightgate", "torch", "flwr", "opendp", "dp-accounting", "numpy", "cryptography")
+_WORKERS = 2
+
+console = Console(stderr=True)
+
+
+class Federation:
+    """Runs every step in order, and times each.
+
+    Args:
+        running: Starts the commands.
+        out: Where everything is written.
+        data: Folder of industrial data sets; None for what ships with us.
+        quick: Whether only to show that everything works.
+    """
+
+    def __init__(self, running: Processes, out: Path, data: Path | None, *, quick: bool) -> None:
+        self._running = running
+        self._out = out
+        self._data = data
+        self._quick = quick
+        self._server = out / "server"
+        self._seconds: dict[str, float] = {}
+        self._processor: dict[str, float] = {}
+
+    def run(self) -> dict[str, Any]:
+        """Run every step and return the summary."""
+        with self._step("plants' data"):
+            cut = self._cut()
+            zoo_plan, training_plan = write_plans(self._out, cut, quick=self._quick)
+        plants = cut.plants
+        connected = [plant for plant in plants if plant.story != EDGE]
+        [device] = [plant for plant in plants if plant.story == EDGE]
+        with self._step("server: keys and zoo"):
+            self._running.run(
+                "wg-server", "init", "--home", self._server,
+                "--name", "demo", "--host", "127.0.0.1", "--port", str(_free_port()),
+            )  # fmt: skip
+            self._running.run(
+                "wg-server", "zoo", "build", "--home", self._server,
+                "--plan", zoo_plan, "--workers", str(_WORKERS),
+            )  # fmt: skip
+        with self._step("server: train the generator"):
+            self._running.run(
+                "wg-server", "train", "--home", self._server, "--plan", training_plan,
+                allowed=(0, 6),  # 6: a card fails, and the demo accepts the generator by name
+            )  # fmt: skip
+        with self._step("enrol the plants"):
+            accept = self._acceptance(ServerHome(self._server).model_card)
+            self._running.start("server", "wg-server", "serve", "--home", self._server, *accept)
+            self._running.wait_for("server", "ready")
+            self._enrol(plants)
+        with self._step("statistics out, weights in"):
+            for plant in connected:
+                self._running.start(
+                    plant.name, "wg-client", "run", "--home", self._home(plant), "--once"
+                )
+            campaign = self._campaign(connected, accept)
+            traffic = {device.name: self._by_files(device)}
+            traffic |= self._delivered(campaign, connected)
+        with self._step("test on unseen records"):
+            results = self._evaluate(plants)
+        with self._step("audit"):
+            for result, found in zip(results, self._audit(plants), strict=True):
+                result.update(found | traffic[result["name"]])
+        summary = {
+            "stories": [result["story"] for result in results],
+            "plants": results,
+            "source": cut.source,
+            "generator": self._generator(connected),
+            "seconds": _rounded(self._seconds),
+            "processor_seconds": _rounded(self._processor),
+            "versions": {
+                **{name: metadata.version(name) for name in SHOWN_VERSIONS},
+                "python": platform.python_version(),
+            },
+        }
+        self._write(summary, plants)
+        return summary
+
+    def _cut(self) -> Cut:
+        folder = self._out / "data"
+        if self._data is None:
+            return usual(folder, SEED)
+        return industrial(folder, self._data, SEED)
+
+    def _home(self, plant: Plant) -> Path:
+        return self._out / plant.name
+
+    def _enrol(self, plants: tuple[Plant, ...]) -> None:
+        joins = []
+        for plant in plants:
+            token = self._running.json("wg-server", "enroll", "--home", self._server, plant.name)
+            join = self._out / f"{plant.name}.token"  # not on a command line: others can read that
+            atomic.write_bytes(join, token["token"].encode("ascii"), mode=atomic.PRIVATE)
+            joins.append(join)
+        self._running.run_all(
+            *(
+                (
+                    "wg-client", "init", "--home", self._home(plant), "--join-file", join,
+                    "--data", plant.data, "--labels", ",".join(plant.classes),
+                )
+                for plant, join in zip(plants, joins, strict=True)
+            )
+        )  # fmt: skip
+        checks = self._running.run_all(
+            *(
+                (
+                    "wg-client", "check", "--home", self._home(plant), "--epsilon", EPSILON,
+                    "--delta", DELTA, "--json",
+                )
+                for plant in plants
+            )
+        )  # fmt: skip
+        for plant, check in zip(plants, map(json.loads, checks), strict=True):
+            leaves, cost = check["would_leave"], check["cost"]
+            console.print(
+                f"{plant.name}: {check['data']['records']} records stay; {leaves['integers']} noisy"
+                f" integers would leave, at epsilon {cost['after']:.3g} of {cost['cap_epsilon']}",
+                highlight=False, soft_wrap=True,
+            )  # fmt: skip
+
+    def _acceptance(self, card: Path) -> tuple[str, ...]:
+        """Options that accept a generator by name, if its own model card fails."""
+        found = json.loads(card.read_text("utf-8"))
+        failed = [check["name"] for check in found["checks"] if not check["passed"]]
+        if not failed:
+            return ()
+        console.print(f"generator accepted for the demonstration although it fails: {failed}")
+        return ("--accept-generator", str(found["generator"]))
+
+    def _campaign(self, plants: list[Plant], accept: tuple[str, ...]) -> str:
+        """Ask every connected plant; the campaign's name."""
+        started = self._running.json(
+            "wg-server", "campaign", "start", "--home", self._server,
+            "--epsilon", EPSILON, "--delta", DELTA,
+            "--purpose", "demonstration", "--sites", ",".join(plant.name for plant in plants),
+            *accept,
+        )  # fmt: skip
+        return str(started["id"])
+
+    def _by_files(self, plant: Plant) -> dict[str, int]:
+        """A whole network for a plant without a connection; sizes of the files."""
+        sent, received = self._out / f"{plant.name}.wgs", self._out / f"{plant.name}.wgw"
+        self._running.run(
+            "wg-client", "statistics", "--home", self._home(plant), "--out", sent,
+            "--epsilon", EPSILON, "--delta", DELTA, "--purpose", "demonstration",
+        )  # fmt: skip
+        self._running.run(
+            "wg-server", "generate", "--home", self._server, "--statistics", sent,
+            "--out", received, "--architecture", ARCHITECTURE,
+            *self._acceptance(ServerHome(self._server).networks_card),
+        )  # fmt: skip
+        self._running.run(
+            "wg-client", "apply", "--home", self._home(plant), received,
+            allowed=(0, 6),  # 6: the plant's own network was better
+        )  # fmt: skip
+        return {"bytes_sent": sent.stat().st_size, "bytes_received": received.stat().st_size}
+
+    def _delivered(self, campaign: str, plants: list[Plant]) -> dict[str, dict[str, int]]:
+        """Wait until every connected plant has decided; what the server says of its bytes."""
+        while True:
+            self._running.check()
+            shown = self._running.json(
+                "wg-server", "campaign", "show", "--home", self._server, campaign
+            )
+            if shown["state"] not in ("queued", "running"):
+                break
+            time.sleep(0.5)
+        if shown["state"] != "done":
+            raise CommandFailed(f"campaign: {json.dumps(shown, indent=2)}")
+        for plant in plants:  # a plant ends by itself once it has trained and decided
+            self._running.wait(plant.name)
+        return {
+            task["site"]: {
+                "bytes_sent": task["bytes_received"],
+                "bytes_received": task["bytes_sent"],
+            }
+            for task in shown["sites"]
+        }
+
+    def _evaluate(self, plants: tuple[Plant, ...]) -> list[dict[str, Any]]:
+        # Started afresh, with one thread each: two of them do not wait for one another.
+        os.environ["OMP_NUM_THREADS"] = "1"
+        with ProcessPoolExecutor(_WORKERS, mp_context=get_context("spawn")) as pool:
+            return list(pool.map(evaluate, [self._home(plant) for plant in plants], plants))
+
+    def _audit(self, plants: tuple[Plant, ...]) -> list[dict[str, Any]]:
+        """What each plant's ledger proves, by the auditor's own computation."""
+        homes = [self._home(plant) for plant in plants]
+        found = self._running.run_all(*(("wg-audit", "verify", home, "--json") for home in homes))
+        self._running.run_all(
+            *(("wg-audit", "report", home, "--out", home / "audit.html") for home in homes)
+        )
+        return [
+            {
+                "epsilon": each["epsilon"]["primary"],
+                "epsilon_independent": each["epsilon"]["independent"],
+                "epsilon_cap": each["epsilon"]["cap"],
+                "delta": each["delta"],
+                "ledger": {"entries": each["entries"], "verified": each["verified"]},
+            }
+            for each in map(json.loads, found)
+        ]
+
+    def _generator(self, plants: list[Plant]) -> dict[str, Any]:
+        """The generator in figures, and how long it takes to make one plant's candidates."""
+        home = ServerHome(self._server)
+        card = json.loads(home.model_card.read_text("utf-8"))
+        distances = [
+            float(distance)
+            for plant in plants
+            for name, distance in self._distances(plant).items()
+            if name.startswith("sample")
+        ]
+        return {
+            "parameters": card["parameters"],
+            "zoo_size": card["zoo"]["tasks"],
+            "train_seconds": card["training"]["seconds"],
+            "sample_seconds": self._sample_seconds(plants[0]),
+            "nearest_zoo_distance": min(distances, default=None),
+            "loses": card["loses"],
+        }
+
+    def _distances(self, plant: Plant) -> Mapping[str, str]:
+        return adoption.in_use(ClientHome(self._home(plant)))[0].nearest_zoo_distances
+
+    def _sample_seconds(self, plant: Plant) -> float:
+        """Seconds to make one plant's candidates from the statistics that it sent."""
+        [path] = sorted(ClientHome(self._home(plant)).outbox.glob("*.wgs"))
+        covered = statistics_file.decode_covered(path.read_bytes())
+        key = signing.load(ClientHome(self._home(plant)).signing_key).public_key()
+        _, own = statistics_file.decode_release(covered.release, key)
+        home = ServerHome(self._server)
+        generator = load_generator(home.generator)
+        start = time.monotonic()
+        generate(generator, own, (), plant.classes, samples=home.config().samples, seed=SEED)
+        return time.monotonic() - start
+
+    def _rows(self, plants: tuple[Plant, ...]) -> report.Rows:
+        """Class rows of the zoo's heads and of those that were generated."""
+        zoo = Zoo(ServerHome(self._server).zoo)
+        key = signing.load(ServerHome(self._server).signing_key).public_key()
+        generated = {}
+        for plant in plants:
+            for path in ClientHome(self._home(plant)).packages.rglob("*.wgw"):
+                _, found = weights_file.decode(path.read_bytes(), key)
+                rows = [t[HEAD_WEIGHT] for name, t in found.items() if name.startswith("sample")]
+                if rows and plant.story != EDGE:
+                    generated[plant.name] = np.concatenate(rows)
+        return report.Rows(
+            zoo=np.concatenate([zoo.read(entry).weight for entry in zoo.entries()]),
+            generated=generated,
+        )
+
+    def _write(self, summary: dict[str, Any], plants: tuple[Plant, ...]) -> None:
+        text = json.dumps(summary, indent=2, ensure_ascii=False)
+        atomic.write_bytes(self._out / "summary.json", text.encode())
+        samples = {plant.name: report.samples(plant.data) for plant in plants}
+        page = report.page(summary, samples, self._rows(plants))
+        atomic.write_bytes(self._out / "report.html", page.encode())
+
+    @contextlib.contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        console.rule(f"[bold]{name}", align="left")
+        start, before = time.monotonic(), _processor_seconds()
+        yield
+        self._seconds[name] = time.monotonic() - start
+        self._processor[name] = _processor_seconds() - before
+
+
+def _processor_seconds() -> float:
+    """Of this process, and of commands that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 2) for name, value in values.items()}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

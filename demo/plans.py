@@ -1,0 +1,70 @@
+"""What the operator of the demo builds: a packaged plan, with records of its own added to the zoo.
+
+As ``docs/examples/own-data.yaml`` shows it to operators, and small enough for a demo.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from demo.plants import Cut
+from wg_common import atomic
+from wg_common.wire import canonical
+from wg_server.generator.plan import read_plan as read_training
+from wg_server.zoo.plan import NetworksPlan, SourcePlan, read_plan
+
+ARCHITECTURE = "cnn-s"
+"""Of the small device."""
+
+
+def write_plans(folder: Path, cut: Cut, *, quick: bool) -> tuple[Path, Path]:
+    """Write the plan of the zoo and that of the training; JSON is YAML too.
+
+    Args:
+        folder: Where to.
+        cut: Has the operator's records.
+        quick: Whether only to show that everything works.
+    """
+    name = Path("quick" if quick else "demo")
+    zoo, training = read_plan(name), read_training(name)
+    own = SourcePlan(
+        kind="npz",
+        name=cut.kind,
+        path=str(cut.own.resolve()),
+        licence=cut.licence,
+        families=1,
+        sites=1,
+        per_class=1000,
+        strength=0.0,
+        network_steps=20 if quick else 300,
+    )
+    networks = NetworksPlan(
+        architectures=(ARCHITECTURE,),
+        families=3 if quick else 8,
+        sites=2,
+        steps=5 if quick else 60,
+        base_tasks=16 if quick else 120,
+        base_images=32,
+        base_steps=40 if quick else 800,
+    )
+    zoo = replace(
+        zoo,
+        sources=(*zoo.sources, own),
+        networks=networks,
+        own_sites=zoo.own_sites if quick else 60,
+    )
+    section = replace(
+        training.networks,
+        steps=10 if quick else 100,
+        width=64,
+        depth=2,
+        evaluate_every=5 if quick else 50,
+        episodes=8 if quick else 24,
+    )
+    training = replace(training, networks=section)
+    paths = folder / "zoo.json", folder / "training.json"
+    for path, plan in zip(paths, (zoo, training), strict=True):
+        atomic.write_bytes(path, json.dumps(canonical.to_builtins(plan), indent=1).encode())
+    return paths

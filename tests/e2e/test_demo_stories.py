@@ -1,0 +1,220 @@
+"""The demo's table and page: five stories in 80 columns, in plain words, and losses among them."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from demo import report, stories
+from rich.console import Console
+
+from wg_client.methods.names import GENERATED_FINETUNED, LOCAL, POSTERIOR_HEAD
+
+JARGON = re.compile(
+    r"\b(?:LDA|BLUP|epsilon|delta|posterior|prior|logits?|nats|DP|head|encoder|latent|diffusion"
+    r"|out-of-fold|local-only|fine-?tun\w*|embedding|checkpoint|cnn\S*|shots?)\b|[εδσ]",
+    re.IGNORECASE,
+)
+
+
+def plant(story: str, name: str, **changed: Any) -> dict[str, Any]:
+    """A made-up plant of the summary that keeps its own model."""
+    found: dict[str, Any] = {
+        "name": name,
+        "story": story,
+        "title": "steel surface",
+        "records": 200,
+        "labels_per_class": 20,
+        "classes": [str(number) for number in range(10)],
+        "missing_classes": [],
+        "test_records": 399,
+        "alone": 0.912,
+        "kept": 0.912,
+        "kept_source": LOCAL,
+        "gain": {"mean": 0.0, "se": 0.0},
+        "unseen": None,
+        "best_other": 0.874,
+        "accuracy": {"local_only": 0.912, "generated_finetuned": 0.874},
+        "accuracy_se": {"local_only": 0.014, "generated_finetuned": 0.017},
+        "network": None,
+        "epsilon": 3.9999,
+        "epsilon_cap": 8.0,
+        "delta": 1e-5,
+        "bytes_sent": 41_000,
+        "bytes_received": 812_345,
+        "ledger": {"entries": 5, "verified": True},
+    }
+    return found | changed
+
+
+def summary() -> dict[str, Any]:
+    """Of five plants: two keep their own, one gains, one has no labels, one loses."""
+    unseen = {"records": 80, "alone": 0.0, "kept": 0.61}
+    plants = [
+        plant("few-labels", "press"),
+        plant(
+            "unseen-classes",
+            "forge",
+            missing_classes=["3", "5"],
+            alone=0.71,
+            kept=0.83,
+            kept_source=GENERATED_FINETUNED,
+            gain={"mean": 0.12, "se": 0.02},
+            unseen=unseen,
+        ),
+        plant(
+            "no-labels",
+            "foundry",
+            labels_per_class=0,
+            alone=None,
+            kept=0.55,
+            kept_source=POSTERIOR_HEAD,
+            gain=None,
+            accuracy={"completed": 0.55},
+            accuracy_se={"completed": 0.02},
+        ),
+        plant(
+            "new-camera",
+            "mill",
+            labels_per_class=5,
+            kept=0.8,
+            kept_source=GENERATED_FINETUNED,
+            gain={"mean": -0.11, "se": 0.02},
+        ),
+        plant(
+            "edge-device",
+            "handheld",
+            labels_per_class=5,
+            network={"architecture": "cnn-s", "parameters": 24_390, "bytes": 97_560},
+        ),
+    ]
+    return {
+        "stories": [found["story"] for found in plants],
+        "plants": plants,
+        "source": "Made up.",
+        "generator": {
+            "parameters": 123_456,
+            "zoo_size": 154,
+            "train_seconds": 40.0,
+            "sample_seconds": 0.1,
+            "nearest_zoo_distance": None,
+            "loses": [],
+        },
+        "seconds": {"audit": 1.0},
+        "processor_seconds": {"audit": 2.0},
+        "versions": {"weightgate": "0"},
+    }
+
+
+def terminal(found: dict[str, Any]) -> str:
+    """What a terminal of 80 columns shows."""
+    shown = io.StringIO()
+    console = Console(width=stories.WIDTH, file=shown)
+    console.print(stories.table(found["plants"]))
+    for sentence in stories.notes(found):
+        console.print(sentence, highlight=False)
+    return shown.getvalue()
+
+
+def rendered(found: dict[str, Any]) -> str:
+    """The page of made-up pictures and weights."""
+    rng = np.random.default_rng(1)
+    pictures = {each["name"]: np.zeros((64, 512), np.uint8) for each in found["plants"]}
+    rows = report.Rows(zoo=rng.normal(size=(30, 64)), generated={"press": rng.normal(size=(9, 64))})
+    return report.page(found, pictures, rows)
+
+
+def words(page: str) -> str:
+    """What a reader sees of a part of the page."""
+    shown = re.sub(r"<style>.*?</style>|<[^>]*>", " ", page, flags=re.DOTALL)
+    return " ".join(html.unescape(shown).split())
+
+
+def opening(page: str) -> str:
+    """The page up to its first table."""
+    return page[: page.index("Every model of every plant")]
+
+
+def test_the_table_has_80_columns_and_the_five_stories_in_their_order() -> None:
+    shown = terminal(summary())
+    assert max(map(len, shown.splitlines())) <= 80
+    places = [shown.index(story.title) for story in stories.STORIES]
+    assert len(places) == 5
+    assert places == sorted(places)
+    for each in summary()["plants"]:
+        assert each["name"] in shown
+
+
+def test_the_table_says_what_won_what_lost_and_what_there_was_nothing_to_compare_with() -> None:
+    shown = " ".join(terminal(summary()).split())
+    assert "keeps its own (turned down: 87 %)" in shown
+    assert "better by 12 points" in shown
+    assert "WORSE by 11 points" in shown
+    assert "has a model where there was none" in shown
+    assert "–" in shown
+    assert "4 of 8" in shown
+
+
+@pytest.mark.parametrize("where", ["table", "page"])
+def test_a_visitor_meets_no_jargon(where: str) -> None:
+    found = summary()
+    text = terminal(found) if where == "table" else words(opening(rendered(found)))
+    assert JARGON.findall(text) == []
+    assert "55 times likelier" in " ".join(text.split())  # what the price means, in words
+
+
+def test_the_page_opens_with_the_stories_their_pictures_and_what_decides() -> None:
+    start = opening(rendered(summary()))
+    assert start.count('<section class="story') == 5
+    assert start.count('src="data:image/png;base64,') == 5
+    text = words(start)
+    for number, story in enumerate(stories.STORIES, 1):
+        assert f"{number}. {story.title}" in text
+        assert story.lesson in text
+    assert "0 % right alone, 61 % with weightgate" in text
+    assert "24 thousand numbers, 98 kB" in text
+
+
+def test_the_page_needs_no_network_and_knows_dark_screens_and_narrow_ones() -> None:
+    page = rendered(summary())
+    assert not re.search(r"(?:src|href)=\"(?!data:)", page)
+    assert "prefers-color-scheme: dark" in page
+    assert 'name="viewport"' in page
+
+
+def test_a_plant_that_was_told_nothing_has_a_story_too() -> None:
+    found = summary()
+    found["plants"][2] |= {
+        "kept": None,
+        "kept_source": None,
+        "accuracy": {},
+        "accuracy_se": {},
+        "best_other": None,
+    }
+    assert "keeps nothing: nothing is known" in terminal(found)
+    assert "Keeps nothing" in words(rendered(found))
+
+
+@pytest.mark.parametrize(
+    ("gain", "kept", "said"),
+    [
+        ({"mean": 0.03, "se": 0.02}, POSTERIOR_HEAD, "no clear difference"),
+        ({"mean": 0.05, "se": 0.02}, POSTERIOR_HEAD, "better by 5 points"),
+        ({"mean": -0.05, "se": 0.02}, POSTERIOR_HEAD, "WORSE by 5 points"),
+        ({"mean": 0.0, "se": 0.0}, LOCAL, "keeps its own (turned down: 87 %)"),
+    ],
+)
+def test_only_a_difference_beyond_two_errors_is_called_one(
+    gain: dict[str, float], kept: str, said: str
+) -> None:
+    assert stories.outcome(plant("few-labels", "a", gain=gain, kept_source=kept)) == said
+
+
+def test_a_price_is_never_shown_smaller_than_it_is() -> None:
+    assert stories.spent(plant("few-labels", "a", epsilon=3.91)) == "4 of 8"
+    assert stories.spent(plant("few-labels", "a", epsilon=4.0)) == "4 of 8"
+    assert stories.spent(plant("few-labels", "a", epsilon=4.01)) == "4.1 of 8"
