@@ -38,6 +38,8 @@ DELTA = "1e-5"
 SEED = 20_260_101
 SHOWN_VERSIONS = ("weightgate", "torch", "flwr", "opendp", "dp-accounting", "numpy", "cryptography")
 _WORKERS = 2
+_LOOK_SECONDS = 3
+"""Between looks at a campaign: each is a program that starts, on cores that plants train on."""
 
 console = Console(stderr=True)
 
@@ -141,22 +143,17 @@ class Federation:
                 for plant, join in zip(plants, joins, strict=True)
             )
         )  # fmt: skip
-        checks = self._running.run_all(
-            *(
-                (
-                    "wg-client", "check", "--home", self._home(plant), "--epsilon", EPSILON,
-                    "--delta", DELTA, "--json",
-                )
-                for plant in plants
-            )
+        first = plants[0]  # what it would be told, every other one would be told too
+        check = self._running.json(
+            "wg-client", "check", "--home", self._home(first), "--epsilon", EPSILON,
+            "--delta", DELTA,
         )  # fmt: skip
-        for plant, check in zip(plants, map(json.loads, checks), strict=True):
-            leaves, cost = check["would_leave"], check["cost"]
-            console.print(
-                f"{plant.name}: {check['data']['records']} records stay; {leaves['integers']} noisy"
-                f" integers would leave, at epsilon {cost['after']:.3g} of {cost['cap_epsilon']}",
-                highlight=False, soft_wrap=True,
-            )  # fmt: skip
+        leaves, cost = check["would_leave"], check["cost"]
+        console.print(
+            f"{first.name}: {check['data']['records']} records stay; {leaves['integers']} noisy"
+            f" integers would leave, at epsilon {cost['after']:.3g} of {cost['cap_epsilon']}",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
 
     def _acceptance(self, card: Path) -> tuple[str, ...]:
         """Options that accept a generator by name, if its own model card fails."""
@@ -204,7 +201,7 @@ class Federation:
             )
             if shown["state"] not in ("queued", "running"):
                 break
-            time.sleep(0.5)
+            time.sleep(_LOOK_SECONDS)
         if shown["state"] != "done":
             raise CommandFailed(f"campaign: {json.dumps(shown, indent=2)}")
         for plant in plants:  # a plant ends by itself once it has trained and decided

@@ -38,16 +38,16 @@ def write_plans(folder: Path, cut: Cut, *, quick: bool) -> tuple[Path, Path]:
         sites=1,
         per_class=1000,
         strength=0.0,
-        network_steps=20 if quick else 300,
+        network_steps=30 if quick else 200,
     )
     networks = NetworksPlan(
         architectures=(ARCHITECTURE,),
-        families=3 if quick else 8,
+        families=3 if quick else 6,
         sites=2,
-        steps=5 if quick else 60,
-        base_tasks=16 if quick else 120,
+        steps=30 if quick else 60,
+        base_tasks=16 if quick else 60,
         base_images=32,
-        base_steps=40 if quick else 800,
+        base_steps=40 if quick else 400,
     )
     zoo = replace(
         zoo,

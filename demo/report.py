@@ -114,14 +114,14 @@ def _card(plant: Mapping[str, Any], picture: Picture) -> dict[str, Any]:
 
 
 def _bars(plant: Mapping[str, Any]) -> list[Bar]:
-    """What the plant has alone and with us; and what it turned down, if it keeps its own."""
+    """What the plant has alone and with us; and what it was offered, if it keeps its own."""
     kept = plant["kept_source"]
     found = [
         _bar("alone", plant["alone"], _error(plant, LOCAL), kept=kept == LOCAL),
         _bar("with weightgate", plant["kept"], _error(plant, kept), kept=True),
     ]
     if kept == LOCAL and plant["best_other"] is not None:
-        found.append(_bar("turned down", plant["best_other"], 0.0, kept=False))
+        found.append(_bar("offered", plant["best_other"], 0.0, kept=False))
     return found
 
 

@@ -130,8 +130,8 @@ def outcome(plant: Result) -> str:
     if plant["alone"] is None:
         return "has a model where there was none"
     if plant["kept_source"] == LOCAL:
-        turned_down = plant["best_other"]
-        more = "" if turned_down is None else f" (turned down: {percent(turned_down)})"
+        offered = plant["best_other"]
+        more = "" if offered is None else f" (offered: {percent(offered)})"
         return f"keeps its own{more}"
     mean = plant["gain"]["mean"]
     size = f"by {points(mean)}"

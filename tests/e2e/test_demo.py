@@ -75,6 +75,17 @@ def test_a_started_command_that_fails_is_noticed(tmp_path: Path) -> None:
             running.wait_for("server", "ready")
 
 
+def test_commands_side_by_side_answer_in_their_order_and_one_that_fails_is_told(
+    tmp_path: Path,
+) -> None:
+    with processes(tmp_path) as running:
+        version, help_text = running.run_all(("wg-audit", "--version"), ("wg-audit", "--help"))
+        assert version.startswith("wg-audit")
+        assert "Usage" in help_text
+        with pytest.raises(CommandFailed, match="wg-audit verify .*none: exit code"):
+            running.run_all(("wg-audit", "--version"), ("wg-audit", "verify", tmp_path / "none"))
+
+
 def test_no_record_belongs_to_two_parts(tmp_path: Path) -> None:
     cut = usual(tmp_path, 1)
     seen: set[bytes] = set()

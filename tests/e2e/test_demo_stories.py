@@ -151,7 +151,7 @@ def test_the_table_has_80_columns_and_the_five_stories_in_their_order() -> None:
 
 def test_the_table_says_what_won_what_lost_and_what_there_was_nothing_to_compare_with() -> None:
     shown = " ".join(terminal(summary()).split())
-    assert "keeps its own (turned down: 87 %)" in shown
+    assert "keeps its own (offered: 87 %)" in shown
     assert "better by 12 points" in shown
     assert "WORSE by 11 points" in shown
     assert "has a model where there was none" in shown
@@ -205,7 +205,7 @@ def test_a_plant_that_was_told_nothing_has_a_story_too() -> None:
         ({"mean": 0.03, "se": 0.02}, POSTERIOR_HEAD, "no clear difference"),
         ({"mean": 0.05, "se": 0.02}, POSTERIOR_HEAD, "better by 5 points"),
         ({"mean": -0.05, "se": 0.02}, POSTERIOR_HEAD, "WORSE by 5 points"),
-        ({"mean": 0.0, "se": 0.0}, LOCAL, "keeps its own (turned down: 87 %)"),
+        ({"mean": 0.0, "se": 0.0}, LOCAL, "keeps its own (offered: 87 %)"),
     ],
 )
 def test_only_a_difference_beyond_two_errors_is_called_one(
