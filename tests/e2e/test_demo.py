@@ -82,7 +82,7 @@ def test_commands_side_by_side_answer_in_their_order_and_one_that_fails_is_told(
         version, help_text = running.run_all(("wg-audit", "--version"), ("wg-audit", "--help"))
         assert version.startswith("wg-audit")
         assert "Usage" in help_text
-        with pytest.raises(CommandFailed, match="wg-audit verify .*none: exit code"):
+        with pytest.raises(CommandFailed, match=r"wg-audit verify .*none: exit code"):
             running.run_all(("wg-audit", "--version"), ("wg-audit", "verify", tmp_path / "none"))
 
 
