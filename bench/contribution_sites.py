@@ -33,6 +33,8 @@ WINDOWS = ("cmapss_fd001", "cwru_de", "tep")
 DATASETS = {"images": IMAGES, "windows": WINDOWS}
 """By modality; those with enough records for a site of at least 60 a class."""
 _OWN, _TESTS, _LARGEST = 40, 60, 0.3
+_GROUPED = 0.15
+"""Least share of records that plant and test part are drawn from, so that they have many groups."""
 _STRENGTH = 0.6
 _CUT = 1
 
@@ -46,12 +48,14 @@ class Sites:
         own: Local features ``[n, D]`` and classes of the plant, to draw its labels from.
         test: The same of the test records.
         other: Released features and classes of the other site's records.
+        groups: Of the plant's own records, ``[n]``: what was recorded together.
     """
 
     labels: tuple[str, ...]
     own: tuple[Floats, Ints]
     test: tuple[Floats, Ints]
     other: tuple[Floats, Ints]
+    groups: Ints
 
 
 def sites(encoder: Encoder, root: Path, name: str, equipment: str, cache: Path) -> Sites | None:
@@ -86,6 +90,7 @@ def sites(encoder: Encoder, root: Path, name: str, equipment: str, cache: Path) 
             own=(plant["own"].astype(np.float64), plant["own_y"].astype(np.int64)),
             test=(plant["test"].astype(np.float64), plant["test_y"].astype(np.int64)),
             other=(other["other"].astype(np.float64), other["other_y"].astype(np.int64)),
+            groups=plant["groups"].astype(np.int64),
         )
 
 
@@ -95,10 +100,11 @@ Arrays = dict[str, NDArray[np.generic]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Cut:
-    """Class names; records and labels of the plant, the test part and the other site."""
+    """Class names; records and labels of plant, test part and other site; the plant's groups."""
 
     labels: tuple[str, ...]
     parts: tuple[tuple[Records, Ints], ...]
+    groups: Ints
     windows: bool
 
 
@@ -112,19 +118,23 @@ def _cut(root: Path, name: str) -> _Cut | None:
     usable = np.unique(labels[labels >= 0])
     chosen = np.sort(rng.permutation(usable)[:CLASSES])
     size = np.median(np.bincount(labels[np.isin(labels, chosen)])[chosen])
-    shares = [min(_LARGEST, most / size) for most in (_OWN, _TESTS)]
+    least = _GROUPED if len(np.unique(groups)) < len(groups) else 0.0
+    shares = [min(_LARGEST, max(least, most / size)) for most in (_OWN, _TESTS)]
     part_of = _parts(labels, groups, chosen, [*shares, 1 - sum(shares)], rng)
-    found = []
+    found, own_groups = [], groups[:0]
     for number, most in enumerate((_OWN, _TESTS, MOST)):
         inside = rng.permutation(np.flatnonzero(part_of == number))
         rows = rng.permutation(np.concatenate([inside[labels[inside] == c][:most] for c in chosen]))
+        own_groups = own_groups if number else groups[rows]
         found.append(([records[row] for row in rows], np.searchsorted(chosen, labels[rows])))
-    return _Cut(tuple(f"class-{c}" for c in chosen), tuple(found), windows)
+    names = tuple(f"class-{c}" for c in chosen)
+    return _Cut(names, tuple(found), own_groups, windows)
 
 
 def _plant(encoder: Encoder, cut: _Cut, _equipment: str) -> Arrays:
     (own, own_y), (test, test_y), _ = cut.parts
     arrays: Arrays = {"labels": np.array(cut.labels), "own_y": own_y, "test_y": test_y}
+    arrays["groups"] = cut.groups
     arrays |= {"own": encoder.encode_batched(own), "test": encoder.encode_batched(test)}
     return arrays
 

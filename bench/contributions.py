@@ -112,7 +112,8 @@ def judged(server: Server, cut: Sites, name: str, seed: int, rows: Rows) -> Iter
         chosen, _ = draw_records(cut.own[1], k, Cell(scenario="S1", epsilon=1.0, shots=n), rng)
         x, y = cut.own[0][chosen], cut.own[1][chosen]
         trunk = encoder_trunk(x, d, encoder.scaled_dimension, encoder.local_blocks)
-        records = LabelledRecords(all_labels=y, classes=k, public=trunk)
+        units = [str(group) for group in cut.groups[chosen]]
+        records = LabelledRecords(all_labels=y, classes=k, public=trunk, units=units)
         for each in EACH:
             order = np.random.default_rng((seed, 5)).permutation(len(cut.other[1]))
             inside = [order[cut.other[1][order] == c][:each] for c in range(k)]
