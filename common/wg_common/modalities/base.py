@@ -113,7 +113,7 @@ class Modality(ABC):
         """Records as one other site may see them, through a camera or sensors of its own.
 
         Args:
-            records: Of one kind; windows of one shape.
+            records: Of one kind, of any shapes.
             strength: How far the site is from a clean one, 0 to 1.
             rng: Source of the site and its noise.
         """

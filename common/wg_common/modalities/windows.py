@@ -75,11 +75,21 @@ class Windows(Modality):
     def augment_site(
         self, records: Sequence[Record], strength: float, rng: np.random.Generator
     ) -> list[Record]:
-        """Windows of one shape through one other chain of sensors."""
+        """Windows through one other chain of sensors for each number of channels."""
         from wg_common.modalities import sensors
 
-        chain = sensors.draw(rng, np.eye(len(records[0])), 1.0, strength, direct=True)
-        return list(sensors.observe(rng, np.stack(records).astype(np.float64), chain))
+        shapes: dict[tuple[int, ...], list[int]] = {}
+        for row, record in enumerate(records):
+            shapes.setdefault(record.shape, []).append(row)
+        chains: dict[int, sensors.Sensors] = {}
+        found: dict[int, Record] = {}
+        for (channels, _), rows in shapes.items():
+            if channels not in chains:
+                eye = np.eye(channels)
+                chains[channels] = sensors.draw(rng, eye, 1.0, strength, direct=True)
+            own = np.stack([records[row] for row in rows]).astype(np.float64)
+            found.update(zip(rows, sensors.observe(rng, own, chains[channels]), strict=True))
+        return [found[row] for row in range(len(records))]
 
     def changes(self) -> Mapping[str, Callable[[Record, np.random.Generator], Record]]:
         """See ``changes``."""

@@ -92,6 +92,17 @@ def test_one_other_site_sees_all_records_alike(name: str) -> None:
     assert np.array_equal(one[0], again[0]) and not np.array_equal(one[0], two[0])
 
 
+@pytest.mark.parametrize("name", MODALITIES)
+def test_a_site_sees_records_of_several_shapes_in_their_order(name: str) -> None:
+    found, records = modality(name), RECORDS[name]
+    seen = found.augment_site(records + records[::-1], 1.0, np.random.default_rng(5))
+    assert len(seen) == 4
+    for each in seen:
+        found.check(each)
+    if name == "windows":
+        assert [each.shape for each in seen] == [(2, 64), (1, 50), (1, 50), (2, 64)]
+
+
 def test_the_content_is_values_type_and_shape() -> None:
     record = np.arange(6, dtype=np.uint8).reshape(2, 3)
     others = [record.reshape(3, 2), record.astype(np.int8), record + np.uint8(1)]
