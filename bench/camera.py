@@ -1,11 +1,14 @@
-"""Scenario S6k: a known kind of plant under a camera that nobody has seen. Heads on images.
+"""Scenario S6k: a known kind of plant under a camera that nobody has seen. Heads.
 
-Run with ``python -m bench.camera --home HOME``. The home's encoder is used, and nothing else of it.
+Run with ``python -m bench.camera --home HOME``. The home's encoder is used, and nothing else of it;
+a home of windows gets sets of windows, whose sites have sensors of their own.
 The operator's records (``bench.camera_sets``) are seen at made-up sites, and the family's head is
 fitted by the zoo's own code; plants use the plant's. Beside them stand the ways to say more of the
 camera: weights that are linear in a condition, and heads of the nearest cameras. The condition is
 what a plant could release (the mean of its features, with or without picture statistics, with
-noise), or its features' means and spreads, which it knows exactly and need not release.
+noise), or its features' means and spreads, which it knows exactly and need not release. These are
+for images. Two heads lack a part of the family's: one is fitted on records as they are, one on
+features that are standardised alike at all sites.
 
 Settings of a baseline are those that were best on the other sets. Differences are paired, errors
 over data sets. Plants are cut from other groups of records than the operator's.
@@ -16,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +40,8 @@ from wg_client.fitting.local_models import fit_local
 from wg_client.fitting.standardised import family_view
 from wg_common.inference.block_scale import block_scale
 from wg_common.inference.discriminants import principal
-from wg_common.inference.family_head import Layout, moments
+from wg_common.inference.family_head import FamilyHead, Layout, moments
+from wg_common.modalities.windows import Windows
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.site.home import ServerHome
@@ -49,6 +54,7 @@ Scores = dict[str, list[float]]
 LOCAL, FAMILY, ON = "local-only", "family head", "family head + local training"
 NEAREST, ORACLE = "nearest cameras, trained anew", "the very camera (ceiling)"
 OLD = "head with two views, not standardised (as before)"
+ONE, ALIKE = "standardised, no made-up cameras", "made-up cameras, standardised alike"
 WRONG = ", another plant's"
 _DIRECTIONS, _SHARED = 128, 0.01
 _PENALTIES = (0.1, 0.3, 1.0)
@@ -63,17 +69,20 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--home", type=Path, required=True, help="a server's home with an encoder")
     parser.add_argument("--datasets", type=Path, default=Path("../shared/datasets"))
     parser.add_argument("--cache", type=Path, default=Path("bench/out/cache"))
-    parser.add_argument("--results", type=Path, default=Path("bench/results/camera.json"))
+    parser.add_argument("--results", type=Path, help="camera.json, or camera_windows.json")
     parser.add_argument("--table", type=Path, help="markdown file to write")
-    parser.add_argument("--sets", default=",".join(camera_sets.SETS), help="with commas")
+    parser.add_argument("--sets", default="", help="with commas; all if left out")
     parser.add_argument("--sites", type=int, default=200, help="made-up sites of a family")
     options = parser.parse_args(words)
     torch.set_num_threads(1)
     encoder = load_encoder(ServerHome(options.home).read_encoder())
+    windows = encoder.modality == Windows.name
+    results = options.results or Path(f"bench/results/camera{'_windows' if windows else ''}.json")
+    sets = camera_sets.WINDOW_SETS if windows else camera_sets.SETS
     found: dict[str, Scores] = {}
-    if options.results.is_file():
-        found = json.loads(options.results.read_text())
-    for name in options.sets.split(","):
+    if results.is_file():
+        found = json.loads(results.read_text())
+    for name in options.sets.split(",") if options.sets else sets:
         if name in found:
             continue
         cut = camera_sets.load(encoder, options.datasets, name, options.cache, options.sites)
@@ -81,8 +90,8 @@ def main(words: Sequence[str] | None = None) -> None:
             print(f"{name}: not here, left out")
             continue
         found[name] = judge(encoder, cut)
-        options.results.parent.mkdir(parents=True, exist_ok=True)
-        options.results.write_text(json.dumps(found, indent=1) + "\n")
+        results.parent.mkdir(parents=True, exist_ok=True)
+        results.write_text(json.dumps(found, indent=1) + "\n")
         print(f"{name}: done", flush=True)
     write_table("\n".join(table(found)), options.table)
 
@@ -100,15 +109,17 @@ def _product(encoder: Encoder, cut: CameraSet, layout: Layout, scores: Scores) -
     """What the zoo makes, and what plants make of it."""
     zoo, labels, k = cut.zoo.astype(np.float32), cut.zoo_y.astype(np.int64), len(cut.names)
     family, _ = fit(Sites(zoo, labels), k, layout)
-    seen = [*range(0, len(zoo), 10), *(n for n in range(1, 60) if n % 10)][: len(zoo)]
-    flat = zoo[seen][..., : layout.scaled].reshape(-1, layout.scaled)
-    old = LinearHead(*fit_head(flat, labels[seen].ravel(), k, penalty=100.0))
+    one, alike = _lacking(zoo, labels, k, layout)
+    old = _old(zoo, labels, k, layout) if cut.zoo_s.shape[2] else None
     for own, test in _plants(cut):
         trunk = encoder_trunk(own, encoder.dimension, layout.scaled, layout.blocks)
         view, head = family_view(family, own, layout, trunk, encoder.dimension)
         judged = view.inward(test), cut.test_y
         _put(scores, FAMILY, right(head, judged))
-        _put(scores, OLD, right(old, (test[:, : layout.scaled], cut.test_y)))
+        if old is not None:
+            _put(scores, OLD, right(old, (test[:, : layout.scaled], cut.test_y)))
+        for row, head_of in ((ONE, one), (ALIKE, alike)):
+            _put(scores, row, right(LinearHead(*head_of.at(own, layout)), (test, cut.test_y)))
         for shots in (5, 20):
             rows = _few(cut.own_y, shots)
             y, folds = cut.own_y[rows], own_folds(cut.own_y[rows])
@@ -116,6 +127,27 @@ def _product(encoder: Encoder, cut: CameraSet, layout: Layout, scores: Scores) -
             _put(scores, f"{LOCAL}, n={shots}", right(alone, (trunk.inward(test), cut.test_y)))
             tuned = fit_finetuned(fixed(head), view.features[rows], y, folds, unseen_mass=0.0)
             _put(scores, f"{ON}, n={shots}", right(tuned.head, judged))
+
+
+def _old(
+    zoo: NDArray[np.float32], labels: NDArray[np.int64], classes: int, layout: Layout
+) -> LinearHead:
+    """Two views of each record, on features of public scale."""
+    seen = [*range(0, len(zoo), 10), *(n for n in range(1, 60) if n % 10)][: len(zoo)]
+    flat = zoo[seen][..., : layout.scaled].reshape(-1, layout.scaled)
+    return LinearHead(*fit_head(flat, labels[seen].ravel(), classes, penalty=100.0))
+
+
+def _lacking(
+    zoo: NDArray[np.float32], labels: NDArray[np.int64], classes: int, layout: Layout
+) -> tuple[FamilyHead, FamilyHead]:
+    """The family's head without made-up cameras, and without standardising by site."""
+    one, _ = fit(Sites(zoo[::10], labels[::10]), classes, layout)
+    # Records that are dealt anew make sites that are all alike.
+    order = np.random.default_rng(4).permutation(labels.size)
+    dealt = zoo.reshape(labels.size, -1)[order].reshape(zoo.shape)
+    alike, _ = fit(Sites(dealt, labels.ravel()[order].reshape(labels.shape)), classes, layout)
+    return one, replace(alike, records=np.array([np.inf]))
 
 
 def _baselines(cut: CameraSet, layout: Layout, scores: Scores, encoder: str) -> None:
@@ -128,7 +160,7 @@ def _baselines(cut: CameraSet, layout: Layout, scores: Scores, encoder: str) -> 
     basis = (vectors / np.sqrt(values.mean())).astype(np.float32)
     z, labels = x @ basis, cut.zoo_y.astype(np.int64)
     tests = [_standard(test, own, layout) @ basis for own, test in _plants(cut)]
-    very = [_standard(seen, seen, layout) @ basis for seen in cut.very]
+    very = [_standard(seen, seen, layout) @ basis for seen in cut.very if len(seen)]
     one = np.ones((sites, 1))
     base = _logistic(z, labels, one, k, 0.0)
 
@@ -138,10 +170,11 @@ def _baselines(cut: CameraSet, layout: Layout, scores: Scores, encoder: str) -> 
 
     score("standardised, one head", lambda _: (base[0][0], base[1][0]))
     start = base[0][0], base[1][0]
-    for penalty in (0.03, 0.1, 0.3):
+    for penalty in (0.03, 0.1, 0.3) if cut.very.shape[1] else ():
         found = [_around(start, v, cut.very_y.astype(np.int64), penalty) for v in very]
         score(f"{ORACLE} @{penalty}", lambda n, found=found: found[n])
-    for name, (given, asked) in _conditions(cut, encoder).items():
+    conditions = _conditions(cut, encoder) if cut.zoo_s.shape[2] else {}
+    for name, (given, asked) in conditions.items():
         mean, spread = given.mean(axis=0), given.std(axis=0) + 1e-9
         u, (left, sizes, turn) = (asked - mean) / spread, _svd((given - mean) / spread)
         count = min(64, sites - 2)
@@ -292,19 +325,21 @@ def _put(scores: Scores, row: str, value: float) -> None:
 def table(found: Mapping[str, Scores]) -> Iterator[str]:
     """A row for each way, averaged over plants; differences over sets with their errors."""
     chosen = {name: _chosen(name, found) for name in found}
-    rows = list(next(iter(chosen.values()), {}))
-    yield "### Known kind, unseen camera (S6k): heads on images, right answers"
+    rows = dict.fromkeys(row for scores in chosen.values() for row in scores)
+    yield "### Known kind, unseen camera (S6k): heads, right answers"
     yield ""
     body = []
     for row in rows:
-        each = [np.mean(chosen[name][row][:-1]) for name in found]
-        same = np.mean([chosen[name][row][-1] for name in found])
+        each = [
+            np.mean(scores[row][:-1]) if row in scores else np.nan for scores in chosen.values()
+        ]
+        same = np.mean([scores[row][-1] for scores in chosen.values() if row in scores])
         bar = f"{LOCAL}, n=20" if "n=20" in row else f"{LOCAL}, n=5"
         body.append(
             (
                 row,
-                *(f"{value:.3f}" for value in each),
-                f"{np.mean(each):.3f}",
+                *(f"{value:.3f}".replace("nan", "") for value in each),
+                f"{np.nanmean(each):.3f}",
                 _paired(chosen, row, bar),
                 _paired(chosen, row, FAMILY),
                 f"{same:.3f}",
@@ -314,6 +349,7 @@ def table(found: Mapping[str, Scores]) -> Iterator[str]:
     yield from markdown(heads, body)
     yield ""
     yield "Minus local-only: at as many labels; rows without labels against five labels a class."
+    yield "A row that not all sets have is averaged over those that have it."
 
 
 def _chosen(name: str, found: Mapping[str, Scores]) -> Scores:
@@ -332,7 +368,8 @@ def _chosen(name: str, found: Mapping[str, Scores]) -> Scores:
 
 def _paired(chosen: Mapping[str, Scores], row: str, bar: str) -> str:
     """Mean difference over sets in points, with its standard error."""
-    each = [100 * (np.mean(s[row][:-1]) - np.mean(s[bar][:-1])) for s in chosen.values()]
+    both = [scores for scores in chosen.values() if row in scores]
+    each = [100 * (np.mean(s[row][:-1]) - np.mean(s[bar][:-1])) for s in both]
     error = np.std(each, ddof=1) / np.sqrt(len(each)) if len(each) > 1 else np.nan
     return f"{np.mean(each):+.1f} ± {error:.1f}"
 

@@ -1,14 +1,15 @@
-"""One kind of plant under many cameras: the operator's records, the plants, and their features.
+"""One kind of plant at many sites: the operator's records, the plants, and their features.
 
 A data set is cut for scenario S6k. The operator owns records of its training part and sees them
 through many cameras, of which the first of each ten is none: records as they are. Plants are cut
 from the other part, each under a camera that nobody has seen; the last one has none. Features and
-picture statistics are kept in a file of the cache, since encoding is what takes the time.
+picture statistics are kept in a file of the cache, since encoding is what takes the time. What is
+a camera to images is a chain of sensors to windows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -17,11 +18,12 @@ from bench import plants
 from bench.family_sets import apart
 from numpy.typing import NDArray
 
-from wg_common.modalities import cameras
+from wg_common.modalities import cameras, sensors
+from wg_common.modalities.windows import Windows
 from wg_common.nets.encoder.module import Encoder
 
 Array = NDArray[np.generic]
-Images = Sequence[NDArray[np.uint8]]
+Records = list[NDArray[np.generic]]
 
 SETS = (
     "neu_det",
@@ -34,6 +36,16 @@ SETS = (
     "elpv_mono",
     "mnist10k",
     "digits",
+)
+WINDOW_SETS = (
+    "skab_valve1",
+    "plaid",
+    "cmapss_fd001",
+    "italy_power",
+    "cwru_de",
+    "trace",
+    "basic_motions",
+    "tep",
 )
 _CLASSES, _OWN, _SITE = 10, 60, 30
 """Classes; the operator's records of a class; records at a site of the zoo."""
@@ -50,10 +62,11 @@ class CameraSet:
     Attributes:
         names: Class names, K.
         zoo: Local features of the zoo's sites ``[C, n, D]``, float16; labels ``[C, n]``, and
-            picture statistics ``[C, n, s]``.
+            picture statistics ``[C, n, s]``; s is 0 for windows.
         own: Of each plant's records, ``[P, m, D]``, ``[m]``, ``[P, m, s]``.
         test: Of test records under each plant's camera, ``[P, t, D]``, and ``[t]``.
-        very: Of the operator's records under each plant's very camera, ``[P, o, D]``, and ``[o]``.
+        very: Of the operator's records under each plant's very camera, ``[P, o, D]``, and ``[o]``;
+            o is 0 for windows.
     """
 
     names: Array
@@ -115,12 +128,16 @@ def _arrays(root: Path, name: str) -> dict[str, Array] | None:
     if not path.is_file():
         return None
     with np.load(path, allow_pickle=False) as archive:
-        return apart(dict(archive))
+        found = apart(dict(archive))
+    if name in WINDOW_SETS:
+        found["x"] = found["x"].astype(np.float32)
+    return found
 
 
 def _encoded(encoder: Encoder, arrays: dict[str, Array], sites: int) -> CameraSet:
     rng = np.random.default_rng(0)
-    images, y = arrays["x"], arrays["y"].astype(np.int64)
+    records, y = arrays["x"], arrays["y"].astype(np.int64)
+    pictured = encoder.modality != Windows.name
     parts, classes = _parts(arrays, y, rng)
     k = len(classes)
 
@@ -131,35 +148,29 @@ def _encoded(encoder: Encoder, arrays: dict[str, Array], sites: int) -> CameraSe
 
     own, test = draw(parts[0], _OWN, rng), draw(parts[2], -(-_TEST // k), rng)
 
-    def seen(
-        rows: NDArray[np.intp], camera: cameras.Camera | None, r: np.random.Generator
-    ) -> tuple[Array, Array]:
-        shown = [images[row] for row in rows]
-        if camera is not None:
-            shown = [cameras.photograph_again(r, image, camera) for image in shown]
-        statistics = np.array([picture_statistics(image) for image in shown], np.float32)
-        return encoder.encode_batched(shown).astype(np.float16), statistics
+    def seen(rows: NDArray[np.intp], site: Callable[[Records], Records]) -> tuple[Array, Array]:
+        shown = site([records[row] for row in rows])
+        statistics = [picture_statistics(image) if pictured else [] for image in shown]  # type: ignore[arg-type]
+        return encoder.encode_batched(shown).astype(np.float16), np.array(statistics, np.float32)
 
     label = lambda rows: np.searchsorted(classes, y[rows])  # noqa: E731
     zoo, zoo_y = [], []
     for site in range(sites):
         r = np.random.default_rng((7, site))
-        camera = None
-        if site % _NONE:
-            camera = cameras.draw_camera(r, strength=float(r.uniform(0.3, 1)), mounted=False)
+        view = _site(records, float(r.uniform(0.3, 1)), r) if site % _NONE else _as_it_is
         drawn = [r.permutation(own[y[own] == c]) for c in classes]
         rows = np.concatenate([np.resize(rows, _SITE // k) for rows in drawn])
-        zoo.append(seen(rows, camera, r))
+        zoo.append(seen(rows, view))
         zoo_y.append(label(rows))
     mine, tests, very = [], [], []
     rows = draw(parts[1], _PLANT, np.random.default_rng(98))
     few = np.concatenate([own[y[own] == c][: 120 // k] for c in classes])
     for plant in range(_PLANTS + 1):
         r = np.random.default_rng((99, plant))
-        camera = cameras.draw_camera(r, strength=1.0, mounted=False) if plant < _PLANTS else None
-        mine.append(seen(rows, camera, r))
-        tests.append(seen(test, camera, r)[0])
-        very.append(seen(few, camera, r)[0])
+        view = _site(records, 1.0, r) if plant < _PLANTS else _as_it_is
+        mine.append(seen(rows, view))
+        tests.append(seen(test, view)[0])
+        very.append(seen(few, view)[0] if pictured else mine[-1][0][:0])
     return CameraSet(
         names=np.array([str(arrays["classes"][c]) for c in classes]),
         zoo=np.stack([f for f, _ in zoo]),
@@ -171,8 +182,21 @@ def _encoded(encoder: Encoder, arrays: dict[str, Array], sites: int) -> CameraSe
         test=np.stack(tests),
         test_y=label(test),
         very=np.stack(very),
-        very_y=label(few),
+        very_y=label(few if pictured else few[:0]),
     )
+
+
+def _as_it_is(records: Records) -> Records:
+    return records
+
+
+def _site(records: Array, strength: float, r: np.random.Generator) -> Callable[[Records], Records]:
+    """A camera or chain of sensors, drawn now."""
+    if records.dtype.kind == "f":
+        chain = sensors.draw(r, np.eye(records.shape[1]), 1.0, strength, direct=True)
+        return lambda own: list(sensors.observe(r, np.stack(own).astype(np.float64), chain))
+    camera = cameras.draw_camera(r, strength=strength, mounted=False)
+    return lambda own: [cameras.photograph_again(r, image, camera) for image in own]  # type: ignore[arg-type]
 
 
 def _parts(

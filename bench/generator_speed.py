@@ -20,13 +20,16 @@ from bench.measure import machine, save
 from bench.reference.d2nwg import D2nwg
 from numpy.typing import NDArray
 
+from wg_common.catalogue import SAME_FAMILY
+from wg_common.inference.family_head import FamilyHead, Layout
 from wg_common.nets.encoder import image_trunk, window_trunk
 from wg_common.nets.encoder.fit import fit_encoder
-from wg_common.nets.encoder.module import load_encoder
+from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.privacy import mechanism
 from wg_common.privacy.schema import default_schema
 from wg_common.privacy.simulate import simulate_statistics
 from wg_common.privacy.statistics import NoisyStatistics
+from wg_common.wire import weights_package
 from wg_server.generator.heads import batch as batches
 from wg_server.generator.heads.generate import Generator, SiteRelease, generate, load_generator
 from wg_server.generator.networks.generate import (
@@ -53,6 +56,7 @@ def main() -> None:
         home = ServerHome(options.home)
         heads = load_generator(home.generator)
         found |= generation(heads)
+        found |= package_size(heads, load_encoder(home.read_encoder()))
         if home.networks.is_file():
             found |= whole_networks(load_networks(home.networks, heads), found["reference_seconds"])
     found["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -126,6 +130,24 @@ def generation(generator: Generator) -> dict[str, float]:
     ratio = found["reference_seconds"] / found["sixteen_candidates_seconds"]
     print(f"D2NWG reference: 16 samples in {found['reference_seconds']:.3f} s, {ratio:.1f} times")
     return found
+
+
+def package_size(generator: Generator, encoder: Encoder) -> dict[str, float]:
+    """Bytes of the tensors of a package of heads: 16 samples, ten classes, with a family's head."""
+    own, others = _releases(generator)
+    made = generate(generator, own, others, LABELS, samples=16, seed=1)
+    size = sum(Layout(encoder.scaled_dimension, encoder.local_blocks).sizes)
+    classes = len(LABELS)
+    family = FamilyHead(
+        reference=np.zeros((2, size)),
+        records=np.zeros(1),
+        weight=np.zeros((classes, size)),
+        bias=np.zeros(classes),
+    )
+    tensors = {c.name: c.tensors for c in made.candidates} | {SAME_FAMILY: family.tensors()}
+    found = len(weights_package.pack_tensors(tensors))
+    print(f"package of heads: {found / 1e6:.2f} MB, {classes} classes")
+    return {"package_bytes": float(found)}
 
 
 def whole_networks(generator: NetworkGenerator, reference: float) -> dict[str, float]:
