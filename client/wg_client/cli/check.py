@@ -13,11 +13,12 @@ from wg_client.cli.options import delta_option, epsilon_option, home_option
 from wg_client.site.config import RECORD
 from wg_client.site.home import ClientHome
 from wg_common import errors
-from wg_common.cli import json_option, next_step, show
+from wg_common.cli import json_option, next_step, say, show
 from wg_common.language import current, listed, padded, text, wrapped
 from wg_common.wire import canonical
 
 if TYPE_CHECKING:
+    from wg_client.data.local_encoder import LocalEncoderSight
     from wg_client.release.preview import Check, CostSight, SnapshotSight
 
 
@@ -37,7 +38,13 @@ def check(root: Path, epsilon: str | None, delta: str | None, as_json: bool) -> 
     """
     from wg_client.release import preview
 
-    found = preview.check(ClientHome(root), epsilon=epsilon, delta=delta)
+    home = ClientHome(root)
+    try:
+        found = preview.check(home, epsilon=epsilon, delta=delta)
+    except errors.ConfigError:  # such as: another local encoder than the snapshot's
+        for line in _local_lines(preview.local_encoder_sight(home), None):
+            say(line)
+        raise
     show(canonical.to_builtins(found), fitted(_lines(found, root)), as_json)
     if found.cost.refused_by:
         click.get_current_context().exit(errors.EXIT_REFUSED)
@@ -81,6 +88,7 @@ def _lines(found: Check, root: Path) -> Iterator[str]:
     )
     yield text("    never: {what}", what=listed([text(what) for what in leaves.never_leaves]))
     yield from _cost_lines(leaves.unit, cost)
+    yield from _local_lines(found.local_encoder, data.records)
     yield text(
         "learning here, when weights arrive: about {seconds:.0f} s of processor time and"
         " {megabytes:.0f} MB of memory; training of a whole network comes on top",
@@ -98,13 +106,36 @@ def _lines(found: Check, root: Path) -> Iterator[str]:
         yield next_step("wg-client run --home {home}", home=root)
 
 
+def _local_lines(local: LocalEncoderSight | None, records: int | None) -> Iterator[str]:
+    if local is None:
+        return
+    yield text(
+        "local encoder {name} ({sha256}), licence {licence}: {features} further features that stay"
+        " here; {seconds:.2g} s of processor time an image, about {megabytes:.0f} MB of memory",
+        name=local.name,
+        sha256=local.sha256[:16],
+        licence=local.licence,
+        features=local.features,
+        seconds=local.seconds,
+        megabytes=local.megabytes,
+    )
+    if records is not None:
+        yield text(
+            "    a freeze of {records} records takes {seconds:.0f} s more with it",
+            records=records,
+            seconds=local.seconds * records,
+        )
+
+
 def _looking(found: Check, root: Path) -> float:
     from wg_client.fitting.cost import look_seconds, measured_speed
     from wg_client.selection.checks.probe import looks
     from wg_client.site import config
 
     policy = config.load(ClientHome(root)).acceptance.checks
-    return look_seconds(looks(found.data.records, found.data.modality, policy), measured_speed())
+    count = looks(found.data.records, found.data.modality, policy)
+    more = 0.0 if found.local_encoder is None else count * found.local_encoder.seconds
+    return look_seconds(count, measured_speed()) + more
 
 
 def fitted(lines: Iterator[str]) -> Iterator[str]:

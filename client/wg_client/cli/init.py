@@ -18,6 +18,7 @@ from wg_client.cli.options import (
 from wg_client.cli.reading import READING_NAMES, read_reading, reading_options
 from wg_client.site.config import ClientConfig, PrivacyConfig, default_request_epsilon
 from wg_client.site.home import ClientHome
+from wg_client.site.local_encoder import read as read_local_encoder
 from wg_client.site.reading import LogConfig
 from wg_common import errors
 from wg_common.cli import json_option, next_step, note, say, show
@@ -64,6 +65,12 @@ _CONFIRMED = {
 )
 @click.option("--unit-cap", type=int, default=1, show_default=True, help="For --unit-rule cap.")
 @reading_options
+@click.option(
+    "--local-encoder",
+    metavar="NAME_OR_FILE",
+    help="A second encoder for this plant's own models: efficientnet-lite2, or a YAML file that"
+    " names an ONNX file (docs/plant-guide.md). Nothing of it leaves.",
+)
 @click.option("--name", help="Public name of the data set; default: the site's name.")
 @click.option(
     "--budget-of",
@@ -92,6 +99,7 @@ def init(
     data: Path | None,
     labels: str | None,
     unit_column: str | None,
+    local_encoder: str | None,
     name: str | None,
     budget_of: Path | None,
     set_aside: bool,
@@ -127,6 +135,7 @@ def init(
         allow_empty=allow_empty,
         budget_of=budget_of,
         reading=reading,
+        local_encoder=None if local_encoder is None else read_local_encoder(local_encoder),
     )
     policy = _policy(budget_of, unit_column, **more)
     with freezing_bar() as stage:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from wg_client.data import local_encoder
 from wg_client.data import snapshot as snapshots
 from wg_client.data.dataset import RECORDS_CSV, SiteData, reader
 from wg_client.data.sensor_windows import LogReader
@@ -24,6 +25,7 @@ from wg_client.site import config as configuration
 from wg_client.site import encoder_pin
 from wg_client.site.config import ClientConfig
 from wg_client.site.home import ClientHome
+from wg_client.site.local_encoder import LocalEncoderPin
 from wg_client.site.reading import ReadingConfig
 from wg_common.errors import ConfigError, DataError, VerificationError
 from wg_common.modalities import cells
@@ -86,6 +88,17 @@ class Plant:
     def commitment(self) -> str:
         """Commitment to this version of the data set, hex."""
         return self.snapshot.manifest.commitment
+
+    @property
+    def local_encoder(self) -> LocalEncoderPin | None:
+        """Which local encoder made the last of the local features; None: there is none."""
+        return self.snapshot.manifest.local_encoder
+
+    def load_encoder(self) -> Encoder:
+        """The encoder of all local features; errors as of ``local_encoder.beside``."""
+        from wg_common.nets.encoder.module import load_encoder  # torch: seconds to import
+
+        return local_encoder.beside(self.config, load_encoder(self.encoder_package))
 
 
 def load_encoder_package(home: ClientHome) -> bytes:
@@ -182,6 +195,7 @@ def check_snapshot(config: ClientConfig, snapshot: Snapshot, *, encoder: str) ->
         ("data.labels", schema.labels, config.data.labels),
         ("data.unit_column", manifest.unit_column, config.data.unit_column or ""),
         ("the encoder", schema.encoder, encoder),
+        ("data.local_encoder", manifest.local_encoder, _pin(config)),
         ("privacy.unit_rule", schema.unit_rule, config.privacy.unit_rule),
         ("the schema of releases", schema, today),
     ):
@@ -192,15 +206,23 @@ def check_snapshot(config: ClientConfig, snapshot: Snapshot, *, encoder: str) ->
             )
 
 
-def pinned_encoder(home: ClientHome, wanted: str) -> Encoder:
+def _pin(config: ClientConfig) -> LocalEncoderPin | None:
+    chosen = config.data.local_encoder
+    return None if chosen is None else chosen.pin
+
+
+def pinned_encoder(home: ClientHome, wanted: str, local: LocalEncoderPin | None = None) -> Encoder:
     """The home's encoder, if it is the one that models stand on.
 
     Args:
         home: The plant's home.
         wanted: Id of the encoder that the models were made for, hex.
+        local: The local encoder that they stand on, too; None: on none.
 
     Raises:
-        VerificationError: The home holds another one.
+        VerificationError: The home holds another one, or its local encoder is another one.
+        ConfigError: ``client.yaml`` names no local encoder, or its package is missing.
+        DataError: The local encoder's file cannot be read.
     """
     from wg_common.nets.encoder.module import (
         load_encoder,  # torch: seconds to import, only when needed
@@ -212,7 +234,22 @@ def pinned_encoder(home: ClientHome, wanted: str) -> Encoder:
         raise VerificationError(
             f"{home.encoder}: encoder {found[:16]}, the model was made for {wanted[:16]}"
         )
-    return load_encoder(package)
+    encoder = load_encoder(package)
+    if local is None:
+        return encoder
+    config = configuration.load(home)
+    named = _pin(config)
+    if named is None:
+        raise ConfigError(
+            f"{home.config}: the model stands on the local encoder {local}, and data.local_encoder"
+            " names none: bring its lines back"
+        )
+    if named != local:
+        raise VerificationError(
+            f"{home.config}: data.local_encoder is {named}, the model was made with {local}, or"
+            " with other settings of it"
+        )
+    return local_encoder.beside(config, encoder)
 
 
 def statistics_schema(plant: Plant) -> StatisticsSchema:

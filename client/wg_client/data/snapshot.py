@@ -33,13 +33,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data.dataset import Problem
 from wg_client.data.inspection import Duplicate
 from wg_client.site.home import ClientHome
-from wg_common import atomic
+from wg_client.site.local_encoder import LocalEncoderPin
+from wg_common import atomic, typed
 from wg_common.errors import ConfigError, DecodeError, VerificationError
 from wg_common.ledger.commitment import commit
 from wg_common.modalities.registry import modality
@@ -49,6 +51,7 @@ from wg_common.privacy.schema import StatisticsSchema
 from wg_common.wire import canonical
 
 VERSION = 1
+VERSION_WITH_LOCAL = 2
 MANIFEST = "manifest.json"
 STATISTICS = "statistics.bin"
 FEATURES = "features.array"
@@ -110,6 +113,29 @@ class SnapshotManifest:
 
     def __post_init__(self) -> None:
         modality(self.modality)  # of a later version: not one that is guessed
+
+    @property
+    def local_encoder(self) -> LocalEncoderPin | None:
+        """The plant's local encoder, whose features are the last of the local ones."""
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestWithLocal(SnapshotManifest):
+    """Version 2: of a snapshot with features of a local encoder; others stay of version 1."""
+
+    version: int = VERSION_WITH_LOCAL
+    beside: LocalEncoderPin
+
+    @property
+    def local_encoder(self) -> LocalEncoderPin:
+        """See ``SnapshotManifest``."""
+        return self.beside
+
+
+@dataclass(frozen=True, slots=True)
+class _Versioned:
+    version: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -335,10 +361,18 @@ def load(folder: Path, sha256: str | None = None) -> Snapshot:
     data = atomic.read_bytes(path, limit=MANIFEST_LIMIT)
     if sha256 is not None and canonical.sha256_hex(data) != sha256:
         raise VerificationError(f"{path}: changed since it was frozen; {_again(folder)}")
-    manifest = canonical.decode(SnapshotManifest, data, what=str(path), limit=MANIFEST_LIMIT)
-    if manifest.version != VERSION:
-        raise DecodeError(f"{path}: version {manifest.version}, this program reads {VERSION}")
-    return Snapshot(folder, manifest)
+    return Snapshot(folder, _manifest(data, str(path)))
+
+
+def _manifest(data: bytes, what: str) -> SnapshotManifest:
+    try:
+        version = typed.decode_json(data, _Versioned).version
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise DecodeError(f"{what}: {error}") from error
+    kinds = {VERSION: SnapshotManifest, VERSION_WITH_LOCAL: ManifestWithLocal}
+    if version not in kinds:
+        raise DecodeError(f"{what}: version {version}, this program reads {VERSION_WITH_LOCAL}")
+    return canonical.decode(kinds[version], data, what=what, limit=MANIFEST_LIMIT)
 
 
 def point(home: ClientHome, snapshot: Snapshot) -> None:

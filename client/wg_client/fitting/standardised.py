@@ -58,11 +58,12 @@ def family_view(
     Args:
         family: From a package.
         local: Local features of all of the plant's records, ``[n, D]``.
-        layout: Of local features.
+        layout: Of the shared encoder's local features; those of a local encoder come behind.
         own: What the plant learns on by itself.
         released: Number of features that are released; they come first.
     """
-    head = LinearHead(*family.at(local, layout))
+    shared = local[:, : layout.scaled + sum(layout.blocks)]
+    head = LinearHead(*family.at(shared, layout)).padded(local.shape[1])
     logits = head.logits(local.astype(np.float64))
     loudness = _size(local[:, :released]) / _size(logits)
     view = WithLogits(own.scaling, head, loudness)

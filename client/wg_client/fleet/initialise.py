@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from wg_client.data import local_encoder
 from wg_client.data.dataset import READING, check_modality
 from wg_client.data.inspection import Inspection, Stage, inspect
 from wg_client.data.survey import survey
@@ -28,6 +29,7 @@ from wg_client.site.config import (
 )
 from wg_client.site.encoder_pin import Confirm
 from wg_client.site.home import ClientHome
+from wg_client.site.local_encoder import LocalEncoderConfig
 from wg_client.site.reading import ReadingConfig
 from wg_common.errors import ConfigError, StorageError
 from wg_common.ledger import place
@@ -50,6 +52,7 @@ class DataChoice:
         allow_empty: Go on without a record; needs declared labels.
         budget_of: The home whose budget it draws on; None: the new home has its own.
         reading: How files are read.
+        local_encoder: A second encoder, for this plant alone.
     """
 
     path: Path
@@ -60,6 +63,7 @@ class DataChoice:
     allow_empty: bool = False
     budget_of: Path | None = None
     reading: ReadingConfig = READING
+    local_encoder: LocalEncoderConfig | None = None
 
 
 def check_new(home: ClientHome) -> None:
@@ -130,7 +134,10 @@ def initialise(
         labels=found.data.label_names,
         unit_column=choice.unit_column,
         reading=choice.reading,
+        local_encoder=choice.local_encoder,
     )
+    if choice.local_encoder is not None:
+        local_encoder.load(choice.local_encoder, found.data.modality)
     named = protocol.decode_token(token.strip())
     encoder_pin.check_named(encoder, named.encoder)
     shared = share(home, choice, privacy, named.site)

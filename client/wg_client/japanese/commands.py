@@ -9,6 +9,13 @@ _CHECK = {
     "  snapshot {number}, frozen {when} UTC; a release is made from it and nothing else": (
         "  スナップショット {number}（{when} UTC に凍結）。リリースはこれだけから作られます"
     ),
+    "local encoder {name} ({sha256}), licence {licence}: {features} further features that stay"
+    " here; {seconds:.2g} s of processor time an image, about {megabytes:.0f} MB of memory": (
+        "ローカルエンコーダー {name}（{sha256}）、ライセンス {licence}：外に出ない特徴量がさらに {features} 個。画像 1 枚あたりプロセッサー時間 {seconds:.2g} 秒、メモリー約 {megabytes:.0f} MB"
+    ),
+    "    a freeze of {records} records takes {seconds:.0f} s more with it": (
+        "    データ {records} 件の凍結には、これにより {seconds:.0f} 秒多くかかります"
+    ),
     "  {left_out} left out, {duplicates} counted with an equal one": (
         "  {left_out} 件を除外、{duplicates} 件は同じ内容のものと合わせて数えます"
     ),

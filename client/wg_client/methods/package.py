@@ -49,7 +49,9 @@ def read_package(
     from wg_common.nets import assembly  # torch: seconds to import, only when needed
 
     features, architecture = plant.features, manifest.architecture
-    blocks = _layout(plant).blocks
+    layout = _layout(plant)
+    rest = features.local.shape[1] - layout.scaled - sum(layout.blocks)
+    blocks = (*layout.blocks, *((rest,) if rest else ()))  # a local encoder's is the last
     public = encoder = encoder_trunk(features.local, features.dimension, features.scaled, blocks)
     whole = catalogue.known(architecture).whole
     posterior = _checked(plant, manifest, tensors, whole=whole)
@@ -131,6 +133,7 @@ def _candidates(
 
 
 def _layout(plant: Plant) -> Layout:
+    """Local features of the shared encoder: what heads that travel can stand on."""
     from wg_common.nets.encoder.trunk import trunk_of
 
     return Layout(plant.features.scaled, trunk_of(plant.data.modality).local_blocks)

@@ -203,11 +203,14 @@ _OTHER_ENCODER = template(
 
 
 def _judged(home: ClientHome, new: ModelsManifest, old: ModelsManifest) -> tuple[bool, str]:
-    if new.encoder != old.encoder:
+    config = configuration.load(home)
+    chosen, local = config.data.local_encoder, old.local_encoder
+    gone = local is not None and (chosen is None or chosen.pin != local)
+    if new.encoder != old.encoder or gone:
         return True, _OTHER_ENCODER
     if not _better(new, old):
         return False, _NO_BETTER
-    if configuration.load(home).acceptance.adopt == "better":
+    if config.acceptance.adopt == "better":
         return True, _USED
     return False, _BETTER
 

@@ -1,8 +1,8 @@
 """The manifest of a package's models: where they come from, what was found, and what was kept.
 
-Version 3. Version 2 did not say what failing a check means (every check blocked), nor when a call
-is sure or a record new. Version 1 had the figures of one check, under ``evidence``. Both are still
-read.
+Version 3, or 4 where models stand on a local encoder, too. Version 2 did not say what failing a
+check means (every check blocked), nor when a call is sure or a record new. Version 1 had the
+figures of one check, under ``evidence``. All are read.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from typing import Any, Literal
 import msgspec
 
 from wg_client.methods.names import LOCAL
+from wg_client.site.local_encoder import LocalEncoderPin
 from wg_common import typed
 from wg_common.errors import ConfigError, DecodeError
 from wg_common.wire import canonical
 
 VERSION = 3
+VERSION_WITH_LOCAL = 4
 KEPT = "kept"
 """In place of a model's name: the model that was kept."""
 
@@ -136,8 +138,14 @@ class ModelsManifest(_Provenance):
     novelty: str = ""
 
     def __post_init__(self) -> None:
-        if self.version != VERSION:
-            raise DecodeError(f"models manifest: version {self.version}, expected {VERSION}")
+        expected = VERSION if self.local_encoder is None else VERSION_WITH_LOCAL
+        if self.version != expected:
+            raise DecodeError(f"models manifest: version {self.version}, expected {expected}")
+
+    @property
+    def local_encoder(self) -> LocalEncoderPin | None:
+        """The local encoder whose features the models stand on, beside the shared encoder's."""
+        return None
 
     @property
     def accepted(self) -> bool:
@@ -156,6 +164,19 @@ class ModelsManifest(_Provenance):
                 return model
         known = ", ".join([KEPT, *(model.name for model in self.models)])
         raise ConfigError(f"model {name!r}: package {self.package_id[:16]} has {known}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestWithLocal(ModelsManifest):
+    """Version 4: of models that stand on a local encoder; others stay of version 3."""
+
+    version: int = VERSION_WITH_LOCAL
+    beside: LocalEncoderPin
+
+    @property
+    def local_encoder(self) -> LocalEncoderPin:
+        """See ``ModelsManifest``."""
+        return self.beside
 
 
 def decode(data: bytes, *, what: str, limit: int) -> ModelsManifest:
@@ -188,7 +209,8 @@ def decode(data: bytes, *, what: str, limit: int) -> ModelsManifest:
             for item in old.findings
         )
         return ModelsManifest(**_shared(old), findings=findings)
-    return canonical.decode(ModelsManifest, data, what=what, limit=limit)
+    kind = ManifestWithLocal if version == VERSION_WITH_LOCAL else ModelsManifest
+    return canonical.decode(kind, data, what=what, limit=limit)
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,11 +94,10 @@ class Sight:
     def of_plant(cls, plant: Plant, architecture: str) -> Sight:
         """With the encoder that a plant holds, if one is needed."""
         from wg_common import catalogue
-        from wg_common.nets.encoder.module import load_encoder  # torch: seconds to import
 
         if catalogue.known(architecture).whole:
             return cls(architecture=architecture)
-        return cls(architecture=architecture, encoder=load_encoder(plant.encoder_package))
+        return cls(architecture=architecture, encoder=plant.load_encoder())
 
     def inputs(self, records: Iterable[Record]) -> Inputs:
         """What models see of records, of which few are in memory at a time.
@@ -153,7 +152,7 @@ def encode_records(home: ClientHome, manifest: ModelsManifest, data: SiteData) -
     """What the models of a package see of records.
 
     Raises:
-        VerificationError: The models stand on the encoder, and the home holds another one.
+        VerificationError, ConfigError: They stand on an encoder that the home does not hold.
         DataError: A record is damaged, or is not what the models take.
     """
     from wg_common import catalogue
@@ -166,7 +165,7 @@ def encode_records(home: ClientHome, manifest: ModelsManifest, data: SiteData) -
         )
     encoder = None
     if not architecture.whole:
-        encoder = plants.pinned_encoder(home, manifest.encoder)
+        encoder = plants.pinned_encoder(home, manifest.encoder, manifest.local_encoder)
     return Sight(architecture=architecture.name, encoder=encoder).inputs(data.records)
 
 

@@ -90,16 +90,17 @@ def read(home: ClientHome) -> Comparison | None:
     return found if same else fresh
 
 
+def _sees_with(manifest: ModelsManifest) -> tuple[object, ...]:
+    return manifest.architecture, manifest.encoder, manifest.local_encoder
+
+
 class Beside:
     """The shadow of one run of ``predict``."""
 
     def __init__(self, home: ClientHome, used: ModelsManifest, manifest: ModelsManifest) -> None:
         self._home = home
         self._manifest = manifest
-        self._shares_inputs = (used.architecture, used.encoder) == (
-            manifest.architecture,
-            manifest.encoder,
-        )
+        self._shares_inputs = _sees_with(used) == _sees_with(manifest)
         self._compared = 0
         self._found: list[Difference] = []
 

@@ -195,7 +195,9 @@ def _seen(
     parts: Sequence[SiteData],
     progress: Callable[[int], None] | None,
 ) -> _Seen:
-    sight = predict.Sight(architecture="", encoder=plants.pinned_encoder(home, plant.encoder))
+    local = None if used is None else used[0].local_encoder
+    encoder = plants.pinned_encoder(home, plant.encoder, local)
+    sight = predict.Sight(architecture="", encoder=encoder)
     dimension, done = plant.features.dimension, 0
     names: list[str] = []
     problems: list[Problem] = []

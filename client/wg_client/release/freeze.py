@@ -26,18 +26,26 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wg_client.data import local_encoder
 from wg_client.data import plant as plants
 from wg_client.data import snapshot as snapshots
 from wg_client.data.dataset import SiteData, nothing_found
 from wg_client.data.encoded import Encoded
 from wg_client.data.inspection import Inspection, Stage, decode, inspect
-from wg_client.data.snapshot import FrozenRecords, Listing, Snapshot, SnapshotManifest
+from wg_client.data.snapshot import (
+    FrozenRecords,
+    Listing,
+    ManifestWithLocal,
+    Snapshot,
+    SnapshotManifest,
+)
 from wg_client.data.survey import survey
 from wg_client.release import overlap
 from wg_client.release.query import open_ledger
@@ -51,6 +59,9 @@ from wg_common.ledger.store import Ledger
 from wg_common.modalities.base import content_digest
 from wg_common.privacy.schema import StatisticsSchema
 from wg_common.wire import canonical
+
+if TYPE_CHECKING:  # torch: seconds to import, only when needed
+    from wg_common.nets.encoder.module import Encoder
 
 log = logging.getLogger(__name__)
 
@@ -217,7 +228,7 @@ def freeze(
     if refused := why_not(found, set_aside=set_aside, allow_empty=allow_empty, source=source):
         raise refused
     package = encoder_pin.load(home, config)
-    encoder = (load or _load)(package)
+    encoder = _with_local(config, (load or _load)(package))
     check_slot(config, len(found.data), encoder.local_dimension)
     records = _records(config, found, home.load_secret())
     with _checked_ledger(home, config, records):
@@ -230,7 +241,7 @@ def freeze(
         dimension=encoder.dimension,
         clip_radius=float(encoder.clip_radius),
     )
-    kept = Encoded(home, schema.encoder, encoder.local_dimension)
+    kept = Encoded(home, _made_by(config, schema.encoder), encoder.local_dimension)
     with _new_folder(home) as folder, kept as encoded:
         features = _encode(folder, encoder, found, records.contents, encoded, stage)
         exact = _exact(schema, features, found.data, config)
@@ -284,7 +295,11 @@ def _manifest(
 ) -> SnapshotManifest:
     """The next manifest, with a new salt."""
     salt = secrets.token_bytes(snapshots.SALT_BYTES)
-    return SnapshotManifest(
+    chosen = config.data.local_encoder
+    kind: Callable[..., SnapshotManifest] = SnapshotManifest
+    if chosen is not None:
+        kind = partial(ManifestWithLocal, beside=chosen.pin)
+    return kind(
         number=_next_number(home),
         created=created,
         dataset=config.data.name,
@@ -306,6 +321,21 @@ def _load(package: bytes) -> RecordEncoder:
     from wg_common.nets.encoder.module import load_encoder  # torch: seconds to import
 
     return load_encoder(package)
+
+
+def _with_local(config: ClientConfig, encoder: RecordEncoder) -> RecordEncoder:
+    """The encoder with the plant's local one, if there is one."""
+    if config.data.local_encoder is None:
+        return encoder
+    return local_encoder.beside(config, cast("Encoder", encoder))
+
+
+def _made_by(config: ClientConfig, encoder: str) -> str:
+    """Names what features depend on, for a freeze that goes on after a crash."""
+    chosen = config.data.local_encoder
+    if chosen is None:
+        return encoder
+    return canonical.sha256_hex(encoder.encode() + canonical.encode(chosen.pin))
 
 
 def _has_units(config: ClientConfig) -> bool:

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from wg_client.data import local_encoder as local_encoders
 from wg_client.data import plant as plants
+from wg_client.data.local_encoder import LocalEncoderSight
 from wg_client.data.plant import Plant
 from wg_client.data.sensor_windows import file_of, logs_at
 from wg_client.data.survey import survey
@@ -20,6 +22,8 @@ from wg_client.fitting.cost import LearningCost, learning_cost, measured_speed
 from wg_client.release.freeze import file_stamp
 from wg_client.release.hints import hints
 from wg_client.release.query import charge_request, plain
+from wg_client.site import config as configuration
+from wg_client.site import encoder_pin
 from wg_client.site.home import ClientHome
 from wg_common.errors import DataError
 from wg_common.ledger.store import Ledger
@@ -149,7 +153,10 @@ class CostSight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """All that ``check`` says; ``hints`` is what a person should know before it is paid for."""
+    """All that ``check`` says; ``hints`` is what a person should know before it is paid for.
+
+    ``local_encoder`` is what the plant's own second encoder takes; None: it has none.
+    """
 
     site: str
     dataset: str
@@ -159,6 +166,7 @@ class Check:
     cost: CostSight
     learning: LearningCost
     hints: tuple[str, ...] = ()
+    local_encoder: LocalEncoderSight | None = None
 
 
 def check(
@@ -220,7 +228,22 @@ def check(
             cap_delta=cap_delta,
         ),
         learning=_learning(plant),
+        local_encoder=local_encoder_sight(home),
     )
+
+
+def local_encoder_sight(home: ClientHome) -> LocalEncoderSight | None:
+    """What the local encoder of ``client.yaml`` takes, also before anything was frozen with it.
+
+    Raises:
+        ConfigError, DataError, DecodeError, VerificationError: See ``local_encoder.beside``.
+    """
+    config = configuration.load(home)
+    if config.data.local_encoder is None:
+        return None
+    from wg_common.nets.encoder.module import load_encoder  # torch: seconds to import
+
+    return local_encoders.sight(config, load_encoder(encoder_pin.load(home, config)))
 
 
 def _learning(plant: Plant) -> LearningCost:

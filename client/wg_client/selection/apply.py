@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from wg_client.data import plant as plants
 from wg_client.data.plant import Plant, Progress
 from wg_client.methods.package import read_package
 from wg_client.models import adoption, calls, heat_map, novelty, store
-from wg_client.models.manifest import ModelEntry, ModelsManifest
+from wg_client.models.manifest import ManifestWithLocal, ModelEntry, ModelsManifest
 from wg_client.selection.checks import probe as probes
 from wg_client.selection.checks.probe import Probe
 from wg_client.selection.model_selection import Outcome, select_model
@@ -196,7 +197,11 @@ def _record(
             )
         )
     kept = outcome.comparisons.get(outcome.kept)
-    manifest = ModelsManifest(
+    local = None if catalogue.known(package.architecture).whole else plant.local_encoder
+    kind: Callable[..., ModelsManifest] = ModelsManifest
+    if local is not None:
+        kind = partial(ManifestWithLocal, beside=local)
+    manifest = kind(
         package_id=package.package_id,
         package_sha256=digest,
         request_id=package.request_id,

@@ -20,6 +20,7 @@ import yaml
 
 from wg_client.site.check_policy import ChecksConfig, PredictionConfig
 from wg_client.site.home import ClientHome
+from wg_client.site.local_encoder import LocalEncoderConfig
 from wg_client.site.reading import ReadingConfig
 from wg_common import atomic, language, numbers, settings, typed
 from wg_common.errors import ConfigError, DecodeError
@@ -82,6 +83,7 @@ class DataConfig:
             ``separate``: its units are in no other data set of the site; ``freeze`` checks that.
         reading: How files are read.
         good: Labels that mean "no defect", for the report; null: those that say so by their name.
+        local_encoder: A second encoder, whose features stay at the plant; null: none.
     """
 
     name: str
@@ -92,6 +94,7 @@ class DataConfig:
     budget: Budget = "site"
     reading: ReadingConfig = field(default_factory=ReadingConfig)
     good: tuple[str, ...] | None = None
+    local_encoder: LocalEncoderConfig | None = None
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.good or ()) - set(self.labels)):

@@ -12,28 +12,42 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, known
 from wg_common.errors import ConfigError, DecodeError
 from wg_common.nets import network as networks
+from wg_common.nets.encoder.local_encoder import LocalEncoder
 from wg_common.nets.encoder.module import Encoder, EncoderModule
 
 Tensors = Mapping[str, NDArray[np.float32]]
 
 
 class HeadModel(nn.Module):
-    """A batch of records, as the encoder's trunk prepares them (also uint8), to logits."""
+    """A batch of records, as the encoder's trunk prepares them (also uint8), to logits.
 
-    def __init__(self, encoder: EncoderModule, head: nn.Linear) -> None:
+    Args:
+        encoder: The shared encoder.
+        head: On local features.
+        beside: A local encoder that the head stands on, too, on the same batch; None: no such.
+    """
+
+    def __init__(
+        self, encoder: EncoderModule, head: nn.Linear, beside: LocalEncoder | None = None
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = head
+        self.beside = beside
 
     def forward(self, records: Tensor) -> Tensor:
         """Logits ``[n, K]``."""
-        features = self.encoder(records.float())  # [n, D], those that are released first
+        batch = records.float()
+        features = self.encoder(batch)  # [n, D], those that are released first
+        if self.beside is not None:
+            features = torch.cat([features, self.beside(batch)], dim=1)
         logits: Tensor = self.head(features[:, : self.head.in_features])
         return logits
 
@@ -110,7 +124,8 @@ def build_model(
 
     Raises:
         DecodeError: The tensors are not those of the architecture.
-        ConfigError: No such architecture, or no encoder where it needs one.
+        ConfigError: No such architecture, no encoder where it needs one, or a local encoder that is
+            no torch module.
     """
     whole = known(architecture).whole
     if encoder is None and not whole:
@@ -121,4 +136,10 @@ def build_model(
     check_tensors(architecture, tensors, len(labels), dimension)
     if encoder is None or whole:
         return networks.build(architecture, networks.complete(architecture, tensors, encoder))
-    return HeadModel(encoder.module, networks.linear(tensors)).eval()
+    beside = encoder.beside
+    if beside is not None and not beside.exports:
+        raise ConfigError(
+            f"{architecture}: stands on the local encoder {beside.name}, a file that is a network"
+            " of its own: the two are not exported as one"
+        )
+    return HeadModel(encoder.module, networks.linear(tensors), beside).eval()

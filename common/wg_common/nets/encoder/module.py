@@ -21,18 +21,20 @@ weights by hash. Nothing private ever enters: a plant receives the package when 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from wg_common.modalities.base import Record
 from wg_common.modalities.images import Images
 from wg_common.modalities.registry import modality as modality_of
 from wg_common.nets.encoder import isolation
 from wg_common.nets.encoder import package as packages
+from wg_common.nets.encoder.local_encoder import LocalEncoder
 from wg_common.nets.encoder.trunk import EncoderTrunk, Records, trunk_of
 from wg_common.privacy.schema import CLIP_RADIUS
 from wg_common.wire import canonical
@@ -92,6 +94,7 @@ class Encoder:
         clip_radius: L2 norm that no released feature vector exceeds.
         settings: Of the trunk, as they stand in the package.
         module: The network.
+        beside: A plant's local encoder; its features are the last of the local ones.
     """
 
     id: str
@@ -103,6 +106,18 @@ class Encoder:
     clip_radius: float
     settings: Mapping[str, str]
     module: EncoderModule
+    beside: LocalEncoder | None = None
+
+    def with_beside(self, beside: LocalEncoder | None) -> Encoder:
+        """This encoder with a plant's local one; nothing of what it releases changes."""
+        if beside is None:
+            return self
+        return replace(
+            self,
+            local_blocks=(*self.local_blocks, beside.width),
+            local_dimension=self.local_dimension + beside.width,
+            beside=beside,
+        )
 
     def encode(self, records: Records) -> NDArray[np.float32]:
         """Features to be released, float32 ``[n, d]``, each row of norm at most ``clip_radius``.
@@ -126,7 +141,7 @@ class Encoder:
         Raises:
             DataError: A record has another type or shape, or is of another modality.
         """
-        return self._run(self.module, records, self.local_dimension, batch=1)
+        return self._local(records, batch=1)
 
     def encode_batched(self, records: Records) -> NDArray[np.float32]:
         """Local features of records of which nothing is released: public ones, and predictions.
@@ -134,11 +149,35 @@ class Encoder:
         Where the trunk runs batches: equal to ``encode_local`` within rounding, and for images four
         times as fast. Errors as of ``encode_local``.
         """
-        trunk = self.module.trunk
-        return self._run(self.module, records, self.local_dimension, batch=trunk.batch)
+        return self._local(records, batch=self.module.trunk.batch)
+
+    def _local(self, records: Records, *, batch: int) -> NDArray[np.float32]:
+        width = self.local_dimension - (0 if self.beside is None else self.beside.width)
+        found = self._run(self.module, records, width, batch=batch)
+        if self.beside is None:
+            return found
+        further = self.encode_beside(records, batch=batch)
+        return np.concatenate([found, further], axis=1)
+
+    def encode_beside(self, records: Records, *, batch: int = 1) -> NDArray[np.float32]:
+        """Features of the local encoder alone, float32 ``[n, w]``; errors as of ``encode_local``.
+
+        Guarantee as of ``encode_local``, with a batch of 1.
+        """
+        beside = self.beside
+        if beside is None:
+            return np.zeros((len(records), 0), np.float32)
+        most = min(batch, beside.batch)
+        return self._run(beside, records, beside.width, batch=most, prepare=beside.prepare)
 
     def _run(
-        self, run: Callable[[Tensor], Tensor], records: Records, width: int, *, batch: int
+        self,
+        run: Callable[[Tensor], Tensor],
+        records: Records,
+        width: int,
+        *,
+        batch: int,
+        prepare: Callable[[Sequence[Record]], Tensor] | None = None,
     ) -> NDArray[np.float32]:
         """Features, of which what is not finite counts as 0, as ``privacy.exact`` has it.
 
@@ -148,7 +187,7 @@ class Encoder:
         device = self.module.mean.device
         found = _in_batches(
             lambda prepared: run(prepared.to(device)),
-            self.module.trunk,
+            prepare or self.module.trunk.prepare,
             records,
             width,
             modality=self.modality,
@@ -173,7 +212,9 @@ def raw_features(
     """
     kind = trunk_of(modality)
     trunk = kind.from_settings(kind.settings() if settings is None else settings)
-    return _in_batches(trunk, trunk, records, kind.width, modality=modality, batch=kind.batch)
+    return _in_batches(
+        trunk, trunk.prepare, records, kind.width, modality=modality, batch=kind.batch
+    )
 
 
 def unfitted_encoder(modality: str, dimension: int) -> Encoder:
@@ -242,7 +283,7 @@ def _encoder(
 
 def _in_batches(
     run: Callable[[Tensor], Tensor],
-    trunk: EncoderTrunk,
+    prepare: Callable[[Sequence[Record]], Tensor],
     records: Records,
     width: int,
     *,
@@ -260,6 +301,6 @@ def _in_batches(
         for start in range(0, len(records), batch):
             chunk = list(records[start : start + batch])
             kind.check_all(chunk, start)
-            rows = run(trunk.prepare(chunk + [chunk[-1]] * (batch - len(chunk))))
+            rows = run(prepare(chunk + [chunk[-1]] * (batch - len(chunk))))
             found[start : start + len(chunk)] = rows[: len(chunk)].cpu().numpy()
     return found

@@ -1,0 +1,297 @@
+"""A local encoder from an ONNX file that a plant's owner names by its SHA-256.
+
+The file is hostile until its hash is the confirmed one, and is bounded even then: a confirmed hash
+says which file, not that it is harmless. In this order:
+
+1. At most ``FILE_LIMIT`` bytes are read, once; the hash is taken of these bytes before anything
+   parses them, and all that follows sees the same bytes.
+2. The graph may hold operators of ``OPERATORS`` alone, of ONNX's own domain. That leaves no custom
+   operator (which a library beside the file would have to bring), no loop, branch or function
+   (whose work is not in the file's size), no randomness, text or training. Tensors lie in the
+   file: one that names another file is refused.
+3. Tensors at work share ``ARENA_LIMIT`` bytes, and an image may take ``SECONDS_LIMIT`` seconds;
+   ONNX Runtime ends what takes more. A first image is run before anything is believed.
+
+Input: one float32 tensor ``[1, 3, p, p]`` or with a free batch. Output: the first one. ``[1, w]``
+is taken as it is, of ``[1, tokens, w]`` the first token (where vision transformers put what they
+say of the whole image), of ``[1, w, h, h]`` the mean over space. *Guarantee.* Features depend on
+record and file alone: one image at a time, one thread. Not guaranteed: equal bits on another kind
+of processor or another version of ONNX Runtime; that bugs of ONNX Runtime's parser do no harm,
+which is what the hash is for.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from wg_common.errors import ConfigError, DecodeError, VerificationError
+from wg_common.modalities.base import Record, read_file
+from wg_common.nets.encoder import image_trunk
+from wg_common.nets.encoder.local_encoder import LocalEncoder
+from wg_common.wire import canonical
+
+FILE_LIMIT: Final = 512 << 20
+"""Bytes of the largest file that is read."""
+ARENA_LIMIT: Final = 2 << 30
+"""Bytes of tensors at work, the file's own among them."""
+SECONDS_LIMIT: Final = 10.0
+"""For one image, by the clock."""
+WIDTH_LIMIT: Final = 4096
+"""Most features."""
+NODE_LIMIT: Final = 20_000
+"""Most nodes of a graph."""
+OPERATORS: Final = frozenset(
+    name
+    for line in (
+        "Abs Add And AveragePool BatchNormalization Cast CastLike Ceil Clip Concat Constant",
+        "ConstantOfShape Conv ConvInteger Cos DepthToSpace DequantizeLinear Div",
+        "DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand Flatten Floor Gather",
+        "GatherElements GatherND Gelu Gemm GlobalAveragePool GlobalMaxPool Greater",
+        "GreaterOrEqual GroupNormalization HardSigmoid HardSwish Identity",
+        "InstanceNormalization LRN LayerNormalization LeakyRelu Less LessOrEqual Log",
+        "LogSoftmax LpNormalization MatMul MatMulInteger Max MaxPool Mean Min Mish Mod Mul",
+        "Neg Not Or PRelu Pad Pow QLinearConv QLinearMatMul QuantizeLinear Range Reciprocal",
+        "ReduceL1 ReduceL2 ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum",
+        "ReduceSumSquare Relu Reshape Resize Selu Shape Sigmoid Sign Sin Slice Softmax",
+        "Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Tanh Tile Transpose Trilu",
+        "Unsqueeze Where",
+    )
+    for name in line.split()
+)
+"""Operators of networks that see images; their work is bounded by the tensors that they make."""
+_DOMAINS = frozenset({"", "ai.onnx"})
+_EXTRA = "pip install 'weightgate[encoders]'"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageInput:
+    """How images enter a network: ``(x / 255 - mean) / std`` at a fixed side.
+
+    Attributes:
+        pixels: Side of the square.
+        mean: Of red, green, blue.
+        std: Likewise.
+    """
+
+    pixels: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class OnnxEncoder(LocalEncoder):
+    """See the module.
+
+    Args:
+        path: The file.
+        sha256: Of its bytes, as the owner confirmed it, hex.
+        name: For people.
+        images: How images enter.
+
+    Raises:
+        DataError: The file cannot be read, or is too large.
+        ConfigError: A package is missing, or an image takes too long.
+        VerificationError: The file is another one.
+        DecodeError: It is no network that is taken here.
+    """
+
+    def __init__(self, path: Path, sha256: str, name: str, images: ImageInput) -> None:
+        super().__init__()
+        data = read_file(path, FILE_LIMIT)
+        found = canonical.sha256_hex(data)
+        if found != sha256:
+            raise VerificationError(f"{path}: SHA-256 {found}, client.yaml confirms {sha256}")
+        self.name, self.pixels, self._path = name, images.pixels, path
+        self.weight_bytes = len(data)
+        check_graph(data, str(path), images.pixels)
+        self._session = _session(data, path)
+        self._input = self._session.get_inputs()[0].name
+        self._output = self._session.get_outputs()[0].name
+        self._mean = torch.tensor(images.mean).view(1, 3, 1, 1)
+        self._std = torch.tensor(images.std).view(1, 3, 1, 1)
+        first = self._features(self.prepare([_example(images.pixels)]))
+        self.width = first.shape[1]
+        if not 1 <= self.width <= WIDTH_LIMIT:
+            raise DecodeError(f"{path}: {self.width} features, expected 1 to {WIDTH_LIMIT}")
+        if not np.isfinite(first).all() or not first.any():
+            raise DecodeError(f"{path}: features of a plain image are not finite, or all zero")
+
+    def prepare(self, records: Sequence[Record]) -> Tensor:
+        """Images ``[n, 3, p, p]`` as the network sees them."""
+        found = image_trunk.prepare(records, self.pixels, mode="bicubic")
+        return (found / 255.0 - self._mean) / self._std
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Features of one image, ``[1, width]``."""
+        found = self._features(batch)
+        if found.shape[1] != self.width:
+            raise DecodeError(f"{self._path}: {found.shape[1]} features, were {self.width}")
+        return F.normalize(torch.from_numpy(found), dim=1)
+
+    def _features(self, batch: Tensor) -> NDArray[np.float32]:
+        import onnxruntime
+
+        options = onnxruntime.RunOptions()
+        over = threading.Event()
+
+        def end() -> None:
+            over.set()
+            options.terminate = True
+
+        clock = threading.Timer(SECONDS_LIMIT, end)
+        clock.daemon = True
+        clock.start()
+        try:
+            (found,) = self._session.run([self._output], {self._input: batch.numpy()}, options)
+        except Exception as error:  # ONNX Runtime's errors share no other base
+            if over.is_set():
+                raise ConfigError(
+                    f"{self._path}: an image takes more than {SECONDS_LIMIT:g} s here"
+                ) from error
+            raise DecodeError(f"{self._path}: ONNX Runtime: {_short(error)}") from error
+        finally:
+            clock.cancel()
+        return _pooled(found, str(self._path))
+
+
+def check_graph(data: bytes, what: str, pixels: int) -> None:
+    """Refuse a file that is no plain network of images, without running any of it.
+
+    Args:
+        data: The file's bytes.
+        what: What it is, for messages.
+        pixels: Side of the images.
+
+    Raises:
+        DecodeError: It is none.
+        ConfigError: The package ``onnx`` is missing.
+    """
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError as ProtobufError
+    except ImportError as error:
+        raise ConfigError(f"an ONNX file needs the package onnx: {_EXTRA}") from error
+    try:
+        model = onnx.load_model_from_string(data)
+    except (ProtobufError, ValueError, RecursionError) as error:
+        raise DecodeError(f"{what}: not an ONNX file: {_short(error)}") from error
+    graph = model.graph
+    if model.functions or model.training_info:
+        raise DecodeError(f"{what}: functions and training are not taken; export it inlined")
+    if strange := sorted({each.domain for each in model.opset_import} - _DOMAINS):
+        raise DecodeError(f"{what}: operators of {strange[0]!r}, expected ONNX's own alone")
+    if not 0 < len(graph.node) <= NODE_LIMIT:
+        raise DecodeError(f"{what}: {len(graph.node)} nodes, expected 1 to {NODE_LIMIT}")
+    if graph.sparse_initializer:
+        raise DecodeError(f"{what}: sparse tensors are not taken")
+    for tensor in graph.initializer:
+        _check_tensor(onnx, tensor, what)
+    for node in graph.node:
+        _check_node(onnx, node, what)
+    _check_input(onnx, graph, what, pixels)
+
+
+def _check_tensor(onnx: Any, tensor: Any, what: str) -> None:
+    if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
+        raise DecodeError(f"{what}: tensor {tensor.name[:64]!r} names another file")
+
+
+def _check_node(onnx: Any, node: Any, what: str) -> None:
+    if node.domain not in _DOMAINS or node.op_type not in OPERATORS:
+        name = f"{node.domain}.{node.op_type}".strip(".")[:100]
+        raise DecodeError(f"{what}: operator {name!r} is not taken")
+    plain = onnx.AttributeProto
+    for attribute in node.attribute:
+        if attribute.type in (plain.GRAPH, plain.GRAPHS) or attribute.HasField("g"):
+            raise DecodeError(f"{what}: operator {node.op_type!r} holds a graph")
+        if attribute.HasField("sparse_tensor") or attribute.sparse_tensors:
+            raise DecodeError(f"{what}: sparse tensors are not taken")
+        for tensor in (attribute.t, *attribute.tensors):
+            _check_tensor(onnx, tensor, what)
+
+
+def _check_input(onnx: Any, graph: Any, what: str, pixels: int) -> None:
+    stored = {tensor.name for tensor in graph.initializer}
+    inputs = [each for each in graph.input if each.name not in stored]
+    if len(inputs) != 1 or not graph.output:
+        raise DecodeError(f"{what}: {len(inputs)} inputs, expected one, and an output")
+    kind = inputs[0].type.tensor_type
+    sides = [each.dim_value for each in kind.shape.dim]  # 0: free
+    good = len(sides) == 4 and all(
+        side in (0, want) for side, want in zip(sides, (1, 3, pixels, pixels), strict=True)
+    )
+    if kind.elem_type != onnx.TensorProto.FLOAT or not good:
+        raise DecodeError(
+            f"{what}: input of shape {sides}, expected float32 [1, 3, {pixels}, {pixels}]; 0 is"
+            " free"
+        )
+
+
+def _session(data: bytes, path: Path) -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ConfigError(f"an ONNX file needs the package onnxruntime: {_EXTRA}") from error
+    _bounded_memory()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # errors are raised
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    try:
+        return onnxruntime.InferenceSession(
+            data,
+            options,
+            providers=["CPUExecutionProvider"],
+            # Otherwise constants are computed before there is a clock.
+            disabled_optimizers=["ConstantFolding"],
+        )
+    except Exception as error:  # ONNX Runtime's errors share no other base
+        raise DecodeError(f"{path}: ONNX Runtime does not take it: {_short(error)}") from error
+
+
+@cache
+def _bounded_memory() -> None:
+    """Give the sessions of this process one arena of bounded size."""
+    import onnxruntime
+
+    kind = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR
+    memory = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, onnxruntime.OrtMemType.DEFAULT)
+    limits = onnxruntime.OrtArenaCfg(ARENA_LIMIT, -1, -1, -1)
+    onnxruntime.create_and_register_allocator(memory, limits)
+
+
+def _pooled(found: Any, what: str) -> NDArray[np.float32]:
+    """An output as features ``[1, w]``."""
+    if not isinstance(found, np.ndarray) or found.dtype != np.float32:
+        kind = getattr(found, "dtype", type(found).__name__)
+        raise DecodeError(f"{what}: output of type {kind}, expected float32")
+    if found.ndim == 4:
+        found = found.mean(axis=(2, 3))
+    elif found.ndim == 3:
+        found = found[:, 0]
+    if found.ndim != 2 or len(found) != 1:
+        raise DecodeError(
+            f"{what}: output of shape {found.shape}, expected [1, w], [1, tokens, w] or"
+            " [1, w, h, h]"
+        )
+    return np.ascontiguousarray(found, dtype=np.float32)
+
+
+def _example(pixels: int) -> Record:
+    """An image with something in it."""
+    ramp = np.broadcast_to(np.linspace(0, 255, pixels).astype(np.uint8), (pixels, pixels))
+    return np.stack([ramp, ramp.T, np.full_like(ramp, 128)], axis=2)
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

