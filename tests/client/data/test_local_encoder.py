@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from click.testing import CliRunner
 from numpy.typing import NDArray
 from tests.client.conftest import MakePlant, TestPlant, pictures, remembering
 from tests.common.nets.test_onnx_file import SIDE, model, pooled
@@ -29,6 +28,7 @@ from wg_client.models.manifest import decode
 from wg_client.selection.apply import apply_package
 from wg_client.site import config as configuration
 from wg_client.site.local_encoder import LocalEncoderConfig, read
+from wg_common import cli
 from wg_common.errors import ConfigError
 from wg_common.nets.encoder.published_weights import LITE2
 from wg_common.wire import canonical
@@ -50,6 +50,14 @@ def chosen(folder: Path, **changes: Any) -> LocalEncoderConfig:
         "licence": "MIT",
     }
     return LocalEncoderConfig(**(fields | changes))
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    """Exit code, standard output, and all output with single blanks."""
+    with pytest.raises(SystemExit) as ended:
+        cli.run(group, [str(word) for word in words])
+    found = capsys.readouterr()
+    return int(ended.value.code or 0), found.out, " ".join((found.out + found.err).split())
 
 
 def set_local(plant: TestPlant, local: LocalEncoderConfig | None) -> None:
@@ -135,17 +143,17 @@ def test_models_stand_on_it_and_name_it(plant: TestPlant, good_head: LinearHead)
 
 
 def test_without_it_a_model_that_stands_on_it_says_what_is_missing(
-    plant: TestPlant, good_head: LinearHead, tmp_path: Path
+    plant: TestPlant, good_head: LinearHead, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     apply_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
     local = plant.config.data.local_encoder
     assert local is not None
-    arguments = ["predict", "--home", str(plant.home.root), str(plant.home.root / "data.npz")]
+    words = ["predict", "--home", plant.home.root, plant.home.root / "data.npz"]
 
     def refused(exit_code: int, message: str) -> None:
-        found = CliRunner().invoke(group, arguments)
-        assert found.exit_code == exit_code, found.output
-        assert message in " ".join(found.output.split())
+        code, _, text = said(capsys, *words)
+        assert code == exit_code, text
+        assert message in text
 
     path = Path(local.file)
     data = path.read_bytes()
@@ -159,7 +167,7 @@ def test_without_it_a_model_that_stands_on_it_says_what_is_missing(
     set_local(plant, None)
     refused(3, "the model stands on the local encoder own")
     set_local(plant, local)
-    assert CliRunner().invoke(group, arguments).exit_code == 0
+    assert said(capsys, *words)[0] == 0
 
 
 def test_a_model_from_before_goes_on_beside_a_new_one(
@@ -175,20 +183,16 @@ def test_a_model_from_before_goes_on_beside_a_new_one(
 
 
 def test_check_states_time_and_memory_before_and_after_the_freeze(
-    make_plant: MakePlant, tmp_path: Path
+    make_plant: MakePlant, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plant = make_plant(COUNTS)
-    arguments = ["check", "--home", str(plant.home.root)]
-    assert "local encoder" not in CliRunner().invoke(group, arguments).output
+    words = ["check", "--home", plant.home.root]
+    assert "local encoder" not in said(capsys, *words)[2]
     set_local(plant, chosen(tmp_path))
-    found = CliRunner().invoke(group, arguments)
-    assert found.exit_code == 3
-    assert "local encoder own" in found.output and "licence MIT: 48 further" in " ".join(
-        found.output.split()
-    )
+    code, _, text = said(capsys, *words)
+    assert code == 3 and "local encoder own" in text and "licence MIT: 48 further" in text
     plant.freeze()
-    found = CliRunner().invoke(group, [*arguments, "--json"])
-    sight = json.loads(found.output)["local_encoder"]
+    sight = json.loads(said(capsys, *words, "--json")[1])["local_encoder"]
     assert sight["features"] == WIDTH and sight["seconds"] >= 0 and sight["megabytes"] > 0
 
 
@@ -275,6 +279,7 @@ def test_a_missing_package_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         local_encoder.load(LocalEncoderConfig(name=LITE2), "images")
 
 
+@pytest.mark.slow
 def test_lite2_is_exported_within_the_network(
     make_plant: MakePlant, good_head: LinearHead, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.client.conftest import LABELS, MakePlant, write_npz
+from tests.client.data.test_local_encoder import chosen
 from tests.client.fleet.test_enrolment import Server, certificate, pem
 
 from wg_client.cli.main import group
@@ -170,6 +171,21 @@ def test_an_encoder_for_other_records_is_not_kept(
     with pytest.raises(DataError, match="for sensor windows"):
         _init(home, server, data)
     assert not home.encoder.exists() and not home.config.exists()
+
+
+def test_a_local_encoder_is_tried_before_the_token_is_spent(
+    home: ClientHome, server: Enrolling, data: Path, tmp_path: Path
+) -> None:
+    good = chosen(tmp_path)
+    other = dataclasses.replace(good, sha256="0" * 64)
+    choice = DataChoice(path=data, local_encoder=other)
+    with pytest.raises(VerificationError, match="SHA-256"):
+        initialise(home, server.token, choice, PrivacyConfig())
+    assert server.asked == [] and not home.config.exists()
+    choice = dataclasses.replace(choice, local_encoder=good)
+    config, frozen = initialise(home, server.token, choice, PrivacyConfig())
+    assert config.data.local_encoder == good
+    assert frozen.snapshot.manifest.local_encoder == good.pin
 
 
 class Terminal(io.StringIO):
