@@ -73,7 +73,7 @@ def test_nothing_turns_data_into_code(trees: dict[str, ast.AST]) -> None:
             if function == "torch.load":
                 # The trunk's weights come from an installed package as a .pth file; its SHA-256 is
                 # checked first, and the restricted reader builds tensors only.
-                assert n == "common/wg_common/nets/encoder/image_trunk.py"
+                assert n == "common/wg_common/nets/encoder/published_weights.py"
                 assert words.get("weights_only") == "True"
             assert words.get("allow_pickle", "False") == "False", n
             assert words.get("shell", "False") == "False", n

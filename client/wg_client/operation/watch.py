@@ -195,8 +195,8 @@ def _seen(
     parts: Sequence[SiteData],
     progress: Callable[[int], None] | None,
 ) -> _Seen:
-    local = None if used is None else used[0].local_encoder
-    encoder = plants.pinned_encoder(home, plant.encoder, local)
+    beside = None if used is None else used[0].local_encoder
+    encoder = plants.pinned_encoder(home, plant.encoder, beside)
     sight = predict.Sight(architecture="", encoder=encoder)
     dimension, done = plant.features.dimension, 0
     names: list[str] = []

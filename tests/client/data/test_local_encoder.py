@@ -30,6 +30,7 @@ from wg_client.site import config as configuration
 from wg_client.site.local_encoder import LocalEncoderConfig, read
 from wg_common import cli
 from wg_common.errors import ConfigError
+from wg_common.nets.encoder.onnx_file import OnnxEncoder
 from wg_common.nets.encoder.published_weights import LITE2
 from wg_common.wire import canonical
 
@@ -212,6 +213,7 @@ def test_values_that_are_not_finite_count_as_zeros(tmp_path: Path, encoder_packa
     local = chosen(tmp_path, mean=(0.0, 0.0, 0.0))
     path.write_bytes(model(nodes).SerializeToString())
     loaded = local_encoder.load(dataclasses.replace(local, sha256=sha256), "images")
+    assert isinstance(loaded, OnnxEncoder)
     loaded._mean += 0.5  # a dark image has negative values now
     both = remembering(encoder_package).encoder.with_beside(loaded)
     found = both.encode_local(
