@@ -194,9 +194,8 @@ def check(
     cap, cap_delta = float(spent.cap_epsilon), float(spent.cap_delta)
     cost = accounting.cost(spent.events, request.event, cap_delta)
     left = accounting.releases_left(spent.events, request.event, cap * (1 + 1e-6), cap_delta)
-    over = float(asked) > float(privacy.max_request_epsilon) or float(asked_delta) > float(
-        privacy.max_request_delta
-    )
+    over = float(asked) > float(privacy.max_request_epsilon)
+    over = over or float(asked_delta) > float(privacy.max_request_delta)
     sight = _sight(plant)
     refused = "policy" if over else "budget" if left == 0 else ""
     return Check(
