@@ -84,6 +84,9 @@ def stratified(
             kept[order[1:]] = np.cumsum(sizes[order])[1:] <= room
     rows = []
     for _ in range(repeats):
+        if units is not None:
+            rows.append(_dealt(labels, position, kept, count, rng)[position])
+            continue
         of_group = np.empty(len(groups), dtype=np.int64)
         turn = int(rng.integers(count))
         for members in of_class:
@@ -93,6 +96,39 @@ def stratified(
         rows.append(of_group[position])
     judged = np.flatnonzero(kept[position])
     return Folds(np.stack(rows)[:, judged], count, judged)
+
+
+def _dealt(
+    labels: Ints, position: RowIndex, kept: NDArray[np.bool_], count: int, rng: np.random.Generator
+) -> Ints:
+    """Fold of each group, so that every fold has its share of every class, as far as groups allow.
+
+    A unit may have records of several classes. Were it dealt by one of them, folds would lack
+    others, and a class is seldomer in training the more of it is held out: figures of what learns
+    here alone fall below chance. The largest groups come first; each goes where the squared shares
+    of classes grow least, among equals to the fold with the fewest records.
+
+    Args:
+        labels: ``[n]``.
+        position: Group of each record, ``[n]``.
+        kept: Groups that are judged; the others are in fold 0.
+        count: Number of folds.
+        rng: Source of the order of groups of one size, and of folds.
+    """
+    classes, dense = np.unique(labels, return_inverse=True)
+    table = np.zeros((len(kept), len(classes)))
+    np.add.at(table, (position, dense), 1.0)
+    table[~kept] = 0
+    shares, sizes = table / np.maximum(table.sum(axis=0), 1), table.sum(axis=1)
+    held, records = np.zeros((count, len(classes))), np.zeros(count)
+    found, names = np.zeros(len(kept), dtype=np.int64), rng.permutation(count)
+    order = rng.permutation(np.flatnonzero(kept))
+    for group in order[np.argsort(-sizes[order], kind="stable")]:
+        fold = int(np.lexsort((records, (held @ shares[group]).round(12)))[0])
+        held[fold] += shares[group]
+        records[fold] += sizes[group]
+        found[group] = names[fold]
+    return found
 
 
 def _whole(labels: Ints, units: NDArray[np.intp]) -> NDArray[np.intp]:

@@ -95,6 +95,14 @@ _FIRST_SCREEN = {
         "次のモデルの良さ：{models}。自社が出した統計を使って作られたため、"
         "自社のデータでは評価できません。"
     ),
+    "Whether several records are of one part or one recording: no unit is named here. If they are,"
+    " these figures are too good.": (
+        "同じ部品または同じ計測から複数のデータが取られているかどうか（単位の指定がここにありません）。"
+        "その場合、これらの数値は良すぎます。"
+    ),
+    "How it does on machines, and on kinds and sizes of fault, without a record here.": (
+        "ここにデータのない機械や、不良の種類・大きさに対する性能。"
+    ),
     "How it does when camera, light, material or sensors change.": (
         "カメラ、照明、材料、センサーが変わったときの性能。"
     ),

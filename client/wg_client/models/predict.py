@@ -105,7 +105,8 @@ class Sight:
         Raises:
             DataError: A record is damaged, or is not what the models take.
         """
-        rest, parts = iter(records), []
+        rest = iter(records)
+        parts: list[Inputs] = []
         while (chunk := list(islice(rest, _CHUNK))) or not parts:
             parts.append(self._inputs(chunk))
         return np.concatenate(parts)

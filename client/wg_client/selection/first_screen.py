@@ -246,7 +246,15 @@ def _unknown(outcome: Outcome, figures: Figures, absent: Sequence[str]) -> list[
                 models=listed(unjudged),
             )
         )
+    if len(outcome.records.labels) and outcome.records.units is None:
+        said.append(
+            text(
+                "Whether several records are of one part or one recording: no unit is named here."
+                " If they are, these figures are too good."
+            )
+        )
     said += [
+        text("How it does on machines, and on kinds and sizes of fault, without a record here."),
         text("How it does when camera, light, material or sensors change."),
         text("Whether it sees defects that nobody has declared as a class."),
     ]

@@ -37,6 +37,27 @@ def test_a_unit_is_never_split(pairs: list[tuple[int, int]]) -> None:
     assert folds.usable == (len(y) > 2)
 
 
+def test_units_of_several_classes_leave_no_fold_without_its_share_of_each() -> None:
+    units = np.repeat(np.arange(10), 2)
+    labels = np.where(np.arange(20) % 2 == 0, 0, 1 + units % 2)  # a 0 in each, and a 1 or a 2
+    for seed in range(20):
+        folds = stratified(labels, np.random.default_rng(seed), units)
+        for row in folds.assignment:
+            for fold in range(folds.count):
+                assert np.bincount(labels[row == fold]).tolist() == [2, 1, 1]
+
+
+def test_of_thousands_of_records_the_units_that_are_judged_stay_whole() -> None:
+    rng = np.random.default_rng(3)
+    units, labels = rng.integers(0, 900, 3 * JUDGED), rng.integers(0, 3, 3 * JUDGED)
+    folds = stratified(labels, rng, units)
+    assert len(folds.rows) <= 1.1 * JUDGED
+    shares = [
+        np.bincount(labels[folds.rows][row == f]) for row in folds.assignment for f in (0, 1, 2)
+    ]
+    assert np.ptp(np.array(shares), axis=0).max() <= 3
+
+
 def _constant(best: int, configurations: int, y: NDArray[np.int64]) -> Predict:
     def predict(train: NDArray[np.intp], held: NDArray[np.intp]) -> list[NDArray[np.float64]]:
         right = np.eye(3)[y[held]] * 4

@@ -11,8 +11,10 @@ from tests.client.selection.example_reports import CASES, context
 
 from wg_client.fitting.linear_head import LinearHead, fit_lda
 from wg_client.methods.names import GENERATED, RANDOM
-from wg_client.selection import defects, learning_curves
+from wg_client.selection import defects, first_screen, learning_curves
+from wg_client.selection.defects import Figures
 from wg_client.selection.report import LANGUAGES, render
+from wg_common.language import plain
 
 ENGLISH, JAPANESE = LANGUAGES
 
@@ -40,6 +42,19 @@ def test_the_first_screen_says_what_to_do_and_what_is_not_known() -> None:
     assert "defective records" not in said["unlabelled"]
     assert "no labelled record of it here" in said["unseen"]
     assert "no privacy was spent" in said["unseen"]
+    assert "no unit is named here" in said["kept"]
+    assert "no unit is named here" not in said["unlabelled"]
+    assert all("without a record here" in page for page in said.values())
+
+
+def test_where_units_are_named_nothing_is_said_of_their_lack() -> None:
+    x, y, good, _ = _world(0.6)
+    said = {}
+    for units in (None, [str(row // 2) for row in range(len(y))]):
+        outcome = selected(x, y, [("s", "diffusion", good)], 3, units=units)
+        unknown = first_screen._unknown(outcome, Figures(good=()), ())
+        said[units is None] = any("no unit is named" in plain(each) for each in unknown)
+    assert said == {True: True, False: False}
 
 
 def _world(scale: float) -> tuple[np.ndarray, np.ndarray, LinearHead, LinearHead]:
