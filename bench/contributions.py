@@ -223,7 +223,9 @@ def table(rows: Sequence[Row]) -> list[str]:
                 means = np.array(
                     [
                         [
-                            np.mean([r["scores"][s] for r in cell if r["dataset"] == name])
+                            np.mean(
+                                [r["scores"].get(s, np.nan) for r in cell if r["dataset"] == name]
+                            )
                             for s in SHOWN
                         ]
                         for name in sets

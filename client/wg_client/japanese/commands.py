@@ -74,10 +74,11 @@ _CHECK = {
     ),
     "nothing was sent, nothing was charged": "何も送信せず、何も計上していません",
     "hint: {hint}": "ヒント：{hint}",
-    "with {labelled} labelled records of {classes} classes, other plants with your classes gain more"
-    " from a head than from this release, at the same price: wg-client contribute --epsilon"
+    "with {labelled} labelled records of {classes} classes, other plants with your classes and"
+    " equipment gain more from a head than from this release, at the same price: wg-client"
+    " contribute --epsilon"
     " {epsilon:g}. Which of the two you give says roughly how many records you have": (
-        "ラベル付きレコードが{classes}クラスで{labelled}件あります。同じ価格なら、同じクラスを持つ他工場には、"
+        "ラベル付きレコードが{classes}クラスで{labelled}件あります。同じ価格なら、クラスも設備も同じ他工場には、"
         "このリリースよりヘッドのほうが役に立ちます：wg-client contribute --epsilon {epsilon:g}。"
         "どちらを渡すかで、レコードのおおよその件数が分かります"
     ),

@@ -112,7 +112,8 @@ def _head(per_label: Mapping[str, int], units: int, epsilon: float) -> list[str]
     return [
         text(
             "with {labelled} labelled records of {classes} classes, other plants with your"
-            " classes gain more from a head than from this release, at the same price:"
+            " classes and equipment gain more from a head than from this release, at the same"
+            " price:"
             " wg-client contribute --epsilon {epsilon:g}. Which of the two you give says"
             " roughly how many records you have",
             labelled=labelled,
