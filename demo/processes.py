@@ -32,6 +32,7 @@ class Processes:
         self._starting = False
         self._interrupted = False
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._allowed: dict[str, tuple[int, ...]] = {}
         # Several processes compute side by side on few cores: one thread each.
         self._environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         logs.mkdir(parents=True, exist_ok=True)
@@ -76,9 +77,14 @@ class Processes:
         """Run a command with ``--json`` and return its document."""
         return json.loads(self.run(*words, "--json"))
 
-    def start(self, name: str, *words: str | Path) -> None:
-        """Start a command that stays; its output goes to a log file."""
-        with (self._logs / f"{name}.log").open("ab") as log, self._unbroken():
+    def log(self, name: str) -> Path:
+        """Where the output of a started command goes."""
+        return self._logs / f"{name}.log"
+
+    def start(self, name: str, *words: str | Path, allowed: tuple[int, ...] = (0,)) -> None:
+        """Start a command that may stay; its output goes to a log file."""
+        self._allowed[name] = allowed
+        with self.log(name).open("ab") as log, self._unbroken():
             self._running[name] = subprocess.Popen(
                 _line(words),
                 stdout=log,
@@ -94,7 +100,7 @@ class Processes:
         Raises:
             CommandFailed: It ended and has not said so.
         """
-        log = self._logs / f"{name}.log"
+        log = self.log(name)
         while True:
             ended = self._running[name].poll() is not None
             if text in log.read_text("utf-8", "replace"):
@@ -147,8 +153,8 @@ class Processes:
             CommandFailed: It has.
         """
         for name, process in self._running.items():
-            if process.poll() not in (None, 0):
-                tail = (self._logs / f"{name}.log").read_text("utf-8", "replace")[-2000:]
+            if process.poll() not in (None, *self._allowed.get(name, (0,))):
+                tail = self.log(name).read_text("utf-8", "replace")[-2000:]
                 raise CommandFailed(f"{name}: exit code {process.returncode}\n{tail}")
 
     def stop(self, name: str) -> None:
