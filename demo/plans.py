@@ -42,7 +42,7 @@ def write_plans(folder: Path, cut: Cut, *, quick: bool) -> tuple[Path, Path]:
     )
     networks = NetworksPlan(
         architectures=(ARCHITECTURE,),
-        families=3 if quick else 6,
+        families=3 if quick else 4,
         sites=2,
         steps=30 if quick else 60,
         base_tasks=16 if quick else 60,

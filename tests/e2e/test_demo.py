@@ -75,6 +75,15 @@ def test_a_started_command_that_fails_is_noticed(tmp_path: Path) -> None:
             running.wait_for("server", "ready")
 
 
+def test_a_started_command_may_end_with_a_code_that_is_no_failure(tmp_path: Path) -> None:
+    with processes(tmp_path) as running:
+        running.start("audit", "wg-audit", "verify", tmp_path / "none", allowed=(0, 3))
+        running.wait("audit")
+        running.start("strict", "wg-audit", "verify", tmp_path / "none")
+        with pytest.raises(CommandFailed, match="strict: exit code 3"):
+            running.wait("strict")
+
+
 def test_commands_side_by_side_answer_in_their_order_and_one_that_fails_is_told(
     tmp_path: Path,
 ) -> None:
