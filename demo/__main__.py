@@ -32,7 +32,7 @@ def main() -> int:
         _start_clean(options.out)
         with processes(options.out / "logs") as running:
             summary = Federation(running, options.out, options.data, quick=options.quick).run()
-    except CommandFailed as error:
+    except (CommandFailed, OSError) as error:
         console.print(f"[red]demo failed:[/red] {error}", highlight=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
