@@ -18,7 +18,7 @@ from typing import Self
 import httpx
 from flwr.app import ConfigRecord, Error, Message, RecordDict
 from flwr.app.message import remove_content_from_message
-from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL, ErrorCode
+from flwr.common.constant import ErrorCode
 from flwr.common.serde import message_from_proto, message_to_proto, run_from_proto
 from flwr.proto.fleet_pb2 import (
     ActivateNodeRequest,
@@ -50,7 +50,6 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from wg_client.connection import link, transport
 from wg_client.fleet.interface import Declined, NodeOptions
-from wg_client.site.contact import BEAT_SECONDS
 from wg_client.site.home import ClientHome
 from wg_common.errors import DecodeError
 from wg_common.wire import fleet, key_files
@@ -59,6 +58,11 @@ from wg_common.wire.fleet import Envelope
 log = logging.getLogger(__name__)
 
 _SEND_TRIES = 5
+_BEAT_SECONDS = 300.0
+"""Flower's interval of heartbeats: a server that goes by it alone waits for two of them."""
+_QUIET_SECONDS = 90.0
+"""A node whose last answer is so old sends one anyway: it is at work, and asks for none."""
+_LOOK_SECONDS = 5.0
 _FRAME_BYTES = 4096
 _OBJECT_TYPES = frozenset({"Message", "RecordDict", "ConfigRecord"})
 
@@ -86,7 +90,7 @@ class Session:
         options: NodeOptions,
         on_beat: Callable[[], None] = lambda: None,
     ) -> None:
-        """Prepare a session; ``on_beat`` is called whenever a heartbeat was answered."""
+        """Prepare a session; ``on_beat`` is called whenever the server said that it is there."""
         self._options = options
         self._on_beat = on_beat
         key = key_files.load_ec(home.node_key)
@@ -103,19 +107,19 @@ class Session:
         self._quiet = threading.Event()
         self._beat = threading.Thread(target=self._heartbeat, name="wg-heartbeat", daemon=True)
         self._apps: dict[int, str] = {}
+        self._answered = self._beaten = 0.0
         self.node = Node()
 
     def __enter__(self) -> Self:
         try:
             reply = self._client.ActivateNode(
-                ActivateNodeRequest(
-                    public_key=self._public, heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL
-                )
+                ActivateNodeRequest(public_key=self._public, heartbeat_interval=_BEAT_SECONDS)
             )
         except BaseException:
             self._client.close()
             raise
         self.node = Node(node_id=reply.node_id)
+        self._answered = self._beaten = time.monotonic()
         self._beat.start()
         return self
 
@@ -136,6 +140,8 @@ class Session:
             DecodeError: The message has no list of objects.
         """
         reply = self._client.PullMessages(PullMessagesRequest(node=self.node))
+        self._answered = time.monotonic()
+        self._on_beat()
         if not reply.messages_list:
             return None
         if not reply.message_object_trees:
@@ -251,13 +257,17 @@ class Session:
         return self._apps[run_id]
 
     def _heartbeat(self) -> None:
-        while not self._quiet.wait(BEAT_SECONDS):
+        """Beat where a question for work does not say the same; it is one less request a minute."""
+        while not self._quiet.wait(_LOOK_SECONDS):
+            now = time.monotonic()
+            if now - self._answered < _QUIET_SECONDS and now - self._beaten < _BEAT_SECONDS:
+                continue
+            self._beaten = now
             try:
                 self._client.SendNodeHeartbeat(
-                    SendNodeHeartbeatRequest(
-                        node=self.node, heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL
-                    )
+                    SendNodeHeartbeatRequest(node=self.node, heartbeat_interval=_BEAT_SECONDS)
                 )
+                self._answered = time.monotonic()
                 self._on_beat()
             except Exception as error:  # noqa: BLE001 - whatever came back, go on beating
                 log.info("no heartbeat: %s", type(error).__name__)

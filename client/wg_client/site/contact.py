@@ -15,8 +15,8 @@ from wg_common import atomic
 from wg_common.errors import DecodeError, StorageError
 from wg_common.wire import canonical
 
-BEAT_SECONDS = 20.0
-"""How often a node that is connected hears of its server (Flower's heartbeat)."""
+BEAT_SECONDS = 60.0
+"""How often a node that is connected hears of its server: it asks for work at least so often."""
 STALE_SECONDS = 3 * BEAT_SECONDS
 _LIMIT = 64 << 10
 _REASON_LIMIT = 500

@@ -11,11 +11,9 @@ from dataclasses import dataclass
 
 from wg_server.store import troubles
 from wg_server.store.campaigns import Task
+from wg_server.store.site import PRESENT_SECONDS
 from wg_server.store.sites import Store
 from wg_server.store.troubles import Trouble
-
-PRESENT_SECONDS = 120.0
-"""A site that made a request so lately is there: nodes poll once a minute at least."""
 
 CERTIFICATE = "certificate-expired"
 CLOCK = "clock"

@@ -73,7 +73,7 @@ from wg_server.fleet.guards import SITE_STATE, TROUBLE_STATE
 from wg_server.fleet.link_state import NodeMessages
 from wg_server.fleet.pipeline import FleetApi
 from wg_server.store import troubles
-from wg_server.store.site import Site
+from wg_server.store.site import PRESENT_SECONDS, Site
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +112,7 @@ class FleetState:
         self._state: LinkState = NodeMessages(self._factory.federation_manager, objects.store())
         self._factory.state_instance = self._state
         self._activations: dict[str, float] = {}
+        self._heard: dict[str, float] = {}
         self._left: set[str] = set()
         self._run_lock = threading.Lock()
 
@@ -124,10 +125,12 @@ class FleetState:
         return Middleware(FleetApi, state=self._state, judge=self._judge)
 
     def online(self, sites: Iterable[Site]) -> set[str]:
-        """Names of the sites whose node is there now."""
+        """Names of the sites whose node is there now: any request of it says so."""
         keys = {site.node_key.encode("ascii"): site.name for site in sites}
         nodes = self._state.get_node_info(statuses=[NodeStatus.ONLINE])
-        return {keys[node.public_key] for node in nodes if node.public_key in keys} - self._left
+        there = {keys[node.public_key] for node in nodes if node.public_key in keys} - self._left
+        since = time.monotonic() - PRESENT_SECONDS
+        return {name for name in there if self._heard.get(name, 0.0) > since}
 
     def activated(self, site: str) -> float:
         """When (monotonic) a site's node last came online; 0 if never."""
@@ -183,6 +186,7 @@ class FleetState:
         if _public_key(request) != site.node_key.encode("ascii"):
             setattr(request.state, TROUBLE_STATE, troubles.NODE_KEY)
             raise HTTPException(403, "the certificate belongs to another node key")
+        self._heard[site.name] = time.monotonic()
         if isinstance(message, GetFabRequest):
             raise HTTPException(403, "nodes run the app that is installed with them")
         if isinstance(message, PushMessagesRequest):

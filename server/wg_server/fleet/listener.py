@@ -8,6 +8,7 @@ or too many) ends its connection: what a peer goes on sending is not read.
 from __future__ import annotations
 
 import asyncio
+import asyncio.sslproto
 import logging
 import socket
 import ssl
@@ -38,6 +39,9 @@ _LINGER_SECONDS = 1.0
 """How long a peer may read an answer that came before its body's end."""
 _ACCEPT_AGAIN_SECONDS = 0.1
 _BACKLOG = 1024
+TLS_BUFFER_BYTES = 32 << 10
+"""What is read from a connection at once: two records of TLS."""
+asyncio.sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES  # 256 KiB, held for each connection
 
 
 class _Protocol(H11Protocol):

@@ -22,7 +22,7 @@ from starlette.middleware import Middleware
 
 from wg_common import atomic, locks
 from wg_common.errors import ConfigError
-from wg_server.campaigns import absence, packaging
+from wg_server.campaigns import packaging
 from wg_server.campaigns.packaging import MakePackage
 from wg_server.campaigns.worker import CampaignWorker
 from wg_server.console.admin import admin_app
@@ -46,7 +46,7 @@ from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.site.recovery import Recovery
 from wg_server.store.database import Holder
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.site import Site
+from wg_server.store.site import PRESENT_SECONDS, Site
 from wg_server.store.sites import Store
 
 log = logging.getLogger(__name__)
@@ -161,7 +161,7 @@ def _admin_app(source: Source, metrics: Metrics, *, pages: bool) -> Starlette:
 
 def _online(state: FleetState, sites: Iterable[Site]) -> set[str]:
     """Sites that are connected here, or that another process saw lately."""
-    there, since = list(sites), time.time() - absence.PRESENT_SECONDS
+    there, since = list(sites), time.time() - PRESENT_SECONDS
     return state.online(there) | {site.name for site in there if site.last_seen > since}
 
 

@@ -14,6 +14,10 @@ from wg_server.store import schema
 SiteState = Literal["invited", "enrolled", "revoked"]
 
 
+PRESENT_SECONDS = 120.0
+"""A site that made a request so lately is there: a node makes one in a minute and a half."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
     """One plant.

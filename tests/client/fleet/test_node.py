@@ -326,3 +326,36 @@ def test_a_node_that_is_asked_nothing_asks_less_often() -> None:
     options = NodeOptions()
     pauses = [options.pause(seconds) for seconds in (0.0, 20.0, 200.0, 1200.0, 1e6)]
     assert pauses == [1.0, 1.0, 10.0, 60.0, 60.0]
+
+
+@pytest.mark.parametrize(
+    ("answered", "beaten", "beats"),
+    [
+        (0.0, 0.0, False),  # a question for work was answered just now
+        (flower._QUIET_SECONDS + 1, 0.0, True),  # the node is at work, and asks for none
+        (0.0, flower._BEAT_SECONDS + 1, True),  # a server that goes by heartbeats alone
+    ],
+)
+def test_a_heartbeat_goes_out_where_no_question_says_the_same(
+    monkeypatch: pytest.MonkeyPatch, answered: float, beaten: float, beats: bool
+) -> None:
+    monkeypatch.setattr(flower, "_LOOK_SECONDS", 0.01)
+    sent: list[float] = []
+    session = object.__new__(flower.Session)
+
+    class Client:
+        def SendNodeHeartbeat(self, request: Any) -> None:
+            sent.append(request.heartbeat_interval)
+
+    now = time.monotonic()
+    session._client = Client()  # type: ignore[assignment]
+    session._answered, session._beaten = now - answered, now - beaten
+    session._on_beat = lambda: None
+    session._quiet = threading.Event()
+    session.node = Node(node_id=1)
+    thread = threading.Thread(target=session._heartbeat)
+    thread.start()
+    time.sleep(0.2)
+    session._quiet.set()
+    thread.join(10)
+    assert sent == ([flower._BEAT_SECONDS] if beats else [])

@@ -88,18 +88,18 @@ def test_a_node_that_does_the_same_writes_now_and_then(
     for seconds, state, reason in (
         (0, "connected", ""),
         (1, "connected", ""),
-        (20, "connected", ""),
-        (21, "waiting", "cannot be reached"),
-        (22, "waiting", "clock"),
-        (30, "stopped", ""),
+        (60, "connected", ""),
+        (61, "waiting", "cannot be reached"),
+        (62, "waiting", "clock"),
+        (70, "stopped", ""),
     ):
         now = 1000.0 + seconds
         said.say(state, reason)  # type: ignore[arg-type]
     assert [(each.written - 1000, each.state, each.since - 1000) for each in written] == [
         (0, "connected", 0),
-        (20, "connected", 0),
-        (21, "waiting", 21),
-        (22, "waiting", 21),
-        (30, "stopped", 30),
+        (60, "connected", 0),
+        (61, "waiting", 61),
+        (62, "waiting", 61),
+        (70, "stopped", 70),
     ]
-    assert [each.last - 1000 for each in written] == [0, 20, 20, 20, 20]
+    assert [each.last - 1000 for each in written] == [0, 60, 60, 60, 60]

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.metadata
+import time
 
 import pytest
+from flwr.proto.fleet_pb2 import PullMessagesRequest
+from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER
 from flwr.supercore.protobuf.translation import PROTOBUF_REQUEST_TYPES
 from flwr.superlink.routers.fleet.router import router
+from starlette.requests import Request
 
 from wg_common.errors import DecodeError
 from wg_common.wire import fleet
 from wg_server.fleet.adapter import FleetState
+from wg_server.fleet.guards import SITE_STATE
 from wg_server.fleet.pipeline import HANDLERS
+from wg_server.store.site import PRESENT_SECONDS, Site
 
 
 def test_flower_is_the_version_that_the_adapters_were_written_for() -> None:
@@ -90,3 +97,30 @@ def test_a_request_id_is_a_safe_file_name(text: str) -> None:
 def test_each_route_of_flower_has_its_handler() -> None:
     assert set(HANDLERS) == {getattr(route, "path", "") for route in router.routes}
     assert all(("POST", path) in PROTOBUF_REQUEST_TYPES for path in HANDLERS)
+
+
+def test_a_node_is_there_while_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    site = known("plant-a")
+    state = FleetState()
+    key = site.node_key.encode("ascii")
+    node = state._state.create_node("", "", key, 0, name=site.name)
+    assert state._state.activate_node(node, 1800)
+    assert state.online([site]) == set()  # Flower says so, but it asked nothing
+    state._judge(asked_by(site), PullMessagesRequest())
+    assert state.online([site]) == {"plant-a"}
+    later = time.monotonic() + PRESENT_SECONDS + 1
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert state.online([site]) == set()
+
+
+def asked_by(site: Site) -> Request:
+    key = base64.b64encode(site.node_key.encode("ascii"))
+    headers = [(FLEET_HTTP_PUBLIC_KEY_HEADER.lower().encode("ascii"), key)]
+    return Request({"type": "http", "headers": headers, "state": {SITE_STATE: site}})
+
+
+def known(name: str) -> Site:
+    words = {"signing_key": "", "ledger_origin": "", "ledger_key": ""}
+    return Site(
+        name=name, state="enrolled", node_key=f"key of {name}", enrolled=1.0, last_seen=0.0, **words
+    )

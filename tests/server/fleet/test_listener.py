@@ -1,0 +1,20 @@
+"""What a connection of a listener holds."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from asyncio.sslproto import SSLProtocol
+
+from wg_server.fleet.listener import TLS_BUFFER_BYTES
+
+
+def test_a_connection_holds_a_small_buffer() -> None:
+    async def size() -> int:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        protocol = SSLProtocol(
+            asyncio.get_running_loop(), asyncio.Protocol(), context, None, server_side=True
+        )
+        return len(protocol._ssl_buffer)  # type: ignore[attr-defined]
+
+    assert asyncio.run(size()) == TLS_BUFFER_BYTES
