@@ -157,6 +157,7 @@ def campaign(
         node_mb = [round(measure.peak(pid), 1) for pid in node_pids]
     lines = [json.loads(text) for log in SERVERS for text in log.read_text().splitlines()]
     return {
+        "nodes": len(plants),
         "load_average_at_start": load,
         "all_online_after_seconds": round(online, 1),
         "idle_cores": [round(each, 3) for each in idle],

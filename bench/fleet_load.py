@@ -31,6 +31,7 @@ from pathlib import Path
 from bench import measure
 from tests.e2e.fleet_support import (
     answer_synthetic,
+    base_package,
     enrol_plant,
     healthy,
     make_home,
@@ -44,6 +45,7 @@ from wg_client.site.home import ClientHome
 from wg_common import atomic, logs
 from wg_common.errors import PeerError
 from wg_common.wire.protocol import QUERY_STATISTICS
+from wg_server.campaigns.intake import Release
 from wg_server.operation.serve import serve, signals
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign
@@ -238,8 +240,6 @@ def start(
 def be_server(home: ServerHome, beside: int = 0) -> None:
     import logging
 
-    from tests.e2e.fleet_support import base_package
-
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     for name in ("alembic", "flwr", "uvicorn"):  # as wg-server does
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -247,7 +247,14 @@ def be_server(home: ServerHome, beside: int = 0) -> None:
     logs.use(logs.JSON)
     stop = threading.Event()
     with signals(stop):
-        serve(home, stop=stop, make_package=base_package, beside=beside)
+        serve(home, stop=stop, make_package=make_base, beside=beside)
+
+
+def make_base(home: ServerHome, own: Release, others: Sequence[Release], request_id: str) -> bytes:
+    """A package of the public base alone, in a process with torch, as the real maker's."""
+    import wg_server.generator.heads.generate  # noqa: F401
+
+    return base_package(home, own, others, request_id)
 
 
 def be_nodes(homes: Sequence[ClientHome]) -> None:

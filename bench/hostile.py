@@ -30,7 +30,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -43,9 +42,6 @@ from bench import fleet_load, measure
 from tests.e2e.fleet_support import healthy, make_home, start_campaign
 
 from wg_client.site.home import ClientHome
-from wg_common import logs
-from wg_server.campaigns.intake import Release
-from wg_server.operation.serve import serve, signals
 from wg_server.site.home import ServerHome
 
 MEMORY_TARGET_MB = 600
@@ -65,7 +61,7 @@ def main() -> None:
     parser.add_argument("--be-server", type=Path, help="Used by the bench.")
     words = parser.parse_args()
     if words.be_server:
-        be_server(ServerHome(words.be_server))
+        fleet_load.be_server(ServerHome(words.be_server))
     else:
         bench(words.campaigns, words.attacks.split(";"), words.nice)
 
@@ -235,26 +231,6 @@ def attacker(
 
 def _start(module: str, words: list[str], **streams: object) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-m", module, *words], **streams)  # type: ignore[call-overload,no-any-return]
-
-
-def be_server(home: ServerHome) -> None:
-    import logging
-
-    from tests.e2e.fleet_support import base_package
-
-    def make(home: ServerHome, own: Release, others: Sequence[Release], request_id: str) -> bytes:
-        import wg_server.generator.heads.generate  # noqa: F401 - with torch, as the real maker
-
-        return base_package(home, own, others, request_id)
-
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    for name in ("alembic", "flwr", "uvicorn"):  # as wg-server does
-        logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("wg_server").setLevel(logging.INFO)
-    logs.use(logs.JSON)
-    stop = threading.Event()
-    with signals(stop):
-        serve(home, stop=stop, make_package=make)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,9 @@ from wg_server.fleet.listener import TLS_BUFFER_BYTES
 def test_a_connection_holds_a_small_buffer() -> None:
     async def size() -> int:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        loop = asyncio.get_running_loop()
         protocol = SSLProtocol(
-            asyncio.get_running_loop(), asyncio.Protocol(), context, None, server_side=True
+            loop, asyncio.Protocol(), context, loop.create_future(), server_side=True
         )
         return len(protocol._ssl_buffer)  # type: ignore[attr-defined]
 
