@@ -59,13 +59,12 @@ class QuietNode:
         answer = await self._ask("activate-node", request)
         self._id = ActivateNodeResponse.FromString(answer).node_id
 
-    async def stay(self, pause: float) -> None:
+    async def stay(self) -> None:
         """Ask for work, a minute after the last answer, without end."""
-        await asyncio.sleep(pause)
         while True:
+            await asyncio.sleep(POLL_SECONDS)
             await self._ask("pull-messages", PullMessagesRequest(node=Node(node_id=self._id)))
             self.asked += 1
-            await asyncio.sleep(POLL_SECONDS)
 
     async def _ask(self, name: str, message: Any) -> bytes:
         body, stamp = message.SerializeToString(), now().isoformat()
@@ -112,13 +111,11 @@ async def quiet(
     alone, spent = measure.resident(pid), await _used(pid)
     nodes = [QuietNode(ClientHome(fleet / f"plant-{n:04}"), port) for n in range(count)]
     before = measure.cpu_seconds(pid)
+    tasks = []
     for node in nodes:
         await node.come()
+        tasks.append(asyncio.create_task(node.stay()))
     came = measure.cpu_seconds(pid) - before
-    tasks = [
-        asyncio.create_task(node.stay(POLL_SECONDS * number / count))
-        for number, node in enumerate(nodes)
-    ]
     await asyncio.sleep(POLL_SECONDS + SETTLE_SECONDS)
     measure.reset_peak(pid)
     asked = sum(node.asked for node in nodes)
