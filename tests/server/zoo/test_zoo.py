@@ -109,11 +109,12 @@ def test_the_examples_of_own_data_can_be_read(name: str, own: str, rendered: str
     assert steps[own] > 10 * steps[rendered]
 
 
-def test_the_example_of_lite0_can_be_read() -> None:
-    plan = read_plan(Path(__file__).parents[3] / "docs" / "examples" / "lite0.yaml")
-    assert plan.networks is not None and plan.networks.architectures == ("lite0",)
+@pytest.mark.parametrize("name", ["lite0", "minilm"])
+def test_the_examples_of_frozen_networks_can_be_read(name: str) -> None:
+    plan = read_plan(Path(__file__).parents[3] / "docs" / "examples" / f"{name}.yaml")
+    assert plan.networks is not None and plan.networks.architectures == (name,)
     default = read_plan(None).networks
-    assert default is not None and "lite0" not in default.architectures  # its time is spent
+    assert default is not None and name not in default.architectures  # its time is spent
 
 
 def test_networks_of_own_files_are_trained_longer_unless_the_plan_says() -> None:
