@@ -150,4 +150,4 @@ audit-deps: setup
 	echo "$$(grep -c 'could not be audited' build/audit-deps.txt) packages could not be looked up"
 
 clean:
-	rm -rf $(VENV) dist build demo/out bench/out
+	rm -rf $(VENV) dist build demo/out demo/out-text bench/out
