@@ -10,7 +10,7 @@ Baselines: logistic regression on the same features (``logistic``), the plant's 
 (``prototypes``). ``selector`` is what the plant keeps. Rows are kept in ``--results``; a run goes
 on where it stopped. Differences are paired, errors clustered by data set.
 
-Not here yet: fine-tuning of a transformer's head (SetFit), and parts of MiniLM.
+Rivals that train a transformer are in ``bench.text_rivals``, on the same plants.
 """
 
 from __future__ import annotations
@@ -165,8 +165,10 @@ def _job(job: tuple[str, Path, Path, str, int]) -> Row:
     return row
 
 
-def cut(encoder: Encoder, path: Path, seed: int) -> TextPlants:
-    """Cut a data set into a plant, other sites and test records."""
+def split(
+    path: Path, seed: int
+) -> tuple[tuple[str, ...], list[list[tuple[str, int]]], list[tuple[str, int]]]:
+    """Cut a data set: class names, texts and classes of a plant and other sites, and of tests."""
     with path.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     rng = np.random.default_rng((seed, 81))
@@ -187,7 +189,12 @@ def cut(encoder: Encoder, path: Path, seed: int) -> TextPlants:
             each = _SITE_EACH if place else len(share)
             dealt[place] += [(mine[i], number[name]) for i in share[:each]]
     kept = [test[i] for i in rng.permutation(len(test)) if test[i]["label"] in number][:TESTS]
-    held = [(plain(row["text"]), number[row["label"]]) for row in kept]
+    return labels, dealt, [(plain(row["text"]), number[row["label"]]) for row in kept]
+
+
+def cut(encoder: Encoder, path: Path, seed: int) -> TextPlants:
+    """Cut a data set into a plant, other sites and test records."""
+    labels, dealt, held = split(path, seed)
 
     def encoded(some: Sequence[tuple[str, int]], site: int) -> tuple[Floats, Ints]:
         records = [np.array(text) for text, _ in some]
@@ -209,7 +216,8 @@ def judge(
     k, d = len(data.labels), encoder.dimension
     labels = data.labels if cell.named else tuple(f"class-{c}" for c in range(k))
     gone = rng.permutation(k)[: round(cell.missing * k)]
-    x, y = _drawn(data.parts[0], cell.shots or _BARE, gone, rng)
+    rows = drawn(data.parts[0][1], cell.shots or _BARE, gone, rng)
+    x, y = data.parts[0][0][rows], data.parts[0][1][rows]
     known = y if cell.labelled else np.full(len(y), -1)
     own = plants.release(encoder.id, x[:, :d], known, labels, cell.epsilon, rng)
     others = [
@@ -249,18 +257,14 @@ def judge(
     return scores
 
 
-def _drawn(
-    part: tuple[Floats, Ints], shots: int, gone: Ints, rng: np.random.Generator
-) -> tuple[Floats, Ints]:
-    """At most so many records of each class that is not gone."""
-    x, y = part
+def drawn(y: Ints, shots: int, gone: Ints, rng: np.random.Generator) -> Ints:
+    """Rows of at most so many records of each class that is not gone."""
     rows = [
         rng.permutation(np.flatnonzero(y == label))[:shots]
         for label in np.unique(y)
         if label not in gone
     ]
-    chosen = np.concatenate(rows)
-    return x[chosen], y[chosen]
+    return np.concatenate(rows)
 
 
 def _prototypes(evidence: Sequence[SiteEvidence]) -> LinearHead:
