@@ -29,6 +29,7 @@ _FREEZING = text("freezing, %")
 _STAGES = {
     "read": template("{done} of {total} records read"),
     "encoded": template("{done} of {total} records encoded"),
+    "judged": template("learning from {total} labels alone, in folds"),
 }
 
 
@@ -66,8 +67,11 @@ def freeze(root: Path, set_aside: bool, allow_empty: bool, as_json: bool) -> int
 
 
 @contextmanager
-def freezing_bar(title: str = _FREEZING) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar for reading and encoding; drawn when the first of them begins."""
+def freezing_bar(
+    title: str = _FREEZING, stages: tuple[str, ...] = ("read", "encoded")
+) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar over stages, of equal shares; drawn when the first of them begins."""
+    share = 100 // len(stages)
     with ExitStack() as stack:
         bar: cli.Bar | None = None
 
@@ -75,9 +79,10 @@ def freezing_bar(title: str = _FREEZING) -> Iterator[Callable[[str, int, int], N
             nonlocal bar
             if bar is None:
                 bar = stack.enter_context(cli.progress(title, 100))
-            passed = 50 if stage == "encoded" else 0
+            passed = share * stages.index(stage)
+            last = done == total and stage == stages[-1]
             said = text(_STAGES[stage], done=done, total=total)
-            bar.update(passed + 50 * done // max(total, 1), said)
+            bar.update(100 if last else passed + share * done // max(total, 1), said)
 
         yield show
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from wg_client.cli.reading import READING_NAMES, read_reading, reading_options
 from wg_client.pilot import published
 from wg_client.site.config import RECORD, PrivacyConfig
 from wg_common import atomic
-from wg_common.cli import json_option, note, printable, show
+from wg_common.cli import json_option, next_step, note, printable, show
 from wg_common.errors import UsageError
 from wg_common.language import current, listed, padded, text
 from wg_common.options import OUT_FILE
@@ -100,7 +101,7 @@ def simulate(
         reading=read_reading(data, unit_column, **{n: reading.pop(n) for n in READING_NAMES}),
     )
     privacy = PrivacyConfig(unit_rule="weight" if unit_column else "record")
-    with freezing_bar(text("simulating, %")) as stage:
+    with freezing_bar(text("simulating, %"), ("read", "encoded", "judged")) as stage:
         found = simulation.simulate(
             choice,
             privacy,
@@ -150,6 +151,10 @@ def _lines(found: Simulation) -> Iterator[str]:
         megabytes=found.megabytes,
     )
     yield text("nothing was sent, nothing was charged")
+    yield text("to take part, get a join token from an operator and save it in a file, token")
+    yield next_step(
+        "wg-client init --home plant --join-file token --data {data}", data=shlex.quote(data.path)
+    )
 
 
 def _gain_lines(found: Simulation) -> Iterator[str]:
@@ -195,7 +200,10 @@ def _gain_lines(found: Simulation) -> Iterator[str]:
 def _expected(one: Expected | None, question: str) -> str:
     if one is None:
         return text("not known: no published plant is like yours")
-    points = {"gain": 100 * one.gain, "low": 100 * one.low, "high": 100 * one.high}
+    points = {
+        name: round(100 * share, 1) + 0.0  # no "-0.0"
+        for name, share in (("gain", one.gain), ("low", one.low), ("high", one.high))
+    }
     if question == "S3":
         return text("{gain:.0f} % right (80 %: {low:.0f} to {high:.0f})", **points)
     return text("{gain:+.1f} (80 %: {low:+.1f} to {high:+.1f})", **points)

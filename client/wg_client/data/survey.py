@@ -34,6 +34,9 @@ from wg_common.errors import DataError
 from wg_common.modalities import cells
 
 
+_ARCHIVES = {".zip", ".7z", ".rar", ".tar", ".gz", ".tgz"}
+
+
 def load_dataset(
     path: Path,
     labels: Sequence[str] | None = None,
@@ -101,4 +104,7 @@ def survey(
         raise DataError(
             f"{path}: one file; if it is a long sensor log, say how windows are cut: --window"
         )
-    raise DataError(f"{path}: expected a folder, a .npz file, a table of texts, or a sensor log")
+    hint = "; unpack it, and name the folder" if path.suffix.lower() in _ARCHIVES else ""
+    raise DataError(
+        f"{path}: expected a folder, a .npz file, a table of texts, or a sensor log{hint}"
+    )

@@ -88,6 +88,7 @@ _DATA = {
     "freezing, %": "凍結中（%）",
     "{done} of {total} records read": "{total} 件中 {done} 件を読み込み",
     "{done} of {total} records encoded": "{total} 件中 {done} 件を特徴量に変換",
+    "learning from {total} labels alone, in folds": "自社のラベル {total} 件だけで学習（交差検証）",
     "  cannot be used: {name}: {why}": "  使えません：{name}：{why}",
     "  left out: {name}: {why}": "  除外：{name}：{why}",
     "  counts once: {name}: the same content as {why}": "  重複：{name}：{why} と同じ内容です",

@@ -167,6 +167,9 @@ _SIMULATE = {
         "    ε = {epsilon:g}：100 回中 {guess} 回。通常の上限 8 に収まるのは、通算 {fit} 回までです"
     ),
     "simulating, %": "試算中（%）",
+    "to take part, get a join token from an operator and save it in a file, token": (
+        "参加するには、運用者から参加トークンをもらい、ファイル token に保存してください"
+    ),
     "sheet: {path}": "シート：{path}",
 }
 _ADOPTION = {

@@ -35,7 +35,7 @@ from wg_client.selection import gain
 from wg_client.selection.gain import Accuracy
 from wg_client.site.config import AcceptanceConfig, PrivacyConfig
 from wg_common import atomic
-from wg_common.errors import DataError
+from wg_common.errors import DataError, DecodeError, VerificationError
 from wg_common.modalities.registry import modality
 from wg_common.privacy import accounting, mechanism
 from wg_common.privacy.events import gaussian_event
@@ -52,6 +52,8 @@ USUAL_DIMENSION = 64
 """Numbers of a record that enter a release, with the encoders that servers make by default."""
 _ENCODER_LIMIT = 64 << 20
 _DRY = "0" * 32
+_NAMED = 3
+"""Files that are named where none can be used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,13 +174,19 @@ def simulate(
         ConfigError, DecodeError: The encoder cannot be read.
     """
     if not len(found.data):
-        raise DataError(f"{choice.path}: no record can be used; nothing can be simulated")
+        why = "".join(f"; {one.name}: {one.reason}" for one in found.problems[:_NAMED])
+        raise DataError(f"{choice.path}: no record can be used, nothing can be simulated{why}")
     loaded = _encoder(encoder, found.data.modality)
     data = found.data.take(_drawn(len(found.data)))
     started = time.process_time()
     local = _encoded(loaded, data, stage)
     each = (time.process_time() - started) / len(data)
+    labels = int((data.labels >= 0).sum())
+    if stage is not None and labels:
+        stage("judged", 0, labels)
     facts, accuracy = _judged(loaded, local, data)
+    if stage is not None and labels:
+        stage("judged", labels, labels)
     schema = _schema(loaded, data.label_names, privacy)
     units = None if privacy.unit_rule == "record" else data.units
     fields, size = _dry_release(schema, local, data, units, choice, privacy)
@@ -223,7 +231,10 @@ def _encoder(path: Path | None, kind: str) -> Encoder:
 
     if path is None:
         return unfitted_encoder(kind, USUAL_DIMENSION)
-    loaded = load_encoder(atomic.read_bytes(path, limit=_ENCODER_LIMIT))
+    try:
+        loaded = load_encoder(atomic.read_bytes(path, limit=_ENCODER_LIMIT))
+    except (DecodeError, VerificationError) as error:
+        raise type(error)(f"{path}: {error}") from error
     if loaded.modality != kind:
         raise DataError(
             f"{path}: an encoder of {modality(loaded.modality).title}, and the data set holds"

@@ -1,0 +1,263 @@
+"""The walks of the guides: every command in a block of a page, in its order, on a real server.
+
+What is small: the encoder, and a generator that writes bad weights (``product``). Where a page
+joins a server of windows, or names a home that is there already, the test says so in a step.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from demo.processes import Processes, processes
+from tests.e2e.fleet_support import make_home, running, wait_until
+from tests.e2e.product import Packages, equip
+from tests.e2e.test_readme import pictures
+from tests.tutorial import Shell, Step, Words, commands, shell, walk
+
+from wg_client.models import store as models
+from wg_client.site.home import ClientHome
+from wg_common import atomic
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+ROOT = Path(__file__).parents[2]
+ID = "ID"
+
+
+@pytest.fixture(scope="module")
+def packages() -> Packages:
+    return Packages.make()
+
+
+@dataclass
+class Scene:
+    """A folder in which a server serves from ``server``, and whatever a page makes beside it."""
+
+    folder: Path
+    running: Processes
+    run: Shell
+
+    def json(self, *words: object) -> Any:
+        return json.loads(self.run([*words, "--json"]))
+
+    def token(self, site: str, file: str = "token", *more: str) -> None:
+        """What an operator gives to a plant."""
+        said = self.json("wg-server", "enroll", "--home", "server", site, *more)
+        Path(file).write_text(said["token"])
+
+    def ask(self, purpose: str = "a page", *more: object, epsilon: str = "0.5") -> None:
+        """An operator starts a campaign."""
+        words = ("campaign", "start", "--home", "server", "--epsilon", epsilon, *more)
+        self.run(["wg-server", *words, "--purpose", purpose])
+
+    def waiting(self) -> list[str]:
+        """Requests that wait for a person at ``plant``."""
+        rows = self.json("wg-client", "requests", "list", "--home", "plant")["requests"]
+        return [row["request_id"] for row in rows if row["state"] == "waiting"]
+
+    def start(self, words: Words) -> None:
+        """``wg-client run``, until it is online."""
+        self.running.start("plant", *words)
+        self.running.wait_for("plant", "online")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def scene(packages: Packages, folder: Path, capfd: pytest.CaptureFixture[str]) -> Iterator[Scene]:
+    home = make_home(folder / "server", message_seconds=60)
+    equip(home, packages)
+    with processes(folder / "logs") as started:
+        started.start("server", "wg-server", "serve", "--home", "server")
+        started.wait_for("server", "ready")
+        yield Scene(folder, started, shell(capfd))
+
+
+def quick_checks(home: str) -> None:
+    """Few records for the checks before weights are accepted: seconds for each package."""
+    path = Path(home) / "client.yaml"
+    text = path.read_text("utf-8")
+    for name, few in (("probe_records", 4), ("probe_triggers", 0)):
+        head, _, rest = text.partition(f"{name}: ")
+        text = f"{head}{name}: {few}\n{rest.partition(chr(10))[2]}"
+    path.write_text(text, "utf-8")
+
+
+def changed(home: str, old: str, new: str) -> None:
+    """A field of ``client.yaml``, as a person changes it in an editor."""
+    path = Path(home) / "client.yaml"
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), "utf-8")
+
+
+def logs_of_sensors(folder: Path, time: str, state: str) -> None:
+    """A recording of 40 seconds with two states, and a table of intervals over it."""
+    folder.mkdir()
+    rng = np.random.default_rng(3)
+    lines = [f"{time},vibration,{state}"]
+    for tick in range(800):
+        label = ("ok", "worn")[tick // 100 % 2]
+        value = np.sin(tick * (0.4 if label == "ok" else 1.1)) + rng.normal(0, 0.1)
+        lines.append(f"{tick / 20:.2f},{value:.4f},{label}")
+    (folder / "line.csv").write_text("\n".join(lines) + "\n", "utf-8")
+    rows = [f"{5 * n},{5 * n + 5},{('ok', 'worn')[n % 2]}" for n in range(8)]
+    Path("events.csv").write_text("start,end,label\n" + "\n".join(rows) + "\n", "utf-8")
+
+
+def of_windows(scene: Scene, encoder: bytes) -> Step:
+    """``init`` of sensor logs, as a plant of a server of windows, in a home of its own."""
+
+    def step(words: Words) -> None:
+        number = len(list(scene.folder.glob("plant-logs-*")))
+        place = scene.folder / f"windows-{number}"
+        home = make_home(place)
+        atomic.write_bytes(home.encoder, encoder)
+        with running(home):
+            said = scene.json("wg-server", "enroll", "--home", place, "plant-logs")
+            Path("token").write_text(said["token"])
+            taken = [f"plant-logs-{number}" if word == "plant" else word for word in words]
+            if "--intervals" in words:  # the same recording, as if it had no column of states
+                line = Path("logs/line.csv")
+                line.write_text(
+                    "\n".join(row.rpartition(",")[0] for row in line.read_text().splitlines())
+                )
+                taken += ["--time-column", "time"]
+            scene.run(taken)
+
+    return step
+
+
+def test_the_quick_start_in_japanese(scene: Scene, window_encoder: bytes) -> None:
+    pictures(Path("english"))
+    for old, new in (("ok", "良品"), ("scratch", "傷"), ("dent", "打痕")):
+        Path("pictures").mkdir(exist_ok=True)
+        Path("english", old).rename(Path("pictures", new))
+    logs_of_sensors(Path("logs"), "時刻", "状態")
+
+    def joined(words: Words) -> Words:
+        scene.token("plant-a")
+        return words
+
+    def person(words: Words) -> None:
+        quick_checks("plant")
+        changed("plant", "approve: policy", "approve: human")
+        scene.start(words)
+        scene.ask()
+        wait_until(lambda: bool(scene.waiting()), "a request that waits")
+
+    def named(words: Words) -> Words:
+        return [scene.waiting()[0] if word == ID else word for word in words]
+
+    def predicted(words: Words) -> Words:
+        wait_until(lambda: bool(models.all_manifests(ClientHome(Path("plant")))), "a model")
+        pictures(Path("more"))
+        Path("more/ok").rename("新しい画像")
+        return words
+
+    walk(
+        commands("quick-start.ja"),
+        scene.run,
+        {
+            "wg-client init --home plant --join-file token --data pictures": joined,
+            "wg-client init --home plant --join-file token --data logs": of_windows(
+                scene, window_encoder
+            ),
+            "wg-client run": person,
+            "wg-client requests show": named,
+            "wg-client requests approve": named,
+            "wg-client predict": predicted,
+        },
+    )
+    assert len(Path("result.csv").read_text("utf-8").splitlines()) == 13
+    assert Path("plant/report.ja.html").is_file()
+    scene.running.check()
+
+
+def test_the_guide_of_an_auditor(scene: Scene) -> None:
+    pictures(Path("pictures"))
+    scene.token("plant-a")
+    join = ("--join-file", "token", "--data", "pictures")
+    scene.run(["wg-client", "init", "--home", "plant-a", *join])
+    quick_checks("plant-a")
+    scene.start(["wg-client", "run", "--home", "plant-a", "--once"])
+    scene.ask("first models", "--wait")
+    scene.running.wait("plant")
+    told: list[str] = []
+
+    def by_telephone(words: Words) -> None:
+        found = scene.json(*words)
+        told.extend(["--ledger-key", found["sites"][0]["ledger_key"]])
+        told.extend(["--witness-key", f"{found['witness_name']}={found['witness_key']}"])
+
+    def wheel(words: Words) -> Words:
+        pip = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps")
+        subprocess.run([*pip, "--no-build-isolation", "--wheel-dir", ".", ROOT], check=True)
+        (found,) = Path().glob("*.whl")
+        assert found.name == words[-1]
+        return words
+
+    said = walk(
+        commands("auditor-guide", inline=True),
+        scene.run,
+        {"wg-server keys": by_telephone, "wg-audit digest": wheel},
+    )
+    assert [one.split()[0] for one in said].count("verified") == 1
+    assert scene.run(["wg-audit", "verify", "plant-a.wgl", *told]).startswith("verified")
+    assert Path("audit.html").is_file() and Path("entry.yaml").is_file()
+
+
+def test_a_first_server(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Its zoo and its training are those of the plan ``quick``; a plant joins it."""
+    with processes(folder / "logs") as started:
+        scene = Scene(folder, started, shell(capfd))
+
+        def quick(words: Words) -> Words:
+            return ["quick" if word == "default" else word for word in words]
+
+        def accepted(words: Words) -> None:
+            scene.run(quick(words), (0, 6))
+            card = json.loads(Path("server/generator/model-card.json").read_text("utf-8"))
+            scene.run(["wg-server", "accept", "--home", "server", card["generator"]])
+
+        def serve(words: Words) -> None:
+            started.start("server", *[word for word in words if word != "&"])
+            started.wait_for("server", "ready")
+
+        def enrolled(words: Words) -> None:
+            Path("token").write_text(scene.json(*words)["token"])
+            pictures(Path("pictures"))
+            join = ("--join-file", "token", "--data", "pictures")
+            scene.run(["wg-client", "init", "--home", "plant-a", *join])
+            quick_checks("plant-a")
+            scene.start(["wg-client", "run", "--home", "plant-a", "--once"])
+
+        def kept(words: Words) -> Words:
+            Path("passphrase").write_text("correct horse battery staple\n")
+            return words
+
+        walk(
+            commands("first-server"),
+            scene.run,
+            {
+                "wg-server init": lambda words: ["0" if word == "9443" else word for word in words],
+                "wg-server zoo build": quick,
+                "wg-server train": accepted,
+                "wg-server serve": serve,
+                "wg-server enroll": enrolled,
+                "wg-server backup": kept,
+            },
+        )
+        started.wait("plant")
+    assert Path("server.age").is_file() and Path("evidence").is_dir()
