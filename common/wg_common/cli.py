@@ -204,10 +204,16 @@ def _run(group: click.Command, words: list[str], extra: str) -> int:
     for package in _OURS:
         logging.getLogger(package).setLevel(logging.INFO)
     as_json = "--json" in words
+    language.call(words)
     try:
         result = group.main(args=words, standalone_mode=False)
     except click.exceptions.Abort:
         return _fail("interrupted", "interrupted", errors.EXIT_INTERRUPTED, as_json)
+    except click.exceptions.NoArgsIsHelpError as error:
+        if as_json:
+            return _fail("usage", "a command is missing", errors.EXIT_USAGE, as_json)
+        note(error.format_message())
+        return errors.EXIT_USAGE
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         if context is not None and not as_json:
@@ -263,7 +269,7 @@ def _fail(code: str, message: str, exit_code: int, as_json: bool) -> int:
     else:
         # Parsers speak in several lines; none of them may look like one of ours.
         speak = language.current()
-        whole = speak.say("error: {message}", message=speak(message))
+        whole = speak.say("error: {message}", message=speak.error(message))
         note("\n  ".join(printable(line) for line in whole.split("\n")))
         if speak.code != "en" and code in _KINDS:
             note(speak.say(_KINDS[code]))

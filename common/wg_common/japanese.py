@@ -7,6 +7,12 @@ from collections.abc import Mapping
 _SHELL = {
     "error: {message}": "エラー：{message}",
     "next: {command}": "次に：{command}",
+    "Usage: {usage}": "使い方：{usage}",
+    "Options:": "オプション：",
+    "Commands:": "コマンド：",
+    "Show this page and exit.": "この説明を表示して終わります。",
+    "[default: {default}]": "［省略時：{default}］",
+    "[required]": "［必須］",
     "The command was called wrongly; --help says how.": (
         "コマンドの使い方が違います。--help で使い方を確認してください。"
     ),

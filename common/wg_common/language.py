@@ -16,6 +16,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal
 
 import click
@@ -60,6 +61,19 @@ def plain(sentence: str) -> str:
     return str(sentence)
 
 
+class Catalogue(dict[str, str]):
+    """English template -> template in another language, and errors that are told by their shape.
+
+    Attributes:
+        errors: English shape -> template, with the same names. An error is an ordinary string:
+            it is stored, logged and sent in English, and recognised where a person reads it.
+    """
+
+    def __init__(self, sentences: Mapping[str, str], errors: Mapping[str, str]) -> None:
+        super().__init__(sentences)
+        self.errors = errors
+
+
 @dataclass(frozen=True, slots=True)
 class Language:
     """A language and its catalogue.
@@ -79,12 +93,35 @@ class Language:
         template = self.catalogue.get(sentence.template, sentence.template)
         return template.format(**{name: self._value(value) for name, value in _items(sentence)})
 
+    def error(self, sentence: str) -> str:
+        """An error in this language, as far as its shape is known.
+
+        What stands before a colon (a file, a field) stays, and the rest is looked at.
+        """
+        if isinstance(sentence, Text) or not isinstance(self.catalogue, Catalogue):
+            return self(sentence)
+        for shape in sorted(self.catalogue.errors, key=len, reverse=True):
+            found = _shape(shape).fullmatch(sentence)
+            if found is not None:
+                values = {name: self.error(value) for name, value in found.groupdict().items()}
+                return self.catalogue.errors[shape].format(**values)
+        before, colon, rest = sentence.partition(": ")
+        return before + colon + self.error(rest) if colon else sentence
+
     def say(self, template: str, /, **values: Any) -> str:
         """A sentence in this language; arguments as of ``text``."""
         return self(text(template, **values))
 
     def _value(self, value: Any) -> Any:
         return self(value) if isinstance(value, str) else value
+
+
+@cache
+def _shape(template: str) -> re.Pattern[str]:
+    """What a sentence of a template looks like; values are as short as they can be."""
+    parts = re.split(r"\{(\w+)\}", template)
+    said = (f"(?P<{part}>.+?)" if at % 2 else re.escape(part) for at, part in enumerate(parts))
+    return re.compile("".join(said), re.DOTALL)
 
 
 def _items(sentence: Text) -> Iterator[tuple[str, Any]]:
@@ -130,9 +167,42 @@ def add_option(command: click.Command, japanese: Mapping[str, str]) -> None:
         help="Of what people read; default: client.yaml's, or the environment's.",
     )
     command.params.append(option)
+    command.context_class = _speaking(japanese)
     if isinstance(command, click.Group):
         for each in command.commands.values():
             add_option(each, japanese)
+
+
+def _speaking(japanese: Mapping[str, str]) -> type[click.Context]:
+    """A context whose help is in the language of the person; ``--language`` may stand behind it."""
+
+    class Speaking(click.Context):
+        def get_help(self) -> str:
+            from wg_common import help_page  # it stands on this module
+
+            if (_named() or self.meta.get(_CHOSEN) or from_environment()) == "en":
+                return super().get_help()
+            return help_page.page(self, Language("ja", japanese))
+
+    return Speaking
+
+
+def _named() -> Code | None:
+    """What ``--language`` says in the words of this process, wherever it stands."""
+    words = _WORDS_OF_THE_CALL.get()
+    for word, following in zip(words, (*words[1:], ""), strict=True):
+        option, _, value = word.partition("=")
+        if option == "--language":
+            return next((code for code in CODES if code == (value or following)), None)
+    return None
+
+
+_WORDS_OF_THE_CALL: ContextVar[Sequence[str]] = ContextVar("words", default=())
+
+
+def call(words: Sequence[str]) -> None:
+    """Remember the words of a call: ``--help --language ja`` asks for help before the language."""
+    _WORDS_OF_THE_CALL.set(tuple(words))
 
 
 def prefer(code: Code | None, japanese: Mapping[str, str]) -> None:

@@ -9,6 +9,7 @@ becomes one error that names the file.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import TypeVar
 
 import msgspec
@@ -29,6 +30,22 @@ SCALAR_LIMIT = 4096
 """Longest single value in a YAML document, in characters."""
 
 
+class _OnceEach(yaml.SafeLoader):
+    """The safe reader, which refuses a field that stands there twice: the last would count."""
+
+    def construct_mapping(
+        self, node: yaml.MappingNode, deep: bool = False
+    ) -> dict[Hashable, object]:
+        """As of ``SafeConstructor``."""
+        seen: set[str] = set()
+        for key in (each for each, _ in node.value if isinstance(each, yaml.ScalarNode)):
+            if key.value in seen:
+                said = f"field {key.value!r} stands there twice; keep one"
+                raise yaml.constructor.ConstructorError(None, None, said, key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(data: bytes, *, what: str) -> object:
     """Read one YAML document: dictionaries, lists and scalars.
 
@@ -42,7 +59,7 @@ def read_yaml(data: bytes, *, what: str) -> object:
     try:
         text = data.decode("utf-8")
         _check_work(text, what)
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader=_OnceEach)  # noqa: S506 - a SafeLoader
     # ValueError and OverflowError: a date, number or base64 that is none.
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise ConfigError(f"{what}: not YAML: {error}") from error

@@ -9,13 +9,17 @@ import string
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import jinja2
 from jinja2 import nodes
 
+from wg_client.cli.main import group
 from wg_client.japanese import JAPANESE
+from wg_client.japanese.errors import ERRORS
 from wg_client.methods.registry import METHODS
 from wg_client.release.preview import NEVER_LEAVES
 from wg_client.site.failures import FAILURES
+from wg_common import help_page
 from wg_common.japanese import SHARED
 from wg_common.modalities import changes, triggers, writing
 from wg_common.modalities.registry import MODALITIES
@@ -67,6 +71,29 @@ def said(folder: Path) -> set[str]:
     return python | {one for path in folder.rglob("*.j2") for one in in_template(path)}
 
 
+def shapes(folder: Path) -> set[str]:
+    """Every text in sources with ``{}`` for its values, also without what stands before a colon."""
+    found = set()
+    for path in folder.rglob("*.py"):
+        if path.parent.name == "japanese":
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+            said = "".join(
+                str(part.value) if isinstance(part, ast.Constant) else "{}" for part in parts
+            )
+            while said:
+                found.add(said)
+                said = said.partition(": ")[2]
+    return found
+
+
+def test_every_shape_of_an_error_is_that_of_a_sentence_in_the_sources() -> None:
+    there = shapes(CLIENT) | shapes(COMMON)
+    assert [e for e in ERRORS if re.sub(r"{\w+}", "{}", e) not in there] == []
+    assert [e for e, j in ERRORS.items() if values(e) != values(j)] == []
+
+
 def has_words(template: str) -> bool:
     return re.search("[A-Za-z]{2}", re.sub("{[^}]*}", "", template)) is not None
 
@@ -74,6 +101,19 @@ def has_words(template: str) -> bool:
 def values(template: str) -> list[tuple[str, str]]:
     found = string.Formatter().parse(template)
     return sorted((name, form or "") for _, name, form, _ in found if name is not None)
+
+
+def in_help(command: click.Command) -> Iterator[str]:
+    yield from help_page.paragraphs(command)
+    for option in (each for each in command.params if isinstance(each, click.Option)):
+        assert help_page.option_text(option), f"{command.name} {option.opts}: no help"
+        yield help_page.option_text(option)
+    for inner in command.commands.values() if isinstance(command, click.Group) else ():
+        yield from in_help(inner)
+
+
+def test_every_help_text_has_a_japanese_one() -> None:
+    assert sorted(set(in_help(group)) - set(JAPANESE)) == []
 
 
 def test_every_sentence_has_a_japanese_one() -> None:
@@ -87,7 +127,7 @@ def test_both_have_the_same_values() -> None:
 
 
 def test_no_japanese_is_left_of_a_sentence_that_is_gone() -> None:
-    used = said(CLIENT) | said(COMMON) | NAMED_BY_VALUE
+    used = said(CLIENT) | said(COMMON) | NAMED_BY_VALUE | set(in_help(group))
     assert sorted(set(JAPANESE) - used) == []
 
 

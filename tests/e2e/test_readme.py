@@ -20,7 +20,7 @@ from wg_server.cli.main import main_group as operator
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {"wg-client": client, "wg-server": operator, "wg-audit": auditor}
-COMMAND = re.compile(r"(?:`|^    )(wg-(?:client|server|audit) [a-z][^`\n]*)", re.MULTILINE)
+COMMAND = re.compile(r"(?:`|^    |^\$ )(wg-(?:client|server|audit) [a-z][^`\n]*)", re.MULTILINE)
 SHELL_BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 # 6: the package arrived and was checked, and the plant's own model was better; both are a success.
 # Of train: the smallest plan's generator fails its card.
@@ -76,8 +76,10 @@ def test_the_readmes_commands_run_in_their_order(tmp_path: Path) -> None:
                 running.start(name, *words)
                 running.wait_for(name, "ready" if name == "wg-server" else "online")
             elif words[:2] == ["wg-server", "enroll"]:
+                *words, arrow, file = words
                 words[-1] = "plant-a"
-                (tmp_path / "plant-a.token").write_text(running.json(*words)["token"])
+                assert arrow == ">"
+                Path(file).write_text(running.run(*words))
             else:
                 run(running, words)
                 if "start" in words:
@@ -108,12 +110,22 @@ def run(running: Processes, words: list[str]) -> None:
     running.run(*words, allowed=allowed)
 
 
-@pytest.mark.parametrize("page", ["auditor-guide", "operations", "plant-guide", "quick-start.ja"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "auditor-guide",
+        "first-server",
+        "operations",
+        "pilot-to-watched",
+        "plant-guide",
+        "quick-start.ja",
+    ],
+)
 def test_commands_and_options_of_the_guides_are_there(page: str) -> None:
     text = (ROOT / "docs" / f"{page}.md").read_text("utf-8")
     found = COMMAND.findall(text)
     assert len(found) > 5
-    for line in found:
+    for line in (each.partition("#")[0] for each in found):
         program, *words = line.replace("\\", " ").split()
         command: click.Command = PROGRAMS[program]
         options = {"--help"}

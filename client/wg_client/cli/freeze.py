@@ -13,7 +13,7 @@ from wg_client.cli.options import allow_empty_option, home_option, set_aside_opt
 from wg_client.site.home import ClientHome
 from wg_common import cli, errors
 from wg_common.cli import emit, json_option, next_step, note, printable, say, show
-from wg_common.language import template, text
+from wg_common.language import current, template, text
 from wg_common.wire import canonical
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def say_refusal(
     else:
         for line in _named(_CANNOT, (*found.shared, *found.problems)):
             say(line)
-    note(text("error: {message}", message=printable(str(refused))))
+    note(text("error: {message}", message=printable(current().error(str(refused)))))
     return refused.exit_code
 
 
@@ -156,7 +156,7 @@ def _named(words: str, items: tuple[Any, ...]) -> list[str]:
         text(
             words,
             name=printable(one.name),
-            why=printable(one.same_as if words == _ONCE else one.reason),
+            why=printable(one.same_as if words == _ONCE else current().error(one.reason)),
         )
         for one in items[:_SHOWN]
     ]

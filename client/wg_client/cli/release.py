@@ -20,7 +20,12 @@ from wg_common.wire import canonical, protocol
 @click.command()
 @home_option
 @out_option("The .wgs file.")
-@click.option("--purpose", default="air-gapped release", show_default=True)
+@click.option(
+    "--purpose",
+    default="air-gapped release",
+    show_default=True,
+    help="What the release may be used for.",
+)
 @epsilon_option
 @delta_option
 @by_option
@@ -71,7 +76,13 @@ def statistics(
 @epsilon_option
 @delta_option
 @by_option
-@click.option("--steps", type=click.IntRange(1, 10_000), default=100, show_default=True)
+@click.option(
+    "--steps",
+    type=click.IntRange(1, 10_000),
+    default=100,
+    show_default=True,
+    help="Steps of DP-SGD.",
+)
 @click.option(
     "--sampling-probability",
     type=click.FloatRange(0, 1, min_open=True),
@@ -86,7 +97,12 @@ def statistics(
     show_default=True,
     help="Public guess of the number of privacy units, not their count; bounds the step.",
 )
-@click.option("--clip-norm", type=click.FloatRange(0, min_open=True), default=1.0)
+@click.option(
+    "--clip-norm",
+    type=click.FloatRange(0, min_open=True),
+    default=1.0,
+    help="Length to which a unit's gradient is clipped.",
+)
 @click.option(
     "--learning-rate",
     type=click.FloatRange(0),

@@ -43,7 +43,13 @@ def cosigned(root: Path, file: Path, as_json: bool) -> None:
     from wg_common import atomic
     from wg_common.wire.protocol import NOTE_LIMIT
 
-    size = cosigning.keep(ClientHome(root), atomic.read_bytes(file, limit=NOTE_LIMIT))
+    data = atomic.read_bytes(file, limit=NOTE_LIMIT)
+    try:
+        size = cosigning.keep(ClientHome(root), data)
+    except errors.DecodeError as error:
+        raise errors.DecodeError(
+            f"{file}: {error}; expected the note of 'wg-server witness'"
+        ) from error
     if size is None:
         raise errors.VerificationError(f"{file}: a checkpoint of another ledger than this home's")
     show({"size": size}, [f"cosigned up to entry {size - 1}"], as_json)
@@ -130,7 +136,9 @@ def compromise(root: Path, token: str, reason: str, encoder: str | None, as_json
 @click.command()
 @home_option
 @click.option("--epsilon", type=float, default=1.0, show_default=True, help="The claim to test.")
-@click.option("--delta", type=float, default=1e-5, show_default=True)
+@click.option(
+    "--delta", type=float, default=1e-5, show_default=True, help="Delta of the claim to test."
+)
 @click.option("--repetitions", type=int, help="Releases to make; more find smaller violations.")
 @json_option
 def audit(root: Path, epsilon: float, delta: float, repetitions: int | None, as_json: bool) -> int:

@@ -98,6 +98,8 @@ def _read(
                     f"{table}: no column {column!r}; found {listed(header)}, expected"
                     f" {listed(wanted)}"
                 )
+            if header.count(header[place]) > 1:
+                raise DataError(f"{table}: column {header[place]!r} stands there twice; keep one")
         columns = [place for place in places if place is not None]
         for number, cells in enumerate(reader, 2):
             if not cells:

@@ -33,7 +33,6 @@ from wg_client.site.reading import ReadingConfig
 from wg_common.errors import DataError
 from wg_common.modalities import cells
 
-
 _ARCHIVES = {".zip", ".7z", ".rar", ".tar", ".gz", ".tgz"}
 
 

@@ -80,7 +80,7 @@ def look(choice: DataChoice, privacy: PrivacyConfig, stage: Stage | None = None)
     """Decode and hash every record of a data set, before anything is enrolled.
 
     Raises:
-        ConfigError: The unit that is named is not what the rule protects.
+        ConfigError: The unit that is named is not what the rule protects, or a label cannot be.
         DataError: The data set as a whole cannot be read.
     """
     configuration.check_unit(choice.unit_column, privacy.unit_rule)
@@ -89,6 +89,7 @@ def look(choice: DataChoice, privacy: PrivacyConfig, stage: Stage | None = None)
     found = survey(
         choice.path, choice.labels, unit_column=choice.unit_column, reading=choice.reading
     )
+    configuration.check_labels(found.data.label_names)
     return inspect(found, units=privacy.unit_rule != "record", stage=stage)
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from wg_client.japanese import checks, commands, pilot, report
+from wg_client.japanese import checks, commands, errors, help, pilot, report
 from wg_common import japanese
+from wg_common.language import Catalogue
 
-JAPANESE: Mapping[str, str] = {
+_SENTENCES: Mapping[str, str] = {
     **japanese.SHARED,
     **report.MESSAGES,
     **checks.MESSAGES,
     **commands.MESSAGES,
     **pilot.MESSAGES,
+    **help.HELP,
 }
+JAPANESE = Catalogue(_SENTENCES, errors.ERRORS)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
@@ -66,6 +67,35 @@ class ServerConfig:
     witness_key: str
 
 
+def check_labels(labels: Sequence[str]) -> None:
+    """Refuse a label domain that cannot be declared.
+
+    Raises:
+        ConfigError: It is empty or too long, a label is there twice, or cannot be printed.
+    """
+    if not 1 <= len(labels) <= LABEL_LIMIT:
+        raise ConfigError(f"data.labels: {len(labels)} labels, expected 1 to {LABEL_LIMIT}")
+    if len(set(labels)) != len(labels):
+        raise ConfigError("data.labels: a label stands there twice")
+    composed = {unicodedata.normalize("NFC", label) for label in labels}
+    if len(composed) != len(labels):
+        raise ConfigError(
+            "data.labels: two labels look the same and differ in their bytes (Unicode"
+            " composition); keep one"
+        )
+    if UNLABELLED_FOLDER in labels:
+        raise ConfigError(
+            f"data.labels: {UNLABELLED_FOLDER!r} is the folder of records without a label, and"
+            " cannot be a label"
+        )
+    for label in labels:
+        if not label or label != label.strip() or len(label) > 100 or not label.isprintable():
+            raise ConfigError(
+                f"data.labels: {label!r}: expected 1 to 100 printable characters"
+                " without white space at either end"
+            )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
     """The data set.
@@ -99,23 +129,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.good or ()) - set(self.labels)):
             raise ConfigError(f"data.good: {unknown}, expected some of data.labels")
-        if not 1 <= len(self.labels) <= LABEL_LIMIT:
-            raise ConfigError(
-                f"data.labels: {len(self.labels)} labels, expected 1 to {LABEL_LIMIT}"
-            )
-        if len(set(self.labels)) != len(self.labels):
-            raise ConfigError("data.labels: a label stands there twice")
-        composed = {unicodedata.normalize("NFC", label) for label in self.labels}
-        if len(composed) != len(self.labels):
-            raise ConfigError(
-                "data.labels: two labels look the same and differ in their bytes (Unicode"
-                " composition); keep one"
-            )
-        if UNLABELLED_FOLDER in self.labels:
-            raise ConfigError(
-                f"data.labels: {UNLABELLED_FOLDER!r} is the folder of records without a label, and"
-                " cannot be a label"
-            )
+        check_labels(self.labels)
         if self.unit_column in ("", RECORD):
             raise ConfigError(
                 f"data.unit_column: {self.unit_column!r}: the ledger calls a single record"
@@ -123,12 +137,6 @@ class DataConfig:
             )
         if self.encoder and not protocol.SHA256.fullmatch(self.encoder):
             raise ConfigError(f"data.encoder: {self.encoder!r}, expected 64 lower-case hex digits")
-        for label in self.labels:
-            if not label or label != label.strip() or len(label) > 100 or not label.isprintable():
-                raise ConfigError(
-                    f"data.labels: {label!r}: expected 1 to 100 printable characters"
-                    " without white space at either end"
-                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -145,6 +145,8 @@ def _rows(text: str, path: Path) -> Iterator[dict[str, str]]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     try:
         header = next(reader, [])
+        if twice := {name for name in header if name and header.count(name) > 1}:
+            raise DataError(f"{path}: column {min(twice)!r} stands there twice; keep one")
         for cells in reader:
             if not cells:
                 continue

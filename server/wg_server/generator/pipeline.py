@@ -109,7 +109,7 @@ class _Pipeline:
     def run(self) -> dict[str, Any]:
         """Make both generators, and return the card of heads with that of networks in it."""
         group = self.how.process_group
-        encoder = atomic.read_bytes(self.home.encoder, limit=encoders.PACKAGE_LIMIT)
+        encoder = self.home.read_encoder()
         identity = canonical.sha256_hex(encoder)
         if group.first:
             self.progress(0, "reading the zoo")

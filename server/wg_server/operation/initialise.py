@@ -11,7 +11,7 @@ from wg_common.errors import ConfigError
 from wg_common.wire import signing
 from wg_server.site import pki
 from wg_server.site.home import ServerConfig, ServerHome
-from wg_server.store.sites import Store
+from wg_server.store import database
 
 _PORTS = range(10_000, 32_768)
 """Linux gives those from 32768 on to outgoing connections, others those from 49152 on (RFC 6335,
@@ -39,8 +39,8 @@ def initialise(home: ServerHome, config: ServerConfig) -> None:
         if not path.exists():
             signing.save(path, signing.generate())
     atomic.write_bytes(home.admin_token, secrets.token_hex(32).encode(), mode=atomic.PRIVATE)
+    database.open_engine(config.database or f"sqlite:///{home.database}").dispose()
     home.write_config(config)  # last: a home with a configuration is a whole one
-    Store.open(home).close()
 
 
 def free_ports(host: str, count: int) -> list[int]:

@@ -38,9 +38,16 @@ class Store(LedgerTable, ReleaseTable):
     def open(cls, home: ServerHome) -> Self:
         """Open the store of a home, and bring its schema up to date.
 
+        A file that is gone is not made anew: with it went what this server cosigned last.
+
         Raises:
-            ConfigError: The home is not initialised, or the database cannot be opened.
+            ConfigError: The home is not initialised, or the database is gone or cannot be opened.
         """
+        if not home.config().database and not home.database.is_file():
+            raise ConfigError(
+                f"{home.database}: gone; restore a backup ('wg-server restore'), or begin again"
+                " with 'wg-server init' in another folder"
+            )
         return cls(database.open_engine(home.database_url))
 
     def __enter__(self) -> Self:
@@ -169,7 +176,7 @@ class Store(LedgerTable, ReleaseTable):
         """
         with self.engine.begin() as connection:
             if find_site(connection, site, lock=True) is None:
-                raise ConfigError(f"site {site}: unknown")
+                raise ConfigError(f"site {site}: unknown; see 'wg-server sites'")
             _revoke_certificates(connection, site, now)
             connection.execute(
                 schema.site.update().where(schema.site.c.name == site).values(state="revoked")

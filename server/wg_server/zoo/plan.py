@@ -296,7 +296,12 @@ def read_text(path: Path | None, package: str, default: str) -> tuple[bytes, str
     name = default if path is None else str(path)
     packaged = resources.files(package) / "plans" / f"{name}.yaml"
     if not packaged.is_file():
-        raise ConfigError(f"{name}: neither a file nor a packaged plan")
+        there = sorted(
+            Path(each.name).stem for each in (resources.files(package) / "plans").iterdir()
+        )
+        raise ConfigError(
+            f"{name}: neither a file nor a packaged plan; packaged are {', '.join(there)}"
+        )
     return packaged.read_bytes(), f"{name}.yaml"
 
 

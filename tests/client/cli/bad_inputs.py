@@ -127,6 +127,15 @@ YAML = [
     _raw("deep", b"[" * 40 + b"]" * 40, "nested deeper than 32"),
     _raw("long", b"a: " + b"x" * 5000, "5000 characters, at most 4096"),
     _raw("a list", b"- 1\n", "expected"),
+    _raw("a field twice", b"version: 1\nversion: 1\n", "'version'", "twice", "line 2"),
+    _raw("a tag", b"a: !!python/object:os.system x\n", "python/object"),
+    _raw("UTF-16", "version: 1".encode("utf-16"), "not YAML"),
+    _yaml(
+        "labels in a row", "labels:\n  - bars\n  - dots\n  - rings", "labels: a,b", "data.labels"
+    ),
+    _yaml("approve yes", "approve: policy", "approve: yes", "privacy.approve", "quotes"),
+    _yaml("a date", "unit_column: null", "unit_column: 2026-01-01", "data.unit_column", "quotes"),
+    _yaml("no section", "privacy:", "privacy: null\nx:", "privacy"),
     _raw("huge", b"#" * ((1 << 20) + 1), "larger than 1048576"),
 ]
 
@@ -259,6 +268,9 @@ DATA = [
     _data(
         "empty classes", lambda root: (root / "ok").mkdir(), "no images, windows or texts", ".png"
     ),
+    _data(
+        "an archive", lambda root: _beside("x.zip", b"PK")(root) or root / "ok" / "x.zip", "unpack"
+    ),
     _data("a text file", lambda root: _beside("x", b"")(root) or root / "ok" / "x", "expected a"),
     _data("zero bytes", _beside("b.png", b""), "b.png", "0 bytes", "expected an image"),
     _data("cut image", _beside("b.png", b"\x89PNG\r\n\x1a\n"), "b.png", "not an image"),
@@ -287,6 +299,20 @@ DATA = [
     _data("table, no labels", _table("file,label\na.png,\n"), "records.csv", "--labels"),
     _data("table, quotes", _table('file,label\na.png,"ok\n'), "records.csv", "not CSV"),
     _data("table, encoding", _table("file,label\na.png,größe\n", "cp1252"), "UTF-8", "CP932"),
+    _data("table, column twice", _table("file,label,label\na.png,ok,ng\n"), "'label'", "twice"),
+    _data("label of controls", _table('file,label\na.png,"o\nk"\n'), "'o\\nk'", "printable"),
+    _data("label turned around", _table("file,label\na.png,o\u202ek\n"), "printable"),
+    _data("label too long", _table(f"file,label\na.png,{'x' * 101}\n"), "1 to 100"),
+    _data("label of blanks", _folders("  "), "'  '", "white space"),
+    _data("label declared twice", _folders("ok"), "twice", more=("--labels", "ok,ok")),
+    _data("labels of commas", _folders("ok"), "--labels", more=("--labels", ",")),
+    _data("table, header alone", _table("file,label\n"), "records.csv", "no labels"),
+    _data("table, NUL", _table("file,label\na.png,o\0k\n"), "records.csv", "UTF-8"),
+    _data("table, UTF-16 without a mark", _table("file,label\n", "utf-16-le"), "UTF-16"),
+    _data("npz, y of floats", _npz(x=X, y=np.zeros(2), classes=["a"]), "float64", "integers"),
+    _data("npz, class twice", _npz(x=X, y=np.zeros(2, int), classes=["a", "a"]), "twice"),
+    _data("npz, complex", _npz(x=X.astype(complex), classes=["a"]), "complex128", "uint8"),
+    _data("cap of a comma", _folders("ok"), "'8,5'", "decimal", more=("--cap-epsilon", "8,5")),
     _data("table, case", _table("file,label\na.png,OK\na.png,ok\n"), "'OK' and 'ok'"),
     _data(
         "table, no unit",

@@ -349,11 +349,87 @@ def _stage(name: str, command: str, *more: object, code: int = 3, said: str) -> 
 def _simulated(name: str, said: str, *more: object, code: int = 3, data: str = "nothing") -> Bad:
     def words(world: World) -> list[object]:
         (world.folder / "empty").mkdir()
+        picture(world.folder / "one" / "ok" / "a.png")
+        (world.folder / "zero" / "ok").mkdir(parents=True)
+        (world.folder / "zero" / "ok" / "a.png").touch()
+        (world.folder / "e.bin").write_bytes(b"no encoder")
+        world.patch.chdir(world.folder)
         return ["simulate", "--data", world.folder / data, *more]
 
     return Bad(f"simulate: {name}", words, code, (said,))
 
 
+def _given(name: str, *words: str, data: bytes, said: tuple[str, ...], **more: Any) -> Bad:
+    """A command that is given a wrong file; ``FILE`` and ``HOME`` stand for it and the plant."""
+
+    def made(world: World) -> list[object]:
+        file = world.folder / "given.bin"
+        file.write_bytes(data)
+        home = world.operator if more.get("program") is server else world.plant.home.root
+        gone = world.folder / "gone"
+        gone.mkdir()
+        (gone / "server.yaml").write_bytes((world.operator / "server.yaml").read_bytes())
+        places = {"FILE": file, "HOME": home, "NEW": world.folder / "new", "GONE": gone}
+        return [places.get(word, word) for word in words]
+
+    return Bad(f"given: {name}", made, more.pop("code", 3), said, **more)
+
+
+WORDS = b"hello"
+RESTORE = ("restore", "--home", "NEW", "--backup", "FILE", "--passphrase-file", "FILE")
+AUDIT = ("verify", "HOME")
+GIVEN = [
+    _given("cosignature", "cosigned", "--home", "HOME", "FILE", data=WORDS, said=("given.bin",)),
+    _given("backup", *RESTORE, data=WORDS, said=("given.bin", "no backup")),
+    _given("server's", *RESTORE, data=WORDS, said=("given.bin", "no backup"), program=server),
+    _given(
+        "wheel", "digest", "--wheel", "FILE", data=WORDS, said=("not a wheel",), program=auditor
+    ),
+    _given("note", *AUDIT, "--checkpoint", "FILE", data=WORDS, said=("given",), program=auditor),
+    _given("folder", *AUDIT, "--server", "FILE", data=WORDS, said=("export",), program=auditor),
+    _given(
+        "witness",
+        *AUDIT,
+        "--witness-key",
+        "a",
+        data=b"",
+        said=("NAME=HEX",),
+        program=auditor,
+        code=2,
+    ),
+    _given(
+        "age", *AUDIT, "--max-age", "7", data=b"", said=("--max-age", "7d"), program=auditor, code=2
+    ),
+    _given(
+        "passphrase",
+        *("backup", "--home", "HOME", "--out", "NEW", "--passphrase-file", "FILE"),
+        data=b"",
+        said=("given.bin", "0 bytes"),
+    ),
+    _given(
+        "recipient",
+        *("backup", "--home", "HOME", "--out", "NEW", "--recipient", "age1x"),
+        data=b"",
+        said=("age1",),
+    ),
+    _given(
+        "plan",
+        "zoo",
+        "build",
+        "--home",
+        "HOME",
+        "--plan",
+        "big",
+        data=b"",
+        program=server,
+        said=("big", "packaged are", "default"),
+    ),
+    _given("no zoo", "train", "--home", "HOME", data=b"", program=server, said=("zoo build",)),
+    _given("site", "revoke", "--home", "HOME", "x", data=b"", program=server, said=("sites",)),
+    _given("name", "enroll", "--home", "HOME", "A B", data=b"", program=server, said=("'A B'",)),
+    _given("no database", "sites", "--home", "GONE", data=b"", program=server, said=("restore",)),
+    _given("id", "accept", "--home", "HOME", "ab", data=b"", program=server, said=("'ab'", "16")),
+]
 STAGES = [
     _stage("no such package", "models use", "ab12", "--by", "QA", said="0 packages begin with it"),
     _stage("nobody says who", "models shadow", "ab12", code=2, said="--by"),
@@ -363,6 +439,8 @@ STAGES = [
     _stage("nothing to watch", "watch", "no-such-folder", said="no-such-folder"),
     _simulated("no data", "not there"),
     _simulated("an empty folder", "no folder names a class", data="empty"),
+    _simulated("no record that works", "0 bytes", data="zero"),
+    _simulated("an encoder that is none", "e.bin", "--encoder", "e.bin", data="one"),
     _simulated("figures and no sheet", "--sheet", "--figures", "f.yaml", code=2),
     _simulated("no such figures", "f.yaml", "--sheet", "s.html", "--figures", "f.yaml"),
 ]
@@ -378,11 +456,12 @@ TABLE = [
     *LEDGERS,
     *REQUESTS,
     *STAGES,
+    *GIVEN,
 ]
 
 
 def test_the_table_is_long_and_each_row_has_a_name_of_its_own() -> None:
-    assert len({row.name for row in TABLE}) == len(TABLE) >= 120
+    assert len({row.name for row in TABLE}) == len(TABLE) >= 160
 
 
 @pytest.fixture

@@ -1,0 +1,85 @@
+"""``--help`` in another language than English: the same texts, through a catalogue.
+
+The English texts stay where commands and options are defined, and are the keys: a paragraph of a
+command's text, or the help of an option, with single blanks. What is not in the catalogue stays
+English. Lines are broken as wide characters need it, which click's own formatter does not do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from wg_common.language import Language, padded, text, width, wrapped
+
+COLUMNS = 80
+_NAMES = 28
+"""Columns for the names of options and commands."""
+
+
+def paragraphs(command: click.Command) -> list[str]:
+    """The paragraphs of a command's text, each with single blanks: keys of a catalogue."""
+    found = (" ".join(each.split()) for each in (command.help or "").split("\n\n"))
+    return [each for each in found if each]
+
+
+def option_text(param: click.Parameter) -> str:
+    """The help of an option, with single blanks: the key of a catalogue."""
+    return " ".join((getattr(param, "help", None) or "").split())
+
+
+def page(context: click.Context, language: Language) -> str:
+    """The help of a context's command."""
+    return "\n".join(_lines(context, language)) + "\n"
+
+
+def _lines(context: click.Context, language: Language) -> Iterator[str]:
+    command = context.command
+    usage = " ".join((context.command_path, *command.collect_usage_pieces(context)))
+    yield language(text("Usage: {usage}", usage=usage))
+    for each in paragraphs(command):
+        yield ""
+        yield from _broken(language.catalogue.get(each, each), 2)
+    shown = [param for param in command.get_params(context) if isinstance(param, click.Option)]
+    yield from ("", language(text("Options:")))
+    for option in shown:
+        yield from _row(_names(option, context), _option(option, context, language))
+    if isinstance(command, click.Group):
+        yield from ("", language(text("Commands:")))
+        for name, inner in sorted(command.commands.items()):
+            first = (paragraphs(inner) or [""])[0]
+            yield from _row(name, language.catalogue.get(first, first).partition("。")[0])
+
+
+def _names(option: click.Option, context: click.Context) -> str:
+    names = ", ".join(sorted(option.opts, key=len))
+    return names if option.is_flag else f"{names} {option.make_metavar(context)}"
+
+
+def _option(option: click.Option, context: click.Context, language: Language) -> str:
+    said = option_text(option)
+    parts = [language.catalogue.get(said, said)]
+    if "--help" in option.opts:
+        parts = [language(text("Show this page and exit."))]
+    default = option.get_default(context, call=False)
+    if option.show_default and default is not None:
+        parts.append(language(text("[default: {default}]", default=str(default))))
+    if option.required:
+        parts.append(language(text("[required]")))
+    return " ".join(filter(None, parts))
+
+
+def _row(name: str, said: str) -> Iterator[str]:
+    """A name and beside it what it is, on as many lines as it takes."""
+    lines = list(_broken(said, _NAMES + 2)) or [""]
+    if width(name) > _NAMES - 2:
+        yield f"  {name}"
+    else:
+        yield "  " + padded(name, _NAMES) + lines.pop(0).lstrip()
+    yield from lines
+
+
+def _broken(said: str, indent: int) -> Iterator[str]:
+    for line in wrapped(said, COLUMNS - indent):
+        yield " " * indent + line.strip()
