@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from demo.processes import Processes, processes
+from pyrage import x25519
 from tests.client.conftest import window_encoder
 from tests.e2e.fleet_support import make_home, running, wait_until
 from tests.e2e.product import Packages, equip
@@ -136,6 +137,7 @@ def of_windows(scene: Scene, encoder: bytes) -> Step:
                     "\n".join(row.rpartition(",")[0] for row in line.read_text().splitlines())
                 )
                 taken += ["--time-column", "time"]
+                Path("events.csv").rename("logs/events.csv")
             scene.run(taken)
 
     return step
