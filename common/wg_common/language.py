@@ -96,17 +96,22 @@ class Language:
     def error(self, sentence: str) -> str:
         """An error in this language, as far as its shape is known.
 
-        What stands before a colon (a file, a field) stays, and the rest is looked at.
+        What stands before a colon (a file, a field) stays, where the rest has a shape. Of several
+        shapes the one with the most words counts.
         """
         if isinstance(sentence, Text) or not isinstance(self.catalogue, Catalogue):
             return self(sentence)
-        for shape in sorted(self.catalogue.errors, key=len, reverse=True):
-            found = _shape(shape).fullmatch(sentence)
-            if found is not None:
-                values = {name: self.error(value) for name, value in found.groupdict().items()}
-                return self.catalogue.errors[shape].format(**values)
-        before, colon, rest = sentence.partition(": ")
-        return before + colon + self.error(rest) if colon else sentence
+        fits = [
+            (len(_VALUE.sub("", shape)), start, shape, found)
+            for start in (0, *(each.end() for each in re.finditer(": ", sentence)))
+            for shape in self.catalogue.errors
+            if (found := _shape(shape).fullmatch(sentence, start)) is not None
+        ]
+        if not fits:
+            return sentence
+        _, start, shape, found = max(fits, key=lambda fit: fit[:2])
+        values = {name: self.error(value) for name, value in found.groupdict().items()}
+        return sentence[:start] + self.catalogue.errors[shape].format(**values)
 
     def say(self, template: str, /, **values: Any) -> str:
         """A sentence in this language; arguments as of ``text``."""
@@ -116,11 +121,14 @@ class Language:
         return self(value) if isinstance(value, str) else value
 
 
+_VALUE = re.compile(r"\{(\w+)\}")
+
+
 @cache
 def _shape(template: str) -> re.Pattern[str]:
     """What a sentence of a template looks like; values are as short as they can be."""
-    parts = re.split(r"\{(\w+)\}", template)
-    said = (f"(?P<{part}>.+?)" if at % 2 else re.escape(part) for at, part in enumerate(parts))
+    parts = _VALUE.split(template)
+    said = (f"(?P<{part}>.*?)" if at % 2 else re.escape(part) for at, part in enumerate(parts))
     return re.compile("".join(said), re.DOTALL)
 
 

@@ -98,3 +98,13 @@ def test_errors_are_said_in_the_language_and_are_english_for_programs(
     with pytest.raises(SystemExit):
         cli.run(_group, ["bad"])
     assert "error: a.png: broken" in capsys.readouterr().err
+
+
+def test_an_error_is_recognised_by_its_shape_and_its_file_stays() -> None:
+    words = {"{name}: {count} files, at most {most}; {mend}": "", "leave some out": "減らす"}
+    errors = {"{count} files, at most {most}; {mend}": "{most} 件まで（{count} 件）。{mend}"}
+    japanese = Language("ja", language.Catalogue(words, {**errors, "leave some out": "減らす"}))
+    said = japanese.error("a.csv: data: 7 files, at most 5; leave some out")
+    assert said == "a.csv: data: 5 件まで（7 件）。減らす"
+    assert japanese.error("a.csv: what nobody knows") == "a.csv: what nobody knows"
+    assert Language().error("7 files, at most 5; x") == "7 files, at most 5; x"

@@ -14,8 +14,8 @@ _REFUSED = {
         "データセット {name}：このリリースのあとの ε は {after} になり、上限 {cap}（δ {delta}）を"
         "超えます（使用済み {before}）"
     ),
-    "{name} {asked}, this plant allows {most} a request": (
-        "{name} が {asked} です。この工場が認めるのは一回の要求で {most} までです"
+    "{what}: {name} {asked}, this plant allows {most} a request": (
+        "{what}：{name} が {asked} です。この工場が認めるのは一回の要求で {most} までです"
     ),
     "this plant does not allow its purpose": "この目的は、この工場のポリシーで認められていません",
     "purpose is too long or not printable": "目的の文が長すぎるか、表示できない文字があります",
@@ -43,6 +43,10 @@ _FILES = {
     "not there": "見つかりません",
     "expected a folder, a .npz file, a table of texts, or a sensor log{hint}": (
         "フォルダー、.npz ファイル、文章の表、または計測ログを指定してください{hint}"
+    ),
+    "; unpack it, and name the folder": "。展開して、そのフォルダーを指定してください",
+    "no record can be used, nothing can be simulated{why}": (
+        "使えるデータがなく、試算できません{why}"
     ),
     "one file; if it is a long sensor log, say how windows are cut: --window": (
         "一つのファイルです。長い計測ログなら、--window で窓の長さを指定してください"
@@ -105,10 +109,11 @@ _FILES = {
         "枠やマスクは読みません。一件のデータには全体で一つのクラスを付けます"
     ),
     "unpack it first": "先に展開してください",
-    "not a text in UTF-8, UTF-16 with its mark, or CP932 (Shift-JIS); save it as UTF-8, or say its"
-    " encoding": (
-        "文字コードが UTF-8、印（BOM）付き UTF-16、CP932（Shift-JIS）のどれでもありません。UTF-8 で"
-        "保存するか、文字コードを指定してください"
+    "not a text in {encodings}; save it as UTF-8, or say its encoding": (
+        "文字コードが {encodings} ではありません。UTF-8 で保存するか、文字コードを指定してください"
+    ),
+    "UTF-8, UTF-16 with its mark, or CP932 (Shift-JIS)": (
+        "UTF-8、印（BOM）付き UTF-16、CP932（Shift-JIS）"
     ),
     "a label stands there twice": "同じラベルが二つあります",
     "{label}: expected 1 to 100 printable characters without white space at either end": (

@@ -193,12 +193,14 @@ _ANSWER = {
     "What the release may be used for.": "リリースの利用目的。",
     "Steps of DP-SGD.": "差分プライベート SGD のステップ数。",
     "Length to which a unit's gradient is clipped.": "一つの単位の勾配を切り詰める長さ。",
-    "Learning rate of DP-SGD.": "差分プライベート SGD の学習率。",
+    "0: such that the noise of all steps leaves each weight with a deviation of one.": (
+        "学習率。0 なら、全ステップのノイズで各重みの標準偏差が 1 になるように決めます。"
+    ),
     "Probability with which a privacy unit enters a step.": (
         "一つのプライバシー単位が各ステップに入る確率。"
     ),
-    "Public guess of the number of privacy units, not their count; scales the step.": (
-        "プライバシー単位の数の公開できる見積もり（実際の数ではありません）。ステップの大きさに使います。"
+    "Public guess of the number of privacy units, not their count; bounds the step.": (
+        "プライバシー単位の数の公開できる見積もり（実際の数ではありません）。ステップの大きさを抑えます。"
     ),
     "Show what left, what it cost, and what is left of the budget.": (
         "出たもの、かかった負担、予算の残りを表示します。"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -45,3 +48,31 @@ def test_settings_of_the_home_choose_the_language_and_json_stays_english(
     assert "spent" in call(plant, "budget", "--language", "en")
     document = call(plant, "check", "--json")
     assert not re.search("[ぁ-ん]", document) and json.loads(document)["site"] == "plant-a"
+
+
+def test_errors_and_help_speak_japanese(make_plant: MakePlant) -> None:
+    plant = make_plant({0: 4, 1: 4})
+    asked = ["statistics", "--home", plant.home.root, "--out", plant.home.root / "s.wgs"]
+    for words, told in (
+        (
+            [*asked, "--epsilon", "5"],
+            "epsilon が 5 です。この工場が認めるのは一回の要求で 4 までです",
+        ),
+        (["simulate", "--data", plant.home.root / "none"], "none: 見つかりません"),
+        (["check", "--help"], "［必須］"),
+        (["check", "--help", "--language", "en"], "Show what the client sees"),
+    ):
+        said = said_by(words)
+        assert told in said, said
+
+
+def said_by(words: list[object]) -> str:
+    """Standard output and error of the real shell, where the environment is Japanese."""
+    done = subprocess.run(
+        [sys.executable, "-m", "wg_client.cli.main", *map(str, words)],
+        env={**os.environ, "WEIGHTGATE_LANGUAGE": "ja"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout + done.stderr
