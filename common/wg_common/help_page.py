@@ -7,15 +7,30 @@ English. Lines are broken as wide characters need it, which click's own formatte
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import click
 
-from wg_common.language import Language, padded, text, width, wrapped
+from wg_common.language import Language, of_the_call, padded, text, width, wrapped
 
 COLUMNS = 80
 _NAMES = 28
 """Columns for the names of options and commands."""
+
+
+def speak(command: click.Command, japanese: Mapping[str, str]) -> None:
+    """Let a command, and all below it, say ``--help`` in the language of the person."""
+
+    class Speaking(click.Context):
+        def get_help(self) -> str:
+            if of_the_call(self) == "en":
+                return super().get_help()
+            return page(self, Language("ja", japanese))
+
+    command.context_class = Speaking
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            speak(each, japanese)
 
 
 def paragraphs(command: click.Command) -> list[str]:

@@ -175,24 +175,14 @@ def add_option(command: click.Command, japanese: Mapping[str, str]) -> None:
         help="Of what people read; default: client.yaml's, or the environment's.",
     )
     command.params.append(option)
-    command.context_class = _speaking(japanese)
     if isinstance(command, click.Group):
         for each in command.commands.values():
             add_option(each, japanese)
 
 
-def _speaking(japanese: Mapping[str, str]) -> type[click.Context]:
-    """A context whose help is in the language of the person; ``--language`` may stand behind it."""
-
-    class Speaking(click.Context):
-        def get_help(self) -> str:
-            from wg_common import help_page  # it stands on this module
-
-            if (_named() or self.meta.get(_CHOSEN) or from_environment()) == "en":
-                return super().get_help()
-            return help_page.page(self, Language("ja", japanese))
-
-    return Speaking
+def of_the_call(context: click.Context) -> Code:
+    """The language that the command line names, wherever it stands, or the environment."""
+    return _named() or context.meta.get(_CHOSEN) or from_environment()
 
 
 def _named() -> Code | None:

@@ -23,7 +23,7 @@ from wg_client.cli import (
     watch,
 )
 from wg_client.japanese import JAPANESE
-from wg_common import __version__, cli, language
+from wg_common import __version__, cli, help_page, language
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -49,6 +49,7 @@ for _module in (
     for _command in _module.COMMANDS:
         group.add_command(_command)
 language.add_option(group, JAPANESE)
+help_page.speak(group, JAPANESE)
 
 
 def main() -> None:
