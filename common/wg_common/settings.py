@@ -9,7 +9,6 @@ becomes one error that names the file.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from typing import TypeVar
 
 import msgspec
@@ -30,22 +29,6 @@ SCALAR_LIMIT = 4096
 """Longest single value in a YAML document, in characters."""
 
 
-class _OnceEach(yaml.SafeLoader):
-    """The safe reader, which refuses a field that stands there twice: the last would count."""
-
-    def construct_mapping(
-        self, node: yaml.MappingNode, deep: bool = False
-    ) -> dict[Hashable, object]:
-        """As of ``SafeConstructor``."""
-        seen: set[str] = set()
-        for key in (each for each, _ in node.value if isinstance(each, yaml.ScalarNode)):
-            if key.value in seen:
-                said = f"field {key.value!r} stands there twice; keep one"
-                raise yaml.constructor.ConstructorError(None, None, said, key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
 def read_yaml(data: bytes, *, what: str) -> object:
     """Read one YAML document: dictionaries, lists and scalars.
 
@@ -59,7 +42,8 @@ def read_yaml(data: bytes, *, what: str) -> object:
     try:
         text = data.decode("utf-8")
         _check_work(text, what)
-        return yaml.load(text, Loader=_OnceEach)  # noqa: S506 - a SafeLoader
+        _check_once(yaml.compose(text, Loader=yaml.SafeLoader), what)
+        return yaml.safe_load(text)
     # ValueError and OverflowError: a date, number or base64 that is none.
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise ConfigError(f"{what}: not YAML: {error}") from error
@@ -127,3 +111,20 @@ def _check_work(text: str, what: str) -> None:
             raise ConfigError(f"{what}: nested deeper than {DEPTH_LIMIT} levels")
         if count >= EVENTS_LIMIT:
             raise ConfigError(f"{what}: more than {EVENTS_LIMIT} values and brackets")
+
+
+def _check_once(node: yaml.Node | None, what: str) -> None:
+    """Refuse a field that stands twice in one place: the last would count, without a word."""
+    if isinstance(node, yaml.SequenceNode):
+        for each in node.value:
+            _check_once(each, what)
+    elif isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                line = key.start_mark.line + 1
+                raise ConfigError(
+                    f"{what}: line {line}: field {key.value!r} stands there twice; keep one"
+                )
+            seen.add(str(key.value))
+            _check_once(value, what)

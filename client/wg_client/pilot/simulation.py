@@ -181,12 +181,7 @@ def simulate(
     started = time.process_time()
     local = _encoded(loaded, data, stage)
     each = (time.process_time() - started) / len(data)
-    labels = int((data.labels >= 0).sum())
-    if stage is not None and labels:
-        stage("judged", 0, labels)
-    facts, accuracy = _judged(loaded, local, data)
-    if stage is not None and labels:
-        stage("judged", labels, labels)
+    facts, accuracy = _judged(loaded, local, data, stage)
     schema = _schema(loaded, data.label_names, privacy)
     units = None if privacy.unit_rule == "record" else data.units
     fields, size = _dry_release(schema, local, data, units, choice, privacy)
@@ -262,13 +257,18 @@ def _encoded(loaded: Encoder, data: SiteData, stage: Stage | None) -> np.ndarray
     return local
 
 
-def _judged(loaded: Encoder, local: np.ndarray, data: SiteData) -> tuple[Facts, Accuracy | None]:
+def _judged(
+    loaded: Encoder, local: np.ndarray, data: SiteData, stage: Stage | None
+) -> tuple[Facts, Accuracy | None]:
     """Local-only in the plant's own folds, and what cases are looked up by."""
     known = data.labels[data.labels >= 0]
     accuracy = None
     if len(known):
+        told = stage or (lambda *_: None)
+        told("judged", 0, len(known))
         trunk = encoder_trunk(local, loaded.dimension, loaded.scaled_dimension, loaded.local_blocks)
         accuracy = _alone(trunk, data)
+        told("judged", len(known), len(known))
     unseen = len(data.label_names) - len(np.unique(known)) if len(known) else 0
     facts = Facts(
         kind=data.modality,
