@@ -135,6 +135,11 @@ _JOIN = {
     "The encoder that you want: its SHA-256, or 16 or more of its first hex digits.": (
         "使うエンコーダーの SHA-256、または先頭 16 桁以上の 16 進数。"
     ),
+    "A second encoder for this plant's own models: efficientnet-lite2, or a YAML file that names an ONNX"
+    " file (docs/plant-guide.md). Nothing of it leaves.": (
+        "この工場のモデルだけに使う二つ目のエンコーダー。efficientnet-lite2、または ONNX ファイルを示す"
+        " YAML ファイル（docs/plant-guide.md）。これから出ていくものはありません。"
+    ),
     "Public name of the data set; default: the site's name.": (
         "データセットの公開名。省略すると拠点名です。"
     ),
