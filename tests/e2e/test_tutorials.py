@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from demo.processes import Processes, processes
+from pyrage import x25519
 from tests.client.conftest import window_encoder
 from tests.e2e.fleet_support import make_home, running, wait_until
 from tests.e2e.product import Packages, equip
@@ -188,6 +189,93 @@ def test_the_quick_start_in_japanese(scene: Scene, window_encoder: bytes) -> Non
     scene.running.check()
 
 
+def on_the_budget_of_the_first(scene: Scene, encoder: bytes) -> Step:
+    """``init --budget-of`` at a second server, for the same site."""
+
+    def step(words: Words) -> None:
+        home = make_home(scene.folder / "second", name="second")
+        atomic.write_bytes(home.encoder, encoder)
+        with running(home):
+            said = scene.json("wg-server", "enroll", "--home", home.root, "plant-a")
+            Path("token").write_text(said["token"])
+            scene.run(words)
+
+    return step
+
+
+def test_the_guide_of_a_plant(scene: Scene, packages: Packages, window_encoder: bytes) -> None:
+    for folder in ("DIR", "NEW_IMAGES", "TEST_FOLDER"):
+        pictures(Path(folder))
+    logs_of_sensors(Path("logs"), "time", "state")
+    Path("figures.yaml").write_text("label_seconds: 20\n")
+    small = ["--encoder", "server/zoo/encoder.safetensors"]  # seconds instead of minutes
+
+    def joined(words: Words) -> Words:
+        scene.token("plant-a")
+        return words
+
+    def of_two_encoders(words: Words) -> Words:
+        scene.token("plant-b")
+        joins = ("--home", "plant-b", "--join-file", "token", "--data", "DIR")
+        return [*words[:2], *joins, *words[words.index("…") + 1 :]]
+
+    def person(words: Words) -> None:
+        quick_checks("plant")
+        changed("plant", "approve: policy", "approve: human")
+        scene.start(words)
+        scene.ask("one")
+        scene.ask("two")
+        wait_until(lambda: len(scene.waiting()) == 2, "two requests that wait")
+
+    def named(words: Words) -> Words:
+        return [scene.waiting()[0] if word == ID else word for word in words]
+
+    def without_a_person(words: Words) -> Words:
+        wait_until(lambda: bool(models.all_manifests(ClientHome(Path("plant")))), "a model")
+        changed("plant", "approve: human", "approve: policy")
+        return words
+
+    def answered(words: Words) -> Words:
+        generate = ("generate", "--home", "server", "--statistics", "plant.wgs")
+        scene.run(["wg-server", *generate, "--out", "plant.wgw"])
+        return words
+
+    def another(words: Words) -> Words:
+        ids = [one.package_id for one in models.all_manifests(ClientHome(Path("plant")))]
+        return [ids[-1] if word == "PACKAGE" else word for word in words]
+
+    to = str(x25519.Identity.generate().to_public())
+    walk(
+        commands("plant-guide"),
+        scene.run,
+        {
+            "wg-client init --home plant --join-file token --data logs": of_windows(
+                scene, window_encoder
+            ),
+            "wg-client init --home plant --join-file token --data DIR": joined,
+            "wg-client init --home plant-sounds": on_the_budget_of_the_first(
+                scene, packages.encoder
+            ),
+            "wg-client init …": of_two_encoders,
+            "wg-client simulate": lambda words: words + small,
+            "wg-client run": person,
+            "wg-client requests show": named,
+            "wg-client requests approve": named,
+            "wg-client requests deny": named,
+            "wg-client statistics": without_a_person,
+            "wg-client apply": answered,
+            "wg-client backup": lambda words: [to if "age1" in word else word for word in words],
+            "wg-client models shadow --home plant PACKAGE": another,
+        },
+        {"wg-client apply": (0, 6), "wg-client watch": (0, 6)},
+    )
+    for made in ("sheet.html", "result.csv", "model.onnx", "plant.wgc"):
+        assert Path(made).is_file(), made
+    assert [one for one in Path().glob("plant-20??-??-??") if one.is_file()]
+    assert len(list(Path("maps").rglob("*.png"))) == 36
+    scene.running.check()
+
+
 def test_the_guide_of_an_auditor(scene: Scene) -> None:
     pictures(Path("pictures"))
     scene.token("plant-a")
@@ -219,3 +307,50 @@ def test_the_guide_of_an_auditor(scene: Scene) -> None:
     assert sum(one.startswith("verified") for one in said) == 1
     assert scene.run(["wg-audit", "verify", "plant-a.wgl", *told]).startswith("verified")
     assert Path("audit.html").is_file() and Path("entry.yaml").is_file()
+
+
+def test_a_first_server(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Its zoo and its training are those of the plan ``quick``; a plant joins it."""
+    with processes(folder / "processes") as started:
+        scene = Scene(folder, started, shell(capfd))
+
+        def quick(words: Words) -> Words:
+            return ["quick" if word == "default" else word for word in words]
+
+        def accepted(words: Words) -> None:
+            scene.run(quick(words), (0, 6))
+            card = json.loads(Path("server/generator/model-card.json").read_text("utf-8"))
+            scene.run(["wg-server", "accept", "--home", "server", card["generator"]])
+
+        def serve(words: Words) -> None:
+            started.start("server", *[word for word in words if word != "&"])
+            started.wait_for("server", "ready")
+
+        def enrolled(words: Words) -> None:
+            *words, arrow, file = words
+            assert arrow == ">"
+            Path(file).write_text(scene.run(words))
+            pictures(Path("pictures"))
+            join = ("--join-file", file, "--data", "pictures")
+            scene.run(["wg-client", "init", "--home", "plant-a", *join])
+            quick_checks("plant-a")
+            scene.start(["wg-client", "run", "--home", "plant-a", "--once"])
+
+        def kept(words: Words) -> Words:
+            Path("passphrase").write_text("correct horse battery staple\n")
+            return words
+
+        walk(
+            commands("first-server"),
+            scene.run,
+            {
+                "wg-server init": lambda words: ["0" if word == "9443" else word for word in words],
+                "wg-server zoo build": quick,
+                "wg-server train": accepted,
+                "wg-server serve": serve,
+                "wg-server enroll": enrolled,
+                "wg-server backup": kept,
+            },
+        )
+        started.wait("plant")
+    assert Path("server.age").is_file() and Path("evidence").is_dir()
