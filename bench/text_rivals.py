@@ -134,13 +134,13 @@ def table(rows: Sequence[Row]) -> list[str]:
     lines = []
     for cell in results.cells:
         for method in METHODS:
-            rivals = [s for (c, _, _), s in plants.items() if c == cell and method in s]
+            scored = [s for (c, _, _), s in plants.items() if c == cell and method in s]
             mean, error = results.accuracy(cell, method)
             difference = results.paired(cell, method, "logistic")
             shown = None if method == "logistic" else difference
             sets = 0 if difference is None else difference.sets
             lines.append(
-                (cell, method, f"{len(rivals)}, {sets}", f"{mean:.3f} ± {error:.3f}", shown)
+                (cell, method, f"{len(scored)}, {sets}", f"{mean:.3f} ± {error:.3f}", shown)
             )
     return list(markdown(("labels", "method", "plants, sets", "accuracy", "- logistic"), lines))
 
