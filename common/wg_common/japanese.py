@@ -278,6 +278,7 @@ _PAGE = {
     "Signing key, checkpoints from size {size}": "署名鍵（大きさ {size} 以降のチェックポイント）",
     "Witness {name}, as the log names it": "証人 {name}（台帳の記載）",
     "Every charge, field by field": "すべての計上の詳細",
+    "Words are as they stand on the log.": "値は台帳の記載のままです。",
     "The newest {shown} of {all}; the export holds all.": (
         "{all} 件のうち新しい {shown} 件です。エクスポートにはすべてあります。"
     ),
@@ -418,4 +419,43 @@ _LAYERS = {
     ),
 }
 
-SHARED: Mapping[str, str] = {**_SHELL, **_AUDIT, **_VERDICT, **_PAGE, **_LAYERS}
+_CHARGES = {
+    "each record is a unit": "各レコードが 1 単位",
+    "the m records of a unit weigh 1/m each": "1 単位にある m 件のレコードの重みは各 1/m",
+    "at most {cap} records of a unit count": "1 単位につき最大 {cap} 件のレコードを数える",
+    "gradients of a unit's records are summed, and clipped as one": (
+        "1 単位のレコードの勾配を合計し、まとめてクリップ"
+    ),
+    "(epsilon, delta)-DP by Gaussian DP": "ガウス DP による (ε, δ)-DP",
+    "(epsilon, delta)-DP by privacy loss distributions": "プライバシー損失分布による (ε, δ)-DP",
+    "joint discrete Gaussian over exact integers": "整数上の同時離散ガウス（厳密）",
+    "two discrete Gaussians over exact integers, sums about a centre from the first": (
+        "整数上の離散ガウス 2 つ（厳密。合計は、1 つ目から得た中心のまわりで計算）"
+    ),
+    "DP-SGD of a linear head on frozen features; {recipe}": (
+        "固定した特徴の上の線形ヘッドの DP-SGD。{recipe}"
+    ),
+    "dp-accounting {version} PLD, add or remove one": (
+        "dp-accounting {version} の PLD（1 単位の追加または削除）"
+    ),
+    "exact integer statistics and an exact discrete sampler": (
+        "厳密な整数の統計と、厳密な離散サンプラー"
+    ),
+    "clipped sums on an integer grid and an exact discrete sampler": (
+        "整数格子上のクリップした合計と、厳密な離散サンプラー"
+    ),
+    "answers in fixed time slots": "決まった時間枠で回答",
+    "made on the site's own request; nobody waits for an answer": (
+        "拠点自身の操作で作成（回答を待つ相手はなし）"
+    ),
+    "OpenDP's cryptographic generator, in user space (AES CTR-DRBG), seeded by the operating"
+    " system": "OpenDP の暗号用乱数生成器（ユーザー空間の AES CTR-DRBG、種は OS から）",
+    "sampling coins: operating system; noise: {source}": "抽出の乱数：OS、ノイズ：{source}",
+    "label domain": "ラベルの範囲",
+    "clip radius": "クリップ半径",
+    "feature projection": "特徴の射影",
+    "training plan": "学習計画",
+    "that, when and how often the site releases": "拠点がリリースしたこと、その時期と回数",
+}
+
+SHARED: Mapping[str, str] = {**_SHELL, **_AUDIT, **_VERDICT, **_PAGE, **_LAYERS, **_CHARGES}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from wg_common.audit import charge_words
 from wg_common.audit.accounts import worst
 from wg_common.audit.verdict import duration, utc
 from wg_common.audit.verification import Finding
@@ -74,8 +75,10 @@ def _unit(newest: Charge | None) -> Layer:
                 unit=found.unit,
                 relation=found.adjacency,
             ),
-            text("several records of a unit: {rule}", rule=found.records_per_unit),
-            text("variant: {variant}", variant=found.variant),
+            text(
+                "several records of a unit: {rule}", rule=charge_words.said(found.records_per_unit)
+            ),
+            text("variant: {variant}", variant=charge_words.said(found.variant)),
         ),
         text("That the site's column really names the unit, and that no person or part is in two."),
     )
@@ -115,7 +118,7 @@ def _algorithms(newest: Charge | None, audits: Sequence[Audit]) -> Layer:
     shown = []
     if newest is not None:
         shown += [
-            text("mechanism: {name}", name=newest.mechanism.name),
+            text("mechanism: {name}", name=charge_words.said(newest.mechanism.name)),
             text(
                 "sampling probability, noise multiplier and steps are on each DP-SGD charge, and"
                 " its cost is computed from them (checked by two code bases)"
@@ -126,7 +129,7 @@ def _algorithms(newest: Charge | None, audits: Sequence[Audit]) -> Layer:
                 " its blocks and weights (derived again by other code)",
                 square=newest.mechanism.sensitivity_squared,
             ),
-            text("accountant: {name}", name=newest.mechanism.accountant),
+            text("accountant: {name}", name=charge_words.said(newest.mechanism.accountant)),
         ]
     shown.append(
         text(
@@ -162,9 +165,9 @@ def _side_channels(newest: Charge | None) -> Layer:
     return Layer(
         text("Side channels"),
         (
-            text("floating point: {what}", what=found.floating_point),
-            text("timing: {what}", what=found.timing),
-            text("randomness: {what}", what=found.randomness),
+            text("floating point: {what}", what=charge_words.said(found.floating_point)),
+            text("timing: {what}", what=charge_words.said(found.timing)),
+            text("randomness: {what}", what=charge_words.said(found.randomness)),
             text("a refusal does not depend on the data: the budget is public arithmetic"),
         ),
         text("Whether and when a site answers, power, caches, and other programs on its machines."),
@@ -215,7 +218,7 @@ def _age(finding: Finding) -> str:
 
 def _collection(newest: Charge | None) -> Layer:
     shown = (
-        (text("taken as public: {what}", what=", ".join(newest.guarantee.unprotected)),)
+        (text("taken as public: {what}", what=charge_words.said(*newest.guarantee.unprotected)),)
         if newest
         else (_NONE,)
     )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 import pytest
 
+from wg_common.audit import charge_words
 from wg_common.errors import ConfigError
+from wg_common.japanese import SHARED
+from wg_common.language import Language
 from wg_common.ledger import charging, statement
 from wg_common.ledger.charging import ChargeRequest, DpSgdMechanism
 from wg_common.privacy import events
@@ -38,7 +42,7 @@ def _request(kind: Kind, rule: Rule, **unit: str) -> ChargeRequest:
         labels=("a", "b"),
         clip_norm=1.0,
         bits=20,
-        recipe="",
+        recipe="Adam",
         sampler="Poisson",
         unit_rule=rule,
     )
@@ -72,3 +76,18 @@ def test_a_charge_says_where_its_randomness_comes_from(kind: Kind) -> None:
     found = _request(kind, "record").implementation
     assert isinstance(found, statement.Implementation)
     assert "user space" in found.randomness and "seeded by the operating system" in found.randomness
+
+
+@pytest.mark.parametrize("rule", ["record", "weight", "cap"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_japanese_auditor_reads_the_words_of_a_charge_in_japanese(kind: Kind, rule: Rule) -> None:
+    charge = _request(kind, rule, **({} if rule == "record" else {"unit": "part"}))
+    mechanism, promise, program = charge.mechanism, charge.guarantee, charge.implementation
+    words = [promise.records_per_unit, promise.variant, *promise.unprotected]
+    words += [mechanism.name, mechanism.accountant]
+    words += [program.randomness, program.floating_point, program.timing]
+    japanese = Language("ja", SHARED)
+    for each in words:
+        assert re.search("[ぁ-んァ-ヶ一-龥]", japanese(charge_words.said(each))), each
+    assert charge_words.said(*words) == ", ".join(words)
+    assert japanese(charge_words.said("words of {another} program")) == "words of {another} program"
