@@ -35,6 +35,8 @@
     const node = walk.currentNode, e = node.parentElement, words = node.data.trim();
     if (!words || ["SCRIPT", "STYLE", "TITLE"].includes(e.tagName.toUpperCase()) || !e.checkVisibility()) continue;
     const style = getComputedStyle(e), font = style.fontFamily;
+    const english = document.documentElement.lang === "ja" && words.replace(/wg-(client|server|audit)( [a-z-]+)*/g, "").match(/[a-z]{2,}( [a-z]{2,}){2,}/);
+    if (english && !e.closest("code, pre, kbd, samp, [lang=en], [translate=no]")) found.push(`English on a Japanese page: ${english[0]}`);
     for (const letter of words) {
       if (letter < "\u0080" || seen.has(letter + font)) continue;
       seen.add(letter + font);

@@ -13,12 +13,18 @@ from tests.browser.chromium import Browser
 from tests.client.conftest import LABELS, fitted_encoder, write_npz
 from tests.client.selection.example_reports import CASES, context
 from tests.common.ledger.conftest import Site
+from tests.e2e import test_demo_stories
+from tests.server.zoo.test_report import home
 
 from wg_client.cli.main import group
 from wg_client.selection.report import LANGUAGES, render
 from wg_common.audit import verification
 from wg_common.audit.report import render as render_audit
 from wg_common.language import Language
+from wg_server.site.home import ServerHome
+from wg_server.zoo_report.page import report
+
+__all__ = ["home"]
 
 pytestmark = [
     pytest.mark.slow,
@@ -83,8 +89,24 @@ def test_faults_of_a_page_are_found(browser: Browser, tmp_path: Path) -> None:
         "utf-8",
     )
     said = "\n".join(wrong(browser, page, tmp_path))
-    for word in ("contrast 2.3", "no font has", "the page is 30", "runs out", "pushed sideways"):
+    page.write_text(page.read_text("utf-8").replace("lang=en", "lang=ja"), "utf-8")
+    page.write_text(page.read_text("utf-8") + "<p>日本語 and english words here</p>", "utf-8")
+    said += "\n".join(wrong(browser, page, tmp_path))
+    words = ("contrast 2.3", "no font has", "the page is 30", "runs out", "pushed sideways")
+    for word in (*words, "English on a Japanese page: and english words here"):
         assert word in said
+
+
+def test_the_report_on_a_zoo(browser: Browser, tmp_path: Path, home: ServerHome) -> None:
+    page = tmp_path / "zoo.html"
+    page.write_text(report(home)[1], "utf-8")
+    assert wrong(browser, page, tmp_path) == []
+
+
+def test_the_demo_s_page(browser: Browser, tmp_path: Path) -> None:
+    page = tmp_path / "demo.html"
+    page.write_text(test_demo_stories.rendered(test_demo_stories.summary()), "utf-8")
+    assert wrong(browser, page, tmp_path) == []
 
 
 @pytest.mark.parametrize("language", LANGUAGES, ids=lambda each: each.code)
