@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from tests.browser import axe, chromium
@@ -37,6 +39,7 @@ PAGES = (
     "/help",
 )
 NAME = "佐藤 愛子"
+CHECKS = (Path(__file__).parent / "page_checks.js").read_text("utf-8")
 
 
 @dataclass
@@ -169,12 +172,17 @@ def test_every_page_is_whole_in_both_languages_at_each_width(
             assert browser.run("document.documentElement.lang") == language
             assert browser.run("document.documentElement.scrollWidth") <= width, (path, width)
             assert browser.run("document.querySelectorAll('h1').length") == 1, path
+            browser.run("document.querySelectorAll('details').forEach(d => d.open = true)")
+            assert json.loads(browser.run(CHECKS)) == [], (path, width)
 
 
 @pytest.mark.skipif(not axe.FILE.is_file(), reason=axe.MISSING)
+@pytest.mark.parametrize("language", ["en", "ja"])
 @pytest.mark.parametrize("dark", [False, True])
-def test_axe_finds_nothing_serious_on_any_page(world: World, browser: Browser, dark: bool) -> None:
-    browser.open(f"{world.url}/campaigns")
+def test_axe_finds_nothing_serious_on_any_page(
+    world: World, browser: Browser, dark: bool, language: str
+) -> None:
+    browser.open(f"{world.url}/language?to={language}&at=/console/campaigns")
     newest = browser.run("document.querySelector('#campaigns a')?.pathname") or "/console/campaigns"
     found = {}
     for path in (*PAGES, newest.removeprefix("/console"), "/nothing", "/login"):
