@@ -28,7 +28,7 @@ def extras() -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("program", "words"), [("server", ["init", "--home"]), ("client", ["check", "--home"])]
+    ("program", "words"), [("server", ["init", "--home"]), ("client", ["run", "--home"])]
 )
 def test_a_command_without_its_extra_names_it(
     tmp_path: Path, program: str, words: list[str]

@@ -454,6 +454,7 @@ def test_a_store_of_an_earlier_version_serves_after_an_upgrade_at_the_start(
     url = f"sqlite:///{home.database}"
     for path in home.database.parent.glob(home.database.name + "*"):
         path.unlink()
+    home.database.touch()
     engine = sa.create_engine(url)
     if revision != "none":
         config = Config()

