@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -66,7 +67,7 @@ def test_errors_and_help_speak_japanese(make_plant: MakePlant) -> None:
         assert told in said, said
 
 
-def said_by(words: list[object]) -> str:
+def said_by(words: Sequence[object]) -> str:
     """Standard output and error of the real shell, where the environment is Japanese."""
     done = subprocess.run(
         [sys.executable, "-m", "wg_client.cli.main", *map(str, words)],
