@@ -38,13 +38,13 @@ def write_plans(folder: Path, cut: Cut, *, quick: bool) -> tuple[Path, Path]:
         sites=1,
         per_class=1000,
         strength=0.0,
-        network_steps=30 if quick else 200,
+        network_steps=30 if quick else 100,
     )
     networks = NetworksPlan(
         architectures=(ARCHITECTURE,),
         families=3 if quick else 4,
         sites=2,
-        steps=30 if quick else 60,
+        steps=30 if quick else 100,
         base_tasks=16 if quick else 60,
         base_images=32,
         base_steps=40 if quick else 400,
