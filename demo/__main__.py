@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from rich.console import Console
 
 from demo import stories
 from demo.federation import Federation
-from demo.processes import CommandFailed, processes
+from demo.processes import CommandFailed, processes, start_clean
 
 OUT = Path(__file__).parent / "out"
 
@@ -29,7 +28,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=OUT, help="where everything is written")
     options = parser.parse_args()
     try:
-        _start_clean(options.out)
+        start_clean(options.out)
         with processes(options.out / "logs") as running:
             summary = Federation(running, options.out, options.data, quick=options.quick).run()
     except (CommandFailed, OSError) as error:
@@ -40,17 +39,6 @@ def main() -> int:
         return 130
     _show(summary, options.out)
     return 0
-
-
-def _start_clean(out: Path) -> None:
-    """Remove what an earlier demo left, and nothing that is not a demo's."""
-    mark = out / ".weightgate-demo"
-    if out.exists():
-        if not mark.exists() and any(out.iterdir()):
-            raise CommandFailed(f"{out}: not empty, and no earlier demo's folder")
-        shutil.rmtree(out)
-    out.mkdir(parents=True)
-    mark.touch()
 
 
 def _show(summary: dict[str, Any], out: Path) -> None:

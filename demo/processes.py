@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -203,3 +204,14 @@ def _end(process: subprocess.Popen[Any]) -> None:
                 time.sleep(0.02)
         except ProcessLookupError:
             return
+
+
+def start_clean(out: Path) -> None:
+    """Remove what an earlier demo left, and nothing that is not a demo's."""
+    mark = out / ".weightgate-demo"
+    if out.exists():
+        if not mark.exists() and any(out.iterdir()):
+            raise CommandFailed(f"{out}: not empty, and no earlier demo's folder")
+        shutil.rmtree(out)
+    out.mkdir(parents=True)
+    mark.touch()

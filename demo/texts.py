@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import shutil
 import socket
 import sys
 import time
@@ -25,7 +24,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from demo.processes import CommandFailed, Processes, processes
+from demo.processes import CommandFailed, Processes, processes, start_clean
 from wg_client.methods.names import LOCAL
 from wg_client.models import adoption, predict
 from wg_client.site.home import ClientHome
@@ -148,7 +147,7 @@ def main() -> int:
     try:
         if not sentences.installed():
             raise CommandFailed(f"{sentences.PACKAGE} is not installed: see the extra 'text'")
-        _start_clean(options.out)
+        start_clean(options.out)
         with processes(options.out / "logs") as running:
             results = run(running, options.out)
     except CommandFailed as error:
@@ -262,17 +261,6 @@ def _judged(folder: Path, plant: Plant) -> dict[str, Any]:
 
 def _share(right: NDArray[np.bool_] | None) -> float | None:
     return None if right is None else float(right.mean())
-
-
-def _start_clean(out: Path) -> None:
-    """Remove what an earlier demo left, and nothing that is not a demo's."""
-    mark = out / ".weightgate-demo"
-    if out.exists():
-        if not mark.exists() and any(out.iterdir()):
-            raise CommandFailed(f"{out}: not empty, and no earlier demo's folder")
-        shutil.rmtree(out)
-    out.mkdir(parents=True)
-    mark.touch()
 
 
 def _free_port() -> int:

@@ -6,6 +6,7 @@ Nothing is downloaded, and only tensors are ever unpacked from a file.
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,11 +42,11 @@ def load(name: str, sha256: str) -> dict[str, Tensor]:
             f"{name} needs the packages of weightgate's extra {_EXTRAS[name]!r}:"
             f" pip install 'weightgate[{_EXTRAS[name]}]'"
         ) from error
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    data = path.read_bytes()  # once: what is unpacked is what was hashed
+    digest = hashlib.sha256(data).hexdigest()
     if digest != sha256:
         raise ConfigError(f"{path}: SHA-256 {digest}, expected {sha256}")
-    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    state: dict[str, Tensor] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     return state
 
 
