@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from wg_common import atomic
@@ -55,7 +56,14 @@ from wg_server.generator.networks.package import (
 )
 
 LENGTH_BOUND = 20.0
-"""Longest head row or part latent of a generated network, in the zoo's typical lengths."""
+"""Longest head row or part latent of a generated network, in the zoo's typical lengths.
+
+Networks of the zoo that were trained for longer, or seen through more cameras, may be longer than
+that. What is made from these alone may be as long as they are.
+"""
+
+_ROUNDING = 1e-5
+"""Of a mean in single precision."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -205,14 +213,11 @@ def _candidate(
     rows, latents = network.rows.numpy(), network.latents.numpy()
     if not (np.isfinite(rows).all() and np.isfinite(latents).all()):
         raise VerificationError(f"generator: candidate {name} is not finite")
-    longest = max(
-        float(np.linalg.norm(rows[:, :-1], axis=1).max()) / ROW_UNIT,
-        float(np.sqrt(np.mean(latents**2, axis=1)).max(initial=0.0)),
-    )
-    if longest > LENGTH_BOUND:
+    longest, allowed = _length(rows, latents), _allowed(condition)
+    if longest > allowed:
         raise VerificationError(
             f"generator: candidate {name} is {longest:.3g} times as long as the zoo's networks, at"
-            f" most {LENGTH_BOUND} is allowed"
+            f" most {allowed:.3g} is allowed"
         )
     unit = bundle.fitted_priors.regression.scale / ROW_UNIT
     weight = (rows[:, :-1] * unit).astype(np.float32)
@@ -223,3 +228,20 @@ def _candidate(
     tensors |= {HEAD_WEIGHT: weight, HEAD_BIAS: bias}
     assembly.check_tensors(architecture, tensors, len(rows), weight.shape[1])
     return GeneratedCandidate(name, source, tensors, bundle.novelty(latents))
+
+
+def _length(rows: NDArray[np.float32], latents: NDArray[np.float32]) -> float:
+    """Longest head row or part latent, in the zoo's typical lengths."""
+    return max(
+        float(np.linalg.norm(rows[:, :-1], axis=1).max()) / ROW_UNIT,
+        float(np.sqrt(np.mean(latents**2, axis=1)).max(initial=0.0)),
+    )
+
+
+def _allowed(condition: NetworkCondition) -> float:
+    """The bound, or the longest network of the zoo that a candidate is a mean of."""
+    known = [_length(condition.retrieved_rows, condition.retrieved_latents)]
+    for family in (condition.family, condition.other):
+        if family is not None:
+            known.append(_length(family.rows, family.latents))
+    return (1 + _ROUNDING) * max(LENGTH_BOUND, *known)

@@ -137,6 +137,22 @@ def test_weights_out_of_bounds_are_refused(
             _make(broken, world, family=family)
 
 
+def test_a_network_of_the_zoo_may_be_as_long_as_it_was_trained(
+    network_generator: NetworkGenerator, world: World
+) -> None:
+    """A network that saw its records through more cameras: fifty times as far from the base."""
+    parts = network_generator.parts
+    bundle = parts.bundles["cnn-s"]
+    index = bundle.fitted_priors.index
+    longer = replace(index, latents=50 * index.latents)
+    unlike = replace(bundle, fitted_priors=replace(bundle.fitted_priors, augmented=longer))
+    there = replace(
+        network_generator, parts=replace(parts, bundles={**parts.bundles, "cnn-s": unlike})
+    )
+    made = _make(there, world)
+    assert {"network", "network-other-view"} <= {c.name for c in made.candidates}
+
+
 def test_unknown_architectures_are_named(network_generator: NetworkGenerator, world: World) -> None:
     with pytest.raises(ConfigError, match="cnn-m, cnn-s"):
         _make(network_generator, world, architecture="cnn-l")
