@@ -43,6 +43,8 @@
       none[font] ??= drawn("\u{10fffe}", font);
       if (drawn(letter, font) === none[font]) found.push(`no font has ${letter} (${letter.codePointAt(0).toString(16)})`);
     }
+    const size = parseFloat(style.fontSize) * (e.getScreenCTM ? Math.hypot(e.getScreenCTM().a, e.getScreenCTM().b) : 1);
+    if (size < 10) found.push(`text of ${size.toFixed(1)} px: ${named(e)}`);
     const ink = exact(e.closest("svg") ? style.fill : style.color), paper = behind(e);
     const [a, b] = [light(ink.slice(0, 3)), light(paper.slice(0, 3))].sort((x, y) => y - x);
     const ratio = (a + 0.05) / (b + 0.05);

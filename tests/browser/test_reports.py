@@ -85,6 +85,7 @@ def test_faults_of_a_page_are_found(browser: Browser, tmp_path: Path) -> None:
         "<!doctype html><html lang=en><meta charset=utf-8><title>x</title><body><main>"
         "<p style='color:#aaa;background:#fff'>faint</p><p>\U000e1234</p>"
         "<p style='width:3000px'>wide</p>"
+        "<svg width=100 viewBox='0 0 300 30'><text y=20 font-size=20>small</text></svg>"
         "<div style='width:90px;overflow-x:auto'><p style='width:300px'>pushed</p></div>",
         "utf-8",
     )
@@ -92,7 +93,14 @@ def test_faults_of_a_page_are_found(browser: Browser, tmp_path: Path) -> None:
     page.write_text(page.read_text("utf-8").replace("lang=en", "lang=ja"), "utf-8")
     page.write_text(page.read_text("utf-8") + "<p>日本語 and english words here</p>", "utf-8")
     said += "\n".join(wrong(browser, page, tmp_path))
-    words = ("contrast 2.3", "no font has", "the page is 30", "runs out", "pushed sideways")
+    words = (
+        "contrast 2.3",
+        "no font has",
+        "the page is 30",
+        "runs out",
+        "pushed sideways",
+        "text of 6.7 px",
+    )
     for word in (*words, "English on a Japanese page: and english words here"):
         assert word in said
 

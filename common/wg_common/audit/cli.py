@@ -232,7 +232,7 @@ language.add_option(group, SHARED)
 
 def main() -> None:
     """Entry point of ``wg-audit``."""
-    run(group, extra="empirical")
+    run(group, extra="empirical", japanese=SHARED)
 
 
 def _exit_code(finding: Finding) -> int:

@@ -1,4 +1,8 @@
-"""The report's plots, as SVG that stands in the page. Points are rasterised inside it."""
+"""The report's plots, as SVG that stands in the page. Points are rasterised inside it.
+
+All are as wide as a phone shows, so that their text can be read there; a wide page shows two in
+a row.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ from wg_server.zoo_report.summary import Group
 
 _STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
-    "font.size": 8.5,
+    "font.size": 9.5,
     "axes.edgecolor": "#5a6675",
     "axes.labelcolor": "#5a6675",
     "xtick.color": "#5a6675",
@@ -31,6 +35,10 @@ _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # names come from outside
 }
+_WIDTH = 4.6
+"""Inches."""
+_LETTERS, _MARK = 60, 7
+"""Letters in a row of this width, and how many of them a mark with its margins takes."""
 _COLOURS = (
     "#1f6f8b",
     "#d08a2e",
@@ -55,40 +63,35 @@ def draw(
     """All plots by name; arguments as in ``summary.summarise``."""
     with rc_context(_STYLE):
         return {
-            "maps": _maps(domains, plants),
+            "deviations": _deviations(domains, plants),
+            "means": _means(domains, plants),
             "distances": _distances(own, points.same_family(domains, likeness), plants),
             "accuracies": _accuracies(domains),
             "shares": _shares(kinds),
         }
 
 
-def _maps(domains: Sequence[Domain], plants: Sequence[Plant]) -> str:
-    """Class deviations and site means, each in the plane of their two leading directions."""
-    rows = [unit_rows(domain.deviations) for domain in domains]
-    figure = _figure(9.2, 4.1)
-    left, right = figure.subplots(1, 2)
-    _scatter(
-        left,
+def _deviations(domains: Sequence[Domain], plants: Sequence[Plant]) -> str:
+    """Class deviations in the plane of their two leading directions."""
+    return _map(
         "Class deviations, one point a class of an entry",
-        [(domain.kind, row) for domain, row in zip(domains, rows, strict=True)],
+        [(domain.kind, unit_rows(domain.deviations)) for domain in domains],
         [(plant.name, unit_rows(plant.deviations)) for plant in plants if plant.classes > 1],
     )
-    _scatter(
-        right,
+
+
+def _means(domains: Sequence[Domain], plants: Sequence[Plant]) -> str:
+    """Site means, likewise."""
+    return _map(
         "Site means, one point an entry",
         [(domain.kind, domain.centre[None]) for domain in domains],
         [(plant.name, plant.centre[None]) for plant in plants],
     )
-    handles, names = right.get_legend_handles_labels()
-    figure.legend(
-        handles, names, loc="outside lower center", ncols=6, frameon=False, markerscale=2.2
-    )
-    return _svg(figure)
 
 
 def _distances(own: Floats, same_family: Floats, plants: Sequence[Plant]) -> str:
     """Distances of entries to the nearest other family and to the nearest one of their own."""
-    figure = _figure(9.2, 2.5)
+    figure = _figure(2.7)
     axes = figure.subplots()
     last = max(1e-3, float(own.max()), *(plant.distance for plant in plants))
     bins = np.linspace(0, last, 40).tolist()
@@ -105,14 +108,14 @@ def _distances(own: Floats, same_family: Floats, plants: Sequence[Plant]) -> str
         )
     axes.set_xlabel("distance, 0 to 1")
     axes.set_ylabel("entries")
-    axes.legend(frameon=False)
+    _legend(figure, axes)
     return _svg(figure)
 
 
 def _accuracies(domains: Sequence[Domain]) -> str:
     """Held-out accuracy of the entries' own heads, by kind."""
     kinds = sorted({domain.kind for domain in domains})
-    figure = _figure(9.2, 0.9 + 0.27 * len(kinds))
+    figure = _figure(0.9 + 0.27 * len(kinds))
     axes = figure.subplots()
     values = [[float(d.entry.accuracy) for d in domains if d.kind == kind] for kind in kinds]
     rng = np.random.default_rng(0)
@@ -129,7 +132,7 @@ def _accuracies(domains: Sequence[Domain]) -> str:
 
 def _shares(groups: Sequence[Group]) -> str:
     """Share of entries against share of diversity, by kind."""
-    figure = _figure(9.2, 0.9 + 0.34 * len(groups))
+    figure = _figure(1.2 + 0.34 * len(groups))
     axes = figure.subplots()
     place = np.arange(len(groups))
     axes.barh(
@@ -145,13 +148,16 @@ def _shares(groups: Sequence[Group]) -> str:
     axes.set_yticks(place, [g.name for g in groups])
     axes.invert_yaxis()
     axes.set_xlabel("share")
-    axes.legend(frameon=False, loc="lower right")
+    _legend(figure, axes)
     return _svg(figure)
 
 
-def _scatter(
-    axes: Axes, title: str, rows: Sequence[tuple[str, Floats]], stars: Sequence[tuple[str, Floats]]
-) -> None:
+def _map(
+    title: str, rows: Sequence[tuple[str, Floats]], stars: Sequence[tuple[str, Floats]]
+) -> str:
+    """Rows by kind, and plants, in the plane of the rows' two leading directions."""
+    figure = _figure(4.2)
+    axes = figure.subplots()
     centre, directions = points.plane(np.concatenate([row for _, row in rows]))
     names = sorted({name for name, _ in rows})
     for number, name in enumerate(names):
@@ -173,10 +179,21 @@ def _scatter(
     axes.set_title(title, fontsize=9.5, loc="left")
     axes.set_xticks([])
     axes.set_yticks([])
+    _legend(figure, axes)
+    return _svg(figure)
 
 
-def _figure(width: float, height: float) -> Figure:
-    return Figure(figsize=(width, height), layout="constrained", dpi=110)
+def _legend(figure: Figure, axes: Axes) -> None:
+    """Below the plot, in as many columns as the longest name leaves room for."""
+    handles, names = axes.get_legend_handles_labels()
+    columns = max(1, min(4, _LETTERS // (_MARK + max(map(len, names)))))
+    figure.legend(
+        handles, names, loc="outside lower center", ncols=columns, frameon=False, markerscale=2.2
+    )
+
+
+def _figure(height: float) -> Figure:
+    return Figure(figsize=(_WIDTH, height), layout="constrained", dpi=110)
 
 
 def _svg(figure: Figure) -> str:
