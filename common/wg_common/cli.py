@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -42,7 +42,11 @@ json_option = click.option(
 
 
 def run(
-    group: click.Command, arguments: Sequence[str] | None = None, *, extra: str = ""
+    group: click.Command,
+    arguments: Sequence[str] | None = None,
+    *,
+    extra: str = "",
+    japanese: Mapping[str, str] | None = None,
 ) -> NoReturn:
     """Run a command group and exit with the documented code.
 
@@ -50,11 +54,12 @@ def run(
         group: The commands.
         arguments: Words after the program's name; None: those of this process.
         extra: The extra of the distribution that holds what the commands import.
+        japanese: For what the commands say, where they have ``--language``.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     before = os.umask(PRIVATE_UMASK)
     try:
-        code = _run(group, words, extra)
+        code = _run(group, words, extra, japanese)
     finally:
         os.umask(before)
     sys.exit(code)
@@ -192,7 +197,9 @@ class _LineFormatter(logging.Formatter):
         return super().formatMessage(record)
 
 
-def _run(group: click.Command, words: list[str], extra: str) -> int:
+def _run(
+    group: click.Command, words: list[str], extra: str, japanese: Mapping[str, str] | None
+) -> int:
     logging.basicConfig(
         level=logging.WARNING,
         stream=sys.stderr,
@@ -204,7 +211,7 @@ def _run(group: click.Command, words: list[str], extra: str) -> int:
     for package in _OURS:
         logging.getLogger(package).setLevel(logging.INFO)
     as_json = "--json" in words
-    language.call(words)
+    language.call(words, japanese)
     try:
         result = group.main(args=words, standalone_mode=False)
     except click.exceptions.Abort:
@@ -217,7 +224,7 @@ def _run(group: click.Command, words: list[str], extra: str) -> int:
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         if context is not None and not as_json:
-            note(context.get_usage())
+            note(language.usage(context))
         return _fail("usage", error.format_message(), errors.EXIT_USAGE, as_json)
     except errors.WgError as error:
         said = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import click
 
-from wg_common.language import Language, of_the_call, padded, text, width, wrapped
+from wg_common.language import Language, of_the_call, padded, text, usage, width, wrapped
 
 COLUMNS = 80
 _NAMES = 28
@@ -51,8 +51,7 @@ def page(context: click.Context, language: Language) -> str:
 
 def _lines(context: click.Context, language: Language) -> Iterator[str]:
     command = context.command
-    usage = " ".join((context.command_path, *command.collect_usage_pieces(context)))
-    yield language(text("Usage: {usage}", usage=usage))
+    yield language(usage(context))
     for each in paragraphs(command):
         yield ""
         yield from _broken(language.catalogue.get(each, each), 2)

@@ -97,21 +97,28 @@ class Language:
         """An error in this language, as far as its shape is known.
 
         What stands before a colon (a file, a field) stays, where the rest has a shape. Of several
-        shapes the one with the most words counts.
+        ways to read a sentence the one with the most known words counts.
         """
         if isinstance(sentence, Text) or not isinstance(self.catalogue, Catalogue):
             return self(sentence)
-        fits = [
-            (len(_VALUE.sub("", shape)), start, shape, found)
-            for start in (0, *(each.end() for each in re.finditer(": ", sentence)))
-            for shape in self.catalogue.errors
-            if (found := _shape(shape).fullmatch(sentence, start)) is not None
-        ]
-        if not fits:
-            return sentence
-        _, start, shape, found = max(fits, key=lambda fit: fit[:2])
-        values = {name: self.error(value) for name, value in found.groupdict().items()}
-        return sentence[:start] + self.catalogue.errors[shape].format(**values)
+        return self._told(sentence, self.catalogue.errors)[1]
+
+    def _told(self, sentence: str, errors: Mapping[str, str]) -> tuple[int, str]:
+        """Number of letters of an error that are known words, and the error in this language."""
+        best = 0, sentence
+        for start in (0, *(each.end() for each in re.finditer(": ", sentence))):
+            for shape, template in errors.items():
+                found = _shape(shape).fullmatch(sentence, start)
+                if found is None:
+                    continue
+                told = {
+                    name: self._told(value, errors) for name, value in found.groupdict().items()
+                }
+                known = len(_VALUE.sub("", shape)) + sum(letters for letters, _ in told.values())
+                if known >= best[0]:
+                    values = {name: said for name, (_, said) in told.items()}
+                    best = known, sentence[:start] + template.format(**values)
+        return best
 
     def say(self, template: str, /, **values: Any) -> str:
         """A sentence in this language; arguments as of ``text``."""
@@ -198,9 +205,20 @@ def _named() -> Code | None:
 _WORDS_OF_THE_CALL: ContextVar[Sequence[str]] = ContextVar("words", default=())
 
 
-def call(words: Sequence[str]) -> None:
-    """Remember the words of a call: ``--help --language ja`` asks for help before the language."""
+def call(words: Sequence[str], japanese: Mapping[str, str] | None = None) -> None:
+    """Remember the words of a call, and speak its language also where they are wrong.
+
+    ``--help --language ja`` asks for help before the language; a wrong word ends all reading.
+    """
     _WORDS_OF_THE_CALL.set(tuple(words))
+    if japanese is not None:
+        _speak(_named() or from_environment(), japanese)
+
+
+def usage(context: click.Context) -> Text:
+    """The line that says how a command is called."""
+    words = context.command_path, *context.command.collect_usage_pieces(context)
+    return text("Usage: {usage}", usage=" ".join(words))
 
 
 def prefer(code: Code | None, japanese: Mapping[str, str]) -> None:

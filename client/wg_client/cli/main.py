@@ -54,7 +54,7 @@ help_page.speak(group, JAPANESE)
 
 def main() -> None:
     """Entry point."""
-    cli.run(group, extra="client")
+    cli.run(group, extra="client", japanese=JAPANESE)
 
 
 if __name__ == "__main__":

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from wg_client.japanese import checks, commands, errors, help, pilot, report
-from wg_common import japanese
+from wg_common.japanese import SHARED
 from wg_common.language import Catalogue
 
 _SENTENCES: Mapping[str, str] = {
-    **japanese.SHARED,
+    **SHARED,
     **report.MESSAGES,
     **checks.MESSAGES,
     **commands.MESSAGES,
     **pilot.MESSAGES,
     **help.HELP,
 }
-JAPANESE = Catalogue(_SENTENCES, errors.ERRORS)
+JAPANESE = Catalogue(_SENTENCES, {**SHARED.errors, **errors.ERRORS})

@@ -1,4 +1,4 @@
-"""Japanese for what all commands say; English template -> Japanese one (``language``)."""
+"""Sentences of all commands and of the audit report; English template -> Japanese one."""
 
 from __future__ import annotations
 
@@ -458,4 +458,4 @@ _CHARGES = {
     "that, when and how often the site releases": "拠点がリリースしたこと、その時期と回数",
 }
 
-SHARED: Mapping[str, str] = {**_SHELL, **_AUDIT, **_VERDICT, **_PAGE, **_LAYERS, **_CHARGES}
+SENTENCES: Mapping[str, str] = {**_SHELL, **_AUDIT, **_VERDICT, **_PAGE, **_LAYERS, **_CHARGES}

@@ -1,0 +1,9 @@
+"""Japanese for what all commands say: English template or shape -> Japanese one (``language``)."""
+
+from __future__ import annotations
+
+from wg_common.japanese.sentences import SENTENCES
+from wg_common.japanese.wrong_calls import WRONG_CALLS
+from wg_common.language import Catalogue
+
+SHARED = Catalogue(SENTENCES, WRONG_CALLS)
