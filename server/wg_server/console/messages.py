@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from wg_server.campaigns.wording import LANGUAGES, Speaker
+from wg_server.console import japanese
 
 TEXTS: Mapping[str, tuple[str, str]] = {
     # Frame.
@@ -376,6 +377,27 @@ class Speech:
         """What an operator did, as the log says it; the word itself where it has no text."""
         key = f"act {action}"
         return self(key) if key in TEXTS else action
+
+    def error(self, english: str) -> str:
+        """Why something failed, as far as its shape is known."""
+        return english if self.language == LANGUAGES[0] else _JAPANESE.error(english)
+
+    def detail(self, action: str, english: str) -> str:
+        """What the log says beside an action."""
+        if action != "failed" or self.language == LANGUAGES[0]:
+            return self.error(english)
+        tried, _, why = english.partition(": ")
+        return f"{self.action(tried)}：{self.error(why)}"
+
+
+_JAPANESE = japanese.speaker(
+    {
+        state: texts[1]
+        for key, texts in TEXTS.items()
+        for stem, _, state in (key.partition(" "),)
+        if state and stem in ("campaign", "part", "site", "standing")
+    }
+)
 
 
 def chosen(wanted: str | None, accepted: str) -> str:

@@ -315,7 +315,8 @@ class Console:
         except NotFound:
             status, detail = 404, ""
         except WgError as error:
-            status, detail = (400 if isinstance(error, DecodeError) else 409), str(error)
+            status = 400 if isinstance(error, DecodeError) else 409
+            detail = visit.speech.error(str(error))
         return self.fail(visit.request, visit.speech, status, detail, session=visit.session)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -14,10 +15,12 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
+from tests.common.test_catalogues import COMMON, shapes
 from tests.server.console.test_admin import enrol
 
 from wg_server.console import messages, sessions, web
 from wg_server.console.app import console_routes
+from wg_server.console.japanese import DETAILS, ERRORS
 from wg_server.console.messages import TEXTS, Speech
 from wg_server.console.sessions import Sessions
 from wg_server.console.views import Source
@@ -303,6 +306,34 @@ _MORE = ("through ", "work ", "card ")
 
 def _table() -> str:
     return Path(messages.__file__).read_text("utf-8")
+
+
+def test_every_shape_of_an_error_is_in_the_sources() -> None:
+    there = shapes(CONSOLE.parent) | shapes(COMMON)
+    for shape in (*DETAILS, *ERRORS):
+        assert re.sub(r"{\w+}", "{}", shape) in there, shape
+
+
+def test_the_log_is_told_in_the_reader_s_language(
+    operator: Operator, store: Store, token: str
+) -> None:
+    enrol(store, "plant-a")
+    operator.login(token)
+    fields = {"epsilon": "1", "delta": "1e-5", "purpose": "初回"}
+    started = operator.post("/campaigns", csrf=operator.csrf, **fields)
+    campaign = started.headers["location"].split("?")[0].removeprefix("/console")
+    operator.get("/language?to=ja&at=/console/audit")
+    for _ in range(2):
+        ended = operator.post(f"{campaign}/cancel", csrf=operator.csrf)
+    assert "すでに終わっています（中止）" in ended.text
+    text = html.unescape(operator.get("/audit").text)
+    assert "初回（epsilon 1、delta 1e-5）：登録済みの全拠点" in text
+    assert re.search("キャンペーンを中止：campaign [0-9a-z-]+: すでに終わっています（中止）", text)
+    assert Speech("ja").detail("login", "") == ""
+    operator.get("/language?to=en&at=/console/audit")
+    text = html.unescape(operator.get("/audit").text)
+    assert "初回: epsilon 1, delta 1e-5: all enrolled sites" in text
+    assert "campaign cancel: campaign " in text
 
 
 def test_spans_are_said_in_the_language_of_the_page() -> None:

@@ -118,7 +118,7 @@ def check(home: ServerHome, *, accept: str = "", architecture: str = "") -> str:
         )
     failed = [str(check) for check in read_checks(card) if not check.passed]
     if failed:
-        raise PolicyRefused(_refusal(identity, "its model card fails: " + "; ".join(failed)))
+        raise PolicyRefused(_refusal(identity, f"its model card fails: {'; '.join(failed)}"))
     return identity
 
 
