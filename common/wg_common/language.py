@@ -10,6 +10,7 @@ the template in that language. A template that is not there stays English.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import unicodedata
@@ -195,7 +196,7 @@ def of_the_call(context: click.Context) -> Code:
 def _named() -> Code | None:
     """What ``--language`` says in the words of this process, wherever it stands."""
     words = _WORDS_OF_THE_CALL.get()
-    for word, following in zip(words, (*words[1:], ""), strict=True):
+    for word, following in itertools.pairwise((*words, "")):
         option, _, value = word.partition("=")
         if option == "--language":
             return next((code for code in CODES if code == (value or following)), None)

@@ -94,6 +94,15 @@ def test_a_wrong_call_is_told_in_japanese(
     assert not re.search(r"[A-Za-z]{2,} [a-z]{2,} [a-z]{2,}", told), error
 
 
+def test_a_call_without_a_word_is_answered_with_help(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEIGHTGATE_LANGUAGE", "ja")
+    with pytest.raises(SystemExit) as ended:
+        cli.run(_group, [], japanese=SHARED)
+    assert ended.value.code == 2 and "A group." in capsys.readouterr().err
+
+
 def _said(call: str) -> str:
     """What click says of a call in English."""
     try:

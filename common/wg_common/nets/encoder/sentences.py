@@ -58,10 +58,10 @@ def embed(sentences: Sequence[str]) -> NDArray[np.float32]:
         return np.asarray(model.encode(list(sentences)), dtype=np.float32)
 
 
-def installed() -> bool:
-    """Whether the extra is there; its hash is checked when a sentence is first embedded."""
+def installed(package: str = PACKAGE) -> bool:
+    """Whether a package is there; its hash is checked when it is first used."""
     try:
-        metadata.distribution(PACKAGE.partition("==")[0])
+        metadata.distribution(package.partition("==")[0])
     except metadata.PackageNotFoundError:
         return False
     return True
