@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import resource
-import socket
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -23,7 +22,7 @@ from demo import report
 from demo.evaluation import evaluate
 from demo.plans import ARCHITECTURE, write_plans
 from demo.plants import EDGE, Cut, Plant, industrial, usual
-from demo.processes import CommandFailed, Processes
+from demo.processes import CommandFailed, Processes, free_port
 from wg_client.models import adoption
 from wg_client.site.home import ClientHome
 from wg_common import atomic
@@ -74,7 +73,7 @@ class Federation:
         with self._step("server: keys and zoo"):
             self._running.run(
                 "wg-server", "init", "--home", self._server,
-                "--name", "demo", "--host", "127.0.0.1", "--port", str(_free_port()),
+                "--name", "demo", "--host", "127.0.0.1", "--port", str(free_port()),
             )  # fmt: skip
             self._running.run(
                 "wg-server", "zoo", "build", "--home", self._server,
@@ -314,9 +313,3 @@ def _processor_seconds() -> float:
 
 def _rounded(values: Mapping[str, float]) -> dict[str, float]:
     return {name: round(value, 2) for name, value in values.items()}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import socket
 import sys
 import time
 from collections.abc import Mapping
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from demo.processes import CommandFailed, Processes, processes, start_clean
+from demo.processes import CommandFailed, Processes, free_port, processes, start_clean
 from wg_client.methods.names import LOCAL
 from wg_client.models import adoption, predict
 from wg_client.site.home import ClientHome
@@ -167,7 +166,7 @@ def run(running: Processes, out: Path) -> list[dict[str, Any]]:
     console.rule("[bold]server: zoo of notes, generator", align="left")
     running.run(
         "wg-server", "init", "--home", server,
-        "--name", "demo", "--host", "127.0.0.1", "--port", str(_free_port()),
+        "--name", "demo", "--host", "127.0.0.1", "--port", str(free_port()),
     )  # fmt: skip
     running.run("wg-server", "zoo", "build", "--home", server, "--plan", "text-quick")
     # 6: the card fails, and the demo accepts the generator by name
@@ -261,12 +260,6 @@ def _judged(folder: Path, plant: Plant) -> dict[str, Any]:
 
 def _share(right: NDArray[np.bool_] | None) -> float | None:
     return None if right is None else float(right.mean())
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _show(results: list[dict[str, Any]], out: Path) -> None:

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import secrets
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.e2e.fleet_support import make_home, running
+from tests.e2e import file_support
 
-from wg_client.fleet.initialise import DataChoice, initialise
 from wg_client.models import predict
 from wg_client.models.export import export_model
 from wg_client.models.manifest import KEPT
-from wg_client.release.query import answer_query
 from wg_client.selection.apply import apply_package
 from wg_client.site import config as configuration
-from wg_client.site.config import PrivacyConfig
-from wg_client.site.home import ClientHome
-from wg_common.wire import protocol
-from wg_common.wire.protocol import StatisticsQuery
 from wg_server.campaigns.airgap import generate_from_file
-from wg_server.fleet.enrolment import make_token
 from wg_server.generator.heads.generate import load_generator
 from wg_server.generator.networks.generate import load_networks
 from wg_server.generator.networks.plan import NetworkTraining
 from wg_server.generator.pipeline import train
 from wg_server.generator.plan import GeneratorPlan
-from wg_server.site.home import ServerHome
-from wg_server.store.sites import Store
 from wg_server.zoo.build import build
 from wg_server.zoo.plan import EncoderPlan, NetworksPlan, SourcePlan, ZooPlan
 from wg_server.zoo.procedural_windows import families
@@ -68,41 +57,26 @@ TRAINING = GeneratorPlan(
 )
 
 
-def _plant_data(path: Path) -> tuple[str, ...]:
-    """Windows of a machine that no zoo has seen."""
-    family = families.draw_family((99, 2), "rotating")
-    site = families.draw_site(family, 1, strength=0.3)
-    labels = np.arange(len(family.labels)).repeat(12)
-    x = families.render(family, site, labels, np.random.default_rng(1))
-    split = np.tile(np.repeat([0, 1], [8, 4]), len(family.labels))
-    np.savez(path, x=x, y=labels, classes=np.array(family.labels), split=split)
-    return family.labels
-
-
 @pytest.mark.slow
 def test_windows_go_all_the_way_without_a_network(tmp_path: Path) -> None:
-    server = make_home(tmp_path / "server")
-    server.encoder.unlink()
+    server = file_support.without_encoder(tmp_path / "server")
     build(server, ZOO, workers=1, progress=lambda *_: None)
-    labels = _plant_data(tmp_path / "data.npz")
-    plant = ClientHome(tmp_path / "plant")
-    with running(server), Store.open(server) as store:
-        token = protocol.encode_token(make_token(server, store, "pump-7", 600.0))
-        choice = DataChoice(path=tmp_path / "data.npz", name="pump-7")
-        initialise(plant, token, choice, PrivacyConfig(answer_slot_seconds=0.05))
+    data_file = tmp_path / "data.npz"
+    labels = file_support.plant_data(data_file, families, "rotating", shown=8, held=4)
+    plant = file_support.enrolled(server, tmp_path / "plant", data_file)
     card = train(server, TRAINING, progress=lambda *_: None)
     assert card["architecture"] == "window-head"
     statistics, package = tmp_path / "plant.wgs", tmp_path / "plant.wgw"
-    statistics.write_bytes(answer_query(plant, _query(server), witness=None))
+    file_support.release(server, plant, statistics)
     made = generate_from_file(
         server, statistics, package, accept_generator=load_generator(server.generator).id
     )
-    assert made.site == "pump-7"
+    assert made.site == file_support.SITE
 
     applied = apply_package(plant, package)
     assert applied.manifest.architecture == "window-head"
     assert applied.manifest.labels == labels == configuration.load(plant).data.labels
-    data = predict.load_records(tmp_path / "data.npz", labels, split=1)
+    data = predict.load_records(data_file, labels, split=1)
     features = predict.encode_records(plant, applied.manifest, data)
     rows = predict.predict(plant, applied.manifest, KEPT, features, data.names)
     assert len(rows) == 4 * len(labels)
@@ -130,15 +104,3 @@ def test_windows_go_all_the_way_without_a_network(tmp_path: Path) -> None:
     assert len(rows) == 4 * len(labels)
     metadata = export_model(plant, applied.manifest, KEPT, "onnx", tmp_path / "m.onnx")
     assert metadata["views"].startswith("n,")
-
-
-def _query(server: ServerHome) -> StatisticsQuery:
-    return StatisticsQuery(
-        request_id=secrets.token_hex(16),
-        site="pump-7",
-        encoder=server.encoder_id(),
-        epsilon="4",
-        delta="1e-5",
-        purpose="file",
-        expires=int(time.time()) + 600,
-    )

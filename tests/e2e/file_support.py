@@ -1,0 +1,73 @@
+"""What the three modalities have in common, end to end in files: a plant's data, plant, release."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tests.e2e.fleet_support import make_home, running
+
+from wg_client.fleet.initialise import DataChoice, initialise
+from wg_client.release.query import answer_query
+from wg_client.site.config import PrivacyConfig
+from wg_client.site.home import ClientHome
+from wg_common.wire import protocol
+from wg_common.wire.protocol import StatisticsQuery
+from wg_server.fleet.enrolment import make_token
+from wg_server.site.home import ServerHome
+from wg_server.store.sites import Store
+
+SITE = "unit-7"
+
+
+def without_encoder(root: Path) -> ServerHome:
+    """A server's home whose zoo is still to be built."""
+    server = make_home(root)
+    server.encoder.unlink()
+    return server
+
+
+def plant_data(path: Path, families: Any, kind: str, *, shown: int, held: int) -> tuple[str, ...]:
+    """Records of a plant that no zoo has seen, of each class some to learn from and some held.
+
+    Args:
+        path: The ``.npz`` file to write.
+        families: The module that renders the modality's families.
+        kind: Of the family.
+        shown: Records of each class that the plant learns from.
+        held: Records of each class that it does not.
+    """
+    family = families.draw_family((99, 2), kind)
+    site = families.draw_site(family, 1, strength=0.3)
+    labels = np.arange(len(family.labels)).repeat(shown + held)
+    x = families.render(family, site, labels, np.random.default_rng(1))
+    split = np.tile(np.repeat([0, 1], [shown, held]), len(family.labels))
+    np.savez(path, x=np.array(x), y=labels, classes=np.array(family.labels), split=split)
+    return tuple(family.labels)
+
+
+def enrolled(server: ServerHome, root: Path, data: Path) -> ClientHome:
+    """A plant that has frozen its data."""
+    plant = ClientHome(root)
+    with running(server), Store.open(server) as store:
+        token = protocol.encode_token(make_token(server, store, SITE, 600.0))
+        choice = DataChoice(path=data, name=SITE)
+        initialise(plant, token, choice, PrivacyConfig(answer_slot_seconds=0.05))
+    return plant
+
+
+def release(server: ServerHome, plant: ClientHome, to: Path) -> None:
+    """Write the plant's statistics file."""
+    query = StatisticsQuery(
+        request_id=secrets.token_hex(16),
+        site=SITE,
+        encoder=server.encoder_id(),
+        epsilon="4",
+        delta="1e-5",
+        purpose="file",
+        expires=int(time.time()) + 600,
+    )
+    to.write_bytes(answer_query(plant, query, witness=None))
