@@ -48,11 +48,13 @@ from wg_client.fitting.backbone import encoder_trunk
 from wg_client.methods.names import LOCAL
 from wg_client.methods.registry import METHODS
 from wg_client.selection.gain import Accuracy
+from wg_common.modalities.windows import Windows
 from wg_common.nets.encoder.module import load_encoder
+from wg_common.nets.encoder.window_course import WindowCourse
 from wg_server.generator.heads.generate import Generator, load_generator
 from wg_server.site.home import ServerHome
 
-VERSION = 2
+VERSION = 3
 IMAGES = (
     "trashnet",
     "cifar10",
@@ -264,6 +266,8 @@ def _judge(job: tuple[str, str, str, int, int, Path, Path, Path]) -> Row:
     if found is None:
         return {"key": key, "dataset": name, "scores": {}}
     encoder, generator = load_encoder(home.read_encoder()), load_generator(home.generator)
+    if modality == Windows.name:
+        encoder = encoder.with_beside(WindowCourse(found.records.shape[1]))
     path = cache / f"{name}-{encoder.id[:16]}-{VERSION}.npy"
     if path.is_file():
         features = np.load(path)

@@ -40,10 +40,11 @@ from wg_client.methods.names import LOCAL
 from wg_common.modalities import sensors
 from wg_common.nets.encoder import module as encoders
 from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_common.nets.encoder.window_course import WindowCourse
 from wg_server.generator.heads.generate import Generator, load_generator
 from wg_server.site.home import ServerHome
 
-VERSION = 4
+VERSION = 5
 DATASETS = (
     "cwru_de",
     "cwru_type",
@@ -156,6 +157,7 @@ def cut(
     if found is None:
         return None
     names, parts, groups = found
+    encoder = encoder.with_beside(WindowCourse(parts[1][0].shape[1]))
     encoded = [(encoder.encode_local(list(own)).astype(np.float64), y) for own, y in parts]
     raw = [
         encoders.raw_features(list(own), modality="windows").astype(np.float64)

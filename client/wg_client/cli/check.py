@@ -111,7 +111,7 @@ def _local_lines(local: LocalEncoderSight | None, records: int | None) -> Iterat
         return
     yield text(
         "local encoder {name} ({sha256}), licence {licence}: {features} further features that stay"
-        " here; {seconds:.2g} s of processor time an image, about {megabytes:.0f} MB of memory",
+        " here; {seconds:.2g} s of processor time a record, about {megabytes:.0f} MB of memory",
         name=local.name,
         sha256=local.sha256[:16],
         licence=local.licence,

@@ -7,19 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from wg_client.site.config import ClientConfig
 from wg_client.site.local_encoder import LocalEncoderConfig
 from wg_common.errors import ConfigError
 from wg_common.modalities.images import ENCODER_PIXELS, Images
 from wg_common.modalities.registry import modality
+from wg_common.modalities.windows import Windows
+from wg_common.nets.encoder.course_names import course_name
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.local_encoder import LocalEncoder
     from wg_common.nets.encoder.module import Encoder
 
 _TRIES = 3
-_ACTIVATIONS = 60.0
-"""Megabytes of an image at work in a network of the size of Lite2, about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +34,7 @@ class LocalEncoderSight:
         sha256: Of its weights, hex.
         licence: Of its weights.
         features: Further local features of a record.
-        seconds: Processor time for one image, the least of a few.
+        seconds: Processor time for one record, the least of a few.
         megabytes: Memory beside the shared encoder's, 10^6 bytes, about.
     """
 
@@ -59,6 +62,18 @@ def beside(config: ClientConfig, encoder: Encoder) -> Encoder:
     return encoder.with_beside(load(chosen, encoder.modality, pixels))
 
 
+def usual(kind: str, shapes: NDArray[np.int64]) -> LocalEncoderConfig | None:
+    """What a plant of this kind has where its owner names none: the course of windows.
+
+    Args:
+        kind: Name of the records' modality.
+        shapes: First two sides of each record, ``[n, 2]``.
+    """
+    if kind != Windows.name or not len(shapes):
+        return None
+    return LocalEncoderConfig(name=course_name(int(shapes[:, 0].max())))
+
+
 def load(chosen: LocalEncoderConfig, kind: str, pixels: int = ENCODER_PIXELS) -> LocalEncoder:
     """A local encoder, without the shared one; errors as of ``beside``.
 
@@ -69,12 +84,16 @@ def load(chosen: LocalEncoderConfig, kind: str, pixels: int = ENCODER_PIXELS) ->
     """
     from wg_common.nets.encoder.local_encoder import Lite2
     from wg_common.nets.encoder.onnx_file import ImageInput, OnnxEncoder
+    from wg_common.nets.encoder.window_course import WindowCourse
 
-    if kind != Images.name:
+    sees = Windows if chosen.channels else Images
+    if kind != sees.name:
         raise ConfigError(
-            f"data.local_encoder: {chosen.name} sees images, and this plant has"
+            f"data.local_encoder: {chosen.name} sees {sees.title}, and this plant has"
             f" {modality(kind).title}"
         )
+    if chosen.channels:
+        return WindowCourse(chosen.channels)
     if not chosen.file:
         return Lite2(pixels)
     if chosen.mean is None or chosen.std is None:
@@ -84,7 +103,7 @@ def load(chosen: LocalEncoderConfig, kind: str, pixels: int = ENCODER_PIXELS) ->
 
 
 def sight(config: ClientConfig, encoder: Encoder) -> LocalEncoderSight | None:
-    """What the plant's local encoder takes here, measured on a black image; None: it has none.
+    """What the plant's local encoder takes here, measured on a made-up record; None: it has none.
 
     Errors as of ``beside``.
     """
@@ -92,7 +111,7 @@ def sight(config: ClientConfig, encoder: Encoder) -> LocalEncoderSight | None:
     loaded = both.beside
     if chosen is None or loaded is None:
         return None
-    record = modality(encoder.modality).example((loaded.pixels, loaded.pixels))
+    record = modality(encoder.modality).example(loaded.shape)
     times = []
     for _ in range(_TRIES):
         started = time.process_time()
@@ -104,5 +123,5 @@ def sight(config: ClientConfig, encoder: Encoder) -> LocalEncoderSight | None:
         licence=chosen.under,
         features=loaded.width,
         seconds=min(times),
-        megabytes=2 * loaded.weight_bytes / 1e6 + _ACTIVATIONS,
+        megabytes=2 * loaded.weight_bytes / 1e6 + loaded.activations,
     )

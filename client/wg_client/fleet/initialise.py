@@ -52,7 +52,7 @@ class DataChoice:
         allow_empty: Go on without a record; needs declared labels.
         budget_of: The home whose budget it draws on; None: the new home has its own.
         reading: How files are read.
-        local_encoder: A second encoder, for this plant alone.
+        local_encoder: A second encoder, for this plant alone; None: the usual one of its records.
     """
 
     path: Path
@@ -135,10 +135,11 @@ def initialise(
         labels=found.data.label_names,
         unit_column=choice.unit_column,
         reading=choice.reading,
-        local_encoder=choice.local_encoder,
+        local_encoder=choice.local_encoder
+        or local_encoder.usual(found.data.modality, found.shapes),
     )
-    if choice.local_encoder is not None:
-        local_encoder.load(choice.local_encoder, found.data.modality)
+    if data.local_encoder is not None:
+        local_encoder.load(data.local_encoder, found.data.modality)
     named = protocol.decode_token(token.strip())
     encoder_pin.check_named(encoder, named.encoder)
     shared = share(home, choice, privacy, named.site)

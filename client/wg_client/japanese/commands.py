@@ -10,8 +10,8 @@ _CHECK = {
         "  スナップショット {number}（{when} UTC に凍結）。リリースはこれだけから作られます"
     ),
     "local encoder {name} ({sha256}), licence {licence}: {features} further features that stay"
-    " here; {seconds:.2g} s of processor time an image, about {megabytes:.0f} MB of memory": (
-        "ローカルエンコーダー {name}（{sha256}）、ライセンス {licence}：外に出ない特徴量がさらに {features} 個。画像 1 枚あたりプロセッサー時間 {seconds:.2g} 秒、メモリー約 {megabytes:.0f} MB"
+    " here; {seconds:.2g} s of processor time a record, about {megabytes:.0f} MB of memory": (
+        "ローカルエンコーダー {name}（{sha256}）、ライセンス {licence}：外に出ない特徴量がさらに {features} 個。データ 1 件あたりプロセッサー時間 {seconds:.2g} 秒、メモリー約 {megabytes:.0f} MB"
     ),
     "    a freeze of {records} records takes {seconds:.0f} s more with it": (
         "    データ {records} 件の凍結には、これにより {seconds:.0f} 秒多くかかります"

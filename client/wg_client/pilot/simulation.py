@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wg_client.data import local_encoder
 from wg_client.data.dataset import SiteData
 from wg_client.data.inspection import Inspection, Stage, decoded_parts
 from wg_client.data.snapshot import exact_sums
@@ -177,6 +178,9 @@ def simulate(
         why = "".join(f"; {one.name}: {one.reason}" for one in found.problems[:_NAMED])
         raise DataError(f"{choice.path}: no record can be used, nothing can be simulated{why}")
     loaded = _encoder(encoder, found.data.modality)
+    usual = local_encoder.usual(found.data.modality, found.shapes)
+    if usual is not None:
+        loaded = loaded.with_beside(local_encoder.load(usual, found.data.modality))
     data = found.data.take(_drawn(len(found.data)))
     started = time.process_time()
     local = _encoded(loaded, data, stage)

@@ -1,8 +1,9 @@
 """``data.local_encoder``: the second encoder that a plant's owner chose for the plant alone.
 
-Either one that comes as a package, by its name, or an ONNX file with all that is needed to read it:
-its hash, how images enter, and the licence that the owner has it under. The owner confirms the hash
-by writing it here; the file is checked against it before anything parses it, at each use
+One that comes as a package, by its name; or the course of windows, which ``init`` writes here for a
+plant that has them (docs/decisions/0208); or an ONNX file with all that is needed to read it: its
+hash, how images enter, and the licence that the owner has it under. The owner confirms the hash by
+writing it here; the file is checked against it before anything parses it, at each use
 (``wg_common.nets.encoder.onnx_file``; docs/decisions/0206).
 """
 
@@ -15,6 +16,9 @@ from pathlib import Path
 
 from wg_common import atomic, settings
 from wg_common.errors import ConfigError
+from wg_common.modalities.windows import MAX_CHANNELS
+from wg_common.nets.encoder.course_names import LICENCE as COURSE_LICENCE
+from wg_common.nets.encoder.course_names import channels_of, course_name, digest
 from wg_common.nets.encoder.published_weights import LITE2, LITE2_LICENCE, LITE2_SHA256
 from wg_common.wire import protocol
 
@@ -51,9 +55,10 @@ class LocalEncoderConfig:
     """See the module.
 
     Attributes:
-        name: ``efficientnet-lite2``, or what the owner calls the file.
-        file: Absolute path of an ONNX file; empty: the package of that name. All below is stated
-            for a file, and for no package.
+        name: ``efficientnet-lite2``, ``window-course-C`` of windows with C channels, or what the
+            owner calls the file.
+        file: Absolute path of an ONNX file; empty: what goes by that name. All below is stated
+            for a file, and for nothing else.
         sha256: Of the file, hex.
         pixels: Side of the square images that the network takes.
         mean: Of red, green and blue, in units of the largest pixel value.
@@ -71,15 +76,16 @@ class LocalEncoderConfig:
 
     def __post_init__(self) -> None:
         if not self.file:
-            if self.name != LITE2:
+            if self.name != LITE2 and not self.channels:
                 raise ConfigError(
-                    f"data.local_encoder.name: {self.name[:64]!r}, expected {LITE2}, or a file"
+                    f"data.local_encoder.name: {self.name[:64]!r}, expected {LITE2},"
+                    f" {course_name(1)} to {course_name(MAX_CHANNELS)}, or a file"
                 )
             rest = (self.sha256, self.pixels, self.mean, self.std, self.licence)
             if rest != ("", 0, None, None, ""):
-                raise ConfigError(f"data.local_encoder: {LITE2} takes no setting but its name")
+                raise ConfigError(f"data.local_encoder: {self.name} takes no setting but its name")
             return
-        if not _NAME.fullmatch(self.name) or self.name == LITE2:
+        if not _NAME.fullmatch(self.name) or self.name == LITE2 or channels_of(self.name):
             raise ConfigError(
                 f"data.local_encoder.name: {self.name[:64]!r}, expected a name of your own of"
                 " letters, digits, '.', '_' and '-'"
@@ -109,11 +115,16 @@ class LocalEncoderConfig:
                 )
 
     @property
+    def channels(self) -> int:
+        """Of the windows whose course it is; 0: it sees images."""
+        return 0 if self.file else channels_of(self.name)
+
+    @property
     def pin(self) -> LocalEncoderPin:
         """What its features depend on."""
         return LocalEncoderPin(
             name=self.name,
-            sha256=self.sha256 if self.file else LITE2_SHA256,
+            sha256=self.sha256 or (digest(self.name) if self.channels else LITE2_SHA256),
             pixels=self.pixels,
             mean=self.mean,
             std=self.std,
@@ -122,7 +133,7 @@ class LocalEncoderConfig:
     @property
     def under(self) -> str:
         """Licence of the weights."""
-        return self.licence if self.file else LITE2_LICENCE
+        return self.licence or (COURSE_LICENCE if self.channels else LITE2_LICENCE)
 
 
 def read(name_or_file: str) -> LocalEncoderConfig:
@@ -131,8 +142,8 @@ def read(name_or_file: str) -> LocalEncoderConfig:
     Raises:
         ConfigError: It is neither, or a field is unknown, missing or out of range.
     """
-    if name_or_file == LITE2:
-        return LocalEncoderConfig(name=LITE2)
+    if name_or_file == LITE2 or channels_of(name_or_file):
+        return LocalEncoderConfig(name=name_or_file)
     path = Path(name_or_file)
     if not path.is_file():
         raise ConfigError(f"--local-encoder: {name_or_file!r}, expected {LITE2} or a YAML file")

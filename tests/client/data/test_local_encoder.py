@@ -202,6 +202,20 @@ def test_it_is_for_images(window_encoder: bytes, tmp_path: Path) -> None:
         local_encoder.load(chosen(tmp_path), "windows")
 
 
+def test_plants_of_windows_have_their_course_where_nothing_else_is_named() -> None:
+    shapes = np.array([[2, 64], [3, 64]])
+    found = local_encoder.usual("windows", shapes)
+    assert found == LocalEncoderConfig(name="window-course-3") == read("window-course-3")
+    assert found.under == "Apache-2.0" and found.pin != LocalEncoderConfig(name=LITE2).pin
+    assert local_encoder.load(found, "windows").width == 48
+    for kind, none in (("images", shapes), ("texts", shapes), ("windows", shapes[:0])):
+        assert local_encoder.usual(kind, none) is None
+    with pytest.raises(ConfigError, match="window-course-3 sees sensor windows"):
+        local_encoder.load(found, "images")
+    with pytest.raises(ConfigError, match="window-course-3 takes no setting"):
+        LocalEncoderConfig(name="window-course-3", pixels=64)
+
+
 def test_values_that_are_not_finite_count_as_zeros(tmp_path: Path, encoder_package: bytes) -> None:
     from onnx import helper
 

@@ -12,9 +12,13 @@ import safetensors.torch
 import torch
 from tests.client.conftest import LABELS, MakePlant, TestPlant, waves
 
+from wg_client.data import plant as plants
 from wg_client.data.dataset import SiteData
 from wg_client.fitting import network_tuning
+from wg_client.fitting.backbone import encoder_trunk
+from wg_client.fitting.folds import stratified
 from wg_client.fitting.linear_head import LinearHead, fit_lda, scaling
+from wg_client.fitting.local_models import fit_local
 from wg_client.fitting.network_tuning import fine_tune
 from wg_client.methods.names import LOCAL
 from wg_client.models import predict, store
@@ -22,12 +26,14 @@ from wg_client.models.export import export_model
 from wg_client.models.manifest import KEPT, ModelsManifest
 from wg_client.release.preview import check
 from wg_client.selection.apply import apply_package
+from wg_client.site.local_encoder import LocalEncoderConfig
 from wg_common.catalogue import DIMENSION
 from wg_common.errors import DataError, DecodeError, VerificationError
 from wg_common.nets import assembly
 from wg_common.nets import network as whole_networks
 from wg_common.nets.encoder import window_trunk
-from wg_common.nets.encoder.module import load_encoder
+from wg_common.nets.encoder.module import load_encoder, unfitted_encoder
+from wg_common.nets.encoder.window_course import WindowCourse
 
 
 @pytest.fixture
@@ -58,7 +64,8 @@ def window_plant(make_plant: MakePlant, window_encoder: bytes) -> TestPlant:
 def _replaced(plant: TestPlant, folder: Path) -> object:
     from dataclasses import replace
 
-    return replace(plant.config.data, name="windows", path=str(folder))
+    course = LocalEncoderConfig(name="window-course-2")  # as ``init`` writes it
+    return replace(plant.config.data, name="windows", path=str(folder), local_encoder=course)
 
 
 @pytest.fixture
@@ -75,6 +82,31 @@ def test_check_names_the_records_for_what_they_are(window_plant: TestPlant) -> N
     found = check(window_plant.home)
     assert found.data.modality == "windows"
     assert found.data.record_sizes == {"2x64": 18}
+    assert found.local_encoder is not None
+    assert (found.local_encoder.name, found.local_encoder.features) == ("window-course-2", 32)
+
+
+def test_what_differs_only_in_when_it_happens_is_learnt() -> None:
+    rng, labels = np.random.default_rng(9), np.repeat(np.arange(3), 40)
+
+    def drawn(label: int) -> np.ndarray:
+        """A faint rise early, in the middle or late, in noise."""
+        found = rng.normal(size=(40, 2, 64)).astype(np.float32)
+        found[:, 0, 2 + 20 * label : 22 + 20 * label] += 0.6
+        return found
+
+    windows = list(np.concatenate([drawn(label) for label in range(3)]))
+    plain, right = unfitted_encoder("windows", 16), []
+    train = np.arange(120) % 40 < 8
+    folds = stratified(labels[train], rng)
+    for encoder in (plain, plain.with_beside(WindowCourse(2))):
+        local = encoder.encode_local(windows)
+        layout = encoder.dimension, encoder.scaled_dimension, encoder.local_blocks
+        trunk = encoder_trunk(local[train], *layout)
+        head = trunk.outward(fit_local(trunk.features, labels[train], 3, folds).head)
+        logits = head.logits(local[~train].astype(np.float64))
+        right.append((logits.argmax(axis=1) == labels[~train]).mean())
+    assert right[1] > right[0] + 0.1
 
 
 def test_a_package_is_applied_and_predicts_windows(
@@ -134,7 +166,7 @@ def test_exports_take_views_of_windows(
     views = torch.cat([window_trunk.prepare(window) for window in found])
     session = onnxruntime.InferenceSession(str(out))
     (got,) = session.run(None, {"windows": views.numpy()})
-    features = load_encoder(window_plant.home.encoder.read_bytes()).encode_local(list(found))
+    features = plants.open_plant(window_plant.home).load_encoder().encode_local(list(found))
     expected = predict.logits(
         window_plant.home, applied.manifest, LOCAL, features.astype(np.float64)
     )

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from tests.client.conftest import LABELS, MakePlant, write_npz
+from tests.client.conftest import LABELS, MakePlant, waves, write_npz
 from tests.client.data.test_local_encoder import chosen
 from tests.client.fleet.test_enrolment import Server, certificate, pem
 
@@ -186,6 +187,23 @@ def test_a_local_encoder_is_tried_before_the_token_is_spent(
     config, frozen = initialise(home, server.token, choice, PrivacyConfig())
     assert config.data.local_encoder == good
     assert frozen.snapshot.manifest.local_encoder == good.pin
+
+
+def test_a_plant_of_windows_learns_on_their_course_too(
+    home: ClientHome, server: Enrolling, window_encoder: bytes, tmp_path: Path
+) -> None:
+    server.hand_out(window_encoder)
+    server.promised = _hash(window_encoder)
+    path, rng = tmp_path / "windows.npz", np.random.default_rng(2)
+    x = np.concatenate([waves(rng, label, 2) for label in range(3)])
+    np.savez(path, x=x, y=np.repeat(range(3), 2), classes=np.array(LABELS))
+    config, frozen = initialise(home, server.token, DataChoice(path=path), PrivacyConfig())
+    course = config.data.local_encoder
+    assert course is not None and course.name == "window-course-2"
+    assert configuration.load(home) == config
+    assert frozen.snapshot.manifest.local_encoder == course.pin
+    kept = frozen.snapshot.features()[:, -32:].reshape(6, 2, 16)
+    np.testing.assert_allclose(kept.mean(axis=2), x.mean(axis=2), atol=0.05)
 
 
 class Terminal(io.StringIO):

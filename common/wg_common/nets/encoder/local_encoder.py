@@ -6,8 +6,9 @@ block of local features, behind the others, which the plant scales as it does ev
 (``Encoder.beside``; docs/decisions/0205). Releases, the zoo and delivered weights know nothing of
 it.
 
-Each row is divided by its length, as the last map of the shared encoder is. So no value of a record
-is above 1, whatever the network gives, and one that is not finite counts as zeros.
+Of a network each row is divided by its length, as the last map of the shared encoder is. So no
+value of a record is above 1, whatever the network gives, and one that is not finite counts as
+zeros. Of windows it is no network but their course (``window_course``).
 """
 
 from __future__ import annotations
@@ -24,31 +25,33 @@ from wg_common.nets.encoder.published_weights import LITE2, LITE2_SHA256
 
 
 class LocalEncoder(nn.Module):
-    """Images to further local features.
+    """Records to further local features.
 
     Attributes:
         name: For people.
         width: Number of features.
-        pixels: Side of the images that it sees.
+        shape: First two sides of a record of the size that it sees.
         batch: Records that run together where nothing is frozen.
         weight_bytes: Size of its weights.
+        activations: Megabytes of a record at work, about: of a network of the size of Lite2.
         exports: Whether it is a torch module on the batch that the shared encoder sees.
     """
 
     name: str
     width: int
-    pixels: int
+    shape: tuple[int, int]
     batch: int = 1
     weight_bytes: int = 0
+    activations: float = 60.0
     exports: bool = False
 
     @abstractmethod
     def prepare(self, records: Sequence[Record]) -> Tensor:
-        """Up to ``batch`` valid images as one batch."""
+        """Up to ``batch`` valid records as one batch."""
 
     @abstractmethod
     def forward(self, batch: Tensor) -> Tensor:
-        """Features ``[n, width]``, each row of length 1."""
+        """Features ``[n, width]``; of a network each row of length 1."""
 
 
 class Lite2(LocalEncoder):
@@ -68,7 +71,7 @@ class Lite2(LocalEncoder):
         weights = published_weights.load(LITE2, LITE2_SHA256)
         net = published_weights.network(LITE2, weights)
         self.stages = isolation.aligned(image_trunk.channels_last(image_trunk.Stages(net)))
-        self.pixels = pixels
+        self.pixels, self.shape = pixels, (pixels, pixels)
         self.weight_bytes = sum(4 * value.numel() for value in weights.values())
 
     def prepare(self, records: Sequence[Record]) -> Tensor:

@@ -115,6 +115,7 @@ class OnnxEncoder(LocalEncoder):
         if found != sha256:
             raise VerificationError(f"{path}: SHA-256 {found}, client.yaml confirms {sha256}")
         self.name, self.pixels, self._path = name, images.pixels, path
+        self.shape = images.pixels, images.pixels
         self.weight_bytes = len(data)
         check_graph(data, str(path), images.pixels)
         self._session = _session(data, path)

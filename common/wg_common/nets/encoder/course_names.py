@@ -1,0 +1,35 @@
+"""The name of the course of windows as a local encoder, and what its features depend on.
+
+Apart from ``window_course``, so that ``client.yaml`` is read without torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from wg_common.modalities.windows import MAX_CHANNELS
+
+COURSE = "window-course"
+STEPS = 16
+"""Parts of a window: of four draws of six data sets 8 and 32 were no better."""
+LICENCE = "Apache-2.0"
+"""The project's own: there are no weights."""
+_NAME = re.compile(COURSE + r"-([1-9][0-9]{0,2})")
+
+
+def course_name(channels: int) -> str:
+    """How ``client.yaml`` names the course of windows with so many channels."""
+    return f"{COURSE}-{channels}"
+
+
+def channels_of(name: str) -> int:
+    """The number of channels in such a name; 0: it is none."""
+    found = _NAME.fullmatch(name)
+    channels = int(found[1]) if found else 0
+    return channels if channels <= MAX_CHANNELS else 0
+
+
+def digest(name: str) -> str:
+    """SHA-256 of all that is fixed in the features, hex: there are no weights."""
+    return hashlib.sha256(f"{name} {STEPS} course-1".encode()).hexdigest()
