@@ -177,10 +177,7 @@ def simulate(
     if not len(found.data):
         why = "".join(f"; {one.name}: {one.reason}" for one in found.problems[:_NAMED])
         raise DataError(f"{choice.path}: no record can be used, nothing can be simulated{why}")
-    loaded = _encoder(encoder, found.data.modality)
-    usual = local_encoder.usual(found.data.modality, found.shapes)
-    if usual is not None:
-        loaded = loaded.with_beside(local_encoder.load(usual, found.data.modality))
+    loaded = _with_usual(_encoder(encoder, found.data.modality), found)
     data = found.data.take(_drawn(len(found.data)))
     started = time.process_time()
     local = _encoded(loaded, data, stage)
@@ -240,6 +237,14 @@ def _encoder(path: Path | None, kind: str) -> Encoder:
             f" {modality(kind).title}"
         )
     return loaded
+
+
+def _with_usual(loaded: Encoder, found: Inspection) -> Encoder:
+    """The encoder with the local one that ``init`` writes for such records, if there is one."""
+    usual = local_encoder.usual(loaded.modality, found.shapes)
+    if usual is None:
+        return loaded
+    return loaded.with_beside(local_encoder.load(usual, loaded.modality))
 
 
 def _drawn(count: int) -> list[int]:

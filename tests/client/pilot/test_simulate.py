@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.client.cli.conftest import Json, here, shown
-from tests.client.conftest import LABELS, write_npz
+from tests.client.conftest import LABELS, waves, write_npz
 
-from wg_client.pilot import sheet
+from wg_client.pilot import sheet, simulation
 from wg_common import errors
 from wg_common.errors import ConfigError
-from wg_common.nets.encoder.module import unfitted_encoder
+from wg_common.nets.encoder.module import load_encoder, unfitted_encoder
 
 __all__ = ["here", "shown"]
 
@@ -106,3 +106,21 @@ def test_without_an_operators_encoder_the_installed_trunk_judges() -> None:
     scaled = found.scaled_dimension
     assert local.shape == (1, found.local_dimension) and found.id == ""
     assert not local[:, :scaled].any() and local[:, scaled:].any()
+
+
+def test_windows_are_simulated_with_their_course(
+    tmp_path: Path, here: Json, window_encoder: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng, widths = np.random.default_rng(2), []
+    x = np.concatenate([waves(rng, label, 4) for label in range(3)])
+    np.savez(tmp_path / "w.npz", x=x, y=np.repeat(range(3), 4), classes=np.array(LABELS))
+    (tmp_path / "encoder").write_bytes(window_encoder)
+    before = simulation.encoder_trunk
+
+    def note(local: np.ndarray, *layout: Any) -> Any:
+        widths.append((local.shape[1], layout[-1][-1]))
+        return before(local, *layout)
+
+    monkeypatch.setattr(simulation, "encoder_trunk", note)
+    here("simulate", "--data", tmp_path / "w.npz", "--encoder", tmp_path / "encoder")
+    assert widths == [(load_encoder(window_encoder).local_dimension + 32, 32)]
