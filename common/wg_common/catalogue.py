@@ -47,6 +47,8 @@ SAME_FAMILY: Final = "kin"
 """Of a head on all local features: the server knows the kind of the plant."""
 CONTRIBUTED: Final = "contribution"
 """Of a head that another plant gave."""
+FINISHED_ON_SITE: Final = frozenset({POSTERIOR, SAME_FAMILY})
+"""Of what stands on all of a plant's records together: no quality report counts it."""
 GENERATED_SOURCES: Final = frozenset({"diffusion", "network", "retrieval", SAME_FAMILY})
 
 

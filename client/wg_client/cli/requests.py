@@ -14,6 +14,7 @@ from wg_client.site.home import ClientHome
 from wg_common.cli import json_option, next_step, show
 from wg_common.language import text
 from wg_common.wire import canonical
+from wg_common.wire.protocol import QualityQuery
 
 if TYPE_CHECKING:
     from wg_client.release.approval import Waiting
@@ -85,9 +86,12 @@ def show_request(root: Path, request_id: str, as_json: bool) -> None:
     one = approval.find(home, request_id, time.time())
     query = one.query
     seen = preview.check(home, epsilon=query.epsilon, delta=query.delta)
+    leaves = canonical.to_builtins(seen.would_leave)
+    if isinstance(query, QualityQuery):
+        leaves = _counts(home, query)
     document = {
         **_document(home, one),
-        "would_leave": canonical.to_builtins(seen.would_leave),
+        "would_leave": leaves,
         "cost": canonical.to_builtins(seen.cost),
     }
     show(document, _lines(document, root), as_json)
@@ -141,6 +145,15 @@ def _decide(root: Path, request_id: str, name: str, approved: bool, as_json: boo
     show({**_document(home, one), "entry": made.head.seq}, lines, as_json)
 
 
+def _counts(home: ClientHome, query: QualityQuery) -> dict[str, Any]:
+    """What a quality report would hold, in public figures: it costs what other releases do."""
+    from wg_client.data import plant as plants
+    from wg_client.release import quality
+
+    found = quality.counted(home, _config(home), plants.ready_snapshot(home), query)
+    return {"integers": len(found.names) + 1, "candidates": found.names}
+
+
 def _config(home: ClientHome) -> Any:
     from wg_client.site import config as configuration
 
@@ -157,6 +170,7 @@ def _document(home: ClientHome, one: Waiting) -> dict[str, Any]:
         charged = ledger.find(config.data.name, request_id=query.request_id) is not None
     return {
         "request_id": query.request_id,
+        "kind": "quality" if isinstance(query, QualityQuery) else "statistics",
         "state": _state(found, charged),
         "by": None if found is None else found.name,
         "came": one.came,
@@ -191,6 +205,12 @@ def _lines(document: dict[str, Any], root: Path) -> Iterator[str]:
         "  epsilon {epsilon} at delta {delta}", epsilon=document["epsilon"], delta=document["delta"]
     )
     yield text("what would leave, once: {count} noisy integers", count=leaves["integers"])
+    if document["kind"] == "quality":
+        yield text(
+            "  counts of labelled records, and of those that each of these candidates names right:"
+            " {names}",
+            names=", ".join(leaves["candidates"]),
+        )
     yield text(
         "what it would cost: epsilon {after:.4g} in all, with {spent:.4g} spent; the cap is {cap}",
         after=cost["after"],

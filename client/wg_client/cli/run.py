@@ -40,6 +40,8 @@ def run(root: Path, once: bool, as_json: bool, log_format: str) -> None:
     from wg_client.data import plant as plants
     from wg_client.fleet.interface import Handlers
     from wg_client.fleet.node import run_node
+    from wg_client.release import answer_time
+    from wg_client.release.quality import answer_quality
     from wg_client.release.query import answer_query
     from wg_client.selection.apply import apply_package
     from wg_client.site import config as configuration
@@ -49,7 +51,7 @@ def run(root: Path, once: bool, as_json: bool, log_format: str) -> None:
     charging.code_digest()  # of the code as it is now, not of an upgrade while this runs
     home = ClientHome(root)
     config = configuration.load(home)
-    plants.ready_snapshot(home)
+    answer_time.check_answers(config, plants.ready_snapshot(home))
     logs.use(log_format, hidden=(config.data.path,))
     if reminder := encoder_pin.reminder(home, config):
         logging.getLogger(__name__).warning("%s", reminder)
@@ -63,7 +65,10 @@ def run(root: Path, once: bool, as_json: bool, log_format: str) -> None:
         came.append(apply_package(home, path))
         log.info("report: %s; next: wg-client models list --home %s", home.report, root)
 
-    run_node(home, Handlers(answer_query=answer_query, apply_package=apply), once=once, stop=stop)
+    handlers = Handlers(
+        answer_query=answer_query, answer_quality=answer_quality, apply_package=apply
+    )
+    run_node(home, handlers, once=once, stop=stop)
     if once and came:
         _say(home, came[-1], as_json)
 

@@ -1,4 +1,4 @@
-"""Answers of the node to the server's two kinds of message: questions and weights packages.
+"""Answers of the node to the server's messages: two kinds of question, and weights packages.
 
 No error text goes back: whatever data, disk, snapshot or a crash cause is one word,
 ``unavailable``. The text stays in the plant's log.
@@ -16,7 +16,7 @@ from typing import TypeVar
 from wg_client.connection import link
 from wg_client.fleet import download
 from wg_client.fleet.inbox import Inbox
-from wg_client.fleet.interface import AnswerQuery, Declined, Witness
+from wg_client.fleet.interface import Declined, Handlers, Witness
 from wg_client.fleet.slot import Slot, Stopped
 from wg_client.site.config import ClientConfig
 from wg_client.site.home import ClientHome
@@ -24,7 +24,13 @@ from wg_common import logs
 from wg_common.errors import DecodeError, VerificationError, WgError
 from wg_common.wire import canonical, fleet, protocol
 from wg_common.wire.fleet import Envelope
-from wg_common.wire.protocol import Delivery, PackageOffer, Refusal, StatisticsQuery
+from wg_common.wire.protocol import (
+    Delivery,
+    PackageOffer,
+    QualityQuery,
+    Refusal,
+    StatisticsQuery,
+)
 
 log = logging.getLogger(__name__)
 
@@ -38,14 +44,14 @@ class Answers:
         self,
         home: ClientHome,
         config: ClientConfig,
-        answer_query: AnswerQuery,
+        handlers: Handlers,
         stop: threading.Event,
         *,
         backoff_seconds: float,
     ) -> None:
         self._home = home
         self._config = config
-        self._answer_query = answer_query
+        self._handlers = handlers
         self._stop = stop
         self._backoff_seconds = backoff_seconds
         self._inbox = Inbox(home)
@@ -60,6 +66,8 @@ class Answers:
         try:
             if kind == protocol.QUERY_STATISTICS:
                 return self._statistics(envelope, slot)
+            if kind == protocol.EVALUATE_METRICS:
+                return self._quality(envelope, slot)
             return self._package(envelope)
         except DecodeError as error:
             log.warning("malformed message: %s", error)
@@ -68,19 +76,27 @@ class Answers:
     def _statistics(self, envelope: Envelope, slot: Slot) -> Envelope:
         query = _record(StatisticsQuery, envelope, "query")
         log.info("request %s: statistics, epsilon %s", query.request_id, query.epsilon)
+        answer = partial(self._handlers.answer_query, self._home, query)
+        return self._answer("statistics", query.request_id, answer, slot)
+
+    def _quality(self, envelope: Envelope, slot: Slot) -> Envelope:
+        query = _record(QualityQuery, envelope, "quality")
+        log.info("request %s: quality, epsilon %s", query.request_id, query.epsilon)
+        answer = partial(self._handlers.answer_quality, self._home, query)
+        return self._answer("quality", query.request_id, answer, slot)
+
+    def _answer(
+        self, kind: fleet.Kind, request_id: str, make: Callable[..., bytes], slot: Slot
+    ) -> Envelope:
+        """The answer to a question, or a refusal of one word."""
 
         def answer() -> Envelope:
             with link.Link.open(self._home, self._config.server.fleet_url) as connection:
-                payload = self._answer_query(
-                    self._home,
-                    query,
-                    witness=server_witness(connection, slot),
-                    now=lambda: slot.arrived,
-                )
-            log.info("request %s: answered with %d bytes", query.request_id, len(payload))
-            return Envelope("statistics", b"", payload)
+                payload = make(witness=server_witness(connection, slot), now=lambda: slot.arrived)
+            log.info("request %s: answered with %d bytes", request_id, len(payload))
+            return Envelope(kind, b"", payload)
 
-        return guarded(query.request_id, answer, fleet.ANSWER_WORDS)
+        return guarded(request_id, answer, fleet.ANSWER_WORDS)
 
     def _package(self, envelope: Envelope) -> Envelope:
         """A package that came in the message, or an offer of one that is fetched in ranges."""

@@ -35,10 +35,6 @@ class Inbox:
     home: ClientHome
 
     @property
-    def _waiting(self) -> Path:
-        return self.home.packages / "waiting"
-
-    @property
     def _received(self) -> Path:
         return self.home.packages / "received"
 
@@ -56,7 +52,7 @@ class Inbox:
         if found != delivery.package_sha256:
             raise VerificationError("delivery: the package does not match the hash beside it")
         atomic.write_bytes(
-            self._waiting / f"{delivery.request_id}.wgw", payload, mode=atomic.PRIVATE
+            self.home.waiting / f"{delivery.request_id}.wgw", payload, mode=atomic.PRIVATE
         )
         return self._give_receipt(delivery)
 
@@ -71,7 +67,7 @@ class Inbox:
         if earlier is not None:
             return earlier
         found = fetch(self.home.packages / "incoming")
-        atomic.move(found, self._waiting / f"{offer.request_id}.wgw")
+        atomic.move(found, self.home.waiting / f"{offer.request_id}.wgw")
         return self._give_receipt(offer)
 
     def receipt(self, request_id: str) -> Receipt | None:
@@ -84,7 +80,7 @@ class Inbox:
 
     def waiting(self) -> list[Path]:
         """Packages that wait to be applied, oldest first."""
-        found = [path for path in self._waiting.glob("*.wgw") if self._has_receipt(path)]
+        found = [path for path in self.home.waiting.glob("*.wgw") if self._has_receipt(path)]
         return sorted(found, key=lambda path: path.stat().st_mtime_ns)
 
     def rejected(self) -> list[Path]:

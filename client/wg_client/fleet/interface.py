@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 from wg_client.site.home import ClientHome
-from wg_common.wire.protocol import StatisticsQuery
+from wg_common.errors import PolicyRefused
+from wg_common.wire.protocol import QualityQuery, StatisticsQuery
 
 Witness = Callable[[bytes], bytes]
 """Takes an ``add-checkpoint`` body, returns cosignature lines; raises ``WitnessRefused``."""
@@ -36,12 +37,38 @@ class AnswerQuery(Protocol):
         """Answer, or refuse by raising; ``now`` is when the question came."""
 
 
+class AnswerQuality(Protocol):
+    """Answers a quality question with the bytes of a covered ``.wgq``, or raises ``WgError``."""
+
+    def __call__(
+        self,
+        home: ClientHome,
+        query: QualityQuery,
+        *,
+        witness: Witness | None,
+        now: Callable[[], float],
+    ) -> bytes:
+        """Answer, or refuse by raising; ``now`` is when the question came."""
+
+
+def no_quality(
+    home: ClientHome,
+    query: QualityQuery,
+    *,
+    witness: Witness | None,
+    now: Callable[[], float],
+) -> bytes:
+    """Of a node that answers no quality question, whatever the policy is."""
+    raise PolicyRefused(f"request {query.request_id}: this node answers no quality questions")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handlers:
     """What the installed app does for each message type."""
 
     answer_query: AnswerQuery
     apply_package: ApplyPackage
+    answer_quality: AnswerQuality = no_quality
 
 
 _IDLE_SHARE = 20.0

@@ -95,7 +95,7 @@ class Node:
         self._answers = Answers(
             home,
             self._config,
-            handlers.answer_query,
+            handlers,
             stop,
             backoff_seconds=options.backoff_seconds,
         )
@@ -152,7 +152,7 @@ class Node:
         message = session.pull()
         if message is None:
             return False
-        question = message.kind == protocol.QUERY_STATISTICS
+        question = message.kind in (protocol.QUERY_STATISTICS, protocol.EVALUATE_METRICS)
         slot = Slot(self._config.privacy.answer_slot_seconds if question else 0, self._stop)
         try:
             envelope = session.read(message, self._allowed)

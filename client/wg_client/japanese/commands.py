@@ -215,6 +215,8 @@ _REQUESTS = {
     "what would leave, once: {count} noisy integers": (
         "一度だけ工場から出るもの：ノイズを加えた整数 {count} 個"
     ),
+    "  counts of labelled records, and of those that each of these candidates names right:"
+    " {names}": "  内訳：ラベル付きの件数と、次の各候補が正しく判定した件数：{names}",
     "what it would cost: epsilon {after:.4g} in all, with {spent:.4g} spent; the cap is {cap}": (
         "負担：合計 ε {after:.4g}（使用済み {spent:.4g}、上限 {cap}）"
     ),

@@ -23,13 +23,14 @@ from wg_common.errors import ApprovalPending, ConfigError, PolicyRefused, UsageE
 from wg_common.ledger.entries import Decision, check_name
 from wg_common.ledger.store import Ledger
 from wg_common.wire import canonical, fleet
-from wg_common.wire.protocol import StatisticsQuery
+from wg_common.wire.protocol import QualityQuery, StatisticsQuery
 
 log = logging.getLogger(__name__)
 
 WAITING_LIMIT = 256
 """Most requests that are kept; a server cannot fill the disk."""
 _FILE_LIMIT = 64 << 10
+_QUALITY = ".quality.json"
 
 Clock = Callable[[], float]
 
@@ -45,6 +46,13 @@ class Waiting:
 
     query: StatisticsQuery
     came: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingQuality(Waiting):
+    """A quality question that waits; its purpose is that of the ledger."""
+
+    query: QualityQuery
 
 
 def check(
@@ -143,7 +151,8 @@ def waiting(home: ClientHome, now: float) -> list[Waiting]:
     found = []
     for path in sorted(home.requests.glob("*.json")):
         data = atomic.read_bytes(path, limit=_FILE_LIMIT)
-        one = canonical.decode(Waiting, data, what=str(path), limit=_FILE_LIMIT)
+        kind = WaitingQuality if path.name.endswith(_QUALITY) else Waiting
+        one = canonical.decode(kind, data, what=str(path), limit=_FILE_LIMIT)
         if now >= one.query.expires:
             path.unlink(missing_ok=True)
         else:
@@ -169,11 +178,14 @@ def find(home: ClientHome, prefix: str, now: float) -> Waiting:
 def _keep(home: ClientHome, query: StatisticsQuery, now: float) -> None:
     """Keep a request, once, if there is room."""
     fleet.check_request_id(query.request_id)
+    one: Waiting = Waiting(query=query, came=int(now))
     path = home.requests / f"{query.request_id}.json"
+    if isinstance(query, QualityQuery):
+        one = WaitingQuality(query=query, came=int(now))
+        path = path.with_suffix(_QUALITY)
     if path.is_file():
         return
     if len(waiting(home, now)) >= WAITING_LIMIT:
         log.warning("request %s: not kept: %d wait already", query.request_id, WAITING_LIMIT)
         return
-    one = Waiting(query=query, came=int(now))
     atomic.write_bytes(path, canonical.encode(one), mode=atomic.PRIVATE)

@@ -48,6 +48,7 @@ from wg_client.data.snapshot import (
 )
 from wg_client.data.survey import survey
 from wg_client.release import overlap
+from wg_client.release.answer_time import check_slot
 from wg_client.release.query import open_ledger
 from wg_client.site import config as configuration
 from wg_client.site import encoder_pin, locks
@@ -66,13 +67,6 @@ if TYPE_CHECKING:  # torch: seconds to import, only when needed
 log = logging.getLogger(__name__)
 
 _CHUNK = 64
-_SECONDS_A_RECORD = {False: 6e-5, True: 2e-4}
-"""To sum one record about a centre, and with units of several records: four times what one core of
-a server took (16 and 51 microseconds)."""
-_BYTES_A_SECOND = 2e8
-"""To check a file: a fifth of what SHA-256 takes with a processor's own instructions."""
-_SLOTS = (2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
-"""Slots that are suggested: few, since a slot can be seen."""
 
 
 class RecordEncoder(Protocol):
@@ -170,28 +164,6 @@ def why_not(
             " --allow-empty allows that"
         )
     return None
-
-
-def check_slot(config: ClientConfig, records: int, dimension: int) -> None:
-    """Refuse a time slot in which an answer might not be made: how many it takes would tell.
-
-    An answer sums all records about a centre that is not known before, and checks the files of the
-    snapshot, so it takes longer for more records. The bound is arithmetic on a slow machine's
-    speed, never a measurement.
-
-    Raises:
-        ConfigError: The slot is too short; the message names one that is not.
-    """
-    each = _SECONDS_A_RECORD[_has_units(config)] + dimension * 4 / _BYTES_A_SECOND
-    needed = records * each
-    slot = config.privacy.answer_slot_seconds
-    if needed > slot:
-        fitting = next((one for one in _SLOTS if one >= needed), _SLOTS[-1])
-        raise ConfigError(
-            f"privacy.answer_slot_seconds: {slot:g} is too short for this data set: an answer might"
-            f" take longer, and that would show how many records there are; set {fitting}, and"
-            " freeze again"
-        )
 
 
 def freeze(

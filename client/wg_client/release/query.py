@@ -27,6 +27,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -74,6 +75,18 @@ COSIGNED = "cosigned"
 STEPS = (CHARGED, SAMPLED, RECORDED, COSIGNED)
 
 
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a covered release travels: suffix and largest size of its file, and what packs it."""
+
+    suffix: str
+    limit: int
+    encode: Callable[[CoveredStatistics], bytes]
+
+
+STATISTICS = Form("wgs", protocol.STATISTICS_LIMIT, encode_covered)
+
+
 def answer_query(
     home: ClientHome,
     query: StatisticsQuery,
@@ -117,7 +130,7 @@ def answer_query(
             if witness is None:
                 cosigning.check_room(ledger, config)
             charged = _release(home, config, ledger, query, on_step, sampler, encoder)
-        return _cover(home, config, ledger, charged, witness, on_step)
+        return cover(home, config, ledger, charged, witness, on_step, STATISTICS)
 
 
 def open_ledger(home: ClientHome, *, at: float | None = None) -> Ledger:
@@ -265,20 +278,26 @@ def _release(
     return charged
 
 
-def _cover(
+def cover(
     home: ClientHome,
     config: ClientConfig,
     ledger: Ledger,
     charged: Charged,
     witness: Witness | None,
     step: Step,
+    form: Form,
 ) -> bytes:
-    """The covered file of a release: stored, or made once and stored."""
+    """The covered file of a release: stored, or made once and stored.
+
+    Raises:
+        VerificationError: The charge has no release.
+        WitnessRefused: It is not cosigned; it is kept.
+    """
     name = config.server.witness_name
-    cosigned = home.outbox / f"{charged.request_id}.wgs"
-    waiting = home.outbox / f"{charged.request_id}.air.wgs"
+    cosigned = home.outbox / f"{charged.request_id}.{form.suffix}"
+    waiting = home.outbox / f"{charged.request_id}.air.{form.suffix}"
     if cosigned.is_file():
-        return atomic.read_bytes(cosigned, limit=protocol.STATISTICS_LIMIT)
+        return atomic.read_bytes(cosigned, limit=form.limit)
     payload = ledger.outbox(charged.seq)
     released = ledger.release_of(charged.seq)
     if payload is None or released is None:
@@ -290,7 +309,7 @@ def _cover(
     elif not ledger.covered_by(released.seq, name):
         stored = waiting
         if cosigning.leads_to(waiting, ledger.size):
-            return atomic.read_bytes(waiting, limit=protocol.STATISTICS_LIMIT)
+            return atomic.read_bytes(waiting, limit=form.limit)
         cosigning.hand_out(ledger, config)
     covered = CoveredStatistics(
         release=payload,
@@ -299,7 +318,7 @@ def _cover(
         charge_proof=ledger.inclusion_proof(charged.seq, witness=name),
         release_proof=ledger.inclusion_proof(released.seq, witness=name),
     )
-    data = encode_covered(covered)
+    data = form.encode(covered)
     atomic.write_bytes(stored, data, mode=atomic.PRIVATE)
     return data
 

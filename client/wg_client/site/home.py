@@ -71,6 +71,8 @@ class ClientHome:
     requests = _Below("requests")
     """Requests that wait for a person."""
     packages = _Below("packages")
+    waiting = _Below("packages/waiting")
+    """Packages that came and were not applied yet, by request."""
     models = _Below("models")
     report = _Below("report.html")
     """In the plant's language; beside it ``report.en.html`` and ``report.ja.html``."""
@@ -110,12 +112,12 @@ class ClientHome:
             )
 
     def set_outbox_aside(self, folder: str) -> None:
-        """Keep covered statistics files in a folder of the outbox; they are made anew when asked.
+        """Keep covered files in a folder of the outbox; they are made anew when asked for.
 
         Raises:
             StorageError: They cannot be moved.
         """
-        for path in self.outbox.glob("*.wgs"):
+        for path in self.outbox.glob("*.wg[sq]"):
             atomic.move(path, self.outbox / folder / path.name)
 
     def load_secret(self) -> bytes:

@@ -20,6 +20,7 @@ _SHAPES = (
     template("(epsilon, delta)-DP by privacy loss distributions"),
     template("joint discrete Gaussian over exact integers"),
     template("two discrete Gaussians over exact integers, sums about a centre from the first"),
+    template("discrete Gaussian over exact counts of right answers of package {package}"),
     template("DP-SGD of a linear head on frozen features; {recipe}"),
     template("dp-accounting {version} PLD, add or remove one"),
     template("exact integer statistics and an exact discrete sampler"),
@@ -35,6 +36,7 @@ _SHAPES = (
     template("clip radius"),
     template("encoder"),
     template("feature projection"),
+    template("package and its candidates"),
     template("training plan"),
     template("that, when and how often the site releases"),
 )

@@ -66,8 +66,8 @@ _OPTIONS = (
         "--statistics",
         type=_PATH,
         multiple=True,
-        help="A file that the server received (.wgs, .wgc), or a folder of them: each must be "
-        "covered, and be what its charge says.",
+        help="A file that the server received (.wgs, .wgq, .wgc), or a folder of them: each must "
+        "be covered, and be what its charge says.",
     ),
     click.option(
         "--previous",

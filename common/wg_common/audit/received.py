@@ -24,11 +24,13 @@ from wg_common.ledger import entries, merkle
 from wg_common.ledger.entries import Charge
 from wg_common.ledger.history import History
 from wg_common.ledger.statement import BlockShare
-from wg_common.wire import canonical, contribution_file, statistics_file, tensors
-from wg_common.wire.protocol import STATISTICS_LIMIT
+from wg_common.wire import canonical, contribution_file, quality_file, statistics_file, tensors
+from wg_common.wire.protocol import QUALITY_LIMIT, STATISTICS_LIMIT
+from wg_common.wire.statistics_file import CoveredStatistics
 
 CONTRIBUTION_SUFFIX = ".wgc"
-SUFFIXES = (".wgs", CONTRIBUTION_SUFFIX)
+QUALITY_SUFFIX = ".wgq"
+SUFFIXES = (".wgs", CONTRIBUTION_SUFFIX, QUALITY_SUFFIX)
 
 _SCHEMA_VERSIONS = (1, 2)
 _NO_RECORD = (
@@ -97,6 +99,29 @@ class _Statistics(msgspec.Struct):
     integers_sha256: str
 
 
+class _Answers(msgspec.Struct):
+    candidates: int
+    weight: int
+    unit_rule: str
+    unit_cap: int
+
+
+class _Quality(msgspec.Struct):
+    layout: _Answers
+    site: str
+    dataset: str
+    request_id: str
+    encoder: str
+    package_sha256: str
+    candidates: list[str]
+    epsilon: str
+    delta: str
+    sigma: str
+    sensitivity_squared: str
+    purpose: str
+    integers_sha256: str
+
+
 class _Contribution(msgspec.Struct):
     site: str
     dataset: str
@@ -134,7 +159,7 @@ def match(
     Args:
         history: The verified log.
         charges: Gives the CHARGE entry of an index.
-        paths: Covered statistics (``.wgs``) and contributions (``.wgc``).
+        paths: Covered statistics (``.wgs``), quality reports (``.wgq``), contributions (``.wgc``).
         others: Origins of other logs of the site.
 
     Returns:
@@ -171,10 +196,15 @@ def _match(
     path: Path,
     others: Collection[str],
 ) -> Received | None:
-    contribution = path.suffix == CONTRIBUTION_SUFFIX
-    limit = contribution_file.CONTRIBUTION_LIMIT if contribution else STATISTICS_LIMIT
-    data = atomic.read_bytes(path, limit=limit)
-    covered = None if contribution else statistics_file.decode_covered(data)
+    covered: CoveredStatistics | None = None
+    if path.suffix == CONTRIBUTION_SUFFIX:
+        data = atomic.read_bytes(path, limit=contribution_file.CONTRIBUTION_LIMIT)
+    elif path.suffix == QUALITY_SUFFIX:
+        data = atomic.read_bytes(path, limit=QUALITY_LIMIT)
+        covered = quality_file.decode_covered(data)
+    else:
+        data = atomic.read_bytes(path, limit=STATISTICS_LIMIT)
+        covered = statistics_file.decode_covered(data)
     payload = data if covered is None else covered.release
     digest = canonical.sha256_hex(payload)
     found = by_hash.get(digest, [])
@@ -196,7 +226,8 @@ def _match(
             ):
                 if merkle.leaf_hash(entry) != leaves[seq]:
                     raise VerificationError(f"carries another {name} entry than entry {seq}")
-            _check_statistics(payload, charge, history.state.site)
+            check = _check_quality if path.suffix == QUALITY_SUFFIX else _check_statistics
+            check(payload, charge, history.state.site)
     except VerificationError as error:
         raise VerificationError(f"entry {state.seq}: {error}") from error
     return Received(path.name, digest, release)
@@ -239,6 +270,43 @@ def _check_statistics(payload: bytes, charge: Charge, site: str) -> None:
     )
 
 
+def _check_quality(payload: bytes, charge: Charge, site: str) -> None:
+    sections = quality_file.read_sections(payload)
+    manifest = _manifest(_Quality, sections["manifest"], quality_file.MANIFEST_LIMIT)
+    found, mechanism = manifest.layout, charge.mechanism
+    if found.unit_rule != "cap" and found.unit_cap != 1:
+        raise VerificationError(f"file: unit cap {found.unit_cap}, expected 1")
+    layout = Layout(
+        blocks=(
+            BlockShare("labelled", 1, found.weight),
+            BlockShare("right", found.candidates, found.weight),
+        ),
+        labels=0,
+        bits=0,
+        dimension=0,
+        cap=found.unit_cap,
+    )
+    (sensitivity,) = rederive.sensitivities(layout)
+    _same(
+        ("mechanism", charge.event.mechanism, "gaussian"),
+        ("sigma", rederive.sigma(mechanism.sigma), rederive.sigma(manifest.sigma)),
+        ("squared sensitivity", mechanism.sensitivity_squared, str(sensitivity)),
+        ("squared sensitivity", mechanism.sensitivity_squared, manifest.sensitivity_squared),
+        ("blocks", mechanism.blocks, layout.blocks),
+        ("encoder", mechanism.encoder, manifest.encoder),
+        ("package", mechanism.name.rpartition(" of package ")[2], manifest.package_sha256),
+        (
+            "rule of units",
+            charge.guarantee.records_per_unit,
+            rederive.RULES.get(found.unit_rule, "").format(cap=found.unit_cap),
+        ),
+        ("number of candidates", found.candidates, len(manifest.candidates)),
+        ("bytes of integers", 8 * (1 + found.candidates), len(sections["integers"])),
+        ("hash of integers", canonical.sha256_hex(sections["integers"]), manifest.integers_sha256),
+        *_common(manifest, charge, site),
+    )
+
+
 def _check_contribution(payload: bytes, charge: Charge, site: str) -> None:
     sections = contribution_file.read_sections(payload)
     manifest = _manifest(_Contribution, sections["manifest"], contribution_file.MANIFEST_LIMIT)
@@ -263,7 +331,7 @@ def _tensors(data: bytes) -> dict[str, int]:
 
 
 def _common(
-    manifest: _Statistics | _Contribution, charge: Charge, site: str
+    manifest: _Statistics | _Quality | _Contribution, charge: Charge, site: str
 ) -> tuple[tuple[str, object, object], ...]:
     return (
         ("site", site, manifest.site),

@@ -8,8 +8,14 @@ in code of its own: nothing of ``privacy.schema``, ``mechanism``, ``calibration`
     sensitivity^2 = (a^2 + b^2 S^2 + c^2 M) cap^2      mu^2 = sensitivity^2 / sigma^2
     rho = mu^2 / 2           delta(epsilon) = Phi(mu/2 - epsilon/mu) - e^epsilon Phi(-mu/2 - ...)
 
-with M by kind of moments (table ``MOMENTS``). For a DP-SGD run a unit's gradient is clipped to S
-grid units: ``sensitivity = S``, ``sigma = noise multiplier * S``.
+with M by kind of moments (table ``MOMENTS``). A quality report counts labelled records, and for
+each of K candidates those that it calls by their label, with one weight w, so that a unit moves
+each of K + 1 numbers by at most ``w cap``::
+
+    sensitivity^2 = (K + 1) w^2 cap^2
+
+For a DP-SGD run a unit's gradient is clipped to S grid units: ``sensitivity = S``,
+``sigma = noise multiplier * S``.
 
 Not shown by this: that the program which ran did what its charge and file say.
 """
@@ -44,6 +50,9 @@ RULES: dict[str, str] = {
 }
 """How charges of a joint release say how a unit's records count, by rule of the schema."""
 
+QUALITY = ("labelled", "right")
+"""Blocks of a quality report."""
+
 RECORD = "record"
 """The unit that a charge must name where each record counts by itself."""
 
@@ -76,15 +85,18 @@ class Layout:
 
 
 def sensitivities(layout: Layout) -> set[int]:
-    """Squared add-or-remove sensitivity, squared grid units.
+    """Squared add-or-remove sensitivity of a joint release or quality report, squared grid units.
 
     More than one where a number of entries fits two kinds of moments, which happens at dimensions
     1 and 3 only.
 
     Raises:
-        VerificationError: The blocks are no joint release of this dimension and these labels.
+        VerificationError: The blocks are no joint release of this dimension and these labels, and
+            no quality report.
     """
     names = tuple(block.name for block in layout.blocks)
+    if names == QUALITY:
+        return {_answers(layout)}
     if names != ("counts", "sums", "moments"):
         raise VerificationError(f"blocks {names}, expected counts, sums and moments")
     _check_grid(layout.bits, layout.dimension)
@@ -179,6 +191,21 @@ def mu_squared_units(sensitivity_squared: int, noise: float) -> int:
     """``ceil(2^40 sensitivity^2 / sigma^2)``, exact."""
     top, bottom = noise.as_integer_ratio()
     return -(-(sensitivity_squared * bottom**2 << UNITS) // top**2)
+
+
+def _answers(layout: Layout) -> int:
+    """Squared sensitivity of a quality report, squared grid units."""
+    labelled, right = layout.blocks
+    if labelled.length != 1 or not right.length or layout.bits or layout.dimension:
+        raise VerificationError(
+            f"blocks labelled {labelled.length} and right {right.length}, {layout.bits} bits and"
+            f" dimension {layout.dimension}, expected 1, at least 1, 0 and 0"
+        )
+    if not labelled.weight or labelled.weight != right.weight:
+        raise VerificationError(
+            f"weights {labelled.weight} and {right.weight}, expected one that is not zero"
+        )
+    return (1 + right.length) * (labelled.weight * layout.cap) ** 2
 
 
 def _gaussian(charge: Charge) -> None:

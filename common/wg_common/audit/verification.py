@@ -201,8 +201,8 @@ class Brought(TypedDict, total=False):
     """What an auditor brings from elsewhere, beside keys.
 
     Attributes:
-        statistics: Files that the server received, or folders of them (``.wgs``, ``.wgc``): each
-            must be covered by exactly one RELEASE entry, and be what its charge says.
+        statistics: Files that the server received (``.wgs``, ``.wgq``, ``.wgc``), or folders of
+            them: each must be covered by exactly one RELEASE entry, and be what its charge says.
         previous: The log that this one replaced, then the one before that, and so on: their
             spend must have been inherited, and the same witnesses must have cosigned them.
         checkpoints: Checkpoints that were got by another way: the log must extend each; one of

@@ -432,6 +432,9 @@ _CHARGES = {
     "two discrete Gaussians over exact integers, sums about a centre from the first": (
         "整数上の離散ガウス 2 つ（厳密。合計は、1 つ目から得た中心のまわりで計算）"
     ),
+    "discrete Gaussian over exact counts of right answers of package {package}": (
+        "パッケージ {package} の正解数（厳密な整数）に離散ガウス雑音"
+    ),
     "DP-SGD of a linear head on frozen features; {recipe}": (
         "固定した特徴の上の線形ヘッドの DP-SGD。{recipe}"
     ),
@@ -454,6 +457,7 @@ _CHARGES = {
     "label domain": "ラベルの範囲",
     "clip radius": "クリップ半径",
     "feature projection": "特徴の射影",
+    "package and its candidates": "パッケージとその候補",
     "training plan": "学習計画",
     "that, when and how often the site releases": "拠点がリリースしたこと、その時期と回数",
 }

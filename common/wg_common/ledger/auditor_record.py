@@ -4,7 +4,7 @@
 
     sites.json              this record, canonical JSON
     SITE/checkpoint.note    newest checkpoint of the site's log that the server cosigned
-    SITE/*.wgs, *.wgc       files that the server received from the site, as they came
+    SITE/*.wgs, *.wgq, *.wgc  files that the server received from the site, as they came
 
 It is the server's word, and no more: an auditor who takes keys from it trusts the server for them.
 Checkpoints in it are signed by the site's log, so the server cannot invent one.

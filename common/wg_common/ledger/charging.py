@@ -26,6 +26,7 @@ from wg_common.privacy.events import PrivacyEvent
 from wg_common.wire import canonical
 
 if TYPE_CHECKING:
+    from wg_common.privacy.quality import QualityLayout
     from wg_common.privacy.schema import StatisticsSchema
 
 SOFTWARE = f"weightgate {__version__}"
@@ -184,6 +185,57 @@ def statistics_request(
     return _request(event, mechanism, guarantee, installed(), terms)
 
 
+def quality_request(
+    layout: QualityLayout,
+    sigma: float,
+    *,
+    encoder: str,
+    package: str,
+    labels: tuple[str, ...],
+    **terms: Unpack[Terms],
+) -> ChargeRequest:
+    """The request for one quality report: counts of right answers of a package's candidates.
+
+    Args:
+        layout: What is counted.
+        sigma: Standard deviation of its noise in grid units, from ``mechanism.sigma_for``.
+        encoder: SHA-256 of the public feature encoder, hex.
+        package: SHA-256 of the package's file, hex.
+        labels: Public label domain.
+        terms: See ``Terms``.
+
+    Raises:
+        ConfigError: The unit is not what the layout's rule protects.
+    """
+    sensitivity = layout.sensitivity_squared()
+    mechanism = Mechanism(
+        name=f"discrete Gaussian over exact counts of right answers of package {package}",
+        encoder=encoder,
+        blocks=(
+            BlockShare("labelled", 1, layout.weight),
+            BlockShare("right", layout.candidates, layout.weight),
+        ),
+        bits=0,
+        clip_radius="0",
+        dimension=0,
+        sensitivity_squared=str(sensitivity),
+        sigma=sigma.hex(),
+        rho=rho(Fraction(sensitivity), sigma),
+        accountant=_accountant(),
+        subsampling="none",
+    )
+    guarantee = Guarantee(
+        unit=protected_unit(layout.unit_rule, terms.get("unit", RECORD)),
+        adjacency="add-remove",
+        variant="(epsilon, delta)-DP by Gaussian DP",
+        records_per_unit=records_per_unit(layout),
+        unprotected=("label domain", "encoder", "package and its candidates", _PARTICIPATION),
+        labels=labels,
+    )
+    event = events.gaussian_event(sensitivity, sigma)
+    return _request(event, mechanism, guarantee, installed(), terms)
+
+
 def dp_sgd_request(run: DpSgdMechanism, **terms: Unpack[Terms]) -> ChargeRequest:
     """The request for one DP-SGD run, whose checkpoint may be published.
 
@@ -230,7 +282,7 @@ def dp_sgd_request(run: DpSgdMechanism, **terms: Unpack[Terms]) -> ChargeRequest
     return _request(event, mechanism, guarantee, _training_implementation(), terms)
 
 
-def records_per_unit(schema: StatisticsSchema) -> str:
+def records_per_unit(schema: StatisticsSchema | QualityLayout) -> str:
     """How the records of one unit count, in the words of a charge."""
     return _RULES[schema.unit_rule].format(cap=schema.unit_cap)
 

@@ -8,6 +8,7 @@ without a ledger; that is a matter of its network, not of logging.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -22,19 +23,61 @@ from wg_common.ledger.price import check_mechanism, parse_sigma
 from wg_common.ledger.proof import Proof
 from wg_common.ledger.state import ROTATION_CONTEXT
 from wg_common.ledger.witness import WitnessRequest, requests_of
-from wg_common.wire import canonical, signing
+from wg_common.wire import canonical, quality_file, signing
 from wg_common.wire.statistics_file import (
     CoveredStatistics,
     StatisticsManifest,
     read_manifest,
 )
 
+Check = Callable[[Charge, bytes], None]
+"""Holds a charge against the released bytes; raises ``VerificationError``."""
+
 E = TypeVar("E", Charge, Release)
+
+
+def check_statistics(charge: Charge, release: bytes) -> None:
+    """Check that a charge is the one that a release of statistics claims.
+
+    Raises:
+        DecodeError: The bytes are no release.
+        VerificationError: It is not.
+    """
+    _check_manifest(charge, read_manifest(release))
+
+
+def check_quality(charge: Charge, report: bytes) -> None:
+    """Check that a charge is the one that a quality report claims.
+
+    Raises:
+        DecodeError: The bytes are no report.
+        VerificationError: It is not.
+    """
+    manifest = quality_file.read_manifest(report)
+    weight, count = manifest.layout.weight, manifest.layout.candidates
+    blocks = (("labelled", 1, weight), ("right", count, weight))
+    name = charge.mechanism.name
+    _agree(
+        ("request id", manifest.request_id == charge.request_id),
+        ("data set", manifest.dataset == charge.dataset),
+        ("epsilon", manifest.epsilon == charge.epsilon),
+        ("delta", manifest.delta == charge.delta),
+        *_same_noise(charge, manifest.sigma, manifest.sensitivity_squared),
+        ("encoder", manifest.encoder == charge.mechanism.encoder),
+        ("package", name.endswith(f" of package {manifest.package_sha256}")),
+        ("blocks", _blocks(charge) == blocks),
+        (
+            "rule of units",
+            charging.records_per_unit(manifest.layout) == charge.guarantee.records_per_unit,
+        ),
+        ("purpose", manifest.purpose == charge.use.purpose),
+    )
 
 
 def verify_covered(
     covered: CoveredStatistics,
     *,
+    check: Check = check_statistics,
     ledger_origin: str,
     ledger_key: Ed25519PublicKey,
     witness_name: str | None,
@@ -51,6 +94,7 @@ def verify_covered(
         witness_name: Key name of the witness that must have cosigned; ``None`` only if the
             caller witnesses the checkpoint itself (``witness_requests``), in the same transaction.
         witness_key: Its key.
+        check: Holds its charge against what is released.
 
     Raises:
         DecodeError: A part is not what it claims to be.
@@ -73,7 +117,7 @@ def verify_covered(
             )
         _check_proof(found, data, name, ledger_origin, ledger_key, witness_name, witness_key)
     _check_pair(charge, release, covered.release)
-    _check_manifest(charge, read_manifest(covered.release))
+    check(charge, covered.release)
     check_mechanism(charge)
 
 
@@ -197,28 +241,44 @@ def _check_pair(charge: Charge, release: Release, payload: bytes) -> None:
 def _check_manifest(charge: Charge, manifest: StatisticsManifest) -> None:
     """The manifest says what was charged."""
     schema, mechanism = manifest.schema, charge.mechanism
-    same_noise = parse_sigma(mechanism.sigma) == parse_sigma(manifest.sigma)
-    same_sensitivity = numbers.fraction(
-        mechanism.sensitivity_squared, what="charge entry: squared sensitivity"
-    ) == numbers.fraction(manifest.sensitivity_squared, what="manifest: squared sensitivity")
     blocks = tuple((block.name, block.size, block.weight) for block in schema.blocks)
-    for name, good in (
+    _agree(
         ("request id", manifest.request_id == charge.request_id),
         ("data set", manifest.dataset == charge.dataset),
         ("epsilon", manifest.epsilon == charge.epsilon),
         ("delta", manifest.delta == charge.delta),
-        ("sigma", same_noise),
-        ("sensitivity", same_sensitivity),
-        ("mechanism", charge.event.mechanism == "gaussian"),
+        *_same_noise(charge, manifest.sigma, manifest.sensitivity_squared),
         ("encoder", schema.encoder == mechanism.encoder),
-        ("blocks", blocks == tuple((b.name, b.length, b.weight) for b in mechanism.blocks)),
+        ("blocks", blocks == _blocks(charge)),
         ("bits", schema.bits == mechanism.bits),
         ("clip radius", schema.clip_radius == mechanism.clip_radius),
         ("dimension", schema.dimension == mechanism.dimension),
         ("labels", schema.labels == charge.guarantee.labels),
         ("rule of units", charging.records_per_unit(schema) == charge.guarantee.records_per_unit),
-        ("neighbouring relation", charge.guarantee.adjacency == "add-remove"),
         ("purpose", manifest.purpose == charge.use.purpose),
-    ):
+    )
+
+
+def _same_noise(charge: Charge, sigma: str, sensitivity: str) -> tuple[tuple[str, bool], ...]:
+    """What holds for every release with Gaussian noise."""
+    mechanism = charge.mechanism
+    found = numbers.fraction(sensitivity, what="manifest: squared sensitivity")
+    charged = numbers.fraction(
+        mechanism.sensitivity_squared, what="charge entry: squared sensitivity"
+    )
+    return (
+        ("sigma", parse_sigma(mechanism.sigma) == parse_sigma(sigma)),
+        ("sensitivity", charged == found),
+        ("mechanism", charge.event.mechanism == "gaussian"),
+        ("neighbouring relation", charge.guarantee.adjacency == "add-remove"),
+    )
+
+
+def _blocks(charge: Charge) -> tuple[tuple[str, int, int], ...]:
+    return tuple((block.name, block.length, block.weight) for block in charge.mechanism.blocks)
+
+
+def _agree(*rows: tuple[str, bool]) -> None:
+    for name, good in rows:
         if not good:
-            raise VerificationError(f"charge entry: {name} is not that of the statistics manifest")
+            raise VerificationError(f"charge entry: {name} is not that of the manifest")

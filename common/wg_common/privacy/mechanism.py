@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from fractions import Fraction
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,14 @@ Sampler = Callable[[Integers, float], Integers]
 About = Callable[[Centre], Integers]
 """A data set's exact statistics, int64 ``[schema.length]``, with the sums taken about a centre."""
 
+
+class Bounded(Protocol):
+    """What a release is made of, as far as noise is concerned: a schema, or another layout."""
+
+    def sensitivity_squared(self) -> int:
+        """Largest squared L2 change by one privacy unit, squared grid units."""
+
+
 NOISE_MULTIPLIER_MINIMUM = 0.1
 """Below this sigma over sensitivity nothing is protected, and PLD accounting needs gigabytes."""
 
@@ -48,7 +57,7 @@ CALIBRATION_MARGIN = 1e-6
 pessimistic rounding (up to 1e-7) does not put it over a cap of the same epsilon."""
 
 
-def sigma_for(schema: StatisticsSchema, epsilon: float, delta: float) -> float:
+def sigma_for(schema: Bounded, epsilon: float, delta: float) -> float:
     """Standard deviation of the noise for one (epsilon, delta)-DP release, in grid units.
 
     The squared mu that a ledger counts, rounded up to its unit, is within (epsilon, delta) too.

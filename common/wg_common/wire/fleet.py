@@ -17,8 +17,8 @@ from wg_common.wire import canonical, protocol
 RECORD_NAME = "wg"
 """Name of the one ConfigRecord in a message; it has the fields of ``Envelope``."""
 
-Kind = Literal["query", "delivery", "offer", "statistics", "receipt", "refusal"]
-_KINDS = frozenset({"query", "delivery", "offer", "statistics", "receipt", "refusal"})
+Kind = Literal["query", "delivery", "offer", "statistics", "quality", "receipt", "refusal"]
+_KINDS = frozenset({"query", "delivery", "offer", "statistics", "quality", "receipt", "refusal"})
 _REQUEST_ID = re.compile(r"[0-9a-f]{32}")
 
 APP_MISMATCH = "WG-APP-MISMATCH"
@@ -76,6 +76,9 @@ APP = AppManifest(
     protocol.PROTOCOL_VERSION,
     (protocol.QUERY_STATISTICS, protocol.TRAIN_FINETUNE),
 )
+ANSWERED = frozenset({*APP.message_types, protocol.EVALUATE_METRICS})
+"""Messages that this program can answer. A quality report is none that both sides must agree on: a
+plant of an earlier version says that it does not answer this type."""
 APP_HASH = canonical.sha256_hex(canonical.encode(APP))
 
 
@@ -85,7 +88,8 @@ class Envelope:
 
     Attributes:
         kind: What ``record`` and ``payload`` are.
-        record: A canonical record of ``wg_common.wire.protocol``; empty for ``statistics``.
+        record: A canonical record of ``wg_common.wire.protocol``; empty for ``statistics`` and for
+            ``quality`` that is an answer.
         payload: The file that travels, if any.
     """
 

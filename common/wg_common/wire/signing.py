@@ -16,6 +16,7 @@ from wg_common.wire import key_files
 
 STATISTICS = "statistics"
 WEIGHTS = "weights"
+QUALITY = "quality"
 
 
 def generate() -> Ed25519PrivateKey:

@@ -209,7 +209,7 @@ def read_manifest(release: bytes) -> StatisticsManifest:
     return _manifest(read_sections(release)["manifest"])
 
 
-def encode_covered(covered: CoveredStatistics) -> bytes:
+def encode_covered(covered: CoveredStatistics, *, kind: str = COVERED_KIND) -> bytes:
     """Pack what travels."""
     parts = (
         covered.release,
@@ -219,17 +219,19 @@ def encode_covered(covered: CoveredStatistics) -> bytes:
         covered.release_proof,
     )
     sections = dict(zip(_COVERED_SECTIONS, parts, strict=True))
-    return container.encode(COVERED_KIND, VERSION, sections)
+    return container.encode(kind, VERSION, sections)
 
 
-def decode_covered(data: bytes) -> CoveredStatistics:
+def decode_covered(
+    data: bytes, *, kind: str = COVERED_KIND, limit: int = STATISTICS_LIMIT
+) -> CoveredStatistics:
     """Unpack what travels. Nothing is verified yet but the container's own hashes.
 
     Raises:
         DecodeError: The bytes are not a covered release.
     """
     sections = container.decode(
-        data, kind=COVERED_KIND, version=VERSION, names=_COVERED_SECTIONS, limit=STATISTICS_LIMIT
+        data, kind=kind, version=VERSION, names=_COVERED_SECTIONS, limit=limit
     )
     return CoveredStatistics(**sections)
 

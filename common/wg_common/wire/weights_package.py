@@ -22,8 +22,15 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
-from wg_common.catalogue import CONTRIBUTED, CandidateSource
+from wg_common.catalogue import (
+    CONTRIBUTED,
+    FINISHED_ON_SITE,
+    HEAD_PLAN,
+    NETWORKS,
+    CandidateSource,
+)
 from wg_common.errors import DecodeError, VerificationError
+from wg_common.privacy.quality import CANDIDATES_LIMIT
 from wg_common.wire import canonical, container, signing
 from wg_common.wire import tensors as tensors_files
 from wg_common.wire.protocol import NOTE_LIMIT, WEIGHTS_KIND, WEIGHTS_LIMIT
@@ -32,6 +39,8 @@ VERSION = 1
 CONTRIBUTED_VERSION = 2
 """Version of a manifest with contributed heads."""
 MANIFEST_LIMIT = 4 << 20
+NAME_LIMIT = 100
+"""Most characters of a candidate's name in a quality report."""
 COSIGNED_VERSION = 2
 """Version of the container that holds a cosigned checkpoint as well."""
 SECTIONS = ("manifest", "signature", "tensors")
@@ -110,6 +119,29 @@ def version_of(candidates: Iterable[Candidate]) -> int:
     """Version of a manifest with these candidates."""
     contributed = any(candidate.source == CONTRIBUTED for candidate in candidates)
     return CONTRIBUTED_VERSION if contributed else VERSION
+
+
+def counted(manifest: WeightsManifest) -> tuple[str, ...]:
+    """Names of the candidates that a quality report counts, in order.
+
+    Raises:
+        DecodeError: It holds whole networks; or there are none, or too many, or one has a name that
+            no report can carry.
+    """
+    short = manifest.package_id[:16]
+    if manifest.plan != HEAD_PLAN or manifest.architecture in NETWORKS:
+        raise DecodeError(
+            f"package {short}: holds whole networks ({manifest.architecture}); quality reports are"
+            " of heads"
+        )
+    names = tuple(c.name for c in manifest.candidates if c.source not in FINISHED_ON_SITE)
+    if not 1 <= len(names) <= CANDIDATES_LIMIT:
+        raise DecodeError(
+            f"package {short}: {len(names)} candidates to count, expected 1 to {CANDIDATES_LIMIT}"
+        )
+    if any(len(name) > NAME_LIMIT or not name.isprintable() for name in names):
+        raise DecodeError(f"package {short}: a candidate's name is too long or not printable")
+    return names
 
 
 def pack_tensors(candidates: Mapping[str, Tensors]) -> bytes:

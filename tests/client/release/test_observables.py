@@ -16,7 +16,7 @@ from tests.client.conftest import MakePlant
 
 from wg_client.connection import link
 from wg_client.fleet import flower
-from wg_client.release import freeze
+from wg_client.release import answer_time
 from wg_client.site.config import PrivacyConfig
 from wg_common.errors import ConfigError, PeerError
 
@@ -95,8 +95,8 @@ def test_a_slot_that_records_could_outlast_is_refused_when_they_are_frozen(
     with pytest.raises(ConfigError, match=r"answer_slot_seconds: 0\.001 is too short .* set 2,"):
         plant.freeze()
     assert not list(plant.home.snapshots.glob("*"))
-    freeze.check_slot(plant.config, 5, 1000)
+    answer_time.check_slot(plant.config, 5, 1000)
     many = dataclasses.replace(plant.config, privacy=PrivacyConfig(answer_slot_seconds=2.0))
-    freeze.check_slot(many, 20_000, 1000)
+    answer_time.check_slot(many, 20_000, 1000)
     with pytest.raises(ConfigError, match="set 10,"):
-        freeze.check_slot(many, 100_000, 1000)
+        answer_time.check_slot(many, 100_000, 1000)

@@ -1,0 +1,242 @@
+"""The quality file (``.wgq``): how often candidates of a package were right, as a plant counted it.
+
+Two containers, as in ``statistics_file``: the *report* (a canonical manifest, the site's signature
+of it, and the noisy integers), and the *covered report*, which travels: the report, its two ledger
+entries, and their proofs.
+
+Decoding checks the signature and that what the report claims is consistent: the noise matches
+(epsilon, delta) and the number of candidates. Whether it is of the candidates that the named
+package has is for whoever has the package. Whether the ledger covers it: ``wg_common.ledger``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
+from numpy.typing import NDArray
+
+from wg_common import __version__, numbers
+from wg_common.errors import ConfigError, DecodeError, RefusedError, VerificationError
+from wg_common.privacy.mechanism import sigma_for
+from wg_common.privacy.quality import QualityLayout
+from wg_common.wire import canonical, container, signing, statistics_file
+from wg_common.wire.protocol import (
+    QUALITY_KIND,
+    QUALITY_LIMIT,
+    SHA256,
+    check_number_length,
+    check_release_id,
+    check_site_name,
+)
+from wg_common.wire.statistics_file import CoveredStatistics
+from wg_common.wire.weights_package import NAME_LIMIT
+
+VERSION = 1
+COVERED_KIND = "wgq-covered"
+MANIFEST_LIMIT = 256 << 10
+SOFTWARE = f"weightgate/{__version__}"
+
+_SECTIONS = ("manifest", "signature", "integers")
+_TEXT_LIMIT = 4096
+_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityManifest:
+    """What the report is about, and what it cost. Fields as in ``StatisticsManifest``.
+
+    Attributes:
+        layout: What is counted.
+        encoder: SHA-256 of the public encoder, hex.
+        package_id: Id of the package.
+        package_sha256: SHA-256 of its file, hex.
+        candidates: Names of the candidates that were counted, in the order of the integers.
+        purpose: As on the ledger, from ``protocol.quality_purpose``.
+    """
+
+    version: int = VERSION
+    layout: QualityLayout
+    site: str
+    dataset: str
+    request_id: str
+    release_id: str
+    encoder: str
+    package_id: str
+    package_sha256: str
+    candidates: tuple[str, ...]
+    epsilon: str
+    delta: str
+    sigma: str
+    sensitivity_squared: str
+    purpose: str
+    integers_sha256: str
+    software: str = SOFTWARE
+
+    def __post_init__(self) -> None:
+        _require(self.version == VERSION, "version", self.version, str(VERSION))
+        check_site_name(self.site)
+        for name in ("dataset", "request_id", "software"):
+            value = getattr(self, name)
+            _require(0 < len(value) <= _TEXT_LIMIT, name, value[:80], "a text that is not empty")
+        _require(len(self.purpose) <= _TEXT_LIMIT, "purpose", "longer", f"at most {_TEXT_LIMIT}")
+        check_release_id(self.release_id)
+        check_release_id(self.package_id)
+        for name in ("encoder", "package_sha256"):
+            value = getattr(self, name)
+            _require(bool(SHA256.fullmatch(value)), name, value[:80], "64 lower-case hex digits")
+        _check_names(self.candidates)
+        count = len(self.candidates)
+        _require(count == self.layout.candidates, "candidates", count, "as many as its layout")
+        for name in ("epsilon", "delta"):
+            check_number_length(getattr(self, name), f"quality manifest: {name}")
+        self._check_noise()
+
+    def _check_noise(self) -> None:
+        try:
+            sigma = numbers.hex_float(self.sigma)
+            epsilon, delta = numbers.decimal(self.epsilon), numbers.decimal(self.delta)
+            least = sigma_for(self.layout, epsilon, delta)
+        except (ConfigError, DecodeError, RefusedError) as error:
+            raise DecodeError(f"quality manifest: epsilon, delta or sigma: {error}") from error
+        _require(
+            least * (1 - _TOLERANCE) <= sigma <= least * (1 + _TOLERANCE),
+            "sigma",
+            self.sigma,
+            f"{least.hex()} for epsilon {self.epsilon} and delta {self.delta}",
+        )
+        sensitivity = str(self.layout.sensitivity_squared())
+        _require(
+            self.sensitivity_squared == sensitivity,
+            "sensitivity_squared",
+            self.sensitivity_squared,
+            f"{sensitivity} from its layout",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Released counts, with the noise that is known to be on them.
+
+    Attributes:
+        labelled: Labelled records, or units; with noise it may be negative.
+        right: Right answers by candidate.
+        std: Standard deviation of the noise on each.
+    """
+
+    labelled: float
+    right: dict[str, float]
+    std: float
+
+    def rate(self, candidate: str) -> tuple[float, float] | None:
+        """How often a candidate is right, and the standard error of the noise; None: unknown.
+
+        Unknown where the noise could make up all labelled records. The error is that of a ratio of
+        two noisy counts, to first order; it says nothing of the records that there are not.
+        """
+        if self.labelled < 3 * self.std:
+            return None
+        found = self.right[candidate] / self.labelled
+        error = self.std * math.sqrt(1 + found * found) / self.labelled
+        return min(max(found, 0.0), 1.0), error
+
+
+def encode_report(
+    manifest: QualityManifest, integers: NDArray[np.int64], key: Ed25519PrivateKey
+) -> bytes:
+    """Sign and pack a report.
+
+    Raises:
+        VerificationError: ``integers`` are not those the manifest names.
+        DecodeError: Their number is not the layout's.
+    """
+    body = statistics_file.integers_to_bytes(integers)
+    _check_integers(manifest, body)
+    text = canonical.encode(manifest)
+    signature = signing.sign(key, signing.QUALITY, text)
+    sections = dict(zip(_SECTIONS, (text, signature, body), strict=True))
+    return container.encode(QUALITY_KIND, VERSION, sections)
+
+
+def decode_report(data: bytes, public_key: Ed25519PublicKey) -> tuple[QualityManifest, Counts]:
+    """Verify and unpack a report.
+
+    Raises:
+        DecodeError: The bytes are not a report, or it contradicts itself.
+        VerificationError: The signature or the integers' hash does not hold.
+    """
+    sections = read_sections(data)
+    signing.verify(public_key, signing.QUALITY, sections["manifest"], sections["signature"])
+    manifest = read_manifest(data)
+    _check_integers(manifest, sections["integers"])
+    values = np.frombuffer(sections["integers"], dtype="<i8").astype(np.float64)
+    values /= manifest.layout.weight
+    return manifest, Counts(
+        labelled=float(values[0]),
+        right=dict(zip(manifest.candidates, values[1:].tolist(), strict=True)),
+        std=numbers.hex_float(manifest.sigma) / manifest.layout.weight,
+    )
+
+
+def read_sections(report: bytes) -> dict[str, bytes]:
+    """Manifest, signature and integers of a report, as bytes.
+
+    Raises:
+        DecodeError: The bytes are no report.
+    """
+    return container.decode(
+        report, kind=QUALITY_KIND, version=VERSION, names=_SECTIONS, limit=QUALITY_LIMIT
+    )
+
+
+def read_manifest(report: bytes) -> QualityManifest:
+    """Manifest of a report, whose signature is checked elsewhere.
+
+    Raises:
+        DecodeError: The bytes are no report, or it contradicts itself.
+    """
+    data = read_sections(report)["manifest"]
+    return canonical.decode(QualityManifest, data, what="quality manifest", limit=MANIFEST_LIMIT)
+
+
+def encode_covered(covered: CoveredStatistics) -> bytes:
+    """Pack what travels."""
+    return statistics_file.encode_covered(covered, kind=COVERED_KIND)
+
+
+def decode_covered(data: bytes) -> CoveredStatistics:
+    """Unpack what travels; see ``statistics_file.decode_covered``.
+
+    Raises:
+        DecodeError: The bytes are not a covered report.
+    """
+    return statistics_file.decode_covered(data, kind=COVERED_KIND, limit=QUALITY_LIMIT)
+
+
+def _check_names(names: tuple[str, ...]) -> None:
+    """Names that a stranger chose: short, printable, unique."""
+    _require(len(set(names)) == len(names), "candidates", len(names), "unique names")
+    for name in names:
+        good = 0 < len(name) <= NAME_LIMIT and name.isprintable()
+        _require(good, "candidates", ascii(name[:40]), f"1 to {NAME_LIMIT} printable characters")
+
+
+def _check_integers(manifest: QualityManifest, body: bytes) -> None:
+    expected = 8 * manifest.layout.length
+    if len(body) != expected:
+        raise DecodeError(f"quality file: {len(body)} bytes of integers, expected {expected}")
+    found = canonical.sha256_hex(body)
+    if found != manifest.integers_sha256:
+        raise VerificationError(
+            f"quality file: integers hash to {found}, the manifest says {manifest.integers_sha256}"
+        )
+
+
+def _require(good: bool, field: str, found: object, expected: str) -> None:
+    if not good:
+        raise DecodeError(f"quality manifest: {field} is {found!r}, expected {expected}")
