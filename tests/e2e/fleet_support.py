@@ -19,7 +19,13 @@ import httpx
 import numpy as np
 
 from wg_client.fleet import enrolment
-from wg_client.fleet.interface import Handlers, NodeOptions, Witness
+from wg_client.fleet.interface import (
+    AnswerQuality,
+    Handlers,
+    NodeOptions,
+    Witness,
+    no_quality,
+)
 from wg_client.fleet.node import run_node
 from wg_client.site import config as configuration
 from wg_client.site import sharing
@@ -43,6 +49,7 @@ from wg_common.wire.statistics_file import (
 )
 from wg_common.wire.weights_package import Candidate, WeightsManifest
 from wg_server.campaigns.intake import Release
+from wg_server.campaigns.packaging import MakePackage
 from wg_server.fleet.enrolment import make_token
 from wg_server.operation.initialise import free_ports, initialise
 from wg_server.operation.serve import serve
@@ -108,14 +115,14 @@ def base_package(
 
 
 @contextmanager
-def running(home: ServerHome) -> Iterator[None]:
+def running(home: ServerHome, make_package: MakePackage = base_package) -> Iterator[None]:
     """Serve a home on a thread until the block ends."""
     stop = threading.Event()
     failed: list[BaseException] = []
 
     def run() -> None:
         try:
-            serve(home, stop=stop, make_package=base_package)
+            serve(home, stop=stop, make_package=make_package)
         except BaseException as error:
             failed.append(error)
             raise
@@ -156,6 +163,7 @@ class Plant:
     behind: list[RolledBack] = field(default_factory=list)
     """Why its node ended, if its ledger was an older copy."""
     asked: list[float] = field(default_factory=list)
+    quality: AnswerQuality = no_quality
     before_answer: Callable[[], None] = lambda: None
     before_apply: Callable[[], None] = lambda: None
 
@@ -182,7 +190,9 @@ class Plant:
     def running(self, *, once: bool = False) -> Iterator[threading.Thread]:
         """Run the plant's node on a thread until the block ends."""
         stop = threading.Event()
-        handlers = Handlers(answer_query=self.answer, apply_package=self.apply)
+        handlers = Handlers(
+            answer_query=self.answer, apply_package=self.apply, answer_quality=self.quality
+        )
 
         def run() -> None:
             try:

@@ -65,7 +65,7 @@ def accept(site: Site, data: bytes, asked: Asked, *, witness: Witness, now: floa
     """
     covered = statistics_file.decode_covered(data)
     found = _open(site, covered, witness.name, witness.public_key)
-    _check_witnesses(site, covered, witness)
+    check_witnesses(site, covered, witness)
     for field, got, want in (
         ("encoder", found.manifest.schema.encoder, asked.encoder),
         ("epsilon", numbers.exact(found.manifest.epsilon), numbers.exact(asked.epsilon)),
@@ -101,10 +101,10 @@ def accept_file(
         )
     if verify.is_cosigned(covered, witness.name, witness.public_key):
         found = _open(site, covered, witness.name, witness.public_key)
-        _check_witnesses(site, covered, witness)
+        check_witnesses(site, covered, witness)
     else:
         found = _open(site, covered, None, None)
-        _check_witnesses(site, covered, witness)
+        check_witnesses(site, covered, witness)
         known = store.find_release(manifest.release_id)
         if known is None or known.data != data:
             witness.countersign_file(site, verify.witness_requests(covered))
@@ -167,7 +167,7 @@ def newest_releases(
     return found
 
 
-def _check_witnesses(site: Site, covered: CoveredStatistics, witness: Witness) -> None:
+def check_witnesses(site: Site, covered: CoveredStatistics, witness: Witness) -> None:
     """Whether as many witnesses cosigned as ``server.yaml`` wants, this server counted as one.
 
     Raises:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wg_common.wire import fleet
-from wg_server.campaigns import absence, intake, schedule
+from wg_server.campaigns import absence, intake, quality, schedule
 from wg_server.campaigns.absence import Sight
 from wg_server.campaigns.wording import LANGUAGES, Speaker
 from wg_server.store.campaigns import IN_TASKS, OPEN_TASKS, Campaign, Task
@@ -45,6 +45,8 @@ def of_task(
         return _under_way(say, campaign, task, sight, now)
     if task.state == "delivered":
         return _delivered(say, campaign, task, now)
+    if task.state == "answered":
+        return Reason(say("counted"))
     if task.state == "cancelled":
         return Reason(say("cancelled" if campaign.state == "cancelled" else ""))
     return _ended(say, task, sight, now)
@@ -65,6 +67,9 @@ def of_campaign(campaign: Campaign, now: float, language: str = _EN) -> str:
     count = len(campaign.tasks)
     if campaign.reason:
         return campaign.reason
+    if campaign.about:
+        answered = sum(task.state == "answered" for task in campaign.tasks)
+        return say("counted of", n=answered, of=count)
     if campaign.state != "running":
         return say("served", n=served, of=count)
     begin = schedule.packages_from(campaign)
@@ -172,6 +177,7 @@ _AWAY = frozenset(
 
 _WHY = {
     intake.QUARANTINED: "why quarantined",
+    quality.IMPLAUSIBLE: "why implausible",
     "revoked": "why revoked",
     "tries": "why tries",
     "verification": "why verification",
@@ -190,6 +196,7 @@ _DO = {
     absence.SILENT: "do no-answer",
     absence.NOT_FETCHED: "do not-fetched",
     intake.QUARANTINED: "do quarantined",
+    quality.IMPLAUSIBLE: "do implausible",
     "revoked": "do revoked",
     "budget": "do budget",
     "policy": "do policy",

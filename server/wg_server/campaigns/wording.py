@@ -35,6 +35,10 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "{n} of {of} sites have released, {served} have a package",
         "{of} 拠点中 {n} 拠点が統計を提出、{served} 拠点に配布済み",
     ),
+    "counted of": (
+        "{n} of {of} sites have said how good their package is",
+        "{of} 拠点中 {n} 拠点がパッケージの正解率を報告",
+    ),
     "and": ("{what}; {more}", "{what}。{more}"),
     "too few": (
         "{wanted} were wanted and {n} can still be: packages are made when no site is waited for"
@@ -45,6 +49,26 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "when enough": (
         "packages are made from {wanted} releases on",
         "統計が {wanted} 件そろうと重みを作ります",
+    ),
+    # Of quality reports.
+    "quality of": (
+        "how often delivered candidates name labelled records right; ± is one standard error of the"
+        " noise",
+        "配布した候補がラベル付きレコードを正しく判定した割合（± はノイズによる標準誤差 1 つ分）",
+    ),
+    "rate": ("{rate} % ± {error}", "{rate} % ± {error}"),
+    "no rate": ("unknown: fewer labels than noise", "不明（ラベルがノイズに埋もれています）"),
+    "labelled": ("about {n} labelled records (± {error})", "ラベル付き約 {n} 件（± {error}）"),
+    "all sites": ("together, {n} sites", "合計（{n} 拠点）"),
+    "conditioned": (
+        "made with this site's own release: its labels had a part in these weights, and the figures"
+        " are on the bright side",
+        "この拠点自身の統計から作った重みです。ラベルの影響を受けているため、数値は高めに出ます",
+    ),
+    "not local": (
+        "local figures are not known: plants finish and choose with their own labels, and say"
+        " nothing of it",
+        "拠点内での数値はわかりません（拠点は自分のラベルで仕上げと選択を行い、結果は送りません）",
     ),
     # Of a site's part that is open.
     "paused": ("the campaign is paused", "キャンペーンは一時停止中です"),
@@ -76,6 +100,7 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "it has a package; a better one is made now",
         "配布済みです。改良パッケージを作成します",
     ),
+    "counted": ("its counts are here", "件数を受け取りました"),
     "cancelled": ("the campaign was cancelled", "キャンペーンは中止されました"),
     "left out": ("left out {span} ago: {why}", "{span}前に対象外になりました：{why}"),
     "left out now": ("left out now: {why}", "対象外になりました：{why}"),
@@ -108,6 +133,12 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "why quarantined": (
         "its release cannot be what it says, and enters nobody's weights",
         "提出された統計に矛盾があり、どの重みにも使われません",
+    ),
+    "why implausible": (
+        "its counts cannot be: below zero, or more right than labelled, beyond what noise does;"
+        " they are kept, and in no figure",
+        "件数に矛盾があります（ノイズで説明できない負の値や、ラベル数を超える正解数）。"
+        "保存されますが、集計には使いません",
     ),
     "why revoked": ("the site was revoked meanwhile", "その間に拠点が失効しました"),
     "site revoked": ("the site is revoked", "拠点は失効しています"),
@@ -169,6 +200,10 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
     "do budget": (
         "the plant's owner decides on its budget: ask for less, or leave the site out",
         "予算は拠点の所有者が決めます。要求を小さくするか、この拠点を外してください",
+    ),
+    "do implausible": (
+        "ask the plant; an auditor can hold its report against its ledger (wg-server export)",
+        "拠点に確認してください。監査人は報告を台帳と照合できます（wg-server export）",
     ),
     "do policy": (
         "the plant's client.yaml says what it answers: agree on epsilon, delta and purpose",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -13,12 +13,15 @@ from wg_common import cli
 from wg_common.errors import PeerError
 from wg_common.options import DELTA, EPSILON
 from wg_common.wire import canonical
-from wg_server.campaigns import absence, reasons, schedule
+from wg_common.wire.quality_file import Counts
+from wg_server.campaigns import absence, quality, reasons, schedule
 from wg_server.campaigns.absence import Sight
+from wg_server.campaigns.quality import Report
 from wg_server.campaigns.starting import Order, start
+from wg_server.campaigns.wording import Speaker
 from wg_server.cli.options import Duration, accept_option, home_option, this_user, when
 from wg_server.site.home import ServerHome
-from wg_server.store.campaigns import Campaign
+from wg_server.store.campaigns import SERVED_TASKS, Campaign
 from wg_server.store.operators import recorded
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store
@@ -103,6 +106,61 @@ def campaign_start(
         raise PeerError(f"campaign {found.id}: {found.state}")
 
 
+@campaign.command("quality")
+@home_option
+@click.argument("campaign_id", metavar="ID")
+@click.option("--sites", "names", default="", help="Names with commas; all served if not given.")
+@click.option(
+    "--epsilon", type=EPSILON, default="1", show_default=True, help="Epsilon asked of each site."
+)
+@click.option(
+    "--delta", type=DELTA, default="1e-5", show_default=True, help="Delta asked of each site."
+)
+@click.option("--purpose", default=quality.PURPOSE, show_default=True, help="Goes on the ledgers.")
+@click.option(
+    "--collect-for", type=Duration(), help="How long a site may take to answer, once it is asked."
+)
+@click.option("--wait", is_flag=True, help="Return when it has ended.")
+@cli.json_option
+def campaign_quality(
+    root: Path,
+    campaign_id: str,
+    names: str,
+    epsilon: str,
+    delta: str,
+    purpose: str,
+    collect_for: float | None,
+    wait: bool,
+    as_json: bool,
+) -> None:
+    """Ask how good the packages of campaign ID are on the labelled records of its sites.
+
+    Plants answer if their owners allow it; each answer is charged to the plant's privacy budget.
+    """
+    home = ServerHome(root)
+    order = Order(
+        sites=[name.strip() for name in names.split(",") if name.strip()],
+        epsilon=epsilon,
+        delta=delta,
+        purpose=purpose,
+        collect_seconds=collect_for,
+    )
+    with Store.open(home) as store:
+        detail = f"{campaign_id}: {order.summary}"
+        with recorded(store, this_user(), "campaign quality", order.id, detail):
+            found, left = quality.start(home, store, order, about=campaign_id)
+        cli.note(f"campaign {found.id} queued")
+        for site, why in sorted(left.items()):
+            cli.note(f"{site} is left out: {why}")
+        if wait:
+            found = _wait(CampaignQueue(store.engine), found, root)
+        _show(store, found, as_json)
+    if not wait:
+        cli.note(f"next: wg-server campaign show --home {root} {found.id}")
+    if wait and found.state != "done":
+        raise PeerError(f"campaign {found.id}: {found.state}")
+
+
 @campaign.command("list")
 @home_option
 @cli.json_option
@@ -115,9 +173,10 @@ def campaign_list(root: Path, as_json: bool) -> None:
         cli.emit({"campaigns": [_document(each, sights) for each in found]})
         return
     for each in found:
-        served = sum(task.state == "delivered" or bool(task.served) for task in each.tasks)
+        served = sum(task.state in SERVED_TASKS or bool(task.served) for task in each.tasks)
+        word = "answered" if each.about else "served"
         cli.say(f"{each.id}  {each.state:10} {when(each.created)}")
-        cli.say(f"    {served}/{len(each.tasks)} served, epsilon {each.epsilon}: {each.purpose}")
+        cli.say(f"    {served}/{len(each.tasks)} {word}, epsilon {each.epsilon}: {each.purpose}")
     if not found:
         cli.say(f"no campaigns yet; next: wg-server campaign start --home {root}")
 
@@ -186,8 +245,10 @@ def campaign_retry(root: Path, campaign_id: str, site: str, as_json: bool) -> No
 
 def _show(store: Store, found: Campaign, as_json: bool) -> None:
     sights = absence.sights(store)
+    reports = quality.reports(store, found) if found.about else []
     if as_json:
-        cli.emit(_document(found, sights))
+        document = dict(_document(found, sights))
+        cli.emit({**document, "quality": _quality_document(reports)} if found.about else document)
         return
     now = time.time()
     cli.say(f"campaign {found.id}: {found.state}: {reasons.of_campaign(found, now)}")
@@ -196,6 +257,60 @@ def _show(store: Store, found: Campaign, as_json: bool) -> None:
         cli.say(f"  {task.site:24} {task.state:10} {said.why}".rstrip())
         if said.do:
             cli.say(f"  {'':24} {'':10} do: {said.do}")
+    if reports:
+        _say_quality(reports)
+
+
+def _say_quality(reports: Sequence[Report]) -> None:
+    """What sites answered, one by one and together."""
+    say = Speaker("en")
+    cli.say(say("quality of") + ":")
+    for report in reports:
+        cli.say(f"  {report.site}: {quality.labelled(report.counts, 'en')}")
+        for figure in quality.figures(report.counts):
+            cli.say(f"    {cli.printable(figure.name):24} {quality.said(figure, 'en')}")
+        if report.conditioned:
+            cli.say(f"    {say('conditioned')}")
+    if len(reports) > 1:
+        cli.say(f"  {say('all sites', n=len(reports))}:")
+        for name, (sites, counts) in quality.together(reports).items():
+            (figure,) = quality.figures(counts)
+            words = f"{quality.said(figure, 'en')}, {quality.labelled(counts, 'en')}"
+            cli.say(f"    {cli.printable(name):24} {words}, {sites} sites")
+    cli.say(say("not local"))
+
+
+def _quality_document(reports: Sequence[Report]) -> Mapping[str, object]:
+    return {
+        "sites": [
+            {
+                "site": report.site,
+                "conditioned": report.conditioned,
+                **_counts_document(report.counts),
+            }
+            for report in reports
+        ],
+        "together": [
+            {"sites": sites, **_counts_document(counts)}
+            for sites, counts in quality.together(reports).values()
+        ],
+    }
+
+
+def _counts_document(counts: Counts) -> Mapping[str, object]:
+    return {
+        "labelled": counts.labelled,
+        "noise_std": counts.std,
+        "candidates": [
+            {
+                "name": figure.name,
+                "right": counts.right[figure.name],
+                "rate": figure.rate,
+                "standard_error": figure.error,
+            }
+            for figure in quality.figures(counts)
+        ],
+    }
 
 
 def _document(found: Campaign, sights: Mapping[str, Sight]) -> Mapping[str, object]:

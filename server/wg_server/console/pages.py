@@ -18,6 +18,7 @@ from wg_common.errors import ConfigError, WgError
 from wg_common.wire import canonical
 from wg_common.wire.protocol import check_site_name
 from wg_server.campaigns import reasons
+from wg_server.campaigns.wording import Speaker
 from wg_server.console import views
 from wg_server.console.views import Alert, CampaignRow
 from wg_server.console.web import NotFound, Visit
@@ -112,10 +113,14 @@ def campaign(visit: Visit) -> Response:
     except ConfigError as error:
         raise NotFound(str(error)) from error
     states: Counter[str] = Counter(task.state for task in found.tasks)
+    say = Speaker(visit.speech.language)
     return visit.render(
         "campaign",
         row=CampaignRow(found, reasons.of_campaign(found, now, visit.speech.language), states),
         parts_of=views.parts(visit.source, visit.speech, found, now),
+        quality=views.quality_rows(visit.source, visit.speech, found),
+        hint=say("quality of"),
+        limit=say("not local"),
         retried=("refused", "failed", "expired"),
     )
 

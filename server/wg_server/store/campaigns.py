@@ -1,12 +1,15 @@
 r"""What a campaign is: what was asked of whom, and how far it got with each site.
 
 A campaign is one statistics query to each of its sites, then weights packages for each site that
-answered. States of a task, which is one site's part::
+answered. Or it is *about* another campaign: one quality question on the package that each of its
+sites has from there. States of a task, which is one site's part::
 
     waiting -> released -> packaged -> delivered
          \-> refused  \-> failed  \-> expired       (each final, until an operator tries again)
          ^                                |
          +---------- retry ---------------+
+
+    waiting -> answered                        (about another campaign; ends early as above)
 
 A site that has a package is offered a better one when later releases came: its task goes from
 ``delivered`` to ``released`` again, with ``served`` above zero. Whatever becomes of the better one,
@@ -28,12 +31,22 @@ CampaignState = Literal[
     "queued", "running", "paused", "cancelling", "cancelled", "done", "partial", "failed"
 ]
 TaskState = Literal[
-    "waiting", "released", "packaged", "delivered", "refused", "failed", "expired", "cancelled"
+    "waiting",
+    "released",
+    "packaged",
+    "delivered",
+    "answered",
+    "refused",
+    "failed",
+    "expired",
+    "cancelled",
 ]
 OPEN_CAMPAIGNS = ("queued", "running", "paused", "cancelling")
 OPEN_TASKS = ("waiting", "released", "packaged")
 IN_TASKS = ("released", "packaged", "delivered")
 """Of sites whose release is here, and used."""
+SERVED_TASKS = ("delivered", "answered")
+"""Of sites of which nothing is wanted any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +59,7 @@ class Task:
         delivery_id: Logical id of the delivery; a better package has another one.
         state: How far it got.
         code: Why it ended early, or what the site said last: one word; else empty.
-        release_id: The release that answered; empty before.
+        release_id: The release, or report, that answered; empty before.
         package_sha256: The newest package; empty before.
         opened: When it came to where it is: asking was allowed, or a package was there.
         asked: When the site was first sent what it is asked for now.
@@ -103,6 +116,7 @@ class Campaign:
         state: How far it got; ``partial``: finished, and not every site was served.
         reason: Why it failed, if it did.
         finished: When it ended.
+        about: Id of the campaign whose packages this one asks about; empty: it makes packages.
         tasks: One for each site.
     """
 
@@ -121,6 +135,7 @@ class Campaign:
     state: CampaignState
     reason: str
     finished: float | None
+    about: str = ""
     tasks: tuple[Task, ...]
 
     def task(self, site: str) -> Task:

@@ -17,8 +17,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from wg_common.errors import ConfigError
-from wg_server.store import campaigns, database, schema
-from wg_server.store.campaigns import OPEN_CAMPAIGNS, OPEN_TASKS, Campaign
+from wg_server.store import campaigns, database, quality, schema
+from wg_server.store.campaigns import OPEN_CAMPAIGNS, OPEN_TASKS, SERVED_TASKS, Campaign
+from wg_server.store.quality import StoredReport, Subject
 from wg_server.store.releases import USED, StoredRelease, put_release
 
 log = logging.getLogger(__name__)
@@ -62,9 +63,13 @@ class CampaignQueue:
         min_sites: int | None = None,
         grace_seconds: float = GRACE_SECONDS,
         campaign_id: str = "",
+        about: str = "",
+        subjects: Sequence[Subject] = (),
         now: float | None = None,
     ) -> Campaign:
         """Queue a campaign; the arguments are as of ``Campaign``, its id is new if none is given.
+
+        One that is about another has a subject for each of its sites.
 
         Raises:
             ConfigError: No site, a site twice, one that is not enrolled, or ``min_sites`` is not
@@ -103,11 +108,13 @@ class CampaignQueue:
                     paused_at=0.0,
                     state="queued",
                     reason="",
+                    about=about,
                 )
             )
             connection.execute(
                 schema.task.insert(), [_waiting(campaign_id, site, now) for site in sites]
             )
+            quality.put_subjects(connection, campaign_id, subjects)
             return campaigns.load(connection, campaign_id)
 
     def show(self, campaign_id: str, *, site: str = "") -> Campaign:
@@ -325,7 +332,7 @@ class CampaignQueue:
             found = campaigns.load(connection, campaign_id, lock=True)
             if found.state not in OPEN_CAMPAIGNS:
                 return found
-            served = all(task.state == "delivered" or task.served for task in found.tasks)
+            served = all(task.state in SERVED_TASKS or task.served for task in found.tasks)
             if found.state == "cancelling":
                 state = "cancelled"
             elif reason:
@@ -342,6 +349,7 @@ class CampaignQueue:
         *,
         was: str = "",
         release: StoredRelease | None = None,
+        report: StoredReport | None = None,
         messages: int = 0,
         bytes_received: int = 0,
         bytes_sent: int = 0,
@@ -356,6 +364,7 @@ class CampaignQueue:
             site: The site.
             was: Only if its state still is this one; empty: any that is open.
             release: A verified release that answered it.
+            report: A verified quality report that did.
             messages: Added to both counts of messages.
             bytes_received: Added to the count.
             bytes_sent: Added to the count.
@@ -376,6 +385,8 @@ class CampaignQueue:
         with self._engine.begin() as connection:
             if release is not None:
                 put_release(connection, release)
+            if report is not None:
+                quality.put_report(connection, campaign_id, site, report)
             connection.execute(
                 table.update()
                 .where(

@@ -19,12 +19,13 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 from wg_common.ledger.entries import NAME_LIMIT
 from wg_common.wire import protocol
 
-HEAD = "0005"
+HEAD = "0006"
 """Newest migration; a store with another one is upgraded when it is opened."""
 
 metadata = MetaData()
@@ -137,6 +138,7 @@ campaign = Table(
     Column("state", String(16), nullable=False),
     Column("reason", Text, nullable=False),
     Column("finished", Float),
+    Column("about", String(32), nullable=False, server_default=text("''")),  # empty, or a campaign
 )
 
 task = Table(
@@ -161,6 +163,22 @@ task = Table(
     Column("bytes_received", BigInteger, nullable=False),
     Column("bytes_sent", BigInteger, nullable=False),
     Column("updated", Float, nullable=False),
+)
+
+quality = Table(
+    "quality",
+    metadata,
+    Column("campaign", String(32), ForeignKey("campaign.id"), primary_key=True),
+    Column("site", String(63), ForeignKey("site.name"), primary_key=True),
+    Column("delivery_id", String(32), nullable=False),
+    Column("package_id", String(32), nullable=False),
+    Column("package_sha256", String(64), nullable=False),
+    Column("conditioned", Integer, nullable=False),
+    Column("candidates", Text, nullable=False),
+    Column("received", Float, nullable=False),
+    Column("signing_key", String(64), nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Index("quality_by_site", "site", "received"),
 )
 
 operator = Table(
