@@ -28,6 +28,7 @@ def quality_campaign(
     sites = (*counts, *refused)
     words = {"epsilon": "2", "delta": "1e-5", "encoder": "e", "collect_seconds": 60.0}
     before = queue.add(sites, **words, purpose="weights", deliver_seconds=60.0)  # type: ignore[arg-type]
+    queue.finish(before.id)
     found = queue.add(
         sites,
         **words,  # type: ignore[arg-type]
@@ -36,6 +37,7 @@ def quality_campaign(
         about=before.id,
         subjects=[_subject(site, CANDIDATES) for site in sites],
     )
+    queue.pause(found.id)  # a server that runs asks nobody
     for site, values in counts.items():
         report = _report(site, _subject(site, CANDIDATES), values)
         queue.update(found.id, site, state="answered", release_id="ab" * 16, report=report)

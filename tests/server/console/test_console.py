@@ -251,7 +251,7 @@ def test_quality_is_shown_for_each_site_and_together_in_both_languages(
                 "71 % ± 6",
                 "nagoya-weld: made with this site",
                 "does not answer messages of this type",
-                "local figures are not known",
+                "Local figures are not known",
             ),
         ),
         ("ja", ("標準誤差", "71 % ± 4", "約 120 件", "不明", "合計（2 拠点）", "この種類の依頼")),
