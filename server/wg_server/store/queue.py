@@ -84,14 +84,7 @@ class CampaignQueue:
             raise ConfigError(f"campaign: {min_sites} of {len(sites)} sites to wait for")
         campaign_id = campaign_id or new_id()
         with self._engine.begin() as connection:
-            rows = connection.execute(
-                sa.select(schema.site.c.name).where(
-                    schema.site.c.name.in_(sites), schema.site.c.state == "enrolled"
-                )
-            )
-            missing = sorted(set(sites) - {row.name for row in rows})
-            if missing:
-                raise ConfigError(f"campaign: not enrolled: {', '.join(missing)}")
+            _check_enrolled(connection, sites)
             connection.execute(
                 schema.campaign.insert().values(
                     id=campaign_id,
@@ -407,6 +400,14 @@ class CampaignQueue:
 def new_id() -> str:
     """An id that no campaign has."""
     return secrets.token_hex(16)
+
+
+def _check_enrolled(connection: Connection, sites: Sequence[str]) -> None:
+    table = schema.site
+    query = sa.select(table.c.name).where(table.c.name.in_(sites), table.c.state == "enrolled")
+    missing = sorted(set(sites) - {row.name for row in connection.execute(query)})
+    if missing:
+        raise ConfigError(f"campaign: not enrolled: {', '.join(missing)}")
 
 
 def _waiting(campaign_id: str, site: str, now: float) -> dict[str, object]:
