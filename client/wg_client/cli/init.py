@@ -120,7 +120,7 @@ def init(
         return errors.EXIT_OK
     if data is None:
         raise errors.UsageError("--data: needed, unless --replace enrols a home again")
-    from wg_client.fleet.initialise import DataChoice, check_new, initialise, look
+    from wg_client.fleet.initialise import DataChoice, check_new, check_token, initialise, look
 
     check_new(home)
     reading = read_reading(data, unit_column, **{name: more.pop(name) for name in READING_NAMES})
@@ -138,6 +138,7 @@ def init(
         local_encoder=None if local_encoder is None else read_local_encoder(local_encoder),
     )
     policy = _policy(budget_of, unit_column, **more)
+    check_token(token, encoder)
     with freezing_bar() as stage:
         seen = look(choice, policy, stage)
     if refused := say_refusal(seen, set_aside, allow_empty, data, as_json):

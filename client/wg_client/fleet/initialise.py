@@ -35,7 +35,7 @@ from wg_common.errors import ConfigError, StorageError
 from wg_common.ledger import place
 from wg_common.nets.encoder.module import load_encoder
 from wg_common.wire import canonical, protocol
-from wg_common.wire.protocol import EnrolmentReply
+from wg_common.wire.protocol import EnrolmentReply, JoinToken
 
 _ROOM = 64 << 20
 """Bytes that a home needs beside its records: encoder, ledger, a package."""
@@ -93,6 +93,23 @@ def look(choice: DataChoice, privacy: PrivacyConfig, stage: Stage | None = None)
     return inspect(found, units=privacy.unit_rule != "record", stage=stage)
 
 
+def check_token(token: str, encoder: str | None) -> JoinToken:
+    """Read a join token, before records are.
+
+    Args:
+        token: As the operator gave it.
+        encoder: Hash of the encoder that the owner wants, or its beginning; None: the token's.
+
+    Raises:
+        DecodeError: It is none.
+        UsageError: ``encoder`` is no hash.
+        VerificationError: It names another encoder.
+    """
+    named = protocol.decode_token(token.strip())
+    encoder_pin.check_named(encoder, named.encoder)
+    return named
+
+
 def initialise(
     home: ClientHome,
     token: str,
@@ -140,8 +157,7 @@ def initialise(
     )
     if data.local_encoder is not None:
         local_encoder.load(data.local_encoder, found.data.modality)
-    named = protocol.decode_token(token.strip())
-    encoder_pin.check_named(encoder, named.encoder)
+    named = check_token(token, encoder)
     shared = share(home, choice, privacy, named.site)
     check_room(home, len(found.data))
     see = partial(_see, found, path, confirm)

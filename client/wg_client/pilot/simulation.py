@@ -10,7 +10,6 @@ Nothing is sent, charged or written.
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -323,7 +322,7 @@ def _price(
     return Price(
         epsilon=epsilon,
         expected=expected,
-        guess=(math.exp(epsilon) + delta) / (1 + math.exp(epsilon)),
+        guess=accounting.distinguished([event]),
         would_leave=departure(schema, sigma, choice.unit_column),
         fit=accounting.releases_left([], event, cap * (1 + 1e-6), cap_delta),
     )

@@ -13,7 +13,7 @@ import click
 
 from wg_common import __version__, language
 from wg_common.audit import evidence
-from wg_common.cli import answer, emit, json_option, note, printable, run, say
+from wg_common.cli import answer, emit, json_option, next_step, note, printable, run, say
 from wg_common.errors import EXIT_OK, EXIT_VERIFICATION
 from wg_common.japanese import SHARED
 from wg_common.language import padded, text
@@ -114,6 +114,7 @@ def export(home: Path, out: Path, as_json: bool) -> None:
             entries=manifest.entries,
             origin=manifest.origin,
         ),
+        next_step("wg-audit verify {path} --server EVIDENCE", path=out),
     )
 
 

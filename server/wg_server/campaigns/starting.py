@@ -70,6 +70,10 @@ def start(home: ServerHome, store: Store, order: Order, *, accept_generator: str
         gate.check(home, accept=accept_generator)
     default = home.config().campaign_hours * 3600.0
     enrolled = [site.name for site in store.sites() if site.state == "enrolled"]
+    if not (order.sites or enrolled):
+        raise ConfigError(
+            f"campaign: no site is enrolled yet; run 'wg-server enroll --home {home.root} SITE'"
+        )
     return CampaignQueue(store.engine).add(
         order.sites or enrolled,
         epsilon=order.epsilon,

@@ -55,7 +55,8 @@ def generate(
         architecture=architecture or "",
     )
     said = f"{out}: {made.bytes} bytes for {made.site}, from {made.others} other releases"
-    cli.answer(as_json, canonical.to_builtins(made), said)
+    then = f"next: carry {out} to the plant, and there: wg-client apply --home HOME {out.name}"
+    cli.answer(as_json, canonical.to_builtins(made), said, then)
 
 
 @click.command()

@@ -81,3 +81,4 @@ def export(root: Path, out: Path, sites: tuple[str, ...], as_json: bool) -> None
             f" {each.logs} ledgers{unknown}"
         )
     cli.say(f"{out}: {len(done)} sites")
+    cli.say(f"next, with a plant's ledger: wg-audit verify LEDGER --server {out}")

@@ -22,6 +22,9 @@ ERRORS: Mapping[str, str] = {
     # Campaigns.
     "unknown; see 'wg-server campaign list'": "ありません。wg-server campaign list で確認できます",
     "has no site {site}": "拠点 {site} は含まれていません",
+    "no site is enrolled yet; run 'wg-server enroll --home {home} SITE'": (
+        "登録済みの拠点がありません。wg-server enroll --home {home} 拠点名 を実行してください"
+    ),
     "expected at least one site, and each once": "拠点を一つ以上、重複なく選んでください",
     "{wanted} of {count} sites to wait for": (
         "待つ統計の数が {wanted} です。1 から拠点数 {count} までにしてください"
@@ -54,8 +57,9 @@ ERRORS: Mapping[str, str] = {
     "expected 1 to 63 lower-case letters, digits and inner hyphens": (
         "1～63 文字の英小文字と数字、途中のハイフンだけが使えます"
     ),
-    "no public encoder yet, and plants need it; run 'wg-server zoo build'": (
-        "拠点に必要なエンコーダーがまだありません。wg-server zoo build を実行してください"
+    "no public encoder yet, and plants need it; run 'wg-server zoo build --home {home}'": (
+        "拠点に必要なエンコーダーがまだありません。wg-server zoo build --home {home}"
+        " を実行してください"
     ),
     "unknown; see 'wg-server releases list --all'": (
         "ありません。wg-server releases list --all で確認できます"

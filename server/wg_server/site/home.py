@@ -262,7 +262,7 @@ class ServerHome:
         if not self.encoder.is_file():
             raise ConfigError(
                 f"{self.encoder}: no public encoder yet, and plants need it;"
-                " run 'wg-server zoo build'"
+                f" run 'wg-server zoo build --home {self.root}'"
             )
         return atomic.read_bytes(self.encoder, limit=ENCODER_LIMIT)
 

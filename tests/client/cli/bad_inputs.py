@@ -15,6 +15,7 @@ from PIL import Image
 from tests.client.conftest import TestPlant
 
 from wg_client.cli.main import group as client
+from wg_common.wire import protocol
 from wg_server.cli.main import main_group as server
 
 
@@ -168,6 +169,19 @@ SERVER_YAML = [
 # --- data
 
 
+def joined(**more: object) -> str:
+    """A join token that is well formed."""
+    fields: dict[str, object] = {
+        "site": "plant-a",
+        "secret": "00" * 32,
+        "enrol_url": "https://127.0.0.1:9",
+        "ca_sha256": "11" * 32,
+        "encoder": "22" * 32,
+        "expires": 1,
+    }
+    return protocol.encode_token(protocol.JoinToken(**{**fields, **more}))  # type: ignore[arg-type]
+
+
 def _data(
     name: str,
     make: Callable[[Path], object],
@@ -183,7 +197,7 @@ def _data(
         home = world.folder / "home"
         return ["init", "--home", home, "--join", "-", "--data", path, *more]
 
-    return Bad(f"data: {name}", words, code, said)
+    return Bad(f"data: {name}", words, code, said, stdin=joined())
 
 
 def picture(path: Path, size: tuple[int, int] = (8, 8), mode: str = "L") -> Path:

@@ -17,7 +17,7 @@ from typing import Any
 import click
 import numpy as np
 import pytest
-from tests.client.cli.bad_inputs import DATA, SERVER_YAML, YAML, Bad, World, picture
+from tests.client.cli.bad_inputs import DATA, SERVER_YAML, YAML, Bad, World, joined, picture
 from tests.client.cli.wrong_files import GIVEN
 from tests.client.conftest import TestPlant, plant_maker
 
@@ -74,28 +74,16 @@ def _token(name: str, text: str, *said: str, code: int = 3) -> Bad:
     return Bad(f"token: {name}", words, code, said, stdin=text)
 
 
-def _joined(**more: object) -> str:
-    fields: dict[str, object] = {
-        "site": "plant-a",
-        "secret": "00" * 32,
-        "enrol_url": "https://127.0.0.1:9",
-        "ca_sha256": "11" * 32,
-        "encoder": "22" * 32,
-        "expires": 1,
-    }
-    return protocol.encode_token(protocol.JoinToken(**{**fields, **more}))  # type: ignore[arg-type]
-
-
 TOKENS = [
     _token("empty", "", "join token"),
     _token("a word", "hello", "join token"),
     _token("old", "wgj1.abc", "join token"),
     _token("not base64", "wgj2.%%%", "join token"),
     _token("not JSON", "wgj2.aGVsbG8", "join token"),
-    _token("cut", _joined()[:-9], "join token"),
-    _token("expired", _joined(), "join token", "expired"),
+    _token("cut", joined()[:-9], "join token"),
+    _token("expired", joined(), "join token", "expired"),
     _token("too long", "w" * (protocol.TOKEN_LIMIT + 1), "join token", "bytes"),
-    _token("nobody listens", _joined(expires=1 << 40), "127.0.0.1", code=7),
+    _token("nobody listens", joined(expires=1 << 40), "127.0.0.1", code=7),
 ]
 
 # --- packages

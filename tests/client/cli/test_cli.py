@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tests.client.cli.bad_inputs import joined
 from tests.client.cli.conftest import Json
 from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures, write_npz
 
@@ -90,7 +91,8 @@ def test_wrong_calls_have_their_code_and_one_json_document(
 
 
 def test_init_reads_the_data_before_it_spends_the_token(tmp_path: Path) -> None:
-    done = _run("init", "--home", tmp_path / "h", "--join", "x", "--data", tmp_path / "none")
+    token = joined()
+    done = _run("init", "--home", tmp_path / "h", "--join", token, "--data", tmp_path / "none")
     assert done.returncode == errors.EXIT_CONFIG and "none: not there" in done.stderr
     data = write_npz(tmp_path / "d.npz", {0: 2, 1: 2}, seed=1, labels=LABELS)
     done = _run("init", "--home", tmp_path / "h", "--join", "x", "--data", data)
@@ -127,7 +129,8 @@ def test_check_says_by_what_a_release_would_be_refused(make_plant: MakePlant, he
 
 
 def test_init_refuses_a_unit_that_is_named_and_not_protected(tmp_path: Path, here: Json) -> None:
-    words = ["--join", "x", "--data", tmp_path, "--unit-column", "part", "--unit-rule", "record"]
+    words = ["--join", joined(), "--data", tmp_path, "--unit-column", "part"]
+    words += ["--unit-rule", "record"]
     found = here("init", "--home", tmp_path / "home", *words, code=errors.EXIT_CONFIG)
     assert "not all records of one 'part'" in found["error"]["message"]
     assert not (tmp_path / "home").exists()

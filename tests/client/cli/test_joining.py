@@ -51,3 +51,9 @@ def test_every_command_that_takes_a_token_takes_it_from_anywhere() -> None:
     for name in names:
         options = {option for p in commands.group.commands[name].params for option in p.opts}
         assert {"--join", "--join-file"} <= options
+
+
+def test_a_token_that_is_none_is_refused_before_records_are_read(tmp_path: Path) -> None:
+    words = ["init", "--home", tmp_path / "plant", "--data", tmp_path, "--join", "-"]
+    done = CliRunner().invoke(commands.group, list(map(str, words)), input="none")
+    assert isinstance(done.exception, DecodeError) and "join token" in str(done.exception)

@@ -54,7 +54,7 @@ def test_a_folder_is_simulated_without_server_home_or_token(
     fields = {field["name"]: field for field in found["fields"]}
     assert set(LABELS) == set(re.findall(r"\w+", fields["labels"]["value"]))
     assert found["file_bytes"] > 8 * sum(sizes) + sum(f["size"] for f in found["fields"])
-    assert 0.5 < first["guess"] < found["prices"][2]["guess"] < 1
+    assert 0.5 < first["guess"] < found["prices"][2]["guess"] < 0.69  # as `budget` says it later
 
 
 def test_a_person_reads_it_in_80_columns(

@@ -81,7 +81,7 @@ def test_campaign_start_needs_enrolled_sites_and_numbers(
     capsys: pytest.CaptureFixture[str], home: ServerHome
 ) -> None:
     for words, wanted, message in (
-        ((), 3, "at least one site"),
+        ((), 3, "no site is enrolled yet"),
         (("--sites", "plant-a"), 3, "not enrolled: plant-a"),
         (("--epsilon", "much"), 2, "a decimal number"),
         (("--delta", "-1"), 2, "a decimal number"),
