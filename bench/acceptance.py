@@ -22,10 +22,9 @@ from bench import plants, window_plants
 from bench.methods import Cell, draw
 from bench.plants import DATASETS, QUICK, Floats, Ints, Plants
 from bench.rows import Row, Rows
-from bench.selected import selected
+from bench.selected import plant_trunk, selected
 from bench.tables import markdown
 
-from wg_client.fitting.backbone import encoder_trunk
 from wg_client.fitting.linear_head import log_loss
 from wg_client.methods.names import LOCAL
 from wg_client.selection.checks import registry as checks
@@ -150,7 +149,7 @@ def judge(
         others = tuple((x, said[y]) for x, y in cut.same_family)
         cut = replace(cut, same_family=others)
     one = draw(generator, cut, setting.cell, seed, {}, samples=4)
-    trunk = encoder_trunk(one.x, cut.dimension, encoder.scaled_dimension, encoder.local_blocks)
+    trunk = plant_trunk(encoder, one.x)
     try:
         outcome = selected(
             one.made,

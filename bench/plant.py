@@ -114,14 +114,15 @@ class Draw:
     Attributes:
         cut: Its data set.
         features: Local features of all records, float32 ``[n, D]``.
-        layout: Numbers (released, with a public scale) and sizes of blocks of local features.
+        layout: Numbers (released, with a public scale), and sizes and loudness of blocks of local
+            features.
         rows: The records that have a label, ``[m]``.
         seed: Of the draw.
     """
 
     cut: Cut
     features: NDArray[np.float32]
-    layout: tuple[int, int, tuple[int, ...]]
+    layout: tuple[int, int, tuple[int, ...], tuple[float, ...]]
     rows: Ints
     seed: int
 
@@ -276,7 +277,7 @@ def _judge(job: tuple[str, str, str, int, int, Path, Path, Path]) -> Row:
         half = path.with_suffix(f".{os.getpid()}.npy")
         np.save(half, features)
         half.replace(path)
-    layout = encoder.dimension, encoder.scaled_dimension, encoder.local_blocks
+    layout = encoder.dimension, encoder.scaled_dimension, encoder.local_blocks, encoder.loudness
     rows, truth = drawn(found, labels, seed), found.labels[found.test]
     if rows is None:
         return {"key": key, "dataset": name, "scores": {}}

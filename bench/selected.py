@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from bench.plants import Floats, Ints
+from numpy.typing import NDArray
 
-from wg_client.fitting.backbone import Tensors, Trunk
+from wg_client.fitting.backbone import Tensors, Trunk, encoder_trunk
 from wg_client.fitting.finetune import fit_finetuned, fixed
 from wg_client.fitting.folds import Folds, stratified
 from wg_client.fitting.linear_head import LinearHead, head_from_tensors
@@ -17,6 +18,9 @@ from wg_client.selection.model_selection import Outcome, select_model
 from wg_client.site.config import AcceptanceConfig
 from wg_common.catalogue import POSTERIOR, SAME_FAMILY
 from wg_common.inference.posterior import from_tensors
+from wg_common.nets.encoder.course_names import STEPS
+from wg_common.nets.encoder.module import Encoder
+from wg_common.nets.encoder.window_course import WindowCourse
 from wg_server.generator.heads.generate import Generated
 
 SELECTOR = "selector"
@@ -27,6 +31,16 @@ AS_DELIVERED = (names.RANDOM, names.GENERATED)
 
 Family = Callable[[Tensors], tuple[Trunk, LinearHead]]
 """A family head's tensors -> what it stands on at the plant, and the head."""
+
+
+def plant_trunk(encoder: Encoder, local: NDArray[np.floating]) -> Trunk:
+    """The encoder, seen through a plant's local features, those of a course behind or not."""
+    if more := local.shape[1] - encoder.local_dimension:
+        encoder = encoder.with_beside(WindowCourse(more // STEPS))
+    blocks = encoder.local_blocks
+    return encoder_trunk(
+        local, encoder.dimension, encoder.scaled_dimension, blocks, encoder.loudness
+    )
 
 
 def selected(

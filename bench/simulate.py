@@ -31,10 +31,9 @@ from bench.acceptance import cut
 from bench.methods import Cell, draw
 from bench.plants import DATASETS, Plants
 from bench.rows import Row, Rows
-from bench.selected import own_folds, selected
+from bench.selected import own_folds, plant_trunk, selected
 from bench.tables import markdown
 
-from wg_client.fitting.backbone import encoder_trunk
 from wg_client.fitting.local_models import fit_local
 from wg_client.methods.names import LOCAL
 from wg_client.pilot.published import (
@@ -95,7 +94,7 @@ def case(
 ) -> dict[str, Any]:
     """One plant: what it knew before, and what came of it."""
     one = draw(generator, cut, setting.cell, seed, {}, samples=4)
-    trunk = encoder_trunk(one.x, cut.dimension, encoder.scaled_dimension, encoder.local_blocks)
+    trunk = plant_trunk(encoder, one.x)
     found: dict[str, Any] = {
         "kind": encoder.modality,
         "classes": len(cut.labels),

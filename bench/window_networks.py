@@ -25,13 +25,13 @@ import torch
 from bench import minirocket, networks, window_plants
 from bench.networks import Cell, Cut
 from bench.rows import Row, Rows, write_table
-from bench.selected import own_folds
+from bench.selected import own_folds, plant_trunk
 from bench.tables import Results, set_by_set
 
-from wg_client.fitting.backbone import encoder_trunk
 from wg_client.fitting.local_models import fit_local
 from wg_common.modalities import sensors
 from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_common.nets.encoder.window_course import WindowCourse
 from wg_common.wire import canonical
 from wg_server.generator.heads.generate import load_generator
 from wg_server.generator.networks.generate import load_networks
@@ -143,10 +143,9 @@ def alone(encoder: Encoder, data: Cut, cell: Cell, seed: int) -> dict[str, float
     """Accuracy of the plant's labels without any small network."""
     records, y = networks.labelled(data, cell)
     own, test = np.stack(records), np.asarray(data.test[0])
+    encoder = encoder.with_beside(WindowCourse(own.shape[1]))
     features = encoder.encode_local(records)
-    trunk = encoder_trunk(
-        features, encoder.dimension, encoder.scaled_dimension, encoder.local_blocks
-    )
+    trunk = plant_trunk(encoder, features)
     local = fit_local(trunk.features, y, len(data.labels), own_folds(y))
     head = trunk.outward(local.head)
     rocket = minirocket.MiniRocket(own, np.random.default_rng((seed, 9)))

@@ -79,6 +79,7 @@ class WindowPlants:
         plants: Features of all parts.
         scaled: Number of features that have a public scale.
         blocks: Sizes of the blocks of the others.
+        loudness: Of these blocks.
         own: Windows of the plant, ``[n, C, T]``, as ``plants.own`` has them.
         test: Windows of the test records.
         raw: Raw features of these two.
@@ -87,6 +88,7 @@ class WindowPlants:
     plants: Plants
     scaled: int
     blocks: tuple[int, ...]
+    loudness: tuple[float, ...]
     own: Windows
     test: Windows
     raw: tuple[Floats, Floats]
@@ -164,8 +166,8 @@ def cut(
         for own, _ in parts[:2]
     ]
     plants = Plants(names, encoder.dimension, encoded[1], tuple(encoded[2:]), encoded[0], groups)
-    scaled, blocks = encoder.scaled_dimension, encoder.local_blocks
-    return WindowPlants(plants, scaled, blocks, parts[1][0], parts[0][0], (raw[1], raw[0]))
+    layout = encoder.scaled_dimension, encoder.local_blocks, encoder.loudness
+    return WindowPlants(plants, *layout, parts[1][0], parts[0][0], (raw[1], raw[0]))
 
 
 def cut_windows(
@@ -224,7 +226,7 @@ def judge(generator: Generator, found: WindowPlants, cell: Cell, seed: int) -> d
     """Accuracy of every method on the plant's test records, and on classes it has never seen."""
     plants = found.plants
     one = draw(generator, plants, cell, seed, {}, samples=4)
-    trunk = encoder_trunk(one.x, plants.dimension, found.scaled, found.blocks)
+    trunk = encoder_trunk(one.x, plants.dimension, found.scaled, found.blocks, found.loudness)
     outcome = selected(
         one.made,
         trunk,

@@ -49,10 +49,14 @@ class Trunk:
 
 
 def encoder_trunk(
-    local: NDArray[np.floating], released: int, scaled: int, blocks: Sequence[int]
+    local: NDArray[np.floating],
+    released: int,
+    scaled: int,
+    blocks: Sequence[int],
+    loudness: Sequence[float] = (),
 ) -> Trunk:
     """The encoder's trunk; arguments as of ``feature_scaling``."""
-    found = feature_scaling(local, released, scaled, blocks)
+    found = feature_scaling(local, released, scaled, blocks, loudness)
     features = local.astype(np.float64) if found is None else found.apply(local)
     return Trunk(features, scaling=found)
 

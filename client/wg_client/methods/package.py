@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from wg_client.data.plant import Plant, Progress
@@ -17,6 +17,7 @@ from wg_common.inference import family_head
 from wg_common.inference import posterior as posteriors
 from wg_common.inference.family_head import Layout
 from wg_common.inference.posterior import Posterior
+from wg_common.nets.encoder.course_names import loudness_of
 from wg_common.streams import Stream
 from wg_common.wire.weights_package import WeightsManifest
 
@@ -52,7 +53,9 @@ def read_package(
     layout = _layout(plant)
     rest = features.local.shape[1] - layout.scaled - sum(layout.blocks)
     blocks = (*layout.blocks, *((rest,) if rest else ()))  # a local encoder's is the last
-    public = encoder = encoder_trunk(features.local, features.dimension, features.scaled, blocks)
+    public = encoder = encoder_trunk(
+        features.local, features.dimension, features.scaled, blocks, _loudness(plant, blocks)
+    )
     whole = catalogue.known(architecture).whole
     posterior = _checked(plant, manifest, tensors, whole=whole)
     view: View = lambda values: encoder  # noqa: E731 - the other branch needs a function's scope
@@ -130,6 +133,13 @@ def _candidates(
         elif c.source != POSTERIOR:
             found.append(_candidate(c.name, c.source, own, view(own)))
     return found
+
+
+def _loudness(plant: Plant, blocks: Sequence[int]) -> tuple[float, ...]:
+    """Of each block; the last is that of the plant's local encoder, if it has one."""
+    local = plant.local_encoder
+    usual = (1.0,) * len(blocks)
+    return usual if local is None else (*usual[:-1], loudness_of(local.name))
 
 
 def _layout(plant: Plant) -> Layout:

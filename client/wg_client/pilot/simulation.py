@@ -274,7 +274,8 @@ def _judged(
     if len(known):
         told = stage or (lambda *_: None)
         told("judged", 0, len(known))
-        trunk = encoder_trunk(local, loaded.dimension, loaded.scaled_dimension, loaded.local_blocks)
+        layout = loaded.dimension, loaded.scaled_dimension, loaded.local_blocks
+        trunk = encoder_trunk(local, *layout, loaded.loudness)
         accuracy = _alone(trunk, data)
         told("judged", len(known), len(known))
     unseen = len(data.label_names) - len(np.unique(known)) if len(known) else 0

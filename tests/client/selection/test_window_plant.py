@@ -15,11 +15,12 @@ from tests.client.conftest import LABELS, MakePlant, TestPlant, waves
 from wg_client.data import plant as plants
 from wg_client.data.dataset import SiteData
 from wg_client.fitting import network_tuning
-from wg_client.fitting.backbone import encoder_trunk
+from wg_client.fitting.backbone import Trunk, encoder_trunk
 from wg_client.fitting.folds import stratified
 from wg_client.fitting.linear_head import LinearHead, fit_lda, scaling
 from wg_client.fitting.local_models import fit_local
 from wg_client.fitting.network_tuning import fine_tune
+from wg_client.methods import package as package_reader
 from wg_client.methods.names import LOCAL
 from wg_client.models import predict, store
 from wg_client.models.export import export_model
@@ -102,19 +103,27 @@ def test_what_differs_only_in_when_it_happens_is_learnt() -> None:
     for encoder in (plain, plain.with_beside(WindowCourse(2))):
         local = encoder.encode_local(windows)
         layout = encoder.dimension, encoder.scaled_dimension, encoder.local_blocks
-        trunk = encoder_trunk(local[train], *layout)
+        trunk = encoder_trunk(local[train], *layout, encoder.loudness)
         head = trunk.outward(fit_local(trunk.features, labels[train], 3, folds).head)
         logits = head.logits(local[~train].astype(np.float64))
         right.append((logits.argmax(axis=1) == labels[~train]).mean())
-    assert right[1] > right[0] + 0.1
+    assert right[1] > right[0] + 0.03
 
 
 def test_a_package_is_applied_and_predicts_windows(
-    window_plant: TestPlant, good: LinearHead, tmp_path: Path
+    window_plant: TestPlant, good: LinearHead, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    layouts, before = [], package_reader.encoder_trunk
+
+    def note(local: np.ndarray, released: int, scaled: int, *layout: tuple[float, ...]) -> Trunk:
+        layouts.append([each[-1] for each in layout])
+        return before(local, released, scaled, *layout)
+
+    monkeypatch.setattr(package_reader, "encoder_trunk", note)
     package = window_plant.package({"s": (good, "diffusion")}, architecture="window-head")
     applied = apply_package(window_plant.home, package)
     assert applied.manifest.architecture == "window-head"
+    assert layouts[0] == [32, 0.5]  # the course is half as loud as other blocks
     rng = np.random.default_rng(6)
     np.savetxt(tmp_path / "new.csv", waves(rng, 2, 1)[0].T, delimiter=",")
     data = predict.load_records(tmp_path / "new.csv", LABELS, split=None)

@@ -12,7 +12,9 @@ from wg_common.modalities.windows import MAX_CHANNELS
 
 COURSE = "window-course"
 STEPS = 16
-"""Parts of a window: of four draws of six data sets 8 and 32 were no better."""
+"""Parts of a window; 8 and 32 were no better."""
+LOUDNESS = 0.5
+"""Of the course, where other blocks of local features have 1 (docs/decisions/0208)."""
 LICENCE = "Apache-2.0"
 """The project's own: there are no weights."""
 _NAME = re.compile(COURSE + r"-([1-9][0-9]{0,2})")
@@ -28,6 +30,11 @@ def channels_of(name: str) -> int:
     found = _NAME.fullmatch(name)
     channels = int(found[1]) if found else 0
     return channels if channels <= MAX_CHANNELS else 0
+
+
+def loudness_of(name: str) -> float:
+    """How loud the features of a local encoder of this name are, beside other blocks."""
+    return LOUDNESS if channels_of(name) else 1.0
 
 
 def digest(name: str) -> str:

@@ -34,6 +34,7 @@ from wg_common.modalities.images import Images
 from wg_common.modalities.registry import modality as modality_of
 from wg_common.nets.encoder import isolation
 from wg_common.nets.encoder import package as packages
+from wg_common.nets.encoder.course_names import loudness_of
 from wg_common.nets.encoder.local_encoder import LocalEncoder
 from wg_common.nets.encoder.trunk import EncoderTrunk, Records, trunk_of
 from wg_common.privacy.schema import CLIP_RADIUS
@@ -107,6 +108,13 @@ class Encoder:
     settings: Mapping[str, str]
     module: EncoderModule
     beside: LocalEncoder | None = None
+
+    @property
+    def loudness(self) -> tuple[float, ...]:
+        """Of each of ``local_blocks``, see ``feature_scaling``."""
+        if self.beside is None:
+            return (1.0,) * len(self.local_blocks)
+        return (1.0,) * (len(self.local_blocks) - 1) + (loudness_of(self.beside.name),)
 
     def with_beside(self, beside: LocalEncoder | None) -> Encoder:
         """This encoder with a plant's local one; nothing of what it releases changes."""
