@@ -111,16 +111,17 @@ def test_without_an_operators_encoder_the_installed_trunk_judges() -> None:
 def test_windows_are_simulated_with_their_course(
     tmp_path: Path, here: Json, window_encoder: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rng, widths = np.random.default_rng(2), []
+    rng = np.random.default_rng(2)
+    widths: list[tuple[float, ...]] = []
     x = np.concatenate([waves(rng, label, 4) for label in range(3)])
     np.savez(tmp_path / "w.npz", x=x, y=np.repeat(range(3), 4), classes=np.array(LABELS))
     (tmp_path / "encoder").write_bytes(window_encoder)
     before = simulation.encoder_trunk
 
     def note(local: np.ndarray, *layout: Any) -> Any:
-        widths.append((local.shape[1], layout[-1][-1]))
+        widths.append((local.shape[1], *(each[-1] for each in layout[2:])))
         return before(local, *layout)
 
     monkeypatch.setattr(simulation, "encoder_trunk", note)
     here("simulate", "--data", tmp_path / "w.npz", "--encoder", tmp_path / "encoder")
-    assert widths == [(load_encoder(window_encoder).local_dimension + 32, 32)]
+    assert widths == [(load_encoder(window_encoder).local_dimension + 32, 32, 0.5)]

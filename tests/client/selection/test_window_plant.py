@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -20,7 +21,6 @@ from wg_client.fitting.folds import stratified
 from wg_client.fitting.linear_head import LinearHead, fit_lda, scaling
 from wg_client.fitting.local_models import fit_local
 from wg_client.fitting.network_tuning import fine_tune
-from wg_client.methods import package as package_reader
 from wg_client.methods.names import LOCAL
 from wg_client.models import predict, store
 from wg_client.models.export import export_model
@@ -113,13 +113,13 @@ def test_what_differs_only_in_when_it_happens_is_learnt() -> None:
 def test_a_package_is_applied_and_predicts_windows(
     window_plant: TestPlant, good: LinearHead, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    layouts, before = [], package_reader.encoder_trunk
+    layouts: list[list[float]] = []
 
-    def note(local: np.ndarray, released: int, scaled: int, *layout: tuple[float, ...]) -> Trunk:
+    def note(local: np.ndarray, released: int, scaled: int, *layout: Any) -> Trunk:
         layouts.append([each[-1] for each in layout])
-        return before(local, released, scaled, *layout)
+        return encoder_trunk(local, released, scaled, *layout)
 
-    monkeypatch.setattr(package_reader, "encoder_trunk", note)
+    monkeypatch.setattr("wg_client.methods.package.encoder_trunk", note)
     package = window_plant.package({"s": (good, "diffusion")}, architecture="window-head")
     applied = apply_package(window_plant.home, package)
     assert applied.manifest.architecture == "window-head"
