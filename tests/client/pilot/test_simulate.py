@@ -12,7 +12,8 @@ import pytest
 from tests.client.cli.conftest import Json, here, shown
 from tests.client.conftest import LABELS, waves, write_npz
 
-from wg_client.pilot import sheet, simulation
+from wg_client.fitting.backbone import encoder_trunk
+from wg_client.pilot import sheet
 from wg_common import errors
 from wg_common.errors import ConfigError
 from wg_common.nets.encoder.module import load_encoder, unfitted_encoder
@@ -116,12 +117,11 @@ def test_windows_are_simulated_with_their_course(
     x = np.concatenate([waves(rng, label, 4) for label in range(3)])
     np.savez(tmp_path / "w.npz", x=x, y=np.repeat(range(3), 4), classes=np.array(LABELS))
     (tmp_path / "encoder").write_bytes(window_encoder)
-    before = simulation.encoder_trunk
 
     def note(local: np.ndarray, *layout: Any) -> Any:
         widths.append((local.shape[1], *(each[-1] for each in layout[2:])))
-        return before(local, *layout)
+        return encoder_trunk(local, *layout)
 
-    monkeypatch.setattr(simulation, "encoder_trunk", note)
+    monkeypatch.setattr("wg_client.pilot.simulation.encoder_trunk", note)
     here("simulate", "--data", tmp_path / "w.npz", "--encoder", tmp_path / "encoder")
     assert widths == [(load_encoder(window_encoder).local_dimension + 32, 32, 0.5)]
