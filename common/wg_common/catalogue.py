@@ -38,7 +38,6 @@ CandidateSource = Literal[
 of this kind of plant), ``contribution`` (a head that another plant trained with DP-SGD) or
 ``posterior`` (no weights: a ``wg_common.inference.posterior.Posterior``).
 """
-CLOSED_FORM: Final = "closed-form"
 BASE: Final = "base"
 """Of a whole network: what a plant's own training starts from."""
 POSTERIOR: Final = "posterior"

@@ -298,21 +298,6 @@ def _spread(within: Floats, site: SiteEvidence) -> Floats:
     return np.asarray(spread / np.maximum(site.present, 1e-6)[:, None])
 
 
-def own_share(posterior: Posterior, counts: Floats | Ints, noise: float) -> float:
-    """Share of the variance of a site's released class means that is signal, not noise, 0 to 1.
-
-    Args:
-        posterior: For the variances of class means over sites and of records within a class.
-        counts: Records of each class, ``[K]``; classes without any do not count.
-        noise: Standard deviation of the noise on an entry of a class sum.
-    """
-    n = counts[counts > 0]
-    if not len(n) or not np.isfinite(noise):
-        return 0.0
-    known = posterior.ratio.sum() + posterior.within.sum() / n
-    return float(np.mean(known / (known + len(posterior.within) * noise**2 / n**2)))
-
-
 def discriminant(
     deviations: Floats, whitener: Floats, even: float = _EVEN
 ) -> tuple[Floats, Floats]:

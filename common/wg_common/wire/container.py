@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from wg_common.errors import DecodeError
+from wg_common.errors import DecodeError, VerificationError
 from wg_common.wire import canonical
 
 MAGIC = b"WGATE\x00\x01\n"
@@ -146,3 +146,32 @@ def _header(prefix: bytes, total: int, kind: str) -> tuple[Header, int]:
     if header.kind != kind:
         raise DecodeError(f"{kind} file: found kind {header.kind!r}")
     return header, start + size
+
+
+def require(what: str, good: bool, field: str, found: object, expected: str) -> None:
+    """Refuse a manifest one of whose fields is not what it must be."""
+    if not good:
+        raise DecodeError(f"{what}: {field} is {found!r}, expected {expected}")
+
+
+def check_hash(what: str, body: bytes, stated: str) -> None:
+    """Hold a section against the hash that the manifest has of it.
+
+    Raises:
+        VerificationError: They differ.
+    """
+    found = canonical.sha256_hex(body)
+    if found != stated:
+        raise VerificationError(f"{what} hash to {found}, the manifest says {stated}")
+
+
+def check_integers(what: str, body: bytes, length: int, stated: str) -> None:
+    """Hold a section of so many 64-bit integers against the manifest.
+
+    Raises:
+        DecodeError: It has another length.
+        VerificationError: It has another hash.
+    """
+    if len(body) != 8 * length:
+        raise DecodeError(f"{what}: {len(body)} bytes of integers, expected {8 * length}")
+    check_hash(f"{what}: integers", body, stated)

@@ -11,6 +11,7 @@ a release; the site's own code checks it (``wg_client.release.dp_training``).
 
 from __future__ import annotations
 
+import functools
 import io
 from dataclasses import dataclass
 
@@ -114,7 +115,7 @@ def encode_contribution(
         VerificationError: ``tensors`` are not those the manifest names, or the event costs more
             than the manifest claims.
     """
-    _check_tensors(manifest, tensors)
+    _check_tensors(tensors, manifest.tensors_sha256)
     _check_cost(manifest)
     text = canonical.encode(manifest)
     signature = signing.sign(key, SIGNATURE_CONTEXT, text)
@@ -135,7 +136,7 @@ def decode_contribution(
     sections = read_sections(data)
     signing.verify(key, SIGNATURE_CONTEXT, sections["manifest"], sections["signature"])
     manifest = read_manifest(data)
-    _check_tensors(manifest, sections["tensors"])
+    _check_tensors(sections["tensors"], manifest.tensors_sha256)
     _check_cost(manifest)
     body = sections["tensors"]
     stream, what = io.BytesIO(body), "contribution"
@@ -173,14 +174,6 @@ def read_sections(data: bytes) -> dict[str, bytes]:
 _TOLERANCE = 1e-9
 
 
-def _check_tensors(manifest: ContributionManifest, tensors: bytes) -> None:
-    found = canonical.sha256_hex(tensors)
-    if found != manifest.tensors_sha256:
-        raise VerificationError(
-            f"contribution: tensors hash to {found}, the manifest says {manifest.tensors_sha256}"
-        )
-
-
 def _check_cost(manifest: ContributionManifest) -> None:
     claimed = numbers.decimal(manifest.epsilon)
     try:
@@ -193,6 +186,5 @@ def _check_cost(manifest: ContributionManifest) -> None:
         )
 
 
-def _require(good: bool, field: str, found: object, expected: str) -> None:
-    if not good:
-        raise DecodeError(f"contribution manifest: {field} is {found!r}, expected {expected}")
+_require = functools.partial(container.require, "contribution manifest")
+_check_tensors = functools.partial(container.check_hash, "contribution: tensors")

@@ -11,6 +11,7 @@ package has is for whoever has the package. Whether the ledger covers it: ``wg_c
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
 from numpy.typing import NDArray
 
 from wg_common import __version__, numbers
-from wg_common.errors import ConfigError, DecodeError, RefusedError, VerificationError
+from wg_common.errors import ConfigError, DecodeError, RefusedError
 from wg_common.privacy.mechanism import sigma_for
 from wg_common.privacy.quality import QualityLayout
 from wg_common.wire import canonical, container, signing, statistics_file
@@ -156,7 +157,7 @@ def encode_report(
         DecodeError: Their number is not the layout's.
     """
     body = statistics_file.integers_to_bytes(integers)
-    _check_integers(manifest, body)
+    _check_integers(body, manifest.layout.length, manifest.integers_sha256)
     text = canonical.encode(manifest)
     signature = signing.sign(key, signing.QUALITY, text)
     sections = dict(zip(_SECTIONS, (text, signature, body), strict=True))
@@ -173,7 +174,7 @@ def decode_report(data: bytes, public_key: Ed25519PublicKey) -> tuple[QualityMan
     sections = read_sections(data)
     signing.verify(public_key, signing.QUALITY, sections["manifest"], sections["signature"])
     manifest = read_manifest(data)
-    _check_integers(manifest, sections["integers"])
+    _check_integers(sections["integers"], manifest.layout.length, manifest.integers_sha256)
     values = np.frombuffer(sections["integers"], dtype="<i8").astype(np.float64)
     values /= manifest.layout.weight
     return manifest, Counts(
@@ -226,17 +227,5 @@ def _check_names(names: tuple[str, ...]) -> None:
         _require(good, "candidates", ascii(name[:40]), f"1 to {NAME_LIMIT} printable characters")
 
 
-def _check_integers(manifest: QualityManifest, body: bytes) -> None:
-    expected = 8 * manifest.layout.length
-    if len(body) != expected:
-        raise DecodeError(f"quality file: {len(body)} bytes of integers, expected {expected}")
-    found = canonical.sha256_hex(body)
-    if found != manifest.integers_sha256:
-        raise VerificationError(
-            f"quality file: integers hash to {found}, the manifest says {manifest.integers_sha256}"
-        )
-
-
-def _require(good: bool, field: str, found: object, expected: str) -> None:
-    if not good:
-        raise DecodeError(f"quality manifest: {field} is {found!r}, expected {expected}")
+_require = functools.partial(container.require, "quality manifest")
+_check_integers = functools.partial(container.check_integers, "quality file")

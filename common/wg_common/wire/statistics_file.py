@@ -13,6 +13,7 @@ schema and (epsilon, delta). Whether the ledger covers it is checked in ``wg_com
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
 from numpy.typing import NDArray
 
 from wg_common import __version__, numbers
-from wg_common.errors import ConfigError, DecodeError, RefusedError, VerificationError
+from wg_common.errors import ConfigError, DecodeError, RefusedError
 from wg_common.privacy.mechanism import sigma_for
 from wg_common.privacy.schema import StatisticsSchema
 from wg_common.privacy.statistics import NoisyStatistics
@@ -151,7 +152,7 @@ def encode_release(
         DecodeError: Their number is not the schema's.
     """
     body = integers_to_bytes(integers)
-    _check_integers(manifest, body)
+    _check_integers(body, manifest.schema.length, manifest.integers_sha256)
     text = canonical.encode(manifest)
     signature = signing.sign(key, signing.STATISTICS, text)
     sections = dict(zip(_SECTIONS, (text, signature, body), strict=True))
@@ -183,7 +184,7 @@ def read_unverified(data: bytes) -> tuple[StatisticsManifest, NDArray[np.int64]]
     """
     sections = read_sections(data)
     manifest = _manifest(sections["manifest"])
-    _check_integers(manifest, sections["integers"])
+    _check_integers(sections["integers"], manifest.schema.length, manifest.integers_sha256)
     integers = np.frombuffer(sections["integers"], dtype="<i8").astype(np.int64)
     integers.setflags(write=False)
     return manifest, integers
@@ -245,18 +246,5 @@ def _manifest(data: bytes) -> StatisticsManifest:
     )
 
 
-def _check_integers(manifest: StatisticsManifest, body: bytes) -> None:
-    expected = 8 * manifest.schema.length
-    if len(body) != expected:
-        raise DecodeError(f"statistics file: {len(body)} bytes of integers, expected {expected}")
-    found = canonical.sha256_hex(body)
-    if found != manifest.integers_sha256:
-        raise VerificationError(
-            f"statistics file: integers hash to {found}, "
-            f"the manifest says {manifest.integers_sha256}"
-        )
-
-
-def _require(good: bool, field: str, found: object, expected: str) -> None:
-    if not good:
-        raise DecodeError(f"statistics manifest: {field} is {found!r}, expected {expected}")
+_require = functools.partial(container.require, "statistics manifest")
+_check_integers = functools.partial(container.check_integers, "statistics file")

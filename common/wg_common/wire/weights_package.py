@@ -29,7 +29,7 @@ from wg_common.catalogue import (
     NETWORKS,
     CandidateSource,
 )
-from wg_common.errors import DecodeError, VerificationError
+from wg_common.errors import DecodeError
 from wg_common.privacy.quality import CANDIDATES_LIMIT
 from wg_common.wire import canonical, container, signing
 from wg_common.wire import tensors as tensors_files
@@ -161,7 +161,7 @@ def encode(manifest: WeightsManifest, tensors: bytes, key: Ed25519PrivateKey) ->
     Raises:
         VerificationError: ``tensors`` are not those the manifest names.
     """
-    _check_tensors(manifest, tensors)
+    container.check_hash("weights package: tensors", tensors, manifest.tensors_sha256)
     text = canonical.encode(manifest)
     signature = signing.sign(key, signing.WEIGHTS, text)
     sections = dict(zip(SECTIONS, (text, signature, tensors), strict=True))
@@ -232,11 +232,3 @@ def by_candidate(manifest: WeightsManifest, flat: Mapping[str, T]) -> dict[str, 
     if empty:
         raise DecodeError(f"weights package: candidates without tensors: {', '.join(empty)}")
     return found
-
-
-def _check_tensors(manifest: WeightsManifest, tensors: bytes) -> None:
-    found = canonical.sha256_hex(tensors)
-    if found != manifest.tensors_sha256:
-        raise VerificationError(
-            f"weights package: tensors hash to {found}, the manifest says {manifest.tensors_sha256}"
-        )

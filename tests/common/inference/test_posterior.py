@@ -15,7 +15,6 @@ from wg_common.inference.posterior import (
     from_tensors,
     mean_aligned,
     no_evidence,
-    own_share,
     posterior_head,
     solve,
 )
@@ -162,17 +161,6 @@ def test_moved_classes_are_those_of_others_wherever_the_plant_lies() -> None:
     one = many @ before[0].T + before[1]
     two = (many + shift) @ after[0].T + after[1]
     np.testing.assert_allclose(one, two, atol=0.05 * float(np.abs(one).max()))
-
-
-def test_the_share_of_a_release_that_is_of_records_grows_with_them_and_shrinks_with_noise() -> None:
-    posterior = _posterior()
-    shares = [own_share(posterior, np.array([n, 0, n, 0]), 2.0) for n in (1, 5, 50, 5000)]
-    assert 0 < shares[0] < 0.3 and shares == sorted(shares) and shares[-1] > 0.99
-    assert own_share(posterior, np.full(K, 9), 0.0) == 1
-    assert own_share(posterior, np.full(K, 9), np.inf) == 0
-    assert own_share(posterior, np.zeros(K), 1.0) == 0
-    louder = [own_share(posterior, np.full(K, 9), noise) for noise in (0.5, 2.0, 8.0)]
-    assert louder == sorted(louder, reverse=True)
 
 
 def test_tensors_come_back_as_they_were() -> None:

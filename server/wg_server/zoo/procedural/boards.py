@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from wg_server.zoo.procedural.fields import Field, disc_distance, segment_distance, uniform
+from wg_server.zoo.procedural.fields import Field, disc_distance, segment_distance, soft, uniform
 
 CLASSES = ("good", "open", "short", "mousebite", "spur", "copper", "pinhole")
 
@@ -34,37 +34,32 @@ def board(rng: np.random.Generator, name: str, count: int, size: int, style: Fie
         centre = middle + lane * pitch * across
         track = segment_distance(centre - 3 * along, centre + 3 * along, size)
         keep = (rng.random(count) < 0.8) | (lane in (0, 1))
-        np.maximum(copper, _disc(track, half, edge) * keep[:, None, None], out=copper)
+        np.maximum(copper, soft(track, half, edge) * keep[:, None, None], out=copper)
     shift = uniform(rng, -0.3, 0.3, count)[:, None]
     on_track = middle + shift * along
     side = np.where(rng.random(count) < 0.5, 1.0, -1.0)[:, None]
     spot = uniform(rng, 0.7, 1.0, count)
     if name == "open":
         gap = segment_distance(on_track - across * half * 2, on_track + across * half * 2, size)
-        return np.minimum(copper, 1 - _disc(gap, 0.04 + 0.12 * float(style[2]), edge))
+        return np.minimum(copper, 1 - soft(gap, 0.04 + 0.12 * float(style[2]), edge))
     if name == "short":
         bridge = segment_distance(on_track, on_track + pitch * across, size)
-        return np.maximum(copper, _disc(bridge, half * 0.6 * spot, edge))
+        return np.maximum(copper, soft(bridge, half * 0.6 * spot, edge))
     if name == "mousebite":
         bite = disc_distance(_f(on_track + side * across * half), size)
-        return np.minimum(copper, 1 - _disc(bite, half * 0.9 * spot, edge))
+        return np.minimum(copper, 1 - soft(bite, half * 0.9 * spot, edge))
     if name == "spur":
         bump = segment_distance(
             _f(on_track), _f(on_track + side * across * (half + 0.35 * pitch)), size
         )
-        return np.maximum(copper, _disc(bump, half * 0.45 * spot, edge))
+        return np.maximum(copper, soft(bump, half * 0.45 * spot, edge))
     if name == "copper":
         spare = disc_distance(_f(on_track + side * across * pitch / 2), size)
-        return np.maximum(copper, _disc(spare, (pitch / 2 - half) * 0.8 * spot, edge))
+        return np.maximum(copper, soft(spare, (pitch / 2 - half) * 0.8 * spot, edge))
     if name == "pinhole":
         hole = disc_distance(_f(on_track), size)
-        return np.minimum(copper, 1 - _disc(hole, half * 0.5 * spot, edge))
+        return np.minimum(copper, 1 - soft(hole, half * 0.5 * spot, edge))
     return copper
-
-
-def _disc(distance: Field, radius: Field | float, edge: float) -> Field:
-    limit = radius[:, None, None] if isinstance(radius, np.ndarray) else radius
-    return np.asarray(np.clip((limit - distance) / edge + 0.5, 0, 1), dtype=np.float32)
 
 
 def _f(points: Field) -> Field:

@@ -16,6 +16,7 @@ from wg_server.zoo.procedural.fields import (
     noise,
     path_distance,
     segment_distance,
+    soft,
     step,
     uniform,
 )
@@ -31,11 +32,6 @@ def _sign(style: Style) -> float:
 
 def _blend(images: Field, mask: Field, style: Style) -> Field:
     return np.asarray(images + _sign(style) * mask, dtype=np.float32)
-
-
-def _soft(distance: Field, radius: Field | float, edge: float = 0.04) -> Field:
-    limit = radius[:, None, None] if isinstance(radius, np.ndarray) else radius
-    return np.asarray(np.clip((limit - distance) / edge + 0.5, 0, 1), dtype=np.float32)
 
 
 def _direction(rng: np.random.Generator, style: Style, count: int) -> Field:
@@ -65,7 +61,7 @@ def scratch(rng: np.random.Generator, images: Field, style: Style) -> Field:
         angle = _direction(rng, style, n)
         half = uniform(rng, 0.15 + 0.4 * style[3], 0.4 + 0.7 * style[3], n)
         start, end = _ends(uniform(rng, -0.55, 0.55, (n, 2)), angle, half)
-        line = _soft(segment_distance(start, end, size), 0.012 + 0.035 * style[4])
+        line = soft(segment_distance(start, end, size), 0.012 + 0.035 * style[4])
         mask = np.maximum(mask, line * (1.0 if number == 0 else 0.7))
     return _blend(images, mask, style)
 
@@ -77,7 +73,7 @@ def pits(rng: np.random.Generator, images: Field, style: Style) -> Field:
     for _ in range(2 + int(style[2] * 6)):
         radius = uniform(rng, 0.02, 0.05 + 0.09 * style[3], n)
         spot = disc_distance(uniform(rng, -0.9, 0.9, (n, 2)), size)
-        np.maximum(mask, _soft(spot, radius), out=mask)
+        np.maximum(mask, soft(spot, radius), out=mask)
     return _blend(images, mask, style)
 
 
@@ -88,7 +84,7 @@ def patch(rng: np.random.Generator, images: Field, style: Style) -> Field:
     aspect = uniform(rng, 0.6, 1.6, n)
     spot = disc_distance(uniform(rng, -0.4, 0.4, (n, 2)), size, aspect)
     radius = uniform(rng, 0.3, 0.45 + 0.4 * style[3], n)
-    return _blend(images, _soft(spot + 0.12 * ragged, radius, 0.1), style)
+    return _blend(images, soft(spot + 0.12 * ragged, radius, 0.1), style)
 
 
 def patches(rng: np.random.Generator, images: Field, style: Style) -> Field:
@@ -110,14 +106,14 @@ def crack(rng: np.random.Generator, images: Field, style: Style) -> Field:
     points = np.concatenate([np.zeros((n, 1, 2)), np.cumsum(way, axis=1)], axis=1)
     points = points - points.mean(axis=1, keepdims=True) + rng.normal(0, 0.25, (n, 1, 2))
     width = 0.012 + 0.03 * style[4]
-    return _blend(images, _soft(path_distance(points.astype(np.float32), size), width), style)
+    return _blend(images, soft(path_distance(points.astype(np.float32), size), width), style)
 
 
 def craze(rng: np.random.Generator, images: Field, style: Style) -> Field:
     """A network of hairline cracks all over."""
     n, size = len(images), images.shape[1]
     field = np.abs(_noise_crops(rng, n, size, 2.5 + 4 * style[2]))
-    return _blend(images, 0.7 * _soft(field, 0.05 + 0.12 * style[3], 0.15), style)
+    return _blend(images, 0.7 * soft(field, 0.05 + 0.12 * style[3], 0.15), style)
 
 
 def inclusion(rng: np.random.Generator, images: Field, style: Style) -> Field:
@@ -130,7 +126,7 @@ def inclusion(rng: np.random.Generator, images: Field, style: Style) -> Field:
         half = uniform(rng, 0.05, 0.15 + 0.35 * style[3], n)
         start, end = _ends(centre, angle + uniform(rng, -0.1, 0.1, n), half)
         width = uniform(rng, 0.02, 0.04 + 0.06 * style[4], n)
-        np.maximum(mask, _soft(segment_distance(start, end, size), width), out=mask)
+        np.maximum(mask, soft(segment_distance(start, end, size), width), out=mask)
     return _blend(images, mask, style)
 
 
@@ -141,7 +137,7 @@ def scale(rng: np.random.Generator, images: Field, style: Style) -> Field:
     if style[3] > 0.5:
         centre = uniform(rng, -0.5, 0.5, (n, 2))
         start, end = _ends(centre, _direction(rng, style, n), np.full(n, 2.0, np.float32))
-        speckle = speckle * _soft(segment_distance(start, end, size), 0.35, 0.3)
+        speckle = speckle * soft(segment_distance(start, end, size), 0.35, 0.3)
     return _blend(images, speckle, style)
 
 
@@ -174,7 +170,7 @@ def band(rng: np.random.Generator, images: Field, style: Style) -> Field:
     centre = uniform(rng, -0.6, 0.6, (n, 2))
     start, end = _ends(centre, _direction(rng, style, n), np.full(n, 2.5, np.float32))
     width = uniform(rng, 0.08, 0.15 + 0.3 * style[2], n)
-    return _blend(images, _soft(segment_distance(start, end, size), width, 0.15), style)
+    return _blend(images, soft(segment_distance(start, end, size), width, 0.15), style)
 
 
 def corner(rng: np.random.Generator, images: Field, style: Style) -> Field:
@@ -196,7 +192,7 @@ def scuff(rng: np.random.Generator, images: Field, style: Style) -> Field:
     for _ in range(3 + int(3 * style[2])):
         half = uniform(rng, 0.1, 0.2 + 0.3 * style[3], n)
         start, end = _ends(middle + uniform(rng, -0.25, 0.25, (n, 2)), angle, half)
-        np.maximum(mask, _soft(segment_distance(start, end, size), 0.015), out=mask)
+        np.maximum(mask, soft(segment_distance(start, end, size), 0.015), out=mask)
     return _blend(images, mask, style)
 
 
@@ -205,7 +201,7 @@ def burr(rng: np.random.Generator, images: Field, style: Style) -> Field:
     n, size = len(images), images.shape[1]
     rough = _noise_crops(rng, n, size, 0.8 + style[2])
     spot = disc_distance(uniform(rng, -0.4, 0.4, (n, 2)), size)
-    window = _soft(spot, uniform(rng, 0.35, 0.5 + 0.4 * style[3], n), 0.3)
+    window = soft(spot, uniform(rng, 0.35, 0.5 + 0.4 * style[3], n), 0.3)
     return _blend(images, 0.5 * rough * window, style)
 
 

@@ -121,6 +121,12 @@ def disc_distance(centre: Field, size: int, aspect: Field | None = None) -> Fiel
     return np.asarray(np.sqrt(dy * dy + dx * dx), dtype=np.float32)
 
 
+def soft(distance: Field, radius: Field | float, edge: float = 0.04) -> Field:
+    """1 where a distance is below the radius, 0 beyond, and between them an edge of a width."""
+    limit = radius[:, None, None] if isinstance(radius, np.ndarray) else radius
+    return np.asarray(np.clip((limit - distance) / edge + 0.5, 0, 1), dtype=np.float32)
+
+
 def uniform(
     rng: np.random.Generator, low: float, high: float, shape: int | tuple[int, ...]
 ) -> Field:
