@@ -6,6 +6,7 @@ is made up is the data set, and a package that offers the public base alone.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import secrets
 import threading
@@ -256,6 +257,14 @@ def enrol_plant(
             )
         )
     return Plant(site, home)
+
+
+def allow_quality(plant: Plant) -> None:
+    """Let a plant answer quality questions, as its owner does in ``client.yaml``."""
+    config = configuration.load(plant.home)
+    types = (*config.privacy.message_types, protocol.EVALUATE_METRICS)
+    privacy = dataclasses.replace(config.privacy, message_types=types)
+    configuration.save(plant.home, dataclasses.replace(config, privacy=privacy))
 
 
 def answer_synthetic(  # long: the steps of a whole release, in their order

@@ -17,6 +17,7 @@ from tests.e2e.fleet_support import (
     DIMENSION,
     LABELS,
     Plant,
+    allow_quality,
     enrol_plant,
     finished,
     make_home,
@@ -29,7 +30,7 @@ from wg_client.release import freeze as freezing
 from wg_client.release.quality import answer_quality
 from wg_client.site import config as configuration
 from wg_common.audit import verification
-from wg_common.wire import fleet, protocol, signing, weights_package
+from wg_common.wire import fleet, signing, weights_package
 from wg_common.wire.weights_package import Candidate, WeightsManifest
 from wg_server.campaigns import absence, auditors, quality, reasons
 from wg_server.campaigns.intake import Release
@@ -100,13 +101,6 @@ def _freeze(plant: Plant) -> None:
     freezing.freeze(plant.home, load=lambda package: Bands())
 
 
-def _allow(plant: Plant) -> None:
-    config = configuration.load(plant.home)
-    types = (*config.privacy.message_types, protocol.EVALUATE_METRICS)
-    privacy = dataclasses.replace(config.privacy, message_types=types)
-    configuration.save(plant.home, dataclasses.replace(config, privacy=privacy))
-
-
 def _ask(server: ServerHome, about: Campaign, **words: Any) -> Campaign:
     with Store.open(server) as store:
         order = Order(epsilon="2", purpose="pilot", collect_seconds=600.0, **words)
@@ -126,7 +120,7 @@ def test_plants_that_opted_in_report_and_an_auditor_proves_it(tmp_path: Path) ->
             _freeze(each)
             each.quality = answer_quality
             _keep_packages(each)
-        _allow(open_plant)
+        allow_quality(open_plant)
         with open_plant.running(), shut_plant.running():
             campaign = finished(server, start_campaign(server, ["plant-a", "plant-b"]))
             wait_until(lambda: bool(open_plant.applied and shut_plant.applied), "applying")

@@ -42,6 +42,7 @@ from tests.client.conftest import LABELS, write_npz
 from tests.e2e.fleet_support import (
     FAST,
     Plant,
+    allow_quality,
     enrol_plant,
     finished,
     make_home,
@@ -360,17 +361,18 @@ def test_the_node_declines_every_record_that_is_not_ours(
     home = make_home(tmp_path / "server")
     with running(home):
         plant = enrol_plant(home, tmp_path / "plant-a", "plant-a")
+        allow_quality(plant)
         with plant.running(), nothing_runs():
             wait_until(lambda: online(state[0]), "the node")
             with state[0].run() as run:
                 for name, content in records(canary).items():
-                    for kind in fleet.APP.message_types:
+                    for kind in sorted(fleet.ANSWERED):
                         reply = answer(run, send(run, state[0], plant, kind, content))
                         assert (reply.envelope, reply.error) == (None, fleet.MALFORMED), name
                 for kind in (
                     "query.everything",
                     "train.code",
-                    "evaluate.metrics",
+                    "evaluate.code",
                     "train",
                     "query",
                 ):

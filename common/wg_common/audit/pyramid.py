@@ -28,14 +28,16 @@ class Layer:
     not_shown: str
 
 
-def layers(finding: Finding, newest: Charge | None, audits: Sequence[Audit]) -> tuple[Layer, ...]:
-    """All layers, top first, with evidence from the newest charge."""
+def layers(
+    finding: Finding, newest: Charge | None, audits: Sequence[Audit], reports: int
+) -> tuple[Layer, ...]:
+    """All layers, top first, with evidence from the newest charge; so many are quality reports."""
     return (
         _epsilon(finding),
         _unit(newest),
         _trust(finding),
         _algorithms(newest, audits),
-        _utility(),
+        _utility(reports),
         _side_channels(newest),
         _security(finding),
         _collection(newest),
@@ -150,10 +152,18 @@ def _algorithms(newest: Charge | None, audits: Sequence[Audit]) -> Layer:
     )
 
 
-def _utility() -> Layer:
+def _utility(reports: int) -> Layer:
+    if reports:
+        shown = text(
+            "quality reports: {count}, noisy counts of how often delivered candidates were right;"
+            " all other results on the site's data stay at the site",
+            count=reports,
+        )
+    else:
+        shown = text("nothing: results on the site's data stay at the site")
     return Layer(
         text("Utility and bias"),
-        (text("nothing: results on the site's data stay at the site"),),
+        (shown,),
         text("Noise weighs more on rare classes; the site's own report says how much."),
     )
 

@@ -125,6 +125,11 @@ def sensitivities(layout: Layout) -> set[int]:
     return found
 
 
+def is_quality(charge: Charge) -> bool:
+    """Whether a charge pays for a quality report."""
+    return tuple(block.name for block in charge.mechanism.blocks) == QUALITY
+
+
 def check_charge(charge: Charge) -> None:
     """Hold a charge against its own blocks: sensitivity, sigma, mu^2 and rho, exactly.
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import yaml
 
-from wg_common.audit import pyramid
+from wg_common.audit import pyramid, rederive
 from wg_common.audit.accounts import LineageAccount, worst
 from wg_common.audit.verification import Finding
 from wg_common.errors import ConfigError, VerificationError
@@ -70,6 +70,7 @@ class _Seen:
         words: Distinct values over all charges, by what they are about, in the order of coming.
         trained: Whether there are DP-SGD runs.
         counted: Whether there are releases of statistics.
+        reports: How many quality reports were charged.
         versions: How often each data set was registered.
         audits: The newest audit, if there is one.
         newest: The newest charge.
@@ -79,6 +80,7 @@ class _Seen:
     words: defaultdict[str, dict[str, None]] = field(default_factory=lambda: defaultdict(dict))
     trained: bool = False
     counted: bool = False
+    reports: int = 0
     versions: dict[str, int] = field(default_factory=dict)
     audits: list[entries.Audit] = field(default_factory=list)
     newest: entries.Charge | None = None
@@ -164,6 +166,8 @@ def _take(seen: _Seen, charge: entries.Charge) -> None:
     seen.add("afterwards", charge.use.post_processing)
     if charge.event.mechanism == "dp-sgd":
         seen.trained = True
+    elif rederive.is_quality(charge):
+        seen.reports += 1
     else:
         seen.counted = True
 
@@ -179,7 +183,7 @@ def _document(finding: Finding, seen: _Seen, newest: entries.Charge, date: str) 
                 "name": name,
                 "data_curators": [f"{BY_A_PERSON}legal name of the plant's owner"],
                 "intended_use": f"As stated on the charges: {seen['purposes']}",
-                "data_product_type": _STATISTICS if seen.counted else _MODEL,
+                "data_product_type": _STATISTICS if seen.counted or seen.reports else _MODEL,
                 "data_product_region": f"{BY_A_PERSON}where the plant is, and whose law applies",
                 "description": _description(seen),
                 "publication_date": date,
@@ -234,6 +238,8 @@ def _description(seen: _Seen) -> str:
         parts.append("noisy counts and sums of features for each class, released jointly")
     if seen.trained:
         parts.append("linear classifiers trained by DP-SGD")
+    if seen.reports:
+        parts.append("noisy counts of how often delivered classifiers were right")
     return (
         f"Statistics for making neural network weights to measure: {'; and '.join(parts)}. The"
         " recipient generates weights from them, which the plant checks and fine-tunes on site."
@@ -309,7 +315,7 @@ def _notes(finding: Finding, seen: _Seen, newest: entries.Charge) -> str:
     layers = "\n".join(
         f"- {layer.name}: {'; '.join(map(_clean, layer.shown))}."
         + (f" Not shown by the log: {layer.not_shown}" if layer.not_shown else "")
-        for layer in pyramid.layers(finding, newest, seen.audits)
+        for layer in pyramid.layers(finding, newest, seen.audits, seen.reports)
     )
     remarks = "\n".join(f"- {_clean(remark)}" for remark in finding.remarks) or "- none"
     missing = "\n".join(f"- {_clean(words)}" for words in finding.verdict.not_checked)

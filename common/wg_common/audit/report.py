@@ -14,7 +14,7 @@ from pathlib import Path
 import jinja2
 
 from wg_common import __version__, numbers
-from wg_common.audit import figures, pyramid
+from wg_common.audit import figures, pyramid, rederive
 from wg_common.audit.accounts import LineageAccount
 from wg_common.audit.figures import Line, Mark
 from wg_common.audit.verdict import utc
@@ -78,7 +78,12 @@ def render(
         timeline=figures.timeline(
             [(c.time, head.size) for head in heads for c in head.cosignatures]
         ),
-        layers=pyramid.layers(finding, charges[-1].charge if charges else None, audits),
+        layers=pyramid.layers(
+            finding,
+            charges[-1].charge if charges else None,
+            audits,
+            sum(rederive.is_quality(row.charge) for row in charges),
+        ),
         now=finding.fresh.checked,
         version=__version__,
         t=speak.say,

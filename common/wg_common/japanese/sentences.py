@@ -381,6 +381,11 @@ _LAYERS = {
     "nothing: results on the site's data stay at the site": (
         "何も示しません。拠点のデータでの結果は拠点に残ります"
     ),
+    "quality reports: {count}, noisy counts of how often delivered candidates were right;"
+    " all other results on the site's data stay at the site": (
+        "正解率の報告：{count} 件（配布した候補の正解数にノイズを加えたもの）。"
+        "拠点のデータでのほかの結果は拠点に残ります"
+    ),
     "Noise weighs more on rare classes; the site's own report says how much.": (
         "ノイズはまれなクラスほど強く効きます。程度は拠点自身のレポートにあります。"
     ),

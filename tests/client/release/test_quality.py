@@ -348,7 +348,9 @@ def test_an_auditor_proves_a_report_and_finds_a_lie(
     assert [each.file for each in found.received] == ["report.wgq"]
     assert found.accounts[0].charges == 2 and 1 < found.accounts[0].primary < 2
     for speak, word in ((ENGLISH, "right answers of package"), (Language("ja", SHARED), "正解数")):
-        assert word in render(plant.home.root, found, speak)
+        page = render(plant.home.root, found, speak)
+        assert word in page
+        assert ("quality reports: 2," if speak is ENGLISH else "正解率の報告：2 件") in page
     # the report of one package under the proofs of another's
     mine, theirs = quality_file.decode_covered(data), quality_file.decode_covered(other)
     path.write_bytes(quality_file.encode_covered(replace(theirs, release=mine.release)))

@@ -49,6 +49,7 @@ from wg_common.wire import (
     container,
     contribution_file,
     protocol,
+    quality_file,
     signing,
     statistics_file,
     weights_file,
@@ -103,7 +104,7 @@ def _boxed(kind: str, names: tuple[str, ...]) -> tuple[bytes, ...]:
 def _signed(kind: str, context: str, manifest: bytes) -> bytes:
     """A container whose signature holds, so that what lies behind it is reached."""
     signature = signing.sign(KEY, context, manifest)
-    names = ("manifest", "signature", "integers" if kind == "wgs" else "tensors")
+    names = ("manifest", "signature", "tensors" if kind == "wgc" else "integers")
     parts = dict(zip(names, (manifest, signature, b""), strict=True))
     return container.encode(kind, 1, parts)
 
@@ -114,6 +115,14 @@ def _release(data: bytes) -> Any:
 
 def _signed_release(data: bytes) -> Any:
     return _release(_signed("wgs", signing.STATISTICS, data))
+
+
+def _quality(data: bytes) -> Any:
+    return quality_file.decode_report(data, KEY.public_key())
+
+
+def _signed_quality(data: bytes) -> Any:
+    return _quality(_signed("wgq", signing.QUALITY, data))
 
 
 def _contribution(data: bytes) -> Any:
@@ -317,6 +326,9 @@ TARGETS: dict[str, Target] = {
     "release": Target(_release, _boxed("wgs", ("manifest", "signature", "integers"))),
     "signed-release": Target(_signed_release, (b"{}", b'{"schema":{"labels":["a"]}}')),
     "covered": Target(statistics_file.decode_covered, _boxed("wgs-covered", _COVERED)),
+    "quality": Target(_quality, _boxed("wgq", ("manifest", "signature", "integers"))),
+    "signed-quality": Target(_signed_quality, (b"{}", b'{"candidates":["a"]}')),
+    "covered-quality": Target(quality_file.decode_covered, _boxed("wgq-covered", _COVERED)),
     "contribution": Target(_contribution, _boxed("wgc", ("manifest", "signature", "tensors"))),
     "signed-contribution": Target(_signed_contribution, (b"{}", b'{"event":{"steps":1}}')),
     "weights": Target(_weights, _boxed("wgw", ("manifest", "signature", "tensors"))),
