@@ -199,7 +199,7 @@ def test_the_page_is_whole_and_needs_nothing_from_outside(
     page = out.read_text()
     for title in ("Sources and licences", "What plants see of it", "Coverage", "plant-a 00ff"):
         assert title in page
-    assert page.count("<svg") == page.count("</svg>") == 4
+    assert page.count("<svg") == page.count("</svg>") == 5
     assert not re.findall(r"(?:src|href)=\"(?!#|data:)[^\"]*\"|url\((?!#)|<script|@import", page)
 
 
