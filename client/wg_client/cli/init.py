@@ -114,9 +114,7 @@ def init(
     """
     home = ClientHome(root)
     if replace:
-        if budget_of is not None:
-            raise errors.UsageError("--budget-of: for a new home; a budget cannot be moved")
-        _enrol_again(home, token, encoder, data, as_json)
+        _enrol_again(home, token, encoder, data, budget_of, as_json)
         return errors.EXIT_OK
     if data is None:
         raise errors.UsageError("--data: needed, unless --replace enrols a home again")
@@ -258,11 +256,18 @@ def _ask_owner(about: EncoderAbout) -> None:
 
 
 def _enrol_again(
-    home: ClientHome, token: str, encoder: str | None, data: Path | None, as_json: bool
+    home: ClientHome,
+    token: str,
+    encoder: str | None,
+    data: Path | None,
+    budget_of: Path | None,
+    as_json: bool,
 ) -> None:
     from wg_client.data import plant as plants
     from wg_client.fleet import reenrolment
 
+    if budget_of is not None:
+        raise errors.UsageError("--budget-of: for a new home; a budget cannot be moved")
     if data is not None:
         raise errors.UsageError("--data: the data set of a home that is enrolled again stays")
     config = reenrolment.replace(home, token, encoder=encoder)
