@@ -63,7 +63,9 @@ LABELS = ("good", "scratch", "pit")
 DIMENSION = 8
 PATIENCE_SECONDS = 280.0
 """A little less than the time limit of a test, so that what was waited for is named."""
-FAST = NodeOptions(poll_seconds=0.05, backoff_seconds=0.1, backoff_limit_seconds=0.5)
+FAST = NodeOptions(
+    poll_seconds=0.05, idle_poll_seconds=1.0, backoff_seconds=0.1, backoff_limit_seconds=0.5
+)
 
 
 def make_home(

@@ -72,6 +72,7 @@ class Handlers:
 
 
 _IDLE_SHARE = 20.0
+_BUSY_SHARE = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +82,8 @@ class NodeOptions:
     Attributes:
         poll_seconds: Least pause between two questions for work.
         idle_poll_seconds: Longest one: a node that was asked nothing for a while pauses for a
-            twentieth of that while, so that a large fleet costs its server little.
+            twentieth of that while, so that a large fleet costs its server little; and for ten
+            times as long as the last answer took, so that a busy server answers what matters.
         backoff_seconds: First pause after an error; doubles up to ``backoff_limit_seconds``,
             and up to as much again is added at random.
         backoff_limit_seconds: See ``backoff_seconds``.
@@ -100,9 +102,15 @@ class NodeOptions:
     renew_again_seconds: float = 600.0
     apply_again_seconds: float = 60.0
 
-    def pause(self, idle_seconds: float) -> float:
-        """Pause before the next question for work, where nothing came for so long."""
-        return min(max(self.poll_seconds, idle_seconds / _IDLE_SHARE), self.idle_poll_seconds)
+    def pause(self, idle_seconds: float, answer_seconds: float = 0.0) -> float:
+        """Pause before the next question for work.
+
+        Args:
+            idle_seconds: Nothing came for so long.
+            answer_seconds: So long the server took to say so.
+        """
+        wanted = max(idle_seconds / _IDLE_SHARE, answer_seconds * _BUSY_SHARE)
+        return min(max(self.poll_seconds, wanted), self.idle_poll_seconds)
 
 
 class Declined(Exception):

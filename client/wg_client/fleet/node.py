@@ -124,11 +124,13 @@ class Node:
                 on_beat()
                 asked = time.monotonic()
                 while not (self._stop.is_set() or self._renewed()):
+                    began = time.monotonic()
                     if self.serve_one(session):
                         applier.wake()
                         asked = time.monotonic()
                     else:
-                        self._stop.wait(self._options.pause(time.monotonic() - asked))
+                        now = time.monotonic()
+                        self._stop.wait(self._options.pause(now - asked, now - began))
                     self._backoff = self._options.backoff_seconds
         except Stopped:
             log.info("stopped before an answer was due; it is kept")

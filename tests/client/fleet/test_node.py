@@ -346,6 +346,12 @@ def test_a_node_that_is_asked_nothing_asks_less_often() -> None:
     assert pauses == [1.0, 1.0, 10.0, 60.0, 60.0]
 
 
+def test_a_node_asks_a_server_that_answers_late_less_often() -> None:
+    options = NodeOptions()
+    pauses = [options.pause(0.0, seconds) for seconds in (0.05, 0.5, 4.0, 30.0)]
+    assert pauses == [1.0, 5.0, 40.0, 60.0]
+
+
 @pytest.mark.parametrize(
     ("answered", "beaten", "beats"),
     [
