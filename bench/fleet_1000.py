@@ -78,19 +78,15 @@ def main() -> None:
 
 
 def bench(nodes: int, processes: int, kept: Path | None, databases: list[str]) -> None:
-    document: dict[str, object] = {
-        "machine": measure.machine(),
-        "configuration": {
-            "nodes": nodes,
-            "node_processes": processes,
-            "idle_poll_seconds": interface.NodeOptions().idle_poll_seconds,
-            "answers": "synthetic features, no encoder; real ledger, noise, signatures, witness",
-            "packages": "public base alone",
-        },
+    path = measure.RESULTS / "fleet_1000.json"
+    document: dict[str, object] = json.loads(path.read_text()) if path.is_file() else {}
+    document["configuration"] = {
+        "node_processes": processes,
+        "idle_poll_seconds": interface.NodeOptions().idle_poll_seconds,
+        "answers": "synthetic features, no encoder; real ledger, noise, signatures, witness",
+        "packages": "public base alone",
         "server_peak_target_mb": 600,
     }
-    if "sqlite" not in databases:
-        document |= json.loads((measure.RESULTS / "fleet_1000.json").read_text())
     with ExitStack() as stack:
         folder = kept or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wg-bench-")))
         home = ServerHome(folder / "server")
@@ -108,7 +104,6 @@ def bench(nodes: int, processes: int, kept: Path | None, databases: list[str]) -
             beside = on_postgresql(home, plants, url, folder)
             with server(home, folder / "main.log"), server(home, folder / "beside.log", beside):
                 document["postgresql"] = campaign(home, plants, processes, folder, besides=[beside])
-    document["load_average_at_end"] = os.getloadavg()
     measure.save("fleet_1000", document)
 
 
@@ -157,6 +152,7 @@ def campaign(
         node_mb = [round(measure.peak(pid), 1) for pid in node_pids]
     lines = [json.loads(text) for log in SERVERS for text in log.read_text().splitlines()]
     return {
+        "machine": measure.machine(),
         "nodes": len(plants),
         "load_average_at_start": load,
         "all_online_after_seconds": round(online, 1),
@@ -173,6 +169,7 @@ def campaign(
         "bytes_received": sum(task.bytes_received for task in found.tasks),
         "bytes_sent": sum(task.bytes_sent for task in found.tasks),
         "server_log_warnings": sum(line["level"] not in ("info", "debug") for line in lines),
+        "load_average_at_end": os.getloadavg(),
     }
 
 
