@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from wg_common import atomic
 from wg_common.errors import ConfigError, VerificationError
 from wg_common.modalities.base import Record
-from wg_common.nets.encoder import sentences
+from wg_common.nets import extra
 from wg_common.nets.encoder.module import Encoder
 from wg_common.nets.network import Kind
 
@@ -369,8 +369,8 @@ def _filled(layer: nn.Module, weight: Tensor, bias: Tensor) -> nn.Module:
 
 
 def installed() -> bool:
-    """Whether the package is there; its hashes are checked when it is first read."""
-    return sentences.installed(PACKAGE)
+    """Whether the package is there."""
+    return extra.there(PACKAGE)
 
 
 @cache

