@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -27,6 +28,9 @@ _SIZE_LIMIT = 150.0
 """Size in mu above which epsilon is far beyond any use (10^4), and is called infinite."""
 
 _RELEASES_LIMIT = 1 << 20
+
+_ONE = threading.Lock()
+"""Threads that ask the same question at once wait for the first one's answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +121,8 @@ def epsilon(events: Sequence[PrivacyEvent], delta: float) -> float:
     found = collapse(events)
     if not found.mu_squared and not found.runs:
         return 0.0
-    return _epsilon(found, delta)
+    with _ONE:
+        return _epsilon(found, delta)
 
 
 def distinguished(events: Sequence[PrivacyEvent]) -> float:
