@@ -23,15 +23,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
 from numpy.typing import NDArray
 
 from wg_common import __version__, numbers
-from wg_common.errors import ConfigError, DecodeError, RefusedError
-from wg_common.privacy.mechanism import sigma_for
 from wg_common.privacy.quality import QualityLayout
 from wg_common.wire import canonical, container, signing, statistics_file
 from wg_common.wire.protocol import (
     QUALITY_KIND,
     QUALITY_LIMIT,
     SHA256,
-    check_number_length,
     check_release_id,
     check_site_name,
 )
@@ -45,7 +42,6 @@ SOFTWARE = f"weightgate/{__version__}"
 
 _SECTIONS = ("manifest", "signature", "integers")
 _TEXT_LIMIT = 4096
-_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,30 +90,7 @@ class QualityManifest:
         _check_names(self.candidates)
         count = len(self.candidates)
         _require(count == self.layout.candidates, "candidates", count, "as many as its layout")
-        for name in ("epsilon", "delta"):
-            check_number_length(getattr(self, name), f"quality manifest: {name}")
-        self._check_noise()
-
-    def _check_noise(self) -> None:
-        try:
-            sigma = numbers.hex_float(self.sigma)
-            epsilon, delta = numbers.decimal(self.epsilon), numbers.decimal(self.delta)
-            least = sigma_for(self.layout, epsilon, delta)
-        except (ConfigError, DecodeError, RefusedError) as error:
-            raise DecodeError(f"quality manifest: epsilon, delta or sigma: {error}") from error
-        _require(
-            least * (1 - _TOLERANCE) <= sigma <= least * (1 + _TOLERANCE),
-            "sigma",
-            self.sigma,
-            f"{least.hex()} for epsilon {self.epsilon} and delta {self.delta}",
-        )
-        sensitivity = str(self.layout.sensitivity_squared())
-        _require(
-            self.sensitivity_squared == sensitivity,
-            "sensitivity_squared",
-            self.sensitivity_squared,
-            f"{sensitivity} from its layout",
-        )
+        statistics_file.check_noise("quality manifest", self, self.layout)
 
 
 @dataclass(frozen=True, slots=True)

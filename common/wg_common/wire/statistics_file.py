@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 
 from wg_common import __version__, numbers
 from wg_common.errors import ConfigError, DecodeError, RefusedError
-from wg_common.privacy.mechanism import sigma_for
+from wg_common.privacy.mechanism import Bounded, sigma_for
 from wg_common.privacy.schema import StatisticsSchema
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_common.wire import canonical, container, signing
@@ -93,29 +94,52 @@ class StatisticsManifest:
             value = getattr(self, name)
             _require(0 < len(value) <= _TEXT_LIMIT, name, value, "a text that is not empty")
         check_release_id(self.release_id)
-        for name in ("epsilon", "delta"):
-            check_number_length(getattr(self, name), f"statistics manifest: {name}")
         _require(len(self.purpose) <= _TEXT_LIMIT, "purpose", "longer", f"at most {_TEXT_LIMIT}")
-        try:
-            sigma = numbers.hex_float(self.sigma)
-            epsilon, delta = numbers.decimal(self.epsilon), numbers.decimal(self.delta)
-            least = sigma_for(self.schema, epsilon, delta)
-        except (ConfigError, DecodeError, RefusedError) as error:
-            raise DecodeError(f"statistics manifest: epsilon, delta or sigma: {error}") from error
-        # Another libm may calibrate to another last digit; a weaker guarantee is no last digit.
-        _require(
-            least * (1 - _TOLERANCE) <= sigma <= least * (1 + _TOLERANCE),
-            "sigma",
-            self.sigma,
-            f"{least.hex()} for epsilon {self.epsilon} and delta {self.delta}",
-        )
-        sensitivity = str(self.schema.sensitivity_squared())
-        _require(
-            self.sensitivity_squared == sensitivity,
-            "sensitivity_squared",
-            self.sensitivity_squared,
-            f"{sensitivity} from the schema",
-        )
+        check_noise("statistics manifest", self, self.schema)
+
+
+class _Priced(Protocol):
+    """What a manifest says of the noise and of what it cost."""
+
+    @property
+    def epsilon(self) -> str: ...
+    @property
+    def delta(self) -> str: ...
+    @property
+    def sigma(self) -> str: ...
+    @property
+    def sensitivity_squared(self) -> str: ...
+
+
+def check_noise(what: str, found: _Priced, layout: Bounded) -> None:
+    """Whether the noise of a manifest is that of its (epsilon, delta) and layout.
+
+    Raises:
+        DecodeError: It is not, or a number is none.
+    """
+    require = functools.partial(container.require, what)
+    for name in ("epsilon", "delta"):
+        check_number_length(getattr(found, name), f"{what}: {name}")
+    try:
+        sigma = numbers.hex_float(found.sigma)
+        epsilon, delta = numbers.decimal(found.epsilon), numbers.decimal(found.delta)
+        least = sigma_for(layout, epsilon, delta)
+    except (ConfigError, DecodeError, RefusedError) as error:
+        raise DecodeError(f"{what}: epsilon, delta or sigma: {error}") from error
+    # Another libm may calibrate to another last digit; a weaker guarantee is no last digit.
+    require(
+        least * (1 - _TOLERANCE) <= sigma <= least * (1 + _TOLERANCE),
+        "sigma",
+        found.sigma,
+        f"{least.hex()} for epsilon {found.epsilon} and delta {found.delta}",
+    )
+    sensitivity = str(layout.sensitivity_squared())
+    require(
+        found.sensitivity_squared == sensitivity,
+        "sensitivity_squared",
+        found.sensitivity_squared,
+        f"{sensitivity} from its layout",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,19 +59,24 @@ class Phase:
     accept: Callable[[Campaign, Task, Site, Envelope], dict[str, Any]]
 
 
+def _question(campaign: Campaign, task: Task) -> dict[str, Any]:
+    """The fields that every question to a plant has."""
+    return {
+        "request_id": task.query_id,
+        "site": task.site,
+        "encoder": campaign.encoder,
+        "epsilon": campaign.epsilon,
+        "delta": campaign.delta,
+        "purpose": campaign.purpose,
+        "expires": int(schedule.answer_by(campaign, task)),
+    }
+
+
 def collecting(store: Store, witness: Witness) -> Phase:
     """Statistics queries out, covered releases in."""
 
     def envelope(campaign: Campaign, task: Task) -> Envelope:
-        query = StatisticsQuery(
-            request_id=task.query_id,
-            site=task.site,
-            encoder=campaign.encoder,
-            epsilon=campaign.epsilon,
-            delta=campaign.delta,
-            purpose=campaign.purpose,
-            expires=int(schedule.answer_by(campaign, task)),
-        )
+        query = StatisticsQuery(**_question(campaign, task))
         return Envelope("query", canonical.encode(query))
 
     def accept(campaign: Campaign, task: Task, site: Site, answer: Envelope) -> dict[str, Any]:
@@ -106,13 +111,7 @@ def asking(store: Store, witness: Witness) -> Phase:
     def envelope(campaign: Campaign, task: Task) -> Envelope:
         subject = quality_table.subject(store.engine, campaign.id, task.site)
         query = QualityQuery(
-            request_id=task.query_id,
-            site=task.site,
-            encoder=campaign.encoder,
-            epsilon=campaign.epsilon,
-            delta=campaign.delta,
-            purpose=campaign.purpose,
-            expires=int(schedule.answer_by(campaign, task)),
+            **_question(campaign, task),
             delivery_id=subject.delivery_id,
             package_id=subject.package_id,
             package_sha256=subject.package_sha256,
