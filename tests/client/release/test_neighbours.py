@@ -3,7 +3,8 @@
 Each pair goes the whole way: files, freeze with ``--set-aside``, questions to the node, answers
 with real noise, ledger, witness. What an outsider can see of the two members must be equal: words,
 sizes, number of messages and entries, and times, on a clock on which work takes as long as it
-likes. What the answers hold differs by noise, and by what was charged for.
+likes. What the answers hold differs by noise, and by what was charged for: the exact counts of a
+quality report are no further apart than the charge says.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +22,27 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from tests.client.conftest import WITNESS, TestWitness
+from tests.client.conftest import WITNESS, TestPlant, TestWitness
 
 from wg_client.connection import link
+from wg_client.fitting.linear_head import LinearHead
 from wg_client.fleet import node
 from wg_client.fleet.interface import Handlers, NodeOptions
 from wg_client.release import freeze as freezing
+from wg_client.release import quality
 from wg_client.release import query as release_query
 from wg_client.site import config as configuration
 from wg_client.site import identity
 from wg_client.site.config import ClientConfig, DataConfig, PrivacyConfig, ServerConfig
 from wg_client.site.home import ClientHome
+from wg_common import atomic
 from wg_common.ledger import entries, store
 from wg_common.ledger.store import Ledger
 from wg_common.privacy import mechanism, timing
-from wg_common.wire import canonical, fleet, protocol, signing
+from wg_common.privacy.quality import WEIGHT
+from wg_common.wire import canonical, fleet, protocol, signing, weights_file
 from wg_common.wire.fleet import Envelope
-from wg_common.wire.protocol import Refusal, StatisticsQuery
+from wg_common.wire.protocol import QualityQuery, Refusal, StatisticsQuery
 
 PAIRS = 208
 LABELS = ("bars", "dots", "rings")
@@ -195,6 +201,8 @@ class World:
     template: ClientHome
     witness: TestWitness
     config: ClientConfig
+    package: dict[str, str]
+    """What a quality question says of the package that each member has."""
 
     def member(self, root: Path, data: Path) -> ClientHome:
         shutil.copytree(self.template.root, root)
@@ -210,7 +218,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     home.root.mkdir()
     home.encoder.write_bytes(b"a tiny encoder")
     public = identity.create(home, "plant-a")
-    key, witness = signing.load(home.ledger_key), signing.generate()
+    key, witness, server = signing.load(home.ledger_key), signing.generate(), signing.generate()
     with Ledger.create(
         home.ledger,
         origin=public.ledger_origin,
@@ -225,18 +233,40 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         server=ServerConfig(
             fleet_url="https://127.0.0.1:1",
             name="test-server",
-            signing_key="00" * 32,
+            signing_key=signing.public_bytes(server).hex(),
             witness_name=WITNESS,
             witness_key=signing.public_bytes(witness).hex(),
         ),
         data=DataConfig(name="line-1", path="nowhere", labels=LABELS),
         privacy=PrivacyConfig(
-            answer_slot_seconds=SLOT, cap_epsilon="1.5", max_request_epsilon="1.5"
+            answer_slot_seconds=SLOT,
+            cap_epsilon="1.5",
+            max_request_epsilon="1.5",
+            message_types=(protocol.QUERY_STATISTICS, protocol.EVALUATE_METRICS),
         ),
     )
     configuration.save(home, config)
     raw = signing.public_bytes(key)
-    return World(home, TestWitness(public.ledger_origin, raw, witness), config)
+    seen_by = TestWitness(public.ledger_origin, raw, witness)
+    plant = TestPlant(home, config, server, seen_by, public.ledger_origin, raw)
+    return World(home, seen_by, config, deliver(plant))
+
+
+def deliver(plant: TestPlant) -> dict[str, str]:
+    """A package of three heads that came and waits, as a quality question names it."""
+    rng, delivery = np.random.default_rng(9), f"{77:032x}"
+    heads = {
+        name: (LinearHead(rng.normal(size=(3, 8)), np.zeros(3)), "network")
+        for name in ("one", "two", "three")
+    }
+    package = plant.package(heads)
+    atomic.write_bytes(plant.home.waiting / f"{delivery}.wgw", package)
+    manifest, _ = weights_file.decode(package, plant.server_key.public_key())
+    return {
+        "delivery_id": delivery,
+        "package_id": manifest.package_id,
+        "package_sha256": canonical.sha256_hex(package),
+    }
 
 
 @pytest.fixture(autouse=True)
@@ -264,7 +294,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "_dp_accounting", remembered)
 
 
-def query(number: int, **changes: Any) -> StatisticsQuery:
+def query(
+    number: int, kind: type[StatisticsQuery] = StatisticsQuery, **changes: Any
+) -> StatisticsQuery:
     fields: dict[str, Any] = {
         "request_id": f"{number:032x}",
         "site": "plant-a",
@@ -274,7 +306,7 @@ def query(number: int, **changes: Any) -> StatisticsQuery:
         "purpose": "test",
         "expires": int(START) + 100_000,
     }
-    return StatisticsQuery(**{**fields, **changes})
+    return kind(**{**fields, **changes})
 
 
 @dataclass
@@ -305,29 +337,35 @@ class Outsider:
     clock: Clock
     rng: np.random.Generator
     seen: list[Any]
+    exact: list[NDArray[np.int64]] = field(default_factory=list)
+    """What noise was put on; it never sees that."""
 
     def _sampler(self, exact: NDArray[np.int64], sigma: float) -> NDArray[np.int64]:
+        self.exact.append(exact)
         self.clock.passed += float(self.rng.uniform(0, 0.4 * SLOT))  # what data take, for each part
         return mechanism.opendp_sampler(exact, sigma)
 
     def ask(self, asked: StatisticsQuery, *, stop_at: str = "") -> None:
-        def answer(home: ClientHome, query: StatisticsQuery, **words: Any) -> bytes:
-            def step(name: str) -> None:
-                if name == stop_at:
-                    raise KeyboardInterrupt
+        def step(name: str) -> None:
+            if name == stop_at:
+                raise KeyboardInterrupt
 
-            return release_query.answer_query(
-                home, query, sampler=self._sampler, on_step=step, **words
-            )
-
+        words: dict[str, Any] = {"sampler": self._sampler, "on_step": step}
         running = node.Node(
             self.home,
-            Handlers(answer_query=answer, apply_package=lambda *_: None),
+            Handlers(
+                answer_query=partial(release_query.answer_query, **words),
+                apply_package=lambda *_: None,
+                answer_quality=partial(quality.answer_quality, **words),
+            ),
             self.clock,  # type: ignore[arg-type]  # a clock that one can wait on
             NodeOptions(),
         )
-        envelope = Envelope("query", canonical.encode(asked))
-        assert running.serve_one(Server(envelope, self._sees))  # type: ignore[arg-type]
+        record = canonical.encode(asked)
+        server = Server(Envelope("query", record), self._sees)
+        if isinstance(asked, QualityQuery):
+            server = Server(Envelope("quality", record), self._sees, protocol.EVALUATE_METRICS)
+        assert running.serve_one(server)  # type: ignore[arg-type]
         self.clock.passed += 10.0 - SLOT
 
     def _sees(self, reply: Envelope) -> None:
@@ -431,6 +469,35 @@ def test_folders_that_differ_in_one_thing_look_alike(
         assert times and set(times) == {SLOT}
         shutil.rmtree(tmp_path / f"{pair}")
     assert words == {"policy", "budget"}
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda f: f.__name__)
+def test_a_quality_report_tells_no_more_of_one_record_than_is_charged(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Write
+) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    folder(one, np.random.default_rng(2000 + CHANGES.index(change)))
+    shutil.copytree(one, two)
+    change(two, np.random.default_rng(3))
+    seen, exact, charged = [], [], set()
+    for seed, data in enumerate((one, two)):
+
+        def play(outsider: Outsider) -> None:
+            outsider.ask(query(1, QualityQuery, **world.package))
+            outsider.ask(query(2, QualityQuery, **world.package))  # equal, under another id
+            exact.append([int(value) for value in np.concatenate(outsider.exact)])
+            with Ledger.open(outsider.home.ledger) as ledger:
+                found = [entries.decode(ledger.entry(seq)) for seq in range(ledger.size)]
+            (charge,) = (each for each in found if isinstance(each, entries.Charge))
+            charged.add(int(charge.mechanism.sensitivity_squared))
+
+        home = data.with_name(f"home-{data.name}")
+        seen.append(outside(world, home, data, monkeypatch, seed, play))
+    assert seen[0] == seen[1]
+    assert [item[0] for item in seen[0]].count("quality") == 2
+    assert charged == {4 * WEIGHT**2}  # three heads, and the number of labelled records
+    assert len(exact[0]) == len(exact[1]) == 4
+    assert sum((a - b) ** 2 for a, b in zip(*exact, strict=True)) <= charged.pop()
 
 
 @pytest.mark.parametrize(

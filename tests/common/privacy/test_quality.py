@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
 
 from wg_common.errors import DataError, DecodeError, InternalError
 from wg_common.privacy.mechanism import SIGMA_MINIMUM, opendp_sampler, release, sigma_for
@@ -57,6 +63,71 @@ def _counts(layout: QualityLayout, table: np.ndarray, units: Any) -> np.ndarray:
     return exact_counts(
         layout, right, labels, None if layout.unit_rule == "record" else list(units)
     )
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Two data sets that differ in one privacy unit alone, and the heads that are asked.
+
+    Attributes:
+        layout: What is counted.
+        heads: Weight and bias of each.
+        sets: Features, labels and units of each data set. The records of the unit stand anywhere
+            among those that both share, whose order is the same.
+    """
+
+    layout: QualityLayout
+    heads: list[Any]
+    sets: tuple[tuple[NDArray[np.float64], NDArray[np.int64], list[str]], ...]
+
+    def counts(self) -> list[list[int]]:
+        """What each data set says, from features on, in Python's integers."""
+        record = self.layout.unit_rule == "record"
+        return [
+            exact_counts(
+                self.layout, right_answers(self.heads, x, y, 1.0), y, None if record else units
+            ).tolist()
+            for x, y, units in self.sets
+        ]
+
+
+@st.composite
+def neighbours(draw: Callable[..., Any]) -> Neighbours:
+    """A unit more, less, or another in its place; of several records where the rule knows units."""
+    rule, cap = draw(st.sampled_from([("record", 1), ("weight", 1), ("cap", 1), ("cap", 3)]))
+    classes, dimension = draw(st.integers(1, 4)), draw(st.integers(1, 5))
+    number = st.floats(width=32, allow_nan=False, allow_infinity=False)
+    head = st.tuples(
+        hnp.arrays(np.float32, (classes, dimension), elements=number),
+        hnp.arrays(np.float32, classes, elements=number),
+    )
+    heads = draw(st.lists(head, min_size=1, max_size=4))
+    features = st.floats() | st.sampled_from([-1.0, 0.0, 0.5, 1.0])
+    record = st.tuples(
+        hnp.arrays(np.float64, dimension, elements=features), st.integers(-1, classes - 1)
+    )
+    rest = draw(st.lists(st.tuples(record, st.sampled_from(["a", "b"])), max_size=6))
+    most = 1 if rule == "record" else 7
+    sets = []
+    for least in draw(st.sampled_from([(0, 1), (1, 0), (1, 1)])):
+        rows = list(rest)
+        for one in draw(st.lists(record, min_size=least, max_size=most if least else 0)):
+            rows.insert(draw(st.integers(0, len(rows))), (one, "the-one"))
+        x = np.array([row[0] for row, _ in rows]).reshape(len(rows), dimension)
+        y = np.array([row[1] for row, _ in rows], dtype=np.int64)
+        sets.append((x, y, [unit for _, unit in rows]))
+    return Neighbours(_layout(len(heads), rule, cap), heads, tuple(sets))
+
+
+@given(neighbours())
+def test_no_neighbour_moves_the_counts_by_more_than_is_charged(pair: Neighbours) -> None:
+    layout = pair.layout
+    one, other = pair.counts()
+    moved = [a - b for a, b in zip(one, other, strict=True)]
+    most = layout.unit_cap * WEIGHT
+    assert max(map(abs, moved)) <= most
+    assert sum(each**2 for each in moved) <= layout.sensitivity_squared()
+    assert layout.sensitivity_squared() == (len(pair.heads) + 1) * most**2
 
 
 def test_what_a_head_calls_a_record_depends_on_no_other_record() -> None:
