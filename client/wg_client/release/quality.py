@@ -1,6 +1,6 @@
 """Answering a quality question: how often each candidate of a package is right on frozen records.
 
-The order is that of a statistics release, and so are its steps and what a crash means
+The order is that of every answer, and so are its steps and what a crash means
 (``release.query``). Counted are the heads of the package as they were delivered, on the features
 that are released; nothing is fitted, chosen or calibrated with a record, so that one record moves
 each count by one at most (``wg_common.privacy.quality``). What a plant finishes with all of its
@@ -14,10 +14,9 @@ that it lost is refused as whatever befell its disk, and costs nothing.
 from __future__ import annotations
 
 import dataclasses
-import logging
+import functools
 import secrets
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,34 +24,17 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
-from wg_client.connection import cosigning
 from wg_client.data.snapshot import Snapshot
-from wg_client.release import approval
-from wg_client.release.query import (
-    CHARGED,
-    RECORDED,
-    SAMPLED,
-    Form,
-    Step,
-    Witness,
-    cover,
-    current_snapshot,
-    open_ledger,
-    plain,
-)
-from wg_client.site import config as configuration
-from wg_client.site import encoder_pin, locks
+from wg_client.release.query import Kind, Pack, answer, plain
 from wg_client.site.config import ClientConfig
 from wg_client.site.home import ClientHome
-from wg_client.site.policy import check_message_type, check_quality
+from wg_client.site.policy import check_quality
 from wg_common import catalogue, numbers
-from wg_common.errors import DecodeError, PolicyRefused, VerificationError
-from wg_common.ledger import entries
+from wg_common.errors import DecodeError, VerificationError
 from wg_common.ledger.charging import ChargeRequest, quality_request
-from wg_common.ledger.store import Charged, Ledger
 from wg_common.modalities.registry import modality
 from wg_common.privacy import mechanism
-from wg_common.privacy.mechanism import Sampler, opendp_sampler, sigma_for
+from wg_common.privacy.mechanism import Sampler, sigma_for
 from wg_common.privacy.quality import QualityLayout, exact_counts, right_answers
 from wg_common.wire import (
     canonical,
@@ -66,10 +48,6 @@ from wg_common.wire import (
 from wg_common.wire.protocol import QualityQuery
 from wg_common.wire.quality_file import QualityManifest
 from wg_common.wire.weights_package import Tensors
-
-log = logging.getLogger(__name__)
-
-FORM = Form("wgq", protocol.QUALITY_LIMIT, quality_file.encode_covered)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,42 +65,6 @@ class Counted:
     sha256: str
     names: tuple[str, ...]
     heads: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]]
-
-
-def answer_quality(
-    home: ClientHome,
-    query: QualityQuery,
-    *,
-    witness: Witness | None,
-    on_step: Step = lambda step: None,
-    sampler: Sampler = opendp_sampler,
-    now: Callable[[], float] = time.time,
-) -> bytes:
-    """Answer a quality question with a covered report (``.wgq``).
-
-    Args and errors are those of ``query.answer_query``, and:
-
-    Raises:
-        ConfigError: The package is not there; nothing was charged.
-        DecodeError: It holds whole networks, or no head that is counted; nothing was charged.
-        VerificationError: It is not the one that was asked for; nothing was charged.
-    """
-    arrived = now()
-    config = configuration.load(home)
-    check_message_type(config, protocol.EVALUATE_METRICS)
-    encoder = canonical.sha256_hex(encoder_pin.load(home, config))
-    check_quality(config, query, encoder=encoder, now=arrived)
-    asked = on_the_ledger(query)
-    with locks.release(home), open_ledger(home, at=arrived) as ledger:
-        cosigning.enrol(ledger, config)
-        charged = ledger.find(config.data.name, request_id=query.request_id)
-        if charged is None:
-            approval.check(home, config, ledger, asked, arrived)
-        else:
-            _check_charge(ledger, charged, query)
-        if charged is None or charged.open:
-            charged = _release(home, config, ledger, asked, on_step, sampler, encoder)
-        return cover(home, config, ledger, charged, witness, on_step, FORM)
 
 
 def on_the_ledger(query: QualityQuery) -> QualityQuery:
@@ -210,36 +152,18 @@ def exact(snapshot: Snapshot, found: Counted, layout: QualityLayout) -> NDArray[
     return exact_counts(layout, right, records.labels, units)
 
 
-def _release(
-    home: ClientHome,
-    config: ClientConfig,
-    ledger: Ledger,
-    query: QualityQuery,
-    step: Step,
-    sampler: Sampler,
-    encoder: str,
-) -> Charged:
-    """Charge and make the report, unless an equal one was made before."""
-    snapshot = current_snapshot(home, config, ledger, encoder=encoder)
-    snapshot.check()  # a damaged one is found before it costs anything
+def _report(
+    home: ClientHome, config: ClientConfig, snapshot: Snapshot, query: QualityQuery
+) -> tuple[ChargeRequest, Pack]:
     found = counted(home, config, snapshot, query)
     request, layout = charge_request(config, snapshot, found, query)
-    assurance = ledger.assurance(request.implementation.code_sha256)
-    charged = ledger.charge(dataclasses.replace(request, assurance=assurance))
-    if not charged.open:
-        log.info("request %s: an equal report was made before", query.request_id)
-        ledger.record_reuse(charged.seq, request.use)
-        return charged
-    step(CHARGED)
-    request = dataclasses.replace(request, request_id=charged.request_id)
-    sigma = numbers.hex_float(request.mechanism.sigma, what="charge: sigma")
-    noisy = mechanism.release(exact(snapshot, found, layout), sigma, sampler)
-    key = signing.load(home.signing_key)
-    payload = _packed(config, request, layout, found, noisy, key)
-    step(SAMPLED)
-    ledger.record_release(charged.seq, payload)
-    step(RECORDED)
-    return charged
+
+    def pack(charged: ChargeRequest, sampler: Sampler) -> bytes:
+        sigma = numbers.hex_float(charged.mechanism.sigma, what="charge: sigma")
+        noisy = mechanism.release(exact(snapshot, found, layout), sigma, sampler)
+        return _packed(config, charged, layout, found, noisy, signing.load(home.signing_key))
+
+    return request, pack
 
 
 def _packed(
@@ -270,14 +194,6 @@ def _packed(
     return quality_file.encode_report(manifest, noisy, key)
 
 
-def _check_charge(ledger: Ledger, charged: Charged, query: QualityQuery) -> None:
-    """Refuse a request that was charged for something else."""
-    entry = entries.decode(ledger.entry(charged.seq))
-    package = f" of package {query.package_sha256}"
-    if not isinstance(entry, entries.Charge) or not entry.mechanism.name.endswith(package):
-        raise PolicyRefused(f"request {query.request_id}: was charged for something else")
-
-
 def _head(
     path: Path, name: str, tensors: Tensors, shape: tuple[int, int]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -289,3 +205,24 @@ def _head(
     if {key: value.shape for key, value in values.items()} != expected:
         raise DecodeError(f"{path}: candidate {name!r} is no head on this plant's features")
     return values[catalogue.HEAD_WEIGHT], values[catalogue.HEAD_BIAS]
+
+
+QUALITY = Kind(
+    message_type=protocol.EVALUATE_METRICS,
+    check=check_quality,
+    on_the_ledger=on_the_ledger,
+    charged_for=lambda mechanism, query: mechanism.name.endswith(
+        f" of package {query.package_sha256}"
+    ),
+    price=_report,
+    suffix="wgq",
+    limit=protocol.QUALITY_LIMIT,
+    encode=quality_file.encode_covered,
+)
+answer_quality = functools.partial(answer, QUALITY)
+"""Answers a quality question with a covered report (``.wgq``).
+
+Raises, besides what ``answer`` does, ``ConfigError`` if the package is not there, ``DecodeError``
+if it holds whole networks or no head that is counted, and ``VerificationError`` if it is not the
+one that was asked for; nothing was charged then.
+"""

@@ -1,4 +1,7 @@
-"""Answering a statistics query: charge, sample, record, countersign, and only then hand out.
+"""Answering a question: charge, sample, record, countersign, and only then hand out.
+
+``answer`` is that order for each kind of question (``Kind``): statistics are here, counts of right
+answers in ``release.quality``.
 
 A release is made from the plant's snapshot (``data.snapshot``) and nothing else. No data folder is
 opened, so no answer depends on one. What can fail without a charge fails first: policy, snapshot,
@@ -9,7 +12,7 @@ a name at which tests stop a process:
 step       what is on disk, and what a crash right after it means
 ========== ==================================================================================
 charged    a CHARGE entry. The same request completes it: nothing was written or sent.
-sampled    nothing more; the noisy integers of both parts die with the process, and are drawn anew.
+sampled    nothing more; the noisy integers die with the process, and are drawn anew.
 recorded   RELEASE entry and the exact bytes. These are sent, whatever happens.
 cosigned   the witness's cosignature. The same bytes are sent.
 ========== ==================================================================================
@@ -23,11 +26,13 @@ came, not that at which the work was done.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -42,8 +47,10 @@ from wg_client.site.config import ClientConfig
 from wg_client.site.home import ClientHome
 from wg_client.site.policy import check_message_type, check_query
 from wg_common import atomic, numbers
-from wg_common.errors import ConfigError, InternalError, VerificationError
+from wg_common.errors import ConfigError, InternalError, PolicyRefused, VerificationError
+from wg_common.ledger import entries
 from wg_common.ledger.charging import ChargeRequest, statistics_request
+from wg_common.ledger.statement import Mechanism
 from wg_common.ledger.store import Charged, Ledger
 from wg_common.privacy.mechanism import (
     Sampler,
@@ -75,30 +82,50 @@ COSIGNED = "cosigned"
 STEPS = (CHARGED, SAMPLED, RECORDED, COSIGNED)
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
-    """How a covered release travels: suffix and largest size of its file, and what packs it."""
+Q = TypeVar("Q", bound=StatisticsQuery)
+Pack = Callable[[ChargeRequest, Sampler], bytes]
+"""Draws noise and makes a release's bytes; called once, when its request was charged."""
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind(Generic[Q]):
+    """What a kind of question has of its own.
+
+    Attributes:
+        message_type: Of the messages that ask it.
+        check: Refuses a question that the policy forbids; as ``policy.check_query``.
+        on_the_ledger: The question with the purpose that ledger and decisions give it.
+        charged_for: Whether a charge's mechanism is that of the question.
+        price: What a release from a snapshot is charged as, and what makes it.
+        suffix: Of the file in which a covered release travels.
+        limit: Largest size of that file.
+        encode: Packs it.
+    """
+
+    message_type: str
+    check: Callable[..., None]
+    on_the_ledger: Callable[[Q], Q]
+    charged_for: Callable[[Mechanism, Q], bool]
+    price: Callable[[ClientHome, ClientConfig, Snapshot, Q], tuple[ChargeRequest, Pack]]
     suffix: str
     limit: int
     encode: Callable[[CoveredStatistics], bytes]
 
 
-STATISTICS = Form("wgs", protocol.STATISTICS_LIMIT, encode_covered)
-
-
-def answer_query(
+def answer(
+    kind: Kind[Q],
     home: ClientHome,
-    query: StatisticsQuery,
+    query: Q,
     *,
     witness: Witness | None,
     on_step: Step = lambda step: None,
     sampler: Sampler = opendp_sampler,
     now: Callable[[], float] = time.time,
 ) -> bytes:
-    """Answer a query with a covered statistics file (``.wgs``).
+    """Answer a question with a covered file.
 
     Args:
+        kind: What kind of question it is.
         home: The plant's home.
         query: What the server asks.
         witness: Gets the ledger's checkpoint cosigned. None over the air gap: whoever gets the
@@ -108,7 +135,8 @@ def answer_query(
         now: Unix time, seconds, at which the question came; entries of the ledger bear it.
 
     Raises:
-        PolicyRefused: The plant's policy forbids it, or a person denied it; nothing was charged.
+        PolicyRefused: The plant's policy forbids it, a person denied it, or its request was
+            charged for something else; nothing was charged.
         ApprovalPending: A person must decide first; nothing was charged.
         BudgetExceeded: The cap forbids it; nothing was charged.
         ConfigError: There is no snapshot that fits ``client.yaml``; nothing was charged.
@@ -118,19 +146,25 @@ def answer_query(
     """
     arrived = now()
     config = configuration.load(home)
-    check_message_type(config, protocol.QUERY_STATISTICS)
+    check_message_type(config, kind.message_type)
     encoder = canonical.sha256_hex(encoder_pin.load(home, config))
-    check_query(config, query, encoder=encoder, now=arrived)
+    kind.check(config, query, encoder=encoder, now=arrived)
+    asked = kind.on_the_ledger(query)
     with locks.release(home), open_ledger(home, at=arrived) as ledger:
         cosigning.enrol(ledger, config)
         charged = ledger.find(config.data.name, request_id=query.request_id)
         if charged is None:
-            approval.check(home, config, ledger, query, arrived)
+            approval.check(home, config, ledger, asked, arrived)
+        else:
+            _check_charge(kind, ledger, charged, query)
         if charged is None or charged.open:
             if witness is None:
                 cosigning.check_room(ledger, config)
-            charged = _release(home, config, ledger, query, on_step, sampler, encoder)
-        return cover(home, config, ledger, charged, witness, on_step, STATISTICS)
+            snapshot = current_snapshot(home, config, ledger, encoder=encoder)
+            snapshot.check()  # a damaged one is found before it costs anything
+            request, pack = kind.price(home, config, snapshot, asked)
+            charged = _release(ledger, request, pack, on_step, sampler)
+        return _cover(kind, home, config, ledger, charged, witness, on_step)
 
 
 def open_ledger(home: ClientHome, *, at: float | None = None) -> Ledger:
@@ -243,18 +277,9 @@ def make(
     return encode_release(manifest, integers, key)
 
 
-def _release(
-    home: ClientHome,
-    config: ClientConfig,
-    ledger: Ledger,
-    query: StatisticsQuery,
-    step: Step,
-    sampler: Sampler,
-    encoder: str,
-) -> Charged:
-    """Charge and make the release, unless an equal one was made before."""
-    snapshot = current_snapshot(home, config, ledger, encoder=encoder)
-    snapshot.check()  # a damaged one is found before it costs anything
+def _statistics(
+    home: ClientHome, config: ClientConfig, snapshot: Snapshot, query: StatisticsQuery
+) -> tuple[ChargeRequest, Pack]:
     request, _ = charge_request(
         config,
         snapshot.manifest.schema,
@@ -263,29 +288,46 @@ def _release(
         delta=plain(query.delta),
         purpose=query.purpose,
     )
+
+    def pack(charged: ChargeRequest, sampler: Sampler) -> bytes:
+        return make(config, snapshot, charged, key=signing.load(home.signing_key), sampler=sampler)
+
+    return request, pack
+
+
+def _check_charge(kind: Kind[Q], ledger: Ledger, charged: Charged, query: Q) -> None:
+    """Refuse a request that was charged for something else."""
+    entry = entries.decode(ledger.entry(charged.seq))
+    if not isinstance(entry, entries.Charge) or not kind.charged_for(entry.mechanism, query):
+        raise PolicyRefused(f"request {query.request_id}: was charged for something else")
+
+
+def _release(
+    ledger: Ledger, request: ChargeRequest, pack: Pack, step: Step, sampler: Sampler
+) -> Charged:
+    """Charge and make the release, unless an equal one was made before."""
     assurance = ledger.assurance(request.implementation.code_sha256)
     charged = ledger.charge(dataclasses.replace(request, assurance=assurance))
     if not charged.open:
-        log.info("request %s: an equal release was made before", query.request_id)
+        log.info("request %s: an equal release was made before", request.request_id)
         ledger.record_reuse(charged.seq, request.use)
         return charged
     step(CHARGED)
-    request = dataclasses.replace(request, request_id=charged.request_id)
-    payload = make(config, snapshot, request, key=signing.load(home.signing_key), sampler=sampler)
+    payload = pack(dataclasses.replace(request, request_id=charged.request_id), sampler)
     step(SAMPLED)
     ledger.record_release(charged.seq, payload)
     step(RECORDED)
     return charged
 
 
-def cover(
+def _cover(
+    kind: Kind[Q],
     home: ClientHome,
     config: ClientConfig,
     ledger: Ledger,
     charged: Charged,
     witness: Witness | None,
     step: Step,
-    form: Form,
 ) -> bytes:
     """The covered file of a release: stored, or made once and stored.
 
@@ -294,10 +336,10 @@ def cover(
         WitnessRefused: It is not cosigned; it is kept.
     """
     name = config.server.witness_name
-    cosigned = home.outbox / f"{charged.request_id}.{form.suffix}"
-    waiting = home.outbox / f"{charged.request_id}.air.{form.suffix}"
+    cosigned = home.outbox / f"{charged.request_id}.{kind.suffix}"
+    waiting = home.outbox / f"{charged.request_id}.air.{kind.suffix}"
     if cosigned.is_file():
-        return atomic.read_bytes(cosigned, limit=form.limit)
+        return atomic.read_bytes(cosigned, limit=kind.limit)
     payload = ledger.outbox(charged.seq)
     released = ledger.release_of(charged.seq)
     if payload is None or released is None:
@@ -309,7 +351,7 @@ def cover(
     elif not ledger.covered_by(released.seq, name):
         stored = waiting
         if cosigning.leads_to(waiting, ledger.size):
-            return atomic.read_bytes(waiting, limit=form.limit)
+            return atomic.read_bytes(waiting, limit=kind.limit)
         cosigning.hand_out(ledger, config)
     covered = CoveredStatistics(
         release=payload,
@@ -318,7 +360,7 @@ def cover(
         charge_proof=ledger.inclusion_proof(charged.seq, witness=name),
         release_proof=ledger.inclusion_proof(released.seq, witness=name),
     )
-    data = form.encode(covered)
+    data = kind.encode(covered)
     atomic.write_bytes(stored, data, mode=atomic.PRIVATE)
     return data
 
@@ -327,3 +369,17 @@ def plain(number: str) -> str:
     """One spelling for one number, so that "1" and "1.0", or "1e-5" and "0.00001", are equal."""
     value = configuration.positive_decimal(number, "number").normalize()
     return format(value, "f") if value.adjusted() > -4 else format(value, "e")
+
+
+STATISTICS = Kind(
+    message_type=protocol.QUERY_STATISTICS,
+    check=check_query,
+    on_the_ledger=lambda query: query,
+    charged_for=lambda mechanism, _: "counts" in [block.name for block in mechanism.blocks],
+    price=_statistics,
+    suffix="wgs",
+    limit=protocol.STATISTICS_LIMIT,
+    encode=encode_covered,
+)
+answer_query = functools.partial(answer, STATISTICS)
+"""Answers a statistics query with a covered statistics file (``.wgs``)."""

@@ -309,6 +309,11 @@ def test_a_request_of_another_kind_is_not_answered_with_its_release(
     query = replace(_deliver(plant, good_head), request_id=asked.request_id)
     with pytest.raises(PolicyRefused, match="something else"):
         answer_quality(plant.home, query, witness=plant.witness)
+    query = _deliver(plant, good_head)
+    answer_quality(plant.home, query, witness=plant.witness)
+    with pytest.raises(PolicyRefused, match="something else"):
+        answer_query(plant.home, plant.query(request_id=query.request_id), witness=plant.witness)
+    assert _spent(plant)[0] == 2
 
 
 def test_an_open_charge_is_completed_for_the_same_data_alone(
