@@ -13,10 +13,9 @@ Two questions, two homes:
 Every network starts from the same base or its deltas. Each is judged as delivered, after its head
 is fitted to the plant's labels, and after 5, 20, 60 and 200 steps of LP-FT. It is compared with the
 base with the plant's own labels, by the same code. ``encoder`` is what the plant has without any
-network of its own: the best head that its labels give on the encoder's local features. ``chosen``
-is the candidate that the plant's model selection takes by its labels. Rows are kept in
-``--results``; a run goes on where it stopped. Differences are paired, errors clustered by data set;
-architectures that were run on the same plants are compared with the first.
+network of its own: the best head that its labels give on the encoder's local features. Rows are
+kept in ``--results``; a run goes on where it stopped. Differences are paired, errors clustered by
+data set; architectures that were run on the same plants are compared with the first.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ import torch
 from bench import plants
 from bench.rows import Row, Rows, write_table
 from bench.rows import judged as done
-from bench.selected import own_folds, right, zeros
+from bench.selected import own_folds, right
 from bench.tables import Results, markdown
 from numpy.typing import NDArray
 
@@ -44,11 +43,11 @@ from wg_client.fitting.finetune import fit_finetuned, fixed
 from wg_client.fitting.linear_head import LinearHead, head_from_tensors
 from wg_client.fitting.local_models import fit_local
 from wg_client.fitting.network_tuning import fine_tune
-from wg_client.methods.base import Candidate, LabelledRecords, Package
-from wg_common.catalogue import GENERATED_SOURCES
+from wg_client.methods.base import Candidate
 from wg_common.modalities import cameras
 from wg_common.nets import network
-from wg_common.nets.encoder.module import Encoder, Records, load_encoder
+from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_common.nets.encoder.trunk import Records
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_common.wire import canonical
 from wg_server.generator.heads.generate import GeneratedCandidate, SiteRelease, load_generator
@@ -60,10 +59,8 @@ from wg_server.generator.networks.generate import (
 from wg_server.site.home import ServerHome
 
 STEPS = (0, 5, 20, 60, 200)
-CHOSEN = "chosen"
-"""The candidate that the plant's model selection takes for its best; most often ``network``."""
-JUDGED = ("network", CHOSEN, "sample-0", "sample-mean", "closed-form", "retrieval")
-BRIEF = ("network", CHOSEN, "retrieval")
+JUDGED = ("network", "sample-0", "sample-mean", "closed-form", "retrieval")
+BRIEF = ("network", "retrieval")
 BASE = "base"
 ENCODER = "encoder"
 _OWN, _OTHER_SITE, _TESTS = 20, 60, 300
@@ -254,10 +251,9 @@ def judge(
     local, new = (encoder.encode_local(x).astype(np.float64) for x in (records, data.test[0]))
     scores = {ENCODER: right(fit_local(local, y, k, folds).head, (new, data.test[1]))}
     candidates = [_candidate(architecture, given, encoder, own) for given in made.candidates]
-    chosen = _chosen(candidates, y, k) if CHOSEN in judged else ""
     for candidate in candidates:
         name, trunk = candidate.name, candidate.trunk
-        if name not in (*judged, chosen, BASE):
+        if name not in (*judged, BASE):
             continue
         found = {}
         if name == BASE:
@@ -266,27 +262,13 @@ def judge(
             found["delivered"] = _right(architecture, trunk.tensors, candidate.head, test, data)
             base = fixed(candidate.head)
             fitted = fit_finetuned(base, trunk.features, y, folds, unseen_mass=0.0)
-        head = fitted.head.scaled(fitted.factor)
         stream = np.random.default_rng((seed, 64))
-        for snapshot in fine_tune(architecture, trunk.tensors, head, own, y, steps, stream):
+        for snapshot in fine_tune(architecture, trunk.tensors, fitted.head, own, y, steps, stream):
             found[str(snapshot.steps)] = _right(
                 architecture, snapshot.trunk, snapshot.head, test, data
             )
-        if name in (*judged, BASE):
-            scores |= {f"{name} {stop}": value for stop, value in found.items()}
-        if name == chosen:
-            scores |= {f"{CHOSEN} {stop}": value for stop, value in found.items()}
+        scores |= {f"{name} {stop}": value for stop, value in found.items()}
     return scores
-
-
-def _chosen(candidates: Sequence[Candidate], labels: Ints, classes: int) -> str:
-    """Name of the generated candidate that the plant's labels speak for."""
-    trunk = candidates[0].trunk
-    records = LabelledRecords(all_labels=labels, classes=classes, public=trunk)
-    reference = Candidate("", "", trunk, zeros(classes, trunk.features.shape[1]))
-    package = Package(candidates=candidates, reference=reference)
-    best = package.best(GENERATED_SOURCES, records)
-    return "" if best is None else best.name
 
 
 def _candidate(
