@@ -151,38 +151,20 @@ def statistics_request(
     Raises:
         ConfigError: The unit is not what the schema's rule protects.
     """
-    sensitivity = schema.sensitivity_squared()
-    mechanism = Mechanism(
+    return _gaussian_request(
+        schema,
+        sigma,
+        terms,
         name="two discrete Gaussians over exact integers, sums about a centre from the first"
         if schema.centred
         else "joint discrete Gaussian over exact integers",
         encoder=schema.encoder,
-        blocks=tuple(BlockShare(block.name, block.size, block.weight) for block in schema.blocks),
+        labels=schema.labels,
+        unprotected=("label domain", "clip radius", "encoder", "feature projection"),
         bits=schema.bits,
         clip_radius=schema.clip_radius,
         dimension=schema.dimension,
-        sensitivity_squared=str(sensitivity),
-        sigma=sigma.hex(),
-        rho=rho(Fraction(sensitivity), sigma),
-        accountant=_accountant(),
-        subsampling="none",
     )
-    guarantee = Guarantee(
-        unit=protected_unit(schema.unit_rule, terms.get("unit", RECORD)),
-        adjacency="add-remove",
-        variant="(epsilon, delta)-DP by Gaussian DP",
-        records_per_unit=records_per_unit(schema),
-        unprotected=(
-            "label domain",
-            "clip radius",
-            "encoder",
-            "feature projection",
-            _PARTICIPATION,
-        ),
-        labels=schema.labels,
-    )
-    event = events.gaussian_event(sensitivity, sigma)
-    return _request(event, mechanism, guarantee, installed(), terms)
 
 
 def quality_request(
@@ -207,33 +189,15 @@ def quality_request(
     Raises:
         ConfigError: The unit is not what the layout's rule protects.
     """
-    sensitivity = layout.sensitivity_squared()
-    mechanism = Mechanism(
+    return _gaussian_request(
+        layout,
+        sigma,
+        terms,
         name=f"discrete Gaussian over exact counts of right answers of package {package}",
         encoder=encoder,
-        blocks=(
-            BlockShare("labelled", 1, layout.weight),
-            BlockShare("right", layout.candidates, layout.weight),
-        ),
-        bits=0,
-        clip_radius="0",
-        dimension=0,
-        sensitivity_squared=str(sensitivity),
-        sigma=sigma.hex(),
-        rho=rho(Fraction(sensitivity), sigma),
-        accountant=_accountant(),
-        subsampling="none",
-    )
-    guarantee = Guarantee(
-        unit=protected_unit(layout.unit_rule, terms.get("unit", RECORD)),
-        adjacency="add-remove",
-        variant="(epsilon, delta)-DP by Gaussian DP",
-        records_per_unit=records_per_unit(layout),
-        unprotected=("label domain", "encoder", "package and its candidates", _PARTICIPATION),
         labels=labels,
+        unprotected=("label domain", "encoder", "package and its candidates"),
     )
-    event = events.gaussian_event(sensitivity, sigma)
-    return _request(event, mechanism, guarantee, installed(), terms)
 
 
 def dp_sgd_request(run: DpSgdMechanism, **terms: Unpack[Terms]) -> ChargeRequest:
@@ -280,6 +244,11 @@ def dp_sgd_request(run: DpSgdMechanism, **terms: Unpack[Terms]) -> ChargeRequest
         labels=run.labels,
     )
     return _request(event, mechanism, guarantee, _training_implementation(), terms)
+
+
+def block_shares(layout: StatisticsSchema | QualityLayout) -> tuple[BlockShare, ...]:
+    """The blocks of a release, in the words of a charge."""
+    return tuple(BlockShare(block.name, block.size, block.weight) for block in layout.blocks)
 
 
 def records_per_unit(schema: StatisticsSchema | QualityLayout) -> str:
@@ -337,6 +306,49 @@ def rho(sensitivity_squared: Fraction, sigma: float) -> str:
 def code_digest() -> str:
     """SHA-256 over all installed code of client and common part; see ``installed_code``."""
     return installed_code.installed().sha256
+
+
+def _gaussian_request(
+    layout: StatisticsSchema | QualityLayout,
+    sigma: float,
+    terms: Terms,
+    *,
+    name: str,
+    encoder: str,
+    labels: tuple[str, ...],
+    unprotected: tuple[str, ...],
+    bits: int = 0,
+    clip_radius: str = "0",
+    dimension: int = 0,
+) -> ChargeRequest:
+    """The request for exact integers under discrete Gaussian noise; without features, 0 for them.
+
+    Fields as in ``Mechanism`` and ``Guarantee``.
+    """
+    sensitivity = layout.sensitivity_squared()
+    mechanism = Mechanism(
+        name=name,
+        encoder=encoder,
+        blocks=block_shares(layout),
+        bits=bits,
+        clip_radius=clip_radius,
+        dimension=dimension,
+        sensitivity_squared=str(sensitivity),
+        sigma=sigma.hex(),
+        rho=rho(Fraction(sensitivity), sigma),
+        accountant=_accountant(),
+        subsampling="none",
+    )
+    guarantee = Guarantee(
+        unit=protected_unit(layout.unit_rule, terms.get("unit", RECORD)),
+        adjacency="add-remove",
+        variant="(epsilon, delta)-DP by Gaussian DP",
+        records_per_unit=records_per_unit(layout),
+        unprotected=(*unprotected, _PARTICIPATION),
+        labels=labels,
+    )
+    event = events.gaussian_event(sensitivity, sigma)
+    return _request(event, mechanism, guarantee, installed(), terms)
 
 
 def _request(

@@ -23,7 +23,10 @@ from wg_common.ledger.price import check_mechanism, parse_sigma
 from wg_common.ledger.proof import Proof
 from wg_common.ledger.state import ROTATION_CONTEXT
 from wg_common.ledger.witness import WitnessRequest, requests_of
+from wg_common.privacy.quality import QualityLayout
+from wg_common.privacy.schema import StatisticsSchema
 from wg_common.wire import canonical, quality_file, signing
+from wg_common.wire.quality_file import QualityManifest
 from wg_common.wire.statistics_file import (
     CoveredStatistics,
     StatisticsManifest,
@@ -43,7 +46,16 @@ def check_statistics(charge: Charge, release: bytes) -> None:
         DecodeError: The bytes are no release.
         VerificationError: It is not.
     """
-    _check_manifest(charge, read_manifest(release))
+    manifest = read_manifest(release)
+    schema, mechanism = manifest.schema, charge.mechanism
+    _agree(
+        *_charged(charge, manifest, schema),
+        ("encoder", schema.encoder == mechanism.encoder),
+        ("bits", schema.bits == mechanism.bits),
+        ("clip radius", schema.clip_radius == mechanism.clip_radius),
+        ("dimension", schema.dimension == mechanism.dimension),
+        ("labels", schema.labels == charge.guarantee.labels),
+    )
 
 
 def check_quality(charge: Charge, report: bytes) -> None:
@@ -54,23 +66,11 @@ def check_quality(charge: Charge, report: bytes) -> None:
         VerificationError: It is not.
     """
     manifest = quality_file.read_manifest(report)
-    weight, count = manifest.layout.weight, manifest.layout.candidates
-    blocks = (("labelled", 1, weight), ("right", count, weight))
     name = charge.mechanism.name
     _agree(
-        ("request id", manifest.request_id == charge.request_id),
-        ("data set", manifest.dataset == charge.dataset),
-        ("epsilon", manifest.epsilon == charge.epsilon),
-        ("delta", manifest.delta == charge.delta),
-        *_same_noise(charge, manifest.sigma, manifest.sensitivity_squared),
+        *_charged(charge, manifest, manifest.layout),
         ("encoder", manifest.encoder == charge.mechanism.encoder),
         ("package", name.endswith(f" of package {manifest.package_sha256}")),
-        ("blocks", _blocks(charge) == blocks),
-        (
-            "rule of units",
-            charging.records_per_unit(manifest.layout) == charge.guarantee.records_per_unit,
-        ),
-        ("purpose", manifest.purpose == charge.use.purpose),
     )
 
 
@@ -238,44 +238,30 @@ def _check_pair(charge: Charge, release: Release, payload: bytes) -> None:
         )
 
 
-def _check_manifest(charge: Charge, manifest: StatisticsManifest) -> None:
-    """The manifest says what was charged."""
-    schema, mechanism = manifest.schema, charge.mechanism
-    blocks = tuple((block.name, block.size, block.weight) for block in schema.blocks)
-    _agree(
-        ("request id", manifest.request_id == charge.request_id),
-        ("data set", manifest.dataset == charge.dataset),
-        ("epsilon", manifest.epsilon == charge.epsilon),
-        ("delta", manifest.delta == charge.delta),
-        *_same_noise(charge, manifest.sigma, manifest.sensitivity_squared),
-        ("encoder", schema.encoder == mechanism.encoder),
-        ("blocks", blocks == _blocks(charge)),
-        ("bits", schema.bits == mechanism.bits),
-        ("clip radius", schema.clip_radius == mechanism.clip_radius),
-        ("dimension", schema.dimension == mechanism.dimension),
-        ("labels", schema.labels == charge.guarantee.labels),
-        ("rule of units", charging.records_per_unit(schema) == charge.guarantee.records_per_unit),
-        ("purpose", manifest.purpose == charge.use.purpose),
-    )
-
-
-def _same_noise(charge: Charge, sigma: str, sensitivity: str) -> tuple[tuple[str, bool], ...]:
+def _charged(
+    charge: Charge,
+    manifest: StatisticsManifest | QualityManifest,
+    layout: StatisticsSchema | QualityLayout,
+) -> tuple[tuple[str, bool], ...]:
     """What holds for every release with Gaussian noise."""
     mechanism = charge.mechanism
-    found = numbers.fraction(sensitivity, what="manifest: squared sensitivity")
+    found = numbers.fraction(manifest.sensitivity_squared, what="manifest: squared sensitivity")
     charged = numbers.fraction(
         mechanism.sensitivity_squared, what="charge entry: squared sensitivity"
     )
     return (
-        ("sigma", parse_sigma(mechanism.sigma) == parse_sigma(sigma)),
+        ("request id", manifest.request_id == charge.request_id),
+        ("data set", manifest.dataset == charge.dataset),
+        ("epsilon", manifest.epsilon == charge.epsilon),
+        ("delta", manifest.delta == charge.delta),
+        ("sigma", parse_sigma(mechanism.sigma) == parse_sigma(manifest.sigma)),
         ("sensitivity", charged == found),
         ("mechanism", charge.event.mechanism == "gaussian"),
         ("neighbouring relation", charge.guarantee.adjacency == "add-remove"),
+        ("blocks", charging.block_shares(layout) == mechanism.blocks),
+        ("rule of units", charging.records_per_unit(layout) == charge.guarantee.records_per_unit),
+        ("purpose", manifest.purpose == charge.use.purpose),
     )
-
-
-def _blocks(charge: Charge) -> tuple[tuple[str, int, int], ...]:
-    return tuple((block.name, block.length, block.weight) for block in charge.mechanism.blocks)
 
 
 def _agree(*rows: tuple[str, bool]) -> None:

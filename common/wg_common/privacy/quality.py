@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from wg_common.errors import DataError, DecodeError, InternalError
 from wg_common.privacy.exact import UNLABELLED, quantise
+from wg_common.privacy.schema import Block
 
 WEIGHT = 1 << 10
 """Grid units of a count of one: noise is then many grid units, whatever epsilon is allowed."""
@@ -72,6 +73,14 @@ class QualityLayout:
         ):
             if not good:
                 raise DecodeError(f"quality report: {name} is {found}, which is out of its range")
+
+    @property
+    def blocks(self) -> tuple[Block, Block]:
+        """The blocks of the released vector: labelled records, right answers."""
+        return (
+            Block("labelled", 0, (1,), self.weight),
+            Block("right", 1, (self.candidates,), self.weight),
+        )
 
     @property
     def length(self) -> int:

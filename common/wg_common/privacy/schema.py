@@ -66,7 +66,7 @@ CAPACITY_MINIMUM = 1 << 20
 """Every schema can hold at least this many records."""
 
 Moments = Literal["none", "mean", "centre", "diagonal", "second"]
-BlockName = Literal["counts", "sums", "moments"]
+BlockName = Literal["counts", "sums", "moments", "labelled", "right"]
 
 _BITS = range(4, 21)
 _DIMENSION_LIMIT = 1 << 16
@@ -111,10 +111,10 @@ class Block:
     """One contiguous part of the released vector.
 
     Attributes:
-        name: ``counts``, ``sums`` or ``moments``.
+        name: ``counts``, ``sums`` or ``moments``; of a quality report ``labelled`` or ``right``.
         offset: Index of its first entry.
         shape: Its shape, in C order.
-        weight: The integer weight (a, b or c) by which its entries were multiplied.
+        weight: The integer weight (a, b, c or w) by which its entries were multiplied.
     """
 
     name: BlockName
