@@ -42,6 +42,8 @@ _NO_RECORD = (
 
 T = TypeVar("T")
 Charges = Callable[[int], Charge]
+Row = tuple[str, object, object]
+"""What is compared: its name, as the ledger has it, as the file has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,20 @@ class _Answers(msgspec.Struct):
     weight: int
     unit_rule: str
     unit_cap: int
+
+    @property
+    def layout(self) -> Layout:
+        """The layout that the counts imply."""
+        return Layout(
+            blocks=(
+                BlockShare("labelled", 1, self.weight),
+                BlockShare("right", self.candidates, self.weight),
+            ),
+            labels=0,
+            bits=0,
+            dimension=0,
+            cap=self.unit_cap,
+        )
 
 
 class _Quality(msgspec.Struct):
@@ -243,27 +259,18 @@ def _check_statistics(payload: bytes, charge: Charge, site: str) -> None:
     schema, mechanism = manifest.schema, charge.mechanism
     if schema.version not in _SCHEMA_VERSIONS:
         raise VerificationError(f"file: schema version {schema.version} is unknown to this auditor")
-    layout = schema.layout
-    (sensitivity,) = rederive.sensitivities(layout)
-    rule = rederive.RULES.get(schema.unit_rule, "").format(cap=schema.unit_cap)
-    if schema.unit_rule != "cap" and schema.unit_cap != 1:
-        raise VerificationError(f"file: unit cap {schema.unit_cap}, expected 1")
-    length = sum(block.length for block in layout.blocks)
+    noise = _noise(manifest, charge, schema)
+    length = sum(block.length for block in schema.layout.blocks)
     if len(sections["integers"]) != 8 * length:
         raise VerificationError(
             f"file: {len(sections['integers'])} bytes of integers, its schema has {8 * length}"
         )
     _same(
-        ("mechanism", charge.event.mechanism, "gaussian"),
-        ("sigma", rederive.sigma(mechanism.sigma), rederive.sigma(manifest.sigma)),
-        ("squared sensitivity", mechanism.sensitivity_squared, str(sensitivity)),
-        ("squared sensitivity", mechanism.sensitivity_squared, manifest.sensitivity_squared),
-        ("blocks", mechanism.blocks, layout.blocks),
+        *noise,
         ("encoder", mechanism.encoder, schema.encoder),
         ("bits", mechanism.bits, schema.bits),
         ("clip radius", mechanism.clip_radius, schema.clip_radius),
         ("dimension", mechanism.dimension, schema.dimension),
-        ("rule of units", charge.guarantee.records_per_unit, rule),
         ("labels", charge.guarantee.labels, tuple(schema.labels)),
         ("hash of integers", canonical.sha256_hex(sections["integers"]), manifest.integers_sha256),
         *_common(manifest, charge, site),
@@ -274,32 +281,10 @@ def _check_quality(payload: bytes, charge: Charge, site: str) -> None:
     sections = quality_file.read_sections(payload)
     manifest = _manifest(_Quality, sections["manifest"], quality_file.MANIFEST_LIMIT)
     found, mechanism = manifest.layout, charge.mechanism
-    if found.unit_rule != "cap" and found.unit_cap != 1:
-        raise VerificationError(f"file: unit cap {found.unit_cap}, expected 1")
-    layout = Layout(
-        blocks=(
-            BlockShare("labelled", 1, found.weight),
-            BlockShare("right", found.candidates, found.weight),
-        ),
-        labels=0,
-        bits=0,
-        dimension=0,
-        cap=found.unit_cap,
-    )
-    (sensitivity,) = rederive.sensitivities(layout)
     _same(
-        ("mechanism", charge.event.mechanism, "gaussian"),
-        ("sigma", rederive.sigma(mechanism.sigma), rederive.sigma(manifest.sigma)),
-        ("squared sensitivity", mechanism.sensitivity_squared, str(sensitivity)),
-        ("squared sensitivity", mechanism.sensitivity_squared, manifest.sensitivity_squared),
-        ("blocks", mechanism.blocks, layout.blocks),
+        *_noise(manifest, charge, found),
         ("encoder", mechanism.encoder, manifest.encoder),
         ("package", mechanism.name.rpartition(" of package ")[2], manifest.package_sha256),
-        (
-            "rule of units",
-            charge.guarantee.records_per_unit,
-            rederive.RULES.get(found.unit_rule, "").format(cap=found.unit_cap),
-        ),
         ("number of candidates", found.candidates, len(manifest.candidates)),
         ("bytes of integers", 8 * (1 + found.candidates), len(sections["integers"])),
         ("hash of integers", canonical.sha256_hex(sections["integers"]), manifest.integers_sha256),
@@ -330,9 +315,28 @@ def _tensors(data: bytes) -> dict[str, int]:
     return {name: place.count for name, place in found.items()}
 
 
+def _noise(
+    manifest: _Statistics | _Quality, charge: Charge, found: _Schema | _Answers
+) -> tuple[Row, ...]:
+    """What a release with Gaussian noise says of it, and what its layout implies."""
+    mechanism, layout = charge.mechanism, found.layout
+    (sensitivity,) = rederive.sensitivities(layout)
+    if found.unit_rule != "cap" and found.unit_cap != 1:
+        raise VerificationError(f"file: unit cap {found.unit_cap}, expected 1")
+    rule = rederive.RULES.get(found.unit_rule, "").format(cap=found.unit_cap)
+    return (
+        ("mechanism", charge.event.mechanism, "gaussian"),
+        ("sigma", rederive.sigma(mechanism.sigma), rederive.sigma(manifest.sigma)),
+        ("squared sensitivity", mechanism.sensitivity_squared, str(sensitivity)),
+        ("squared sensitivity", mechanism.sensitivity_squared, manifest.sensitivity_squared),
+        ("blocks", mechanism.blocks, layout.blocks),
+        ("rule of units", charge.guarantee.records_per_unit, rule),
+    )
+
+
 def _common(
     manifest: _Statistics | _Quality | _Contribution, charge: Charge, site: str
-) -> tuple[tuple[str, object, object], ...]:
+) -> tuple[Row, ...]:
     return (
         ("site", site, manifest.site),
         ("request id", charge.request_id, manifest.request_id),
@@ -343,7 +347,7 @@ def _common(
     )
 
 
-def _same(*rows: tuple[str, object, object]) -> None:
+def _same(*rows: Row) -> None:
     for name, stated, found in rows:
         if stated != found:
             raise VerificationError(
