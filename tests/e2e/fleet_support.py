@@ -11,13 +11,15 @@ import hashlib
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import httpx
 import numpy as np
+from numpy.typing import NDArray
 
 from wg_client.fleet import enrolment
 from wg_client.fleet.interface import (
@@ -94,10 +96,21 @@ def base_package(
 ) -> bytes:
     """A signed package that offers one candidate, the public base."""
     schema = own.manifest.schema
-    tensors = weights_package.pack_tensors(
-        {"base": {"head.weight": np.zeros((len(schema.labels), schema.dimension), np.float32)}}
-    )
-    now = int(time.time())
+    head = np.zeros((len(schema.labels), schema.dimension), np.float32)
+    return package_of(home, own, others, request_id, {"base": {"head.weight": head}}, "base")
+
+
+def package_of(
+    home: ServerHome,
+    own: Release,
+    others: Sequence[Release],
+    request_id: str,
+    heads: Mapping[str, Mapping[str, NDArray[np.float32]]],
+    source: Literal["base", "network"],
+) -> bytes:
+    """A signed package of these candidates, for an hour."""
+    tensors = weights_package.pack_tensors(heads)
+    now, schema = int(time.time()), own.manifest.schema
     manifest = WeightsManifest(
         package_id=secrets.token_hex(16),
         request_id=request_id,
@@ -109,7 +122,9 @@ def base_package(
         labels=schema.labels,
         own_release=own.manifest.release_id,
         memory_releases=tuple(each.manifest.release_id for each in others),
-        candidates=(Candidate(name="base", source="base", nearest_zoo_distance="0"),),
+        candidates=tuple(
+            Candidate(name=name, source=source, nearest_zoo_distance="0") for name in heads
+        ),
         tensors_sha256=hashlib.sha256(tensors).hexdigest(),
         created=now,
         expires=now + 3600,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import secrets
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +19,7 @@ from tests.e2e.fleet_support import (
     enrol_plant,
     finished,
     make_home,
+    package_of,
     running,
     start_campaign,
     wait_until,
@@ -30,8 +29,7 @@ from wg_client.release import freeze as freezing
 from wg_client.release.quality import answer_quality
 from wg_client.site import config as configuration
 from wg_common.audit import verification
-from wg_common.wire import fleet, signing, weights_package
-from wg_common.wire.weights_package import Candidate, WeightsManifest
+from wg_common.wire import fleet
 from wg_server.campaigns import absence, auditors, quality, reasons
 from wg_server.campaigns.intake import Release
 from wg_server.campaigns.starting import Order
@@ -63,27 +61,7 @@ def two_heads(home: ServerHome, own: Release, others: Sequence[Release], request
         "right": {"head.weight": right, "head.bias": np.zeros(3, np.float32)},
         "last": {"head.weight": 0 * right, "head.bias": np.array([0, 0, 1], np.float32)},
     }
-    tensors = weights_package.pack_tensors(heads)
-    now, schema = int(time.time()), own.manifest.schema
-    manifest = WeightsManifest(
-        package_id=secrets.token_hex(16),
-        request_id=request_id,
-        site=own.manifest.site,
-        architecture="lite0-head",
-        plan="head",
-        encoder=schema.encoder,
-        generator="0" * 64,
-        labels=schema.labels,
-        own_release=own.manifest.release_id,
-        memory_releases=tuple(each.manifest.release_id for each in others),
-        candidates=tuple(
-            Candidate(name=name, source="network", nearest_zoo_distance="0") for name in heads
-        ),
-        tensors_sha256=hashlib.sha256(tensors).hexdigest(),
-        created=now,
-        expires=now + 3600,
-    )
-    return weights_package.encode(manifest, tensors, signing.load(home.signing_key))
+    return package_of(home, own, others, request_id, heads, "network")
 
 
 def _freeze(plant: Plant) -> None:
