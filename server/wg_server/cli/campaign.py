@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -197,10 +197,7 @@ def campaign_show(root: Path, campaign_id: str, as_json: bool) -> None:
 @cli.json_option
 def campaign_cancel(root: Path, campaign_id: str, as_json: bool) -> None:
     """End a campaign; what plants released stays released."""
-    with Store.open(ServerHome(root)) as store:
-        with recorded(store, this_user(), "campaign cancel", campaign_id):
-            found = CampaignQueue(store.engine).cancel(campaign_id)
-        _show(store, found, as_json)
+    _change(root, "campaign cancel", CampaignQueue.cancel, as_json, campaign_id)
 
 
 @campaign.command("pause")
@@ -209,10 +206,7 @@ def campaign_cancel(root: Path, campaign_id: str, as_json: bool) -> None:
 @cli.json_option
 def campaign_pause(root: Path, campaign_id: str, as_json: bool) -> None:
     """Ask nobody more for now; no site's time runs meanwhile."""
-    with Store.open(ServerHome(root)) as store:
-        with recorded(store, this_user(), "campaign pause", campaign_id):
-            found = CampaignQueue(store.engine).pause(campaign_id)
-        _show(store, found, as_json)
+    _change(root, "campaign pause", CampaignQueue.pause, as_json, campaign_id)
 
 
 @campaign.command("resume")
@@ -221,10 +215,7 @@ def campaign_pause(root: Path, campaign_id: str, as_json: bool) -> None:
 @cli.json_option
 def campaign_resume(root: Path, campaign_id: str, as_json: bool) -> None:
     """Go on with a campaign that is paused."""
-    with Store.open(ServerHome(root)) as store:
-        with recorded(store, this_user(), "campaign resume", campaign_id):
-            found = CampaignQueue(store.engine).resume(campaign_id)
-        _show(store, found, as_json)
+    _change(root, "campaign resume", CampaignQueue.resume, as_json, campaign_id)
 
 
 @campaign.command("retry")
@@ -237,9 +228,16 @@ def campaign_retry(root: Path, campaign_id: str, site: str, as_json: bool) -> No
 
     A release that it made already is used; nothing is charged twice for it.
     """
+    _change(root, "campaign retry", CampaignQueue.retry, as_json, campaign_id, site)
+
+
+def _change(
+    root: Path, action: str, change: Callable[..., Campaign], as_json: bool, *words: str
+) -> None:
+    """Change a campaign, under this user's name, and show it."""
     with Store.open(ServerHome(root)) as store:
-        with recorded(store, this_user(), "campaign retry", campaign_id, site):
-            found = CampaignQueue(store.engine).retry(campaign_id, site)
+        with recorded(store, this_user(), action, *words):
+            found = change(CampaignQueue(store.engine), *words)
         _show(store, found, as_json)
 
 
