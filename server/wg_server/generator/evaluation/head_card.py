@@ -35,7 +35,7 @@ from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.prior.zoo_tasks import ZooTask
 from wg_server.generator.simulation.episodes import Episode, Head, Plants, Scenario
 
-_FEW = Scenario(
+FEW = Scenario(
     epsilon=4.0,
     shots=5,
     missing=0,
@@ -44,14 +44,15 @@ _FEW = Scenario(
     same_family_shots=60,
     out_of_family=0,
 )
+"""A plant with five labels a class, whose sisters have released."""
 SCENARIOS: Mapping[str, Scenario] = {
-    "few labels, sisters in memory, epsilon 4": _FEW,
+    "few labels, sisters in memory, epsilon 4": FEW,
     "few labels, sisters in memory, epsilon 1": replace(
-        _FEW, epsilon=1.0, shots=20, same_family_shots=100
+        FEW, epsilon=1.0, shots=20, same_family_shots=100
     ),
-    "classes never seen, epsilon 4": replace(_FEW, shots=20, missing=1),
-    "no labels, epsilon 4": replace(_FEW, shots=20, unlabelled=1),
-    "alone, epsilon 4": replace(_FEW, shots=20, same_family=0),
+    "classes never seen, epsilon 4": replace(FEW, shots=20, missing=1),
+    "no labels, epsilon 4": replace(FEW, shots=20, unlabelled=1),
+    "alone, epsilon 4": replace(FEW, shots=20, same_family=0),
     "mixed": Scenario(),
 }
 """By the keys of stored cards; "sisters in memory" are other sites of the plant's family."""

@@ -19,6 +19,7 @@ from torch import Tensor
 from wg_common import streams
 from wg_common.streams import Stream
 from wg_server.generator.evaluation.checks import Check, at_least
+from wg_server.generator.evaluation.head_card import FEW
 from wg_server.generator.evaluation.scores import LOSS_MARGIN, Scores, losses
 from wg_server.generator.networks import sampler
 from wg_server.generator.networks.condition import (
@@ -32,20 +33,11 @@ from wg_server.generator.networks.episodes import NetworkEpisode, NetworkZoo, dr
 from wg_server.generator.networks.package import ArchitectureBundle
 from wg_server.generator.simulation.episodes import Plants, Scenario
 
-_FEW = Scenario(
-    epsilon=4.0,
-    shots=5,
-    missing=0,
-    unlabelled=0,
-    silent=0,
-    same_family_shots=60,
-    out_of_family=0,
-)
 SCENARIOS: Mapping[str, tuple[Scenario, bool]] = {
     f"{name}, {'sister' if same_family else 'unseen'}": (scenario, same_family)
     for name, scenario in {
-        "few labels, epsilon 4": _FEW,
-        "alone, epsilon 1": replace(_FEW, epsilon=1.0, shots=20, same_family=0),
+        "few labels, epsilon 4": FEW,
+        "alone, epsilon 1": replace(FEW, epsilon=1.0, shots=20, same_family=0),
         "mixed": Scenario(),
     }.items()
     for same_family in (True, False)
