@@ -39,7 +39,7 @@ from typing import Any
 
 from bench import attacker as attackers
 from bench import fleet_load, measure
-from tests.e2e.fleet_support import healthy, make_home, start_campaign
+from tests.e2e.fleet_support import make_home, start_campaign
 
 from wg_client.site.home import ClientHome
 from wg_server.site.home import ServerHome
@@ -58,12 +58,8 @@ def main() -> None:
     parser.add_argument(
         "--nice", type=int, default=10, help="Of the attacker, who shares the server's processor."
     )
-    parser.add_argument("--be-server", type=Path, help="Used by the bench.")
     words = parser.parse_args()
-    if words.be_server:
-        fleet_load.be_server(ServerHome(words.be_server))
-    else:
-        bench(words.campaigns, words.attacks.split(";"), words.nice)
+    bench(words.campaigns, words.attacks.split(";"), words.nice)
 
 
 def bench(campaigns: int, attacks: Sequence[str], nice: int) -> None:
@@ -82,7 +78,7 @@ def bench(campaigns: int, attacks: Sequence[str], nice: int) -> None:
     with tempfile.TemporaryDirectory(prefix="wg-bench-") as name:
         folder = Path(name)
         home = make_home(folder / "server", message_seconds=600)
-        with server(home, folder / "server.log") as pid:
+        with fleet_load.server(home, folder / "server.log") as pid:
             for site in (*HONEST, attackers.HOSTILE):
                 fleet_load.enrol(home, folder / site, site)
             attackers.fork(ClientHome(folder / attackers.HOSTILE))
@@ -194,18 +190,6 @@ def _level(line: str) -> str:
 
 
 @contextmanager
-def server(home: ServerHome, log: Path) -> Iterator[int]:
-    with log.open("wb") as stream:
-        process = _start("bench.hostile", ["--be-server", str(home.root)], stderr=stream)
-        try:
-            measure.wait(lambda: healthy(home), "the server", 60)
-            yield process.pid
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(60)
-
-
-@contextmanager
 def attacker(
     attack: str, home: ServerHome, hostile: Path, nice: int
 ) -> Iterator[tuple[int, dict[str, int]]]:
@@ -213,9 +197,9 @@ def attacker(
     tally: dict[str, int] = {}
     errors = hostile / "attacker.log"
     with errors.open("ab") as stream:
-        process = _start(
-            "bench.attacker",
-            [attack, str(home.root), str(hostile), str(nice)],
+        command = [sys.executable, "-m", "bench.attacker"]
+        process = subprocess.Popen(
+            [*command, attack, str(home.root), str(hostile), str(nice)],
             stdout=subprocess.PIPE,
             stderr=stream,
         )
@@ -227,10 +211,6 @@ def attacker(
         process.send_signal(signal.SIGTERM)
         out, _ = process.communicate(timeout=60)
         tally |= json.loads(out or "{}")
-
-
-def _start(module: str, words: list[str], **streams: object) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", module, *words], **streams)  # type: ignore[call-overload,no-any-return]
 
 
 if __name__ == "__main__":
