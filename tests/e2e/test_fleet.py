@@ -51,8 +51,8 @@ def test_a_campaign_brings_statistics_in_and_packages_out(
         with each.ledger() as ledger:
             assert ledger.spent("line-1").charges == 1
     with Store.open(server) as store:
-        releases = store.newest_of_others(encoder=done.encoder, apart_from="nobody")
-        assert [release.site for release in releases] == ["plant-a", "plant-b"]
+        releases = store.newest_ids(encoder=done.encoder, apart_from="nobody")
+        assert [store.release(each).site for each in releases] == ["plant-a", "plant-b"]
 
 
 @pytest.mark.slow

@@ -338,7 +338,7 @@ def test_an_uncovered_release_is_refused(server: ServerHome, plant: Plant) -> No
     (task,) = done.tasks
     assert (task.state, task.code, task.release_id) == ("failed", "verification", "")
     with Store.open(server) as store:
-        assert not store.newest_of_others(encoder=done.encoder, apart_from="nobody")
+        assert not store.newest_ids(encoder=done.encoder, apart_from="nobody")
 
 
 def test_a_token_works_once_for_its_site_and_until_it_expires(

@@ -153,7 +153,8 @@ def shown(home: ServerHome, campaign: Campaign) -> Campaign:
 
 def releases(home: ServerHome, encoder: str) -> list[str]:
     with Store.open(home) as store:
-        return [each.site for each in store.newest_of_others(encoder=encoder, apart_from="nobody")]
+        kept = store.newest_ids(encoder=encoder, apart_from="nobody")
+        return [store.release(each).site for each in kept]
 
 
 def check_once(home: ServerHome, plant: Plant, done: Campaign) -> None:
@@ -328,8 +329,8 @@ def test_two_copies_of_one_plant_release_once(
             wait_until(lambda: not node.is_alive(), "the node's end")
         assert other.behind
         with Store.open(server) as store:
-            kept = store.newest_of_others(encoder=done.encoder, apart_from="nobody")
-        assert [each.release_id for each in kept] == [done.tasks[0].release_id]
+            kept = store.newest_ids(encoder=done.encoder, apart_from="nobody")
+        assert kept == [done.tasks[0].release_id]
 
 
 # --------------------------------------------------------------------------- slow, huge and strange

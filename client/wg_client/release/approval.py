@@ -13,7 +13,6 @@ auditors read them: a role is a name, too.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from wg_client.site.config import HUMAN, ClientConfig
@@ -31,8 +30,6 @@ WAITING_LIMIT = 256
 """Most requests that are kept; a server cannot fill the disk."""
 _FILE_LIMIT = 64 << 10
 _QUALITY = ".quality.json"
-
-Clock = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, cast
 
@@ -94,23 +94,11 @@ class ReleaseTable:
             raise ConfigError(f"release {release_id}: unknown")
         return found
 
-    def newest_of_others(self, *, encoder: str, apart_from: str) -> Sequence[StoredRelease]:
-        """The newest release that is used of every other site that is not revoked.
+    def newest_ids(self, *, encoder: str, apart_from: str) -> list[str]:
+        """Id of the newest release that is used of every other site that is not revoked, by site.
 
         Under an encoder. A site whose newest one is in quarantine is remembered by the one before.
         """
-        releases = schema.release
-        ids = _newest(encoder, apart_from).subquery()
-        query = (
-            sa.select(releases)
-            .join(ids, ids.c.release_id == releases.c.release_id)
-            .where(ids.c.rank == 1)
-            .order_by(releases.c.site)
-        )
-        return [StoredRelease(**row._mapping) for row in database.rows(self.engine, query)]
-
-    def newest_ids(self, *, encoder: str, apart_from: str) -> list[str]:
-        """Ids of the releases that ``newest_of_others`` gives, by site."""
         ids = _newest(encoder, apart_from).subquery()
         query = sa.select(ids.c.release_id).where(ids.c.rank == 1).order_by(ids.c.site)
         return [row.release_id for row in database.rows(self.engine, query)]

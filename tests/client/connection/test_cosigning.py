@@ -71,7 +71,7 @@ class World:
 
     def releases(self) -> int:
         with Store.open(self.server) as store:
-            return len(store.newest_of_others(encoder=self.plant.encoder, apart_from="nobody"))
+            return len(store.newest_ids(encoder=self.plant.encoder, apart_from="nobody"))
 
     def ledger(self) -> Ledger:
         return Ledger.open(self.plant.home.ledger, signing.load(self.plant.home.ledger_key))

@@ -33,7 +33,7 @@ def held(site: str = HOSTILE, **values: Any) -> StoredRelease:
 
 
 def conditioning(store: Store) -> list[str]:
-    return [each.site for each in store.newest_of_others(encoder="e", apart_from="")]
+    return [store.release(each).site for each in store.newest_ids(encoder="e", apart_from="")]
 
 
 def test_a_quarantined_answer_ends_its_own_part_and_the_others_are_served(
@@ -101,7 +101,8 @@ def test_a_site_whose_newest_release_is_held_is_remembered_by_the_one_before(sto
     enrol(store, [HOSTILE])
     store.add_release(stored(HOSTILE, received=1.0))
     store.add_release(held(release_id="later", received=2.0))
-    assert [each.received for each in store.newest_of_others(encoder="e", apart_from="")] == [1.0]
+    (remembered,) = store.newest_ids(encoder="e", apart_from="")
+    assert store.release(remembered).received == 1.0
 
 
 def test_releases_of_a_store_of_before_are_looked_at_before_they_are_used(
