@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.errors import DecodeError
+from wg_common.inference import hostile_tensors
 from wg_common.inference.block_scale import block_scale
 
 Floats = NDArray[np.float64]
@@ -109,7 +110,6 @@ def from_tensors(
     Raises:
         DecodeError: A name or shape is wrong or beyond its limit, or a number is not finite.
     """
-    found = {name: tuple(value.shape) for name, value in tensors.items()}
     size = sum(layout.sizes)
     shapes: dict[str, tuple[int, ...]] = {
         "reference": (2, size),
@@ -117,15 +117,7 @@ def from_tensors(
         "weight": (classes, size),
         "bias": (classes,),
     }
-    for name in sorted(shapes | found):
-        if shapes.get(name) != found.get(name):
-            raise DecodeError(
-                f"family head: tensor {name!r}: {found.get(name)}, expected {shapes.get(name)}"
-            )
-    values = {name: np.asarray(value, dtype=np.float64) for name, value in tensors.items()}
-    for name, value in values.items():
-        if not np.isfinite(value).all():
-            raise DecodeError(f"family head: tensor {name!r} is not finite")
+    values = hostile_tensors.checked("family head", tensors, shapes)
     records, largest = float(values["records"][0]), float(np.abs(values["reference"][1]).max())
     if records < 0 or largest > _LARGEST:
         raise DecodeError(

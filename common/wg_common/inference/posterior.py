@@ -32,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.errors import DecodeError, VerificationError
+from wg_common.inference import hostile_tensors
 from wg_common.inference.discriminants import centred, lda
 
 Floats = NDArray[np.float64]
@@ -153,16 +154,7 @@ def from_tensors(
     shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("within", "ratio", "between"), (d,))
     shapes |= {"basis": (d, d), "covariance": (d, d)}
     shapes |= {"precision": (d, size, size), "weighted": (d, size)}
-    found = {name: tuple(value.shape) for name, value in tensors.items()}
-    for name in sorted(shapes | found):
-        if shapes.get(name) != found.get(name):
-            raise DecodeError(
-                f"class means: tensor {name!r}: {found.get(name)}, expected {shapes.get(name)}"
-            )
-    values = {name: np.asarray(value, dtype=np.float64) for name, value in tensors.items()}
-    for name, value in values.items():
-        if not np.isfinite(value).all():
-            raise DecodeError(f"class means: tensor {name!r} is not finite")
+    values = hostile_tensors.checked("class means", tensors, shapes)
     for name in ("within", "ratio", "between"):
         if (values[name] <= 0).any():
             raise DecodeError(f"class means: tensor {name!r} is not positive")

@@ -21,8 +21,18 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
 from tests.client.conftest import WITNESS, TestPlant, TestWitness
+from tests.client.release.neighbour_folders import (
+    CHANGES,
+    LABELS,
+    Write,
+    added,
+    corrupt,
+    folder,
+    picture,
+    removed,
+    undeclared,
+)
 
 from wg_client.connection import link
 from wg_client.fitting.linear_head import LinearHead
@@ -45,11 +55,8 @@ from wg_common.wire.fleet import Envelope
 from wg_common.wire.protocol import QualityQuery, Refusal, StatisticsQuery
 
 PAIRS = 208
-LABELS = ("bars", "dots", "rings")
 SLOT = 2.0
 START = 1_800_000_000.25
-
-Write = Callable[[Path, np.random.Generator], None]
 
 
 @dataclass(frozen=True)
@@ -65,113 +72,6 @@ class TinyEncoder:
     def encode_local(self, records: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         rows = [np.resize(record.astype(np.float32).ravel(), 8) / 255 for record in records]
         return np.stack(rows)
-
-
-def picture(path: Path, rng: np.random.Generator, side: int = 6) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(rng.integers(0, 256, (side, side), dtype=np.uint8)).save(path)
-
-
-def _added(root: Path, rng: np.random.Generator) -> None:
-    picture(root / LABELS[rng.integers(3)] / "zz.png", rng)
-
-
-def _removed(root: Path, rng: np.random.Generator) -> None:
-    found = sorted(root.rglob("*.png"))
-    if found:
-        found[rng.integers(len(found))].unlink()
-
-
-def _corrupt(root: Path, rng: np.random.Generator) -> None:
-    path = root / LABELS[rng.integers(3)] / "torn.png"
-    picture(path, rng)
-    data = path.read_bytes()
-    path.write_bytes(data[: int(rng.integers(0, len(data)))])
-
-
-def _garbage(root: Path, rng: np.random.Generator) -> None:
-    (root / LABELS[0]).mkdir(parents=True, exist_ok=True)
-    (root / LABELS[0] / "zz.tif").write_bytes(rng.bytes(100))
-
-
-def _renamed(root: Path, rng: np.random.Generator) -> None:
-    found = sorted(root.rglob("*.png"))
-    if found:
-        path = found[rng.integers(len(found))]
-        path.rename(path.with_name("a much longer name " * 5 + ".png"))
-
-
-def _huge(root: Path, rng: np.random.Generator) -> None:
-    picture(root / LABELS[rng.integers(3)] / "huge.png", rng, side=1100)
-
-
-def _too_large(root: Path, rng: np.random.Generator) -> None:
-    path = root / LABELS[rng.integers(3)] / "bomb.ppm"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"P6 100000 100000 255\n")
-
-
-def _float_tiff(root: Path, rng: np.random.Generator) -> None:
-    path = root / LABELS[rng.integers(3)] / "float.tif"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(rng.normal(size=(6, 6)).astype(np.float32)).save(path)
-
-
-def _duplicate(root: Path, rng: np.random.Generator) -> None:
-    found = sorted(root.rglob("*.png"))
-    if found:
-        path = found[rng.integers(len(found))]
-        shutil.copy(path, path.with_name(f"copy-{path.name}"))
-
-
-def _other_label(root: Path, rng: np.random.Generator) -> None:
-    found = sorted(root.rglob("*.png"))
-    if found:
-        path = found[rng.integers(len(found))]
-        target = root / LABELS[rng.integers(3)] / f"relabelled-{path.name}"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, target)
-
-
-def _undeclared(root: Path, rng: np.random.Generator) -> None:
-    picture(root / "cracks" / "0.png", rng)
-
-
-def _stray(root: Path, rng: np.random.Generator) -> None:
-    root.mkdir(parents=True, exist_ok=True)
-    (root / "notes.txt").write_bytes(rng.bytes(1000))
-
-
-def _window(root: Path, rng: np.random.Generator) -> None:
-    (root / LABELS[0]).mkdir(parents=True, exist_ok=True)
-    np.save(root / LABELS[0] / "window.npy", rng.normal(size=(2, 64)))
-
-
-CHANGES: tuple[Write, ...] = (
-    _added,
-    _removed,
-    _corrupt,
-    _garbage,
-    _renamed,
-    _huge,
-    _too_large,
-    _float_tiff,
-    _duplicate,
-    _other_label,
-    _undeclared,
-    _stray,
-    _window,
-)
-
-
-def folder(root: Path, rng: np.random.Generator) -> None:
-    """A data set of up to nine records, with or without faults of its own."""
-    root.mkdir(parents=True)
-    for number in range(int(rng.integers(0, 10))):
-        picture(root / LABELS[rng.integers(3)] / f"{number}.png", rng)
-    for change in CHANGES:
-        if rng.random() < 0.1:
-            change(root, rng)
 
 
 class Clock:
@@ -500,9 +400,7 @@ def test_a_quality_report_tells_no_more_of_one_record_than_is_charged(
     assert sum((a - b) ** 2 for a, b in zip(*exact, strict=True)) <= charged.pop()
 
 
-@pytest.mark.parametrize(
-    "change", [_added, _removed, _corrupt, _undeclared], ids=lambda f: f.__name__
-)
+@pytest.mark.parametrize("change", [added, removed, corrupt, undeclared], ids=lambda f: f.__name__)
 def test_a_crash_and_a_freeze_say_the_same_whether_the_data_changed(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Write
 ) -> None:

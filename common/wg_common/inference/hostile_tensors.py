@@ -1,0 +1,38 @@
+"""Named tensors of a file that a stranger wrote: of the expected shapes, and finite."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_common.errors import DecodeError
+
+
+def checked(
+    what: str,
+    tensors: Mapping[str, NDArray[np.floating]],
+    shapes: Mapping[str, tuple[int, ...]],
+) -> dict[str, NDArray[np.float64]]:
+    """Exactly the named tensors, in double precision.
+
+    Args:
+        what: What they are, for messages.
+        tensors: As they came.
+        shapes: Of each that there must be.
+
+    Raises:
+        DecodeError: A name or shape is wrong, or a number is not finite.
+    """
+    found = {name: tuple(value.shape) for name, value in tensors.items()}
+    for name in sorted(shapes | found):
+        if shapes.get(name) != found.get(name):
+            raise DecodeError(
+                f"{what}: tensor {name!r}: {found.get(name)}, expected {shapes.get(name)}"
+            )
+    values = {name: np.asarray(value, dtype=np.float64) for name, value in tensors.items()}
+    for name, value in values.items():
+        if not np.isfinite(value).all():
+            raise DecodeError(f"{what}: tensor {name!r} is not finite")
+    return values
