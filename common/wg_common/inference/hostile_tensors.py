@@ -26,7 +26,7 @@ def checked(
         DecodeError: A name or shape is wrong, or a number is not finite.
     """
     found = {name: tuple(value.shape) for name, value in tensors.items()}
-    for name in sorted(shapes | found):
+    for name in sorted(shapes.keys() | found):
         if shapes.get(name) != found.get(name):
             raise DecodeError(
                 f"{what}: tensor {name!r}: {found.get(name)}, expected {shapes.get(name)}"
