@@ -173,10 +173,11 @@ _PICTURES = {
         "見分けられるものとして計算しています。"
     ),
     "Decided is by log loss, which also says how sure a model was: local-only is kept unless"
-    " another's is lower by more than {times:g} × its standard error, and its right answers are"
-    " more. Lower by:": (
+    " another's is lower by more than {times:g} × its standard error ({own:g} × if it was learnt"
+    " from records of your kind of plant), and its right answers are more. Lower by:": (
         "判断には、モデルの確信の度合いも含む対数損失を使います。自社のみのモデルより、"
-        "標準誤差の {times:g} 倍を超えて低く、正解が増えているときだけ採用します。低下量："
+        "標準誤差の {times:g} 倍（自社と同じ種類の工場のデータから学習したモデルは {own:g} 倍）を"
+        "超えて低く、正解が増えているときだけ採用します。低下量："
     ),
     "How fast it learns here": "学習の速さ",
     "Accuracy on held-out records against steps of local training, from each start": (

@@ -193,6 +193,8 @@ class Model:
         judged: Whether the plant's records may judge it: no release of theirs had a part in it.
         of_others: Whether another plant gave it, so that it knows more of the classes than this
             plant and public data, whatever else was released.
+        of_kind: Whether it was learnt from the operator's labelled records of this kind of plant,
+            by the server's word.
         unchecked_rank: Place among the models that may be kept where there is no label to check
             any, the largest first; None: never.
     """
@@ -202,6 +204,7 @@ class Model:
     origin: str = ""
     judged: bool = True
     of_others: bool = False
+    of_kind: bool = False
     unchecked_rank: int | None = None
 
     @property

@@ -141,5 +141,6 @@ class DeliveredMethod:
             fitted=fitted,
             origin=next((c.name for c in eligible if c.head is taken), first.name),
             judged=not conditioned,
+            of_kind=first.source == SAME_FAMILY,
             unchecked_rank=None if self.trained else unchecked_rank,
         )

@@ -19,10 +19,13 @@ of k folds overlap (Nadeau and Bengio 2003, *Machine Learning* 52(3)).
 What it means in right answers is estimated beside it: a class left out is recognised with the
 recall that leave-class-out found, one more class never.
 
-*The rule* (one standard error; Breiman et al. 1984, section 3.4.3): local-only is kept unless a
-delivered model's gain is more than ``standard_errors`` of its standard errors above zero, and it
+*The rule* (after the one-standard-error rule; Breiman et al. 1984, section 3.4.3): local-only is
+kept unless a delivered model's gain is more than so many of its standard errors above zero, and it
 has more right answers: a model that is never sure has a lower log loss than one that is sometimes
-surely wrong. Of those the one furthest above is kept.
+surely wrong. Of those the one furthest above is kept. How many errors depends on what was known
+before: two of what others' noisy releases say of the classes (``standard_errors``), none of a head
+that was learnt from labelled records of this kind of plant (``standard_errors_own_kind``); measured
+in docs/decisions/0211.
 
 Not guaranteed: that a model of positive gain is better on every future record.
 """

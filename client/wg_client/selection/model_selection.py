@@ -123,7 +123,8 @@ def select_model(
             records=records,
         )
     passed = {name: found for name, found in comparisons.items() if name not in blocked}
-    kept = _chosen({name: found.gain for name, found in passed.items()}, policy)
+    asked = {name: found.asked for name, found in comparisons.items()}
+    kept = _chosen({name: found.gain for name, found in passed.items()}, asked)
     alone = None if package.encoder is None else records.fit_local(package.encoder)
     alone_judged = None if alone is None else alone.out_of_fold
     blocked -= {f.model for f in findings if f.blocks and f.code == checks.GAIN}
@@ -134,7 +135,9 @@ def select_model(
         kept=kept,
         reason=_reason(kept, findings, models, package),
         records=records,
-        selected=_selected(models, records, policy, comparisons.keys() - blocked),
+        selected=_selected(
+            models, records, {name: asked[name] for name in asked if name not in blocked}
+        ),
         encoder_alone=None if alone_judged is None else float(_right(alone_judged).mean()),
     )
 
@@ -202,21 +205,25 @@ def _alone(logits: Floats, labels: Ints, records: LabelledRecords) -> Floats:
     return np.asarray(np.mean(losses, axis=0))
 
 
-def _chosen(gains: Mapping[str, Gain], policy: AcceptanceConfig) -> str:
-    """The rule: the model furthest above local-only, or local-only."""
-    asked = policy.standard_errors
-    better = {name: found.above(asked) for name, found in gains.items() if found.shown(asked)}
+def _chosen(gains: Mapping[str, Gain], asked: Mapping[str, float]) -> str:
+    """The rule: the model furthest above what is asked of it, or local-only."""
+    better = {
+        name: found.above(asked[name]) for name, found in gains.items() if found.shown(asked[name])
+    }
     return max(better, key=lambda name: better[name], default=LOCAL)
 
 
 def _selected(
-    models: Mapping[str, Model],
-    records: LabelledRecords,
-    policy: AcceptanceConfig,
-    names: Collection[str],
+    models: Mapping[str, Model], records: LabelledRecords, asked: Mapping[str, float]
 ) -> OutOfFold | None:
-    """What the rule predicts of each record where it was followed without the record's fold."""
-    judged = {name: models[name].fitted.out_of_fold for name in (LOCAL, *names)}
+    """What the rule predicts of each record where it was followed without the record's fold.
+
+    Args:
+        models: All of them.
+        records: The plant's.
+        asked: Standard errors by which those that may be kept must be better.
+    """
+    judged = {name: models[name].fitted.out_of_fold for name in (LOCAL, *asked)}
     found = {name: each for name, each in judged.items() if each is not None}
     if LOCAL not in found:
         return None
@@ -232,9 +239,9 @@ def _selected(
                 name: _gain(
                     models[name], found[name].of(repeat, out, known), base, records, groups[known]
                 )
-                for name in names
+                for name in asked
             }
-            logits[repeat, ~known] = found[_chosen(gains, policy)].logits[repeat, ~known]
+            logits[repeat, ~known] = found[_chosen(gains, asked)].logits[repeat, ~known]
     return OutOfFold(logits=logits, inner=inner, labels=labels)
 
 

@@ -150,7 +150,7 @@ def _gains(outcome: Outcome) -> charts.Rows | None:
     values = []
     for name, each in outcome.comparisons.items():
         found = each.gain
-        shown = found.shown(each.policy.standard_errors)
+        shown = found.shown(each.asked)
         half = 1.96 * found.sd
         ends = 100 * (found.mean - half), 100 * (found.mean + half)
         values.append((_title(name), shown, 100 * found.mean, *ends))

@@ -220,6 +220,8 @@ class AcceptanceConfig:
 
     Attributes:
         standard_errors: By how many of its standard errors a gain must be above zero.
+        standard_errors_own_kind: The same of a head that was learnt from labelled records of this
+            kind of plant, which the operator owns.
         unseen_share: A declared class without local records counts as this share of an average
             class.
         without_labels: Whether delivered weights are kept when no local label can check them.
@@ -228,7 +230,8 @@ class AcceptanceConfig:
         checks: Limits of the other checks, and what failing one means.
     """
 
-    standard_errors: float = 1.0
+    standard_errors: float = 2.0
+    standard_errors_own_kind: float = 0.0
     unseen_share: float = 1.0
     without_labels: bool = True
     adopt: Literal["shadow", "better"] = "shadow"
@@ -237,6 +240,7 @@ class AcceptanceConfig:
     def __post_init__(self) -> None:
         for name, low, high in (
             ("standard_errors", 0.0, 10.0),
+            ("standard_errors_own_kind", 0.0, 10.0),
             ("unseen_share", 0.0, 1.0),
         ):
             value = getattr(self, name)

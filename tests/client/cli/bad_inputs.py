@@ -104,7 +104,7 @@ YAML = [
         "hop_seconds 1",
         "unit",
     ),
-    _yaml("errors", "standard_errors: 1.0", "standard_errors: -1", "acceptance.standard_errors"),
+    _yaml("errors", "standard_errors: 2.0", "standard_errors: -1", "acceptance.standard_errors"),
     _yaml("package bytes", "max_package_bytes: 2147483648", "max_package_bytes: 0", "max_package"),
     _yaml("quorum", "witness_quorum: null", "witness_quorum: 2", "witness_quorum: 2", "1 to 1"),
     _yaml(

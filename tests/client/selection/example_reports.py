@@ -42,7 +42,7 @@ CASES = ("kept", "own", "unlabelled", "unseen", "many")
 
 
 def _outcome(case: str, classes: int) -> Outcome:
-    rng = np.random.default_rng(5)
+    rng = np.random.default_rng(6)
     means = rng.normal(size=(classes, D)) * 0.35
     many = np.repeat(np.arange(classes), 200)
     good = fit_lda(means[many] + rng.normal(size=(len(many), D)), many, classes, 0.1)

@@ -192,3 +192,20 @@ def test_one_seen_class_of_two_is_enough_to_take_a_good_head_and_to_refuse_a_bad
 
     assert kept(good) != LOCAL
     assert kept(LinearHead(-good.weight, -good.bias)) == LOCAL
+
+
+def test_a_head_of_the_plants_own_kind_need_only_be_better() -> None:
+    means = _world(6)
+    x, y = _draw(means, 4, 9, range(K))
+    head = _good(means)
+    others = _select(x, y, [("s", "diffusion", head)])
+    own = _select(x, y, [("s", "kin", head)])
+    gain = own.comparisons[GENERATED].gain
+    assert 0 < gain.log_loss < 2 * gain.log_loss_se and gain.more
+    assert others.kept == LOCAL and own.kept != LOCAL
+    asked = {
+        finding.figures["standard_errors"] for finding in own.findings if finding.code == "WG-F01"
+    }
+    assert asked == {0.0}
+    strict = AcceptanceConfig(standard_errors_own_kind=2.0)
+    assert _select(x, y, [("s", "kin", head)], strict).kept == LOCAL

@@ -48,7 +48,7 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
         ("unit_cap: 1", "unit_cap: 0", "privacy.unit_cap"),
         ("- query.statistics", "- query.everything", "privacy.message_types"),
         ("answer_slot_seconds: 2.0", "answer_slot_seconds: .inf", "answer_slot_seconds"),
-        ("standard_errors: 1.0", "standard_errors: -1", "acceptance.standard_errors"),
+        ("standard_errors: 2.0", "standard_errors: -1", "acceptance.standard_errors"),
         ("- Kratzer", "- ok", "data.labels"),
         ("- Kratzer", "- ' x'", "data.labels"),
         ("site: plant-a", "site: Plant_A", "site name"),
@@ -71,12 +71,12 @@ def test_limits_of_earlier_programs_are_passed_over_and_set_ones_refused(tmp_pat
     home = ClientHome(tmp_path)
     configuration.save(home, _config())
     now = home.config.read_text(encoding="utf-8")
-    assert "  standard_errors: 1.0\n" in now
+    assert "  standard_errors: 2.0\n" in now
     of_old = "  caution: 0.5\n  prior_records: 10.0\n"
-    home.config.write_text(now.replace("  standard_errors: 1.0\n", of_old), encoding="utf-8")
+    home.config.write_text(now.replace("  standard_errors: 2.0\n", of_old), encoding="utf-8")
     assert configuration.load(home) == _config()
     set_once = of_old.replace("10.0", "40")
-    home.config.write_text(now.replace("  standard_errors: 1.0\n", set_once), encoding="utf-8")
+    home.config.write_text(now.replace("  standard_errors: 2.0\n", set_once), encoding="utf-8")
     with pytest.raises(ConfigError, match=r"prior_records: 40.*delete the line.*standard_errors"):
         configuration.load(home)
 

@@ -38,6 +38,12 @@ class Comparison:
     policy: AcceptanceConfig
     probe: Probe | None = None
 
+    @property
+    def asked(self) -> float:
+        """By how many of its standard errors the gain must be above zero."""
+        policy = self.policy
+        return policy.standard_errors_own_kind if self.model.of_kind else policy.standard_errors
+
     def label(self, index: int) -> str:
         """A class in a sentence: its name, or its number where there are no names."""
         if self.probe is None:

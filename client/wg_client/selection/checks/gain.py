@@ -13,7 +13,7 @@ def check(comparison: Comparison) -> Finding | None:
     """Passed if the gain in log loss is more than the policy's standard errors above zero."""
     if comparison.local is None:
         return None
-    gain, asked = comparison.gain, comparison.policy.standard_errors
+    gain, asked = comparison.gain, comparison.asked
     passed = gain.shown(asked)
     return Finding(
         model=comparison.name,
