@@ -11,6 +11,9 @@ _NAMES = {
     "mean-aligned + local training": "平均を合わせた重み＋自社での学習",
     "posterior head (empirical Bayes)": "事後ヘッド（経験ベイズ）",
     "generated + local training": "生成された重み＋自社での学習",
+    "generated + local training, averaged with local-only": (
+        "生成された重み＋自社での学習（自社のみのモデルとの平均）"
+    ),
     "another plant's head": "他工場のヘッド",
     "another plant's head + local training": "他工場のヘッド＋自社での学習",
     "no gain over local-only": "自社のみより良くない",

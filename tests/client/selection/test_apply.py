@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tests.client.conftest import MakePlant, TestPlant
 
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.methods.names import GENERATED
+from wg_client.methods.names import GENERATED, GENERATED_AVERAGED, GENERATED_FINETUNED
 from wg_client.models import adoption, store
 from wg_client.selection.apply import apply_package
 from wg_client.site.config import AcceptanceConfig, PrivacyConfig
@@ -84,13 +84,14 @@ def _family_head(encoder_package: bytes, head: LinearHead) -> dict[str, NDArray[
 def test_a_head_of_the_plant_s_kind_stands_on_its_standardised_features(
     make_plant: MakePlant, heads: Heads, encoder_package: bytes, good_head: LinearHead
 ) -> None:
-    plant = make_plant({0: 4, 1: 4})
+    plant = make_plant({0: 4, 1: 4, 2: 4})
     family = _family_head(encoder_package, good_head), SAME_FAMILY
     applied = apply_package(plant.home, plant.package({"kin": family, **heads}))
     models = {entry.name: entry for entry in applied.manifest.models}
     assert (models[GENERATED].origin, models[GENERATED].source) == ("kin", SAME_FAMILY)
-    tensors = store.load_tensors(plant.home, applied.manifest, GENERATED)
-    assert tensors["head.weight"].shape[1] == load_encoder(encoder_package).local_dimension
+    for name in (GENERATED, GENERATED_FINETUNED, GENERATED_AVERAGED):
+        tensors = store.load_tensors(plant.home, applied.manifest, name)
+        assert tensors["head.weight"].shape[1] == load_encoder(encoder_package).local_dimension
 
 
 @pytest.mark.parametrize("name", ["kin", "sample-0"])
