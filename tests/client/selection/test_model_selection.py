@@ -64,13 +64,14 @@ def test_good_weights_are_kept_and_help() -> None:
 
 
 @pytest.mark.parametrize("per_class", [3, 8, 40])
-def test_random_weights_do_no_harm(per_class: int) -> None:
+@pytest.mark.parametrize("source", ["diffusion", "kin"])
+def test_random_weights_do_no_harm(source: str, per_class: int) -> None:
     differences = []
     for seed in range(6):
         means = _world(10 + seed)
         x, y = _draw(means, per_class, seed, range(K))
         candidates = [
-            ("a", "diffusion", _random(100 + seed)),
+            ("a", source, _random(100 + seed)),
             ("c", "closed-form", _random(200 + seed)),
         ]
         outcome = _select(x, y, candidates)
