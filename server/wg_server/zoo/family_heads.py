@@ -25,8 +25,6 @@ from wg_common.inference import family_head
 from wg_common.inference.block_scale import block_scale
 from wg_common.inference.discriminants import principal
 from wg_common.inference.family_head import FamilyHead, Layout, moments
-from wg_common.modalities.base import Record
-from wg_common.modalities.registry import modality as modality_of
 from wg_common.nets.encoder.module import Encoder
 from wg_common.streams import Stream
 from wg_common.wire import canonical
@@ -38,9 +36,6 @@ VERSION = 1
 """Of how heads are made; those of another one are made again."""
 _RECORDS = 30
 """Records at a made-up site, about: as many of each class."""
-_AS_THEY_ARE = 10
-"""Each so many-th site has no camera of its own."""
-_STRENGTHS = 0.3, 1.0
 _DIRECTIONS = 256
 """Principal directions of standardised features that a head is fitted on."""
 _PENALTY = 0.04
@@ -220,16 +215,13 @@ def _right(
 
 def _seen(encoder: Encoder, task: sources.Task, spec: TaskSpec, sites: int) -> Sites:
     """Local features of the records at made-up sites, each class as often at each of them."""
-    kind, local, labels = modality_of(task.modality), [], []
+    local, labels = [], []
     of_class = [np.flatnonzero(task.labels == label) for label in range(len(task.names))]
     each = max(2, _RECORDS // len(of_class))
     for site in range(sites):
         rng = streams.rng(Stream.FAMILY_HEAD, spec.seed, spec.family, then=(site,))
         rows = np.concatenate([np.resize(rng.permutation(own), each) for own in of_class])
-        records: list[Record] = [task.records[row] for row in rows]
-        if site % _AS_THEY_ARE:
-            records = kind.augment_site(records, float(rng.uniform(*_STRENGTHS)), rng)
-        local.append(encoder.encode_batched(records))
+        local.append(encoder.encode_batched(sources.at_site(task, rows, site, rng)))
         labels.append(task.labels[rows])
     return Sites(np.stack(local), np.stack(labels))
 

@@ -11,7 +11,7 @@ slowly. A fifth of a task's records are held out, at most ``HELD_LIMIT``; they a
 generator's functional loss and every accuracy of the entry are measured on.
 
 Of the operator's own images there is a second network in the object, which has seen the same
-records through cameras of other sites as well (docs/decisions/0089).
+records at made-up sites (docs/decisions/0210).
 """
 
 from __future__ import annotations
@@ -49,6 +49,16 @@ _WARM_UP = 30
 _RATE = 5e-4
 _STEPS_SHIFTED = 2
 """Steps of a network with domain-shift augmentation, in those of one without."""
+_SITES = 200
+"""Made-up sites that it sees."""
+_TOGETHER = 2
+"""Made-up sites in a batch."""
+_PROBED = 4
+"""Each so many-th of them is enough for a probe, or to say what a typical one is."""
+_FLOOR = 0.1
+"""Added to the spread that a feature is divided by, in units of the mean spread of all."""
+_TINY = 1e-6
+"""Added to a variance before its root is taken."""
 _PENALTY = 30.0
 """Of the probe that fine-tuning starts from: an overconfident one throws the first steps off."""
 Array = NDArray[np.float32]
@@ -229,6 +239,99 @@ def fine_tune(
     return found
 
 
+def made_up_sites(
+    architecture: str, task: sources.Task, rows: NDArray[np.intp], rng: np.random.Generator
+) -> tuple[NDArray[np.generic], NDArray[np.int64]]:
+    """Some of a task's records at made-up sites: batches ``[C, m, ...]`` and labels ``[C, m]``.
+
+    Args:
+        architecture: Of the network that they are for.
+        task: The task.
+        rows: Records that may be seen; each class is as often at a site.
+        rng: Draws sites and records.
+    """
+    labels = task.labels[rows]
+    of_class = [rows[labels == label] for label in np.unique(labels)]
+    count = _BATCH // _TOGETHER
+    each = -(-count // len(of_class))
+    batches, found = [], []
+    for site in range(_SITES):
+        drawn = np.concatenate([np.resize(rng.permutation(own), each) for own in of_class])
+        seen = rng.permutation(drawn)[:count]
+        shown = sources.at_site(task, seen, site, rng)
+        batches.append(network.prepared(architecture, shown))
+        found.append(task.labels[seen])
+    return np.stack(batches), np.stack(found)
+
+
+def fine_tune_at_sites(
+    architecture: str,
+    base: dict[str, Array],
+    batches: NDArray[np.generic],
+    labels: NDArray[np.int64],
+    classes: int,
+    *,
+    steps: int,
+    rng: np.random.Generator,
+) -> dict[str, Array]:
+    """LP-FT from a base, with features that each site standardises by its own records.
+
+    So the trunk need not make features that are the same at all sites, and learns more of classes
+    in as many steps. In the network that comes out all sites are taken for a typical one.
+
+    Args:
+        architecture: Of the base.
+        base: Its tensors.
+        batches: Of C sites, ``[C, m, ...]``; from ``made_up_sites``.
+        labels: ``[C, m]``.
+        classes: K.
+        steps: Of the fine-tuning.
+        rng: Draws batches.
+
+    Returns:
+        The whole network's tensors.
+    """
+    trunk = trunks.channels_last(network.load_trunk(architecture, base))
+
+    def seen() -> tuple[torch.Tensor, ...]:
+        probed = [network.features(trunk, batch) for batch in batches[::_PROBED]]
+        return _standardised(torch.from_numpy(np.stack(probed)))
+
+    start = seen()[0].numpy().reshape(-1, network.feature_count(architecture))
+    probe = heads.fit_head(start, labels[::_PROBED].ravel(), classes, penalty=_PENALTY)
+    weight, bias = (torch.from_numpy(part.astype(np.float32)).requires_grad_() for part in probe)
+    optimiser = torch.optim.AdamW([*trunk.parameters(), weight, bias], lr=_RATE, weight_decay=1e-4)
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = _RATE * min(1.0, (step + 1) / _WARM_UP)
+        chosen = rng.permutation(len(batches))[:_TOGETHER]
+        joined = torch.from_numpy(np.concatenate(list(batches[chosen])))
+        features = torch.stack(trunk(network.as_input(joined)).chunk(len(chosen)))
+        logits = _standardised(features)[0] @ weight.T + bias
+        loss = F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(labels[chosen].ravel()))
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    _, mean, spread = seen()
+    scale = _scale(spread.log().mean(dim=0).exp())[0]
+    scaled = (weight * scale).detach()
+    found = network.trunk_tensors(trunk)
+    found[HEAD_WEIGHT] = scaled.numpy()
+    found[HEAD_BIAS] = (bias - scaled @ mean.mean(dim=0)[0]).detach().numpy()
+    return found
+
+
+def _standardised(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Features ``[C, m, F]`` by site, and the sites' means and spreads ``[C, 1, F]``."""
+    mean = features.mean(dim=1, keepdim=True)
+    spread = (features.var(dim=1, keepdim=True, unbiased=False) + _TINY).sqrt()
+    return (features - mean) * _scale(spread), mean, spread
+
+
+def _scale(spread: torch.Tensor) -> torch.Tensor:
+    return 1 / (spread + _FLOOR * spread.mean(dim=-1, keepdim=True))
+
+
 def accuracy(
     architecture: str,
     tensors: dict[str, Array],
@@ -264,17 +367,17 @@ def _build_network(zoo: Zoo, entry: Entry, architecture: str, steps: int) -> Non
     count = min(len(order) // 5, HELD_LIMIT)
     held, train = np.sort(order[:count]), order[count:]
 
-    def tuned(views: Sequence[network.Batch], steps: int) -> dict[str, Array]:
-        seen = np.concatenate([view[train] for view in views])
-        y = np.tile(labels[train], len(views))
+    def tuned(steps: int) -> dict[str, Array]:
+        seen, y = images[train], labels[train]
         return fine_tune(architecture, base, seen, y, classes, steps=steps, rng=rng)
 
-    probe, tensors = tuned([images], 0), tuned([images], steps)
+    probe, tensors = tuned(0), tuned(steps)
     shifted: dict[str, Array] = {}
     if entry.task.own and catalogue.known(architecture).domain_shift:
-        others = sources.shifted_views(task, rng)
-        views = [images, *(network.prepared(architecture, seen) for seen in others)]
-        shifted = network.own(architecture, tuned(views, _STEPS_SHIFTED * steps))
+        batches, y = made_up_sites(architecture, task, train, rng)
+        longer = _STEPS_SHIFTED * steps
+        found = fine_tune_at_sites(architecture, base, batches, y, classes, steps=longer, rng=rng)
+        shifted = network.own(architecture, found)
     data = safetensors.numpy.save(
         {
             **network.own(architecture, tensors),

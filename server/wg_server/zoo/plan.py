@@ -46,7 +46,7 @@ _MODALITIES: dict[Kind, str] = {
 """Of kinds of sources whose records are of one modality."""
 _FILES = ("torchvision", "npz", "folder", "archive", "table", CONTRIBUTIONS)
 _OWN_VERSION = 3
-"""Version of tasks of files: they have heads on all local features, and networks of other views."""
+"""Version of tasks of files: they have heads on all local features, and a second network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

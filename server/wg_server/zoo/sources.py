@@ -51,9 +51,9 @@ _FASHION_FOLDERS = (
     "~/data/FashionMNIST/raw",
 )
 _STRENGTHS = 0.3, 1.0
-"""Strengths of other sites."""
-_VIEWS = 2
-"""Views of each of the operator's own records at other sites."""
+"""Strengths of made-up sites."""
+_AS_THEY_ARE = 10
+"""Each so many-th made-up site has no camera of its own."""
 _LEAST = 5
 """Fewest records of a class at a site."""
 
@@ -116,18 +116,22 @@ def load(spec: TaskSpec) -> Task:
     return _cut(spec, archive, spec.licence)
 
 
-def shifted(task: Task, rng: np.random.Generator) -> list[Record]:
-    """Domain-shift augmentation: each record as a site of its own may see it."""
-    kind = modality_of(task.modality)
-    return [
-        kind.augment_site([record], float(rng.uniform(*_STRENGTHS)), rng)[0]
-        for record in task.records
-    ]
+def at_site(
+    task: Task, rows: NDArray[np.intp], site: int, rng: np.random.Generator
+) -> list[Record]:
+    """Domain-shift augmentation: some of a task's records as a made-up site sees them.
 
-
-def shifted_views(task: Task, rng: np.random.Generator) -> list[list[Record]]:
-    """All of a task's records as other sites may see them, ``_VIEWS`` times."""
-    return [shifted(task, rng) for _ in range(_VIEWS)]
+    Args:
+        task: The task.
+        rows: Of the records.
+        site: Its number; each tenth sees records as they are.
+        rng: Draws the site.
+    """
+    records = [task.records[row] for row in rows]
+    if site % _AS_THEY_ARE == 0:
+        return records
+    strength = float(rng.uniform(*_STRENGTHS))
+    return modality_of(task.modality).augment_site(records, strength, rng)
 
 
 def fashion_folder(path: str = "") -> Path | None:

@@ -16,7 +16,7 @@ from wg_server.generator.networks.entries import load_networks
 from wg_server.generator.networks.weight_plan import weight_plan
 from wg_server.generator.prior.zoo_tasks import ZooTask
 from wg_server.site.home import ServerHome
-from wg_server.zoo import bases, networks
+from wg_server.zoo import bases, networks, sources
 from wg_server.zoo.build import build
 from wg_server.zoo.plan import EncoderPlan, NetworksPlan, SourcePlan, ZooPlan
 from wg_server.zoo.store import Zoo
@@ -95,7 +95,10 @@ def test_loaded_networks_are_base_and_delta_exactly(built: ServerHome) -> None:
 
 
 @pytest.mark.slow
-def test_own_images_have_a_network_of_other_sites_views_too(tmp_path: Path) -> None:
+def test_own_images_have_a_network_of_made_up_sites_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(networks, "_SITES", 20)
     rng = np.random.default_rng(1)
     x, y = rng.integers(0, 256, (40, 16, 16)).astype(np.uint8), np.repeat([0, 1], 20)
     np.savez(tmp_path / "set.npz", x=x, y=y, classes=np.array(["a", "b"]))
@@ -173,3 +176,48 @@ def test_networks_of_the_other_kind_are_refused() -> None:
     sources = PLANS["cnn-s"].sources
     with pytest.raises(ConfigError, match=r"cnn1d-m is for windows.*cnn-s, cnn-m, cnn-l"):
         ZooPlan(seed=1, sources=sources, networks=NetworksPlan(architectures=("cnn1d-m",)))
+
+
+def _stripes(count: int, seed: int) -> sources.Task:
+    """Two classes: stripes across, and along."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 2
+    lines = np.where(np.arange(24) // 4 % 2, 190, 60)
+    x = np.where(labels[:, None, None], lines[:, None], lines[None, :])
+    records = np.clip(x + rng.normal(0, 15, (count, 24, 24)), 0, 255).astype(np.uint8)
+    return sources.Task(
+        records=list(records),
+        labels=labels,
+        names=("across", "along"),
+        family="stripes",
+        licence="test",
+        modality="images",
+    )
+
+
+def test_made_up_sites_see_each_class_as_often_and_some_see_records_as_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(networks, "_SITES", 11)
+    task, rng = _stripes(30, 1), np.random.default_rng(2)
+    batches, labels = networks.made_up_sites("cnn-s", task, np.arange(20), rng)
+    assert len(batches) == 11
+    assert (np.sort(labels, axis=1) == np.repeat([0, 1], 12)).all()
+    seen = {image.tobytes() for image in whole_networks.prepared("cnn-s", task.records[:20])}
+    as_they_are = [all(image.tobytes() in seen for image in batch) for batch in batches]
+    assert as_they_are == [True, *[False] * 9, True]
+
+
+def test_a_network_of_made_up_sites_is_right_under_a_camera_that_it_has_not_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(networks, "_SITES", 20)
+    base = whole_networks.draw_trunk("cnn-s", np.random.default_rng(0))
+    rng = np.random.default_rng(2)
+    batches, labels = networks.made_up_sites("cnn-s", _stripes(60, 1), np.arange(60), rng)
+    made = networks.fine_tune_at_sites("cnn-s", base, batches, labels, 2, steps=60, rng=rng)
+    new = _stripes(40, 3)
+    for gain in (1.0, 0.8):
+        dark = [(gain * record).astype(np.uint8) for record in new.records]
+        seen = whole_networks.prepared("cnn-s", dark)
+        assert networks.accuracy("cnn-s", made, seen, new.labels) > 0.9
