@@ -247,7 +247,7 @@ def made_up_sites(
     Args:
         architecture: Of the network that they are for.
         task: The task.
-        rows: Records that may be seen; each class is as often at a site.
+        rows: Records that may be seen; classes are equally often at a site, as far as possible.
         rng: Draws sites and records.
     """
     labels = task.labels[rows]
