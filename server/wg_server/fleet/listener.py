@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.sslproto
+import functools
 import logging
 import socket
 import ssl
@@ -125,10 +126,11 @@ class _Server(uvicorn.Server):
             task.cancel()
         await super().shutdown(sockets)
 
-    def _keep(self, work: Coroutine[None, None, None]) -> None:
+    def _keep(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -139,7 +141,15 @@ class _Server(uvicorn.Server):
                 log.warning("a connection cannot be accepted: %s", error.strerror)
                 await asyncio.sleep(_ACCEPT_AGAIN_SECONDS)
                 continue
-            self._keep(self._welcome(sock, self.door.enter(sock, address[0])))
+            visitor = self.door.enter(sock, address[0])
+            welcome = self._keep(self._welcome(sock, visitor))
+            welcome.add_done_callback(functools.partial(self._left, sock, visitor))
+
+    def _left(self, sock: socket.socket, visitor: Visitor, welcome: asyncio.Task[None]) -> None:
+        """Close what the server's end kept from a welcome, begun or not."""
+        if welcome.cancelled():
+            self.door.leave(visitor)
+            sock.close()
 
     async def _welcome(self, sock: socket.socket, visitor: Visitor) -> None:
         tls: dict[str, Any] = {}
