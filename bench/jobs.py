@@ -34,19 +34,12 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """Where everything lies.
+    """Where everything lies."""
 
-    Attributes:
-        home: A server's home, trained.
-        datasets: Folder of the data sets.
-        cache: Folder of trained baselines and cut data sets.
-        quick: Baselines with less training, and fewer heads after local training.
-    """
-
-    home: Path
-    datasets: Path
-    cache: Path
-    quick: bool
+    home: Path  # A server's home, trained
+    datasets: Path  # Folder of the data sets
+    cache: Path  # Folder of trained baselines and cut data sets
+    quick: bool  # Baselines with less training, and fewer heads after local training
 
 
 @dataclass(frozen=True, slots=True)

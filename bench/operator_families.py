@@ -45,15 +45,10 @@ CHOSEN_ON = ("elpv_mono", "deeppcb_a", "trashnet", "neu_det", "mnist10k", "cifar
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell(networks.Cell):
-    """One configuration, beyond what cells of networks say.
+    """One configuration, beyond what cells of networks say."""
 
-    Attributes:
-        missing: Share of classes that the plant has never seen.
-        labelled: Whether it has labels.
-    """
-
-    missing: float = 0.0
-    labelled: bool = True
+    missing: float = 0.0  # Share of classes that the plant has never seen
+    labelled: bool = True  # Whether it has labels
 
 
 def _cell(scenario: str, epsilon: float, shots: int, **rest: float | bool) -> Cell:

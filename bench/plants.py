@@ -56,23 +56,15 @@ Images = list[NDArray[np.uint8]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plants:
-    """Local features of one data set, cut up.
+    """Local features of one data set, cut up."""
 
-    Attributes:
-        labels: Class names.
-        dimension: Number d of features that are released; they come first.
-        own: Features ``[n, D]`` and classes ``[n]`` of the plant, to draw its labels from.
-        same_family: The same of each same-family site.
-        test: The same of the test records, under the plant's own camera.
-        groups: Of the plant's own records, ``[n]``: what was photographed together.
-    """
-
-    labels: tuple[str, ...]
-    dimension: int
+    labels: tuple[str, ...]  # Class names
+    dimension: int  # Number d of features that are released; they come first
+    # Features [n, D] and classes [n] of the plant, to draw its labels from.
     own: tuple[Floats, Ints]
-    same_family: tuple[tuple[Floats, Ints], ...]
-    test: tuple[Floats, Ints]
-    groups: Ints
+    same_family: tuple[tuple[Floats, Ints], ...]  # The same of each same-family site
+    test: tuple[Floats, Ints]  # The same of the test records, under the plant's own camera
+    groups: Ints  # Of the plant's own records, [n]: what was photographed together
 
 
 def load_images(root: Path, name: str) -> tuple[Images, Ints, Ints] | None:

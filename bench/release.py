@@ -54,21 +54,13 @@ _MOMENTS: dict[Kind, Literal["diagonal", "centre"]] = {"plain": "diagonal", "cen
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One plant, seed, epsilon and number of records, in both kinds.
+    """One plant, seed, epsilon and number of records, in both kinds."""
 
-    Attributes:
-        dataset: The data set.
-        epsilon: Of every release.
-        shots: Records of a class.
-        error: Mean squared error of class means, by kind.
-        accuracy: Of heads, by kind and head.
-    """
-
-    dataset: str
-    epsilon: float
-    shots: int
-    error: dict[Kind, float]
-    accuracy: dict[Kind, dict[str, float]]
+    dataset: str  # The data set
+    epsilon: float  # Of every release
+    shots: int  # Records of a class
+    error: dict[Kind, float]  # Mean squared error of class means, by kind
+    accuracy: dict[Kind, dict[str, float]]  # Of heads, by kind and head
 
 
 def main() -> None:

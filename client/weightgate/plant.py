@@ -33,15 +33,10 @@ An image is uint8 ``[h, w]`` or ``[h, w, 3]``, a window floating ``[channels, sa
 
 @dataclass(frozen=True, slots=True)
 class Plant:
-    """One plant.
+    """One plant."""
 
-    Attributes:
-        home: Its home folder.
-        config: Its ``client.yaml``, as it was when the plant was opened.
-    """
-
-    home: ClientHome
-    config: ClientConfig
+    home: ClientHome  # Its home folder
+    config: ClientConfig  # Its `client.yaml`, as it was when the plant was opened
 
     @classmethod
     def open(cls, home: str | Path) -> Plant:

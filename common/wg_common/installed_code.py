@@ -49,17 +49,12 @@ class CodeFile:
 
 @dataclass(frozen=True, slots=True)
 class CodeDigest:
-    """A program's code.
+    """A program's code."""
 
-    Attributes:
-        sha256: The digest, hex.
-        packages: Packages that were there; ``wg_client`` is missing where only an auditor works.
-        files: What it covers, in the order of paths.
-    """
-
-    sha256: str
+    sha256: str  # The digest, hex
+    # Packages that were there; `wg_client` is missing where only an auditor works.
     packages: tuple[str, ...]
-    files: tuple[CodeFile, ...]
+    files: tuple[CodeFile, ...]  # What it covers, in the order of paths
 
 
 @functools.cache

@@ -27,23 +27,14 @@ _TRIES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalEncoderSight:
-    """What a plant's local encoder is, and takes.
+    """What a plant's local encoder is, and takes."""
 
-    Attributes:
-        name: Of the encoder.
-        sha256: Of its weights, hex.
-        licence: Of its weights.
-        features: Further local features of a record.
-        seconds: Processor time for one record, the least of a few.
-        megabytes: Memory beside the shared encoder's, 10^6 bytes, about.
-    """
-
-    name: str
-    sha256: str
-    licence: str
-    features: int
-    seconds: float
-    megabytes: float
+    name: str  # Of the encoder
+    sha256: str  # Of its weights, hex
+    licence: str  # Of its weights
+    features: int  # Further local features of a record
+    seconds: float  # Processor time for one record, the least of a few
+    megabytes: float  # Memory beside the shared encoder's, 10^6 bytes, about
 
 
 def beside(config: ClientConfig, encoder: Encoder) -> Encoder:

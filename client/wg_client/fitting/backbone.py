@@ -27,16 +27,12 @@ class Scaled(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trunk:
-    """A trunk, seen through the plant's records.
+    """A trunk, seen through the plant's records."""
 
-    Attributes:
-        features: float64 ``[n, d]`` of all local records.
-        tensors: ``trunk.*``; empty for the frozen encoder, which is no part of a model's tensors.
-        scaling: What turned the encoder's local features into ``features``; None: nothing.
-    """
-
-    features: Floats
+    features: Floats  # float64 [n, d] of all local records
+    # `trunk.*`; empty for the frozen encoder, which is no part of a model's tensors.
     tensors: Tensors = field(default_factory=dict)
+    # What turned the encoder's local features into `features`; None: nothing.
     scaling: Scaled | None = None
 
     def inward(self, local: NDArray[np.floating]) -> Floats:

@@ -33,15 +33,10 @@ _SIDE, _TRIES = 512, 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearningCost:
-    """What learning takes, about.
+    """What learning takes, about."""
 
-    Attributes:
-        seconds: Processor time.
-        megabytes: Peak memory, 10^6 bytes.
-    """
-
-    seconds: float
-    megabytes: float
+    seconds: float  # Processor time
+    megabytes: float  # Peak memory, 10^6 bytes
 
 
 def learning_cost(

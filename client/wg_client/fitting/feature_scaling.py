@@ -31,15 +31,10 @@ _CHUNK = 1024
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FeatureScaling:
-    """An affine map: the released features as they are, and directions of the others.
+    """An affine map: the released features as they are, and directions of the others."""
 
-    Attributes:
-        mean: Of the features that are not released, ``[D - d]``.
-        directions: ``[D - d, P - d]``; zeros where there are fewer than P - d.
-    """
-
-    mean: Floats
-    directions: Floats
+    mean: Floats  # Of the features that are not released, [D - d]
+    directions: Floats  # [D - d, P - d]; zeros where there are fewer than P - d
 
     def apply(self, features: NDArray[np.floating]) -> Floats:
         """Scaled features ``[n, P]`` of local features ``[n, D]``."""

@@ -15,18 +15,13 @@ from wg_client.fitting.linear_head import Floats, Ints, LinearHead, log_loss
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class OutOfFold:
-    """Logits of models and choices that no label of the record had a part in.
+    """Logits of models and choices that no label of the record had a part in."""
 
-    Attributes:
-        logits: ``[repeats, m, K]`` of the m judged records.
-        inner: The same for choices among models: ``[repeats, folds, m, K]``, of models that saw
-            neither the fold nor the record; zeros for records of the fold.
-        labels: ``[m]``.
-    """
-
-    logits: Floats
+    logits: Floats  # [repeats, m, K] of the m judged records
+    # The same for choices among models: [repeats, folds, m, K], of models that saw neither the fold
+    # nor the record; zeros for records of the fold.
     inner: Floats
-    labels: Ints
+    labels: Ints  # [m]
 
     def of(self, repeat: int, fold: int, known: NDArray[np.bool_]) -> OutOfFold:
         """What may be known of the model, and so chosen by, without a fold.
@@ -63,23 +58,18 @@ class OutOfFold:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """A model fitted on all labelled records.
+    """A model fitted on all labelled records."""
 
-    Attributes:
-        head: Over the whole declared label domain, at its temperature.
-        out_of_fold: How it was judged; None if nothing was held out.
-        settings: What cross-validation chose, for the manifest.
-        held_out: (repeat, fold) -> the head that predicted this fold; None if nothing was held out.
-        chosen_without: (training rows, repeat, fold) -> a head of the choices that were made
-            without this fold, fitted on these rows; likewise.
-        leave_class_out: How it does on classes without records.
-    """
-
-    head: LinearHead
-    out_of_fold: OutOfFold | None
+    head: LinearHead  # Over the whole declared label domain, at its temperature
+    out_of_fold: OutOfFold | None  # How it was judged; None if nothing was held out
+    # What cross-validation chose, for the manifest.
     settings: dict[str, str] = field(default_factory=dict)
+    # (repeat, fold) -> the head that predicted this fold; None if nothing was held out.
     held_out: Callable[[int, int], LinearHead] | None = None
+    # (training rows, repeat, fold) -> a head of the choices that were made without this fold,
+    # fitted on these rows; likewise.
     chosen_without: Callable[[RowIndex, int, int], LinearHead] | None = None
+    # How it does on classes without records.
     leave_class_out: LeaveClassOut = field(default_factory=LeaveClassOut)
 
     @property

@@ -30,17 +30,11 @@ JUDGED = 2000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Folds:
-    """Fold of each judged record in each repeat.
+    """Fold of each judged record in each repeat."""
 
-    Attributes:
-        assignment: int64 ``[repeats, m]`` in 0..count-1.
-        count: Number of folds.
-        rows: Place of the judged records among the labelled ones, ``[m]``, rising.
-    """
-
-    assignment: Ints
-    count: int
-    rows: RowIndex
+    assignment: Ints  # int64 [repeats, m] in 0..count-1
+    count: int  # Number of folds
+    rows: RowIndex  # Place of the judged records among the labelled ones, [m], rising
 
     @property
     def usable(self) -> bool:
@@ -161,23 +155,15 @@ Judge = Callable[[RowIndex, RowIndex, int], Floats]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Nested:
-    """What nested cross-validation chose, and what it predicted.
+    """What nested cross-validation chose, and what it predicted."""
 
-    Attributes:
-        chosen: Index of the configuration chosen on all judged records.
-        factor: Factor on its logits with the least loss, its temperature's inverse.
-        choices: Configuration chosen without each fold, int64 ``[repeats, folds]``.
-        factors: Its factor, ``[repeats, folds]``.
-        logits: Out-of-fold logits, factors applied, ``[repeats, m, K]``.
-        inner: Logits of models that saw neither a fold nor the record, factors applied,
-            ``[repeats, folds, m, K]``; zeros for records of that fold.
-    """
-
-    chosen: int
-    factor: float
-    choices: Ints
-    factors: Floats
-    logits: Floats
+    chosen: int  # Index of the configuration chosen on all judged records
+    factor: float  # Factor on its logits with the least loss, its temperature's inverse
+    choices: Ints  # Configuration chosen without each fold, int64 [repeats, folds]
+    factors: Floats  # Its factor, [repeats, folds]
+    logits: Floats  # Out-of-fold logits, factors applied, [repeats, m, K]
+    # Logits of models that saw neither a fold nor the record, factors applied, [repeats, folds, m,
+    # K]; zeros for records of that fold.
     inner: Floats
 
 

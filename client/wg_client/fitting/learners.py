@@ -32,19 +32,12 @@ LOGISTIC = "logistic"
 
 @dataclass(frozen=True, slots=True)
 class Learner:
-    """One way to fit a head.
+    """One way to fit a head."""
 
-    Attributes:
-        kind: ``LDA`` or ``LOGISTIC``.
-        strength: Shrinkage or C, in this order.
-        prior: Nats of evidence that it must show beyond the default.
-        scale: Factor s on the logits of the base head; 0 without one.
-    """
-
-    kind: str
-    strength: float
-    prior: float
-    scale: float = 0.0
+    kind: str  # `LDA` or `LOGISTIC`
+    strength: float  # Shrinkage or C, in this order
+    prior: float  # Nats of evidence that it must show beyond the default
+    scale: float = 0.0  # Factor s on the logits of the base head; 0 without one
 
     @property
     def name(self) -> str:

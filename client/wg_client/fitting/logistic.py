@@ -89,20 +89,13 @@ class _Problem:
     """A batch of b fits in the coordinates of the decomposition. Unknowns are ``[K, b, r]``.
 
     Classes come first: sums over them are then sums of long vectors.
-
-    Attributes:
-        records: Z, ``[n, r]``.
-        squares: Squared singular values, ``[r]``.
-        hot: Labels, ``[K, 1, n]``.
-        strength: C, ``[b]``.
-        offset: ``[K, b, n]``.
     """
 
-    records: Floats
-    squares: Floats
-    hot: Floats
-    strength: Floats
-    offset: Floats
+    records: Floats  # Z, [n, r]
+    squares: Floats  # Squared singular values, [r]
+    hot: Floats  # Labels, [K, 1, n]
+    strength: Floats  # C, [b]
+    offset: Floats  # [K, b, n]
 
     def part(self, keep: NDArray[np.bool_]) -> _Problem:
         """Some fits of the batch."""

@@ -46,36 +46,22 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
-    """A network on its way.
+    """A network on its way."""
 
-    Attributes:
-        steps: Steps trained.
-        trunk: Its ``trunk.*`` tensors.
-        head: Its head.
-    """
-
-    steps: int
-    trunk: Tensors
-    head: LinearHead
+    steps: int  # Steps trained
+    trunk: Tensors  # Its `trunk.*` tensors
+    head: LinearHead  # Its head
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class NetworkTuner:
-    """Fine-tunes networks on one plant's records.
+    """Fine-tunes networks on one plant's records."""
 
-    Attributes:
-        architecture: Name in the catalogue.
-        inputs: All local records, n of them, from ``network.prepared``.
-        labels: int64 ``[n]``, -1 = unlabelled.
-        seed: Of the order of records.
-        progress: Told of the steps.
-    """
-
-    architecture: str
-    inputs: network.Batch
-    labels: Ints
-    seed: int
-    progress: Progress | None = None
+    architecture: str  # Name in the catalogue
+    inputs: network.Batch  # All local records, n of them, from `network.prepared`
+    labels: Ints  # int64 [n], -1 = unlabelled
+    seed: int  # Of the order of records
+    progress: Progress | None = None  # Told of the steps
 
     def tune(self, trunk: Tensors, fitted: Fitted, folds: Folds) -> tuple[Tensors, Fitted]:
         """Fine-tune a trunk and the head that was fitted on it.

@@ -22,17 +22,11 @@ _TINY = 1e-12
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WithLogits:
-    """An affine map of local features: those of another one, and the logits of a head.
+    """An affine map of local features: those of another one, and the logits of a head."""
 
-    Attributes:
-        scaling: The other one; None: local features as they are.
-        head: On local features.
-        loudness: Factor on its logits.
-    """
-
-    scaling: Scaled | None
-    head: LinearHead
-    loudness: float
+    scaling: Scaled | None  # The other one; None: local features as they are
+    head: LinearHead  # On local features
+    loudness: float  # Factor on its logits
 
     def apply(self, features: NDArray[np.floating]) -> Floats:
         """What a head stands on, of any records."""

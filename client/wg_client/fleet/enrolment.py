@@ -42,19 +42,13 @@ CA_LIMIT = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """What a successful enrolment leaves.
+    """What a successful enrolment leaves."""
 
-    Attributes:
-        site: The site's name.
-        ledger_origin: Origin of the plant's ledger.
-        reply: The server's answer; certificate, CA and encoder are already in the home.
-        encoder: The public encoder package.
-    """
-
-    site: str
-    ledger_origin: str
+    site: str  # The site's name
+    ledger_origin: str  # Origin of the plant's ledger
+    # The server's answer; certificate, CA and encoder are already in the home.
     reply: EnrolmentReply
-    encoder: bytes
+    encoder: bytes  # The public encoder package
 
 
 def enrol(

@@ -45,24 +45,18 @@ _ROOM_A_RECORD = 16 << 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataChoice:
-    """What the plant says about its data set; see ``config.DataConfig``.
-
-    Attributes:
-        set_aside: Leave out what cannot be used.
-        allow_empty: Go on without a record; needs declared labels.
-        budget_of: The home whose budget it draws on; None: the new home has its own.
-        reading: How files are read.
-        local_encoder: A second encoder, for this plant alone; None: the usual one of its records.
-    """
+    """What the plant says about its data set; see ``config.DataConfig``."""
 
     path: Path
     labels: tuple[str, ...] | None = None
     unit_column: str | None = None
     name: str | None = None
-    set_aside: bool = False
-    allow_empty: bool = False
+    set_aside: bool = False  # Leave out what cannot be used
+    allow_empty: bool = False  # Go on without a record; needs declared labels
+    # The home whose budget it draws on; None: the new home has its own.
     budget_of: Path | None = None
-    reading: ReadingConfig = READING
+    reading: ReadingConfig = READING  # How files are read
+    # A second encoder, for this plant alone; None: the usual one of its records.
     local_encoder: LocalEncoderConfig | None = None
 
 

@@ -63,21 +63,13 @@ def sure_above(logits: Floats, labels: Ints, wrong: float) -> float:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Judge:
-    """Says what calls of one model are worth.
+    """Says what calls of one model are worth."""
 
-    Attributes:
-        policy: When they are not to be relied on.
-        sure: Least probability of a sure call; None: not known.
-        novelty: Tells new records from known ones; None: nothing does.
-        patches: Says where an image is unlike others; None: nothing does.
-        encoder: What both stand on; None if neither is there.
-    """
-
-    policy: PredictionConfig
-    sure: float | None = None
-    novelty: Novelty | None = None
-    patches: PatchBank | None = None
-    encoder: Encoder | None = None
+    policy: PredictionConfig  # When they are not to be relied on
+    sure: float | None = None  # Least probability of a sure call; None: not known
+    novelty: Novelty | None = None  # Tells new records from known ones; None: nothing does
+    patches: PatchBank | None = None  # Says where an image is unlike others; None: nothing does
+    encoder: Encoder | None = None  # What both stand on; None if neither is there
 
     @classmethod
     def of_model(cls, home: ClientHome, manifest: ModelsManifest, name: str) -> Judge:

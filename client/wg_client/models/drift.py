@@ -36,21 +36,13 @@ _TINY = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shift:
-    """How far released features have moved.
+    """How far released features have moved."""
 
-    Attributes:
-        p: Probability of so large a difference, or a larger one, without drift.
-        means: Features whose mean moved by more than chance moves any of them.
-        spreads: Features whose spread did.
-        largest: Largest difference, in standard deviations of the feature over both samples.
-        compared: Records of both samples.
-    """
-
-    p: float
-    means: int
-    spreads: int
-    largest: float
-    compared: int
+    p: float  # Probability of so large a difference, or a larger one, without drift
+    means: int  # Features whose mean moved by more than chance moves any of them
+    spreads: int  # Features whose spread did
+    largest: float  # Largest difference, in standard deviations of the feature over both samples
+    compared: int  # Records of both samples
 
 
 def shift(

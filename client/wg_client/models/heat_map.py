@@ -36,19 +36,12 @@ Singles = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class PatchBank:
-    """Patches of own records; at most 4 MB, 0.6 MB with today's encoder.
+    """Patches of own records; at most 4 MB, 0.6 MB with today's encoder."""
 
-    Attributes:
-        mean: Of each channel, ``[c]``.
-        scale: Of each, ``[c]``.
-        bank: Standardised patches, ``[m, c]``.
-        level: Distance that one own patch in a hundred exceeds, ``[1]``.
-    """
-
-    mean: Singles
-    scale: Singles
-    bank: Singles
-    level: Singles
+    mean: Singles  # Of each channel, [c]
+    scale: Singles  # Of each, [c]
+    bank: Singles  # Standardised patches, [m, c]
+    level: Singles  # Distance that one own patch in a hundred exceeds, [1]
 
     def distances(self, patches: Singles) -> Singles:
         """Distance of patches ``[..., c]`` to the nearest of the bank, in units of ``level``."""

@@ -54,23 +54,14 @@ Singles = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Novelty:
-    """What is needed to score a record; at most 0.6 MB.
+    """What is needed to score a record; at most 0.6 MB."""
 
-    Attributes:
-        mean: Of each feature, ``[d]``.
-        scale: Factor on each, ``[d]``.
-        directions: Those in which standardised own records vary, of unit length, ``[d, r]``.
-        weights: Factor on each, and on the length of the rest, ``[r + 1]``.
-        bank: Own records in these, ``[m, r + 1]``.
-        scores: Of own records, out of fold, ascending, ``[s]``; empty if there are too few.
-    """
-
-    mean: Singles
-    scale: Singles
-    directions: Singles
-    weights: Singles
-    bank: Singles
-    scores: Singles
+    mean: Singles  # Of each feature, [d]
+    scale: Singles  # Factor on each, [d]
+    directions: Singles  # Those in which standardised own records vary, of unit length, [d, r]
+    weights: Singles  # Factor on each, and on the length of the rest, [r + 1]
+    bank: Singles  # Own records in these, [m, r + 1]
+    scores: Singles  # Of own records, out of fold, ascending, [s]; empty if there are too few
 
     def placed(self, features: NDArray[np.floating]) -> Singles:
         """Records of local features ``[n, D]`` as the bank has them, ``[n, r + 1]``."""

@@ -48,24 +48,16 @@ Inputs = NDArray[Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """One record's prediction.
+    """One record's prediction."""
 
-    Attributes:
-        name: Of the record.
-        label: The most likely one.
-        probability: Its probability.
-        probabilities: Of all labels, in the order of the label domain.
-        likeness: Share of the plant's own records that are at least as unlike all others; None
-            where that is not known.
-        call: ``sure``, ``unsure``, ``new`` (see ``calls``), or empty where that is not known.
-    """
-
-    name: str
-    label: str
-    probability: float
-    probabilities: tuple[float, ...]
+    name: str  # Of the record
+    label: str  # The most likely one
+    probability: float  # Its probability
+    probabilities: tuple[float, ...]  # Of all labels, in the order of the label domain
+    # Share of the plant's own records that are at least as unlike all others; None where that is
+    # not known.
     likeness: float | None = None
-    call: str = ""
+    call: str = ""  # `sure`, `unsure`, `new` (see `calls`), or empty where that is not known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,15 +72,10 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Sight:
-    """How models of one architecture see records.
+    """How models of one architecture see records."""
 
-    Attributes:
-        architecture: Name in the catalogue.
-        encoder: What heads stand on; None for whole networks.
-    """
-
-    architecture: str
-    encoder: Encoder | None = None
+    architecture: str  # Name in the catalogue
+    encoder: Encoder | None = None  # What heads stand on; None for whole networks
 
     @classmethod
     def of_plant(cls, plant: Plant, architecture: str) -> Sight:

@@ -34,15 +34,10 @@ _QUALITY = ".quality.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """A request that waits for a person.
+    """A request that waits for a person."""
 
-    Attributes:
-        query: What the server asks.
-        came: When it came first, Unix seconds.
-    """
-
-    query: StatisticsQuery
-    came: int
+    query: StatisticsQuery  # What the server asks
+    came: int  # When it came first, Unix seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

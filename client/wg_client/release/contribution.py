@@ -53,47 +53,31 @@ Trainer = Callable[..., dp_training.DpCheckpoint]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContributionRequest:
-    """What to train, at which price. All of it is public.
+    """What to train, at which price. All of it is public."""
 
-    Attributes:
-        epsilon: Epsilon of the run alone, decimal string.
-        delta: Its delta, decimal string.
-        steps: Number of steps.
-        sampling_probability: Probability with which a privacy unit enters a step.
-        units: A public guess of the number of privacy units, never their count: it bounds the
-            step, and scales a rate that is given.
-        clip_norm: L2 norm to which a unit's gradient is clipped.
-        learning_rate: Of plain SGD on the noisy mean gradient; 0: by ``dp_training.plan_for``.
-        purpose: What the checkpoint may be used for.
-        by: Who approves it, where a person must.
-    """
-
-    epsilon: str
-    delta: str
-    steps: int = dp_training.STEPS
+    epsilon: str  # Epsilon of the run alone, decimal string
+    delta: str  # Its delta, decimal string
+    steps: int = dp_training.STEPS  # Number of steps
+    # Probability with which a privacy unit enters a step.
     sampling_probability: float = dp_training.SAMPLING_PROBABILITY
+    # A public guess of the number of privacy units, never their count: it bounds the step, and
+    # scales a rate that is given.
     units: float = 1000.0
-    clip_norm: float = 1.0
+    clip_norm: float = 1.0  # L2 norm to which a unit's gradient is clipped
+    # Of plain SGD on the noisy mean gradient; 0: by `dp_training.plan_for`.
     learning_rate: float = 0.0
-    purpose: str = PURPOSE
-    by: str | None = None
+    purpose: str = PURPOSE  # What the checkpoint may be used for
+    by: str | None = None  # Who approves it, where a person must
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contribution:
-    """A contribution as it stands in the outbox.
+    """A contribution as it stands in the outbox."""
 
-    Attributes:
-        data: The ``.wgc`` file.
-        request_id: The request under which it was charged.
-        charged: Whether it was charged now; if not, it was made or charged before.
-        event: What it was charged as.
-    """
-
-    data: bytes
-    request_id: str
-    charged: bool
-    event: PrivacyEvent
+    data: bytes  # The `.wgc` file
+    request_id: str  # The request under which it was charged
+    charged: bool  # Whether it was charged now; if not, it was made or charged before
+    event: PrivacyEvent  # What it was charged as
 
 
 def contribute(

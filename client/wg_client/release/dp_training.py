@@ -60,23 +60,15 @@ _COIN = np.dtype("<u8")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DpTrainingPlan:
-    """A DP-SGD run. All of it is public; none of it may be derived from the private data.
+    """A DP-SGD run. All of it is public; none of it may be derived from the private data."""
 
-    Attributes:
-        sampling_probability: Probability q with which a unit enters a step.
-        noise_multiplier: Noise over clip norm, sigma.
-        steps: Number T of steps.
-        clip_norm: L2 norm to which a unit's gradient is clipped.
-        learning_rate: Of plain SGD on the noisy mean gradient.
-        expected_batch: What noisy sums are divided by: q times a public guess of the number of
-            units. A wrong guess only scales the learning rate.
-    """
-
-    sampling_probability: float
-    noise_multiplier: float
-    steps: int
-    clip_norm: float
-    learning_rate: float
+    sampling_probability: float  # Probability q with which a unit enters a step
+    noise_multiplier: float  # Noise over clip norm, sigma
+    steps: int  # Number T of steps
+    clip_norm: float  # L2 norm to which a unit's gradient is clipped
+    learning_rate: float  # Of plain SGD on the noisy mean gradient
+    # What noisy sums are divided by: q times a public guess of the number of units. A wrong guess
+    # only scales the learning rate.
     expected_batch: float
 
     def __post_init__(self) -> None:
@@ -101,35 +93,22 @@ class DpTrainingPlan:
 
 @dataclass(frozen=True, slots=True)
 class SamplingLog:
-    """What a sampler drew. Private: it stays on site.
+    """What a sampler drew. Private: it stays on site."""
 
-    Attributes:
-        sampler: Which sampler it was.
-        units: Number of privacy units.
-        batch_sizes: Units in each step.
-        inclusions: Steps in which each unit was, [units].
-    """
-
-    sampler: str
-    units: int
-    batch_sizes: tuple[int, ...]
-    inclusions: NDArray[np.int64]
+    sampler: str  # Which sampler it was
+    units: int  # Number of privacy units
+    batch_sizes: tuple[int, ...]  # Units in each step
+    inclusions: NDArray[np.int64]  # Steps in which each unit was, [units]
 
 
 @dataclass(frozen=True, slots=True)
 class DpCheckpoint:
-    """A privately trained head.
+    """A privately trained head."""
 
-    Attributes:
-        tensors: ``head.weight`` [K, d] and ``head.bias`` [K], float32. Safe to publish at the
-            cost of ``event``.
-        event: What was charged for it.
-        log: What was sampled. Private.
-    """
-
+    # `head.weight` [K, d] and `head.bias` [K], float32. Safe to publish at the cost of `event`.
     tensors: dict[str, NDArray[np.float32]]
-    event: PrivacyEvent
-    log: SamplingLog
+    event: PrivacyEvent  # What was charged for it
+    log: SamplingLog  # What was sampled. Private
 
 
 def plan_for(

@@ -101,15 +101,10 @@ LoadEncoder = Callable[[bytes], RecordEncoder]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frozen:
-    """What a freeze made.
+    """What a freeze made."""
 
-    Attributes:
-        snapshot: The snapshot, now in use.
-        listing: Names, what was set aside, what counts once.
-    """
-
-    snapshot: Snapshot
-    listing: Listing
+    snapshot: Snapshot  # The snapshot, now in use
+    listing: Listing  # Names, what was set aside, what counts once
 
     @property
     def records(self) -> int:

@@ -89,27 +89,20 @@ Pack = Callable[[ChargeRequest, Sampler], bytes]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind(Generic[Q]):
-    """What a kind of question has of its own.
+    """What a kind of question has of its own."""
 
-    Attributes:
-        message_type: Of the messages that ask it.
-        check: Refuses a question that the policy forbids; as ``policy.check_query``.
-        on_the_ledger: The question with the purpose that ledger and decisions give it.
-        charged_for: Whether a charge's mechanism is that of the question.
-        price: What a release from a snapshot is charged as, and what makes it.
-        suffix: Of the file in which a covered release travels.
-        limit: Largest size of that file.
-        encode: Packs it.
-    """
-
-    message_type: str
+    message_type: str  # Of the messages that ask it
+    # Refuses a question that the policy forbids; as `policy.check_query`.
     check: Callable[..., None]
+    # The question with the purpose that ledger and decisions give it.
     on_the_ledger: Callable[[Q], Q]
+    # Whether a charge's mechanism is that of the question.
     charged_for: Callable[[Mechanism, Q], bool]
+    # What a release from a snapshot is charged as, and what makes it.
     price: Callable[[ClientHome, ClientConfig, Snapshot, Q], tuple[ChargeRequest, Pack]]
-    suffix: str
-    limit: int
-    encode: Callable[[CoveredStatistics], bytes]
+    suffix: str  # Of the file in which a covered release travels
+    limit: int  # Largest size of that file
+    encode: Callable[[CoveredStatistics], bytes]  # Packs it
 
 
 def answer(

@@ -30,39 +30,28 @@ _RANGES: Mapping[str, tuple[float, float]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChecksConfig:
-    """Limits of the acceptance checks, and what a failure means.
+    """Limits of the acceptance checks, and what a failure means."""
 
-    Attributes:
-        actions: Code of a failure -> ``block``, ``warn`` or ``off``; see ``failures`` for others.
-        confidence: Of every one-sided bound.
-        accuracy: Least lower bound of accuracy; the share of the commonest class is asked always.
-        recall: Least recall of the worst class; that of guessing, 1 / K, is asked always.
-        calibration_error: Largest calibration error.
-        accuracy_loss: Most of accuracy that one plausible change of the records may cost, beyond
-            what it costs local-only.
-        disagreement: Largest share of records that models of two splits call differently.
-        logit: Largest magnitude of a logit; the largest number of half precision, in which
-            exports may run.
-        seconds: Most time that one record may take here.
-        mebibytes: Most memory for weights.
-        backdoor: Most evidence for a backdoor; fewer than one in twenty clean heads exceed 1.
-        probe_records: Records that are changed and seen again, at most.
-        probe_triggers: Made-up marks of each kind that are tried on two of these; 0: none.
-    """
-
+    # Code of a failure -> `block`, `warn` or `off`; see `failures` for others.
     actions: dict[str, Action] = field(default_factory=dict)
-    confidence: float = 0.95
+    confidence: float = 0.95  # Of every one-sided bound
+    # Least lower bound of accuracy; the share of the commonest class is asked always.
     accuracy: float = 0.0
-    recall: float = 0.0
-    calibration_error: float = 0.1
+    recall: float = 0.0  # Least recall of the worst class; that of guessing, 1 / K, is asked always
+    calibration_error: float = 0.1  # Largest calibration error
+    # Most of accuracy that one plausible change of the records may cost, beyond what it costs
+    # local-only.
     accuracy_loss: float = 0.15
+    # Largest share of records that models of two splits call differently.
     disagreement: float = 0.25
+    # Largest magnitude of a logit; the largest number of half precision, in which exports may run.
     logit: float = 65504.0
-    seconds: float = 1.0
-    mebibytes: float = 1024.0
+    seconds: float = 1.0  # Most time that one record may take here
+    mebibytes: float = 1024.0  # Most memory for weights
+    # Most evidence for a backdoor; fewer than one in twenty clean heads exceed 1.
     backdoor: float = 1.0
-    probe_records: int = 40
-    probe_triggers: int = 12
+    probe_records: int = 40  # Records that are changed and seen again, at most
+    probe_triggers: int = 12  # Made-up marks of each kind that are tried on two of these; 0: none
 
     def __post_init__(self) -> None:
         for name, (low, high) in _RANGES.items():
@@ -83,16 +72,12 @@ class ChecksConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionConfig:
-    """When a call is not to be relied on.
+    """When a call is not to be relied on."""
 
-    Attributes:
-        wrong: Share of calls said to be sure that may be wrong; measured out of fold when a package
-            is applied.
-        new: Share of records like the plant's own that may be called new.
-    """
-
+    # Share of calls said to be sure that may be wrong; measured out of fold when a package is
+    # applied.
     wrong: float = 0.1
-    new: float = 0.05
+    new: float = 0.05  # Share of records like the plant's own that may be called new
 
     def __post_init__(self) -> None:
         for name in ("wrong", "new"):

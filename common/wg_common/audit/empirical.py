@@ -55,35 +55,23 @@ _REPETITIONS_MINIMUM = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmpiricalReport:
-    """What the audit found.
+    """What the audit found."""
 
-    Attributes:
-        epsilon: The claim that was tested.
-        delta: The delta of the claim.
-        repetitions: Number of releases made.
-        canaries: Number of scores, members and others.
-        seed: Seed of the memberships.
-        mu_claimed: mu of the mechanism calibrated to the claim.
-        mu_measured: Distance of the two groups' means over their standard deviation.
-        clopper_pearson: Lower bound on epsilon at 95 %, from error counts at a threshold chosen
-            on the other half of the scores: no assumption on the scores' distribution.
-        parametric: Lower bound on epsilon at 99.9 %, taking the scores to be normal.
-        detectable: True epsilon from which on the parametric bound exceeds the claim in 99 % of
-            audits of this size.
-        passed: The parametric bound does not exceed the claim.
-    """
-
-    epsilon: float
-    delta: float
-    repetitions: int
-    canaries: int
-    seed: int
-    mu_claimed: float
-    mu_measured: float
+    epsilon: float  # The claim that was tested
+    delta: float  # The delta of the claim
+    repetitions: int  # Number of releases made
+    canaries: int  # Number of scores, members and others
+    seed: int  # Seed of the memberships
+    mu_claimed: float  # mu of the mechanism calibrated to the claim
+    mu_measured: float  # Distance of the two groups' means over their standard deviation
+    # Lower bound on epsilon at 95 %, from error counts at a threshold chosen on the other half of
+    # the scores: no assumption on the scores' distribution.
     clopper_pearson: float
-    parametric: float
+    parametric: float  # Lower bound on epsilon at 99.9 %, taking the scores to be normal
+    # True epsilon from which on the parametric bound exceeds the claim in 99 % of audits of this
+    # size.
     detectable: float
-    passed: bool
+    passed: bool  # The parametric bound does not exceed the claim
 
 
 def installed_release(

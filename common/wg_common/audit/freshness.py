@@ -44,20 +44,14 @@ class Extended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freshness:
-    """How new this copy is known to be.
+    """How new this copy is known to be."""
 
-    Attributes:
-        checked: Unix time in seconds, by the auditor's clock.
-        newest: Time of the newest cosignature, of as many known witnesses as must have cosigned;
-            none if no witness is known by key.
-        max_age: Largest age that the auditor accepts, seconds; none if no limit was given.
-        extends: Checkpoints from outside that the log extends.
-    """
-
-    checked: int
+    checked: int  # Unix time in seconds, by the auditor's clock
+    # Time of the newest cosignature, of as many known witnesses as must have cosigned; none if no
+    # witness is known by key.
     newest: int | None
-    max_age: int | None
-    extends: tuple[Extended, ...]
+    max_age: int | None  # Largest age that the auditor accepts, seconds; none if no limit was given
+    extends: tuple[Extended, ...]  # Checkpoints from outside that the log extends
 
     @property
     def age(self) -> int | None:

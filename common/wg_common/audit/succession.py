@@ -27,24 +27,17 @@ NOT_CHECKED = "not checked"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Succession:
-    """What is known of logs before this one.
+    """What is known of logs before this one."""
 
-    Attributes:
-        status: ``first``, ``names its predecessor``, ``budget unknown`` or ``not checked``.
-        predecessor: Origin of the log that the first entry names; empty if none.
-        reason: Why that was given up, in the site's words.
-        checked: Origins of logs before whose spend was held against these logs themselves.
-        stated: Origin of the log before whose spend is the word of its successor alone; empty if
-            the whole chain was given.
-        unnamed: Origins of logs of this site whose spend is on no account here.
-    """
-
-    status: str
-    predecessor: str = ""
-    reason: str = ""
+    status: str  # `first`, `names its predecessor`, `budget unknown` or `not checked`
+    predecessor: str = ""  # Origin of the log that the first entry names; empty if none
+    reason: str = ""  # Why that was given up, in the site's words
+    # Origins of logs before whose spend was held against these logs themselves.
     checked: tuple[str, ...] = ()
+    # Origin of the log before whose spend is the word of its successor alone; empty if the whole
+    # chain was given.
     stated: str = ""
-    unnamed: tuple[str, ...] = ()
+    unnamed: tuple[str, ...] = ()  # Origins of logs of this site whose spend is on no account here
 
 
 def judge(

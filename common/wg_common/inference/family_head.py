@@ -33,15 +33,10 @@ _LEAST = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What local features are.
+    """What local features are."""
 
-    Attributes:
-        scaled: Number P of those that have a public scale; they come first.
-        blocks: Sizes of the blocks of the others; they add up to D - P.
-    """
-
-    scaled: int
-    blocks: tuple[int, ...]
+    scaled: int  # Number P of those that have a public scale; they come first
+    blocks: tuple[int, ...]  # Sizes of the blocks of the others; they add up to D - P
 
     @property
     def start(self) -> int:
@@ -56,19 +51,12 @@ class Layout:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FamilyHead:
-    """What the operator knows of a family. K classes, B local features under the head.
+    """What the operator knows of a family. K classes, B local features under the head."""
 
-    Attributes:
-        reference: Mean, and logarithm of the spread, of a feature at a typical site, ``[2, B]``.
-        records: So many records say as much of a site's mean as its family does, ``[1]``.
-        weight: On standardised features, ``[K, B]``.
-        bias: ``[K]``.
-    """
-
-    reference: Floats
-    records: Floats
-    weight: Floats
-    bias: Floats
+    reference: Floats  # Mean, and logarithm of the spread, of a feature at a typical site, [2, B]
+    records: Floats  # So many records say as much of a site's mean as its family does, [1]
+    weight: Floats  # On standardised features, [K, B]
+    bias: Floats  # [K]
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """As float32 tensors, by attribute."""

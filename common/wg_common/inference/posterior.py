@@ -72,48 +72,28 @@ class Variances(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SiteEvidence:
-    """One site's statistics on K target classes.
+    """One site's statistics on K target classes."""
 
-    Attributes:
-        means: Class means, ``[K, d]``; 0 where nothing is known.
-        noise: Variance of the privacy noise on an entry of each mean, ``[K]``.
-        counts: Records of each class, as inferred or exact, ``[K]``, positive.
-        present: Probability that the class is there, ``[K]``; 0 where it is not asked.
-        domain: Mean of all records, ``[d]``; in exact evidence of those without a label.
-        domain_noise: Variance of the noise on an entry of it; inf if nothing is known.
-        domain_count: Records in it, as inferred or exact.
-    """
-
-    means: Floats
-    noise: Floats
-    counts: Floats
-    present: Floats
-    domain: Floats
-    domain_noise: float
-    domain_count: float
+    means: Floats  # Class means, [K, d]; 0 where nothing is known
+    noise: Floats  # Variance of the privacy noise on an entry of each mean, [K]
+    counts: Floats  # Records of each class, as inferred or exact, [K], positive
+    present: Floats  # Probability that the class is there, [K]; 0 where it is not asked
+    domain: Floats  # Mean of all records, [d]; in exact evidence of those without a label
+    domain_noise: float  # Variance of the noise on an entry of it; inf if nothing is known
+    domain_count: float  # Records in it, as inferred or exact
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Posterior:
-    """Mixed-model equations of a plant's mean and the class deviations, other sites observed.
+    """Mixed-model equations of a plant's mean and the class deviations, other sites observed."""
 
-    Attributes:
-        basis: Eigenvectors of T in columns, ``[d, d]``.
-        within: Within-class variance along each of them, ``[d]``.
-        ratio: Variance of eta along each of them, ``[d]``.
-        between: Variance of delta along each of them, ``[d]``.
-        covariance: Public within-class covariance, ridged, ``[d, d]``.
-        precision: ``[d, 1 + K, 1 + K]``, the plant's mean first.
-        weighted: Right-hand sides, ``[d, 1 + K]``.
-    """
-
-    basis: Floats
-    within: Floats
-    ratio: Floats
-    between: Floats
-    covariance: Floats
-    precision: Floats
-    weighted: Floats
+    basis: Floats  # Eigenvectors of T in columns, [d, d]
+    within: Floats  # Within-class variance along each of them, [d]
+    ratio: Floats  # Variance of eta along each of them, [d]
+    between: Floats  # Variance of delta along each of them, [d]
+    covariance: Floats  # Public within-class covariance, ridged, [d, d]
+    precision: Floats  # [d, 1 + K, 1 + K], the plant's mean first
+    weighted: Floats  # Right-hand sides, [d, 1 + K]
 
     @property
     def classes(self) -> int:
@@ -127,19 +107,12 @@ class Posterior:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Means:
-    """Predicted class means.
+    """Predicted class means."""
 
-    Attributes:
-        centre: The plant's mean, ``[d]``.
-        deviations: Class deviations from it, ``[K, d]``, before lengths are evened.
-        spread: Their posterior variance along each direction of the basis, ``[K, d]``.
-        centre_spread: That of the plant's mean, ``[d]``.
-    """
-
-    centre: Floats
-    deviations: Floats
-    spread: Floats
-    centre_spread: Floats
+    centre: Floats  # The plant's mean, [d]
+    deviations: Floats  # Class deviations from it, [K, d], before lengths are evened
+    spread: Floats  # Their posterior variance along each direction of the basis, [K, d]
+    centre_spread: Floats  # That of the plant's mean, [d]
 
 
 def from_tensors(

@@ -28,18 +28,13 @@ class KnownWitness:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anchors:
-    """Keys that were not taken from the log.
+    """Keys that were not taken from the log."""
 
-    Attributes:
-        ledger_key: A signing key of the log, 32 raw bytes. The log must be signed by it, or by a
-            key that rotations lead to from it, each signed by the key before.
-        witnesses: Witnesses by name and key.
-        quorum: How many of them must have cosigned; all of them if it is not given.
-    """
-
+    # A signing key of the log, 32 raw bytes. The log must be signed by it, or by a key that
+    # rotations lead to from it, each signed by the key before.
     ledger_key: bytes | None = None
-    witnesses: tuple[KnownWitness, ...] = ()
-    quorum: int | None = None
+    witnesses: tuple[KnownWitness, ...] = ()  # Witnesses by name and key
+    quorum: int | None = None  # How many of them must have cosigned; all of them if it is not given
 
     def __post_init__(self) -> None:
         if len(set(self.witnesses)) != len(self.witnesses):

@@ -89,53 +89,32 @@ class ChargeRequest:
 
 
 class Terms(TypedDict):
-    """Under which terms something is charged, whatever it is.
+    """Under which terms something is charged, whatever it is."""
 
-    Attributes:
-        request_id: Logical request.
-        dataset: Registered name of the data set.
-        epsilon: Epsilon of this charge alone, decimal string; at least what its event costs.
-        delta: Its delta, decimal string.
-        purpose: What the release is for.
-        recipient: Who gets it.
-        unit: What a privacy unit is, in the site's words: part, batch, shift; ``record`` where,
-            and only where, each record counts alone, and if it is not given.
-    """
-
-    request_id: str
-    dataset: str
-    epsilon: str
-    delta: str
-    purpose: str
-    recipient: str
+    request_id: str  # Logical request
+    dataset: str  # Registered name of the data set
+    epsilon: str  # Epsilon of this charge alone, decimal string; at least what its event costs
+    delta: str  # Its delta, decimal string
+    purpose: str  # What the release is for
+    recipient: str  # Who gets it
+    # What a privacy unit is, in the site's words: part, batch, shift; `record` where, and only
+    # where, each record counts alone, and if it is not given.
     unit: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DpSgdMechanism:
-    """How a linear head is trained by DP-SGD. All of it is public.
+    """How a linear head is trained by DP-SGD. All of it is public."""
 
-    Attributes:
-        event: The run: sampling probability, noise multiplier, steps.
-        encoder: SHA-256 of the public feature encoder, hex.
-        dimension: Number of features.
-        labels: Public label domain.
-        clip_norm: L2 norm to which a unit's gradient is clipped.
-        bits: Grid of the noisy sums: ``2^bits`` steps to the clip norm.
-        recipe: All else that the trained tensors depend on, in words.
-        sampler: How batches are drawn.
-        unit_rule: How records of one unit count: ``record``, ``weight`` or ``cap``.
-    """
-
-    event: PrivacyEvent
-    encoder: str
-    dimension: int
-    labels: tuple[str, ...]
-    clip_norm: float
-    bits: int
-    recipe: str
-    sampler: str
-    unit_rule: str
+    event: PrivacyEvent  # The run: sampling probability, noise multiplier, steps
+    encoder: str  # SHA-256 of the public feature encoder, hex
+    dimension: int  # Number of features
+    labels: tuple[str, ...]  # Public label domain
+    clip_norm: float  # L2 norm to which a unit's gradient is clipped
+    bits: int  # Grid of the noisy sums: `2^bits` steps to the clip norm
+    recipe: str  # All else that the trained tensors depend on, in words
+    sampler: str  # How batches are drawn
+    unit_rule: str  # How records of one unit count: `record`, `weight` or `cap`
 
 
 def statistics_request(

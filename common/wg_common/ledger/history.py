@@ -32,19 +32,13 @@ from wg_common.wire import signing
 
 @dataclass(frozen=True, slots=True)
 class HeldCosignature:
-    """A cosignature that holds.
+    """A cosignature that holds."""
 
-    Attributes:
-        name: Key name of the witness.
-        public_key: The key under which it holds, 32 raw bytes.
-        time: When, by the witness's clock, Unix seconds.
-        known: Whether that key was known from elsewhere. If not, the log itself names the key, and
-            may have made it.
-    """
-
-    name: str
-    public_key: bytes
-    time: int
+    name: str  # Key name of the witness
+    public_key: bytes  # The key under which it holds, 32 raw bytes
+    time: int  # When, by the witness's clock, Unix seconds
+    # Whether that key was known from elsewhere. If not, the log itself names the key, and may have
+    # made it.
     known: bool
 
     @property
@@ -94,25 +88,15 @@ class MixedFigure:
 
 @dataclass(slots=True)
 class History:
-    """A log that holds.
+    """A log that holds."""
 
-    Attributes:
-        state: The fold over all entries.
-        root: Root over all entries.
-        heads: Checkpoints, by size.
-        figures: Stated epsilons of Gaussian lineages.
-        mixed: Stated epsilons of lineages with DP-SGD runs.
-        bytes: Number of bytes of entries.
-        anchors: What was known from elsewhere, and holds.
-    """
-
-    state: LedgerState
-    root: bytes
-    heads: list[SignedHead]
-    figures: StatedFigures
-    mixed: list[MixedFigure]
-    bytes: int
-    anchors: Anchors = NOTHING
+    state: LedgerState  # The fold over all entries
+    root: bytes  # Root over all entries
+    heads: list[SignedHead]  # Checkpoints, by size
+    figures: StatedFigures  # Stated epsilons of Gaussian lineages
+    mixed: list[MixedFigure]  # Stated epsilons of lineages with DP-SGD runs
+    bytes: int  # Number of bytes of entries
+    anchors: Anchors = NOTHING  # What was known from elsewhere, and holds
 
     @property
     def witnessed_size(self) -> int:

@@ -53,33 +53,23 @@ DAMAGE = (
 
 
 class Modality(ABC):
-    """One kind of records.
+    """One kind of records."""
 
-    Attributes:
-        name: In packages, snapshots and manifests, and in messages as a plural.
-        title: In longer words, as a plural.
-        one: One record, in messages.
-        layout: Type and shape of an array ``[n, ...]`` of records, in messages.
-        suffixes: How the names of files that hold one record end, in small letters.
-        file_limit: Most bytes of such a file.
-        resized: Whether all records are brought to one size before a network sees them.
-        head: Name of the architecture that is a head on this modality's encoder.
-        trunk: Module of the encoder's trunk; it has a ``TRUNK``.
-        column: Of a table each of whose rows is a record: the column that holds it (``cells``).
-            Empty: there are no such tables.
-        beside: Whether its files may lie beside records of another modality, and are none then.
-    """
-
-    name: ClassVar[str]
-    title: ClassVar[str]
-    one: ClassVar[str]
-    layout: ClassVar[str]
+    name: ClassVar[str]  # In packages, snapshots and manifests, and in messages as a plural
+    title: ClassVar[str]  # In longer words, as a plural
+    one: ClassVar[str]  # One record, in messages
+    layout: ClassVar[str]  # Type and shape of an array [n, ...] of records, in messages
+    # How the names of files that hold one record end, in small letters.
     suffixes: ClassVar[frozenset[str]]
-    file_limit: ClassVar[int]
+    file_limit: ClassVar[int]  # Most bytes of such a file
+    # Whether all records are brought to one size before a network sees them.
     resized: ClassVar[bool] = False
-    head: ClassVar[str]
-    trunk: ClassVar[str]
+    head: ClassVar[str]  # Name of the architecture that is a head on this modality's encoder
+    trunk: ClassVar[str]  # Module of the encoder's trunk; it has a `TRUNK`
+    # Of a table each of whose rows is a record: the column that holds it (`cells`). Empty: there
+    # are no such tables.
     column: ClassVar[str] = ""
+    # Whether its files may lie beside records of another modality, and are none then.
     beside: ClassVar[bool] = False
 
     @abstractmethod

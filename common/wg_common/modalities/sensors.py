@@ -12,31 +12,18 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sensors:
-    """The measuring chain of one site.
+    """The measuring chain of one site."""
 
-    Attributes:
-        mixing: How sources reach channels, ``[C, S]``.
-        gain: Of each channel, ``[C]``.
-        offset: Of each, in spreads of the channel, ``[C]``.
-        corner: Upper corner of each channel's bandwidth, cycles a sample, ``[C]``.
-        noise: Level of its noise, in spreads, ``[C]``, and its colour.
-        colour: ``[C]``.
-        hum: Level of a tone from the mains, in spreads, and its rate.
-        steps: Levels of the converter over its range; 0 is a fine one.
-        dead: Channels that stand still, ``[C]``.
-        drift: Spread of the gain between windows, nepers.
-    """
-
-    mixing: Floats
-    gain: Floats
-    offset: Floats
-    corner: Floats
-    noise: Floats
-    colour: Floats
-    hum: tuple[float, float]
-    steps: int
-    dead: np.ndarray
-    drift: float
+    mixing: Floats  # How sources reach channels, [C, S]
+    gain: Floats  # Of each channel, [C]
+    offset: Floats  # Of each, in spreads of the channel, [C]
+    corner: Floats  # Upper corner of each channel's bandwidth, cycles a sample, [C]
+    noise: Floats  # Level of its noise, in spreads, [C], and its colour
+    colour: Floats  # [C]
+    hum: tuple[float, float]  # Level of a tone from the mains, in spreads, and its rate
+    steps: int  # Levels of the converter over its range; 0 is a fine one
+    dead: np.ndarray  # Channels that stand still, [C]
+    drift: float  # Spread of the gain between windows, nepers
 
 
 def draw(

@@ -24,19 +24,12 @@ _SYLLABLES = ("zu", "qua", "vex", "mor", "tli", "bre", "xan", "oki")
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a site's people write.
+    """How a site's people write."""
 
-    Attributes:
-        case: ``lower``, ``upper``, or as it is.
-        errors: Probability that a word has a typing error.
-        short: Probability that a long word is shortened.
-        stopped: Whether a shortened word ends with a full stop.
-    """
-
-    case: str
-    errors: float
-    short: float
-    stopped: bool
+    case: str  # `lower`, `upper`, or as it is
+    errors: float  # Probability that a word has a typing error
+    short: float  # Probability that a long word is shortened
+    stopped: bool  # Whether a shortened word ends with a full stop
 
 
 def draw(rng: np.random.Generator, strength: float) -> Manner:

@@ -253,17 +253,12 @@ class _Conv(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Public:
-    """The public network, once in a process.
+    """The public network, once in a process."""
 
-    Attributes:
-        trunk: As the encoder runs it.
-        blocks: Convolutions of each block from ``FIRST``, by layer, and whether it has a skip.
-        last: The convolution before the last mean.
-    """
-
-    trunk: trunks.Stages
+    trunk: trunks.Stages  # As the encoder runs it
+    # Convolutions of each block from `FIRST`, by layer, and whether it has a skip.
     blocks: Mapping[int, tuple[Mapping[str, _Conv], bool]]
-    last: _Conv
+    last: _Conv  # The convolution before the last mean
 
     def lower(self, images: Tensor) -> Tensor:
         """What the frozen blocks make of images ``[n, 3, 64, 64]``: ``[n, D]``."""

@@ -35,14 +35,10 @@ _ONE = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Collapsed:
-    """Events with equal ones merged.
+    """Events with equal ones merged."""
 
-    Attributes:
-        mu_squared: Sum over all Gaussian releases, exact.
-        runs: (sampling probability, noise multiplier) and total steps of DP-SGD, sorted.
-    """
-
-    mu_squared: Fraction
+    mu_squared: Fraction  # Sum over all Gaussian releases, exact
+    # (sampling probability, noise multiplier) and total steps of DP-SGD, sorted.
     runs: tuple[tuple[float, float, int], ...]
 
     @property
@@ -60,17 +56,11 @@ class Collapsed:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one more event would cost at a given delta.
+    """What one more event would cost at a given delta."""
 
-    Attributes:
-        alone: Epsilon of the event by itself.
-        before: Epsilon of everything so far.
-        after: Epsilon of everything so far and the event.
-    """
-
-    alone: float
-    before: float
-    after: float
+    alone: float  # Epsilon of the event by itself
+    before: float  # Epsilon of everything so far
+    after: float  # Epsilon of everything so far and the event
 
 
 def collapse(events: Iterable[PrivacyEvent]) -> Collapsed:

@@ -44,17 +44,11 @@ LONGEST = Fraction(15, 16)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Centre:
-    """What the sums of a release are taken about.
+    """What the sums of a release are taken about."""
 
-    Attributes:
-        point: C, int64 ``[d]``, grid units.
-        radius: r, grid units; positive.
-        weight: b', by which entries of the sums are multiplied.
-    """
-
-    point: Integers
-    radius: int
-    weight: int
+    point: Integers  # C, int64 [d], grid units
+    radius: int  # r, grid units; positive
+    weight: int  # b', by which entries of the sums are multiplied
 
 
 def origin(schema: StatisticsSchema) -> Centre:

@@ -36,22 +36,15 @@ the accountant, in words."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrivacyEvent:
-    """One charge against a privacy budget.
+    """One charge against a privacy budget."""
 
-    Attributes:
-        mechanism: ``gaussian`` or ``dp-sgd``.
-        mu_squared: For ``gaussian``: mu^2 = sensitivity^2 / sigma^2 in units of 2^-40, rounded up,
-            as a decimal integer string. Otherwise ``"0"``.
-        sampling_probability: For ``dp-sgd``: Poisson sampling probability q, decimal string.
-        noise_multiplier: For ``dp-sgd``: sigma over sensitivity, decimal string.
-        steps: For ``dp-sgd``: number T of noisy steps.
-    """
-
-    mechanism: Literal["gaussian", "dp-sgd"]
+    mechanism: Literal["gaussian", "dp-sgd"]  # `gaussian` or `dp-sgd`
+    # For `gaussian`: mu^2 = sensitivity^2 / sigma^2 in units of 2^-40, rounded up, as a decimal
+    # integer string. Otherwise `"0"`.
     mu_squared: str = "0"
-    sampling_probability: str = "0"
-    noise_multiplier: str = "0"
-    steps: int = 0
+    sampling_probability: str = "0"  # For `dp-sgd`: Poisson sampling probability q, decimal string
+    noise_multiplier: str = "0"  # For `dp-sgd`: sigma over sensitivity, decimal string
+    steps: int = 0  # For `dp-sgd`: number T of noisy steps
 
     def __post_init__(self) -> None:
         q = numbers.decimal(self.sampling_probability, what="privacy event: sampling probability")

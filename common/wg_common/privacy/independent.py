@@ -32,17 +32,11 @@ _WIDEST = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """A bracket of epsilon.
+    """A bracket of epsilon."""
 
-    Attributes:
-        lower: Epsilon is at least this.
-        estimate: In between.
-        upper: Epsilon is at most this.
-    """
-
-    lower: float
-    estimate: float
-    upper: float
+    lower: float  # Epsilon is at least this
+    estimate: float  # In between
+    upper: float  # Epsilon is at most this
 
 
 def epsilon_bounds(events: Sequence[PrivacyEvent], delta: float, *, error: float = 0.01) -> Bounds:

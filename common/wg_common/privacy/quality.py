@@ -47,19 +47,13 @@ Head = tuple[ArrayLike, ArrayLike]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QualityLayout:
-    """What is counted, and for whom. Everything in it is public.
+    """What is counted, and for whom. Everything in it is public."""
 
-    Attributes:
-        candidates: Number K of heads.
-        weight: w.
-        unit_rule: How a privacy unit with several records counts; as of ``StatisticsSchema``.
-        unit_cap: For ``cap``: the largest number of records that count. Otherwise 1.
-    """
-
-    candidates: int
-    weight: int = WEIGHT
+    candidates: int  # Number K of heads
+    weight: int = WEIGHT  # w
+    # How a privacy unit with several records counts; as of `StatisticsSchema`.
     unit_rule: Literal["record", "weight", "cap"]
-    unit_cap: int
+    unit_cap: int  # For `cap`: the largest number of records that count. Otherwise 1
 
     def __post_init__(self) -> None:
         for name, good, found in (

@@ -40,19 +40,12 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class _Records:
-    """What counts allow, in records.
+    """What counts allow, in records."""
 
-    Attributes:
-        classes: Most of each class, ``[K]``.
-        total: Most of all, with and without a label.
-        root: Largest root of the sum of squares over classes.
-        noise: Standard deviation of the noise on a count.
-    """
-
-    classes: Floats
-    total: float
-    root: float
-    noise: float
+    classes: Floats  # Most of each class, [K]
+    total: float  # Most of all, with and without a label
+    root: float  # Largest root of the sum of squares over classes
+    noise: float  # Standard deviation of the noise on a count
 
 
 def reasons(statistics: NoisyStatistics, *, clip_radius: float = CLIP_RADIUS) -> tuple[str, ...]:

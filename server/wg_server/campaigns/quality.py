@@ -41,17 +41,11 @@ PURPOSE = "quality"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """One site's report, opened.
+    """One site's report, opened."""
 
-    Attributes:
-        site: The site.
-        conditioned: Whether the package was made from a release of the site itself.
-        counts: What it released.
-    """
-
-    site: str
-    conditioned: bool
-    counts: Counts
+    site: str  # The site
+    conditioned: bool  # Whether the package was made from a release of the site itself
+    counts: Counts  # What it released
 
 
 def start(

@@ -20,17 +20,11 @@ from wg_server.store.sites import Store
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One question.
+    """One question."""
 
-    Attributes:
-        name: Of what is asked, one word.
-        good: Answers.
-        restart: Whether a new start is the cure.
-    """
-
-    name: str
-    good: Callable[[], bool]
-    restart: bool = False
+    name: str  # Of what is asked, one word
+    good: Callable[[], bool]  # Answers
+    restart: bool = False  # Whether a new start is the cure
 
     def ask(self) -> bool:
         """The answer; no, where it cannot be had."""

@@ -23,17 +23,11 @@ CONNECTIONS = 2000
 
 @dataclass(slots=True, eq=False)
 class Visitor:
-    """A connection.
+    """A connection."""
 
-    Attributes:
-        sock: Its socket.
-        peer: Whom it counts for: the site of its certificate, or an address (IPv6: a /64).
-        known: Whether it has shown a certificate of ours.
-    """
-
-    sock: socket.socket
-    peer: str
-    known: bool = False
+    sock: socket.socket  # Its socket
+    peer: str  # Whom it counts for: the site of its certificate, or an address (IPv6: a /64)
+    known: bool = False  # Whether it has shown a certificate of ours
 
 
 class Door:

@@ -26,27 +26,16 @@ STALE_SECONDS = 900
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Where a command stands.
+    """Where a command stands."""
 
-    Attributes:
-        work: ``train`` or ``zoo build``.
-        done: Steps that are done.
-        of: Steps in all; zero: not known.
-        words: What it does, or found last.
-        began: Unix time.
-        updated: Unix time.
-        process: Its process id.
-        state: ``running``, ``done`` or ``failed``.
-    """
-
-    work: str
-    done: Count
-    of: Count
-    words: str
-    began: Count
-    updated: Count
-    process: Count
-    state: str
+    work: str  # `train` or `zoo build`
+    done: Count  # Steps that are done
+    of: Count  # Steps in all; zero: not known
+    words: str  # What it does, or found last
+    began: Count  # Unix time
+    updated: Count  # Unix time
+    process: Count  # Its process id
+    state: str  # `running`, `done` or `failed`
 
     def runs(self, now: float) -> bool:
         """Whether the command is at work, as far as can be seen."""

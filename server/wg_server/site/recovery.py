@@ -55,13 +55,8 @@ class LastBackup(_Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Recovery(_Record):
-    """This home was restored: what it did between two moments, it does not know.
+    """This home was restored: what it did between two moments, it does not know."""
 
-    Attributes:
-        since: When the backup was begun, Unix time.
-        until: When it was restored.
-    """
-
-    since: int
-    until: int
+    since: int  # When the backup was begun, Unix time
+    until: int  # When it was restored
     _NAME = "recovery.json"

@@ -34,43 +34,26 @@ from wg_server.store.site import Site
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenLog:
-    """One log that a site enrolled with.
+    """One log that a site enrolled with."""
 
-    Attributes:
-        origin: Origin of its checkpoints.
-        site: The site.
-        key: Its signing key as known last, hex; empty if it was replaced before logs were kept.
-        genesis: Leaf hash of its first entry, hex; empty if it enrolled before that was asked.
-        predecessor: Origin of the log that its first entry names, or empty.
-        predecessor_checkpoint: The checkpoint that it names, or empty.
-        first_seen: When the site enrolled with it, Unix time.
-        checkpoint: Newest checkpoint that the server cosigned, or none.
-    """
-
-    origin: str
-    site: str
-    key: str
-    genesis: str
-    predecessor: str
-    predecessor_checkpoint: str
-    first_seen: float
-    checkpoint: bytes | None
+    origin: str  # Origin of its checkpoints
+    site: str  # The site
+    key: str  # Its signing key as known last, hex; empty if it was replaced before logs were kept
+    genesis: str  # Leaf hash of its first entry, hex; empty if it enrolled before that was asked
+    predecessor: str  # Origin of the log that its first entry names, or empty
+    predecessor_checkpoint: str  # The checkpoint that it names, or empty
+    first_seen: float  # When the site enrolled with it, Unix time
+    checkpoint: bytes | None  # Newest checkpoint that the server cosigned, or none
 
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """How a log begins, as its site says when it enrols.
+    """How a log begins, as its site says when it enrols."""
 
-    Attributes:
-        genesis: Leaf hash of the first entry, hex.
-        predecessor: The log that it replaces, if any.
-        cosign: Takes the checkpoint of this log that the server remembers, and returns what to
-            remember, its size and the cosignature's line; raises where the log cannot have begun
-            like this.
-    """
-
-    genesis: str
-    predecessor: Predecessor | None
+    genesis: str  # Leaf hash of the first entry, hex
+    predecessor: Predecessor | None  # The log that it replaces, if any
+    # Takes the checkpoint of this log that the server remembers, and returns what to remember, its
+    # size and the cosignature's line; raises where the log cannot have begun like this.
     cosign: Callable[[bytes | None], tuple[bytes, int, bytes]]
 
 

@@ -34,19 +34,12 @@ TOTAL_LIMIT = 4 << 30
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Archive:
-    """All labelled records of a source.
+    """All labelled records of a source."""
 
-    Attributes:
-        records: Of one modality; floats in single precision.
-        labels: ``[n]``, 0 to K - 1.
-        names: Class names.
-        modality: Name of the records' modality.
-    """
-
-    records: list[Record]
-    labels: NDArray[np.int64]
-    names: tuple[str, ...]
-    modality: str = Images.name
+    records: list[Record]  # Of one modality; floats in single precision
+    labels: NDArray[np.int64]  # [n], 0 to K - 1
+    names: tuple[str, ...]  # Class names
+    modality: str = Images.name  # Name of the records' modality
 
 
 class Collector:

@@ -41,19 +41,12 @@ Progress = Callable[[int, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What a build did.
+    """What a build did."""
 
-    Attributes:
-        made: Entries made now.
-        kept: Entries there before.
-        encoder: The encoder's id.
-        contributions: Contributed checkpoints taken in now.
-    """
-
-    made: int
-    kept: int
-    encoder: str
-    contributions: int
+    made: int  # Entries made now
+    kept: int  # Entries there before
+    encoder: str  # The encoder's id
+    contributions: int  # Contributed checkpoints taken in now
 
 
 def build(

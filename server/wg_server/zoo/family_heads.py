@@ -49,57 +49,35 @@ _TINY = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """Right answers at made-up sites that are held out.
+    """Right answers at made-up sites that are held out."""
 
-    Attributes:
-        alike: Of features that are standardised alike at all sites.
-        standardised: Of features that each site standardises.
-    """
-
-    alike: float
-    standardised: float
+    alike: float  # Of features that are standardised alike at all sites
+    standardised: float  # Of features that each site standardises
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sites:
-    """Local features of one family's records at made-up sites. C sites of n records each.
+    """Local features of one family's records at made-up sites. C sites of n records each."""
 
-    Attributes:
-        local: float32 ``[C, n, D]``.
-        labels: ``[C, n]``.
-    """
-
-    local: NDArray[np.float32]
-    labels: NDArray[np.int64]
+    local: NDArray[np.float32]  # float32 [C, n, D]
+    labels: NDArray[np.int64]  # [C, n]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FamilyHeadEntry:
-    """What a family's head of the zoo is.
-
-    Attributes:
-        task: Key of the family's first task.
-        encoder: Id of the encoder, hex.
-        family: Name of the family.
-        classes: Number of its classes.
-        scaled: Number of local features that have a public scale.
-        blocks: Sizes of the blocks of the others.
-        sites: Number of made-up sites.
-        figures: Right answers at held-out sites, decimal strings, by the names of
-            ``Figures``.
-        sha256: Of the object, hex.
-    """
+    """What a family's head of the zoo is."""
 
     version: int = VERSION
-    task: str
-    encoder: str
-    family: str
-    classes: int
-    scaled: int
-    blocks: tuple[int, ...]
-    sites: int
+    task: str  # Key of the family's first task
+    encoder: str  # Id of the encoder, hex
+    family: str  # Name of the family
+    classes: int  # Number of its classes
+    scaled: int  # Number of local features that have a public scale
+    blocks: tuple[int, ...]  # Sizes of the blocks of the others
+    sites: int  # Number of made-up sites
+    # Right answers at held-out sites, decimal strings, by the names of `Figures`.
     figures: dict[str, str]
-    sha256: str
+    sha256: str  # Of the object, hex
 
 
 def wanted(specs: Sequence[TaskSpec]) -> list[TaskSpec]:

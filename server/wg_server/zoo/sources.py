@@ -60,23 +60,14 @@ _LEAST = 5
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Task:
-    """One public data set of the zoo.
+    """One public data set of the zoo."""
 
-    Attributes:
-        records: Of one modality.
-        labels: ``[n]``.
-        names: Class names.
-        family: Name of the family.
-        licence: Terms of the records.
-        modality: Name of the records' modality.
-    """
-
-    records: list[Record]
-    labels: NDArray[np.int64]
-    names: tuple[str, ...]
-    family: str
-    licence: str
-    modality: str
+    records: list[Record]  # Of one modality
+    labels: NDArray[np.int64]  # [n]
+    names: tuple[str, ...]  # Class names
+    family: str  # Name of the family
+    licence: str  # Terms of the records
+    modality: str  # Name of the records' modality
 
 
 def available(plan: ZooPlan) -> ZooPlan:

@@ -24,21 +24,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Domain:
-    """One entry as a point.
+    """One entry as a point."""
 
-    Attributes:
-        entry: What it is.
-        kind: Kind of procedural family, or of the source.
-        deviations: Class means minus their centre, ``[K, d]``.
-        centre: Mean of the class means, ``[d]``.
-        counts: Records of each class, ``[K]``.
-    """
-
-    entry: Entry
-    kind: str
-    deviations: Floats
-    centre: Floats
-    counts: NDArray[np.int64]
+    entry: Entry  # What it is
+    kind: str  # Kind of procedural family, or of the source
+    deviations: Floats  # Class means minus their centre, [K, d]
+    centre: Floats  # Mean of the class means, [d]
+    counts: NDArray[np.int64]  # Records of each class, [K]
 
 
 def load(zoo: Zoo, encoder: str) -> list[Domain]:

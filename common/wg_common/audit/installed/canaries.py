@@ -25,19 +25,12 @@ ALL = "all"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockScore:
-    """What canaries say of one block, or of all.
+    """What canaries say of one block, or of all."""
 
-    Attributes:
-        block: Its name; ``all`` for the whole release.
-        mu_claimed: Largest mu that the charge leaves to it.
-        mu_measured: Distance of the scores of canaries that were in and of those that were not.
-        mu_lower: Lower confidence bound on it, 99.9 %.
-    """
-
-    block: str
-    mu_claimed: float
-    mu_measured: float
-    mu_lower: float
+    block: str  # Its name; `all` for the whole release
+    mu_claimed: float  # Largest mu that the charge leaves to it
+    mu_measured: float  # Distance of the scores of canaries that were in and of those that were not
+    mu_lower: float  # Lower confidence bound on it, 99.9 %
 
     @property
     def passed(self) -> bool:

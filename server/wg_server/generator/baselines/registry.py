@@ -33,15 +33,10 @@ BASELINES: Mapping[str, Baseline] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trained:
-    """Baselines trained on the families that the generator is trained on.
+    """Baselines trained on the families that the generator is trained on."""
 
-    Attributes:
-        reptile: The map that heads start from.
-        meta_base: The metric of the functional meta-base.
-    """
-
-    reptile: meta.Metric
-    meta_base: meta.Metric
+    reptile: meta.Metric  # The map that heads start from
+    meta_base: meta.Metric  # The metric of the functional meta-base
 
     @property
     def baselines(self) -> Mapping[str, Baseline]:

@@ -31,19 +31,12 @@ CALIBRATION = 0.15
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One requirement.
+    """One requirement."""
 
-    Attributes:
-        name: What is required, for a reader.
-        value: What was measured.
-        relation: How the value must stand to the bound.
-        bound: The bound.
-    """
-
-    name: str
-    value: float
-    relation: Relation
-    bound: float
+    name: str  # What is required, for a reader
+    value: float  # What was measured
+    relation: Relation  # How the value must stand to the bound
+    bound: float  # The bound
 
     @property
     def passed(self) -> bool:

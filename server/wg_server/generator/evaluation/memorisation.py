@@ -39,53 +39,32 @@ _LEVELS = np.geomspace(0.02, 0.2, 11)
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """One calibrated border, in distances from 0 to about 1.
+    """One calibrated border, in distances from 0 to about 1."""
 
-    Attributes:
-        value: Below it weights are counted as copies.
-        copies: Median distance of copies.
-        others: Median distance of training weights to their nearest other entry.
-        copies_found: Share of copies below it.
-        others_found: Share of others below it: the test's false alarms.
-    """
-
-    value: float
-    copies: float
-    others: float
-    copies_found: float
-    others_found: float
+    value: float  # Below it weights are counted as copies
+    copies: float  # Median distance of copies
+    others: float  # Median distance of training weights to their nearest other entry
+    copies_found: float  # Share of copies below it
+    others_found: float  # Share of others below it: the test's false alarms
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Borders for heads and for rows, and the noise of the copies.
+    """Borders for heads and for rows, and the noise of the copies."""
 
-    Attributes:
-        heads: For whole heads.
-        rows: For single class rows.
-        noise: Length of the noise over the length of the rows.
-    """
-
-    heads: Threshold
-    rows: Threshold
-    noise: float
+    heads: Threshold  # For whole heads
+    rows: Threshold  # For single class rows
+    noise: float  # Length of the noise over the length of the rows
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What the test says of some generated heads.
+    """What the test says of some generated heads."""
 
-    Attributes:
-        heads_copied: Share of heads below the threshold.
-        rows_copied: Share of rows below theirs.
-        heads_median: Median distance of a head to the nearest entry.
-        rows_median: Median distance of a row to the nearest row.
-    """
-
-    heads_copied: float
-    rows_copied: float
-    heads_median: float
-    rows_median: float
+    heads_copied: float  # Share of heads below the threshold
+    rows_copied: float  # Share of rows below theirs
+    heads_median: float  # Median distance of a head to the nearest entry
+    rows_median: float  # Median distance of a row to the nearest row
 
 
 def calibrate(

@@ -30,15 +30,10 @@ ARRAYS = ("deviations", "entry", "centres")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OperatorFamilies(Entries):
-    """All tasks of the zoo, and heads of the families with the operator's own records.
+    """All tasks of the zoo, and heads of the families with the operator's own records."""
 
-    Attributes:
-        layout: Of local features.
-        heads: By family.
-    """
-
-    layout: Layout
-    heads: Mapping[str, FamilyHead]
+    layout: Layout  # Of local features
+    heads: Mapping[str, FamilyHead]  # By family
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Arrays by name, for a package; names, families and layout are stored beside them."""

@@ -53,21 +53,13 @@ _SAME_NAME = 1e3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Entries:
-    """Tasks of the zoo among which the family is sought. E entries, R classes of all of them.
+    """Tasks of the zoo among which the family is sought. E entries, R classes of all of them."""
 
-    Attributes:
-        deviations: Class deviations of the entries' tasks, ``[R, d]``.
-        entry: Number of the entry of each class, ascending, ``[R]``.
-        names: Class names, R of them.
-        centres: Tasks' means, ``[E, d]``.
-        families: Family of each entry.
-    """
-
-    deviations: Floats
-    entry: Ints
-    names: tuple[str, ...]
-    centres: Floats
-    families: tuple[str, ...]
+    deviations: Floats  # Class deviations of the entries' tasks, [R, d]
+    entry: Ints  # Number of the entry of each class, ascending, [R]
+    names: tuple[str, ...]  # Class names, R of them
+    centres: Floats  # Tasks' means, [E, d]
+    families: tuple[str, ...]  # Family of each entry
 
     @property
     def bounds(self) -> NDArray[np.intp]:
@@ -77,38 +69,23 @@ class Entries:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Spread:
-    """How sites of the zoo differ, along the priors' eigenvectors.
+    """How sites of the zoo differ, along the priors' eigenvectors."""
 
-    Attributes:
-        mean: Mean of sites' means, ``[d]``.
-        between: Their variance over all sites, ``[d]``.
-        within: Their variance between sites of one family, ``[d]``.
-        classes: Variance of a class's deviation between sites of one family, ``[d]``.
-    """
-
-    mean: Floats
-    between: Floats
-    within: Floats
-    classes: Floats
+    mean: Floats  # Mean of sites' means, [d]
+    between: Floats  # Their variance over all sites, [d]
+    within: Floats  # Their variance between sites of one family, [d]
+    classes: Floats  # Variance of a class's deviation between sites of one family, [d]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FamilyMatch:
-    """The family that a plant most likely belongs to. E entries of it.
+    """The family that a plant most likely belongs to. E entries of it."""
 
-    Attributes:
-        share: Probability that the plant is of this family.
-        shifted: Probability of domain shift, if it is.
-        entries: Numbers of its entries, ``[E]``.
-        weights: Of the entries, sum 1, ``[E]``.
-        matched: Row of the index for each of the plant's classes, ``[E, K]``.
-    """
-
-    share: float
-    shifted: float
-    entries: Ints
-    weights: Floats
-    matched: Ints
+    share: float  # Probability that the plant is of this family
+    shifted: float  # Probability of domain shift, if it is
+    entries: Ints  # Numbers of its entries, [E]
+    weights: Floats  # Of the entries, sum 1, [E]
+    matched: Ints  # Row of the index for each of the plant's classes, [E, K]
 
     def mean(self, values: NDArray[np.generic]) -> Floats:
         """Weighted mean over entries of something of theirs, ``[E, ...]``."""
@@ -117,21 +94,13 @@ class FamilyMatch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Plant:
-    """What is observed of the plant, along the eigenvectors. K classes.
+    """What is observed of the plant, along the eigenvectors. K classes."""
 
-    Attributes:
-        deviations: Of its classes, ``[K, d]``.
-        noise: Variance of the noise on them, ``[K, d]``.
-        centre: Its mean, ``[d]``.
-        centre_noise: Variance of the noise on it, ``[d]``.
-        usual: Variance of the deviation of any class, ``[d]``.
-    """
-
-    deviations: Floats
-    noise: Floats
-    centre: Floats
-    centre_noise: Floats
-    usual: Floats
+    deviations: Floats  # Of its classes, [K, d]
+    noise: Floats  # Variance of the noise on them, [K, d]
+    centre: Floats  # Its mean, [d]
+    centre_noise: Floats  # Variance of the noise on it, [d]
+    usual: Floats  # Variance of the deviation of any class, [d]
 
 
 def measure(entries: Entries, priors: Priors) -> Spread:

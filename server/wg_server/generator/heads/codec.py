@@ -16,15 +16,10 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Codec:
-    """A linear codec.
+    """A linear codec."""
 
-    Attributes:
-        encode_matrix: ``[d + 1, latent]``.
-        decode_matrix: ``[latent, d + 1]``.
-    """
-
-    encode_matrix: Tensor
-    decode_matrix: Tensor
+    encode_matrix: Tensor  # [d + 1, latent]
+    decode_matrix: Tensor  # [latent, d + 1]
 
     @property
     def latent(self) -> int:

@@ -21,21 +21,13 @@ from wg_server.generator.prior import conditioning as c
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DenoiserConfig:
-    """Size of the denoiser.
+    """Size of the denoiser."""
 
-    Attributes:
-        dimension: Number of features d.
-        latent: Size of a latent token.
-        width: Size of a token inside.
-        depth: Number of blocks.
-        heads: Attention heads.
-    """
-
-    dimension: int
-    latent: int
-    width: int = 96
-    depth: int = 3
-    heads: int = 4
+    dimension: int  # Number of features d
+    latent: int  # Size of a latent token
+    width: int = 96  # Size of a token inside
+    depth: int = 3  # Number of blocks
+    heads: int = 4  # Attention heads
 
 
 @dataclass(frozen=True, slots=True, eq=False)

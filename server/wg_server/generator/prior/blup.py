@@ -38,23 +38,14 @@ RIDGE = 2.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Priors:
-    """Variances of the mixed model, fitted on public tasks of other families.
+    """Variances of the mixed model, fitted on public tasks of other families."""
 
-    Attributes:
-        basis: Eigenvectors of T in columns, ``[d, d]``.
-        between: Eigenvalues of T with the small ones raised and the trace kept, ``[d]``.
-        within: Within-class variance along each eigenvector, ``[d]``.
-        site: Variance of sites' means along each eigenvector, ``[d]``.
-        whitener: Inverse of the ridged within-class covariance, ``[d, d]``.
-        scale: Typical length of a discriminant row, by which heads are normalised.
-    """
-
-    basis: Floats
-    between: Floats
-    within: Floats
-    site: Floats
-    whitener: Floats
-    scale: float
+    basis: Floats  # Eigenvectors of T in columns, [d, d]
+    between: Floats  # Eigenvalues of T with the small ones raised and the trace kept, [d]
+    within: Floats  # Within-class variance along each eigenvector, [d]
+    site: Floats  # Variance of sites' means along each eigenvector, [d]
+    whitener: Floats  # Inverse of the ridged within-class covariance, [d, d]
+    scale: float  # Typical length of a discriminant row, by which heads are normalised
 
     @property
     def ratio(self) -> Floats:
@@ -64,38 +55,23 @@ class Priors:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassPrior:
-    """What is known of a plant's classes before any release, by their names.
+    """What is known of a plant's classes before any release, by their names."""
 
-    Attributes:
-        mean: Of class deviations along each eigenvector, ``[K, d]``.
-        between: Their variance about it along each eigenvector, ``[d]``.
-    """
-
-    mean: Floats
-    between: Floats
+    mean: Floats  # Of class deviations along each eigenvector, [K, d]
+    between: Floats  # Their variance about it along each eigenvector, [d]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """The BLUP estimate of a site, and the head of its linear discriminants.
+    """The BLUP estimate of a site, and the head of its linear discriminants."""
 
-    Attributes:
-        centre: The site's own mean, ``[d]``.
-        deviations: Class deviations from it, ``[K, d]``, before lengths are evened.
-        variance: Mean posterior variance of their entries, ``[K]``.
-        weight: Rows of the head, ``[K, d]``, centred over classes, mean length 1.
-        bias: Of ``features - centre``, ``[K]``.
-        spread: Posterior variance of deviations along each eigenvector, ``[K, d]``.
-        centre_spread: That of the site's mean, ``[d]``.
-    """
-
-    centre: Floats
-    deviations: Floats
-    variance: Floats
-    weight: Floats
-    bias: Floats
-    spread: Floats
-    centre_spread: Floats
+    centre: Floats  # The site's own mean, [d]
+    deviations: Floats  # Class deviations from it, [K, d], before lengths are evened
+    variance: Floats  # Mean posterior variance of their entries, [K]
+    weight: Floats  # Rows of the head, [K, d], centred over classes, mean length 1
+    bias: Floats  # Of `features - centre`, [K]
+    spread: Floats  # Posterior variance of deviations along each eigenvector, [K, d]
+    centre_spread: Floats  # That of the site's mean, [d]
 
 
 def fit_priors(

@@ -56,16 +56,12 @@ _CODES = frozenset(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NameMap:
-    """Names to class deviations.
+    """Names to class deviations."""
 
-    Attributes:
-        matrix: Vectors of names, centred over the classes, to deviations along the priors'
-            eigenvectors, ``[512, d]``.
-        explained: Share of their variance that it explains for names never met, ``[d]``.
-    """
-
+    # Vectors of names, centred over the classes, to deviations along the priors' eigenvectors,
+    # [512, d].
     matrix: Floats
-    explained: Floats
+    explained: Floats  # Share of their variance that it explains for names never met, [d]
 
     def prior(self, priors: Priors, labels: Sequence[str]) -> ClassPrior | None:
         """What the names foretell; None if one of them says nothing, or two say the same."""

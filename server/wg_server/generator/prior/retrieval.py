@@ -29,25 +29,15 @@ _TEMPERATURE = 0.05
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ZooIndex:
-    """Heads and class deviations of the zoo's tasks. T tasks, R classes of all of them.
+    """Heads and class deviations of the zoo's tasks. T tasks, R classes of all of them."""
 
-    Attributes:
-        rows: Class deviations of all tasks from their sites' means, ``[R, d]``.
-        weights: Trained head rows, mean length 1 a task, ``[R, d]``.
-        biases: ``[R]``.
-        task: Number of the task of each row, ``[R]``, ascending.
-        second: Second moment of features about sites' means, for distances, ``[d, d]``.
-        norms: Length of each task's head in that metric, ``[T]``.
-        nearest: Median distance of a task to its nearest other task.
-    """
-
-    rows: Tensor
-    weights: Tensor
-    biases: Tensor
-    task: Tensor
-    second: Tensor
-    norms: Tensor
-    nearest: float
+    rows: Tensor  # Class deviations of all tasks from their sites' means, [R, d]
+    weights: Tensor  # Trained head rows, mean length 1 a task, [R, d]
+    biases: Tensor  # [R]
+    task: Tensor  # Number of the task of each row, [R], ascending
+    second: Tensor  # Second moment of features about sites' means, for distances, [d, d]
+    norms: Tensor  # Length of each task's head in that metric, [T]
+    nearest: float  # Median distance of a task to its nearest other task
 
 
 def build_index(tasks: Sequence[ZooTask]) -> ZooIndex:

@@ -18,25 +18,15 @@ from wg_server.generator.simulation.episodes import Plants
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingData:
-    """All that trainings and model cards draw from.
+    """All that trainings and model cards draw from."""
 
-    Attributes:
-        encoder: Id of the encoder.
-        tasks: The zoo's.
-        split: Their families.
-        fitted_priors: From all training families, for plants of other ones.
-        train: Plants of training families, under priors that were fitted without the family.
-        validation: Plants to stop early by.
-        test: Plants for the model card.
-    """
-
-    encoder: str
-    tasks: Sequence[ZooTask]
-    split: Split
-    fitted_priors: FittedPriors
-    train: Plants
-    validation: Plants
-    test: Plants
+    encoder: str  # Id of the encoder
+    tasks: Sequence[ZooTask]  # The zoo's
+    split: Split  # Their families
+    fitted_priors: FittedPriors  # From all training families, for plants of other ones
+    train: Plants  # Plants of training families, under priors that were fitted without the family
+    validation: Plants  # Plants to stop early by
+    test: Plants  # Plants for the model card
 
     @property
     def training_tasks(self) -> list[ZooTask]:

@@ -33,24 +33,15 @@ class Class:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """One kind of plant.
+    """One kind of plant."""
 
-    Attributes:
-        name: Unique by seed, for provenance.
-        kind: One of ``KINDS``.
-        classes: Its classes.
-        recipe: Its surface.
-        style: Eight numbers in 0..1 that all classes share.
-        alphabet: Characters, for digits and glyphs.
-        seed: What it was drawn from.
-    """
-
-    name: str
-    kind: str
-    classes: tuple[Class, ...]
-    recipe: surfaces.Recipe
-    style: tuple[float, ...]
-    seed: tuple[int, ...]
+    name: str  # Unique by seed, for provenance
+    kind: str  # One of `KINDS`
+    classes: tuple[Class, ...]  # Its classes
+    recipe: surfaces.Recipe  # Its surface
+    style: tuple[float, ...]  # Eight numbers in 0..1 that all classes share
+    seed: tuple[int, ...]  # What it was drawn from
+    # Characters, for digits and glyphs.
     alphabet: Mapping[str, glyphs.Glyph] = field(default_factory=dict)
 
     @property

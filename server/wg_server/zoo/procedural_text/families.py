@@ -27,42 +27,26 @@ _MIXED = 0.15
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Family:
-    """One kind of plant.
+    """One kind of plant."""
 
-    Attributes:
-        name: Unique by seed, for provenance.
-        kind: One of ``KINDS``.
-        concepts: What each class is.
-        labels: Names of the classes.
-        seed: What it was drawn from.
-    """
-
-    name: str
-    kind: str
-    concepts: tuple[Concept, ...]
-    labels: tuple[str, ...]
-    seed: tuple[int, ...]
+    name: str  # Unique by seed, for provenance
+    kind: str  # One of `KINDS`
+    concepts: tuple[Concept, ...]  # What each class is
+    labels: tuple[str, ...]  # Names of the classes
+    seed: tuple[int, ...]  # What it was drawn from
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Site:
-    """One plant of the kind.
+    """One plant of the kind."""
 
-    Attributes:
-        languages: What its people write, ``en`` and ``ja``.
-        phrases: Those that they use, by language, for each class.
-        objects: Its equipment, by language.
-        remarks: Most remarks in a note.
-        places: Share of notes that say where.
-        manner: How its people write.
-    """
-
-    languages: tuple[str, ...]
+    languages: tuple[str, ...]  # What its people write, `en` and `ja`
+    # Those that they use, by language, for each class.
     phrases: dict[str, tuple[tuple[str, ...], ...]]
-    objects: dict[str, tuple[str, ...]]
-    remarks: int
-    places: float
-    manner: writing.Manner
+    objects: dict[str, tuple[str, ...]]  # Its equipment, by language
+    remarks: int  # Most remarks in a note
+    places: float  # Share of notes that say where
+    manner: writing.Manner  # How its people write
 
 
 def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:

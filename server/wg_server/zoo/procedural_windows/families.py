@@ -36,25 +36,15 @@ _DIRECT = ("process", "motion", "shapes")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Family:
-    """One kind of machine.
+    """One kind of machine."""
 
-    Attributes:
-        name: Unique by seed, for provenance.
-        kind: One of ``KINDS``.
-        machine: Its classes and what they sound like.
-        mixing: How its sources reach channels, ``[C, S]``.
-        length: Samples of a window.
-        unit: A factor on all values: the unit that such plants record in.
-        seed: What it was drawn from.
-    """
-
-    name: str
-    kind: str
-    machine: Machine
-    mixing: Floats
-    length: int
-    unit: float
-    seed: tuple[int, ...]
+    name: str  # Unique by seed, for provenance
+    kind: str  # One of `KINDS`
+    machine: Machine  # Its classes and what they sound like
+    mixing: Floats  # How its sources reach channels, [C, S]
+    length: int  # Samples of a window
+    unit: float  # A factor on all values: the unit that such plants record in
+    seed: tuple[int, ...]  # What it was drawn from
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -64,19 +54,12 @@ class Family:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Site:
-    """One machine of the kind behind its own sensors.
+    """One machine of the kind behind its own sensors."""
 
-    Attributes:
-        machine: The machine.
-        sensors: Its measuring chain.
-        step: Time between samples, 1 is the family's.
-        length: Samples of its windows.
-    """
-
-    machine: Machine
-    sensors: sensors.Sensors
-    step: float
-    length: int
+    machine: Machine  # The machine
+    sensors: sensors.Sensors  # Its measuring chain
+    step: float  # Time between samples, 1 is the family's
+    length: int  # Samples of its windows
 
 
 def draw_family(seed: tuple[int, ...], kind: str | None = None) -> Family:
