@@ -55,12 +55,8 @@ def sites(encoder: Encoder, root: Path, name: str, equipment: str, cache: Path) 
     """Cut and encode a data set, or read it from the cache; None if it is not there.
 
     Args:
-        encoder: The public encoder.
-        root: Folder of the data sets.
-        name: The data set.
         equipment: What the other site's records are seen through: ``same`` as the plant's, or
             ``other``.
-        cache: Folder of cached features.
     """
     paths = [
         cache / f"contribution-sites-{_CUT}-{name}-{part}-{encoder.id[:16]}.npz"

@@ -154,10 +154,7 @@ def judged(
     """Judge groups over processes; they come in the order in which they are done.
 
     Args:
-        setting: Where everything lies.
-        groups: What to judge.
         workers: Processes; 1 works in this one.
-        say: Is told when the baselines are ready.
     """
     if not groups:
         return

@@ -98,11 +98,8 @@ def judge(
     """Accuracy of every method on a plant's test records, and on classes it has never seen.
 
     Args:
-        methods: What is judged.
-        plants: The data set, cut up.
         cells: They differ in epsilon only: their records and labels are the same, so that what
             learns from these alone is fitted once.
-        seed: Of the plant.
     """
     beside = methods.trained.baselines
     drawn = [draw(methods.generator, plants, cell, seed, beside, samples=8) for cell in cells]
@@ -160,9 +157,6 @@ def scores(
     """Accuracy of heads on test records, and on classes that the plant has never seen.
 
     Args:
-        heads: By name.
-        test: Local features and labels.
-        gone: Classes never seen.
         other: Test records of heads that see other features.
     """
     found = {}
@@ -194,12 +188,6 @@ def draw(
     """Draw a plant's records, release them and its same-family sites', and make heads of these.
 
     Args:
-        generator: The server's.
-        plants: The data set, cut up.
-        cell: The configuration.
-        seed: Of the plant.
-        trained: Beside those that need no training.
-        samples: Of the generator.
         most: Labels of a class at a same-family site.
     """
     parts = generator.parts

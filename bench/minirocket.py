@@ -33,7 +33,6 @@ class MiniRocket:
     """The transform, fitted on training windows ``[n, C, T]``; no label is looked at.
 
     Args:
-        windows: Training windows.
         rng: Of mixes of channels and of the windows that give biases.
         features: About how many; a multiple of 84.
     """

@@ -102,15 +102,7 @@ def cut(
     """Cut a data set into plants, or read the cut from the cache; None if the set is not there.
 
     Args:
-        encoder: The public encoder.
-        identity: Its hash.
-        root: Folder of the data sets.
-        name: The data set.
-        seed: Of the cut and of the cameras.
-        strength: Strength of the plant's own camera.
-        cache: Folder of cached features.
         each: Records of a class at the plant (``own``) and at a same-family site (``sister``).
-        tests: Most test records.
     """
     about = {
         "records": f"{each['own']} {each['sister']} {tests}",

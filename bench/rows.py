@@ -42,10 +42,7 @@ def judged(
     """Do what is not done yet, over processes; the rows that have scores.
 
     Args:
-        rows: Where rows are kept.
         work: From a job, whose first part is its key, to a row.
-        jobs: What to do.
-        processes: How many.
     """
     with ProcessPoolExecutor(processes) as pool:
         for row in pool.map(work, [job for job in jobs if job[0] not in rows]):

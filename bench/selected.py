@@ -58,10 +58,7 @@ def selected(
     """The plant's model selection, with the policy that plants start with.
 
     Args:
-        made: What the server makes.
-        trunk: The encoder, seen through the plant's records.
         labels: ``[n]``, -1 without one.
-        dimension: Number of features that are released.
         own: Whether it was made from a release of the plant's own records.
         others: Whether other sites have released.
         groups: Of records ``[n]`` that belong together; None: each is alone.

@@ -138,10 +138,7 @@ def cut(
     """Cut a data set into plants; None if it is not there.
 
     Args:
-        encoder: The public encoder of windows.
-        root: Folder of the data sets.
         name: The data set, or ``cwru_type``.
-        seed: Of the cut and of the sensors.
         strength: How far the plant's own sensors are from those that recorded, 0 to 1.
         tests: Test records, at most.
     """
@@ -168,9 +165,7 @@ def cut_windows(
     Last the groups of the plant's records.
 
     Args:
-        root: Folder of the data sets.
         name: The data set, or ``cwru_type``.
-        seed: Of the cut and of the sensors.
         strength: How far the plant's own sensors are from those that recorded, 0 to 1.
         tests: Test records, at most; fewer are the first of more.
     """

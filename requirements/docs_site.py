@@ -35,12 +35,7 @@ def moved(path: Path) -> str | None:
 
 
 def converted(page: Path, place: str) -> str:
-    """Text of a page with its links as they are on the site.
-
-    Args:
-        page: In the project.
-        place: On the site.
-    """
+    """Text of a page with its links as they are on the site."""
 
     def link(match: re.Match[str]) -> str:
         picture, words, target = match.groups()

@@ -77,7 +77,6 @@ class Plant:
         """Labels, probabilities, likeness and the worth of each call, as ``wg-client predict``.
 
         Args:
-            X: Records.
             package: Id of a package, or its beginning; None: that of the model in use.
             model: Name of a model; None: the one in use, or the one that was kept of the package.
 

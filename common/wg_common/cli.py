@@ -51,7 +51,6 @@ def run(
     """Run a command group and exit with the documented code.
 
     Args:
-        group: The commands.
         arguments: Words after the program's name; None: those of this process.
         extra: The extra of the distribution that holds what the commands import.
         japanese: For what the commands say, where they have ``--language``.
@@ -81,7 +80,6 @@ def printable(text: str, keep: str = "") -> str:
     surrogate pairs, which file names may hold, could not be printed at all.
 
     Args:
-        text: What is to be shown.
         keep: Control characters that may stay.
     """
     if text.isprintable():

@@ -34,7 +34,6 @@ def read_yaml(data: bytes, *, what: str) -> object:
 
     Args:
         data: The document, UTF-8. Its size is the caller's to bound.
-        what: The file, for messages.
 
     Raises:
         ConfigError: Not YAML, an alias, or deeper, longer or larger than anything of ours.
@@ -54,8 +53,6 @@ def parse(data: bytes, kind: type[T], what: str) -> T:
 
     Args:
         data: As of ``read_yaml``.
-        kind: The dataclass.
-        what: The file, for messages.
 
     Raises:
         ConfigError: Not YAML, an unknown or missing field, or a wrong type or value.

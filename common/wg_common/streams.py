@@ -127,7 +127,6 @@ def key(stream: Stream, *seed: int, then: Sequence[int] = ()) -> tuple[int, ...]
     """The integers of a stream.
 
     Args:
-        stream: Its name.
         seed: Of whom the stream's group says: a plan's seed, or a task's with family and site.
         then: Which of several streams of this name: a step and an episode's number, a scenario's.
     """

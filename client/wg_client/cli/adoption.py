@@ -135,7 +135,6 @@ def chosen(home: ClientHome, package: str | None, name: str | None) -> tuple[Mod
     """The model that a command is about: the one in use, or one of a package by its id.
 
     Args:
-        home: The plant's home.
         package: Id of a package, or the beginning of it; None: of the one in use.
         name: Of a model; None: the one in use, or the one that was kept of the package named.
 

@@ -70,7 +70,6 @@ def collect(ledger: Ledger, config: ClientConfig, server: Ask | None) -> None:
     time slot, so that when the others are asked says nothing of the work before.
 
     Args:
-        ledger: The plant's ledger.
         config: ``client.yaml``.
         server: Asks the server. None over the air gap: nobody can use the file before the server
             has cosigned it, so it counts as one that will.

@@ -118,9 +118,7 @@ def records_of(path: Path, files: Sequence[Path], reading: ReadingConfig = READI
     """Files as records of the one modality that their names say.
 
     Args:
-        path: Where they were found, for messages.
         files: Each a record; none counts as images.
-        reading: How they are read.
 
     Raises:
         DataError: They are of several modalities.

@@ -33,7 +33,6 @@ class Encoded:
         """Name a place.
 
         Args:
-            home: The plant's home.
             encoder: Id of the encoder, hex.
             width: Number D of local features.
         """

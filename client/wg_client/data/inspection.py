@@ -60,7 +60,6 @@ def inspect(survey: Survey, *, units: bool, stage: Stage | None = None) -> Inspe
     """Decode and hash every record of a survey.
 
     Args:
-        survey: What was found.
         units: Whether the unit column says what a privacy unit is; else each content is one.
         stage: Told how far it is.
     """

@@ -57,7 +57,6 @@ def usual(kind: str, shapes: NDArray[np.int64]) -> LocalEncoderConfig | None:
     """What a plant of this kind has where its owner names none: the course of windows.
 
     Args:
-        kind: Name of the records' modality.
         shapes: First two sides of each record, ``[n, 2]``.
     """
     if kind != Windows.name or not len(shapes):
@@ -70,7 +69,6 @@ def load(chosen: LocalEncoderConfig, kind: str, pixels: int = ENCODER_PIXELS) ->
 
     Args:
         chosen: From ``client.yaml``.
-        kind: Name of the records' modality.
         pixels: Side of the images that the shared encoder sees.
     """
     from wg_common.nets.encoder.local_encoder import Lite2

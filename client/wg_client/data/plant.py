@@ -199,7 +199,6 @@ def pinned_encoder(home: ClientHome, wanted: str, local: LocalEncoderPin | None 
     """The home's encoder, if it is the one that models stand on.
 
     Args:
-        home: The plant's home.
         wanted: Id of the encoder that the models were made for, hex.
         local: The local encoder that they stand on, too; None: on none.
 

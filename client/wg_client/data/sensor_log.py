@@ -79,7 +79,6 @@ def read_log(path: Path, wanted: Wanted, encoding: str) -> SensorLog:
 
     Args:
         path: A file whose suffix is one of ``SUFFIXES``.
-        wanted: What of it.
         encoding: Of a text, as of ``tables.encoding_of``.
 
     Raises:

@@ -259,7 +259,6 @@ def exact_sums(
     """A data set's exact statistics, with memory for a part of its records at a time.
 
     Args:
-        schema: What is released.
         features: Local features ``[n, D]``, the released ones first; may be mapped from disk.
         labels: ``[n]``, -1 = unlabelled.
         units: Privacy unit of each record, or None where each record is one.

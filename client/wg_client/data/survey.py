@@ -76,7 +76,6 @@ def survey(
         unit_column: Column or array that names the privacy unit.
         split: For a ``.npz`` or table with ``split``: keep records of this value; None keeps all.
         modality: What the records are to be; None: what they are, and of one kind.
-        reading: How files are read.
 
     Raises:
         DataError: It is missing, or its table or archive as a whole cannot be read, or no record

@@ -61,7 +61,6 @@ def network_trunk(architecture: str, tensors: Tensors, batch: NDArray[Any]) -> T
     """The trunk of a whole network.
 
     Args:
-        architecture: Name in the catalogue.
         tensors: The network's tensors; those of its head are left out.
         batch: All local records, from ``network.prepared``.
     """

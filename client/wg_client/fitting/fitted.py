@@ -27,8 +27,6 @@ class OutOfFold:
         """What may be known of the model, and so chosen by, without a fold.
 
         Args:
-            repeat: Repeat of cross-validation.
-            fold: Of it.
             known: Which records are in other folds, ``[m]``.
         """
         inner = self.inner[repeat, fold, known][None]

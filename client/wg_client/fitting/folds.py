@@ -106,7 +106,6 @@ def _dealt(
         labels: ``[n]``.
         position: Group of each record, ``[n]``.
         kept: Groups that are judged; the others are in fold 0.
-        count: Number of folds.
         rng: Source of the order of groups of one size, and of folds.
     """
     classes, dense = np.unique(labels, return_inverse=True)
@@ -185,7 +184,6 @@ def nested(
         predict: Fits all configurations on some rows and predicts others.
         judge: Fits one.
         labels: Of all labelled records, ``[n]``.
-        folds: Usable ones.
         prior: Penalty of each configuration, nats, ``[configurations]``.
         tilt: Where classes have no records.
     """
@@ -273,7 +271,6 @@ def tempered(
         logits: As of ``Nested``.
         inner: Likewise.
         labels: Of the judged records, ``[m]``.
-        folds: Their folds.
 
     Returns:
         Both with factors applied, and the factor for the final model.

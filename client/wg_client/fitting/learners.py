@@ -79,7 +79,6 @@ def fit_parts(
     """Fit the part that each learner adds.
 
     Args:
-        learners: Which.
         features: ``[n, d]``, n at least 1.
         labels: ``[n]`` in 0..K-1.
         base: Logits of the base head, ``[n, K]``; None is zero.

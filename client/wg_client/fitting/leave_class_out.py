@@ -116,11 +116,8 @@ class LearnerTrials:
         """Fit them.
 
         Args:
-            base: The base head.
             features: Of labelled records, ``[n, d]``; three seen classes at least.
             labels: ``[n]``.
-            folds: Of these.
-            learners: Learners.
             unseen_mass: Share of future records expected from classes without any here.
         """
         self._mass, self._judged = unseen_mass, len(folds.rows)

@@ -152,7 +152,6 @@ def fine_tune(
     """Train trunk and head together; yields the network at each stop.
 
     Args:
-        architecture: Name in the catalogue.
         trunk: ``trunk.*`` tensors to start from.
         head: Over K classes, at temperature 1. Rows of classes that do not occur are left alone,
             and have no part in the loss.

@@ -50,10 +50,8 @@ def family_view(
     """What the head of a family stands on at a plant, and the head.
 
     Args:
-        family: From a package.
         local: Local features of all of the plant's records, ``[n, D]``.
         layout: Of the shared encoder's local features; those of a local encoder come behind.
-        own: What the plant learns on by itself.
         released: Number of features that are released; they come first.
     """
     shared = local[:, : layout.scaled + sum(layout.blocks)]

@@ -136,8 +136,6 @@ def guarded(request_id: str, action: Callable[[], Envelope], words: frozenset[st
     """Turn an error of a handler into a refusal of one word; the rest stays in the plant's log.
 
     Args:
-        request_id: The request.
-        action: The handler.
         words: Words that depend on the request, the policy, the budget, the clock and the peer
             alone. All else is ``unavailable``: data, disk, snapshot, a crash before.
 

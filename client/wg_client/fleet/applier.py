@@ -44,11 +44,8 @@ class Applier:
         """Prepare the thread.
 
         Args:
-            home: The plant's home.
-            apply_package: Applies one package.
             stop: Set by the thread when it crashes, and with ``once`` after one package.
             again_seconds: Pause before a package that did not fit on the disk is tried again.
-            once: End after one package.
         """
         self._home = home
         self._apply_package = apply_package

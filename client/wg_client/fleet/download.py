@@ -44,7 +44,6 @@ def fetch(
     """Fetch a package into ``folder``, and return its verified file.
 
     Args:
-        offer: What the server offers.
         folder: Where parts lie; made if it is not there.
         get: Asks the server for a range.
         pause: Waits before a try of this number; true if the node is to stop.

@@ -65,7 +65,6 @@ def enrol(
 
     Args:
         home: The home; keys and a ledger that are not there are made.
-        token_text: The token.
         ledger: The plant's ledger, if it is not the home's own.
         predecessor: The ledger that a new one replaces after a compromise.
         confirm: Called with the encoder package before anything that came is written; raises

@@ -91,7 +91,6 @@ def check_token(token: str, encoder: str | None) -> JoinToken:
     """Read a join token, before records are.
 
     Args:
-        token: As the operator gave it.
         encoder: Hash of the encoder that the owner wants, or its beginning; None: the token's.
 
     Raises:
@@ -119,9 +118,6 @@ def initialise(
 
     Args:
         home: Where; must not hold a ``client.yaml``.
-        token: The join token.
-        choice: The data set.
-        privacy: Caps and policy.
         encoder: Hash of the encoder that the owner wants, or its beginning; None: the token's.
         confirm: Asks the owner, before anything of the encoder is kept; None: nobody is asked.
         found: From ``look``; None: look now.

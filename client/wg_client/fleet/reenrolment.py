@@ -42,8 +42,6 @@ def replace(home: ClientHome, token: str, *, encoder: str | None = None) -> Clie
     """Enrol an initialised home again: new transport keys, the same ledger and budget.
 
     Args:
-        home: The home.
-        token: The join token.
         encoder: Hash of the encoder that the owner wants, where it is to be another one than the
             home's; see ``encoder_pin``.
 

@@ -98,7 +98,6 @@ class Judge:
         """Of the plant's records alone, without any model.
 
         Args:
-            home: The plant's home.
             most: Records at most that patches are taken from.
         """
         from wg_common.nets.encoder.module import load_encoder
@@ -122,7 +121,6 @@ class Judge:
 
         Args:
             found: Of records, from ``predict``.
-            records: They.
             inputs: What the model saw of them: local features, or something else if it is a whole
                 network.
             whole: Whether it is.

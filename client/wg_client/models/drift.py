@@ -57,7 +57,6 @@ def shift(
         frozen: Released features ``[n, d]``, n at least 2.
         new: The same of new records, ``[m, d]``, m at least 2.
         level: Chance of any feature to be said to have moved without drift.
-        rng: Of permutations.
     """
     old, late = (_evenly(np.asarray(x, dtype=np.float64)) for x in (frozen, new))
     x = np.concatenate([old, late])
@@ -96,10 +95,7 @@ def too_many_new(count: int, of: int, share: float, calibration: int) -> float:
     """Probability of so many new records, or more, without drift.
 
     Args:
-        count: Records called new.
-        of: Records in all.
         share: Likeness at most which a record is called new.
-        calibration: Own records that the likeness stands on.
     """
     least = math.floor(share * (calibration + 1) + _TINY)
     if least < 1 or not of:
@@ -128,7 +124,6 @@ def worth_labelling(
         features: Released features ``[m, d]``.
         likeness: To the plant's own records, ``[m]``; NaN where it is not known.
         margins: Between the first and the second probability, ``[m]``; NaN without a model.
-        count: How many.
     """
     rank = stats.rankdata(np.nan_to_num(likeness, nan=1.0), method="min")
     rank = np.minimum(rank, stats.rankdata(np.nan_to_num(margins, nan=1.0), method="min"))

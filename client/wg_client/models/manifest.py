@@ -141,7 +141,6 @@ def decode(data: bytes, *, what: str, limit: int) -> ModelsManifest:
 
     Args:
         data: Its bytes.
-        what: What it is, for messages.
         limit: Largest accepted size in bytes.
 
     Raises:

@@ -161,8 +161,6 @@ def logits(home: ClientHome, manifest: ModelsManifest, name: str, inputs: Inputs
     """Logits ``[n, K]`` of a model.
 
     Args:
-        home: The plant's home.
-        manifest: The package's models.
         name: The model, or ``manifest.KEPT``.
         inputs: From ``encode_records`` with the same manifest.
 

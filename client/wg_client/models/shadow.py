@@ -105,9 +105,7 @@ class Beside:
         """Predict records once more, and remember what differs.
 
         Args:
-            part: The records.
             inputs: What the model in use saw of them.
-            rows: What it said.
 
         Raises:
             VerificationError: The shadow's file is another one, or it stands on another encoder.

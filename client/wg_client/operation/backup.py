@@ -74,9 +74,7 @@ def restore(
     """Make a home from a backup, if its ledger is the newest. It is whole or not there.
 
     Args:
-        path: The backup.
         home: The new home; its folder is empty or not there.
-        key: What opens the backup.
         checkpoint: The note of ``wg-server checkpoint``, of today; None: the server is asked.
         give_up_ledger: The ledger is old, and is given up: its key is not restored, so that only
             ``wg-client compromise`` goes on from here.

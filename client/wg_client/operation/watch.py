@@ -89,9 +89,6 @@ def watch(
     """Hold new records against the frozen ones.
 
     Args:
-        home: The plant's home.
-        parts: The records, of one or several paths.
-        count: Records to suggest for labelling.
         left_out: What of these paths could not be read.
         progress: Told how many records were looked at.
         now: Unix time, seconds.

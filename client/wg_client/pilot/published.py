@@ -142,8 +142,6 @@ def expected(cases: Sequence[Case], facts: Facts, epsilon: float, sites: int) ->
     """What cases say of a plant.
 
     Args:
-        cases: Published ones.
-        facts: Of the plant.
         epsilon: One of ``EPSILONS``.
         sites: Other plants with its classes that it expects.
 

@@ -72,15 +72,7 @@ Range = tuple[float, float, float]
 def render(
     found: Simulation, told: Published, figures: Figures, *, epsilon: float, language: Language
 ) -> str:
-    """The page, as HTML.
-
-    Args:
-        found: What was simulated.
-        told: The published cases.
-        figures: What was entered.
-        epsilon: The price that the page is about.
-        language: Of the page.
-    """
+    """The page, as HTML."""
     price = next(price for price in found.prices if price.epsilon == epsilon)
     sheet = _Sheet(found, told, figures, price)
     environment = jinja2.Environment(

@@ -128,8 +128,6 @@ def simulate(
     """Simulate what a plant would send and get.
 
     Args:
-        choice: The data set.
-        privacy: Its policy.
         found: The data set, looked through (``fleet.initialise.look``).
         encoder: The operator's encoder package; None: the installed trunk.
         sites: Other plants with these classes that release.

@@ -84,9 +84,7 @@ def decide(
     """Write a person's decision to the ledger.
 
     Args:
-        config: The plant's configuration.
         ledger: Its ledger, held.
-        query: The request.
         approved: Whether it may be answered.
         name: Who decided, or in which role; for ever on the ledger.
 

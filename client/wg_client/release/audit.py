@@ -50,9 +50,7 @@ def audit(
     the entry says the largest that is ever computed.
 
     Args:
-        home: The plant's home.
         epsilon: The claim to test, of the kernel; the path is tested under a claim of its own.
-        delta: Its delta.
         repetitions: Releases of the kernel; the audit's default if not given.
         size: How much of the path is looked at.
         on_repetition: Called with the number of the kernel's releases made.

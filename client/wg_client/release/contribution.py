@@ -91,8 +91,6 @@ def contribute(
     """Train a head privately and sign it for the zoo.
 
     Args:
-        home: The plant's home.
-        request: What to train, at which price.
         train: Trains; another one than ``dp_training.train`` in tests only.
         sampler: Adds the noise; another one than OpenDP's in tests only.
         now: Unix time, seconds. Charge and release bear the time at which the command began: how

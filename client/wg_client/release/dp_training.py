@@ -129,12 +129,6 @@ def plan_for(
     weight with a standard deviation of one. Nothing is tuned on records (docs/decisions/0173).
 
     Args:
-        epsilon: Of the run.
-        delta: Of the run.
-        expected_batch: As in the plan.
-        sampling_probability: As in the plan.
-        steps: As in the plan.
-        clip_norm: As in the plan.
         learning_rate: As in the plan; 0: by the rule above, at most ``LARGEST_RATE``.
 
     Raises:
@@ -179,7 +173,6 @@ def poisson_batches(
     Args:
         units: Number of units.
         probability: In (0, 1].
-        steps: Number of steps.
         random: Gives so many bytes; another source than the operating system in tests only.
 
     Yields:
@@ -238,10 +231,8 @@ def train(
     """Train a linear head with DP-SGD and return the mean of the second half of its iterates.
 
     Args:
-        plan: What to do, and what it costs.
         features: [n, d], float32, of the frozen public encoder.
         labels: [n], 0 to ``classes`` - 1.
-        classes: Size of the public label domain.
         charge: Charges the event to the ledger, durably, or raises; called first.
         units: Privacy unit of each record; by default each record is one.
         start: Public head to start from; by default zeros.

@@ -118,7 +118,6 @@ def look(
     """Decode and hash every record of the home's data set, and name what cannot be used.
 
     Args:
-        home: The plant's home.
         load: Loads the encoder package; another one than ``nets.encoder.load_encoder`` in tests.
         stage: Told how far it is.
 
@@ -174,9 +173,7 @@ def freeze(
     """Make the next snapshot, and put it in use.
 
     Args:
-        home: The plant's home.
         found: From ``look``; None: look now.
-        set_aside: Leave out what cannot be used.
         allow_empty: Freeze no record at all.
         load: As of ``look``.
         stage: Told how far it is.

@@ -31,8 +31,6 @@ def head_pays(labelled: int, classes: int, epsilon: float) -> bool:
 
     Args:
         labelled: Labelled records, or privacy units where there are fewer of these.
-        classes: Number of class names.
-        epsilon: The price.
     """
     return labelled * epsilon >= HEAD_PAYS * classes
 
@@ -51,14 +49,10 @@ def hints(
     """Sentences for a person.
 
     Args:
-        epsilon: Of the release.
-        per_label: Number of records of each label.
         units: Number of privacy units.
         clip_radius: Longest feature vector, feature units.
         dimension: Number d of released features.
         noise_std: Noise on one entry of a class's sum, feature units.
-        cap_epsilon: Cap of the budget.
-        cap_delta: Its delta.
     """
     found: list[str] = []
     if cap_epsilon > LARGE_EPSILON:

@@ -299,7 +299,6 @@ def departure(schema: StatisticsSchema, sigma: float, unit_column: str | None) -
     """What one release would be.
 
     Args:
-        schema: What is released.
         sigma: Standard deviation of the noise, grid units.
         unit_column: Names the privacy unit; None: each record is one.
     """

@@ -118,9 +118,6 @@ def answer(
     """Answer a question with a covered file.
 
     Args:
-        kind: What kind of question it is.
-        home: The plant's home.
-        query: What the server asks.
         witness: Gets the ledger's checkpoint cosigned. None over the air gap: whoever gets the
             file then countersigns the checkpoint that is in it.
         on_step: Called after each of ``STEPS``; for tests.
@@ -236,10 +233,7 @@ def make(
     data.
 
     Args:
-        config: The plant's configuration.
-        snapshot: What is released.
         request: What it is charged as, from ``charge_request`` with the snapshot's schema.
-        key: Signs the release.
         sampler: Adds the noise; another one than OpenDP's in tests and audits only.
         release_id: Public id of the release; None: random.
 

@@ -107,8 +107,6 @@ def audit(
         epsilon: The claim.
         delta: The claim.
         repetitions: Number of releases; each tests ``CANARIES`` canaries.
-        seed: Of the memberships.
-        release: The pipeline under test.
         on_repetition: Called with the number of repetitions done, for a progress bar.
 
     Raises:
@@ -205,9 +203,7 @@ def directions(schema: StatisticsSchema, q: Integers, centre: Centre) -> Array:
     """What canaries, one in each class, add to the exact statistics about a centre, ``[K, L]``.
 
     Args:
-        schema: Of the release.
         q: What each canary is on the grid, ``[K, d]``.
-        centre: What the sums are taken about.
     """
     counts, sums, moments = schema.blocks
     rows = np.arange(len(q))

@@ -63,8 +63,6 @@ def steps(first: float, marks: Sequence[Mark], size: int, cap: float) -> Line:
     Args:
         first: Spend before the first mark.
         marks: After each charge, in order.
-        size: Number of entries.
-        cap: The cap.
     """
     top = 1.12 * max(cap, first, *(mark.epsilon for mark in marks), 1e-9)
     last = max(size - 1, 1)

@@ -63,7 +63,6 @@ def read_checkpoint(path: Path, source: str = "") -> OutsideCheckpoint:
     """Read a signed note, as ``wg-server checkpoint`` or a witness gives it.
 
     Args:
-        path: The file.
         source: What to call it; the file's name if nothing is given.
 
     Raises:
@@ -90,7 +89,6 @@ def judge(
 
     Args:
         history: The verified log.
-        outside: Checkpoints of this log.
         now: Unix time, seconds.
         max_age: Oldest newest cosignature that is accepted, seconds.
 

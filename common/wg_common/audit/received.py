@@ -176,7 +176,6 @@ def match(
         history: The verified log.
         charges: Gives the CHARGE entry of an index.
         paths: Covered statistics (``.wgs``), quality reports (``.wgq``), contributions (``.wgc``).
-        others: Origins of other logs of the site.
 
     Returns:
         Files that this log covers, and files that belong to an earlier log: statistics that say

@@ -56,7 +56,6 @@ def render(
     Args:
         path: A client's home, a ledger file or an export.
         finding: From ``verification.verify`` of that path.
-        speak: The reader's language.
     """
     with closing(sources.open_source(path)) as source:
         charges, audits, datasets = _collect(finding, sources.stored_entries(source))

@@ -52,7 +52,6 @@ def judge(
     Args:
         history: The verified log.
         logs: What the server saw of the site, oldest first, up to this log; none if not known.
-        others: Checkpoints of other logs of the site.
         previous: The logs before, verified, as far as they were given; the newest first.
 
     Raises:

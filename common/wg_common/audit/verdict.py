@@ -171,7 +171,6 @@ def verdict(
         history: The verified log.
         given: Keys that the auditor gave.
         folder: The server's folder, if it was given.
-        fresh: How new the copy is.
         succession: What is known of logs before.
         received: Number of received files that were matched.
         left: Number of received files that belong to logs that were not given.

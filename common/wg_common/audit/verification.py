@@ -209,9 +209,7 @@ def verify(path: Path, anchors: Anchors = NOTHING, **brought: Unpack[Brought]) -
     """Verify a client's home, a ledger file or an export.
 
     Args:
-        path: Which.
         anchors: Keys that are known from elsewhere.
-        brought: All else that is.
 
     Raises:
         ConfigError: A path cannot be read.

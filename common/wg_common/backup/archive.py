@@ -154,9 +154,7 @@ def extract(path: Path, folder: Path, key: Key, *, kind: str) -> Manifest:
     """Write what a backup holds below a folder, and check every hash.
 
     Args:
-        path: The backup.
         folder: An empty folder. After an error it holds some of the files.
-        key: What opens it.
         kind: What it must be of.
 
     Raises:

@@ -23,7 +23,6 @@ def block_scale(spread: Floats, blocks: Sequence[int]) -> Floats:
     """Factors ``[B]`` on features with standard deviations ``[B]``: each block has variance 1.
 
     Args:
-        spread: At the site.
         blocks: Sizes of the blocks; they add up to B.
     """
     found = np.zeros(len(spread))

@@ -72,7 +72,6 @@ class FamilyHead:
         Args:
             local: Local features of the site's records, labelled or not, ``[n, D]``, n at least 1.
                 A few records are shrunk towards the family's typical site.
-            layout: Of local features.
         """
         share = len(local) / (len(local) + self.records[0])
         site = self.reference + share * (moments(local, layout) - self.reference)

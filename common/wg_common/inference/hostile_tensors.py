@@ -18,8 +18,6 @@ def checked(
     """Exactly the named tensors, in double precision.
 
     Args:
-        what: What they are, for messages.
-        tensors: As they came.
         shapes: Of each that there must be.
 
     Raises:

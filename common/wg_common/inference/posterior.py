@@ -214,8 +214,6 @@ def observe(
     Args:
         system: ``[d, S + K, S + K]``: means of S sites first, then the class deviations.
         right: ``[d, S + K]``.
-        variances: Of the model.
-        site: Evidence to add.
         row: The site's row, below S.
     """
     classes = len(site.counts)
@@ -287,7 +285,6 @@ def posterior_head(posterior: Posterior, features: Floats, labels: Ints) -> tupl
     """The posterior head: other sites' equations finished with a plant's own exact records.
 
     Args:
-        posterior: From the server.
         features: ``[n, d]``; without any, the head is that of the other sites.
         labels: ``[n]`` in 0..K-1; -1 is a record without a label.
 

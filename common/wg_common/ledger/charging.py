@@ -123,7 +123,6 @@ def statistics_request(
     """The request for one joint release of statistics.
 
     Args:
-        schema: What is released.
         sigma: Standard deviation of its noise in grid units, from ``mechanism.sigma_for``.
         terms: See ``Terms``.
 
@@ -158,11 +157,9 @@ def quality_request(
     """The request for one quality report: counts of right answers of a package's candidates.
 
     Args:
-        layout: What is counted.
         sigma: Standard deviation of its noise in grid units, from ``mechanism.sigma_for``.
         encoder: SHA-256 of the public feature encoder, hex.
         package: SHA-256 of the package's file, hex.
-        labels: Public label domain.
         terms: See ``Terms``.
 
     Raises:
@@ -183,7 +180,6 @@ def dp_sgd_request(run: DpSgdMechanism, **terms: Unpack[Terms]) -> ChargeRequest
     """The request for one DP-SGD run, whose checkpoint may be published.
 
     Args:
-        run: What is trained, and how.
         terms: See ``Terms``.
 
     Raises:

@@ -70,7 +70,6 @@ class CosignedLog(Log):
         """The ``add-checkpoint`` request for a witness: the newest checkpoint.
 
         Args:
-            witness: Key name of the witness.
             old_size: What it saw last, if it said so; else the newest whose cosignature is here.
 
         Raises:
@@ -87,7 +86,6 @@ class CosignedLog(Log):
         """Get the newest checkpoint cosigned, and keep the cosignature.
 
         Args:
-            witness: Key name of an enrolled witness.
             call: Takes an ``add-checkpoint`` body and returns cosignature lines; raises
                 ``WitnessRefused`` if the witness refuses.
 
@@ -125,7 +123,6 @@ class CosignedLog(Log):
 
         Args:
             signed: The checkpoint with its signatures, the witness's among them.
-            witness: Key name of an enrolled witness.
 
         Returns:
             The stored checkpoint.
@@ -192,8 +189,6 @@ class CosignedLog(Log):
         """A ``tlog-proof`` of an entry in the newest checkpoint, for a witness to cosign it.
 
         Args:
-            seq: Index of the entry.
-            witness: Key name of the witness.
             old_size: What it saw last, if it said so.
         """
         request = self.witness_request(witness, old_size=old_size)

@@ -41,8 +41,6 @@ def held(note: Note, name: str, kind: int, keys: Iterable[bytes]) -> list[Signat
     """Signature lines of these keys on a checkpoint, each of which holds.
 
     Args:
-        note: The checkpoint.
-        name: Key name.
         kind: Signature type, ``ED25519`` or ``COSIGNATURE`` of ``note``.
         keys: Raw public keys.
 

@@ -69,8 +69,6 @@ class Log:
         Args:
             path: The file; must not hold a ledger.
             origin: Origin line of its checkpoints, unique to log and key.
-            key: Signing key.
-            site: Name of the site.
             predecessor: The ledger that this one replaces after a compromise (``recovery``).
             clock: Unix time in seconds.
             on_step: Called with the name of each step; lets tests stop a process there.

@@ -88,12 +88,10 @@ def verify_covered(
     The site's signature on the release is not checked here (``statistics_file.decode_release``).
 
     Args:
-        covered: What arrived.
         ledger_origin: Origin of the site's ledger, known from enrolment.
         ledger_key: Its signing key, known from enrolment or a verified rotation.
         witness_name: Key name of the witness that must have cosigned; ``None`` only if the
             caller witnesses the checkpoint itself (``witness_requests``), in the same transaction.
-        witness_key: Its key.
         check: Holds its charge against what is released.
 
     Raises:
@@ -127,9 +125,6 @@ def verify_rotation(entry: bytes, found: Proof, *, origin: str, old_key: bytes) 
     The checkpoint's own signature is checked by whoever cosigns it, with the new key.
 
     Args:
-        entry: The ROTATION entry.
-        found: Proof of its place in the log.
-        origin: Origin of the log.
         old_key: The key that is known; may be the new one already.
 
     Raises:

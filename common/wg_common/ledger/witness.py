@@ -176,8 +176,6 @@ def countersign(
         request: Body of ``add-checkpoint``.
         origin: Origin of the log that the caller is known to own.
         log_key: Key that the witness trusts for this log.
-        witness_name: Key name of the witness.
-        witness_key: The witness's key.
         now: Unix time in seconds, by the witness's clock.
 
     Raises:

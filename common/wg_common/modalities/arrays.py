@@ -36,10 +36,6 @@ class LabelledArrays:
 def read_labelled(path: Path, more: Collection[str] = ()) -> LabelledArrays:
     """Read a file.
 
-    Args:
-        path: The file.
-        more: Names of further arrays.
-
     Raises:
         DataError: It cannot be read, or an array has another type or shape; it is named.
     """

@@ -38,7 +38,6 @@ def draw_camera(rng: np.random.Generator, *, strength: float, mounted: bool) -> 
     """A random set-up.
 
     Args:
-        rng: Source of randomness.
         strength: 0 is a clean camera, 1 a very different one.
         mounted: Whether quarter turns leave the task as it is (they do not for characters).
     """
@@ -67,9 +66,7 @@ def photograph(rng: np.random.Generator, scenes: Field, camera: Camera) -> Pictu
     """Take pictures of scenes.
 
     Args:
-        rng: Source of the sensor's noise.
         scenes: ``[n, s, s]``, about 0 to 1.
-        camera: The set-up.
 
     Returns:
         uint8 ``[n, s, s]``, or ``[n, s, s, 3]`` of a colour camera.

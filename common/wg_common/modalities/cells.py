@@ -86,7 +86,6 @@ def read(path: Path, more: Collection[str] = (), encoding: str = tables.AUTO) ->
     """Read a table.
 
     Args:
-        path: The file.
         more: Names of further columns, which need not be there.
         encoding: One of ``tables.ENCODINGS``.
 

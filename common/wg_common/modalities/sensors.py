@@ -32,9 +32,7 @@ def draw(
     """A chain ``strength`` (0 to 1) away from a clean one.
 
     Args:
-        rng: Source of randomness.
         mixing: The family's mixing, ``[C, S]``; a direct one stays as it is.
-        unit: The family's unit, a factor.
         strength: 0 to 1.
         direct: Whether channels are variables with units of their own.
     """

@@ -58,7 +58,6 @@ def encoding_of(data: bytes, name: str, said: str = AUTO) -> str:
 
     Args:
         data: The text, or its beginning up to the end of a line.
-        name: Of the file, for messages.
         said: One of ``ENCODINGS``.
 
     Raises:

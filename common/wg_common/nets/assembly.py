@@ -30,7 +30,6 @@ class HeadModel(nn.Module):
 
     Args:
         encoder: The shared encoder.
-        head: On local features.
         beside: A local encoder that the head stands on, too, on the same batch; None: no such.
     """
 
@@ -91,10 +90,8 @@ def initial_tensors(
     """A random start: the reference that every other candidate should beat.
 
     Args:
-        architecture: Its name.
         classes: K.
         dimension: d.
-        rng: Where the weights come from.
     """
     shapes = tensor_shapes(architecture, classes, dimension)
     trunk = {}
@@ -113,7 +110,6 @@ def build_model(
     """A network ready to run or to export.
 
     Args:
-        architecture: Its name.
         encoder: The public encoder; whole networks need none, unless they stand on it.
         tensors: Generated tensors, or a plant's: its heads stand on the local features.
         labels: Label domain, in the order of class rows.

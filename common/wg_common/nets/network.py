@@ -152,7 +152,6 @@ def complete(
     """A network's own tensors, and those that are the encoder's.
 
     Args:
-        architecture: Its name in the catalogue.
         tensors: From ``own``.
         encoder: May be None for a kind that does not stand on it.
 

@@ -61,7 +61,6 @@ def of_release(schema: StatisticsSchema, integers: Integers, sigma: float) -> Ce
     """What the sums of a whole release are taken about; the origin if they are not centred.
 
     Args:
-        schema: Its schema.
         integers: int64 ``[schema.length]``, as released.
         sigma: Standard deviation of the noise, grid units; 0 without noise.
     """
@@ -75,7 +74,6 @@ def centre(schema: StatisticsSchema, counts: Integers, total: Integers, sigma: f
     """The centre that follows from the first part of a release.
 
     Args:
-        schema: A centred one.
         counts: Released counts, int64 ``[K + 1]``, weighted.
         total: Released sum over all records, int64 ``[d]``, weighted.
         sigma: Standard deviation of the noise on both, grid units; 0 without noise.

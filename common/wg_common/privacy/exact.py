@@ -77,7 +77,6 @@ def exact_statistics(
     """Sum a data set into the schema's integer vector.
 
     Args:
-        schema: Layout, grid and privacy unit.
         features: [n, d], feature units.
         labels: Integers [n], indices into ``schema.labels``, or -1 for a record without a label.
         units: For the rules ``weight`` and ``cap``: the privacy unit of each record. With the

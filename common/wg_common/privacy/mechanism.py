@@ -109,7 +109,6 @@ def release_statistics(
     """Make a data set's statistics private, part by part. To be called once for each charge.
 
     Args:
-        schema: What is released.
         exact: int64 [schema.length], from ``exact_statistics``, about the origin.
         about: The same data set's about a centre; not called unless the schema is centred.
         sigma: From ``sigma_for``, grid units.
@@ -134,7 +133,6 @@ def in_parts(
     """The parts of a release in their order, whatever adds the noise.
 
     Args:
-        schema: What is released.
         exact: As for ``release_statistics``.
         about: As for ``release_statistics``.
         sigma: Standard deviation of the noise, from which a centre is found; 0 without noise.

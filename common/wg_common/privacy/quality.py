@@ -121,7 +121,6 @@ def exact_counts(
     """Sum what records say into the report's integer vector.
 
     Args:
-        layout: What is counted.
         right: ``[K, n]``, from ``right_answers``.
         labels: Integers ``[n]``, -1 = unlabelled.
         units: For the rules ``weight`` and ``cap``: the privacy unit of each record.

@@ -238,11 +238,9 @@ def default_schema(
 
     Args:
         encoder: SHA-256 of the public encoder package, hex.
-        dimension: Number of features.
         labels: Public label domain. If it is empty, the share of the sums goes to the moments.
         clip_radius: L2 clip radius, in feature units.
         bits: log2 of grid units in one clip radius.
-        moments: Kind of the moments block.
         unit_rule: How a privacy unit with several records counts.
         unit_cap: Cap of the rule ``cap``.
 
@@ -284,11 +282,8 @@ def schema_with_shares(
 
     Args:
         encoder: SHA-256 of the public encoder package, hex.
-        dimension: Number of features.
-        labels: Public label domain.
         clip_radius: L2 clip radius, in feature units.
         bits: log2 of grid units in one clip radius.
-        moments: Kind of the moments block.
         shares: Of counts, sums and moments; they sum to 1.
         unit_rule: How a privacy unit with several records counts.
         unit_cap: Cap of the rule ``cap``.

@@ -23,7 +23,6 @@ def simulate_release(
     Args:
         exact: int64, any shape.
         sigma: Standard deviation, grid units.
-        rng: A seeded generator.
 
     Returns:
         int64, same shape.
@@ -46,7 +45,6 @@ def simulate_statistics(
         features: [n, d], feature units.
         labels: Integers [n], -1 for a record without a label.
         sigma: Standard deviation, grid units; 0 for exact statistics.
-        rng: A seeded generator.
     """
     noisy = mechanism.in_parts(
         schema,

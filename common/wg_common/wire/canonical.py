@@ -41,7 +41,6 @@ def decode(kind: type[T], data: bytes, *, what: str, limit: int = RECORD_LIMIT) 
     """Decode canonical bytes into a record, or refuse them.
 
     Args:
-        kind: The dataclass to decode into.
         data: The bytes, from a hostile place.
         what: What the document is, for messages ("policy.json", "statistics manifest").
         limit: Largest accepted size in bytes.

@@ -59,10 +59,8 @@ def places(stream: BinaryIO, offset: int, size: int, *, what: str) -> dict[str, 
     """Where each tensor lies in a safetensors file that is a part of a stream.
 
     Args:
-        stream: The stream.
         offset: Where in it the file begins.
         size: Its bytes.
-        what: What the file is, for messages.
 
     Raises:
         DecodeError: It is none, of other numbers than float32, or has bytes that are no tensor's.

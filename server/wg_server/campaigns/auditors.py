@@ -112,7 +112,6 @@ def export(home: ServerHome, out: Path, names: Sequence[str] = ()) -> list[Expor
     """Write a folder for auditors; see ``wg_common.ledger.auditor_record``.
 
     Args:
-        home: The server's home.
         out: The folder; must be empty or missing.
         names: Sites; all that enrolled if none is named.
 

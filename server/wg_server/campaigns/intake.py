@@ -152,8 +152,6 @@ def newest_releases(
     is left out, and named in the log.
 
     Args:
-        store: Where they are.
-        encoder: Theirs.
         opened: Releases that were opened before, by id; these are not opened again.
         apart_from: A site whose releases are left out.
     """

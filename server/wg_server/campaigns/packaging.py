@@ -49,8 +49,6 @@ def make_package(
     """Generate candidates for the site of ``own`` and pack them, signed.
 
     Args:
-        home: The server's home, with a trained generator.
-        own: The site's own release.
         others: Releases of other sites; free post-processing of what they released.
         request_id: Logical id of the delivery; also the seed, so that the same request over the
             same releases gives the same weights.

@@ -54,10 +54,7 @@ def start(
     """Queue a campaign that asks about the packages of another one.
 
     Args:
-        home: The server's home.
-        store: Its store.
         order: Sites (empty: all that can be asked), price, purpose and time.
-        about: Id of the other campaign.
 
     Returns:
         The campaign, and why sites are left out of it.

@@ -30,9 +30,6 @@ def of_task(
     """Why a site's part of a campaign stands where it does.
 
     Args:
-        campaign: The campaign.
-        task: The site's part.
-        sight: What the server sees of the site.
         now: Unix time.
         language: One of ``wording.LANGUAGES``.
     """

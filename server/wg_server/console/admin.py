@@ -36,8 +36,6 @@ def admin_app(
     Args:
         token: Bearer token.
         registry: The series of ``/metrics``.
-        probes: What is asked of the server.
-        console: Where the console's pages are.
     """
 
     def livez(request: Request) -> Response:

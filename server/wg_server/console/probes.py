@@ -40,8 +40,6 @@ def probes_of(
     """What is asked of a server.
 
     Args:
-        home: Its home.
-        store: Its store.
         working: Whether the threads work that must not end.
         disk_floor: Bytes that must be free on the home's disk.
     """

@@ -74,7 +74,6 @@ class Sessions:
         """The session of a cookie, if it goes on and its operator may still come in.
 
         Args:
-            cookie: What the browser sent.
             live: The request is made by the page by itself, and is no sign of a person.
         """
         now, key = self._clock(), _hash(cookie)

@@ -220,7 +220,6 @@ class FleetRun:
         Args:
             site: The site; its node must have been online once.
             kind: Message type, one of ``wg_common.wire.protocol``.
-            envelope: The content.
             seconds: How long it is good for.
 
         Returns:

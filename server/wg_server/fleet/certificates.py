@@ -21,7 +21,6 @@ class Certificates:
         """Begin with what the listeners show now.
 
         Args:
-            home: The home.
             listeners: Those that speak TLS; whether they ask for client certificates.
         """
         self._home = home

@@ -168,7 +168,6 @@ class Witness:
         """Cosign the first checkpoint of a ledger, unless a larger one was cosigned already.
 
         Args:
-            request: What its site sends to enrol.
             first: The checkpoint of size 1.
             now: Unix time.
             known: The checkpoint of this ledger that was cosigned last.

@@ -71,7 +71,6 @@ def train(
 
     Args:
         home: The server's home. Of several ranks only the first writes to it.
-        plan: What is trained.
         progress: Called by the first rank with steps done and a few words.
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: ``auto``, ``fp32`` or ``bf16``.

@@ -21,7 +21,6 @@ def clearly_best(scores: NDArray[np.floating], clusters: Sequence[str]) -> int:
 
     Args:
         scores: Of each way on the same n plants, ``[W, n]``.
-        clusters: Of the plants.
 
     Returns:
         Number of the best one, if it is above the first by more than one standard error; else 0.

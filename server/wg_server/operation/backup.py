@@ -64,9 +64,7 @@ def restore(
     """Make a home from a backup. It is whole or not there.
 
     Args:
-        path: The backup.
         home: The new home; its folder is empty or not there.
-        key: What opens the backup.
         database: SQLAlchemy URL of an empty database, if not the one of the backup's
             configuration; ``sqlite`` for a file in the home.
         now: Unix time.

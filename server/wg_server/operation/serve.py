@@ -75,7 +75,6 @@ def serve(
     """Serve until ``stop``.
 
     Args:
-        home: The home.
         stop: Ends it.
         make_package: Makes a package for a site.
         accept_generator: Id of a generator that is used whatever its card says.

@@ -62,10 +62,7 @@ def authority_certificate(
     """A certificate that ``key`` is an authority's: a root, or one root's word for the next.
 
     Args:
-        subject: The authority's name.
-        key: Its key.
         issuer: Who says so; itself for a root.
-        issuer_key: Their key.
         until: Its end, if earlier than ``CA_YEARS`` from now.
     """
     now = _now()
@@ -121,10 +118,8 @@ def issue_client(
     """Make a client certificate for a site from a request made on site.
 
     Args:
-        home: Home of the CA.
         site: Name that the certificate gets, whatever the request says.
         csr_pem: PKCS #10 request, PEM.
-        life: How long the certificate is valid.
 
     Raises:
         DecodeError: The request is damaged, not signed by its own key, or of another kind of key.

@@ -35,7 +35,6 @@ class LedgerTable:
         """Let ``decide`` see the last checkpoint of a site's ledger, and store the new one.
 
         Args:
-            site: The site.
             now: Unix time.
             decide: Takes the remembered checkpoint, returns the new one, its size and a result;
                 what it raises leaves the memory as it was.
@@ -54,7 +53,6 @@ class LedgerTable:
         """Let ``decide`` see a site's ledger key and checkpoint, and store the new ones.
 
         Args:
-            site: The site.
             new_key: The new ledger key, hex.
             now: Unix time.
             decide: As for ``witness``, with the ledger key that is known before the checkpoint.

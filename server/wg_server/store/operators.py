@@ -159,10 +159,8 @@ def entries(
     """Entries, newest first.
 
     Args:
-        store: Where they are.
         limit: How many at most.
         before: Only those with a lower number.
-        subject: Only those about this.
     """
     table = schema.operator_log
     query = sa.select(table).order_by(table.c.id.desc()).limit(limit)

@@ -59,7 +59,6 @@ def examine_untested(store: Store, examine: Callable[[StoredRelease], str]) -> N
     """Look at releases that came before there was a look.
 
     Args:
-        store: Where they are.
         examine: Says why a release is implausible, or nothing.
     """
     for note in notes(store, "untested"):

@@ -353,15 +353,12 @@ class CampaignQueue:
         A site that has a package keeps it: where a better one comes to nothing, it is delivered.
 
         Args:
-            campaign_id: The campaign.
-            site: The site.
             was: Only if its state still is this one; empty: any that is open.
             release: A verified release that answered it.
             report: A verified quality report that did.
             messages: Added to both counts of messages.
             bytes_received: Added to the count.
             bytes_sent: Added to the count.
-            values: Other columns of the task.
         """
         table = schema.task
         state = values.pop("state", None)

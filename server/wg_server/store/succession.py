@@ -96,7 +96,6 @@ def judge(origin: str, logs: Sequence[SeenLog]) -> Succession:
     """What is to be said of the log in use, given every log of its site.
 
     Args:
-        origin: Origin of the log in use.
         logs: All logs of the site, that one among them.
     """
     by_origin = {log.origin: log for log in logs if log.origin == origin or released(log)}

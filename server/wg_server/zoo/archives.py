@@ -82,10 +82,6 @@ class Collector:
 def decode(data: bytes, what: str) -> Pictures:
     """One picture, as a plant reads it, made smaller.
 
-    Args:
-        data: The file.
-        what: Its name, for messages.
-
     Returns:
         uint8 ``[h, w]`` or ``[h, w, 3]``, no side above ``SIDE``.
 

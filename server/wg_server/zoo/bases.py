@@ -115,10 +115,6 @@ def make_base(
     Args:
         zoo: Its ``bases`` folder is written.
         entries: Of one encoder, whose features are the target.
-        architecture: A whole network for the zoo's records.
-        plan: Number of tasks, records and steps.
-        seed: Of initial weights and batches.
-        encoder: Package of the encoder.
 
     Raises:
         ConfigError: There are no entries, or features of another number than networks have; or the

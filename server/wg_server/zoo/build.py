@@ -62,8 +62,6 @@ def build(
 
     Args:
         home: The server's home; its zoo folder is made if needed.
-        plan: What to build.
-        workers: Number of processes.
         progress: Called with the number of finished tasks and a few words.
         ray: Address of a Ray cluster that runs the tasks; None for this machine. Whole networks
             are trained on this machine always.
@@ -175,9 +173,7 @@ def public_records(
     """What an encoder is fitted on.
 
     Args:
-        plan: Says how many records are taken.
         wanted: Tasks to take them from, spread over all.
-        executor: Renders and reads them.
 
     Returns:
         Raw features ``[n, WIDTH]``, and the task and the class of each, ``[n]``.

@@ -43,8 +43,6 @@ class Executor(Protocol):
 
         Args:
             work: A function of a module, so that another process can find it.
-            shared: The same for all jobs.
-            jobs: What differs.
 
         Yields:
             A job's number and result, in any order.

@@ -149,7 +149,6 @@ def fit(sites: Sites, classes: int, layout: Layout) -> tuple[FamilyHead, Figures
     Args:
         sites: At least ten.
         classes: K.
-        layout: Of local features.
     """
     out = np.arange(len(sites.local)) % _HELD_OUT == _HELD_OUT - 1
     rest = _fit(Sites(sites.local[~out], sites.labels[~out]), classes, layout)

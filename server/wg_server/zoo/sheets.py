@@ -30,7 +30,6 @@ def write(plan: ZooPlan, out: Path, *, rows: int = ROWS, columns: int = COLUMNS)
     Args:
         plan: Its seed and strengths are used; other sources are passed over.
         out: Folder; made if needed.
-        rows: Families of a sheet.
         columns: Classes shown of a family, at most.
 
     Returns:

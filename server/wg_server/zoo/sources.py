@@ -113,10 +113,7 @@ def at_site(
     """Domain-shift augmentation: some of a task's records as a made-up site sees them.
 
     Args:
-        task: The task.
-        rows: Of the records.
         site: Its number; each tenth sees records as they are.
-        rng: Draws the site.
     """
     records = [task.records[row] for row in rows]
     if site % _AS_THEY_ARE == 0:

@@ -21,7 +21,6 @@ def report(home: ServerHome, statistics: Sequence[Path] = ()) -> tuple[Summary, 
     """Measure a home's zoo and render the page.
 
     Args:
-        home: The server's home.
         statistics: Files of releases to place in the zoo.
 
     Raises:

@@ -75,10 +75,6 @@ def place(
     """Where a release lies.
 
     Args:
-        name: Of the release.
-        epsilon: Of the release.
-        statistics: What was released.
-        domains: The zoo.
         own: Distance of each entry to its nearest other family, ``[n]``.
     """
     evidence = site_evidence(statistics, statistics.schema.labels)

@@ -101,7 +101,6 @@ def summarise(
     """Measure a zoo.
 
     Args:
-        domains: Its entries.
         likeness: From ``domains.kernel``, ``[n, n]``.
         own: Distance of each entry to its nearest other family, ``[n]``.
         plants: Releases placed in it.

@@ -99,8 +99,6 @@ def audit(
 
     Args:
         fresh: Makes plants that run the installed code.
-        size: How much is looked at.
-        seed: Of pictures and memberships.
         sampler: Adds the noise of noisy releases; None: the installed one.
         on_release: Called with the number of releases made, for a progress bar.
     """

@@ -43,7 +43,6 @@ def scores(chosen: NDArray[np.bool_], files: Sequence[Opened], q: Integers) -> I
 
     Args:
         chosen: Which canary is in which data set, ``[data sets, classes]``.
-        files: A release of each data set.
         q: What each canary is on the grid, ``[classes, d]``.
     """
     blocks, schema = files[0].blocks(), files[0].manifest.schema

@@ -56,7 +56,6 @@ def fit_encoder(
             vary within data sets.
         labels: Its class within that data set, ``[n]``; None: each data set is one class, and the
             leading principal directions are released.
-        modality: Of the records.
         dimension: Number of features d.
         settings: That ``raw`` was computed with; None for the usual ones.
         sources: Names of the public sources, for the package's metadata.
@@ -99,7 +98,6 @@ def _directions(inner: Floats, weights: Floats, count: int) -> tuple[Floats, Flo
     Args:
         inner: Rows without the means of their data sets, ``[n, m]``.
         weights: Of the columns, ``[m]``; those of weight 0 have no part.
-        count: Number of directions.
 
     Returns:
         Directions ``[m, count]`` of ``inner`` itself, and their variances, largest first.
@@ -150,9 +148,7 @@ def discriminant(z: Floats, classes: Index, count: int, *, ridge: float, share: 
     Args:
         z: Rows without the means of their data sets, ``[n, D]``.
         classes: Class of each row, numbered over all data sets, ``[n]``.
-        count: Number of directions.
         ridge: Added to the scatter within classes, in units of its mean variance.
-        share: Of the scatter within classes.
 
     Returns:
         Generalised eigenvectors ``[D, count]``, the largest eigenvalue first.

@@ -45,7 +45,6 @@ class EncoderModule(nn.Module):
     """Prepared records to features as one torch module, for export.
 
     Args:
-        trunk: Records to raw features.
         mean: Of public raw features, ``[WIDTH]``.
         projection: Raw features to released ones, ``[WIDTH, d]``.
         local: Raw features to further local ones, ``[WIDTH, P - d]``.
@@ -198,8 +197,6 @@ def raw_features(
     """Raw trunk features ``[n, WIDTH]`` of public records, for ``fit.fit_encoder``.
 
     Args:
-        records: Public records.
-        modality: Of what kind.
         settings: Of the trunk; None for the usual ones.
 
     Raises:
@@ -220,7 +217,6 @@ def unfitted_encoder(modality: str, dimension: int) -> Encoder:
     others only their number is right; nothing may be released of them.
 
     Args:
-        modality: Of what kind.
         dimension: Number d of features that an encoder would release.
 
     Raises:

@@ -87,10 +87,7 @@ class OnnxEncoder(LocalEncoder):
     """See the module.
 
     Args:
-        path: The file.
         sha256: Of its bytes, as the owner confirmed it, hex.
-        name: For people.
-        images: How images enter.
 
     Raises:
         DataError: The file cannot be read, or is too large.
@@ -167,7 +164,6 @@ def check_graph(data: bytes, what: str, pixels: int) -> None:
 
     Args:
         data: The file's bytes.
-        what: What it is, for messages.
         pixels: Side of the images.
 
     Raises:

@@ -27,7 +27,6 @@ def load(name: str, sha256: str) -> dict[str, Tensor]:
     """The weights of a network.
 
     Args:
-        name: Of the network.
         sha256: Of the file, hex.
 
     Raises:

@@ -55,11 +55,7 @@ def train_baselines(
     """Train the baselines that are trained.
 
     Args:
-        priors: Variances of the mixed model.
-        tasks: Zoo tasks of training families.
         episodes: Simulated plants of training families, with cross-fitted evidence.
-        seed: Of everything random.
-        rounds: Tasks that Reptile sees.
     """
     rng = streams.rng(Stream.BASELINE_TRAINING, seed)
     return Trained(meta.reptile(tasks, rounds, rng), meta.functional_metric(priors, episodes, rng))

@@ -63,8 +63,6 @@ def draw_noise(rngs: Generators, fixed: Tensor, rows: Sequence[int], width: int)
     Args:
         rngs: B of them.
         fixed: ``[B]``.
-        rows: How many rows each episode has.
-        width: Numbers a row.
     """
     noise = torch.zeros(len(rngs), max(rows), width)
     for number, (rng, count) in enumerate(zip(rngs, rows, strict=True)):
@@ -86,7 +84,6 @@ def sample(predict: Callable[[State, Tensor], State], noise: State, steps: int =
     Args:
         predict: Clean latents of noisy ones and their times ``[B]``.
         noise: Where to begin.
-        steps: Number of steps.
     """
     latents = noise
     for now, then in itertools.pairwise(torch.linspace(1, 0, steps + 1)):

@@ -35,10 +35,7 @@ def report(
     """What stands on the model card of one architecture.
 
     Args:
-        networks: Of the architecture.
         decoder: With the codec that was fitted on all of them.
-        latent: Size of a part's latent.
-        seed: Of the folds.
         most: Networks that are run, at most.
 
     Returns:

@@ -85,7 +85,6 @@ def check(home: ServerHome, *, accept: str = "", architecture: str = "") -> str:
     """Check the home's generator against its model card.
 
     Args:
-        home: The server's home.
         accept: Id of a generator that the operator accepts whatever its card says; wins over
             ``accept_generator`` in ``server.yaml``.
         architecture: That it is to make; empty for what ``server.yaml`` says, or else a head.

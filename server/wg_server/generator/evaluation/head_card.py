@@ -173,10 +173,7 @@ def copies(
     """The copy test on generated heads, on baselines, and on a planted memoriser.
 
     Args:
-        parts: The generator.
-        tasks: The zoo tasks of its index.
         episodes: Simulated plants of families held out.
-        rng: Of noise.
     """
     calibration = memorisation.calibrate(parts.zoo_index, tasks, rng)
     groups: defaultdict[str, list[Floats]] = defaultdict(list)

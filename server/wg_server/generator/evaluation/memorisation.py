@@ -73,10 +73,8 @@ def calibrate(
     """Measure copies and others on the zoo, and set thresholds.
 
     Args:
-        index: The zoo as the generator keeps it.
         tasks: Zoo tasks that are in it, for accuracy; the noise is matched on these.
         rng: Of the noise, and of the choice of at most ``most`` tasks.
-        most: Entries measured.
     """
     chosen = [tasks[i] for i in rng.permutation(len(tasks))[:most]]
     noise = matched_noise(chosen, rng)
@@ -113,10 +111,8 @@ def memorise(index: ZooIndex, deviations: Floats, noise: float, rng: np.random.G
     """The planted memoriser: the whole entry whose classes are most like those asked for, noisy.
 
     Args:
-        index: The zoo.
         deviations: Class deviations wanted, ``[K, d]``.
         noise: Length of the noise over the length of the rows.
-        rng: Of the noise.
     """
     rows = index.rows.numpy().astype(np.float64)
     number = index.task.numpy()
@@ -152,7 +148,6 @@ def nearest_rows(index: ZooIndex, weight: NDArray[np.floating], skip: int | None
     """One minus the cosine of each row ``[K, d]`` with the nearest zoo row, in typical features.
 
     Args:
-        index: The zoo.
         weight: A head; its rows are centred first.
         skip: An entry that does not count.
     """

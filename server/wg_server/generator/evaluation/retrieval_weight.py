@@ -38,12 +38,6 @@ def measure_weight(
 
     Args:
         zoo: Of the architecture, with weight 1.
-        architecture: Its name.
-        plants: To draw from.
-        families: That may decide.
-        scenario: What is varied of the releases.
-        episodes: Number of simulated plants.
-        seed: Of these.
 
     Returns:
         The weight, and the accuracy of each that was tried, for the card.
@@ -74,7 +68,6 @@ def choose(scores: NDArray[np.float64], families: Sequence[str]) -> float:
 
     Args:
         scores: Accuracy of each plant under each of ``WEIGHTS``, ``[n, 3]``.
-        families: Of the plants.
 
     Returns:
         The best on average, if it is better than 1 by more than one standard error, clustered by

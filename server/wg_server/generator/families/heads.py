@@ -50,7 +50,6 @@ def collect(
     """The operator's families of a zoo; None if it has no heads of any.
 
     Args:
-        tasks: Of the zoo.
         heads: By family, with the local features that they stand on; all on the same.
     """
     known = {task.family for task in tasks}
@@ -80,11 +79,7 @@ def read(
     """Read ``OperatorFamilies.arrays``.
 
     Args:
-        arrays: By name.
-        names: Of classes.
-        families: Of entries.
         owned: Families with heads, in order.
-        layout: Of local features.
 
     Raises:
         DecodeError: They do not fit together.
@@ -122,8 +117,6 @@ def head_for(
 
     Args:
         own: From ``collect``.
-        priors: Of the generator.
-        estimate: BLUP's prediction for the plant.
         labels: The plant's class names, K.
 
     Returns:

@@ -139,10 +139,7 @@ def match_family(
     """The family that a plant most likely belongs to; None if no entry may be found.
 
     Args:
-        entries: Where to look.
         spread: From ``measure``.
-        priors: Variances of the model, and the basis.
-        estimate: BLUP's prediction for the plant.
         labels: The plant's class names, K.
         without: Numbers of entries that may not be found.
     """
@@ -189,12 +186,9 @@ def _compare(
     """Log likelihood ratio of one entry's family, and the probability of domain shift if it is it.
 
     Args:
-        plant: The plant.
-        spread: Of sites.
         centre: The entry's mean, ``[d]``.
         away: Deviations of its classes that are matched with the plant's, ``[K, d]``.
         named: Probability that each has the name of the plant's class, ``[K]``.
-        size: Number of the entry's classes.
     """
     mean = away.mean(axis=0)
     own = plant.deviations - plant.deviations.mean(axis=0)

@@ -66,8 +66,6 @@ def augment(
     have been drawn; the denoiser learns relations between vectors and not coordinates.
 
     Args:
-        batch: B episodes.
-        targets: Of the same.
         rngs: B of them; one may serve several.
     """
     b, _, d = batch.weight.shape

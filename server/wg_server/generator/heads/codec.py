@@ -49,7 +49,6 @@ def fit_codec(rows: NDArray[np.float64], latent: int) -> Codec:
 
     Args:
         rows: Residual rows with their bias last, ``[n, d + 1]``.
-        latent: Directions kept.
     """
     values, vectors = np.linalg.eigh(rows.T @ rows / len(rows))
     values, vectors = values[::-1][:latent], vectors[:, ::-1][:, :latent]

@@ -78,7 +78,6 @@ class Denoiser(nn.Module):
         Args:
             latent: Noisy latents ``[B, K, latent]``.
             time: ``[B]``, 0 is clean and 1 is noise.
-            batch: The condition.
 
         Returns:
             ``[B, K, latent]``.

@@ -136,8 +136,6 @@ def generate(
         own: The site's release, if it made one.
         others: Other sites' releases; classes are matched by label name.
         labels: The site's label domain, in the order of class rows.
-        samples: Number of diffusion samples.
-        seed: Of the samples.
 
     Raises:
         DataError: No labels, or statistics of another encoder.
@@ -216,10 +214,7 @@ def read_releases(
     """Turn releases into the condition of a generation.
 
     Args:
-        parts: Of the generator.
         own: The site's release, if it made one.
-        others: Other sites' releases.
-        labels: The site's label domain.
         own_classes: Whether the site's own class sums have a part in it, or only the mean of all
             its records. Then its labels may judge what is made (docs/decisions/0140).
 
@@ -294,8 +289,6 @@ def report(evidence: Evidence, distances: Sequence[float], nearest: float) -> Re
     """What is known of a generation.
 
     Args:
-        evidence: What it was made from.
-        distances: Between each two samples.
         nearest: The zoo's median distance between neighbours.
     """
     diversity = float(np.mean(distances)) / nearest if distances else 0.0

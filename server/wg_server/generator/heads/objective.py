@@ -70,11 +70,7 @@ class HeadObjective:
         """Fit the codec and draw the denoiser's initial weights.
 
         Args:
-            data: Plants to draw from.
-            plan: Sizes and weights of the losses.
-            seed: Of everything random.
             workers: Processes that draw episodes ahead; 0 draws in line.
-            how: Where it is computed.
         """
         self._data, self._plan, self._seed = data, plan, seed
         self._workers, self._how = workers, how

@@ -117,7 +117,6 @@ def posterior(
     diagonal: sites only meet through the classes.
 
     Args:
-        priors: Variances of the model.
         others: Evidence of the other sites; may be empty.
         classes: K.
         named: What the classes' names foretell; None: deviations of mean zero.
@@ -153,13 +152,7 @@ def posterior(
 def predict(
     priors: Priors, sites: Sequence[SiteEvidence], named: ClassPrior | None = None
 ) -> Prediction:
-    """Predict the first site's means and head from the evidence of all.
-
-    Args:
-        priors: Variances of the model.
-        sites: The site itself, then the others.
-        named: What the classes' names foretell.
-    """
+    """Predict the first site's means and head from the evidence of all."""
     own = sites[0]
     found = posteriors.solve(posterior(priors, sites[1:], len(own.counts), named), own)
     whitener = priors.whitener
@@ -186,7 +179,6 @@ def _mean_uncertainty(priors: Priors, others: Sequence[SiteEvidence], found: Mea
     far from the public mean, in their directions or mixtures of them.
 
     Args:
-        priors: Variances of the model.
         others: Evidence of the other sites, at least one.
         found: The plant's mean and deviations.
     """

@@ -50,8 +50,6 @@ def crossfit(
     """Priors for each family that were fitted without it, and priors of all families.
 
     Args:
-        tasks: The zoo.
-        families: Training families.
         folds: Number of parts; a family's priors are fitted on the other parts.
         projection: As of ``fit_public_priors``.
     """

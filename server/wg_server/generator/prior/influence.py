@@ -51,9 +51,7 @@ def weighed(priors: Priors, own: SiteEvidence, others: Sequence[SiteEvidence]) -
     from each other.
 
     Args:
-        priors: Variances of the mixed model.
         own: The plant itself; it is compared, and not changed.
-        others: The other sites.
     """
     sites = [own, *others]
     every = tuple(range(len(others)))

@@ -142,8 +142,6 @@ def fit_name_map(
     """Fit the map on tasks of texts; None if names explain nothing of classes left out.
 
     Args:
-        tasks: Of several families.
-        priors: Of these tasks.
         projection: Vectors of texts to released features, ``[512, d]``.
     """
     rows, targets, names, part = [], [], [], []

@@ -91,8 +91,6 @@ def retrieve(
     """A head from the zoo rows whose class deviations are nearest, class by class.
 
     Args:
-        index: The zoo's heads.
-        priors: For the metric.
         deviations: Class deviations wanted, ``[K, d]``.
         neighbours: Rows averaged for each class.
 

@@ -39,7 +39,6 @@ def site_evidence(statistics: NoisyStatistics, labels: Sequence[str]) -> SiteEvi
 
     Args:
         statistics: One release; its schema may have other labels, in another order.
-        labels: Target classes.
     """
     schema = statistics.schema
     result = no_evidence(len(labels), schema.dimension)

@@ -52,8 +52,6 @@ def prepare(
 
     Args:
         tasks: The zoo's, of at least eight families.
-        encoder: Id of their encoder.
-        seed: Of the split.
         folds: Parts of the training families that are left out in turn.
         projection: Of texts, as of ``fitted.fit_public_priors``.
     """

@@ -106,9 +106,7 @@ class Plants:
         """Episodes of a training step, each from a stream of its own.
 
         Args:
-            seed: Of the training.
             numbers: Which of the step's episodes are wanted.
-            step: Number of the step.
         """
         rngs = (streams.rng(Stream.EPISODE, seed, then=(step, number)) for number in numbers)
         return [self.draw(rng, Scenario()) for rng in rngs]
@@ -128,8 +126,6 @@ class Plants:
         """Draw one episode.
 
         Args:
-            rng: Source of everything.
-            scenario: What is varied.
             target: The site to simulate, one of the tasks kept; None draws a family and a site.
             held: Its records that may be queries and nothing else; None draws half of each class.
         """

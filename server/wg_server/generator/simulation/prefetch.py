@@ -20,7 +20,6 @@ def batches(
     Args:
         draw: Gives the batch of a step, and depends on nothing else. Workers receive it once, so
             it and its batches can be pickled.
-        steps: The steps wanted.
         workers: Processes; 0 draws in line.
     """
     if workers == 0:

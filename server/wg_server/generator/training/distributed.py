@@ -210,7 +210,6 @@ def joined(rank_info: RankInfo, device: str, seconds: float = SECONDS) -> Iterat
     """Meet the other ranks, for the length of a block.
 
     Args:
-        rank_info: This process's place.
         device: ``cpu`` or ``cuda``: where gradients are.
         seconds: How long to wait for the others, here and at each step.
 

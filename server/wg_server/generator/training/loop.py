@@ -48,11 +48,9 @@ def train(
     Args:
         objective: What is trained. On the first process its module ends as the best moving average,
             in evaluation mode on the CPU; on others it is of no use.
-        plan: Steps, rates and patience.
         path: Of the checkpoint, the first process's; whoever keeps the result removes it.
         identity: What a checkpoint must belong to.
         progress: Told of evaluations.
-        how: Where it is computed.
 
     Returns:
         Where the training ended.

@@ -13,7 +13,6 @@ def board(rng: np.random.Generator, name: str, count: int, size: int, style: Fie
     """Copper masks of one class.
 
     Args:
-        rng: Source of randomness.
         name: One of ``CLASSES``.
         count: Number of images n.
         size: Side in pixels.

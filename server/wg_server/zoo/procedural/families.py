@@ -95,8 +95,6 @@ def render(
     """Pictures of one site.
 
     Args:
-        family: What is seen.
-        site: Where it is seen.
         labels: Class of each picture, ``[n]``.
         rng: Source of what differs from picture to picture.
 

@@ -24,7 +24,6 @@ def noise(
     """Periodic Gaussian noise of zero mean and unit variance, ``[size, size]``.
 
     Args:
-        rng: Source of randomness.
         size: Side in pixels.
         scale: Correlation length in pixels.
         stretch: Ratio of correlation lengths along and across ``angle``.

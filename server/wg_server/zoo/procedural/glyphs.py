@@ -118,7 +118,6 @@ def silhouette(
     """Closed shapes ``r(angle)`` given by Fourier coefficients, each turned and scaled a little.
 
     Args:
-        rng: Source of randomness.
         shape: ``[5]``: amplitude of harmonics 1 to 4, and the aspect.
         count: Number of images n.
         size: Side in pixels.

@@ -102,8 +102,6 @@ def render(
     """Texts of one site, a string each.
 
     Args:
-        family: What is written about.
-        site: Where.
         labels: Class of each text, ``[n]``.
         rng: Source of what differs from text to text.
     """

@@ -102,8 +102,6 @@ def render(
     """Windows of one site.
 
     Args:
-        family: What is measured.
-        site: Where it is measured.
         labels: Class of each window, ``[n]``.
         rng: Source of what differs from window to window.
 
