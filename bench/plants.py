@@ -20,7 +20,7 @@ from wg_common.errors import DataError
 from wg_common.modalities import cameras
 from wg_common.nets.encoder.module import Encoder
 from wg_common.privacy import mechanism
-from wg_common.privacy.schema import Moments, default_schema
+from wg_common.privacy.schema import default_schema
 from wg_common.privacy.simulate import simulate_statistics
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_common.wire import canonical
@@ -143,12 +143,9 @@ def release(
     labels: tuple[str, ...],
     epsilon: float,
     rng: np.random.Generator,
-    moments: Moments = "centre",
 ) -> NoisyStatistics:
     """A release of records ``[n, d]``, with the code and the scale of real ones; inf: no noise."""
-    schema = default_schema(
-        encoder=encoder, dimension=x.shape[1], labels=labels, clip_radius=1.0, moments=moments
-    )
+    schema = default_schema(encoder=encoder, dimension=x.shape[1], labels=labels, clip_radius=1.0)
     sigma = 0.0 if np.isinf(epsilon) else mechanism.sigma_for(schema, epsilon, DELTA)
     return simulate_statistics(schema, x, y, sigma, rng)
 
