@@ -9,7 +9,7 @@ LOCKED ?=
 TORCH := 'torch>=2.6,<2.14' 'torchvision>=0.21,<0.29'
 EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || echo 1577836800)
 
-.PHONY: setup demo demo-quick test test-slow test-browser docs fuzz limits lint format bench bench-fleet bench-fleet-1000 bench-plant bench-generator package lock sizes sbom audit-deps clean
+.PHONY: setup demo demo-quick test test-slow test-browser docs fuzz limits lint format bench bench-fleet bench-plant bench-generator package lock sizes sbom audit-deps clean
 
 setup: $(VENV)/.stamp
 
@@ -87,7 +87,7 @@ bench: setup
 # Memory for a package of 1 GB; a campaign over 100 nodes, and one under attack. Needs 5 GB of memory and disk.
 bench-fleet: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.large_package
-	OMP_NUM_THREADS=1 $(BIN)/python -m bench.fleet_load
+	OMP_NUM_THREADS=1 $(BIN)/python -m bench.fleet_1000 --nodes 100
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.hostile
 
 # What a plant keeps and makes alone, against scikit-learn and MiniRocket, on every development set.

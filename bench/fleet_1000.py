@@ -26,7 +26,7 @@ from datetime import datetime
 from pathlib import Path
 
 from bench import measure
-from bench.fleet_load import be_nodes, be_server, node_processes, start
+from bench.fleet_processes import be_nodes, be_server, node_processes, start
 from tests.e2e.fleet_support import enrol_plant, make_home, start_campaign
 from tests.server import postgres
 
@@ -78,7 +78,8 @@ def main() -> None:
 
 
 def bench(nodes: int, processes: int, kept: Path | None, databases: list[str]) -> None:
-    path = measure.RESULTS / "fleet_1000.json"
+    name = f"fleet_{nodes}"
+    path = measure.RESULTS / f"{name}.json"
     document: dict[str, object] = json.loads(path.read_text()) if path.is_file() else {}
     document["configuration"] = {
         "node_processes": processes,
@@ -98,13 +99,13 @@ def bench(nodes: int, processes: int, kept: Path | None, databases: list[str]) -
                 if not plants[-1].is_dir():
                     document["enrolling_seconds"] = round(enrol(home, plants, processes), 1)
                 document["sqlite"] = campaign(home, plants, processes, folder, besides=[])
-                measure.save("fleet_1000", document)
+                measure.save(name, document)
         if "postgresql" in databases:
             url = stack.enter_context(postgres.cluster(durable=True))
             beside = on_postgresql(home, plants, url, folder)
             with server(home, folder / "main.log"), server(home, folder / "beside.log", beside):
                 document["postgresql"] = campaign(home, plants, processes, folder, besides=[beside])
-    measure.save("fleet_1000", document)
+    measure.save(name, document)
 
 
 def on_postgresql(home: ServerHome, plants: Sequence[Path], url: str, folder: Path) -> int:

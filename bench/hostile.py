@@ -38,7 +38,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import attacker as attackers
-from bench import fleet_load, measure
+from bench import fleet_processes, measure
 from tests.e2e.fleet_support import make_home, start_campaign
 
 from wg_client.site.home import ClientHome
@@ -78,13 +78,13 @@ def bench(campaigns: int, attacks: Sequence[str], nice: int) -> None:
     with tempfile.TemporaryDirectory(prefix="wg-bench-") as name:
         folder = Path(name)
         home = make_home(folder / "server", message_seconds=600)
-        with fleet_load.server(home, folder / "server.log") as pid:
+        with fleet_processes.server(home, folder / "server.log") as pid:
             for site in (*HONEST, attackers.HOSTILE):
-                fleet_load.enrol(home, folder / site, site)
+                fleet_processes.enrol(home, folder / site, site)
             attackers.fork(ClientHome(folder / attackers.HOSTILE))
             homes = [folder / site for site in HONEST]
-            with fleet_load.node_processes(homes, 1, folder / "nodes.log"):
-                measure.wait(lambda: fleet_load.seen(home) == len(HONEST), "the nodes", 120)
+            with fleet_processes.node_processes(homes, 1, folder / "nodes.log"):
+                measure.wait(lambda: fleet_processes.seen(home) == len(HONEST), "the nodes", 120)
                 epsilons = (f"0.{number}" for number in itertools.count(100))
                 rows = {}
                 quiet = Fleet(home, pid, epsilons, folder / "server.log")
@@ -176,7 +176,7 @@ class Fleet:
         campaign = start_campaign(
             self._home, HONEST, epsilon=next(self._epsilons), seconds=PATIENCE_SECONDS
         )
-        done = fleet_load.wait_for(self._home, campaign)
+        done = fleet_processes.wait_for(self._home, campaign)
         if done.state != "done":
             raise SystemExit(f"campaign: {done.state}: {[task.code for task in done.tasks]}")
         return time.monotonic() - start

@@ -1,0 +1,157 @@
+"""Processes of a fleet for benchmarks: one server, and nodes many of which share a process.
+
+Each node has its own home, keys, certificate, ledger and connection, and is the product's node at
+its default speed. The server is the product's ``serve``, with a package maker that offers the
+public base alone; plants answer with the synthetic handler of ``tests/e2e/fleet_support``: real
+charge, noise, signatures and witness over made-up features, no encoder. Each process is a call of
+``python -m bench.fleet_processes``, or of a benchmark with a ``--be`` of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench import measure
+from tests.e2e.fleet_support import (
+    answer_synthetic,
+    base_package,
+    enrol_plant,
+    healthy,
+)
+
+from wg_client.fleet.interface import Handlers
+from wg_client.fleet.node import run_node
+from wg_client.site.home import ClientHome
+from wg_common import atomic, logs
+from wg_common.errors import PeerError
+from wg_server.campaigns.intake import Release
+from wg_server.operation.serve import serve, signals
+from wg_server.site.home import ServerHome
+from wg_server.store.campaigns import Campaign
+from wg_server.store.queue import CampaignQueue
+from wg_server.store.sites import Store
+
+MODULE = "bench.fleet_processes"
+SECONDS = 600.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--be", choices=["server", "nodes"], required=True)
+    parser.add_argument("homes", type=Path, nargs="+")
+    words = parser.parse_args()
+    if words.be == "server":
+        be_server(ServerHome(words.homes[0]))
+    else:
+        be_nodes([ClientHome(path) for path in words.homes])
+
+
+def enrol(home: ServerHome, root: Path, site: str) -> None:
+    """Enrol one plant over the network; the listener lets 60 a minute in."""
+    while True:
+        try:
+            enrol_plant(home, root, site)
+        except PeerError as error:
+            if "429" not in str(error):
+                raise
+            time.sleep(1)
+        else:
+            return
+
+
+def seen(home: ServerHome) -> int:
+    with Store.open(home) as store:
+        return sum(site.last_seen > 0 for site in store.sites())
+
+
+def wait_for(home: ServerHome, campaign: Campaign) -> Campaign:
+    with Store.open(home) as store:
+        queue = CampaignQueue(store.engine)
+        measure.wait(lambda: queue.show(campaign.id).finished is not None, "campaign", 2 * SECONDS)
+        return queue.show(campaign.id)
+
+
+@contextmanager
+def server(home: ServerHome, log: Path) -> Iterator[int]:
+    with log.open("wb") as stream:
+        process = start(["--be", "server", str(home.root)], stream)
+        try:
+            measure.wait(lambda: healthy(home), "the server", 60)
+            yield process.pid
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+
+
+@contextmanager
+def node_processes(
+    homes: Sequence[Path], count: int, log: Path, module: str = MODULE
+) -> Iterator[list[int]]:
+    """Nodes in so many processes of a bench, as long as the block runs."""
+    shares = [["--be", "nodes", *map(str, homes[index::count])] for index in range(count)]
+    with log.open("wb") as stream:
+        running = [start(words, stream, module) for words in shares if len(words) > 2]
+    try:
+        yield [process.pid for process in running]
+    finally:
+        for process in running:
+            process.send_signal(signal.SIGTERM)
+        for process in running:
+            process.wait(300)
+
+
+def start(words: list[str], stderr: object, module: str = MODULE) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", module, *words]
+    return subprocess.Popen(command, stderr=stderr)  # type: ignore[call-overload,no-any-return]
+
+
+def be_server(home: ServerHome, beside: int = 0) -> None:
+    import logging
+
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    for name in ("alembic", "flwr", "uvicorn"):  # as wg-server does
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("wg_server").setLevel(logging.INFO)
+    logs.use(logs.JSON)
+    stop = threading.Event()
+    with signals(stop):
+        serve(home, stop=stop, make_package=make_base, beside=beside)
+
+
+def make_base(home: ServerHome, own: Release, others: Sequence[Release], request_id: str) -> bytes:
+    """A package of the public base alone, in a process with torch, as the real maker's."""
+    import wg_server.generator.heads.generate  # noqa: F401
+
+    return base_package(home, own, others, request_id)
+
+
+def be_nodes(homes: Sequence[ClientHome]) -> None:
+    """Several nodes on threads of one process."""
+
+    def apply(home: ClientHome, source: Path) -> object:
+        atomic.write_bytes(home.models / "applied", source.read_bytes())
+        return None
+
+    stop = threading.Event()
+    handlers = Handlers(answer_query=answer_synthetic, apply_package=apply)
+    with signals(stop):
+        threads = [
+            threading.Thread(target=run_node, args=(home, handlers), kwargs={"stop": stop})
+            for home in homes
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+
+if __name__ == "__main__":
+    main()
