@@ -183,13 +183,9 @@ def draw(
     seed: int,
     trained: Mapping[str, baselines.Baseline],
     samples: int,
-    most: int = SAME_FAMILY_SHOTS,
+    most: int = SAME_FAMILY_SHOTS,  # Labels of a class at a same-family site
 ) -> Drawn:
-    """Draw a plant's records, release them and its same-family sites', and make heads of these.
-
-    Args:
-        most: Labels of a class at a same-family site.
-    """
+    """Draw a plant's records, release them and its same-family sites', and make heads of these."""
     parts = generator.parts
     rng = np.random.default_rng((seed, 4))
     k, d = len(plants.labels), plants.dimension

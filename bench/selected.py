@@ -46,25 +46,16 @@ def plant_trunk(encoder: Encoder, local: NDArray[np.floating]) -> Trunk:
 def selected(
     made: Generated,
     trunk: Trunk,
-    labels: Ints,
+    labels: Ints,  # [n], -1 without one
     dimension: int,
     *,
-    own: bool,
-    others: bool,
-    groups: Ints | None = None,
-    reference: LinearHead | None = None,
-    family: Family | None = None,
+    own: bool,  # Whether it was made from a release of the plant's own records
+    others: bool,  # Whether other sites have released
+    groups: Ints | None = None,  # Of records [n] that belong together; None: each is alone
+    reference: LinearHead | None = None,  # Random weights; zeros if left out
+    family: Family | None = None,  # How heads of the plant's family are read, if there may be some
 ) -> Outcome:
-    """The plant's model selection, with the policy that plants start with.
-
-    Args:
-        labels: ``[n]``, -1 without one.
-        own: Whether it was made from a release of the plant's own records.
-        others: Whether other sites have released.
-        groups: Of records ``[n]`` that belong together; None: each is alone.
-        reference: Random weights; zeros if left out.
-        family: How heads of the plant's family are read, if there may be some.
-    """
+    """The plant's model selection, with the policy that plants start with."""
     width = trunk.features.shape[1]
     candidates = []
     for c in made.candidates:

@@ -34,20 +34,13 @@ REPLY_LIMIT = 16 << 20
 
 
 def open_client(
-    base_url: str,
-    context: ssl.SSLContext,
+    base_url: str,  # `https://host:port`, or empty if calls name it
+    context: ssl.SSLContext,  # Whom to trust, and as whom to appear
     *,
-    limit: int = REPLY_LIMIT,
-    seconds: float = CALL_SECONDS,
+    limit: int = REPLY_LIMIT,  # Largest body of an answer, in bytes
+    seconds: float = CALL_SECONDS,  # Longest call as a whole
 ) -> httpx.Client:
-    """An HTTPS client whose every answer is bounded.
-
-    Args:
-        base_url: ``https://host:port``, or empty if calls name it.
-        context: Whom to trust, and as whom to appear.
-        limit: Largest body of an answer, in bytes.
-        seconds: Longest call as a whole.
-    """
+    """An HTTPS client whose every answer is bounded."""
     return httpx.Client(
         base_url=base_url,
         transport=BoundedTransport(context, limit=limit, seconds=seconds),

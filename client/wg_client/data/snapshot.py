@@ -251,19 +251,13 @@ class Snapshot:
 
 def exact_sums(
     schema: StatisticsSchema,
+    # Local features [n, D], the released ones first; may be mapped from disk.
     features: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    units: Sequence[str] | None,
-    centre: Centre | None = None,
+    labels: NDArray[np.int64],  # [n], -1 = unlabelled
+    units: Sequence[str] | None,  # Privacy unit of each record, or None where each record is one
+    centre: Centre | None = None,  # What sums are taken about; None is the origin
 ) -> Integers:
-    """A data set's exact statistics, with memory for a part of its records at a time.
-
-    Args:
-        features: Local features ``[n, D]``, the released ones first; may be mapped from disk.
-        labels: ``[n]``, -1 = unlabelled.
-        units: Privacy unit of each record, or None where each record is one.
-        centre: What sums are taken about; None is the origin.
-    """
+    """A data set's exact statistics, with memory for a part of its records at a time."""
     released = features[:, : schema.dimension]
     if units is not None:
         return exact_statistics(schema, released, labels, units, centre)

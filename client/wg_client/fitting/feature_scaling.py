@@ -57,22 +57,17 @@ class FeatureScaling:
 
 
 def feature_scaling(
-    features: NDArray[np.floating],
-    released: int,
+    features: NDArray[np.floating],  # Local features [n, D], n at least 1
+    released: int,  # Number d of them that are released; they come first
+    # Number P of them that have a public scale; they come before the others. Those of them that are
+    # not released have no part: the others say the same, and more.
     scaled: int,
-    blocks: Sequence[int],
+    blocks: Sequence[int],  # Sizes of the blocks of the others; they add up to D - P
+    # Root of the total variance of each block, over that of a usual one; all are usual ones where
+    # it is left out.
     loudness: Sequence[float] = (),
 ) -> FeatureScaling | None:
     """The scaling that a plant's records ask for, with and without labels.
-
-    Args:
-        features: Local features ``[n, D]``, n at least 1.
-        released: Number d of them that are released; they come first.
-        scaled: Number P of them that have a public scale; they come before the others. Those of
-            them that are not released have no part: the others say the same, and more.
-        blocks: Sizes of the blocks of the others; they add up to D - P.
-        loudness: Root of the total variance of each block, over that of a usual one; all are usual
-            ones where it is left out.
 
     Returns:
         None where there are no blocks: nothing is scaled.

@@ -93,24 +93,15 @@ Refit = Callable[[RowIndex | slice, int], LinearHead]
 
 
 def cross_validated(
-    predict: Predict,
-    refit: Refit,
-    features: Floats,
-    labels: Ints,
-    folds: Folds,
-    prior: Floats,
-    tilt: Tilt | None = None,
+    predict: Predict,  # As for `folds.nested`
+    refit: Refit,  # Fits one configuration
+    features: Floats,  # Of all labelled records, [n, d]
+    labels: Ints,  # [n]
+    folds: Folds,  # From `folds.stratified`; without three non-empty folds the prior alone decides
+    prior: Floats,  # Penalty of each configuration, nats
+    tilt: Tilt | None = None,  # Where classes have no records
 ) -> tuple[Fitted, int]:
     """Choose a configuration by nested cross-validation and fit it on all records.
-
-    Args:
-        predict: As for ``folds.nested``.
-        refit: Fits one configuration.
-        features: Of all labelled records, ``[n, d]``.
-        labels: ``[n]``.
-        folds: From ``folds.stratified``; without three non-empty folds the prior alone decides.
-        prior: Penalty of each configuration, nats.
-        tilt: Where classes have no records.
 
     Returns:
         The fit, and the index of its configuration.

@@ -48,21 +48,16 @@ def shape(records: int) -> tuple[int, int]:
 
 
 def stratified(
-    labels: Ints,
-    rng: np.random.Generator,
+    labels: Ints,  # [n]
+    rng: np.random.Generator,  # Source of the assignment
+    # Index of each record's unit, or None: each record is its own.
     units: NDArray[np.intp] | None = None,
     *,
-    few: bool = False,
+    few: bool = False,  # Three folds once in any case, for models that take minutes to train
 ) -> Folds:
     """Folds that spread each class evenly and split no unit of classes with three or more.
 
     Five folds twice below 200 records, once below 1,000; three once beyond.
-
-    Args:
-        labels: ``[n]``.
-        rng: Source of the assignment.
-        units: Index of each record's unit, or None: each record is its own.
-        few: Three folds once in any case, for models that take minutes to train.
     """
     n = len(labels)
     repeats, count = (1, 3) if few else shape(n)
@@ -167,25 +162,18 @@ class Nested:
 
 
 def nested(
-    predict: Predict,
-    judge: Judge,
-    labels: Ints,
+    predict: Predict,  # Fits all configurations on some rows and predicts others
+    judge: Judge,  # Fits one
+    labels: Ints,  # Of all labelled records, [n]
     folds: Folds,
-    prior: Floats,
-    tilt: Tilt | None = None,
+    prior: Floats,  # Penalty of each configuration, nats, [configurations]
+    tilt: Tilt | None = None,  # Where classes have no records
 ) -> Nested:
     """Choose a configuration by out-of-fold log loss plus a prior in nats, and judge the choice.
 
     At a handful of records a vote among configurations is mostly noise: ``prior`` says how many
     nats of evidence a configuration must show beyond the default's. Logits of each configuration
     get one temperature, so that families with and without a scale of their own compare.
-
-    Args:
-        predict: Fits all configurations on some rows and predicts others.
-        judge: Fits one.
-        labels: Of all labelled records, ``[n]``.
-        prior: Penalty of each configuration, nats, ``[configurations]``.
-        tilt: Where classes have no records.
     """
     y, rows = labels[folds.rows], folds.rows
     m, repeats = len(y), len(folds.assignment)

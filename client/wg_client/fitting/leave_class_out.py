@@ -107,19 +107,13 @@ class LearnerTrials:
     def __init__(
         self,
         base: BaseHead,
-        features: Floats,
-        labels: Ints,
+        features: Floats,  # Of labelled records, [n, d]; three seen classes at least
+        labels: Ints,  # [n]
         folds: Folds,
         learners: Sequence[Learner],
-        unseen_mass: float,
+        unseen_mass: float,  # Share of future records expected from classes without any here
     ) -> None:
-        """Fit them.
-
-        Args:
-            features: Of labelled records, ``[n, d]``; three seen classes at least.
-            labels: ``[n]``.
-            unseen_mass: Share of future records expected from classes without any here.
-        """
+        """Fit them."""
         self._mass, self._judged = unseen_mass, len(folds.rows)
         x, y = features[folds.rows], labels[folds.rows]
         self._classes = len(base(x, y).bias)

@@ -36,20 +36,13 @@ _FORCING = 0.3
 
 
 def fit_logistics(
-    features: Floats,
-    labels: Ints,
-    classes: int,
-    strengths: Sequence[float],
-    offsets: Sequence[Floats],
+    features: Floats,  # Scaled, [n, d]
+    labels: Ints,  # [n] in 0..classes-1
+    classes: int,  # Number of classes K
+    strengths: Sequence[float],  # C of each of b fits
+    offsets: Sequence[Floats],  # Logits [n, K] of each
 ) -> list[LinearHead]:
     """Fits of several strengths and offsets to the same records, in one go.
-
-    Args:
-        features: Scaled, ``[n, d]``.
-        labels: ``[n]`` in 0..classes-1.
-        classes: Number of classes K.
-        strengths: C of each of b fits.
-        offsets: Logits ``[n, K]`` of each.
 
     Returns:
         What each has learnt; the model's logits are ``offset + head.logits(features)``.

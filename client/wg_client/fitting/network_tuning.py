@@ -142,24 +142,16 @@ def lengths_for(records: int) -> tuple[int, ...]:
 
 def fine_tune(
     architecture: str,
-    trunk: Tensors,
+    trunk: Tensors,  # `trunk.*` tensors to start from
+    # Over K classes, at temperature 1. Rows of classes that do not occur are left alone, and have
+    # no part in the loss.
     head: LinearHead,
-    inputs: network.Batch,
-    labels: Ints,
-    stops: Sequence[int],
-    rng: np.random.Generator,
+    inputs: network.Batch,  # From `network.prepared`, n records, at least 1
+    labels: Ints,  # [n] in 0..K-1
+    stops: Sequence[int],  # Numbers of steps, rising; 0 is the start itself
+    rng: np.random.Generator,  # Orders the records
 ) -> Iterator[Snapshot]:
-    """Train trunk and head together; yields the network at each stop.
-
-    Args:
-        trunk: ``trunk.*`` tensors to start from.
-        head: Over K classes, at temperature 1. Rows of classes that do not occur are left alone,
-            and have no part in the loss.
-        inputs: From ``network.prepared``, n records, at least 1.
-        labels: ``[n]`` in 0..K-1.
-        stops: Numbers of steps, rising; 0 is the start itself.
-        rng: Orders the records.
-    """
+    """Train trunk and head together; yields the network at each stop."""
     rows, dense = np.unique(labels, return_inverse=True)
     module = network.load_trunk(architecture, trunk).train()
     weight = torch.from_numpy(head.weight[rows].astype(np.float32)).requires_grad_()

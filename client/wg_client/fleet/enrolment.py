@@ -52,23 +52,18 @@ class Enrolment:
 
 
 def enrol(
-    home: ClientHome,
+    home: ClientHome,  # The home; keys and a ledger that are not there are made
     token_text: str,
     *,
-    ledger: Path | None = None,
-    predecessor: Predecessor | None = None,
+    ledger: Path | None = None,  # The plant's ledger, if it is not the home's own
+    predecessor: Predecessor | None = None,  # The ledger that a new one replaces after a compromise
+    # Called with the encoder package before anything that came is written; raises where it is not
+    # wanted.
     confirm: Callable[[bytes], None] | None = None,
 ) -> Enrolment:
     """Enrol this home with a join token, and write certificate, CA and encoder into it.
 
     The ledger knows the server as its witness afterwards.
-
-    Args:
-        home: The home; keys and a ledger that are not there are made.
-        ledger: The plant's ledger, if it is not the home's own.
-        predecessor: The ledger that a new one replaces after a compromise.
-        confirm: Called with the encoder package before anything that came is written; raises
-            where it is not wanted.
 
     Raises:
         DecodeError: The token or the reply is damaged.

@@ -104,24 +104,19 @@ def check_token(token: str, encoder: str | None) -> JoinToken:
 
 
 def initialise(
-    home: ClientHome,
+    home: ClientHome,  # Where; must not hold a `client.yaml`
     token: str,
     choice: DataChoice,
     privacy: PrivacyConfig,
     *,
+    # Hash of the encoder that the owner wants, or its beginning; None: the token's.
     encoder: str | None = None,
+    # Asks the owner, before anything of the encoder is kept; None: nobody is asked.
     confirm: Confirm | None = None,
-    found: Inspection | None = None,
-    stage: Stage | None = None,
+    found: Inspection | None = None,  # From `look`; None: look now
+    stage: Stage | None = None,  # Told how far reading and encoding are
 ) -> tuple[ClientConfig, Frozen]:
     """Make a plant's home.
-
-    Args:
-        home: Where; must not hold a ``client.yaml``.
-        encoder: Hash of the encoder that the owner wants, or its beginning; None: the token's.
-        confirm: Asks the owner, before anything of the encoder is kept; None: nobody is asked.
-        found: From ``look``; None: look now.
-        stage: Told how far reading and encoding are.
 
     Raises:
         ConfigError: The home is initialised already, or an option is wrong.

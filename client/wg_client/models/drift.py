@@ -46,18 +46,12 @@ class Shift:
 
 
 def shift(
-    frozen: NDArray[np.floating],
-    new: NDArray[np.floating],
-    level: float,
+    frozen: NDArray[np.floating],  # Released features [n, d], n at least 2
+    new: NDArray[np.floating],  # The same of new records, [m, d], m at least 2
+    level: float,  # Chance of any feature to be said to have moved without drift
     rng: np.random.Generator,
 ) -> Shift:
-    """Hold two samples against each other.
-
-    Args:
-        frozen: Released features ``[n, d]``, n at least 2.
-        new: The same of new records, ``[m, d]``, m at least 2.
-        level: Chance of any feature to be said to have moved without drift.
-    """
+    """Hold two samples against each other."""
     old, late = (_evenly(np.asarray(x, dtype=np.float64)) for x in (frozen, new))
     x = np.concatenate([old, late])
     both = np.concatenate([x, np.abs(x - np.median(x, axis=0))], axis=1)

@@ -82,16 +82,11 @@ def watch(
     parts: Sequence[SiteData],
     *,
     count: int = 10,
-    left_out: Sequence[Problem] = (),
-    progress: Callable[[int], None] | None = None,
-    now: Callable[[], float] = time.time,
+    left_out: Sequence[Problem] = (),  # What of these paths could not be read
+    progress: Callable[[int], None] | None = None,  # Told how many records were looked at
+    now: Callable[[], float] = time.time,  # Unix time, seconds
 ) -> Watch:
     """Hold new records against the frozen ones.
-
-    Args:
-        left_out: What of these paths could not be read.
-        progress: Told how many records were looked at.
-        now: Unix time, seconds.
 
     Raises:
         ConfigError: There is no snapshot.

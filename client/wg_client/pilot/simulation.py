@@ -119,19 +119,13 @@ class Simulation:
 def simulate(
     choice: DataChoice,
     privacy: PrivacyConfig,
-    found: Inspection,
+    found: Inspection,  # The data set, looked through (`fleet.initialise.look`)
     *,
-    encoder: Path | None = None,
-    sites: int = 3,
-    stage: Stage | None = None,
+    encoder: Path | None = None,  # The operator's encoder package; None: the installed trunk
+    sites: int = 3,  # Other plants with these classes that release
+    stage: Stage | None = None,  # Told how far encoding is
 ) -> Simulation:
     """Simulate what a plant would send and get.
-
-    Args:
-        found: The data set, looked through (``fleet.initialise.look``).
-        encoder: The operator's encoder package; None: the installed trunk.
-        sites: Other plants with these classes that release.
-        stage: Told how far encoding is.
 
     Raises:
         DataError: There is no record.

@@ -119,7 +119,7 @@ def plan_for(
     sampling_probability: float = SAMPLING_PROBABILITY,
     steps: int = STEPS,
     clip_norm: float = 1.0,
-    learning_rate: float = 0.0,
+    learning_rate: float = 0.0,  # As in the plan; 0: by the rule above, at most `LARGEST_RATE`
 ) -> DpTrainingPlan:
     """The plan with the least noise that costs at most (epsilon, delta) by itself.
 
@@ -127,9 +127,6 @@ def plan_for(
     all steps together does not depend on their number. And a step that grows with epsilon (the
     linear scaling rule of Panda et al. 2022, arXiv 2212.04486): the noise of all steps leaves each
     weight with a standard deviation of one. Nothing is tuned on records (docs/decisions/0173).
-
-    Args:
-        learning_rate: As in the plan; 0: by the rule above, at most ``LARGEST_RATE``.
 
     Raises:
         ConfigError: An argument is out of range, or no noise is enough.

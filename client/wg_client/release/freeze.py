@@ -162,22 +162,15 @@ def why_not(
 
 def freeze(
     home: ClientHome,
-    found: Inspection | None = None,
+    found: Inspection | None = None,  # From `look`; None: look now
     *,
     set_aside: bool = False,
-    allow_empty: bool = False,
-    load: LoadEncoder | None = None,
-    stage: Stage | None = None,
-    now: Callable[[], float] = time.time,
+    allow_empty: bool = False,  # Freeze no record at all
+    load: LoadEncoder | None = None,  # As of `look`
+    stage: Stage | None = None,  # Told how far it is
+    now: Callable[[], float] = time.time,  # Unix time, seconds
 ) -> Frozen:
     """Make the next snapshot, and put it in use.
-
-    Args:
-        found: From ``look``; None: look now.
-        allow_empty: Freeze no record at all.
-        load: As of ``look``.
-        stage: Told how far it is.
-        now: Unix time, seconds.
 
     Raises:
         ConfigError: The home is not initialised, its ledger has another cap, or its time slot is

@@ -110,19 +110,15 @@ def answer(
     home: ClientHome,
     query: Q,
     *,
+    # Gets the ledger's checkpoint cosigned. None over the air gap: whoever gets the file then
+    # countersigns the checkpoint that is in it.
     witness: Witness | None,
-    on_step: Step = lambda step: None,
-    sampler: Sampler = opendp_sampler,
+    on_step: Step = lambda step: None,  # Called after each of `STEPS`; for tests
+    sampler: Sampler = opendp_sampler,  # Adds the noise; another one than OpenDP's in tests only
+    # Unix time, seconds, at which the question came; entries of the ledger bear it.
     now: Callable[[], float] = time.time,
 ) -> bytes:
     """Answer a question with a covered file.
-
-    Args:
-        witness: Gets the ledger's checkpoint cosigned. None over the air gap: whoever gets the
-            file then countersigns the checkpoint that is in it.
-        on_step: Called after each of ``STEPS``; for tests.
-        sampler: Adds the noise; another one than OpenDP's in tests only.
-        now: Unix time, seconds, at which the question came; entries of the ledger bear it.
 
     Raises:
         PolicyRefused: The plant's policy forbids it, a person denied it, or its request was

@@ -93,21 +93,16 @@ def installed_release(
 
 
 def audit(
-    epsilon: float,
-    delta: float,
+    epsilon: float,  # The claim
+    delta: float,  # The claim
     *,
-    repetitions: int = REPETITIONS,
+    repetitions: int = REPETITIONS,  # Number of releases; each tests `CANARIES` canaries
     seed: int = 0,
     release: Release = installed_release,
+    # Called with the number of repetitions done, for a progress bar.
     on_repetition: Callable[[int], None] | None = None,
 ) -> EmpiricalReport:
     """Audit a release pipeline against its claim.
-
-    Args:
-        epsilon: The claim.
-        delta: The claim.
-        repetitions: Number of releases; each tests ``CANARIES`` canaries.
-        on_repetition: Called with the number of repetitions done, for a progress bar.
 
     Raises:
         ConfigError: ``repetitions`` is too small to say anything, or the claim is no claim.

@@ -47,16 +47,11 @@ class Budget:
 
 
 def render(
-    path: Path,
-    finding: Finding,
+    path: Path,  # A client's home, a ledger file or an export
+    finding: Finding,  # From `verification.verify` of that path
     speak: Language = ENGLISH,
 ) -> str:
-    """Render the page about a log that was verified.
-
-    Args:
-        path: A client's home, a ledger file or an export.
-        finding: From ``verification.verify`` of that path.
-    """
+    """Render the page about a log that was verified."""
     with closing(sources.open_source(path)) as source:
         charges, audits, datasets = _collect(finding, sources.stored_entries(source))
     state = finding.history.state

@@ -155,27 +155,17 @@ class Verdict:
 
 
 def verdict(
-    history: History,
+    history: History,  # The verified log
     *,
-    given: Anchors,
-    folder: ServerFolder | None,
+    given: Anchors,  # Keys that the auditor gave
+    folder: ServerFolder | None,  # The server's folder, if it was given
     fresh: Freshness,
-    succession: Succession,
-    received: int,
-    left: int,
-    unchecked: int,
+    succession: Succession,  # What is known of logs before
+    received: int,  # Number of received files that were matched
+    left: int,  # Number of received files that belong to logs that were not given
+    unchecked: int,  # Number of stated epsilons of DP-SGD runs that were not recomputed
 ) -> Verdict:
-    """Put together what was compared.
-
-    Args:
-        history: The verified log.
-        given: Keys that the auditor gave.
-        folder: The server's folder, if it was given.
-        succession: What is known of logs before.
-        received: Number of received files that were matched.
-        left: Number of received files that belong to logs that were not given.
-        unchecked: Number of stated epsilons of DP-SGD runs that were not recomputed.
-    """
+    """Put together what was compared."""
     problems = [
         text("budget unknown: log {origin} of this site is not on its account", origin=origin)
         for origin in succession.unnamed

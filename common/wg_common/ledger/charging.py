@@ -147,20 +147,14 @@ def statistics_request(
 
 def quality_request(
     layout: QualityLayout,
-    sigma: float,
+    sigma: float,  # Standard deviation of its noise in grid units, from `mechanism.sigma_for`
     *,
-    encoder: str,
-    package: str,
+    encoder: str,  # SHA-256 of the public feature encoder, hex
+    package: str,  # SHA-256 of the package's file, hex
     labels: tuple[str, ...],
-    **terms: Unpack[Terms],
+    **terms: Unpack[Terms],  # See `Terms`
 ) -> ChargeRequest:
     """The request for one quality report: counts of right answers of a package's candidates.
-
-    Args:
-        sigma: Standard deviation of its noise in grid units, from ``mechanism.sigma_for``.
-        encoder: SHA-256 of the public feature encoder, hex.
-        package: SHA-256 of the package's file, hex.
-        terms: See ``Terms``.
 
     Raises:
         ConfigError: The unit is not what the layout's rule protects.

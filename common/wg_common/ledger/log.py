@@ -55,23 +55,18 @@ class Log:
     @classmethod
     def create(
         cls,
-        path: Path,
+        path: Path,  # The file; must not hold a ledger
         *,
-        origin: str,
+        origin: str,  # Origin line of its checkpoints, unique to log and key
         key: Ed25519PrivateKey,
         site: str,
+        # The ledger that this one replaces after a compromise (`recovery`).
         predecessor: Predecessor | None = None,
-        clock: Clock | None = None,
+        clock: Clock | None = None,  # Unix time in seconds
+        # Called with the name of each step; lets tests stop a process there.
         on_step: Step | None = None,
     ) -> Self:
         """Make a ledger with its genesis entry.
-
-        Args:
-            path: The file; must not hold a ledger.
-            origin: Origin line of its checkpoints, unique to log and key.
-            predecessor: The ledger that this one replaces after a compromise (``recovery``).
-            clock: Unix time in seconds.
-            on_step: Called with the name of each step; lets tests stop a process there.
 
         Raises:
             ConfigError: There is a ledger, or the file cannot be made.

@@ -69,19 +69,15 @@ def quantise(features: ArrayLike, radius: float, bits: int) -> Integers:
 
 def exact_statistics(
     schema: StatisticsSchema,
-    features: ArrayLike,
+    features: ArrayLike,  # [n, d], feature units
+    # Integers [n], indices into `schema.labels`, or -1 for a record without a label.
     labels: ArrayLike,
+    # For the rules `weight` and `cap`: the privacy unit of each record. With the rule `record` it
+    # must be None.
     units: Sequence[str] | None = None,
-    centre: Centre | None = None,
+    centre: Centre | None = None,  # What the sums are taken about; None is the origin
 ) -> Integers:
     """Sum a data set into the schema's integer vector.
-
-    Args:
-        features: [n, d], feature units.
-        labels: Integers [n], indices into ``schema.labels``, or -1 for a record without a label.
-        units: For the rules ``weight`` and ``cap``: the privacy unit of each record. With the
-            rule ``record`` it must be None.
-        centre: What the sums are taken about; None is the origin.
 
     Returns:
         int64 [schema.length]. Private: never to be shown, logged, or stored outside a plant's home.

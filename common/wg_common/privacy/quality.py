@@ -114,16 +114,12 @@ def right_answers(
 
 def exact_counts(
     layout: QualityLayout,
-    right: NDArray[np.bool_],
-    labels: ArrayLike,
+    right: NDArray[np.bool_],  # [K, n], from `right_answers`
+    labels: ArrayLike,  # Integers [n], -1 = unlabelled
+    # For the rules `weight` and `cap`: the privacy unit of each record.
     units: Sequence[str] | None = None,
 ) -> Integers:
     """Sum what records say into the report's integer vector.
-
-    Args:
-        right: ``[K, n]``, from ``right_answers``.
-        labels: Integers ``[n]``, -1 = unlabelled.
-        units: For the rules ``weight`` and ``cap``: the privacy unit of each record.
 
     Returns:
         int64 ``[K + 1]``. Private.

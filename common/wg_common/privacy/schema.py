@@ -225,24 +225,18 @@ class StatisticsSchema:
 
 def default_schema(
     *,
-    encoder: str,
+    encoder: str,  # SHA-256 of the public encoder package, hex
     dimension: int,
+    # Public label domain. If it is empty, the share of the sums goes to the moments.
     labels: Sequence[str],
-    clip_radius: float,
-    bits: int = 14,
+    clip_radius: float,  # L2 clip radius, in feature units
+    bits: int = 14,  # log2 of grid units in one clip radius
     moments: Moments = "centre",
+    # How a privacy unit with several records counts.
     unit_rule: Literal["record", "weight", "cap"] = "record",
-    unit_cap: int = 1,
+    unit_cap: int = 1,  # Cap of the rule `cap`
 ) -> StatisticsSchema:
     """The schema with the block shares that were found good (docs/decisions/0012, 0110).
-
-    Args:
-        encoder: SHA-256 of the public encoder package, hex.
-        labels: Public label domain. If it is empty, the share of the sums goes to the moments.
-        clip_radius: L2 clip radius, in feature units.
-        bits: log2 of grid units in one clip radius.
-        unit_rule: How a privacy unit with several records counts.
-        unit_cap: Cap of the rule ``cap``.
 
     Raises:
         DecodeError: An argument is out of its range.
@@ -265,28 +259,21 @@ def default_schema(
 
 def schema_with_shares(
     *,
-    encoder: str,
+    encoder: str,  # SHA-256 of the public encoder package, hex
     dimension: int,
     labels: Sequence[str],
-    clip_radius: float,
-    bits: int,
+    clip_radius: float,  # L2 clip radius, in feature units
+    bits: int,  # log2 of grid units in one clip radius
     moments: Moments,
-    shares: tuple[Fraction, Fraction, Fraction],
+    shares: tuple[Fraction, Fraction, Fraction],  # Of counts, sums and moments; they sum to 1
+    # How a privacy unit with several records counts.
     unit_rule: Literal["record", "weight", "cap"] = "record",
-    unit_cap: int = 1,
+    unit_cap: int = 1,  # Cap of the rule `cap`
 ) -> StatisticsSchema:
     """A schema whose blocks take given shares of the squared sensitivity.
 
     The weights are found in exact arithmetic, so every machine finds the same ones: the weight of
     linear moments is 256 and of quadratic ones 1, and the others are rounded down to match.
-
-    Args:
-        encoder: SHA-256 of the public encoder package, hex.
-        clip_radius: L2 clip radius, in feature units.
-        bits: log2 of grid units in one clip radius.
-        shares: Of counts, sums and moments; they sum to 1.
-        unit_rule: How a privacy unit with several records counts.
-        unit_cap: Cap of the rule ``cap``.
 
     Raises:
         DecodeError: An argument is out of its range.

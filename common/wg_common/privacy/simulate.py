@@ -32,20 +32,13 @@ def simulate_release(
 
 
 def simulate_statistics(
-    schema: StatisticsSchema,
-    features: ArrayLike,
-    labels: ArrayLike,
-    sigma: float,
+    schema: StatisticsSchema,  # What is released; its unit rule is `record`
+    features: ArrayLike,  # [n, d], feature units
+    labels: ArrayLike,  # Integers [n], -1 for a record without a label
+    sigma: float,  # Standard deviation, grid units; 0 for exact statistics
     rng: np.random.Generator,
 ) -> NoisyStatistics:
-    """A whole release of a data set of records, part by part as a real one, *not private*.
-
-    Args:
-        schema: What is released; its unit rule is ``record``.
-        features: [n, d], feature units.
-        labels: Integers [n], -1 for a record without a label.
-        sigma: Standard deviation, grid units; 0 for exact statistics.
-    """
+    """A whole release of a data set of records, part by part as a real one, *not private*."""
     noisy = mechanism.in_parts(
         schema,
         exact_statistics(schema, features, labels),

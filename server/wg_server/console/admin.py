@@ -26,17 +26,12 @@ from wg_server.console.probes import Probe
 
 
 def admin_app(
-    token: str,
-    registry: CollectorRegistry,
+    token: str,  # Bearer token
+    registry: CollectorRegistry,  # The series of `/metrics`
     probes: Sequence[Probe],
     console: Sequence[BaseRoute] = (),
 ) -> Starlette:
-    """The admin listener's application.
-
-    Args:
-        token: Bearer token.
-        registry: The series of ``/metrics``.
-    """
+    """The admin listener's application."""
 
     def livez(request: Request) -> Response:
         return _word(all(probe.ask() for probe in probes if probe.restart))

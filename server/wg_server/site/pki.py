@@ -54,17 +54,12 @@ def create(home: ServerHome, config: ServerConfig) -> None:
 def authority_certificate(
     subject: x509.Name,
     key: ec.EllipticCurvePrivateKey,
-    issuer: x509.Name,
+    issuer: x509.Name,  # Who says so; itself for a root
     issuer_key: ec.EllipticCurvePrivateKey,
     *,
-    until: datetime.datetime | None = None,
+    until: datetime.datetime | None = None,  # Its end, if earlier than `CA_YEARS` from now
 ) -> x509.Certificate:
-    """A certificate that ``key`` is an authority's: a root, or one root's word for the next.
-
-    Args:
-        issuer: Who says so; itself for a root.
-        until: Its end, if earlier than ``CA_YEARS`` from now.
-    """
+    """A certificate that ``key`` is an authority's: a root, or one root's word for the next."""
     now = _now()
     end = now + datetime.timedelta(days=365 * CA_YEARS)
     public = issuer_key.public_key()

@@ -46,16 +46,12 @@ class LedgerTable:
     def rotate_ledger_key(
         self,
         site: Site,
-        new_key: str,
-        now: float,
+        new_key: str,  # The new ledger key, hex
+        now: float,  # Unix time
+        # As for `witness`, with the ledger key that is known before the checkpoint.
         decide: Callable[[str, bytes | None], tuple[bytes, int, T]],
     ) -> T:
         """Let ``decide`` see a site's ledger key and checkpoint, and store the new ones.
-
-        Args:
-            new_key: The new ledger key, hex.
-            now: Unix time.
-            decide: As for ``witness``, with the ledger key that is known before the checkpoint.
 
         Raises:
             RefusedError: Another site uses the key, or the site is not enrolled any more.

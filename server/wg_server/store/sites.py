@@ -87,20 +87,15 @@ class Store(LedgerTable, ReleaseTable):
 
     def enrol(
         self,
+        # What the site sent; its secret must be an unused token of its name.
         request: EnrolmentRequest,
-        node_key: str,
-        now: float,
+        node_key: str,  # The checked node key, PEM
+        now: float,  # Unix time
+        # Makes the certificate: fingerprint, expiry, and what to return.
         issue: Callable[[], tuple[str, float, T]],
-        beginning: Beginning,
+        beginning: Beginning,  # How the site's ledger begins; what its `cosign` raises is passed on
     ) -> tuple[T, bytes]:
         """Spend a join token and record the site's keys, ledger and certificate, or change nothing.
-
-        Args:
-            request: What the site sent; its secret must be an unused token of its name.
-            node_key: The checked node key, PEM.
-            now: Unix time.
-            issue: Makes the certificate: fingerprint, expiry, and what to return.
-            beginning: How the site's ledger begins; what its ``cosign`` raises is passed on.
 
         Returns:
             What ``issue`` and ``cosign`` returned.

@@ -50,22 +50,17 @@ class Built:
 
 
 def build(
-    home: ServerHome,
+    home: ServerHome,  # The server's home; its zoo folder is made if needed
     plan: ZooPlan,
     *,
     workers: int,
-    progress: Progress,
+    progress: Progress,  # Called with the number of finished tasks and a few words
+    # Address of a Ray cluster that runs the tasks; None for this machine. Whole networks are
+    # trained on this machine always.
     ray: str | None = None,
-    device: str = "cpu",
+    device: str = "cpu",  # What encodes: `auto`, `cpu` or `cuda`
 ) -> Built:
     """Build all tasks of a plan that are not there yet.
-
-    Args:
-        home: The server's home; its zoo folder is made if needed.
-        progress: Called with the number of finished tasks and a few words.
-        ray: Address of a Ray cluster that runs the tasks; None for this machine. Whole networks
-            are trained on this machine always.
-        device: What encodes: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
         DataError: A source cannot be read.

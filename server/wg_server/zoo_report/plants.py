@@ -70,13 +70,9 @@ def place(
     epsilon: str,
     statistics: NoisyStatistics,
     domains: Sequence[Domain],
-    own: Floats,
+    own: Floats,  # Distance of each entry to its nearest other family, [n]
 ) -> Plant:
-    """Where a release lies.
-
-    Args:
-        own: Distance of each entry to its nearest other family, ``[n]``.
-    """
+    """Where a release lies."""
     evidence = site_evidence(statistics, statistics.schema.labels)
     there = evidence.present > _PRESENT
     means, noise = evidence.means[there], evidence.noise[there]

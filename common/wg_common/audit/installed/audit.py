@@ -88,20 +88,15 @@ class InstalledReport:
 
 
 def audit(
-    fresh: Fresh,
+    fresh: Fresh,  # Makes plants that run the installed code
     *,
     size: Size | None = None,
     seed: int = 0,
-    sampler: Sampler | None = None,
+    sampler: Sampler | None = None,  # Adds the noise of noisy releases; None: the installed one
+    # Called with the number of releases made, for a progress bar.
     on_release: Callable[[int], None] | None = None,
 ) -> InstalledReport:
-    """Audit the installed path.
-
-    Args:
-        fresh: Makes plants that run the installed code.
-        sampler: Adds the noise of noisy releases; None: the installed one.
-        on_release: Called with the number of releases made, for a progress bar.
-    """
+    """Audit the installed path."""
     rng = np.random.default_rng(seed)
     size = size or Size()
     labels = tuple(f"class-{number:02}" for number in range(size.classes))

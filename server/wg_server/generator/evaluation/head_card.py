@@ -167,14 +167,10 @@ def calibration_error(confidence: Floats, right: NDArray[np.bool_]) -> float:
 def copies(
     parts: Parts,
     tasks: Sequence[ZooTask],
-    episodes: Sequence[Episode],
+    episodes: Sequence[Episode],  # Simulated plants of families held out
     rng: np.random.Generator,
 ) -> dict[str, Any]:
-    """The copy test on generated heads, on baselines, and on a planted memoriser.
-
-    Args:
-        episodes: Simulated plants of families held out.
-    """
+    """The copy test on generated heads, on baselines, and on a planted memoriser."""
     calibration = memorisation.calibrate(parts.zoo_index, tasks, rng)
     groups: defaultdict[str, list[Floats]] = defaultdict(list)
     for episode in episodes:

@@ -73,13 +73,10 @@ def read(
     arrays: Mapping[str, NDArray[Any]],
     names: Sequence[str],
     families: Sequence[str],
-    owned: Sequence[str],
+    owned: Sequence[str],  # Families with heads, in order
     layout: Layout,
 ) -> OperatorFamilies:
     """Read ``OperatorFamilies.arrays``.
-
-    Args:
-        owned: Families with heads, in order.
 
     Raises:
         DecodeError: They do not fit together.

@@ -129,20 +129,14 @@ def measure(entries: Entries, priors: Priors) -> Spread:
 
 def match_family(
     entries: Entries,
-    spread: Spread,
+    spread: Spread,  # From `measure`
     priors: Priors,
     estimate: Prediction,
-    labels: Sequence[str],
+    labels: Sequence[str],  # The plant's class names, K
     *,
-    without: Collection[int] = (),
+    without: Collection[int] = (),  # Numbers of entries that may not be found
 ) -> FamilyMatch | None:
-    """The family that a plant most likely belongs to; None if no entry may be found.
-
-    Args:
-        spread: From ``measure``.
-        labels: The plant's class names, K.
-        without: Numbers of entries that may not be found.
-    """
+    """The family that a plant most likely belongs to; None if no entry may be found."""
     usual = priors.between * (1 + SITE_RATIO)
     plant = _Plant(
         *_observed(estimate.deviations @ priors.basis, estimate.spread, usual),

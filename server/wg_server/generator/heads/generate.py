@@ -121,21 +121,15 @@ def load_generator(path: Path) -> Generator:
 
 
 def generate(
-    generator: Generator,
-    own: NoisyStatistics | None,
-    others: Sequence[SiteRelease],
-    labels: tuple[str, ...],
+    generator: Generator,  # From `load_generator`
+    own: NoisyStatistics | None,  # The site's release, if it made one
+    others: Sequence[SiteRelease],  # Other sites' releases; classes are matched by label name
+    labels: tuple[str, ...],  # The site's label domain, in the order of class rows
     *,
     samples: int,
     seed: int,
 ) -> Generated:
     """Make candidates for one site.
-
-    Args:
-        generator: From ``load_generator``.
-        own: The site's release, if it made one.
-        others: Other sites' releases; classes are matched by label name.
-        labels: The site's label domain, in the order of class rows.
 
     Raises:
         DataError: No labels, or statistics of another encoder.
@@ -205,18 +199,15 @@ def _posterior(
 
 def read_releases(
     parts: Parts,
-    own: NoisyStatistics | None,
+    own: NoisyStatistics | None,  # The site's release, if it made one
     others: Sequence[SiteRelease],
     labels: tuple[str, ...],
     *,
+    # Whether the site's own class sums have a part in it, or only the mean of all its records. Then
+    # its labels may judge what is made (docs/decisions/0140).
     own_classes: bool = True,
 ) -> Evidence:
     """Turn releases into the condition of a generation.
-
-    Args:
-        own: The site's release, if it made one.
-        own_classes: Whether the site's own class sums have a part in it, or only the mean of all
-            its records. Then its labels may judge what is made (docs/decisions/0140).
 
     Raises:
         DataError: No labels, or statistics of another encoder.

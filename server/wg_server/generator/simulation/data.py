@@ -41,20 +41,14 @@ class TrainingData:
 
 
 def prepare(
-    tasks: Sequence[ZooTask],
+    tasks: Sequence[ZooTask],  # The zoo's, of at least eight families
     encoder: str,
     *,
     seed: int,
-    folds: int,
-    projection: NDArray[np.floating] | None = None,
+    folds: int,  # Parts of the training families that are left out in turn
+    projection: NDArray[np.floating] | None = None,  # Of texts, as of `fitted.fit_public_priors`
 ) -> TrainingData:
-    """Split the families, cross-fit the priors, and set up plants of each part.
-
-    Args:
-        tasks: The zoo's, of at least eight families.
-        folds: Parts of the training families that are left out in turn.
-        projection: Of texts, as of ``fitted.fit_public_priors``.
-    """
+    """Split the families, cross-fit the priors, and set up plants of each part."""
     split = split_families(tasks, streams.rng(Stream.FAMILY_SPLIT, seed))
     blind, fitted_priors = crossfit(tasks, split.train, folds, projection)
     return TrainingData(

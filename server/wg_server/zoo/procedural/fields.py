@@ -14,22 +14,14 @@ Field = NDArray[np.floating[Any]]
 
 def noise(
     rng: np.random.Generator,
-    size: int,
-    scale: float,
+    size: int,  # Side in pixels
+    scale: float,  # Correlation length in pixels
     *,
-    stretch: float = 1.0,
-    angle: float = 0.0,
-    rough: float = 0.0,
+    stretch: float = 1.0,  # Ratio of correlation lengths along and across `angle`
+    angle: float = 0.0,  # Direction in radians
+    rough: float = 0.0,  # 0 gives one scale; 1 adds finer ones with a power-law spectrum
 ) -> Field:
-    """Periodic Gaussian noise of zero mean and unit variance, ``[size, size]``.
-
-    Args:
-        size: Side in pixels.
-        scale: Correlation length in pixels.
-        stretch: Ratio of correlation lengths along and across ``angle``.
-        angle: Direction in radians.
-        rough: 0 gives one scale; 1 adds finer ones with a power-law spectrum.
-    """
+    """Periodic Gaussian noise of zero mean and unit variance, ``[size, size]``."""
     white = rng.standard_normal((size, size), dtype=np.float32)
     fy = np.fft.fftfreq(size).astype(np.float32)[:, None]
     fx = np.fft.rfftfreq(size).astype(np.float32)[None, :]
