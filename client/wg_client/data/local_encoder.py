@@ -64,13 +64,12 @@ def usual(kind: str, shapes: NDArray[np.int64]) -> LocalEncoderConfig | None:
     return LocalEncoderConfig(name=course_name(int(shapes[:, 0].max())))
 
 
-def load(chosen: LocalEncoderConfig, kind: str, pixels: int = ENCODER_PIXELS) -> LocalEncoder:
-    """A local encoder, without the shared one; errors as of ``beside``.
-
-    Args:
-        chosen: From ``client.yaml``.
-        pixels: Side of the images that the shared encoder sees.
-    """
+def load(
+    chosen: LocalEncoderConfig,  # From `client.yaml`
+    kind: str,
+    pixels: int = ENCODER_PIXELS,  # Side of the images that the shared encoder sees
+) -> LocalEncoder:
+    """A local encoder, without the shared one; errors as of ``beside``."""
     from wg_common.nets.encoder.local_encoder import Lite2
     from wg_common.nets.encoder.onnx_file import ImageInput, OnnxEncoder
     from wg_common.nets.encoder.window_course import WindowCourse

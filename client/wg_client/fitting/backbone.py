@@ -57,13 +57,12 @@ def encoder_trunk(
     return Trunk(features, scaling=found)
 
 
-def network_trunk(architecture: str, tensors: Tensors, batch: NDArray[Any]) -> Trunk:
-    """The trunk of a whole network.
-
-    Args:
-        tensors: The network's tensors; those of its head are left out.
-        batch: All local records, from ``network.prepared``.
-    """
+def network_trunk(
+    architecture: str,
+    tensors: Tensors,  # The network's tensors; those of its head are left out
+    batch: NDArray[Any],  # All local records, from `network.prepared`
+) -> Trunk:
+    """The trunk of a whole network."""
     from wg_common.nets import network  # torch: seconds to import, only when needed
 
     own = {name: value for name, value in tensors.items() if name.startswith(network.TRUNK)}

@@ -40,18 +40,15 @@ class LearningCost:
 
 
 def learning_cost(
-    *, records: int, labelled: int, classes: int, width: int, scaled: int, speed: float
+    *,
+    records: int,  # All records, N
+    labelled: int,  # Those with a label, n
+    classes: int,  # Declared classes K
+    width: int,  # Local features D
+    scaled: int,  # Features P that models are learnt on
+    speed: float,  # Operations a second, from `measured_speed`
 ) -> LearningCost:
-    """What an ``apply`` of heads takes.
-
-    Args:
-        records: All records, N.
-        labelled: Those with a label, n.
-        classes: Declared classes K.
-        width: Local features D.
-        scaled: Features P that models are learnt on.
-        speed: Operations a second, from ``measured_speed``.
-    """
+    """What an ``apply`` of heads takes."""
     seen = min(records, RECORDS)
     scaling = 2 * seen**2 * width + 10 * seen**3 + 2 * records * width * scaled
     repeats, count = shape(labelled)

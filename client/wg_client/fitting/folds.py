@@ -88,7 +88,11 @@ def stratified(
 
 
 def _dealt(
-    labels: Ints, position: RowIndex, kept: NDArray[np.bool_], count: int, rng: np.random.Generator
+    labels: Ints,  # [n]
+    position: RowIndex,  # Group of each record, [n]
+    kept: NDArray[np.bool_],  # Groups that are judged; the others are in fold 0
+    count: int,
+    rng: np.random.Generator,  # Source of the order of groups of one size, and of folds
 ) -> Ints:
     """Fold of each group, so that every fold has its share of every class, as far as groups allow.
 
@@ -96,12 +100,6 @@ def _dealt(
     others, and a class is seldomer in training the more of it is held out: figures of what learns
     here alone fall below chance. The largest groups come first; each goes where the squared shares
     of classes grow least, among equals to the fold with the fewest records.
-
-    Args:
-        labels: ``[n]``.
-        position: Group of each record, ``[n]``.
-        kept: Groups that are judged; the others are in fold 0.
-        rng: Source of the order of groups of one size, and of folds.
     """
     classes, dense = np.unique(labels, return_inverse=True)
     table = np.zeros((len(kept), len(classes)))
@@ -251,14 +249,12 @@ def _best(
 
 
 def tempered(
-    logits: Floats, inner: Floats, labels: Ints, folds: Folds
+    logits: Floats,  # As of `Nested`
+    inner: Floats,  # Likewise
+    labels: Ints,  # Of the judged records, [m]
+    folds: Folds,
 ) -> tuple[Floats, Floats, float]:
     """Bring logits to their best temperature, chosen for each fold without it.
-
-    Args:
-        logits: As of ``Nested``.
-        inner: Likewise.
-        labels: Of the judged records, ``[m]``.
 
     Returns:
         Both with factors applied, and the factor for the final model.

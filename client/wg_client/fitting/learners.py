@@ -74,14 +74,12 @@ AROUND_A_BASE = (
 
 
 def fit_parts(
-    learners: Sequence[Learner], features: Floats, labels: Ints, base: Floats | None = None
+    learners: Sequence[Learner],
+    features: Floats,  # [n, d], n at least 1
+    labels: Ints,  # [n] in 0..K-1
+    base: Floats | None = None,  # Logits of the base head, [n, K]; None is zero
 ) -> tuple[list[LinearHead], RowIndex]:
     """Fit the part that each learner adds.
-
-    Args:
-        features: ``[n, d]``, n at least 1.
-        labels: ``[n]`` in 0..K-1.
-        base: Logits of the base head, ``[n, K]``; None is zero.
 
     Returns:
         Each part as a head on these features over the classes that occur, and these classes.

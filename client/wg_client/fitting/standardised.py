@@ -45,15 +45,13 @@ class WithLogits:
 
 
 def family_view(
-    family: FamilyHead, local: NDArray[np.floating], layout: Layout, own: Trunk, released: int
+    family: FamilyHead,
+    local: NDArray[np.floating],  # Local features of all of the plant's records, [n, D]
+    layout: Layout,  # Of the shared encoder's local features; those of a local encoder come behind
+    own: Trunk,
+    released: int,  # Number of features that are released; they come first
 ) -> tuple[Trunk, LinearHead]:
-    """What the head of a family stands on at a plant, and the head.
-
-    Args:
-        local: Local features of all of the plant's records, ``[n, D]``.
-        layout: Of the shared encoder's local features; those of a local encoder come behind.
-        released: Number of features that are released; they come first.
-    """
+    """What the head of a family stands on at a plant, and the head."""
     shared = local[:, : layout.scaled + sum(layout.blocks)]
     head = LinearHead(*family.at(shared, layout)).padded(local.shape[1])
     logits = head.logits(local.astype(np.float64))

@@ -94,13 +94,12 @@ class NodeOptions:
     # Pause before a package that did not fit on the disk is tried again.
     apply_again_seconds: float = 60.0
 
-    def pause(self, idle_seconds: float, answer_seconds: float = 0.0) -> float:
-        """Pause before the next question for work.
-
-        Args:
-            idle_seconds: Nothing came for so long.
-            answer_seconds: So long the server took to say so.
-        """
+    def pause(
+        self,
+        idle_seconds: float,  # Nothing came for so long
+        answer_seconds: float = 0.0,  # So long the server took to say so
+    ) -> float:
+        """Pause before the next question for work."""
         wanted = max(idle_seconds / _IDLE_SHARE, answer_seconds * _BUSY_SHARE)
         return min(max(self.poll_seconds, wanted), self.idle_poll_seconds)
 

@@ -107,17 +107,15 @@ def shares_differ(count: int, of: int, before: int, of_before: int) -> float:
 
 
 def worth_labelling(
-    features: NDArray[np.floating], likeness: Floats, margins: Floats, count: int
+    features: NDArray[np.floating],  # Released features [m, d]
+    likeness: Floats,  # To the plant's own records, [m]; NaN where it is not known
+    margins: Floats,  # Between the first and the second probability, [m]; NaN without a model
+    count: int,
 ) -> list[int]:
     """Rows of records whose labels would teach most: new ones, then unsure ones, unlike each other.
 
     Of the ``5 * count`` least alike and least sure ones each next is the one farthest from those
     taken (farthest-first traversal; Gonzalez 1985).
-
-    Args:
-        features: Released features ``[m, d]``.
-        likeness: To the plant's own records, ``[m]``; NaN where it is not known.
-        margins: Between the first and the second probability, ``[m]``; NaN without a model.
     """
     rank = stats.rankdata(np.nan_to_num(likeness, nan=1.0), method="min")
     rank = np.minimum(rank, stats.rankdata(np.nan_to_num(margins, nan=1.0), method="min"))

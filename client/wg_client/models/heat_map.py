@@ -147,13 +147,11 @@ def patches_of(trunk: EncoderTrunk, records: Sequence[Record]) -> Singles | None
     return np.concatenate(found).astype(np.float32)
 
 
-def png(image: NDArray[np.uint8], distances: Singles) -> bytes:
-    """An image with its map over it, as a PNG: clear where it is as usual, red where it is not.
-
-    Args:
-        image: uint8 ``[h, w]`` or ``[h, w, 3]``.
-        distances: ``[a, b]``, from ``PatchBank.distances``.
-    """
+def png(
+    image: NDArray[np.uint8],  # uint8 [h, w] or [h, w, 3]
+    distances: Singles,  # [a, b], from `PatchBank.distances`
+) -> bytes:
+    """An image with its map over it, as a PNG: clear where it is as usual, red where it is not."""
     from PIL import Image
 
     picture = Image.fromarray(image).convert("RGB")

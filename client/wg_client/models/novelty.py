@@ -112,12 +112,11 @@ def from_tensors(tensors: Mapping[str, NDArray[np.float32]], what: str) -> Novel
     return Novelty(**{name: value.astype(np.float32) for name, value in tensors.items()})
 
 
-def fit(features: NDArray[np.floating], labels: Ints) -> Novelty | None:
+def fit(
+    features: NDArray[np.floating],  # Local features [n, D]; the first `FEATURES` are used
+    labels: Ints,  # [n], -1 = unlabelled; those are a class of their own
+) -> Novelty | None:
     """From a plant's records.
-
-    Args:
-        features: Local features ``[n, D]``; the first ``FEATURES`` are used.
-        labels: ``[n]``, -1 = unlabelled; those are a class of their own.
 
     Returns:
         None without any record.

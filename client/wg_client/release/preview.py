@@ -295,13 +295,12 @@ def _nothing(schema: StatisticsSchema, sigma: float) -> NoisyStatistics:
     return NoisyStatistics(schema, np.zeros(schema.length, dtype=np.int64), sigma)
 
 
-def departure(schema: StatisticsSchema, sigma: float, unit_column: str | None) -> Departure:
-    """What one release would be.
-
-    Args:
-        sigma: Standard deviation of the noise, grid units.
-        unit_column: Names the privacy unit; None: each record is one.
-    """
+def departure(
+    schema: StatisticsSchema,
+    sigma: float,  # Standard deviation of the noise, grid units
+    unit_column: str | None,  # Names the privacy unit; None: each record is one
+) -> Departure:
+    """What one release would be."""
     empty = _nothing(schema, sigma)
     noise = {
         "counts": f"{empty.count_std:.3g} records",

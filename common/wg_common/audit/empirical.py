@@ -149,17 +149,16 @@ def audit_schema() -> StatisticsSchema:
     )
 
 
-def clopper_pearson_mu(members: Array, others: Array, confidence: float) -> float:
+def clopper_pearson_mu(
+    members: Array,  # Scores with the canary in the data, any order that does not depend on them
+    others: Array,  # Scores without it
+    confidence: float,  # Of the bound; the error is shared by the two rates
+) -> float:
     """Lower confidence bound on mu from a threshold test's error rates.
 
     The threshold that looks best on the first half of the scores is judged on the second half.
     With true error rates (alpha, beta) a mechanism is mu-GDP only if ``mu >= z(1 - alpha) -
     z(beta)``; both rates are bounded from above (Clopper and Pearson 1934).
-
-    Args:
-        members: Scores with the canary in the data, any order that does not depend on them.
-        others: Scores without it.
-        confidence: Of the bound; the error is shared by the two rates.
     """
     half, rest = len(members) // 2, len(others) // 2
     risk = (1 - confidence) / 2
@@ -179,12 +178,11 @@ def clopper_pearson_mu(members: Array, others: Array, confidence: float) -> floa
     return bound(members[half:], others[rest:], float(best))
 
 
-def lower_bound(members: Array, others: Array) -> tuple[float, float]:
+def lower_bound(
+    members: Array,  # Scores with the canary in the data
+    others: Array,  # Scores without it
+) -> tuple[float, float]:
     """Distance of two groups of normal scores, and a lower confidence bound on it (99.9 %).
-
-    Args:
-        members: Scores with the canary in the data.
-        others: Scores without it.
 
     Returns:
         Difference of means over the pooled standard deviation, and the bound.

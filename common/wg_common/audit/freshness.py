@@ -83,14 +83,13 @@ def decode_checkpoint(data: bytes, source: str) -> OutsideCheckpoint:
 
 
 def judge(
-    history: History, outside: Sequence[OutsideCheckpoint], *, now: int, max_age: int | None
+    history: History,  # The verified log
+    outside: Sequence[OutsideCheckpoint],
+    *,
+    now: int,  # Unix time, seconds
+    max_age: int | None,  # Oldest newest cosignature that is accepted, seconds
 ) -> Freshness:
     """Hold a log against checkpoints from outside, and its newest cosignatures against a clock.
-
-    Args:
-        history: The verified log.
-        now: Unix time, seconds.
-        max_age: Oldest newest cosignature that is accepted, seconds.
 
     Raises:
         VerificationError: The log is older than a checkpoint, or another one; or too long ago was

@@ -79,12 +79,11 @@ class _Seen:
         return _list(self.words[what])
 
 
-def write(path: Path, finding: Finding) -> Entry:
+def write(
+    path: Path,  # A client's home, a ledger file or an export
+    finding: Finding,  # From `verification.verify` of that path
+) -> Entry:
     """Make the entry of a log that was verified.
-
-    Args:
-        path: A client's home, a ledger file or an export.
-        finding: From ``verification.verify`` of that path.
 
     Raises:
         ConfigError: The path cannot be read, or nothing was charged on this log.

@@ -154,14 +154,12 @@ def without_classes(site: SiteEvidence) -> SiteEvidence:
     )
 
 
-def exact_evidence(features: Floats, labels: Ints, classes: int) -> SiteEvidence:
-    """A plant's own records as evidence without noise. It must not leave the plant.
-
-    Args:
-        features: ``[n, d]``.
-        labels: ``[n]`` in 0..K-1; -1 is a record without a label.
-        classes: K.
-    """
+def exact_evidence(
+    features: Floats,  # [n, d]
+    labels: Ints,  # [n] in 0..K-1; -1 is a record without a label
+    classes: int,  # K
+) -> SiteEvidence:
+    """A plant's own records as evidence without noise. It must not leave the plant."""
     known = labels >= 0
     counts = np.bincount(labels[known], minlength=classes).astype(np.float64)
     sums = np.zeros((classes, features.shape[1]))
@@ -204,17 +202,16 @@ def solve(posterior: Posterior, own: SiteEvidence) -> Means:
 
 
 def observe(
-    system: Floats, right: Floats, variances: Variances, site: SiteEvidence, row: int
+    system: Floats,  # [d, S + K, S + K]: means of S sites first, then the class deviations
+    right: Floats,  # [d, S + K]
+    variances: Variances,
+    site: SiteEvidence,
+    row: int,  # The site's row, below S
 ) -> None:
     """Add a site's evidence to mixed-model equations, in place.
 
     Class means are observations of g + delta_k. The mean of all records, where it is known, is one
     of g plus the mean of the deviations.
-
-    Args:
-        system: ``[d, S + K, S + K]``: means of S sites first, then the class deviations.
-        right: ``[d, S + K]``.
-        row: The site's row, below S.
     """
     classes = len(site.counts)
     first = system.shape[1] - classes

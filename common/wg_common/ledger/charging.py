@@ -118,13 +118,11 @@ class DpSgdMechanism:
 
 
 def statistics_request(
-    schema: StatisticsSchema, sigma: float, **terms: Unpack[Terms]
+    schema: StatisticsSchema,
+    sigma: float,  # Standard deviation of its noise in grid units, from `mechanism.sigma_for`
+    **terms: Unpack[Terms],  # See `Terms`
 ) -> ChargeRequest:
     """The request for one joint release of statistics.
-
-    Args:
-        sigma: Standard deviation of its noise in grid units, from ``mechanism.sigma_for``.
-        terms: See ``Terms``.
 
     Raises:
         ConfigError: The unit is not what the schema's rule protects.
@@ -225,12 +223,11 @@ def records_per_unit(schema: StatisticsSchema | QualityLayout) -> str:
     return _RULES[schema.unit_rule].format(cap=schema.unit_cap)
 
 
-def protected_unit(rule: str, unit: str) -> str:
+def protected_unit(
+    rule: str,  # How records of one unit count: `record`, `weight` or `cap`
+    unit: str,  # The site's word for the unit; `record` if a record is one
+) -> str:
     """The unit that a charge states: the one that its rule protects, whatever a caller says.
-
-    Args:
-        rule: How records of one unit count: ``record``, ``weight`` or ``cap``.
-        unit: The site's word for the unit; ``record`` if a record is one.
 
     Raises:
         ConfigError: The rule protects something else. A charge that says "part" while each record

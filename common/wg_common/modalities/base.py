@@ -98,15 +98,12 @@ class Modality(ABC):
 
     @abstractmethod
     def augment_site(
-        self, records: Sequence[Record], strength: float, rng: np.random.Generator
+        self,
+        records: Sequence[Record],  # Of one kind, of any shapes
+        strength: float,  # How far the site is from a clean one, 0 to 1
+        rng: np.random.Generator,  # Source of the site and its noise
     ) -> list[Record]:
-        """Records as one other site may see them, through a camera or sensors of its own.
-
-        Args:
-            records: Of one kind, of any shapes.
-            strength: How far the site is from a clean one, 0 to 1.
-            rng: Source of the site and its noise.
-        """
+        """Records as one other site may see them, through a camera or sensors of its own."""
 
     @abstractmethod
     def example(self, shape: tuple[int, int]) -> Record:

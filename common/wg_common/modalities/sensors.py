@@ -27,15 +27,14 @@ class Sensors:
 
 
 def draw(
-    rng: np.random.Generator, mixing: Floats, unit: float, strength: float, *, direct: bool
+    rng: np.random.Generator,
+    mixing: Floats,  # The family's mixing, [C, S]; a direct one stays as it is
+    unit: float,
+    strength: float,  # 0 to 1
+    *,
+    direct: bool,  # Whether channels are variables with units of their own
 ) -> Sensors:
-    """A chain ``strength`` (0 to 1) away from a clean one.
-
-    Args:
-        mixing: The family's mixing, ``[C, S]``; a direct one stays as it is.
-        strength: 0 to 1.
-        direct: Whether channels are variables with units of their own.
-    """
+    """A chain ``strength`` (0 to 1) away from a clean one."""
     c = len(mixing)
     moved = mixing if direct else mixing * np.exp(0.3 * strength * rng.normal(size=mixing.shape))
     spread = 0.1 if direct else 0.4

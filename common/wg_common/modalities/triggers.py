@@ -70,15 +70,13 @@ def wave(cycles: tuple[float, float], phase: float, height: float) -> Trigger:
     return put
 
 
-def pulse(at: float, length: float, height: float, channels: NDArray[np.floating]) -> Trigger:
-    """A half sine in a window.
-
-    Args:
-        at: Where it begins, 0 to 1 over what is free.
-        length: Over the window's.
-        height: In spreads of each channel.
-        channels: Factors ``[128]``, of which a window uses the first.
-    """
+def pulse(
+    at: float,  # Where it begins, 0 to 1 over what is free
+    length: float,  # Over the window's
+    height: float,  # In spreads of each channel
+    channels: NDArray[np.floating],  # Factors [128], of which a window uses the first
+) -> Trigger:
+    """A half sine in a window."""
 
     def put(record: NDArray[Any]) -> NDArray[Any]:
         time = record.shape[1]

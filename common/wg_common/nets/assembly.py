@@ -85,14 +85,12 @@ def check_tensors(architecture: str, tensors: Tensors, classes: int, dimension: 
 
 
 def initial_tensors(
-    architecture: str, classes: int, dimension: int, rng: np.random.Generator
+    architecture: str,
+    classes: int,  # K
+    dimension: int,  # d
+    rng: np.random.Generator,
 ) -> dict[str, NDArray[np.float32]]:
-    """A random start: the reference that every other candidate should beat.
-
-    Args:
-        classes: K.
-        dimension: d.
-    """
+    """A random start: the reference that every other candidate should beat."""
     shapes = tensor_shapes(architecture, classes, dimension)
     trunk = {}
     if known(architecture).whole:

@@ -147,13 +147,11 @@ def public_base(architecture: str, encoder: Encoder) -> dict[str, NDArray[np.flo
 
 
 def complete(
-    architecture: str, tensors: Tensors, encoder: Encoder | None
+    architecture: str,
+    tensors: Tensors,  # From `own`
+    encoder: Encoder | None,  # May be None for a kind that does not stand on it
 ) -> dict[str, NDArray[np.float32]]:
     """A network's own tensors, and those that are the encoder's.
-
-    Args:
-        tensors: From ``own``.
-        encoder: May be None for a kind that does not stand on it.
 
     Raises:
         ConfigError: There is no encoder, or not one that the kind can stand on.

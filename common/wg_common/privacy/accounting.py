@@ -92,12 +92,11 @@ def collapse(events: Iterable[PrivacyEvent]) -> Collapsed:
     return Collapsed(units * MU_SQUARED_UNIT, merged)
 
 
-def epsilon(events: Sequence[PrivacyEvent], delta: float) -> float:
+def epsilon(
+    events: Sequence[PrivacyEvent],  # In any order
+    delta: float,  # In (0, 1)
+) -> float:
     """Epsilon of all events together, at ``delta``.
-
-    Args:
-        events: In any order.
-        delta: In (0, 1).
 
     Returns:
         An upper bound, for Gaussians within 1e-6 of the exact value as long as that is below 10;

@@ -18,13 +18,11 @@ EPSILON_LIMIT = 1e4
 """No epsilon above this is computed; it would mean nothing."""
 
 
-def gaussian_delta(mu: float, epsilon: float) -> float:
-    """The exact delta of a mu-GDP Gaussian mechanism at ``epsilon``.
-
-    Args:
-        mu: Sensitivity over standard deviation, not negative.
-        epsilon: Not negative.
-    """
+def gaussian_delta(
+    mu: float,  # Sensitivity over standard deviation, not negative
+    epsilon: float,  # Not negative
+) -> float:
+    """The exact delta of a mu-GDP Gaussian mechanism at ``epsilon``."""
     from scipy.special import erfcx, ndtr
 
     _check(mu >= 0, "mu", mu)
@@ -39,12 +37,11 @@ def gaussian_delta(mu: float, epsilon: float) -> float:
     return max(0.0, first - density * float(erfcx(high / _ROOT2)))
 
 
-def gaussian_epsilon(mu: float, delta: float) -> float:
+def gaussian_epsilon(
+    mu: float,  # Sensitivity over standard deviation, not negative
+    delta: float,  # In (0, 1)
+) -> float:
     """The smallest epsilon at which a mu-GDP Gaussian mechanism has at most ``delta``.
-
-    Args:
-        mu: Sensitivity over standard deviation, not negative.
-        delta: In (0, 1).
 
     Returns:
         Epsilon, rounded up; ``inf`` above ``EPSILON_LIMIT``.

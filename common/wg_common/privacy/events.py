@@ -61,13 +61,11 @@ class PrivacyEvent:
             raise DecodeError(f"privacy event: fields do not describe a {self.mechanism} charge")
 
 
-def gaussian_event(sensitivity_squared: int, sigma: float) -> PrivacyEvent:
-    """The event of one Gaussian release, exact up to rounding up to the next 2^-40.
-
-    Args:
-        sensitivity_squared: Squared L2 sensitivity, in squared grid units.
-        sigma: Standard deviation of the noise, in grid units.
-    """
+def gaussian_event(
+    sensitivity_squared: int,  # Squared L2 sensitivity, in squared grid units
+    sigma: float,  # Standard deviation of the noise, in grid units
+) -> PrivacyEvent:
+    """The event of one Gaussian release, exact up to rounding up to the next 2^-40."""
     mu_squared = Fraction(sensitivity_squared) / Fraction(sigma) ** 2
     return PrivacyEvent(
         mechanism="gaussian", mu_squared=str(math.ceil(mu_squared / MU_SQUARED_UNIT))

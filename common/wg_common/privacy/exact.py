@@ -36,13 +36,12 @@ Integers = NDArray[np.int64]
 UNLABELLED = -1
 
 
-def quantise(features: ArrayLike, radius: float, bits: int) -> Integers:
+def quantise(
+    features: ArrayLike,  # [n, d], feature units
+    radius: float,  # Clip radius R, feature units
+    bits: int,  # log2 of the number S of grid units in R
+) -> Integers:
     """Clip each row to an L2 norm of ``radius`` and put it on the grid.
-
-    Args:
-        features: [n, d], feature units.
-        radius: Clip radius R, feature units.
-        bits: log2 of the number S of grid units in R.
 
     Returns:
         Integers [n, d] with ``sum(q^2) <= S^2`` in each row, exactly.

@@ -136,13 +136,12 @@ def in_parts(
     return np.concatenate([first[: counts.size], second, first[counts.size :]])
 
 
-def release(exact: Integers, sigma: float, sampler: Sampler = opendp_sampler) -> Integers:
+def release(
+    exact: Integers,  # int64 [L]
+    sigma: float,  # From `sigma_for`, grid units
+    sampler: Sampler = opendp_sampler,  # Adds the noise; another one than OpenDP's in tests only
+) -> Integers:
     """Make exact integers private: one part of a release.
-
-    Args:
-        exact: int64 [L].
-        sigma: From ``sigma_for``, grid units.
-        sampler: Adds the noise; another one than OpenDP's in tests only.
 
     Returns:
         int64 [L].

@@ -87,15 +87,12 @@ class QualityLayout:
 
 
 def right_answers(
-    heads: Sequence[Head], features: ArrayLike, labels: ArrayLike, radius: float
+    heads: Sequence[Head],  # Of finite numbers, all on the same features
+    features: ArrayLike,  # [n, d], feature units; clipped to `radius`, as where they are released
+    labels: ArrayLike,  # Integers [n], -1 = unlabelled
+    radius: float,  # Clip radius, feature units
 ) -> NDArray[np.bool_]:
     """Which labelled records each head calls by their label.
-
-    Args:
-        heads: Of finite numbers, all on the same features.
-        features: ``[n, d]``, feature units; clipped to ``radius``, as where they are released.
-        labels: Integers ``[n]``, -1 = unlabelled.
-        radius: Clip radius, feature units.
 
     Returns:
         ``[K, n]``. Private.

@@ -16,13 +16,11 @@ from wg_common.privacy.statistics import NoisyStatistics
 
 
 def simulate_release(
-    exact: NDArray[np.int64], sigma: float, rng: np.random.Generator
+    exact: NDArray[np.int64],  # int64, any shape
+    sigma: float,  # Standard deviation, grid units
+    rng: np.random.Generator,
 ) -> NDArray[np.int64]:
     """Add rounded Gaussian noise that is *not private*.
-
-    Args:
-        exact: int64, any shape.
-        sigma: Standard deviation, grid units.
 
     Returns:
         int64, same shape.

@@ -25,14 +25,13 @@ class Reason:
 
 
 def of_task(
-    campaign: Campaign, task: Task, sight: Sight, now: float, language: str = _EN
+    campaign: Campaign,
+    task: Task,
+    sight: Sight,
+    now: float,  # Unix time
+    language: str = _EN,  # One of `wording.LANGUAGES`
 ) -> Reason:
-    """Why a site's part of a campaign stands where it does.
-
-    Args:
-        now: Unix time.
-        language: One of ``wording.LANGUAGES``.
-    """
+    """Why a site's part of a campaign stands where it does."""
     say = Speaker(language)
     if task.state in OPEN_TASKS:
         if campaign.state == "paused":

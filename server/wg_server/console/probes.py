@@ -35,14 +35,13 @@ class Probe:
 
 
 def probes_of(
-    home: ServerHome, store: Store, working: Callable[[], bool], *, disk_floor: int
+    home: ServerHome,
+    store: Store,
+    working: Callable[[], bool],  # Whether the threads work that must not end
+    *,
+    disk_floor: int,  # Bytes that must be free on the home's disk
 ) -> tuple[Probe, ...]:
-    """What is asked of a server.
-
-    Args:
-        working: Whether the threads work that must not end.
-        disk_floor: Bytes that must be free on the home's disk.
-    """
+    """What is asked of a server."""
     return (
         Probe("worker", working, restart=True),
         Probe("database", store.answers),

@@ -108,13 +108,12 @@ def renew_server(home: ServerHome, config: ServerConfig) -> None:
 
 
 def issue_client(
-    home: ServerHome, site: str, csr_pem: str, life: datetime.timedelta
+    home: ServerHome,
+    site: str,  # Name that the certificate gets, whatever the request says
+    csr_pem: str,  # PKCS #10 request, PEM
+    life: datetime.timedelta,
 ) -> x509.Certificate:
     """Make a client certificate for a site from a request made on site.
-
-    Args:
-        site: Name that the certificate gets, whatever the request says.
-        csr_pem: PKCS #10 request, PEM.
 
     Raises:
         DecodeError: The request is damaged, not signed by its own key, or of another kind of key.

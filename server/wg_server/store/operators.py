@@ -154,14 +154,13 @@ def record(
 
 
 def entries(
-    store: Store, *, limit: int, before: int | None = None, subject: str = ""
+    store: Store,
+    *,
+    limit: int,  # How many at most
+    before: int | None = None,  # Only those with a lower number
+    subject: str = "",
 ) -> list[LogEntry]:
-    """Entries, newest first.
-
-    Args:
-        limit: How many at most.
-        before: Only those with a lower number.
-    """
+    """Entries, newest first."""
     table = schema.operator_log
     query = sa.select(table).order_by(table.c.id.desc()).limit(limit)
     if before is not None:

@@ -143,13 +143,12 @@ def read(zoo: Zoo, entry: FamilyHeadEntry) -> tuple[Layout, FamilyHead]:
     return layout, family_head.from_tensors(tensors, entry.classes, layout)
 
 
-def fit(sites: Sites, classes: int, layout: Layout) -> tuple[FamilyHead, Figures]:
-    """The head of a family, and what it is worth at held-out sites.
-
-    Args:
-        sites: At least ten.
-        classes: K.
-    """
+def fit(
+    sites: Sites,  # At least ten
+    classes: int,  # K
+    layout: Layout,
+) -> tuple[FamilyHead, Figures]:
+    """The head of a family, and what it is worth at held-out sites."""
     out = np.arange(len(sites.local)) % _HELD_OUT == _HELD_OUT - 1
     rest = _fit(Sites(sites.local[~out], sites.labels[~out]), classes, layout)
     alike = replace(rest, records=np.array([np.inf]))  # no site's own records count

@@ -96,15 +96,12 @@ class Summary:
 
 
 def summarise(
-    domains: Sequence[Domain], likeness: Floats, own: Floats, plants: Sequence[Plant] = ()
+    domains: Sequence[Domain],
+    likeness: Floats,  # From `domains.kernel`, [n, n]
+    own: Floats,  # Distance of each entry to its nearest other family, [n]
+    plants: Sequence[Plant] = (),  # Releases placed in it
 ) -> Summary:
-    """Measure a zoo.
-
-    Args:
-        likeness: From ``domains.kernel``, ``[n, n]``.
-        own: Distance of each entry to its nearest other family, ``[n]``.
-        plants: Releases placed in it.
-    """
+    """Measure a zoo."""
     names, families = points.by_family(domains, likeness)
     new = _novelty(domains, likeness, names, families)
     copies = _copies(domains, likeness)

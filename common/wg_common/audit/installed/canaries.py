@@ -38,13 +38,12 @@ class BlockScore:
         return self.mu_lower <= self.mu_claimed
 
 
-def scores(chosen: NDArray[np.bool_], files: Sequence[Opened], q: Integers) -> Iterator[BlockScore]:
-    """Scores of canaries for each block and for all blocks, from the files alone.
-
-    Args:
-        chosen: Which canary is in which data set, ``[data sets, classes]``.
-        q: What each canary is on the grid, ``[classes, d]``.
-    """
+def scores(
+    chosen: NDArray[np.bool_],  # Which canary is in which data set, [data sets, classes]
+    files: Sequence[Opened],
+    q: Integers,  # What each canary is on the grid, [classes, d]
+) -> Iterator[BlockScore]:
+    """Scores of canaries for each block and for all blocks, from the files alone."""
     blocks, schema = files[0].blocks(), files[0].manifest.schema
     vectors = [_vectors(file, q) for file in files]
     sigma = min(file.sigma for file in files)

@@ -151,13 +151,11 @@ def evaluate(
     return {"scenarios": table, "calibration": calibration, "loses": loses}
 
 
-def calibration_error(confidence: Floats, right: NDArray[np.bool_]) -> float:
-    """Expected calibration error over fifteen even bins (Guo et al., ICML 2017).
-
-    Args:
-        confidence: Largest probability of each record, ``[n]``.
-        right: Whether that class was right, ``[n]``.
-    """
+def calibration_error(
+    confidence: Floats,  # Largest probability of each record, [n]
+    right: NDArray[np.bool_],  # Whether that class was right, [n]
+) -> float:
+    """Expected calibration error over fifteen even bins (Guo et al., ICML 2017)."""
     bins = np.minimum((confidence * _BINS).astype(np.int64), _BINS - 1)
     count = np.bincount(bins, minlength=_BINS)
     gap = np.bincount(bins, confidence - right, minlength=_BINS)

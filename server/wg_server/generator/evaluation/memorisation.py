@@ -144,13 +144,12 @@ def add_noise(weight: NDArray[np.floating], level: float, rng: np.random.Generat
     return np.asarray(w + rng.normal(0, level * size, w.shape))
 
 
-def nearest_rows(index: ZooIndex, weight: NDArray[np.floating], skip: int | None = None) -> Floats:
-    """One minus the cosine of each row ``[K, d]`` with the nearest zoo row, in typical features.
-
-    Args:
-        weight: A head; its rows are centred first.
-        skip: An entry that does not count.
-    """
+def nearest_rows(
+    index: ZooIndex,
+    weight: NDArray[np.floating],  # A head; its rows are centred first
+    skip: int | None = None,  # An entry that does not count
+) -> Floats:
+    """One minus the cosine of each row ``[K, d]`` with the nearest zoo row, in typical features."""
     second = index.second.numpy().astype(np.float64)
     w = np.asarray(weight, dtype=np.float64)
     w = w - w.mean(axis=0)

@@ -108,13 +108,12 @@ _FIELDS = family_head.TENSORS
 
 
 def head_for(
-    own: OperatorFamilies, priors: Priors, estimate: Prediction, labels: Sequence[str]
+    own: OperatorFamilies,  # From `collect`
+    priors: Priors,
+    estimate: Prediction,
+    labels: Sequence[str],  # The plant's class names, K
 ) -> FamilyHead | None:
     """The head of the plant's family, if the operator has it.
-
-    Args:
-        own: From ``collect``.
-        labels: The plant's class names, K.
 
     Returns:
         Of the plant's classes, in its order; None if no family of the operator's is likely.

@@ -75,14 +75,10 @@ class Prediction:
 
 
 def fit_priors(
-    features: Sequence[NDArray[np.floating]], labels: Sequence[NDArray[np.int64]]
+    features: Sequence[NDArray[np.floating]],  # One [n, d] a task
+    labels: Sequence[NDArray[np.int64]],  # One [n] a task
 ) -> Priors:
-    """Fit the variances on public tasks.
-
-    Args:
-        features: One ``[n, d]`` a task.
-        labels: One ``[n]`` a task.
-    """
+    """Fit the variances on public tasks."""
     within, between, centres = [], [], []
     for x, y in zip(features, labels, strict=True):
         classes = int(y.max()) + 1

@@ -86,13 +86,12 @@ def nearest(index: ZooIndex, weight: NDArray[np.floating], skip: int | None = No
 
 
 def retrieve(
-    index: ZooIndex, priors: Priors, deviations: NDArray[np.floating], neighbours: int = 5
+    index: ZooIndex,
+    priors: Priors,
+    deviations: NDArray[np.floating],  # Class deviations wanted, [K, d]
+    neighbours: int = 5,  # Rows averaged for each class
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """A head from the zoo rows whose class deviations are nearest, class by class.
-
-    Args:
-        deviations: Class deviations wanted, ``[K, d]``.
-        neighbours: Rows averaged for each class.
 
     Returns:
         Weight ``[K, d]`` and bias ``[K]`` of ``features - centre``, centred, mean length 1.

@@ -90,13 +90,12 @@ def draw_site(family: Family, number: int, *, strength: float) -> Site:
 
 
 def render(
-    family: Family, site: Site, labels: NDArray[np.int64], rng: np.random.Generator
+    family: Family,
+    site: Site,
+    labels: NDArray[np.int64],  # Class of each picture, [n]
+    rng: np.random.Generator,  # Source of what differs from picture to picture
 ) -> cameras.Pictures:
     """Pictures of one site.
-
-    Args:
-        labels: Class of each picture, ``[n]``.
-        rng: Source of what differs from picture to picture.
 
     Returns:
         uint8 ``[n, 64, 64]`` or ``[n, 64, 64, 3]``.

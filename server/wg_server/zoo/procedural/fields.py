@@ -70,13 +70,12 @@ def grid(size: int) -> tuple[Field, Field]:
     return axis[None, :, None], axis[None, None, :]
 
 
-def segment_distance(start: Field, end: Field, size: int) -> Field:
+def segment_distance(
+    start: Field,  # [n, 2] as (y, x) in -1..1
+    end: Field,  # [n, 2]
+    size: int,  # Side in pixels
+) -> Field:
     """Distance from each pixel to a segment, one segment an image.
-
-    Args:
-        start: ``[n, 2]`` as (y, x) in -1..1.
-        end: ``[n, 2]``.
-        size: Side in pixels.
 
     Returns:
         ``[n, size, size]`` in units of half the side.

@@ -97,14 +97,12 @@ def draw_site(family: Family, number: int, *, strength: float) -> Site:
 
 
 def render(
-    family: Family, site: Site, labels: NDArray[np.int64], rng: np.random.Generator
+    family: Family,
+    site: Site,
+    labels: NDArray[np.int64],  # Class of each text, [n]
+    rng: np.random.Generator,  # Source of what differs from text to text
 ) -> list[NDArray[np.str_]]:
-    """Texts of one site, a string each.
-
-    Args:
-        labels: Class of each text, ``[n]``.
-        rng: Source of what differs from text to text.
-    """
+    """Texts of one site, a string each."""
     return [np.array(_note(family, site, int(label), rng)) for label in labels]
 
 

@@ -97,13 +97,12 @@ def draw_site(family: Family, number: int, *, strength: float) -> Site:
 
 
 def render(
-    family: Family, site: Site, labels: NDArray[np.int64], rng: np.random.Generator
+    family: Family,
+    site: Site,
+    labels: NDArray[np.int64],  # Class of each window, [n]
+    rng: np.random.Generator,  # Source of what differs from window to window
 ) -> NDArray[np.float32]:
     """Windows of one site.
-
-    Args:
-        labels: Class of each window, ``[n]``.
-        rng: Source of what differs from window to window.
 
     Returns:
         float32 ``[n, C, T]``.
