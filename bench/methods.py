@@ -183,7 +183,6 @@ def draw(
     seed: int,
     trained: Mapping[str, baselines.Baseline],
     samples: int,
-    most: int = SAME_FAMILY_SHOTS,  # Labels of a class at a same-family site
 ) -> Drawn:
     """Draw a plant's records, release them and its same-family sites', and make heads of these."""
     parts = generator.parts
@@ -199,7 +198,7 @@ def draw(
     own = released(x, y) if cell.shots else None
     others = []
     for number, (sx, sy) in enumerate(plants.same_family[: cell.same_family]):
-        keep = np.concatenate([np.flatnonzero(sy == c)[:most] for c in range(k)])
+        keep = np.concatenate([np.flatnonzero(sy == c)[:SAME_FAMILY_SHOTS] for c in range(k)])
         others.append(SiteRelease(f"sister-{number}", released(sx[keep], sy[keep])))
     made = generate(generator, own, others, plants.labels, samples=samples, seed=seed)
     heads = {c.name: head_from_tensors(c.tensors) for c in made.candidates if c.name in JUDGED}

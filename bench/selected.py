@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from bench.plants import Floats, Ints
 from numpy.typing import NDArray
 
-from wg_client.fitting.backbone import Tensors, Trunk, encoder_trunk
+from wg_client.fitting.backbone import Trunk, encoder_trunk
 from wg_client.fitting.finetune import fit_finetuned, fixed
 from wg_client.fitting.folds import Folds, stratified
 from wg_client.fitting.linear_head import LinearHead, head_from_tensors
@@ -16,7 +16,7 @@ from wg_client.methods import names
 from wg_client.methods.base import Candidate, LabelledRecords, Package
 from wg_client.selection.model_selection import Outcome, select_model
 from wg_client.site.config import AcceptanceConfig
-from wg_common.catalogue import POSTERIOR, SAME_FAMILY
+from wg_common.catalogue import POSTERIOR
 from wg_common.inference.posterior import from_tensors
 from wg_common.nets.encoder.course_names import STEPS
 from wg_common.nets.encoder.module import Encoder
@@ -27,10 +27,6 @@ SELECTOR = "selector"
 THEN_LOCAL = ", then local"
 AS_DELIVERED = (names.RANDOM, names.GENERATED)
 """Methods that tables show among delivered heads."""
-
-
-Family = Callable[[Tensors], tuple[Trunk, LinearHead]]
-"""A family head's tensors -> what it stands on at the plant, and the head."""
 
 
 def plant_trunk(encoder: Encoder, local: NDArray[np.floating]) -> Trunk:
@@ -52,16 +48,12 @@ def selected(
     own: bool,  # Whether it was made from a release of the plant's own records
     others: bool,  # Whether other sites have released
     groups: Ints | None = None,  # Of records [n] that belong together; None: each is alone
-    reference: LinearHead | None = None,  # Random weights; zeros if left out
-    family: Family | None = None,  # How heads of the plant's family are read, if there may be some
 ) -> Outcome:
     """The plant's model selection, with the policy that plants start with."""
     width = trunk.features.shape[1]
     candidates = []
     for c in made.candidates:
-        if c.source == SAME_FAMILY and family is not None:
-            candidates.append(Candidate(c.name, c.source, *family(c.tensors)))
-        elif c.source != POSTERIOR:
+        if c.source != POSTERIOR:
             head = head_from_tensors(c.tensors).padded(width)
             candidates.append(Candidate(c.name, c.source, trunk, head))
     k = len(candidates[0].head.bias)
@@ -77,7 +69,7 @@ def selected(
         ),
         Package(
             candidates=candidates,
-            reference=Candidate("", "", trunk, reference or zeros(k, width)),
+            reference=Candidate("", "", trunk, zeros(k, width)),
             posterior=from_tensors(posterior, k, dimension),
             own_release=own,
             others_released=others,

@@ -114,18 +114,16 @@ def decode(data: SiteData, row: int) -> Record:
         raise DataError(f"{data.names[row]}: cannot be decoded: {type(error).__name__}") from error
 
 
-def decoded_parts(
-    data: SiteData, size: int = _STEP
-) -> Iterator[tuple[SiteData, tuple[Problem, ...]]]:
-    """Records in parts of at most ``size``, decoded, and beside each part what cannot be.
+def decoded_parts(data: SiteData) -> Iterator[tuple[SiteData, tuple[Problem, ...]]]:
+    """Records in parts of at most 64, decoded, and beside each part what cannot be.
 
     One damaged file ends nothing, and no more than one part is in memory.
     """
-    for start in range(0, len(data), size):
+    for start in range(0, len(data), _STEP):
         kept: list[int] = []
         records: list[Record] = []
         problems: list[Problem] = []
-        for row in range(start, min(start + size, len(data))):
+        for row in range(start, min(start + _STEP, len(data))):
             try:
                 records.append(decode(data, row))
                 kept.append(row)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -124,7 +123,7 @@ def shadow(home: ClientHome) -> tuple[ModelsManifest, str] | None:
     return None if chosen is None else (_manifest(home, chosen), chosen.model)
 
 
-def arrived(home: ClientHome, new: ModelsManifest, *, now: Callable[[], float] = time.time) -> str:
+def arrived(home: ClientHome, new: ModelsManifest) -> str:
     """Decide what becomes of a package that was applied; returns the sentence of the history.
 
     The first model is used. A later one that is no better changes nothing. A better one becomes the
@@ -156,7 +155,7 @@ def arrived(home: ClientHome, new: ModelsManifest, *, now: Callable[[], float] =
             home,
             history,
             Change(
-                when=int(now()),
+                when=int(time.time()),
                 what=what,
                 by=PROGRAM,
                 subject=chosen,

@@ -84,7 +84,6 @@ def watch(
     count: int = 10,
     left_out: Sequence[Problem] = (),  # What of these paths could not be read
     progress: Callable[[int], None] | None = None,  # Told how many records were looked at
-    now: Callable[[], float] = time.time,  # Unix time, seconds
 ) -> Watch:
     """Hold new records against the frozen ones.
 
@@ -108,7 +107,7 @@ def watch(
         level = FALSE_ALARMS / TESTS
         shift = drift.shift(frozen, seen.released, level, streams.rng(Stream.DRIFT))
     past = stages.read(home)
-    batch = _batch(plant, seen, shift, known, used, past, int(now()))
+    batch = _batch(plant, seen, shift, known, used, past, int(time.time()))
     stages.add(home, past, batch)
     labels = () if used is None else used[0].labels
     return Watch(

@@ -39,13 +39,12 @@ class Bounds:
     upper: float  # Epsilon is at most this
 
 
-def epsilon_bounds(events: Sequence[PrivacyEvent], delta: float, *, error: float = 0.01) -> Bounds:
+def epsilon_bounds(events: Sequence[PrivacyEvent], delta: float) -> Bounds:
     """Bracket the composed epsilon of events at ``delta``.
 
     Args:
         events: In any order.
         delta: In (0, 1).
-        error: For DP-SGD runs: half of the bracket's width.
 
     Raises:
         ConfigError: ``delta`` is out of range.
@@ -59,7 +58,7 @@ def epsilon_bounds(events: Sequence[PrivacyEvent], delta: float, *, error: float
         if event.mechanism == "dp-sgd":
             runs[event.sampling_probability, event.noise_multiplier] += event.steps
     if runs:
-        return _mixed(mu, runs, delta, error)
+        return _mixed(mu, runs, delta)
     if mu == 0:
         return Bounds(0.0, 0.0, 0.0)
     value = calibration.gaussian_epsilon(mu, delta)
@@ -68,9 +67,11 @@ def epsilon_bounds(events: Sequence[PrivacyEvent], delta: float, *, error: float
 
 _CLOSED_FORM = 1e-9
 """Relative error of the closed form in double precision (tested against mpmath)."""
+_ERROR = 0.01
+"""Half of the width of a bracket of DP-SGD runs."""
 
 
-def _mixed(mu: float, runs: Counter[tuple[str, str]], delta: float, error: float) -> Bounds:
+def _mixed(mu: float, runs: Counter[tuple[str, str]], delta: float) -> Bounds:
     from prv_accountant import GaussianMechanism, PoissonSubsampledGaussianMechanism, PRVAccountant
 
     mechanisms = [
@@ -84,7 +85,7 @@ def _mixed(mu: float, runs: Counter[tuple[str, str]], delta: float, error: float
         mechanisms.append(GaussianMechanism(1 / mu))
         steps.append(1)
     delta_error = delta * _RELATIVE_DELTA_ERROR
-    error = max(error, _affordable(mechanisms, steps, error, delta_error))
+    error = max(_ERROR, _affordable(mechanisms, steps, _ERROR, delta_error))
     accountant = PRVAccountant(
         prvs=mechanisms, max_self_compositions=steps, eps_error=error, delta_error=delta_error
     )

@@ -57,9 +57,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def read(
-    path: Path, key: Ed25519PublicKey, *, limit: int = WEIGHTS_LIMIT
-) -> tuple[WeightsManifest, dict[str, Tensors]]:
+def read(path: Path, key: Ed25519PublicKey) -> tuple[WeightsManifest, dict[str, Tensors]]:
     """Verify a package file: manifest, and tensors by candidate and name, still on disk.
 
     Raises:
@@ -68,12 +66,12 @@ def read(
         VerificationError: The signature or a hash does not hold.
     """
     with _opened(path) as stream:
-        manifest, places = _verified(stream, key, limit)
+        manifest, places = _verified(stream, key)
     return manifest, {name: FileTensors(path, each) for name, each in places.items()}
 
 
 def decode(
-    data: bytes, key: Ed25519PublicKey, *, limit: int = WEIGHTS_LIMIT
+    data: bytes, key: Ed25519PublicKey
 ) -> tuple[WeightsManifest, dict[str, dict[str, NDArray[np.float32]]]]:
     """Verify a package that is in memory: manifest, and tensors by candidate and name.
 
@@ -82,7 +80,7 @@ def decode(
         VerificationError: The signature or a hash does not hold.
     """
     stream = io.BytesIO(data)
-    manifest, places = _verified(stream, key, limit)
+    manifest, places = _verified(stream, key)
     return manifest, {
         candidate: {name: tensors.read(stream, place, what=_WHAT) for name, place in each.items()}
         for candidate, each in places.items()
@@ -90,11 +88,11 @@ def decode(
 
 
 def _verified(
-    stream: BinaryIO, key: Ed25519PublicKey, limit: int
+    stream: BinaryIO, key: Ed25519PublicKey
 ) -> tuple[WeightsManifest, dict[str, dict[str, Place]]]:
     version, names = weights_package.layout_of(stream)
     text, signature, body, *_ = container.layout(
-        stream, kind=WEIGHTS_KIND, version=version, names=names, limit=limit
+        stream, kind=WEIGHTS_KIND, version=version, names=names, limit=WEIGHTS_LIMIT
     )
     manifest = _manifest(stream, text, signature, key)
     found = _digest(stream, body)

@@ -48,15 +48,14 @@ class _Records:
     noise: float  # Standard deviation of the noise on a count
 
 
-def reasons(statistics: NoisyStatistics, *, clip_radius: float = CLIP_RADIUS) -> tuple[str, ...]:
+def reasons(statistics: NoisyStatistics) -> tuple[str, ...]:
     """Why a release cannot be what an honest plant releases; empty if it can.
 
     Args:
         statistics: The release; ``decode_release`` has held its noise against epsilon and delta.
-        clip_radius: Public clip radius of the encoder, feature units.
     """
     schema, sigma = statistics.schema, statistics.sigma
-    found = _layout(schema, clip_radius)
+    found = _layout(schema)
     if found:
         return tuple(found)  # its bounds would be the sender's own
     counts, sums, moments = schema.blocks
@@ -99,13 +98,13 @@ def reasons(statistics: NoisyStatistics, *, clip_radius: float = CLIP_RADIUS) ->
     return tuple(found)
 
 
-def _layout(schema: StatisticsSchema, clip_radius: float) -> list[str]:
+def _layout(schema: StatisticsSchema) -> list[str]:
     """Whether bounds and shares are the public ones, not the sender's choice."""
     public = default_schema(
         encoder=schema.encoder,
         dimension=schema.dimension,
         labels=schema.labels,
-        clip_radius=clip_radius,
+        clip_radius=CLIP_RADIUS,
         moments=schema.moments,
         unit_rule=schema.unit_rule,
         unit_cap=schema.unit_cap,

@@ -50,7 +50,6 @@ def train_baselines(
     episodes: Sequence[Episode],
     *,
     seed: int,
-    rounds: int = REPTILE_ROUNDS,
 ) -> Trained:
     """Train the baselines that are trained.
 
@@ -58,4 +57,6 @@ def train_baselines(
         episodes: Simulated plants of training families, with cross-fitted evidence.
     """
     rng = streams.rng(Stream.BASELINE_TRAINING, seed)
-    return Trained(meta.reptile(tasks, rounds, rng), meta.functional_metric(priors, episodes, rng))
+    return Trained(
+        meta.reptile(tasks, REPTILE_ROUNDS, rng), meta.functional_metric(priors, episodes, rng)
+    )

@@ -35,6 +35,7 @@ ACCURACY_LOST = 0.01
 """Accuracy that the noise on a copy may cost."""
 
 _LEVELS = np.geomspace(0.02, 0.2, 11)
+_TASKS = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +68,17 @@ class Finding:
     rows_median: float  # Median distance of a row to the nearest row
 
 
-def calibrate(
-    index: ZooIndex, tasks: Sequence[ZooTask], rng: np.random.Generator, *, most: int = 80
-) -> Calibration:
+def calibrate(index: ZooIndex, tasks: Sequence[ZooTask], rng: np.random.Generator) -> Calibration:
     """Measure copies and others on the zoo, and set thresholds.
 
     Args:
         tasks: Zoo tasks that are in it, for accuracy; the noise is matched on these.
-        rng: Of the noise, and of the choice of at most ``most`` tasks.
+        rng: Of the noise, and of the choice of tasks.
     """
-    chosen = [tasks[i] for i in rng.permutation(len(tasks))[:most]]
+    chosen = [tasks[i] for i in rng.permutation(len(tasks))[:_TASKS]]
     noise = matched_noise(chosen, rng)
     copies = [add_noise(task.weight, noise, rng) for task in chosen]
-    entries = np.sort(rng.permutation(len(index.norms))[:most])
+    entries = np.sort(rng.permutation(len(index.norms))[:_TASKS])
     number = index.task.numpy()
     weights = index.weights.numpy().astype(np.float64)
     heads_other = [retrieval.nearest(index, weights[number == i], skip=int(i)) for i in entries]

@@ -52,10 +52,10 @@ def cells(rng: np.random.Generator, size: int, count: int) -> tuple[Field, Field
     return first, second - first, index[:, 0].reshape(size, size)
 
 
-def grating(size: int, period: float, angle: float, phase: float = 0.0) -> Field:
+def grating(size: int, period: float, angle: float) -> Field:
     """A cosine wave, ``[size, size]``, -1 to 1."""
     y, x = np.mgrid[:size, :size].astype(np.float32)
-    turn = 2 * np.pi / period * (x * np.cos(angle) + y * np.sin(angle)) + phase
+    turn = 2 * np.pi / period * (x * np.cos(angle) + y * np.sin(angle))
     return np.asarray(np.cos(turn), dtype=np.float32)
 
 
