@@ -249,7 +249,7 @@ def _origin(entry: bytes) -> str:
 
 
 def _check_statistics(payload: bytes, charge: Charge, site: str) -> None:
-    sections = statistics_file.read_sections(payload)
+    sections = statistics_file.FILE.sections(payload)
     manifest = _manifest(_Statistics, sections["manifest"], statistics_file.MANIFEST_LIMIT)
     schema, mechanism = manifest.schema, charge.mechanism
     if schema.version not in _SCHEMA_VERSIONS:
@@ -273,7 +273,7 @@ def _check_statistics(payload: bytes, charge: Charge, site: str) -> None:
 
 
 def _check_quality(payload: bytes, charge: Charge, site: str) -> None:
-    sections = quality_file.read_sections(payload)
+    sections = quality_file.FILE.sections(payload)
     manifest = _manifest(_Quality, sections["manifest"], quality_file.MANIFEST_LIMIT)
     found, mechanism = manifest.layout, charge.mechanism
     _same(
@@ -288,7 +288,7 @@ def _check_quality(payload: bytes, charge: Charge, site: str) -> None:
 
 
 def _check_contribution(payload: bytes, charge: Charge, site: str) -> None:
-    sections = contribution_file.read_sections(payload)
+    sections = contribution_file.FILE.sections(payload)
     manifest = _manifest(_Contribution, sections["manifest"], contribution_file.MANIFEST_LIMIT)
     mechanism, event = charge.mechanism, charge.event
     run = f"{manifest.sampler}, q = {event.sampling_probability}, {event.steps} steps"

@@ -25,13 +25,9 @@ from wg_common.ledger.state import ROTATION_CONTEXT
 from wg_common.ledger.witness import WitnessRequest, requests_of
 from wg_common.privacy.quality import QualityLayout
 from wg_common.privacy.schema import StatisticsSchema
-from wg_common.wire import canonical, quality_file, signing
+from wg_common.wire import canonical, quality_file, signing, statistics_file
 from wg_common.wire.quality_file import QualityManifest
-from wg_common.wire.statistics_file import (
-    CoveredStatistics,
-    StatisticsManifest,
-    read_manifest,
-)
+from wg_common.wire.statistics_file import CoveredStatistics, StatisticsManifest
 
 Check = Callable[[Charge, bytes], None]
 """Holds a charge against the released bytes; raises ``VerificationError``."""
@@ -46,7 +42,7 @@ def check_statistics(charge: Charge, release: bytes) -> None:
         DecodeError: The bytes are no release.
         VerificationError: It is not.
     """
-    manifest = read_manifest(release)
+    manifest = statistics_file.FILE.read_manifest(release)
     schema, mechanism = manifest.schema, charge.mechanism
     _agree(
         *_charged(charge, manifest, schema),
@@ -65,7 +61,7 @@ def check_quality(charge: Charge, report: bytes) -> None:
         DecodeError: The bytes are no report.
         VerificationError: It is not.
     """
-    manifest = quality_file.read_manifest(report)
+    manifest = quality_file.FILE.read_manifest(report)
     name = charge.mechanism.name
     _agree(
         *_charged(charge, manifest, manifest.layout),

@@ -26,9 +26,10 @@ from wg_common import __version__, numbers
 from wg_common.errors import DecodeError, VerificationError, WgError
 from wg_common.privacy import accounting
 from wg_common.privacy.events import PrivacyEvent
-from wg_common.wire import canonical, container, signing
+from wg_common.wire import container
 from wg_common.wire import tensors as tensors_files
 from wg_common.wire.protocol import check_site_name
+from wg_common.wire.signed_file import SignedFile
 
 VERSION = 1
 CONTRIBUTION_KIND = "wgc"
@@ -37,7 +38,6 @@ MANIFEST_LIMIT = 1 << 20
 SIGNATURE_CONTEXT = "contribution"
 SOFTWARE = f"weightgate/{__version__}"
 
-_SECTIONS = ("manifest", "signature", "tensors")
 _TEXT_LIMIT = 4096
 
 
@@ -88,6 +88,18 @@ class ContributionManifest:
                 raise DecodeError(f"contribution manifest: {name}: {error}") from error
 
 
+FILE = SignedFile(
+    kind=CONTRIBUTION_KIND,
+    version=VERSION,
+    body="tensors",
+    limit=CONTRIBUTION_LIMIT,
+    manifest=ContributionManifest,
+    manifest_limit=MANIFEST_LIMIT,
+    what="contribution manifest",
+    context=SIGNATURE_CONTEXT,
+)
+
+
 def encode_contribution(
     manifest: ContributionManifest, tensors: bytes, key: Ed25519PrivateKey
 ) -> bytes:
@@ -99,10 +111,7 @@ def encode_contribution(
     """
     _check_tensors(tensors, manifest.tensors_sha256)
     _check_cost(manifest)
-    text = canonical.encode(manifest)
-    signature = signing.sign(key, SIGNATURE_CONTEXT, text)
-    sections = dict(zip(_SECTIONS, (text, signature, tensors), strict=True))
-    return container.encode(CONTRIBUTION_KIND, VERSION, sections)
+    return FILE.pack(manifest, tensors, key)
 
 
 def decode_contribution(
@@ -115,12 +124,9 @@ def decode_contribution(
         VerificationError: The signature or a hash does not hold, or the event costs more than the
             manifest claims.
     """
-    sections = read_sections(data)
-    signing.verify(key, SIGNATURE_CONTEXT, sections["manifest"], sections["signature"])
-    manifest = read_manifest(data)
-    _check_tensors(sections["tensors"], manifest.tensors_sha256)
+    manifest, body = FILE.verified(data, key)
+    _check_tensors(body, manifest.tensors_sha256)
     _check_cost(manifest)
-    body = sections["tensors"]
     stream, what = io.BytesIO(body), "contribution"
     places = tensors_files.places(stream, 0, len(body), what=what)
     tensors_files.check_finite(stream, places, what=what)
@@ -128,29 +134,6 @@ def decode_contribution(
         raise DecodeError("contribution: no tensors")
     tensors = {name: tensors_files.read(stream, place, what=what) for name, place in places.items()}
     return manifest, tensors
-
-
-def read_manifest(data: bytes) -> ContributionManifest:
-    """The manifest as it stands there, *not verified*: to learn whose key is to verify it.
-
-    Raises:
-        DecodeError: The bytes are not a contribution.
-    """
-    text = read_sections(data)["manifest"]
-    return canonical.decode(
-        ContributionManifest, text, what="contribution manifest", limit=MANIFEST_LIMIT
-    )
-
-
-def read_sections(data: bytes) -> dict[str, bytes]:
-    """Manifest, signature and tensors of a contribution, as bytes.
-
-    Raises:
-        DecodeError: The bytes are not a contribution.
-    """
-    return container.decode(
-        data, kind=CONTRIBUTION_KIND, version=VERSION, names=_SECTIONS, limit=CONTRIBUTION_LIMIT
-    )
 
 
 _TOLERANCE = 1e-9

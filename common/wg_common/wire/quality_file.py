@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from wg_common import __version__, numbers
 from wg_common.privacy.quality import QualityLayout
-from wg_common.wire import canonical, container, signing, statistics_file
+from wg_common.wire import container, signing, statistics_file
 from wg_common.wire.protocol import (
     QUALITY_KIND,
     QUALITY_LIMIT,
@@ -32,6 +32,7 @@ from wg_common.wire.protocol import (
     check_release_id,
     check_site_name,
 )
+from wg_common.wire.signed_file import SignedFile
 from wg_common.wire.statistics_file import CoveredStatistics
 from wg_common.wire.weights_package import NAME_LIMIT
 
@@ -40,7 +41,6 @@ COVERED_KIND = "wgq-covered"
 MANIFEST_LIMIT = 256 << 10
 SOFTWARE = f"weightgate/{__version__}"
 
-_SECTIONS = ("manifest", "signature", "integers")
 _TEXT_LIMIT = 4096
 
 
@@ -106,6 +106,18 @@ class Counts:
         return min(max(found, 0.0), 1.0), error
 
 
+FILE = SignedFile(
+    kind=QUALITY_KIND,
+    version=VERSION,
+    body="integers",
+    limit=QUALITY_LIMIT,
+    manifest=QualityManifest,
+    manifest_limit=MANIFEST_LIMIT,
+    what="quality manifest",
+    context=signing.QUALITY,
+)
+
+
 def encode_report(
     manifest: QualityManifest, integers: NDArray[np.int64], key: Ed25519PrivateKey
 ) -> bytes:
@@ -117,10 +129,7 @@ def encode_report(
     """
     body = statistics_file.integers_to_bytes(integers)
     _check_integers(body, manifest.layout.length, manifest.integers_sha256)
-    text = canonical.encode(manifest)
-    signature = signing.sign(key, signing.QUALITY, text)
-    sections = dict(zip(_SECTIONS, (text, signature, body), strict=True))
-    return container.encode(QUALITY_KIND, VERSION, sections)
+    return FILE.pack(manifest, body, key)
 
 
 def decode_report(data: bytes, public_key: Ed25519PublicKey) -> tuple[QualityManifest, Counts]:
@@ -130,38 +139,14 @@ def decode_report(data: bytes, public_key: Ed25519PublicKey) -> tuple[QualityMan
         DecodeError: The bytes are not a report, or it contradicts itself.
         VerificationError: The signature or the integers' hash does not hold.
     """
-    sections = read_sections(data)
-    signing.verify(public_key, signing.QUALITY, sections["manifest"], sections["signature"])
-    manifest = read_manifest(data)
-    _check_integers(sections["integers"], manifest.layout.length, manifest.integers_sha256)
-    values = np.frombuffer(sections["integers"], dtype="<i8").astype(np.float64)
-    values /= manifest.layout.weight
+    manifest, body = FILE.verified(data, public_key)
+    _check_integers(body, manifest.layout.length, manifest.integers_sha256)
+    values = np.frombuffer(body, dtype="<i8").astype(np.float64) / manifest.layout.weight
     return manifest, Counts(
         labelled=float(values[0]),
         right=dict(zip(manifest.candidates, values[1:].tolist(), strict=True)),
         std=numbers.hex_float(manifest.sigma) / manifest.layout.weight,
     )
-
-
-def read_sections(report: bytes) -> dict[str, bytes]:
-    """Manifest, signature and integers of a report, as bytes.
-
-    Raises:
-        DecodeError: The bytes are no report.
-    """
-    return container.decode(
-        report, kind=QUALITY_KIND, version=VERSION, names=_SECTIONS, limit=QUALITY_LIMIT
-    )
-
-
-def read_manifest(report: bytes) -> QualityManifest:
-    """Manifest of a report, whose signature is checked elsewhere.
-
-    Raises:
-        DecodeError: The bytes are no report, or it contradicts itself.
-    """
-    data = read_sections(report)["manifest"]
-    return canonical.decode(QualityManifest, data, what="quality manifest", limit=MANIFEST_LIMIT)
 
 
 def encode_covered(covered: CoveredStatistics) -> bytes:

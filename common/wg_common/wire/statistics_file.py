@@ -29,7 +29,7 @@ from wg_common.errors import ConfigError, DecodeError, RefusedError
 from wg_common.privacy.mechanism import Bounded, sigma_for
 from wg_common.privacy.schema import StatisticsSchema
 from wg_common.privacy.statistics import NoisyStatistics
-from wg_common.wire import canonical, container, signing
+from wg_common.wire import container, signing
 from wg_common.wire.protocol import (
     STATISTICS_KIND,
     STATISTICS_LIMIT,
@@ -37,13 +37,13 @@ from wg_common.wire.protocol import (
     check_release_id,
     check_site_name,
 )
+from wg_common.wire.signed_file import SignedFile
 
 VERSION = 1
 COVERED_KIND = "wgs-covered"
 MANIFEST_LIMIT = 4 << 20
 SOFTWARE = f"weightgate/{__version__}"
 
-_SECTIONS = ("manifest", "signature", "integers")
 _COVERED_SECTIONS = (
     "release",
     "charge_entry",
@@ -143,6 +143,18 @@ def integers_to_bytes(integers: NDArray[np.int64]) -> bytes:
     return np.ascontiguousarray(integers, dtype="<i8").tobytes()
 
 
+FILE = SignedFile(
+    kind=STATISTICS_KIND,
+    version=VERSION,
+    body="integers",
+    limit=STATISTICS_LIMIT,
+    manifest=StatisticsManifest,
+    manifest_limit=MANIFEST_LIMIT,
+    what="statistics manifest",
+    context=signing.STATISTICS,
+)
+
+
 def encode_release(
     manifest: StatisticsManifest, integers: NDArray[np.int64], key: Ed25519PrivateKey
 ) -> bytes:
@@ -154,10 +166,7 @@ def encode_release(
     """
     body = integers_to_bytes(integers)
     _check_integers(body, manifest.schema.length, manifest.integers_sha256)
-    text = canonical.encode(manifest)
-    signature = signing.sign(key, signing.STATISTICS, text)
-    sections = dict(zip(_SECTIONS, (text, signature, body), strict=True))
-    return container.encode(STATISTICS_KIND, VERSION, sections)
+    return FILE.pack(manifest, body, key)
 
 
 def decode_release(
@@ -169,11 +178,9 @@ def decode_release(
         DecodeError: The bytes are not a release, or it contradicts itself.
         VerificationError: The signature or the integers' hash does not hold.
     """
-    sections = read_sections(data)
-    signing.verify(public_key, signing.STATISTICS, sections["manifest"], sections["signature"])
-    manifest, integers = read_unverified(data)
-    statistics = NoisyStatistics(manifest.schema, integers, numbers.hex_float(manifest.sigma))
-    return manifest, statistics
+    manifest, body = FILE.verified(data, public_key)
+    integers = _integers(manifest, body)
+    return manifest, NoisyStatistics(manifest.schema, integers, numbers.hex_float(manifest.sigma))
 
 
 def read_unverified(data: bytes) -> tuple[StatisticsManifest, NDArray[np.int64]]:
@@ -183,32 +190,8 @@ def read_unverified(data: bytes) -> tuple[StatisticsManifest, NDArray[np.int64]]
         DecodeError: The bytes are not a release, or it contradicts itself.
         VerificationError: The integers' hash does not hold.
     """
-    sections = read_sections(data)
-    manifest = _manifest(sections["manifest"])
-    _check_integers(sections["integers"], manifest.schema.length, manifest.integers_sha256)
-    integers = np.frombuffer(sections["integers"], dtype="<i8").astype(np.int64)
-    integers.setflags(write=False)
-    return manifest, integers
-
-
-def read_sections(release: bytes) -> dict[str, bytes]:
-    """Manifest, signature and integers of a release, as bytes.
-
-    Raises:
-        DecodeError: The bytes are no release.
-    """
-    return container.decode(
-        release, kind=STATISTICS_KIND, version=VERSION, names=_SECTIONS, limit=STATISTICS_LIMIT
-    )
-
-
-def read_manifest(release: bytes) -> StatisticsManifest:
-    """Manifest of a release, whose signature is checked elsewhere.
-
-    Raises:
-        DecodeError: The bytes are no release, or it contradicts itself.
-    """
-    return _manifest(read_sections(release)["manifest"])
+    manifest = FILE.read_manifest(data)
+    return manifest, _integers(manifest, FILE.sections(data)["integers"])
 
 
 def encode_covered(covered: CoveredStatistics, *, kind: str = COVERED_KIND) -> bytes:
@@ -241,10 +224,11 @@ def decode_covered(
 _TOLERANCE = 1e-9
 
 
-def _manifest(data: bytes) -> StatisticsManifest:
-    return canonical.decode(
-        StatisticsManifest, data, what="statistics manifest", limit=MANIFEST_LIMIT
-    )
+def _integers(manifest: StatisticsManifest, body: bytes) -> NDArray[np.int64]:
+    _check_integers(body, manifest.schema.length, manifest.integers_sha256)
+    integers = np.frombuffer(body, dtype="<i8").astype(np.int64)
+    integers.setflags(write=False)
+    return integers
 
 
 _require = functools.partial(container.require, "statistics manifest")

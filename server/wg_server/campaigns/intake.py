@@ -90,7 +90,7 @@ def accept_file(
         WitnessRefused: The site's ledger contradicts what was seen of it before.
     """
     covered = statistics_file.decode_covered(data)
-    manifest = statistics_file.read_manifest(covered.release)
+    manifest = statistics_file.FILE.read_manifest(covered.release)
     site = store.site(manifest.site)
     if site.state != "enrolled":
         raise ConfigError(f"site {site.name}: {site.state}, expected enrolled")

@@ -29,9 +29,9 @@ from wg_common.privacy.events import PrivacyEvent
 from wg_common.wire import canonical, signing
 from wg_common.wire.contribution_file import (
     CONTRIBUTION_LIMIT,
+    FILE,
     ContributionManifest,
     decode_contribution,
-    read_manifest,
 )
 from wg_server.site.home import ServerHome
 from wg_server.store.sites import Store
@@ -153,7 +153,7 @@ def _files(source: SourcePlan) -> list[Path]:
 def _verify(
     store: Store, source: SourcePlan, path: Path, data: bytes
 ) -> tuple[ContributionManifest, Tensors, StoredContribution]:
-    site = store.site(read_manifest(data).site)
+    site = store.site(FILE.read_manifest(data).site)
     if site.state != "enrolled":
         raise ConfigError(f"{path}: site {site.name} is {site.state}, expected enrolled")
     key = signing.public_from_bytes(bytes.fromhex(site.signing_key))

@@ -57,7 +57,7 @@ def read(home: ServerHome, path: Path) -> tuple[str, str, NoisyStatistics]:
         atomic.read_bytes(path, limit=protocol.STATISTICS_LIMIT)
     )
     with Store.open(home) as store:
-        site = store.site(statistics_file.read_manifest(covered.release).site)
+        site = store.site(statistics_file.FILE.read_manifest(covered.release).site)
     key = signing.public_from_bytes(bytes.fromhex(site.signing_key))
     manifest, statistics = statistics_file.decode_release(covered.release, key)
     if statistics.schema.encoder != home.encoder_id():

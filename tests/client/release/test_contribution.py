@@ -26,7 +26,7 @@ from wg_common.errors import InternalError, PolicyRefused
 from wg_common.ledger import charging, entries
 from wg_common.ledger.store import Ledger
 from wg_common.wire import canonical, signing
-from wg_common.wire.contribution_file import decode_contribution, read_manifest
+from wg_common.wire.contribution_file import FILE, decode_contribution
 
 Json = Callable[..., Any]
 STEPS = 6
@@ -165,7 +165,7 @@ def test_a_run_that_was_cut_short_is_completed_under_its_charge(make_plant: Make
     assert _kinds(plant)[-1] == entries.CHARGE
     done = contribute(plant.home, REQUEST)
     assert not done.charged and _charges(plant) == 1
-    assert read_manifest(done.data).request_id == done.request_id
+    assert FILE.read_manifest(done.data).request_id == done.request_id
     assert _kinds(plant)[-1] == entries.RELEASE
 
 

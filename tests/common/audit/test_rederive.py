@@ -380,7 +380,7 @@ def test_what_is_no_safetensors_file_is_refused(data: bytes) -> None:
 
 def contribution_of(site: Site, run: ChargeRequest, tensors: bytes) -> bytes:
     """A signed contribution with these tensors."""
-    manifest = contribution_file.read_manifest(site.contribution(run))
+    manifest = contribution_file.FILE.read_manifest(site.contribution(run))
     manifest = dataclasses.replace(manifest, tensors_sha256=canonical.sha256_hex(tensors))
     return contribution_file.encode_contribution(manifest, tensors, site.signing_key)
 

@@ -83,7 +83,7 @@ def test_bytes_that_are_not_signed_or_not_of_the_layout_are_refused() -> None:
     data = quality_file.encode_report(_manifest(), INTEGERS, KEY)
     with pytest.raises(VerificationError):
         quality_file.decode_report(data, signing.generate().public_key())
-    sections = quality_file.read_sections(data)
+    sections = quality_file.FILE.sections(data)
     for name, value in (
         ("integers", sections["integers"][:-8]),
         ("integers", sections["integers"][:-8] + b"\x01" * 8),
