@@ -237,11 +237,7 @@ def _cell(text: str) -> str:
 
 
 def _check_labels(path: Path, labels: tuple[str, ...]) -> None:
-    """Refuse class folders none of which is one of the model's classes: all would be unlabelled.
-
-    Raises:
-        DataError: They are.
-    """
+    """Refuse class folders none of which is one of the model's classes: all would be unlabelled."""
     from wg_client.data.dataset import RECORDS_CSV, listed
 
     if not path.is_dir() or (path / RECORDS_CSV).is_file():

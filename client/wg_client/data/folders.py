@@ -191,11 +191,7 @@ def printable_name(name: str) -> str:
 
 
 def _check_classes(path: Path, names: Sequence[str]) -> None:
-    """Refuse folders that are no classes, or that may be one class or two.
-
-    Raises:
-        DataError: They are.
-    """
+    """Refuse folders that are no classes, or that may be one class or two."""
     plain = {name: composed(name).casefold() for name in names}
     for other, what, mend in (
         (_SPLITS, "parts of a split", "point --data at one of them"),

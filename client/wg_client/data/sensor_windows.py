@@ -331,11 +331,7 @@ def _stretches(
 
 
 def _check_rate(path: Path, found: SensorLog, log: LogConfig) -> None:
-    """Compare a log's own times with the rate that the plant says.
-
-    Raises:
-        DataError: They differ.
-    """
+    """Compare a log's own times with the rate that the plant says."""
     rate = found.rate
     if rate is None and found.times is not None and len(found) > 1:
         step = float(np.median(np.diff(found.times)))

@@ -104,11 +104,7 @@ class Applier:
         return None
 
     def _apply(self, path: Path) -> None:
-        """Apply one package, or set it aside for good.
-
-        Raises:
-            StorageError: The disk is full; nothing changed.
-        """
+        """Apply one package, or set it aside for good."""
         try:
             self._apply_package(self._home, path)
         except StorageError:

@@ -108,11 +108,7 @@ def _reads(architecture: ArchitectureSpec) -> dict[str, str]:
 
 
 def _shape(home: ClientHome, kind: Modality) -> tuple[int, int]:
-    """The shape of the plant's first record, of a modality whose records keep their size.
-
-    Raises:
-        DataError: The plant's snapshot has no record.
-    """
+    """The shape of the plant's first record, of a modality whose records keep their size."""
     snapshot = snapshots.current(home)
     for one, two in snapshot.records().shapes:
         return int(one), int(two)

@@ -398,11 +398,7 @@ _RETIRED = {"caution": 0.5, "prior_records": 10.0}
 
 
 def _without_retired(document: object) -> object:
-    """A configuration of an earlier program without keys that nobody has set.
-
-    Raises:
-        ConfigError: Someone has set one.
-    """
+    """A configuration of an earlier program without keys that nobody has set."""
     found = document.get("acceptance") if isinstance(document, dict) else None
     if not (isinstance(document, dict) and isinstance(found, dict)):
         return document
@@ -427,9 +423,6 @@ def _with_exact_numbers(document: object, words: object) -> object:
     """Budgets that stand in the file as bare numbers, as they are written, not as a float has them.
 
     ``document`` is the file as YAML reads it; ``words`` has every scalar as it is written.
-
-    Raises:
-        ConfigError: A number that YAML reads otherwise than the decimal system.
     """
     found = document.get("privacy") if isinstance(document, dict) else None
     written = words.get("privacy") if isinstance(words, dict) else None

@@ -409,12 +409,7 @@ def _identity(path: Path, outer: zipfile.ZipFile, key: Key) -> Any:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """The outer archive.
-
-    Raises:
-        ConfigError: The file cannot be read.
-        DecodeError: It is no ZIP archive.
-    """
+    """The outer archive."""
     try:
         with zipfile.ZipFile(path) as outer:
             yield outer

@@ -329,11 +329,7 @@ def mean_aligned(posterior: Posterior) -> Callable[[Floats, Ints], tuple[Floats,
 
 
 def _inverse(matrix: Floats) -> Floats:
-    """Inverse of one matrix or of several.
-
-    Raises:
-        VerificationError: One is singular: figures that no noisy sums of records give.
-    """
+    """Inverse of one matrix or of several."""
     try:
         return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
     except np.linalg.LinAlgError as error:

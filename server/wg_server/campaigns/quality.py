@@ -218,11 +218,7 @@ def labelled(counts: Counts, language: str) -> str:
 
 
 def _subject(home: ServerHome, task: Task) -> Subject:
-    """The package that a site has from a campaign.
-
-    Raises:
-        ConfigError: It has none, or it cannot be counted.
-    """
+    """The package that a site has from a campaign."""
     if task.state != "delivered":
         raise ConfigError(f"has no package from there ({task.state})")
     path = home.package(task.delivery_id)

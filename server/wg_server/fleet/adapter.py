@@ -172,11 +172,7 @@ class FleetState:
             self._state.acknowledge_task_heartbeat(task_id)
 
     def _judge(self, request: Request, message: object) -> object | None:
-        """Bind the Flower identity to the certificate; close what Flower leaves open.
-
-        Raises:
-            HTTPException: 403; 400 or 413 for a reply of another shape than ours.
-        """
+        """Bind the Flower identity to the certificate; close what Flower leaves open."""
         site: Site = getattr(request.state, SITE_STATE)
         if _public_key(request) != site.node_key.encode("ascii"):
             setattr(request.state, TROUBLE_STATE, troubles.NODE_KEY)
@@ -341,9 +337,6 @@ def _check_push(request: PushMessagesRequest) -> None:
     """One reply, in the node's own name, of as many objects as an honest one has, or few more.
 
     Flower registers objects before it asks for their bytes: their number bounds what it will hold.
-
-    Raises:
-        HTTPException: 400, 403 or 413.
     """
     if len(request.messages_list) != 1 or len(request.message_object_trees) != 1:
         raise HTTPException(400, "expected one reply and its object tree")

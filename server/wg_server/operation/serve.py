@@ -135,11 +135,7 @@ def _open(listeners: Sequence[Listener], worker: CampaignWorker) -> Iterator[Non
 
 
 def _ports(config: ServerConfig, beside: int) -> tuple[int, int, int]:
-    """Ports for the fleet, enrolment and the operator.
-
-    Raises:
-        ConfigError: A process beside another one on SQLite.
-    """
+    """Ports for the fleet, enrolment and the operator."""
     if not beside:
         return config.fleet_port, config.enrol_port, config.admin_port
     if not config.database:

@@ -247,11 +247,7 @@ def _load_all(path: Path) -> list[x509.Certificate]:
 
 
 def _load_authority(home: ServerHome) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    """Certificate and key of the authority, of one and the same one.
-
-    Raises:
-        ConfigError: They are missing, damaged, or do not belong together.
-    """
+    """Certificate and key of the authority, of one and the same one."""
     for _ in range(_PAIR_TRIES):
         certificate, key = load_certificate(home.ca_cert), key_files.load_ec(home.ca_key)
         if certificate.public_key() == key.public_key():
