@@ -34,8 +34,7 @@ from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_server.generator.heads.generate import Generator, load_generator
 from wg_server.site.home import ServerHome
 
-HARM = 0.02
-"""A kept model that is so much less accurate than local-only does harm."""
+HARM = 0.02  # A kept model that is so much less accurate than local-only does harm
 _RECORDS = {"own": 60, "sister": 60}
 _TESTS = 500
 _WINDOW_TESTS = 1000

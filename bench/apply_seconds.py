@@ -29,8 +29,7 @@ from wg_client.site.failures import CODES
 from wg_common.errors import EXIT_NOT_ACCEPTED
 from wg_common.nets.encoder.module import load_encoder
 
-_EACH = 68
-"""Records of each of three classes."""
+_EACH = 68  # Records of each of three classes
 
 
 def main() -> None:

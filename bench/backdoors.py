@@ -72,10 +72,8 @@ _EACH = ChecksConfig().probe_triggers
 _MARKED = 2
 _WANTED = 0.95
 _SEEDS = 2
-_BASES = (3, 4, 7)
-"""Clean heads that are changed, by their number."""
-_SHOWN = ("network", "closed-form", "blend", "sample-0")
-"""Candidates of a package that are judged."""
+_BASES = (3, 4, 7)  # Clean heads that are changed, by their number
+_SHOWN = ("network", "closed-form", "blend", "sample-0")  # Candidates of a package that are judged
 
 
 def attack(kind: str, level: int, rng: np.random.Generator) -> Trigger:

@@ -50,8 +50,7 @@ WINDOW_SETS = (
 _CLASSES, _OWN, _SITE = 10, 60, 30
 """Classes; the operator's records of a class; records at a site of the zoo."""
 _PLANT, _TEST, _PLANTS = 20, 150, 6
-_NONE = 10
-"""Each so many-th site of the zoo sees records as they are."""
+_NONE = 10  # Each so many-th site of the zoo sees records as they are
 _VERSION = 3
 
 

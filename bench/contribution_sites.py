@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from wg_common.modalities import cameras, sensors
 from wg_common.nets.encoder.module import Encoder
 
-MOST = 1000
-"""Most records of a class at the other site."""
+MOST = 1000  # Most records of a class at the other site
 CLASSES = 3
 IMAGES = (
     "fashion_mnist",

@@ -51,8 +51,7 @@ from wg_server.site.home import ServerHome
 
 FORMER = ((0.1, 200, 2.0), (0.1, 200, 10.0), (0.2, 100, 10.0), (0.2, 100, 40.0))
 """Sampling probability, steps and learning rate of the settings of docs/decisions/0172."""
-EACH = (60, MOST)
-"""Most records of a class at the contributing site."""
+EACH = (60, MOST)  # Most records of a class at the contributing site
 EPSILONS = (1.0, 4.0)
 LABELS = (5, 20)
 SHOWN = ("local", "sums as delivered", "head as delivered", "former best", "sums kept", "head kept")

@@ -48,8 +48,7 @@ from wg_server.store.sites import Store
 
 MODULE = "bench.fleet_1000"
 SECONDS = 1800.0
-QUIET_SECONDS = 70.0
-"""After this all nodes pause for as long as they ever do."""
+QUIET_SECONDS = 70.0  # After this all nodes pause for as long as they ever do
 IDLE_SECONDS = 40.0
 EPSILONS = {"sqlite": "0.9", "postgresql": "0.5"}
 
@@ -266,8 +265,7 @@ def asked_by(campaign_id: str) -> list[int]:
     ]
 
 
-SERVERS: dict[Path, int] = {}
-"""Process of each server that runs now, by its log."""
+SERVERS: dict[Path, int] = {}  # Process of each server that runs now, by its log
 
 
 @contextmanager

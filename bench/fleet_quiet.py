@@ -33,8 +33,7 @@ from wg_client.site.home import ClientHome
 from wg_common.wire import key_files
 from wg_server.site.home import ServerHome
 
-POLL_SECONDS = 60.0
-"""A quiet node's pause between two questions for work."""
+POLL_SECONDS = 60.0  # A quiet node's pause between two questions for work
 SETTLE_SECONDS = 15.0
 LOOK_SECONDS = 30.0
 

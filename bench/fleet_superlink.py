@@ -54,8 +54,7 @@ from wg_server.operation.initialise import free_ports
 MODULE = "bench.fleet_superlink"
 SECONDS = 240.0
 IDLE_SECONDS = 40.0
-POLL_SECONDS = 3.0
-"""Of a stock SuperNode (``flwr.supernode.start_client_internal``)."""
+POLL_SECONDS = 3.0  # Of a stock SuperNode (`flwr.supernode.start_client_internal`)
 BYTES = {"query.question": (400, 5_700), "query.package": (54_000, 100)}
 """Of a message and its answer, as in the campaign of ``fleet_1000``."""
 

@@ -30,8 +30,7 @@ from bench.rows import Rows, write_table
 from wg_server.generator.heads.generate import load_generator
 from wg_server.site.home import ServerHome
 
-VERSION = 7
-"""Of the methods and cells; results of another version are not used."""
+VERSION = 7  # Of the methods and cells; results of another version are not used
 
 
 def main() -> None:

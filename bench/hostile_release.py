@@ -68,8 +68,7 @@ ATTACKS = (
 FAMILIES = 12
 SITES = 3
 _STRENGTH = 0.5
-_SCALE = 6.0
-"""Longest block means of a picture, about: what features are divided by."""
+_SCALE = 6.0  # Longest block means of a picture, about: what features are divided by
 
 Records = tuple[Floats, Ints]
 

@@ -182,8 +182,7 @@ def judged(
             processes.shutdown(wait=True, cancel_futures=True)
 
 
-_STATE: dict[str, Bench] = {}
-"""A worker process's bench."""
+_STATE: dict[str, Bench] = {}  # A worker process's bench
 
 
 def _start(setting: Setting) -> None:

@@ -34,8 +34,7 @@ from wg_common.wire import signing
 
 DELTA = "1e-5"
 WITNESS = "bench.example/witness"
-COSIGN_EVERY = 1000
-"""Entries between two cosigned checkpoints of the long ledger."""
+COSIGN_EVERY = 1000  # Entries between two cosigned checkpoints of the long ledger
 
 
 def closed_form(events: Sequence[PrivacyEvent], delta: float) -> float:

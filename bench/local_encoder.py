@@ -31,8 +31,7 @@ from wg_common.nets.encoder.local_encoder import Lite2
 from wg_common.nets.encoder.module import load_encoder
 
 VERSION = 1
-TESTS = 300
-"""Test records of a data set, at most."""
+TESTS = 300  # Test records of a data set, at most
 LABELS = (5, 20)
 LOCAL, WITH, ALONE = "local-only", "with Lite2", "on Lite2"
 LINES0, LINES2, LINES = "two lines, Lite0", "two lines, Lite2", "two lines, both"

@@ -26,8 +26,7 @@ from wg_common.nets.encoder.module import Encoder, load_encoder
 _EACH = 20
 _TESTS = 30
 _CLASSES = 10
-_SMALLEST = 20
-"""Fewest records of a class that takes part."""
+_SMALLEST = 20  # Fewest records of a class that takes part
 _NEW = 0.05
 METHODS = ("likeness", "patches, largest", "patches, mean")
 

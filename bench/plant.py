@@ -83,8 +83,7 @@ FEW_CLASSES = {"gtsrb": 10, "omniglot_small": 10}
 LABELS = (5, 20, 100)
 EPSILON = 4.0
 KEPT = "kept"
-POOL, TESTS = 200, 500
-"""Records of a class that labels are drawn from, and test records, at most."""
+POOL, TESTS = 200, 500  # Records of a class that labels are drawn from, and test records, at most
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

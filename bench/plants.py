@@ -30,8 +30,7 @@ CLASSES = 10
 SAME_FAMILY_SITES = 3
 TESTS = 300
 _PER_CLASS = {"own": 100, "sister": 70}
-_CUT = 4
-"""Version of the cut; cached features of another one are not used."""
+_CUT = 4  # Version of the cut; cached features of another one are not used
 
 DATASETS = (
     "neu_det",

@@ -8,8 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-Row = dict[str, Any]
-"""``key``, ``dataset``, ``cell``, and ``scores``: accuracy by method."""
+Row = dict[str, Any]  # `key`, `dataset`, `cell`, and `scores`: accuracy by method
 Job = TypeVar("Job", bound=tuple[Any, ...])
 
 

@@ -25,8 +25,7 @@ from wg_server.generator.heads.generate import Generated
 
 SELECTOR = "selector"
 THEN_LOCAL = ", then local"
-AS_DELIVERED = (names.RANDOM, names.GENERATED)
-"""Methods that tables show among delivered heads."""
+AS_DELIVERED = (names.RANDOM, names.GENERATED)  # Methods that tables show among delivered heads
 
 
 def plant_trunk(encoder: Encoder, local: NDArray[np.floating]) -> Trunk:

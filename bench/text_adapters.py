@@ -42,14 +42,10 @@ DOMAINS = (
 RATE = 4 * LEARNING_RATE
 STEPS = 40
 SHOTS = 5
-_TRAINED = 8
-"""Of fifteen classes."""
-_CLASSES, _EACH = 8, 3
-"""Of a batch."""
-_DRAWS = 10
-"""Of a plant's labels, averaged."""
-_RECORDS = 40
-"""Of a class of a part, at most: those of a plant are drawn from so many."""
+_TRAINED = 8  # Of fifteen classes
+_CLASSES, _EACH = 8, 3  # Of a batch
+_DRAWS = 10  # Of a plant's labels, averaged
+_RECORDS = 40  # Of a class of a part, at most: those of a plant are drawn from so many
 _CHUNK = 64
 _TEMPERATURE = 0.1
 SHORT = f"shared, {STEPS} steps"

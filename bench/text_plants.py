@@ -65,8 +65,7 @@ CLASSES = 15
 SITES = 3
 TESTS = 300
 _SITE_EACH = 40
-_BARE = 10
-"""Records a class of a plant without labels."""
+_BARE = 10  # Records a class of a plant without labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

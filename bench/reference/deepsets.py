@@ -22,8 +22,7 @@ from wg_server.generator.heads.denoiser import Batch
 from wg_server.generator.heads.objective import head_logits, task_loss
 from wg_server.generator.prior import conditioning as c
 
-_OWN = 3
-"""Which class vector is the site's own noisy mean."""
+_OWN = 3  # Which class vector is the site's own noisy mean
 
 
 class SetNetwork(nn.Module):

@@ -24,8 +24,7 @@ DIMENSION: Final = 64
 """Usual number of features that an encoder releases, and of small networks that it teaches."""
 
 HEAD_WEIGHT: Final = "head.weight"
-HEAD_BIAS: Final = "head.bias"
-"""Names of a head's tensors, ``[K, F]`` and ``[K]``, in every architecture."""
+HEAD_BIAS: Final = "head.bias"  # Names of a head's tensors, [K, F] and [K], in every architecture
 
 CandidateSource = Literal[
     "diffusion", "network", "closed-form", "retrieval", "base", "posterior", "kin", "contribution"
@@ -38,14 +37,12 @@ CandidateSource = Literal[
 of this kind of plant), ``contribution`` (a head that another plant trained with DP-SGD) or
 ``posterior`` (no weights: a ``wg_common.inference.posterior.Posterior``).
 """
-BASE: Final = "base"
-"""Of a whole network: what a plant's own training starts from."""
+BASE: Final = "base"  # Of a whole network: what a plant's own training starts from
 POSTERIOR: Final = "posterior"
 """Of what a plant finishes with its own records, rather than of weights."""
 SAME_FAMILY: Final = "kin"
 """Of a head on all local features: the server knows the kind of the plant."""
-CONTRIBUTED: Final = "contribution"
-"""Of a head that another plant gave."""
+CONTRIBUTED: Final = "contribution"  # Of a head that another plant gave
 FINISHED_ON_SITE: Final = frozenset({POSTERIOR, SAME_FAMILY})
 """Of what stands on all of a plant's records together: no quality report counts it."""
 GENERATED_SOURCES: Final = frozenset({"diffusion", "network", "retrieval", SAME_FAMILY})

@@ -14,8 +14,7 @@ import click
 from wg_common.language import Language, of_the_call, padded, text, usage, width, wrapped
 
 COLUMNS = 80
-_NAMES = 28
-"""Columns for the names of options and commands."""
+_NAMES = 28  # Columns for the names of options and commands
 
 
 def speak(command: click.Command, japanese: Mapping[str, str]) -> None:

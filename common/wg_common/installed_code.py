@@ -31,8 +31,7 @@ from pathlib import Path, PurePosixPath
 from wg_common.errors import ConfigError, DecodeError
 
 PACKAGES = ("wg_client", "wg_common")
-LOADABLE = (".py", ".pyc", ".so", ".pyd", ".dylib")
-"""Endings of files that Python loads as code."""
+LOADABLE = (".py", ".pyc", ".so", ".pyd", ".dylib")  # Endings of files that Python loads as code
 FILES_LIMIT = 4096
 BYTES_LIMIT = 64 << 20
 _CACHE = "__pycache__"

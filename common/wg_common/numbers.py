@@ -22,8 +22,7 @@ from wg_common.errors import DecodeError
 DIGITS_LIMIT = 400
 """Most digits before, and most after, the point of a decimal: ``1e-300`` written out fits."""
 
-EXPONENT_DIGITS_LIMIT = 3
-"""Most digits of a decimal's exponent: those of a 64-bit float have three."""
+EXPONENT_DIGITS_LIMIT = 3  # Most digits of a decimal's exponent: those of a 64-bit float have three
 
 INTEGER_DIGITS_LIMIT = 100
 """Most digits of an integer, and of either side of a fraction. A squared sensitivity has 52."""

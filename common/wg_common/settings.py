@@ -19,14 +19,11 @@ from wg_common.errors import ConfigError
 
 T = TypeVar("T")
 
-DEPTH_LIMIT = 32
-"""Deepest nesting of a YAML document; ours need four levels."""
+DEPTH_LIMIT = 32  # Deepest nesting of a YAML document; ours need four levels
 
-EVENTS_LIMIT = 100_000
-"""Most scalars and brackets of a YAML document."""
+EVENTS_LIMIT = 100_000  # Most scalars and brackets of a YAML document
 
-SCALAR_LIMIT = 4096
-"""Longest single value in a YAML document, in characters."""
+SCALAR_LIMIT = 4096  # Longest single value in a YAML document, in characters
 
 
 def read_yaml(data: bytes, *, what: str) -> object:

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from wg_client.models.manifest import ModelsManifest
     from wg_client.models.shadow import Comparison
 
-_SHOWN = 20
-"""Differences for a person; ``--json`` has all that are kept."""
+_SHOWN = 20  # Differences for a person; `--json` has all that are kept
 
 _by_option = click.option(
     "--by", required=True, metavar="NAME", help="Who decides; a role will do. It stays in the log."
@@ -206,5 +205,4 @@ def _when(seconds: int) -> str:
     return time.strftime("%Y-%m-%d %H:%MZ", time.gmtime(seconds)) if seconds else "before         "
 
 
-COMMANDS = (use, rollback, shadow, promote, log)
-"""Of the group ``models``."""
+COMMANDS = (use, rollback, shadow, promote, log)  # Of the group `models`

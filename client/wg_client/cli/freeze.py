@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from wg_client.data.inspection import Inspection
     from wg_client.release.freeze import Frozen
 
-_SHOWN = 50
-"""Lines for a person; ``--json`` has all."""
+_SHOWN = 50  # Lines for a person; `--json` has all
 _CANNOT = template("  cannot be used: {name}: {why}")
 _LEFT_OUT = template("  left out: {name}: {why}")
 _ONCE = template("  counts once: {name}: the same content as {why}")

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from wg_client.pilot.simulation import Simulation
 
 _LABELS_SHOWN = 20
-SMALL = 0.01
-"""Gains below one point are nothing that a plant would notice."""
+SMALL = 0.01  # Gains below one point are nothing that a plant would notice
 
 
 @click.command()

@@ -21,8 +21,7 @@ from wg_common.errors import ConfigError, PeerError
 from wg_common.ledger import witness
 from wg_common.wire import protocol
 
-CLOCK_TOLERANCE_SECONDS = 5.0
-"""Flower refuses a request signed further in the future than this."""
+CLOCK_TOLERANCE_SECONDS = 5.0  # Flower refuses a request signed further in the future than this
 
 _ANSWERS = (witness.OK, witness.CONFLICT, witness.UNPROCESSABLE)
 

@@ -20,17 +20,13 @@ from typing import Any, NoReturn
 import httpcore
 import httpx
 
-TIMEOUT_SECONDS = 30.0
-"""Longest wait for the next bytes."""
+TIMEOUT_SECONDS = 30.0  # Longest wait for the next bytes
 
-CALL_SECONDS = 120.0
-"""Longest small call, from connecting to the answer's last byte."""
+CALL_SECONDS = 120.0  # Longest small call, from connecting to the answer's last byte
 
-TRANSFER_SECONDS = 900.0
-"""Longest call that carries a file or a range of one."""
+TRANSFER_SECONDS = 900.0  # Longest call that carries a file or a range of one
 
-REPLY_LIMIT = 16 << 20
-"""Largest answer of a small call, in bytes."""
+REPLY_LIMIT = 16 << 20  # Largest answer of a small call, in bytes
 
 
 def open_client(

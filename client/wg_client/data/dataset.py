@@ -84,8 +84,7 @@ class Survey:
     hints: tuple[str, ...] = ()  # What a person should know, and nothing is refused for
 
 
-READING = ReadingConfig()
-"""Files as they are."""
+READING = ReadingConfig()  # Files as they are
 
 
 def reader(name: str, reading: ReadingConfig) -> Modality:

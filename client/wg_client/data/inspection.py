@@ -29,8 +29,7 @@ from wg_common.modalities.base import Record, content_digest
 
 _STEP = 64
 
-Stage = Callable[[str, int, int], None]
-"""Called with (what is done, records done, records in all)."""
+Stage = Callable[[str, int, int], None]  # Called with (what is done, records done, records in all)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

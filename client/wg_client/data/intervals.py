@@ -25,8 +25,7 @@ from wg_common.modalities import tables
 
 FILE, INTERVAL = "file", "interval"
 """Units that need no column: all windows of one log, and of one interval."""
-INTERVALS_LIMIT = 16 << 20
-"""Largest table of intervals, in bytes."""
+INTERVALS_LIMIT = 16 << 20  # Largest table of intervals, in bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,8 +14,7 @@ from wg_common.modalities.base import Record
 from wg_common.modalities.images import Images
 from wg_common.modalities.windows import Windows
 
-DARK = 16
-"""An image nowhere brighter than this, of 255, is black to a network. 4095 of 65535 is 15."""
+DARK = 16  # An image nowhere brighter than this, of 255, is black to a network. 4095 of 65535 is 15
 
 
 class Looks:

@@ -38,8 +38,7 @@ if TYPE_CHECKING:
     from wg_common.nets.encoder.module import Encoder
 
 
-Progress = Callable[[int, int], None]
-"""Called with (steps done, steps in all)."""
+Progress = Callable[[int, int], None]  # Called with (steps done, steps in all)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

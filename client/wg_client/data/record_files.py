@@ -8,8 +8,7 @@ from typing import overload
 
 from wg_common.modalities.base import Modality, Record
 
-ReadWindow = Callable[[Path, int], Record]
-"""Reads the window of a log that begins at a row."""
+ReadWindow = Callable[[Path, int], Record]  # Reads the window of a log that begins at a row
 
 
 class RecordFiles(Sequence[Record]):

@@ -32,10 +32,8 @@ from wg_common.modalities import tables
 from wg_common.modalities.base import DAMAGE
 
 SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".parquet", ".wav"})
-LOG_LIMIT = 4 << 30
-"""Largest file of a log, in bytes."""
-VALUES_LIMIT = 1 << 28
-"""Most numbers of one log, rows times channels: one GiB in memory."""
+LOG_LIMIT = 4 << 30  # Largest file of a log, in bytes
+VALUES_LIMIT = 1 << 28  # Most numbers of one log, rows times channels: one GiB in memory
 
 _SNIFFED = 1 << 20
 _BATCH = 1 << 16

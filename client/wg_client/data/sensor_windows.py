@@ -46,13 +46,11 @@ from wg_common.errors import ConfigError, DataError
 from wg_common.modalities.base import Record
 from wg_common.modalities.windows import Windows
 
-CACHE_BYTES = 512 << 20
-"""Logs that are held in memory, at most, beside the one that is read."""
+CACHE_BYTES = 512 << 20  # Logs that are held in memory, at most, beside the one that is read
 
 _STEP_TOLERANCE = 0.5
 """A step of time this share of a sample longer or shorter than expected is a gap."""
-_RATE_TOLERANCE = 0.05
-"""By how much the median step may differ from that of the rate that was said."""
+_RATE_TOLERANCE = 0.05  # By how much the median step may differ from that of the rate that was said
 
 
 @dataclass(slots=True)

@@ -20,14 +20,11 @@ from wg_client.fitting.feature_scaling import RECORDS
 from wg_client.fitting.folds import JUDGED, shape
 from wg_client.fitting.learners import AROUND_A_BASE, LOGISTIC
 
-_TRAINED = 2
-"""Methods that train on from a head."""
+_TRAINED = 2  # Methods that train on from a head
 _PRODUCTS = 200
 """Products with all records that a batch of logistic regressions takes, by measurement."""
-_BASE_SECONDS, _BASE_MEGABYTES = 3.0, 450.0
-"""Of the program itself, the checks and the report."""
-_LOOK = 6e8
-"""Operations that take as long as an image of 128 pixels, or a window, in the encoder."""
+_BASE_SECONDS, _BASE_MEGABYTES = 3.0, 450.0  # Of the program itself, the checks and the report
+_LOOK = 6e8  # Operations that take as long as an image of 128 pixels, or a window, in the encoder
 _SIDE, _TRIES = 512, 5
 
 

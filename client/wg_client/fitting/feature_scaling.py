@@ -22,10 +22,8 @@ from wg_client.fitting.linear_head import Floats, LinearHead
 from wg_common.inference.block_scale import block_scale
 from wg_common.inference.discriminants import principal
 
-RECORDS = 2000
-"""Directions are those of as many records at most, spread evenly."""
-_LOUDER = 4.0
-"""Root of the total variance of a block, over that of the released features."""
+RECORDS = 2000  # Directions are those of as many records at most, spread evenly
+_LOUDER = 4.0  # Root of the total variance of a block, over that of the released features
 _CHUNK = 1024
 
 

@@ -88,8 +88,7 @@ class Fitted:
         return self.out_of_fold.predictions
 
 
-Refit = Callable[[RowIndex | slice, int], LinearHead]
-"""(training rows, configuration) -> the head."""
+Refit = Callable[[RowIndex | slice, int], LinearHead]  # (training rows, configuration) -> the head
 
 
 def cross_validated(

@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 from wg_client.fitting.linear_head import Floats, Ints, best_temperature, log_loss
 
 RowIndex = NDArray[np.intp]
-_UNITS = 3
-"""Units of a class below which no choice could be nested: then its units are split."""
+_UNITS = 3  # Units of a class below which no choice could be nested: then its units are split
 JUDGED = 2000
 """Records that are judged, at most: more would change no choice, and time grows with them."""
 

@@ -24,8 +24,7 @@ from wg_client.fitting.linear_head import Floats, Ints, LinearHead, log_loss, ro
 
 _BIASES = np.concatenate([[-50.0], np.linspace(-10, 10, 41)])
 """Biases of classes without records that are tried; the first: they are never predicted."""
-_CLASSES = 8
-"""Classes that are left out in turn, at most."""
+_CLASSES = 8  # Classes that are left out in turn, at most
 _SMALL, _FEW = 500, 4
 """Records beyond which learners around a base head leave out fewer classes, on one fold."""
 

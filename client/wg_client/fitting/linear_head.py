@@ -18,12 +18,10 @@ from wg_common.inference import discriminants
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-NEVER = -1e4
-"""Bias of a class that a head cannot predict; finite, since exports refuse infinities."""
+NEVER = -1e4  # Bias of a class that a head cannot predict; finite, since exports refuse infinities
 
 
-_AT_ONCE = 1 << 18
-"""Numbers that are held at a time when temperatures are tried."""
+_AT_ONCE = 1 << 18  # Numbers that are held at a time when temperatures are tried
 
 
 @dataclass(frozen=True, slots=True, eq=False)

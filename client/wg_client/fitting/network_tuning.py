@@ -37,11 +37,9 @@ LEARNING_RATE = 5e-4
 BATCH = 32
 _WARM_UP = 30
 _WEIGHT_DECAY = 1e-4
-_RECORDS = 400
-"""Beyond so many labelled records lengths grow in proportion, up to four times."""
+_RECORDS = 400  # Beyond so many labelled records lengths grow in proportion, up to four times
 
-Progress = Callable[[int, int], None]
-"""Called with (steps done, steps in all)."""
+Progress = Callable[[int, int], None]  # Called with (steps done, steps in all)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -26,8 +26,7 @@ from wg_common.errors import ConfigError, DecodeError, VerificationError
 
 log = logging.getLogger(__name__)
 
-LINKS_LIMIT = 16
-"""Most changes of the authority that a plant follows at once."""
+LINKS_LIMIT = 16  # Most changes of the authority that a plant follows at once
 _PEM_LIMIT = 64 << 10
 
 

@@ -21,12 +21,9 @@ from wg_common.wire.protocol import PackageOffer
 
 log = logging.getLogger(__name__)
 
-CHUNK_LIMIT = 8 << 20
-"""Most bytes asked for at a time, whatever the server likes."""
-TRIES = 5
-"""Tries in a row that bring nothing, before the message is given back."""
-RESERVE = 64 << 20
-"""Bytes that stay free on the disk, for ledger and reports."""
+CHUNK_LIMIT = 8 << 20  # Most bytes asked for at a time, whatever the server likes
+TRIES = 5  # Tries in a row that bring nothing, before the message is given back
+RESERVE = 64 << 20  # Bytes that stay free on the disk, for ledger and reports
 _PIECE = 1 << 20
 
 GetRange = Callable[[int, int], Iterator[bytes]]

@@ -36,8 +36,7 @@ from wg_common.wire import canonical, key_files, protocol, signing
 from wg_common.wire.protocol import EnrolmentReply, EnrolmentRequest, JoinToken
 
 CA_PATH = "/wg/v1/ca"
-CA_LIMIT = 64 << 10
-"""Largest answer to the request for the CA certificate, in bytes."""
+CA_LIMIT = 64 << 10  # Largest answer to the request for the CA certificate, in bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,7 @@ from wg_common.wire.protocol import Delivery, PackageOffer, Receipt
 
 log = logging.getLogger(__name__)
 
-REJECTED_LIMIT = 8
-"""Most rejected packages that are kept for a person to look at; the oldest go."""
+REJECTED_LIMIT = 8  # Most rejected packages that are kept for a person to look at; the oldest go
 REJECTED_BYTES = 4 << 30
 """Most bytes of rejected packages that are kept; the newest is, whatever its size."""
 

@@ -37,10 +37,8 @@ from wg_common.nets.encoder.module import load_encoder
 from wg_common.wire import canonical, protocol
 from wg_common.wire.protocol import EnrolmentReply, JoinToken
 
-_ROOM = 64 << 20
-"""Bytes that a home needs beside its records: encoder, ledger, a package."""
-_ROOM_A_RECORD = 16 << 10
-"""Bytes of features and digests for one record, at most."""
+_ROOM = 64 << 20  # Bytes that a home needs beside its records: encoder, ledger, a package
+_ROOM_A_RECORD = 16 << 10  # Bytes of features and digests for one record, at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

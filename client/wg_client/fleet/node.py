@@ -41,8 +41,7 @@ from wg_common.wire import fleet, protocol
 
 log = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 60.0
-"""How often a session looks whether its certificate is to be renewed."""
+_LOOK_SECONDS = 60.0  # How often a session looks whether its certificate is to be renewed
 _CHECK_IN_SECONDS = 3600.0
 """How often a session asks for the server's authority, and has its ledger cosigned."""
 

@@ -31,13 +31,10 @@ log = logging.getLogger(__name__)
 
 VERSION = 1
 FILE = "adoption.json"
-BEFORE = "current.json"
-"""Where homes made before there was a history say which model is in use."""
-PROGRAM = "weightgate"
-"""Who decided where no person did."""
+BEFORE = "current.json"  # Where homes made before there was a history say which model is in use
+PROGRAM = "weightgate"  # Who decided where no person did
 _LIMIT = 16 << 20
-_BACK = 20
-"""Most models that a rollback can go back by."""
+_BACK = 20  # Most models that a rollback can go back by
 
 What = Literal["arrived", "use", "rollback", "shadow", "stop shadow", "promote"]
 

@@ -36,8 +36,7 @@ if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.module import Encoder
 
 SURE, UNSURE, NEW = "sure", "unsure", "new"
-NEVER = 2.0
-"""Instead of a probability: no call is sure."""
+NEVER = 2.0  # Instead of a probability: no call is sure
 
 
 def sure_above(logits: Floats, labels: Ints, wrong: float) -> float:

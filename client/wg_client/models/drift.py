@@ -27,10 +27,8 @@ from scipy import stats
 
 from wg_client.fitting.linear_head import Floats
 
-PERMUTATIONS = 1999
-"""The smallest p-value is one in 2,000."""
-RECORDS = 2000
-"""Records of each sample that are looked at, evenly drawn."""
+PERMUTATIONS = 1999  # The smallest p-value is one in 2,000
+RECORDS = 2000  # Records of each sample that are looked at, evenly drawn
 _TINY = 1e-9
 
 

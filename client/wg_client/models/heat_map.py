@@ -21,12 +21,9 @@ from wg_common.modalities.base import Record
 from wg_common.nets.encoder.trunk import EncoderTrunk
 from wg_common.streams import Stream
 
-PATCHES = 1000
-"""Patches in the bank."""
-CHANNELS = 1024
-"""Most channels of a patch."""
-_SIDE = 256
-"""Shorter side of a picture that is written, in pixels, at least."""
+PATCHES = 1000  # Patches in the bank
+CHANNELS = 1024  # Most channels of a patch
+_SIDE = 256  # Shorter side of a picture that is written, in pixels, at least
 _PREFIX = "patch_"
 _QUANTILE = 0.99
 """Of own patches' distances: from there on a patch is coloured, and at twice that fully."""

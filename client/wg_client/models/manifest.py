@@ -20,8 +20,7 @@ from wg_common.wire import canonical
 
 VERSION = 3
 VERSION_WITH_LOCAL = 4
-KEPT = "kept"
-"""In place of a model's name: the model that was kept."""
+KEPT = "kept"  # In place of a model's name: the model that was kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,22 +32,17 @@ from wg_common.errors import DecodeError
 from wg_common.inference.discriminants import principal
 from wg_common.streams import Stream
 
-FEATURES = 512
-"""Most features that are looked at; the first of a record are the released ones."""
-BANK = 500
-"""Most records that new ones are held against."""
-RECORDS = 2000
-"""Most records that anything is fitted on, drawn at random."""
+FEATURES = 512  # Most features that are looked at; the first of a record are the released ones
+BANK = 500  # Most records that new ones are held against
+RECORDS = 2000  # Most records that anything is fitted on, drawn at random
 DIRECTIONS = 128
 """Most directions of features that are kept, those in which the plant's records vary most."""
 SCORES = 500
 _NEAREST = 2
 _COMMON = 0.5
-_FLOOR = 0.1
-"""Least spread that a feature is divided by, in units of the mean spread of all."""
+_FLOOR = 0.1  # Least spread that a feature is divided by, in units of the mean spread of all
 _TINY = 1e-9
-_RANK = 1e-6
-"""Least variance of a direction, of that of the first."""
+_RANK = 1e-6  # Least variance of a direction, of that of the first
 
 Singles = NDArray[np.float32]
 

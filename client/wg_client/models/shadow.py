@@ -23,8 +23,7 @@ from wg_common.wire import canonical
 
 VERSION = 1
 FILE = "shadow.json"
-LISTED = 1000
-"""Most differences that are kept, the newest."""
+LISTED = 1000  # Most differences that are kept, the newest
 _LIMIT = 64 << 20
 
 

@@ -15,8 +15,7 @@ from wg_common.wire import canonical
 
 VERSION = 1
 FILE = "watch.json"
-BATCHES = 1000
-"""Batches that are kept, the newest."""
+BATCHES = 1000  # Batches that are kept, the newest
 _LIMIT = 16 << 20
 
 

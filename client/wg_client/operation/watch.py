@@ -34,12 +34,9 @@ from wg_common import streams
 from wg_common.errors import DataError
 from wg_common.streams import Stream
 
-FALSE_ALARMS = 0.01
-"""Chance that a batch of records like the frozen ones raises an alarm."""
-TESTS = 3
-"""How many tests share that chance."""
-_LEAST = 5
-"""Records below which nothing is tested."""
+FALSE_ALARMS = 0.01  # Chance that a batch of records like the frozen ones raises an alarm
+TESTS = 3  # How many tests share that chance
+_LEAST = 5  # Records below which nothing is tested
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

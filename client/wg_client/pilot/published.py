@@ -31,14 +31,11 @@ from wg_common.errors import DataError, DecodeError
 
 VERSION = 1
 FILE = "published.json"
-EPSILONS = (1.0, 2.0, 4.0)
-"""What is shown: other prices were not measured."""
+EPSILONS = (1.0, 2.0, 4.0)  # What is shown: other prices were not measured
 COVERAGE = 0.8
-NEAREST = 24
-"""Cases that are looked at."""
+NEAREST = 24  # Cases that are looked at
 _TINY = 1e-9
-_ALIKE = 0.2
-"""Difference of local accuracy that counts as much as two doublings of labels."""
+_ALIKE = 0.2  # Difference of local accuracy that counts as much as two doublings of labels
 
 Floats = NDArray[np.float64]
 

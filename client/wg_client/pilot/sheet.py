@@ -65,8 +65,7 @@ class Line:
     source: str  # Where it comes from
 
 
-Range = tuple[float, float, float]
-"""Expected, lower and upper end of an interval."""
+Range = tuple[float, float, float]  # Expected, lower and upper end of an interval
 
 
 def render(

@@ -46,14 +46,12 @@ from wg_common.wire.statistics_file import StatisticsManifest
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.module import Encoder
 
-RECORDS = 2000
-"""Records that are encoded and judged, at most, drawn evenly."""
+RECORDS = 2000  # Records that are encoded and judged, at most, drawn evenly
 USUAL_DIMENSION = 64
 """Numbers of a record that enter a release, with the encoders that servers make by default."""
 _ENCODER_LIMIT = 64 << 20
 _DRY = "0" * 32
-_NAMED = 3
-"""Files that are named where none can be used."""
+_NAMED = 3  # Files that are named where none can be used
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,8 +26,7 @@ from wg_common.wire.protocol import QualityQuery, StatisticsQuery
 
 log = logging.getLogger(__name__)
 
-WAITING_LIMIT = 256
-"""Most requests that are kept; a server cannot fill the disk."""
+WAITING_LIMIT = 256  # Most requests that are kept; a server cannot fill the disk
 _FILE_LIMIT = 64 << 10
 _QUALITY = ".quality.json"
 

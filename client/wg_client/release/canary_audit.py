@@ -43,8 +43,7 @@ from wg_common.wire.protocol import StatisticsQuery
 
 SITE = "canary-audit"
 WITNESS = "canary-audit/witness"
-NOW = 1_700_000_000
-"""Unix time at which everything happens; the clock shows nothing."""
+NOW = 1_700_000_000  # Unix time at which everything happens; the clock shows nothing
 
 _CAP = "100000"
 _ASKED = "10"

@@ -16,8 +16,7 @@ from collections.abc import Mapping
 
 from wg_common.language import text
 
-LARGE_EPSILON = 20.0
-"""From here on a promise is none: e^20, five hundred million times likelier."""
+LARGE_EPSILON = 20.0  # From here on a promise is none: e^20, five hundred million times likelier
 HEAD_PAYS = 700.0
 """Labelled records of a class, times epsilon, from which on a head is worth more to other plants.
 

@@ -32,10 +32,8 @@ VERSION = 1
 CONFIG_LIMIT = 1 << 20
 LABEL_LIMIT = 1000
 ANY_PURPOSE = "*"
-UNLABELLED_FOLDER = "_unlabelled"
-"""Folder of records that have no label."""
-RECORD = "record"
-"""Unit of a plant that names no unit column, and the rule that goes with it."""
+UNLABELLED_FOLDER = "_unlabelled"  # Folder of records that have no label
+RECORD = "record"  # Unit of a plant that names no unit column, and the rule that goes with it
 _EXPONENT_LIMIT = 300
 _NUMBER = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 """Spellings that YAML and the decimal system read alike: no 010 (eight), no 1_0, no 1:30."""
@@ -43,8 +41,7 @@ _DECIMALS = ("cap_epsilon", "cap_delta", "max_request_epsilon", "max_request_del
 
 Budget = Literal["site", "separate"]
 Approve = Literal["policy", "human"]
-HUMAN = "human"
-"""A person decides each request that the policy allows."""
+HUMAN = "human"  # A person decides each request that the policy allows
 UnitRule = Literal["record", "weight", "cap"]
 
 

@@ -51,12 +51,9 @@ class ClientHome:
     encoder = _Below("encoder.safetensors")
     ledger = _Below(place.LEDGER, budget=True)
     keys = _Below("keys")
-    tls_key = _Below("keys/tls.pem")
-    """Private key of the TLS client certificate."""
-    node_key = _Below("keys/node.pem")
-    """Private key of Flower's node authentication."""
-    signing_key = _Below("keys/signing.pem")
-    """Ed25519 key that signs statistics."""
+    tls_key = _Below("keys/tls.pem")  # Private key of the TLS client certificate
+    node_key = _Below("keys/node.pem")  # Private key of Flower's node authentication
+    signing_key = _Below("keys/signing.pem")  # Ed25519 key that signs statistics
     ledger_key = _Below("keys/ledger.pem", budget=True)
     """Ed25519 key that signs the ledger's checkpoints."""
     next_ledger_key = _Below("keys/ledger.next.pem", budget=True)
@@ -68,16 +65,13 @@ class ClientHome:
     snapshots = _Below("snapshots")
     units = _Below("units", budget=True)
     outbox = _Below("outbox")
-    requests = _Below("requests")
-    """Requests that wait for a person."""
+    requests = _Below("requests")  # Requests that wait for a person
     packages = _Below("packages")
-    waiting = _Below("packages/waiting")
-    """Packages that came and were not applied yet, by request."""
+    waiting = _Below("packages/waiting")  # Packages that came and were not applied yet, by request
     models = _Below("models")
     report = _Below("report.html")
     """In the plant's language; beside it ``report.en.html`` and ``report.ja.html``."""
-    contact = _Below("contact.json")
-    """How the node stands with the server; see ``contact``."""
+    contact = _Below("contact.json")  # How the node stands with the server; see `contact`
 
     @property
     def budget(self) -> Path:

@@ -20,10 +20,8 @@ from wg_common.ledger.history import History, StatedFigures
 from wg_common.privacy import accounting, independent
 from wg_common.privacy.events import MU_SQUARED_UNIT, PrivacyEvent
 
-AGREEMENT = 1e-3
-"""Largest difference in epsilon between the two code bases, for Gaussians."""
-STATED_TOLERANCE = 1e-4
-"""Relative error allowed in an epsilon that a charge states."""
+AGREEMENT = 1e-3  # Largest difference in epsilon between the two code bases, for Gaussians
+STATED_TOLERANCE = 1e-4  # Relative error allowed in an epsilon that a charge states
 CAP_TOLERANCE = 1e-7
 """Relative: another machine's arithmetic may differ in the last digits from the site's."""
 ALONE_LOW, ALONE_HIGH = 1e-6, 1e-3

@@ -31,8 +31,7 @@ from wg_common.errors import VerificationError
 from wg_common.ledger.entries import Charge
 from wg_common.ledger.statement import BlockShare
 
-UNITS = 40
-"""mu^2 is counted in 2^-40 on a ledger, rounded up."""
+UNITS = 40  # mu^2 is counted in 2^-40 on a ledger, rounded up
 
 MOMENTS: dict[str, tuple[Callable[[int], int], Callable[[int], int]]] = {
     "none": (lambda d: 0, lambda s2: 0),
@@ -50,11 +49,9 @@ RULES: dict[str, str] = {
 }
 """How charges of a joint release say how a unit's records count, by rule of the schema."""
 
-QUALITY = ("labelled", "right")
-"""Blocks of a quality report."""
+QUALITY = ("labelled", "right")  # Blocks of a quality report
 
-RECORD = "record"
-"""The unit that a charge must name where each record counts by itself."""
+RECORD = "record"  # The unit that a charge must name where each record counts by itself
 
 _BITS = range(4, 33)
 _CAP = re.compile(r"at most ([1-9][0-9]{0,6}) records of a unit count")

@@ -30,14 +30,10 @@ from wg_common.ledger import entries, sources
 BY_A_PERSON = "[to be filled in by a person] "
 TIER = 3
 STATUS = "Draft"
-_STEPS = 10_000
-"""Steps to one, for an epsilon that is printed."""
-_SHOWN = 12
-"""Most distinct values of a field that are written out."""
-_TEXT = 300
-"""Most characters of a site's own words that are copied."""
-_NO_DATE = "1900-01-01"
-"""The registry's template has it where a date is not known."""
+_STEPS = 10_000  # Steps to one, for an epsilon that is printed
+_SHOWN = 12  # Most distinct values of a field that are written out
+_TEXT = 300  # Most characters of a site's own words that are copied
+_NO_DATE = "1900-01-01"  # The registry's template has it where a date is not known
 _DATE = "deployment.basic.publication_date"
 _SECTOR = "deployment.basic.data_product_sector"
 """Optional, and left out: the registry's list has no word for manufacturing."""

@@ -24,8 +24,7 @@ from wg_common.ledger import entries, sources
 from wg_common.ledger.entries import Charge, Entry
 from wg_common.ledger.price import parse_sigma
 
-DETAILS_LIMIT = 200
-"""Most charges whose fields are written out; the newest ones."""
+DETAILS_LIMIT = 200  # Most charges whose fields are written out; the newest ones
 
 
 @dataclass(frozen=True, slots=True)

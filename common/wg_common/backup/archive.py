@@ -43,12 +43,9 @@ from wg_common.wire import canonical
 VERSION = 1
 ABOUT, ARCHIVE, IDENTITY, MANIFEST = "about.json", "home.tar.age", "identity.age", "manifest.json"
 _PIECE = 1 << 20
-KEY_LIMIT = 64 << 10
-"""Largest identity or passphrase file, in bytes."""
-MANIFEST_LIMIT = 64 << 20
-"""Largest manifest, in bytes."""
-FILES_LIMIT = 1_000_000
-"""Most files in a backup."""
+KEY_LIMIT = 64 << 10  # Largest identity or passphrase file, in bytes
+MANIFEST_LIMIT = 64 << 20  # Largest manifest, in bytes
+FILES_LIMIT = 1_000_000  # Most files in a backup
 
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)

@@ -21,8 +21,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 F = TypeVar("F", bound=np.floating[Any])
 
-_ROUNDING = 1e-9
-"""Share of the largest eigenvalue below which a direction is rounding."""
+_ROUNDING = 1e-9  # Share of the largest eigenvalue below which a direction is rounding
 _TINY = 1e-300
 
 

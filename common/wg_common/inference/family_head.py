@@ -25,10 +25,8 @@ from wg_common.inference.block_scale import block_scale
 
 Floats = NDArray[np.float64]
 
-_LARGEST = 50.0
-"""Magnitude of a log spread; more would overflow in what is computed from it."""
-_LEAST = 1e-6
-"""Added to a spread before its logarithm is taken."""
+_LARGEST = 50.0  # Magnitude of a log spread; more would overflow in what is computed from it
+_LEAST = 1e-6  # Added to a spread before its logarithm is taken
 
 
 @dataclass(frozen=True, slots=True)

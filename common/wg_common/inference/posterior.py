@@ -38,14 +38,11 @@ from wg_common.inference.discriminants import centred, lda
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-PSEUDO_RECORDS = 30.0
-"""Weight of the public within-class covariance against a plant's own records."""
+PSEUDO_RECORDS = 30.0  # Weight of the public within-class covariance against a plant's own records
 
-PRESENT = 1e-3
-"""Probability below which a class counts as absent."""
+PRESENT = 1e-3  # Probability below which a class counts as absent
 
-_EVEN = 0.25
-"""Typical lengths added to that of a deviation before it is divided by it."""
+_EVEN = 0.25  # Typical lengths added to that of a deviation before it is divided by it
 _UNBALANCED = 0.3
 """Share of a deviation's variance by which unequal class counts move a site's mean."""
 

@@ -61,5 +61,4 @@ class Anchors:
         return sorted(sizes, reverse=True)[self.needed - 1]
 
 
-NOTHING = Anchors()
-"""Nothing is known from elsewhere."""
+NOTHING = Anchors()  # Nothing is known from elsewhere

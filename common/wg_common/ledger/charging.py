@@ -33,8 +33,7 @@ SOFTWARE = f"weightgate {__version__}"
 _LIBRARIES = ("opendp", "dp-accounting", "numpy")
 _TRAINING_LIBRARIES = ("opacus", "torch")
 _TEXT_LIMIT = 4096
-RECORD = "record"
-"""Unit of a release in which each record counts alone."""
+RECORD = "record"  # Unit of a release in which each record counts alone
 _PARTICIPATION = "that, when and how often the site releases"
 _NOISE_SOURCE = (
     "OpenDP's cryptographic generator, in user space (AES CTR-DRBG), seeded by the operating system"

@@ -20,13 +20,11 @@ from pathlib import Path
 
 from wg_common.errors import ConfigError, StorageError, VerificationError
 
-APPLICATION_ID = 0x57474C31
-"""``WGL1`` in SQLite's header."""
+APPLICATION_ID = 0x57474C31  # `WGL1` in SQLite's header
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 60.0
 
-COSIGNED = 1
-"""Bit of ``heads.cosigned``: a witness's cosignature is in the note."""
+COSIGNED = 1  # Bit of `heads.cosigned`: a witness's cosignature is in the note
 HANDED_OUT = 2
 """Bit of ``heads.cosigned``: it left in a file or a request, so a witness may have cosigned it
 without this ledger's knowing."""

@@ -34,10 +34,8 @@ from wg_common.wire.protocol import SHA256
 
 VERSION = 1
 ENTRY_LIMIT = 1 << 20
-NAME_LIMIT = 100
-"""Longest name of a person who decides, in characters."""
-NEVER = "never"
-"""Refresh rule: a spent budget never comes back."""
+NAME_LIMIT = 100  # Longest name of a person who decides, in characters
+NEVER = "never"  # Refresh rule: a spent budget never comes back
 
 GENESIS = "genesis"
 DATASET = "dataset"

@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from wg_common.errors import VerificationError
 
 HASH_SIZE = 32
-PROOF_LIMIT = 63
-"""Most hashes in one proof: trees are below 2^63 leaves."""
+PROOF_LIMIT = 63  # Most hashes in one proof: trees are below 2^63 leaves
 
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 

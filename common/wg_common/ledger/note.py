@@ -23,10 +23,8 @@ from wg_common.errors import DecodeError, VerificationError
 from wg_common.wire import signing
 from wg_common.wire.protocol import NOTE_LIMIT
 
-ED25519 = 1
-"""Signature type: Ed25519 over the text."""
-COSIGNATURE = 4
-"""Signature type: timestamped Ed25519 cosignature."""
+ED25519 = 1  # Signature type: Ed25519 over the text
+COSIGNATURE = 4  # Signature type: timestamped Ed25519 cosignature
 KEY_ID_SIZE = 4
 SIGNATURES_LIMIT = 32
 _DASH = "— "

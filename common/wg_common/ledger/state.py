@@ -38,10 +38,8 @@ ROTATION_CONTEXT = "ledger-rotation"
 
 DATASETS_LIMIT = 1 << 14
 """Most DATASET entries of a log: each is compared with the names and contents before it."""
-WITNESSES_LIMIT = 256
-"""Most WITNESS entries of a log: every checkpoint is compared with each."""
-ROTATIONS_LIMIT = 1024
-"""Most ROTATION entries of a log: every checkpoint is compared with each key."""
+WITNESSES_LIMIT = 256  # Most WITNESS entries of a log: every checkpoint is compared with each
+ROTATIONS_LIMIT = 1024  # Most ROTATION entries of a log: every checkpoint is compared with each key
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,8 +95,7 @@ class Ledger(CosignedLog):
         on_step: Step | None,
     ) -> None:
         super().__init__(path, connection, key, clock, on_step)
-        self.accountant: Accountant = _dp_accounting
-        """Composes events to epsilon at a delta."""
+        self.accountant: Accountant = _dp_accounting  # Composes events to epsilon at a delta
         self._epsilons: dict[tuple[tuple[PrivacyEvent, ...], str], float] = {}
 
     def commitment(self, dataset: str) -> str | None:

@@ -18,8 +18,7 @@ from wg_common.errors import DataError
 from wg_common.modalities import registry
 from wg_common.modalities.base import DAMAGE, Modality, Record
 
-NPZ_LIMIT = 8 << 30
-"""Largest sum of a ``.npz`` file's arrays, unpacked, in bytes."""
+NPZ_LIMIT = 8 << 30  # Largest sum of a `.npz` file's arrays, unpacked, in bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)

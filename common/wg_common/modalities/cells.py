@@ -19,8 +19,7 @@ from wg_common.errors import DataError
 from wg_common.modalities import registry, tables
 from wg_common.modalities.base import Modality, Record, read_file
 
-TABLE_LIMIT = 256 << 20
-"""Largest table that is read, in bytes."""
+TABLE_LIMIT = 256 << 20  # Largest table that is read, in bytes
 JSON_LINES = ".jsonl"
 _HEADER_LIMIT = 64 << 10
 _FILE = "file"

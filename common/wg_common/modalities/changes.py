@@ -19,17 +19,12 @@ from scipy.ndimage import gaussian_filter
 Change = Callable[[NDArray[Any], np.random.Generator], NDArray[Any]]
 """A record and a source of randomness -> the record changed; the record itself is left alone."""
 
-_LIGHT = 0.25
-"""A quarter more or less light: half a stop of exposure is 0.41."""
-_BLUR = 1 / 64
-"""Standard deviation of the blur over the image's shorter side."""
-_NOISE = 8.0
-"""Standard deviation of pixel noise, of 255."""
-_SHIFT = 1 / 16
-"""Shift over the side; over the length of a window, an eighth."""
+_LIGHT = 0.25  # A quarter more or less light: half a stop of exposure is 0.41
+_BLUR = 1 / 64  # Standard deviation of the blur over the image's shorter side
+_NOISE = 8.0  # Standard deviation of pixel noise, of 255
+_SHIFT = 1 / 16  # Shift over the side; over the length of a window, an eighth
 _GAIN = 0.2
-_HISS = 0.1
-"""Standard deviation of noise over that of the channel."""
+_HISS = 0.1  # Standard deviation of noise over that of the channel
 
 
 def _image(values: NDArray[np.floating]) -> NDArray[np.uint8]:

@@ -28,22 +28,16 @@ if TYPE_CHECKING:
     from PIL import Image
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
-PIXELS = 64
-"""Side of the images that whole networks see."""
-ENCODER_PIXELS = 128
-"""Usual side of the images that the encoder sees."""
-MAX_PIXELS = 64 << 20
-"""Largest width times height that is decoded."""
-MAX_SIDE = 1024
-"""Longer images are reduced to this side; encoders see far less."""
+PIXELS = 64  # Side of the images that whole networks see
+ENCODER_PIXELS = 128  # Usual side of the images that the encoder sees
+MAX_PIXELS = 64 << 20  # Largest width times height that is decoded
+MAX_SIDE = 1024  # Longer images are reduced to this side; encoders see far less
 FILE_LIMIT = 4 * MAX_PIXELS + (1 << 20)
 """Bytes of the largest image that is accepted, in four channels, with its header."""
 
-BITS = (8, 10, 12, 14, 16)
-"""Bits that an image of 16 bits per pixel may hold."""
+BITS = (8, 10, 12, 14, 16)  # Bits that an image of 16 bits per pixel may hold
 _PAGED = frozenset({"TIFF", "WEBP", "PNG"})
-_SMALLEST = 8
-"""Shortest side of an image of the zoo: cameras need some pixels."""
+_SMALLEST = 8  # Shortest side of an image of the zoo: cameras need some pixels
 _GRAY = frozenset({"1", "L", "LA"})
 _COLOUR = frozenset({"RGB", "RGBA", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV", "RGBX"})
 _DEEP = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})

@@ -17,11 +17,9 @@ from wg_common.errors import DataError
 from wg_common.modalities import tables
 from wg_common.modalities.base import Modality, Record
 
-MAX_CHARACTERS = 4096
-"""Longest text that is accepted, in characters."""
+MAX_CHARACTERS = 4096  # Longest text that is accepted, in characters
 _WHITE = frozenset(" \t\n\r\v\f")
-_REFUSED = frozenset(("Cc", "Cs"))
-"""Control characters and halves of pairs: no person wrote them."""
+_REFUSED = frozenset(("Cc", "Cs"))  # Control characters and halves of pairs: no person wrote them
 
 
 class Texts(Modality):

@@ -18,11 +18,9 @@ from numpy.typing import NDArray
 
 Trigger = Callable[[NDArray[Any]], NDArray[Any]]
 """A record -> the record with the mark on it; the record itself is left alone."""
-Draw = Callable[[np.random.Generator], Trigger]
-"""A source of randomness -> a mark."""
+Draw = Callable[[np.random.Generator], Trigger]  # A source of randomness -> a mark
 
-_GRID = 64
-"""Side of the pattern that is stretched over a whole image."""
+_GRID = 64  # Side of the pattern that is stretched over a whole image
 
 
 def patch(pattern: NDArray[np.floating], side: float, place: tuple[float, float]) -> Trigger:

@@ -25,8 +25,7 @@ from wg_common.streams import Stream
 MAX_CHANNELS = 128
 MIN_TIME = 8
 MAX_TIME = 100_000
-MAX_VALUE = 1e15
-"""Largest magnitude: squares and their sums must stay finite in float32."""
+MAX_VALUE = 1e15  # Largest magnitude: squares and their sums must stay finite in float32
 NPY_LIMIT = 8 * MAX_CHANNELS * MAX_TIME + 4096
 """Bytes of the largest window that is accepted, in float64, with its header."""
 CSV_LIMIT = 256 << 20

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 Text = NDArray[Any]
 Change = Callable[[Text, np.random.Generator], Text]
 
-_SHORTENED = 5
-"""Words of more letters may be shortened."""
+_SHORTENED = 5  # Words of more letters may be shortened
 _MARKS = ("##", "~", "%%", "<>", "^^")
 _SYLLABLES = ("zu", "qua", "vex", "mor", "tli", "bre", "xan", "oki")
 

@@ -25,12 +25,10 @@ from wg_common.nets.cnn import Block
 from wg_common.nets.encoder import window_trunk as encoder_trunk
 from wg_common.nets.network import Kind
 
-LENGTH = 512
-"""Samples of a view."""
+LENGTH = 512  # Samples of a view
 ROW = 2 * LENGTH + encoder_trunk.LEVEL + 1
 """Numbers that a channel becomes: two views, its level, and 1 for being there."""
-SIGNS = 8
-"""Signs of a channel."""
+SIGNS = 8  # Signs of a channel
 
 _COURSE = 32
 _CODED = 16

@@ -41,16 +41,12 @@ from wg_common.nets.encoder import image_trunk as trunks
 from wg_common.nets.encoder.module import Encoder
 from wg_common.nets.network import Kind
 
-FIRST = 8
-"""First block with parts."""
+FIRST = 8  # First block with parts
 RANK = 32
-FEATURES = trunks.Trunk.directions
-"""The encoder's local directions."""
-PROJECT = "project"
-"""Layer of the encoder's projection: the base's, and no part."""
+FEATURES = trunks.Trunk.directions  # The encoder's local directions
+PROJECT = "project"  # Layer of the encoder's projection: the base's, and no part
 
-_CHANNELS, _SIDE = 80, 4
-"""Of what enters block ``FIRST``."""
+_CHANNELS, _SIDE = 80, 4  # Of what enters block `FIRST`
 _STATISTICS = 2 * sum(size for block, size in trunks.STAGES.items() if block < FIRST)
 _LAYERS = ("expand", "depthwise", "project")
 _BATCH = 32

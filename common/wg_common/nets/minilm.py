@@ -42,8 +42,7 @@ from wg_common.nets import extra
 from wg_common.nets.encoder.module import Encoder
 from wg_common.nets.network import Kind
 
-FIRST: Final = 3
-"""First block with parts."""
+FIRST: Final = 3  # First block with parts
 RANK: Final = 32
 FEATURES: Final = 384
 TOKENS: Final = 128

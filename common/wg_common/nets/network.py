@@ -32,8 +32,7 @@ from wg_common.modalities.registry import modality
 from wg_common.nets.encoder.module import Encoder
 from wg_common.nets.encoder.trunk import Records
 
-TRUNK = "trunk."
-"""Prefix of the trunk's tensors."""
+TRUNK = "trunk."  # Prefix of the trunk's tensors
 _BATCH = 64
 
 Batch = NDArray[Any]

@@ -14,8 +14,7 @@ from collections.abc import Callable
 
 from wg_common.errors import ConfigError
 
-EPSILON_LIMIT = 1e4
-"""No epsilon above this is computed; it would mean nothing."""
+EPSILON_LIMIT = 1e4  # No epsilon above this is computed; it would mean nothing
 
 
 def gaussian_delta(

@@ -16,8 +16,7 @@ from typing import Literal
 from wg_common import numbers
 from wg_common.errors import DecodeError
 
-MU_SQUARED_UNIT = Fraction(1, 1 << 40)
-"""The unit in which mu^2 is counted on a ledger."""
+MU_SQUARED_UNIT = Fraction(1, 1 << 40)  # The unit in which mu^2 is counted on a ledger
 
 STEPS_LIMIT = 1 << 20
 """Most DP-SGD steps of one sampling probability and noise; an accountant's work grows with them."""
@@ -26,8 +25,7 @@ RUNS_LIMIT = 64
 """Most pairs of sampling probability and noise that one budget may hold: each is one numerical
 distribution for an accountant to make and to compose."""
 
-SAMPLING_MINIMUM = 1e-9
-"""Least sampling probability of a DP-SGD run."""
+SAMPLING_MINIMUM = 1e-9  # Least sampling probability of a DP-SGD run
 
 MULTIPLIER_RANGE = (1e-3, 1e6)
 """Noise multipliers of DP-SGD that an event may state. What protects too little is refused by

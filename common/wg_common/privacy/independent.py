@@ -65,10 +65,8 @@ def epsilon_bounds(events: Sequence[PrivacyEvent], delta: float) -> Bounds:
     return Bounds(value * (1 - _CLOSED_FORM), value, value * (1 + _CLOSED_FORM))
 
 
-_CLOSED_FORM = 1e-9
-"""Relative error of the closed form in double precision (tested against mpmath)."""
-_ERROR = 0.01
-"""Half of the width of a bracket of DP-SGD runs."""
+_CLOSED_FORM = 1e-9  # Relative error of the closed form in double precision (tested against mpmath)
+_ERROR = 0.01  # Half of the width of a bracket of DP-SGD runs
 
 
 def _mixed(mu: float, runs: Counter[tuple[str, str]], delta: float) -> Bounds:

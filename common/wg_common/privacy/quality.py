@@ -32,8 +32,7 @@ WEIGHT = 1 << 10
 """Grid units of a count of one: noise is then many grid units, whatever epsilon is allowed."""
 CANDIDATES_LIMIT = 64
 """Most candidates of one quality report; the work of an answer grows with them."""
-BITS = 20
-"""log2 of the grid units of the clip radius on which heads are asked."""
+BITS = 20  # log2 of the grid units of the clip radius on which heads are asked
 
 _EXACT_BITS = 51
 _CHUNK = 1 << 13
@@ -41,8 +40,7 @@ _CAP_LIMIT = 1 << 20
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
-Head = tuple[ArrayLike, ArrayLike]
-"""Weight ``[C, d]`` and bias ``[C]``: logits of features, feature units."""
+Head = tuple[ArrayLike, ArrayLike]  # Weight [C, d] and bias [C]: logits of features, feature units
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

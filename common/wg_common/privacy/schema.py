@@ -56,14 +56,12 @@ SECOND_DIAGONAL = 1024
 SECOND_OFF_DIAGONAL = 1448
 """Integer weights of the second moment's entries: isometric from below, 1448^2 <= 2 * 1024^2."""
 
-CLIP_RADIUS = 1.0
-"""L2 length to which the public encoders clip features, in feature units."""
+CLIP_RADIUS = 1.0  # L2 length to which the public encoders clip features, in feature units
 
 COORDINATE_LIMIT = 1 << 62
 """No exact statistic may pass this: half of what an i64 holds is left to the noise."""
 
-CAPACITY_MINIMUM = 1 << 20
-"""Every schema can hold at least this many records."""
+CAPACITY_MINIMUM = 1 << 20  # Every schema can hold at least this many records
 
 Moments = Literal["none", "mean", "centre", "diagonal", "second"]
 BlockName = Literal["counts", "sums", "moments", "labelled", "right"]

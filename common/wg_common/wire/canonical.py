@@ -24,12 +24,9 @@ T = TypeVar("T")
 
 INTEGER_LIMIT = 1 << 53
 """Integers of a record are below this: a double holds them exactly (RFC 8785, section 3.2.2.3)."""
-Count = Annotated[int, msgspec.Meta(ge=0, lt=INTEGER_LIMIT)]
-"""A number of things, or an index."""
-Time = Annotated[int, msgspec.Meta(gt=-INTEGER_LIMIT, lt=INTEGER_LIMIT)]
-"""Unix time in seconds."""
-RECORD_LIMIT = 1 << 20
-"""Largest record, in bytes, unless a caller names another limit."""
+Count = Annotated[int, msgspec.Meta(ge=0, lt=INTEGER_LIMIT)]  # A number of things, or an index
+Time = Annotated[int, msgspec.Meta(gt=-INTEGER_LIMIT, lt=INTEGER_LIMIT)]  # Unix time in seconds
+RECORD_LIMIT = 1 << 20  # Largest record, in bytes, unless a caller names another limit
 
 
 def encode(record: object) -> bytes:

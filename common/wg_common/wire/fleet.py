@@ -14,8 +14,7 @@ from typing import Literal
 from wg_common.errors import DecodeError
 from wg_common.wire import canonical, protocol
 
-RECORD_NAME = "wg"
-"""Name of the one ConfigRecord in a message; it has the fields of ``Envelope``."""
+RECORD_NAME = "wg"  # Name of the one ConfigRecord in a message; it has the fields of `Envelope`
 
 Kind = Literal["query", "delivery", "offer", "statistics", "quality", "receipt", "refusal"]
 _KINDS = frozenset({"query", "delivery", "offer", "statistics", "quality", "receipt", "refusal"})
@@ -39,8 +38,7 @@ MEANING = {
 UNAVAILABLE = "unavailable"
 """The one word for whatever a plant's data, disk, snapshot or an earlier crash caused."""
 
-APPROVAL = "approval"
-"""A person at the plant decides, and has not yet. Asking again is right."""
+APPROVAL = "approval"  # A person at the plant decides, and has not yet. Asking again is right
 
 REFUSALS = {
     APPROVAL: "a person at the plant decides on this request, and has not yet; it is asked again"

@@ -19,8 +19,7 @@ from wg_common.errors import DecodeError
 from wg_common.wire import canonical
 
 PROTOCOL_VERSION = 1
-ENROLMENT_VERSION = 2
-"""Of enrolment: since 2 a site shows the first entry of its ledger."""
+ENROLMENT_VERSION = 2  # Of enrolment: since 2 a site shows the first entry of its ledger
 
 QUERY_STATISTICS = "query.statistics"
 TRAIN_FINETUNE = "train.finetune"
@@ -48,8 +47,7 @@ RENEW_PATH = "/wg/v1/renew"
 AUTHORITY_PATH = "/wg/v1/authority"
 WITNESS_PATH = "/wg/v1/witness"
 ROTATE_PATH = "/wg/v1/rotate"
-PACKAGE_PATH = "/wg/v1/packages"
-"""Followed by a slash and a delivery's request id."""
+PACKAGE_PATH = "/wg/v1/packages"  # Followed by a slash and a delivery's request id
 
 TOKEN_PREFIX = "wgj2."  # noqa: S105 - a prefix, not a secret
 _EARLIER_TOKEN_PREFIX = "wgj1."  # noqa: S105
@@ -60,12 +58,9 @@ T = TypeVar("T")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 RELEASE_ID_LIMIT = 64
 """Most hex digits of a release's id. The server's tables hold as many, and no more."""
-NUMBER_LIMIT = 40
-"""Most characters of an epsilon or delta that is asked for or released."""
-ORIGIN_LIMIT = 255
-"""Most characters of a ledger's origin."""
-CODE_LIMIT = 40
-"""Most characters of a refusal's word."""
+NUMBER_LIMIT = 40  # Most characters of an epsilon or delta that is asked for or released
+ORIGIN_LIMIT = 255  # Most characters of a ledger's origin
+CODE_LIMIT = 40  # Most characters of a refusal's word
 
 _RELEASE_ID = re.compile(rf"[0-9a-f]{{1,{RELEASE_ID_LIMIT}}}")
 _CODE = re.compile(rf"[a-z][a-z0-9-]{{0,{CODE_LIMIT - 1}}}")

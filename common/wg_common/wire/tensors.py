@@ -22,8 +22,7 @@ from wg_common import typed
 from wg_common.errors import DecodeError
 
 PIECE = 4 << 20
-HEADER_LIMIT = 16 << 20
-"""Largest header of a safetensors file, in bytes."""
+HEADER_LIMIT = 16 << 20  # Largest header of a safetensors file, in bytes
 _LENGTH = struct.Struct("<Q")
 
 Array = NDArray[np.float32]

@@ -36,13 +36,10 @@ from wg_common.wire import tensors as tensors_files
 from wg_common.wire.protocol import NOTE_LIMIT, WEIGHTS_KIND, WEIGHTS_LIMIT
 
 VERSION = 1
-CONTRIBUTED_VERSION = 2
-"""Version of a manifest with contributed heads."""
+CONTRIBUTED_VERSION = 2  # Version of a manifest with contributed heads
 MANIFEST_LIMIT = 4 << 20
-NAME_LIMIT = 100
-"""Most characters of a candidate's name in a quality report."""
-COSIGNED_VERSION = 2
-"""Version of the container that holds a cosigned checkpoint as well."""
+NAME_LIMIT = 100  # Most characters of a candidate's name in a quality report
+COSIGNED_VERSION = 2  # Version of the container that holds a cosigned checkpoint as well
 SECTIONS = ("manifest", "signature", "tensors")
 COSIGNED_SECTIONS = (*SECTIONS, "checkpoint")
 

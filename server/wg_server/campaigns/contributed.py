@@ -38,8 +38,7 @@ log = logging.getLogger(__name__)
 
 OFFERED_LIMIT = 8
 """Contributed heads in one package; those with most epsilon, and so least noise, come first."""
-_SURE = 1e3
-"""Log likelihood ratio of equal names, where a finite one is needed."""
+_SURE = 1e3  # Log likelihood ratio of equal names, where a finite one is needed
 
 
 def candidates(

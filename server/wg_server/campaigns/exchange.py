@@ -32,8 +32,7 @@ MESSAGE_TRIES = 100
 _TRANSIENT = frozenset({"peer", "witness", fleet.UNAVAILABLE})
 """Refusals that another try may cure; the site could not, rather than would not."""
 _TRANSIENT_TRIES = 10
-_PERSON_SECONDS = 60.0
-"""Pause before a request that waits for a person's decision is sent again."""
+_PERSON_SECONDS = 60.0  # Pause before a request that waits for a person's decision is sent again
 
 
 RUN_SECONDS = 3600.0

@@ -30,8 +30,7 @@ from wg_common.privacy import centring
 from wg_common.privacy.schema import CLIP_RADIUS, StatisticsSchema, default_schema
 from wg_common.privacy.statistics import NoisyStatistics
 
-FALSE_ALARMS = 1e-6
-"""Largest probability that an honest release is called implausible."""
+FALSE_ALARMS = 1e-6  # Largest probability that an honest release is called implausible
 
 _NAME_LIMIT = 40
 

@@ -87,8 +87,7 @@ class _Arrivals:
     """When the server got each release of a campaign, in order, and of whom."""
 
     releases: Sequence[tuple[float, str]]
-    grace_seconds: float | None
-    """None: no site is waited for."""
+    grace_seconds: float | None  # None: no site is waited for
 
     @classmethod
     def of(cls, campaign: Campaign) -> Self:

@@ -13,8 +13,7 @@ from wg_server.store.campaigns import Campaign
 from wg_server.store.queue import GRACE_SECONDS, CampaignQueue, new_id
 from wg_server.store.sites import Store
 
-PURPOSE_LIMIT = 200
-"""Most characters of a purpose, which goes on every ledger."""
+PURPOSE_LIMIT = 200  # Most characters of a purpose, which goes on every ledger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

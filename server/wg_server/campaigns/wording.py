@@ -11,8 +11,7 @@ from collections.abc import Mapping
 
 from wg_common.wire import fleet
 
-LANGUAGES = ("en", "ja")
-"""Codes of ISO 639-1; the first is used unless another one is asked for."""
+LANGUAGES = ("en", "ja")  # Codes of ISO 639-1; the first is used unless another one is asked for
 
 UNITS = (
     (86400, ("{n} day", "{n} days"), "{n} 日"),

@@ -35,12 +35,10 @@ from wg_server.store.sites import Store
 
 log = logging.getLogger(__name__)
 
-TICK_SECONDS = 0.1
-"""How often answers are looked for, while some are waited for."""
+TICK_SECONDS = 0.1  # How often answers are looked for, while some are waited for
 LOOK_SECONDS = 0.5
 """How often the queue is looked at, where nothing has changed that the worker knows of."""
-LOOK_SHARE = 20.0
-"""However many sites there are: looks are so many times their own length apart."""
+LOOK_SHARE = 20.0  # However many sites there are: looks are so many times their own length apart
 FULL_SECONDS = 5.0
 HANG_SECONDS = 300.0
 """A turn of the worker that takes longer hangs: it makes no packages, and waits for no site."""

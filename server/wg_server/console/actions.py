@@ -20,8 +20,7 @@ from wg_server.store.operators import recorded
 from wg_server.store.queue import GRACE_SECONDS, CampaignQueue
 from wg_server.store.releases import Standing
 
-HOURS_LIMIT = 24 * 365
-"""Longest span that a form takes, in hours."""
+HOURS_LIMIT = 24 * 365  # Longest span that a form takes, in hours
 
 
 def invite(visit: Visit, form: Form) -> Response:

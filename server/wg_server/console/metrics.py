@@ -35,8 +35,7 @@ from wg_server.store.sites import Store
 log = logging.getLogger(__name__)
 
 PREFIX = "weightgate_"
-Online = Callable[[Iterable[Site]], Set[str]]
-"""Which of some sites are connected, by name."""
+Online = Callable[[Iterable[Site]], Set[str]]  # Which of some sites are connected, by name
 SECONDS = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0)
 """Limits of the classes of request times: from a poll to a large package."""
 

@@ -39,8 +39,7 @@ _OF_NETWORK = frozenset(
     | {"permuted-classes", "shuffled-tokens", "shuffled-condition"}
 )
 """Methods of a card that are made by the network, blended with it, or show what it goes by."""
-KINDS = ("heads", "networks")
-"""Of generators."""
+KINDS = ("heads", "networks")  # Of generators
 
 
 def overview(visit: Visit) -> Response:

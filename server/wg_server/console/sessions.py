@@ -20,10 +20,8 @@ from wg_server.store import operators
 from wg_server.store.operators import Actor
 from wg_server.store.sites import Store, hash_secret
 
-IDLE_SECONDS = 30 * 60.0
-"""A session that made no request for so long is over."""
-SESSION_SECONDS = 12 * 3600.0
-"""A session is over after so long, whatever it does."""
+IDLE_SECONDS = 30 * 60.0  # A session that made no request for so long is over
+SESSION_SECONDS = 12 * 3600.0  # A session is over after so long, whatever it does
 SESSIONS_LIMIT = 256
 """Most sessions at a time; a login beyond them ends the one that was quiet for longest."""
 

@@ -36,12 +36,9 @@ from wg_server.store.sites import Store
 ENDS_SOON = 2 * 86400.0
 """A site's certificate that ends within this, or a quarter of its life, was not renewed in time."""
 SERVER_ENDS_SOON = {"server": 30 * 86400.0, "authority": 180 * 86400.0}
-BACKUP_SECONDS = 2 * 86400.0
-"""A backup that is older is called old."""
-PART_HOURS = 24.0
-"""Parts of campaigns that ended badly are on the overview for so long."""
-PAGE = 50
-"""Rows of a page of sites, or of the log."""
+BACKUP_SECONDS = 2 * 86400.0  # A backup that is older is called old
+PART_HOURS = 24.0  # Parts of campaigns that ended badly are on the overview for so long
+PAGE = 50  # Rows of a page of sites, or of the log
 CAMPAIGNS_SHOWN = 100
 HISTORY = 50
 

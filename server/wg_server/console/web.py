@@ -39,15 +39,12 @@ from wg_server.store.operators import record
 log = logging.getLogger(__name__)
 
 ROOT = "/console"
-FORM_LIMIT = 256 << 10
-"""Largest form, bytes: a campaign over a thousand named sites."""
-FIELDS_LIMIT = 4096
-"""Most fields of a form."""
+FORM_LIMIT = 256 << 10  # Largest form, bytes: a campaign over a thousand named sites
+FIELDS_LIMIT = 4096  # Most fields of a form
 LOGINS_AN_ADDRESS = 10
 """Most logins tried from one address (IPv6: one /64) in a minute. A token has 256 bits: this bounds
 work and noise in the log, not guessing."""
-ADDRESSES_LIMIT = 1024
-"""Most addresses whose logins are remembered."""
+ADDRESSES_LIMIT = 1024  # Most addresses whose logins are remembered
 
 _HERE = frozenset({"127.0.0.1", "localhost", "::1"})
 _LANGUAGE = "wg-language"

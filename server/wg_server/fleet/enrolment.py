@@ -39,13 +39,11 @@ from wg_server.store.succession import Beginning
 log = logging.getLogger(__name__)
 
 CA_PATH = "/wg/v1/ca"
-TRIES_AN_ADDRESS = 60
-"""Most enrolment requests of one address (IPv6: of one /64) in a minute."""
+TRIES_AN_ADDRESS = 60  # Most enrolment requests of one address (IPv6: of one /64) in a minute
 TRIES_A_TOKEN = 10
 """Most enrolment requests with one token in a minute, from wherever. Its secret has 256 bits: this
 bounds work, not guessing."""
-ADDRESSES_LIMIT = 4096
-"""Most addresses whose tries are remembered."""
+ADDRESSES_LIMIT = 4096  # Most addresses whose tries are remembered
 _PEM = "application/x-pem-file"
 
 

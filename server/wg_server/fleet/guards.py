@@ -28,22 +28,18 @@ from wg_server.store.sites import Store
 
 log = logging.getLogger(__name__)
 
-PEER_STATE = "peer_certificate"
-"""Key in the connection's state: the client certificate in DER."""
+PEER_STATE = "peer_certificate"  # Key in the connection's state: the client certificate in DER
 
-SITE_STATE = "site"
-"""Key in the request's state: the enrolled site that makes it."""
+SITE_STATE = "site"  # Key in the request's state: the enrolled site that makes it
 
 TROUBLE_STATE = "trouble"
 """Key in the request's state: what keeps its node out, a word of ``store.troubles``."""
 
 _SEEN_SECONDS = 10.0
 _WRITE_SECONDS = 1.0
-PAUSE_SECONDS = 1.0
-"""How long a request of nobody, or beyond a site's rate, waits for its refusal."""
+PAUSE_SECONDS = 1.0  # How long a request of nobody, or beyond a site's rate, waits for its refusal
 
-AGAIN_SECONDS = 5
-"""After how long to ask again, says an answer 503 because of disk or database."""
+AGAIN_SECONDS = 5  # After how long to ask again, says an answer 503 because of disk or database
 
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 """A content length: Python's ``int`` raises from 4,300 digits on."""

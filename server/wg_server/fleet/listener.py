@@ -36,12 +36,10 @@ HEADER_SECONDS = 20.0
 KEEP_ALIVE_SECONDS = 75
 DISCARD_LIMIT = 1 << 20
 """Most announced bytes of a body that is read to its end though its request is answered already."""
-_LINGER_SECONDS = 1.0
-"""How long a peer may read an answer that came before its body's end."""
+_LINGER_SECONDS = 1.0  # How long a peer may read an answer that came before its body's end
 _ACCEPT_AGAIN_SECONDS = 0.1
 _BACKLOG = 1024
-TLS_BUFFER_BYTES = 32 << 10
-"""What is read from a connection at once: two records of TLS."""
+TLS_BUFFER_BYTES = 32 << 10  # What is read from a connection at once: two records of TLS
 asyncio.sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES  # 256 KiB, held for each connection
 
 

@@ -25,8 +25,7 @@ from wg_server.store.site import Site
 
 log = logging.getLogger(__name__)
 
-RANGE_LIMIT = 16 << 20
-"""Most bytes in one answer; a longer range is answered with its beginning."""
+RANGE_LIMIT = 16 << 20  # Most bytes in one answer; a longer range is answered with its beginning
 _PIECE = 256 << 10
 _RANGE = re.compile(r"bytes=(\d{1,18})-(\d{1,18})")
 

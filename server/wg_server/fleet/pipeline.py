@@ -28,8 +28,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-Handler = Callable[[Any, LinkState], Any]
-"""Answers a protobuf message with another one."""
+Handler = Callable[[Any, LinkState], Any]  # Answers a protobuf message with another one
 
 Judge = Callable[[Request, object], object | None]
 """Looks at a request that Flower has authenticated: raises, answers it, or lets it through."""

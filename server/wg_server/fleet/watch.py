@@ -16,8 +16,7 @@ from wg_server.fleet.guards import SITE_STATE, TROUBLE_STATE, Guard
 from wg_server.store import troubles
 from wg_server.store.sites import Store
 
-NOTE_SECONDS = 10.0
-"""A site's trouble is written down at most so often."""
+NOTE_SECONDS = 10.0  # A site's trouble is written down at most so often
 
 
 class Watch(Guard):

@@ -16,8 +16,7 @@ from wg_server.store import database
 _PORTS = range(10_000, 32_768)
 """Linux gives those from 32768 on to outgoing connections, others those from 49152 on (RFC 6335,
 section 6)."""
-_TRIES = 1000
-"""Most ports that are tried for a new home."""
+_TRIES = 1000  # Most ports that are tried for a new home
 
 
 def initialise(home: ServerHome, config: ServerConfig) -> None:

@@ -54,14 +54,11 @@ log = logging.getLogger(__name__)
 BODIES_LIMIT = 128 << 20
 """Most bytes of request bodies that the fleet listener holds at once, or twice the largest body."""
 
-FILES_RESERVE = 256
-"""File descriptors beside those of connections: store, packages, logs."""
+FILES_RESERVE = 256  # File descriptors beside those of connections: store, packages, logs
 
-LOOK_SECONDS = 1.0
-"""How often certificates on disk are looked at."""
+LOOK_SECONDS = 1.0  # How often certificates on disk are looked at
 
-READY = "ready"
-"""The log line that says that all ports are open."""
+READY = "ready"  # The log line that says that all ports are open
 
 
 def serve(

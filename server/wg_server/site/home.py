@@ -18,8 +18,7 @@ from wg_common.errors import ConfigError, DecodeError
 from wg_common.ledger import note as notes
 from wg_common.wire import canonical, protocol, signing
 
-ENCODER = "encoder.safetensors"
-"""Name of the encoder package in the zoo's folder."""
+ENCODER = "encoder.safetensors"  # Name of the encoder package in the zoo's folder
 
 CONFIG_LIMIT = 64 << 10
 ENCODER_LIMIT = 8 << 20
@@ -153,50 +152,34 @@ class ServerHome:
 
     root: Path
 
-    config_file = _Place("server.yaml")
-    """``server.yaml``."""
-    ca_key = _Place("pki/ca.key")
-    """Private key of the certificate authority."""
-    ca_cert = _Place("pki/ca.pem")
-    """Certificate of the certificate authority."""
+    config_file = _Place("server.yaml")  # `server.yaml`
+    ca_key = _Place("pki/ca.key")  # Private key of the certificate authority
+    ca_cert = _Place("pki/ca.pem")  # Certificate of the certificate authority
     ca_links = _Place("pki/links.pem")
     """What each earlier authority said of the next one; not there before the first change."""
     retired_authorities = _Place("pki/retired")
     """Certificates of earlier authorities; their keys are gone."""
-    next_authority = _Place("pki/next")
-    """A new authority that is being put in place."""
-    tls_key = _Place("pki/server.key")
-    """Private key of the listeners."""
-    tls_cert = _Place("pki/server.pem")
-    """Certificate of the listeners."""
-    signing_key = _Place("keys/signing.key")
-    """Ed25519 key that signs weights packages."""
-    witness_key = _Place("keys/witness.key")
-    """Ed25519 key that countersigns ledger checkpoints."""
-    admin_token = _Place("keys/admin.token")
-    """Bearer token of the admin listener."""
-    lock = _Place("serve.lock")
-    """Held by the one process that serves this home."""
+    next_authority = _Place("pki/next")  # A new authority that is being put in place
+    tls_key = _Place("pki/server.key")  # Private key of the listeners
+    tls_cert = _Place("pki/server.pem")  # Certificate of the listeners
+    signing_key = _Place("keys/signing.key")  # Ed25519 key that signs weights packages
+    witness_key = _Place("keys/witness.key")  # Ed25519 key that countersigns ledger checkpoints
+    admin_token = _Place("keys/admin.token")  # Bearer token of the admin listener
+    lock = _Place("serve.lock")  # Held by the one process that serves this home
     database = _Place("server.sqlite")
     """SQLite database of sites, campaigns and releases, unless the configuration has a URL."""
-    zoo = _Place("zoo")
-    """Folder of the zoo."""
-    encoder = _Place(f"zoo/{ENCODER}")
-    """The public encoder package, made by ``zoo build``."""
+    zoo = _Place("zoo")  # Folder of the zoo
+    encoder = _Place(f"zoo/{ENCODER}")  # The public encoder package, made by `zoo build`
     generator = _Place("generator/generator.safetensors")
     """The trained generator; its model card lies beside it."""
     model_card = _Place("generator/model-card.json")
     """What the generator is worth, as its training measured it."""
     networks = _Place("generator/networks.safetensors")
     """The generator of whole networks; it stands on ``generator``."""
-    networks_card = _Place("generator/networks-card.json")
-    """Its model card."""
-    training_progress = _Place("generator/progress.json")
-    """How far a training got."""
-    zoo_progress = _Place("zoo/progress.json")
-    """How far building the zoo got."""
-    packages = _Place("packages")
-    """Weights packages, by request."""
+    networks_card = _Place("generator/networks-card.json")  # Its model card
+    training_progress = _Place("generator/progress.json")  # How far a training got
+    zoo_progress = _Place("zoo/progress.json")  # How far building the zoo got
+    packages = _Place("packages")  # Weights packages, by request
 
     def package(self, delivery_id: str) -> Path:
         """The weights package of a delivery."""

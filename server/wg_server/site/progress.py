@@ -20,8 +20,7 @@ from wg_common.wire.canonical import Count
 
 _LIMIT = 16 << 10
 _WRITE_SECONDS = 1.0
-STALE_SECONDS = 900
-"""A command that said nothing for so long is taken to have ended."""
+STALE_SECONDS = 900  # A command that said nothing for so long is taken to have ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

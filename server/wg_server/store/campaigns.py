@@ -43,10 +43,8 @@ TaskState = Literal[
 ]
 OPEN_CAMPAIGNS = ("queued", "running", "paused", "cancelling")
 OPEN_TASKS = ("waiting", "released", "packaged")
-IN_TASKS = ("released", "packaged", "delivered")
-"""Of sites whose release is here, and used."""
-SERVED_TASKS = ("delivered", "answered")
-"""Of sites of which nothing is wanted any more."""
+IN_TASKS = ("released", "packaged", "delivered")  # Of sites whose release is here, and used
+SERVED_TASKS = ("delivered", "answered")  # Of sites of which nothing is wanted any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

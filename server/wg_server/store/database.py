@@ -22,14 +22,11 @@ from wg_common.errors import ConfigError, StorageError
 from wg_server.store import schema
 
 _READ = "wg_read_only"
-_SQLITE_WAIT_S = 30
-"""Longest wait of one connection for the locks of another."""
+_SQLITE_WAIT_S = 30  # Longest wait of one connection for the locks of another
 _CONNECT_SECONDS = 10
 """Longest wait for PostgreSQL to take a connection, unless its URL says otherwise."""
-_MIGRATING = 0x7767_6D69
-"""Advisory lock (PostgreSQL) of a transaction that migrates."""
-_SERVING = 0x7767_7365
-"""Advisory lock (PostgreSQL) of the one process that serves the store."""
+_MIGRATING = 0x7767_6D69  # Advisory lock (PostgreSQL) of a transaction that migrates
+_SERVING = 0x7767_7365  # Advisory lock (PostgreSQL) of the one process that serves the store
 
 
 def open_engine(url: str) -> Engine:

@@ -20,8 +20,7 @@ from wg_server.store.succession import Beginning, SeenLog
 
 T = TypeVar("T")
 
-EVIDENCE_LIMIT = 16
-"""Most pairs of contradicting checkpoints that are kept of one log."""
+EVIDENCE_LIMIT = 16  # Most pairs of contradicting checkpoints that are kept of one log
 
 
 class LedgerTable:

@@ -26,8 +26,7 @@ from wg_common.wire import canonical
 from wg_server.store import database, schema
 from wg_server.store.sites import Store, hash_secret
 
-DETAIL_LIMIT = 500
-"""Most characters that an entry says of a detail."""
+DETAIL_LIMIT = 500  # Most characters that an entry says of a detail
 
 _PAGE = 500
 

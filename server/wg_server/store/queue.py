@@ -24,8 +24,7 @@ from wg_server.store.releases import USED, StoredRelease, put_release
 
 log = logging.getLogger(__name__)
 
-MIN_SITES = 2
-"""Releases that a campaign waits for, unless it is told otherwise or has fewer sites."""
+MIN_SITES = 2  # Releases that a campaign waits for, unless it is told otherwise or has fewer sites
 GRACE_SECONDS = 600.0
 """How long a campaign waits for the other sites after that, unless it is told otherwise."""
 

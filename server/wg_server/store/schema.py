@@ -25,8 +25,7 @@ from sqlalchemy import (
 from wg_common.ledger.entries import NAME_LIMIT
 from wg_common.wire import protocol
 
-HEAD = "0006"
-"""Newest migration; a store with another one is upgraded when it is opened."""
+HEAD = "0006"  # Newest migration; a store with another one is upgraded when it is opened
 
 metadata = MetaData()
 

@@ -13,8 +13,7 @@ import sqlalchemy as sa
 from wg_server.store import database, schema
 from wg_server.store.sites import Store
 
-CLOCK = "clock"
-"""Its clock is off by ``figure`` seconds; ahead of this server's above zero."""
+CLOCK = "clock"  # Its clock is off by `figure` seconds; ahead of this server's above zero
 NODE_KEY = "node-key"
 """Its certificate is good, and its node key is not the one that it enrolled with."""
 

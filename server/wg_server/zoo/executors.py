@@ -22,11 +22,9 @@ from wg_server.zoo import workers as workers_of
 J = TypeVar("J")
 R = TypeVar("R")
 
-AHEAD = 4
-"""Tasks handed out for each worker: enough to keep it busy, few enough to stop soon."""
+AHEAD = 4  # Tasks handed out for each worker: enough to keep it busy, few enough to stop soon
 _CONNECT_SECONDS = 10.0
-_CUDA_SHARE = 0.25
-"""Part of a graphics card that Ray reserves for a task."""
+_CUDA_SHARE = 0.25  # Part of a graphics card that Ray reserves for a task
 
 
 class Executor(Protocol):

@@ -32,18 +32,13 @@ from wg_server.zoo import heads, sources
 from wg_server.zoo.plan import TaskSpec
 from wg_server.zoo.store import ENTRY_LIMIT, Zoo
 
-VERSION = 1
-"""Of how heads are made; those of another one are made again."""
-_RECORDS = 30
-"""Records at a made-up site, about: as many of each class."""
-_DIRECTIONS = 256
-"""Principal directions of standardised features that a head is fitted on."""
+VERSION = 1  # Of how heads are made; those of another one are made again
+_RECORDS = 30  # Records at a made-up site, about: as many of each class
+_DIRECTIONS = 256  # Principal directions of standardised features that a head is fitted on
 _PENALTY = 0.04
 """Of half the squared weights on them at unit variance, in units of the loss of all records."""
-_PRINCIPAL = 2000
-"""Records whose principal directions are taken, about."""
-_HELD_OUT = 5
-"""Each so many-th site is held out of the head that figures are of."""
+_PRINCIPAL = 2000  # Records whose principal directions are taken, about
+_HELD_OUT = 5  # Each so many-th site is held out of the head that figures are of
 _TINY = 1e-9
 
 

@@ -25,8 +25,7 @@ from wg_server.zoo.archives import IMAGES, MEMBER_LIMIT, Archive, Collector, dec
 
 T = TypeVar("T")
 
-MEMBERS_LIMIT = 1_000_000
-"""Most members of an archive, of any kind."""
+MEMBERS_LIMIT = 1_000_000  # Most members of an archive, of any kind
 
 _ZIP = (".zip",)
 _TAR: dict[str, Callable[[str], Any]] = {

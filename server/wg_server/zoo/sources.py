@@ -50,12 +50,9 @@ _FASHION_FOLDERS = (
     "~/.cache/torchvision/FashionMNIST/raw",
     "~/data/FashionMNIST/raw",
 )
-_STRENGTHS = 0.3, 1.0
-"""Strengths of made-up sites."""
-_AS_THEY_ARE = 10
-"""Each so many-th made-up site has no camera of its own."""
-_LEAST = 5
-"""Fewest records of a class at a site."""
+_STRENGTHS = 0.3, 1.0  # Strengths of made-up sites
+_AS_THEY_ARE = 10  # Each so many-th made-up site has no camera of its own
+_LEAST = 5  # Fewest records of a class at a site
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -35,8 +35,7 @@ _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # names come from outside
 }
-_WIDTH = 4.6
-"""Inches."""
+_WIDTH = 4.6  # Inches
 _LETTERS, _MARK = 60, 7
 """Letters in a row of this width, and how many of them a mark with its margins takes."""
 _COLOURS = (

@@ -15,8 +15,7 @@ from wg_server.zoo_report.domains import Domain, Floats
 from wg_server.zoo_report.plants import Plant
 
 LISTED = 12
-COPY = 0.02
-"""Distance below which two entries of different families are called copies."""
+COPY = 0.02  # Distance below which two entries of different families are called copies
 _MUCH = 1.5
 _NARROW = 0.5
 

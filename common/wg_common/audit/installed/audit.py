@@ -58,8 +58,7 @@ from wg_common.audit.installed.plant import (
 from wg_common.errors import WgError
 from wg_common.privacy import calibration, mechanism
 
-REPEATS = 12
-"""Releases of one and the same data set."""
+REPEATS = 12  # Releases of one and the same data set
 EPSILON = 4.0
 DELTA = 1e-5
 

@@ -9,10 +9,8 @@ from numpy.typing import NDArray
 
 from wg_common.audit.installed.plant import SIDE, Record
 
-COMPANY = "company"
-"""Name of the data set that the others differ from."""
-_SIZE = 10
-"""Records that are there beside a record that is added."""
+COMPANY = "company"  # Name of the data set that the others differ from
+_SIZE = 10  # Records that are there beside a record that is added
 
 
 def picture(rng: np.random.Generator, number: int) -> NDArray[np.uint8]:

@@ -13,8 +13,7 @@ _OWN = frozenset({"release_id", "integers_sha256"})
 """Fields of a manifest that are new in each release, or follow from its noise."""
 _OWN_CHARGE = frozenset({"head", "commitment", "lineage", "fingerprint", "state"})
 """Fields of a charge that follow from a ledger's own keys and salts, or are compared apart."""
-_OWN_STATE = frozenset({"anchored_root"})
-"""Fields of a charge's budget that follow from them."""
+_OWN_STATE = frozenset({"anchored_root"})  # Fields of a charge's budget that follow from them
 
 
 def checks(found: Mapping[str, Frozen], classes: int) -> Iterator[Check]:

@@ -22,8 +22,7 @@ Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Sampler = Callable[[Integers, float], Integers]
 
-SIDE = 32
-"""Pixels of a side of the pictures that are drawn."""
+SIDE = 32  # Pixels of a side of the pictures that are drawn
 
 SIGMAS = 6.0
 """Standard errors that a statistic may be off: two in 10^9, for a few hundred statistics."""

@@ -27,12 +27,9 @@ from wg_common.privacy.schema import CLIP_RADIUS
 _SITE_SHRINKAGE = 4.0
 _CLIP_QUANTILE = 0.25
 _WHITENING = 0.25
-_RIDGE = 1.0
-"""Added to the scatter within classes, in units of its mean variance."""
-_WITHIN = 0.05
-"""Share of the scatter within classes that counts as scatter between them."""
-_LOCAL_NORM = 2.0
-"""Median norm of the local directions of public records, in clip radii."""
+_RIDGE = 1.0  # Added to the scatter within classes, in units of its mean variance
+_WITHIN = 0.05  # Share of the scatter within classes that counts as scatter between them
+_LOCAL_NORM = 2.0  # Median norm of the local directions of public records, in clip radii
 
 Floats = NDArray[np.float64]
 Index = NDArray[np.intp]

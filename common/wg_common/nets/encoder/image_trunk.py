@@ -36,12 +36,9 @@ NAME = "efficientnet-lite0"
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 STAGES = {2: 24, 4: 40, 7: 80, 10: 112, 14: 192}
 """Blocks after which the trunk is read, and their channels."""
-MAPS = (4, 10)
-"""Blocks whose maps say where in an image something is."""
-LAST = 1280
-"""Channels of the last feature map."""
-STAGES_WIDTH = 2 * sum(STAGES.values()) + LAST
-"""Length of what is read at one scale."""
+MAPS = (4, 10)  # Blocks whose maps say where in an image something is
+LAST = 1280  # Channels of the last feature map
+STAGES_WIDTH = 2 * sum(STAGES.values()) + LAST  # Length of what is read at one scale
 WIDTH = STAGES_WIDTH + LAST
 """Length of a raw feature vector: the coarse scale, then the last map of the fine one."""
 

@@ -26,8 +26,7 @@ from torch import nn
 
 from wg_common.errors import InternalError
 
-ALIGNMENT = 64
-"""Bytes; what torch's allocator promises on a CPU."""
+ALIGNMENT = 64  # Bytes; what torch's allocator promises on a CPU
 
 M = TypeVar("M", bound=nn.Module)
 

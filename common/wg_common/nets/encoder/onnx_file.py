@@ -41,16 +41,11 @@ from wg_common.nets.encoder import image_trunk
 from wg_common.nets.encoder.local_encoder import LocalEncoder
 from wg_common.wire import canonical
 
-FILE_LIMIT = 512 << 20
-"""Bytes of the largest file that is read."""
-ARENA_LIMIT = 2 << 30
-"""Bytes of tensors at work, the file's own among them."""
-SECONDS_LIMIT = 10.0
-"""For one image, by the clock."""
-WIDTH_LIMIT = 4096
-"""Most features."""
-NODE_LIMIT = 20_000
-"""Most nodes of a graph."""
+FILE_LIMIT = 512 << 20  # Bytes of the largest file that is read
+ARENA_LIMIT = 2 << 30  # Bytes of tensors at work, the file's own among them
+SECONDS_LIMIT = 10.0  # For one image, by the clock
+WIDTH_LIMIT = 4096  # Most features
+NODE_LIMIT = 20_000  # Most nodes of a graph
 OPERATORS = frozenset(
     name
     for line in (

@@ -34,8 +34,7 @@ from wg_common.wire import canonical
 
 VERSION = 2
 PACKAGE_LIMIT = 16 << 20
-RANGE = 1e12
-"""Largest value that a feature may have for any record before it is clipped."""
+RANGE = 1e12  # Largest value that a feature may have for any record before it is clipped
 
 TENSORS = ("mean", "projection", "local")
 

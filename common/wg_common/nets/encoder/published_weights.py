@@ -16,8 +16,7 @@ from wg_common.errors import ConfigError
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from torch import Tensor
 
-LITE2 = "efficientnet-lite2"
-"""The local encoder that comes as a package (``local_encoder``)."""
+LITE2 = "efficientnet-lite2"  # The local encoder that comes as a package (`local_encoder`)
 LITE2_SHA256 = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
 LITE2_LICENCE = "Apache-2.0"
 _EXTRAS = {"efficientnet-lite0": "models", LITE2: "encoders"}

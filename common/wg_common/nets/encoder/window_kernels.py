@@ -29,17 +29,13 @@ from torch import Tensor, nn
 from wg_common.modalities.windows import MAX_CHANNELS
 
 DILATIONS = (1, 2, 4, 8, 16, 32, 64)
-_SHORT_DILATIONS = 4
-"""Of these, those that the short grid of 128 samples has room for."""
+_SHORT_DILATIONS = 4  # Of these, those that the short grid of 128 samples has room for
 _KERNELS = 84
-_PLACES = 128
-"""Places of a window at which a kernel responds."""
+_PLACES = 128  # Places of a window at which a kernel responds
 _QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)
-_MIXED = 9
-"""Most channels that one kernel sees."""
+_MIXED = 9  # Most channels that one kernel sees
 
-WIDTH = len(DILATIONS) * _KERNELS * (len(_QUANTILES) + 1)
-"""Number of columns."""
+WIDTH = len(DILATIONS) * _KERNELS * (len(_QUANTILES) + 1)  # Number of columns
 
 
 class WindowKernels(nn.Module):

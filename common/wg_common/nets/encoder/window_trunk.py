@@ -37,15 +37,13 @@ from wg_common.nets.encoder.window_kernels import WindowKernels
 
 NAME = "windows-3"
 LENGTH = 1024
-SHORT = 128
-"""Grid of windows of up to as many samples: finer lines would hold nothing."""
+SHORT = 128  # Grid of windows of up to as many samples: finer lines would hold nothing
 PIECES = 4
 
 _BANDS = 24
 _ENVELOPE_BANDS = 16
 _ENVELOPES = ((24, 96), (96, 224), (224, 513))
-_SHORT_ENVELOPES = 1
-"""Of these, those that the short grid has lines in."""
+_SHORT_ENVELOPES = 1  # Of these, those that the short grid has lines in
 _LAGS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 _COURSE = 32
@@ -60,8 +58,7 @@ _DESCRIBED = {
     "moments": 2 + 2 * len(_QUANTILES) + 2 + len(_LAGS),
     "course": _COURSE,
 }
-LEVEL = 2 + 4 * len(_PERIODS)
-"""Numbers that say a channel's size and resting value."""
+LEVEL = 2 + 4 * len(_PERIODS)  # Numbers that say a channel's size and resting value
 _CODED = LEVEL + 6 + 8
 
 BLOCKS: Mapping[str, int] = {

@@ -13,8 +13,7 @@ from wg_server.generator.prior.blup import Prediction, Priors
 from wg_server.generator.prior.retrieval import ZooIndex
 
 Floats = NDArray[np.float64]
-Head = tuple[Floats, Floats]
-"""Weight ``[K, d]`` and bias ``[K]`` of ``features - centre``."""
+Head = tuple[Floats, Floats]  # Weight [K, d] and bias [K] of `features - centre`
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,11 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-STEPS = 8
-"""Euler steps of a sample."""
+STEPS = 8  # Euler steps of a sample
 Generators = Sequence[np.random.Generator]
-State = tuple[Tensor, ...]
-"""Latents that are sampled together, ``[B, ...]`` each."""
+State = tuple[Tensor, ...]  # Latents that are sampled together, [B, ...] each
 
 
 @dataclass(frozen=True, slots=True, eq=False)

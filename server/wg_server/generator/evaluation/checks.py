@@ -17,16 +17,13 @@ Relation = Literal[">=", "<="]
 
 CLOSED_FORM_MARGIN = 0.01
 """Accuracy that the network may lose to BLUP or to its prior head in any scenario."""
-COPIES = 0.10
-"""Share of generated heads, or rows, that may be counted as copies."""
+COPIES = 0.10  # Share of generated heads, or rows, that may be counted as copies
 MEMORISER_FOUND = 0.90
 """Share of a planted memoriser's heads that the copy test must find, or it shows nothing."""
-NOVELTY = 0.25
-"""Median distance to the nearest zoo entry, over the zoo's own median."""
+NOVELTY = 0.25  # Median distance to the nearest zoo entry, over the zoo's own median
 DIVERSITY = 1e-3
 """Median distance between samples, over the zoo's median: below it the diffusion has collapsed."""
-CALIBRATION = 0.15
-"""Expected calibration error in any scenario."""
+CALIBRATION = 0.15  # Expected calibration error in any scenario
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,8 +25,7 @@ from wg_server.generator.networks.weight_plan import WeightPlan
 from wg_server.generator.statistics import clustered
 
 FOLDS = 3
-MOST = 60
-"""Networks of an architecture that are run, at most."""
+MOST = 60  # Networks of an architecture that are run, at most
 
 
 def report(

@@ -25,8 +25,7 @@ log = logging.getLogger(__name__)
 
 CARD_LIMIT = 4 << 20
 PACKAGE_LIMIT = 2 << 30
-ID_LENGTH = 16
-"""Shortest prefix of a generator's id that names it."""
+ID_LENGTH = 16  # Shortest prefix of a generator's id that names it
 
 
 def check_acceptance(name: str) -> None:

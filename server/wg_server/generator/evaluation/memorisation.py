@@ -31,8 +31,7 @@ from wg_server.generator.prior.zoo_tasks import ZooTask
 
 Floats = NDArray[np.float64]
 
-ACCURACY_LOST = 0.01
-"""Accuracy that the noise on a copy may cost."""
+ACCURACY_LOST = 0.01  # Accuracy that the noise on a copy may cost
 
 _LEVELS = np.geomspace(0.02, 0.2, 11)
 _TASKS = 80

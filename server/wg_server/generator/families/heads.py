@@ -22,10 +22,8 @@ from wg_server.generator.families.match import Entries, match_family, measure
 from wg_server.generator.prior.blup import Prediction, Priors
 from wg_server.generator.prior.zoo_tasks import ZooTask
 
-LIKELY = 0.5
-"""Probability of a family above which a plant is taken to belong to it."""
-ARRAYS = ("deviations", "entry", "centres")
-"""Arrays of ``Entries``."""
+LIKELY = 0.5  # Probability of a family above which a plant is taken to belong to it
+ARRAYS = ("deviations", "entry", "centres")  # Arrays of `Entries`
 
 
 @dataclass(frozen=True, slots=True, eq=False)

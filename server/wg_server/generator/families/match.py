@@ -28,13 +28,11 @@ from wg_server.generator.prior.names import log_ratio
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-SHORTLIST = 12
-"""Entries whose families are compared exactly, the most promising ones."""
+SHORTLIST = 12  # Entries whose families are compared exactly, the most promising ones
 SHIFT_LIKELY = 0.05
 """Probability of domain shift from which on weights trained with domain-shift augmentation come
 first: they cost a point or two without a shift, and win many with one (docs/decisions/0089)."""
-_TEMPER = 0.5
-"""Exponent of the likelihoods."""
+_TEMPER = 0.5  # Exponent of the likelihoods
 _NAMES = 10.0
 """Log odds for a family with all of the plant's class names; with the square of their share."""
 _COMMON = 3.0
@@ -45,8 +43,7 @@ _OTHER_CLASSES = 1e-4
 """Prior probability that the classes of a same-family site are like any site's."""
 _OTHER_CLASSES_SHIFTED = 0.1
 """The same where its mean has shifted, since what shifts the mean changes classes too."""
-_RELATED = 0.5
-"""Prior probability that a plant is of some family of the zoo."""
+_RELATED = 0.5  # Prior probability that a plant is of some family of the zoo
 _SAME_NAME = 1e3
 """Added to the log odds of a pair of classes with one name, so that it is matched first."""
 

@@ -36,14 +36,12 @@ from wg_server.generator.simulation.episodes import Head
 OTHER_SITES_LIMIT = 8
 """Other sites that condition one generation; those with most labels in common come first."""
 
-LENGTH_BOUND = 10.0
-"""Longest row of generated weights, over the prior head's mean length."""
+LENGTH_BOUND = 10.0  # Longest row of generated weights, over the prior head's mean length
 
 POSTERIOR_CLASSES = 256
 """Most classes of a posterior that is sent: its tensors grow with their square (17 MB here)."""
 
-_COLLAPSE = 1e-3
-"""Mean distance between samples, over the zoo's, below which they are the same."""
+_COLLAPSE = 1e-3  # Mean distance between samples, over the zoo's, below which they are the same
 COLLAPSED = "samples are nearly the same: the diffusion has collapsed"
 
 Tensors = dict[str, NDArray[np.float32]]

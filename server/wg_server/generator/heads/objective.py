@@ -39,8 +39,7 @@ from wg_server.generator.training.objective import Evaluation
 from wg_server.generator.training.plan import TrainingPlan
 
 _CODEC_EPISODES = 150
-_GROUP = 30
-"""Episodes of one batch where nothing is trained."""
+_GROUP = 30  # Episodes of one batch where nothing is trained
 _GATES = (0.25, 0.5, 0.75, 1.0)
 _FIXED_LATENT = 0.05
 """Weight of the latent loss of the answer without noise: it is for the task, and only samples must

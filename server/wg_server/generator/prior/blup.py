@@ -27,13 +27,10 @@ from wg_common.inference.posterior import Means, Posterior, SiteEvidence
 
 Floats = NDArray[np.float64]
 
-SITE_RATIO = 0.15
-"""Variance of a class at a site over that of the class (docs/decisions/0070)."""
+SITE_RATIO = 0.15  # Variance of a class at a site over that of the class (docs/decisions/0070)
 
-_EIGENVALUE_FLOOR = 0.25
-"""Least eigenvalue of T, in units of their mean."""
-RIDGE = 2.0
-"""Share of the mean variance added to within-class covariances before they are inverted."""
+_EIGENVALUE_FLOOR = 0.25  # Least eigenvalue of T, in units of their mean
+RIDGE = 2.0  # Share of the mean variance added to within-class covariances before they are inverted
 
 
 @dataclass(frozen=True, slots=True, eq=False)

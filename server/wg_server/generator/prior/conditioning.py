@@ -22,8 +22,7 @@ from wg_server.generator.prior.fitted import FittedPriors
 
 Array = NDArray[np.float32]
 
-ZOO_SHARE = 0.2
-"""Share of the zoo in the prior head (docs/decisions/0034, 0092)."""
+ZOO_SHARE = 0.2  # Share of the zoo in the prior head (docs/decisions/0034, 0092)
 
 CLASS_VECTORS = 4
 CLASS_SCALARS = 5

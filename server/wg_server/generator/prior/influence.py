@@ -25,14 +25,12 @@ from wg_server.generator.prior.blup import SITE_RATIO, Priors
 
 Floats = NDArray[np.float64]
 
-FEWEST = 3
-"""Fewest sites, with the plant itself, among which an odd one can be told."""
+FEWEST = 3  # Fewest sites, with the plant itself, among which an odd one can be told
 
 SURE = 6.0
 """Standard errors from which on disagreement is not chance; doubled, as noise has directions."""
 
-_THERE = 0.5
-"""Probability above which a class is compared."""
+_THERE = 0.5  # Probability above which a class is compared
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,11 +20,9 @@ from wg_common.inference.discriminants import row_length, scaled, unit_rows
 from wg_server.generator.prior.blup import Priors
 from wg_server.generator.prior.zoo_tasks import ZooTask
 
-NEIGHBOURS = 100
-"""Zoo rows averaged for a class in the prior head: more are better up to about 200."""
+NEIGHBOURS = 100  # Zoo rows averaged for a class in the prior head: more are better up to about 200
 
-_TEMPERATURE = 0.05
-"""Of the softmax over cosines that weights the neighbours."""
+_TEMPERATURE = 0.05  # Of the softmax over cosines that weights the neighbours
 
 
 @dataclass(frozen=True, slots=True, eq=False)

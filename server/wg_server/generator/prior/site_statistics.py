@@ -22,16 +22,13 @@ from wg_common.privacy.statistics import NoisyStatistics
 
 Floats = NDArray[np.float64]
 
-_NORM_SQUARED = 0.6
-"""Typical squared norm of a class mean, in squared clip radii, over the zoo."""
+_NORM_SQUARED = 0.6  # Typical squared norm of a class mean, in squared clip radii, over the zoo
 _DEVIATION_SQUARED = 0.3
 """Typical squared deviation of a class mean from the centre, in squared radii of the sums."""
 _GRID = np.exp(np.linspace(0.0, np.log(3000.0), 60))
 """Counts of records of a class that are considered."""
-_PRESENT_LOG_ODDS = 2.0
-"""Prior log odds that a class is present."""
-_SPREAD = 0.6
-"""Relative spread of a site's class counts about their typical value."""
+_PRESENT_LOG_ODDS = 2.0  # Prior log odds that a class is present
+_SPREAD = 0.6  # Relative spread of a site's class counts about their typical value
 
 
 def site_evidence(statistics: NoisyStatistics, labels: Sequence[str]) -> SiteEvidence:

@@ -38,8 +38,7 @@ def batches(
             processes.shutdown(wait=True, cancel_futures=True)
 
 
-_STATE: dict[str, Callable[[int], Any]] = {}
-"""What a worker process draws with, received once."""
+_STATE: dict[str, Callable[[int], Any]] = {}  # What a worker process draws with, received once
 
 
 def _start(draw: Callable[[int], Any]) -> None:

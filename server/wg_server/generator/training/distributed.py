@@ -33,10 +33,8 @@ from torch import Tensor, nn
 
 from wg_common.errors import ConfigError, PeerError
 
-SECONDS = 300.0
-"""How long a rank waits for the others at a step."""
-_LONGER = 12
-"""Times as long where the first rank works alone: validation, model card."""
+SECONDS = 300.0  # How long a rank waits for the others at a step
+_LONGER = 12  # Times as long where the first rank works alone: validation, model card
 _LOOPBACK = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
 
 

@@ -26,13 +26,10 @@ from wg_server.generator.training.compute import CPU, Compute
 from wg_server.generator.training.objective import B, M, Objective
 from wg_server.generator.training.plan import TrainingPlan
 
-WARM_UP = 50
-"""Steps until the learning rate is at its peak."""
+WARM_UP = 50  # Steps until the learning rate is at its peak
 _LONGEST_GRADIENT = 1.0
-_BETTER = 1e-4
-"""Less loss that counts as better."""
-Progress = Callable[[int, str], None]
-"""Called by the first process with steps done and a few words."""
+_BETTER = 1e-4  # Less loss that counts as better
+Progress = Callable[[int, str], None]  # Called by the first process with steps done and a few words
 
 
 def train(

@@ -12,8 +12,7 @@ from wg_common.errors import ConfigError
 class TrainingPlan:
     """Sizes, steps and rates of one training."""
 
-    SECTION: ClassVar[str] = ""
-    """What stands before a field's name in messages."""
+    SECTION: ClassVar[str] = ""  # What stands before a field's name in messages
 
     steps: int = 2000  # Training steps
     batch: int = 16  # Episodes a step

@@ -16,8 +16,7 @@ from wg_server.zoo.procedural.fields import Field, grid, path_distance, uniform
 Stroke = NDArray[np.float64]
 Glyph = tuple[Stroke, ...]
 
-_POINTS = 9
-"""Points on a smoothed stroke."""
+_POINTS = 9  # Points on a smoothed stroke
 
 
 def _arc(cy: float, cx: float, ry: float, rx: float, start: float, end: float) -> Stroke:

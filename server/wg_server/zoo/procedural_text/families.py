@@ -17,12 +17,10 @@ from wg_server.zoo.procedural_text.vocabulary import KINDS, Concept
 
 MODALITY = Texts.name
 _ODDS = (0.26, 0.18, 0.14, 0.28, 0.14)
-_CLASSES = 3, 11
-"""Fewest classes of a family, and one more than the most."""
+_CLASSES = 3, 11  # Fewest classes of a family, and one more than the most
 _JAPANESE = 0.4
 """Probability that a site writes Japanese, and that a family's classes have Japanese names."""
-_MIXED = 0.15
-"""Probability that a site writes both."""
+_MIXED = 0.15  # Probability that a site writes both
 
 
 @dataclass(frozen=True, slots=True, eq=False)
