@@ -251,12 +251,8 @@ def _logistic(
     given: Floats,  # [C, 1 + J]
     classes: int,  # K
     penalty: float,  # Of squared weights that are not shared
-) -> tuple[Floats, Floats]:
-    """Logistic regression with weights linear in what is given of a site, a one first.
-
-    Returns:
-        Weight ``[1 + J, K, q]`` and bias ``[1 + J, K]``.
-    """
+) -> tuple[Floats, Floats]:  # Weight [1 + J, K, q] and bias [1 + J, K]
+    """Logistic regression with weights linear in what is given of a site, a one first."""
     sites, n, q = z.shape
     j, hot = given.shape[1], np.eye(classes, dtype=np.float32)[labels]
     few = given.astype(np.float32)

@@ -64,12 +64,8 @@ def feature_scaling(
     # Root of the total variance of each block, over that of a usual one; all are usual ones where
     # it is left out.
     loudness: Sequence[float] = (),
-) -> FeatureScaling | None:
-    """The scaling that a plant's records ask for, with and without labels.
-
-    Returns:
-        None where there are no blocks: nothing is scaled.
-    """
+) -> FeatureScaling | None:  # None where there are no blocks: nothing is scaled
+    """The scaling that a plant's records ask for, with and without labels."""
     if not blocks:
         return None
     rows = np.linspace(0, len(features) - 1, min(len(features), RECORDS)).astype(np.int64)

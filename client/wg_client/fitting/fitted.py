@@ -99,12 +99,8 @@ def cross_validated(
     folds: Folds,  # From `folds.stratified`; without three non-empty folds the prior alone decides
     prior: Floats,  # Penalty of each configuration, nats
     tilt: Tilt | None = None,  # Where classes have no records
-) -> tuple[Fitted, int]:
-    """Choose a configuration by nested cross-validation and fit it on all records.
-
-    Returns:
-        The fit, and the index of its configuration.
-    """
+) -> tuple[Fitted, int]:  # The fit, and the index of its configuration
+    """Choose a configuration by nested cross-validation and fit it on all records."""
     everything = slice(None)
     if not folds.usable:
         chosen = int(np.argmin(prior))

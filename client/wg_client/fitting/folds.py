@@ -252,12 +252,8 @@ def tempered(
     inner: Floats,  # Likewise
     labels: Ints,  # Of the judged records, [m]
     folds: Folds,
-) -> tuple[Floats, Floats, float]:
-    """Bring logits to their best temperature, chosen for each fold without it.
-
-    Returns:
-        Both with factors applied, and the factor for the final model.
-    """
+) -> tuple[Floats, Floats, float]:  # Both with factors applied, and the factor for the final model
+    """Bring logits to their best temperature, chosen for each fold without it."""
     logits, inner = logits.copy(), inner.copy()
     final = best_temperature(np.concatenate(logits), np.tile(labels, len(logits)))
     for repeat, fold in enumerate(folds.assignment):

@@ -110,12 +110,8 @@ def from_tensors(tensors: Mapping[str, NDArray[np.float32]], what: str) -> Novel
 def fit(
     features: NDArray[np.floating],  # Local features [n, D]; the first `FEATURES` are used
     labels: Ints,  # [n], -1 = unlabelled; those are a class of their own
-) -> Novelty | None:
-    """From a plant's records.
-
-    Returns:
-        None without any record.
-    """
+) -> Novelty | None:  # None without any record
+    """From a plant's records."""
     if not len(features):
         return None
     x = np.asarray(features[:, :FEATURES], dtype=np.float32)

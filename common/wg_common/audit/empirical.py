@@ -181,12 +181,8 @@ def clopper_pearson_mu(
 def lower_bound(
     members: Array,  # Scores with the canary in the data
     others: Array,  # Scores without it
-) -> tuple[float, float]:
-    """Distance of two groups of normal scores, and a lower confidence bound on it (99.9 %).
-
-    Returns:
-        Difference of means over the pooled standard deviation, and the bound.
-    """
+) -> tuple[float, float]:  # Difference of means over the pooled standard deviation, and the bound
+    """Distance of two groups of normal scores, and a lower confidence bound on it (99.9 %)."""
     measured = _distance(members, others)
     error = _error(measured, members, others)
     return measured, measured - _quantile(PARAMETRIC_CONFIDENCE) * error

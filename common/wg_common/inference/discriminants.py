@@ -53,12 +53,8 @@ def fit_lda(
     labels: Ints,  # [n] in 0..classes-1, each class at least once
     classes: int,  # Number of classes K
     shrinkage: float,  # Share of the isotropic part, 0 to 1
-) -> tuple[Floats, Floats]:
-    """Linear discriminants of records, with one shrunk covariance and the classes' frequencies.
-
-    Returns:
-        Weight ``[K, d]`` and bias ``[K]``.
-    """
+) -> tuple[Floats, Floats]:  # Weight [K, d] and bias [K]
+    """Linear discriminants of records, with one shrunk covariance and the classes' frequencies."""
     return fit_ldas(features, labels, classes, (shrinkage,))[0]
 
 

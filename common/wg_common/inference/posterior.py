@@ -257,16 +257,13 @@ def _spread(within: Floats, site: SiteEvidence) -> Floats:
 
 def discriminant(
     deviations: Floats, whitener: Floats, even: float = _EVEN
-) -> tuple[Floats, Floats]:
+) -> tuple[Floats, Floats]:  # Weight [K, d] and bias [K] of `features - centre`
     """Linear discriminants of class deviations of evened length.
 
     Args:
         deviations: ``[K, d]``.
         whitener: Inverse of the within-class covariance, ``[d, d]``.
         even: Typical lengths added to each before it is divided by: inf leaves lengths alone.
-
-    Returns:
-        Weight ``[K, d]`` and bias ``[K]`` of ``features - centre``.
     """
     length = np.sqrt(np.einsum("kd,de,ke->k", deviations, whitener, deviations))
     typical = float(np.sqrt(np.mean(length**2))) + 1e-12

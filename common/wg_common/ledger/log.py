@@ -184,12 +184,8 @@ class Log:
             raise ConfigError(f"{self._path}: there is no entry {seq}")
         return bytes(row[0])
 
-    def enrol_witness(self, name: str, public_key: bytes) -> int:
-        """Record a witness and its key. Idempotent.
-
-        Returns:
-            Index of its entry.
-        """
+    def enrol_witness(self, name: str, public_key: bytes) -> int:  # Index of its entry
+        """Record a witness and its key. Idempotent."""
         notes.check_key_name(name)
         with self._writing() as state:
             known = next((w for w in reversed(state.witnesses) if w.name == name), None)

@@ -161,15 +161,12 @@ class Ledger(CosignedLog):
             return None
         return Released(found.release, found.seq, found.payload_sha256)
 
-    def register_dataset(self, dataset: DatasetRecord) -> int:
+    def register_dataset(self, dataset: DatasetRecord) -> int:  # Index of its entry
         """Name a data set, or say that its content changed. Idempotent.
 
         Data of a registered name or a registered content belongs to that lineage, with all that
         it spent; a new name does not make a new budget. Where name and content belong to two
         lineages, these are merged, and all that both spent counts.
-
-        Returns:
-            Index of its entry.
 
         Raises:
             ConfigError: Its lineage has another cap, or ``lineage`` names no data set.

@@ -39,12 +39,8 @@ def gaussian_delta(
 def gaussian_epsilon(
     mu: float,  # Sensitivity over standard deviation, not negative
     delta: float,  # In (0, 1)
-) -> float:
-    """The smallest epsilon at which a mu-GDP Gaussian mechanism has at most ``delta``.
-
-    Returns:
-        Epsilon, rounded up; ``inf`` above ``EPSILON_LIMIT``.
-    """
+) -> float:  # Epsilon, rounded up; `inf` above `EPSILON_LIMIT`
+    """The smallest epsilon at which a mu-GDP Gaussian mechanism has at most ``delta``."""
     check_delta(delta)
     _check(mu >= 0, "mu", mu)
     if gaussian_delta(mu, 0.0) <= delta:

@@ -100,12 +100,8 @@ def centre(
 def deviations(
     q: Integers,  # Quantised records, int64 [n, d], each within the grid's radius
     about: Centre,  # Its coordinates and `q` are below 2^21, so that no square leaves 64 bits
-) -> Integers:
-    """Records about a centre, clipped to its radius in exact integer arithmetic.
-
-    Returns:
-        int64 ``[n, d]`` with ``sum(u^2) <= radius^2`` in each row; no row depends on another.
-    """
+) -> Integers:  # int64 [n, d] with `sum(u^2) <= radius^2` in each row; no row depends on another
+    """Records about a centre, clipped to its radius in exact integer arithmetic."""
     u = q - about.point
     squared = (u * u).sum(axis=1)
     norm = _ceil_sqrt(squared)

@@ -40,12 +40,8 @@ def quantise(
     features: ArrayLike,  # [n, d], feature units
     radius: float,  # Clip radius R, feature units
     bits: int,  # log2 of the number S of grid units in R
-) -> Integers:
-    """Clip each row to an L2 norm of ``radius`` and put it on the grid.
-
-    Returns:
-        Integers [n, d] with ``sum(q^2) <= S^2`` in each row, exactly.
-    """
+) -> Integers:  # Integers [n, d] with `sum(q^2) <= S^2` in each row, exactly
+    """Clip each row to an L2 norm of ``radius`` and put it on the grid."""
     phi = np.asarray(features, dtype=np.float64)
     phi = np.where(np.isfinite(phi), phi, 0.0)
     grid = 1 << bits

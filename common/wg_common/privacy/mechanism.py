@@ -105,11 +105,8 @@ def release_statistics(
     about: About,  # The same data set's about a centre; not called unless the schema is centred
     sigma: float,  # From `sigma_for`, grid units
     sampler: Sampler = opendp_sampler,  # Adds the noise; another one than OpenDP's in tests only
-) -> Integers:
+) -> Integers:  # int64 [schema.length]
     """Make a data set's statistics private, part by part. To be called once for each charge.
-
-    Returns:
-        int64 [schema.length].
 
     Raises:
         InternalError: As ``release``.
@@ -140,11 +137,8 @@ def release(
     exact: Integers,  # int64 [L]
     sigma: float,  # From `sigma_for`, grid units
     sampler: Sampler = opendp_sampler,  # Adds the noise; another one than OpenDP's in tests only
-) -> Integers:
+) -> Integers:  # int64 [L]
     """Make exact integers private: one part of a release.
-
-    Returns:
-        int64 [L].
 
     Raises:
         InternalError: An argument or the sampler's result is not what it must be.

@@ -89,12 +89,8 @@ def right_answers(
     features: ArrayLike,  # [n, d], feature units; clipped to `radius`, as where they are released
     labels: ArrayLike,  # Integers [n], -1 = unlabelled
     radius: float,  # Clip radius, feature units
-) -> NDArray[np.bool_]:
-    """Which labelled records each head calls by their label.
-
-    Returns:
-        ``[K, n]``. Private.
-    """
+) -> NDArray[np.bool_]:  # [K, n]. Private
+    """Which labelled records each head calls by their label."""
     values, y = np.asarray(features), np.asarray(labels)
     found = np.zeros((len(heads), len(y)), dtype=np.bool_)
     exact = [_integer_head(np.asarray(w), np.asarray(b), radius) for w, b in heads]
@@ -113,11 +109,8 @@ def exact_counts(
     labels: ArrayLike,  # Integers [n], -1 = unlabelled
     # For the rules `weight` and `cap`: the privacy unit of each record.
     units: Sequence[str] | None = None,
-) -> Integers:
+) -> Integers:  # int64 [K + 1]. Private
     """Sum what records say into the report's integer vector.
-
-    Returns:
-        int64 ``[K + 1]``. Private.
 
     Raises:
         DataError: Shapes or units do not fit the layout.

@@ -19,12 +19,8 @@ def simulate_release(
     exact: NDArray[np.int64],  # int64, any shape
     sigma: float,  # Standard deviation, grid units
     rng: np.random.Generator,
-) -> NDArray[np.int64]:
-    """Add rounded Gaussian noise that is *not private*.
-
-    Returns:
-        int64, same shape.
-    """
+) -> NDArray[np.int64]:  # int64, same shape
+    """Add rounded Gaussian noise that is *not private*."""
     noise = np.rint(rng.normal(0.0, sigma, size=exact.shape))
     return np.asarray(exact + noise.astype(np.int64), dtype=np.int64)
 

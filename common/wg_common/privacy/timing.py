@@ -24,11 +24,8 @@ def hold(
     *,
     now: Callable[[], float] = time.monotonic,  # A monotonic clock, seconds
     sleep: Callable[[float], None] = time.sleep,  # Sleeps for at least so many seconds
-) -> int:
+) -> int:  # The number of slots that the answer took, at least 1
     """Sleep until the end of the current slot.
-
-    Returns:
-        The number of slots that the answer took, at least 1.
 
     Raises:
         ConfigError: ``slot`` is not positive and finite.

@@ -50,14 +50,11 @@ class Report:
 
 def start(
     home: ServerHome, store: Store, order: Order, *, about: str
-) -> tuple[Campaign, dict[str, str]]:
+) -> tuple[Campaign, dict[str, str]]:  # The campaign, and why sites are left out of it
     """Queue a campaign that asks about the packages of another one.
 
     Args:
         order: Sites (empty: all that can be asked), price, purpose and time.
-
-    Returns:
-        The campaign, and why sites are left out of it.
 
     Raises:
         ConfigError: The other campaign is unknown or delivered no packages; or a site that is named

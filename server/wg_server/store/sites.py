@@ -94,11 +94,8 @@ class Store(LedgerTable, ReleaseTable):
         # Makes the certificate: fingerprint, expiry, and what to return.
         issue: Callable[[], tuple[str, float, T]],
         beginning: Beginning,  # How the site's ledger begins; what its `cosign` raises is passed on
-    ) -> tuple[T, bytes]:
+    ) -> tuple[T, bytes]:  # What `issue` and `cosign` returned
         """Spend a join token and record the site's keys, ledger and certificate, or change nothing.
-
-        Returns:
-            What ``issue`` and ``cosign`` returned.
 
         Raises:
             RefusedError: The token is unknown, spent, expired, or of another site; or the ledger

@@ -76,11 +76,8 @@ class Collector:
         return Archive([image for _, _, image in self._found], labels, tuple(names))
 
 
-def decode(data: bytes, what: str) -> Pictures:
+def decode(data: bytes, what: str) -> Pictures:  # uint8 [h, w] or [h, w, 3], no side above `SIDE`
     """One picture, as a plant reads it, made smaller.
-
-    Returns:
-        uint8 ``[h, w]`` or ``[h, w, 3]``, no side above ``SIDE``.
 
     Raises:
         DataError: Not a picture, or too large or too small.

@@ -65,13 +65,10 @@ class StoredContribution:
     purpose: str  # What the site lets it be used for
 
 
-def take_in(home: ServerHome, plan: ZooPlan, encoder: str) -> int:
+def take_in(home: ServerHome, plan: ZooPlan, encoder: str) -> int:  # How many were taken in now
     """Verify and keep every contribution that the plan names and the zoo does not have.
 
     All are verified before the first is written.
-
-    Returns:
-        How many were taken in now.
 
     Raises:
         ConfigError: The site of a file is not known, or not enrolled.

@@ -49,11 +49,8 @@ def fit_encoder(
     # That `raw` was computed with; None for the usual ones.
     settings: Mapping[str, str] | None = None,
     sources: Sequence[str] = (),  # Names of the public sources, for the package's metadata
-) -> bytes:
+) -> bytes:  # The encoder package
     """Fit the projection on public records, and pack it.
-
-    Returns:
-        The encoder package.
 
     Raises:
         DataError: Fewer records than features.

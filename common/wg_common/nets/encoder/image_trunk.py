@@ -175,14 +175,11 @@ class Trunk(EncoderTrunk):
         """
         return encoder_batch(records, self.pixels)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:  # float32 [n, WIDTH]
         """Raw features.
 
         Args:
             images: ``[n, 3, pixels, pixels]``, 0 to 255.
-
-        Returns:
-            float32 ``[n, WIDTH]``.
         """
         return self.read(images)[0]
 

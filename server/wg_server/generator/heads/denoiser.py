@@ -72,15 +72,12 @@ class Denoiser(nn.Module):
         """Draw initial weights; what starts at zero stays there."""
         draw_linear(self, generator)
 
-    def forward(self, latent: Tensor, time: Tensor, batch: Batch) -> Tensor:
+    def forward(self, latent: Tensor, time: Tensor, batch: Batch) -> Tensor:  # [B, K, latent]
         """Clean latents.
 
         Args:
             latent: Noisy latents ``[B, K, latent]``.
             time: ``[B]``, 0 is clean and 1 is noise.
-
-        Returns:
-            ``[B, K, latent]``.
         """
         classes = latent.shape[1]
         tokens = self.embed_class(_join(batch.class_vectors, batch.class_scalars))

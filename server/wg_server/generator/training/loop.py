@@ -41,11 +41,8 @@ def train(
     identity: str,  # What a checkpoint must belong to
     progress: Progress,  # Told of evaluations
     how: Compute = CPU,
-) -> TrainingState:
+) -> TrainingState:  # Where the training ended
     """Train an objective's module.
-
-    Returns:
-        Where the training ended.
 
     Raises:
         PeerError: Another process is gone or hangs.

@@ -94,12 +94,8 @@ def render(
     site: Site,
     labels: NDArray[np.int64],  # Class of each picture, [n]
     rng: np.random.Generator,  # Source of what differs from picture to picture
-) -> cameras.Pictures:
-    """Pictures of one site.
-
-    Returns:
-        uint8 ``[n, 64, 64]`` or ``[n, 64, 64, 3]``.
-    """
+) -> cameras.Pictures:  # uint8 [n, 64, 64] or [n, 64, 64, 3]
+    """Pictures of one site."""
     scenes = np.empty((len(labels), SIZE, SIZE), np.float32)
     for index, kind in enumerate(family.classes):
         rows = np.flatnonzero(labels == index)

@@ -74,12 +74,8 @@ def segment_distance(
     start: Field,  # [n, 2] as (y, x) in -1..1
     end: Field,  # [n, 2]
     size: int,  # Side in pixels
-) -> Field:
-    """Distance from each pixel to a segment, one segment an image.
-
-    Returns:
-        ``[n, size, size]`` in units of half the side.
-    """
+) -> Field:  # [n, size, size] in units of half the side
+    """Distance from each pixel to a segment, one segment an image."""
     y, x = grid(size)
     way = end - start
     length = (way**2).sum(axis=1) + 1e-8

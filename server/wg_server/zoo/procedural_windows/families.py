@@ -101,11 +101,7 @@ def render(
     site: Site,
     labels: NDArray[np.int64],  # Class of each window, [n]
     rng: np.random.Generator,  # Source of what differs from window to window
-) -> NDArray[np.float32]:
-    """Windows of one site.
-
-    Returns:
-        float32 ``[n, C, T]``.
-    """
+) -> NDArray[np.float32]:  # float32 [n, C, T]
+    """Windows of one site."""
     signals = site.machine.windows(rng, labels, site.length, site.step)
     return sensors.observe(rng, signals, site.sensors).reshape(len(labels), len(family.mixing), -1)
