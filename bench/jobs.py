@@ -149,13 +149,12 @@ TRAINED: dict[str, Callable[[Bench], object]] = {
 
 
 def judged(
-    setting: Setting, groups: Sequence[Group], workers: int, say: Say
+    setting: Setting,
+    groups: Sequence[Group],
+    workers: int,  # Processes; 1 works in this one
+    say: Say,
 ) -> Iterator[tuple[Group, list[Scores] | None]]:
-    """Judge groups over processes; they come in the order in which they are done.
-
-    Args:
-        workers: Processes; 1 works in this one.
-    """
+    """Judge groups over processes; they come in the order in which they are done."""
     if not groups:
         return
     if workers == 1:

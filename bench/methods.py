@@ -152,13 +152,10 @@ def scores(
     heads: Mapping[str, LinearHead],
     test: tuple[Floats, Ints],
     gone: Ints,
+    # Test records of heads that see other features.
     other: Mapping[str, tuple[Floats, Ints]] | None = None,
 ) -> dict[str, float]:
-    """Accuracy of heads on test records, and on classes that the plant has never seen.
-
-    Args:
-        other: Test records of heads that see other features.
-    """
+    """Accuracy of heads on test records, and on classes that the plant has never seen."""
     found = {}
     for name, head in heads.items():
         x, y = (other or {}).get(name, test)

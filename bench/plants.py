@@ -95,14 +95,11 @@ def cut(
     strength: float,
     cache: Path,
     *,
+    # Records of a class at the plant (`own`) and at a same-family site (`sister`).
     each: Mapping[str, int] = _PER_CLASS,
     tests: int = TESTS,
 ) -> Plants | None:
-    """Cut a data set into plants, or read the cut from the cache; None if the set is not there.
-
-    Args:
-        each: Records of a class at the plant (``own``) and at a same-family site (``sister``).
-    """
+    """Cut a data set into plants, or read the cut from the cache; None if the set is not there."""
     about = {
         "records": f"{each['own']} {each['sister']} {tests}",
         "cut": _CUT,

@@ -88,12 +88,10 @@ def in_wheel(path: Path) -> CodeDigest:
     return digest_of(found)
 
 
-def digest_of(files: Mapping[str, bytes]) -> CodeDigest:
-    """The digest of files by path; those that Python does not load are left out.
-
-    Args:
-        files: Bytes by path below the packages' folder, with ``/``.
-    """
+def digest_of(
+    files: Mapping[str, bytes],  # Bytes by path below the packages' folder, with `/`
+) -> CodeDigest:
+    """The digest of files by path; those that Python does not load are left out."""
     covered = tuple(
         CodeFile(path, hashlib.sha256(files[path]).hexdigest())
         for path in sorted(files)

@@ -53,12 +53,11 @@ def beside(config: ClientConfig, encoder: Encoder) -> Encoder:
     return encoder.with_beside(load(chosen, encoder.modality, pixels))
 
 
-def usual(kind: str, shapes: NDArray[np.int64]) -> LocalEncoderConfig | None:
-    """What a plant of this kind has where its owner names none: the course of windows.
-
-    Args:
-        shapes: First two sides of each record, ``[n, 2]``.
-    """
+def usual(
+    kind: str,
+    shapes: NDArray[np.int64],  # First two sides of each record, [n, 2]
+) -> LocalEncoderConfig | None:
+    """What a plant of this kind has where its owner names none: the course of windows."""
     if kind != Windows.name or not len(shapes):
         return None
     return LocalEncoderConfig(name=course_name(int(shapes[:, 0].max())))

@@ -130,12 +130,11 @@ def _whole(labels: Ints, units: NDArray[np.intp]) -> NDArray[np.intp]:
 class Tilt(Protocol):
     """What is known of classes without records when some records are held out."""
 
-    def __call__(self, known: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-        """Added logits ``[configurations, K]`` and nats ``[configurations]``.
-
-        Args:
-            known: Which judged records may be used, ``[m]``.
-        """
+    def __call__(
+        self,
+        known: NDArray[np.bool_],  # Which judged records may be used, [m]
+    ) -> tuple[Floats, Floats]:
+        """Added logits ``[configurations, K]`` and nats ``[configurations]``."""
 
 
 Predict = Callable[[RowIndex, RowIndex], Sequence[Floats]]

@@ -114,16 +114,14 @@ class Judge:
         )
 
     def judge(
-        self, found: Sequence[Prediction], records: Sequence[Record], inputs: Inputs, whole: bool
+        self,
+        found: Sequence[Prediction],  # Of records, from `predict`
+        records: Sequence[Record],
+        # What the model saw of them: local features, or something else if it is a whole network.
+        inputs: Inputs,
+        whole: bool,  # Whether it is
     ) -> list[Prediction]:
-        """Predictions with what they are worth.
-
-        Args:
-            found: Of records, from ``predict``.
-            inputs: What the model saw of them: local features, or something else if it is a whole
-                network.
-            whole: Whether it is.
-        """
+        """Predictions with what they are worth."""
         likeness = self.likeness(records, None if whole else inputs)
         judged = []
         for one, like in zip(found, likeness, strict=True):

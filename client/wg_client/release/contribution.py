@@ -84,17 +84,15 @@ def contribute(
     home: ClientHome,
     request: ContributionRequest,
     *,
+    # Trains; another one than `dp_training.train` in tests only.
     train: Trainer = dp_training.train,
+    # Adds the noise; another one than OpenDP's in tests only.
     sampler: mechanism.Sampler = mechanism.opendp_sampler,
+    # Unix time, seconds. Charge and release bear the time at which the command began: how long
+    # training took says how many records there are.
     now: Callable[[], float] = time.time,
 ) -> Contribution:
     """Train a head privately and sign it for the zoo.
-
-    Args:
-        train: Trains; another one than ``dp_training.train`` in tests only.
-        sampler: Adds the noise; another one than OpenDP's in tests only.
-        now: Unix time, seconds. Charge and release bear the time at which the command began: how
-            long training took says how many records there are.
 
     Raises:
         PolicyRefused: The plant's policy forbids it; nothing was charged.

@@ -161,16 +161,15 @@ def plan_for(
 
 
 def poisson_batches(
-    units: int, probability: float, steps: int, random: Bytes = os.urandom
+    units: int,  # Number of units
+    probability: float,  # In (0, 1]
+    steps: int,
+    # Gives so many bytes; another source than the operating system in tests only.
+    random: Bytes = os.urandom,
 ) -> Iterator[NDArray[np.int64]]:
     """Draw each unit into each step independently.
 
     A coin is 64 bits of ``random`` below ``floor(probability * 2^64)``: no more likely than said.
-
-    Args:
-        units: Number of units.
-        probability: In (0, 1].
-        random: Gives so many bytes; another source than the operating system in tests only.
 
     Yields:
         Numbers of the units in a step, ascending; possibly none.
@@ -215,26 +214,21 @@ def verify_sampling(log: SamplingLog, plan: DpTrainingPlan) -> None:
 
 def train(
     plan: DpTrainingPlan,
-    features: NDArray[np.float32],
-    labels: NDArray[np.int64],
+    features: NDArray[np.float32],  # [n, d], float32, of the frozen public encoder
+    labels: NDArray[np.int64],  # [n], 0 to `classes` - 1
     classes: int,
     *,
-    charge: Charge,
+    charge: Charge,  # Charges the event to the ledger, durably, or raises; called first
+    # Privacy unit of each record; by default each record is one.
     units: Sequence[str] | None = None,
+    # Public head to start from; by default zeros.
     start: dict[str, NDArray[np.float32]] | None = None,
+    # Source of the sampling coins; another than the operating system in tests only.
     random: Bytes = os.urandom,
+    # Source of the noise; another than OpenDP in tests only.
     sampler: mechanism.Sampler = mechanism.opendp_sampler,
 ) -> DpCheckpoint:
     """Train a linear head with DP-SGD and return the mean of the second half of its iterates.
-
-    Args:
-        features: [n, d], float32, of the frozen public encoder.
-        labels: [n], 0 to ``classes`` - 1.
-        charge: Charges the event to the ledger, durably, or raises; called first.
-        units: Privacy unit of each record; by default each record is one.
-        start: Public head to start from; by default zeros.
-        random: Source of the sampling coins; another than the operating system in tests only.
-        sampler: Source of the noise; another than OpenDP in tests only.
 
     Raises:
         DataError: Shapes or labels do not fit.

@@ -217,21 +217,18 @@ def charge_request(
 def make(
     config: ClientConfig,
     snapshot: Snapshot,
+    # What it is charged as, from `charge_request` with the snapshot's schema.
     request: ChargeRequest,
     *,
     key: Ed25519PrivateKey,
+    # Adds the noise; another one than OpenDP's in tests and audits only.
     sampler: Sampler = opendp_sampler,
-    release_id: str | None = None,
+    release_id: str | None = None,  # Public id of the release; None: random
 ) -> bytes:
     """One release's bytes from a snapshot: statistics, noise, signature. Charges nothing.
 
     To be called once for each charge; whoever calls it has charged ``request``, or has made-up
     data.
-
-    Args:
-        request: What it is charged as, from ``charge_request`` with the snapshot's schema.
-        sampler: Adds the noise; another one than OpenDP's in tests and audits only.
-        release_id: Public id of the release; None: random.
 
     Raises:
         InternalError: The request is not for the snapshot's schema.

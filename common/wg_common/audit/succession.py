@@ -41,18 +41,15 @@ class Succession:
 
 
 def judge(
-    history: History,
+    history: History,  # The verified log
     *,
+    # What the server saw of the site, oldest first, up to this log; none if not known.
     logs: Sequence[LogRecord] | None,
     others: Sequence[OutsideCheckpoint],
+    # The logs before, verified, as far as they were given; the newest first.
     previous: Sequence[History],
 ) -> Succession:
     """Hold the first entry of a log against what is known of the site's earlier logs.
-
-    Args:
-        history: The verified log.
-        logs: What the server saw of the site, oldest first, up to this log; none if not known.
-        previous: The logs before, verified, as far as they were given; the newest first.
 
     Raises:
         VerificationError: The log before is not inherited as it was.

@@ -50,12 +50,11 @@ class Anchors:
         """How many of the witnesses must have cosigned."""
         return len(self.witnesses) if self.quorum is None else self.quorum
 
-    def covered(self, sizes: Sequence[int]) -> int:
-        """Up to which size enough witnesses have cosigned; zero if they have not.
-
-        Args:
-            sizes: For each witness, the largest size that it cosigned; zero if none.
-        """
+    def covered(
+        self,
+        sizes: Sequence[int],  # For each witness, the largest size that it cosigned; zero if none
+    ) -> int:
+        """Up to which size enough witnesses have cosigned; zero if they have not."""
         if not 0 < self.needed <= len(sizes):
             return 0
         return sorted(sizes, reverse=True)[self.needed - 1]

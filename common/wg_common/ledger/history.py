@@ -121,15 +121,14 @@ class History:
 
 
 def read(
-    source: Source, anchors: Anchors = NOTHING, on_charge: Callable[[Charge], None] | None = None
+    source: Source,  # From `sources.open_source`
+    # What is known from elsewhere. Cosignatures of its witnesses count even if the log does not
+    # name them; enough of them must have cosigned.
+    anchors: Anchors = NOTHING,
+    # Called with each charge that holds so far, for checks of the caller's own.
+    on_charge: Callable[[Charge], None] | None = None,
 ) -> History:
     """Verify a log.
-
-    Args:
-        source: From ``sources.open_source``.
-        anchors: What is known from elsewhere. Cosignatures of its witnesses count even if the log
-            does not name them; enough of them must have cosigned.
-        on_charge: Called with each charge that holds so far, for checks of the caller's own.
 
     Raises:
         VerificationError: The log does not hold; the message names the entry, checkpoint or proof.

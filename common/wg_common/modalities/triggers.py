@@ -23,15 +23,14 @@ Draw = Callable[[np.random.Generator], Trigger]  # A source of randomness -> a m
 _GRID = 64  # Side of the pattern that is stretched over a whole image
 
 
-def patch(pattern: NDArray[np.floating], side: float, place: tuple[float, float]) -> Trigger:
-    """A square patch.
-
-    Args:
-        pattern: Brightness, 0 to 1, ``[s, s]``; stretched by repeating.
-        side: Of the patch over the image's shorter side, 0 to 1.
-        place: Of its upper left corner, 0 to 1: first where it touches the left or upper edge, and
-            last where it touches the right or lower one.
-    """
+def patch(
+    pattern: NDArray[np.floating],  # Brightness, 0 to 1, [s, s]; stretched by repeating
+    side: float,  # Of the patch over the image's shorter side, 0 to 1
+    # Of its upper left corner, 0 to 1: first where it touches the left or upper edge, and last
+    # where it touches the right or lower one.
+    place: tuple[float, float],
+) -> Trigger:
+    """A square patch."""
 
     def put(record: NDArray[Any]) -> NDArray[Any]:
         height, width = record.shape[:2]

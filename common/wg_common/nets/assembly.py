@@ -103,14 +103,13 @@ def initial_tensors(
 
 
 def build_model(
-    architecture: str, encoder: Encoder | None, tensors: Tensors, labels: Sequence[str]
+    architecture: str,
+    # The public encoder; whole networks need none, unless they stand on it.
+    encoder: Encoder | None,
+    tensors: Tensors,  # Generated tensors, or a plant's: its heads stand on the local features
+    labels: Sequence[str],  # Label domain, in the order of class rows
 ) -> nn.Module:
     """A network ready to run or to export.
-
-    Args:
-        encoder: The public encoder; whole networks need none, unless they stand on it.
-        tensors: Generated tensors, or a plant's: its heads stand on the local features.
-        labels: Label domain, in the order of class rows.
 
     Returns:
         A module in evaluation mode; input as ``HeadModel`` says, or as a whole network's kind

@@ -39,12 +39,11 @@ class Bounds:
     upper: float  # Epsilon is at most this
 
 
-def epsilon_bounds(events: Sequence[PrivacyEvent], delta: float) -> Bounds:
+def epsilon_bounds(
+    events: Sequence[PrivacyEvent],  # In any order
+    delta: float,  # In (0, 1)
+) -> Bounds:
     """Bracket the composed epsilon of events at ``delta``.
-
-    Args:
-        events: In any order.
-        delta: In (0, 1).
 
     Raises:
         ConfigError: ``delta`` is out of range.

@@ -47,12 +47,11 @@ class _Records:
     noise: float  # Standard deviation of the noise on a count
 
 
-def reasons(statistics: NoisyStatistics) -> tuple[str, ...]:
-    """Why a release cannot be what an honest plant releases; empty if it can.
-
-    Args:
-        statistics: The release; ``decode_release`` has held its noise against epsilon and delta.
-    """
+def reasons(
+    # The release; `decode_release` has held its noise against epsilon and delta.
+    statistics: NoisyStatistics,
+) -> tuple[str, ...]:
+    """Why a release cannot be what an honest plant releases; empty if it can."""
     schema, sigma = statistics.schema, statistics.sigma
     found = _layout(schema)
     if found:

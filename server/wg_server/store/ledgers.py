@@ -29,15 +29,14 @@ class LedgerTable:
     engine: Engine
 
     def witness(
-        self, site: Site, now: float, decide: Callable[[bytes | None], tuple[bytes, int, T]]
+        self,
+        site: Site,
+        now: float,  # Unix time
+        # Takes the remembered checkpoint, returns the new one, its size and a result; what it
+        # raises leaves the memory as it was.
+        decide: Callable[[bytes | None], tuple[bytes, int, T]],
     ) -> T:
-        """Let ``decide`` see the last checkpoint of a site's ledger, and store the new one.
-
-        Args:
-            now: Unix time.
-            decide: Takes the remembered checkpoint, returns the new one, its size and a result;
-                what it raises leaves the memory as it was.
-        """
+        """Let ``decide`` see the last checkpoint of a site's ledger, and store the new one."""
         with self.engine.begin() as connection:
             find_site(connection, site.name, lock=True)  # there may be no checkpoint to lock yet
             return cosign(connection, site, now, decide)

@@ -92,12 +92,11 @@ def read_first_entry(request: EnrolmentRequest) -> tuple[str, Predecessor | None
     return merkle.leaf_hash(data).hex(), predecessor, note
 
 
-def judge(origin: str, logs: Sequence[SeenLog]) -> Succession:
-    """What is to be said of the log in use, given every log of its site.
-
-    Args:
-        logs: All logs of the site, that one among them.
-    """
+def judge(
+    origin: str,
+    logs: Sequence[SeenLog],  # All logs of the site, that one among them
+) -> Succession:
+    """What is to be said of the log in use, given every log of its site."""
     by_origin = {log.origin: log for log in logs if log.origin == origin or released(log)}
     named = {origin}
     log = by_origin[origin]

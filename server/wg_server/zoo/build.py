@@ -162,12 +162,11 @@ def _encoder(
 
 
 def public_records(
-    plan: ZooPlan, wanted: Sequence[TaskSpec], executor: executors.Executor
+    plan: ZooPlan,
+    wanted: Sequence[TaskSpec],  # Tasks to take them from, spread over all
+    executor: executors.Executor,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
     """What an encoder is fitted on.
-
-    Args:
-        wanted: Tasks to take them from, spread over all.
 
     Returns:
         Raw features ``[n, WIDTH]``, and the task and the class of each, ``[n]``.

@@ -242,12 +242,11 @@ def tasks(plan: ZooPlan) -> list[TaskSpec]:
     ]
 
 
-def read_plan(path: Path | None) -> ZooPlan:
+def read_plan(
+    # A file, the bare name of a packaged plan (`default`, `demo`), or None for the default plan.
+    path: Path | None,
+) -> ZooPlan:
     """Read a plan file, or a packaged plan.
-
-    Args:
-        path: A file, the bare name of a packaged plan (``default``, ``demo``), or None for the
-            default plan.
 
     Raises:
         ConfigError: It is missing, not YAML, or a field is unknown or wrong; the message names it.

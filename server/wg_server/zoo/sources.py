@@ -105,13 +105,12 @@ def load(spec: TaskSpec) -> Task:
 
 
 def at_site(
-    task: Task, rows: NDArray[np.intp], site: int, rng: np.random.Generator
+    task: Task,
+    rows: NDArray[np.intp],
+    site: int,  # Its number; each tenth sees records as they are
+    rng: np.random.Generator,
 ) -> list[Record]:
-    """Domain-shift augmentation: some of a task's records as a made-up site sees them.
-
-    Args:
-        site: Its number; each tenth sees records as they are.
-    """
+    """Domain-shift augmentation: some of a task's records as a made-up site sees them."""
     records = [task.records[row] for row in rows]
     if site % _AS_THEY_ARE == 0:
         return records

@@ -60,13 +60,12 @@ def kind(entry: Entry) -> str:
     return entry.family.split("-")[0] if rendered else entry.task.kind
 
 
-def signature(deviations: Floats, noise: float = 0.0) -> Floats:
-    """Between-class covariance of length 1 as a vector, ``[d * d]``.
-
-    Args:
-        deviations: ``[K, d]``.
-        noise: Summed variance of the noise on a coordinate over the rows, taken off again.
-    """
+def signature(
+    deviations: Floats,  # [K, d]
+    # Summed variance of the noise on a coordinate over the rows, taken off again.
+    noise: float = 0.0,
+) -> Floats:
+    """Between-class covariance of length 1 as a vector, ``[d * d]``."""
     matrix = deviations.T @ deviations
     matrix = matrix - noise * np.eye(len(matrix))
     return np.asarray(matrix.ravel() / (np.linalg.norm(matrix) + 1e-30))

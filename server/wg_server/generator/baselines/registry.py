@@ -47,15 +47,12 @@ class Trained:
 def train_baselines(
     priors: Priors,
     tasks: Sequence[ZooTask],
+    # Simulated plants of training families, with cross-fitted evidence.
     episodes: Sequence[Episode],
     *,
     seed: int,
 ) -> Trained:
-    """Train the baselines that are trained.
-
-    Args:
-        episodes: Simulated plants of training families, with cross-fitted evidence.
-    """
+    """Train the baselines that are trained."""
     rng = streams.rng(Stream.BASELINE_TRAINING, seed)
     return Trained(
         meta.reptile(tasks, REPTILE_ROUNDS, rng), meta.functional_metric(priors, episodes, rng)

@@ -43,13 +43,11 @@ class OperatorFamilies(Entries):
 
 
 def collect(
-    tasks: Sequence[ZooTask], heads: Mapping[str, tuple[Layout, FamilyHead]]
+    tasks: Sequence[ZooTask],
+    # By family, with the local features that they stand on; all on the same.
+    heads: Mapping[str, tuple[Layout, FamilyHead]],
 ) -> OperatorFamilies | None:
-    """The operator's families of a zoo; None if it has no heads of any.
-
-    Args:
-        heads: By family, with the local features that they stand on; all on the same.
-    """
+    """The operator's families of a zoo; None if it has no heads of any."""
     known = {task.family for task in tasks}
     found = {family: head for family, (_, head) in heads.items() if family in known}
     if not found:

@@ -44,12 +44,11 @@ class Codec:
         return rows[..., :-1], rows[..., -1]
 
 
-def fit_codec(rows: NDArray[np.float64], latent: int) -> Codec:
-    """Fit PCA without a mean, since residuals have none.
-
-    Args:
-        rows: Residual rows with their bias last, ``[n, d + 1]``.
-    """
+def fit_codec(
+    rows: NDArray[np.float64],  # Residual rows with their bias last, [n, d + 1]
+    latent: int,
+) -> Codec:
+    """Fit PCA without a mean, since residuals have none."""
     values, vectors = np.linalg.eigh(rows.T @ rows / len(rows))
     values, vectors = values[::-1][:latent], vectors[:, ::-1][:, :latent]
     scale = np.sqrt(np.maximum(values, 1e-8))

@@ -102,17 +102,16 @@ def fit_priors(
 
 
 def posterior(
-    priors: Priors, others: Sequence[SiteEvidence], classes: int, named: ClassPrior | None = None
+    priors: Priors,
+    others: Sequence[SiteEvidence],  # Evidence of the other sites; may be empty
+    classes: int,  # K
+    # What the classes' names foretell; None: deviations of mean zero.
+    named: ClassPrior | None = None,
 ) -> Posterior:
     """Equations of a plant's mean and the class deviations, with the other sites observed.
 
     The other sites' own means are eliminated by the Schur complement of their block, which is
     diagonal: sites only meet through the classes.
-
-    Args:
-        others: Evidence of the other sites; may be empty.
-        classes: K.
-        named: What the classes' names foretell; None: deviations of mean zero.
     """
     named = named or ClassPrior(np.zeros((classes, len(priors.between))), priors.between)
     d, count = len(priors.between), len(others)

@@ -133,13 +133,11 @@ def _vector(name: str) -> Floats:
 
 
 def fit_name_map(
-    tasks: Sequence[ZooTask], priors: Priors, projection: NDArray[np.floating]
+    tasks: Sequence[ZooTask],
+    priors: Priors,
+    projection: NDArray[np.floating],  # Vectors of texts to released features, [512, d]
 ) -> NameMap | None:
-    """Fit the map on tasks of texts; None if names explain nothing of classes left out.
-
-    Args:
-        projection: Vectors of texts to released features, ``[512, d]``.
-    """
+    """Fit the map on tasks of texts; None if names explain nothing of classes left out."""
     rows, targets, names, part = [], [], [], []
     families = sorted({task.family for task in tasks})
     for task in tasks:

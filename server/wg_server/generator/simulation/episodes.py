@@ -120,15 +120,12 @@ class Plants:
         rng: np.random.Generator,
         scenario: Scenario,
         *,
+        # The site to simulate, one of the tasks kept; None draws a family and a site.
         target: ZooTask | None = None,
+        # Its records that may be queries and nothing else; None draws half of each class.
         held: NDArray[np.int64] | None = None,
     ) -> Episode:
-        """Draw one episode.
-
-        Args:
-            target: The site to simulate, one of the tasks kept; None draws a family and a site.
-            held: Its records that may be queries and nothing else; None draws half of each class.
-        """
+        """Draw one episode."""
         target, sites, order = self._site(rng, target)
         family = target.family
         chosen = _choose_classes(len(target.labels), rng)
