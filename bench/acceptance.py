@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from bench import plants, window_plants
 from bench.methods import Cell, draw
 from bench.plants import DATASETS, QUICK, Floats, Ints, Plants
 from bench.rows import Row, Rows
-from bench.selected import plant_trunk, selected
+from bench.selected import plant_trunk
 from bench.tables import markdown
 
 from wg_client.fitting.linear_head import log_loss
@@ -96,23 +96,36 @@ def main() -> None:
     home = ServerHome(options.home)
     generator, encoder = load_generator(home.generator), load_encoder(home.read_encoder())
     rows = Rows(options.results)
+    if options.quick and encoder.modality != "windows":
+        options.only = options.only or QUICK
+    if options.only_table:
+        options.seeds = 0
+    settings = {setting.name: setting for setting in SETTINGS}
+    for here, key, name, seed, word in undone(generator, encoder, options, rows, settings):
+        scores = judge(generator, encoder, here, settings[word], seed)
+        rows.add({"key": key, "dataset": name, "setting": word} | scores)
+    print("\n".join(table(rows.of(generator.id[:16]))))
+
+
+def undone(
+    generator: Generator,
+    encoder: Encoder,
+    options: argparse.Namespace,  # With `only`, `seeds`, `datasets` and `cache`
+    rows: Rows,
+    settings: Iterable[str],  # Names
+) -> Iterator[tuple[Plants, str, str, int, str]]:  # Plants, key, data set, seed, setting
+    """What is not in the rows yet, of every data set that is there."""
     windows = encoder.modality == "windows"
-    names = window_plants.DATASETS if windows else QUICK if options.quick else DATASETS
-    names = options.only or names
-    for seed in range(0 if options.only_table else options.seeds):
-        for name in names:
-            left = [
-                s for s in SETTINGS if f"{generator.id[:16]} {name} {seed} {s.name}" not in rows
-            ]
+    for seed in range(options.seeds):
+        for name in options.only or (window_plants.DATASETS if windows else DATASETS):
+            keys = {word: f"{generator.id[:16]} {name} {seed} {word}" for word in settings}
+            left = {word: key for word, key in keys.items() if key not in rows}
             here = cut(encoder, options.datasets, name, seed, options.cache) if left else None
             if here is None:
                 continue
-            for setting in left:
-                key = f"{generator.id[:16]} {name} {seed} {setting.name}"
-                scores = judge(generator, encoder, here, setting, seed)
-                rows.add({"key": key, "dataset": name, "setting": setting.name} | scores)
+            for word, key in left.items():
+                yield here, key, name, seed, word
             print(f"seed {seed}, {name}: done", flush=True)
-    print("\n".join(table(rows.of(generator.id[:16]))))
 
 
 def cut(encoder: Encoder, root: Path, name: str, seed: int, cache: Path) -> Plants | None:
@@ -145,15 +158,7 @@ def judge(
     one = draw(generator, cut, setting.cell, seed, {}, samples=4)
     trunk = plant_trunk(encoder, one.x)
     try:
-        outcome = selected(
-            one.made,
-            trunk,
-            one.y,
-            cut.dimension,
-            own=bool(np.isfinite(one.noise)),
-            others=bool(one.others),
-            groups=one.groups,
-        )
+        outcome = one.select(trunk, cut.dimension)
     except NotAcceptedError:
         return {"kept": ""}
     x, y = cut.test

@@ -31,6 +31,7 @@ from bench.selected import (
 from wg_client.fitting.backbone import Trunk
 from wg_client.fitting.linear_head import LinearHead, head_from_tensors
 from wg_client.fitting.local_models import fit_local
+from wg_client.selection.model_selection import Outcome
 from wg_common.inference.posterior import SiteEvidence, no_evidence
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_server.generator import baselines
@@ -90,6 +91,18 @@ class Drawn:
     evidence: Sequence[SiteEvidence]  # Of what it and its same-family sites have released
     centre: Floats  # Where its heads' biases are taken
     noise: float  # On each entry of its class sums
+
+    def select(self, trunk: Trunk, dimension: int) -> Outcome:
+        """The plant's model selection, on a trunk of which so many features are released."""
+        return selected(
+            self.made,
+            trunk,
+            self.y,
+            dimension,
+            own=not math.isinf(self.noise),
+            others=bool(self.others),
+            groups=self.groups,
+        )
 
 
 def judge(
@@ -222,15 +235,7 @@ def draw(
 
 def _local(methods: Methods, plants: Plants, one: Drawn) -> dict[str, LinearHead]:
     """Heads after local training, and the one that the plant's selector keeps."""
-    outcome = selected(
-        one.made,
-        Trunk(one.x),
-        one.y,
-        plants.dimension,
-        own=not math.isinf(one.noise),
-        others=bool(one.others),
-        groups=one.groups,
-    )
+    outcome = one.select(Trunk(one.x), plants.dimension)
     found = selected_heads(outcome)
     if not len(one.y):
         return {SELECTOR: found[SELECTOR]}

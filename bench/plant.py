@@ -35,7 +35,6 @@ from bench.methods import draw as drawn_plant
 from bench.minirocket import MiniRocket, ridge
 from bench.plants import Plants
 from bench.rows import Row, Rows, judged, write_table
-from bench.selected import selected
 from bench.tables import Results, markdown, set_by_set
 from numpy.typing import NDArray
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -142,9 +141,7 @@ def of_plant(
     found = Plants(classes, released, part(draw.rows), others, test, cut.groups[draw.rows])
     one = drawn_plant(generator, found, cell, seed, {}, samples=4)
     trunk = encoder_trunk(one.x, *draw.layout)
-    outcome = selected(
-        one.made, trunk, one.y, released, own=True, others=bool(others), groups=one.groups
-    )
+    outcome = one.select(trunk, released)
     said = {
         name: outcome.models[name].head.logits(test[0]).argmax(axis=1)
         for name in (LOCAL, *outcome.comparisons)

@@ -26,12 +26,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from bench import window_plants
-from bench.acceptance import cut
+from bench.acceptance import undone
 from bench.methods import Cell, draw
-from bench.plants import DATASETS, Plants
+from bench.plants import Plants
 from bench.rows import Row, Rows
-from bench.selected import own_folds, plant_trunk, selected
+from bench.selected import own_folds, plant_trunk
 from bench.tables import markdown
 
 from wg_client.fitting.local_models import fit_local
@@ -113,15 +112,7 @@ def case(
             found["local_told"] = float((judged.predictions == judged.labels).mean())
     started = time.process_time()
     try:
-        outcome = selected(
-            one.made,
-            trunk,
-            one.y,
-            cut.dimension,
-            own=bool(np.isfinite(one.noise)),
-            others=bool(one.others),
-            groups=one.groups,
-        )
+        outcome = one.select(trunk, cut.dimension)
     except NotAcceptedError:
         return found | {"kept": ""}
     found["seconds"] = time.process_time() - started
@@ -141,20 +132,12 @@ def run(home: Path, options: argparse.Namespace, rows: Rows) -> None:
     """Judge what is missing."""
     server = ServerHome(home)
     generator, encoder = load_generator(server.generator), load_encoder(server.read_encoder())
-    windows = encoder.modality == "windows"
-    names = options.only or (window_plants.DATASETS if windows else DATASETS)
-    for seed in range(options.seeds):
-        for name in names:
-            keys = {s: f"{generator.id[:16]} {name} {seed} {s}" for s in SETTINGS}
-            left = [setting for setting, key in keys.items() if key not in rows]
-            here = cut(encoder, options.datasets, name, seed, options.cache) if left else None
-            if here is None:
-                continue
-            for setting in left:
-                found = case(generator, encoder, here, setting, seed)
-                about = {"key": keys[setting], "dataset": name, "scenario": setting.scenario}
-                rows.add({**about, "shots": setting.shots, "seed": seed} | found)
-            print(f"seed {seed}, {name}: done", flush=True)
+    settings = {str(setting): setting for setting in SETTINGS}
+    for here, key, name, seed, word in undone(generator, encoder, options, rows, settings):
+        setting = settings[word]
+        found = case(generator, encoder, here, setting, seed)
+        about = {"key": key, "dataset": name, "scenario": setting.scenario}
+        rows.add({**about, "shots": setting.shots, "seed": seed} | found)
 
 
 def cases(rows: Sequence[Row]) -> list[Case]:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import time
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from bench.minirocket import MiniRocket, ridge
 from bench.plants import CLASSES, SAME_FAMILY_SITES, Floats, Ints, Plants, first_of
 from bench.plants import parts as cut_by_groups
 from bench.rows import Row, Rows, write_table
-from bench.selected import THEN_LOCAL, own_folds, selected, selected_heads, trained_on
+from bench.selected import THEN_LOCAL, own_folds, selected_heads, trained_on
 from numpy.typing import NDArray
 
 from wg_client.fitting.backbone import encoder_trunk
@@ -212,15 +211,7 @@ def judge(generator: Generator, found: WindowPlants, cell: Cell, seed: int) -> d
     plants = found.plants
     one = draw(generator, plants, cell, seed, {}, samples=4)
     trunk = encoder_trunk(one.x, plants.dimension, found.scaled, found.blocks, found.loudness)
-    outcome = selected(
-        one.made,
-        trunk,
-        one.y,
-        plants.dimension,
-        own=not math.isinf(one.noise),
-        others=bool(one.others),
-        groups=one.groups,
-    )
+    outcome = one.select(trunk, plants.dimension)
     heads = one.heads | selected_heads(outcome)
     if cell.labelled:
         heads |= {
