@@ -26,6 +26,18 @@ from wg_server.store.operators import recorded
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import Store
 
+_ID = click.argument("campaign_id", metavar="ID")
+_epsilon_option = click.option(
+    "--epsilon", type=EPSILON, default="1", show_default=True, help="Epsilon asked of each site."
+)
+_delta_option = click.option(
+    "--delta", type=DELTA, default="1e-5", show_default=True, help="Delta asked of each site."
+)
+_collect_option = click.option(
+    "--collect-for", type=Duration(), help="How long a site may take to answer, once it is asked."
+)
+_wait_option = click.option("--wait", is_flag=True, help="Return when it has ended.")
+
 
 @click.group()
 def campaign() -> None:
@@ -35,16 +47,10 @@ def campaign() -> None:
 @campaign.command("start")
 @home_option
 @click.option("--sites", "names", default="", help="Names with commas; all enrolled if not given.")
-@click.option(
-    "--epsilon", type=EPSILON, default="1", show_default=True, help="Epsilon asked of each site."
-)
-@click.option(
-    "--delta", type=DELTA, default="1e-5", show_default=True, help="Delta asked of each site."
-)
+@_epsilon_option
+@_delta_option
 @click.option("--purpose", default="weights", show_default=True, help="Goes on the ledgers.")
-@click.option(
-    "--collect-for", type=Duration(), help="How long a site may take to answer, once it is asked."
-)
+@_collect_option
 @click.option(
     "--deliver-for", type=Duration(), help="How long it may take to fetch, once that is offered."
 )
@@ -60,7 +66,7 @@ def campaign() -> None:
     show_default=True,
     help="How long to wait for the other sites after that.",
 )
-@click.option("--wait", is_flag=True, help="Return when it has ended.")
+@_wait_option
 @accept_option
 @cli.json_option
 def campaign_start(
@@ -83,7 +89,6 @@ def campaign_start(
     """
     home = ServerHome(root)
     with Store.open(home) as store:
-        queue = CampaignQueue(store.engine)
         order = Order(
             sites=[name.strip() for name in names.split(",") if name.strip()],
             epsilon=epsilon,
@@ -96,31 +101,18 @@ def campaign_start(
         )
         with recorded(store, this_user(), "campaign start", order.id, order.summary):
             found = start(home, store, order, accept_generator=accept_generator)
-        cli.note(f"campaign {found.id} queued")
-        if wait:
-            found = _wait(queue, found, root)
-        _show(store, found, as_json)
-    if not wait:
-        cli.note(f"next: wg-server campaign show --home {root} {found.id}")
-    if wait and found.state != "done":
-        raise PeerError(f"campaign {found.id}: {found.state}")
+        _started(store, found, root, wait, as_json)
 
 
 @campaign.command("quality")
 @home_option
-@click.argument("campaign_id", metavar="ID")
+@_ID
 @click.option("--sites", "names", default="", help="Names with commas; all served if not given.")
-@click.option(
-    "--epsilon", type=EPSILON, default="1", show_default=True, help="Epsilon asked of each site."
-)
-@click.option(
-    "--delta", type=DELTA, default="1e-5", show_default=True, help="Delta asked of each site."
-)
+@_epsilon_option
+@_delta_option
 @click.option("--purpose", default=quality.PURPOSE, show_default=True, help="Goes on the ledgers.")
-@click.option(
-    "--collect-for", type=Duration(), help="How long a site may take to answer, once it is asked."
-)
-@click.option("--wait", is_flag=True, help="Return when it has ended.")
+@_collect_option
+@_wait_option
 @cli.json_option
 def campaign_quality(
     root: Path,
@@ -149,16 +141,7 @@ def campaign_quality(
         detail = f"{campaign_id}: {order.summary}"
         with recorded(store, this_user(), "campaign quality", order.id, detail):
             found, left = quality.start(home, store, order, about=campaign_id)
-        cli.note(f"campaign {found.id} queued")
-        for site, why in sorted(left.items()):
-            cli.note(f"{site} is left out: {why}")
-        if wait:
-            found = _wait(CampaignQueue(store.engine), found, root)
-        _show(store, found, as_json)
-    if not wait:
-        cli.note(f"next: wg-server campaign show --home {root} {found.id}")
-    if wait and found.state != "done":
-        raise PeerError(f"campaign {found.id}: {found.state}")
+        _started(store, found, root, wait, as_json, left)
 
 
 @campaign.command("list")
@@ -183,7 +166,7 @@ def campaign_list(root: Path, as_json: bool) -> None:
 
 @campaign.command("show")
 @home_option
-@click.argument("campaign_id", metavar="ID")
+@_ID
 @cli.json_option
 def campaign_show(root: Path, campaign_id: str, as_json: bool) -> None:
     """Show how far a campaign got at each site, why, and what can be done."""
@@ -193,7 +176,7 @@ def campaign_show(root: Path, campaign_id: str, as_json: bool) -> None:
 
 @campaign.command("cancel")
 @home_option
-@click.argument("campaign_id", metavar="ID")
+@_ID
 @cli.json_option
 def campaign_cancel(root: Path, campaign_id: str, as_json: bool) -> None:
     """End a campaign; what plants released stays released."""
@@ -202,7 +185,7 @@ def campaign_cancel(root: Path, campaign_id: str, as_json: bool) -> None:
 
 @campaign.command("pause")
 @home_option
-@click.argument("campaign_id", metavar="ID")
+@_ID
 @cli.json_option
 def campaign_pause(root: Path, campaign_id: str, as_json: bool) -> None:
     """Ask nobody more for now; no site's time runs meanwhile."""
@@ -211,7 +194,7 @@ def campaign_pause(root: Path, campaign_id: str, as_json: bool) -> None:
 
 @campaign.command("resume")
 @home_option
-@click.argument("campaign_id", metavar="ID")
+@_ID
 @cli.json_option
 def campaign_resume(root: Path, campaign_id: str, as_json: bool) -> None:
     """Go on with a campaign that is paused."""
@@ -220,7 +203,7 @@ def campaign_resume(root: Path, campaign_id: str, as_json: bool) -> None:
 
 @campaign.command("retry")
 @home_option
-@click.argument("campaign_id", metavar="ID")
+@_ID
 @click.argument("site")
 @cli.json_option
 def campaign_retry(root: Path, campaign_id: str, site: str, as_json: bool) -> None:
@@ -229,6 +212,27 @@ def campaign_retry(root: Path, campaign_id: str, site: str, as_json: bool) -> No
     A release that it made already is used; nothing is charged twice for it.
     """
     _change(root, "campaign retry", CampaignQueue.retry, as_json, campaign_id, site)
+
+
+def _started(
+    store: Store,
+    found: Campaign,
+    root: Path,
+    wait: bool,
+    as_json: bool,
+    left: Mapping[str, str] | None = None,  # Sites that are not asked, and why
+) -> None:
+    """Say that a campaign is queued, wait for its end where that is wanted, and show it."""
+    cli.note(f"campaign {found.id} queued")
+    for site, why in sorted((left or {}).items()):
+        cli.note(f"{site} is left out: {why}")
+    if wait:
+        found = _wait(CampaignQueue(store.engine), found, root)
+    _show(store, found, as_json)
+    if not wait:
+        cli.note(f"next: wg-server campaign show --home {root} {found.id}")
+    elif found.state != "done":
+        raise PeerError(f"campaign {found.id}: {found.state}")
 
 
 def _change(
