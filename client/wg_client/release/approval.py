@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 
 from wg_client.site.config import HUMAN, ClientConfig
 from wg_client.site.home import ClientHome
 from wg_common import atomic, numbers
 from wg_common.errors import ApprovalPending, ConfigError, PolicyRefused, UsageError, WgError
+from wg_common.ledger import entries
 from wg_common.ledger.entries import Decision, check_name
 from wg_common.ledger.store import Ledger
 from wg_common.wire import canonical, fleet
@@ -95,15 +97,19 @@ def decide(
         check_name(name)
     except WgError as error:
         raise UsageError(f"--by: {error}") from error
-    ledger.record_decision(
-        request_id=query.request_id,
-        dataset=config.data.name,
-        epsilon=query.epsilon,
-        delta=query.delta,
-        purpose=query.purpose,
-        recipient=config.server.name,
-        approved=approved,
-        name=name,
+    ledger.record(
+        entries.DECISION,
+        partial(
+            entries.Decision,
+            request_id=query.request_id,
+            dataset=config.data.name,
+            epsilon=query.epsilon,
+            delta=query.delta,
+            purpose=query.purpose,
+            recipient=config.server.name,
+            approved=approved,
+            name=name,
+        ),
     )
     found = ledger.decision(config.data.name, query.request_id)
     if found is None:

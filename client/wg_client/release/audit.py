@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from wg_client.data.plant import load_encoder_package
 from wg_client.release import canary_audit
@@ -14,7 +15,7 @@ from wg_common.audit import empirical
 from wg_common.audit.empirical import EmpiricalReport
 from wg_common.audit.installed import audit as installed
 from wg_common.audit.installed.audit import InstalledReport, Size
-from wg_common.ledger import charging
+from wg_common.ledger import charging, entries
 from wg_common.privacy.calibration import EPSILON_LIMIT
 
 Told = Callable[[int], None]
@@ -65,12 +66,16 @@ def audit(
     )
     sound = all(check.passed for check in path.checks)
     with locks.release(home), open_ledger(home) as ledger:
-        entry = ledger.record_audit(
-            code_sha256=code,
-            claimed_epsilon=_decimal(kernel.epsilon),
-            lower_bound=_decimal(kernel.clopper_pearson if sound else EPSILON_LIMIT),
-            parametric_bound=_decimal(kernel.parametric if sound else EPSILON_LIMIT),
-            canaries=kernel.canaries + path.canaries,
+        entry = ledger.record(
+            entries.AUDIT,
+            partial(
+                entries.Audit,
+                code_sha256=code,
+                claimed_epsilon=_decimal(kernel.epsilon),
+                lower_bound=_decimal(kernel.clopper_pearson if sound else EPSILON_LIMIT),
+                parametric_bound=_decimal(kernel.parametric if sound else EPSILON_LIMIT),
+                canaries=kernel.canaries + path.canaries,
+            ),
         )
     return Audited(kernel=kernel, installed=path, entry=entry)
 

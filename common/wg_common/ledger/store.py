@@ -22,7 +22,7 @@ from wg_common.ledger import database, entries
 from wg_common.ledger.charging import ChargeRequest
 from wg_common.ledger.checkpoint import Checkpoint
 from wg_common.ledger.cosigned import CosignedLog
-from wg_common.ledger.entries import Dataset, Release
+from wg_common.ledger.entries import Dataset, Entry, Release
 from wg_common.ledger.lineage import ChargeState, LineageState
 from wg_common.ledger.log import Clock, Step
 from wg_common.ledger.statement import Assurance, BudgetState, Use
@@ -283,59 +283,14 @@ class Ledger(CosignedLog):
         self._step("release:committed")
         return Released(seq, charge, digest)
 
-    def record_audit(
-        self,
-        *,
-        code_sha256: str,
-        claimed_epsilon: str,
-        lower_bound: str,
-        parametric_bound: str,
-        canaries: int,
-    ) -> int:
-        """Record an empirical audit of the installed release code; returns the entry's index."""
-        with self._writing():
-            return self._append(
-                entries.Audit(
-                    head=self._head(entries.AUDIT),
-                    code_sha256=code_sha256,
-                    claimed_epsilon=claimed_epsilon,
-                    lower_bound=lower_bound,
-                    parametric_bound=parametric_bound,
-                    canaries=canaries,
-                )
-            )
-
-    def record_decision(
-        self,
-        *,
-        request_id: str,
-        dataset: str,
-        epsilon: str,
-        delta: str,
-        purpose: str,
-        recipient: str,
-        approved: bool,
-        name: str,
-    ) -> int:
-        """Record what a person decided on a request; returns the entry's index.
+    def record(self, kind: str, make: Callable[..., Entry]) -> int:  # Index of the entry
+        """Record an audit of the release code, or a person's decision; ``make`` takes the head.
 
         Raises:
-            VerificationError: The request was charged already.
+            VerificationError: The request that was decided on was charged already.
         """
         with self._writing():
-            return self._append(
-                entries.Decision(
-                    head=self._head(entries.DECISION),
-                    request_id=request_id,
-                    dataset=dataset,
-                    epsilon=epsilon,
-                    delta=delta,
-                    purpose=purpose,
-                    recipient=recipient,
-                    approved=approved,
-                    name=name,
-                )
-            )
+            return self._append(make(head=self._head(kind)))
 
     def record_reuse(self, charge: int, use: Use) -> int | None:
         """State a further use of a release; its index, or None where an entry states it already.

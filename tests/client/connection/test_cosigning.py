@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import click
@@ -21,6 +22,7 @@ from wg_client.selection.apply import apply_package
 from wg_client.site import identity
 from wg_common import cli
 from wg_common.errors import VerificationError
+from wg_common.ledger import entries
 from wg_common.ledger.store import Ledger
 from wg_common.ledger.witness import HANDED_OUT_LIMIT, WitnessFork, WitnessRefused
 from wg_common.wire import canonical, signing
@@ -238,12 +240,16 @@ def test_a_cosignature_under_another_key_is_not_kept(world: World) -> None:
 
 
 def grow(ledger: Ledger) -> None:
-    ledger.record_audit(
-        code_sha256="ab" * 32,
-        claimed_epsilon="1",
-        lower_bound="0",
-        parametric_bound="0",
-        canaries=1,
+    ledger.record(
+        entries.AUDIT,
+        partial(
+            entries.Audit,
+            code_sha256="ab" * 32,
+            claimed_epsilon="1",
+            lower_bound="0",
+            parametric_bound="0",
+            canaries=1,
+        ),
     )
 
 

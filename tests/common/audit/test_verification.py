@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from wg_common import cli
 from wg_common.audit import figures, report, verdict, verification
 from wg_common.audit.cli import group
 from wg_common.errors import DecodeError, VerificationError
+from wg_common.ledger import entries
 from wg_common.ledger.store import Ledger
 from wg_common.privacy import accounting
 from wg_common.privacy.events import PrivacyEvent, dp_sgd_event
@@ -30,12 +32,16 @@ if TYPE_CHECKING:
 def home(site: Site) -> Path:
     """A client's home: two releases, one burned charge, one cosignature, one audit run."""
     with site.create() as ledger:
-        ledger.record_audit(
-            code_sha256="00" * 32,
-            claimed_epsilon="1",
-            lower_bound="0.53",
-            parametric_bound="0.88",
-            canaries=12800,
+        ledger.record(
+            entries.AUDIT,
+            partial(
+                entries.Audit,
+                code_sha256="00" * 32,
+                claimed_epsilon="1",
+                lower_bound="0.53",
+                parametric_bound="0.88",
+                canaries=12800,
+            ),
         )
         site.release(ledger, "r1", "1")
         site.cosign(ledger)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 from tests.common.ledger.conftest import DELTA, Site
 
 from wg_common.errors import VerificationError
-from wg_common.ledger import history, sources
+from wg_common.ledger import entries, history, sources
 from wg_common.ledger.store import Ledger
 
 
@@ -25,7 +26,7 @@ def _decide(ledger: Ledger, **changes: Any) -> int:
         "approved": True,
         "name": "QA lead",
     }
-    return ledger.record_decision(**{**words, **changes})
+    return ledger.record(entries.DECISION, partial(entries.Decision, **{**words, **changes}))
 
 
 def test_an_approved_request_is_charged_and_verifies(site: Site, ledger: Ledger) -> None:

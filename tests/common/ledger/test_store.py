@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -188,12 +189,16 @@ def test_an_unknown_entry_is_refused(ledger: Ledger) -> None:
 
 
 def test_an_audit_run_is_recorded(ledger: Ledger) -> None:
-    seq = ledger.record_audit(
-        code_sha256="00" * 32,
-        claimed_epsilon="1",
-        lower_bound="0.5",
-        parametric_bound="0.9",
-        canaries=12800,
+    seq = ledger.record(
+        entries.AUDIT,
+        partial(
+            entries.Audit,
+            code_sha256="00" * 32,
+            claimed_epsilon="1",
+            lower_bound="0.5",
+            parametric_bound="0.9",
+            canaries=12800,
+        ),
     )
     assert isinstance(entries.decode(ledger.entry(seq)), entries.Audit)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from wg_client.site import identity
 from wg_client.site.home import ClientHome
 from wg_common.errors import RefusedError
 from wg_common.ledger import checkpoint as checkpoints
-from wg_common.ledger import recovery
+from wg_common.ledger import entries, recovery
 from wg_common.ledger.auditor_record import BUDGET_UNKNOWN, FIRST, NAMES_PREDECESSOR
 from wg_common.ledger.entries import Predecessor
 from wg_common.ledger.store import Ledger
@@ -96,12 +97,16 @@ def ledger_of(plant: ClientHome) -> Ledger:
 
 
 def grow(ledger: Ledger) -> None:
-    ledger.record_audit(
-        code_sha256="ab" * 32,
-        claimed_epsilon="1",
-        lower_bound="0",
-        parametric_bound="0",
-        canaries=1,
+    ledger.record(
+        entries.AUDIT,
+        partial(
+            entries.Audit,
+            code_sha256="ab" * 32,
+            claimed_epsilon="1",
+            lower_bound="0",
+            parametric_bound="0",
+            canaries=1,
+        ),
     )
 
 
