@@ -188,10 +188,6 @@ def undeclared(label: str, domain: Sequence[str]) -> str:
 
 
 def check_count(path: Path, count: int) -> None:
-    """Refuse more records than a schema is made for.
-
-    Raises:
-        DataError: There are.
-    """
+    """Refuse more records than a schema is made for: ``DataError``."""
     if count > RECORD_LIMIT:
         raise DataError(f"{path}: {count} records, at most {RECORD_LIMIT} are read")

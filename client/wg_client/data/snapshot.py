@@ -194,11 +194,7 @@ class Snapshot:
         return exact_sums(schema, self.features(), records.labels, units, centre)
 
     def check(self) -> None:
-        """Check that all that a release needs is as it was frozen.
-
-        Raises:
-            VerificationError: It is not.
-        """
+        """Check that all that a release needs is as it was frozen, or ``VerificationError``."""
         self.statistics()
         self.features()
         self.records()

@@ -59,11 +59,7 @@ class DataChoice:
 
 
 def check_new(home: ClientHome) -> None:
-    """Refuse a home that is initialised.
-
-    Raises:
-        ConfigError: It is.
-    """
+    """Refuse a home that is initialised: ``ConfigError``."""
     if home.config.exists():
         raise ConfigError(f"{home.config}: this home is initialised; --replace enrols it again")
 

@@ -109,11 +109,7 @@ class ModelsManifest(_Provenance):
         return self.kept != LOCAL
 
     def entry(self, name: str) -> ModelEntry:
-        """A model by name, or the kept one.
-
-        Raises:
-            ConfigError: There is none of this name.
-        """
+        """A model by name, or the kept one; ``ConfigError`` if there is none."""
         wanted = self.kept if name == KEPT else name
         for model in self.models:
             if model.name == wanted:

@@ -43,11 +43,7 @@ def folder(home: ClientHome, package_id: str) -> Path:
 
 
 def check_package_id(text: str) -> str:
-    """Return a package id, which becomes a folder's name, if it is hex.
-
-    Raises:
-        DecodeError: It is not.
-    """
+    """Return a package id, which becomes a folder's name, if it is hex; else ``DecodeError``."""
     if not _PACKAGE_ID.fullmatch(text):
         raise DecodeError(f"package id {text[:40]!r}: expected 16 to 128 lower-case hex digits")
     return text

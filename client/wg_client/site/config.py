@@ -342,11 +342,7 @@ def default_request_epsilon(cap_epsilon: str) -> str:
 
 
 def positive_decimal(text: str, what: str) -> Decimal:
-    """Read a positive, finite decimal string.
-
-    Raises:
-        ConfigError: It is none.
-    """
+    """Read a positive, finite decimal string, or ``ConfigError``."""
     try:
         value = numbers.exact(text, what=what)
     except DecodeError as error:

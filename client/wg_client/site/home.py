@@ -95,11 +95,7 @@ class ClientHome:
             raise ConfigError(f"{self.root}: cannot be made: {error.strerror}") from error
 
     def require(self) -> None:
-        """Check that the folder was initialised.
-
-        Raises:
-            ConfigError: It was not.
-        """
+        """Check that the folder was initialised, or ``ConfigError``."""
         if not self.config.is_file():
             raise ConfigError(
                 f"{self.config}: not there; run 'wg-client init --home {self.root} ...' first"

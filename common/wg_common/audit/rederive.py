@@ -158,11 +158,7 @@ def layout_of(charge: Charge) -> Layout:
 
 
 def number(text: str, what: str) -> float:
-    """A decimal number, not negative.
-
-    Raises:
-        VerificationError: It is none.
-    """
+    """A decimal number, not negative, or ``VerificationError``."""
     if not _NUMBER.fullmatch(text):
         raise VerificationError(f"{what} is {text[:80]!r}, expected a decimal number")
     return float(text)

@@ -121,11 +121,7 @@ def encode(record: ServerRecord) -> bytes:
 
 
 def decode(data: bytes) -> ServerRecord:
-    """Read ``sites.json``.
-
-    Raises:
-        DecodeError: It is none.
-    """
+    """Read ``sites.json``, or ``DecodeError``."""
     return canonical.decode(ServerRecord, data, what=SITES_FILE, limit=RECORD_LIMIT)
 
 

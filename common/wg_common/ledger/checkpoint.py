@@ -58,11 +58,7 @@ def decode(data: bytes, *, what: str = "checkpoint") -> tuple[Checkpoint, Note]:
 
 
 def decode_text(text: str, *, what: str = "checkpoint") -> Checkpoint:
-    """Read a checkpoint's three lines.
-
-    Raises:
-        DecodeError: They are not.
-    """
+    """Read a checkpoint's three lines, or ``DecodeError``."""
     lines = text.split("\n")
     if len(lines) != 4 or lines[3]:
         raise DecodeError(f"{what}: {len(lines) - 1} lines, expected origin, size and root")

@@ -312,11 +312,7 @@ def lineage_id(origin: str, seq: int) -> str:
 
 
 def check_hash(text: str, what: str) -> str:
-    """Return a SHA-256 in lower-case hex, or refuse it.
-
-    Raises:
-        DecodeError: It is none.
-    """
+    """Return a SHA-256 in lower-case hex, or refuse it: ``DecodeError``."""
     if not SHA256.fullmatch(text):
         raise DecodeError(f"{what}: {text[:80]!r} is not 64 lower-case hex digits")
     return text

@@ -173,11 +173,7 @@ class Log:
         return keys[-1].from_size - 1 if len(keys) > 1 else None
 
     def entry(self, seq: int) -> bytes:
-        """Canonical bytes of an entry.
-
-        Raises:
-            ConfigError: There is no such entry.
-        """
+        """Canonical bytes of an entry, or ``ConfigError``."""
         with database.explained(self._path):
             row = self._db.execute("select entry from entries where seq = ?", (seq,)).fetchone()
         if row is None:

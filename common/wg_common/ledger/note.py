@@ -190,11 +190,7 @@ def decode_base64(word: str, *, what: str) -> bytes:
 
 
 def decode_decimal(word: str, *, what: str) -> int:
-    """Decode an ASCII decimal without leading zeros, below 2^63.
-
-    Raises:
-        DecodeError: It is not.
-    """
+    """Decode an ASCII decimal without leading zeros, below 2^63, or ``DecodeError``."""
     ascii_digits = word.isascii() and word.isdigit() and len(word) <= 19
     if not ascii_digits or (word[0] == "0" and word != "0") or int(word) >= 1 << 63:
         raise DecodeError(f"{what}: {word[:40]!r} is not a plain decimal below 2^63")

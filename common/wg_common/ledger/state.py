@@ -119,11 +119,7 @@ class LedgerState:
         return [w.public_key for w in reversed(self.witnesses) if w.name == name]
 
     def lineage(self, identifier: str) -> LineageState:
-        """A lineage by ID, or the one it was merged into.
-
-        Raises:
-            VerificationError: There is none.
-        """
+        """A lineage by ID, or the one it was merged into; else ``VerificationError``."""
         named = identifier
         while identifier in self._alias:
             identifier = self._alias[identifier]

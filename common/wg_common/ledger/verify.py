@@ -145,11 +145,7 @@ def verify_rotation(entry: bytes, found: Proof, *, origin: str, old_key: bytes) 
 
 
 def read_new_key(entry: bytes) -> str:
-    """The new key of a ROTATION entry, hex, which is checked elsewhere.
-
-    Raises:
-        DecodeError: It is none.
-    """
+    """The new key of a ROTATION entry, hex, which is checked elsewhere; else ``DecodeError``."""
     rotation = entries.decode(entry, what="rotation entry")
     if not isinstance(rotation, Rotation):
         raise DecodeError(f"rotation entry: is a {rotation.head.kind} entry")

@@ -125,11 +125,7 @@ class Countersigned:
 
 
 def decode_request(data: bytes) -> WitnessRequest:
-    """Read an ``add-checkpoint`` body.
-
-    Raises:
-        DecodeError: It is none.
-    """
+    """Read an ``add-checkpoint`` body, or ``DecodeError``."""
     what = "witness request"
     if len(data) > REQUEST_LIMIT:
         raise DecodeError(f"{what}: {len(data)} bytes, at most {REQUEST_LIMIT} are accepted")

@@ -84,11 +84,7 @@ class Images(Modality):
             )
 
     def check_public(self, record: Record) -> None:
-        """Refuse what is no image, or too small for a camera.
-
-        Raises:
-            DataError: It is.
-        """
+        """Refuse what is no image, or too small for a camera: ``DataError``."""
         self.check(record)
         if min(record.shape[:2]) < _SMALLEST:
             raise DataError(f"{record.shape[1]} x {record.shape[0]} pixels, too small")

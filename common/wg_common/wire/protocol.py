@@ -68,11 +68,7 @@ _SITE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
 def check_site_name(name: str) -> str:
-    """Return ``name`` if it is a DNS label (RFC 1123), or refuse it.
-
-    Raises:
-        DecodeError: It is not.
-    """
+    """Return ``name`` if it is a DNS label (RFC 1123), or refuse it: ``DecodeError``."""
     if not _SITE_NAME.fullmatch(name):
         raise DecodeError(
             f"site name {name!r}: expected 1 to 63 lower-case letters, digits and inner hyphens"

@@ -257,11 +257,7 @@ def only_one(home: ServerHome) -> AbstractContextManager[None]:
 
 @contextmanager
 def alone(home: ServerHome) -> Iterator[None]:
-    """Keep every process from serving a home.
-
-    Raises:
-        ConfigError: One does.
-    """
+    """Keep every process from serving a home; ``ConfigError`` if one does."""
     with only_one(home), ExitStack() as stack:
         for path in sorted(home.root.glob("serve-*.lock")):
             stack.enter_context(locks.hold(path, busy="another process serves this home"))

@@ -96,11 +96,7 @@ class Campaign:
     tasks: tuple[Task, ...]  # One for each site
 
     def task(self, site: str) -> Task:
-        """The part of a site.
-
-        Raises:
-            ConfigError: It has none.
-        """
+        """The part of a site, or ``ConfigError``."""
         for task in self.tasks:
             if task.site == site:
                 return task

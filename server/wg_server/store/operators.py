@@ -84,11 +84,7 @@ def add(store: Store, name: str, now: float) -> str:
 
 
 def remove(store: Store, name: str, now: float) -> None:
-    """Shut an operator out, from the next request on.
-
-    Raises:
-        ConfigError: There is none of this name.
-    """
+    """Shut an operator out, from the next request on; ``ConfigError`` if there is none."""
     table = schema.operator
     here = sa.and_(table.c.name == name, table.c.removed.is_(None))
     with store.engine.begin() as connection:

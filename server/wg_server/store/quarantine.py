@@ -46,11 +46,7 @@ def counts(store: Store) -> dict[str, int]:
 
 
 def judge(store: Store, release_id: str, standing: Standing) -> None:
-    """Set a release's standing: the operator's word.
-
-    Raises:
-        ConfigError: There is no such release.
-    """
+    """Set a release's standing: the operator's word; ``ConfigError`` if there is none."""
     if not _set(store, schema.release.c.release_id == release_id, standing=standing):
         raise ConfigError(f"release {release_id}: unknown; see 'wg-server releases list --all'")
 

@@ -110,11 +110,7 @@ class CampaignQueue:
             return campaigns.load(connection, campaign_id)
 
     def show(self, campaign_id: str, *, site: str = "") -> Campaign:
-        """One campaign; with ``site``, of its tasks that one alone.
-
-        Raises:
-            ConfigError: There is none of this id.
-        """
+        """One campaign; with ``site``, of its tasks that one alone; else ``ConfigError``."""
         with database.reading(self._engine) as connection:
             return campaigns.load(connection, campaign_id, site=site)
 

@@ -84,11 +84,7 @@ class ReleaseTable:
         return None if row is None else StoredRelease(**row._mapping)
 
     def release(self, release_id: str) -> StoredRelease:
-        """One release.
-
-        Raises:
-            ConfigError: There is none of this id.
-        """
+        """One release, or ``ConfigError``."""
         found = self.find_release(release_id)
         if found is None:
             raise ConfigError(f"release {release_id}: unknown")

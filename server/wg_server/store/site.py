@@ -33,11 +33,7 @@ class Site:
 
 
 def known_site(connection: Connection, name: str) -> Site:
-    """One site.
-
-    Raises:
-        ConfigError: There is no such site.
-    """
+    """One site, or ``ConfigError``."""
     found = find_site(connection, name, lock=False)
     if found is None:
         raise ConfigError(f"site {name}: unknown; see 'wg-server sites'")

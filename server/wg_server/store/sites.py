@@ -204,11 +204,7 @@ class Store(LedgerTable, ReleaseTable):
             connection.execute(change.values(last_seen=sa.bindparam("at")), rows)
 
     def site(self, name: str) -> Site:
-        """One site.
-
-        Raises:
-            ConfigError: There is no such site.
-        """
+        """One site, or ``ConfigError``."""
         with database.reading(self.engine) as connection:
             return known_site(connection, name)
 

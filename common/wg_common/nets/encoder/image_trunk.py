@@ -150,11 +150,7 @@ class Trunk(EncoderTrunk):
 
     @classmethod
     def check_settings(cls, metadata: Mapping[str, Any]) -> None:
-        """Refuse images of another side than a multiple of 64, up to 512.
-
-        Raises:
-            DecodeError: It is.
-        """
+        """Refuse images of another side than a multiple of 64, up to 512: ``DecodeError``."""
         pixels = metadata.get("pixels", "")
         good = isinstance(pixels, str) and len(pixels) <= 3 and pixels.isdigit()
         if not (good and int(pixels) in range(64, 513, 64)):

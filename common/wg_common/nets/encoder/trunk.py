@@ -76,11 +76,7 @@ class EncoderTrunk(nn.Module):
 
     @classmethod
     def check_settings(cls, metadata: Mapping[str, Any]) -> None:
-        """Refuse settings out of range, without building anything.
-
-        Raises:
-            DecodeError: They are.
-        """
+        """Refuse settings out of range, without building anything: ``DecodeError``."""
 
     def read(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         """Raw features of prepared records, and further local ones, block by block.
