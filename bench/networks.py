@@ -12,7 +12,8 @@ Two questions, two homes:
 
 Every network starts from the same base or its deltas. Each is judged as delivered, after its head
 is fitted to the plant's labels, and after 5, 20, 60 and 200 steps of LP-FT. It is compared with the
-base with the plant's own labels, by the same code. ``encoder`` is what the plant has without any
+base with the plant's own labels, by the same code. ``kept`` and ``local-only`` are what the plant's
+own model selection makes of the whole package. ``encoder`` is what the plant has without any
 network of its own: the best head that its labels give on the encoder's local features. Rows are
 kept in ``--results``; a run goes on where it stopped. Differences are paired, errors clustered by
 data set; architectures that were run on the same plants are compared with the first.
@@ -34,7 +35,7 @@ import torch
 from bench import plants
 from bench.rows import Row, Rows, write_table
 from bench.rows import judged as done
-from bench.selected import own_folds, right
+from bench.selected import own_folds, right, selected_network
 from bench.tables import Results, markdown
 from numpy.typing import NDArray
 
@@ -44,6 +45,7 @@ from wg_client.fitting.linear_head import LinearHead, head_from_tensors
 from wg_client.fitting.local_models import fit_local
 from wg_client.fitting.network_tuning import fine_tune
 from wg_client.methods.base import Candidate
+from wg_client.methods.names import LOCAL
 from wg_common.modalities import cameras
 from wg_common.nets import network
 from wg_common.nets.encoder.module import Encoder, load_encoder
@@ -62,6 +64,7 @@ STEPS = (0, 5, 20, 60, 200)
 JUDGED = ("network", "sample-0", "sample-mean", "closed-form", "retrieval")
 BRIEF = ("network", "retrieval")
 BASE = "base"
+KEPT = "kept"
 ENCODER = "encoder"
 _OWN, _OTHER_SITE, _TESTS = 20, 60, 300
 
@@ -242,6 +245,12 @@ def judge(
     local, new = (encoder.encode_local(x).astype(np.float64) for x in (records, data.test[0]))
     scores = {ENCODER: right(fit_local(local, y, k, folds).head, (new, data.test[1]))}
     candidates = [_candidate(architecture, given, encoder, own) for given in made.candidates]
+    chosen = selected_network(
+        architecture, candidates, own, y, own=True, others=bool(data.same_family)
+    )
+    for name, model in ((KEPT, chosen.kept), (LOCAL, LOCAL)):
+        tensors, head = chosen.models[model].trunk.tensors, chosen.models[model].head
+        scores[name] = _right(architecture, tensors, head, test, data)
     for candidate in candidates:
         name, trunk = candidate.name, candidate.trunk
         if name not in (*judged, BASE):
@@ -318,6 +327,11 @@ def _part(results: Results, title: str, stops: Sequence[int]) -> Iterator[str]:
         gains = _differences(results, title, [(key, ENCODER) for key in keys])
         yield f"Labels alone on the encoder's local features: {alone:.3f}."
         yield f"Minus that, points: {gains}"
+        yield ""
+    kept, by_labels = (results.accuracy(title, name)[0] for name in (KEPT, LOCAL))
+    if np.isfinite(kept):
+        yield f"The plant's own selection: local-only {by_labels:.3f}, kept {kept:.3f}."
+        yield f"Kept minus local-only, points: {_differences(results, title, [(KEPT, LOCAL)])}"
         yield ""
     for name in ("retrieval", "closed-form"):
         if name in starts:

@@ -171,6 +171,11 @@ class Package:
     others_released: bool = True
     encoder: Trunk | None = None
 
+    @cached_property
+    def made(self) -> dict[str, Model | None]:
+        """What methods have made of it for the records that it is seen through, by their name."""
+        return {}
+
     @property
     def family(self) -> bool:
         """Whether the server has recognised the plant's kind, and hands on heads of it."""

@@ -108,7 +108,13 @@ class DeliveredMethod:
     reference: bool = False
 
     def fit(self, records: LabelledRecords, package: Package) -> Model | None:
-        """See ``Method``.
+        """See ``Method``; made once, since averages stand on it too."""
+        if self.name not in package.made:
+            package.made[self.name] = self._make(records, package)
+        return package.made[self.name]
+
+    def _make(self, records: LabelledRecords, package: Package) -> Model | None:
+        """Choose, and train where that is asked.
 
         The trunk is left alone where a declared class has no records: steps on the others cost what
         the delivered head knows of it (docs/decisions/0055).

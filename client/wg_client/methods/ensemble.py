@@ -60,10 +60,10 @@ class FamilyEnsemble:
     reference = False
 
     def fit(self, records: LabelledRecords, package: Package) -> Model | None:
-        """See ``Method``; None where a class has fewer than two records."""
+        """See ``Method``; None for whole networks, and where a class has fewer than two records."""
         local = records.local
         counts = np.bincount(records.labels, minlength=records.classes)
-        if local is None or not package.family or counts.min() < 2:
+        if local is None or records.tuner or not package.family or counts.min() < 2:
             return None
         model = generated.FINETUNED.fit(records, package)
         if model is None or not model.of_kind:

@@ -102,8 +102,8 @@ def _checked(
             if candidate.source == POSTERIOR:
                 posterior = posteriors.from_tensors(values, classes, columns)
                 continue
-            if candidate.source == SAME_FAMILY:
-                if whole or not trunk_of(plant.data.modality).comparable:
+            if candidate.source == SAME_FAMILY and not whole:
+                if not trunk_of(plant.data.modality).comparable:
                     raise DecodeError(
                         f"source {SAME_FAMILY!r} is of heads that all plants can stand on"
                     )
@@ -124,9 +124,10 @@ def _candidates(
 ) -> list[Candidate]:
     """Each candidate on its trunk; a head of the plant's family beside the encoder's features."""
     features, layout, found = plant.features, _layout(plant), []
+    whole = catalogue.known(manifest.architecture).whole
     for c in manifest.candidates:
         own = tensors[c.name]
-        if c.source == SAME_FAMILY:
+        if c.source == SAME_FAMILY and not whole:
             family = family_head.from_tensors(own, len(manifest.labels), layout)
             seen = family_view(family, features.local, layout, encoder, features.dimension)
             found.append(Candidate(c.name, c.source, *seen))

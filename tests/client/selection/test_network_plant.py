@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,7 +18,7 @@ from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures
 from wg_client.fitting import network_tuning
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.fitting.network_tuning import fine_tune
-from wg_client.methods.names import LOCAL, RANDOM
+from wg_client.methods.names import GENERATED_AVERAGED, GENERATED_FINETUNED, LOCAL, RANDOM
 from wg_client.models import predict, store
 from wg_client.models.export import SUFFIXES, Format, export_model
 from wg_client.models.manifest import ModelsManifest
@@ -66,8 +67,8 @@ def weights(base: Network, good: Network) -> Weights:
     }
 
 
-def _apply(plant: TestPlant, weights: Weights) -> ModelsManifest:
-    data = plant.package(weights, architecture=NET, plan="whole")
+def _apply(plant: TestPlant, weights: Weights, **changes: Any) -> ModelsManifest:
+    data = plant.package(weights, architecture=NET, plan="whole", **changes)
     return apply_package(plant.home, data).manifest
 
 
@@ -142,11 +143,19 @@ def test_a_package_without_the_base_or_with_another_trunk_is_refused(
     assert not store.all_manifests(plant.home) and not plant.home.report.exists()
 
 
-def test_a_whole_network_cannot_pass_for_a_head_of_the_family(
-    make_plant: MakePlant, weights: Weights, good: Network
+@pytest.mark.parametrize(("source", "judged"), [("network", False), ("kin", True)])
+def test_a_network_of_the_family_is_judged_whoever_has_released(
+    make_plant: MakePlant, weights: Weights, good: Network, source: str, judged: bool
 ) -> None:
-    with pytest.raises(DecodeError, match="candidate k: source 'kin'"):
-        _apply(make_plant(), {**weights, "k": (good, "kin")})
+    """Labels say only which family it is; of a network of no family they are a part."""
+    plant = make_plant({0: 4, 1: 4, 2: 4})
+    changes = {"own_release": "bb" * 16, "memory_releases": ()}
+    found = {"network": (good, source), "base": weights["base"]}
+    manifest = _apply(plant, found, **changes)
+    names = {entry.name for entry in manifest.models}
+    assert (GENERATED_FINETUNED in names) == judged
+    assert GENERATED_AVERAGED not in names
+    assert manifest.accepted == judged
 
 
 def test_exports_agree_with_the_plant_s_own_predictions_and_need_no_encoder(

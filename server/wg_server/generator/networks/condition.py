@@ -74,9 +74,6 @@ class NetworkCondition:
         centre: The base's predicted mean feature, ``[F]``.
         family: Networks of the family that the plant is most likely of; None for an out-of-family
             site.
-        other: The same family's networks of the other kind (for the zoo's own views, or augmented
-            by domain shift), in case the plant's camera is not what it seems to be; None if it has
-            one kind only.
     """
 
     retrieved_rows: Array
@@ -91,7 +88,6 @@ class NetworkCondition:
     domain: Array
     centre: Array
     family: FamilyMean | None = None
-    other: FamilyMean | None = None
 
     @property
     def prior_head_rows(self) -> Array:
@@ -164,7 +160,6 @@ def network_condition(
         without=without,
     )
     unit = fitted_priors.regression.scale / ROW_UNIT
-    family, other = _family_means(fitted_priors, estimate, labels, without)
     rows, latents = found.mean()
     matched = np.zeros((len(labels), SIMILAR))
     best = found.matched[:SIMILAR].T
@@ -186,8 +181,7 @@ def network_condition(
             likeness=_single(found.likeness),
             domain=heads.centre,
             centre=_single(fitted_priors.regression.centre_of(estimate)),
-            family=family,
-            other=other,
+            family=_family(fitted_priors, estimate, labels, without),
         ),
         found,
     )
@@ -227,13 +221,13 @@ def retrieved(condition: NetworkCondition) -> FinalWeights:
     )
 
 
-def _family_means(
+def _family(
     fitted_priors: NetworkPriors,
     estimate: Prediction,
     labels: Sequence[str],
     without: Collection[int],
-) -> tuple[FamilyMean | None, FamilyMean | None]:
-    """The networks of the plant's family: the likelier kind of them, and the other kind."""
+) -> FamilyMean | None:
+    """The networks of the plant's family: for the zoo's own views, or augmented by domain shift."""
     index, augmented = fitted_priors.index, fitted_priors.augmented
     family_match = match_family(
         index,
@@ -244,16 +238,14 @@ def _family_means(
         without=without,
     )
     if family_match is None or family_match.share < _OUT_OF_FAMILY:
-        return None, None
-    as_is = _family_mean(fitted_priors.regression, index, family_match, estimate)
+        return None
     keys = [index.keys[entry] for entry in family_match.entries]
-    if augmented is None or not set(keys) <= set(augmented.keys):
-        return as_is, None
-    entries = np.array([augmented.keys.index(key) for key in keys])
-    step = augmented.starts[entries] - index.starts[family_match.entries]
-    there = replace(family_match, entries=entries, matched=family_match.matched + step[:, None])
-    shifted = _family_mean(fitted_priors.regression, augmented, there, estimate)
-    return (shifted, as_is) if family_match.shifted > SHIFT_LIKELY else (as_is, shifted)
+    if family_match.shifted > SHIFT_LIKELY and augmented and set(keys) <= set(augmented.keys):
+        entries = np.array([augmented.keys.index(key) for key in keys])
+        step = augmented.starts[entries] - index.starts[family_match.entries]
+        matched = family_match.matched + step[:, None]
+        index, family_match = augmented, replace(family_match, entries=entries, matched=matched)
+    return _family_mean(fitted_priors.regression, index, family_match, estimate)
 
 
 def _family_mean(

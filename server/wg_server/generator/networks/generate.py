@@ -1,8 +1,7 @@
 """Generation of whole networks: from the same releases as heads, for an architecture on demand.
 
-Candidates in the order in which the server would try them: ``network`` (deterministic),
-``network-other-view`` (where the plant's family has networks for its own camera and for others:
-the kind that seems less likely),
+Candidates in the order in which the server would try them: ``network`` (deterministic; nearly the
+family's networks where the plant is of a family of the zoo, and its source says so),
 ``sample-mean``, ``closed-form`` (the regression's head on the base), ``sample-i`` (diffusion),
 ``retrieval`` (mean of the five most similar zoo networks) and ``base`` (the public base under a
 head without a preference, from which the plant can always start alone).
@@ -21,12 +20,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wg_common import atomic
-from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, CandidateSource
+from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, SAME_FAMILY, CandidateSource
 from wg_common.errors import ConfigError, VerificationError
 from wg_common.nets import assembly
 from wg_common.nets import network as whole_networks
 from wg_common.privacy.statistics import NoisyStatistics
 from wg_common.wire import canonical
+from wg_server.generator.families.heads import LIKELY
 from wg_server.generator.heads.generate import (
     Evidence,
     Generated,
@@ -139,14 +139,12 @@ def generate_networks(
     answer, drawn = _answers(
         generator.parts, architecture, condition, labels, max(samples, 1), seed
     )
+    source: CandidateSource = SAME_FAMILY if _of_family(condition) else "network"
     found: list[tuple[str, CandidateSource, FinalWeights]] = [
-        ("network", "network", final_weights(condition, *answer)),
+        ("network", source, final_weights(condition, *answer)),
         ("sample-mean", "diffusion", final_weights(condition, *(x.mean(dim=0) for x in drawn))),
         ("closed-form", "closed-form", closed_form(condition)),
     ]
-    if condition.other is not None:
-        otherwise = replace(condition, family=condition.other)
-        found.insert(1, ("network-other-view", "network", final_weights(otherwise, *answer)))
     for number, weights in zip(range(samples), zip(*drawn, strict=True), strict=False):
         found.append((f"sample-{number}", "diffusion", final_weights(condition, *weights)))
     start = closed_form(condition)
@@ -171,16 +169,26 @@ def _condition(
 
     A plant with labels judges them. So where other sites have released, its own class sums say of
     which family it is, and have no other part in it: the rest is of others, and of the mean of all
-    of its records (docs/decisions/0140).
+    of its records (docs/decisions/0140). Where none has, a network of its family is of that alone
+    (docs/decisions/0212).
     """
     parts = generator.heads.parts
     evidence = read_releases(parts, own, others, labels)
     told, _ = network_condition(priors, evidence.condition, evidence.estimate, labels)
-    if own is None or not others:
+    if own is None:
+        return told, evidence
+    if not others:
+        if told.family is not None and _of_family(told):
+            told = replace(told, family=replace(told.family, share=1.0))
         return told, evidence
     apart = read_releases(parts, own, others, labels, own_classes=False)
     found, _ = network_condition(priors, apart.condition, apart.estimate, labels)
-    return replace(found, family=told.family, other=told.other), evidence
+    return replace(found, family=told.family), evidence
+
+
+def _of_family(condition: NetworkCondition) -> bool:
+    """Whether the plant is likely of a family whose networks the zoo has."""
+    return condition.family is not None and condition.family.share >= LIKELY
 
 
 def _answers(
@@ -241,7 +249,6 @@ def _length(rows: NDArray[np.float32], latents: NDArray[np.float32]) -> float:
 def _allowed(condition: NetworkCondition) -> float:
     """The bound, or the longest network of the zoo that a candidate is a mean of."""
     known = [_length(condition.retrieved_rows, condition.retrieved_latents)]
-    for family in (condition.family, condition.other):
-        if family is not None:
-            known.append(_length(family.rows, family.latents))
+    if condition.family is not None:
+        known.append(_length(condition.family.rows, condition.family.latents))
     return (1 + _ROUNDING) * max(LENGTH_BOUND, *known)

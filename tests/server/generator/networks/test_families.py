@@ -133,13 +133,12 @@ def test_a_sure_match_hands_on_the_networks_as_they_were_trained(
     for name, base in zoo.decoder.base.items():
         mean = np.tensordot(family_match.weights, np.stack([d[name] for d in deltas]), axes=1)
         np.testing.assert_allclose(trunk[name], base + mean, atol=2e-3)
-    assert found.other is None  # the zoo has networks of one kind
     out_of_family = final_weights(replace(found, family=None), *wild)
     assert out_of_family.residual is None
     assert torch.equal(out_of_family.rows, wild[0])
 
 
-def test_domain_shift_decides_which_of_a_family_s_networks_comes_first(
+def test_domain_shift_decides_which_of_a_family_s_networks_are_taken(
     zoos: dict[str, NetworkZoo], generator: Generator, world: World
 ) -> None:
     zoo = zoos["cnn-s"]
@@ -150,30 +149,32 @@ def test_domain_shift_decides_which_of_a_family_s_networks_comes_first(
     site = site_evidence(world.release(6, 2, epsilon=None, shots=30), LABELS)
     tokens, estimate = condition(generator.parts.fitted_priors, [site])
     centres = known.index.centres[[f == "family-6" for f in known.index.families]]
-    estimate = replace(estimate, centre=centres[0], centre_spread=0 * estimate.centre_spread)
-    assert _family_match(known, estimate).shifted < SHIFT_LIKELY
-    found, _ = network_condition(known, tokens, estimate, LABELS)
-    assert found.family is not None
-    assert found.other is not None
-    np.testing.assert_allclose(found.other.latents, 2 * found.family.latents, atol=1e-4)
+    here = replace(estimate, centre=centres[0], centre_spread=0 * estimate.centre_spread)
+    assert _family_match(known, here).shifted < SHIFT_LIKELY
+    usual, _ = network_condition(known, tokens, here, LABELS)
+    same, _ = network_condition(zoo.fitted_priors, tokens, here, LABELS)
+    assert usual.family is not None and same.family is not None
+    np.testing.assert_array_equal(usual.family.latents, same.family.latents)
+    away = replace(here, centre=here.centre + 3.0)
+    assert _family_match(known, away).shifted > SHIFT_LIKELY
+    found, _ = network_condition(known, tokens, away, LABELS)
+    unshifted, _ = network_condition(zoo.fitted_priors, tokens, away, LABELS)
+    assert found.family is not None and unshifted.family is not None
+    np.testing.assert_allclose(found.family.latents, 2 * unshifted.family.latents, atol=1e-4)
     whole, doubled = (
         zoo.decoder.trunk(torch.from_numpy(one.latents), torch.from_numpy(one.residual))
-        for one in (found.family, found.other)
+        for one in (unshifted.family, found.family)
     )
     for name, base in zoo.decoder.base.items():
         np.testing.assert_allclose(doubled[name] - base, 2 * (whole[name] - base), atol=4e-3)
-    away = replace(estimate, centre=estimate.centre + 3.0, centre_spread=0 * estimate.centre_spread)
-    assert _family_match(known, away).shifted > SHIFT_LIKELY
-    turned, _ = network_condition(known, tokens, away, LABELS)
-    assert turned.family is not None
-    assert turned.other is not None
-    np.testing.assert_allclose(turned.family.latents, 2 * turned.other.latents, atol=1e-4)
-    # A family without such networks offers one kind.
+    # A family without such networks has one kind, whatever its camera.
     site = site_evidence(world.release(1, 2, epsilon=None, shots=30), LABELS)
     tokens, estimate = condition(generator.parts.fitted_priors, [site])
-    single, _ = network_condition(known, tokens, estimate, LABELS)
-    assert single.family is not None
-    assert single.other is None
+    away = replace(estimate, centre=estimate.centre + 3.0)
+    usual, _ = network_condition(known, tokens, away, LABELS)
+    same, _ = network_condition(zoo.fitted_priors, tokens, away, LABELS)
+    assert usual.family is not None and same.family is not None
+    np.testing.assert_array_equal(usual.family.latents, same.family.latents)
 
 
 def _doubled(tokens: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:

@@ -8,9 +8,11 @@ import torch
 from tests.server.generator.conftest import World
 from tests.server.generator.networks.conftest import SIZES
 
+from wg_common.catalogue import SAME_FAMILY
 from wg_common.errors import ConfigError, DecodeError, VerificationError
 from wg_common.nets import assembly
 from wg_server.generator.heads.generate import Generated, SiteRelease
+from wg_server.generator.networks import condition as conditions
 from wg_server.generator.networks import package
 from wg_server.generator.networks.episodes import NetworkZoo
 from wg_server.generator.networks.generate import NetworkGenerator, generate_networks
@@ -138,7 +140,7 @@ def test_weights_out_of_bounds_are_refused(
 
 
 def test_a_network_of_the_zoo_may_be_as_long_as_it_was_trained(
-    network_generator: NetworkGenerator, world: World
+    network_generator: NetworkGenerator, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A network that saw its records through more cameras: fifty times as far from the base."""
     parts = network_generator.parts
@@ -149,8 +151,12 @@ def test_a_network_of_the_zoo_may_be_as_long_as_it_was_trained(
     there = replace(
         network_generator, parts=replace(parts, bundles={**parts.bundles, "cnn-s": unlike})
     )
-    made = _make(there, world)
-    assert {"network", "network-other-view"} <= {c.name for c in made.candidates}
+    monkeypatch.setattr(conditions, "SHIFT_LIKELY", -1.0)
+    lengths = [
+        np.linalg.norm(_tensors(_make(g, world), "network")["trunk.project.weight"])
+        for g in (network_generator, there)
+    ]
+    assert lengths[1] > 5 * lengths[0]
 
 
 def test_unknown_architectures_are_named(network_generator: NetworkGenerator, world: World) -> None:
@@ -168,8 +174,11 @@ def test_package_round_trips(network_generator: NetworkGenerator, world: World) 
         assert all(np.array_equal(one.tensors[n], two.tensors[n]) for n in one.tensors)
 
 
-def test_networks_of_other_views_are_packed_and_offered(
-    network_generator: NetworkGenerator, world: World, zoos: dict[str, NetworkZoo]
+def test_networks_of_other_views_are_packed_and_taken_where_the_camera_is_another(
+    network_generator: NetworkGenerator,
+    world: World,
+    zoos: dict[str, NetworkZoo],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bundle, zoo = network_generator.parts.bundles["cnn-s"], zoos["cnn-s"]
     mine = [replace(n, rows=-n.rows) for n in zoo.networks if n.task.family == "family-1"]
@@ -180,12 +189,49 @@ def test_networks_of_other_views_are_packed_and_offered(
     data = package.pack(parts)
     again = package.unpack(data, network_generator.heads.parts.priors)
     assert package.pack(again) == data
-    made = _make(replace(network_generator, parts=again), world)
-    assert [c.name for c in made.candidates[:3]] == ["network", "network-other-view", "sample-mean"]
-    first, second = (_tensors(made, name) for name in ("network", "network-other-view"))
-    assert np.corrcoef(first["head.weight"].ravel(), second["head.weight"].ravel())[0, 1] < -0.5
-    out_of_family = _make(replace(network_generator, parts=again), world, family=2)
-    assert "network-other-view" not in [c.name for c in out_of_family.candidates]
+    packed = replace(network_generator, parts=again)
+    same = _make(packed, world)
+    monkeypatch.setattr(conditions, "SHIFT_LIKELY", -1.0)
+    other = _make(packed, world)
+    first, second = (_tensors(made, "network")["head.weight"].ravel() for made in (same, other))
+    assert np.corrcoef(first, second)[0, 1] < -0.5
+
+
+def test_networks_of_the_plant_s_family_say_so(
+    network_generator: NetworkGenerator, world: World
+) -> None:
+    for others in (True, False):
+        known, unknown = (
+            _make(network_generator, world, family=family, others=others)
+            for family in (1, OUT_OF_FAMILY)
+        )
+        assert (known.candidates[0].name, known.candidates[0].source) == ("network", SAME_FAMILY)
+        assert [c.source for c in known.candidates].count(SAME_FAMILY) == 1
+        assert SAME_FAMILY not in {c.source for c in unknown.candidates}
+
+
+def test_a_network_of_the_family_has_nothing_of_the_plant_s_class_sums(
+    network_generator: NetworkGenerator, world: World
+) -> None:
+    """So that the plant's labels may judge it where nobody else has released."""
+    made = [
+        generate_networks(
+            network_generator,
+            "cnn-s",
+            world.release(1, 0, epsilon=None, shots=shots),
+            [],
+            LABELS,
+            samples=1,
+            seed=5,
+        )
+        for shots in (20, 30)
+    ]
+    one, two = made
+    np.testing.assert_allclose(
+        _tensors(one, "network")["head.weight"], _tensors(two, "network")["head.weight"], atol=1e-6
+    )
+    closed = [_tensors(which, "closed-form")["head.weight"] for which in made]
+    assert np.abs(closed[0] - closed[1]).max() > 1e-3
 
 
 @pytest.mark.parametrize(
