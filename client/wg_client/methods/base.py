@@ -186,6 +186,11 @@ class Package:
         """Whether anyone but this plant and public data says something of its classes."""
         return self.others_released or self.family
 
+    @property
+    def informed(self) -> bool:
+        """Whether it says anything of the plant's classes, by their names or otherwise."""
+        return self.known or (self.posterior is not None and self.posterior.informed)
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Model:

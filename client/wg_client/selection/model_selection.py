@@ -155,8 +155,8 @@ def _comparisons(
 ) -> dict[str, Comparison]:
     """Each model that is judged; without any label there is nothing to compare it with.
 
-    Where nobody else has said anything of the classes, nothing is judged (docs/decisions/0166) but
-    what another plant gave.
+    Where nothing is known of the classes, nothing is judged (docs/decisions/0166, 0213) but what
+    another plant gave.
     """
     references = {method.name for method in methods.METHODS if method.reference}
     local, found = models.get(LOCAL), {}
@@ -164,8 +164,8 @@ def _comparisons(
         model, estimate = models[name], gain.UNKNOWN
         if local is not None:
             one, other = model.fitted.out_of_fold, local.fitted.out_of_fold
-            known = package.known or model.of_others
-            if not known or not model.judged or one is None or other is None:
+            informed = package.informed or model.of_others
+            if not informed or not model.judged or one is None or other is None:
                 continue
             estimate = _gain(model, one, other, records, records.judged_groups)
         found[name] = Comparison(
@@ -251,7 +251,7 @@ def _reason(
     if kept != LOCAL:
         own = (f for f in findings if f.model == kept and (f.code == checks.GAIN or not f.passed))
         return joined(*(finding.message for finding in own))
-    if not (package.known or any(model.of_others for model in models.values())):
+    if not (package.informed or any(model.of_others for model in models.values())):
         return text(
             "No other site has released statistics of these classes, and the server has no records"
             " of this kind of plant: what was delivered knows no more of them than your own"

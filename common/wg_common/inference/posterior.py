@@ -97,6 +97,11 @@ class Posterior:
         """Number of classes K."""
         return int(self.precision.shape[1]) - 1
 
+    @property
+    def informed(self) -> bool:
+        """Whether it says anything of a class: from another site, or from its name."""
+        return bool(self.weighted[:, 1:].any())
+
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """As float32 tensors, by attribute."""
         return {f.name: getattr(self, f.name).astype(np.float32) for f in fields(self)}

@@ -75,12 +75,16 @@ def test_what_others_know_is_kept_and_helps() -> None:
     assert POSTERIOR_HEAD not in outcome.models  # labels say more, trained on
 
 
-def test_where_nobody_else_has_said_anything_nothing_is_judged() -> None:
+def test_where_nothing_is_known_of_the_classes_nothing_is_judged() -> None:
     means = _means(1)
     x, y = _draw(means, [3] * K, 2)
-    outcome = selected(x, y, [], K, posterior=_posterior(means, 20.0), others_released=False)
+    by_names = _posterior(means, 20.0)
+    nothing = dataclasses.replace(by_names, weighted=0 * by_names.weighted)
+    outcome = selected(x, y, [], K, posterior=nothing, others_released=False)
     assert outcome.kept == LOCAL and not outcome.comparisons
     assert "No other site has released" in outcome.reason
+    outcome = selected(x, y, [], K, posterior=by_names, others_released=False)
+    assert outcome.kept == ENSEMBLE
 
 
 def test_a_wrong_prior_does_no_harm() -> None:
