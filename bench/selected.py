@@ -50,6 +50,7 @@ def selected(
     own: bool,  # Whether it was made from a release of the plant's own records
     others: bool,  # Whether other sites have released
     groups: Ints | None = None,  # Of records [n] that belong together; None: each is alone
+    policy: AcceptanceConfig = AcceptanceConfig(),  # noqa: B008 - frozen
 ) -> Outcome:
     """The plant's model selection, with the policy that plants start with."""
     width = trunk.features.shape[1]
@@ -60,7 +61,6 @@ def selected(
             candidates.append(Candidate(c.name, c.source, trunk, head))
     k = len(candidates[0].head.bias)
     posterior = next(c.tensors for c in made.candidates if c.source == POSTERIOR)
-    policy = AcceptanceConfig()
     return select_model(
         LabelledRecords(
             all_labels=labels,

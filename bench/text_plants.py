@@ -34,6 +34,7 @@ from sklearn.linear_model import LogisticRegression
 from wg_client.fitting.backbone import Trunk
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.names import GENERATED, LOCAL
+from wg_client.site.config import AcceptanceConfig
 from wg_common.catalogue import POSTERIOR
 from wg_common.errors import NotAcceptedError
 from wg_common.inference.posterior import SiteEvidence, from_tensors, posterior_head
@@ -230,7 +231,10 @@ def judge(
         scores[f"blup-{end}"] = right(finished, data.test)
         if end == "names":
             try:
-                outcome = selected(made, Trunk(x), known, d, own=True, others=bool(others))
+                policy = AcceptanceConfig(standard_errors=Texts.standard_errors)
+                outcome = selected(
+                    made, Trunk(x), known, d, own=True, others=bool(others), policy=policy
+                )
             except NotAcceptedError:  # no label, and nobody else has released
                 continue
             heads = {name: model.head for name, model in outcome.models.items()}

@@ -18,7 +18,9 @@ from tests.e2e.fleet_support import make_home, running
 
 from wg_client.data.survey import survey
 from wg_client.fitting.linear_head import fit_lda, scaling
+from wg_client.site import config as configuration
 from wg_client.site.home import ClientHome
+from wg_common.modalities.texts import Texts
 from wg_common.nets.encoder import sentences
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.module import load_encoder, raw_features
@@ -94,7 +96,9 @@ def test_the_commands_of_the_page_run(
     assert Path("plant.wgs").is_file() and Path("model.onnx").is_file()
     calls = Path("calls.csv").read_text("utf-8").splitlines()
     assert len(calls) == 1 + 9
-    assert "author" in ClientHome(Path("plant")).config.read_text("utf-8")
+    config = configuration.load(ClientHome(Path("plant")))
+    assert config.data.unit_column == "author"
+    assert config.acceptance.standard_errors == Texts.standard_errors
 
 
 def test_the_example_table_of_the_page_can_be_read(tmp_path: Path) -> None:

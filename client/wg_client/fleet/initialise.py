@@ -22,6 +22,7 @@ from wg_client.release.freeze import Frozen
 from wg_client.site import config as configuration
 from wg_client.site import encoder_pin, sharing
 from wg_client.site.config import (
+    AcceptanceConfig,
     ClientConfig,
     DataConfig,
     PrivacyConfig,
@@ -33,6 +34,7 @@ from wg_client.site.local_encoder import LocalEncoderConfig
 from wg_client.site.reading import ReadingConfig
 from wg_common.errors import ConfigError, StorageError
 from wg_common.ledger import place
+from wg_common.modalities.registry import modality
 from wg_common.nets.encoder.module import load_encoder
 from wg_common.wire import canonical, protocol
 from wg_common.wire.protocol import EnrolmentReply, JoinToken
@@ -144,7 +146,11 @@ def initialise(
     pin = canonical.sha256_hex(done.encoder)
     data = replace(data, name=choice.name or done.site, encoder=pin)
     config = ClientConfig(
-        site=done.site, server=pinned_server(done.reply), data=data, privacy=privacy
+        site=done.site,
+        server=pinned_server(done.reply),
+        data=data,
+        privacy=privacy,
+        acceptance=AcceptanceConfig(standard_errors=modality(found.data.modality).standard_errors),
     )
     configuration.save(home, config)
     return config, freezing.freeze(home, found, set_aside=skip, allow_empty=empty, stage=stage)
@@ -171,9 +177,9 @@ def check_room(home: ClientHome, records: int) -> None:
 
 def _see(found: Inspection, path: Path, confirm: Confirm | None, package: bytes) -> None:
     """Check the encoder that came against the data set, and have the owner confirm it."""
-    modality = load_encoder(package).modality  # its range is checked there
+    records = load_encoder(package).modality  # its range is checked there
     if len(found.data):
-        check_modality(modality, found.data.modality, path)
+        check_modality(records, found.data.modality, path)
     if confirm is not None:
         confirm(encoder_pin.about(package))
 

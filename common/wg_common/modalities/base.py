@@ -69,6 +69,9 @@ class Modality(ABC):
     # Of a table each of whose rows is a record: the column that holds it (`cells`). Empty: there
     # are no such tables.
     column: ClassVar[str] = ""
+    # Standard errors by which what others' statistics made must be better at a new plant
+    # (`acceptance.standard_errors`, docs/decisions/0211, 0213).
+    standard_errors: ClassVar[float] = 2.0
     # Whether its files may lie beside records of another modality, and are none then.
     beside: ClassVar[bool] = False
 

@@ -34,6 +34,7 @@ class Texts(Modality):
     head = "text-head"
     trunk = "wg_common.nets.encoder.text_trunk"
     column = "text"
+    standard_errors = 1.0
     beside = True
 
     def sniff(self, x: Record) -> bool:
